@@ -1,0 +1,86 @@
+"""Typed reading of environment variables; a malformed value is refused with the variable's name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's value without surrounding space; ``default`` when unset or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, default: bool) -> bool:
+    """1/true/yes/on or 0/false/no/off, in any case."""
+    raw = text(name).lower()
+    if not raw:
+        return default
+    if raw in _TRUE:
+        return True
+    if raw in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} is {raw!r}; expected one of 1, 0, true, false, yes, no, on, off.")
+
+
+def integer(name: str, default: int, *, minimum: int, maximum: int) -> int:
+    """A whole number within [minimum, maximum]."""
+    raw = text(name)
+    if not raw:
+        return default
+    wanted = f"expected a whole number from {minimum} to {maximum}"
+    try:
+        value = int(raw)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is {raw!r}; {wanted}.") from error
+    if not minimum <= value <= maximum:
+        raise ImproperlyConfigured(f"{name} is {raw}; {wanted}.")
+    return value
+
+
+def choice(name: str, default: str, *, options: tuple[str, ...]) -> str:
+    """One of ``options``."""
+    value = text(name, default)
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} is {value!r}; expected one of {', '.join(options)}.")
+    return value
+
+
+def path(name: str, default: Path) -> Path:
+    """A path; ``~`` is expanded and a relative one is taken from the working directory."""
+    raw = text(name)
+    return Path(raw).expanduser().absolute() if raw else default
+
+
+def optional_path(name: str) -> Path | None:
+    """Like :func:`path`, but ``None`` when unset; a set path has to exist."""
+    raw = text(name)
+    if not raw:
+        return None
+    found = Path(raw).expanduser().absolute()
+    if not found.exists():
+        raise ImproperlyConfigured(f"{name} is {raw!r}, which does not exist.")
+    return found
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """A comma-separated list without empty parts."""
+    return [part.strip() for part in text(name).split(",") if part.strip()] or list(default)
+
+
+def secret(name: str) -> str:
+    """The variable, or the first line of the file that ``<name>_FILE`` names (Docker secrets)."""
+    file = optional_path(f"{name}_FILE")
+    if file is None:
+        return text(name)
+    if text(name):
+        raise ImproperlyConfigured(f"Set {name} or {name}_FILE, not both.")
+    value = file.read_text(encoding="utf-8").strip()
+    if not value:
+        raise ImproperlyConfigured(f"{name}_FILE names {file}, which is empty.")
+    return value

@@ -1,0 +1,75 @@
+"""What every page shares: the typed request, who is at the keyboard, and signing in."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
+from django_htmx.middleware import HtmxDetails
+
+# Answered to anyone, and without making a session: machines ask for these.
+_WITHOUT_SESSION = ("/healthz", "/static/")
+
+
+class HtmxHttpRequest(HttpRequest):
+    """A request of a signed-in person, with what django-htmx adds."""
+
+    htmx: HtmxDetails
+    user: User
+
+
+def local_user() -> User:
+    """The person of this machine, who need not sign in: named as the system names them, allowed everything."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user without a name
+        name = "local"
+    user, _ = get_user_model().objects.get_or_create(
+        username=name, defaults={"is_staff": True, "is_superuser": True, "password": "!"}
+    )
+    return user
+
+
+def local_user_middleware(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Without AL_LOGIN, whoever comes from this machine is its user."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if (
+            not settings.LOGIN_REQUIRED
+            and not request.path.startswith(_WITHOUT_SESSION)
+            and not request.user.is_authenticated
+        ):
+            login(request, local_user(), backend="django.contrib.auth.backends.ModelBackend")
+        return get_response(request)
+
+    return middleware
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Sends whoever is not signed in to the sign-in page; a fragment or a script gets 401 and that address."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseBase:
+        wants_page = "text/html" in request.headers.get("Accept", "") and not request.headers.get(
+            "HX-Request"
+        )
+        if wants_page or request.method == "GET" and not request.headers.get("HX-Request"):
+            return super().handle_no_permission(request, view_func)
+        return HttpResponse(
+            "Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)}
+        )
+
+
+def holder(request: HttpRequest) -> str:
+    """A short name for this browser: whose leases and actions these are."""
+    if request.session.session_key is None:
+        request.session.create()
+    return str(request.session.session_key)

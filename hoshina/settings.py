@@ -1,0 +1,205 @@
+"""Django settings. Everything that may differ between machines comes from ``AL_*`` variables (see .env.example)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from hoshina import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# -- Where things are ---------------------------------------------------------------------------
+STORE_DIR = env.path("AL_STORE_DIR", BASE_DIR / "store")
+DATA_DIR = env.optional_path("AL_DATA_DIR")
+WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
+EMBEDDING_BACKEND = env.choice(
+    "AL_EMBEDDING_BACKEND", "auto", options=("auto", "tensorflow", "torch", "hog")
+)
+
+
+def _kept_secret_key() -> str:
+    """A secret key made once and kept in the store: for use on this machine alone."""
+    file = STORE_DIR / "secret_key"
+    try:
+        return file.read_text(encoding="ascii")
+    except FileNotFoundError:
+        STORE_DIR.mkdir(parents=True, exist_ok=True)
+    made = secrets.token_urlsafe(48)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process of the same `up` was faster
+        return file.read_text(encoding="ascii")
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(made)
+    return made
+
+
+# -- Who may come in ------------------------------------------------------------------------------
+DEBUG = env.boolean("AL_DEBUG", default=False)
+HOST = env.text("AL_HOST", "127.0.0.1")
+PORT = env.integer("AL_PORT", 8000, minimum=0, maximum=65535)
+LOCAL_ONLY = HOST in {"127.0.0.1", "localhost", "::1"}
+LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=not LOCAL_ONLY)
+_given_key = env.secret("AL_SECRET_KEY")
+SECRET_KEY = _given_key or _kept_secret_key()
+ALLOWED_HOSTS = env.words("AL_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = env.words("AL_TRUSTED_ORIGINS")
+BEHIND_HTTPS = env.boolean("AL_HTTPS", default=False)
+if not LOCAL_ONLY:
+    missing = [
+        why
+        for why in (
+            "" if _given_key else "AL_SECRET_KEY (or AL_SECRET_KEY_FILE)",
+            "" if env.text("AL_ALLOWED_HOSTS") else "AL_ALLOWED_HOSTS",
+            "" if LOGIN_REQUIRED else "AL_LOGIN=1",
+        )
+        if why
+    ]
+    if missing:
+        raise ImproperlyConfigured(
+            f"AL_HOST={HOST} listens beyond this machine, which also needs {', '.join(missing)}."
+        )
+
+SESSION_COOKIE_AGE = 60 * 60 * 24 * 90
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_HTTPS else None
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+
+# -- The application ------------------------------------------------------------------------------
+ROOT_URLCONF = "hoshina.urls"
+WSGI_APPLICATION = "hoshina.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "csp",
+    "hoshina",
+    "hoshina.jobs",
+    "labeling",
+    "modeling",
+    "sampling",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hoshina.http.local_user_middleware",
+    "hoshina.http.SignInMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+# Class colours are the users' data, so they reach the page as style="--c:#…": hence unsafe-inline for styles only.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF, "'unsafe-inline'"],
+        "img-src": [SELF, "data:", "blob:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# -- Data -----------------------------------------------------------------------------------------
+DATABASE_URL = env.text("AL_DATABASE_URL")
+_databases: dict[str, Any] = {}
+if DATABASE_URL:
+    try:
+        _databases["default"] = dict(
+            dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True)
+        )
+    except (ValueError, KeyError) as error:
+        raise ImproperlyConfigured(
+            "AL_DATABASE_URL is malformed; expected postgresql://user:password@host:port/name."
+        ) from error
+    if not _databases["default"]["ENGINE"].endswith("postgresql"):
+        raise ImproperlyConfigured(
+            "AL_DATABASE_URL has to be a postgresql:// address; for SQLite set AL_DB_PATH instead."
+        )
+else:
+    _db_path = env.path("AL_DB_PATH", STORE_DIR / "app.db")
+    _db_path.parent.mkdir(parents=True, exist_ok=True)
+    _databases["default"] = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(_db_path),
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "timeout": 30,
+            "transaction_mode": "IMMEDIATE",
+            # FULL: a label once acknowledged is on the disk, not only in the system's cache (ADR 0004).
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; "
+                "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=268435456;"
+            ),
+        },
+    }
+DATABASES = _databases
+
+# -- Background work ------------------------------------------------------------------------------
+BROKER_URL = env.text("AL_BROKER_URL")
+if BROKER_URL and not BROKER_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured(
+        f"AL_BROKER_URL is {BROKER_URL!r}; expected redis://host:port/number, or nothing for the embedded broker."
+    )
+BROKER_DIR = STORE_DIR / "broker"
+
+# -- Words, time, files ---------------------------------------------------------------------------
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "static/"
+STATIC_ROOT = STORE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+    "root": {"handlers": ["console"], "level": env.choice(
+        "AL_LOG_LEVEL", "WARNING", options=("DEBUG", "INFO", "WARNING", "ERROR")
+    )},
+}

@@ -1,0 +1,275 @@
+"""The data of record: datasets, classes, items, frames and every decision ever made about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.urls import reverse
+
+from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
+
+
+# Longer paths are refused at ingest: PostgreSQL's index of (dataset, path) could not hold them.
+MAX_PATH = 1000
+
+
+class State(models.IntegerChoices):
+    """What the newest decision about an item says."""
+
+    UNLABELLED = 0, "unlabelled"
+    LABELLED = 1, "labelled"
+    UNSURE = 2, "unsure"
+    SKIPPED = 3, "skipped"
+
+
+class Dataset(models.Model):
+    """One labelling project: a root folder and all that belongs to it.
+
+    The counters are kept by the same transaction that changes an item's state, so that no page counts items.
+    """
+
+    name = models.CharField(max_length=120, unique=True)
+    slug = models.SlugField(max_length=60, unique=True)
+    root = models.CharField(max_length=4096)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    n_items = models.PositiveBigIntegerField(default=0, editable=False)
+    n_missing = models.PositiveBigIntegerField(default=0, editable=False)
+    n_labelled = models.PositiveBigIntegerField(default=0, editable=False)
+    n_unsure = models.PositiveBigIntegerField(default=0, editable=False)
+    n_skipped = models.PositiveBigIntegerField(default=0, editable=False)
+    # Grows with every decision that changes a label: "42 labels newer than the model" is a subtraction.
+    n_decisions = models.PositiveBigIntegerField(default=0, editable=False)
+
+    objects = DatasetQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("labeling:workbench", args=[self.slug])
+
+    @property
+    def data_dir(self) -> Path:
+        """The root folder, or ``AL_DATA_DIR`` where the folder was moved (or mounted) elsewhere."""
+        return settings.DATA_DIR or Path(self.root)
+
+    @property
+    def n_left(self) -> int:
+        return max(0, self.n_items - self.n_labelled - self.n_unsure - self.n_skipped)
+
+
+class LabelClass(models.Model):
+    """A class. Renaming changes a word; merging and deleting move labels and keep the row for the history."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="classes")
+    name = models.CharField(max_length=80)
+    colour = models.CharField(
+        max_length=7, validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Give a colour as #rrggbb.")]
+    )
+    key = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(9)]
+    )
+    order = models.PositiveIntegerField(default=0)
+    n_items = models.PositiveBigIntegerField(default=0, editable=False)
+    is_retired = models.BooleanField(default=False, editable=False)
+    merged_into = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+
+    objects = LabelClassQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["order", "id"]
+        verbose_name_plural = "label classes"
+        constraints = [
+            models.UniqueConstraint(
+                "dataset",
+                Lower("name"),
+                condition=Q(is_retired=False),
+                name="class_name_once",
+                violation_error_message="There is already a class of that name.",
+            ),
+            models.UniqueConstraint(
+                fields=["dataset", "key"],
+                condition=Q(is_retired=False, key__isnull=False),
+                name="class_key_once",
+                violation_error_message="That key already belongs to another class.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Item(models.Model):
+    """The thing a person labels.
+
+    ``row`` counts 0, 1, 2 … within the dataset, is given once at ingest and never reused: it is the item's
+    position in every array (vectors, probabilities, coordinates).
+    """
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items")
+    row = models.PositiveBigIntegerField()
+    path = models.CharField(max_length=MAX_PATH)
+    # False once its file vanished or can no longer be read; its labels stay.
+    is_available = models.BooleanField(default=True)
+
+    # Derived from the newest annotation, kept here for speed.
+    state = models.PositiveSmallIntegerField(choices=State, default=State.UNLABELLED)
+    label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="items")
+    newest_annotation_id = models.BigIntegerField(default=0)
+
+    objects = ItemQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "row"], name="item_row"),
+            models.UniqueConstraint(fields=["dataset", "path"], name="item_path"),
+        ]
+        indexes = [
+            models.Index(fields=["dataset", "state", "row"], name="item_state"),
+            models.Index(fields=["label", "row"], name="item_label"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Frame(models.Model):
+    """One image file of an item, with a role."""
+
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="frames")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=40, default="image")
+    path = models.CharField(max_length=MAX_PATH)
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField()
+    mtime_ns = models.BigIntegerField()
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    format = models.CharField(max_length=20)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "path"], name="frame_path"),
+            models.UniqueConstraint(fields=["item", "role"], name="frame_role"),
+        ]
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def file(self) -> Path:
+        return self.dataset.data_dir / self.path
+
+
+class Problem(models.Model):
+    """A file that could not become an item, and the reason in plain words."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems")
+    path = models.CharField(max_length=MAX_PATH)
+    reason = models.TextField()
+    seen_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["dataset", "path"], name="problem_path")]
+        ordering = ["path"]
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Action(models.Model):
+    """One press of a key: the annotations that it made belong together and are undone together.
+
+    The ``uuid`` is made by the client, so that an action sent twice counts once.
+    """
+
+    class Kind(models.TextChoices):
+        ASSIGN = "assign"
+        UNSURE = "unsure"
+        SKIP = "skip"
+        CLEAR = "clear"
+        UNDO = "undo"
+        IMPORT = "import"
+        MERGE = "merge"
+
+    # What Z takes back; imports and merges are undone where they were made.
+    ON_UNDO_STACK = (Kind.ASSIGN, Kind.UNSURE, Kind.SKIP, Kind.CLEAR)
+
+    uuid = models.UUIDField(unique=True)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="actions")
+    kind = models.CharField(max_length=10, choices=Kind)
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # The browser that did it: another browser's newer decision is a conflict, one's own is not.
+    holder = models.CharField(max_length=64, blank=True)
+    undoes = models.OneToOneField(
+        "self", null=True, on_delete=models.SET_NULL, related_name="undone_by"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["dataset", "holder", "-id"], name="action_undo_stack")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.uuid}"
+
+
+class Annotation(models.Model):
+    """One decision about one item, append-only, with how the item came to be shown."""
+
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations")
+    action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="annotations")
+    state = models.PositiveSmallIntegerField(choices=State)
+    label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+")
+    # The decision that this one replaced: what an undo goes back to.
+    previous = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    decided_at = models.DateTimeField()
+    seconds = models.FloatField(null=True)
+
+    # How the item came to be shown. Rounds and models live in rooms above, hence numbers and no foreign keys.
+    queue = models.CharField(max_length=40, blank=True)
+    round_id = models.BigIntegerField(null=True)
+    rank = models.PositiveBigIntegerField(null=True)
+    score = models.FloatField(null=True)
+    selection_probability = models.FloatField(null=True)
+    model_version_id = models.BigIntegerField(null=True)
+    # None: no suggestion existed; False: it was hidden (blind); True: the person saw it.
+    suggestion_shown = models.BooleanField(null=True)
+    suggested_label_id = models.BigIntegerField(null=True)
+    suggested_probability = models.FloatField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["item", "-id"], name="annotation_history")]
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {State(self.state).label}"
+
+
+class Lease(models.Model):
+    """An item shown in someone's browser just now, and therefore not dealt to anyone else."""
+
+    item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="lease")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+    holder = models.CharField(max_length=64)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["dataset", "expires_at"], name="lease_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.item_id} held by {self.holder}"

@@ -1,0 +1,25 @@
+from django.urls import path
+
+from labeling.views import annotating, classes, datasets, exchange, items, media, workbench
+
+app_name = "labeling"
+urlpatterns = [
+    path("datasets/", datasets.index, name="datasets"),
+    path("d/<slug:slug>/", workbench.page, name="workbench"),
+    path("d/<slug:slug>/header/", workbench.header, name="header"),
+    path("d/<slug:slug>/annotate/", annotating.annotate, name="annotate"),
+    path("d/<slug:slug>/items/<int:row>/", items.page, name="item"),
+    path("d/<slug:slug>/items/<int:row>/detail/", items.detail, name="detail"),
+    path("d/<slug:slug>/classes/", classes.page, name="classes"),
+    path("d/<slug:slug>/classes/list/", classes.class_list, name="class_list"),
+    path("d/<slug:slug>/classes/add/", classes.add, name="class_add"),
+    path("d/<slug:slug>/classes/<int:pk>/edit/", classes.edit, name="class_edit"),
+    path("d/<slug:slug>/classes/<int:pk>/move/", classes.move, name="class_move"),
+    path("d/<slug:slug>/classes/<int:pk>/delete/", classes.delete, name="class_delete"),
+    path("d/<slug:slug>/problems/", datasets.problems, name="problems"),
+    path("d/<slug:slug>/export/", exchange.export_page, name="export"),
+    path("d/<slug:slug>/export.zip", exchange.export_zip, name="export_zip"),
+    path("d/<slug:slug>/import/", exchange.import_labels, name="import"),
+    path("media/<int:frame_id>/thumbnail/<int:size>/", media.thumbnail, name="thumbnail"),
+    path("media/<int:frame_id>/full/", media.full, name="full"),
+]

@@ -1,0 +1,84 @@
+"""What the machine learns: vectors, models, projections. The arrays themselves live in the store."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from labeling.models import Dataset
+
+
+class EmbeddingSet(models.Model):
+    """The vectors of one dataset under one encoder fingerprint; the arrays are in ``modeling.store``."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="embedding_sets")
+    fingerprint = models.CharField(max_length=64)
+    encoder = models.CharField(max_length=60)
+    # Why this encoder and not a better one, in words for the header and the manifest.
+    reason = models.TextField(blank=True)
+    dim = models.PositiveIntegerField()
+    # Which file of vectors is the current one (see modeling.store); 0: none yet.
+    generation = models.PositiveIntegerField(default=0)
+    n_vectors = models.PositiveBigIntegerField(default=0)
+    n_failed = models.PositiveBigIntegerField(default=0)
+    is_active = models.BooleanField(default=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "fingerprint"], name="embedding_set_once"),
+            models.UniqueConstraint(
+                fields=["dataset"], condition=Q(is_active=True), name="one_active_embedding_set"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.encoder} ({self.fingerprint[:8]})"
+
+
+class ModelVersion(models.Model):
+    """One trained classifier: what it learned from, its calibration, its measured quality."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="model_versions")
+    number = models.PositiveIntegerField()
+    embedding_set = models.ForeignKey(EmbeddingSet, null=True, on_delete=models.SET_NULL, related_name="+")
+    # Ids of the classes, in the order of the columns of the probabilities.
+    class_ids = models.JSONField()
+    n_labels = models.PositiveBigIntegerField()
+    n_rows = models.PositiveBigIntegerField()
+    # Dataset.n_decisions when the labels were read: what came later is newer than this model.
+    n_decisions = models.PositiveBigIntegerField()
+    temperature = models.FloatField(default=1.0)
+    is_calibrated = models.BooleanField(default=False)
+    calibration_note = models.TextField(blank=True)
+    # accuracy, accuracy_interval, ece_before, ece_after, log_loss_before, log_loss_after, confusion, reliability …
+    metrics = models.JSONField(default=dict)
+    is_active = models.BooleanField(default=False)
+    seconds = models.FloatField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "number"], name="model_number_once"),
+            models.UniqueConstraint(fields=["dataset"], condition=Q(is_active=True), name="one_active_model"),
+        ]
+
+    def __str__(self) -> str:
+        return f"model {self.number}"
+
+
+class RetrainPolicy(models.Model):
+    """When the assistive model of a dataset retrains by itself."""
+
+    dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="retrain_policy")
+    is_automatic = models.BooleanField(default=True)
+    # Retrain after this many new decisions, or this share of the labels if that is more.
+    min_new = models.PositiveIntegerField(default=20)
+    share_new = models.FloatField(default=0.1)
+
+    class Meta:
+        verbose_name_plural = "retrain policies"
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {'automatic' if self.is_automatic else 'by hand'}"
