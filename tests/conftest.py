@@ -1,0 +1,76 @@
+"""What every test shares: a store of its own, small folders of real images, and datasets made from them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Before Django reads its settings: tests never touch the developer's own store.
+os.environ["AL_STORE_DIR"] = tempfile.mkdtemp(prefix="hoshina-tests-")
+for _name in ("AL_DATA_DIR", "AL_DB_PATH", "AL_BROKER_URL", "AL_LOGIN", "AL_HOST"):
+    os.environ.pop(_name, None)
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop and the ORM share a thread in browser tests
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labeling.models import Dataset, Frame, Item, LabelClass
+
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+
+
+@pytest.fixture
+def store(tmp_path: Path, settings: object) -> Path:
+    """An empty store for this test alone."""
+    settings.STORE_DIR = tmp_path / "store"  # type: ignore[attr-defined]
+    settings.BROKER_DIR = tmp_path / "store" / "broker"  # type: ignore[attr-defined]
+    settings.STORE_DIR.mkdir()  # type: ignore[attr-defined]
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder of small PNG files of noise on a coloured ground."""
+
+    def make(n: int = 6, *, name: str = "pictures", size: int = 24) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        rng = np.random.default_rng(7)
+        for number in range(n):
+            pixels = rng.integers(0, 255, (size, size, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"image{number:04d}.png")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
+    """Makes a dataset of ``n`` items with one frame each (no files) and classes, without an ingest."""
+
+    def make(n: int = 20, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog")) -> Dataset:
+        dataset = Dataset.objects.create(name=name, slug=name, root=str(tmp_path / name), n_items=n)
+        items = Item.objects.bulk_create(
+            [Item(dataset=dataset, row=row, path=f"image{row:04d}.png") for row in range(n)]
+        )
+        Frame.objects.bulk_create(
+            [
+                Frame(
+                    item=item, dataset=dataset, path=item.path, sha256=f"{item.row:064x}", size=100,
+                    mtime_ns=1, width=24, height=24, format="PNG",
+                )
+                for item in items
+            ]
+        )  # fmt: skip
+        for number, class_name in enumerate(classes):
+            LabelClass.objects.create(
+                dataset=dataset, name=class_name, colour=COLOURS[number % 7], key=number + 1, order=number
+            )
+        return dataset
+
+    return make
+
