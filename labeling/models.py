@@ -126,7 +126,10 @@ class Item(models.Model):
     # Derived from the newest annotation, kept here for speed.
     state = models.PositiveSmallIntegerField(choices=State, default=State.UNLABELLED)
     label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="items")
+    # The newest annotation, 0 if none: a page that knew an older one is out of date.
     newest_annotation_id = models.BigIntegerField(default=0)
+    # The annotation whose decision holds: the newest one, or the older one that an undo went back to.
+    decision_id = models.BigIntegerField(null=True)
 
     objects = ItemQuerySet.as_manager()
 
@@ -233,7 +236,7 @@ class Annotation(models.Model):
     action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="annotations")
     state = models.PositiveSmallIntegerField(choices=State)
     label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+")
-    # The decision that this one replaced: what an undo goes back to.
+    # The decision that held before this one: what an undo goes back to.
     previous = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"

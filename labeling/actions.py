@@ -1,0 +1,420 @@
+"""Decisions about items: assign, unsure, skip, clear, undo, import. Every change of a label goes through here.
+
+One transaction writes the append-only annotations, the items' derived state and the counters, so that what was
+answered is on the disk and what a page counts is what a recount would say.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F, OuterRef, Subquery
+from django.utils import timezone
+
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
+from labeling.signals import decided
+
+_STATE_OF = {
+    Action.Kind.ASSIGN: State.LABELLED,
+    Action.Kind.UNSURE: State.UNSURE,
+    Action.Kind.SKIP: State.SKIPPED,
+    Action.Kind.CLEAR: State.UNLABELLED,
+}
+_COUNTER_OF = {State.LABELLED: "n_labelled", State.UNSURE: "n_unsure", State.SKIPPED: "n_skipped"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How an item came to be shown; the fields of the same names of :class:`~labeling.models.Annotation`."""
+
+    queue: str = ""
+    round_id: int | None = None
+    rank: int | None = None
+    score: float | None = None
+    selection_probability: float | None = None
+    model_version_id: int | None = None
+    suggested_label_id: int | None = None
+    suggested_probability: float | None = None
+    suggestion_shown: bool | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """One item of an action; ``seen`` is the newest annotation that the page knew, ``seconds`` the time spent."""
+
+    item_id: int
+    seen: int = 0
+    seconds: float | None = None
+    shown: Shown = Shown()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One press of a key, as the browser tells it."""
+
+    uuid: uuid.UUID
+    kind: Action.Kind
+    at: datetime
+    label_id: int | None = None
+    overwrite: bool = False
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass
+class Result:
+    """What became of a request: ``status`` is saved, repeated (it was saved before) or refused (see ``error``)."""
+
+    uuid: uuid.UUID
+    status: str
+    error: str = ""
+    items: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A state for an item, from a file."""
+
+    item_id: int
+    state: State
+    label_id: int | None = None
+
+
+class Tally:
+    """Collects what a transaction does to the counters, to write it once at the end."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.states: Counter[int] = Counter()
+        self.labels: Counter[int] = Counter()
+        self.decisions = 0
+
+    def moved(self, item: Item, state: int, label_id: int | None) -> None:
+        """Note that ``item`` goes from its present state and label to the given ones."""
+        self.states[item.state] -= 1
+        self.states[state] += 1
+        if item.label_id is not None:
+            self.labels[item.label_id] -= 1
+        if label_id is not None:
+            self.labels[label_id] += 1
+        self.decisions += 1
+
+    def write(self) -> None:
+        changes = {
+            name: F(name) + self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]
+        }
+        if self.decisions:
+            Dataset.objects.filter(pk=self.dataset.pk).update(
+                n_decisions=F("n_decisions") + self.decisions, **changes
+            )
+        for label_id, change in sorted(self.labels.items()):
+            if change:
+                LabelClass.objects.filter(pk=label_id).update(n_items=F("n_items") + change)
+
+
+def write_annotations(
+    action: Action,
+    annotations: Sequence[Annotation],
+    items: dict[int, Item],
+    tally: Tally,
+    *,
+    restored: bool = False,
+) -> None:
+    """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date.
+
+    With ``restored`` an annotation does not decide anew but goes back to its item's earlier decision, whose id
+    the caller has put into ``item.decision_id``.
+    """
+    for annotation in annotations:
+        annotation.action = action
+    Annotation.objects.bulk_create(annotations, batch_size=500)
+    outcomes: dict[tuple[int, int | None], list[int]] = defaultdict(list)
+    for annotation in annotations:
+        item = items[annotation.item_id]
+        tally.moved(item, annotation.state, annotation.label_id)
+        item.state, item.label_id = annotation.state, annotation.label_id
+        item.newest_annotation_id = annotation.pk
+        if not restored:
+            item.decision_id = annotation.pk
+        outcomes[annotation.state, annotation.label_id].append(item.pk)
+    if restored:
+        Item.objects.bulk_update(
+            [items[annotation.item_id] for annotation in annotations],
+            ["state", "label", "newest_annotation_id", "decision_id"],
+            batch_size=200,
+        )
+        return
+    for (state, label_id), ids in outcomes.items():
+        _set_outcome(action, ids, items, state, label_id)
+
+
+def _set_outcome(
+    action: Action, ids: list[int], items: dict[int, Item], state: int, label_id: int | None
+) -> None:
+    if len(ids) == 1:
+        newest = items[ids[0]].newest_annotation_id
+        Item.objects.filter(pk=ids[0]).update(
+            state=state, label=label_id, newest_annotation_id=newest, decision_id=newest
+        )
+        return
+    written = Subquery(Annotation.objects.filter(action=action, item=OuterRef("pk")).values("pk")[:1])
+    for start in range(0, len(ids), 500):
+        Item.objects.filter(pk__in=ids[start : start + 500]).update(
+            state=state, label=label_id, newest_annotation_id=written, decision_id=written
+        )
+
+
+def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, holder: str) -> list[Result]:
+    """Save a batch of actions in order, each once however often it is sent; one result for each.
+
+    An action on items that another browser decided meanwhile leaves those alone and reports them as conflicts,
+    unless it says ``overwrite``.
+    """
+    with transaction.atomic():
+        batch = _Batch(dataset, requests, user, holder)
+        results = [batch.save(request) for request in requests]
+        batch.tally.write()
+        batch.release_leases()
+    if batch.tally.decisions:
+        decided.send(sender=Dataset, dataset_id=dataset.pk)
+    return results
+
+
+class _Batch:
+    """The state shared by the actions of one transaction."""
+
+    def __init__(
+        self, dataset: Dataset, requests: Sequence[Request], user: User | None, holder: str
+    ) -> None:
+        self.dataset, self.user, self.holder = dataset, user, holder
+        self.tally = Tally(dataset)
+        self.decided_ids: list[int] = []
+        ids = {target.item_id for request in requests for target in request.targets}
+        self.items = lock_items(dataset, ids)
+        self.known = set(
+            Action.objects.filter(uuid__in=[request.uuid for request in requests]).values_list("uuid", flat=True)
+        )
+        wanted = {request.label_id for request in requests if request.label_id is not None}
+        self.label_ids = set(
+            LabelClass.objects.active().filter(dataset=dataset, pk__in=wanted).values_list("pk", flat=True)
+        )
+
+    def save(self, request: Request) -> Result:
+        if request.uuid in self.known:
+            touched = [self.items[t.item_id] for t in request.targets if t.item_id in self.items]
+            return Result(request.uuid, "repeated", items=[outcome(item) for item in touched])
+        self.known.add(request.uuid)
+        if request.kind == Action.Kind.UNDO:
+            return self._undo(request)
+        return self._decide(request)
+
+    def _decide(self, request: Request) -> Result:
+        if request.kind == Action.Kind.ASSIGN and request.label_id not in self.label_ids:
+            return Result(request.uuid, "refused", error="That class no longer exists. Choose another one.")
+        unknown = [target.item_id for target in request.targets if target.item_id not in self.items]
+        if unknown:
+            return Result(request.uuid, "refused", error="An item of this action is not in this dataset.")
+        conflicts = [] if request.overwrite else self._conflicts(request.targets)
+        blocked = {conflict["id"] for conflict in conflicts}
+        targets = [target for target in request.targets if target.item_id not in blocked]
+        if targets:
+            label_id = request.label_id if request.kind == Action.Kind.ASSIGN else None
+            self._write(request, targets, _STATE_OF[request.kind], label_id)
+        touched = [outcome(self.items[target.item_id]) for target in targets]
+        return Result(request.uuid, "saved", items=touched, conflicts=conflicts)
+
+    def _write(
+        self, request: Request, targets: Sequence[Target], state: State, label_id: int | None
+    ) -> None:
+        action = self._new_action(request)
+        annotations = [
+            Annotation(
+                item_id=target.item_id,
+                state=state,
+                label_id=label_id,
+                previous_id=self.items[target.item_id].decision_id,
+                annotator=self.user,
+                decided_at=request.at,
+                seconds=target.seconds,
+                **vars(target.shown),
+            )
+            for target in targets
+        ]
+        write_annotations(action, annotations, self.items, self.tally)
+        self.decided_ids += [target.item_id for target in targets]
+
+    def _new_action(self, request: Request, undoes: Action | None = None) -> Action:
+        return Action.objects.create(
+            uuid=request.uuid,
+            dataset=self.dataset,
+            kind=request.kind,
+            annotator=self.user,
+            holder=self.holder,
+            undoes=undoes,
+        )
+
+    def _conflicts(self, targets: Iterable[Target]) -> list[dict[str, Any]]:
+        newer = [
+            self.items[target.item_id].newest_annotation_id
+            for target in targets
+            if self.items[target.item_id].newest_annotation_id > target.seen
+        ]
+        if not newer:
+            return []
+        others = (
+            Annotation.objects.filter(pk__in=newer)
+            .exclude(action__holder=self.holder)
+            .select_related("annotator", "action__annotator")
+        )
+        return [
+            outcome(self.items[other.item_id])
+            | {"by": _name(other.action.annotator or other.annotator)}
+            for other in others
+        ]
+
+    def _undo(self, request: Request) -> Result:
+        target = (
+            Action.objects.filter(
+                dataset=self.dataset,
+                holder=self.holder,
+                kind__in=Action.ON_UNDO_STACK,
+                undone_by__isnull=True,
+            )
+            .order_by("-id")
+            .first()
+        )
+        if target is None:
+            return Result(request.uuid, "refused", error="There is nothing left to undo.")
+        written = list(target.annotations.select_related("previous__label"))
+        self.items.update(
+            lock_items(self.dataset, {a.item_id for a in written if a.item_id not in self.items})
+        )
+        current = [a for a in written if self.items[a.item_id].decision_id == a.pk]
+        action = self._new_action(request, undoes=target)
+        restoring = [_going_back(annotation, self.user) for annotation in current]
+        for annotation in current:
+            self.items[annotation.item_id].decision_id = annotation.previous_id
+        write_annotations(action, restoring, self.items, self.tally, restored=True)
+        return Result(
+            request.uuid,
+            "saved",
+            items=[outcome(self.items[annotation.item_id]) for annotation in current],
+            conflicts=[
+                outcome(self.items[a.item_id]) | {"by": "a later decision"} for a in written if a not in current
+            ],
+        )
+
+    def release_leases(self) -> None:
+        if self.decided_ids:
+            Lease.objects.filter(item__in=self.decided_ids).delete()
+
+
+def _going_back(undone: Annotation, user: User | None) -> Annotation:
+    """The annotation that reinstates the decision before ``undone``, with that decision's own provenance."""
+    earlier = undone.previous
+    if earlier is None:
+        return Annotation(
+            item_id=undone.item_id, state=State.UNLABELLED, annotator=user, decided_at=timezone.now()
+        )
+    label = surviving(earlier.label)
+    state = State.UNLABELLED if earlier.label is not None and label is None else earlier.state
+    kept = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)
+    return Annotation(
+        item_id=undone.item_id,
+        state=state,
+        label=label,
+        **{name: getattr(earlier, name) for name in kept},
+    )
+
+
+def surviving(label: LabelClass | None) -> LabelClass | None:
+    """The class itself, or the one that it was merged into; ``None`` when its labels were taken away."""
+    while label is not None and label.is_retired:
+        label = label.merged_into
+    return label
+
+
+def lock_items(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
+    """Those items of the dataset by id, locked until the transaction ends (in id order, so nobody deadlocks)."""
+    wanted = sorted(set(ids))
+    found: dict[int, Item] = {}
+    for start in range(0, len(wanted), 500):
+        some = Item.objects.select_for_update().filter(dataset=dataset, pk__in=wanted[start : start + 500])
+        found.update((item.pk, item) for item in some.order_by("pk"))
+    return found
+
+
+def outcome(item: Item) -> dict[str, Any]:
+    """What a page has to know about an item after a decision."""
+    return {
+        "id": item.pk,
+        "annotation": item.newest_annotation_id,
+        "state": item.state,
+        "label": item.label_id,
+    }
+
+
+def record_import(
+    dataset: Dataset, decisions: Sequence[Decision], user: User | None
+) -> tuple[int, int]:
+    """Write the decisions that change something, as one action; returns (applied, unchanged)."""
+    now = timezone.now()
+    with transaction.atomic():
+        items = lock_items(dataset, (decision.item_id for decision in decisions))
+        changed = [
+            decision
+            for decision in decisions
+            if (items[decision.item_id].state, items[decision.item_id].label_id)
+            != (decision.state, decision.label_id)
+        ]
+        if changed:
+            tally = Tally(dataset)
+            action = Action.objects.create(
+                uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.IMPORT, annotator=user
+            )
+            annotations = [
+                Annotation(
+                    item_id=decision.item_id,
+                    state=decision.state,
+                    label_id=decision.label_id,
+                    previous_id=items[decision.item_id].decision_id,
+                    annotator=user,
+                    decided_at=now,
+                    queue="import",
+                )
+                for decision in changed
+            ]
+            write_annotations(action, annotations, items, tally)
+            tally.write()
+    if changed:
+        decided.send(sender=Dataset, dataset_id=dataset.pk)
+    return len(changed), len(decisions) - len(changed)
+
+
+def counts(dataset: Dataset) -> dict[str, Any]:
+    """The numbers of the header, fresh from the database: two queries whatever the dataset's size."""
+    fresh = Dataset.objects.get(pk=dataset.pk)
+    return {
+        "labelled": fresh.n_labelled,
+        "unsure": fresh.n_unsure,
+        "skipped": fresh.n_skipped,
+        "left": fresh.n_left,
+        "items": fresh.n_items,
+        "classes": dict(LabelClass.objects.active().filter(dataset=dataset).values_list("pk", "n_items")),
+    }
+
+
+def _name(user: User | None) -> str:
+    return user.get_username() if user is not None else "someone"
+
+
+def with_suggestion(shown: Shown, was_shown: bool | None) -> Shown:
+    """``shown`` with whether the suggestion was visible; None where there was none to see."""
+    return replace(shown, suggestion_shown=was_shown if shown.suggested_label_id is not None else None)

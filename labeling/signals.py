@@ -1,0 +1,8 @@
+"""What the data of record tells the rooms above it."""
+
+from django.dispatch import Signal
+
+# Sent with dataset_id= after an ingest job succeeded.
+ingested = Signal()
+# Sent with dataset_id= after a committed batch of decisions.
+decided = Signal()
