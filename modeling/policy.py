@@ -1,0 +1,52 @@
+"""When the assistive model retrains by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hoshina.jobs.life import enqueue
+from labeling.models import Dataset, LabelClass
+from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+from modeling.predictions import active_model
+
+# The first model comes early: a person wants to see it get useful.
+FIRST_MODEL_AT = 10
+# By dataset, the number of decisions at which to look again: a label saved before that costs no query here.
+_look_again_at: dict[int, int] = {}
+
+
+def policy_of(dataset: Dataset) -> RetrainPolicy:
+    return RetrainPolicy.objects.get_or_create(dataset=dataset)[0]
+
+
+def due_at(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | None) -> int:
+    """The number of decisions at which the next model is due."""
+    if model is None:
+        return FIRST_MODEL_AT
+    return model.n_decisions + max(policy.min_new, round(policy.share_new * model.n_labels))
+
+
+def retrain_if_due(dataset: Dataset) -> None:
+    """Ask for a retrain when enough new labels came, vectors exist and two classes have labels."""
+    policy = policy_of(dataset)
+    model = active_model(dataset)
+    due = due_at(dataset, policy, model)
+    if not policy.is_automatic or dataset.n_decisions < due:
+        _look_again_at[dataset.pk] = due if policy.is_automatic else dataset.n_decisions + policy.min_new
+        return
+    _look_again_at[dataset.pk] = dataset.n_decisions + 5
+    has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
+    n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
+    if has_vectors and n_classes >= 2:
+        enqueue("retrain", dataset_id=dataset.pk)
+
+
+def on_decided(sender: Any, dataset_id: int, n_decisions: int, **kwargs: Any) -> None:
+    """After a batch of labels: most of the time a comparison of two numbers."""
+    if n_decisions >= _look_again_at.get(dataset_id, 0):
+        retrain_if_due(Dataset.objects.get(pk=dataset_id))
+
+
+def forget(dataset: Dataset) -> None:
+    """Look again at the next label: the policy or the model changed."""
+    _look_again_at.pop(dataset.pk, None)

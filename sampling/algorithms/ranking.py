@@ -1,0 +1,34 @@
+"""From scores to the first so-many positions, with ties broken the same way every time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Positions of the ``k`` largest scores (n,), largest first, equal ones in order of position.
+
+    NaN is never taken; fewer than ``k`` usable scores give all of them; O(n + k log k).
+    """
+    usable = int(np.count_nonzero(~np.isnan(scores)))
+    k = min(k, usable)
+    if k <= 0:
+        return np.empty(0, dtype=np.int64)
+    cost = np.where(np.isnan(scores), np.float32(np.inf), -scores)
+    if k < len(cost):
+        limit = cost[np.argpartition(cost, k - 1)[k - 1]]
+        surely = np.flatnonzero(cost < limit)
+        tied = np.flatnonzero(cost == limit)[: k - len(surely)]
+        chosen = np.concatenate([surely, tied])
+    else:
+        chosen = np.arange(len(cost))
+    order = np.lexsort((chosen, cost[chosen]))
+    return chosen[order][:k].astype(np.int64)
+
+
+def shuffled(n: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``k`` of the positions 0 … n-1 in uniformly random order, without replacement; all of them when k > n."""
+    if n <= 0 or k <= 0:
+        return np.empty(0, dtype=np.int64)
+    return rng.choice(n, size=min(k, n), replace=False, shuffle=True).astype(np.int64)

@@ -1,0 +1,141 @@
+"""Turn a place in a round into a page of tiles, and lease its items to the person who gets them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from django.utils import timezone
+
+from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
+from modeling.predictions import Suggestion, active_predictions
+from sampling.models import Round
+from sampling.selection import filters_from, leased_to_others, ranked_rows
+from sampling.strategies import STRATEGIES
+
+LEASE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One image of the grid, with how it came to be shown."""
+
+    item: Item
+    frame: Frame
+    rank: int
+    shown: dict[str, Any]
+    reason: str
+    suggestion: Suggestion | None
+    label: LabelClass | None
+
+    @property
+    def shown_json(self) -> str:
+        return json.dumps(self.shown, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Deal:
+    """A page's worth of tiles, and the rank at which the next page begins."""
+
+    tiles: list[Tile]
+    next_offset: int
+
+
+def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool) -> Deal:
+    """Up to ``n`` tiles of the round from rank ``offset`` on, still as its filters want them and free to take.
+
+    A page that continues another leaves out what the person was just dealt, in whatever round that was.
+    """
+    strategy = STRATEGIES[round_.queue]
+    filters = filters_from(round_.params["filters"])
+    is_leased = strategy.deals and filters.state == State.UNLABELLED and bool(holder)
+    with transaction.atomic():
+        if is_leased:
+            # Whoever deals waits here for another who is dealing, so that no item goes to both.
+            Dataset.objects.select_for_update().get(pk=round_.dataset_id)
+        taken = _taken(round_.dataset, holder, is_continued) if is_leased else set()
+        items, next_offset = _collect(round_, offset, n, taken, filters.state)
+        if is_leased:
+            _lease(round_.dataset, [item for _, item in items], holder)
+    return Deal(_tiles(round_, items), next_offset)
+
+
+def _taken(dataset: Dataset, holder: str, is_continued: bool) -> set[int]:
+    return set(leased_to_others(dataset, "" if is_continued else holder))
+
+
+def _collect(
+    round_: Round, offset: int, n: int, taken: set[int], state: State | None
+) -> tuple[list[tuple[int, Item]], int]:
+    rows = ranked_rows(round_)
+    chosen: list[tuple[int, Item]] = []
+    while offset < len(rows) and len(chosen) < n:
+        some = rows[offset : offset + max(n, 100)].tolist()
+        free = [row for row in some if row not in taken]
+        items = Item.objects.filter(dataset=round_.dataset_id, row__in=free, is_available=True)
+        if state is not None:
+            items = items.filter(state=state)
+        by_row = {item.row: item for item in items}
+        for row in some:
+            if len(chosen) == n:
+                break
+            if row in by_row:
+                chosen.append((offset, by_row[row]))
+            offset += 1
+    return chosen, offset
+
+
+def _lease(dataset: Dataset, items: list[Item], holder: str) -> None:
+    now = timezone.now()
+    Lease.objects.filter(dataset=dataset, expires_at__lte=now).delete()
+    Lease.objects.bulk_create(
+        [Lease(item=item, dataset=dataset, holder=holder, expires_at=now + LEASE) for item in items],
+        update_conflicts=True,
+        unique_fields=["item"],
+        update_fields=["holder", "expires_at"],
+    )
+
+
+def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
+    frames: dict[int, Frame] = {}
+    for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("-pk"):
+        frames[frame.item_id] = frame
+    labels = LabelClass.objects.in_bulk({item.label_id for _, item in items if item.label_id})
+    predictions = active_predictions(round_.dataset)
+    rows = [item.row for _, item in items]
+    suggestions = predictions.suggestions(rows) if predictions else [None] * len(rows)
+    scores = np.frombuffer(round_.scores, dtype="<f4")
+    chances = np.frombuffer(round_.probabilities, dtype="<f4")
+    model_id = predictions.model.pk if predictions else None
+    return [
+        Tile(
+            item=item,
+            frame=frames[item.pk],
+            rank=rank,
+            shown=_provenance(round_, rank, float(scores[rank]), float(chances[rank]), suggestion, model_id),
+            reason=f"{round_.reason}; rank {rank + 1:,}",
+            suggestion=suggestion,
+            label=labels.get(item.label_id) if item.label_id else None,
+        )
+        for (rank, item), suggestion in zip(items, suggestions, strict=True)
+        if item.pk in frames
+    ]
+
+
+def _provenance(
+    round_: Round, rank: int, score: float, chance: float, suggestion: Suggestion | None, model_id: int | None
+) -> dict[str, Any]:
+    return {
+        "queue": round_.queue,
+        "round_id": round_.pk,
+        "rank": rank,
+        "score": score,
+        "selection_probability": chance,
+        "model_version_id": model_id,
+        "suggested_label_id": suggestion.label.pk if suggestion else None,
+        "suggested_probability": round(suggestion.probability, 6) if suggestion else None,
+    }

@@ -1,0 +1,67 @@
+"""``manage.py queue NAME``: what to label next."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from labeling.management.datasets import add_common_arguments, pick_dataset
+from sampling.dealing import deal
+from sampling.selection import CannotRank, Filters, new_seed, pull
+from sampling.strategies import STRATEGIES, BadParameter, parse_params
+
+
+class Command(BaseCommand):
+    help = "Rank the unlabelled images with a queue and list the first of them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", choices=sorted(STRATEGIES), help="which queue")
+        parser.add_argument("-n", type=int, default=20, metavar="N", help="how many images (default 20)")
+        parser.add_argument("--seed", type=int, help="repeat a pull: same seed, same labels, same ranking")
+        parser.add_argument(
+            "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the queue"
+        )
+        add_common_arguments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["n"] < 1:
+            raise CommandError("-n has to be at least 1.", returncode=2)
+        dataset = pick_dataset(options["dataset"])
+        strategy = STRATEGIES[options["name"]]
+        given = dict(_pair(text) for text in options["param"])
+        seed = new_seed() if options["seed"] is None else options["seed"]
+        try:
+            round_ = pull(
+                dataset, strategy, parse_params(strategy, given), Filters(), seed=seed, k=options["n"]
+            )
+        except (CannotRank, BadParameter) as problem:
+            raise CommandError(str(problem)) from problem
+        tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
+        if options["as_json"]:
+            items = [
+                {
+                    "item_id": tile.item.pk,
+                    "path": tile.item.path,
+                    "score": tile.shown["score"],
+                    "probability": tile.shown["selection_probability"],
+                    "reason": tile.reason,
+                }
+                for tile in tiles
+            ]
+            self.stdout.write(
+                json.dumps({"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items})
+            )
+            return
+        self.stdout.write(f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})")
+        for tile in tiles:
+            self.stdout.write(f"{tile.rank + 1:>6}  {tile.shown['score']:.4f}  {tile.item.path}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise CommandError(f"--param takes NAME=VALUE, not {text!r}.", returncode=2)
+    return name, value

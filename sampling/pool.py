@@ -1,0 +1,100 @@
+"""What is labelled and what is not, as arrays by row: a queue over a million items can't ask SQL for them each time.
+
+Each process keeps the arrays of the datasets it served last and brings them up to date with the annotations
+written since, so that a pull reads a handful of rows. What a page shows is checked against the database again;
+these arrays only decide the ranking.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from django.db.models import Max
+from numpy.typing import NDArray
+
+from labeling.models import Annotation, Dataset, Item, State
+
+KEPT = 4
+# Two transactions may commit in another order than their ids were given: read this many ids again.
+OVERLAP = 500
+UNAVAILABLE = 255
+
+
+@dataclass
+class Pool:
+    """State (uint8, 255 = not available) and class id (int64, 0 = none) of every item of a dataset, by row."""
+
+    states: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    newest_annotation_id: int
+    n_missing: int
+
+    def rows(self, state: State | None = State.UNLABELLED, label_id: int | None = None) -> NDArray[np.int64]:
+        """Rows in that state (``None``: any, as long as available) and of that class, ascending."""
+        wanted = self.states != UNAVAILABLE if state is None else self.states == state
+        if label_id is not None:
+            wanted &= self.labels == label_id
+        return np.flatnonzero(wanted).astype(np.int64)
+
+
+_pools: OrderedDict[int, Pool] = OrderedDict()
+_lock = threading.Lock()
+
+
+def pool_of(dataset: Dataset) -> Pool:
+    """The dataset's pool as of now; O(n) once per process, then O(annotations since the last call)."""
+    with _lock:
+        pool = _pools.pop(dataset.pk, None)
+        dataset.refresh_from_db(fields=["n_items", "n_missing"])
+        if pool is None or pool.n_missing != dataset.n_missing or len(pool.states) > dataset.n_items:
+            pool = _empty(dataset)
+        _add_rows(dataset, pool)
+        _add_annotations(dataset, pool)
+        _pools[dataset.pk] = pool
+        while len(_pools) > KEPT:
+            _pools.popitem(last=False)
+        return pool
+
+
+def forget() -> None:
+    """Drop every pool (tests; a dataset deleted)."""
+    with _lock:
+        _pools.clear()
+
+
+def _empty(dataset: Dataset) -> Pool:
+    # The watermark is read before the items: an annotation in between is then applied twice, never missed.
+    newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    return Pool(np.empty(0, np.uint8), np.empty(0, np.int64), newest, dataset.n_missing)
+
+
+def _add_rows(dataset: Dataset, pool: Pool) -> None:
+    known = len(pool.states)
+    if known >= dataset.n_items:
+        return
+    states = np.full(dataset.n_items, UNAVAILABLE, np.uint8)
+    labels = np.zeros(dataset.n_items, np.int64)
+    states[:known], labels[:known] = pool.states, pool.labels
+    new = Item.objects.filter(dataset=dataset, row__gte=known).order_by("row")
+    for row, is_available, state, label in new.values_list(
+        "row", "is_available", "state", "label_id"
+    ).iterator(chunk_size=10_000):
+        if row < dataset.n_items:
+            states[row] = state if is_available else UNAVAILABLE
+            labels[row] = label or 0
+    pool.states, pool.labels = states, labels
+
+
+def _add_annotations(dataset: Dataset, pool: Pool) -> None:
+    newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    if newest == pool.newest_annotation_id:
+        return
+    changed = Item.objects.filter(dataset=dataset, annotations__pk__gt=pool.newest_annotation_id - OVERLAP)
+    for row, is_available, state, label in changed.values_list("row", "is_available", "state", "label_id"):
+        if row < len(pool.states):
+            pool.states[row] = state if is_available else UNAVAILABLE
+            pool.labels[row] = label or 0
+    pool.newest_annotation_id = newest

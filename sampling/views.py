@@ -1,0 +1,230 @@
+"""The grid and the choice of queue. The workbench asks for both by address; it knows nothing of this room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from hoshina.http import HtmxHttpRequest, holder
+from labeling.models import Dataset, LabelClass, State
+from modeling.predictions import active_model
+from sampling.dealing import Tile, deal
+from sampling.models import Round
+from sampling.selection import CannotRank, Filters, default_queue, new_seed, pull, pull_again
+from sampling.strategies import STRATEGIES, BadParameter, Strategy, parse_params
+
+PAGE, LARGEST_PAGE = 60, 240
+_STATES: dict[str, State | None] = {
+    "unlabelled": State.UNLABELLED,
+    "labelled": State.LABELLED,
+    "unsure": State.UNSURE,
+    "skipped": State.SKIPPED,
+    "any": None,
+}
+
+
+@dataclass(frozen=True)
+class Empty:
+    """What to say, and to do next, in place of tiles."""
+
+    title: str
+    text: str
+    command: str = ""
+    action_label: str = ""
+    action_url: str = ""
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of the grid."""
+
+    kind: str
+    tiles: list[Tile]
+    round_id: int | None = None
+    next_url: str = ""
+    model_version_id: int | None = None
+    empty: Empty | None = None
+
+
+@require_GET
+def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """One page of tiles: of a new pull of the queue, or (``round``, ``offset``) further down a running one."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    try:
+        page = _page(request, dataset)
+    except CannotRank as problem:
+        page = Page(kind="", tiles=[], empty=Empty(problem.title, problem.text))
+    except (BadParameter, BadRequest) as problem:
+        empty = Empty("That can't be shown", str(problem))
+        return render(
+            request,
+            "sampling/_grid.html",
+            {"dataset": dataset, "page": Page("", [], empty=empty)},
+            status=422,
+        )
+    return render(request, "sampling/_grid.html", {"dataset": dataset, "page": page})
+
+
+@require_GET
+def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The choice of queue, its parameters and the filters."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    has_model = active_model(dataset) is not None
+    current = request.GET.get("queue") or default_queue(dataset)
+    strategy = STRATEGIES.get(current)
+    options = [
+        {
+            "name": one.name,
+            "title": one.title,
+            "help": one.help,
+            "is_current": one.name == current,
+            "is_available": has_model or not one.needs_model,
+            "unavailable_reason": ""
+            if has_model or not one.needs_model
+            else "needs a model: label, then press R",
+        }
+        for one in STRATEGIES.values()
+    ]
+    context = {
+        "dataset": dataset,
+        "queues": options,
+        "choices": _choices(request, strategy),
+        "states": [
+            ("unlabelled", "To label"),
+            *((s, s.capitalize()) for s in ("labelled", "unsure", "skipped")),
+        ],
+        "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
+        "chosen": {
+            "queue": current,
+            "state": request.GET.get("state", ""),
+            "label": request.GET.get("label", ""),
+            "predicted": request.GET.get("predicted", ""),
+            "seed": request.GET.get("seed", ""),
+        },
+        "has_model": has_model,
+    }
+    return render(request, "sampling/_queues.html", context)
+
+
+def _choices(request: HtmxHttpRequest, strategy: Strategy | None) -> list[dict[str, Any]]:
+    if strategy is None:
+        return []
+    return [
+        {"name": name, "options": options, "chosen": request.GET.get(name) or options[0]}
+        for name, options in strategy.choices.items()
+    ]
+
+
+def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
+    n = min(max(_whole(request, "n", PAGE), 1), LARGEST_PAGE)
+    me = holder(request)
+    before = Round.objects.filter(dataset=dataset, pk=_whole(request, "round", 0)).first()
+    offset = _whole(request, "offset", 0)
+    round_ = _round(request, dataset, before, offset, me)
+    if before is None or round_.pk != before.pk:
+        offset = 0
+    dealt = deal(round_, offset, n, holder=me, is_continued=before is not None)
+    if not dealt.tiles and not round_.is_complete:
+        round_ = pull_again(round_, holder=me, user=request.user)
+        dealt = deal(round_, 0, n, holder=me, is_continued=before is not None)
+    if not dealt.tiles:
+        return Page(round_.queue, [], round_.pk, empty=_nothing_left(dataset, round_))
+    model = active_model(dataset)
+    return Page(
+        kind=round_.queue,
+        tiles=dealt.tiles,
+        round_id=round_.pk,
+        next_url=_next_url(dataset, round_, dealt.next_offset, n),
+        model_version_id=model.pk if model else None,
+    )
+
+
+def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: str) -> Round:
+    """The round that this page belongs to: a running one, its successor, or a new pull."""
+    if before is None:
+        return _new_round(request, dataset, me)
+    strategy = STRATEGIES[before.queue]
+    model = active_model(dataset)
+    has_newer_model = strategy.needs_model and model is not None and model.pk != before.model_version_id
+    is_spent = offset >= before.n_ranked and not before.is_complete
+    if has_newer_model or is_spent:
+        return pull_again(before, holder=me, user=request.user)
+    return before
+
+
+def _new_round(request: HtmxHttpRequest, dataset: Dataset, me: str) -> Round:
+    name = request.GET.get("queue") or default_queue(dataset)
+    strategy = STRATEGIES.get(name)
+    if strategy is None:
+        raise BadRequest(f"There is no queue called {name!r}; there are {', '.join(STRATEGIES)}.")
+    given = {key: str(value) for key, value in request.GET.items()}
+    return pull(
+        dataset,
+        strategy,
+        parse_params(strategy, given),
+        _filters(request, strategy),
+        seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
+        holder=me,
+        user=request.user,
+    )
+
+
+def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
+    label_id = _whole(request, "label", 0) or None
+    default = "any" if label_id or not strategy.deals else "unlabelled"
+    name = request.GET.get("state") or default
+    if name not in _STATES:
+        raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
+    return Filters(_STATES[name], label_id, _whole(request, "predicted", 0) or None)
+
+
+def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
+    raw = request.GET.get(name, "")
+    if not raw:
+        return default
+    if not raw.isdigit() or len(raw) > 18:
+        raise BadRequest(f"{name} has to be a whole number, not {raw[:40]!r}.")
+    return int(raw)
+
+
+def _next_url(dataset: Dataset, round_: Round, offset: int, n: int) -> str:
+    if offset >= round_.n_ranked and round_.is_complete:
+        return ""
+    query = urlencode({"round": round_.pk, "offset": offset, "n": n})
+    return f"{reverse('sampling:grid', args=[dataset.slug])}?{query}"
+
+
+def _nothing_left(dataset: Dataset, round_: Round) -> Empty:
+    dataset.refresh_from_db()
+    if dataset.n_items == 0:
+        return Empty(
+            "Reading the folder",
+            "The first images appear here as soon as they are read.",
+            command="manage.py ingest --data-dir FOLDER",
+            is_waiting=True,
+        )
+    if round_.queue == "all" or round_.params["filters"]["state"] != "unlabelled":
+        return Empty("Nothing here", "No image matches these filters.")
+    if dataset.n_left == 0:
+        return Empty(
+            "Everything is labelled",
+            "Every image has a decision. Look through the unsure ones, or export the data set.",
+            action_label="Export",
+            action_url=reverse("labeling:export", args=[dataset.slug]),
+        )
+    if round_.params["filters"]["predicted"] is not None:
+        return Empty("Nothing here", "No unlabelled image is predicted as this class.")
+    return Empty(
+        "Nothing to deal",
+        "What is left is being labelled by others just now, or has no vectors yet. Try again in a moment, or "
+        "take the queue All.",
+        is_waiting=True,
+    )
