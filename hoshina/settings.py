@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django_htmx",
@@ -182,6 +183,39 @@ if BROKER_URL and not BROKER_URL.startswith(("redis://", "rediss://", "unix://")
         f"AL_BROKER_URL is {BROKER_URL!r}; expected redis://host:port/number, or nothing for the embedded broker."
     )
 BROKER_DIR = STORE_DIR / "broker"
+# Seconds. A progress is saved at most so often; a running job says so often that it lives; after so long
+# without a word it counts as dead; a queued job nobody took is sent again; helpers are asked for again;
+# a worker that is told to stop gives its job back after so long, whatever it is doing.
+JOB_PROGRESS = 0.5
+JOB_HEARTBEAT = 5.0
+JOB_STALE = 30.0
+JOB_RESEND = 10.0
+JOB_HELP = 30.0
+JOB_GRACE = 4.0
+JOB_ATTEMPTS = 3
+JOB_DATASET_MODEL = "labeling.Dataset"  # what a job's dataset_id numbers; only its name is read
+CELERY_BROKER_URL = BROKER_URL or "files://"
+CELERY_BROKER_TRANSPORT = None if BROKER_URL else "hoshina.jobs.broker:Transport"
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    # Nobody waits longer than a moment for a broker that is away: the job's row waits instead.
+    {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0}
+    if BROKER_URL
+    else {"folder": str(BROKER_DIR), "polling_interval": 0.05}
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "interactive"
+CELERY_WORKER_POOL = "solo"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_ENABLE_UTC = True
+CELERY_TIMEZONE = "UTC"
 
 # -- Words, time, files ---------------------------------------------------------------------------
 LANGUAGE_CODE = "en-gb"

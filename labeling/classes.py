@@ -1,8 +1,8 @@
 """Classes: adding, renaming, ordering, keys, merging and deleting.
 
 Each function takes the dataset's lock, so that two people editing the same list see words and never a broken
-list. A class is never deleted from the database: it is retired, so that the history of decisions keeps its name,
-and its name and key are free again.
+list. A class is never deleted from the database: it is retired, so that the history of decisions keeps its
+name, and its name and key are free again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ KEYS = range(1, 10)
 MOVE_BATCH = 500
 _PROVENANCE = ("annotator_id", "decided_at", "seconds", *(one.name for one in fields(Shown)))
 
-# Okabe & Ito (2008) without black, then Tol's bright, vibrant and muted sets (2021): told apart by colour-blind
-# eyes too, on dark and light ground.
+# Okabe & Ito (2008) without black, then Tol's bright, vibrant and muted sets (2021): told apart by
+# colour-blind eyes too, on dark and light ground.
 PALETTE = (
     "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
     "#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB",
@@ -246,8 +246,10 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
             if ids:
                 if action.pk is None:
                     action.save()
-                _move_labels(action, lock_items(dataset, ids), into)
-            moved += len(ids)
+                locked = lock_items(dataset, ids)
+                ours = {pk: item for pk, item in locked.items() if item.label_id == found.pk}
+                _move_labels(action, ours, into)
+                moved += len(ours)
             finished = len(ids) < MOVE_BATCH
             if finished:
                 LabelClass.objects.filter(pk=found.pk).update(is_retired=True, merged_into=into)
@@ -259,7 +261,7 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
 
 
 def _move_labels(action: Action, items: dict[int, Item], into: LabelClass | None) -> None:
-    """One batch. A moved label keeps who decided it and how the item came to be shown: the word changed, not that."""
+    """One batch. A moved label keeps who decided it and how its item was shown: only the word changed."""
     earlier = Annotation.objects.in_bulk([item.decision_id for item in items.values() if item.decision_id])
     tally = Tally(action.dataset)
     now = timezone.now()

@@ -1,4 +1,4 @@
-"""Paths of people's files on a page."""
+"""Numbers and paths as a page shows them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,19 @@ def printable(path: object) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in str(path)
     )
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """1234567 as 1,234,567."""
+    return f"{number:,}"
+
+
+@register.filter
+def percent(share: float) -> str:
+    """0.724 as 72 %; what is not quite all or nothing says so."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    if 0.995 <= share < 1:
+        return "over 99 %"
+    return f"{share * 100:.0f} %"

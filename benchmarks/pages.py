@@ -1,0 +1,170 @@
+"""Grid pages at 10,000 and at 1,000,000 items; saving a label against a view that does nothing; 8 labelers.
+
+    uv run python -m benchmarks.pages [--large 1000000] [--small 10000] [--requests 300]
+
+Real web servers (waitress, SQLite in WAL mode) in processes of their own, asked in turn over HTTP, so that what
+disturbs one disturbs the other. Prints medians, p95 and their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import re
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.stage import Browser, stage
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) * 1000
+
+
+def p95(values: list[float]) -> float:
+    return statistics.quantiles(values, n=20)[-1]
+
+
+def line(name: str, values: list[float]) -> None:
+    print(
+        f"{name:<46} median {statistics.median(values):8.2f} ms   p95 {p95(values):8.2f} ms   n {len(values)}"
+    )
+
+
+class Reader:
+    """Somebody who turns page after page of a queue."""
+
+    def __init__(self, address: str, queue: str) -> None:
+        self.browser = Browser(address)
+        self.first = f"/d/stage/grid/?queue={queue}&n=60"
+        self.url = self.first
+
+    def turn(self) -> None:
+        page = self.browser.get(self.url).decode()
+        found = re.search(r'data-next="([^"]*)"', page)
+        assert found and page.count('class="tile') >= 60, page[:500]
+        self.url = html.unescape(found.group(1)) or self.first
+
+
+def grid(small: str, large: str, requests: int) -> None:
+    for queue in ("uncertain", "all"):
+        readers = [Reader(small, queue), Reader(large, queue)]
+        pulls = [timed(reader.turn) for reader in readers]
+        times: list[list[float]] = [[], []]
+        for _ in range(requests):
+            for reader, some in zip(readers, times, strict=True):
+                some.append(timed(reader.turn))
+        line(f"grid page, {queue}, small", times[0])
+        line(f"grid page, {queue}, large", times[1])
+        print(f"  first pull {pulls[0]:.0f} ms and {pulls[1]:.0f} ms (arrays read once per process)")
+        print(f"  -> p95 large / small = {p95(times[1]) / p95(times[0]):.2f} (target 1.3)")
+
+
+def action(item: int, label: int) -> bytes:
+    shown = {
+        "queue": "uncertain",
+        "round_id": 1,
+        "rank": item,
+        "score": 0.5,
+        "selection_probability": 1.0,
+        "model_version_id": 1,
+        "suggested_label_id": label,
+        "suggested_probability": 0.7,
+    }
+    return json.dumps({"actions": [{
+        "uuid": str(uuid.uuid4()), "kind": "assign", "label": label, "at": datetime.now(UTC).isoformat(),
+        "suggestion_shown": True, "items": [{"id": item, "seen": 0, "seconds": 1.2, "shown": shown}],
+    }]}).encode()  # fmt: skip
+
+
+def saving(address: str, requests: int) -> float:
+    browser = Browser(address)
+    saved: list[float] = []
+    nothing: list[float] = []
+    for number in range(requests):
+        body = action(number + 1, number % 10 + 1)
+        nothing.append(timed(lambda body=body: browser.post("/nothing/", body)))
+        saved.append(timed(lambda body=body: browser.post("/d/stage/annotate/", body)))
+    line("a view that does nothing", nothing)
+    line("saving a label", saved)
+    ratio = statistics.median(saved) / statistics.median(nothing)
+    print(f"  -> medians {ratio:.2f}, p95 {p95(saved) / p95(nothing):.2f} (target 1.5)")
+    return p95(saved)
+
+
+def labelers(address: str, alone: float, people: int, each: int) -> None:
+    times: list[float] = []
+    faults: list[str] = []
+
+    def work(person: int) -> None:
+        browser = Browser(address)
+        for number in range(each):
+            item = 2000 + person * each + number
+            body = action(item, number % 10 + 1)
+            try:
+                times.append(timed(lambda body=body: browser.post("/d/stage/annotate/", body)))
+            except (OSError, RuntimeError) as error:
+                faults.append(str(error))
+
+    threads = [threading.Thread(target=work, args=(person,)) for person in range(people)]
+    before = _labelled(address)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kept = _labelled(address) - before
+    line(f"{people} labelers at once, as fast as they can", times)
+    print(f"  errors {len(faults)}, labels kept {kept} of {people * each}")
+    print(f"  -> p95 {people} / p95 one = {p95(times) / alone:.2f}")
+
+    # People at a keyboard: three labels a second each, not as fast as a program can.
+    times.clear()
+
+    def steady(person: int) -> None:
+        browser = Browser(address)
+        for number in range(each // 2):
+            started = time.perf_counter()
+            body = action(20_000 - person * each - number, number % 10 + 1) if address else b""
+            times.append(timed(lambda body=body: browser.post("/d/stage/annotate/", body)))
+            time.sleep(max(0.0, 1 / 3 - (time.perf_counter() - started)))
+
+    threads = [threading.Thread(target=steady, args=(person,)) for person in range(people)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    line(f"{people} labelers, three labels a second each", times)
+    print(f"  -> p95 {people} / p95 one = {p95(times) / alone:.2f} (target 3)")
+
+
+def _labelled(address: str) -> int:
+    answer = Browser(address).post("/d/stage/annotate/", json.dumps({"actions": []}).encode())
+    return int(json.loads(answer)["counts"]["labelled"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--large", type=int, default=1_000_000)
+    parser.add_argument("--small", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=300)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        small = stack.enter_context(stage(Path(folder) / "small", options.small))
+        large = stack.enter_context(stage(Path(folder) / "large", options.large))
+        grid(small, large, options.requests)
+        alone = saving(large, options.requests)
+        labelers(large, alone, people=8, each=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Long work in shares that any worker may take: more Celery workers, on any machine, make it faster."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, QuerySet, Sum
+from django.utils import timezone
+
+from hoshina.jobs import registry
+from hoshina.jobs.errors import Cancelled, JobError, Superseded
+from hoshina.jobs.models import Chunk, Job
+from hoshina.jobs.presence import alive, me
+from hoshina.jobs.runner import Run, heartbeat, stopping
+
+log = logging.getLogger(__name__)
+
+
+class ChunkRun(Run):
+    """The run that a chunk's function sees. How far the job is follows from its finished chunks, so
+    ``stage``, ``advance`` and ``progress`` only listen for a cancel here."""
+
+    def stage(self, name: str, total: int = 0) -> None:
+        self.check()
+
+    def advance(self, n: int = 1) -> None:
+        self.check()
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        self.check()
+
+    def held(self) -> QuerySet[Job]:
+        """The job while it runs, whoever holds it: a helper goes on when the holder changes."""
+        return Job.objects.filter(pk=self.job.pk, state=Job.State.RUNNING)
+
+    def beat(self) -> None:
+        Chunk.objects.filter(job=self.job, worker=me(), done=False).update(heartbeat_at=timezone.now())
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if not self.held().filter(cancel_requested=False).exists():
+            self._say_why()
+
+
+def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
+    """Has the kind's ``chunk(run, start, stop)`` called once for each range, here and by other workers.
+
+    Finished chunks are kept: a job that is resumed does only what is left of ``ranges``. Returns when every
+    chunk is done. The job's progress is the sum of the finished ranges' lengths.
+
+    Raises
+    ------
+    Whatever a chunk raised here; ``Superseded`` when one failed elsewhere, which has failed the job.
+    """
+    spec = registry.get(run.job.kind)
+    if spec.chunk is None:
+        raise TypeError(f"The job kind {spec.name!r} was registered without chunk=….")
+    _prepare(run.job, ranges)
+    total = sum(stop - start for start, stop in ranges)
+    asked_at = float("-inf")
+    with heartbeat(ChunkRun(run.job).beat):
+        while True:
+            run.progress(_finished(run.job), total)
+            chunk = _take(run.job)
+            if chunk is None:
+                if not Chunk.objects.filter(job=run.job, done=False).exists():
+                    break
+                time.sleep(0.2)  # the last chunks are in other hands
+                continue
+            if time.monotonic() - asked_at > settings.JOB_HELP:
+                asked_at = time.monotonic()
+                _ask_for_help(run.job)
+            _do(run.job, spec, chunk)
+    run.progress(total, total)
+
+
+def help_with(job: Job) -> None:
+    """Takes chunks of a job that another worker runs until none is free; a queued job goes first."""
+    spec = registry.get(job.kind)
+    if spec.chunk is None or job.worker == me():
+        return
+    with heartbeat(ChunkRun(job).beat):
+        while (
+            not stopping.is_set()
+            and not Job.objects.filter(queue=job.queue, state=Job.State.QUEUED).exists()
+            and Job.objects.filter(pk=job.pk, state=Job.State.RUNNING, cancel_requested=False).exists()
+        ):
+            chunk = _take(job)
+            if chunk is None:
+                return
+            try:
+                _do(job, spec, chunk)
+            except (Cancelled, Superseded):
+                return
+            except JobError as error:
+                _fail(job, error.message, error.hint)
+                return
+            except Exception as error:
+                log.exception("A chunk of %s failed", job)
+                _fail(job, f"{type(error).__name__}: {error}")
+                return
+
+
+def _fail(job: Job, error: str, hint: str = "") -> None:
+    Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(
+        state=Job.State.FAILED,
+        finished_at=timezone.now(),
+        error=error.replace("\x00", "")[:4000],
+        hint=hint.replace("\x00", "")[:4000],
+    )
+
+
+def _prepare(job: Job, ranges: Sequence[tuple[int, int]]) -> None:
+    wanted = set(ranges)
+    if any(start >= stop for start, stop in wanted):
+        raise ValueError("A range must not be empty.")
+    with transaction.atomic():
+        known = {(start, stop): pk for pk, start, stop in _rows(job)}
+        stale = [pk for span, pk in known.items() if span not in wanted]
+        for first in range(0, len(stale), 500):
+            Chunk.objects.filter(pk__in=stale[first : first + 500]).delete()
+        new = sorted(wanted - known.keys())
+        Chunk.objects.bulk_create([Chunk(job=job, start=a, stop=b) for a, b in new], batch_size=200)
+
+
+def _rows(job: Job) -> QuerySet[Chunk, tuple[int, int, int]]:
+    return Chunk.objects.filter(job=job).values_list("pk", "start", "stop")
+
+
+def _finished(job: Job) -> int:
+    found = Chunk.objects.filter(job=job, done=True).aggregate(n=Sum(F("stop") - F("start")))
+    return int(found["n"] or 0)
+
+
+def _take(job: Job) -> Chunk | None:
+    """Claims the first free chunk; one whose worker fell silent is free too."""
+    since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
+    free = Chunk.objects.filter(Q(worker="") | Q(heartbeat_at__lt=since), job=job, done=False)
+    while (chunk := free.order_by("start").first()) is not None:
+        if free.filter(pk=chunk.pk).update(worker=me(), heartbeat_at=timezone.now()):
+            return chunk
+    return None
+
+
+def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
+    """Does one claimed chunk; a failure sets it free again."""
+    mine = Chunk.objects.filter(pk=chunk.pk, worker=me(), done=False)
+    assert spec.chunk is not None
+    try:
+        spec.chunk(ChunkRun(job), chunk.start, chunk.stop)
+    except BaseException:
+        mine.update(worker="", heartbeat_at=None)
+        raise
+    # Whoever finished it: the work is there. A chunk is done once, also when two workers did it.
+    Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())
+
+
+def _ask_for_help(job: Job) -> None:
+    from hoshina.jobs.tasks import send_help_job
+
+    left = Chunk.objects.filter(job=job, done=False, worker="").count()
+    for _ in range(min(left, len(alive(job.queue) - {me()}))):
+        if not send_help_job(job):
+            return

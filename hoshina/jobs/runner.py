@@ -1,0 +1,149 @@
+"""Run: what a job's function is handed to say how far it is and to hear that it should stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection, connections
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from hoshina.jobs.errors import Cancelled, Stopping, Superseded
+from hoshina.jobs.models import Job
+
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[Job], None]
+
+# Set when this process is asked to shut down; every Run in it then raises Stopping.
+stopping = threading.Event()
+
+
+class Run:
+    """One run of a job by the process that claimed it."""
+
+    def __init__(self, job: Job, *, on_progress: OnProgress | None = None) -> None:
+        self.job = job
+        self._on_progress = on_progress
+        self._saved_at = float("-inf")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.job.params)
+
+    @property
+    def dataset_id(self) -> int:
+        """The job's dataset; ``ValueError`` for a job that has none."""
+        if self.job.dataset_id is None:
+            raise ValueError(f"The job {self.job} belongs to no dataset.")
+        return self.job.dataset_id
+
+    def stage(self, name: str, total: int = 0) -> None:
+        """Begins a new stage of ``total`` steps (0: unknown) at step 0."""
+        self.job.stage, self.job.done, self.job.total = name[:200], 0, total
+        self.job.stage_started_at = timezone.now()
+        self._save()
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more steps are done. Raises ``Cancelled``."""
+        self.progress(self.job.done + n)
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        """``done`` steps are done. Raises ``Cancelled``."""
+        self.job.done = done
+        if total is not None:
+            self.job.total = total
+        self.check()
+
+    def check(self) -> None:
+        """Raises ``Cancelled`` when somebody asked for it; asks the database at most twice a second."""
+        if stopping.is_set():
+            raise Stopping
+        if time.monotonic() - self._saved_at >= settings.JOB_PROGRESS:
+            self._save()
+
+    def held(self) -> QuerySet[Job]:
+        """The job's row for as long as this run holds it; empty once it was taken over or ended."""
+        return Job.objects.filter(
+            pk=self.job.pk, state=Job.State.RUNNING, worker=self.job.worker, attempts=self.job.attempts
+        )
+
+    def beat(self) -> None:
+        """Says that the process lives."""
+        self.held().update(heartbeat_at=timezone.now())
+
+    def _save(self) -> None:
+        job = self.job
+        self._saved_at = time.monotonic()
+        if stopping.is_set():
+            raise Stopping
+        try:
+            saved = (
+                self.held()
+                .filter(cancel_requested=False)
+                .update(
+                    stage=job.stage,
+                    stage_started_at=job.stage_started_at,
+                    done=job.done,
+                    total=job.total,
+                    heartbeat_at=timezone.now(),
+                )
+            )
+            if not saved:
+                self._say_why()
+        except DatabaseError as error:
+            if connection.in_atomic_block:
+                raise
+            log.warning("The progress of %s could not be saved, going on: %s", job, error)
+        if self._on_progress is not None:
+            self._on_progress(job)
+
+    def _say_why(self) -> None:
+        if self.held().filter(cancel_requested=True).exists():
+            raise Cancelled
+        raise Superseded
+
+
+@contextmanager
+def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
+    """Calls ``beat`` every few seconds in a thread, so that a long native call doesn't look like a death."""
+    ended = threading.Event()
+
+    def run() -> None:
+        pause = settings.JOB_HEARTBEAT
+        try:
+            while not ended.wait(pause):
+                pause = settings.JOB_HEARTBEAT
+                try:
+                    beat()
+                except DatabaseError as error:
+                    log.warning("A heartbeat could not be saved, trying again: %s", error)
+                    connections.close_all()
+                    pause = min(1.0, pause)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=5)
+
+
+def seconds_left(job: Job, now: datetime | None = None) -> float | None:
+    """Seconds until the stage ends at its pace so far; ``None`` while nobody can know."""
+    if not job.total or not job.done or job.stage_started_at is None:
+        return None
+    passed = ((now or timezone.now()) - job.stage_started_at).total_seconds()
+    if passed < 2:
+        return None
+    return passed * max(job.total - job.done, 0) / job.done

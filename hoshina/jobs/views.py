@@ -1,0 +1,238 @@
+"""The Jobs page, the strip of one dataset's running jobs, and /healthz."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from hoshina.http import HtmxHttpRequest
+from hoshina.jobs import life, registry
+from hoshina.jobs.broker_state import broker_answers
+from hoshina.jobs.models import Job
+from hoshina.jobs.presence import worker_alive
+from hoshina.jobs.runner import seconds_left
+
+PAGE = 50
+ENDED = [Job.State.SUCCEEDED, Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST]
+_cared_at = 0.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A job as the pages show it."""
+
+    job: Job
+    title: str
+    dataset: str
+    words: str
+    percent: int | None
+    left: str
+    duration: str
+    can_retry: bool
+
+
+def _span(seconds: float) -> str:
+    """A length of time for people: 8 s, 2 min, 1 h 5 min."""
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def waiting_words(job: Job) -> str:
+    """Why a queued job doesn't run yet, and what to do about it."""
+    if job.sent_at is None and timezone.now() - job.created_at > timedelta(seconds=2):
+        return "The broker cannot be reached. This starts when it is back."
+    if not worker_alive(job.queue):
+        return f"No worker is running: start one with manage.py worker {job.queue}."
+    return "Waiting for a worker"
+
+
+def _line(job: Job, names: dict[int, str]) -> Line:
+    now = timezone.now()
+    left = seconds_left(job, now) if job.state == Job.State.RUNNING else None
+    if job.state == Job.State.QUEUED:
+        words = waiting_words(job)
+    elif job.state == Job.State.RUNNING:
+        words = "Stopping…" if job.cancel_requested else job.stage
+    else:
+        words = job.error
+    known = job.dataset_id is not None
+    return Line(
+        job=job,
+        title=registry.title(job.kind),
+        dataset=names.get(job.dataset_id or 0, f"dataset {job.dataset_id}") if known else "",
+        words=words,
+        percent=min(100, 100 * job.done // job.total) if job.total else None,
+        left="" if left is None else f"{_span(left)} left",
+        duration=_span(((job.finished_at or now) - job.started_at).total_seconds()) if job.started_at else "",
+        can_retry=job.state in {Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST}
+        and registry.find(job.kind) is not None,
+    )
+
+
+def _lines(jobs: list[Job]) -> list[Line]:
+    ids = {job.dataset_id for job in jobs if job.dataset_id is not None}
+    # The model is named in the settings, as AUTH_USER_MODEL is: its room is above this one.
+    model = apps.get_model(settings.JOB_DATASET_MODEL)
+    names = {row.pk: str(row) for row in model._default_manager.filter(pk__in=ids)} if ids else {}
+    return [_line(job, names) for job in jobs]
+
+
+def _take_care() -> None:
+    """With no worker left to look after the jobs, whoever watches them does, every few seconds."""
+    global _cared_at
+    if time.monotonic() - _cared_at > settings.JOB_HEARTBEAT:
+        _cared_at = time.monotonic()
+        life.take_care()
+
+
+# -- The Jobs page ----------------------------------------------------------------------------------
+def _list_context(request: HttpRequest) -> dict[str, Any]:
+    _take_care()
+    jobs = Job.objects.order_by("-created_at")
+    dataset = request.GET.get("dataset", "")
+    if dataset.isdigit():
+        jobs = jobs.filter(dataset_id=int(dataset))
+    before = _moment(request.GET.get("before", ""))
+    if before is not None:
+        jobs = jobs.filter(created_at__lt=before)
+    found = list(jobs[: PAGE + 1])
+    shown = found[:PAGE]
+    return {
+        "lines": _lines(shown),
+        "active": any(job.is_active for job in shown),
+        "dataset_filter": dataset if dataset.isdigit() else "",
+        "before": before.isoformat() if before else "",
+        "older": shown[-1].created_at.isoformat() if len(found) > PAGE else "",
+    }
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@require_safe
+@never_cache
+def page(request: HttpRequest) -> HttpResponse:
+    """History, with what runs now on top."""
+    return render(request, "jobs/page.html", _list_context(request))
+
+
+@require_safe
+@never_cache
+def job_list(request: HttpRequest) -> HttpResponse:
+    """The fragment that the page polls; 286 ends the polling."""
+    context = _list_context(request)
+    response = render(request, "jobs/_list.html", context, status=200 if context["active"] else 286)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+@require_POST
+def cancel(request: HtmxHttpRequest, pk: UUID) -> HttpResponse:
+    """Cancels a queued job at once; asks a running one to stop."""
+    life.cancel(get_object_or_404(Job, pk=pk))
+    return _changed(request)
+
+
+@require_POST
+def retry(request: HtmxHttpRequest, pk: UUID) -> HttpResponse:
+    """Queues a job like this one."""
+    life.retry(get_object_or_404(Job, pk=pk), user=request.user)
+    return _changed(request)
+
+
+def _changed(request: HtmxHttpRequest) -> HttpResponse:
+    if not request.htmx:
+        return redirect("jobs:page")
+    events: dict[str, dict[str, str]] = {"hoshina:job": {}, "hoshina:job-started": {}}
+    return HttpResponse(status=204, headers={"HX-Trigger": json.dumps(events)})
+
+
+# -- The strip --------------------------------------------------------------------------------------
+@require_safe
+@never_cache
+def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
+    """One dataset's active jobs. It polls itself while there are any; those that ended become toasts."""
+    _take_care()
+    mine = Job.objects.filter(dataset_id=dataset_id)
+    active = list(mine.filter(state__in=Job.ACTIVE).order_by("created_at"))
+    ended = list(_ended_since(request, dataset_id))
+    context = {
+        "dataset_id": dataset_id,
+        "lines": _lines(active),
+        "ended": _lines(ended),
+        "watch": ",".join(str(job.pk) for job in active),
+        "now": timezone.now().isoformat(),
+    }
+    response = render(request, "jobs/_strip.html", context)
+    if ended:
+        kinds = sorted({job.kind for job in ended})
+        states = {job.kind: job.state for job in ended}
+        event = {"hoshina:job-finished": {"kind": kinds[0], "kinds": kinds, "states": states}}
+        response["HX-Trigger"] = json.dumps(event)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _ended_since(request: HttpRequest, dataset_id: int) -> list[Job]:
+    """What the last poll showed as active and is not any more, and what began and ended in between."""
+    now = timezone.now()
+    since = _moment(request.GET.get("since", ""))
+    watched = _uuids(request.GET.get("watch", ""))
+    if since is None:
+        recent = Q(finished_at__gt=now - timedelta(seconds=5))
+    else:
+        since = max(since, now - timedelta(seconds=20))
+        recent = Q(finished_at__gt=since, created_at__gt=since)
+    if watched:
+        recent |= Q(pk__in=watched)
+    found = Job.objects.filter(recent, dataset_id=dataset_id, state__in=ENDED).order_by("finished_at")
+    return list(found[:10])
+
+
+def _uuids(text: str) -> list[UUID]:
+    found = []
+    for part in text.split(",")[:50]:
+        try:
+            found.append(UUID(part))
+        except ValueError:
+            continue
+    return found
+
+
+# -- Health -----------------------------------------------------------------------------------------
+@login_not_required
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Database, broker and workers; 503 when one of the first two is away."""
+    try:
+        workers = {queue: worker_alive(queue) for queue in registry.QUEUES}
+        database = True
+    except DatabaseError:
+        workers, database = dict.fromkeys(registry.QUEUES, False), False
+    broker = broker_answers()
+    content = {"database": database, "broker": broker, "workers": workers}
+    return JsonResponse(content, status=200 if database and broker else 503)

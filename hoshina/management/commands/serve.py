@@ -1,0 +1,40 @@
+"""``manage.py serve``: the web server alone (waitress, the same on Linux, macOS and Windows)."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+
+class Command(BaseCommand):
+    help = "Serves the pages. The workers are started apart (manage.py worker), or all at once: manage.py up."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default=settings.HOST, help="default: AL_HOST or 127.0.0.1")
+        parser.add_argument("--port", type=int, default=settings.PORT, help="default: AL_PORT or 8000")
+        parser.add_argument("--threads", type=int, default=8)
+
+    def handle(self, *args: Any, host: str, port: int, threads: int, **options: Any) -> None:
+        if settings.LOCAL_ONLY and host not in {"127.0.0.1", "localhost", "::1"}:
+            raise CommandError(f"To listen on {host}, set AL_HOST={host}, so that signing in is asked for.")
+        from waitress.server import create_server
+
+        from hoshina.wsgi import application
+
+        try:
+            server = create_server(
+                application, host=host, port=port, threads=threads, ident=None, channel_timeout=120,
+                clear_untrusted_proxy_headers=not settings.BEHIND_HTTPS,
+            )  # fmt: skip
+        except (OSError, socket.gaierror) as error:
+            raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        signal.signal(signal.SIGTERM, _leave)
+        server.run()  # ends with SIGTERM or Ctrl-C, after the answers that are under way
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)

@@ -1,0 +1,47 @@
+"""``manage.py worker [QUEUE…]``: takes background jobs."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from hoshina.jobs.models import Worker
+from hoshina.jobs.registry import QUEUES
+
+
+class Command(BaseCommand):
+    help = "Runs a worker that takes background jobs. Start as many as you like, on any machine."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "queues", nargs="*", metavar="QUEUE", choices=[*QUEUES, []], help=", ".join(QUEUES)
+        )
+        parser.add_argument("--check", action="store_true", help="say whether this machine's worker lives")
+
+    def handle(self, *args: Any, queues: list[str], check: bool, **options: Any) -> None:
+        names = ",".join(queues or QUEUES)
+        if check:
+            self._check(names)
+            return
+        from hoshina.celery import app
+
+        level = "INFO" if options["verbosity"] > 1 else "WARNING"
+        app.worker_main(
+            [
+                "worker", f"--queues={names}", "--pool=solo", "--without-gossip", "--without-mingle",
+                "--without-heartbeat", f"--hostname={names.replace(',', '-')}@%h", f"--loglevel={level}",
+                "--quiet",
+            ]
+        )  # fmt: skip
+
+    def _check(self, names: str) -> None:
+        since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
+        here = f"{socket.gethostname()[:100]}:"
+        if not Worker.objects.filter(name__startswith=here, queues=names, seen_at__gte=since).exists():
+            raise CommandError(f"No worker for {names} was heard of lately on this machine.")
+        self.stdout.write("The worker lives.")

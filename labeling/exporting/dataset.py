@@ -1,0 +1,215 @@
+"""A dataset as a ZIP archive: labels, classes, splits, images, what other rooms add, and a manifest.
+
+One pass reads the labels; all files and counts come from that pass, so they agree with each other even while
+people go on labelling. It keeps about 40 bytes per labelled item, for the splits.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.exporting.archive import Member, Written, stream_zip
+from labeling.exporting.images import Images
+from labeling.exporting.options import OptionError, Options
+from labeling.exporting.registry import sections
+from labeling.exporting.rows import BATCH, LabelRow, decided_items
+from labeling.exporting.text import csv_line, json_bytes, moment
+from labeling.exporting.version import LIBRARIES, app_version, library_versions
+from labeling.models import Dataset, Item, LabelClass
+from labeling.splits import SPLITS, assign_splits, split_key
+
+FORMAT = 1
+LABEL_COLUMNS = (
+    "item_id", "path", "label", "was_unsure", "skipped", "labelled_at", "annotator", "queue", "sha256",
+)  # fmt: skip
+SPLIT_COLUMNS = ("item_id", "path", "label", "split")
+# A path may take 4,000 bytes: with more rows than this a file might exceed 2 GiB.
+HUGE_ROWS = 2**31 // 5000
+
+
+def refusal(dataset: Dataset, options: Options) -> str:
+    """Why these options can't be had for this dataset, in words; empty where they can."""
+    known = {section.name: section for section in sections()}
+    for name in sorted(options.extras):
+        if name not in known:
+            return f"There is no option {name!r}."
+        if why_not := known[name].why_not(dataset):
+            return why_not
+    return ""
+
+
+class Export:
+    """One export: iterate over it once for the archive's bytes; ``rows`` then counts the lines of labels.csv.
+
+    Raises
+    ------
+    OptionError
+        An option that can't be had, see :func:`refusal`.
+    """
+
+    def __init__(self, dataset: Dataset, options: Options) -> None:
+        if words := refusal(dataset, options):
+            raise OptionError(words)
+        self.dataset = dataset
+        self.options = options
+        self.rows = 0
+        self._sections = sections()
+        self._contributions = [
+            section.contribute(dataset, section.name in options.extras) for section in self._sections
+        ]
+        self._names = _ClassNames(dataset)
+        self._images = Images(dataset)
+        self._written: dict[str, Written] = {}
+        self._unsure = self._skipped = 0
+        # One entry per labelled item, by row: all that the splits need.
+        self._item_ids, self._class_ids, self._keys = array("q"), array("q"), array("Q")
+        self._splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return stream_zip(self._members(), self._written)
+
+    def _members(self) -> Iterator[Member]:
+        is_huge = self.dataset.n_items > HUGE_ROWS
+        yield Member("labels.csv", self._label_lines(), is_huge)
+        yield Member("classes.json", self._class_list())
+        yield Member("splits.csv", self._split_lines(), is_huge)
+        for contribution in self._contributions:
+            yield from contribution.members
+        if self.options.with_images:
+            yield from self._images.members(_batches(self._item_ids))
+        # Last, because it tells about all the others.
+        yield Member("manifest.json", self._manifest(), is_listed=False)
+
+    # -- labels.csv -------------------------------------------------------------------------------
+    def _label_lines(self) -> Iterator[bytes]:
+        yield csv_line(LABEL_COLUMNS).encode()
+        for batch in decided_items(self.dataset):
+            self.rows += len(batch)
+            yield "".join(self._label_line(row) for row in batch).encode()
+
+    def _label_line(self, row: LabelRow) -> str:
+        label = ""
+        if row.label_id is not None:
+            label = self._names.of(row.label_id).name
+            self._item_ids.append(row.item_id)
+            self._class_ids.append(row.label_id)
+            self._keys.append(split_key(row.sha256 or f"path:{row.path}", self.options.seed))
+        elif row.is_skipped:
+            self._skipped += 1
+        else:
+            self._unsure += 1
+        return csv_line(
+            (
+                row.item_id, row.path, label, row.was_unsure, row.is_skipped,
+                moment(row.labelled_at), row.annotator, row.queue, row.sha256,
+            )
+        )  # fmt: skip
+
+    # -- classes.json -----------------------------------------------------------------------------
+    def _class_list(self) -> Iterator[bytes]:
+        counts = Counter(self._class_ids)
+        yield json_bytes(
+            [
+                {
+                    "id": label.pk,
+                    "name": label.name,
+                    "colour": label.colour,
+                    "key": label.key,
+                    "labelled": counts[label.pk],
+                }
+                for label in self._names.all()
+            ]
+        )
+
+    # -- splits.csv -------------------------------------------------------------------------------
+    def _split_lines(self) -> Iterator[bytes]:
+        by_name = sorted(self._names.all(), key=lambda label: (label.name, label.pk))
+        ordinal = {label.pk: position for position, label in enumerate(by_name)}
+        self._splits = assign_splits(
+            np.asarray(self._keys, dtype=np.uint64),
+            np.fromiter((ordinal[pk] for pk in self._class_ids), np.int64, count=len(self._class_ids)),
+            proportions=self.options.splits,
+        )
+        yield csv_line(SPLIT_COLUMNS).encode()
+        done = 0
+        for ids in _batches(self._item_ids):
+            paths = dict(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
+            yield "".join(
+                csv_line(
+                    (item_id, paths[item_id], self._names.of(self._class_ids[place]).name,
+                     SPLITS[self._splits[place]])
+                )
+                for place, item_id in enumerate(ids, start=done)
+            ).encode()  # fmt: skip
+            done += len(ids)
+
+    # -- manifest.json ----------------------------------------------------------------------------
+    def _manifest(self) -> Iterator[bytes]:
+        libraries = dict(LIBRARIES)
+        manifest: dict[str, Any] = {}
+        for section, contribution in zip(self._sections, self._contributions, strict=True):
+            manifest |= contribution.manifest
+            libraries |= section.libraries
+        manifest |= {
+            "format": FORMAT,
+            "app": {"name": "hoshina", "version": app_version()},
+            "libraries": library_versions(libraries),
+            "dataset": {"name": self.dataset.name, "slug": self.dataset.slug},
+            "counts": self._counts(),
+            "splits": self._split_counts(),
+            "options": self.options.as_manifest()
+            | {section.name: section.name in self.options.extras for section in self._sections},
+            "seeds": {"splits": self.options.seed} | dict(manifest.get("seeds", {})),
+            "files": {
+                name: {"bytes": written.bytes, "sha256": written.sha256}
+                for name, written in self._written.items()
+            },
+        }
+        if self.options.with_images:
+            manifest["images"] = self._images.as_manifest()
+        yield json_bytes(manifest)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "items": self.dataset.n_items,
+            "labelled": len(self._item_ids),
+            "unsure": self._unsure,
+            "skipped": self._skipped,
+            "undecided": max(0, self.dataset.n_items - self.rows),
+            "missing": self.dataset.n_missing,
+        }
+
+    def _split_counts(self) -> dict[str, Any]:
+        table: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        for place, class_id in enumerate(self._class_ids):
+            table[SPLITS[self._splits[place]]][self._names.of(class_id).name] += 1
+        return {
+            split: {"items": per_class.total(), "classes": dict(per_class)}
+            for split, per_class in table.items()
+        }
+
+
+class _ClassNames:
+    """The classes as they were when the export began, and any that came to be used while it ran."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._classes = {label.pk: label for label in LabelClass.objects.active().filter(dataset=dataset)}
+
+    def of(self, pk: int) -> LabelClass:
+        if pk not in self._classes:
+            self._classes[pk] = LabelClass.objects.get(pk=pk)
+        return self._classes[pk]
+
+    def all(self) -> Iterable[LabelClass]:
+        return self._classes.values()
+
+
+def _batches(ids: array[int]) -> Iterator[list[int]]:
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH].tolist()

@@ -1,0 +1,93 @@
+"""The image files of an export: read where they are, and those that can't be are named, not fatal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from labeling.exporting.archive import Member
+from labeling.models import Dataset, Frame
+
+CHUNK = 1024 * 1024
+# zipfile's own bound for 32-bit sizes is 2^31 - 1; a file may not grow past it while it is read.
+_HUGE = 2**31 - 2 * CHUNK
+# Names that the manifest lists of each kind; the rest is only counted.
+LISTED = 1000
+
+
+class Images:
+    """Writes ``images/<path>`` for items, and remembers what was missing or changed since it was ingested."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._root = dataset.data_dir
+        self._resolved_root = self._root.resolve()
+        self.written = 0
+        self._missing = _Names()
+        self._changed = _Names()
+
+    def members(self, batches: Iterable[Sequence[int]]) -> Iterator[Member]:
+        """One member per frame of the items, whose ids come in batches of at most 900."""
+        for ids in batches:
+            place = {item_id: position for position, item_id in enumerate(ids)}
+            frames = list(
+                Frame.objects.filter(item_id__in=ids).values_list("item_id", "role", "path", "sha256")
+            )
+            frames.sort(key=lambda frame: (place[frame[0]], frame[1]))
+            for _, _, path, sha256 in frames:
+                yield from self._member(path, sha256)
+
+    def _member(self, path: str, sha256: str) -> Iterator[Member]:
+        try:
+            stream = self._file(path).open("rb")
+        except OSError:
+            self._missing.add(path)
+            return
+        with stream:
+            stream.seek(0, 2)
+            size = stream.tell()
+            stream.seek(0)
+            yield Member(
+                f"images/{path}", self._chunks(stream, path, sha256), is_huge=size >= _HUGE, is_listed=False
+            )
+        self.written += 1
+
+    def _file(self, path: str) -> Path:
+        """The file, which has to be within the dataset's root, links followed."""
+        file = self._root.joinpath(*PurePosixPath(path).parts).resolve(strict=True)
+        if not file.is_relative_to(self._resolved_root):
+            raise FileNotFoundError(path)
+        return file
+
+    def _chunks(self, stream: BinaryIO, path: str, sha256: str) -> Iterator[bytes]:
+        digest = hashlib.sha256()
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != sha256:
+            self._changed.add(path)
+
+    def as_manifest(self) -> dict[str, Any]:
+        """How many files are in the archive, and which are not, or are no longer what was ingested."""
+        return {
+            "files": self.written,
+            "missing": self._missing.as_manifest(),
+            "changed_since_ingest": self._changed.as_manifest(),
+        }
+
+
+class _Names:
+    """A count, and the first names."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.first) < LISTED:
+            self.first.append(name)
+
+    def as_manifest(self) -> dict[str, Any]:
+        return {"count": self.count, "paths": self.first}

@@ -1,0 +1,130 @@
+"""Reading the labelled items for an export: in keyset batches, so memory does not grow."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from operator import itemgetter
+
+from labeling.models import Action, Annotation, Dataset, Frame, Item, State
+
+# Ids of one IN (…): below 999, what the oldest supported SQLite takes.
+BATCH = 900
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One item with a decision, as labels.csv tells it. ``label_id`` is None unless it is labelled."""
+
+    item_id: int
+    path: str
+    label_id: int | None
+    was_unsure: bool
+    is_skipped: bool
+    labelled_at: datetime | None
+    annotator: str
+    queue: str
+    sha256: str
+
+
+# row, id, path, state, label_id, newest_annotation_id
+_ItemTuple = tuple[int, int, str, int, int | None, int]
+# decided_at, annotator, queue
+_Decision = tuple[datetime | None, str | None, str]
+
+
+def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
+    """Batches of the items with a decision, by their row, each item once even if it changes meanwhile."""
+    items = _once(
+        heapq.merge(
+            *(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0)
+        )
+    )
+    while batch := list(islice(items, BATCH)):
+        yield _with_provenance(batch)
+
+
+def _of_state(dataset: Dataset, state: State) -> Iterator[_ItemTuple]:
+    """Every item of one state by row: through the index (dataset, state, row), past no other item."""
+    last = -1
+    while True:
+        found = list(
+            Item.objects.of(dataset)
+            .filter(state=state, row__gt=last)
+            .order_by("row")
+            .values_list("row", "id", "path", "state", "label_id", "newest_annotation_id")[:BATCH]
+        )
+        yield from found
+        if len(found) < BATCH:
+            return
+        last = found[-1][0]
+
+
+def _once(items: Iterator[_ItemTuple]) -> Iterator[_ItemTuple]:
+    """Without the second sight of an item that changed its state between two batches."""
+    last = -1
+    for item in items:
+        if item[0] > last:
+            last = item[0]
+            yield item
+
+
+def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
+    ids = [item[1] for item in batch]
+    annotation_ids = [item[5] for item in batch]
+    newest: dict[int, _Decision] = {
+        pk: (decided_at, annotator, queue)
+        for pk, decided_at, annotator, queue in Annotation.objects.filter(pk__in=annotation_ids).values_list(
+            "pk", "decided_at", "annotator__username", "queue"
+        )
+    }
+    unsure = unsure_at_any_time(ids)
+    hashes = file_hashes(ids)
+    rows = []
+    for _, item_id, path, state, label_id, annotation_id in batch:
+        decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
+        rows.append(
+            LabelRow(
+                item_id=item_id,
+                path=path,
+                label_id=label_id if state == State.LABELLED else None,
+                was_unsure=state == State.UNSURE or item_id in unsure,
+                is_skipped=state == State.SKIPPED,
+                labelled_at=decided_at,
+                annotator=annotator or "",
+                queue=queue,
+                sha256=hashes.get(item_id, ""),
+            )
+        )
+    return rows
+
+
+def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
+    """Those of at most BATCH items that were once marked unsure; a mark that was undone is no mark."""
+    return set(
+        Annotation.objects.filter(item_id__in=item_ids, state=State.UNSURE, action__undone_by__isnull=True)
+        .exclude(action__kind=Action.Kind.UNDO)
+        .values_list("item_id", flat=True)
+    )
+
+
+def file_hashes(item_ids: Sequence[int]) -> dict[int, str]:
+    """SHA-256 of each of at most BATCH items: the file's, or of the roles and hashes of several frames."""
+    frames: dict[int, list[tuple[str, str]]] = {}
+    for item_id, role, sha256 in Frame.objects.filter(item_id__in=item_ids).values_list(
+        "item_id", "role", "sha256"
+    ):
+        frames.setdefault(item_id, []).append((role, sha256))
+    return {item_id: _joint(parts) for item_id, parts in frames.items()}
+
+
+def _joint(parts: list[tuple[str, str]]) -> str:
+    if len(parts) == 1:
+        return parts[0][1]
+    return hashlib.sha256(
+        "".join(f"{role}:{sha256}\n" for role, sha256 in sorted(parts)).encode()
+    ).hexdigest()

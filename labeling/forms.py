@@ -1,0 +1,136 @@
+"""Forms of the data of record. What they refuse, they refuse in words that say what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from labeling import classes
+from labeling.models import Dataset, LabelClass
+
+UNLABELLED = "unlabelled"
+
+
+class NewClassForm(forms.Form):
+    """The name of a class to add; the rest follows from the list."""
+
+    # No max_length: the message of `classes.tidy_name` says more, and nobody's typing is cut off.
+    name = forms.CharField(
+        label="New class",
+        required=False,
+        strip=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "enterkeyhint": "done"}),
+    )
+
+    def clean_name(self) -> str:
+        return tidy(self.cleaned_data["name"])
+
+
+def tidy(name: str) -> str:
+    """:func:`labeling.classes.tidy_name` for a form."""
+    try:
+        return classes.tidy_name(name)
+    except classes.ClassProblem as problem:
+        raise ValidationError(problem.words) from problem
+
+
+class ClassForm(NewClassForm):
+    """Name, colour and key of a class."""
+
+    colour = forms.RegexField(
+        r"^#[0-9a-fA-F]{6}$",
+        widget=forms.TextInput(attrs={"type": "color"}),
+        error_messages={"invalid": "Give a colour as #rrggbb.", "required": "Give a colour."},
+    )
+    key = forms.TypedChoiceField(
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[("", "none"), *((str(key), str(key)) for key in classes.KEYS)],
+        error_messages={"invalid_choice": "A key is one of 1 to 9, or none."},
+    )
+
+    field_order = ("name", "colour", "key")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].label = "Name"
+
+
+class LabelsGoForm(forms.Form):
+    """Where the labels of a class go that is deleted: to another class, or back to unlabelled.
+
+    ``source`` is the class to delete; with ``merge_only`` the answer has to be a class.
+    """
+
+    target = forms.ChoiceField(
+        label="Its labels go to",
+        error_messages={
+            "required": "Say where its labels go.",
+            "invalid_choice": "That class was deleted or merged meanwhile. Choose another one.",
+        },
+    )
+
+    def __init__(self, *args: Any, source: LabelClass, merge_only: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        others = LabelClass.objects.active().filter(dataset_id=source.dataset_id).exclude(pk=source.pk)
+        self.targets = {str(other.pk): other for other in others}
+        choices = [("", "Choose…")]
+        if not merge_only:
+            choices.append((UNLABELLED, "back to unlabelled"))
+        choices += [(pk, other.name) for pk, other in self.targets.items()]
+        field = self.fields["target"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+        field.required = merge_only or source.n_items > 0
+
+    def clean_target(self) -> LabelClass | None:
+        """The class that gets the labels; None: they are taken back."""
+        return self.targets.get(self.cleaned_data["target"])
+
+
+class AddFolderForm(forms.Form):
+    """A folder on the machine where HOSHINA runs, to become a dataset."""
+
+    folder = forms.CharField(
+        label="Folder",
+        max_length=4096,
+        error_messages={"required": "Give the folder's path."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    name = forms.CharField(
+        label="Name", required=False, max_length=120, help_text="Left empty: the folder's own name."
+    )
+
+    def clean_folder(self) -> Path:
+        try:
+            folder = Path(self.cleaned_data["folder"]).expanduser()
+        except RuntimeError as error:  # ~someone who is not there
+            raise ValidationError("There is no such home folder. Give the full path.") from error
+        if not folder.is_absolute():
+            raise ValidationError("Give the full path, from the root of the disk.")
+        try:
+            folder = folder.resolve()
+            if not folder.exists():
+                raise ValidationError(f"There is no folder {folder} on the machine where HOSHINA runs.")
+            if not folder.is_dir():
+                raise ValidationError(f"{folder} is a file. Give the folder that it is in.")
+            os.scandir(folder).close()
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ValidationError(f"{folder} cannot be read: {reason}.") from error
+        store = Path(settings.STORE_DIR).resolve()
+        if folder == store or store in folder.parents:
+            raise ValidationError("That is where HOSHINA keeps its own files. Choose another folder.")
+        return folder
+
+    def clean_name(self) -> str:
+        name = " ".join(self.cleaned_data["name"].split())
+        if name and Dataset.objects.filter(name__iexact=name).exists():
+            raise ValidationError(f"There is already a dataset “{name}”. Choose another name.")
+        return name

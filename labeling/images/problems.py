@@ -1,0 +1,23 @@
+"""What is wrong with a file, in words; and the one limit that every format keeps."""
+
+from __future__ import annotations
+
+# Larger images are refused by their header, before a byte of pixels is unpacked.
+MAX_PIXELS = 200_000_000
+
+
+class ImageProblem(Exception):
+    """No image can be got from a file; ``reason`` says why in plain words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def refuse_too_large(width: int, height: int) -> None:
+    """Raise ImageProblem for an image of more than MAX_PIXELS pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageProblem(
+            f"The image claims to be {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} megapixels); "
+            f"the limit is {MAX_PIXELS // 1_000_000} megapixels."
+        )

@@ -1,0 +1,137 @@
+"""Walk a folder of images: recursive, in a fixed order, never in circles, never out of the folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Notes that systems leave beside people's files.
+_SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to read, or a ``problem`` in words. ``path`` is relative to the root, with forward slashes."""
+
+    path: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What is still to be done in a folder; both lists are taken from their end."""
+
+    names: list[str]
+    links: set[str]
+    folders: list[str]
+
+
+def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> Iterator[Found]:
+    """Find every file under ``root`` whose name ends in one of ``extensions`` (in any case).
+
+    The files of a folder come first, sorted by name, then its folders, sorted; the names of one folder at a
+    time are in memory. Names that begin with a dot are passed over, and so is the folder ``skip``. A link
+    to a file is followed where it stays inside of the root. A link to a folder is not: what lies inside of
+    the root is found under its own name; one that leads outside or back to a folder above it is a problem.
+
+    Raises
+    ------
+    OSError
+        When the root itself cannot be listed; any other folder that cannot is a problem.
+    """
+    endings = tuple(extension.lower() for extension in extensions)
+    top = Path(os.path.realpath(root))
+    seen = {_identity(top)}
+    if skip is not None and skip.exists():
+        seen.add(_identity(skip))
+    waiting = [("", _list(top, endings))]
+    while waiting:
+        prefix, folder = waiting[-1]
+        while folder.names:
+            name = folder.names.pop()
+            found = _follow(top, prefix + name, endings) if name in folder.links else Found(prefix + name)
+            if found is not None:
+                yield found
+        if not folder.folders:
+            waiting.pop()
+            continue
+        below = prefix + folder.folders.pop()
+        try:
+            identity = _identity(top / below)
+            # Seen: a junction or a bound folder, which leads in circles and is no link by name.
+            if identity not in seen:
+                seen.add(identity)
+                waiting.append((f"{below}/", _list(top / below, endings)))
+        except OSError as error:
+            yield Found(below, f"The folder cannot be opened, so its images are left out ({_words(error)}).")
+
+
+def count(root: Path, extensions: Sequence[str], stop: threading.Event, *, skip: Path | None = None) -> int:
+    """How many files :func:`walk` will find; what was counted so far once ``stop`` is set."""
+    number = 0
+    for _ in walk(root, extensions, skip=skip):
+        number += 1
+        if stop.is_set():
+            break
+    return number
+
+
+def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
+    names: list[str] = []
+    links: set[str] = set()
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.add(name)
+                names.append(name)
+            elif entry.is_dir(follow_symlinks=False):
+                if name not in _SKIPPED_FOLDERS:
+                    folders.append(name)
+            elif name.lower().endswith(endings):
+                names.append(name)
+    names.sort(reverse=True)
+    folders.sort(reverse=True)
+    return _Folder(names, links, folders)
+
+
+def _follow(top: Path, path: str, endings: tuple[str, ...]) -> Found | None:
+    """What a link gives: a file, a problem, or nothing (what it leads to is found under its own name)."""
+    link = top / path
+    is_image = path.lower().endswith(endings)
+    try:
+        target = Path(os.path.realpath(link, strict=True))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return Found(path, "This link leads in a circle.")
+        return Found(path, f"This link leads to nothing ({_words(error)}).") if is_image else None
+    is_folder = target.is_dir()
+    if not is_folder and not is_image:
+        return None
+    if not target.is_relative_to(top):
+        return Found(
+            path, "This link leads out of the folder; only what lies inside of it is read and shown."
+        )
+    if not is_folder:
+        return Found(path)
+    if link.parent.is_relative_to(target):
+        return Found(
+            path, "This link leads back to a folder that it lies in, in a circle; it is not followed."
+        )
+    return None
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

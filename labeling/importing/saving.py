@@ -1,0 +1,291 @@
+"""The decisions of a CSV file become annotations; all of it is read and checked before any is saved."""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
+
+import numpy as np
+from django.contrib.auth.models import User
+
+from labeling import classes
+from labeling.actions import Decision, record_import
+from labeling.exporting.rows import unsure_at_any_time
+from labeling.importing.reading import ImportProblem, Row, read_rows
+from labeling.models import Dataset, Item, LabelClass, State
+
+BATCH = 2000
+# Values of one IN (…): below 999, what the oldest supported SQLite takes.
+_IN_BATCH = 900
+# Names that a report lists of each kind; the rest is only counted.
+LISTED = 1000
+MAX_NEW_CLASSES = 2000
+_NO_LABEL = -1
+
+
+@dataclass
+class Names:
+    """A count of lines, and the first different names on them."""
+
+    lines: int = 0
+    names: dict[str, None] = field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        self.lines += 1
+        if len(self.names) < LISTED:
+            self.names.setdefault(name)
+
+
+@dataclass
+class Report:
+    """What an import did.
+
+    ``rows``: lines of the file; ``applied`` and ``unchanged``: items; ``undecided``: lines without a label
+    that are neither unsure nor skipped; ``repeated``: lines about an item that a later line, which counts,
+    speaks of again.
+    """
+
+    rows: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    undecided: int = 0
+    repeated: int = 0
+    unknown_paths: Names = field(default_factory=Names)
+    unknown_classes: Names = field(default_factory=Names)
+    created_classes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """For ``import_labels --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
+        return {
+            "applied": self.applied,
+            "unchanged": self.unchanged,
+            "unknown_paths": list(self.unknown_paths.names),
+            "unknown_classes": list(self.unknown_classes.names),
+            "created_classes": self.created_classes,
+            "rows": self.rows,
+            "undecided": self.undecided,
+            "repeated": self.repeated,
+            "lines_with_unknown_path": self.unknown_paths.lines,
+            "lines_with_unknown_class": self.unknown_classes.lines,
+        }
+
+
+def import_labels(
+    dataset: Dataset,
+    stream: BinaryIO,
+    *,
+    user: User | None,
+    create_classes: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Apply a CSV file's decisions; doing it again changes nothing.
+
+    A label makes an item labelled; without one, ``skipped`` makes it skipped and ``was_unsure`` unsure. A
+    labelled or skipped item that ``was_unsure`` gets that mark in its history too. Where several lines speak
+    of one item, the last one counts. ``path`` goes before ``item_id``.
+
+    Memory: about 50 bytes per line. ``progress(done, total)`` counts items being saved.
+
+    Raises
+    ------
+    ImportProblem
+        The file can't be read, or makes no sense. Nothing was imported.
+    """
+    report = Report()
+    plan = _Plan()
+    rows = read_rows(stream)
+    resolve = _Resolver(dataset)
+    while batch := list(islice(rows, _IN_BATCH)):
+        report.rows += len(batch)
+        for row, item_id in zip(batch, resolve(batch), strict=True):
+            if item_id is None:
+                report.unknown_paths.add(row.path or str(row.item_id))
+            elif not row.is_decision:
+                report.undecided += 1
+            else:
+                plan.add(item_id, row)
+    report.repeated = plan.keep_last()
+    label_ids = _label_ids(dataset, plan, report, create_classes)
+    _save(dataset, plan, label_ids, user, report, progress)
+    return report
+
+
+class _Plan:
+    """The file in a few bytes a line: an item, its label's number in ``labels`` (or -1), two flags."""
+
+    def __init__(self) -> None:
+        self.items, self.label_of = array("q"), array("i")
+        self.was_unsure, self.is_skipped = array("b"), array("b")
+        # Spelling of each different label by its number; labels that are the same word share one.
+        self.labels: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def add(self, item_id: int, row: Row) -> None:
+        self.items.append(item_id)
+        self.label_of.append(self._number(row.label) if row.label else _NO_LABEL)
+        self.was_unsure.append(row.was_unsure)
+        self.is_skipped.append(row.is_skipped)
+
+    def _number(self, label: str) -> int:
+        word = _word(label)
+        if word not in self._numbers:
+            self._numbers[word] = len(self.labels)
+            self.labels.append(label)
+        return self._numbers[word]
+
+    def keep_last(self) -> int:
+        """Keeps the last line of each item, by rising id; returns how many others there were."""
+        n_lines = len(self.items)
+        _, from_end = np.unique(np.asarray(self.items, dtype=np.int64)[::-1], return_index=True)
+        kept = (n_lines - 1 - from_end).tolist()
+        self.items = array("q", (self.items[place] for place in kept))
+        self.label_of = array("i", (self.label_of[place] for place in kept))
+        self.was_unsure = array("b", (self.was_unsure[place] for place in kept))
+        self.is_skipped = array("b", (self.is_skipped[place] for place in kept))
+        return n_lines - len(kept)
+
+    def decision(self, place: int, label_ids: Mapping[int, int]) -> Decision | None:
+        """What is to become of an item; None where its class is unknown."""
+        number = self.label_of[place]
+        if number != _NO_LABEL:
+            label_id = label_ids.get(number)
+            return None if label_id is None else Decision(self.items[place], State.LABELLED, label_id)
+        state = State.SKIPPED if self.is_skipped[place] else State.UNSURE
+        return Decision(self.items[place], state)
+
+
+def _word(label: str) -> str:
+    """What labels have in common that mean the same class: case, spaces and Unicode form do not matter."""
+    try:
+        return classes.same_word(classes.tidy_name(label))
+    except classes.ClassProblem:  # too long or invisible: no class has such a name
+        return label
+
+
+# -- Items ------------------------------------------------------------------------------------------
+class _Resolver:
+    """Finds the items that rows speak of."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._roots = tuple(
+            f"{str(root).replace(chr(92), '/').rstrip('/')}/" for root in (dataset.root, dataset.data_dir)
+        )
+
+    def __call__(self, rows: Sequence[Row]) -> list[int | None]:
+        """The item's id for each row, or None where the dataset has no such item."""
+        by_path = self._by_path({row.path for row in rows if row.path})
+        others = {
+            alternative
+            for row in rows
+            if row.path and row.path not in by_path
+            for alternative in self._alternatives(row.path)
+        }
+        by_path |= self._by_path(others - by_path.keys())
+        ids = {row.item_id for row in rows if not row.path and row.item_id is not None}
+        known = set(Item.objects.of(self._dataset).filter(pk__in=ids).values_list("pk", flat=True))
+        found: list[int | None] = []
+        for row in rows:
+            if row.path:
+                spellings = (row.path, *self._alternatives(row.path))
+                found.append(next((by_path[path] for path in spellings if path in by_path), None))
+            else:
+                found.append(row.item_id if row.item_id in known else None)
+        return found
+
+    def _by_path(self, paths: set[str]) -> dict[str, int]:
+        # PostgreSQL's text has no NUL, and no path has one either.
+        wanted = [path for path in paths if "\0" not in path]
+        found: dict[str, int] = {}
+        for start in range(0, len(wanted), _IN_BATCH):
+            some = wanted[start : start + _IN_BATCH]
+            found |= dict(Item.objects.of(self._dataset).filter(path__in=some).values_list("path", "pk"))
+        return found
+
+    def _alternatives(self, path: str) -> Iterator[str]:
+        """Other ways to write the path: Windows' separators, the whole path, another Unicode form."""
+        tidy = path.strip().replace("\\", "/").removeprefix("./")
+        for root in self._roots:
+            tidy = tidy.removeprefix(root)
+        yield tidy
+        yield unicodedata.normalize("NFC", tidy)
+        yield unicodedata.normalize("NFD", tidy)
+
+
+# -- Classes ----------------------------------------------------------------------------------------
+def _label_ids(dataset: Dataset, plan: _Plan, report: Report, create: bool) -> dict[int, int]:
+    """The class of each label's number; the missing ones are made if ``create``, and else reported."""
+    by_word = {_word(label.name): label.pk for label in LabelClass.objects.active().filter(dataset=dataset)}
+    used = set(plan.label_of) - {_NO_LABEL}
+    label_ids: dict[int, int] = {}
+    missing: list[int] = []
+    for number, label in enumerate(plan.labels):
+        pk = by_word.get(_word(label))
+        if pk is not None:
+            label_ids[number] = pk
+        elif number in used:
+            missing.append(number)
+    if not create:
+        for number in plan.label_of:
+            if number != _NO_LABEL and number not in label_ids:
+                report.unknown_classes.add(plan.labels[number])
+        return label_ids
+    if len(missing) > MAX_NEW_CLASSES:
+        raise ImportProblem(
+            f"The file names {len(missing)} classes that do not exist; at most {MAX_NEW_CLASSES} are made. "
+            "Is label the right column?"
+        )
+    for number in missing:
+        made = _created(dataset, plan.labels[number])
+        label_ids[number] = made.pk
+        report.created_classes.append(made.name)
+    return label_ids
+
+
+def _created(dataset: Dataset, name: str) -> LabelClass:
+    try:
+        return classes.add(dataset, name)
+    except classes.ClassProblem as problem:
+        raise ImportProblem(f"The class {name[:100]!r} can't be made: {problem.words}") from problem
+
+
+# -- Saving -----------------------------------------------------------------------------------------
+def _save(
+    dataset: Dataset,
+    plan: _Plan,
+    label_ids: Mapping[int, int],
+    user: User | None,
+    report: Report,
+    progress: Callable[[int, int], None],
+) -> None:
+    total = len(plan.items)
+    for start in range(0, total, BATCH):
+        stop = min(start + BATCH, total)
+        decisions: list[Decision] = []
+        once_unsure: list[int] = []
+        for place in range(start, stop):
+            decision = plan.decision(place, label_ids)
+            if decision is None:
+                continue
+            decisions.append(decision)
+            if plan.was_unsure[place] and decision.state != State.UNSURE:
+                once_unsure.append(decision.item_id)
+        marks = [Decision(item_id, State.UNSURE) for item_id in _without_mark(once_unsure)]
+        if marks:
+            record_import(dataset, marks, user)
+        applied, unchanged = record_import(dataset, decisions, user)
+        report.applied += applied
+        report.unchanged += unchanged
+        progress(stop, total)
+
+
+def _without_mark(item_ids: Sequence[int]) -> Iterator[int]:
+    """Those whose history has no unsure mark yet."""
+    for start in range(0, len(item_ids), _IN_BATCH):
+        some = item_ids[start : start + _IN_BATCH]
+        marked = unsure_at_any_time(some)
+        yield from (item_id for item_id in some if item_id not in marked)

@@ -1,0 +1,106 @@
+"""manage.py export: a dataset's labels as a ZIP archive."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from labeling.exporting import Export, OptionError, Options, parse_splits, sections
+from labeling.management.choosing import chosen_dataset
+
+
+class Command(BaseCommand):
+    help = "Write a dataset's labels, classes and splits (and images, predictions) as a ZIP archive."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dataset", help="name of the dataset; not needed if there is only one")
+        parser.add_argument("--output", type=Path, help="the archive to write; <dataset>.zip if not given")
+        parser.add_argument("--with-images", action="store_true", help="put the labelled images in as well")
+        for section in sections():
+            parser.add_argument(
+                f"--with-{section.name}", dest="extras", action="append_const", const=section.name,
+                help=section.title,
+            )  # fmt: skip
+        parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default 0)")
+        parser.add_argument(
+            "--splits", type=_splits, default=Options().splits, metavar="TRAIN,VAL,TEST",
+            help="percentages of the labelled items (default 80,10,10)",
+        )  # fmt: skip
+        parser.add_argument("--force", action="store_true", help="overwrite whatever --output names")
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        dataset = chosen_dataset(options["dataset"])
+        output = (options["output"] or Path(f"{dataset.slug}.zip")).expanduser().absolute()
+        if not options["force"]:
+            _refuse_overwriting(output)
+        try:
+            export = Export(
+                dataset,
+                Options(
+                    with_images=options["with_images"],
+                    seed=options["seed"],
+                    splits=options["splits"],
+                    extras=frozenset(options["extras"] or ()),
+                ),
+            )
+            sha256 = write(export, output)
+        except OptionError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{output} could not be written: {error.strerror or error}.") from error
+        if options["json"]:
+            self.stdout.write(json.dumps({"path": str(output), "items": export.rows, "sha256": sha256}))
+        else:
+            self.stdout.write(f"{export.rows} items with a decision written to {output}\nsha256 {sha256}")
+
+
+def _splits(text: str) -> tuple[int, int, int]:
+    try:
+        return parse_splits(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _refuse_overwriting(output: Path) -> None:
+    """An earlier export, or an empty file, may be replaced; anything else is somebody's."""
+    if output.is_dir():
+        raise CommandError(f"{output} is a folder; --output takes the name of a file.")
+    if not output.exists() or output.stat().st_size == 0 or _is_export(output):
+        return
+    raise CommandError(f"{output} exists and is not an earlier export. Add --force to overwrite it.")
+
+
+def _is_export(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("app", {}).get("name") == "hoshina"
+
+
+def write(export: Export, output: Path) -> str:
+    """Writes the archive under a temporary name, then gives it its own; returns its SHA-256."""
+    digest = hashlib.sha256()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.name}.{uuid4().hex}.part")
+    try:
+        with unfinished.open("xb") as stream:
+            for piece in export:
+                digest.update(piece)
+                stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+"""``manage.py ingest --data-dir FOLDER``: read a folder of images into a dataset."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hoshina.jobs.console import run_command_job
+from hoshina.jobs.errors import JobError
+from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.models import Dataset
+from labeling.registering import dataset_for
+
+_SHOWN = 20
+
+
+class Command(BaseCommand):
+    help = "Read a folder of images into a dataset; safe to run again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--data-dir",
+            default=settings.DATA_DIR,
+            required=settings.DATA_DIR is None,
+            metavar="FOLDER",
+            help="the folder of images, with all below it (default: AL_DATA_DIR)",
+        )
+        parser.add_argument("--dataset", metavar="NAME", help="its name (default: the folder's)")
+        parser.add_argument(
+            "--extensions",
+            type=_extensions,
+            default=list(DEFAULT_EXTENSIONS),
+            metavar='".jpg,.png"',
+            help=f"endings of the file names to read (default: {','.join(DEFAULT_EXTENSIONS)})",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            dataset = dataset_for(options["data_dir"], options["dataset"])
+        except JobError as error:
+            raise CommandError(str(error)) from error
+        job = run_command_job(
+            self, "ingest", dataset.pk, {"extensions": options["extensions"]}, as_json=options["json"]
+        )
+        if options["json"]:
+            # The job keeps the first failures only; here they are all wanted.
+            failed = list(dataset.problems.values("path", "reason"))
+            self.stdout.write(json.dumps(job.result | {"failed": failed}))
+        else:
+            self._print(dataset, job.result)
+
+    def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
+        self.stdout.write(
+            f"{result['dataset']}: {result['items']:,} items ({result['new']:,} new, "
+            f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, {result['missing']:,} missing) "
+            f"in {result['seconds']:.1f} s"
+        )
+        if result["n_failed"]:
+            self.stdout.write(f"{result['n_failed']:,} could not be read:")
+            for problem in dataset.problems.all()[:_SHOWN]:
+                self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
+            if result["n_failed"] > _SHOWN:
+                self.stdout.write(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
+
+
+def _on_one_line(path: str) -> str:
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in path)
+
+
+def _extensions(text: str) -> list[str]:
+    """``".jpg, png"`` to ``[".jpg", ".png"]``; argparse answers ValueError with exit code 2."""
+    endings = [f".{part.strip().lower().lstrip('.')}" for part in text.split(",") if part.strip(" .")]
+    if not endings or not all(re.fullmatch(r"(\.\w+)+", ending) for ending in endings):
+        raise ValueError(text)
+    return endings

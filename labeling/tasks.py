@@ -1,0 +1,20 @@
+"""Background jobs of this room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hoshina.jobs.registry import background
+from hoshina.jobs.runner import Run
+from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.ingest import ingest
+from labeling.models import Dataset
+
+
+@background(
+    kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}"
+)
+def run_ingest(run: Run) -> dict[str, Any]:
+    """Bring a dataset up to date with its folder. Parameter: ``extensions``, a list."""
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    return ingest(dataset, run, run.params.get("extensions") or DEFAULT_EXTENSIONS)

@@ -1,0 +1,189 @@
+"""The list of classes: in the workbench's dialog and on a page of its own.
+
+Every change answers with the fresh list, whose one open row (if any) holds the form and its words: 422 where
+the change was refused. A change sends the event ``hoshina:classes``, so that other panes reload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
+
+from hoshina.http import HtmxHttpRequest, holder
+from labeling import classes
+from labeling.forms import ClassForm, LabelsGoForm, NewClassForm
+from labeling.models import Dataset, LabelClass
+from labeling.views.datasets import remember
+
+CHANGED = "hoshina:classes"
+
+
+@dataclass(frozen=True)
+class Open:
+    """The row of the list that is open, for what, and its form; ``owner`` has the key that was asked for."""
+
+    label_class: LabelClass
+    mode: Literal["edit", "merge", "delete"]
+    form: forms.Form
+    owner: LabelClass | None = None
+
+
+@require_GET
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The Classes page."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    remember(request, dataset)
+    return render(request, "labeling/classes.html", _context(dataset))
+
+
+@require_GET
+def class_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The list alone, for the dialog; also what Cancel asks for."""
+    return _list(request, get_object_or_404(Dataset, slug=slug))
+
+
+@require_POST
+def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """A new class with the next key and colour; the field is ready for another."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = NewClassForm(request.POST)
+    if not form.is_valid():
+        return _list(request, dataset, add_form=form, status=422)
+    try:
+        added = classes.add(dataset, form.cleaned_data["name"])
+    except classes.ClassProblem as problem:
+        form.add_error("name", problem.words)
+        return _list(request, dataset, add_form=form, status=422)
+    return _changed(request, dataset, said=f"Added “{added.name}”.")
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Name, colour and key of one class."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    found = _class(dataset, pk)
+    if found is None:
+        return _gone(request, dataset)
+    if request.method == "GET":
+        initial = {"name": found.name, "colour": found.colour, "key": found.key}
+        return _list(request, dataset, opened=Open(found, "edit", ClassForm(initial=initial)))
+    form = ClassForm(request.POST)
+    owner: LabelClass | None = None
+    if form.is_valid():
+        try:
+            classes.edit(found, **form.cleaned_data, swap="swap" in request.POST)
+        except classes.ClassGone as problem:
+            return _gone(request, dataset, problem)
+        except classes.KeyTaken as problem:
+            owner = problem.owner
+            form.add_error("key", f"{problem.words} Swap the two, or choose another key.")
+        except classes.ClassProblem as problem:
+            form.add_error(problem.field or None, problem.words)
+        else:
+            return _changed(request, dataset, touched=found.pk)
+    return _list(request, dataset, opened=Open(found, "edit", form, owner), status=422)
+
+
+@require_POST
+def move(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """One place up (``by=-1``) or down (``by=1``)."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    steps = {"-1": -1, "1": 1}.get(request.POST.get("by", ""))
+    if steps is None:
+        return HttpResponse("Say by=-1 (up) or by=1 (down).", status=400, content_type="text/plain")
+    found = _class(dataset, pk)
+    if found is None:
+        return _gone(request, dataset)
+    try:
+        classes.move(found, steps)
+    except classes.ClassGone as problem:
+        return _gone(request, dataset, problem)
+    return _changed(request, dataset)
+
+
+@require_http_methods(["GET", "POST"])
+def merge(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Gives the labels of one class to another."""
+    return _take_away(request, slug, pk, "merge")
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Deletes one class; if it is in use, asks where its labels go."""
+    return _take_away(request, slug, pk, "delete")
+
+
+def _take_away(
+    request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merge", "delete"]
+) -> HttpResponse:
+    dataset = get_object_or_404(Dataset, slug=slug)
+    found = _class(dataset, pk)
+    if found is None:
+        return _gone(request, dataset)
+    if request.method == "GET":
+        form = LabelsGoForm(source=found, merge_only=mode == "merge")
+        return _list(request, dataset, opened=Open(found, mode, form))
+    form = LabelsGoForm(request.POST, source=found, merge_only=mode == "merge")
+    if form.is_valid():
+        try:
+            said = retire(found, form.cleaned_data["target"], request)
+        except classes.ClassGone as problem:
+            return _gone(request, dataset, problem)
+        return _changed(request, dataset, said=said)
+    return _list(request, dataset, opened=Open(found, mode, form), status=422)
+
+
+def retire(source: LabelClass, target: LabelClass | None, request: HtmxHttpRequest) -> str:
+    """Merges into ``target``, or deletes where that is None; returns what happened, in words."""
+    if target is None:
+        moved = classes.delete(source, user=request.user, holder=holder(request))
+        became = f" {_items(moved)} unlabelled again." if moved else ""
+        return f"Deleted “{source.name}”.{became}"
+    moved = classes.merge(source, target, user=request.user, holder=holder(request))
+    return f"Merged “{source.name}” into “{target.name}”: {moved:,} label{'' if moved == 1 else 's'} moved."
+
+
+def _items(n: int) -> str:
+    return "One item is" if n == 1 else f"{n:,} items are"
+
+
+def _class(dataset: Dataset, pk: int) -> LabelClass | None:
+    return LabelClass.objects.active().filter(dataset=dataset, pk=pk).first()
+
+
+def _gone(
+    request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProblem | None = None
+) -> HttpResponse:
+    """Somebody else was faster: their list, and words; this page's other panes are out of date as well."""
+    problem = problem or classes.ClassGone()
+    return trigger_client_event(_list(request, dataset, refused=problem.words, status=422), CHANGED)
+
+
+def _changed(
+    request: HtmxHttpRequest, dataset: Dataset, *, said: str = "", touched: int | None = None
+) -> HttpResponse:
+    return trigger_client_event(_list(request, dataset, said=said, touched=touched), CHANGED)
+
+
+def _list(
+    request: HtmxHttpRequest,
+    dataset: Dataset,
+    *,
+    status: int = 200,
+    **context: object,
+) -> HttpResponse:
+    return render(request, "labeling/_class_list.html", _context(dataset, **context), status=status)
+
+
+def _context(dataset: Dataset, **context: object) -> dict[str, object]:
+    return {
+        "dataset": dataset,
+        "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
+        "add_form": NewClassForm(),
+    } | context

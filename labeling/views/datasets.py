@@ -1,0 +1,160 @@
+"""Datasets, and the files of a dataset that could not become items."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Count, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from hoshina.http import HtmxHttpRequest
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.life import enqueue
+from labeling.forms import AddFolderForm
+from labeling.ingest import register_dataset
+from labeling.models import Dataset, Problem
+
+USED_LAST = "dataset"
+PROBLEMS_ON_PAGE = 100
+# Reasons are counted among so many problems at most, so that the page costs the same for a million.
+REASONS_AMONG = 10_000
+
+
+def remember(request: HttpRequest, dataset: Dataset) -> None:
+    """Notes the dataset used last, where the home page leads."""
+    if request.session.get(USED_LAST) != dataset.slug:
+        request.session[USED_LAST] = dataset.slug
+
+
+@require_GET
+def home(request: HtmxHttpRequest) -> HttpResponse:
+    """Straight to the dataset used last, else the newest; without any, a page that says how to begin."""
+    used_last = Dataset.objects.filter(slug=request.session.get(USED_LAST, "")).first()
+    dataset = used_last or Dataset.objects.order_by("-id").first()
+    if dataset is not None:
+        return redirect(dataset)
+    return render(request, "labeling/datasets.html", _context(request))
+
+
+@require_http_methods(["GET", "POST"])
+def index(request: HtmxHttpRequest) -> HttpResponse:
+    """Every dataset with its progress, and a form to add a folder."""
+    if request.method == "GET":
+        return render(request, "labeling/datasets.html", _context(request))
+    if not may_add_folders(request):
+        return HttpResponseForbidden("Only staff may add folders. Ask whoever runs HOSHINA.")
+    form = AddFolderForm(request.POST)
+    if form.is_valid():
+        try:
+            dataset = register_dataset(form.cleaned_data["folder"], form.cleaned_data["name"] or None)
+        except JobError as error:
+            form.add_error("folder", str(error))
+        else:
+            enqueue("ingest", dataset_id=dataset.pk, user=request.user)
+            remember(request, dataset)
+            return redirect(dataset)
+    return render(request, "labeling/datasets.html", _context(request, form), status=422)
+
+
+def may_add_folders(request: HtmxHttpRequest) -> bool:
+    """Whoever adds a folder can look at every image in it: the person of this machine, or staff.
+
+    Where AL_DATA_DIR moves every dataset's root to one folder, there is no other folder to add.
+    """
+    if settings.DATA_DIR is not None:
+        return False
+    return not settings.LOGIN_REQUIRED or request.user.is_staff
+
+
+def _context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:
+    return {
+        "datasets": _with_problems(),
+        "form": form or AddFolderForm(),
+        "may_add": may_add_folders(request),
+        "data_dir": settings.DATA_DIR,
+    }
+
+
+def _with_problems() -> list[Dataset]:
+    problems = (
+        Problem.objects.filter(dataset=OuterRef("pk"))
+        .order_by()
+        .values("dataset")
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    return list(
+        Dataset.objects.annotate(
+            n_problems=Coalesce(Subquery(problems), 0),
+            n_decided=F("n_labelled") + F("n_unsure") + F("n_skipped"),
+        )
+    )
+
+
+@require_GET
+def problems(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Files that could not become items: why, how many, and which."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    remember(request, dataset)
+    after, reason = request.GET.get("after", ""), request.GET.get("reason", "")
+    if "\x00" in after + reason:
+        after = reason = ""
+    found = Problem.objects.filter(dataset=dataset).order_by("path")
+    if reason:
+        found = found.filter(reason=reason)
+    if after:
+        found = found.filter(path__gt=after)
+    shown = list(found[: PROBLEMS_ON_PAGE + 1])
+    has_more = len(shown) > PROBLEMS_ON_PAGE
+    shown = shown[:PROBLEMS_ON_PAGE]
+    following = {"after": shown[-1].path} | ({"reason": reason} if reason else {}) if has_more else {}
+    context = {
+        "dataset": dataset,
+        "reason": reason,
+        "after": after,
+        "groups": _by_reason(shown),
+        "next": urlencode(following),
+        **_reasons(dataset),
+    }
+    return render(request, "labeling/problems.html", context)
+
+
+def _by_reason(found: list[Problem]) -> list[tuple[str, list[Problem]]]:
+    """The problems of one page under their reasons; within each by path, as they came."""
+    ordered = sorted(found, key=lambda problem: problem.reason)
+    return [(reason, list(group)) for reason, group in groupby(ordered, key=lambda problem: problem.reason)]
+
+
+def _reasons(dataset: Dataset) -> dict[str, Any]:
+    """How often each reason occurs, among the first problems where there are very many."""
+    some = Problem.objects.filter(dataset=dataset).order_by("path").values("pk")[:REASONS_AMONG]
+    counted = (
+        Problem.objects.filter(pk__in=Subquery(some))
+        .order_by()
+        .values("reason")
+        .annotate(n=Count("pk"))
+        .order_by("-n", "reason")
+    )
+    reasons = [
+        {"reason": one["reason"], "n": one["n"], "query": urlencode({"reason": one["reason"]})}
+        for one in counted[:50]
+    ]
+    n_seen = sum(one["n"] for one in reasons)
+    return {"reasons": reasons, "n_problems": n_seen, "is_partial": n_seen >= REASONS_AMONG}
+
+
+@require_POST
+def read_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Reads the dataset's folder again, in the background."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    enqueue("ingest", dataset_id=dataset.pk, user=request.user)
+    messages.success(request, f"Reading {Path(dataset.data_dir)} again. The Jobs page shows how far it is.")
+    return redirect("labeling:problems", slug=dataset.slug)

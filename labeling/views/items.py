@@ -1,0 +1,168 @@
+"""One item: its image, what the model thinks, what people decided, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from hoshina.http import HtmxHttpRequest
+from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
+
+# Decisions shown at a time; older ones are a link away.
+HISTORY = 20
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the history: what was decided, and how the item came to be shown."""
+
+    annotation: Annotation
+    what: str
+    who: str
+    is_undone: bool
+    shown: tuple[str, ...]
+
+
+@require_GET
+def page(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
+    """The item's own page, whose address can be sent to a colleague."""
+    return _show(request, slug, row, "labeling/item.html", on_page=True)
+
+
+@require_GET
+def detail(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
+    """The same as a fragment, for the workbench's side pane."""
+    return _show(request, slug, row, "labeling/_detail.html", on_page=False)
+
+
+def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_page: bool) -> HttpResponse:
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context: dict[str, object] = {"dataset": dataset, "row": row, "on_page": on_page}
+    item = Item.objects.of(dataset).filter(row=row).select_related("label").first() if row < 2**63 else None
+    if item is None:
+        return render(request, template, context, status=404)
+    context |= _neighbours(dataset, item, on_page)
+    context |= _picture(dataset, item)
+    context |= _history(item, _number(request.GET.get("before")))
+    context |= {
+        "item": item,
+        "state": State(item.state).label,
+        "classes": LabelClass.objects.active().filter(dataset=dataset),
+        "probabilities": reverse("modeling:probabilities", args=[dataset.slug, item.row]),
+    }
+    return render(request, template, context)
+
+
+def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object]:
+    others = Item.objects.of(dataset)
+    before = others.filter(row__lt=item.row).order_by("-row").values_list("row", flat=True).first()
+    after = others.filter(row__gt=item.row).order_by("row").values_list("row", flat=True).first()
+    name = "labeling:item" if on_page else "labeling:detail"
+    links = {
+        key: None
+        if neighbour is None
+        else {
+            "page": reverse("labeling:item", args=[dataset.slug, neighbour]),
+            "fragment": reverse(name, args=[dataset.slug, neighbour]),
+        }
+        for key, neighbour in (("previous", before), ("next", after))
+    }
+    return {"neighbours": links}
+
+
+def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
+    """The frames, and in words why there is nothing to see, if so."""
+    frames = list(item.frames.order_by("id"))
+    for frame in frames:
+        frame.dataset = dataset
+    trouble = ""
+    if not frames:
+        trouble = "This item has no image file."
+    elif not _is_file(frames[0]):
+        trouble = (
+            f"The file is not in {dataset.data_dir} any more. "
+            "Its labels are kept; put the file back, or read the folder again."
+        )
+    elif not item.is_available:
+        trouble = "The file could not be read when the folder was last read. The Problems page says why."
+    return {"frames": frames, "frame": frames[0] if frames else None, "trouble": trouble}
+
+
+def _is_file(frame: Frame) -> bool:
+    try:
+        return frame.file.is_file()
+    except OSError:  # a folder on the way that may not be entered: nothing to show either
+        return False
+
+
+def _history(item: Item, before: int | None) -> dict[str, object]:
+    """One page of decisions, newest first: a fixed number of queries whatever their number."""
+    annotations = item.annotations.select_related(
+        "label", "annotator", "action__annotator", "action__undone_by", "previous__label"
+    ).order_by("-id")
+    if before is not None:
+        annotations = annotations.filter(pk__lt=before)
+    found = list(annotations[: HISTORY + 1])
+    shown = found[:HISTORY]
+    suggested = LabelClass.objects.in_bulk({one.suggested_label_id for one in shown} - {None})
+    return {
+        "history": [_decision(one, suggested) for one in shown],
+        "older": shown[-1].pk if len(found) > HISTORY else None,
+        "is_older_page": before is not None,
+    }
+
+
+def _decision(annotation: Annotation, suggested: dict[int, LabelClass]) -> Decision:
+    action = annotation.action
+    by = action.annotator or annotation.annotator
+    return Decision(
+        annotation=annotation,
+        what=_what(annotation),
+        who=by.get_username() if by is not None else "someone",
+        is_undone=hasattr(action, "undone_by"),
+        shown=tuple(_shown(annotation, suggested)),
+    )
+
+
+def _what(annotation: Annotation) -> str:
+    outcome = annotation.label.name if annotation.label else State(annotation.state).label
+    if annotation.action.kind == Action.Kind.UNDO:
+        return f"undone: {outcome} again"
+    if annotation.action.kind == Action.Kind.MERGE:
+        earlier = annotation.previous.label.name if annotation.previous and annotation.previous.label else ""
+        return f"{outcome} (class “{earlier}” was {'merged' if annotation.label else 'deleted'})"
+    if annotation.action.kind == Action.Kind.IMPORT:
+        return f"{outcome} (imported)"
+    return outcome
+
+
+def _shown(annotation: Annotation, suggested: dict[int, LabelClass]) -> Iterable[str]:
+    """How the item came to be shown, in words, from most to least telling."""
+    if annotation.queue:
+        rank = f", rank {annotation.rank + 1:,}" if annotation.rank is not None else ""
+        yield f"queue {annotation.queue}{rank}"
+    if annotation.round_id is not None:
+        yield f"round {annotation.round_id}"
+    if annotation.score is not None:
+        yield f"score {annotation.score:.3g}"
+    if annotation.selection_probability is not None:
+        yield f"drawn with probability {annotation.selection_probability:.3g}"
+    if annotation.model_version_id is not None:
+        yield f"model version {annotation.model_version_id}"
+    label = suggested.get(annotation.suggested_label_id or 0)
+    if label is not None:
+        share = annotation.suggested_probability
+        sure = f" {share * 100:.0f} %" if share is not None else ""
+        hidden = "" if annotation.suggestion_shown else " (hidden)"
+        yield f"suggestion {label.name}{sure}{hidden}"
+    if annotation.seconds is not None:
+        yield f"{annotation.seconds:.1f} s on screen"
+
+
+def _number(raw: str | None) -> int | None:
+    return int(raw) if raw and raw.isascii() and raw.isdigit() and len(raw) < 19 else None

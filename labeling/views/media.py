@@ -1,0 +1,114 @@
+"""Pictures: thumbnails and full views, only ever of files inside of a dataset's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.conf import settings
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotFound,
+    HttpResponseNotModified,
+)
+from django.views.decorators.http import require_safe
+
+from labeling.images import thumbnails
+from labeling.images.opening import format_for_browsers
+from labeling.images.problems import ImageProblem
+from labeling.models import Frame
+
+_CONTENT_TYPES = {
+    "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif",
+}  # fmt: skip
+# The version in an image's address: this much of its hash.
+VERSION_LENGTH = 12
+
+
+@require_safe
+def thumbnail(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
+    """A small picture; its longer side is one of THUMBNAIL_SIZES, or the original's if that is smaller."""
+    if size not in thumbnails.THUMBNAIL_SIZES:
+        sizes = " and ".join(map(str, thumbnails.THUMBNAIL_SIZES))
+        return _not_found(f"Thumbnails come in {sizes} pixels.")
+    return _answer(request, frame_id, size)
+
+
+@require_safe
+def full(request: HttpRequest, frame_id: int) -> HttpResponseBase:
+    """The image itself where browsers can show it as the model sees it, else a picture of its full size."""
+    return _answer(request, frame_id, thumbnails.FULL_SIZE)
+
+
+def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
+    frame = Frame.objects.select_related("dataset").filter(pk=frame_id).first()
+    if frame is None:
+        return _not_found("There is no such image.")
+    etag = f'"{frame.sha256}-{size}"'
+    if etag in request.headers.get("If-None-Match", ""):
+        return _cached(request, HttpResponseNotModified(), frame, etag)
+    file = _inside(frame)
+    if file is None:
+        return _not_found("This file lies outside of the dataset's folder, so it is not shown.")
+    try:
+        status = file.stat()
+        is_current = (status.st_size, status.st_mtime_ns) == (frame.size, frame.mtime_ns)
+        response = _original(file, size) or _picture(frame, file, size, is_current)
+    except FileNotFoundError:
+        return _not_found("The file of this image is missing.")
+    except OSError as error:
+        return _not_found(f"The file of this image cannot be read ({error.strerror or error}).")
+    except ImageProblem as problem:
+        return _not_found(problem.reason)
+    if is_current:
+        return _cached(request, response, frame, etag)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _inside(frame: Frame) -> Path | None:
+    """The frame's file with every link followed, if it lies in its dataset's folder."""
+    root = Path(os.path.realpath(frame.dataset.data_dir))
+    try:
+        file = Path(os.path.realpath(root / frame.path))
+    except ValueError:  # a path that no system takes
+        return None
+    return file if file.is_relative_to(root) else None
+
+
+def _original(file: Path, size: int) -> HttpResponseBase | None:
+    """For a full view: the file itself, streamed, where browsers show it as all else here does."""
+    if size != thumbnails.FULL_SIZE:
+        return None
+    content_type = _CONTENT_TYPES.get(format_for_browsers(file))
+    if content_type is None:
+        return None
+    name = "".join(character if character.isprintable() else "_" for character in file.name)
+    return FileResponse(file.open("rb"), content_type=content_type, filename=name)
+
+
+def _picture(frame: Frame, file: Path, size: int, is_current: bool) -> HttpResponse:
+    """A picture from the cache. Of a file that changed since the ingest, one made for this request alone."""
+    if is_current:
+        made = thumbnails.thumbnail(file, frame.sha256, size, Path(settings.STORE_DIR) / "thumbnails")
+        content, suffix = made.read_bytes(), made.suffix
+    else:
+        content, suffix = thumbnails.render(file, size)
+    return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
+
+
+def _cached(request: HttpRequest, response: HttpResponseBase, frame: Frame, etag: str) -> HttpResponseBase:
+    """Kept by the browser: for ever under an address that names this content, else asked for each time."""
+    is_versioned = request.GET.get("v") == frame.sha256[:VERSION_LENGTH]
+    response["Cache-Control"] = f"private, {'max-age=31536000, immutable' if is_versioned else 'no-cache'}"
+    response["ETag"] = etag
+    return response
+
+
+def _not_found(words: str) -> HttpResponse:
+    return HttpResponseNotFound(
+        words, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )

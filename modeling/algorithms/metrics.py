@@ -1,0 +1,185 @@
+"""How good a classifier's probabilities are: calibration error, log loss, Brier score, confusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+
+# Nobody is charged more than this much certainty: a probability of 0 for the truth would cost infinity.
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The bars of a reliability diagram, one per bin that holds rows, in order of rising confidence."""
+
+    confidence: NDArray[np.float64]  # (b,) mean probability of the predicted class
+    accuracy: NDArray[np.float64]  # (b,) share of predictions that were right
+    lower: NDArray[np.float64]  # (b,) Wilson interval of the accuracy
+    upper: NDArray[np.float64]  # (b,)
+    count: NDArray[np.int64]  # (b,) rows
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: mean distance of accuracy from confidence, by rows."""
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.count))
+
+    def as_rows(self) -> list[dict[str, float | int]]:
+        """One JSON-able object per bin."""
+        return [
+            {
+                "confidence": float(self.confidence[bin_]),
+                "accuracy": float(self.accuracy[bin_]),
+                "lower": float(self.lower[bin_]),
+                "upper": float(self.upper[bin_]),
+                "count": int(self.count[bin_]),
+            }
+            for bin_ in range(self.count.size)
+        ]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was predicted for each true class."""
+
+    counts: NDArray[np.int64]  # (c, c): rows are the truth, columns the prediction
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(c,) share of the predictions of a class that were right; NaN where it was never predicted."""
+        return _share(np.diagonal(self.counts), self.counts.sum(axis=0))
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """(c,) share of a class that was found; NaN where it has no rows."""
+        return _share(np.diagonal(self.counts), self.counts.sum(axis=1))
+
+
+def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> Reliability:
+    """Sort predictions by their confidence into bins of equal mass and compare confidence with accuracy.
+
+    Rows of equal confidence always share a bin (the one of the first of them), so the result does not
+    depend on the order of the rows; bins that stay empty are left out.
+
+    Parameters
+    ----------
+    probabilities
+        (n, c), rows sum to 1.
+    y
+        (n,) true class positions in ``0..c-1``.
+    n_bins
+        At most this many bins.
+
+    Raises
+    ------
+    ValueError
+        No rows, shapes that do not fit, NaN, or a class outside the columns.
+
+    Notes
+    -----
+    O(n log n). Equal-mass bins after Nixon et al., "Measuring calibration in deep learning" (2019).
+    """
+    probabilities, y = _checked(probabilities, y)
+    if n_bins < 1:
+        raise ValueError("n_bins must be at least 1.")
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = (probabilities.argmax(axis=1) == y).astype(np.float64)
+    first_rank = np.searchsorted(np.sort(confidence), confidence, side="left")
+    bins = first_rank * n_bins // confidence.size
+    count = np.bincount(bins, minlength=n_bins)
+    used = count > 0
+    hits = np.bincount(bins, weights=correct, minlength=n_bins)[used]
+    total = np.bincount(bins, weights=confidence, minlength=n_bins)[used]
+    count = count[used]
+    intervals = np.array([wilson_interval(int(k), int(n)) for k, n in zip(hits, count, strict=True)])
+    return Reliability(
+        confidence=total / count,
+        accuracy=hits / count,
+        lower=intervals[:, 0],
+        upper=intervals[:, 1],
+        count=count.astype(np.int64),
+    )
+
+
+def expected_calibration_error(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> float:
+    """Mean distance between confidence and accuracy over bins of equal mass, in 0..1 (see `reliability`).
+
+    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning" (2015), top label only.
+    """
+    return reliability(probabilities, y, n_bins=n_bins).error
+
+
+def log_loss(probabilities: Floats, y: Integers) -> float:
+    """Mean negative log probability (nats) of the true class; probabilities are clipped at 1.2e-7."""
+    probabilities, y = _checked(probabilities, y)
+    own = probabilities[np.arange(y.size), y].astype(np.float64)
+    return float(-np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0)).mean())
+
+
+def brier(probabilities: Floats, y: Integers) -> float:
+    """Mean squared distance (0..2) of the probabilities from the truth, summed over classes (Brier, 1950)."""
+    probabilities, y = _checked(probabilities, y)
+    wide = probabilities.astype(np.float64)
+    own = wide[np.arange(y.size), y]
+    return float((np.square(wide).sum(axis=1) - 2.0 * own + 1.0).mean())
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (1927) for a share of ``successes`` in ``n`` trials; (0, 1) for no trials.
+
+    Raises ValueError for fewer than 0 or more than ``n`` successes, or a confidence outside (0, 1).
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"There cannot be {successes} successes in {n} trials.")
+    if not 0 < confidence < 1:
+        raise ValueError("confidence must lie between 0 and 1.")
+    if n == 0:
+        return 0.0, 1.0
+    z = float(ndtri(0.5 + confidence / 2))
+    share = successes / n
+    middle = share + z * z / (2 * n)
+    reach = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+    scale = 1 + z * z / n
+    # At the ends the bound is exactly the share; rounding must not push it past.
+    lower = 0.0 if successes == 0 else (middle - reach) / scale
+    upper = 1.0 if successes == n else (middle + reach) / scale
+    return lower, upper
+
+
+def confusion(y: Integers, predicted: Integers, n_classes: int) -> Confusion:
+    """Count (truth, prediction) pairs, both (n,) positions in ``0..n_classes-1``."""
+    y, predicted = np.asarray(y), np.asarray(predicted)
+    if y.shape != predicted.shape or y.ndim != 1:
+        raise ValueError("Truth and prediction must be two lists of the same length.")
+    for values in (y, predicted):
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) < n_classes:
+            raise ValueError(f"A class lies outside 0..{n_classes - 1}.")
+    pairs = y.astype(np.int64) * n_classes + predicted
+    counts = np.bincount(pairs, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
+    return Confusion(counts.astype(np.int64))
+
+
+def _share(part: Integers, whole: Integers) -> NDArray[np.float64]:
+    result = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
+
+
+def _checked(probabilities: Floats, y: Integers) -> tuple[Floats, Integers]:
+    probabilities, y = np.asarray(probabilities), np.asarray(y)
+    if probabilities.ndim != 2 or y.shape != probabilities.shape[:1]:
+        raise ValueError("Probabilities must be (n, c) and come with n true classes.")
+    if y.size == 0:
+        raise ValueError("There are no rows to measure.")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("Some probabilities are not numbers: leave those rows out.")
+    if not 0 <= int(y.min()) <= int(y.max()) < probabilities.shape[1]:
+        raise ValueError(f"A true class lies outside 0..{probabilities.shape[1] - 1}.")
+    return probabilities, y

@@ -1,0 +1,75 @@
+"""Which encoder to use: the best that runs on this machine, or the one that was asked for."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from modeling.backends import mobilenet
+from modeling.backends.encoder import Encoder, EncoderUnavailable
+from modeling.backends.hog import HogEncoder
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "tensorflow", "torch", "hog")
+
+
+def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
+    """An encoder that is ready to run, with its ``reason`` in words.
+
+    Parameters
+    ----------
+    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand and HOG + colour otherwise;
+        ``tensorflow`` and ``hog`` insist.
+    weights_dir : the folder of pretrained weight files, if there is one.
+
+    Raises
+    ------
+    EncoderUnavailable : the backend that was insisted on cannot run here, or there is no such backend.
+    """
+    if backend == "hog":
+        return HogEncoder("HOG + colour, as AL_EMBEDDING_BACKEND says.")
+    if backend == "tensorflow":
+        return _mobilenet(weights_dir)
+    if backend == "torch":
+        raise EncoderUnavailable(
+            "There is no encoder for torch in this version",
+            "Choose AL_EMBEDDING_BACKEND=auto, tensorflow or hog.",
+        )
+    if backend != "auto":
+        raise EncoderUnavailable(
+            f"There is no encoder called {backend!r}", f"Choose one of {', '.join(BACKENDS)}."
+        )
+    try:
+        return _mobilenet(weights_dir)
+    except EncoderUnavailable as error:
+        log.info("%s; using HOG + colour", error.message)
+        return HogEncoder(f"{error.message}; using HOG + colour. {error.hint}".strip())
+
+
+def survey(weights_dir: Path | None = None) -> list[dict[str, str | bool]]:
+    """For each backend: could it run here, and why or why not. Imports and downloads nothing."""
+    found: list[dict[str, str | bool]] = []
+    try:
+        _, origin = _mobilenet_weights(weights_dir, download=False)
+        found.append(_line("tensorflow", "MobileNetV2", True, f"Weights {origin}."))
+    except EncoderUnavailable as error:
+        found.append(_line("tensorflow", "MobileNetV2", False, f"{error.message}. {error.hint}"))
+    found.append(_line("torch", "ResNet18", False, "Not in this version."))
+    found.append(_line("hog", "HOG + colour", True, "Needs nothing; less accurate on photos."))
+    return found
+
+
+def _line(backend: str, encoder: str, available: bool, reason: str) -> dict[str, str | bool]:
+    return {"backend": backend, "encoder": encoder, "available": available, "reason": reason}
+
+
+def _mobilenet(weights_dir: Path | None) -> Encoder:
+    weights, origin = _mobilenet_weights(weights_dir, download=True)
+    return mobilenet.MobileNetEncoder(weights, origin)
+
+
+def _mobilenet_weights(weights_dir: Path | None, *, download: bool) -> tuple[Path, str]:
+    if not mobilenet.is_installed():
+        raise EncoderUnavailable("TensorFlow is not installed", "Install it to use MobileNetV2.")
+    return mobilenet.locate_weights(weights_dir, download=download)

@@ -1,0 +1,265 @@
+"""Queues from the database to a page: pulled, paged, leased, reproducible, and empty in words."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from labeling.actions import Decision, Request, Target, apply, record_import
+from labeling.models import Action, Dataset, Item, Lease, State
+from modeling import store as arrays
+from modeling.models import ModelVersion
+from sampling import pool
+from sampling.models import Round
+from sampling.selection import Filters, pull, ranked_rows
+from sampling.strategies import STRATEGIES, UncertainParams
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_pools() -> None:
+    pool.forget()
+
+
+def add_model(dataset: Dataset, probabilities: np.ndarray) -> ModelVersion:
+    number = ModelVersion.objects.filter(dataset=dataset).count() + 1
+    ModelVersion.objects.filter(dataset=dataset).update(is_active=False)
+    version = ModelVersion.objects.create(
+        dataset=dataset, number=number, n_labels=4, n_rows=len(probabilities), n_decisions=0, is_active=True,
+        class_ids=list(dataset.classes.values_list("pk", flat=True)), is_calibrated=True,
+    )  # fmt: skip
+    with arrays.write_probabilities(version.pk, *probabilities.shape) as written:
+        written[:] = probabilities
+    return version
+
+
+def two_class(p: list[float]) -> np.ndarray:
+    return np.array([[x, 1 - x] for x in p], dtype=np.float32)
+
+
+def label(dataset: Dataset, rows: list[int], *, holder: str = "me") -> None:
+    chosen = Item.objects.filter(dataset=dataset, row__in=rows)
+    targets = tuple(Target(item.pk, seen=item.newest_annotation_id) for item in chosen)
+    cat = dataset.classes.get(name="cat")
+    request = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), cat.pk, targets=targets)
+    assert apply(dataset, [request], user=None, holder=holder)[0].status == "saved"
+
+
+def tiles(response: object) -> list[int]:
+    return [tile.item.row for tile in response.context["page"].tiles]  # type: ignore[attr-defined]
+
+
+def test_uncertain_ranks_by_margin_and_leaves_out_what_is_labelled(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(6)
+    add_model(dataset, two_class([0.9, 0.55, 0.1, 0.5, 0.7, np.nan]))
+    label(dataset, [3])
+    round_ = pull(dataset, STRATEGIES["uncertain"], UncertainParams(), Filters(), seed=1)
+    assert ranked_rows(round_).tolist() == [1, 4, 0, 2]
+    assert round_.is_complete
+
+
+@pytest.mark.parametrize("queue", ["uncertain", "random"])
+def test_same_seed_and_labels_same_ranking(make_dataset: MakeDataset, queue: str) -> None:
+    dataset = make_dataset(40)
+    add_model(dataset, two_class(np.random.default_rng(0).random(40).round(1).tolist()))
+    strategy = STRATEGIES[queue]
+    one, two, other = (
+        pull(dataset, strategy, strategy.params(), Filters(), seed=seed) for seed in (5, 5, 6)
+    )
+    assert ranked_rows(one).tolist() == ranked_rows(two).tolist()
+    assert (ranked_rows(other).tolist() != ranked_rows(one).tolist()) == (queue == "random")
+
+
+def test_random_records_the_chance_of_each_draw(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(10)
+    round_ = pull(dataset, STRATEGIES["random"], STRATEGIES["random"].params(), Filters(), seed=1, k=4)
+    chances = np.frombuffer(round_.probabilities, "<f4")
+    np.testing.assert_allclose(chances, [1 / 10, 1 / 9, 1 / 8, 1 / 7], rtol=1e-6)
+    assert not round_.is_complete
+
+
+def test_paging_shows_every_item_once(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(50)
+    url, seen = f"/d/{dataset.slug}/grid/?queue=random&seed=3&n=12", []
+    while url:
+        page = client.get(url)
+        seen += tiles(page)
+        url = page.context["page"].next_url
+    assert sorted(seen) == list(range(50))
+
+
+def test_all_goes_on_behind_the_ranks_kept(
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "__kwdefaults__", {**pull.__kwdefaults__, "k": 8})  # type: ignore[attr-defined]
+    dataset = make_dataset(30)
+    url, seen = f"/d/{dataset.slug}/grid/?queue=all&n=7", []
+    for _ in range(12):
+        page = client.get(url)
+        seen += tiles(page)
+        url = page.context["page"].next_url
+        if not url:
+            break
+    assert seen == list(range(30))
+
+
+def test_two_people_never_get_the_same_items(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(40)
+    ana, bob = Client(), Client()
+    url = f"/d/{dataset.slug}/grid/?queue=random&n=15"
+    first, second = tiles(ana.get(url)), tiles(bob.get(url))
+    assert len(first) == len(second) == 15
+    assert not set(first) & set(second)
+    third = tiles(Client().get(url))
+    assert len(third) == 10
+    assert tiles(ana.get(url + "&seed=1")), "one's own leases are no obstacle to a fresh pull"
+
+
+def test_an_expired_lease_frees_its_item(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(5)
+    Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5")
+    assert tiles(Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5")) == []
+    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert len(tiles(Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5"))) == 5
+
+
+def test_a_newer_model_starts_a_new_round_on_the_next_page(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(20)
+    add_model(dataset, two_class(np.linspace(0.5, 1, 20).tolist()))
+    first = client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&n=5")
+    assert tiles(first) == [0, 1, 2, 3, 4]
+    add_model(dataset, two_class(np.linspace(1, 0.5, 20).tolist()))
+    second = client.get(first.context["page"].next_url)
+    assert tiles(second) == [19, 18, 17, 16, 15]
+    assert second.context["page"].round_id != first.context["page"].round_id
+
+
+def test_undo_brings_an_item_back_into_the_pool(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(3)
+    label(dataset, [1])
+    assert sorted(tiles(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 2]
+    apply(dataset, [Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())], user=None, holder="me")
+    assert sorted(tiles(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 2]
+
+
+def test_filters(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(6)
+    cat, dog = dataset.classes.all()
+    ids = dict(dataset.items.values_list("row", "pk"))
+    decisions = [
+        Decision(ids[0], State.LABELLED, cat.pk), Decision(ids[1], State.LABELLED, dog.pk),
+        Decision(ids[2], State.UNSURE), Decision(ids[3], State.SKIPPED),
+    ]  # fmt: skip
+    record_import(dataset, decisions, None)
+    add_model(dataset, two_class([0.9, 0.2, 0.8, 0.1, 0.7, 0.3]))
+    base = f"/d/{dataset.slug}/grid/?queue=all"
+    assert tiles(client.get(base)) == [0, 1, 2, 3, 4, 5]
+    assert tiles(client.get(base + "&state=labelled")) == [0, 1]
+    assert tiles(client.get(base + "&state=unsure")) == [2]
+    assert tiles(client.get(base + "&state=skipped")) == [3]
+    assert tiles(client.get(base + f"&label={dog.pk}")) == [1]
+    assert tiles(client.get(base + f"&predicted={cat.pk}")) == [0, 2, 4]
+    assert tiles(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&predicted={dog.pk}")) == [5]
+    assert tiles(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&state=labelled")) == [1, 0]
+
+
+def test_unavailable_items_are_never_dealt(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(4)
+    Item.objects.filter(dataset=dataset, row=2).update(is_available=False)
+    Dataset.objects.filter(pk=dataset.pk).update(n_missing=1)
+    assert sorted(tiles(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ("queue=uncertain", 200, "No model yet"),
+        ("queue=nonsense", 422, "There is no queue called"),
+        ("queue=random&n=minus", 422, "n has to be a whole number"),
+        ("queue=random&state=odd", 422, "state has to be one of"),
+        ("queue=all&state=skipped", 200, "No image matches these filters"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_words(
+    make_dataset: MakeDataset, client: Client, query: str, status: int, words: str
+) -> None:
+    dataset = make_dataset(3)
+    response = client.get(f"/d/{dataset.slug}/grid/?{query}")
+    assert response.status_code == status
+    assert words in response.content.decode()
+
+
+def test_everything_labelled_says_so(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(3)
+    label(dataset, [0, 1, 2])
+    assert "Everything is labelled" in client.get(f"/d/{dataset.slug}/grid/?queue=random").content.decode()
+
+
+def test_a_bad_measure_is_refused(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(3)
+    add_model(dataset, two_class([0.4, 0.5, 0.6]))
+    response = client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&measure=guess")
+    assert response.status_code == 422
+    assert "margin, entropy, least confidence" in response.content.decode()
+
+
+def test_queries_of_a_page_do_not_grow_with_items(make_dataset: MakeDataset) -> None:
+    counted = []
+    for n, name in [(100, "small"), (1000, "large")]:
+        dataset = make_dataset(n, name=name)
+        add_model(dataset, two_class(np.linspace(0, 1, n).tolist()))
+        client = Client()
+        page = client.get(f"/d/{name}/grid/?queue=uncertain&n=30")
+        with CaptureQueriesContext(connection) as queries:
+            assert len(tiles(client.get(page.context["page"].next_url))) == 30
+        counted.append(len(queries))
+    assert counted[0] == counted[1]
+
+
+def test_another_dataset_is_404_and_posting_is_refused(make_dataset: MakeDataset, client: Client) -> None:
+    make_dataset(3)
+    assert client.get("/d/nothing/grid/").status_code == 404
+    assert client.post("/d/pictures/grid/").status_code == 405
+
+
+def test_signing_in_is_asked_for_when_it_is_required(
+    make_dataset: MakeDataset, client: Client, settings: object
+) -> None:
+    settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
+    make_dataset(3)
+    response = client.get("/d/pictures/grid/", headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["HX-Redirect"]) == (401, "/sign-in/")
+    assert client.get("/d/pictures/queues/").status_code == 302
+    client.force_login(User.objects.create(username="ana"))
+    assert client.get("/d/pictures/grid/").status_code == 200
+
+
+def test_queue_command_prints_what_the_plan_says(make_dataset: MakeDataset, store: Path) -> None:
+    dataset = make_dataset(9)
+    out = StringIO()
+    call_command("queue", "random", "-n", "4", "--seed", "11", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert set(told) == {"round", "queue", "seed", "items"}
+    assert (told["queue"], told["seed"], len(told["items"])) == ("random", 11, 4)
+    assert set(told["items"][0]) == {"item_id", "path", "score", "probability", "reason"}
+    assert Round.objects.get(pk=told["round"]).dataset == dataset
+    again = StringIO()
+    call_command("queue", "random", "-n", "4", "--seed", "11", "--json", stdout=again)
+    assert json.loads(again.getvalue())["items"] == told["items"]
+    with pytest.raises(CommandError, match="Label at least one image in each of two classes"):
+        call_command("queue", "uncertain")
