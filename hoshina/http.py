@@ -57,12 +57,13 @@ def local_user_middleware(
 class SignInMiddleware(LoginRequiredMiddleware):
     """Sends whoever is not signed in to the sign-in page; a fragment or a script gets 401 and that address."""
 
-    def handle_no_permission(self, request: HttpRequest, view_func: Callable[..., Any]) -> HttpResponseBase:
-        wants_page = "text/html" in request.headers.get("Accept", "") and not request.headers.get(
-            "HX-Request"
-        )
-        if wants_page or request.method == "GET" and not request.headers.get("HX-Request"):
-            return super().handle_no_permission(request, view_func)
+    def process_view(
+        self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        refusal = super().process_view(request, view_func, view_args, view_kwargs)
+        is_page = request.method in {"GET", "HEAD"} and not request.headers.get("HX-Request")
+        if refusal is None or is_page:
+            return refusal
         return HttpResponse(
             "Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)}
         )

@@ -7,30 +7,12 @@ import os
 import threading
 import time
 
-import psutil
+from hoshina.processes import lives
 
 # Set by `up` for its children: "<process id>:<when it started>".
 VARIABLE = "HOSHINA_PARENT"
 
 log = logging.getLogger(__name__)
-
-
-def describe(pid: int | None = None) -> str:
-    """A process, so that a later one with the same number isn't taken for it."""
-    process = psutil.Process(pid)
-    return f"{process.pid}:{process.create_time():.0f}"
-
-
-def lives(description: str) -> bool:
-    """Whether the process that :func:`describe` named still runs."""
-    pid, _, started = description.partition(":")
-    try:
-        process = psutil.Process(int(pid))
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(started)) < 3
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def watch_parent() -> None:

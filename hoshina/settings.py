@@ -223,8 +223,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 STATIC_URL = "static/"
-STATIC_ROOT = STORE_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# The files of the apps are served where they lie: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 

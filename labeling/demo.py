@@ -1,33 +1,27 @@
-"""Something to try it with: the 1,797 handwritten digits that scikit-learn ships, as PNG files."""
+"""Something to try it with: the 1,797 handwritten digits of scikit-learn, as PNG files."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from django.conf import settings
 from PIL import Image
 
 DEMO_NAME = "digits"
 
 
-def demo_folder() -> tuple[Path, str]:
-    """The folder of the digits, written to the store on first use, and the dataset's name.
+def write_digits(folder: Path) -> Path:
+    """Write the digits to ``folder`` unless it is there already, all or nothing; returns ``folder``.
 
     The files are 8 × 8 pixels, ``digit0000.png`` onwards in scikit-learn's order, without their labels.
     """
-    folder = Path(settings.STORE_DIR) / "demo" / DEMO_NAME
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-        try:
-            _write(temporary / DEMO_NAME)
-            _move(temporary / DEMO_NAME, folder)
-        finally:
-            shutil.rmtree(temporary)
-    return folder, DEMO_NAME
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
+            _write(Path(temporary) / folder.name)
+            _move(Path(temporary) / folder.name, folder)
+    return folder
 
 
 def _write(folder: Path) -> None:
@@ -40,7 +34,7 @@ def _write(folder: Path) -> None:
 
 
 def _move(made: Path, folder: Path) -> None:
-    """All or nothing; another process that was faster wrote the same."""
+    """Another process that was faster wrote the same."""
     try:
         made.replace(folder)
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.core.exceptions import ValidationError
 
 from labeling import classes
 from labeling.models import Dataset, LabelClass
+from labeling.registering import folder_problem
 
 UNLABELLED = "unlabelled"
 
@@ -114,16 +114,10 @@ class AddFolderForm(forms.Form):
             raise ValidationError("There is no such home folder. Give the full path.") from error
         if not folder.is_absolute():
             raise ValidationError("Give the full path, from the root of the disk.")
-        try:
-            folder = folder.resolve()
-            if not folder.exists():
-                raise ValidationError(f"There is no folder {folder} on the machine where HOSHINA runs.")
-            if not folder.is_dir():
-                raise ValidationError(f"{folder} is a file. Give the folder that it is in.")
-            os.scandir(folder).close()
-        except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ValidationError(f"{folder} cannot be read: {reason}.") from error
+        words = folder_problem(folder)
+        if words:
+            raise ValidationError(words)
+        folder = folder.resolve()
         store = Path(settings.STORE_DIR).resolve()
         if folder == store or store in folder.parents:
             raise ValidationError("That is where HOSHINA keeps its own files. Choose another folder.")

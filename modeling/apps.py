@@ -1,5 +1,23 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
 class ModelingConfig(AppConfig):
     name = "modeling"
+
+    def ready(self) -> None:
+        import modeling.exporting  # noqa: F401  (joins the export's registry)
+        from labeling.signals import ingested
+
+        ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
+
+
+def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
+    """After an ingest: vectors for what is new or changed."""
+    from hoshina.jobs.life import enqueue
+    from labeling.models import Dataset
+    from modeling.pipelines.embedding import has_stale_rows
+
+    if has_stale_rows(Dataset.objects.get(pk=dataset_id)):
+        enqueue("embed", dataset_id=dataset_id)

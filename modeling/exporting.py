@@ -13,6 +13,7 @@ from labeling.exporting.text import csv_line, number
 from labeling.models import Dataset, Item, LabelClass
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.predictions import Predictions, active_model, active_predictions
+from modeling.store import StoreError
 
 _BATCH = 2000
 # What a row may take at most, for the choice of 64-bit sizes: this for the path, and 13 bytes a number.
@@ -26,9 +27,11 @@ def why_not(dataset: Dataset) -> str:
     """Why there are no predictions to export, and what to do about it; empty where there are."""
     if active_model(dataset) is None:
         return "There are no predictions yet: label a few items of two classes and retrain first."
-    if active_predictions(dataset) is None:
-        return "The predictions of the newest model are not in the store any more: retrain first."
-    return ""
+    try:
+        is_there = active_predictions(dataset) is not None
+    except StoreError as error:
+        return str(error)
+    return "" if is_there else "The newest model's predictions are not in the store any more: retrain first."
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:

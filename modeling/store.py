@@ -8,60 +8,71 @@ Every array has one line per ``Item.row`` of its dataset and lives under ``setti
     models/<model version>/probabilities.npy                   float32 (n_rows, n_classes), NaN: no vector
 
 A file is written under a temporary name, then renamed, and never changed afterwards: new vectors make a new
-generation, because Windows cannot replace a file that somebody has mapped. The database row says which generation
-counts. A *stamp* is the start of the image's SHA-256: where it differs from the frame's, the vector is stale.
+generation, because Windows cannot replace a file that somebody has mapped. The database row says which
+generation counts. A *stamp* is the start of the image's SHA-256: where it differs from the frame's, the vector
+is stale.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
-import tempfile
-import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 from django.utils import timezone
 
+from modeling.arrays import (
+    StoreError,
+    block_lengths,
+    map_array,
+    put_in_place,
+    remove,
+    remove_folder,
+    require_space,
+    write_header,
+    writing,
+)
 from modeling.models import EmbeddingSet, ModelVersion
+
+__all__ = [
+    "StoreError",
+    "Vectors",
+    "delete_probabilities",
+    "delete_vectors",
+    "has_parts",
+    "merge_parts",
+    "open_probabilities",
+    "open_stamps",
+    "open_vectors",
+    "save_part",
+    "stamp_of",
+    "write_probabilities",
+]
 
 log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
 Stamps = npt.NDArray[np.uint64]
 
-_BLOCK_BYTES = 32 * 2**20
-_MAPS_KEPT = 16
 _ABANDONED_SECONDS = 24 * 3600
 _REEMBED = "Run `manage.py embed` to compute the vectors again."
 _RETRAIN = "Retrain to compute the probabilities again."
-
-
-class StoreError(Exception):
-    """An array cannot be read or written; ``hint`` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(f"{message} {hint}".strip())
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True)
 class Vectors:
     """One generation of the vectors of a dataset.
 
-    ``X`` is a read-only memory map, float32 (n_rows, dim); ``has`` is bool (n_rows,), true where the row has a
-    vector (all finite; the other lines are zeros). Items that came after this generation have rows >= n_rows.
+    ``X`` is a read-only memory map, float32 (n_rows, dim); ``has`` is bool (n_rows,), true where the row has
+    a vector (all finite; the other lines are zeros). Items that came after this generation have rows >= n_rows.
     """
 
     X: npt.NDArray[np.float32]
@@ -106,7 +117,7 @@ def open_vectors(embedding_set: EmbeddingSet) -> Vectors | None:
 
 
 def open_stamps(embedding_set: EmbeddingSet) -> Stamps:
-    """What each row's vector was made from: uint64 (n_rows,), 0 for no vector; empty while there are no vectors.
+    """What each row's vector was made from: uint64 (n_rows,), 0 for no vector; empty without vectors.
 
     Damaged or missing files count as none, so that computing again is always a way out.
     """
@@ -124,15 +135,15 @@ def save_part(
 ) -> None:
     """Keep the finished rows of [start, stop) until :func:`merge_parts`; a part that is there is complete.
 
-    ``rows`` (k,), ``stamps`` (k,) and ``vectors`` (k, dim). A stamp of 0, or a vector that is not finite, takes the
-    row's vector away.
+    ``rows`` (k,), ``stamps`` (k,) and ``vectors`` (k, dim). A stamp of 0, or a vector that is not finite,
+    takes the row's vector away.
     """
     part = np.zeros(len(rows), dtype=_part_dtype(embedding_set.dim))
     part["row"] = rows
     part["stamp"] = np.where(np.isfinite(vectors).all(axis=1), stamps, 0)
     part["vector"] = np.where(part["stamp"][:, None] != 0, vectors, 0)
     folder = _folder(embedding_set) / "parts"
-    with _writing(folder / f"{start:012d}-{stop:012d}.npy") as stream:
+    with writing(folder / f"{start:012d}-{stop:012d}.npy") as stream:
         np.lib.format.write_array(stream, part, allow_pickle=False)
 
 
@@ -142,10 +153,10 @@ def has_parts(embedding_set: EmbeddingSet) -> bool:
 
 
 def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
-    """Join the vectors so far and all parts into a new generation of ``n_rows`` lines; how many rows have a vector.
+    """Join the vectors so far and all parts into a new generation of ``n_rows`` lines; returns ``n_vectors``.
 
-    Copies in blocks, so memory does not grow with the dataset. The database row is changed last: whoever reads
-    meanwhile sees the old generation whole. Only the job that owns the set may call this.
+    Copies in blocks, so memory does not grow with the dataset. The database row is changed last: whoever
+    reads meanwhile sees the old generation whole. Only the job that owns the set may call this.
 
     Raises
     ------
@@ -160,47 +171,47 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
         generation=generation, n_vectors=n_vectors, updated_at=timezone.now()
     )
     if not changed:
-        _remove(_vectors_file(embedding_set, generation))
-        _remove(_stamps_file(embedding_set, generation))
+        remove(_vectors_file(embedding_set, generation))
+        remove(_stamps_file(embedding_set, generation))
         raise StoreError(f"Another run wrote to {folder} at the same time.", "Start the job again.")
     embedding_set.generation, embedding_set.n_vectors = generation, n_vectors
     for file in files:
-        _remove(file)
+        remove(file)
     _remove_generations_before(embedding_set, previous)
     return n_vectors
 
 
 def delete_vectors(embedding_set: EmbeddingSet) -> None:
     """Remove all files of a set; what is mapped on Windows stays until next time."""
-    _remove_folder(_folder(embedding_set))
+    remove_folder(_folder(embedding_set))
 
 
 # -- Probabilities --------------------------------------------------------------------------------
 @contextlib.contextmanager
-def save_probabilities(
-    model_version: ModelVersion, n_rows: int, n_classes: int
+def write_probabilities(
+    model_version_id: int, n_rows: int, n_classes: int
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """A writable map float32 (n_rows, n_classes), all NaN at first; it becomes the file when the block ends well.
+    """A writable map float32 (n_rows, n_classes), all NaN at first; the file once the block ends well.
 
-    >>> with save_probabilities(version, len(vectors), 3) as out:
+    >>> with write_probabilities(version.pk, len(vectors), 3) as out:
     ...     out[rows] = probabilities
     """
-    target = _probabilities_file(model_version)
-    _require_space(target.parent, n_rows * n_classes * 4)
+    target = _probabilities_file(model_version_id)
+    require_space(target.parent, n_rows * n_classes * 4)
     draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         # Filled by writing, not by mapping: a full disk is then an error and not the end of the process.
-        with _writing(draft) as stream:
-            _write_header(stream, (n_rows, n_classes), np.dtype(np.float32))
-            for count in _block_lengths(n_rows, n_classes * 4):
+        with writing(draft) as stream:
+            write_header(stream, (n_rows, n_classes), np.dtype(np.float32))
+            for count in block_lengths(n_rows, n_classes * 4):
                 stream.write(np.full((count, n_classes), np.nan, dtype=np.float32).data)
         out: Any = np.lib.format.open_memmap(draft, mode="r+")
         yield out
         out.flush()
         del out
-        _put_in_place(draft, target)
+        put_in_place(draft, target)
     finally:
-        _remove(draft)
+        remove(draft)
 
 
 def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] | None:
@@ -212,9 +223,9 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     ------
     StoreError : the file is cut short or of another shape than the database says.
     """
-    file = _probabilities_file(model_version)
+    file = _probabilities_file(model_version.pk)
     try:
-        found: npt.NDArray[np.float32] = _map(file, _RETRAIN)
+        found: npt.NDArray[np.float32] = map_array(file, _RETRAIN)
     except FileNotFoundError:
         return None
     if found.dtype != np.float32 or found.ndim != 2 or found.shape[1] != len(model_version.class_ids):
@@ -226,9 +237,9 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     return found
 
 
-def delete_probabilities(model_version: ModelVersion) -> None:
+def delete_probabilities(model_version_id: int) -> None:
     """Remove a model version's files; what is mapped on Windows stays until next time."""
-    _remove_folder(_probabilities_file(model_version).parent)
+    remove_folder(_probabilities_file(model_version_id).parent)
 
 
 # -- Names ----------------------------------------------------------------------------------------
@@ -246,8 +257,8 @@ def _stamps_file(embedding_set: EmbeddingSet, generation: int) -> Path:
     return _folder(embedding_set) / f"stamps-{generation}.npy"
 
 
-def _probabilities_file(model_version: ModelVersion) -> Path:
-    return Path(settings.STORE_DIR) / "models" / str(model_version.pk) / "probabilities.npy"
+def _probabilities_file(model_version_id: int) -> Path:
+    return Path(settings.STORE_DIR) / "models" / str(model_version_id) / "probabilities.npy"
 
 
 def _next_generation(embedding_set: EmbeddingSet) -> int:
@@ -261,46 +272,11 @@ def _part_dtype(dim: int) -> np.dtype[np.void]:
 
 
 # -- Reading --------------------------------------------------------------------------------------
-_maps: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
-_maps_lock = threading.Lock()
-
-
-def _map(file: Path, hint: str) -> Any:
-    """A read-only map of a file, kept for the next caller in this process. Raises FileNotFoundError, StoreError."""
-    status = file.stat()
-    # Names are never reused, but a store may be emptied and filled again under a running process.
-    key = (str(file), status.st_mtime_ns, status.st_size)
-    with _maps_lock:
-        if key in _maps:
-            _maps.move_to_end(key)
-            return _maps[key]
-    try:
-        # An array without elements cannot be mapped.
-        mapped = np.load(file, mmap_mode="r" if status.st_size > 128 else None, allow_pickle=False)
-    except FileNotFoundError:
-        raise
-    except (ValueError, EOFError, OSError) as error:
-        raise StoreError(f"{file} is damaged or cut short ({error}).", hint) from error
-    with _maps_lock:
-        _maps[key] = mapped
-        while len(_maps) > _MAPS_KEPT:
-            _maps.popitem(last=False)
-    return mapped
-
-
-def _forget(file: Path) -> None:
-    """Drop this process's kept maps of a file or of a folder's files: Windows removes no mapped file."""
-    prefix = str(file)
-    with _maps_lock:
-        for key in [key for key in _maps if key[0] == prefix or key[0].startswith(prefix + os.sep)]:
-            del _maps[key]
-
-
 def _open_generation(embedding_set: EmbeddingSet) -> Vectors:
     generation = embedding_set.generation
     file = _vectors_file(embedding_set, generation)
-    X = _map(file, _REEMBED)
-    stamps = _map(_stamps_file(embedding_set, generation), _REEMBED)
+    X = map_array(file, _REEMBED)
+    stamps = map_array(_stamps_file(embedding_set, generation), _REEMBED)
     if X.dtype != np.float32 or X.ndim != 2 or X.shape[1] != embedding_set.dim:
         raise StoreError(
             f"{file} holds {X.dtype} {X.shape}, not float32 with {embedding_set.dim} columns.", _REEMBED
@@ -313,19 +289,19 @@ def _open_generation(embedding_set: EmbeddingSet) -> Vectors:
 
 
 def _open_or_nothing(embedding_set: EmbeddingSet) -> tuple[FloatArray, Stamps] | None:
-    """Vectors and stamps so far; ``None`` when there are none or they cannot be read, which the log then says."""
+    """Vectors and stamps so far; ``None`` when there are none or the log says that they cannot be read."""
     try:
         vectors = open_vectors(embedding_set)
         if vectors is None:
             return None
-        return vectors.X, _map(_stamps_file(embedding_set, vectors.generation), _REEMBED)
+        return vectors.X, map_array(_stamps_file(embedding_set, vectors.generation), _REEMBED)
     except (StoreError, FileNotFoundError) as error:
         log.warning("%s All vectors have to be computed again.", error)
         return None
 
 
 def _open_parts(folder: Path, dim: int) -> tuple[list[Path], list[Any]]:
-    """All parts, mapped, and their files; a damaged one is removed, and its rows are computed again some time."""
+    """All parts, mapped, and their files; a damaged one is removed, and its rows are computed again."""
     names, parts = [], []
     for file in sorted(folder.glob("*.npy")):
         try:
@@ -334,52 +310,11 @@ def _open_parts(folder: Path, dim: int) -> tuple[list[Path], list[Any]]:
                 raise ValueError(f"{part.dtype} is not what was written")
         except (ValueError, EOFError, OSError) as error:
             log.warning("%s is left out, being damaged (%s).", file, error)
-            _remove(file)
+            remove(file)
             continue
         names.append(file)
         parts.append(part)
     return names, parts
-
-
-# -- Writing --------------------------------------------------------------------------------------
-@contextlib.contextmanager
-def _writing(target: Path) -> Iterator[BinaryIO]:
-    """A stream whose bytes appear under ``target`` all at once, and only when the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        _put_in_place(Path(name), target)
-    except OSError as error:
-        raise StoreError(f"{target} could not be written ({error}).", "Is the disk full?") from error
-    finally:
-        _remove(Path(name))
-
-
-def _put_in_place(draft: Path, target: Path) -> None:
-    _forget(target)
-    draft.chmod(0o644)  # mkstemp's files are their maker's alone; workers may run as other users
-    try:
-        draft.replace(target)
-    except PermissionError:
-        # Windows, while the writer still holds a map of the draft: its bytes are all that is wanted.
-        copy = draft.with_suffix(".copy.tmp")
-        shutil.copyfile(draft, copy)
-        copy.replace(target)
-
-
-def _write_header(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
-
-
-def _block_lengths(n_rows: int, row_bytes: int) -> Iterator[int]:
-    step = max(1, _BLOCK_BYTES // max(1, row_bytes))
-    for start in range(0, n_rows, step):
-        yield min(step, n_rows - start)
 
 
 def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int) -> tuple[list[Path], Stamps]:
@@ -390,17 +325,17 @@ def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int)
     n_rows = max(
         n_rows, len(old[1]) if old else 0, *(int(part["row"].max(initial=-1)) + 1 for part in parts), 0
     )
-    _require_space(folder, n_rows * (dim * 4 + 8))
+    require_space(folder, n_rows * (dim * 4 + 8))
     stamps = np.zeros(n_rows, dtype=np.uint64)
     if old is not None:
         stamps[: len(old[1])] = old[1]
     for part in parts:
         stamps[part["row"]] = part["stamp"]
-    with _writing(_vectors_file(embedding_set, generation)) as stream:
-        _write_header(stream, (n_rows, dim), np.dtype(np.float32))
+    with writing(_vectors_file(embedding_set, generation)) as stream:
+        write_header(stream, (n_rows, dim), np.dtype(np.float32))
         for block in _joined_blocks(old[0] if old else None, parts, n_rows, dim):
             stream.write(block.data)
-    with _writing(_stamps_file(embedding_set, generation)) as stream:
+    with writing(_stamps_file(embedding_set, generation)) as stream:
         np.lib.format.write_array(stream, stamps, allow_pickle=False)
     return files, stamps
 
@@ -415,7 +350,7 @@ def _joined_blocks(
     order = np.argsort(rows, kind="stable")
     rows, which, line = rows[order], which[order], line[order]
     start = 0
-    for count in _block_lengths(n_rows, dim * 4):
+    for count in block_lengths(n_rows, dim * 4):
         stop = start + count
         block = np.zeros((count, dim), dtype=np.float32)
         if old is not None and start < len(old):
@@ -428,39 +363,14 @@ def _joined_blocks(
         start = stop
 
 
-def _require_space(folder: Path, wanted: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise StoreError(
-            f"The disk of {folder} has {free / 1e9:.2f} GB left; {wanted / 1e9:.2f} GB are needed.",
-            "Make room, or set AL_STORE_DIR to a larger disk.",
-        )
-
-
 # -- Removing -------------------------------------------------------------------------------------
 def _remove_generations_before(embedding_set: EmbeddingSet, keep: int) -> None:
-    """Older files than the generation before: whoever read the database row a moment ago still finds that one."""
+    """Remove older files: whoever read the database row a moment ago still finds the generation before."""
     folder = _folder(embedding_set)
     for file in folder.glob("*-*.npy"):
         if int(file.stem.split("-")[1]) < keep:
-            _remove(file)
+            remove(file)
     for file in [*folder.glob("*.tmp"), *(folder / "parts").glob("*.tmp")]:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
-                _remove(file)
-
-
-def _remove(file: Path) -> None:
-    _forget(file)
-    try:
-        file.unlink(missing_ok=True)
-    except PermissionError:  # Windows: somebody has it mapped; the next merge tries again
-        log.info("%s is in use and stays for now.", file)
-
-
-def _remove_folder(folder: Path) -> None:
-    _forget(folder)
-    for file in [*folder.rglob("*.npy"), *folder.rglob("*.tmp")]:
-        _remove(file)
-    shutil.rmtree(folder, ignore_errors=True)
+                remove(file)

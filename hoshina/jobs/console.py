@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
@@ -21,25 +22,56 @@ from hoshina.jobs.runner import OnProgress
 class Bar:
     """One terminal line for one job, redrawn as its stage goes on."""
 
-    def __init__(self, title: str = "", position: int | None = None) -> None:
-        self._title = title
+    def __init__(self, position: int | None = None) -> None:
         self._stage = ""
-        self._bar: tqdm[NoReturn] = tqdm(
-            total=None, file=sys.stderr, leave=False, position=position, dynamic_ncols=True, unit=""
-        )
+        self._bar: tqdm[NoReturn] = tqdm(file=sys.stderr, leave=False, position=position, dynamic_ncols=True)
 
     def show(self, job: Job) -> None:
         """Draws the job's stage, done and total."""
         if job.stage != self._stage:
             self._stage = job.stage
             self._bar.reset()
-        self._bar.set_description_str(job.stage or self._title or registry.title(job.kind), refresh=False)
+        words = job.stage or job.get_state_display()
+        self._bar.set_description_str(f"{registry.title(job.kind)}: {words}", refresh=False)
         self._bar.total = job.total or None
         self._bar.n = job.done
         self._bar.refresh()
 
     def close(self) -> None:
         self._bar.close()
+
+
+class Bars:
+    """A bar for each active job while standard error is a terminal, and a line for each that ended."""
+
+    def __init__(self) -> None:
+        self._bars: dict[UUID, Bar | None] = {}
+        self._draws = sys.stderr.isatty()
+
+    def show(self, active: Sequence[Job]) -> None:
+        """Draws the active jobs; says how those ended that were active the last time."""
+        ended = self._bars.keys() - {job.pk for job in active}
+        for pk in ended:
+            if bar := self._bars.pop(pk):
+                bar.close()
+        for job in Job.objects.filter(pk__in=ended).order_by("finished_at"):
+            end = " ".join(f"{job.error} {job.hint}".split())
+            self.say(f"{registry.title(job.kind)}: {job.get_state_display().lower()}{end and '. '}{end}")
+        for job in active:
+            if job.pk not in self._bars:
+                self._bars[job.pk] = Bar(len(self._bars)) if self._draws else None
+            if bar := self._bars[job.pk]:
+                bar.show(job)
+
+    def say(self, words: str) -> None:
+        """A line above the bars."""
+        tqdm.write(words, file=sys.stderr)
+
+    def close(self) -> None:
+        for bar in self._bars.values():
+            if bar:
+                bar.close()
+        self._bars.clear()
 
 
 @contextmanager

@@ -7,16 +7,21 @@ import socket
 from datetime import timedelta
 from functools import cache
 
-import psutil
 from django.conf import settings
 from django.utils import timezone
 
 from hoshina.jobs.models import Worker
+from hoshina.processes import describe, lives
 
 
 @cache
 def _name_of(pid: int) -> str:
-    return f"{socket.gethostname()[:100]}:{pid}:{int(psutil.Process(pid).create_time())}"
+    return f"{host()}:{describe(pid)}"
+
+
+def host() -> str:
+    """The name of this machine, or container."""
+    return socket.gethostname()[:100]
 
 
 def me() -> str:
@@ -30,24 +35,8 @@ def is_surely_dead(worker: str) -> bool:
     Only claimed with the embedded broker, where host names tell machines apart; containers beside a Redis
     may share one host name.
     """
-    host, _, rest = worker.rpartition(":")[0].rpartition(":")
-    started = worker.rpartition(":")[2]
-    if (
-        settings.BROKER_URL
-        or host != socket.gethostname()[:100]
-        or not (rest.isdigit() and started.isdigit())
-    ):
-        return False
-    try:
-        process = psutil.Process(int(rest))
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        # The system's idea of its boot time may move by a second or two when its clock is set.
-        return abs(process.create_time() - int(started)) > 3
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
-        return False
+    name, _, process = worker.partition(":")
+    return not settings.BROKER_URL and name == host() and not lives(process)
 
 
 def say_alive(queues: str) -> None:

@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -158,7 +159,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def regular_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     """The file opened for reading, if it is a regular one that is not empty; a pipe would block for ever."""
     status = os.stat(path)  # noqa: PTH116 - a path of any kind
     if not stat.S_ISREG(status.st_mode):

@@ -52,7 +52,7 @@ def _request(action: Any) -> Request:
     if not isinstance(action, dict):
         raise Malformed("An action has to be an object.")
     try:
-        kind = Action.Kind(action.get("kind"))
+        kind = Action.Kind(str(action.get("kind")))
         identity = uuid.UUID(str(action.get("uuid")))
         at = datetime.fromisoformat(str(action.get("at")))
     except ValueError as error:

@@ -19,8 +19,8 @@ from hoshina.http import HtmxHttpRequest
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import enqueue
 from labeling.forms import AddFolderForm
-from labeling.ingest import register_dataset
 from labeling.models import Dataset, Problem
+from labeling.registering import dataset_for
 
 USED_LAST = "dataset"
 PROBLEMS_ON_PAGE = 100
@@ -54,7 +54,7 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
     form = AddFolderForm(request.POST)
     if form.is_valid():
         try:
-            dataset = register_dataset(form.cleaned_data["folder"], form.cleaned_data["name"] or None)
+            dataset = dataset_for(form.cleaned_data["folder"], form.cleaned_data["name"] or None)
         except JobError as error:
             form.add_error("folder", str(error))
         else:

@@ -19,7 +19,7 @@ def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
 
     Parameters
     ----------
-    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand and HOG + colour otherwise;
+    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else HOG + colour;
         ``tensorflow`` and ``hog`` insist.
     weights_dir : the folder of pretrained weight files, if there is one.
 
@@ -44,7 +44,7 @@ def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
         return _mobilenet(weights_dir)
     except EncoderUnavailable as error:
         log.info("%s; using HOG + colour", error.message)
-        return HogEncoder(f"{error.message}; using HOG + colour. {error.hint}".strip())
+        return HogEncoder(f"{error.message}; using HOG + colour. {error.hint}".strip(), is_fallback=True)
 
 
 def survey(weights_dir: Path | None = None) -> list[dict[str, str | bool]]:

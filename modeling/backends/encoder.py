@@ -1,4 +1,4 @@
-"""What every encoder is: an image goes in, a vector comes out, and a fingerprint says which kind of vector."""
+"""What every encoder is: an image goes in, a vector comes out; a fingerprint says which kind of vector."""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ class EncoderUnavailable(Exception):
 class Encoder(ABC):
     """Turns images into vectors.
 
-    The work is in two halves, so that decoding and resizing (Pillow, which lets go of Python's lock) can run in
-    threads while the arithmetic of the batch before runs: :meth:`prepare` per image, :meth:`encode_prepared`
-    per batch.
+    The work is in two halves, so that decoding and resizing (Pillow, which lets go of Python's lock) can
+    run in threads while the arithmetic of the batch before runs: :meth:`prepare` per image,
+    :meth:`encode_prepared` per batch.
 
     Attributes
     ----------
     name : what people call it.
     fingerprint : 16 hexadecimal digits; equal for encoders whose vectors may be compared.
     dim : length of a vector.
-    input_side : side in pixels of the square that the encoder sees; decoding larger than this gains nothing.
+    input_side : side in pixels of the square that the encoder sees.
+    decode_side : longer side in pixels that an image needs to have at most; decoding larger gains nothing.
     batch_size : how many images :meth:`encode_prepared` likes at once.
-    reason : why this encoder and not a better one, in one sentence.
+    reason : why this encoder and not a better one, in words.
+    is_fallback : a better one was looked for and not found.
     """
 
     name: str
     fingerprint: str
     dim: int
     input_side: int
+    decode_side: int
     batch_size: int
     reason: str
+    is_fallback: bool = False
 
     def prepare(self, image: Image.Image) -> Pixels:
         """One upright RGB image -> uint8 (input_side, input_side, 3); safe to call from any thread."""

@@ -1,9 +1,9 @@
 """HOG + colour: an encoder that needs no weights and no network.
 
 Histograms of oriented gradients as in Dalal & Triggs (2005), "Histograms of Oriented Gradients for Human
-Detection", CVPR, the same numbers as ``skimage.feature.hog``; here for a whole batch of images at once, because
-scikit-image's takes milliseconds an image. A histogram of colours (hue and saturation coarse, value coarser)
-stands beside it, since outlines alone cannot tell a lemon from a lime.
+Detection", CVPR; the same numbers as ``skimage.feature.hog``, here for a whole batch of images at once, because
+scikit-image's takes milliseconds an image. A histogram of colours stands beside it, since outlines alone cannot
+tell a lemon from a lime.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from modeling.backends.encoder import Encoder, FloatArray, Pixels, fingerprint, squash
+from modeling.backends.encoder import Encoder, FloatArray, Pixels, fingerprint
 
 SIDE = 64
 CELL = 8
@@ -36,10 +36,12 @@ class HogEncoder(Encoder):
     name = "HOG + colour"
     dim = HOG_DIM + COLOUR_DIM
     input_side = SIDE
+    decode_side = 2 * SIDE
     batch_size = _BATCH
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_fallback: bool = False) -> None:
         self.reason = reason
+        self.is_fallback = is_fallback
         self.fingerprint = fingerprint(
             architecture="hog-colour",
             side=SIDE,
@@ -97,18 +99,19 @@ def hog(grey: Pixels) -> FloatArray:
 
 
 def colour_histogram(pixels: Pixels) -> FloatArray:
-    """Share of pixels in each of 4 x 4 x 4 boxes of red, green, blue: uint8 (n, h, w, 3) -> float32 (n, 64)."""
+    """Share of pixels in 4 x 4 x 4 boxes of red, green, blue: uint8 (n, h, w, 3) -> float32 (n, 64)."""
     n, height, width, _ = pixels.shape
     box = (pixels // (256 // COLOUR_BINS)).astype(np.intp)
     index = (box[..., 0] * COLOUR_BINS + box[..., 1]) * COLOUR_BINS + box[..., 2]
     index += np.arange(n, dtype=np.intp)[:, None, None] * COLOUR_DIM
     counts = np.bincount(index.ravel(), minlength=n * COLOUR_DIM).reshape(n, COLOUR_DIM)
-    return (counts / (height * width)).astype(np.float32)
+    shares: FloatArray = (counts / (height * width)).astype(np.float32)
+    return shares
 
 
 @cache
 def _gradient_tables() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Orientation bin and strength for each (down, right) gradient, both in -255..255, at down * 511 + right."""
+    """Orientation bin and strength of each (down, right) gradient, at (down + 255) * 511 + (right + 255)."""
     steps = np.arange(-255, 256, dtype=np.float64)
     down, right = np.meshgrid(steps, steps, indexing="ij")
     degrees = np.rad2deg(np.arctan2(down, right)) % 180
@@ -131,7 +134,6 @@ def _normalised_blocks(cells: FloatArray) -> FloatArray:
 def _unit_rows(rows: FloatArray) -> FloatArray:
     """Rows to length 1; a row of zeros (an image of one colour has no outlines) stays zeros."""
     length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    return rows / np.where(length > 0, length, 1)
-
-
-__all__ = ["HogEncoder", "colour_histogram", "hog", "squash", "to_grey"]
+    length[length == 0] = 1
+    unit: FloatArray = rows / length
+    return unit

@@ -1,7 +1,7 @@
 """MobileNetV2 with ImageNet weights, through Keras: 224 x 224 pixels -> 1280 numbers.
 
-Sandler et al. (2018), "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR; the head is left off and
-the last feature map averaged. TensorFlow is imported when an encoder is made, never before.
+Sandler et al. (2018), "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR; the head is left off
+and the last feature map averaged. TensorFlow is imported when an encoder is made, never before.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ _BROKEN = (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError
 
 
 class MobileNetEncoder(Encoder):
-    """The convolutional encoder. ``weights`` is the file under Keras's name, ``origin`` says where it was found."""
+    """The network with the weights of a file; ``origin`` says in words where that was found."""
 
     name = "MobileNetV2"
     dim = DIM
     input_side = SIDE
+    decode_side = 2 * SIDE
     batch_size = BATCH
 
     def __init__(self, weights: Path, origin: str) -> None:
@@ -147,7 +148,7 @@ def _download(url: str, target: Path) -> None:
 def _connect(url: str) -> http.client.HTTPResponse:
     """Open ``url`` within CONNECT_SECONDS.
 
-    In a thread of its own, because looking up a name knows no time limit and may take minutes without network.
+    In a thread of its own, because looking up a name knows no time limit and may take minutes offline.
     """
     answers: queue.Queue[http.client.HTTPResponse | Exception] = queue.Queue()
 
@@ -196,7 +197,7 @@ def _compiled(weights: Path) -> Any:
 
 
 def _import_tensorflow() -> tuple[Any, Any]:
-    """TensorFlow and Keras, silent, on all cores, and as Keras comes (not as ~/.keras/keras.json may have it)."""
+    """TensorFlow and Keras, silent, on all cores, and as Keras comes whatever ~/.keras/keras.json says."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras

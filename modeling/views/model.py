@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.http import HttpResponse
@@ -18,8 +18,15 @@ from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.policy import due_at, forget, policy_of
 from modeling.predictions import active_model, active_predictions
 
+if TYPE_CHECKING:
+    _PolicyModelForm = forms.ModelForm[RetrainPolicy]
+else:  # Django's own class takes no type at run time
+    _PolicyModelForm = forms.ModelForm
 
-class PolicyForm(forms.ModelForm[RetrainPolicy]):
+
+class PolicyForm(_PolicyModelForm):
+    """When the assistive model retrains by itself."""
+
     class Meta:
         model = RetrainPolicy
         fields = ["is_automatic", "min_new", "share_new"]

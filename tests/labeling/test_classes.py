@@ -339,6 +339,7 @@ def test_counters_survive_any_order_of_decisions_and_merges(make_dataset: MakeDa
         decide(dataset, rows, kind, label, ana)
         if step % 8 == 5:
             classes.merge(active[0], active[1], user=ana)
+            classes.add(dataset, f"new {step}")
         if step % 8 == 7:
             classes.delete(active[-1], user=ana)
             classes.add(dataset, f"new {step}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from hoshina.jobs.models import Worker
+from hoshina.jobs.presence import host
 from hoshina.jobs.registry import QUEUES
 
 
@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def _check(self, names: str) -> None:
         since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
-        here = f"{socket.gethostname()[:100]}:"
+        here = f"{host()}:"
         if not Worker.objects.filter(name__startswith=here, queues=names, seen_at__gte=since).exists():
             raise CommandError(f"No worker for {names} was heard of lately on this machine.")
         self.stdout.write("The worker lives.")

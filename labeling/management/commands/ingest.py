@@ -20,6 +20,8 @@ _SHOWN = 20
 
 class Command(BaseCommand):
     help = "Read a folder of images into a dataset; safe to run again."
+    # They import every page, and someone waits for the first images.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -33,7 +35,6 @@ class Command(BaseCommand):
         parser.add_argument(
             "--extensions",
             type=_extensions,
-            default=list(DEFAULT_EXTENSIONS),
             metavar='".jpg,.png"',
             help=f"endings of the file names to read (default: {','.join(DEFAULT_EXTENSIONS)})",
         )
@@ -44,9 +45,8 @@ class Command(BaseCommand):
             dataset = dataset_for(options["data_dir"], options["dataset"])
         except JobError as error:
             raise CommandError(str(error)) from error
-        job = run_command_job(
-            self, "ingest", dataset.pk, {"extensions": options["extensions"]}, as_json=options["json"]
-        )
+        params = {"extensions": options["extensions"]} if options["extensions"] else {}
+        job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
         if options["json"]:
             # The job keeps the first failures only; here they are all wanted.
             failed = list(dataset.problems.values("path", "reason"))
@@ -57,8 +57,8 @@ class Command(BaseCommand):
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
         self.stdout.write(
             f"{result['dataset']}: {result['items']:,} items ({result['new']:,} new, "
-            f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, {result['missing']:,} missing) "
-            f"in {result['seconds']:.1f} s"
+            f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
+            f"{result['missing']:,} missing) in {result['seconds']:.1f} s"
         )
         if result["n_failed"]:
             self.stdout.write(f"{result['n_failed']:,} could not be read:")

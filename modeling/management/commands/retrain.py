@@ -20,8 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["as_json"])
-        if options["as_json"]:
+        job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])
+        if options["json"]:
             self.stdout.write(json.dumps(job.result))
             return
         told = job.result

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         except (CannotRank, BadParameter) as problem:
             raise CommandError(str(problem)) from problem
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
-        if options["as_json"]:
+        if options["json"]:
             items = [
                 {
                     "item_id": tile.item.pk,

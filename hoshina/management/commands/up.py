@@ -1,0 +1,293 @@
+"""``manage.py up [FOLDER]``: everything in one process tree: web server, workers, ingest, browser."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+from filelock import FileLock, Timeout
+
+from hoshina import health, supervision
+from hoshina.jobs import life, presence
+from hoshina.jobs.console import Bars
+from hoshina.jobs.models import Job
+
+PORTS_TRIED = 50
+
+
+class Command(BaseCommand):
+    help = "Starts everything for a folder of images and opens the browser. Ctrl-C stops all of it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images")
+        parser.add_argument(
+            "--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn"
+        )
+        parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
+        parser.add_argument("--no-browser", action="store_true", help="only print the address")
+        parser.add_argument("--dataset", metavar="NAME", help="the dataset's name; default: the folder's")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folder = _folder(options)
+        settings.STORE_DIR.mkdir(parents=True, exist_ok=True)
+        with _hold_store() as held, _stop_signals() as stopped:
+            call_command("migrate", verbosity=0, interactive=False)
+            if folder is None and not options["demo"] and not _has_datasets():
+                raise CommandError(
+                    "There is nothing to show yet. Name a folder of images (manage.py up FOLDER), or try "
+                    "manage.py up --demo.",
+                    returncode=2,
+                )
+            _Up(self, options, held, stopped).run(folder)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise ValueError(text)
+    return port
+
+
+def _folder(options: dict[str, Any]) -> Path | None:
+    if options["folder"] is None:
+        return None
+    if options["demo"]:
+        raise CommandError("Name a folder or --demo, not both.", returncode=2)
+    folder = Path(options["folder"]).expanduser().absolute()
+    if not folder.is_dir():
+        words = "is not a folder" if folder.exists() else "does not exist"
+        raise CommandError(f"The folder {folder} {words}.")
+    return folder
+
+
+def _has_datasets() -> bool:
+    return apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists()
+
+
+class _Holder:
+    """Who holds the store, for a second ``up`` to read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def read(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.file.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+    def write(self, **content: Any) -> None:
+        self.file.write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextmanager
+def _hold_store() -> Iterator[_Holder]:
+    holder = _Holder(settings.STORE_DIR / "up.json")
+    lock = FileLock(settings.STORE_DIR / "up.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        told = holder.read()
+        raise CommandError(
+            f"Another `up` (process {told.get('pid', 'unknown')}) runs on {settings.STORE_DIR}: open "
+            f"{told.get('url', 'its page')}, or stop it first."
+        ) from error
+    try:
+        # Of an `up` that was killed hard: its children end by themselves within a second or two.
+        supervision.end_leftovers(holder.read().get("children", []), patience=8)
+        holder.write(pid=psutil.Process().pid)
+        yield holder
+        holder.file.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, SIGTERM or the end of the terminal sets; a second Ctrl-C interrupts at once."""
+    stopped = threading.Event()
+
+    def stop(number: int, _: object) -> None:
+        if stopped.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stopped.set()
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    handlers = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield stopped
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def free_port(host: str, first: int) -> int:
+    """The first port from ``first`` on that nobody listens to."""
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        if not _answers(host, port) and _can_bind(host, port):
+            return port
+    raise CommandError(f"No free port from {first} to {first + PORTS_TRIED - 1}; name another with --port.")
+
+
+def _answers(host: str, port: int) -> bool:
+    nearby = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    try:
+        with socket.create_connection((nearby, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
+
+
+def _can_bind(host: str, port: int) -> bool:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as trial:
+        if not supervision.WINDOWS:  # there it would allow what is taken
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+class _Up:
+    """One run of ``up`` that holds its store."""
+
+    def __init__(
+        self, command: BaseCommand, options: dict[str, Any], held: _Holder, stopped: threading.Event
+    ) -> None:
+        self.command = command
+        self.options = options
+        self.held = held
+        self.stopped = stopped
+        self.port = free_port(settings.HOST, options["port"])
+        self.bars = Bars()
+        self.tree = supervision.Tree(on_death=_give_back)
+        self.logs: Path = settings.STORE_DIR / "logs"
+        self.ingest_log = self.logs / "ingest.log"
+        self.ingest: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        host = settings.HOST if settings.LOCAL_ONLY else socket.gethostname()
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def say(self, words: str) -> None:
+        self.bars.say(words)
+
+    def run(self, folder: Path | None) -> None:
+        if self.port != self.options["port"]:
+            self.say(f"Port {self.options['port']} is busy; using {self.port}.")
+        self._plant()
+        opened = False
+        try:
+            self.tree.start()
+            self._note()
+            self._start_ingest(folder)
+            while not self.stopped.is_set():
+                for words in self.tree.look():
+                    self.say(words)
+                    self._note()
+                opened = opened or self._open()
+                self._look_at_ingest()
+                self._show_jobs()
+                self.stopped.wait(0.1 if not opened else 0.5)
+        finally:
+            self.bars.close()
+            self.say("Stopping…")
+            self._stop()
+
+    def _plant(self) -> None:
+        manage = str(settings.BASE_DIR / "manage.py")
+        commands = {
+            "The web server": ("web", "serve", "--host", settings.HOST, "--port", str(self.port)),
+            "The interactive worker": ("worker-interactive", "worker", "interactive"),
+            "The heavy worker": ("worker-heavy", "worker", "heavy"),
+        }
+        for name, (file, *arguments) in commands.items():
+            log_file = self.logs / f"{file}.log"
+            if log_file.exists() and log_file.stat().st_size > 5_000_000:
+                log_file.replace(log_file.with_suffix(".old.log"))
+            self.tree.children.append(
+                supervision.Child(name, [manage, *arguments], log_file, cwd=settings.BASE_DIR)
+            )
+
+    def _note(self) -> None:
+        pids = [child.identity for child in self.tree.children]
+        self.held.write(pid=psutil.Process().pid, url=self.url, children=pids)
+
+    def _open(self) -> bool:
+        """Whether the server answers; the first time, the address is said and the browser opened."""
+        try:
+            health.ask(
+                settings.HOST, self.port, allowed=health.allowed_host(settings.ALLOWED_HOSTS), timeout=1
+            )
+        except (OSError, HTTPException):
+            return False
+        self.say(f"HOSHINA is at {self.url} (Ctrl-C stops it)")
+        if settings.LOGIN_REQUIRED:
+            self.say("People have to sign in: manage.py createsuperuser makes the first account.")
+        if not self.options["no_browser"]:
+            threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
+        return True
+
+    def _start_ingest(self, folder: Path | None) -> None:
+        name = self.options["dataset"]
+        if self.options["demo"]:
+            from labeling.demo import demo_folder
+
+            folder, demo_name = demo_folder()
+            name = name or demo_name
+        if folder is None:
+            return
+        arguments = [str(settings.BASE_DIR / "manage.py"), "ingest", f"--data-dir={folder}"]
+        if name:
+            arguments.append(f"--dataset={name}")
+        with self.ingest_log.open("wb") as output:
+            self.ingest = supervision.start(
+                arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
+            )
+
+    def _look_at_ingest(self) -> None:
+        """Says how the ingest ended; what it prints is for people already."""
+        if self.ingest is not None and self.ingest.poll() is not None:
+            self.ingest = None
+            self.say(self.ingest_log.read_text(encoding="utf-8", errors="replace").strip())
+
+    def _show_jobs(self) -> None:
+        try:
+            self.bars.show(list(Job.objects.filter(state__in=Job.ACTIVE).order_by("created_at")[:8]))
+        except DatabaseError as error:
+            self.say(f"The database is away: {error}")
+            connection.close()
+
+    def _stop(self) -> None:
+        patience = settings.JOB_GRACE + 2
+        if self.ingest is not None:
+            self.ingest.terminate()
+        self.tree.stop(patience=patience)
+        if self.ingest is not None:
+            supervision.stop([self.ingest], patience=1)
+
+
+def _give_back(identity: str) -> None:
+    """The jobs of a child that is dead for certain go on at once, not after its heartbeat has gone stale."""
+    name = f"{presence.host()}:{identity}"
+    life.give_back_all(name)
+    presence.say_gone(name)

@@ -1,0 +1,155 @@
+"""A small tree of processes: started together, started again when one dies, stopped together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from hoshina import lifeline
+from hoshina.processes import describe, lives
+
+log = logging.getLogger(__name__)
+
+WINDOWS = sys.platform == "win32"
+# A child that dies is started again after so many seconds, twice as long each time up to the second number.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+# It counts as well again after living so long.
+WELL_AFTER = 60.0
+
+
+def start(
+    arguments: Sequence[str], *, stdout: int | None, stderr: int | None, cwd: Path
+) -> subprocess.Popen[bytes]:
+    """Starts a Python process in a group of its own, so that a Ctrl-C in the terminal reaches only its parent."""
+    options = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if WINDOWS else {"start_new_session": True}
+    )
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        env={**os.environ, lifeline.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+        **options,
+    )
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]], *, patience: float) -> None:
+    """Asks processes to end, kills what still runs after ``patience`` seconds, and waits for all of them."""
+    below = {process.pid: _below(process) for process in processes}
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    until = time.monotonic() + patience
+    for process in processes:
+        try:
+            process.wait(timeout=max(0.05, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("Process %s did not stop in time; killed.", process.pid)
+            process.kill()
+            process.wait()
+    for children in below.values():
+        _, alive = psutil.wait_procs(children, timeout=0.2)
+        for child in alive:
+            child.kill()
+
+
+def _below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+@dataclass
+class Child:
+    """One process that should live as long as its parent."""
+
+    name: str
+    arguments: Sequence[str]
+    log_file: Path
+    cwd: Path
+    process: subprocess.Popen[bytes] | None = None
+    identity: str = ""
+    _pause: float = FIRST_PAUSE
+    _started_at: float = 0.0
+    _again_at: float = 0.0
+
+    def start(self) -> None:
+        """Starts it; what it writes goes to its log file."""
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as output:
+            self.process = start(
+                self.arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=self.cwd
+            )
+        try:
+            self.identity = describe(self.process.pid)
+        except psutil.NoSuchProcess:  # it failed at once; look() will tell
+            self.identity = f"{self.process.pid}:0"
+        self._started_at = time.monotonic()
+        self._again_at = 0.0
+
+    def look(self) -> str:
+        """Starts it again if it died, after a pause; returns what to tell people, if anything."""
+        if self.process is None or self.process.poll() is None:
+            if time.monotonic() - self._started_at > WELL_AFTER:
+                self._pause = FIRST_PAUSE
+            return ""
+        if not self._again_at:
+            self._again_at = time.monotonic() + self._pause
+            words = f"{self.name} stopped ({_how(self.process.returncode)}); starting it again in {self._pause:g} s."
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            return f"{words} Its last words are in {self.log_file}"
+        if time.monotonic() >= self._again_at:
+            self.start()
+        return ""
+
+
+def _how(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+@dataclass
+class Tree:
+    """The children of one ``up``."""
+
+    children: list[Child] = field(default_factory=list)
+    on_death: Callable[[str], None] = lambda identity: None
+
+    def start(self) -> None:
+        for child in self.children:
+            child.start()
+
+    def look(self) -> list[str]:
+        """Starts again what died; returns what to tell people."""
+        told = []
+        for child in self.children:
+            if words := child.look():
+                told.append(words)
+                self.on_death(child.identity)
+        return told
+
+    def stop(self, *, patience: float) -> None:
+        """Stops all; what could not finish its work in time is handed to ``on_death`` too."""
+        stop([child.process for child in self.children if child.process is not None], patience=patience)
+        for child in self.children:
+            self.on_death(child.identity)
+
+
+def end_leftovers(identities: Sequence[str], *, patience: float) -> None:
+    """Waits for children of an ``up`` that was killed, which are about to notice; ends those that don't."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until and any(lives(identity) for identity in identities):
+        time.sleep(0.1)
+    for identity in identities:
+        if lives(identity):
+            psutil.Process(int(identity.partition(":")[0])).kill()

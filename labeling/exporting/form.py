@@ -1,0 +1,58 @@
+"""The options of an export as a form: the same for the page's fields and the address of the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from labeling.exporting.options import DEFAULT_SPLITS, MAX_SEED, Options
+from labeling.exporting.registry import sections
+
+_WHOLE = "Give a whole number from {} to {}."
+_DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0"}
+
+
+def _number(label: str, largest: int) -> forms.IntegerField:
+    words = _WHOLE.format(0, largest)
+    return forms.IntegerField(
+        label=label,
+        min_value=0,
+        max_value=largest,
+        error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), words),
+        widget=forms.NumberInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class ExportForm(forms.Form):
+    """Splits (train gets what val and test leave), seed, images, and a tick for each section's files."""
+
+    val = _number("Validation, %", 100)
+    test = _number("Test, %", 100)
+    seed = _number("Seed", MAX_SEED)
+    images = forms.BooleanField(label="Image files of the labelled items", required=False)
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        """``given``: the address's parameters; what is not there has its default."""
+        super().__init__(_DEFAULTS | {name: given[name] for name in given})
+        for section in sections():
+            self.fields[section.name] = forms.BooleanField(label=section.title, required=False)
+
+    def clean(self) -> dict[str, Any]:
+        val, test = self.cleaned_data.get("val"), self.cleaned_data.get("test")
+        if val is not None and test is not None and val + test > 100:
+            self.add_error(
+                "test", f"Validation and test make {val + test} % together; they can have 100 % at most."
+            )
+        return self.cleaned_data
+
+    def options(self) -> Options:
+        """What a valid form chose."""
+        chosen = self.cleaned_data
+        return Options(
+            with_images=chosen["images"],
+            seed=chosen["seed"],
+            splits=(100 - chosen["val"] - chosen["test"], chosen["val"], chosen["test"]),
+            extras=frozenset(section.name for section in sections() if chosen[section.name]),
+        )

@@ -1,0 +1,131 @@
+"""The Export page, the archive itself, and the import of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import patch_vary_headers
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET, require_http_methods
+
+from hoshina.http import HtmxHttpRequest
+from labeling import importing
+from labeling.exporting import Export, refusal, sections
+from labeling.exporting.form import ExportForm
+from labeling.importing import EXPECTED, ImportProblem, Report
+from labeling.models import Dataset, LabelClass
+from labeling.splits import SPLITS, quotas
+
+# A browser waits for an upload's report; more than this (about 300,000 lines) is work for the command.
+MAX_UPLOAD = 32 * 1024 * 1024
+_NAMES_SHOWN = 50
+
+
+@require_GET
+def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """What an export will hold, its options and its button; the form alone when an option changed."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    return _export_page(request, dataset, ExportForm(request.GET.dict()))
+
+
+@require_GET
+def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
+    """The archive, sent while it is made; options that can't be had: the page with the words."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = ExportForm(request.GET.dict())
+    if form.is_valid() and (words := refusal(dataset, form.options())):
+        form.add_error(None, words)
+    if not form.is_valid():
+        return _export_page(request, dataset, form)
+    return StreamingHttpResponse(
+        iter(Export(dataset, form.options())),
+        content_type="application/zip",
+        headers={
+            "Content-Disposition": content_disposition_header(True, f"{dataset.slug}.zip") or "",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm) -> HttpResponse:
+    is_valid = form.is_valid()
+    context: dict[str, Any] = {
+        "dataset": dataset,
+        "form": form,
+        "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
+        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "expected": EXPECTED,
+    }
+    if is_valid:
+        context |= _splits(dataset, form.options().splits)
+    name = "labeling/_export.html" if request.htmx else "labeling/export.html"
+    response = render(request, name, context, status=200 if is_valid else 422)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+@dataclass(frozen=True)
+class _ClassRow:
+    """How many labels of a class there are, and go to each split."""
+
+    label: LabelClass
+    counts: list[int]
+
+
+def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
+    """The table of the splits, from the classes' counters: what the archive has unless files are identical."""
+    labels = list(LabelClass.objects.active().filter(dataset=dataset))
+    by_name = sorted(labels, key=lambda label: (label.name, label.pk))
+    table = quotas([label.n_items for label in by_name], shares)
+    counts = {label.pk: row.tolist() for label, row in zip(by_name, table, strict=True)}
+    return {
+        "splits": list(zip(SPLITS, shares, table.sum(axis=0).tolist(), strict=True)),
+        "class_rows": [_ClassRow(label, counts[label.pk]) for label in labels],
+        "train": shares[0],
+    }
+
+
+# -- Import -----------------------------------------------------------------------------------------
+@require_http_methods(["GET", "POST"])
+def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """A form for a CSV file, and the report of what it changed."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context: dict[str, Any] = {"dataset": dataset, "expected": EXPECTED}
+    status = 200
+    if request.method == "POST":
+        try:
+            report = _import(request, dataset)
+        except ImportProblem as problem:
+            context["problem"] = str(problem)
+            status = 422
+        else:
+            context |= _shown(report)
+    name = "labeling/_import.html" if request.htmx else "labeling/import.html"
+    response = render(request, name, context, status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _import(request: HtmxHttpRequest, dataset: Dataset) -> Report:
+    upload = request.FILES.get("file")
+    if upload is None or upload.file is None:
+        raise ImportProblem(f"Choose a file first. {EXPECTED}")
+    if (upload.size or 0) > MAX_UPLOAD:
+        raise ImportProblem(
+            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it on the machine where HOSHINA runs: "
+            f"manage.py import_labels FILE --dataset {dataset.slug}"
+        )
+    return importing.import_labels(
+        dataset, upload.file, user=request.user, create_classes="create_classes" in request.POST
+    )
+
+
+def _shown(report: Report) -> dict[str, Any]:
+    return {
+        "report": report,
+        "unknown_paths": list(report.unknown_paths.names)[:_NAMES_SHOWN],
+        "unknown_classes": list(report.unknown_classes.names)[:_NAMES_SHOWN],
+    }

@@ -1,0 +1,302 @@
+"""The classifier on top of the vectors: multinomial logistic regression, and its probabilities for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+
+from modeling.algorithms.rotation import Float32, Rotation, Rows, rotate
+
+Integers = NDArray[np.integer[Any]]
+ClassWeight = Mapping[int, float] | Literal["balanced"]
+
+# The prior variance of a logit. Between 10 and 30 is best for pixels, HOG and MobileNetV2 vectors alike
+# (DESIGN_NOTES.md has the table), because rows are scaled to unit mean square first.
+DEFAULT_C = 20.0
+# The logit of a class without examples: no temperature makes its probability more than 0.
+ABSENT_LOGIT = -1e9
+BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted classifier; its logits are one product with plain, unstandardised rows."""
+
+    weights: Float32  # (d, c)
+    bias: Float32  # (c,)
+    n_iter: int
+    converged: bool  # False when max_iter ended the fit
+
+    def logits(self, X: Rows) -> Float32:
+        """(n, c) float32 logits of (n, d) rows."""
+        logits: Float32 = np.matmul(X, self.weights, dtype=np.float32)
+        logits += self.bias
+        return logits
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fitted classifier on the coordinates of a `Rotation`."""
+
+    V: Float32  # (r, c)
+    bias: Float32  # (c,)
+    n_iter: int = 0
+    converged: bool = True
+
+    def logits(self, Z: Float32) -> Float32:
+        """(n, c) float32 logits of (n, r) coordinates."""
+        logits: Float32 = Z @ self.V
+        logits += self.bias
+        return logits
+
+
+def fit_head(
+    X: Rows,
+    y: ArrayLike,
+    *,
+    n_classes: int,
+    C: float = DEFAULT_C,
+    sample_weight: ArrayLike | None = None,
+    class_weight: ClassWeight | None = None,
+    start: Head | None = None,
+    max_iter: int = 500,
+    tol: float = 1e-6,
+) -> Head:
+    """Fit multinomial logistic regression with an L2 penalty on the weights, in float32 by L-BFGS.
+
+    Minimises ``C * sum(weight * log loss) + |W|^2 / 2`` over standardised rows (see `standardisation`), the
+    bias free; the standardisation is then folded into the weights.
+
+    Parameters
+    ----------
+    X
+        (n, d) labelled rows.
+    y
+        (n,) class positions in ``0..n_classes-1``.
+    n_classes
+        Number of columns. A class without examples gets `ABSENT_LOGIT`.
+    C
+        Inverse strength of the penalty.
+    sample_weight, class_weight
+        Weights of rows and of classes (a mapping from position, or ``"balanced"``); they multiply.
+    start
+        Where to begin, for example the head before the newest labels; it changes speed, not the optimum.
+    max_iter, tol
+        Stop after this many steps, or when a step improves the objective by less than this share of it.
+
+    Raises
+    ------
+    ValueError
+        Rows that are not finite, shapes that do not fit, or labels of one class only.
+
+    Notes
+    -----
+    O(n d min(n, d)) once, then O(n min(n, d) c) a step. Deterministic for the same number of BLAS threads.
+    """
+    X, y = checked_rows(X, y, n_classes)
+    weight = row_weights(y, n_classes, sample_weight, class_weight)
+    rotation = rotate(X)
+    begin = None if start is None else _start(rotation, start, n_classes)
+    solution = solve(
+        rotation.Z, y, n_classes=n_classes, C=C, weight=weight, start=begin, max_iter=max_iter, tol=tol
+    )
+    return unrotate(rotation, solution)
+
+
+def unrotate(rotation: Rotation, solution: Solution) -> Head:
+    """The solution as a head on plain rows; classes that it does not know stay absent."""
+    weights, bias = rotation.weights(solution.V, solution.bias)
+    bias[solution.bias <= ABSENT_LOGIT] = ABSENT_LOGIT
+    return Head(weights, bias, solution.n_iter, solution.converged)
+
+
+def solve(
+    Z: Float32,
+    y: Integers,
+    *,
+    n_classes: int,
+    C: float = DEFAULT_C,
+    weight: Float32 | None = None,
+    start: Solution | None = None,
+    max_iter: int = 500,
+    tol: float = 1e-6,
+) -> Solution:
+    """What `fit_head` does, on coordinates (n, r) of a `Rotation` or a part of their rows."""
+    if weight is None:
+        weight = np.ones(y.size, np.float32)
+    present = np.flatnonzero(np.bincount(y, weights=weight, minlength=n_classes) > 0)
+    if present.size < 2:
+        raise ValueError("All labels are of one class: label at least one image of a second class.")
+    position = np.full(n_classes, -1)
+    position[present] = np.arange(present.size)
+    used = weight > 0
+    if not used.all():
+        Z, y, weight = Z[used], y[used], weight[used]
+    objective = _Objective(Z, position[y], weight, present.size, C)
+    first = objective.first(start, present)
+    objective.condition(first)
+    result = minimize(
+        objective,
+        (first / objective.step).ravel().astype(np.float64),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": max_iter, "maxfun": 20 * max_iter, "ftol": tol, "gtol": 1e-6},
+    )
+    fitted = objective.unpack(result.x)
+    V = np.zeros((Z.shape[1], n_classes), np.float32)
+    bias = np.full(n_classes, ABSENT_LOGIT, np.float32)
+    V[:, present] = fitted[:-1]
+    bias[present] = fitted[-1]
+    # Status 1 is "out of steps"; 2 is "no step improves", the floor that float32 sets.
+    return Solution(V, bias, int(result.nit), int(result.status) != 1)
+
+
+class _Objective:
+    """Penalised log loss and its gradient, in steps of about equal curvature (diagonal preconditioning)."""
+
+    def __init__(self, Z: Float32, y: Integers, weight: Float32, n_classes: int, C: float) -> None:
+        self.Z = Z
+        self.y = y
+        self.n_classes = n_classes
+        self.every = np.arange(y.size)
+        self.weight = (C * weight).astype(np.float32)
+        self.step = np.ones((Z.shape[1] + 1, n_classes), np.float32)
+
+    def first(self, start: Solution | None, present: NDArray[np.intp]) -> Float32:
+        """(r + 1, classes) the point to begin at: weights above, bias in the last row."""
+        point = np.zeros((self.Z.shape[1] + 1, self.n_classes), np.float32)
+        share = np.bincount(self.y, weights=self.weight, minlength=self.n_classes)
+        point[-1] = np.log(share / share.sum())
+        if start is not None:
+            known = start.bias[present] > ABSENT_LOGIT
+            point[:-1] = start.V[:, present]
+            point[-1, known] = start.bias[present][known]
+        return point
+
+    def condition(self, point: Float32) -> None:
+        """Measure the diagonal of the Hessian at a point and set the step sizes by it."""
+        logits = self.Z @ point[:-1] + point[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        chance = np.exp(logits)
+        chance /= chance.sum(axis=1, keepdims=True)
+        chance *= 1 - chance
+        chance *= self.weight[:, None]
+        self.step[:-1] = 1 / np.sqrt(np.square(self.Z).T @ chance + 1)
+        self.step[-1] = 1 / np.sqrt(chance.sum(axis=0) + 1e-3)
+
+    def unpack(self, values: NDArray[np.float64]) -> Float32:
+        """The optimiser's variables as (r + 1, classes) weights and bias."""
+        return values.reshape(self.step.shape).astype(np.float32) * self.step
+
+    def __call__(self, values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        point = self.unpack(values)
+        weights = point[:-1]
+        logits = self.Z @ weights
+        logits += point[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        own = logits[self.every, self.y].astype(np.float64)
+        np.exp(logits, out=logits)
+        total = logits.sum(axis=1)
+        loss = float(self.weight @ (np.log(total) - own)) + 0.5 * float(np.vdot(weights, weights))
+        logits *= (self.weight / total)[:, None]
+        logits[self.every, self.y] -= self.weight
+        gradient = np.empty_like(point)
+        np.matmul(self.Z.T, logits, out=gradient[:-1])
+        gradient[:-1] += weights
+        gradient[-1] = logits.sum(axis=0)
+        gradient *= self.step
+        return loss, gradient.ravel().astype(np.float64)
+
+
+def checked_rows(X: Rows, y: ArrayLike, n_classes: int) -> tuple[Rows, Integers]:
+    """``X`` (n, d) and ``y`` (n,), or a ValueError in words."""
+    X, labels = np.asarray(X), np.asarray(y)
+    if X.ndim != 2 or labels.shape != X.shape[:1]:
+        raise ValueError("Rows must be (n, d) and come with n labels.")
+    if not labels.size:
+        raise ValueError("There are no labels yet: label at least one image in each of two classes.")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError("Labels must be whole numbers, the positions of their classes.")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        raise ValueError(f"A label lies outside 0..{n_classes - 1}.")
+    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if bad.size:
+        raise ValueError(
+            f"{bad.size} labelled rows hold values that are not numbers, the first is row {bad[0]}."
+        )
+    return X, labels
+
+
+def row_weights(
+    y: Integers, n_classes: int, sample_weight: ArrayLike | None, class_weight: ClassWeight | None
+) -> Float32:
+    """(n,) float32 weight of each row: its own times its class's."""
+    weight = np.ones(y.size) if sample_weight is None else np.array(sample_weight, np.float64)
+    if weight.shape != y.shape or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("Every row needs one weight of zero or more.")
+    if class_weight == "balanced":
+        share = np.bincount(y, minlength=n_classes)
+        weight *= y.size / (np.count_nonzero(share) * share[y])
+    elif class_weight is not None:
+        factors = np.ones(n_classes)
+        for position, factor in class_weight.items():
+            factors[position] = factor
+        if not np.isfinite(factors).all() or (factors < 0).any():
+            raise ValueError("Every class needs a weight of zero or more.")
+        weight *= factors[y]
+    return weight.astype(np.float32)
+
+
+def _start(rotation: Rotation, start: Head, n_classes: int) -> Solution:
+    expected = (rotation.mean.size, n_classes)
+    if start.weights.shape != expected or start.bias.shape != expected[1:]:
+        raise ValueError(f"The head to start from must have weights of shape {expected}.")
+    absent = start.bias <= ABSENT_LOGIT
+    V, bias = rotation.coordinates(start.weights, start.bias)
+    bias[absent] = ABSENT_LOGIT
+    return Solution(V, bias)
+
+
+def predict_in_blocks(
+    X: Rows,
+    head: Head,
+    temperature: float,
+    out: Float32,
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    block_rows: int = BLOCK_ROWS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the probabilities of every row into ``out`` (n, c) float32, in bounded memory.
+
+    ``X`` (n, d) and ``out`` may be memory-mapped. Rows that are not ``valid`` (n,) become NaN.
+    ``on_progress(done, total)`` is called after each block and may raise to stop. Raises ValueError for
+    shapes that do not fit or a temperature that is not above 0.
+    """
+    n = X.shape[0]
+    if X.shape[1:] != head.weights.shape[:1] or out.shape != (n, head.bias.size):
+        raise ValueError("Rows, head and output must fit: (n, d), (d, c) and (n, c).")
+    if valid is not None and valid.shape != (n,):
+        raise ValueError("Every row needs one entry in valid.")
+    if not temperature > 0 or block_rows < 1:
+        raise ValueError("The temperature must be above 0 and blocks at least one row.")
+    weights = head.weights / np.float32(temperature)
+    bias = head.bias / np.float32(temperature)
+    for begin in range(0, n, block_rows):
+        end = min(begin + block_rows, n)
+        block = out[begin:end]
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.matmul(X[begin:end], weights, out=block)
+            block += bias
+            block -= block.max(axis=1, keepdims=True)
+            np.exp(block, out=block)
+            block /= block.sum(axis=1, keepdims=True)
+        if valid is not None:
+            block[~valid[begin:end]] = np.nan
+        if on_progress is not None:
+            on_progress(end, n)

@@ -1,0 +1,331 @@
+"""Images to vectors: which are stale, their vectors in chunks that any worker may take, one generation after another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+
+from hoshina.jobs.chunks import work_through
+from hoshina.jobs.errors import JobError, Superseded
+from hoshina.jobs.presence import me
+from hoshina.jobs.runner import Run
+from labeling.images.opening import ImageProblem, open_image
+from labeling.models import Dataset, Item
+from modeling import store
+from modeling.backends import Encoder, EncoderUnavailable, choose_encoder
+from modeling.models import EmbeddingSet
+
+log = logging.getLogger(__name__)
+
+# Rows of one chunk: seconds of work for a network, so that progress shows and little is lost by a kill.
+CHUNK_ROWS = 256
+_FIRST_CHUNKS = 2
+_PLAN_ROWS = 20_000
+
+Rows = npt.NDArray[np.int64]
+
+
+def embed(run: Run) -> dict[str, Any]:
+    """The job ``embed``: vectors for every image that has none, or whose content changed.
+
+    Parameters of the job: ``backend`` (default: AL_EMBEDDING_BACKEND). Returns the keys that ``embed --json`` prints.
+    """
+    began = time.monotonic()
+    try:
+        return _embed(run, began)
+    except store.StoreError as error:
+        raise JobError(error.message, error.hint) from error
+
+
+def _embed(run: Run, began: float) -> dict[str, Any]:
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    run.stage("Loading the encoder")
+    encoder = encoder_of(run.params, fresh=True)
+    run.job.params = {**run.params, "fingerprint": encoder.fingerprint, "encoder": encoder.name}
+    run.job.save(update_fields=["params"])
+    vectors = _embedding_set(dataset, encoder)
+
+    if store.has_parts(vectors):  # of a run that was killed or cancelled
+        store.merge_parts(vectors, _n_rows(dataset))
+    tried = np.zeros(0, dtype=np.bool_)
+    computed = 0
+    while True:
+        run.stage("Looking for new and changed images")
+        stale, n_available = stale_rows(dataset, store.open_stamps(vectors), run.check)
+        tried = np.pad(tried, (0, max(0, int(stale.max(initial=-1)) + 1 - len(tried))))
+        untried = stale[~tried[stale]]
+        if not len(untried):
+            break
+        if not dataset.data_dir.is_dir():
+            raise JobError(
+                f"The folder {dataset.data_dir} is not there.",
+                "Connect its disk, or set AL_DATA_DIR to where it is now.",
+            )
+        tried[untried] = True
+        computed += len(untried)
+        # Once more afterwards: an ingest that still runs may have brought more images meanwhile.
+        _compute(run, vectors, encoder, cut(untried))
+    if n_available and not vectors.n_vectors:
+        raise JobError(
+            f"None of the {n_available} images in {dataset.data_dir} could be read.",
+            "Look at its Problems page, or scan the folder again with `manage.py ingest`.",
+        )
+    _activate(vectors, n_failed=len(stale))
+    return {
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "reason": encoder.reason,
+        "items": vectors.n_vectors,
+        "dim": encoder.dim,
+        "failed": len(stale),
+        "computed": computed - len(stale),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tuple[int, int]]) -> None:
+    """All ranges, merged each time the vectors have about doubled: queues can use the first ones early."""
+    total = sum(stop - start for start, stop in ranges)
+    run.stage(f"Computing vectors ({encoder.name})", total=total)
+    before = 0
+    for batch in _growing_batches(ranges, vectors.n_vectors):
+        work_through(_Share(run, before, total), batch)
+        before += sum(stop - start for start, stop in batch)
+        store.merge_parts(vectors, _n_rows(vectors.dataset))
+        if not EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True).exists():
+            _activate(vectors, n_failed=0)
+
+
+class _Share(Run):
+    """The run as one of several calls of ``work_through`` sees it: progress is that of the whole."""
+
+    def __init__(self, run: Run, before: int, total: int) -> None:
+        super().__init__(run.job)
+        self._run, self._before, self._of = run, before, total
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        self._run.progress(self._before + done, self._of)
+
+    def check(self) -> None:
+        self._run.check()
+
+
+# -- One chunk ------------------------------------------------------------------------------------
+def embed_chunk(run: Run, start: int, stop: int) -> None:
+    """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
+    encoder = encoder_of(run.params)
+    _require_same_encoder(run, encoder)
+    vectors = EmbeddingSet.objects.select_related("dataset").get(
+        dataset=run.dataset_id, fingerprint=encoder.fingerprint
+    )
+    known = store.open_stamps(vectors)
+    wanted = [
+        (row, stamp, vectors.dataset.data_dir / path)
+        for row, stamp, path in _frames(vectors.dataset, start, stop)
+        if row >= len(known) or known[row] != stamp
+    ]
+    found, readable, problems = encode_files(encoder, [path for _, _, path in wanted], run.advance)
+    stamps = np.array([stamp for _, stamp, _ in wanted], dtype=np.uint64)
+    rows = np.array([row for row, _, _ in wanted], dtype=np.int64)
+    try:
+        store.save_part(vectors, start, stop, rows, np.where(readable, stamps, 0), found)
+    except store.StoreError as error:
+        raise JobError(error.message, error.hint) from error
+    if problems:
+        path, reason = problems[0]
+        log.warning(
+            "%d of %d images could not be read, such as %s: %s", len(problems), len(rows), path, reason
+        )
+
+
+def encode_files(
+    encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]:
+    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why the others were not.
+
+    Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears of every
+    batch and may raise to stop.
+    """
+    out = np.zeros((len(paths), encoder.dim), dtype=np.float32)
+    readable = np.zeros(len(paths), dtype=np.bool_)
+    problems: list[tuple[Path, str]] = []
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
+    coming = iter(paths)
+    try:
+        for first in range(0, len(paths), encoder.batch_size):
+            batch = paths[first : first + encoder.batch_size]
+            while len(waiting) < 3 * encoder.batch_size and (path := next(coming, None)) is not None:
+                waiting.append(pool.submit(_read, encoder, path))
+            pixels, positions = [], []
+            for position, path in enumerate(batch, start=first):
+                read = waiting.popleft().result()
+                if isinstance(read, str):
+                    problems.append((path, read))
+                else:
+                    pixels.append(read)
+                    positions.append(position)
+            if pixels:
+                out[positions] = encoder.encode_prepared(np.stack(pixels))
+                readable[positions] = True
+            advance(len(batch))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return out, readable, problems
+
+
+def _read(encoder: Encoder, path: Path) -> npt.NDArray[np.uint8] | str:
+    """The pixels that the encoder wants, or why there are none."""
+    try:
+        return encoder.prepare(open_image(path, max_side=encoder.decode_side))
+    except ImageProblem as problem:
+        return problem.reason
+
+
+# -- The encoder of this process --------------------------------------------------------------------
+_encoders: dict[tuple[str, Path | None], Encoder] = {}
+_encoders_lock = threading.Lock()
+
+
+def encoder_of(params: dict[str, Any], *, fresh: bool = False) -> Encoder:
+    """The encoder that a job asks for, made once in a process: loading a network takes seconds.
+
+    ``fresh`` looks again for a better one where the kept one was a fallback: weights may have come.
+    """
+    key = (str(params.get("backend") or settings.EMBEDDING_BACKEND), settings.WEIGHTS_DIR)
+    with _encoders_lock:
+        if key not in _encoders or (fresh and _encoders[key].is_fallback):
+            try:
+                _encoders[key] = choose_encoder(*key)
+            except EncoderUnavailable as error:
+                raise JobError(f"{error.message}.", error.hint) from error
+        return _encoders[key]
+
+
+def _require_same_encoder(run: Run, encoder: Encoder) -> None:
+    """Vectors of two encoders must never stand in one file."""
+    if encoder.fingerprint == run.params.get("fingerprint"):
+        return
+    words = (
+        f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
+        f"but the job uses {run.params.get('encoder')} {run.params.get('fingerprint')}."
+    )
+    hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."
+    if run.job.worker == me():
+        raise JobError(words, hint)
+    # A helper that cannot help is no reason to stop the others.
+    log.warning("%s %s", words, hint)
+    raise Superseded(words)
+
+
+# -- What there is to do ----------------------------------------------------------------------------
+def stale_rows(
+    dataset: Dataset, stamps: npt.NDArray[np.uint64], check: Callable[[], None] = lambda: None
+) -> tuple[Rows, int]:
+    """Rows, ascending, whose image has no vector or another content; and how many items have an image at all."""
+    n_available = 0
+    found: list[Rows] = []
+    for rows, wanted in _stamp_batches(dataset):
+        check()
+        n_available += len(rows)
+        found.append(rows[_differ(rows, wanted, stamps)])
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64), n_available
+
+
+def has_stale_rows(dataset: Dataset) -> bool:
+    """Would a run of ``embed`` have something to do? By the active encoder; without one, yes if there are images."""
+    active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    stamps = store.open_stamps(active) if active else np.empty(0, dtype=np.uint64)
+    return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
+
+
+def cut(rows: Rows) -> list[tuple[int, int]]:
+    """Ascending rows to ranges [start, stop) that hold them all, each within one stretch of CHUNK_ROWS rows."""
+    if not len(rows):
+        return []
+    firsts = np.flatnonzero(np.diff(rows // CHUNK_ROWS, prepend=-1))
+    lasts = np.append(firsts[1:], len(rows)) - 1
+    return [(int(rows[a]), int(rows[b]) + 1) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _growing_batches(
+    ranges: Sequence[tuple[int, int]], n_vectors: int
+) -> Iterator[Sequence[tuple[int, int]]]:
+    """Batches about as large as all before them together, so that joining them costs twice the copying of one."""
+    taken = 0
+    while taken < len(ranges):
+        size = max(_FIRST_CHUNKS, n_vectors // CHUNK_ROWS + taken)
+        yield ranges[taken : taken + size]
+        taken += size
+
+
+def _differ(
+    rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.bool_]:
+    differ = np.ones(len(rows), dtype=np.bool_)
+    known = rows < len(stamps)
+    differ[known] = stamps[rows[known]] != wanted[known]
+    return differ
+
+
+def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint64]]]:
+    """Rows and stamps of all available items, some thousands at a time."""
+    start = 0
+    n_rows = _n_rows(dataset)
+    while start < n_rows:
+        frames = list(_frames(dataset, start, start + _PLAN_ROWS))
+        rows = np.array([row for row, _, _ in frames], dtype=np.int64)
+        yield rows, np.array([stamp for _, stamp, _ in frames], dtype=np.uint64)
+        start += _PLAN_ROWS
+
+
+def _frames(dataset: Dataset, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
+    """(row, stamp, path) of the available items with rows in [start, stop): of several frames the first."""
+    found = (
+        Item.objects.of(dataset)
+        .available()
+        .filter(row__gte=start, row__lt=stop, frames__isnull=False)
+        .order_by("row", "frames__id")
+        .values_list("row", "frames__sha256", "frames__path")
+    )
+    before = -1
+    for row, sha256, path in found:
+        if row != before:
+            yield row, store.stamp_of(sha256), path
+        before = row
+
+
+def _n_rows(dataset: Dataset) -> int:
+    last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
+    return 0 if last is None else int(last) + 1
+
+
+# -- The database row -------------------------------------------------------------------------------
+def _embedding_set(dataset: Dataset, encoder: Encoder) -> EmbeddingSet:
+    facts = {"encoder": encoder.name, "reason": encoder.reason, "dim": encoder.dim}
+    found, _ = EmbeddingSet.objects.update_or_create(
+        dataset=dataset, fingerprint=encoder.fingerprint, defaults=facts
+    )
+    return found
+
+
+def _activate(vectors: EmbeddingSet, *, n_failed: int) -> None:
+    """Make this the set that models and queues use; the vectors of other encoders stay on the disk."""
+    with transaction.atomic():
+        others = EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True)
+        others.exclude(pk=vectors.pk).update(is_active=False)
+        vectors.is_active, vectors.n_failed = True, n_failed
+        vectors.save(update_fields=["is_active", "n_failed", "updated_at"])

@@ -1,0 +1,153 @@
+// What every page needs: the theme, menus, the dialog, words for failed requests, and focus that is never lost.
+import { setBanner } from "./banner.js";
+import { recall, remember } from "./store.js";
+import { adoptMessages, toast } from "./toast.js";
+import "./zoom.js";
+
+const THEMES = ["system", "dark", "light"];
+const THEME_WORDS = { system: "as the system", dark: "dark", light: "light" };
+
+function storedTheme() {
+  try {
+    const theme = localStorage.getItem("hoshina:theme");
+    return THEMES.includes(theme) ? theme : "system";
+  } catch {
+    return recall("theme-here", "system");
+  }
+}
+
+function setTheme(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("hoshina:theme", theme);
+  } catch {
+    remember("theme-here", theme);
+  }
+  nameTheme(theme);
+}
+
+function nameTheme(theme) {
+  const button = document.querySelector("[data-theme-toggle]");
+  if (!button) return;
+  const words = `Theme: ${THEME_WORDS[theme]}`;
+  button.title = words;
+  button.querySelector("span").textContent = words;
+}
+
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details[data-menu-details][open]")) {
+    if (menu !== except) menu.open = false;
+  }
+  for (const button of document.querySelectorAll('[data-menu][aria-expanded="true"]')) {
+    if (button !== except) button.setAttribute("aria-expanded", "false");
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const toggle = event.target.closest("[data-theme-toggle]");
+  if (toggle) setTheme(THEMES[(THEMES.indexOf(storedTheme()) + 1) % THEMES.length]);
+  const menu = event.target.closest("[data-menu]");
+  if (menu) {
+    const isOpen = menu.getAttribute("aria-expanded") === "true";
+    closeMenus(menu);
+    menu.setAttribute("aria-expanded", String(!isOpen));
+  } else if (!event.target.closest(".nav")) {
+    closeMenus(event.target.closest("details[data-menu-details]"));
+  }
+  const dialog = event.target.closest("dialog[open]");
+  if (dialog && event.target === dialog && !isInside(dialog, event)) dialog.close();
+});
+
+function isInside(element, event) {
+  const box = element.getBoundingClientRect();
+  return event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const open = document.querySelector('[data-menu][aria-expanded="true"], details[data-menu-details][open] > summary');
+  if (!open) return;
+  closeMenus(null);
+  open.focus();
+  event.preventDefault();
+});
+
+// Left and right on a page with neighbours (an item's own page): the links that say rel=prev and rel=next.
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+  if (!rel || document.getElementById("bench") || document.querySelector("dialog[open]")) return;
+  if (event.target.closest("input, textarea, select, [contenteditable], [data-zoom]")) return;
+  const link = document.querySelector(`main a[rel~="${rel}"][href]`);
+  if (!link) return;
+  event.preventDefault();
+  link.click();
+});
+
+// -- The dialog that fragments are shown in ---------------------------------------------------------
+let opener = null;
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target?.id !== "dialog-body") return;
+  const dialog = document.getElementById("dialog");
+  opener = event.detail.requestConfig?.elt ?? null;
+  document.getElementById("dialog-title").textContent = opener?.dataset?.label ?? "";
+  if (!dialog.open) dialog.showModal();
+  dialog.querySelector("#dialog-body [autofocus]")?.focus();
+});
+
+document.getElementById("dialog")?.addEventListener("close", () => {
+  document.getElementById("dialog-body").replaceChildren();
+  if (opener?.isConnected) opener.focus();
+  opener = null;
+  document.body.dispatchEvent(new CustomEvent("hoshina:dialog-closed"));
+});
+
+// -- Requests -------------------------------------------------------------------------------------
+// A person who pressed something hears why nothing came of it; what the page asked by itself stays quiet.
+function wasAsked(detail) {
+  return ["click", "submit", "change", "keydown", "keyup"].includes(detail.requestConfig?.triggeringEvent?.type);
+}
+
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.status !== 401) return;
+  event.preventDefault(); // htmx would leave the page at once; labels and thoughts are on it
+  const here = encodeURIComponent(location.pathname + location.search);
+  const address = event.detail.xhr.getResponseHeader("HX-Redirect") || "/";
+  setBanner("sign-in", { words: "You were signed out. What you did here is kept.", rank: 3, link: { href: `${address}?next=${here}`, words: "Sign in again" } });
+});
+
+document.addEventListener("htmx:responseError", (event) => {
+  const { xhr } = event.detail;
+  if (xhr.status === 401 || !wasAsked(event.detail)) return;
+  const isPlain = (xhr.getResponseHeader("Content-Type") || "").startsWith("text/plain");
+  toast(isPlain && xhr.responseText.length < 400 ? xhr.responseText : `The server refused that (${xhr.status}).`, "error");
+});
+
+document.addEventListener("htmx:sendError", (event) => {
+  if (wasAsked(event.detail)) toast("The server is away. Try again in a moment.", "error");
+});
+
+document.addEventListener("hoshina:toast", (event) => {
+  const { words, text, message, kind } = event.detail ?? {};
+  const said = words ?? text ?? message ?? event.detail?.value;
+  if (said) toast(said, kind ?? "");
+});
+
+// Focus that a swap would drop goes to the element of the same id, or to where the workbench puts it.
+let held = null;
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const active = document.activeElement;
+  held = active && active !== document.body && event.detail.target?.contains(active) ? active.id : null;
+});
+document.addEventListener("htmx:afterSettle", () => {
+  if (held === null || (document.activeElement && document.activeElement !== document.body)) return;
+  const again = held && document.getElementById(held);
+  if (again) again.focus({ preventScroll: true });
+  else document.body.dispatchEvent(new CustomEvent("hoshina:focus-lost"));
+  held = null;
+});
+
+nameTheme(storedTheme());
+adoptMessages();

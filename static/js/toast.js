@@ -1,0 +1,40 @@
+// Quiet words at the edge of the screen, and a line for screen readers.
+const LASTS = { "": 4000, success: 4000, error: 12000, warning: 9000 };
+
+export function toast(words, kind = "") {
+  const region = document.getElementById("toasts");
+  const same = [...region.children].find((shown) => shown.firstChild?.textContent === words);
+  same?.remove();
+  const shown = document.createElement("p");
+  shown.className = `toast ${kind}`;
+  const text = document.createElement("span");
+  text.textContent = words;
+  shown.append(text);
+  region.append(shown);
+  while (region.children.length > 4) region.firstElementChild.remove();
+  expire(shown, kind);
+  return shown;
+}
+
+function expire(shown, kind) {
+  const close = document.createElement("button");
+  close.type = "button";
+  close.textContent = "Dismiss";
+  close.addEventListener("click", () => shown.remove());
+  shown.append(close);
+  let timer = setTimeout(() => shown.remove(), LASTS[kind] ?? 6000);
+  shown.addEventListener("pointerenter", () => clearTimeout(timer));
+  shown.addEventListener("pointerleave", () => { timer = setTimeout(() => shown.remove(), 2000); });
+}
+
+// Messages that came with the page.
+export function adoptMessages() {
+  for (const shown of document.querySelectorAll("#toasts > .toast")) {
+    expire(shown, ["error", "warning"].find((kind) => shown.classList.contains(kind)) ?? "");
+  }
+}
+
+export function say(words) {
+  const line = document.getElementById("said");
+  if (line) line.textContent = words;
+}

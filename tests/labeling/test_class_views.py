@@ -1,0 +1,314 @@
+"""The list of classes as a page and as the dialog's fragment."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from labeling import classes
+from labeling.actions import Request, Target, apply
+from labeling.models import Action, Dataset, Item, LabelClass
+
+pytestmark = pytest.mark.django_db
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    return make_dataset(6)
+
+
+@pytest.fixture
+def cat(dataset: Dataset) -> LabelClass:
+    return LabelClass.objects.get(name="cat")
+
+
+@pytest.fixture
+def dog(dataset: Dataset) -> LabelClass:
+    return LabelClass.objects.get(name="dog")
+
+
+def label(dataset: Dataset, rows: list[int], into: LabelClass) -> None:
+    items = Item.objects.filter(dataset=dataset, row__in=rows)
+    request = Request(
+        uuid=uuid.uuid4(),
+        kind=Action.Kind.ASSIGN,
+        at=timezone.now(),
+        label_id=into.pk,
+        targets=tuple(Target(item.pk) for item in items),
+    )
+    apply(dataset, [request], user=None, holder="browser")
+
+
+def url(name: str, *args: object) -> str:
+    return reverse(f"labeling:{name}", args=["pictures", *args])
+
+
+def names() -> list[str]:
+    return list(LabelClass.objects.active().values_list("name", flat=True))
+
+
+def text(response: object) -> str:
+    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
+
+
+def says_changed(response: object) -> bool:
+    return "hoshina:classes" in json.loads(response.headers.get("HX-Trigger", "{}"))  # type: ignore[attr-defined]
+
+
+def test_page_and_fragment_hold_the_same_list(client: Client, dataset: Dataset) -> None:
+    page, fragment = client.get(url("classes")), client.get(url("class_list"))
+    assert page.status_code == fragment.status_code == 200
+    assert "<html" in text(page)
+    assert "<html" not in text(fragment)
+    for response in (page, fragment):
+        assert text(response).count('id="class-list"') == 1
+        assert text(response).index("cat") < text(response).index("dog")
+    assert not says_changed(fragment)
+
+
+def test_an_empty_list_says_what_to_do(client: Client, make_dataset: MakeDataset) -> None:
+    make_dataset(0, classes=())
+    assert "No classes yet" in text(client.get(url("class_list")))
+
+
+def test_names_are_escaped(client: Client, dataset: Dataset) -> None:
+    classes.add(dataset, "<script>alert(1)</script>")
+    found = text(client.get(url("class_list")))
+    assert "<script>" not in found
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in found
+
+
+@pytest.mark.parametrize("name", ["classes", "class_list"])
+def test_lists_are_only_read(client: Client, dataset: Dataset, name: str) -> None:
+    assert client.post(url(name)).status_code == 405
+
+
+def test_changes_are_only_posted(client: Client, dataset: Dataset, cat: LabelClass) -> None:
+    assert client.get(url("class_add")).status_code == 405
+    assert client.get(url("class_move", cat.pk)).status_code == 405
+    assert client.put(url("class_edit", cat.pk)).status_code == 405
+    assert client.put(url("class_delete", cat.pk)).status_code == 405
+    assert names() == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["classes", "class_list"])
+def test_an_unknown_dataset_is_not_found(client: Client, dataset: Dataset, name: str) -> None:
+    assert client.get(reverse(f"labeling:{name}", args=["nowhere"])).status_code == 404
+    assert client.post(reverse("labeling:class_add", args=["nowhere"]), {"name": "x"}).status_code == 404
+
+
+def test_nobody_changes_classes_without_signing_in(
+    client: Client, dataset: Dataset, cat: LabelClass, settings: object
+) -> None:
+    settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
+    for response in (
+        client.post(url("class_add"), {"name": "x"}),
+        client.post(url("class_delete", cat.pk), {}),
+        client.get(url("class_list"), headers={"HX-Request": "true"}),
+    ):
+        assert response.status_code == 401
+    assert names() == ["cat", "dog"]
+
+
+# -- Adding ---------------------------------------------------------------------------------------
+def test_adding_answers_with_the_list_ready_for_another(client: Client, dataset: Dataset) -> None:
+    response = client.post(url("class_add"), {"name": "  bird "})
+    assert response.status_code == 200
+    assert says_changed(response)
+    assert names() == ["cat", "dog", "bird"]
+    assert LabelClass.objects.get(name="bird").key == 3
+    assert 'name="name" value=""' in text(response)
+    assert "autofocus" in text(response)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "Give the class a name."),
+        ("CAT", "There is already a class “cat”."),
+        ("x" * 81, "That name has 81 characters; at most 80 fit."),
+    ],
+)
+def test_a_refused_name_comes_back_with_words(
+    client: Client, dataset: Dataset, name: str, words: str
+) -> None:
+    response = client.post(url("class_add"), {"name": name})
+    assert response.status_code == 422
+    assert words in text(response)
+    assert f'value="{name}"' in text(response)
+    assert not says_changed(response)
+    assert names() == ["cat", "dog"]
+
+
+# -- Editing --------------------------------------------------------------------------------------
+def test_editing_opens_one_row(client: Client, cat: LabelClass) -> None:
+    found = text(client.get(url("class_edit", cat.pk)))
+    assert found.count("<form id=") == 1
+    assert 'value="cat"' in found
+    assert 'value="#E69F00"' in found
+    assert '<option value="1" selected>' in found
+
+
+def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
+    response = client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#010203", "key": "9"})
+    assert response.status_code == 200
+    assert says_changed(response)
+    cat.refresh_from_db()
+    assert (cat.name, cat.colour, cat.key) == ("lion", "#010203", 9)
+    client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#010203", "key": ""})
+    cat.refresh_from_db()
+    assert cat.key is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "dog"}, "There is already a class “dog”."),
+        ({"name": " "}, "Give the class a name."),
+        ({"colour": "red;background:url(x)"}, "Give a colour as #rrggbb."),
+        ({"key": "10"}, "A key is one of 1 to 9, or none."),
+        ({"key": "2"}, "Key 2 belongs to “dog”. Swap the two, or choose another key."),
+    ],
+)
+def test_a_refused_edit_comes_back_with_words(
+    client: Client, cat: LabelClass, change: dict[str, str], words: str
+) -> None:
+    data = {"name": "cat", "colour": "#E69F00", "key": "1"} | change
+    response = client.post(url("class_edit", cat.pk), data)
+    assert response.status_code == 422
+    assert words in text(response)
+    assert not says_changed(response)
+    cat.refresh_from_db()
+    assert (cat.name, cat.colour, cat.key) == ("cat", "#E69F00", 1)
+
+
+def test_a_taken_key_offers_to_swap(client: Client, cat: LabelClass, dog: LabelClass) -> None:
+    data = {"name": "cat", "colour": "#E69F00", "key": "2"}
+    offered = text(client.post(url("class_edit", cat.pk), data))
+    assert "Swap keys with dog" in offered
+    assert '<option value="2" selected>' in offered
+    assert client.post(url("class_edit", cat.pk), data | {"swap": "1"}).status_code == 200
+    assert dict(LabelClass.objects.values_list("name", "key")) == {"cat": 2, "dog": 1}
+
+
+def test_moving(client: Client, cat: LabelClass) -> None:
+    assert says_changed(client.post(url("class_move", cat.pk), {"by": "1"}))
+    assert names() == ["dog", "cat"]
+    client.post(url("class_move", cat.pk), {"by": "-1"})
+    assert names() == ["cat", "dog"]
+    assert client.post(url("class_move", cat.pk), {"by": "1000000"}).status_code == 400
+
+
+# -- Merging and deleting -------------------------------------------------------------------------
+def test_deleting_an_unused_class_asks_once(client: Client, cat: LabelClass) -> None:
+    asked = text(client.get(url("class_delete", cat.pk)))
+    assert "has no labels. Delete it?" in asked
+    assert "<select" not in asked
+    response = client.post(url("class_delete", cat.pk))
+    assert says_changed(response)
+    assert "Deleted “cat”." in text(response)
+    assert names() == ["dog"]
+
+
+def test_deleting_a_class_in_use_asks_where_its_labels_go(
+    client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass
+) -> None:
+    label(dataset, [0, 1, 2], cat)
+    asked = text(client.get(url("class_delete", cat.pk)))
+    assert "has 3 labels. Where should they go?" in asked
+    assert "back to unlabelled" in asked
+    assert f'<option value="{dog.pk}">dog</option>' in asked
+    assert f'<option value="{cat.pk}"' not in asked
+
+    unanswered = client.post(url("class_delete", cat.pk))
+    assert unanswered.status_code == 422
+    assert "Say where its labels go." in text(unanswered)
+    assert names() == ["cat", "dog"]
+
+    response = client.post(url("class_delete", cat.pk), {"target": "unlabelled"})
+    assert "3 items are unlabelled again." in text(response)
+    assert names() == ["dog"]
+    assert not Item.objects.exclude(label=None).exists()
+
+
+def test_deleting_into_another_class(
+    client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass
+) -> None:
+    label(dataset, [0, 1], cat)
+    response = client.post(url("class_delete", cat.pk), {"target": str(dog.pk)})
+    assert "2 labels moved" in text(response)
+    assert Item.objects.filter(label=dog).count() == 2
+    action = Action.objects.get(kind=Action.Kind.MERGE)
+    assert action.annotator == User.objects.get()
+    assert action.holder == client.session.session_key
+
+
+def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
+    label(dataset, [5], cat)
+    asked = text(client.get(url("class_merge", cat.pk)))
+    assert "back to unlabelled" not in asked
+    for target in ("", "unlabelled", str(cat.pk), "999999", "x"):
+        assert client.post(url("class_merge", cat.pk), {"target": target}).status_code == 422
+    assert names() == ["cat", "dog"]
+    assert client.post(url("class_merge", cat.pk), {"target": str(dog.pk)}).status_code == 200
+    assert names() == ["dog"]
+
+
+def test_a_class_of_another_dataset_is_no_target(
+    client: Client, cat: LabelClass, make_dataset: MakeDataset
+) -> None:
+    stranger = LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first()
+    assert stranger is not None
+    response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})
+    assert response.status_code == 422
+    assert "deleted or merged meanwhile" in text(response)
+    assert client.post(url("class_edit", stranger.pk), {"name": "mine"}).status_code == 422
+    stranger.refresh_from_db()
+    assert stranger.name == "cat"
+
+
+@pytest.mark.parametrize("name", ["class_edit", "class_move", "class_merge", "class_delete"])
+def test_a_class_deleted_meanwhile_is_said_in_words(client: Client, cat: LabelClass, name: str) -> None:
+    classes.delete(cat, user=None)
+    data = {"name": "x", "colour": "#000000", "by": "1", "target": "unlabelled"}
+    response = client.post(url(name, cat.pk), data)
+    assert response.status_code == 422
+    assert "was deleted or merged meanwhile" in text(response)
+    assert 'id="class-list"' in text(response)
+    assert says_changed(response)
+
+
+def test_a_class_deleted_between_look_and_change(
+    client: Client, cat: LabelClass, dog: LabelClass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = classes.edit
+
+    def somebody_is_faster(found: LabelClass, **values: object) -> LabelClass:
+        classes.merge(found, dog, user=None)
+        return real(found, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(classes, "edit", somebody_is_faster)
+    response = client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"})
+    assert response.status_code == 422
+    assert "“cat” was deleted or merged meanwhile" in text(response)
+
+
+def test_the_list_asks_the_database_as_often_for_many_classes_and_items(
+    client: Client, dataset: Dataset, cat: LabelClass, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    client.get(url("class_list"))
+    label(dataset, [0, 1, 2, 3], cat)
+    for number in range(30):
+        classes.add(dataset, f"class {number}")
+    # Session, user, dataset, classes.
+    with django_assert_num_queries(4):
+        client.get(url("class_list"))
