@@ -28,18 +28,17 @@ WELL_AFTER = 60.0
 def start(
     arguments: Sequence[str], *, stdout: int | None, stderr: int | None, cwd: Path
 ) -> subprocess.Popen[bytes]:
-    """Starts a Python process in a group of its own, so that a Ctrl-C in the terminal reaches only its parent."""
-    options = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if WINDOWS else {"start_new_session": True}
-    )
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+    """Starts a Python process in its own group, so that a terminal's Ctrl-C reaches only its parent."""
+    environment = {**os.environ, lifeline.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         cwd=cwd,
-        env={**os.environ, lifeline.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
-        **options,
+        env=environment,
+        start_new_session=not WINDOWS,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
 
 
@@ -106,9 +105,12 @@ class Child:
             return ""
         if not self._again_at:
             self._again_at = time.monotonic() + self._pause
-            words = f"{self.name} stopped ({_how(self.process.returncode)}); starting it again in {self._pause:g} s."
+            words = (
+                f"{self.name} stopped ({_how(self.process.returncode)}); starting it again in "
+                f"{self._pause:g} s. Its last words are in {self.log_file}"
+            )
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            return f"{words} Its last words are in {self.log_file}"
+            return words
         if time.monotonic() >= self._again_at:
             self.start()
         return ""

@@ -9,8 +9,8 @@ Every array has one line per ``Item.row`` of its dataset and lives under ``setti
 
 A file is written under a temporary name, then renamed, and never changed afterwards: new vectors make a new
 generation, because Windows cannot replace a file that somebody has mapped. The database row says which
-generation counts. A *stamp* is the start of the image's SHA-256: where it differs from the frame's, the vector
-is stale.
+generation counts. A *stamp* is the start of the image's SHA-256: where it differs from the frame's, the
+vector is stale.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ __all__ = [
     "open_stamps",
     "open_vectors",
     "save_part",
+    "save_probabilities",
     "stamp_of",
-    "write_probabilities",
 ]
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,8 @@ _RETRAIN = "Retrain to compute the probabilities again."
 class Vectors:
     """One generation of the vectors of a dataset.
 
-    ``X`` is a read-only memory map, float32 (n_rows, dim); ``has`` is bool (n_rows,), true where the row has
-    a vector (all finite; the other lines are zeros). Items that came after this generation have rows >= n_rows.
+    ``X`` is a read-only memory map, float32 (n_rows, dim); ``has`` is bool (n_rows,), true where the row
+    has a vector (all finite; the other lines are zeros). Items that came after it have rows >= n_rows.
     """
 
     X: npt.NDArray[np.float32]
@@ -188,15 +188,15 @@ def delete_vectors(embedding_set: EmbeddingSet) -> None:
 
 # -- Probabilities --------------------------------------------------------------------------------
 @contextlib.contextmanager
-def write_probabilities(
-    model_version_id: int, n_rows: int, n_classes: int
+def save_probabilities(
+    model_version: ModelVersion, n_rows: int, n_classes: int
 ) -> Iterator[npt.NDArray[np.float32]]:
     """A writable map float32 (n_rows, n_classes), all NaN at first; the file once the block ends well.
 
-    >>> with write_probabilities(version.pk, len(vectors), 3) as out:
+    >>> with save_probabilities(version, len(vectors), 3) as out:
     ...     out[rows] = probabilities
     """
-    target = _probabilities_file(model_version_id)
+    target = _probabilities_file(model_version)
     require_space(target.parent, n_rows * n_classes * 4)
     draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -223,7 +223,7 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     ------
     StoreError : the file is cut short or of another shape than the database says.
     """
-    file = _probabilities_file(model_version.pk)
+    file = _probabilities_file(model_version)
     try:
         found: npt.NDArray[np.float32] = map_array(file, _RETRAIN)
     except FileNotFoundError:
@@ -237,9 +237,9 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     return found
 
 
-def delete_probabilities(model_version_id: int) -> None:
+def delete_probabilities(model_version: ModelVersion) -> None:
     """Remove a model version's files; what is mapped on Windows stays until next time."""
-    remove_folder(_probabilities_file(model_version_id).parent)
+    remove_folder(_probabilities_file(model_version).parent)
 
 
 # -- Names ----------------------------------------------------------------------------------------
@@ -257,8 +257,8 @@ def _stamps_file(embedding_set: EmbeddingSet, generation: int) -> Path:
     return _folder(embedding_set) / f"stamps-{generation}.npy"
 
 
-def _probabilities_file(model_version_id: int) -> Path:
-    return Path(settings.STORE_DIR) / "models" / str(model_version_id) / "probabilities.npy"
+def _probabilities_file(model_version: ModelVersion) -> Path:
+    return Path(settings.STORE_DIR) / "models" / str(model_version.pk) / "probabilities.npy"
 
 
 def _next_generation(embedding_set: EmbeddingSet) -> int:

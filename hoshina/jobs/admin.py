@@ -1,27 +1,22 @@
-from django.contrib import admin
-from django.http import HttpRequest
+"""Background runs in the admin: to look at."""
 
+from __future__ import annotations
+
+from django.contrib import admin
+
+from hoshina.admin import ReadOnlyAdmin
 from hoshina.jobs.models import Job, Worker
 
 
-class ReadOnly:
-    """Rows that the program writes; people look."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-
 @admin.register(Job)
-class JobAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("kind", "state", "dataset_id", "stage", "done", "total", "created_at", "worker")
-    list_filter = ("state", "kind", "queue")
-    search_fields = ("id", "error")
-    date_hierarchy = "created_at"
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "dataset_id", "state", "stage", "done", "total", "created_at", "finished_at")
+    list_filter = ("state", "kind")
+    ordering = ("-created_at",)
+    list_select_related = ("created_by",)
 
 
 @admin.register(Worker)
-class WorkerAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("name", "queues", "seen_at")
+    ordering = ("-seen_at",)

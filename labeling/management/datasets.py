@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandError, CommandParser
+from argparse import ArgumentParser
+
+from django.core.management.base import CommandError
 
 from labeling.models import Dataset
 
 _SHOWN = 20
 
 
-def add_common_arguments(parser: CommandParser) -> None:
+def add_common_arguments(parser: ArgumentParser) -> None:
     """``--dataset NAME`` and ``--json``."""
     parser.add_argument("--dataset", metavar="NAME", help="which dataset; not needed when there is only one")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")

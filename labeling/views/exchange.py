@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -76,7 +76,7 @@ class _ClassRow:
 
 
 def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
-    """The table of the splits, from the classes' counters: what the archive has unless files are identical."""
+    """The table of the splits from the classes' counters: as in the archive unless files are identical."""
     labels = list(LabelClass.objects.active().filter(dataset=dataset))
     by_name = sorted(labels, key=lambda label: (label.name, label.pk))
     table = quotas([label.n_items for label in by_name], shares)
@@ -111,15 +111,15 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 def _import(request: HtmxHttpRequest, dataset: Dataset) -> Report:
     upload = request.FILES.get("file")
-    if upload is None or upload.file is None:
+    if upload is None:
         raise ImportProblem(f"Choose a file first. {EXPECTED}")
     if (upload.size or 0) > MAX_UPLOAD:
         raise ImportProblem(
-            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it on the machine where HOSHINA runs: "
+            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
             f"manage.py import_labels FILE --dataset {dataset.slug}"
         )
     return importing.import_labels(
-        dataset, upload.file, user=request.user, create_classes="create_classes" in request.POST
+        dataset, cast("BinaryIO", upload.file), user=request.user, create_classes="create_classes" in request.POST
     )
 
 

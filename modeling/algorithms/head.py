@@ -1,4 +1,4 @@
-"""The classifier on top of the vectors: multinomial logistic regression, and its probabilities for every row."""
+"""The classifier on top of the vectors: multinomial logistic regression, and what it predicts."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def fit_head(
     X, y = checked_rows(X, y, n_classes)
     weight = row_weights(y, n_classes, sample_weight, class_weight)
     rotation = rotate(X)
-    begin = None if start is None else _start(rotation, start, n_classes)
+    begin = None if start is None else rotated_start(rotation, start, n_classes)
     solution = solve(
         rotation.Z, y, n_classes=n_classes, C=C, weight=weight, start=begin, max_iter=max_iter, tol=tol
     )
@@ -252,7 +252,8 @@ def row_weights(
     return weight.astype(np.float32)
 
 
-def _start(rotation: Rotation, start: Head, n_classes: int) -> Solution:
+def rotated_start(rotation: Rotation, start: Head, n_classes: int) -> Solution:
+    """A head as a point to begin from; ValueError if it has another shape."""
     expected = (rotation.mean.size, n_classes)
     if start.weights.shape != expected or start.bias.shape != expected[1:]:
         raise ValueError(f"The head to start from must have weights of shape {expected}.")

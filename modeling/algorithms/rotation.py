@@ -1,4 +1,4 @@
-"""Labelled rows in their own principal directions, where fitting a linear model is cheap and well conditioned."""
+"""Labelled rows in their own principal directions, where a linear model is quick to fit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ROWS_FOR_DIRECTIONS = 20_000
 class Rotation:
     """n standardised rows of d features as n rows of r <= min(n, d) coordinates with the same dot products.
 
-    A penalised linear model fitted on ``Z`` is the model fitted on the standardised rows (the kernel trick;
-    Schölkopf and Smola, "Learning with kernels", 2002, section 4.2), so folds and penalties share one rotation.
+    A penalised linear model fitted on ``Z`` is the model fitted on the standardised rows (the representer
+    theorem; Schölkopf and Smola, "Learning with kernels", 2002, section 4.2). Folds and penalties share it.
     """
 
     Z: Float32  # (n, r)
@@ -45,7 +45,8 @@ class Rotation:
         standard = weights * self.scale[:, None]
         seen = standard if self.rows is None else self.rows @ standard
         shift = self.mean.astype(np.float64) @ weights
-        return self.mix.T @ seen, (bias + shift).astype(np.float32)
+        turned: Float32 = self.mix.T @ seen
+        return turned, (bias + shift).astype(np.float32)
 
 
 def standardisation(X: Rows) -> tuple[Float32, Float32]:

@@ -1,9 +1,9 @@
 """HOG + colour: an encoder that needs no weights and no network.
 
 Histograms of oriented gradients as in Dalal & Triggs (2005), "Histograms of Oriented Gradients for Human
-Detection", CVPR; the same numbers as ``skimage.feature.hog``, here for a whole batch of images at once, because
-scikit-image's takes milliseconds an image. A histogram of colours stands beside it, since outlines alone cannot
-tell a lemon from a lime.
+Detection", CVPR; the same numbers as ``skimage.feature.hog``, here for a whole batch of images at once,
+because scikit-image's takes milliseconds an image. A histogram of colours stands beside it, since outlines
+alone cannot tell a lemon from a lime.
 """
 
 from __future__ import annotations

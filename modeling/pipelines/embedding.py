@@ -1,4 +1,4 @@
-"""Images to vectors: which are stale, their vectors in chunks that any worker may take, one generation after another."""
+"""Images to vectors: finds the stale ones and has them computed in chunks that any worker may take."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Rows = npt.NDArray[np.int64]
 def embed(run: Run) -> dict[str, Any]:
     """The job ``embed``: vectors for every image that has none, or whose content changed.
 
-    Parameters of the job: ``backend`` (default: AL_EMBEDDING_BACKEND). Returns the keys that ``embed --json`` prints.
+    Parameter of the job: ``backend`` (default: AL_EMBEDDING_BACKEND). Returns what ``embed --json`` prints.
     """
     began = time.monotonic()
     try:
@@ -154,10 +154,10 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
 def encode_files(
     encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]:
-    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why the others were not.
+    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why others were not.
 
-    Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears of every
-    batch and may raise to stop.
+    Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears
+    of every batch and may raise to stop.
     """
     out = np.zeros((len(paths), encoder.dim), dtype=np.float32)
     readable = np.zeros(len(paths), dtype=np.bool_)
@@ -235,7 +235,7 @@ def _require_same_encoder(run: Run, encoder: Encoder) -> None:
 def stale_rows(
     dataset: Dataset, stamps: npt.NDArray[np.uint64], check: Callable[[], None] = lambda: None
 ) -> tuple[Rows, int]:
-    """Rows, ascending, whose image has no vector or another content; and how many items have an image at all."""
+    """Rows, ascending, whose image is new or changed; and how many items have an image at all."""
     n_available = 0
     found: list[Rows] = []
     for rows, wanted in _stamp_batches(dataset):
@@ -246,14 +246,14 @@ def stale_rows(
 
 
 def has_stale_rows(dataset: Dataset) -> bool:
-    """Would a run of ``embed`` have something to do? By the active encoder; without one, yes if there are images."""
+    """Would ``embed`` have something to do under the active encoder? Without one: are there images?"""
     active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     stamps = store.open_stamps(active) if active else np.empty(0, dtype=np.uint64)
     return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
 
 
 def cut(rows: Rows) -> list[tuple[int, int]]:
-    """Ascending rows to ranges [start, stop) that hold them all, each within one stretch of CHUNK_ROWS rows."""
+    """Ascending rows to ranges [start, stop) that hold them, each within one stretch of CHUNK_ROWS."""
     if not len(rows):
         return []
     firsts = np.flatnonzero(np.diff(rows // CHUNK_ROWS, prepend=-1))
@@ -264,7 +264,7 @@ def cut(rows: Rows) -> list[tuple[int, int]]:
 def _growing_batches(
     ranges: Sequence[tuple[int, int]], n_vectors: int
 ) -> Iterator[Sequence[tuple[int, int]]]:
-    """Batches about as large as all before them together, so that joining them costs twice the copying of one."""
+    """Batches as large as all before them together, so that joining costs about twice one copy."""
     taken = 0
     while taken < len(ranges):
         size = max(_FIRST_CHUNKS, n_vectors // CHUNK_ROWS + taken)

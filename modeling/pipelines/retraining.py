@@ -126,7 +126,7 @@ def _new_version(
 def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
     n_rows, n_classes = len(vectors.X), len(version.class_ids)
     run.stage("Predicting every image", total=n_rows)
-    with store.save_probabilities(version, n_rows, n_classes) as probabilities:
+    with store.write_probabilities(version.pk, n_rows, n_classes) as probabilities:
         predict_in_blocks(
             vectors.X,
             trained.head,
@@ -144,7 +144,7 @@ def _activate(version: ModelVersion, *, seconds: float) -> None:
     version.is_active, version.seconds = True, seconds
     old = ModelVersion.objects.filter(dataset=version.dataset_id, is_active=False).order_by("-number")
     for spent in old[ARRAYS_KEPT:]:
-        store.delete_probabilities(spent)
+        store.delete_probabilities(spent.pk)
 
 
 def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 // What every page needs: the theme, menus, the dialog, words for failed requests, and focus that is never lost.
 import { setBanner } from "./banner.js";
 import { recall, remember } from "./store.js";
-import { adoptMessages, toast } from "./toast.js";
-import "./zoom.js";
+import { toast, watchToasts } from "./toast.js";
 
 const THEMES = ["system", "dark", "light"];
 const THEME_WORDS = { system: "as the system", dark: "dark", light: "light" };
@@ -73,18 +72,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// Left and right on a page with neighbours (an item's own page): the links that say rel=prev and rel=next.
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
-  if (!rel || document.getElementById("bench") || document.querySelector("dialog[open]")) return;
-  if (event.target.closest("input, textarea, select, [contenteditable], [data-zoom]")) return;
-  const link = document.querySelector(`main a[rel~="${rel}"][href]`);
-  if (!link) return;
-  event.preventDefault();
-  link.click();
-});
-
 // -- The dialog that fragments are shown in ---------------------------------------------------------
 let opener = null;
 
@@ -92,7 +79,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target?.id !== "dialog-body") return;
   const dialog = document.getElementById("dialog");
   opener = event.detail.requestConfig?.elt ?? null;
-  document.getElementById("dialog-title").textContent = opener?.dataset?.label ?? "";
+  if (opener?.dataset?.label) dialog.setAttribute("aria-label", opener.dataset.label);
   if (!dialog.open) dialog.showModal();
   dialog.querySelector("#dialog-body [autofocus]")?.focus();
 });
@@ -150,4 +137,4 @@ document.addEventListener("htmx:afterSettle", () => {
 });
 
 nameTheme(storedTheme());
-adoptMessages();
+watchToasts();

@@ -148,8 +148,7 @@ export class Outbox extends EventTarget {
       const { uuid } = record.action;
       const words = answer.malformed ?? "The server did not answer for this label.";
       pairs.push([record, results.get(uuid) ?? { uuid, status: "refused", error: words, items: [], conflicts: [] }]);
-      this.#memory.delete(key);
-      localStorage.removeItem(key);
+      if (!this.#memory.delete(key)) localStorage.removeItem(key);
     }
     const detail = { pairs, counts: answer.counts };
     this.#channel?.postMessage(detail);

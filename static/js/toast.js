@@ -27,11 +27,16 @@ function expire(shown, kind) {
   shown.addEventListener("pointerleave", () => { timer = setTimeout(() => shown.remove(), 2000); });
 }
 
-// Messages that came with the page.
-export function adoptMessages() {
-  for (const shown of document.querySelectorAll("#toasts > .toast")) {
-    expire(shown, ["error", "warning"].find((kind) => shown.classList.contains(kind)) ?? "");
-  }
+// Messages that came with the page or with a fragment.
+export function watchToasts() {
+  const region = document.getElementById("toasts");
+  const adopt = () => {
+    for (const shown of region.querySelectorAll(":scope > .toast:not(:has(> button))")) {
+      expire(shown, ["error", "warning"].find((kind) => shown.classList.contains(kind)) ?? "");
+    }
+  };
+  new MutationObserver(adopt).observe(region, { childList: true });
+  adopt();
 }
 
 export function say(words) {

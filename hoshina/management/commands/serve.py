@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 
 class Command(BaseCommand):
+    requires_system_checks = []  # they load every page, which takes a second
     help = "Serves the pages. The workers are started apart (manage.py worker), or all at once: manage.py up."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -31,6 +31,7 @@ PORTS_TRIED = 50
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = "Starts everything for a folder of images and opens the browser. Ctrl-C stops all of it."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -76,7 +77,7 @@ def _folder(options: dict[str, Any]) -> Path | None:
 
 
 def _has_datasets() -> bool:
-    return apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists()
+    return bool(apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists())
 
 
 class _Holder:

@@ -15,6 +15,7 @@ from hoshina.jobs.registry import QUEUES
 
 
 class Command(BaseCommand):
+    requires_system_checks = []  # they load every page, which takes a second
     help = "Runs a worker that takes background jobs. Start as many as you like, on any machine."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,13 +32,11 @@ class Command(BaseCommand):
         from hoshina.celery import app
 
         level = "INFO" if options["verbosity"] > 1 else "WARNING"
-        app.worker_main(
-            [
-                "worker", f"--queues={names}", "--pool=solo", "--without-gossip", "--without-mingle",
-                "--without-heartbeat", f"--hostname={names.replace(',', '-')}@%h", f"--loglevel={level}",
-                "--quiet",
-            ]
-        )  # fmt: skip
+        app.start(
+            ["--quiet", "worker", f"--queues={names}", "--pool=solo", f"--loglevel={level}"]
+            + ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+            + [f"--hostname={names.replace(',', '-')}@%h"]
+        )
 
     def _check(self, names: str) -> None:
         since = timezone.now() - timedelta(seconds=settings.JOB_STALE)

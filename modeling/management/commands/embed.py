@@ -40,12 +40,12 @@ class Command(BaseCommand):
         _withdraw_queued(dataset, params)
         job = run_command_job(self, "embed", dataset.pk, params, as_json=options["json"])
         if options["json"]:
-            self.stdout.write(json.dumps(job.result, ensure_ascii=False))
+            self.stdout.write(json.dumps(job.result))
             return
         result = job.result
         self.stdout.write(
-            f"{dataset.name}: {result['items']:,} vectors of {result['dim']:,} numbers by {result['encoder']}, "
-            f"{result['computed']:,} of them new, in {result['seconds']:.1f} s."
+            f"{dataset.name}: {result['items']:,} vectors of {result['dim']:,} numbers by "
+            f"{result['encoder']}, {result['computed']:,} of them new, in {result['seconds']:.1f} s."
         )
         if result["failed"]:
             self.stdout.write(f"{result['failed']:,} images could not be read.")

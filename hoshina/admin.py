@@ -1,0 +1,53 @@
+"""What the admin pages of every room share: lists that cost the same for a million rows, and read-only ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import models
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _Paginator = Paginator[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+    _Paginator = Paginator
+
+# No admin list goes deeper than this: who looks for one row among a million searches or filters.
+MOST_LISTED = 10_000
+
+
+class BoundedPaginator(_Paginator):
+    """Counts and pages the first 10,000 rows only."""
+
+    @cached_property
+    def count(self) -> int:
+        return len(self.object_list.order_by().values_list("pk")[:MOST_LISTED])
+
+
+class BigTableAdmin(_ModelAdmin):
+    """A list whose cost does not grow with the table: bounded count, newest first, no facets."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 100
+    list_max_show_all = 100
+    ordering = ("-id",)
+
+
+class ReadOnlyAdmin(BigTableAdmin):
+    """To look at, not to touch: these rows are written by the application, and some are never changed again."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False

@@ -1,0 +1,232 @@
+"""The data of record in the admin.
+
+Classes can be added, changed and deleted with the same rules as on the Classes page. Decisions are append-only
+and everything that the application derives is only shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from hoshina.admin import BigTableAdmin, ReadOnlyAdmin
+from hoshina.http import HtmxHttpRequest
+from labeling import classes
+from labeling.forms import LabelsGoForm, tidy
+from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, Problem
+from labeling.registering import folder_problem
+from labeling.views.classes import retire
+
+if TYPE_CHECKING:
+    _ClassForm = forms.ModelForm[LabelClass]
+    _DatasetForm = forms.ModelForm[Dataset]
+    _FrameInline = admin.TabularInline[Frame, Item]
+else:
+    _ClassForm = _DatasetForm = forms.ModelForm
+    _FrameInline = admin.TabularInline
+
+
+# -- Classes --------------------------------------------------------------------------------------
+class LabelClassForm(_ClassForm):
+    """A class by hand. The admin saves in the transaction in which it validates, so the lock below holds."""
+
+    class Meta:
+        model = LabelClass
+        fields = ("dataset", "name", "colour", "key", "order")
+        widgets = {"colour": forms.TextInput(attrs={"type": "color"})}
+
+    # No max_length: `tidy_name` says more, and counts what is kept.
+    name = forms.CharField(strip=False, required=False)
+
+    def clean_name(self) -> str:
+        return tidy(self.cleaned_data["name"])
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        dataset, name, key = (cleaned.get(field) for field in ("dataset", "name", "key"))
+        dataset = dataset or (self.instance.dataset if self.instance.pk else None)
+        if dataset is None:
+            return cleaned
+        classes.lock(dataset.pk)
+        others = LabelClass.objects.active().filter(dataset=dataset).exclude(pk=self.instance.pk)
+        if name:
+            try:
+                classes.refuse_duplicate(name, others)
+            except classes.ClassProblem as problem:
+                self.add_error("name", problem.words)
+        owner = next((other for other in others if key is not None and other.key == key), None)
+        if owner is not None:
+            self.add_error("key", classes.KeyTaken(owner.key or 0, owner).words)
+        return cleaned
+
+
+@admin.register(LabelClass)
+class LabelClassAdmin(BigTableAdmin):
+    form = LabelClassForm
+    list_display = ("name", "dataset", "key", "colour", "n_items", "is_retired", "merged_into")
+    list_filter = ("dataset", "is_retired")
+    list_select_related = ("dataset", "merged_into")
+    search_fields = ("name",)
+    ordering = ("dataset", "order", "id")
+    fields = ("dataset", "name", "colour", "key", "order", "n_items", "is_retired", "merged_into")
+    readonly_fields = ("n_items", "is_retired", "merged_into")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: LabelClass | None = None) -> tuple[str, ...]:
+        """A class stays with the dataset whose items it labels."""
+        return self.readonly_fields if obj is None else ("dataset", *self.readonly_fields)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """A retired class is history."""
+        return not _is_retired(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return not _is_retired(obj) and super().has_delete_permission(request, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without "delete selected": each class in use has its own question."""
+        return {name: action for name, action in super().get_actions(request).items() if "delete" not in name}
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"colour": classes.PALETTE[0]} | super().get_changeform_initial_data(request)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Asks where the labels of a class in use go, and retires it: the history keeps its name."""
+        found = self.get_object(request, object_id)
+        if found is None or not isinstance(found, LabelClass):
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+        if not self.has_delete_permission(request, found):
+            raise PermissionDenied
+        form = LabelsGoForm(request.POST if request.method == "POST" else None, source=found)
+        if request.method == "POST" and form.is_valid():
+            assert isinstance(request, HttpRequest)
+            return self._retire(request, found, form.cleaned_data["target"])  # type: ignore[arg-type]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Delete the class “{found.name}”",
+            "object": found,
+            "form": form,
+            "opts": self.opts,
+            "media": self.media,
+            **(extra_context or {}),
+        }
+        status = 422 if form.is_bound else 200
+        return TemplateResponse(request, "admin/labeling/labelclass/delete.html", context, status=status)
+
+    def _retire(self, request: HtmxHttpRequest, found: LabelClass, target: LabelClass | None) -> HttpResponse:
+        try:
+            said = retire(found, target, request)
+        except classes.ClassGone as problem:
+            self.message_user(request, problem.words, messages.ERROR)
+        else:
+            self.log_change(request, found, said)
+            self.message_user(request, said, messages.SUCCESS)
+        return redirect("admin:labeling_labelclass_changelist")
+
+
+def _is_retired(obj: Model | None) -> bool:
+    return isinstance(obj, LabelClass) and obj.is_retired
+
+
+# -- Datasets and items ---------------------------------------------------------------------------
+class DatasetForm(_DatasetForm):
+    class Meta:
+        model = Dataset
+        fields = ("name", "root")
+
+    def clean_root(self) -> str:
+        from pathlib import Path
+
+        folder = Path(self.cleaned_data["root"]).expanduser()
+        words = folder_problem(folder) if folder.is_absolute() else "Give the full path."
+        if words:
+            raise forms.ValidationError(words)
+        return str(folder.resolve())
+
+
+@admin.register(Dataset)
+class DatasetAdmin(BigTableAdmin):
+    """The name, and the root of a folder that was moved; datasets are made by reading a folder."""
+
+    form = DatasetForm
+    list_display = (
+        "name",
+        "root",
+        "n_items",
+        "n_labelled",
+        "n_unsure",
+        "n_skipped",
+        "n_missing",
+        "created_at",
+    )
+    readonly_fields = (
+        "slug", "n_items", "n_missing", "n_labelled", "n_unsure", "n_skipped", "n_decisions", "created_at",
+    )  # fmt: skip
+    fields = ("name", "root", *readonly_fields)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class FrameInline(_FrameInline):
+    model = Frame
+    fields = ("role", "path", "sha256", "size", "width", "height", "format")
+    readonly_fields = fields
+    can_delete = False
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Item)
+class ItemAdmin(ReadOnlyAdmin):
+    list_display = ("path", "dataset", "row", "state", "label", "is_available")
+    list_filter = ("dataset", "state", "is_available")
+    list_select_related = ("dataset", "label")
+    raw_id_fields = ("label",)
+    search_fields = ("path",)
+    search_help_text = "The beginning of the path."
+    inlines = (FrameInline,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
+    ) -> tuple[QuerySet[Item], bool]:
+        """By the beginning of the path, spaces and all: paths have them."""
+        term = search_term.replace("\x00", "")
+        return (queryset.filter(path__startswith=term) if term else queryset), False
+
+
+@admin.register(Problem)
+class ProblemAdmin(ReadOnlyAdmin):
+    list_display = ("path", "reason", "dataset", "seen_at")
+    list_filter = ("dataset",)
+    list_select_related = ("dataset",)
+
+
+# -- Decisions: append-only -----------------------------------------------------------------------
+@admin.register(Action)
+class ActionAdmin(ReadOnlyAdmin):
+    list_display = ("uuid", "dataset", "kind", "annotator", "created_at")
+    list_filter = ("dataset", "kind")
+    list_select_related = ("dataset", "annotator")
+    raw_id_fields = ("undoes",)
+
+
+@admin.register(Annotation)
+class AnnotationAdmin(ReadOnlyAdmin):
+    list_display = ("id", "item", "state", "label", "annotator", "decided_at", "queue", "rank")
+    list_filter = ("state",)
+    list_select_related = ("item", "label", "annotator")
+    raw_id_fields = ("item", "action", "previous", "label")

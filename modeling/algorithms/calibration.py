@@ -1,0 +1,191 @@
+"""Probabilities that mean what they say: temperature scaling on logits of rows the model had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+
+from modeling.algorithms.head import (
+    ABSENT_LOGIT,
+    DEFAULT_C,
+    Head,
+    Solution,
+    checked_rows,
+    rotated_start,
+    solve,
+)
+from modeling.algorithms.rotation import Float32, Rotation, Rows, rotate
+from modeling.algorithms.splits import stratified_folds
+
+Integers = NDArray[np.integer[Any]]
+
+COLDEST, HOTTEST = 0.05, 20.0
+# With fewer usable labels a temperature would be fitted to noise.
+MIN_LABELS = 20
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How to hold out labels in turn, or why that cannot be done."""
+
+    fold: Integers | None  # (n,) the fold of each row
+    n_folds: int  # 0 when there are none
+    reason: str  # why there are none, else empty
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What models that had not seen a row said about it."""
+
+    logits: Float32  # (n, c)
+    known: NDArray[np.bool_]  # (n,) False where the row's class was unknown to the model that judged it
+
+
+def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Float32:
+    """(n, c) float32 probabilities of logits divided by a temperature above 0.
+
+    A logit of minus infinity has probability 0; a row of nothing else, like a row with NaN, becomes NaN.
+    """
+    if not temperature > 0:
+        raise ValueError("The temperature must be above 0.")
+    with np.errstate(invalid="ignore"):
+        scaled = np.asarray(logits, np.float32)
+        scaled = (scaled - scaled.max(axis=1, keepdims=True)) / np.float32(temperature)
+        np.exp(scaled, out=scaled)
+        scaled /= scaled.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def logit_log_loss(logits: NDArray[np.floating[Any]], y: Integers, temperature: float = 1.0) -> float:
+    """Mean log loss (nats) of logits (n, c) at a temperature, without the rounding of probabilities."""
+    gaps, own = _gaps(logits, y)
+    return _loss(gaps, own, 1 / temperature)
+
+
+def fit_temperature(
+    logits: NDArray[np.floating[Any]], y: ArrayLike, *, prior_sd: float | None = None
+) -> float:
+    """The temperature in 0.05..20 that divides the logits to the lowest log loss (Guo et al., 2017).
+
+    1.0 when no other is better, so a temperature never makes the log loss worse on its own data.
+
+    Parameters
+    ----------
+    logits
+        (n, c) logits of rows that the model was not fitted on; minus infinity is allowed, NaN is not.
+    y
+        (n,) true class positions. Rows whose class had no chance at any temperature are left out.
+    prior_sd
+        Standard deviation of a normal prior on log temperature, worth one row in all: keeps a few rows that
+        all happen to be right from asking for certainty. None: no prior.
+    """
+    logits, labels = np.asarray(logits), np.asarray(y)
+    if np.isnan(logits).any():
+        raise ValueError("Some logits are not numbers: leave those rows out.")
+    gaps, own = _gaps(logits, labels)
+    possible = own > ABSENT_LOGIT / 2
+    gaps, own = gaps[possible], own[possible]
+    if not own.size:
+        return 1.0
+
+    def cost(log_temperature: float) -> float:
+        penalty = 0.0 if prior_sd is None else (log_temperature / prior_sd) ** 2 / (2 * own.size)
+        return _loss(gaps, own, float(np.exp(-log_temperature))) + penalty
+
+    # The loss is convex in 1/T, so it has a single valley in log T as well.
+    bounds = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
+    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(found.x)) if found.fun < cost(0.0) else 1.0
+
+
+def choose_folds(y: Integers, seed: int = 0) -> Folds:
+    """Stratified folds, 10 below 200 labels and 5 from there, or the reason why there are too few labels.
+
+    A class counts from its second label: a single one cannot be both learnt from and held out.
+    """
+    counts = np.bincount(y)
+    usable = int(counts[counts >= 2].sum())
+    if np.count_nonzero(counts >= 2) < 2 or usable < MIN_LABELS:
+        single = int(np.count_nonzero(counts == 1))
+        unused = f"; {single} more are the only one of their class" if single and usable < y.size else ""
+        if usable >= MIN_LABELS:
+            return Folds(None, 0, "uncalibrated, only one class has two labels or more")
+        return Folds(None, 0, f"uncalibrated, too few labels ({usable} of the {MIN_LABELS} needed{unused})")
+    n_folds = 10 if y.size < 200 else 5
+    return Folds(stratified_folds(y, n_folds, seed), n_folds, "")
+
+
+def out_of_fold_logits(
+    X: Rows,
+    y: ArrayLike,
+    *,
+    n_classes: int,
+    folds: Integers,
+    start: Head | None = None,
+    C: float = DEFAULT_C,
+) -> OutOfFold:
+    """Logits (n, c) of each row by a head fitted on all the other folds.
+
+    ``folds`` (n,) as `stratified_folds` gives them; ``start``, the head fitted on all rows, makes it quick.
+    A row whose class no other fold holds gets `ABSENT_LOGIT` for it and is not ``known``. The mean and scale
+    of the features are those of all rows; no label of a held-out row is used.
+    """
+    X, labels = checked_rows(X, y, n_classes)
+    rotation = rotate(X)
+    begin = None if start is None else rotated_start(rotation, start, n_classes)
+    return hold_out(rotation, labels, n_classes=n_classes, folds=folds, starts=begin, C=C)[0]
+
+
+def hold_out(
+    rotation: Rotation,
+    y: Integers,
+    *,
+    n_classes: int,
+    folds: Integers,
+    starts: Solution | dict[int, Solution] | None,
+    C: float,
+    on_fold: Callable[[], None] | None = None,
+) -> tuple[OutOfFold, dict[int, Solution]]:
+    """`out_of_fold_logits` on coordinates; also the solution of each fold, to start the next penalty from."""
+    logits = np.empty((y.size, n_classes), np.float32)
+    solutions = {}
+    for fold in np.unique(folds).tolist():
+        held = folds == fold
+        start = starts.get(fold) if isinstance(starts, dict) else starts
+        learnt = solve(rotation.Z[~held], y[~held], n_classes=n_classes, C=C, start=start)
+        logits[held] = learnt.logits(rotation.Z[held])
+        solutions[fold] = learnt
+        if on_fold is not None:
+            on_fold()
+    known = logits[np.arange(y.size), y] > ABSENT_LOGIT / 2
+    return OutOfFold(logits, known), solutions
+
+
+def cross_fitted_temperatures(
+    logits: Float32, y: Integers, folds: Integers, *, prior_sd: float | None = None
+) -> NDArray[np.float64]:
+    """(n,) for each row the temperature fitted on all other folds: what calibration does to unseen rows."""
+    temperatures = np.ones(y.size)
+    for fold in np.unique(folds):
+        held = folds == fold
+        if not held.all():
+            temperatures[held] = fit_temperature(logits[~held], y[~held], prior_sd=prior_sd)
+    return temperatures
+
+
+def _gaps(logits: NDArray[np.floating[Any]], y: Integers) -> tuple[NDArray[Any], NDArray[Any]]:
+    """How far each logit, and that of the true class, lies below the row's largest."""
+    if logits.ndim != 2 or y.shape != logits.shape[:1]:
+        raise ValueError("Logits must be (n, c) and come with n true classes.")
+    gaps = logits - logits.max(axis=1, keepdims=True)
+    return gaps, gaps[np.arange(y.size), y].astype(np.float64)
+
+
+def _loss(gaps: NDArray[Any], own: NDArray[Any], inverse_temperature: float) -> float:
+    total = np.exp(gaps * gaps.dtype.type(inverse_temperature)).sum(axis=1)
+    return float((np.log(total) - own * inverse_temperature).mean())

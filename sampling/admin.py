@@ -1,0 +1,34 @@
+"""Rounds in the admin: to look at."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from hoshina.admin import ReadOnlyAdmin
+from sampling.models import Round
+
+# The ranking itself: raw arrays, large, and nothing to read.
+_ARRAYS = ("rows", "scores", "probabilities")
+
+
+@admin.register(Round)
+class RoundAdmin(ReadOnlyAdmin):
+    list_display = (
+        "id",
+        "dataset",
+        "queue",
+        "seed",
+        "n_ranked",
+        "model_version_id",
+        "created_by",
+        "created_at",
+    )
+    list_filter = ("dataset", "queue")
+    list_select_related = ("dataset", "created_by")
+    exclude = _ARRAYS
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Round]:
+        found: QuerySet[Round] = super().get_queryset(request)
+        return found.defer(*_ARRAYS)

@@ -1,0 +1,145 @@
+// Decisions: on the tile at once, in the outbox behind it, and brought in line with what the server answers.
+import { classes, showCounts } from "./classes.js";
+import { newUuid } from "./outbox.js";
+import { OUTCOME, idOf, mark, setConflict, setPending, stateOf } from "./tiles.js";
+import { say, toast } from "./toast.js";
+
+const SAID = { unsure: "unsure", skip: "skipped", clear: "mark taken off" };
+
+export class Labels extends EventTarget {
+  #mine = new Map(); // uuid -> record, while it waits
+  #undoStack = [];
+
+  constructor({ outbox, clock }) {
+    super();
+    Object.assign(this, { outbox, clock, tilesOf: () => [], isBlind: () => false });
+    for (const { record } of outbox.waiting()) this.#mine.set(record.action.uuid, record);
+    outbox.addEventListener("results", ({ detail }) => this.#answered(detail));
+  }
+
+  // What the newest waiting record makes of the item: {state, label}, or null.
+  effectOf(id) {
+    const found = [...this.#mine.values()].reverse().flatMap((record) => record.effect).find((one) => one.id === id);
+    return found ?? null;
+  }
+
+  pendingOf(id) {
+    return [...this.#mine.values()].filter((record) => record.effect.some((one) => one.id === id)).length;
+  }
+
+  // kind: assign (with a class), unsure, skip or clear.
+  decide(kind, label, tiles) {
+    const before = tiles.map(stateOf);
+    const effect = tiles.map((tile) => ({ id: idOf(tile), state: OUTCOME[kind], label: label?.id ?? null }));
+    const seconds = this.clock.share(tiles.length);
+    const hasSuggestion = tiles.some((tile) => tile.querySelector(".suggestion"));
+    const action = {
+      uuid: newUuid(),
+      kind,
+      label: label?.id ?? null,
+      at: new Date().toISOString(),
+      suggestion_shown: hasSuggestion ? !this.isBlind() : null,
+      overwrite: tiles.every((tile) => tile.dataset.conflict !== undefined),
+      items: tiles.map((tile) => ({ id: idOf(tile), seen: Number(tile.dataset.seen) || 0, seconds, shown: JSON.parse(tile.dataset.shown || "{}") })),
+    };
+    this.clock.restart();
+    for (const tile of tiles) setConflict(tile, null);
+    this.#keep({ action, effect, before });
+    this.#undoStack.push({ uuid: action.uuid, before, effect });
+    const what = label?.name ?? SAID[kind];
+    say(tiles.length === 1 ? what : `${tiles.length} images: ${what}`);
+  }
+
+  // Takes the newest decision back. The id of an item that it was about, where this page knows it.
+  undo() {
+    const last = this.#undoStack.pop();
+    const action = { uuid: newUuid(), kind: "undo", at: new Date().toISOString(), items: [] };
+    this.#keep({ action, effect: last?.before ?? [], before: last?.effect ?? [] });
+    this.clock.restart();
+    if (last) say(last.before.length === 1 ? "undone" : `undone for ${last.before.length} images`);
+    return last?.before[0]?.id ?? null;
+  }
+
+  #keep(record) {
+    this.#mine.set(record.action.uuid, record);
+    this.#paint(record.effect);
+    this.outbox.add(record);
+  }
+
+  #paint(states) {
+    for (const one of states) {
+      const pending = this.pendingOf(one.id);
+      for (const tile of this.tilesOf(one.id)) {
+        mark(tile, one);
+        setPending(tile, pending);
+      }
+    }
+  }
+
+  #answered({ pairs, counts }) {
+    for (const [record, result] of pairs) {
+      const isMine = this.#mine.delete(record.action.uuid);
+      if (result.status === "refused") this.#refused(record, result, isMine);
+      else this.#saved(record, result, isMine);
+      for (const { id } of record.effect) {
+        for (const tile of this.tilesOf(id)) setPending(tile, this.pendingOf(id));
+      }
+    }
+    if (!this.#mine.size) showCounts(counts);
+    this.dispatchEvent(new CustomEvent("saved"));
+  }
+
+  #saved(record, result, isMine) {
+    const isUndo = record.action.kind === "undo";
+    for (const item of result.items ?? []) this.#settle(item);
+    for (const conflict of result.conflicts ?? []) {
+      this.#settle(conflict);
+      if (isUndo) continue;
+      for (const tile of this.tilesOf(conflict.id)) setConflict(tile, conflict.by || "Someone");
+    }
+    if (isUndo && result.status === "saved") this.#settleUndo(record, result, isMine);
+    else if (result.conflicts?.length && isMine) this.#drop(record, result.conflicts);
+  }
+
+  // What the undo was expected to restore but did not stays as the server has it.
+  #settleUndo(record, result, isMine) {
+    const restored = new Set([...(result.items ?? []), ...(result.conflicts ?? [])].map(({ id }) => id));
+    this.#paintFree(record.before.filter(({ id }) => !restored.has(id)));
+    if (isMine && !record.effect.length && result.items?.length) {
+      toast(`Undone: ${result.items.length} ${result.items.length === 1 ? "image" : "images"}, not all of them on this page.`);
+    }
+  }
+
+  #refused(record, result, isMine) {
+    this.#paintFree(record.before);
+    this.#undoStack = this.#undoStack.filter(({ uuid }) => uuid !== record.action.uuid);
+    if (isMine) toast(result.error || "The server refused that.", record.action.kind === "undo" ? "" : "error");
+  }
+
+  // Others decided those meanwhile: an undo of this action can't bring them back.
+  #drop(record, conflicts) {
+    const theirs = new Set(conflicts.map(({ id }) => id));
+    const entry = this.#undoStack.find(({ uuid }) => uuid === record.action.uuid);
+    if (entry) {
+      entry.before = entry.before.filter(({ id }) => !theirs.has(id));
+      entry.effect = entry.effect.filter(({ id }) => !theirs.has(id));
+      if (!entry.before.length) this.#undoStack.splice(this.#undoStack.indexOf(entry), 1);
+    }
+    const [first] = conflicts;
+    const name = classes.ofId(first.label)?.name;
+    const words = conflicts.length === 1 ? `${first.by} decided this image meanwhile${name ? ` (${name})` : ""}.` : `${conflicts.length} images were decided by others meanwhile.`;
+    toast(`${words} Label again to overwrite.`, "warning");
+  }
+
+  #paintFree(states) {
+    this.#paint(states.filter(({ id }) => !this.pendingOf(id)));
+  }
+
+  #settle(item) {
+    const isFree = !this.pendingOf(item.id);
+    for (const tile of this.tilesOf(item.id)) {
+      tile.dataset.seen = String(item.annotation);
+      if (isFree) mark(tile, item);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+// How many tiles fit: the page is asked for as many as the screen shows at the size that the person chose.
+import { recall, remember } from "./store.js";
+
+const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // wished width of a tile's image, CSS pixels
+const USUAL = 124;
+const MOST = 200;
+
+export class Layout {
+  constructor(stage) {
+    this.stage = stage;
+    const wished = recall("tile-size", USUAL);
+    this.step = Math.max(0, SIZES.findIndex((size) => size >= wished));
+  }
+
+  // {columns, rows, n, isDense} that fill the stage as it is now with tiles of about the wished size.
+  fit() {
+    const wished = SIZES[this.step];
+    const isDense = wished < 100;
+    const gap = isDense ? 4 : 8;
+    const strip = isDense ? 18 : 24;
+    const width = Math.max(1, this.stage.clientWidth - gap);
+    const height = Math.max(1, this.stage.clientHeight - gap);
+    let columns = Math.max(2, Math.round(width / (wished + gap)));
+    let rows = Math.max(1, Math.round(height / (wished + strip + gap)));
+    while (columns * rows > MOST) {
+      if (columns > rows) columns -= 1;
+      else rows -= 1;
+    }
+    return { columns, rows, n: columns * rows, isDense };
+  }
+
+  // Lays a page out. The columns stay as they are while the side pane opens and closes.
+  apply(grid) {
+    const fit = this.fit();
+    grid.style.setProperty("--columns", fit.columns);
+    grid.style.setProperty("--rows", fit.rows);
+    grid.classList.toggle("dense", fit.isDense);
+    grid.dataset.columns = fit.columns;
+    return fit;
+  }
+
+  // One size up (+1) or down (-1); false at an end.
+  resize(by) {
+    const step = Math.max(0, Math.min(SIZES.length - 1, this.step + by));
+    if (step === this.step) return false;
+    this.step = step;
+    remember("tile-size", SIZES[step]);
+    return true;
+  }
+}

@@ -1,0 +1,178 @@
+"""Real stores with real workers: processes of their own, a database file, a broker; nothing is eager."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kombu.pools
+import pytest
+from django.core.management import call_command
+from django.db import connections
+
+from hoshina.celery import app
+from hoshina.jobs import life, presence
+from hoshina.jobs.models import Job
+from tests.jobs import tasks as test_jobs
+from tests.parts import redis_server, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+assert test_jobs  # registers its kinds in this process too
+
+
+class Store:
+    """A store that this process and worker processes share."""
+
+    def __init__(self, folder: Path, broker_url: str) -> None:
+        self.folder = folder
+        self.broker_url = broker_url
+        self.notes = folder / "notes.txt"
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "AL_STORE_DIR": str(self.folder),
+            "AL_BROKER_URL": self.broker_url,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def manage(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Starts a management command."""
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "manage.py", *arguments],
+            env={**self.environment, **options.pop("env", {})}, cwd=ROOT, **options,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def worker(self, *queues: str, wait: bool = True) -> subprocess.Popen[bytes]:
+        """Starts a worker and waits until it takes jobs."""
+        log = (self.folder / "worker.log").open("ab")
+        process = self.manage("worker", *queues, stdout=log, stderr=log)
+        log.close()
+        if wait:
+            wait_until(lambda: self.is_alive(process), why="the worker")
+        return process
+
+    def is_alive(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, (self.folder / "worker.log").read_text()
+        return any(f":{process.pid}:" in name for queue in ("interactive", "heavy") for name in presence.alive(queue))
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def enqueue(self, kind: str, **params: Any) -> Job:
+        return life.enqueue(kind, params={"name": "a", "notes": str(self.notes), **params})
+
+    def wait(self, job: Job, *states: str, seconds: float = 60) -> Job:
+        """Waits until the job is in one of these states."""
+
+        def arrived() -> bool:
+            job.refresh_from_db()
+            return job.state in states
+
+        wait_until(arrived, seconds=seconds, why=f"{job.kind} to be {' or '.join(states)}")
+        return job
+
+    def lines(self) -> list[str]:
+        return test_jobs.notes(self.notes)
+
+    def end(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def _use_broker(url: str, transport: str | None, options: dict[str, Any]) -> None:
+    kombu.pools.reset()
+    app.pool.force_close_all()
+    app._pool = None
+    app.amqp._producer_pool = None
+    app.conf.update(broker_url=url, broker_write_url=url, broker_transport=transport, broker_transport_options=options)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Path:
+    """A migrated, empty database file to copy."""
+    file = tmp_path_factory.mktemp("migrated") / "app.db"
+    with django_db_blocker.unblock(), _database(file):
+        call_command("migrate", verbosity=0)
+    return file
+
+
+class _database:
+    """This process's Django uses another SQLite file for a while."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        self.before = connections["default"]
+        self.settings = dict(connections.settings["default"])
+        connections.settings["default"]["NAME"] = str(self.file)
+        del connections["default"]
+
+    def __exit__(self, *_: object) -> None:
+        connections["default"].close()
+        connections.settings["default"].clear()
+        connections.settings["default"].update(self.settings)
+        connections["default"] = self.before
+
+
+@pytest.fixture
+def make_store(
+    tmp_path: Path, migrated: Path, django_db_blocker: Any, settings: Any
+) -> Iterator[Callable[[str], Store]]:
+    stores: list[Store] = []
+    conf = app.conf
+    before = (conf.broker_url, conf.broker_transport, conf.broker_transport_options)
+    folder = tmp_path / "store"
+    folder.mkdir()
+    shutil.copy(migrated, folder / "app.db")
+    settings.STORE_DIR, settings.BROKER_DIR = folder, folder / "broker"
+    settings.JOB_STALE, settings.JOB_RESEND, settings.JOB_HEARTBEAT = 2.0, 1.0, 0.2
+
+    def make(broker_url: str = "") -> Store:
+        settings.BROKER_URL = broker_url
+        if broker_url:
+            _use_broker(broker_url, None, {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0})
+        else:
+            options = {"folder": str(settings.BROKER_DIR), "polling_interval": 0.05}
+            _use_broker("files://", "hoshina.jobs.broker:Transport", options)
+        stores.append(Store(folder, broker_url))
+        return stores[-1]
+
+    with django_db_blocker.unblock(), _database(folder / "app.db"):
+        try:
+            yield make
+        finally:
+            for store in stores:
+                store.end()
+            _use_broker(*before)
+
+
+@pytest.fixture
+def files_store(make_store: Callable[[str], Store]) -> Store:
+    """On the embedded broker."""
+    return make_store("")
+
+
+@pytest.fixture(params=["files", pytest.param("redis", marks=pytest.mark.redis)])
+def any_store(request: pytest.FixtureRequest, make_store: Callable[[str], Store]) -> Iterator[Store]:
+    """On the embedded broker, and on a real Redis."""
+    if request.param == "files":
+        yield make_store("")
+        return
+    with redis_server() as server:
+        yield make_store(server.url)

@@ -1,0 +1,143 @@
+"""Splits: exact quotas, identical files together, nothing depends on the order of the rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from labeling.splits import assign_splits, quotas, split_key
+
+proportions = st.tuples(*[st.integers(0, 100)] * 3).filter(lambda shares: sum(shares) > 0)
+# (file, class) of each item: few files, so that many are identical, and often labelled differently.
+items = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), max_size=120)
+
+
+def keys_of(files: Sequence[int], seed: int = 0) -> NDArray[np.uint64]:
+    return np.array([split_key(f"{file:064x}", seed) for file in files], dtype=np.uint64)
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=40), shares=proportions)
+def test_quotas_round_each_exact_share_up_or_down(sizes: list[int], shares: tuple[int, ...]) -> None:
+    table = quotas(sizes, shares)
+    exact = np.outer(sizes, shares) / sum(shares)
+    assert table.sum(axis=1).tolist() == sizes
+    assert (np.abs(table - exact) < 1 - 1e-9).all()
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=40), shares=proportions)
+def test_quotas_over_all_classes_stay_near_the_exact_share(sizes: list[int], shares: tuple[int, ...]) -> None:
+    exact = np.outer(sizes, shares).sum(axis=0) / sum(shares)
+    assert (np.abs(quotas(sizes, shares).sum(axis=0) - exact) < 2).all()
+
+
+def test_many_small_classes_fill_validation_and_test_alike() -> None:
+    train, val, test = quotas([5] * 100, (80, 10, 10)).sum(axis=0)
+    assert (train, val, test) == (400, 50, 50)
+
+
+@pytest.mark.parametrize("shares", [(0, 0, 0), (50, -10, 60)])
+def test_quotas_refuse_impossible_proportions(shares: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="0 or more"):
+        quotas([3], shares)
+
+
+@given(items=items, shares=proportions, seed=st.integers(0, 2**63 - 1))
+def test_identical_files_share_a_split(
+    items: list[tuple[int, int]], shares: tuple[int, ...], seed: int
+) -> None:
+    files = [file for file, _ in items]
+    classes = np.array([label for _, label in items], dtype=np.int64)
+    splits = assign_splits(keys_of(files, seed), classes, proportions=shares)
+    assert len(splits) == len(items)
+    by_file: dict[int, set[int]] = {}
+    for file, split in zip(files, splits.tolist(), strict=True):
+        by_file.setdefault(file, set()).add(split)
+    assert all(len(found) == 1 for found in by_file.values())
+
+
+@given(items=items, shares=proportions, data=st.data())
+def test_the_order_of_rows_does_not_matter(
+    items: list[tuple[int, int]], shares: tuple[int, ...], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(range(len(items))))
+
+    def split(rows: Sequence[tuple[int, int]]) -> list[int]:
+        classes = np.array([label for _, label in rows], dtype=np.int64)
+        return assign_splits(keys_of([file for file, _ in rows]), classes, proportions=shares).tolist()
+
+    assert split([items[place] for place in order]) == [split(items)[place] for place in order]
+
+
+@given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5), shares=proportions)
+def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple[int, ...]) -> None:
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    splits = assign_splits(keys_of(range(len(classes))), classes, proportions=shares)
+    wanted = quotas(sizes, shares)
+    for label in range(len(sizes)):
+        found = np.bincount(splits[classes == label], minlength=3)
+        assert found.tolist() == wanted[label].tolist()
+
+
+@given(groups=st.lists(st.integers(1, 6), min_size=1, max_size=30), shares=proportions)
+def test_groups_come_as_near_to_the_quotas_as_the_largest_allows(
+    groups: list[int], shares: tuple[int, ...]
+) -> None:
+    files = np.repeat(np.arange(len(groups)), groups)
+    splits = assign_splits(keys_of(files.tolist()), np.zeros(len(files), dtype=np.int64), proportions=shares)
+    wanted = quotas([len(files)], shares)[0]
+    assert (np.abs(np.bincount(splits, minlength=3) - wanted) <= max(groups)).all()
+
+
+def test_a_group_counts_for_the_class_that_most_of_it_carry() -> None:
+    # File 0 four times: three of class 1, one of class 0; class 0 has ten other files.
+    files = [0] * 4 + list(range(1, 11))
+    classes = np.array([1, 1, 0, 1] + [0] * 10, dtype=np.int64)
+    splits = assign_splits(keys_of(files), classes, proportions=(80, 10, 10))
+    assert Counter(splits[4:].tolist()) == {0: 8, 1: 1, 2: 1}
+    assert set(splits[:4].tolist()) == {0}
+
+
+def test_another_seed_gives_other_splits() -> None:
+    classes = np.zeros(200, dtype=np.int64)
+    one, two = (
+        assign_splits(keys_of(range(200), seed), classes, proportions=(50, 25, 25)) for seed in (1, 2)
+    )
+    assert (one != two).any()
+
+
+def test_more_labels_move_few_test_items() -> None:
+    before, after = (
+        assign_splits(keys_of(range(n)), np.zeros(n, dtype=np.int64), proportions=(80, 10, 10))
+        for n in (1000, 1010)
+    )
+    assert (before != after[:1000]).sum() <= 40  # 200 or so if they were drawn anew
+
+
+def test_nothing_to_divide() -> None:
+    nothing = assign_splits(np.zeros(0, np.uint64), np.zeros(0, np.int64), proportions=(80, 10, 10))
+    assert nothing.shape == (0,)
+
+
+def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
+    code = "from labeling.splits import split_key; print(split_key('ab' * 32, 7))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    # From the definition: BLAKE2b, 8 bytes, key "7".
+    assert found == {f"{split_key('ab' * 32, 7)}\n"}
+    assert split_key("ab" * 32, 7) != split_key("ab" * 32, 8)
