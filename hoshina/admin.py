@@ -1,8 +1,8 @@
-"""What the admin pages of every room share: lists that cost the same for a million rows, and read-only ones."""
+"""What every room's admin shares: lists that cost the same for a million rows, and read-only ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -26,7 +26,9 @@ class BoundedPaginator(_Paginator):
 
     @cached_property
     def count(self) -> int:
-        return len(self.object_list.order_by().values_list("pk")[:MOST_LISTED])
+        rows = self.object_list
+        assert isinstance(rows, models.QuerySet)
+        return rows.order_by()[:MOST_LISTED].count()
 
 
 class BigTableAdmin(_ModelAdmin):
@@ -37,11 +39,11 @@ class BigTableAdmin(_ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 100
     list_max_show_all = 100
-    ordering = ("-id",)
+    ordering: ClassVar[Any] = ("-id",)
 
 
 class ReadOnlyAdmin(BigTableAdmin):
-    """To look at, not to touch: these rows are written by the application, and some are never changed again."""
+    """To look at, not to touch: the application writes these rows, and some are never changed again."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -194,7 +194,7 @@ JOB_HELP = 30.0
 JOB_GRACE = 4.0
 JOB_ATTEMPTS = 3
 JOB_DATASET_MODEL = "labeling.Dataset"  # what a job's dataset_id numbers; only its name is read
-CELERY_BROKER_URL = BROKER_URL or "files://"
+CELERY_BROKER_URL = BROKER_URL or "files://localhost"
 CELERY_BROKER_TRANSPORT = None if BROKER_URL else "hoshina.jobs.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
     # Nobody waits longer than a moment for a broker that is away: the job's row waits instead.

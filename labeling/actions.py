@@ -7,7 +7,7 @@ answered is on the disk and what a page counts is what a recount would say.
 from __future__ import annotations
 
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,10 +15,10 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
+from labeling import ledger
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from labeling.signals import decided
 
 _STATE_OF = {
@@ -107,68 +107,28 @@ class Tally:
         self.decisions += 1
 
     def write(self) -> None:
-        changes = {
-            name: F(name) + self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]
-        }
+        """Bring the counters up to date."""
         if self.decisions:
-            Dataset.objects.filter(pk=self.dataset.pk).update(
-                n_decisions=F("n_decisions") + self.decisions, **changes
-            )
-        for label_id, change in sorted(self.labels.items()):
-            if change:
-                LabelClass.objects.filter(pk=label_id).update(n_items=F("n_items") + change)
+            changes = {name: self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]}
+            labels = {label_id: change for label_id, change in self.labels.items() if change}
+            ledger.add_to_counters(self.dataset, {"n_decisions": self.decisions, **changes}, labels)
 
 
 def write_annotations(
-    action: Action,
-    annotations: Sequence[Annotation],
-    items: dict[int, Item],
-    tally: Tally,
-    *,
-    restored: bool = False,
+    action: Action, annotations: Sequence[Annotation], items: dict[int, Item], tally: Tally
 ) -> None:
-    """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date.
-
-    With ``restored`` an annotation does not decide anew but goes back to its item's earlier decision, whose id
-    the caller has put into ``item.decision_id``.
-    """
+    """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date."""
+    is_undo = action.kind == Action.Kind.UNDO
     for annotation in annotations:
         annotation.action = action
-    Annotation.objects.bulk_create(annotations, batch_size=500)
-    outcomes: dict[tuple[int, int | None], list[int]] = defaultdict(list)
+    ledger.insert_annotations(annotations)
+    ledger.settle_items(action, is_undo=is_undo)
     for annotation in annotations:
         item = items[annotation.item_id]
         tally.moved(item, annotation.state, annotation.label_id)
         item.state, item.label_id = annotation.state, annotation.label_id
         item.newest_annotation_id = annotation.pk
-        if not restored:
-            item.decision_id = annotation.pk
-        outcomes[annotation.state, annotation.label_id].append(item.pk)
-    if restored:
-        Item.objects.bulk_update(
-            [items[annotation.item_id] for annotation in annotations],
-            ["state", "label", "newest_annotation_id", "decision_id"],
-            batch_size=200,
-        )
-        return
-    for (state, label_id), ids in outcomes.items():
-        _set_outcome(action, ids, items, state, label_id)
-
-
-def _set_outcome(
-    action: Action, ids: list[int], items: dict[int, Item], state: int, label_id: int | None
-) -> None:
-    if len(ids) == 1:
-        newest = items[ids[0]].newest_annotation_id
-        Item.objects.filter(pk=ids[0]).update(
-            state=state, label=label_id, newest_annotation_id=newest, decision_id=newest
-        )
-        return
-    written = Subquery(Annotation.objects.filter(action=action, item=OuterRef("pk")).values("pk")[:1])
-    for start in range(0, len(ids), 500):
-        Item.objects.filter(pk__in=ids[start : start + 500]).update(
-            state=state, label=label_id, newest_annotation_id=written, decision_id=written
-        )
+        item.decision_id = annotation.previous_id if is_undo else annotation.pk
 
 
 def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, holder: str) -> list[Result]:
@@ -181,7 +141,6 @@ def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, h
         batch = _Batch(dataset, requests, user, holder)
         results = [batch.save(request) for request in requests]
         batch.tally.write()
-        batch.release_leases()
     _tell(dataset, batch.tally.decisions)
     return results
 
@@ -192,69 +151,51 @@ class _Batch:
     def __init__(self, dataset: Dataset, requests: Sequence[Request], user: User | None, holder: str) -> None:
         self.dataset, self.user, self.holder = dataset, user, holder
         self.tally = Tally(dataset)
-        self.decided_ids: list[int] = []
         ids = {target.item_id for request in requests for target in request.targets}
-        self.items = lock_items(dataset, ids)
-        self.known = set(
-            Action.objects.filter(uuid__in=[request.uuid for request in requests]).values_list(
-                "uuid", flat=True
-            )
-        )
-        wanted = {request.label_id for request in requests if request.label_id is not None}
-        self.label_ids = set(
-            LabelClass.objects.active().filter(dataset=dataset, pk__in=wanted).values_list("pk", flat=True)
-        )
+        self.items = ledger.items_for_update(dataset, ids)
+        self.label_ids = ledger.class_counts(dataset).keys()
 
     def save(self, request: Request) -> Result:
-        if request.uuid in self.known:
-            touched = [self.items[t.item_id] for t in request.targets if t.item_id in self.items]
-            return Result(request.uuid, "repeated", items=[outcome(item) for item in touched])
-        self.known.add(request.uuid)
-        if request.kind == Action.Kind.UNDO:
-            return self._undo(request)
-        return self._decide(request)
-
-    def _decide(self, request: Request) -> Result:
-        if request.kind == Action.Kind.ASSIGN and request.label_id not in self.label_ids:
-            return Result(request.uuid, "refused", error="That class no longer exists. Choose another one.")
-        unknown = [target.item_id for target in request.targets if target.item_id not in self.items]
-        if unknown:
-            return Result(request.uuid, "refused", error="An item of this action is not in this dataset.")
-        conflicts = [] if request.overwrite else self._conflicts(request.targets)
-        blocked = {conflict["id"] for conflict in conflicts}
-        targets = [target for target in request.targets if target.item_id not in blocked]
-        if targets:
-            label_id = request.label_id if request.kind == Action.Kind.ASSIGN else None
-            self._write(request, targets, _STATE_OF[request.kind], label_id)
-        touched = [outcome(self.items[target.item_id]) for target in targets]
-        return Result(request.uuid, "saved", items=touched, conflicts=conflicts)
-
-    def _write(self, request: Request, targets: Sequence[Target], state: State, label_id: int | None) -> None:
-        action = self._new_action(request)
-        annotations = [
-            Annotation(
-                item_id=target.item_id,
-                state=state,
-                label_id=label_id,
-                previous_id=self.items[target.item_id].decision_id,
-                annotator=self.user,
-                decided_at=request.at,
-                seconds=target.seconds,
-                **vars(target.shown),
-            )
-            for target in targets
-        ]
-        write_annotations(action, annotations, self.items, self.tally)
-        self.decided_ids += [target.item_id for target in targets]
-
-    def _new_action(self, request: Request, undoes: Action | None = None) -> Action:
-        return Action.objects.create(
+        action = Action(
             uuid=request.uuid,
             dataset=self.dataset,
             kind=request.kind,
             annotator=self.user,
             holder=self.holder,
-            undoes=undoes,
+        )
+        if not ledger.insert_action(action):
+            touched = Item.objects.filter(annotations__action__uuid=request.uuid).distinct()
+            return Result(request.uuid, "repeated", items=[outcome(item) for item in touched])
+        result = self._undo(action) if request.kind == Action.Kind.UNDO else self._decide(action, request)
+        if result.status == "refused" or (request.targets and not result.items):
+            Action.objects.filter(
+                pk=action.pk
+            ).delete()  # it did nothing: nothing to undo, free to be sent again
+        return result
+
+    def _decide(self, action: Action, request: Request) -> Result:
+        if request.kind == Action.Kind.ASSIGN and request.label_id not in self.label_ids:
+            return Result(request.uuid, "refused", error="That class no longer exists. Choose another one.")
+        if any(target.item_id not in self.items for target in request.targets):
+            return Result(request.uuid, "refused", error="An item of this action is not in this dataset.")
+        conflicts = [] if request.overwrite else self._conflicts(request.targets)
+        blocked = {conflict["id"] for conflict in conflicts}
+        targets = [target for target in request.targets if target.item_id not in blocked]
+        annotations = [self._annotation(request, target) for target in targets]
+        write_annotations(action, annotations, self.items, self.tally)
+        touched = [outcome(self.items[target.item_id]) for target in targets]
+        return Result(request.uuid, "saved", items=touched, conflicts=conflicts)
+
+    def _annotation(self, request: Request, target: Target) -> Annotation:
+        return Annotation(
+            item_id=target.item_id,
+            state=_STATE_OF[request.kind],
+            label_id=request.label_id if request.kind == Action.Kind.ASSIGN else None,
+            previous_id=self.items[target.item_id].decision_id,
+            annotator=self.user,
+            decided_at=request.at,
+            seconds=target.seconds,
+            **vars(target.shown),
         )
 
     def _conflicts(self, targets: Iterable[Target]) -> list[dict[str, Any]]:
@@ -275,43 +216,28 @@ class _Batch:
             for other in others
         ]
 
-    def _undo(self, request: Request) -> Result:
-        target = (
-            Action.objects.filter(
-                dataset=self.dataset,
-                holder=self.holder,
-                kind__in=Action.ON_UNDO_STACK,
-                undone_by__isnull=True,
-            )
-            .order_by("-id")
-            .first()
+    def _undo(self, action: Action) -> Result:
+        stack = Action.objects.filter(
+            dataset=self.dataset, holder=self.holder, kind__in=Action.ON_UNDO_STACK, undone_by__isnull=True
         )
+        target = stack.order_by("-id").first()
         if target is None:
-            return Result(request.uuid, "refused", error="There is nothing left to undo.")
+            return Result(action.uuid, "refused", error="There is nothing left to undo.")
+        Action.objects.filter(pk=action.pk).update(undoes=target)
         written = list(target.annotations.select_related("previous__label"))
-        self.items.update(
-            lock_items(self.dataset, {a.item_id for a in written if a.item_id not in self.items})
-        )
-        current = [a for a in written if self.items[a.item_id].decision_id == a.pk]
-        action = self._new_action(request, undoes=target)
-        restoring = [_going_back(annotation, self.user) for annotation in current]
-        for annotation in current:
-            self.items[annotation.item_id].decision_id = annotation.previous_id
-        write_annotations(action, restoring, self.items, self.tally, restored=True)
+        missing = {annotation.item_id for annotation in written} - self.items.keys()
+        self.items.update(ledger.items_for_update(self.dataset, missing))
+        current = [one for one in written if self.items[one.item_id].decision_id == one.pk]
+        decided_since = [one for one in written if one not in current]
+        write_annotations(action, [_going_back(one, self.user) for one in current], self.items, self.tally)
         return Result(
-            request.uuid,
+            action.uuid,
             "saved",
-            items=[outcome(self.items[annotation.item_id]) for annotation in current],
+            items=[outcome(self.items[one.item_id]) for one in current],
             conflicts=[
-                outcome(self.items[a.item_id]) | {"by": "a later decision"}
-                for a in written
-                if a not in current
+                outcome(self.items[one.item_id]) | {"by": "a later decision"} for one in decided_since
             ],
         )
-
-    def release_leases(self) -> None:
-        if self.decided_ids:
-            Lease.objects.filter(item__in=self.decided_ids).delete()
 
 
 def _going_back(undone: Annotation, user: User | None) -> Annotation:
@@ -328,6 +254,7 @@ def _going_back(undone: Annotation, user: User | None) -> Annotation:
         item_id=undone.item_id,
         state=state,
         label=label,
+        previous=earlier,
         **{name: getattr(earlier, name) for name in kept},
     )
 
@@ -337,16 +264,6 @@ def surviving(label: LabelClass | None) -> LabelClass | None:
     while label is not None and label.is_retired:
         label = label.merged_into
     return label
-
-
-def lock_items(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
-    """Those items of the dataset by id, locked until the transaction ends (in id order, so nobody deadlocks)."""
-    wanted = sorted(set(ids))
-    found: dict[int, Item] = {}
-    for start in range(0, len(wanted), 500):
-        some = Item.objects.select_for_update().filter(dataset=dataset, pk__in=wanted[start : start + 500])
-        found.update((item.pk, item) for item in some.order_by("pk"))
-    return found
 
 
 def outcome(item: Item) -> dict[str, Any]:
@@ -363,7 +280,7 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
     """Write the decisions that change something, as one action; returns (applied, unchanged)."""
     now = timezone.now()
     with transaction.atomic():
-        items = lock_items(dataset, (decision.item_id for decision in decisions))
+        items = ledger.items_for_update(dataset, (decision.item_id for decision in decisions))
         changed = [
             decision
             for decision in decisions
@@ -372,9 +289,8 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
         ]
         if changed:
             tally = Tally(dataset)
-            action = Action.objects.create(
-                uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.IMPORT, annotator=user
-            )
+            action = Action(uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.IMPORT, annotator=user)
+            ledger.insert_action(action)
             annotations = [
                 Annotation(
                     item_id=decision.item_id,
@@ -402,14 +318,15 @@ def _tell(dataset: Dataset, n_new: int) -> None:
 
 def counts(dataset: Dataset) -> dict[str, Any]:
     """The numbers of the header, fresh from the database: two queries whatever the dataset's size."""
-    fresh = Dataset.objects.get(pk=dataset.pk)
+    told = ledger.dataset_counts(dataset)
+    decided_items = told["n_labelled"] + told["n_unsure"] + told["n_skipped"]
     return {
-        "labelled": fresh.n_labelled,
-        "unsure": fresh.n_unsure,
-        "skipped": fresh.n_skipped,
-        "left": fresh.n_left,
-        "items": fresh.n_items,
-        "classes": dict(LabelClass.objects.active().filter(dataset=dataset).values_list("pk", "n_items")),
+        "labelled": told["n_labelled"],
+        "unsure": told["n_unsure"],
+        "skipped": told["n_skipped"],
+        "left": max(0, told["n_items"] - decided_items),
+        "items": told["n_items"],
+        "classes": ledger.class_counts(dataset),
     }
 
 

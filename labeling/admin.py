@@ -1,11 +1,12 @@
 """The data of record in the admin.
 
-Classes can be added, changed and deleted with the same rules as on the Classes page. Decisions are append-only
-and everything that the application derives is only shown.
+Classes can be added, changed and deleted with the same rules as on the Classes page. Decisions are
+append-only, and everything that the application derives is only shown.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -107,7 +108,6 @@ class LabelClassAdmin(BigTableAdmin):
             raise PermissionDenied
         form = LabelsGoForm(request.POST if request.method == "POST" else None, source=found)
         if request.method == "POST" and form.is_valid():
-            assert isinstance(request, HttpRequest)
             return self._retire(request, found, form.cleaned_data["target"])  # type: ignore[arg-type]
         context = {
             **self.admin_site.each_context(request),
@@ -143,8 +143,6 @@ class DatasetForm(_DatasetForm):
         fields = ("name", "root")
 
     def clean_root(self) -> str:
-        from pathlib import Path
-
         folder = Path(self.cleaned_data["root"]).expanduser()
         words = folder_problem(folder) if folder.is_absolute() else "Give the full path."
         if words:
@@ -199,6 +197,8 @@ class ItemAdmin(ReadOnlyAdmin):
     search_fields = ("path",)
     search_help_text = "The beginning of the path."
     inlines = (FrameInline,)
+    # The order of an index, also within one dataset.
+    ordering = ("-dataset_id", "-row")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
@@ -227,6 +227,5 @@ class ActionAdmin(ReadOnlyAdmin):
 @admin.register(Annotation)
 class AnnotationAdmin(ReadOnlyAdmin):
     list_display = ("id", "item", "state", "label", "annotator", "decided_at", "queue", "rank")
-    list_filter = ("state",)
     list_select_related = ("item", "label", "annotator")
     raw_id_fields = ("item", "action", "previous", "label")

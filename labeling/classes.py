@@ -18,7 +18,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from labeling.actions import Shown, Tally, lock_items, write_annotations
+from labeling.actions import Shown, Tally, write_annotations
+from labeling.ledger import items_for_update
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from labeling.signals import decided
 
@@ -153,9 +154,7 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
 
 
 @transaction.atomic
-def edit(
-    label_class: LabelClass, *, name: str, colour: str, key: int | None, swap: bool = False
-) -> LabelClass:
+def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, swap: bool = False) -> LabelClass:
     """Renames, recolours and sets the key. Labels point at the class, so they follow a new name.
 
     With ``swap``, the owner of a taken key gets this class's key in exchange.
@@ -231,32 +230,32 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
     """Moves the labels batch by batch; the last batch and the retirement are one transaction.
 
     So a retired class never has items; killed half-way, the class is still listed with what is left of its
-    labels, and the same request again finishes the work.
+    labels, and the same request again finishes the work. Each batch is an action of its own, since the items'
+    state is derived from all annotations of an action, and people may decide anew between two batches.
     """
-    action = Action(
-        uuid=uuid.uuid4(), dataset_id=source.dataset_id, kind=Action.Kind.MERGE, annotator=user, holder=holder
-    )
     moved = 0
     while True:
         with transaction.atomic():
+            ids = list(source.items.order_by("row").values_list("pk", flat=True)[:MOVE_BATCH])
+            # Items before the dataset, as whoever saves a decision takes them: nobody waits in a circle.
+            items = items_for_update(Dataset(pk=source.dataset_id), ids)
             dataset = lock(source.dataset_id)
             found = _still_there(source)
             into = None if target is None else _still_there(target)
-            ids = list(found.items.order_by("row").values_list("pk", flat=True)[:MOVE_BATCH])
-            if ids:
-                if action.pk is None:
-                    action.save()
-                locked = lock_items(dataset, ids)
-                ours = {pk: item for pk, item in locked.items() if item.label_id == found.pk}
+            ours = {pk: item for pk, item in items.items() if item.label_id == found.pk}
+            if ours:
+                action = Action.objects.create(
+                    uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.MERGE, annotator=user, holder=holder
+                )
                 _move_labels(action, ours, into)
-                moved += len(ours)
-            finished = len(ids) < MOVE_BATCH
-            if finished:
+            moved += len(ours)
+            is_last = len(ids) < MOVE_BATCH
+            if is_last:
                 LabelClass.objects.filter(pk=found.pk).update(is_retired=True, merged_into=into)
-        if finished:
+        if is_last:
             break
     if moved:
-        decided.send(sender=Dataset, dataset_id=source.dataset_id)
+        decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=dataset.n_decisions + len(ours))
     return moved
 
 

@@ -309,11 +309,11 @@ def _insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
         return
     rows = itertools.count(_next_row(dataset))
     items = Item.objects.bulk_create(
-        [Item(dataset=dataset, row=row, path=path) for row, (path, _) in zip(rows, new, strict=False)]
+        [Item(dataset_id=dataset.pk, row=row, path=path) for row, (path, _) in zip(rows, new, strict=False)]
     )
     Frame.objects.bulk_create(
         [
-            _fill(Frame(item=item, dataset=dataset, role=ROLE, path=path), examined)
+            _fill(Frame(item_id=item.pk, dataset_id=dataset.pk, role=ROLE, path=path), examined)
             for item, (path, examined) in zip(items, new, strict=True)
         ]
     )

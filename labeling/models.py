@@ -236,7 +236,7 @@ class Annotation(models.Model):
     action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="annotations")
     state = models.PositiveSmallIntegerField(choices=State)
     label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+")
-    # The decision that held before this one: what an undo goes back to.
+    # The decision that held before this one: what an undo goes back to. An undo's own: the one it went back to.
     previous = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"

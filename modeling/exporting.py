@@ -13,7 +13,7 @@ from labeling.exporting.text import csv_line, number
 from labeling.models import Dataset, Item, LabelClass
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.predictions import Predictions, active_model, active_predictions
-from modeling.store import StoreError
+from modeling.arrays import StoreError
 
 _BATCH = 2000
 # What a row may take at most, for the choice of 64-bit sizes: this for the path, and 13 bytes a number.

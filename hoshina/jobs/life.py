@@ -68,7 +68,7 @@ def tell_broker(job: Job) -> bool:
 
     if not send_run_job(job):
         return False
-    Job.objects.filter(pk=job.pk, state=State.QUEUED).update(sent_at=timezone.now())
+    Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())  # it may be running by now
     return True
 
 

@@ -54,8 +54,9 @@ def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floa
     if not temperature > 0:
         raise ValueError("The temperature must be above 0.")
     with np.errstate(invalid="ignore"):
-        scaled = np.asarray(logits, np.float32)
-        scaled = (scaled - scaled.max(axis=1, keepdims=True)) / np.float32(temperature)
+        scaled: Float32 = np.array(logits, np.float32)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        scaled /= np.float32(temperature)
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
     return scaled

@@ -45,8 +45,7 @@ class Rotation:
         standard = weights * self.scale[:, None]
         seen = standard if self.rows is None else self.rows @ standard
         shift = self.mean.astype(np.float64) @ weights
-        turned: Float32 = self.mix.T @ seen
-        return turned, (bias + shift).astype(np.float32)
+        return (self.mix.T @ seen).astype(np.float32), (bias + shift).astype(np.float32)
 
 
 def standardisation(X: Rows) -> tuple[Float32, Float32]:

@@ -153,8 +153,8 @@ def _choose(
 def _calibrate(held: OutOfFold, y: Integers, folds: Integers) -> tuple[float, Float32]:
     """The temperature to use, and for each known row the one fitted without its fold."""
     logits, labels, folds = held.logits[held.known], y[held.known], folds[held.known]
-    crossed = cross_fitted_temperatures(logits, labels, folds, prior_sd=TEMPERATURE_PRIOR_SD)
-    crossed = crossed.astype(np.float32)
+    temperatures = cross_fitted_temperatures(logits, labels, folds, prior_sd=TEMPERATURE_PRIOR_SD)
+    crossed = temperatures.astype(np.float32)
     if logit_log_loss(logits / crossed[:, None], labels) >= logit_log_loss(logits, labels):
         return 1.0, np.ones(labels.size, np.float32)
     return fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD), crossed

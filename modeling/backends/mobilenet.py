@@ -35,6 +35,7 @@ from modeling.backends.encoder import (
 
 log = logging.getLogger(__name__)
 
+PACKAGE = "tensorflow"
 SIDE = 224
 DIM = 1280
 BATCH = 32
@@ -96,7 +97,7 @@ class MobileNetEncoder(Encoder):
 
 def is_installed() -> bool:
     """Is TensorFlow there to be imported? Looks without importing it."""
-    return importlib.util.find_spec("tensorflow") is not None
+    return importlib.util.find_spec(PACKAGE) is not None
 
 
 def locate_weights(weights_dir: Path | None, *, download: bool = True) -> tuple[Path, str]:

@@ -149,7 +149,7 @@ def make_store(
             _use_broker(broker_url, None, {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0})
         else:
             options = {"folder": str(settings.BROKER_DIR), "polling_interval": 0.05}
-            _use_broker("files://", "hoshina.jobs.broker:Transport", options)
+            _use_broker("files://localhost", "hoshina.jobs.broker:Transport", options)
         stores.append(Store(folder, broker_url))
         return stores[-1]
 

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from labeling.actions import Decision, Request, Result, Shown, Target, apply, counts, record_import
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 
 pytestmark = pytest.mark.django_db
 MakeDataset = Callable[..., Dataset]
@@ -193,13 +193,15 @@ def test_undo_follows_a_merged_class(make_dataset: MakeDataset) -> None:
     assert states(dataset) == [(1, "dog")]
 
 
-def test_deciding_releases_the_lease(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(2)
-    for item in dataset.items.all():
-        Lease.objects.create(item=item, dataset=dataset, holder="me", expires_at=timezone.now())
-    one, two = dataset.items.order_by("row")
-    press(dataset, Action.Kind.SKIP, [one])
-    assert [lease.item_id for lease in Lease.objects.all()] == [two.pk]
+def test_an_action_that_did_nothing_leaves_no_trace(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(1)
+    cat, dog = dataset.classes.all()
+    item = dataset.items.get()
+    press(dataset, Action.Kind.ASSIGN, [item], label=cat, holder="bob")
+    blocked = press(dataset, Action.Kind.ASSIGN, [item], label=dog, holder="ana", seen=0)
+    assert len(blocked.conflicts) == 1
+    assert press(dataset, Action.Kind.UNDO, holder="ana").status == "refused"
+    assert Action.objects.count() == 1
 
 
 def test_import_applies_only_what_changes(make_dataset: MakeDataset) -> None:

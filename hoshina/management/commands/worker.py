@@ -29,8 +29,14 @@ class Command(BaseCommand):
         if check:
             self._check(names)
             return
+        import warnings
+
+        from celery.platforms import SecurityWarning
+
         from hoshina.celery import app
 
+        # Celery warns about root because of pickled messages, which are not accepted here.
+        warnings.simplefilter("ignore", SecurityWarning)
         level = "INFO" if options["verbosity"] > 1 else "WARNING"
         app.start(
             ["--quiet", "worker", f"--queues={names}", "--pool=solo", f"--loglevel={level}"]

@@ -1,0 +1,338 @@
+// The workbench: keys and clicks on one side, tiles, pages and the outbox on the other.
+import { setBanner } from "./banner.js";
+import { classes, itemsKnown } from "./classes.js";
+import { Clock } from "./clock.js";
+import { Cursor } from "./cursor.js";
+import { Keys, KeysDialog, keyLabel } from "./keys.js";
+import { Labels } from "./labels.js";
+import { Layout } from "./layout.js";
+import { Outbox } from "./outbox.js";
+import { Pages, SignedOut } from "./pages.js";
+import { Palette } from "./palette.js";
+import { SidePane } from "./panes.js";
+import { Question } from "./question.js";
+import { recall, remember } from "./store.js";
+import { drawChip, drawSuggestion, isUndecided } from "./tiles.js";
+import { say, toast } from "./toast.js";
+
+const MANY = 20; // more tiles than this at once are asked about first
+const SEEN = 250; // ms for which the last mark of a page is seen before the page turns
+const WAITING = 2000; // ms between looks for the first images while a folder is being read
+
+const bench = document.getElementById("bench");
+const stage = document.getElementById("stage");
+const clock = new Clock();
+const outbox = new Outbox({ name: bench.dataset.outbox, url: bench.dataset.annotate });
+const labels = new Labels({ outbox, clock });
+const cursor = new Cursor();
+const layout = new Layout(stage);
+const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels });
+const side = new SidePane(bench);
+const keys = new Keys();
+const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
+const palette = new Palette(document.getElementById("palette"), (one) => decide("assign", one));
+const question = new Question();
+let turning = null; // the timer (or promise) of a page that is about to turn: class keys wait for it
+let isReady = false;
+const early = [];
+
+labels.tilesOf = (id) => pages.tilesOf(id);
+labels.isBlind = () => document.body.classList.contains("blind");
+
+// -- Deciding -------------------------------------------------------------------------------------
+function decide(kind, label = null, { confirmed = false } = {}) {
+  if (turning !== null) return; // the page that the person saw is done; the next one has not been seen yet
+  const tiles = cursor.targets;
+  if (!tiles.length) return;
+  if (tiles.length > MANY && !confirmed) {
+    const what = label ? `as ${label.name}` : { unsure: "unsure", skip: "skipped", clear: "without a mark" }[kind];
+    question.ask({
+      words: `Mark ${tiles.length} images ${what}?`,
+      again: `${kind}:${label?.id ?? ""}`,
+      yes: () => decide(kind, label, { confirmed: true }),
+      no: focusTile,
+    });
+    return;
+  }
+  const before = pages.undecided;
+  labels.decide(kind, label, tiles);
+  flash(kind, label);
+  cursor.clear();
+  const left = pages.undecided;
+  if (before > 0 && left === 0) {
+    cursor.focus(cursor.tiles.indexOf(tiles.at(-1)));
+    turnSoon();
+  } else {
+    cursor.moveOn(tiles);
+    pages.prefetch();
+  }
+}
+
+function decideByDigit(digit) {
+  const label = classes.ofDigit(digit);
+  if (label) decide("assign", label);
+  else toast(classes.all().length ? `No class has the key ${digit}.` : `No classes yet: press ${keyLabel(keys.bound.classes)} to add some.`);
+}
+
+function flash(kind, label) {
+  const button = label?.button ?? document.querySelector(`.left [data-do="${kind}"]`);
+  if (!button) return;
+  button.classList.add("used");
+  setTimeout(() => button.classList.remove("used"), 110);
+}
+
+function turnSoon() {
+  turning = setTimeout(() => turn({ anew: true }), SEEN);
+}
+
+async function turn({ anew = false } = {}) {
+  const turned = (async () => {
+    // A new pull must not deal again what is still on its way to the server.
+    if (anew && !pages.grid.dataset.next) await outbox.flush(3000);
+    return pages.forward({ anew });
+  })();
+  turning = turned;
+  stage.setAttribute("aria-busy", "true");
+  try {
+    if (!(await turned)) toast("This is the last page.");
+    setBanner("page", null);
+  } catch (error) {
+    fetchFailed(error, () => turn({ anew }));
+  } finally {
+    stage.removeAttribute("aria-busy");
+    if (turning === turned) turning = null;
+  }
+}
+
+function undo() {
+  if (typeof turning === "number") clearTimeout(turning);
+  turning = null;
+  question.close();
+  const id = labels.undo();
+  const tile = id === null ? null : pages.reveal(id);
+  if (tile) cursor.focus(cursor.tiles.indexOf(tile));
+}
+
+// -- Pages ----------------------------------------------------------------------------------------
+function fetchFailed(error, again) {
+  console.info("A page could not be fetched.", error);
+  if (error instanceof SignedOut) {
+    setBanner("sign-in", { words: "You were signed out. What you did here is kept.", rank: 3, link: { href: bench.dataset.signIn, words: "Sign in again" } });
+    return;
+  }
+  setBanner("page", { words: `${error.message} The next page comes when it is back.`, rank: 1, button: { words: "Try now", press: again } });
+}
+
+async function open(query) {
+  question.close();
+  try {
+    await pages.open(query);
+    setBanner("page", null);
+  } catch (error) {
+    fetchFailed(error, () => open(query));
+  }
+}
+
+pages.addEventListener("shown", () => {
+  clock.restart();
+  if (document.activeElement === document.body) focusTile();
+  side.follow(cursor.tile);
+  say(cursor.tiles.length ? `${cursor.tiles.length} images` : "");
+  pages.prefetch();
+});
+
+function focusTile() {
+  cursor.tile?.focus({ preventScroll: true });
+}
+
+// A folder that is being read, or a queue that has nothing just now: look again until there is something.
+setInterval(() => {
+  const grid = pages.grid;
+  if (isReady && !document.hidden && "waiting" in grid.dataset && turning === null) open(pages.query);
+}, WAITING);
+
+document.body.addEventListener("hoshina:job-finished", () => {
+  pages.forgetPrefetched();
+  if (isReady && pages.grid.classList.contains("is-empty") && !itemsKnown()) open(pages.query);
+});
+
+// -- Commands -------------------------------------------------------------------------------------
+const move = (direction) => ({ shift }) => { if (pages.hasTiles) cursor.move(direction, shift); };
+
+const commands = {
+  left: move("left"), right: move("right"), up: move("up"), down: move("down"), first: move("first"), last: move("last"),
+  none: () => {},
+  all: () => cursor.selectAll(),
+  unsure: () => decide("unsure"),
+  skip: () => decide("skip"),
+  clear: () => decide("clear"),
+  undo,
+  find: () => (classes.all().length ? palette.open() : decideByDigit(1)),
+  retrain,
+  blind: () => setBlind(!labels.isBlind(), true),
+  classes: () => document.getElementById("open-classes").click(),
+  detail: () => side.enlarge(),
+  enlarge: () => side.enlarge(),
+  peek: () => side.peek(),
+  next: () => { if (turning === null) turn(); },
+  previous: () => { if (turning === null && !pages.back()) toast("This is the first page."); },
+  bigger: () => resize(1),
+  smaller: () => resize(-1),
+  keys: () => keysDialog.open(),
+  escape: () => question.close() || cursor.clear() || side.retreat() || focusTile(),
+};
+
+function resize(by) {
+  if (!layout.resize(by)) return toast(by > 0 ? "Tiles can't be bigger." : "Tiles can't be smaller.");
+  layout.apply(pages.grid);
+  cursor.tile?.scrollIntoView({ block: "nearest" });
+  pages.forgetPrefetched();
+  clearTimeout(resize.timer);
+  resize.timer = setTimeout(() => pages.fill().catch((error) => console.info("No more tiles for now.", error)), 200);
+}
+
+function retrain() {
+  window.htmx.ajax("POST", bench.dataset.retrain, { source: bench, swap: "none" });
+  say("Retraining");
+}
+
+function setBlind(isBlind, isAsked) {
+  document.body.classList.toggle("blind", isBlind);
+  document.getElementById("blind").setAttribute("aria-pressed", String(isBlind));
+  for (const tile of cursor.tiles) drawChip(tile);
+  if (!isAsked) return;
+  remember("blind", isBlind);
+  toast(isBlind ? "Blind: suggestions are hidden, and your labels say so." : "Suggestions are shown again.");
+}
+
+// -- Keys and clicks ------------------------------------------------------------------------------
+function press(event) {
+  if (question.isOpen && !document.querySelector("dialog[open]") && question.pressed(event)) return event.preventDefault();
+  const read = keys.read(event);
+  if (!read) return;
+  event.preventDefault();
+  if (!isReady) return early.push(read);
+  run(read);
+}
+
+function run(read) {
+  const again = read.digit ? `assign:${classes.ofDigit(read.digit)?.id}` : `${read.command}:`;
+  if (question.isOpen && question.confirms(again)) return;
+  if (question.isOpen && read.command !== "none") question.close();
+  if (read.digit) decideByDigit(read.digit);
+  else commands[read.command]?.(read);
+}
+
+document.addEventListener("keydown", press);
+
+document.addEventListener("click", (event) => {
+  const doing = event.target.closest("[data-do]");
+  if (doing) {
+    commands[doing.dataset.do]?.({ shift: false });
+    if (!document.querySelector("dialog[open]")) focusTile();
+    return;
+  }
+  const classButton = event.target.closest("#class-pane [data-class]");
+  if (classButton) {
+    decide("assign", classes.ofId(classButton.dataset.class));
+    return focusTile();
+  }
+  const decision = event.target.closest("#side-body [data-decide]");
+  if (decision) return decideInDetail(decision);
+  const tile = event.target.closest("#grid .tile");
+  if (tile) cursor.clicked(tile, { shift: event.shiftKey, toggle: event.ctrlKey || event.metaKey || Boolean(event.target.closest(".tick")) });
+});
+
+document.addEventListener("dblclick", (event) => {
+  if (event.target.closest("#grid .tile") && side.state === "closed") side.enlarge();
+});
+
+// A button of the detail pane decides about the item that the pane shows, when its tile is on this page.
+function decideInDetail(button) {
+  const tile = pages.grid.querySelector(`#item-${button.dataset.item}`);
+  if (!tile) return toast("That image is not on this page. Open it on its own page to label it.");
+  cursor.clear();
+  cursor.focus(cursor.tiles.indexOf(tile));
+  decide(button.dataset.decide, button.dataset.label ? classes.ofId(button.dataset.label) : null);
+}
+
+// -- The queue's form -------------------------------------------------------------------------------
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-query-form]")) return;
+  event.preventDefault();
+  queryChanged(event.target, null);
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest?.("[data-query-form]");
+  if (form) queryChanged(form, event.target.name);
+});
+
+function queryChanged(form, changed) {
+  const query = new URLSearchParams();
+  for (const [name, value] of new FormData(form)) if (value !== "") query.set(name, value);
+  // A state that was only the queue's usual one gives way: a class is looked for among all of its images.
+  if (changed === "queue" || (changed === "label" && query.get("state") === "unlabelled")) query.delete("state");
+  history.replaceState(null, "", `${location.pathname}?${query}`);
+  window.htmx.ajax("GET", `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`, { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
+  open(query);
+}
+
+// -- The outbox's state -----------------------------------------------------------------------------
+function showOutbox() {
+  const { trouble } = outbox;
+  const n = trouble ? outbox.count() : 0;
+  if (!n) {
+    setBanner("outbox", null);
+    if (!trouble) setBanner("sign-in", null);
+    return;
+  }
+  const waiting = `${n} ${n === 1 ? "label waits" : "labels wait"} ${outbox.isStorageFull ? "in this page, which must stay open" : "in this browser"}: ${trouble.words}.`;
+  const isSignIn = trouble.kind === "signed-out";
+  setBanner("outbox", {
+    words: waiting,
+    rank: isSignIn ? 4 : 2,
+    link: isSignIn ? { href: bench.dataset.signIn, words: "Sign in to send them" } : null,
+    button: isSignIn ? null : { words: "Try now", press: () => outbox.retryNow() },
+  });
+}
+
+outbox.addEventListener("change", showOutbox);
+let hadTrouble = false;
+outbox.addEventListener("change", () => {
+  if (hadTrouble && !outbox.trouble) {
+    toast("The server is back. Every label is saved.");
+    if (pages.hasTiles && pages.undecided === 0 && turning === null) turnSoon();
+  }
+  hadTrouble = outbox.trouble !== null;
+});
+
+labels.addEventListener("saved", () => {
+  document.body.dispatchEvent(new CustomEvent("hoshina:saved"));
+  side.refresh();
+});
+
+// -- Around it --------------------------------------------------------------------------------------
+document.body.addEventListener("hoshina:focus-lost", focusTile);
+document.addEventListener("close", (event) => { if (event.target instanceof HTMLDialogElement) focusTile(); }, true);
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  if (event.detail.target?.id !== "class-pane") return;
+  for (const tile of cursor.tiles) {
+    drawChip(tile);
+    drawSuggestion(tile);
+  }
+});
+new ResizeObserver(() => { if (isReady && side.state === "closed") layout.apply(pages.grid); }).observe(stage);
+
+async function start() {
+  setBlind(recall("blind", false) === true, false);
+  const before = window.hoshinaEarly;
+  document.removeEventListener("keydown", before.listener);
+  early.push(...before.keys.map((event) => keys.read(event)).filter(Boolean));
+  await outbox.flush(1500);
+  await open(pages.query);
+  isReady = true;
+  for (const read of early.splice(0)) if (pages.hasTiles || read.command === "keys") run(read);
+}
+
+start();

@@ -1,0 +1,67 @@
+"""Decisions for tests, made as the workbench makes them, and archives opened again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import uuid
+import zipfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from labeling.actions import Request, Shown, Target, apply
+from labeling.exporting import Export, Options
+from labeling.models import Action, Dataset, Item, LabelClass
+
+AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
+
+
+def decide(
+    dataset: Dataset,
+    kind: str,
+    rows: Iterable[int] = (),
+    label: str = "",
+    *,
+    user: User | None = None,
+    at: datetime = AT,
+    queue: str = "random",
+) -> None:
+    """One action, like one press of a key."""
+    ids = Item.objects.filter(dataset=dataset, row__in=rows).order_by("row").values_list("pk", flat=True)
+    label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
+    request = Request(
+        uuid=uuid.uuid4(),
+        kind=Action.Kind(kind),
+        at=at,
+        label_id=label_id,
+        overwrite=True,
+        targets=tuple(Target(item_id=pk, shown=Shown(queue=queue)) for pk in ids),
+    )
+    (result,) = apply(dataset, [request], user=user, holder="browser")
+    assert result.status == "saved", result.error
+
+
+def archive_bytes(dataset: Dataset, **options: Any) -> bytes:
+    dataset.refresh_from_db()
+    return b"".join(Export(dataset, Options(**options)))
+
+
+def opened(content: bytes) -> zipfile.ZipFile:
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    assert archive.testzip() is None
+    return archive
+
+
+def table(archive: zipfile.ZipFile, name: str) -> list[dict[str, str]]:
+    text = archive.read(name).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
+    found = json.loads(archive.read("manifest.json"))
+    assert isinstance(found, dict)
+    return found

@@ -1,0 +1,292 @@
+"""The admin: classes by the rules of the Classes page, everything else to look at."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from hoshina.admin import BoundedPaginator
+from hoshina.jobs.models import Job
+from labeling import classes
+from labeling.actions import Request, Target, apply
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
+from modeling.models import EmbeddingSet, ModelVersion
+from sampling.models import Round
+
+pytestmark = pytest.mark.django_db
+MakeDataset = Callable[..., Dataset]
+
+READ_ONLY = ["labeling.item", "labeling.annotation", "labeling.action", "labeling.problem", "sampling.round",
+             "modeling.embeddingset", "modeling.modelversion", "jobs.job"]  # fmt: skip
+OURS = [*READ_ONLY, "labeling.dataset", "labeling.labelclass", "modeling.retrainpolicy", "jobs.worker"]
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    """One row of everything."""
+    dataset = make_dataset(10)
+    label(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
+    Problem.objects.create(dataset=dataset, path="<b>broken</b>.png", reason="The file is empty.")
+    vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="f" * 64, encoder="hog", dim=4)
+    ModelVersion.objects.create(
+        dataset=dataset, number=1, embedding_set=vectors, class_ids=[1], n_labels=3, n_rows=10, n_decisions=3
+    )
+    Round.objects.create(dataset=dataset, queue="random", seed=1, rows=b"\x00" * 80)
+    Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest:1")
+    return dataset
+
+
+def label(dataset: Dataset, rows: list[int], into: LabelClass) -> None:
+    items = Item.objects.filter(dataset=dataset, row__in=rows)
+    request = Request(
+        uuid=uuid.uuid4(),
+        kind=Action.Kind.ASSIGN,
+        at=timezone.now(),
+        label_id=into.pk,
+        targets=tuple(Target(item.pk) for item in items),
+    )
+    apply(dataset, [request], user=None, holder="browser")
+
+
+def url(model: str, page: str, *args: object) -> str:
+    return reverse(f"admin:{model.replace('.', '_')}_{page}", args=args)
+
+
+def text(response: object) -> str:
+    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
+
+
+class InlineCode(HTMLParser):
+    """Finds what `script-src 'self'` would block: script elements with code, and on… attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "script" and "src" not in given and given.get("type") != "application/json":
+            self.found.append(str(self.get_starttag_text()))
+        self.found += [f"{tag} {name}" for name in given if name.startswith("on")]
+        self.found += [
+            f"{tag} {value}" for value in given.values() if value and value.startswith("javascript:")
+        ]
+
+
+@pytest.mark.parametrize("model", OURS)
+def test_every_list_and_every_row_opens_without_inline_code(
+    client: Client, dataset: Dataset, model: str
+) -> None:
+    pages = [url(model, "changelist")]
+    first = apps.get_model(model)._default_manager.first()
+    if first is not None:
+        pages.append(url(model, "change", first.pk))
+    if model == "labeling.labelclass":
+        pages += [url(model, "add"), url(model, "delete", first.pk)]
+    for page in pages:
+        response = client.get(page)
+        assert response.status_code == 200, page
+        assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+        parser = InlineCode()
+        parser.feed(text(response))
+        assert not parser.found, page
+        assert "<b>broken" not in text(response)
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_records_cannot_be_added_changed_or_deleted(client: Client, dataset: Dataset, model: str) -> None:
+    found = apps.get_model(model)
+    first = found._default_manager.first()
+    assert first is not None
+    assert client.get(url(model, "add")).status_code == 403
+    assert client.post(url(model, "change", first.pk), {}).status_code == 403
+    assert client.post(url(model, "delete", first.pk), {"post": "yes"}).status_code == 403
+    selected = {"action": "delete_selected", "_selected_action": [str(first.pk)], "post": "yes"}
+    client.post(url(model, "changelist"), selected)
+    assert found._default_manager.filter(pk=first.pk).exists()
+
+
+def test_datasets_are_neither_added_nor_deleted(client: Client, dataset: Dataset) -> None:
+    assert client.get(url("labeling.dataset", "add")).status_code == 403
+    assert client.post(url("labeling.dataset", "delete", dataset.pk), {"post": "yes"}).status_code == 403
+
+
+def test_a_dataset_is_renamed_and_its_moved_folder_checked(
+    client: Client, dataset: Dataset, tmp_path: object
+) -> None:
+    page = url("labeling.dataset", "change", dataset.pk)
+    for root, words in (("relative", "Give the full path."), (f"{tmp_path}/gone", "does not exist")):
+        assert words in text(client.post(page, {"name": "new", "root": root}))
+    assert client.post(page, {"name": "new", "root": str(tmp_path)}).status_code == 302
+    dataset.refresh_from_db()
+    assert (dataset.name, dataset.root, dataset.slug, dataset.n_labelled) == (
+        "new",
+        str(tmp_path),
+        "pictures",
+        3,
+    )
+
+
+def test_staff_without_permission_sees_nothing(client: Client, dataset: Dataset) -> None:
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+    assert client.get(url("labeling.labelclass", "changelist")).status_code == 403
+    cat = LabelClass.objects.get(name="cat")
+    assert (
+        client.post(url("labeling.labelclass", "delete", cat.pk), {"target": "unlabelled"}).status_code == 403
+    )
+    cat.refresh_from_db()
+    assert not cat.is_retired
+
+
+# -- Classes --------------------------------------------------------------------------------------
+def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
+    data = {"dataset": dataset.pk, "name": " bird ", "colour": "#123456", "key": "3", "order": "2"}
+    assert client.post(url("labeling.labelclass", "add"), data).status_code == 302
+    assert LabelClass.objects.get(name="bird").key == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "CAT"}, "There is already a class “cat”."),
+        ({"name": "  "}, "Give the class a name."),
+        ({"name": "x" * 81}, "That name has 81 characters; at most 80 fit."),
+        ({"key": "2"}, "Key 2 belongs to “dog”."),
+        ({"key": "0"}, "greater than or equal to 1"),
+        ({"colour": "red"}, "Give a colour as #rrggbb."),
+    ],
+)
+def test_a_refused_class_is_said_in_words(
+    client: Client, dataset: Dataset, change: dict[str, str], words: str
+) -> None:
+    new = {"dataset": dataset.pk, "name": "bird", "colour": "#123456", "key": "", "order": "2"} | change
+    response = client.post(url("labeling.labelclass", "add"), new)
+    assert response.status_code == 200
+    assert words in text(response)
+    bird = classes.add(dataset, "bird")
+    response = client.post(url("labeling.labelclass", "change", bird.pk), new)
+    assert response.status_code == 200
+    assert words in text(response)
+    assert LabelClass.objects.count() == 3
+
+
+def test_a_class_keeps_its_dataset_and_its_labels_when_changed(
+    client: Client, dataset: Dataset, make_dataset: MakeDataset
+) -> None:
+    other = make_dataset(1, name="other")
+    cat = LabelClass.objects.get(dataset=dataset, name="cat")
+    data = {
+        "dataset": other.pk,
+        "name": "Cat",
+        "colour": "#000000",
+        "key": "1",
+        "order": "5",
+        "n_items": "99",
+    }
+    assert client.post(url("labeling.labelclass", "change", cat.pk), data).status_code == 302
+    cat.refresh_from_db()
+    assert (cat.dataset, cat.name, cat.order, cat.n_items) == (dataset, "Cat", 5, 3)
+
+
+def test_deleting_a_class_in_use_asks_where_its_labels_go(client: Client, dataset: Dataset) -> None:
+    cat, dog = LabelClass.objects.get(name="cat"), LabelClass.objects.get(name="dog")
+    page = url("labeling.labelclass", "delete", cat.pk)
+    asked = text(client.get(page))
+    assert "has 3 labels. Where should they go?" in asked
+    unanswered = client.post(page, {})
+    assert unanswered.status_code == 422
+    assert "Say where its labels go." in text(unanswered)
+    response = client.post(page, {"target": str(dog.pk)}, follow=True)
+    assert "3 labels moved" in text(response)
+    cat.refresh_from_db()
+    assert (cat.is_retired, cat.merged_into) == (True, dog)
+    assert Item.objects.filter(label=dog).count() == 3
+    assert Annotation.objects.filter(label=cat).count() == 3
+
+
+def test_a_retired_class_is_history(client: Client, dataset: Dataset) -> None:
+    cat = LabelClass.objects.get(name="cat")
+    classes.delete(cat, user=None)
+    assert client.get(url("labeling.labelclass", "change", cat.pk)).status_code == 200
+    assert client.post(url("labeling.labelclass", "change", cat.pk), {"name": "x"}).status_code == 403
+    assert client.post(url("labeling.labelclass", "delete", cat.pk), {}).status_code == 403
+
+
+def test_a_class_deleted_while_the_question_was_open(
+    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat = LabelClass.objects.get(name="cat")
+    real = classes.delete
+
+    def somebody_is_faster(source: LabelClass, **who: object) -> int:
+        real(source, user=None)
+        return real(source, **who)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(classes, "delete", somebody_is_faster)
+    page = url("labeling.labelclass", "delete", cat.pk)
+    response = client.post(page, {"target": "unlabelled"}, follow=True)
+    assert response.status_code == 200
+    assert "“cat” was deleted or merged meanwhile" in text(response)
+
+
+def test_selected_classes_are_not_deleted_without_the_question(client: Client, dataset: Dataset) -> None:
+    selected = [str(one.pk) for one in LabelClass.objects.all()]
+    data = {"action": "delete_selected", "_selected_action": selected, "post": "yes"}
+    client.post(url("labeling.labelclass", "changelist"), data)
+    assert LabelClass.objects.active().count() == 2
+
+
+def test_a_class_that_is_not_there(client: Client, dataset: Dataset) -> None:
+    response = client.get(url("labeling.labelclass", "delete", 999), follow=True)
+    assert "doesn’t exist" in text(response)
+
+
+# -- Lists that grow ------------------------------------------------------------------------------
+def test_items_are_found_by_the_beginning_of_the_path(client: Client, dataset: Dataset) -> None:
+    Item.objects.create(dataset=dataset, row=10, path="my folder/100%_a.png")
+    for term, found in (("image000", 10), ("my folder/100%_", 1), ("folder", 0), ("image%", 0), ("\x00", 11)):
+        listed = text(client.get(url("labeling.item", "changelist"), {"q": term}))
+        assert len(re.findall(r'class="field-path', listed)) == found, term
+
+
+@pytest.mark.parametrize("model", ["labeling.item", "labeling.annotation", "labeling.action"])
+def test_lists_ask_the_database_as_often_for_many_rows(client: Client, dataset: Dataset, model: str) -> None:
+    client.get(url(model, "changelist"))
+    counts = []
+    for n in (0, 90):
+        items = [Item(dataset=dataset, row=1000 + n + i, path=f"more{n + i}.png") for i in range(n)]
+        Item.objects.bulk_create(items)
+        for row in range(1000 + n, 1000 + n + n):
+            label(dataset, [row], LabelClass.objects.get(name="dog"))
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
+            assert client.get(url(model, "changelist")).status_code == 200
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+def test_a_list_counts_no_further_than_it_shows(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BoundedPaginator(Item.objects.order_by("-id"), 100).count == 10
+    monkeypatch.setattr("hoshina.admin.MOST_LISTED", 7)
+    paginator = BoundedPaginator(Item.objects.order_by("-id"), 3)
+    with CaptureQueriesContext(connection) as asked:
+        assert (paginator.count, paginator.num_pages) == (7, 3)
+    assert "LIMIT 7" in asked[0]["sql"]
+
+
+def test_everything_of_ours_is_registered() -> None:
+    registered = {model._meta.label_lower for model in admin.site._registry}
+    assert set(OURS) <= registered

@@ -1,0 +1,497 @@
+"""Opening, examining, scanning and shrinking image files: real files of every kind, good and bad."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits as astropy_fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from labeling.images import reading, stretching, thumbnails
+from labeling.images.opening import DEFAULT_EXTENSIONS, ImageProblem, format_for_browsers, open_image
+from labeling.images.problems import MAX_PIXELS
+from labeling.images.reading import examine
+from labeling.images.scanning import count, walk
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
+
+
+def quadrants(width: int = 48, height: int = 32) -> Image.Image:
+    """Red at the top left, green at the top right, blue and white below: each turn is another image."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height // 2))
+    image.paste(BLUE, (0, height // 2, width // 2, height))
+    image.paste(WHITE, (width // 2, height // 2, width, height))
+    return image
+
+
+def corners(image: Image.Image) -> list[tuple[int, ...]]:
+    """The colours in the middle of the four quadrants, rounded to what JPEG cannot change."""
+    width, height = image.size
+    places = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    return [tuple(round(channel / 64) for channel in image.getpixel(place)) for place in places]
+
+
+def noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+# -- Formats, modes, orientation ------------------------------------------------------------------
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp", "gif"])
+def test_every_format_opens_and_is_examined(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"image.{suffix}"
+    quadrants().save(file)
+    image = open_image(file)
+    assert (image.mode, image.size) == ("RGB", (48, 32))
+    assert corners(image) == corners(quadrants())
+    examined = examine(file)
+    assert (examined.width, examined.height) == (48, 32)
+    assert examined.format == {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
+    assert examined.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    status = file.stat()
+    assert (examined.size, examined.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_images_are_upright_by_exif(tmp_path: Path, suffix: str, turn: int) -> None:
+    # What a camera writes that was held so: the inverse of the turn that makes the picture upright.
+    camera = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }  # fmt: skip
+    held = quadrants().transpose(camera[turn]) if turn in camera else quadrants()
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file = tmp_path / f"image.{suffix}"
+    held.save(file, exif=exif)
+    for image in (open_image(file), open_image(file, max_side=24)):
+        assert corners(image) == corners(quadrants())
+        assert image.width > image.height
+    examined = examine(file)
+    assert (examined.width, examined.height) == (48, 32)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_broken_exif_block_costs_only_the_orientation(tmp_path: Path) -> None:
+    file = tmp_path / "image.jpg"
+    quadrants().save(file, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f garbage")
+    assert corners(open_image(file)) == corners(quadrants())
+    assert examine(file).width == 48
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "LA", "RGBA"])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image = quadrants().quantize(8) if mode == "P" else quadrants().convert(mode)
+    image.save(file)
+    opened = open_image(file)
+    assert opened.mode == "RGB"
+    expected = quadrants().convert("1" if mode == "1" else "L" if mode in {"L", "LA"} else "RGB").convert("RGB")
+    difference = np.abs(np.asarray(opened, int) - np.asarray(expected, int))
+    assert difference.max() <= 6
+
+
+def test_transparency_lies_on_mid_grey(tmp_path: Path) -> None:
+    layer = Image.new("RGBA", (4, 4), (255, 0, 0, 255))
+    layer.putpixel((0, 0), (255, 255, 255, 0))
+    layer.putpixel((1, 0), (255, 255, 255, 128))
+    layer.save(tmp_path / "a.png")
+    image = open_image(tmp_path / "a.png")
+    assert image.getpixel((0, 0)) == (128, 128, 128)
+    assert image.getpixel((3, 3)) == (255, 0, 0)
+    assert abs(image.getpixel((1, 0))[0] - 192) <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_deep_grey_is_stretched_and_not_white(tmp_path: Path, dtype: type) -> None:
+    ramp = np.linspace(1000, 3000, 64 * 64).reshape(64, 64).astype(dtype)
+    ramp[0, 0] = 60000  # a hot pixel does not decide
+    Image.fromarray(ramp).save(tmp_path / "deep.tif")
+    values = np.asarray(open_image(tmp_path / "deep.tif"))[..., 0]
+    assert values[0, 1] == 0
+    assert values[63, 63] == 255
+    assert abs(int(values[32, 0]) - 128) <= 3
+
+
+def test_16_bit_png_is_stretched(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(100, 4000, 400).reshape(20, 20).astype(np.uint16)).save(tmp_path / "deep.png")
+    values = np.asarray(open_image(tmp_path / "deep.png"))[..., 0]
+    assert values.min() == 0
+    assert values.max() == 255
+    assert 100 < values.mean() < 155
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_of_several_frames_the_first_counts(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"moving.{suffix}"
+    Image.new("RGB", (8, 8), RED).save(file, save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
+    red, _, blue = open_image(file).getpixel((4, 4))
+    assert red > 200
+    assert blue < 50
+    assert format_for_browsers(file) == ""
+
+
+def test_max_side_shrinks_and_never_enlarges(tmp_path: Path) -> None:
+    noise(400, 300).save(tmp_path / "large.jpg")
+    noise(20, 10).save(tmp_path / "small.png")
+    assert open_image(tmp_path / "large.jpg", max_side=100).size == (100, 75)
+    assert open_image(tmp_path / "small.png", max_side=100).size == (20, 10)
+
+
+def test_a_wrong_name_does_not_matter(tmp_path: Path) -> None:
+    quadrants().save(tmp_path / "image.png", "JPEG")
+    assert examine(tmp_path / "image.png").format == "JPEG"
+    assert corners(open_image(tmp_path / "image.png")) == corners(quadrants())
+
+
+# -- FITS -----------------------------------------------------------------------------------------
+def test_fits_shows_row_0_at_the_bottom_and_survives_nan(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    sky = rng.normal(100, 5, (60, 80)).astype(np.float32)
+    sky[:10] += 50  # bright rows at the start of the array, which is the bottom of the picture
+    sky[30, 40], sky[31, 40], sky[32, 40] = np.nan, np.inf, 1e30
+    astropy_fits.PrimaryHDU(sky).writeto(tmp_path / "sky.fits")
+    values = np.asarray(open_image(tmp_path / "sky.fits"))[..., 0]
+    assert values.shape == (60, 80)
+    assert values[-10:].mean() > values[:-10].mean() + 50
+    assert values[59 - 30, 40] == 0
+    assert 30 < np.median(values) < 225
+    assert examine(tmp_path / "sky.fits").format == "FITS"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_fits_takes_the_first_plane_of_the_first_image(tmp_path: Path, compressed: bool) -> None:
+    cube = np.zeros((3, 40, 50), np.int16)
+    cube[0, :, 25:] = 1000
+    kind = astropy_fits.CompImageHDU if compressed else astropy_fits.ImageHDU
+    table = astropy_fits.BinTableHDU.from_columns([astropy_fits.Column("a", "J", array=[1, 2])])
+    astropy_fits.HDUList([astropy_fits.PrimaryHDU(), table, kind(cube)]).writeto(tmp_path / "cube.fits")
+    values = np.asarray(open_image(tmp_path / "cube.fits"))[..., 0]
+    assert values.shape == (40, 50)
+    assert values[:, :25].max() == 0
+    assert values[:, 25:].min() == 255
+    assert (examine(tmp_path / "cube.fits").width, examine(tmp_path / "cube.fits").height) == (50, 40)
+
+
+def test_a_real_solar_image_opens() -> None:
+    import sunpy.data.test
+
+    file = Path(sunpy.data.test.rootdir) / "aia_171_level1.fits"
+    values = np.asarray(open_image(file, max_side=64))
+    assert values.shape == (64, 64, 3)
+    assert values.std() > 20
+
+
+def test_fits_without_an_image_truncated_or_unknown_says_so(tmp_path: Path) -> None:
+    table = astropy_fits.BinTableHDU.from_columns([astropy_fits.Column("a", "J", array=[1, 2])])
+    table.writeto(tmp_path / "table.fits")
+    astropy_fits.PrimaryHDU(np.ones((200, 200), np.float32)).writeto(tmp_path / "whole.fits")
+    (tmp_path / "cut.fits").write_bytes((tmp_path / "whole.fits").read_bytes()[:20_000])
+    astropy_fits.PrimaryHDU(np.full((5, 5), np.nan, np.float32)).writeto(tmp_path / "nan.fits")
+    for name, words in [("table", "no image"), ("cut", "truncated"), ("nan", "no finite value")]:
+        for read in (examine, open_image):
+            with pytest.raises(ImageProblem, match=words):
+                read(tmp_path / f"{name}.fits")
+
+
+# -- Files that cannot be read ------------------------------------------------------------------
+def bomb(width: int, height: int) -> bytes:
+    """A tiny PNG whose header claims a gigantic picture."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + check
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"Hello, this is a note about the image.\n" * 3, "text"),
+        ("Grüße aus dem Süden, ein Text\n".encode() * 40, "text"),
+        (b"<!DOCTYPE html><html>not found</html>", "web page"),
+        (b"%PDF-1.7 and so on", "PDF"),
+        (b"PK\x03\x04 and so on", "ZIP"),
+        (bytes(1000), "only zeros"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        (bytes(range(256)) * 4, "not an image of a kind"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (bomb(100_000, 90_000), r"100,000 × 90,000 pixels \(9,000 megapixels\); the limit is 200"),
+    ],
+)  # fmt: skip
+def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "image.jpg"
+    file.write_bytes(content)
+    for read in (examine, open_image, format_for_browsers):
+        with pytest.raises(ImageProblem, match=words):
+            read(file)
+
+
+def test_a_bomb_of_fits_is_refused_by_its_header(tmp_path: Path) -> None:
+    header = astropy_fits.Header(
+        [
+            ("SIMPLE", True),
+            ("BITPIX", 8),
+            ("NAXIS", 2),
+            ("NAXIS1", 20_000),
+            ("NAXIS2", MAX_PIXELS // 20_000 + 1),
+        ]
+    )
+    file = tmp_path / "bomb.fits"
+    with file.open("wb") as stream:
+        stream.write(header.tostring().encode())
+        stream.truncate(MAX_PIXELS + 100_000)  # sparse: takes no room on the disk
+    with pytest.raises(ImageProblem, match="megapixels"):
+        open_image(file)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp", "gif"])
+@pytest.mark.parametrize("share", [0.03, 0.5, 0.97])
+def test_truncated_files_are_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    noise(200, 150).save(tmp_path / f"whole.{suffix}")
+    content = (tmp_path / f"whole.{suffix}").read_bytes()
+    file = tmp_path / f"cut.{suffix}"
+    file.write_bytes(content[: int(len(content) * share)])
+    for read in (examine, open_image):
+        with pytest.raises(ImageProblem, match=r"truncated|damaged"):
+            read(file)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    suffix=st.sampled_from(["jpg", "png", "tif", "webp", "bmp", "gif", "fits"]),
+    hits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=12),
+    share=st.floats(0.01, 1),
+)
+def test_damaged_bytes_never_raise_anything_else(
+    tmp_path: Path, suffix: str, hits: list[tuple[float, int]], share: float
+) -> None:
+    whole = tmp_path / f"whole.{suffix}"
+    if not whole.exists():
+        if suffix == "fits":
+            astropy_fits.PrimaryHDU(np.arange(600, dtype=np.int16).reshape(20, 30)).writeto(whole)
+        else:
+            noise(30, 20).save(whole)
+    content = bytearray(whole.read_bytes())
+    content = content[: max(1, int(len(content) * share))]
+    for place, value in hits:
+        content[int(place * min(len(content), 400))] = value
+    file = tmp_path / f"damaged.{suffix}"
+    file.write_bytes(content)
+    for read in (examine, open_image, format_for_browsers):
+        with suppress(ImageProblem):
+            read(file)
+
+
+def test_missing_folders_and_pipes_are_problems(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    for path, words in [
+        (tmp_path / "gone.png", "not there"),
+        (tmp_path / "folder.png", "not a regular file"),
+    ]:
+        with pytest.raises(ImageProblem, match=words):
+            examine(path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")
+        with pytest.raises(ImageProblem, match="not a regular file"):
+            examine(tmp_path / "pipe.png")
+
+
+def test_large_files_are_hashed_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_IN_MEMORY", 10)
+    noise(50, 40).save(tmp_path / "a.png")
+    examined = examine(tmp_path / "a.png")
+    assert examined.sha256 == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    assert (examined.width, examined.height) == (50, 40)
+
+
+def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "growing.bmp"
+    noise(50, 40).save(file)
+    decode = reading._decode
+
+    def slow_decode(source: object) -> tuple[str, int, int]:
+        with file.open("ab") as stream:
+            stream.write(b"more")
+        return decode(source)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "_decode", slow_decode)
+    with pytest.raises(ImageProblem, match="changed while"):
+        examine(file)
+
+
+# -- Stretching -----------------------------------------------------------------------------------
+def test_stretch_of_few_bright_spots_and_of_nothing() -> None:
+    dark = np.zeros((100, 100), np.uint16)
+    assert stretching.by_percentile(dark).max() == 0
+    dark[50, 50] = 40_000
+    assert stretching.by_percentile(dark)[50, 50] == 255
+    assert stretching.by_percentile(np.full((3, 3), np.nan, np.float32)).max() == 0
+
+
+def test_stretch_clips_and_maps_linearly() -> None:
+    values = np.array([[-np.inf, 0, 50], [100, 1e38, np.nan]], np.float32)
+    assert stretching.between(values, 0, 100).tolist() == [[0, 0, 128], [255, 255, 0]]
+
+
+# -- Browsers ---------------------------------------------------------------------------------------
+def test_browsers_get_only_what_they_show_alike(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    quadrants().save(tmp_path / "turned.jpg", exif=turned)
+    quadrants().save(tmp_path / "turned.png", exif=turned)
+    quadrants().save(tmp_path / "plain.png")
+    quadrants().convert("CMYK").save(tmp_path / "cmyk.jpg")
+    quadrants().save(tmp_path / "plain.tif")
+    Image.fromarray(np.ones((4, 4), np.uint16)).save(tmp_path / "deep.png")
+    astropy_fits.PrimaryHDU(np.ones((4, 4), np.float32)).writeto(tmp_path / "a.fits")
+    names = ["turned.jpg", "turned.png", "plain.png", "cmyk.jpg", "plain.tif", "deep.png", "a.fits"]
+    assert [format_for_browsers(tmp_path / name) for name in names] == ["JPEG", "", "PNG", "", "", "", ""]
+
+
+# -- Thumbnails -------------------------------------------------------------------------------------
+def test_thumbnails_shrink_and_are_made_once(tmp_path: Path) -> None:
+    noise(800, 400).save(tmp_path / "a.png")
+    cache = tmp_path / "cache"
+    made = thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache)
+    assert made == cache / "ab" / f"{'ab' * 32}-256.jpg"
+    with Image.open(made) as image:
+        assert (image.format, image.size) == ("JPEG", (256, 128))
+    (tmp_path / "a.png").unlink()
+    assert thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache) == made
+
+
+def test_small_images_are_kept_exact(tmp_path: Path) -> None:
+    noise(28, 28).save(tmp_path / "a.png")
+    made = thumbnails.thumbnail(tmp_path / "a.png", "cd" * 32, 256, tmp_path / "cache")
+    with Image.open(made) as image:
+        assert (image.format, image.size) == ("PNG", (28, 28))
+        assert np.array_equal(np.asarray(image), np.asarray(noise(28, 28)))
+
+
+def test_many_threads_may_ask_at_once_and_leave_nothing_behind(tmp_path: Path) -> None:
+    noise(600, 600).save(tmp_path / "a.jpg")
+    cache = tmp_path / "cache"
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, cache) for _ in range(24)]
+        assert len({future.result() for future in asked}) == 1
+    assert [file.name for file in (cache / "ef").iterdir()] == [f"{'ef' * 32}-256.jpg"]
+
+
+def test_a_thumbnail_of_a_broken_file_is_a_problem_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image at all")
+    with pytest.raises(ImageProblem):
+        thumbnails.thumbnail(tmp_path / "a.png", "aa" * 32, 256, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+# -- Scanning -----------------------------------------------------------------------------------------
+def names(root: Path, **kwargs: Path) -> list[str]:
+    return [found.path for found in walk(root, DEFAULT_EXTENSIONS, **kwargs)]
+
+
+def touch(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"x")
+
+
+def test_walk_finds_images_below_in_a_fixed_order(tmp_path: Path) -> None:
+    touch(tmp_path, "z.png", "a.JPG", "b/2.png", "b/1.png", "b/deep/0.fits", "a/9.webp", "notes.txt", "png")
+    touch(tmp_path, ".hidden.png", ".git/x.png", "__MACOSX/x.png", "._a.JPG")
+    assert names(tmp_path) == ["a.JPG", "z.png", "a/9.webp", "b/1.png", "b/2.png", "b/deep/0.fits"]
+    assert count(tmp_path, DEFAULT_EXTENSIONS, threading.Event()) == 6
+    assert [found.path for found in walk(tmp_path, [".webp"])] == ["a/9.webp"]
+
+
+def test_walk_leaves_out_the_store(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "store/thumbnails/b.png")
+    assert names(tmp_path, skip=tmp_path / "store") == ["a.png"]
+
+
+def test_walk_keeps_strange_names(tmp_path: Path) -> None:
+    strange = ["<img src=x>.png", "a\nb.png", "naïve 🦆.png", "“quoted” & 'so'.png"]
+    if sys.platform == "win32":
+        strange = strange[2:]
+    touch(tmp_path, *strange)
+    assert names(tmp_path) == sorted(strange)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_links_are_followed_inside_only_and_never_in_circles(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(tmp_path, "outside/secret.png")
+    touch(root, "real/a.png")
+    (root / "link.png").symlink_to(root / "real" / "a.png")
+    (root / "nothing.png").symlink_to(root / "gone.png")
+    (root / "self.png").symlink_to(root / "self.png")
+    (root / "secret.png").symlink_to(tmp_path / "outside" / "secret.png")
+    (root / "also").symlink_to(root / "real")
+    (root / "out").symlink_to(tmp_path / "outside")
+    (root / "real" / "up").symlink_to(root)
+    (root / "notes").symlink_to("/etc/hosts")
+    found = {one.path: one.problem for one in walk(root, DEFAULT_EXTENSIONS)}
+    assert found.pop("real/a.png") == ""
+    assert found.pop("link.png") == ""
+    assert "leads to nothing" in found.pop("nothing.png")
+    assert "in a circle" in found.pop("self.png")
+    assert "out of the folder" in found.pop("secret.png")
+    assert "out of the folder" in found.pop("out")
+    assert "in a circle" in found.pop("real/up")
+    assert found == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_root_that_is_a_link_is_walked(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert names(tmp_path / "link") == ["a.png"]
+
+
+@pytest.fixture
+def unprivileged_folder() -> Iterator[Path]:
+    """A folder, and for the time of the test a user whom permissions hold back, even if root runs it."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions are another matter on Windows")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            if os.getuid() == 0:
+                os.seteuid(0)
+            for path in folder.rglob("*"):
+                path.chmod(0o755)
+
+
+def test_what_may_not_be_read_is_a_problem(unprivileged_folder: Path) -> None:
+    touch(unprivileged_folder, "a.png", "closed/b.png", "open/c.png")
+    (unprivileged_folder / "a.png").chmod(0)
+    (unprivileged_folder / "closed").chmod(0)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    found = {one.path: one.problem for one in walk(unprivileged_folder, DEFAULT_EXTENSIONS)}
+    assert found.keys() == {"a.png", "closed", "open/c.png"}
+    assert "permission denied" in found["closed"]
+    with pytest.raises(ImageProblem, match="no permission"):
+        examine(unprivileged_folder / "a.png")

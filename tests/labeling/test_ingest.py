@@ -1,0 +1,420 @@
+"""Ingest: a folder becomes a dataset, again and again, whatever lies in the folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from PIL import Image
+
+from hoshina.jobs.errors import Cancelled, JobError
+from labeling import ingest as ingest_module
+from labeling.demo import write_digits
+from labeling.ingest import ingest
+from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
+from labeling.registering import dataset_for
+from labeling.signals import ingested
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+MakeFolder = Callable[..., Path]
+
+
+class Steps:
+    """Stands for a job's run: notes the stages and stops after ``limit`` steps."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.stages: list[str] = []
+        self.seen: list[tuple[int, int | None]] = []
+
+    def stage(self, name: str, total: int = 0) -> None:
+        self.stages.append(name)
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        self.seen.append((done, total))
+        if self.limit is not None and len(self.seen) > self.limit:
+            raise Cancelled
+
+
+def read(folder: Path, **kwargs: Any) -> dict[str, Any]:
+    return ingest(dataset_for(folder), Steps(), **kwargs)  # type: ignore[arg-type]
+
+
+def numbers(result: dict[str, Any]) -> dict[str, int]:
+    wanted = ("items", "new", "changed", "unchanged", "returned", "missing", "n_failed")
+    return {key: result[key] for key in wanted if result[key]}
+
+
+def save(file: Path, *, seed: int = 0, size: int = 12) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def rows(dataset: Dataset) -> dict[str, int]:
+    return dict(dataset.items.values_list("path", "row"))
+
+
+# -- The plain case ---------------------------------------------------------------------------------
+def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "b.png", seed=1)
+    save(tmp_path / "in" / "deep" / "er" / "a.png", seed=2, size=20)
+    result = read(tmp_path / "in")
+    assert numbers(result) == {"items": 2, "new": 2}
+    dataset = Dataset.objects.get(name="in")
+    assert (dataset.n_items, dataset.n_missing) == (2, 0)
+    assert rows(dataset) == {"b.png": 0, "deep/er/a.png": 1}
+    frame = Frame.objects.get(path="deep/er/a.png")
+    status = (tmp_path / "in" / "deep" / "er" / "a.png").stat()
+    assert (frame.role, frame.width, frame.height, frame.format) == ("image", 20, 20, "PNG")
+    assert (frame.size, frame.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert len(frame.sha256) == 64
+    assert frame.file == dataset.data_dir / "deep/er/a.png"
+
+
+def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = picture_folder(5)
+    read(folder)
+    before = list(Item.objects.values()), list(Frame.objects.values())
+
+    def never(path: Path) -> None:
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr(ingest_module, "examine", never)
+    assert numbers(read(folder)) == {"items": 5, "unchanged": 5}
+    assert (list(Item.objects.values()), list(Frame.objects.values())) == before
+
+
+def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = picture_folder(4)
+    read(folder)
+    dataset = Dataset.objects.get()
+    old = Frame.objects.get(path="image0001.png").sha256
+    save(folder / "image0001.png", seed=99, size=30)
+    save(folder / "zzz.png", seed=98)
+    (folder / "image0002.png").rename(tmp_path / "away.png")
+    assert numbers(read(folder)) == {"items": 5, "new": 1, "changed": 1, "unchanged": 2, "missing": 1}
+    dataset.refresh_from_db()
+    assert (dataset.n_items, dataset.n_missing) == (5, 1)
+    assert not Item.objects.get(path="image0002.png").is_available
+    frame = Frame.objects.get(path="image0001.png")
+    assert frame.sha256 != old
+    assert frame.width == 30
+    assert rows(dataset) == {f"image000{n}.png": n for n in range(4)} | {"zzz.png": 4}
+    # Still missing, not missing twice.
+    assert numbers(read(folder)) == {"items": 5, "unchanged": 4, "missing": 1}
+    (tmp_path / "away.png").rename(folder / "image0002.png")
+    assert numbers(read(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
+    dataset.refresh_from_db()
+    assert dataset.n_missing == 0
+    assert Item.objects.get(path="image0002.png").is_available
+
+
+def test_a_file_that_was_only_touched_is_unchanged(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(1)
+    read(folder)
+    os.utime(folder / "image0000.png", ns=(1, 1_000_000_000))
+    assert numbers(read(folder)) == {"items": 1, "unchanged": 1}
+    assert Frame.objects.get().mtime_ns == 1_000_000_000
+
+
+def test_labels_of_missing_files_stay(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    item = Item.objects.get(path="image0000.png")
+    Item.objects.filter(pk=item.pk).update(state=2)
+    (folder / "image0000.png").unlink()
+    read(folder)
+    item.refresh_from_db()
+    assert (item.is_available, item.state) == (False, 2)
+    assert Annotation.objects.count() == 0
+
+
+def test_extensions_choose_and_do_not_make_others_missing(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "b.JPG")
+    assert numbers(read(tmp_path / "in", extensions=[".jpg"])) == {"items": 1, "new": 1}
+    assert numbers(read(tmp_path / "in")) == {"items": 2, "new": 1, "unchanged": 1}
+    assert numbers(read(tmp_path / "in", extensions=[".png"])) == {"items": 2, "unchanged": 1}
+    assert Item.objects.filter(is_available=True).count() == 2
+
+
+# -- Problems ---------------------------------------------------------------------------------------
+def test_files_that_cannot_be_read_are_problems_and_the_rest_goes_on(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(3)
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("not an image")
+    whole = (folder / "image0000.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    result = read(folder)
+    assert numbers(result) == {"items": 3, "new": 3, "n_failed": 3}
+    reasons = {one["path"]: one["reason"] for one in result["failed"]}
+    assert reasons.keys() == {"cut.png", "empty.png", "text.jpg"}
+    assert "empty" in reasons["empty.png"]
+    assert "text" in reasons["text.jpg"]
+    assert "truncated" in reasons["cut.png"]
+    assert set(Problem.objects.values_list("path", flat=True)) == reasons.keys()
+
+
+def test_a_solved_problem_is_forgotten_and_a_new_one_takes_the_item_away(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    (folder / "a.png").touch()
+    read(folder)
+    save(folder / "a.png")
+    (folder / "image0000.png").write_bytes(b"rubbish")
+    result = read(folder)
+    assert numbers(result) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
+    assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
+    assert not Item.objects.get(path="image0000.png").is_available
+    assert Dataset.objects.get().n_missing == 1
+    save(folder / "image0000.png", seed=5)
+    assert numbers(read(folder)) == {"items": 3, "changed": 1, "unchanged": 2, "returned": 1}
+    assert not Problem.objects.exists()
+    assert Dataset.objects.get().n_missing == 0
+
+
+def test_strange_names_are_items(tmp_path: Path) -> None:
+    strange = ["<b>bold</b>.png", "two\nlines.png", "duck 🦆 é.png", "%2e%2e.png", "a'b\".png"]
+    if sys.platform == "win32":
+        strange = strange[2:4]
+    for number, name in enumerate(strange):
+        save(tmp_path / "in" / name, seed=number)
+    assert numbers(read(tmp_path / "in")) == {"items": len(strange), "new": len(strange)}
+    assert set(Item.objects.values_list("path", flat=True)) == set(strange)
+    assert numbers(read(tmp_path / "in")) == {"items": len(strange), "unchanged": len(strange)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes names that are not UTF-8")
+def test_names_that_are_not_utf_8_are_problems(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(1)
+    os.rename(folder / "image0000.png", os.fsencode(folder) + b"/caf\xe9.png")  # noqa: PTH104 - bytes
+    save(folder / "ok.png")
+    result = read(folder)
+    assert result["failed"] == [
+        {"path": "caf\\xe9.png", "reason": "The name is not valid UTF-8, so it cannot be stored; rename the file."}
+    ]  # fmt: skip
+    assert result["items"] == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has shorter paths")
+@pytest.mark.parametrize("letter", ["d", "字"])
+def test_too_long_paths_are_problems(tmp_path: Path, letter: str) -> None:
+    folder = tmp_path / "in"
+    save(folder / "ok.png")
+    part = letter * (200 if letter == "d" else 80)
+    deep = folder.joinpath(*[part] * (6 if letter == "d" else 12))
+    save(deep / "a.png")
+    save(deep / "b.png")
+    result = read(folder)
+    assert result["items"] == 1
+    assert len({one["path"] for one in result["failed"]}) == 2
+    assert all(len(one["path"]) <= MAX_PATH and "too long" in one["reason"] for one in result["failed"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_links_out_of_the_folder_and_circles_are_problems(picture_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = picture_folder(1)
+    save(tmp_path / "secret.png")
+    (folder / "secret.png").symlink_to(tmp_path / "secret.png")
+    (folder / "loop").symlink_to(folder)
+    result = read(folder)
+    assert result["items"] == 1
+    assert {one["path"]: one["reason"].split(";")[0] for one in result["failed"]} == {
+        "loop": "This link leads back to a folder that it lies in, in a circle",
+        "secret.png": "This link leads out of the folder",
+    }
+
+
+def test_the_report_is_short_and_the_problems_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_module, "_FAILED_SHOWN", 3)
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        (tmp_path / "in" / f"{number}.png").touch()
+    result = read(tmp_path / "in")
+    assert (len(result["failed"]), result["n_failed"], result["items"]) == (3, 5, 0)
+    assert Problem.objects.count() == 5
+
+
+# -- Folders ----------------------------------------------------------------------------------------
+def test_a_folder_without_images_says_so_here_and_on_the_problems_page(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    with pytest.raises(JobError, match=r"There are no images in .*in: no file name ends in \.jpg"):
+        read(tmp_path / "in")
+    assert Problem.objects.get().path == "."
+
+
+def test_a_folder_that_lost_all_its_images_keeps_its_items(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    for file in folder.iterdir():
+        file.unlink()
+    assert numbers(read(folder)) == {"items": 2, "missing": 2, "n_failed": 1}
+    picture_folder(2)
+    assert read(folder)["missing"] == 0
+    assert not Problem.objects.exists()
+
+
+def test_a_folder_that_is_gone_changes_nothing(picture_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    dataset = Dataset.objects.get()
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(JobError, match="does not exist"):
+        ingest(dataset, Steps())  # type: ignore[arg-type]
+    assert Item.objects.filter(is_available=True).count() == 2
+    assert "does not exist" in Problem.objects.get(path=".").reason
+
+
+def test_missing_folders_and_files_make_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "file.png").touch()
+    with pytest.raises(JobError, match="does not exist"):
+        dataset_for(tmp_path / "gone")
+    with pytest.raises(JobError, match="is a file; give the folder"):
+        dataset_for(tmp_path / "file.png")
+    assert not Dataset.objects.exists()
+
+
+# -- Which dataset ------------------------------------------------------------------------------------
+def test_the_same_root_is_the_same_dataset_and_names_stay_unique(tmp_path: Path) -> None:
+    for parent in ("one", "two"):
+        (tmp_path / parent / "Cats & Dogs").mkdir(parents=True)
+    first = dataset_for(tmp_path / "one" / "Cats & Dogs")
+    assert (first.name, first.slug) == ("Cats & Dogs", "cats-dogs")
+    assert dataset_for(tmp_path / "one" / ".." / "one" / "Cats & Dogs") == first
+    second = dataset_for(tmp_path / "two" / "Cats & Dogs")
+    assert (second.name, second.slug) == ("Cats & Dogs 2", "cats-dogs-2")
+    named = dataset_for(tmp_path / "one" / "Cats & Dogs", "another job")
+    assert named not in {first, second}
+    assert named.root == first.root
+    assert dataset_for(tmp_path / "one" / "Cats & Dogs") == first
+
+
+@pytest.mark.parametrize("name", ["木星", "🦆", "a" * 200, "---"])
+def test_any_folder_name_gives_a_dataset(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    dataset = dataset_for(tmp_path / name)
+    assert dataset.name
+    assert dataset.slug
+    dataset.full_clean()
+
+
+def test_a_name_of_another_folder_is_refused_until_that_folder_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    dataset = dataset_for(tmp_path / "old", "cats")
+    with pytest.raises(JobError, match="belongs to the folder .*AL_DATA_DIR"):
+        dataset_for(tmp_path / "new", "cats")
+    (tmp_path / "old").rmdir()
+    moved = dataset_for(tmp_path / "new", "cats")
+    assert moved == dataset
+    assert Dataset.objects.get().root == str((tmp_path / "new").resolve())
+    assert "moved from" in caplog.text
+
+
+def test_al_data_dir_moves_the_root(picture_folder: MakeFolder, tmp_path: Path, settings: Any) -> None:
+    folder = picture_folder(3)
+    read(folder)
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    settings.DATA_DIR = moved
+    assert numbers(read(moved)) == {"items": 3, "unchanged": 3}
+    assert Dataset.objects.count() == 1
+    (tmp_path / "other").mkdir()
+    with pytest.raises(JobError, match="AL_DATA_DIR"):
+        dataset_for(tmp_path / "other")
+
+
+# -- Batches, interruption ----------------------------------------------------------------------------
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(ingest_module, "FIRST_BATCH", 3)
+    monkeypatch.setattr(ingest_module, "FULL_BATCH", 7)
+    monkeypatch.setattr(ingest_module, "_GROUP", 5)
+    monkeypatch.setattr(ingest_module, "_SLICE", 2)
+    monkeypatch.setattr(ingest_module, "_SLICES_AHEAD", 2)
+    return
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(40)
+    steps = Steps()
+    result = ingest(dataset_for(folder), steps)  # type: ignore[arg-type]
+    assert numbers(result) == {"items": 40, "new": 40}
+    assert list(Item.objects.order_by("path").values_list("row", flat=True)) == list(range(40))
+    done = [one for one, _ in steps.seen]
+    assert done[:40] == list(range(1, 41))
+    assert {total for _, total in steps.seen[:41]} <= {0, 40}
+    assert steps.stages == ["Reading the images", "Looking for missing files"]
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("limit", [1, 4, 11, 29])
+def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFolder, limit: int) -> None:
+    folder = picture_folder(30)
+    told: list[int] = []
+
+    def hear(dataset_id: int, **_: object) -> None:
+        told.append(dataset_id)
+
+    ingested.connect(hear)
+    try:
+        dataset = dataset_for(folder)
+        with pytest.raises(Cancelled):
+            ingest(dataset, Steps(limit))  # type: ignore[arg-type]
+        dataset.refresh_from_db()
+        kept = rows(dataset)
+        assert dataset.n_items == len(kept) <= limit + 1
+        assert told == []
+        result = read(folder)
+        assert numbers(result) == {
+            key: n for key, n in (("items", 30), ("new", 30 - len(kept)), ("unchanged", len(kept))) if n
+        }
+        assert rows(dataset).items() >= kept.items()
+        assert sorted(rows(dataset).values()) == list(range(30))
+        assert told == [dataset.pk]
+    finally:
+        ingested.disconnect(hear)
+
+
+def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None:
+    for name in ("one", "two"):
+        read(picture_folder(3, name=name))
+    for dataset in Dataset.objects.all():
+        assert sorted(rows(dataset).values()) == [0, 1, 2]
+
+
+def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(300)
+    read(folder)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        read(folder)
+    assert len(queries) < 80  # not one a file
+
+
+# -- Demo ---------------------------------------------------------------------------------------------
+def test_the_demo_is_written_once(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    folder = write_digits(tmp_path / "demo" / "digits")
+    files = sorted(folder.iterdir())
+    assert len(files) == 1797
+    with Image.open(files[5]) as image:
+        assert image.size == (8, 8)
+        assert np.array_equal(np.asarray(image), np.rint(load_digits().images[5] * 255 / 16))
+    files[0].unlink()
+    write_digits(tmp_path / "demo" / "digits")
+    assert not files[0].exists()
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["digits"]

@@ -1,0 +1,243 @@
+"""One item: its image, its decisions, its neighbours; as a page and as the side pane's fragment."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from labeling import classes
+from labeling.actions import Request, Shown, Target, apply
+from labeling.models import Action, Dataset, Frame, Item, LabelClass
+
+pytestmark = pytest.mark.django_db
+MakeDataset = Callable[..., Dataset]
+AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path]) -> Dataset:
+    dataset = make_dataset(5)
+    assert str(picture_folder(5)) == dataset.root
+    return dataset
+
+
+def act(
+    dataset: Dataset, row: int, kind: Action.Kind, label: str = "", user: User | None = None, **shown: object
+) -> None:
+    targets = ()
+    if kind != Action.Kind.UNDO:
+        item = Item.objects.get(dataset=dataset, row=row)
+        targets = (Target(item.pk, item.newest_annotation_id, 2.5, Shown(**shown)),)  # type: ignore[arg-type]
+    label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
+    request = Request(uuid=uuid.uuid4(), kind=kind, at=AT, label_id=label_id, targets=targets)
+    [result] = apply(dataset, [request], user=user, holder="browser")
+    assert result.status == "saved"
+
+
+def url(name: str, row: int, query: str = "") -> str:
+    return reverse(f"labeling:{name}", args=["pictures", row]) + query
+
+
+def text(response: object) -> str:
+    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_page_and_fragment_show_the_same_item(client: Client, dataset: Dataset) -> None:
+    page, fragment = client.get(url("item", 2)), client.get(url("detail", 2))
+    frame = Frame.objects.get(item__row=2)
+    assert page.status_code == fragment.status_code == 200
+    assert "<html" in text(page)
+    assert "<html" not in text(fragment)
+    for response in (page, fragment):
+        found = text(response)
+        assert found.count('id="detail"') == 1
+        assert f'src="{reverse("labeling:full", args=[frame.pk])}?v={frame.sha256[:12]}" width="24"' in found
+        assert reverse("modeling:probabilities", args=["pictures", 2]) in found
+        for fact in ("image0002.png", "24 × 24 px", "100", "PNG", frame.sha256[:12], dataset.root):
+            assert fact in found
+
+
+def test_only_the_page_is_the_items_own(client: Client, dataset: Dataset) -> None:
+    page, fragment = text(client.get(url("item", 2))), text(client.get(url("detail", 2)))
+    assert "data-item-page" in page
+    assert "data-item-page" not in fragment
+    assert f'href="{url("item", 3)}" hx-get' not in page
+    assert f'href="{url("item", 3)}" hx-get="{url("detail", 3)}"' in fragment
+
+
+@pytest.mark.parametrize("name", ["item", "detail"])
+def test_neighbours_are_by_row_and_of_the_same_dataset(
+    client: Client, dataset: Dataset, make_dataset: MakeDataset, name: str
+) -> None:
+    make_dataset(9, name="other")
+    Item.objects.filter(dataset=dataset, row=1).delete()
+    for row, before, after in ((0, None, 2), (2, 0, 3), (4, 3, None)):
+        found = text(client.get(url(name, row)))
+        assert (
+            (f'rel="prev" href="{url("item", before)}"' in found) if before is not None else 'rel="prev"' not in found
+        )
+        assert (f'rel="next" href="{url("item", after)}"' in found) if after is not None else 'rel="next"' not in found
+
+
+@pytest.mark.parametrize("name", ["item", "detail"])
+@pytest.mark.parametrize("row", [5, 2**63 - 1, 2**63, 10**30])
+def test_an_unknown_row_is_said_in_words(client: Client, dataset: Dataset, name: str, row: int) -> None:
+    response = client.get(url(name, row))
+    assert response.status_code == 404
+    assert f"pictures has no item {row}." in text(response)
+    assert "Its items count from 0 to 4." in text(response)
+
+
+@pytest.mark.parametrize("name", ["item", "detail"])
+def test_addresses(client: Client, dataset: Dataset, name: str, settings: object) -> None:
+    assert client.get(reverse(f"labeling:{name}", args=["nowhere", 0])).status_code == 404
+    assert client.post(url(name, 0)).status_code == 405
+    settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
+    client.logout()
+    assert client.get(url(name, 0), headers={"HX-Request": "true"}).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["item", "detail"])
+def test_words_stand_for_a_picture_that_is_not_there(client: Client, dataset: Dataset, name: str) -> None:
+    (Path(dataset.root) / "image0001.png").unlink()
+    assert "The file is not in" in text(client.get(url(name, 1)))
+    Item.objects.filter(row=2).update(is_available=False)
+    assert "The file could not be read" in text(client.get(url(name, 2)))
+    Frame.objects.filter(item__row=3).delete()
+    assert "This item has no image file." in text(client.get(url(name, 3)))
+    for row in (1, 2, 3):
+        assert "<img" not in text(client.get(url(name, row)))
+        assert "data-decide" in text(client.get(url(name, row)))
+    assert "<img" in text(client.get(url(name, 0)))
+
+
+def test_a_file_that_may_not_be_reached_is_no_error(
+    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuses)
+    assert "The file is not in" in text(client.get(url("detail", 0)))
+
+
+def test_paths_are_escaped_and_on_one_line(client: Client, dataset: Dataset) -> None:
+    nasty = "<img src=x onerror=alert(1)>\nnew\u202egnp.png"
+    Item.objects.filter(row=0).update(path=nasty)
+    Frame.objects.filter(item__row=0).update(path=nasty)
+    for name in ("item", "detail"):
+        found = text(client.get(url(name, 0)))
+        assert "<img src=x" not in found
+        assert r"&lt;img src=x onerror=alert(1)&gt;\nnew\u202egnp.png" in found
+
+
+# -- Deciding -------------------------------------------------------------------------------------
+def test_buttons_carry_what_the_outbox_needs(client: Client, dataset: Dataset) -> None:
+    act(dataset, 1, Action.Kind.ASSIGN, "dog")
+    item = Item.objects.get(row=1)
+    cat, dog = LabelClass.objects.all()
+    found = text(client.get(url("detail", 1)))
+    common = f'data-item="{item.pk}" data-seen="{item.newest_annotation_id}"'
+    assert f'data-decide="assign" data-label="{cat.pk}" {common} data-key="1" aria-pressed="false"' in found
+    assert f'data-decide="assign" data-label="{dog.pk}" {common} data-key="2" aria-pressed="true"' in found
+    assert f'data-decide="unsure" {common} data-key="0" aria-pressed="false"' in found
+    assert f'data-decide="skip" {common} data-key="x" aria-pressed="false"' in found
+    assert item.newest_annotation_id > 0
+
+
+def test_retired_classes_are_not_offered(client: Client, dataset: Dataset) -> None:
+    for one in LabelClass.objects.all():
+        classes.delete(one, user=None)
+    found = text(client.get(url("detail", 1)))
+    assert 'data-decide="assign"' not in found
+    assert "Add a class first" in found
+
+
+# -- History --------------------------------------------------------------------------------------
+def test_the_history_tells_who_what_when_and_how_it_was_shown(client: Client, dataset: Dataset) -> None:
+    ana = User.objects.create_user("ana")
+    dog = LabelClass.objects.get(name="dog")
+    act(
+        dataset, 1, Action.Kind.ASSIGN, "cat", ana,
+        queue="uncertain", round_id=17, rank=3, score=0.81234, selection_probability=0.25, model_version_id=7,
+        suggested_label_id=dog.pk, suggested_probability=0.724, suggestion_shown=False,
+    )  # fmt: skip
+    found = text(client.get(url("detail", 1)))
+    for words in (
+        "ana", "2026-03-04 05:06 UTC", "queue uncertain", "rank 3", "round 17", "score 0.812",
+        "drawn with probability 0.25", "model version 7", "suggestion dog 72 % (hidden)", "2.5 s on screen",
+    ):  # fmt: skip
+        assert words in found
+    assert "Now:" in found
+    assert "<b>cat</b>" in found
+
+
+def test_undone_decisions_are_marked(client: Client, dataset: Dataset) -> None:
+    act(dataset, 1, Action.Kind.ASSIGN, "cat")
+    act(dataset, 1, Action.Kind.SKIP)
+    assert ">undone<" not in text(client.get(url("detail", 1)))
+    act(dataset, 1, Action.Kind.UNDO)
+    found = text(client.get(url("detail", 1)))
+    assert found.count(">undone<") == 1
+    assert found.index("undone: cat again") < found.index("skipped") < found.rindex("cat</span>")
+    assert "<b>cat</b>" in found
+
+
+def test_a_merge_and_a_deletion_are_told(client: Client, dataset: Dataset) -> None:
+    bo = User.objects.create_user("bo")
+    act(dataset, 1, Action.Kind.ASSIGN, "cat")
+    classes.merge(LabelClass.objects.get(name="cat"), LabelClass.objects.get(name="dog"), user=bo)
+    classes.delete(LabelClass.objects.get(name="dog"), user=bo)
+    found = text(client.get(url("detail", 1)))
+    assert "dog (class “cat” was merged)" in found
+    assert "unlabelled (class “dog” was deleted)" in found
+    assert found.count("bo,") == 2
+
+
+def test_a_long_history_is_paged(client: Client, dataset: Dataset) -> None:
+    for number in range(45):
+        act(dataset, 1, Action.Kind.SKIP, queue=f"q{number:02}.")
+    seen: list[str] = []
+    query = ""
+    for _ in range(4):
+        found = text(client.get(url("item", 1, query)))
+        seen += [f"q{number:02}." for number in range(44, -1, -1) if f"queue q{number:02}." in found]
+        if "Older decisions" not in found:
+            break
+        query = found.split('">Older decisions')[0].rsplit('"', 1)[1].partition("?")[2].join(["?", ""])
+    assert seen == [f"q{number:02}." for number in range(44, -1, -1)]
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "9" * 40, "²", ""])
+def test_a_malformed_page_of_the_history_is_the_newest(client: Client, dataset: Dataset, before: str) -> None:
+    act(dataset, 1, Action.Kind.SKIP, queue="only")
+    assert "queue only" in text(client.get(url("item", 1), {"before": before}))
+
+
+# -- Growth ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["item", "detail"])
+def test_the_database_is_asked_as_often_for_many_items_and_decisions(
+    client: Client, make_dataset: MakeDataset, name: str
+) -> None:
+    make_dataset(10)
+    big = make_dataset(200, name="big")
+    ana = User.objects.create_user("ana")
+    small = Dataset.objects.get(slug="pictures")
+    for dataset, n in ((small, 1), (big, 15)):
+        for _ in range(n):
+            act(dataset, 5, Action.Kind.ASSIGN, "cat", ana, suggested_label_id=1, suggested_probability=0.5)
+    asked = []
+    for slug in ("pictures", "pictures", "big"):
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(reverse(f"labeling:{name}", args=[slug, 5])).status_code == 200
+        asked.append(len(queries))
+    assert asked[1] == asked[2] <= 11

@@ -1,0 +1,343 @@
+"""Encoders: the right numbers, the right choice, and plain words when the better one cannot run."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import skimage.feature
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+
+from modeling.backends import EncoderUnavailable, choose_encoder, mobilenet, survey
+from modeling.backends.encoder import fingerprint, squash
+from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
+from modeling.backends.mobilenet import WEIGHTS_FILE, MobileNetEncoder
+from tests.modeling.weights import real_weights_dir
+
+
+def pictures(n: int, seed: int = 0) -> list[Image.Image]:
+    """Noise over coloured grounds, of all sizes and shapes."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        height, width = rng.integers(5, 200, 2)
+        ground = rng.integers(0, 200, 3)
+        found.append(Image.fromarray((ground + rng.integers(0, 55, (height, width, 3))).astype(np.uint8)))
+    return found
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No cached weights, and an address where nobody listens. Gives Keras's (empty) cache."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(mobilenet, "WEIGHTS_URL", f"http://127.0.0.1:{port}/{WEIGHTS_FILE}")
+    return tmp_path / "keras" / "models"
+
+
+@pytest.fixture(scope="module")
+def mobile() -> MobileNetEncoder:
+    encoder = choose_encoder("tensorflow", real_weights_dir())
+    assert isinstance(encoder, MobileNetEncoder)
+    return encoder
+
+
+class TestHog:
+    def test_same_numbers_as_scikit_image(self) -> None:
+        rng = np.random.default_rng(3)
+        down, right = np.mgrid[:64, :64].astype(np.uint8)
+        grey = np.stack(
+            [
+                rng.integers(0, 256, (64, 64), dtype=np.uint8),
+                down * 3,
+                np.full((64, 64), 77, np.uint8),
+                right * 2 + down,
+                rng.integers(0, 2, (64, 64), dtype=np.uint8) * 255,
+                np.where((right - 32.0) ** 2 + (down - 32.0) ** 2 < 400, 250, 3).astype(np.uint8),
+            ]
+        )
+        expected = [
+            skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=True)
+            for one in grey
+        ]
+        np.testing.assert_allclose(hog(grey), np.array(expected), atol=2e-5)
+
+    def test_grey_is_that_of_pillow(self) -> None:
+        pixels = np.random.default_rng(1).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+        expected = [np.asarray(Image.fromarray(one).convert("L")) for one in pixels]
+        np.testing.assert_array_equal(to_grey(pixels), expected)
+
+    def test_colour_histogram_counts_pixels(self) -> None:
+        pixels = np.random.default_rng(2).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+        expected = np.zeros((4, 64))
+        for image, counts in zip(pixels, expected, strict=True):
+            for red, green, blue in image.reshape(-1, 3):
+                counts[red // 64 * 16 + green // 64 * 4 + blue // 64] += 1 / 30
+        np.testing.assert_allclose(colour_histogram(pixels), expected, atol=1e-6)
+
+    def test_parts_have_length_one(self) -> None:
+        vectors = HogEncoder("").encode(pictures(5))
+        assert vectors.shape == (5, 1828)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(vectors[:, :HOG_DIM], axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(vectors[:, HOG_DIM:], axis=1), 1, rtol=1e-5)
+
+    def test_image_of_one_colour_has_no_outlines_but_a_colour(self) -> None:
+        red, blue = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+        vectors = HogEncoder("").encode([red, blue])
+        assert not vectors[:, :HOG_DIM].any()
+        assert vectors[0] @ vectors[1] == 0
+
+    def test_batches_make_no_difference(self) -> None:
+        encoder = HogEncoder("")
+        images = pictures(encoder.batch_size * 2 + 3)
+        one_by_one = np.concatenate([encoder.encode([image]) for image in images])
+        np.testing.assert_allclose(encoder.encode(images), one_by_one, atol=1e-6)
+
+    def test_nothing_in_nothing_out(self) -> None:
+        assert HogEncoder("").encode([]).shape == (0, 1828)
+
+    def test_other_modes_are_taken_as_rgb(self) -> None:
+        grey = pictures(1)[0].convert("L")
+        encoder = HogEncoder("")
+        np.testing.assert_array_equal(encoder.encode([grey]), encoder.encode([grey.convert("RGB")]))
+
+    def test_good_enough_for_digits(self) -> None:
+        digits = load_digits()
+        images = [Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images[:600]]
+        vectors = HogEncoder("").encode(images)
+        model = LogisticRegression(C=10, max_iter=500)
+        assert cross_val_score(model, vectors, digits.target[:600], cv=3).mean() > 0.9
+
+
+class TestPreparation:
+    def test_whole_image_is_seen(self) -> None:
+        image = Image.new("RGB", (300, 40), "black")
+        image.paste((255, 255, 255), (280, 0, 300, 40))
+        seen = squash(image, 64)
+        assert seen.shape == (64, 64, 3)
+        assert seen[:, 63].min() > 200
+        assert seen[:, :50].max() == 0
+
+    def test_small_images_grow(self) -> None:
+        assert (
+            squash(Image.new("RGB", (1, 1), (9, 8, 7)), 224).reshape(-1, 3).tolist() == [[9, 8, 7]] * 224**2
+        )
+
+
+class TestFingerprint:
+    def test_says_what_the_vectors_mean(self) -> None:
+        # A change here makes everybody's vectors be computed again: then it has to be on purpose.
+        assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "95f213d28e05eb4f"
+
+    def test_differs_when_any_fact_differs(self) -> None:
+        facts = [{"side": 64}, {"side": 65}, {"side": 64, "library": "keras 3"}, {"sides": 64}]
+        assert len({fingerprint(**one) for one in facts}) == len(facts)
+
+    def test_of_other_weights_is_another(self, tmp_path: Path, mobile: MobileNetEncoder) -> None:
+        changed = tmp_path / WEIGHTS_FILE
+        changed.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
+        with h5py.File(changed, "r+") as file:
+            kernel = next(name for name in _arrays(file) if name.endswith(("kernel:0", "kernel")))
+            file[kernel][...] = file[kernel][...] * 1.01
+        other = choose_encoder("tensorflow", tmp_path)
+        assert other.fingerprint != mobile.fingerprint
+        assert other.dim == mobile.dim
+
+
+def _arrays(file: h5py.File) -> list[str]:
+    found: list[str] = []
+    file.visititems(lambda name, thing: found.append(name) if isinstance(thing, h5py.Dataset) else None)
+    return found
+
+
+class TestChoice:
+    def test_hog_when_asked(self) -> None:
+        encoder = choose_encoder("hog", None)
+        assert encoder.name == "HOG + colour"
+        assert not encoder.is_fallback
+        assert "AL_EMBEDDING_BACKEND" in encoder.reason
+
+    @pytest.mark.parametrize(("backend", "words"), [("torch", "torch"), ("magic", "'magic'")])
+    def test_no_such_encoder(self, backend: str, words: str) -> None:
+        with pytest.raises(EncoderUnavailable, match=words) as raised:
+            choose_encoder(backend, None)
+        assert "hog" in raised.value.hint
+
+    def test_auto_without_weights_falls_back_and_says_why(self, offline: Path, tmp_path: Path) -> None:
+        encoder = choose_encoder("auto", tmp_path)
+        assert encoder.name == "HOG + colour"
+        assert encoder.is_fallback
+        for words in ("MobileNetV2's weights could not be downloaded (", "using HOG + colour", WEIGHTS_FILE):
+            assert words in encoder.reason
+        assert "AL_WEIGHTS_DIR" in encoder.reason
+
+    def test_tensorflow_without_weights_says_what_to_do(self, offline: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match="could not be downloaded") as raised:
+            choose_encoder("tensorflow", None)
+        assert WEIGHTS_FILE in raised.value.hint
+
+    def test_auto_without_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(mobilenet, "PACKAGE", "tensorflow_of_nowhere")
+        assert "TensorFlow is not installed; using HOG + colour." in choose_encoder("auto", tmp_path).reason
+
+    @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
+    def test_damaged_weights(self, damage: str, offline: Path, tmp_path: Path) -> None:
+        file = tmp_path / WEIGHTS_FILE
+        if damage == "garbage":
+            file.write_bytes(b"not found" * 1000)
+        elif damage == "cut short":
+            file.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes()[:4_000_000])
+        else:
+            with h5py.File(file, "w") as weights:
+                weights.attrs["layer_names"] = [b"dense"]
+                weights.create_group("dense").attrs["weight_names"] = [b"kernel:0"]
+                weights["dense"]["kernel:0"] = np.zeros((3, 4))
+        encoder = choose_encoder("auto", tmp_path)
+        assert encoder.is_fallback
+        assert f"{file} is damaged or of another kind" in encoder.reason
+        assert "\n" not in encoder.reason
+        with pytest.raises(EncoderUnavailable, match="damaged") as raised:
+            choose_encoder("tensorflow", tmp_path)
+        assert "Delete it" in raised.value.hint
+
+    def test_weights_of_numbers_that_are_not_finite(self, offline: Path, tmp_path: Path) -> None:
+        file = tmp_path / WEIGHTS_FILE
+        file.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
+        with h5py.File(file, "r+") as weights:
+            for name in _arrays(weights):
+                weights[name][...] = np.nan
+        assert "not finite" in choose_encoder("auto", tmp_path).reason
+
+    def test_survey_imports_and_downloads_nothing(self, offline: Path) -> None:
+        found = {line["backend"]: line for line in survey(None)}
+        assert found["hog"]["available"]
+        assert not found["tensorflow"]["available"]
+        assert WEIGHTS_FILE in str(found["tensorflow"]["reason"])
+        assert not offline.exists()
+
+    def test_choosing_hog_never_imports_tensorflow(self) -> None:
+        program = (
+            "import sys; from modeling.backends import choose_encoder, survey; choose_encoder('hog', None);"
+            "survey(None); sys.exit(bool({'tensorflow', 'keras', 'torch'} & set(sys.modules)))"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+class TestDownload:
+    @pytest.fixture
+    def server(self) -> Iterator[http.server.ThreadingHTTPServer]:
+        """Serves whatever bytes its class was given, and may promise more than it sends."""
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(4 + self.server.lacking))  # type: ignore[attr-defined]
+                self.end_headers()
+                self.wfile.write(b"good")
+
+            def log_message(self, *args: object) -> None:
+                """Nothing on the terminal."""
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            server.lacking = 0  # type: ignore[attr-defined]
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            yield server
+            server.shutdown()
+            thread.join()
+
+    def _point_to(self, server: http.server.HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mobilenet, "WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}/{WEIGHTS_FILE}")
+
+    def test_goes_to_keras_cache_once(
+        self, server: http.server.HTTPServer, offline: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._point_to(server, monkeypatch)
+        file, origin = mobilenet.locate_weights(None)
+        assert file.read_bytes() == b"good"
+        assert file.parent == offline
+        assert "download" in origin
+        assert mobilenet.locate_weights(None)[1] == "from Keras's cache"
+        assert [one.name for one in offline.iterdir()] == [WEIGHTS_FILE]
+
+    def test_broken_off_leaves_nothing(
+        self, server: http.server.HTTPServer, offline: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.lacking = 5  # type: ignore[attr-defined]
+        self._point_to(server, monkeypatch)
+        with pytest.raises(EncoderUnavailable, match="could not be downloaded"):
+            mobilenet.locate_weights(None)
+        assert not list(offline.iterdir())
+
+    def test_silent_network_is_given_up(self, offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mobilenet, "CONNECT_SECONDS", 0.2)
+        began = time.monotonic()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            monkeypatch.setattr(mobilenet, "WEIGHTS_URL", f"http://127.0.0.1:{port}/{WEIGHTS_FILE}")
+            with pytest.raises(EncoderUnavailable, match="could not be downloaded"):
+                mobilenet.locate_weights(None)
+        assert time.monotonic() - began < 60  # gives up at all
+
+    def test_folder_of_weights_comes_first(self, offline: Path, tmp_path: Path) -> None:
+        offline.mkdir(parents=True)
+        (offline / WEIGHTS_FILE).write_bytes(b"cached")
+        assert mobilenet.locate_weights(tmp_path)[1] == "from Keras's cache"
+        (tmp_path / WEIGHTS_FILE).write_bytes(b"given")
+        assert mobilenet.locate_weights(tmp_path) == (tmp_path / WEIGHTS_FILE, "from AL_WEIGHTS_DIR")
+
+
+class TestMobileNet:
+    def test_same_numbers_as_keras(self, mobile: MobileNetEncoder) -> None:
+        images = pictures(37)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import keras
+
+            model = keras.applications.MobileNetV2(
+                input_shape=(224, 224, 3),
+                include_top=False,
+                pooling="avg",
+                weights=str(real_weights_dir() / WEIGHTS_FILE),
+            )
+            pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
+            expected = model.predict(keras.applications.mobilenet_v2.preprocess_input(pixels), verbose=0)
+        vectors = mobile.encode(images)
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (37, 1280)
+        np.testing.assert_allclose(vectors, expected, atol=1e-3)
+
+    def test_order_and_batches_make_no_difference(self, mobile: MobileNetEncoder) -> None:
+        images = pictures(35, seed=5)
+        together = mobile.encode(images)
+        np.testing.assert_allclose(mobile.encode(images[33:]), together[33:], atol=1e-4)
+        assert mobile.encode([]).shape == (0, 1280)
+        assert mobile.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
+
+    def test_says_where_the_weights_came_from(self, mobile: MobileNetEncoder) -> None:
+        assert "AL_WEIGHTS_DIR" in mobile.reason
+        assert not mobile.is_fallback
+
+    def test_prints_nothing(self) -> None:
+        program = (
+            "from pathlib import Path; from modeling.backends import choose_encoder;"
+            f"choose_encoder('tensorflow', Path({str(real_weights_dir())!r}))"
+        )
+        done = subprocess.run([sys.executable, "-c", program], check=True, timeout=300, capture_output=True)
+        assert done.stdout == b""
