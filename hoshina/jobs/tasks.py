@@ -8,7 +8,6 @@ from typing import Any
 from celery import Task
 from django.conf import settings
 from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
 
 from hoshina.celery import app
 from hoshina.jobs import caretaker, life
@@ -51,7 +50,7 @@ def _send(task: Task[Any, Any], job: Job, **options: Any) -> bool:
     try:
         settings.BROKER_DIR.mkdir(parents=True, exist_ok=True)
         task.apply_async(args=(str(job.pk),), queue=job.queue, retry=False, ignore_result=True, **options)
-    except (KombuError, RedisError, OSError) as error:
+    except (KombuError, OSError) as error:
         log.warning("The broker cannot be reached; %s waits: %s", job, error)
         return False
     return True

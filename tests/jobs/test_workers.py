@@ -91,7 +91,7 @@ def test_errors_and_retry(files_store: Store, how: str, error: str, hint: str) -
 def test_a_killed_worker_loses_what_cannot_go_on(any_store: Store) -> None:
     worker = any_store.worker("interactive")
     job = any_store.enqueue("test_steps", n=1000, pause=0.02)
-    any_store.wait(job, S.RUNNING)
+    wait_until(any_store.lines, why="its begin")
     any_store.kill(worker)
     any_store.worker("interactive")
     any_store.wait(job, S.LOST, seconds=20)
@@ -103,7 +103,7 @@ def test_a_killed_worker_loses_what_cannot_go_on(any_store: Store) -> None:
 def test_a_killed_workers_restartable_job_goes_on_elsewhere(any_store: Store) -> None:
     worker = any_store.worker("interactive")
     job = any_store.enqueue("test_again", n=40, pause=0.05)
-    any_store.wait(job, S.RUNNING)
+    wait_until(any_store.lines, why="its begin")
     any_store.kill(worker)
     other = any_store.worker("interactive")
     any_store.wait(job, S.SUCCEEDED)

@@ -151,9 +151,9 @@ class TestVectors:
 
     def test_full_disk_is_said_before_writing(self, vectors_of: EmbeddingSet, monkeypatch: pytest.MonkeyPatch) -> None:
         save(vectors_of, [0])
-        usage = namedtuple("usage", "total used free")  # noqa: PYI024 - as shutil's own
+        usage = namedtuple("usage", "total used free")
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(100, 99, 1))
-        with pytest.raises(disk.StoreError, match="left; 0.03 GB are needed") as raised:
+        with pytest.raises(disk.StoreError, match=r"left; 0\.03 GB are needed") as raised:
             disk.merge_parts(vectors_of, 1_000_000)
         assert "Make room" in raised.value.hint
 

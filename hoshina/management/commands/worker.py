@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -37,12 +38,20 @@ class Command(BaseCommand):
 
         # Celery warns about root because of pickled messages, which are not accepted here.
         warnings.simplefilter("ignore", SecurityWarning)
-        level = "INFO" if options["verbosity"] > 1 else "WARNING"
-        app.start(
-            ["--quiet", "worker", f"--queues={names}", "--pool=solo", f"--loglevel={level}"]
-            + ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-            + [f"--hostname={names.replace(',', '-')}@%h"]
+        # Not through `celery worker`, whose command line takes half a second to load.
+        worker = app.Worker(
+            queues=names.split(","),
+            hostname=f"{names.replace(',', '-')}@{host()}",
+            pool_cls="solo",
+            concurrency=1,
+            loglevel="INFO" if options["verbosity"] > 1 else "WARNING",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
         )
+        worker.start()
+        sys.exit(worker.exitcode)
 
     def _check(self, names: str) -> None:
         since = timezone.now() - timedelta(seconds=settings.JOB_STALE)

@@ -1,0 +1,40 @@
+"""What the algorithms share: types, which rows have a usable vector, and work in blocks of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+# About 16 MiB of a 1280-dimensional float32 array: large enough for a fast product, small beside any machine.
+BLOCK_ROWS = 4096
+
+
+def as_rows(rows: ArrayLike) -> Rows:
+    """Positions (n,) as int64; an empty list is no positions."""
+    return np.asarray(rows, dtype=np.int64).reshape(-1)
+
+
+def blocks(n: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
+    """The slices that cut 0 … n-1 into pieces of at most ``size``."""
+    for begin in range(0, n, size):
+        yield slice(begin, min(begin + size, n))
+
+
+def usable(X: Floats, rows: ArrayLike) -> Rows:
+    """Those of ``rows``, in their order, whose vector (d,) in ``X`` is all finite numbers; reads in blocks."""
+    wanted = as_rows(rows)
+    keep = np.empty(len(wanted), dtype=bool)
+    for part in blocks(len(wanted)):
+        keep[part] = np.isfinite(X[wanted[part]]).all(axis=1)
+    return wanted[keep]
+
+
+def whole_seed(rng: np.random.Generator) -> int:
+    """The seed that scikit-learn wants, drawn from a generator."""
+    return int(rng.integers(2**31 - 1))
