@@ -197,14 +197,15 @@ class _Ingestion:
                     returned.append(known.item_id)
             if known is not None and known.row < self.seen.size:
                 self.seen[known.row] = True
-        with transaction.atomic():
-            # Locked: rows are given out one by one, whoever else writes.
-            Dataset.objects.select_for_update().get(pk=self.dataset.pk)
-            _insert(self.dataset, new)
-            _update_frames(changed)
-            _set_available(self.dataset, returned, True)
-            _set_available(self.dataset, broken, False)
-            _write_problems(self.dataset, problems)
+        if new or changed or returned or problems:
+            with transaction.atomic():
+                # Locked: rows are given out one by one, whoever else writes.
+                Dataset.objects.select_for_update().get(pk=self.dataset.pk)
+                _insert(self.dataset, new)
+                _update_frames(changed)
+                _set_available(self.dataset, returned, True)
+                _set_available(self.dataset, broken, False)
+                _write_problems(self.dataset, problems)
         failed = sum(bool(looked.problem) for looked in batch)
         # A file that was only touched is the same image.
         really = sum(known.sha256 != examined.sha256 for known, examined in changed)
@@ -223,9 +224,7 @@ class _Ingestion:
             some = rows[start : start + FULL_BATCH].tolist()
             with transaction.atomic():
                 items = Item.objects.filter(dataset=self.dataset, row__in=some, is_available=True)
-                gone = [
-                    pk for pk, path in items.values_list("pk", "path") if path.lower().endswith(self.endings)
-                ]
+                gone = [pk for pk, path in items.values_list("pk", "path") if path.lower().endswith(self.endings)]
                 _set_available(self.dataset, gone, False)
             self.run.progress(start + len(some))
 
@@ -323,9 +322,7 @@ def _insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
 def _update_frames(changed: Sequence[tuple[_Known, Examined]]) -> None:
     frames = [_fill(Frame(pk=known.frame_id), examined) for known, examined in changed]
     if frames:
-        Frame.objects.bulk_update(
-            frames, ["sha256", "size", "mtime_ns", "width", "height", "format"], batch_size=100
-        )
+        Frame.objects.bulk_update(frames, ["sha256", "size", "mtime_ns", "width", "height", "format"], batch_size=100)
 
 
 def _fill(frame: Frame, examined: Examined) -> Frame:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sampling.algorithms.rows import Doubles, Floats, Rows, as_rows, blocks, usable
+from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable
 
 # So many of the most promising old bounds are renewed in one product at first; twice as many at each next try.
 REFRESH = 64
@@ -23,7 +23,7 @@ WIDEST = 4096
 FRONT = 2048
 # Centres per product in the first pass, to bound its memory.
 CENTRES = 1024
-# float32 products of d terms stray by about sqrt(d) roundings; eight times that is never seen exceeded.
+# float32 products of d terms stray by about sqrt(d) roundings; eight times that was never seen exceeded.
 CAUTION = 8.0
 
 
@@ -86,18 +86,20 @@ class _Greedy:
     def __init__(self, X: Floats, rows: Rows, labelled: Rows, k: int, refresh: int) -> None:
         self.X, self.rows, self.refresh = X, rows, refresh
         n, d = len(rows), X.shape[1]
-        self.shift = np.asarray(X[rows[: 4 * CENTRES]], np.float64).mean(axis=0).astype(np.float32)
-        self.slack = np.float32(2 * CAUTION * np.sqrt(d + 8) * 2.0**-24)
-        self.centres = np.empty((len(labelled) + k, d), np.float32)
+        self.shift = np.asarray(X[rows[:CENTRES]], np.float64).mean(axis=0).astype(np.float32)
+        self.slack = CAUTION * float(np.sqrt(d + 8)) * 2.0**-24
+        self.centres = np.empty((len(labelled) + k, d), np.float32)  # shifted
         self.centre_rows = np.empty(len(labelled) + k, np.int64)
         self.lengths = np.empty(len(labelled) + k, np.float32)
+        self.exact_centres = np.empty(self.centres.shape)
+        self.exact_lengths = np.empty(self.lengths.shape)
         self.n_centres = 0
         self.own = np.empty(n, np.float32)  # squared length of each shifted row
-        self.value = np.full(n, np.inf)  # squared distance, exact where error is 0
+        self.value = np.full(n, np.inf)  # squared distance, off by no more than the error; -1 once taken
         self.error = np.zeros(n)
         self.seen = np.zeros(n, np.int64)  # how many centres the value accounts for
-        self.front = np.empty(0, np.int64)
-        self.limit = np.inf  # no row outside the front lies above this
+        self.front = np.arange(n)
+        self.limit = -np.inf  # no row outside the front lies above this
         self._add(labelled)
         self._first_pass()
 
@@ -107,40 +109,41 @@ class _Greedy:
             return self._most_central(), np.inf
         width = self.refresh
         while True:
-            front = self._front()
-            value, error = self.value[front], self.error[front]
-            fresh = self.seen[front] == self.n_centres
-            floor = np.max(value - error, where=fresh, initial=-np.inf)
+            value, error = self.value[self.front], self.error[self.front]
+            fresh = self.seen[self.front] >= self.n_centres
+            floor = np.max(value - error, where=fresh, initial=-1)
             rival = value + error >= floor
             stale = np.flatnonzero(rival & ~fresh)
             if len(stale):
-                best = stale[np.argsort(-value[stale], kind="stable")[:width]]
-                self._renew(front[best])
+                if len(stale) > width:
+                    stale = stale[np.argpartition(-value[stale], width)[:width]]
+                self._renew(self.front[stale])
                 width = min(2 * width, WIDEST)
-            elif floor <= self.limit and len(front) < len(self.rows):
-                self._look_wider()
+            elif floor <= self.limit:
+                self._look_wider(floor)
             elif np.count_nonzero(rival) > 1 and error[rival].any():
-                self._refine(front[rival & (error > 0)])
+                self._refine(self.front[rival & (error > 0)])
             else:
-                at = front[rival].min()
-                return int(at), float(self.value[at])
+                at = int(self.front[rival].min())
+                return at, float(self.value[at])
 
     def take(self, at: int) -> None:
         """Make the row at this position a centre."""
-        self.value[at], self.error[at] = -np.inf, 0
         self._add(self.rows[at : at + 1])
         if self.n_centres == 1:
             self._first_pass()
+        self._settle(np.array([at]), -1)
 
     def left(self) -> NDArray[np.intp]:
         """Positions not yet taken."""
-        return np.flatnonzero(self.value > -np.inf)
+        return np.flatnonzero(self.value >= 0)
 
     def _add(self, rows: Rows) -> None:
         new = slice(self.n_centres, self.n_centres + len(rows))
         self.centre_rows[new] = rows
-        self.centres[new] = self.X[rows] - self.shift
-        self.lengths[new] = np.einsum("ij,ij->i", self.centres[new], self.centres[new])
+        exact = self.X[rows] - self.shift.astype(np.float64)
+        self.centres[new] = self.exact_centres[new] = exact
+        self.lengths[new] = self.exact_lengths[new] = np.einsum("ij,ij->i", exact, exact)
         self.n_centres += len(rows)
 
     def _first_pass(self) -> None:
@@ -150,6 +153,8 @@ class _Greedy:
             self.own[part] = np.einsum("ij,ij->i", block, block)
             if self.n_centres:
                 self._shrink(np.arange(part.start, part.stop), block, 0)
+        if self.n_centres:
+            self._look_wider(np.inf)
 
     def _renew(self, positions: NDArray[np.intp]) -> None:
         self._shrink(positions, self.X[self.rows[positions]] - self.shift, int(self.seen[positions].min()))
@@ -163,34 +168,55 @@ class _Greedy:
             squared *= -2
             squared += self.lengths[some]
             np.minimum(nearest, squared.min(axis=1), out=nearest)
-        own = self.own[positions]
-        found = np.maximum(nearest.astype(np.float64) + own, 0)
-        doubt = self.slack * (3.0 * own + 2 * found)
-        old, old_error = self.value[positions], self.error[positions]
-        # The least of several values is off by no more than the one of them that is off most.
-        lower = found - doubt < old + old_error
-        self.value[positions] = np.where(old == -np.inf, old, np.minimum(old, found))
-        self.error[positions] = np.where(lower & (old > -np.inf), np.maximum(old_error, doubt), old_error)
-        self.error[positions[~np.isfinite(old)]] = doubt[~np.isfinite(old)]
+        own = self.own[positions].astype(np.float64)
+        new = np.maximum(nearest + own, 0)
+        # A centre near the row is about as long as the row, so its product strays as little.
+        doubt = self.slack * (6 * own + 4 * new)
+        old, old_doubt = self.value[positions], self.error[positions]
+        either = np.maximum(doubt, old_doubt)
+        error = np.where(new + doubt < old - old_doubt, doubt, either)
+        self.error[positions] = np.where(old + old_doubt < new - doubt, old_doubt, error)
+        self.value[positions] = np.minimum(old, new)
         self.seen[positions] = self.n_centres
 
     def _refine(self, positions: NDArray[np.intp]) -> None:
         """Make the values of ``positions`` exact: float64 differences to every centre that may be nearest."""
-        n, shift = self.n_centres, self.shift.astype(np.float64)
+        centres, lengths = self.exact_centres[: self.n_centres], self.exact_lengths[: self.n_centres]
         for part in blocks(len(positions), self.refresh):
             some = positions[part]
             block = self.X[self.rows[some]].astype(np.float64)
-            squared = _squared(block - shift, self.centres[:n].astype(np.float64))
-            roughly = squared.min(axis=1)
-            room = 1e-6 * (roughly + self.own[some]) + 1e-30
-            which, centre = np.nonzero(squared <= (roughly + room)[:, None])
+            rough = lengths - 2 * (block - self.shift) @ centres.T + self.own[some, None]
+            least = rough.min(axis=1, keepdims=True)
+            which, centre = np.nonzero(rough <= least + 1e-9 * (least + self.own[some, None]) + 1e-30)
             exact = np.full(len(some), np.inf)
             for pairs in blocks(len(which)):
                 other = self.X[self.centre_rows[centre[pairs]]].astype(np.float64)
                 np.minimum.at(exact, which[pairs], np.square(block[which[pairs]] - other).sum(axis=1))
             self.value[some], self.error[some] = exact, 0
-            self.seen[some[exact == 0]] = np.iinfo(np.int64).max  # nothing is nearer than that
-            self._settle(some[exact == 0])
+            self._settle(some[exact == 0], 0)
 
-    def _settle(self, positions: NDArray[np.intp]) -> None:
-        self.seen[positions] = self.n_centres
+    def _settle(self, positions: NDArray[np.intp], value: float) -> None:
+        """A value that no later centre changes."""
+        self.value[positions], self.error[positions] = value, 0
+        self.seen[positions] = np.iinfo(np.int64).max
+
+    def _look_wider(self, floor: float) -> None:
+        """Take everything above ``floor`` to the front, and as many again so as not to be back soon."""
+        upper = self.value + self.error
+        size = max(FRONT, 2 * int(np.count_nonzero(upper >= floor)))
+        if size >= len(upper):
+            self.front, self.limit = np.arange(len(upper)), -np.inf
+            return
+        order = np.argpartition(-upper, size)
+        self.front, self.limit = order[:size], float(upper[order[size]])
+
+    def _most_central(self) -> int:
+        """The position nearest to the mean of all rows."""
+        total = np.zeros(self.X.shape[1])
+        for part in blocks(len(self.rows)):
+            total += self.X[self.rows[part]].sum(axis=0, dtype=np.float64)
+        mean = total / len(self.rows)
+        squared = np.empty(len(self.rows))
+        for part in blocks(len(self.rows)):
+            squared[part] = np.square(self.X[self.rows[part]] - mean).sum(axis=1)
+        return int(squared.argmin())

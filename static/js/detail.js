@@ -1,4 +1,4 @@
-// Zoom and pan of the large image, and on an item's own page the keys of the grid.
+// Zoom and pan of the large image: wheel, buttons, drag, pinch, double click, and keys while it has the focus.
 // Everything is delegated from the document, so that a swapped-in fragment works without being told.
 
 const MOST = 40; // times the size at which all of the image is seen
@@ -145,25 +145,11 @@ function keyOnImage(box, event) {
   return true;
 }
 
-// Keys of an item's own page: left and right turn, 1-9, 0 and X decide.
-function keyOnPage(page, event) {
-  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
-  const target = rel
-    ? page.querySelector(`a[rel="${rel}"]`)
-    : [...page.querySelectorAll("[data-decide][data-key]")].find((one) => one.dataset.key === event.key.toLowerCase());
-  target?.click();
-  return Boolean(target);
-}
-
-const writes = (element) => element instanceof Element && element.closest("input, select, textarea, [contenteditable]") !== null;
-
 // In the capture phase: on the image, + and the arrows are the image's and not the grid's.
 document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || writes(event.target)) return;
-  if (document.querySelector("dialog[open]")) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   const box = boxOf(event);
-  const page = document.querySelector("[data-item-page]");
-  if ((box && event.target === box && keyOnImage(box, event)) || (page && keyOnPage(page, event))) {
+  if (box && event.target === box && keyOnImage(box, event)) {
     event.preventDefault();
     event.stopPropagation();
   }

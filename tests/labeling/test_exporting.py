@@ -63,9 +63,7 @@ def test_was_unsure_remembers_the_history_but_no_undone_mark(make_dataset: MakeD
     assert rows == {"image0000.png": "true", "image0001.png": "false", "image0002.png": "true"}
 
 
-def test_an_undo_gives_back_the_earlier_decision_with_its_provenance(
-    make_dataset: MakeDataset, ana: User
-) -> None:
+def test_an_undo_gives_back_the_earlier_decision_with_its_provenance(make_dataset: MakeDataset, ana: User) -> None:
     dataset = make_dataset(2)
     ben = User.objects.create_user("ben")
     decide(dataset, "assign", [0], "cat", user=ana, queue="uncertain")
@@ -108,9 +106,7 @@ def test_awkward_names_survive(make_dataset: MakeDataset) -> None:
     assert {row["path"] for row in table(archive, "splits.csv")} == set(names)
 
 
-def test_an_item_that_changes_meanwhile_comes_once(
-    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_item_that_changes_meanwhile_comes_once(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labeling.exporting.rows.BATCH", 4)
     dataset = make_dataset(20)
     decide(dataset, "assign", range(0, 20, 2), "cat")
@@ -157,9 +153,7 @@ def test_splits_hold_the_labelled_items_stratified(make_dataset: MakeDataset) ->
     archive = opened(archive_bytes(dataset, seed=3, splits=(60, 20, 20)))
     found = Counter((row["label"], row["split"]) for row in table(archive, "splits.csv"))
     assert found == {
-        (label, split): n
-        for label in ("cat", "dog")
-        for split, n in (("train", 30), ("val", 10), ("test", 10))
+        (label, split): n for label in ("cat", "dog") for split, n in (("train", 30), ("val", 10), ("test", 10))
     }
     assert manifest(archive)["splits"] == {
         split: {"items": 2 * n, "classes": {"cat": n, "dog": n}}
@@ -424,9 +418,7 @@ def test_another_room_adds_files_and_keys(make_dataset: MakeDataset, moods: Sect
     assert told["files"]["moods.csv"]["bytes"] == 10
 
 
-@pytest.mark.parametrize(
-    ("n", "name", "words"), [(0, "moods", "No moods."), (1, "tides", "no option 'tides'")]
-)
+@pytest.mark.parametrize(("n", "name", "words"), [(0, "moods", "No moods."), (1, "tides", "no option 'tides'")])
 def test_what_cannot_be_had_is_refused_at_once(
     make_dataset: MakeDataset, moods: Section, n: int, name: str, words: str
 ) -> None:

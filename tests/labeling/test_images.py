@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
-import tempfile
-import threading
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labeling.images import reading, stretching, thumbnails
-from labeling.images.opening import DEFAULT_EXTENSIONS, ImageProblem, format_for_browsers, open_image
+from labeling.images.opening import ImageProblem, format_for_browsers, open_image
 from labeling.images.problems import MAX_PIXELS
 from labeling.images.reading import examine
-from labeling.images.scanning import count, walk
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
@@ -402,96 +397,3 @@ def test_a_thumbnail_of_a_broken_file_is_a_problem_and_leaves_nothing(tmp_path: 
     with pytest.raises(ImageProblem):
         thumbnails.thumbnail(tmp_path / "a.png", "aa" * 32, 256, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
-
-
-# -- Scanning -----------------------------------------------------------------------------------------
-def names(root: Path, **kwargs: Path) -> list[str]:
-    return [found.path for found in walk(root, DEFAULT_EXTENSIONS, **kwargs)]
-
-
-def touch(root: Path, *paths: str) -> None:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(b"x")
-
-
-def test_walk_finds_images_below_in_a_fixed_order(tmp_path: Path) -> None:
-    touch(tmp_path, "z.png", "a.JPG", "b/2.png", "b/1.png", "b/deep/0.fits", "a/9.webp", "notes.txt", "png")
-    touch(tmp_path, ".hidden.png", ".git/x.png", "__MACOSX/x.png", "._a.JPG")
-    assert names(tmp_path) == ["a.JPG", "z.png", "a/9.webp", "b/1.png", "b/2.png", "b/deep/0.fits"]
-    assert count(tmp_path, DEFAULT_EXTENSIONS, threading.Event()) == 6
-    assert [found.path for found in walk(tmp_path, [".webp"])] == ["a/9.webp"]
-
-
-def test_walk_leaves_out_the_store(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "store/thumbnails/b.png")
-    assert names(tmp_path, skip=tmp_path / "store") == ["a.png"]
-
-
-def test_walk_keeps_strange_names(tmp_path: Path) -> None:
-    strange = ["<img src=x>.png", "a\nb.png", "naïve 🦆.png", "“quoted” & 'so'.png"]
-    if sys.platform == "win32":
-        strange = strange[2:]
-    touch(tmp_path, *strange)
-    assert names(tmp_path) == sorted(strange)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
-def test_links_are_followed_inside_only_and_never_in_circles(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    touch(tmp_path, "outside/secret.png")
-    touch(root, "real/a.png")
-    (root / "link.png").symlink_to(root / "real" / "a.png")
-    (root / "nothing.png").symlink_to(root / "gone.png")
-    (root / "self.png").symlink_to(root / "self.png")
-    (root / "secret.png").symlink_to(tmp_path / "outside" / "secret.png")
-    (root / "also").symlink_to(root / "real")
-    (root / "out").symlink_to(tmp_path / "outside")
-    (root / "real" / "up").symlink_to(root)
-    (root / "notes").symlink_to("/etc/hosts")
-    found = {one.path: one.problem for one in walk(root, DEFAULT_EXTENSIONS)}
-    assert found.pop("real/a.png") == ""
-    assert found.pop("link.png") == ""
-    assert "leads to nothing" in found.pop("nothing.png")
-    assert "in a circle" in found.pop("self.png")
-    assert "out of the folder" in found.pop("secret.png")
-    assert "out of the folder" in found.pop("out")
-    assert "in a circle" in found.pop("real/up")
-    assert found == {}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
-def test_a_root_that_is_a_link_is_walked(tmp_path: Path) -> None:
-    touch(tmp_path, "real/a.png")
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert names(tmp_path / "link") == ["a.png"]
-
-
-@pytest.fixture
-def unprivileged_folder() -> Iterator[Path]:
-    """A folder, and for the time of the test a user whom permissions hold back, even if root runs it."""
-    if not hasattr(os, "geteuid"):
-        pytest.skip("permissions are another matter on Windows")
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        folder.chmod(0o755)
-        try:
-            yield folder
-        finally:
-            if os.getuid() == 0:
-                os.seteuid(0)
-            for path in folder.rglob("*"):
-                path.chmod(0o755)
-
-
-def test_what_may_not_be_read_is_a_problem(unprivileged_folder: Path) -> None:
-    touch(unprivileged_folder, "a.png", "closed/b.png", "open/c.png")
-    (unprivileged_folder / "a.png").chmod(0)
-    (unprivileged_folder / "closed").chmod(0)
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-    found = {one.path: one.problem for one in walk(unprivileged_folder, DEFAULT_EXTENSIONS)}
-    assert found.keys() == {"a.png", "closed", "open/c.png"}
-    assert "permission denied" in found["closed"]
-    with pytest.raises(ImageProblem, match="no permission"):
-        examine(unprivileged_folder / "a.png")

@@ -18,8 +18,8 @@ import pytest
 import skimage.feature
 from PIL import Image
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import NearestCentroid
 
 from modeling.backends import EncoderUnavailable, choose_encoder, mobilenet, survey
 from modeling.backends.encoder import fingerprint, squash
@@ -72,8 +72,7 @@ class TestHog:
             ]
         )
         expected = [
-            skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=True)
-            for one in grey
+            skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=True) for one in grey
         ]
         np.testing.assert_allclose(hog(grey), np.array(expected), atol=2e-5)
 
@@ -121,8 +120,7 @@ class TestHog:
         digits = load_digits()
         images = [Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images[:600]]
         vectors = HogEncoder("").encode(images)
-        model = LogisticRegression(C=10, max_iter=500)
-        assert cross_val_score(model, vectors, digits.target[:600], cv=3).mean() > 0.9
+        assert cross_val_score(NearestCentroid(), vectors, digits.target[:600], cv=3).mean() > 0.9
 
 
 class TestPreparation:
@@ -135,9 +133,7 @@ class TestPreparation:
         assert seen[:, :50].max() == 0
 
     def test_small_images_grow(self) -> None:
-        assert (
-            squash(Image.new("RGB", (1, 1), (9, 8, 7)), 224).reshape(-1, 3).tolist() == [[9, 8, 7]] * 224**2
-        )
+        assert squash(Image.new("RGB", (1, 1), (9, 8, 7)), 224).reshape(-1, 3).tolist() == [[9, 8, 7]] * 224**2
 
 
 class TestFingerprint:
@@ -333,11 +329,3 @@ class TestMobileNet:
     def test_says_where_the_weights_came_from(self, mobile: MobileNetEncoder) -> None:
         assert "AL_WEIGHTS_DIR" in mobile.reason
         assert not mobile.is_fallback
-
-    def test_prints_nothing(self) -> None:
-        program = (
-            "from pathlib import Path; from modeling.backends import choose_encoder;"
-            f"choose_encoder('tensorflow', Path({str(real_weights_dir())!r}))"
-        )
-        done = subprocess.run([sys.executable, "-c", program], check=True, timeout=300, capture_output=True)
-        assert done.stdout == b""

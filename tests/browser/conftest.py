@@ -1,0 +1,140 @@
+"""A real Chromium against the real server: waitress in a thread, with a database file and pictures of its own."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from labeling.models import Dataset
+from tests.browser.bench import Bench
+from tests.parts import CHROMIUM_ARGS, chromium, require
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+class _Database:
+    """Django uses this SQLite file for a while, in every thread; a request leaves no connection behind."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        self.before = connections["default"]
+        self.settings = dict(connections.settings["default"])
+        connections.settings["default"].update(NAME=str(self.file), CONN_MAX_AGE=0)
+        del connections["default"]
+
+    def __exit__(self, *_: object) -> None:
+        connections["default"].close()
+        connections.settings["default"].clear()
+        connections.settings["default"].update(self.settings)
+        connections["default"] = self.before
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any) -> Path:
+    """A migrated, empty database file to copy."""
+    file = tmp_path_factory.mktemp("browser") / "app.db"
+    with django_db_blocker.unblock(), _Database(file):
+        call_command("migrate", verbosity=0)
+    return file
+
+
+@pytest.fixture(scope="session")
+def server_address(django_db_setup: None) -> Iterator[str]:
+    """The address of a waitress that serves the site as `manage.py serve` does."""
+    require("chromium")
+    from waitress.server import create_server
+
+    from hoshina.wsgi import application
+
+    server = create_server(application, host="127.0.0.1", port=0, threads=8)
+    thread = threading.Thread(target=server.run, name="waitress", daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Site:
+    """The server's address, with the database of this test behind it."""
+
+    address: str
+    make_dataset: Callable[..., Dataset]
+    picture_folder: Callable[..., Path]
+
+    def dataset(self, n: int = 60, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog", "bird")) -> Dataset:
+        """A dataset of ``n`` real pictures."""
+        self.picture_folder(n, name=name)
+        return self.make_dataset(n, name=name, classes=classes)
+
+
+@pytest.fixture
+def site(
+    server_address: str,
+    migrated_file: Path,
+    store: Path,
+    django_db_blocker: Any,
+    make_dataset: Callable[..., Dataset],
+    picture_folder: Callable[..., Path],
+    settings: Any,
+) -> Iterator[Site]:
+    settings.EMBEDDING_BACKEND = "hog"
+    file = store / "app.db"
+    shutil.copy(migrated_file, file)
+    with django_db_blocker.unblock(), _Database(file):
+        yield Site(server_address, make_dataset, picture_folder)
+
+
+@pytest.fixture
+def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page whose script must not fail."""
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if _is_serious(message) else None)
+    yield page
+    assert not errors, errors
+
+
+def _is_serious(message: Any) -> bool:
+    """Errors of scripts and refusals by the content security policy; a failed request is each test's own affair."""
+    return message.type == "error" and "Failed to load resource" not in message.text
+
+
+@pytest.fixture
+def bench(site: Site, page: Page) -> Bench:
+    """A workbench with 60 pictures and the classes cat (1), dog (2) and bird (3), not opened yet."""
+    return Bench(page, site.address, site.dataset())

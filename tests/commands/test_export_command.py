@@ -1,0 +1,178 @@
+"""manage.py export."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from labeling.management.commands import export as command
+from labeling.models import Dataset
+from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
+
+MakeDataset = Callable[..., Dataset]
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("export", *arguments, "--json", stdout=out)
+    found = json.loads(out.getvalue())
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    dataset = make_dataset(12)
+    decide(dataset, "assign", range(10), "cat")
+    decide(dataset, "skip", [10])
+    return dataset
+
+
+@pytest.mark.django_db
+def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "out.zip"
+    told = run("--output", str(output), "--seed", "3", "--splits", "50,30,20")
+    content = output.read_bytes()
+    assert told == {"path": str(output), "items": 11, "sha256": hashlib.sha256(content).hexdigest()}
+    assert content == archive_bytes(dataset, seed=3, splits=(50, 30, 20))
+    assert list(output.parent.iterdir()) == [output]
+
+
+@pytest.mark.django_db
+def test_its_name_is_the_datasets_and_it_speaks_to_people(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = io.StringIO()
+    call_command("export", stdout=out)
+    assert "11 items with a decision" in out.getvalue()
+    assert len(table(opened((tmp_path / "pictures.zip").read_bytes()), "labels.csv")) == 11
+
+
+@pytest.mark.django_db
+def test_images_are_put_in(dataset: Dataset, tmp_path: Path) -> None:
+    output = tmp_path / "out.zip"
+    run("--output", str(output), "--with-images")
+    assert manifest(zipfile.ZipFile(output))["images"]["missing"]["count"] == 10
+
+
+@pytest.mark.django_db
+def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_path: Path) -> None:
+    output = tmp_path / "out.zip"
+    output.touch()
+    first = run("--output", str(output))
+    decide(dataset, "assign", [11], "dog")
+    assert run("--output", str(output))["sha256"] != first["sha256"]
+    theirs = tmp_path / "thesis.zip"
+    with zipfile.ZipFile(theirs, "w") as archive:
+        archive.writestr("thesis.txt", "years of work")
+    kept = theirs.read_bytes()
+    with pytest.raises(CommandError, match="--force"):
+        run("--output", str(theirs))
+    assert theirs.read_bytes() == kept
+    run("--output", str(theirs), "--force")
+    assert len(table(zipfile.ZipFile(theirs), "labels.csv")) == 12
+    with pytest.raises(CommandError, match="is a folder"):
+        run("--output", str(tmp_path))
+
+
+@pytest.mark.django_db
+def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "out.zip"
+    run("--output", str(output))
+    kept = output.read_bytes()
+
+    def break_off(export: object) -> object:
+        yield b"PK"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command.Export, "__iter__", break_off)
+    with pytest.raises(CommandError, match="No space left"):
+        run("--output", str(output))
+    assert output.read_bytes() == kept
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("arguments", [("--splits", "80,30,10"), ("--splits", "a"), ("--seed", "x")])
+def test_wrong_usage_is_refused(dataset: Dataset, arguments: tuple[str, str]) -> None:
+    with pytest.raises(CommandError, match=r"splits|seed"):
+        run(*arguments)
+
+
+@pytest.mark.django_db
+def test_what_cannot_be_had_fails_in_words(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="no predictions yet"):
+        run("--with-predictions", "--output", str(tmp_path / "out.zip"))
+    with pytest.raises(CommandError, match="seed is -1"):
+        run("--seed", "-1", "--output", str(tmp_path / "out.zip"))
+    assert list(tmp_path.glob("*.zip")) == []
+
+
+@pytest.mark.django_db
+def test_the_dataset_is_chosen_by_name_or_slug(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    output = str(tmp_path / "out.zip")
+    with pytest.raises(CommandError, match="no datasets yet"):
+        run("--output", output)
+    make_dataset(2, name="one")
+    Dataset.objects.update(name="The First")
+    decide(make_dataset(2, name="two"), "assign", [0], "cat")
+    with pytest.raises(CommandError, match=r"--dataset.*two"):
+        run("--output", output)
+    with pytest.raises(CommandError, match="no dataset 'three'"):
+        run("--output", output, "--dataset", "three")
+    assert run("--output", output, "--dataset", "The First")["items"] == 0
+    assert run("--output", output, "--dataset", "two")["items"] == 1
+
+
+FILL = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from labeling.models import Dataset, Frame, Item, LabelClass
+dataset = Dataset.objects.create(name="d", slug="d", root="/nowhere", n_items=40)
+label = LabelClass.objects.create(dataset=dataset, name="ü", colour="#000000")
+for row in range(40):
+    item = Item.objects.create(dataset=dataset, row=row, path=f"ü{row}.png", state=1, label=label)
+    Frame.objects.create(item=item, dataset=dataset, path=item.path, sha256=f"{row % 30:064x}", size=1, mtime_ns=1,
+                         width=1, height=1, format="PNG")
+"""
+
+
+def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
+    environment = os.environ | {"AL_STORE_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "hoshina.settings"}
+
+    def python(*arguments: str, **variables: str) -> str:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=settings.BASE_DIR,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    python("-c", FILL)
+    told = []
+    for seed, zone, locale in (("1", "UTC", "C.UTF-8"), ("2", "Pacific/Auckland", "C")):
+        output = tmp_path / f"{seed}.zip"
+        printed = python(
+            "manage.py", "export", "--output", str(output), "--json",
+            PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale,
+        )  # fmt: skip
+        told.append(json.loads(printed)["sha256"])
+        assert hashlib.sha256(output.read_bytes()).hexdigest() == told[-1]
+    assert told[0] == told[1]

@@ -1,0 +1,96 @@
+"""manage.py import_labels."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from labeling.models import Annotation, Dataset, Item, LabelClass, State
+
+pytestmark = pytest.mark.django_db
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "labels.csv"
+    file.write_text(
+        "path,label\nimage0000.png,cat\nimage0001.png,emu\nimage0002.png,dog\nno.png,cat\n", encoding="utf-8"
+    )
+    return file
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("import_labels", *arguments, "--json", stdout=out)
+    found = json.loads(out.getvalue())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_it_applies_and_reports(make_dataset: MakeDataset, file: Path) -> None:
+    make_dataset(4)
+    told = run(str(file))
+    assert {name: told[name] for name in ("applied", "unchanged", "unknown_paths", "unknown_classes")} == {
+        "applied": 2, "unchanged": 0, "unknown_paths": ["no.png"], "unknown_classes": ["emu"],
+    }  # fmt: skip
+    again = run(str(file))
+    assert (again["applied"], again["unchanged"]) == (0, 2)
+
+
+def test_it_makes_classes(make_dataset: MakeDataset, file: Path) -> None:
+    make_dataset(4)
+    told = run(str(file), "--create-classes")
+    assert (told["applied"], told["created_classes"], told["unknown_classes"]) == (3, ["emu"], [])
+    assert Item.objects.get(row=1).label == LabelClass.objects.get(name="emu")
+
+
+def test_it_speaks_to_people(make_dataset: MakeDataset, file: Path) -> None:
+    make_dataset(4)
+    out = io.StringIO()
+    call_command("import_labels", str(file), stdout=out)
+    assert out.getvalue().splitlines() == [
+        "2 applied, 0 unchanged, of 4 lines.",
+        "1 lines name items that this dataset does not have: no.png.",
+        "1 lines name unknown classes: emu. Add --create-classes to make them.",
+    ]
+
+
+def test_the_user_may_be_named(make_dataset: MakeDataset, file: Path) -> None:
+    make_dataset(4)
+    User.objects.create_user("ana")
+    run(str(file), "--user", "ana")
+    assert set(Annotation.objects.values_list("annotator__username", flat=True)) == {"ana"}
+    with pytest.raises(CommandError, match="no user 'ben'"):
+        run(str(file), "--user", "ben")
+
+
+def test_the_dataset_may_be_named(make_dataset: MakeDataset, file: Path) -> None:
+    make_dataset(4, name="one")
+    two = make_dataset(4, name="two")
+    with pytest.raises(CommandError, match="--dataset"):
+        run(str(file))
+    run(str(file), "--dataset", "two")
+    assert set(Item.objects.exclude(state=State.UNLABELLED).values_list("dataset", flat=True)) == {two.pk}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "could not be read"), (b"\xff\xfe", "not text in UTF-8"), (b"", "empty")]
+)
+def test_a_file_that_cannot_be_read_fails_in_words(
+    make_dataset: MakeDataset, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    make_dataset(4)
+    file = tmp_path / "other.csv"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CommandError, match=words):
+        run(str(file))
+    assert Annotation.objects.count() == 0

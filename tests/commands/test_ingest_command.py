@@ -1,0 +1,113 @@
+"""``manage.py ingest`` as people and scripts run it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from hoshina.jobs.life import enqueue
+from hoshina.jobs.models import Job
+from labeling.models import Dataset, Item
+
+KEYS = {"dataset", "items", "new", "changed", "unchanged", "missing", "failed", "seconds"}
+
+
+def ingest(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("ingest", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("store")
+class TestCommand:
+    def test_json_is_one_object_with_the_keys_of_the_contract(self, picture_folder: Callable[..., Path]) -> None:
+        folder = picture_folder(4)
+        (folder / "broken\n.png").touch()
+        result = json.loads(ingest(f"--data-dir={folder}", "--json"))
+        assert result.keys() >= KEYS
+        assert (result["dataset"], result["items"], result["new"]) == ("pictures", 4, 4)
+        assert result["failed"] == [{"path": "broken\n.png", "reason": "The file is empty."}]
+        again = json.loads(ingest(f"--data-dir={folder}", "--json"))
+        assert (again["new"], again["unchanged"], again["missing"]) == (0, 4, 0)
+
+    def test_people_get_words(self, picture_folder: Callable[..., Path]) -> None:
+        folder = picture_folder(4)
+        (folder / "broken\n.png").touch()
+        said = ingest(f"--data-dir={folder}")
+        assert said.startswith("pictures: 4 items (4 new, 0 changed, 0 unchanged, 0 missing) in ")
+        assert "1 could not be read:\n  broken\\n.png: The file is empty.\n" in said
+
+    def test_it_runs_as_a_job_that_succeeded(self, picture_folder: Callable[..., Path]) -> None:
+        ingest(f"--data-dir={picture_folder(3)}")
+        job = Job.objects.get(kind="ingest")
+        assert (job.state, job.dataset_id) == (Job.State.SUCCEEDED, Dataset.objects.get().pk)
+        assert job.result["items"] == 3
+
+    def test_dataset_and_extensions(self, picture_folder: Callable[..., Path]) -> None:
+        folder = picture_folder(2)
+        (folder / "image0000.png").rename(folder / "one.PIC")
+        result = json.loads(ingest(f"--data-dir={folder}", "--dataset=cats", "--extensions=pic, .jpg", "--json"))
+        assert (result["dataset"], result["items"]) == ("cats", 1)
+        assert Item.objects.get().path == "one.PIC"
+
+    @pytest.mark.parametrize("extensions", ["", ",", "*.png", "a/b"])
+    def test_malformed_extensions_are_wrong_usage(self, tmp_path: Path, extensions: str) -> None:
+        with pytest.raises(CommandError, match="extensions"):
+            ingest(f"--data-dir={tmp_path}", f"--extensions={extensions}")
+
+    def test_the_folder_may_come_from_al_data_dir(self, picture_folder: Callable[..., Path], settings: Any) -> None:
+        settings.DATA_DIR = picture_folder(2)
+        assert json.loads(ingest("--json"))["items"] == 2
+
+    @pytest.mark.parametrize("name", ["gone", "file.png", "empty"])
+    def test_a_useless_folder_is_one_line(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "file.png").touch()
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(CommandError) as caught:
+            ingest(f"--data-dir={tmp_path / name}")
+        assert caught.value.returncode == 1
+        assert "\n" not in str(caught.value)
+        assert str(tmp_path / name) in str(caught.value)
+
+    def test_a_waiting_job_is_taken_over_and_a_running_one_is_respected(
+        self, picture_folder: Callable[..., Path]
+    ) -> None:
+        folder = picture_folder(2)
+        ingest(f"--data-dir={folder}")
+        waiting = enqueue("ingest", dataset_id=Dataset.objects.get().pk)
+        ingest(f"--data-dir={folder}")
+        waiting.refresh_from_db()
+        assert waiting.state == Job.State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--data-dir", "{folder}/gone"], 1, "does not exist"),
+        ([], 2, "--data-dir"),
+        (["--data-dir", "{folder}", "--extensions", ","], 2, "extensions"),
+    ],
+)
+def test_exit_codes_and_one_line_on_standard_error(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path / "store")}
+    manage = [sys.executable, str(django_settings.BASE_DIR / "manage.py")]
+    done = subprocess.run(
+        [*manage, "ingest", *(argument.format(folder=tmp_path) for argument in arguments)],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert words in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr

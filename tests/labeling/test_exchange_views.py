@@ -1,0 +1,240 @@
+"""The Export page, the archive's address, and the import form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from labeling.models import Annotation, Dataset, Item, LabelClass, State
+from labeling.views import exchange
+from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
+
+pytestmark = pytest.mark.django_db
+MakeDataset = Callable[..., Dataset]
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    """Twenty items: ten cats, five dogs, one unsure, one skipped."""
+    dataset = make_dataset(20)
+    decide(dataset, "assign", range(10), "cat")
+    decide(dataset, "assign", range(10, 15), "dog")
+    decide(dataset, "unsure", [15])
+    decide(dataset, "skip", [16])
+    return dataset
+
+
+def export_url(dataset: Dataset) -> str:
+    return reverse("labeling:export", args=[dataset.slug])
+
+
+def zip_url(dataset: Dataset) -> str:
+    return reverse("labeling:export_zip", args=[dataset.slug])
+
+
+def text_of(response: HttpResponse) -> str:
+    return " ".join(response.content.decode().split())
+
+
+# -- The page ---------------------------------------------------------------------------------------
+def test_the_page_says_what_will_be_in_it(client: Client, dataset: Dataset) -> None:
+    response = client.get(export_url(dataset))
+    assert response.status_code == 200
+    assert [template.name for template in response.templates][:1] == ["labeling/export.html"]
+    text = text_of(response)
+    assert "15 labelled, 1 unsure, 1 skipped" in text
+    assert "Training gets the other 80 %." in text
+    assert 'action="/d/pictures/export.zip"' in text
+    assert response.context["splits"] == [("train", 80, 12), ("val", 10, 2), ("test", 10, 1)]
+
+
+def test_the_page_counts_what_the_archive_will_hold(client: Client, dataset: Dataset) -> None:
+    chosen = {"val": "30", "test": "20", "seed": "9"}
+    page = client.get(export_url(dataset), chosen)
+    archive = opened(client.get(zip_url(dataset), chosen).getvalue())
+    splits = manifest(archive)["splits"]
+    assert [total for _, _, total in page.context["splits"]] == [
+        splits[name]["items"] for name in ("train", "val", "test")
+    ]
+    for row in page.context["class_rows"]:
+        assert row.counts == [splits[name]["classes"].get(row.label.name, 0) for name in ("train", "val", "test")]
+
+
+def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset) -> None:
+    response = client.get(export_url(dataset), {"val": "0", "test": "50"}, headers=HTMX)
+    assert response.status_code == 200
+    assert response.templates[0].name == "labeling/_export.html"
+    assert response.content.lstrip().startswith(b'<form id="export"')
+    assert "Training gets the other 50 %." in text_of(response)
+    assert "HX-Request" in response["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"val": "60", "test": "50"}, "Validation and test make 110 % together"),
+        ({"val": "-1"}, "Give a whole number from 0 to 100."),
+        ({"val": ""}, "Give a whole number from 0 to 100."),
+        ({"test": "ten"}, "Give a whole number from 0 to 100."),
+        ({"seed": "9223372036854775808"}, "Give a whole number from 0 to 9223372036854775807."),
+        ({"seed": '"><script>'}, "Give a whole number"),
+    ],
+)
+def test_an_impossible_option_is_refused_in_words(
+    client: Client, dataset: Dataset, chosen: dict[str, str], words: str
+) -> None:
+    for address, headers in ((export_url(dataset), {}), (export_url(dataset), HTMX), (zip_url(dataset), {})):
+        response = client.get(address, chosen, headers=headers)
+        assert response.status_code == 422
+        assert words in text_of(response)
+        assert b"<script>" not in response.content
+
+
+def test_the_page_costs_the_same_for_more_items_and_classes(
+    client: Client, make_dataset: MakeDataset, dataset: Dataset
+) -> None:
+    large = make_dataset(300, name="large", classes=tuple(f"class {number}" for number in range(40)))
+    decide(large, "assign", range(250), "class 3")
+    counts = []
+    client.get(export_url(dataset))
+    for one in (dataset, large):
+        with CaptureQueriesContext(connection) as queries:
+            client.get(export_url(one))
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+def test_an_empty_dataset_says_what_to_do(client: Client, make_dataset: MakeDataset) -> None:
+    response = client.get(export_url(make_dataset(0, classes=())))
+    assert "Nothing is labelled yet" in text_of(response)
+
+
+def test_an_unknown_dataset_is_not_found(client: Client) -> None:
+    for name in ("export", "export_zip", "import"):
+        assert client.get(reverse(f"labeling:{name}", args=["nothing"])).status_code == 404
+
+
+def test_whoever_is_not_signed_in_gets_nothing(client: Client, dataset: Dataset, settings: Any) -> None:
+    settings.LOGIN_REQUIRED = True
+    assert client.get(export_url(dataset)).status_code == 302
+    assert client.get(zip_url(dataset)).status_code == 302
+    assert client.get(export_url(dataset), headers=HTMX).status_code == 401
+    upload = {"file": SimpleUploadedFile("labels.csv", b"path,label\nimage0019.png,cat\n")}
+    response = client.post(reverse("labeling:import", args=[dataset.slug]), upload, headers=HTMX)
+    assert response.status_code == 401
+    assert Item.objects.get(dataset=dataset, row=19).state == State.UNLABELLED
+
+
+# -- The archive ------------------------------------------------------------------------------------
+def test_the_archive_is_streamed(client: Client, dataset: Dataset) -> None:
+    response = client.get(zip_url(dataset), {"val": "20", "test": "20", "seed": "4"})
+    assert response.status_code == 200
+    assert response.streaming
+    assert not response.has_header("Content-Length")
+    assert response["Content-Type"] == "application/zip"
+    assert response["Content-Disposition"] == 'attachment; filename="pictures.zip"'
+    content = response.getvalue()
+    assert content == archive_bytes(dataset, seed=4, splits=(60, 20, 20))
+    assert len(table(opened(content), "labels.csv")) == 17
+
+
+def test_predictions_without_a_model_are_refused(client: Client, dataset: Dataset) -> None:
+    page = text_of(client.get(export_url(dataset)))
+    assert "There are no predictions yet" in page
+    response = client.get(zip_url(dataset), {"predictions": "on"})
+    assert response.status_code == 422
+    assert "There are no predictions yet" in text_of(response)
+
+
+def test_missing_images_do_not_stop_it(client: Client, dataset: Dataset) -> None:
+    archive = opened(client.get(zip_url(dataset), {"images": "on"}).getvalue())
+    assert manifest(archive)["images"]["missing"]["count"] == 15
+
+
+# -- Import -----------------------------------------------------------------------------------------
+def upload(client: Client, dataset: Dataset, content: bytes, *, htmx: bool = True, **more: str) -> HttpResponse:
+    response = client.post(
+        reverse("labeling:import", args=[dataset.slug]),
+        {"file": SimpleUploadedFile("labels.csv", content)} | more,
+        headers=HTMX if htmx else {},
+    )
+    assert isinstance(response, HttpResponse)
+    return response
+
+
+def test_a_file_is_imported_for_the_person(client: Client, dataset: Dataset) -> None:
+    ana = User.objects.create_user("ana")
+    client.force_login(ana)
+    response = upload(client, dataset, b"path,label\nimage0019.png,dog\nimage0000.png,cat\nno.png,cat\n")
+    assert response.status_code == 200
+    assert response.content.lstrip().startswith(b'<div id="import"')
+    text = text_of(response)
+    assert "1 applied, 1 unchanged, of 3 lines." in text
+    assert "<code>no.png</code>" in text
+    assert Item.objects.get(dataset=dataset, row=19).label == LabelClass.objects.get(name="dog")
+    assert Annotation.objects.latest("pk").annotator == ana
+
+
+def test_unknown_classes_can_be_made(client: Client, dataset: Dataset) -> None:
+    content = b"path,label\nimage0019.png,<b>emu</b>\n"
+    response = upload(client, dataset, content)
+    assert "Create these classes and import" in text_of(response)
+    assert b"<b>emu" not in response.content
+    response = upload(client, dataset, content, create_classes="on")
+    assert "New classes: &lt;b&gt;emu&lt;/b&gt;." in text_of(response)
+    assert Item.objects.get(dataset=dataset, row=19).label == LabelClass.objects.get(name="<b>emu</b>")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\x89PNG\xff", "not text in UTF-8"), (b"one,two\n1,2\n", "The columns are"), (b"\n", "is empty")],
+)
+def test_a_file_that_makes_no_sense_is_refused_in_words(
+    client: Client, dataset: Dataset, content: bytes, words: str
+) -> None:
+    before = Annotation.objects.count()
+    response = upload(client, dataset, content)
+    assert response.status_code == 422
+    assert "Nothing was imported." in text_of(response)
+    assert words in text_of(response)
+    assert Annotation.objects.count() == before
+
+
+def test_no_file_and_too_large_a_file_are_refused(
+    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = client.post(reverse("labeling:import", args=[dataset.slug]), headers=HTMX)
+    assert response.status_code == 422
+    assert "Choose a file first." in response.content.decode()
+    monkeypatch.setattr(exchange, "MAX_UPLOAD", 10)
+    response = upload(client, dataset, b"path,label\nimage0019.png,dog\n")
+    assert response.status_code == 422
+    assert "manage.py import_labels FILE --dataset pictures" in text_of(response)
+
+
+def test_a_large_upload_comes_from_disk(client: Client, dataset: Dataset, settings: Any) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    assert "1 applied" in text_of(upload(client, dataset, b"path,label\nimage0019.png,dog\n"))
+
+
+def test_without_scripts_the_page_comes_whole(client: Client, dataset: Dataset) -> None:
+    page = client.get(reverse("labeling:import", args=[dataset.slug]))
+    assert 'enctype="multipart/form-data"' in text_of(page)
+    response = upload(client, dataset, b"path,label\nimage0019.png,dog\n", htmx=False)
+    assert [template.name for template in response.templates][:1] == ["labeling/import.html"]
+    assert "1 applied" in text_of(response)
+
+
+def test_the_import_needs_the_csrf_token(dataset: Dataset) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    assert upload(strict, dataset, b"path,label\nimage0019.png,dog\n").status_code == 403

@@ -1,0 +1,224 @@
+"""Thumbnails and full views: right bytes, right headers, and nothing from outside of the folder."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.http import HttpResponseBase
+from django.test import Client
+from django.urls import reverse
+from PIL import Image
+
+from hoshina.jobs.errors import Cancelled
+from labeling.ingest import ingest
+from labeling.models import Dataset, Frame, Item
+from labeling.registering import dataset_for
+
+pytestmark = pytest.mark.django_db
+
+
+class Steps:
+    """Stands for a job's run."""
+
+    def stage(self, name: str, total: int = 0) -> None:
+        self.name = name
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        if done < 0:
+            raise Cancelled
+
+
+@pytest.fixture
+def frames(store: Path, tmp_path: Path) -> Callable[..., list[Frame]]:
+    """Saves images by name to a folder, ingests it, and gives the frames in the order of their names."""
+
+    def make(**images: Image.Image) -> list[Frame]:
+        folder = tmp_path / "in"
+        folder.mkdir()
+        for name, image in images.items():
+            image.save(folder / name.replace("_", "."))
+        dataset = dataset_for(folder)
+        ingest(dataset, Steps())  # type: ignore[arg-type]
+        return list(Frame.objects.filter(dataset=dataset).order_by("path"))
+
+    return make
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+def thumbnail(frame: Frame, size: int = 256, *, v: str = "") -> str:
+    address = reverse("labeling:thumbnail", args=[frame.pk, size])
+    return f"{address}?v={v}" if v else address
+
+
+def full(frame: Frame) -> str:
+    return reverse("labeling:full", args=[frame.pk])
+
+
+def content(response: HttpResponseBase) -> bytes:
+    return b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore
+
+
+def picture(response: HttpResponseBase) -> Image.Image:
+    return Image.open(io.BytesIO(content(response)))
+
+
+def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: Callable[..., list[Frame]], store: Path) -> None:
+    frame, small = frames(large_png=noise(600, 300), small_png=noise(20, 30))
+    response = client.get(thumbnail(frame))
+    assert response.status_code == 200
+    assert response["Content-Type"] == "image/jpeg"
+    assert picture(response).size == (256, 128)
+    assert picture(client.get(thumbnail(frame, 512))).size == (512, 256)
+    assert len(list((store / "thumbnails").rglob("*.jpg"))) == 2
+    response = client.get(thumbnail(small))
+    assert response["Content-Type"] == "image/png"
+    assert picture(response).size == (20, 30)
+
+
+def test_a_versioned_address_is_kept_for_ever_and_any_is_asked_for_by_tag(
+    client: Client, frames: Callable[..., list[Frame]]
+) -> None:
+    (frame,) = frames(a_png=noise(20, 20))
+    response = client.get(thumbnail(frame, v=frame.sha256[:12]))
+    assert response["Cache-Control"] == "private, max-age=31536000, immutable"
+    for address in (thumbnail(frame), thumbnail(frame, v="0123456789ab"), full(frame)):
+        plain = client.get(address)
+        assert plain["Cache-Control"] == "private, no-cache"
+        again = client.get(address, headers={"If-None-Match": plain["ETag"]})
+        assert again.status_code == 304
+        assert again["ETag"] == plain["ETag"]
+        plain.close()
+
+
+def test_other_sizes_and_methods_and_frames_are_refused_with_words(
+    client: Client, frames: Callable[..., list[Frame]]
+) -> None:
+    (frame,) = frames(a_png=noise(20, 20))
+    response = client.get(thumbnail(frame, 9999))
+    assert (response.status_code, response["Content-Type"]) == (404, "text/plain; charset=utf-8")
+    assert response.content.decode() == "Thumbnails come in 256 and 512 pixels."
+    assert client.post(thumbnail(frame)).status_code == 405
+    assert client.get(reverse("labeling:full", args=[frame.pk + 1])).status_code == 404
+
+
+def test_a_missing_or_broken_file_is_404_with_the_reason(client: Client, frames: Callable[..., list[Frame]]) -> None:
+    frame, other = frames(a_png=noise(20, 20), b_png=noise(20, 20))
+    frame.file.unlink()
+    other.file.write_bytes(b"only words")
+    for address in (thumbnail(frame), full(frame)):
+        response = client.get(address)
+        assert response.status_code == 404
+        assert "missing" in response.content.decode()
+        assert response["Cache-Control"] == "no-store"
+    assert "not an image but text" in client.get(thumbnail(other)).content.decode()
+
+
+def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(
+    client: Client, frames: Callable[..., list[Frame]], store: Path
+) -> None:
+    (frame,) = frames(a_png=Image.new("RGB", (30, 30), "red"))
+    Image.new("RGB", (40, 40), "blue").save(frame.file)
+    response = client.get(thumbnail(frame, v=frame.sha256[:12]))
+    assert picture(response).getpixel((0, 0)) == (0, 0, 255)
+    assert response["Cache-Control"] == "no-store"
+    assert not (store / "thumbnails").exists()
+
+
+def test_the_full_view_is_the_file_itself_where_browsers_can(
+    client: Client, frames: Callable[..., list[Frame]]
+) -> None:
+    shown = frames(a_png=noise(20, 20), b_jpg=noise(20, 20), c_webp=noise(20, 20), d_bmp=noise(20, 20))
+    for frame, kind in zip(shown, ["png", "jpeg", "webp", "bmp"], strict=True):
+        response = client.get(full(frame))
+        assert response["Content-Type"] == f"image/{kind}"
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert content(response) == frame.file.read_bytes()
+        response.close()
+
+
+def test_the_full_view_of_other_files_is_a_picture_of_full_size(
+    client: Client, frames: Callable[..., list[Frame]]
+) -> None:
+    deep = Image.fromarray(np.linspace(0, 900, 700 * 600).reshape(600, 700).astype(np.uint16))
+    for frame in frames(cmyk_jpg=noise(600, 500).convert("CMYK"), deep_png=deep, plain_tif=noise(600, 500)):
+        response = client.get(full(frame))
+        assert response["Content-Type"] == "image/png"
+        image = picture(response)
+        assert (image.mode, image.size) == ("RGB", (frame.width, frame.height))
+    assert picture(response).getpixel((3, 3)) == noise(600, 500).getpixel((3, 3))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["two\nlines.png", "<script>.png", '🦆 é".png', "a%2f..%2fb.png"])
+def test_strange_names_are_shown(client: Client, store: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    noise(30, 30).save(tmp_path / "in" / name)
+    ingest(dataset_for(tmp_path / "in"), Steps())  # type: ignore[arg-type]
+    frame = Frame.objects.get()
+    for address in (thumbnail(frame), full(frame)):
+        response = client.get(address)
+        assert response.status_code == 200
+        assert picture(response).size == (30, 30)
+        response.close()
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/../{outside}", "in/../../secret.png", "a\x00b.png"])
+def test_paths_out_of_the_folder_are_never_served(client: Client, store: Path, tmp_path: Path, path: str) -> None:
+    (tmp_path / "in").mkdir()
+    noise(20, 20).save(tmp_path / "secret.png")
+    dataset = Dataset.objects.create(name="in", slug="in", root=str(tmp_path / "in"), n_items=1)
+    forge(client, dataset, path.format(outside=os.fspath(tmp_path / "secret.png").lstrip("/")))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_links_out_of_the_folder_are_never_served(client: Client, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    noise(20, 20).save(tmp_path / "out" / "secret.png")
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "out" / "secret.png")
+    (tmp_path / "in" / "folder").symlink_to(tmp_path / "out")
+    dataset = Dataset.objects.create(name="in", slug="in", root=str(tmp_path / "in"), n_items=1)
+    forge(client, dataset, "link.png")
+    forge(client, dataset, "folder/secret.png")
+
+
+def forge(client: Client, dataset: Dataset, path: str) -> None:
+    """A frame that ingest would never have made must not be shown."""
+    row = dataset.items.count()
+    item = Item.objects.create(dataset=dataset, row=row, path=f"forged{row}.png")
+    frame = Frame.objects.create(
+        item=item, dataset=dataset, path=path, sha256="ab" * 32, size=1, mtime_ns=1, width=20, height=20, format="PNG"
+    )
+    for address in (thumbnail(frame), full(frame)):
+        response = client.get(address)
+        assert response.status_code == 404
+        assert "outside" in response.content.decode()
+
+
+def test_a_moved_root_is_served_from_where_it_is_now(
+    client: Client, frames: Callable[..., list[Frame]], tmp_path: Path, settings: object
+) -> None:
+    (frame,) = frames(a_png=noise(20, 20))
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert client.get(thumbnail(frame)).status_code == 404
+    settings.DATA_DIR = tmp_path / "moved"  # type: ignore[attr-defined]
+    assert client.get(thumbnail(frame)).status_code == 200
+
+
+def test_who_is_not_signed_in_sees_no_picture(
+    client: Client, frames: Callable[..., list[Frame]], settings: object
+) -> None:
+    (frame,) = frames(a_png=noise(20, 20))
+    settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
+    for address in (thumbnail(frame), full(frame)):
+        response = client.get(address)
+        assert response.status_code in {302, 401}

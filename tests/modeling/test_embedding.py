@@ -1,0 +1,423 @@
+"""The job that computes vectors: every image once, changed ones again, nothing lost and nothing done twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hoshina.jobs.errors import Cancelled, JobError, Superseded
+from hoshina.jobs.life import run_now
+from hoshina.jobs.models import Chunk, Job
+from hoshina.jobs.runner import Run
+from labeling.images.opening import open_image
+from labeling.models import Dataset, Frame, Item
+from labeling.signals import ingested
+from modeling import store as disk
+from modeling.backends import Encoder
+from modeling.backends.hog import HogEncoder
+from modeling.models import EmbeddingSet
+from modeling.pipelines import embedding
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+
+HOG = {"backend": "hog"}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(embedding, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(embedding, "_encoders", {})
+    settings.EMBEDDING_BACKEND = "hog"
+
+
+def add(dataset: Dataset, row: int, *, colour: int | None = None) -> Path:
+    """An item with a real image file, whose colours depend on its row."""
+    file = dataset.data_dir / f"image{row:04d}.png"
+    file.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(row).integers(0, 255, (20 + row % 7, 30, 3), dtype=np.uint8)
+    if colour is not None:
+        pixels[:10] = colour
+    Image.fromarray(pixels).save(file)
+    item, _ = Item.objects.get_or_create(dataset=dataset, row=row, defaults={"path": file.name})
+    facts = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": 1, "mtime_ns": 1}
+    Frame.objects.update_or_create(
+        item=item,
+        defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"},
+    )
+    return file
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """22 items with real files: five and a half chunks."""
+    made = Dataset.objects.create(name="pictures", slug="pictures", root=str(tmp_path / "pictures"))
+    for row in range(22):
+        add(made, row)
+    return made
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each call of the encoder got."""
+    calls: list[int] = []
+    real = HogEncoder.encode_prepared
+
+    def counted(self: HogEncoder, pixels: np.ndarray) -> np.ndarray:
+        calls.append(len(pixels))
+        return real(self, pixels)
+
+    monkeypatch.setattr(HogEncoder, "encode_prepared", counted)
+    return calls
+
+
+def embed(dataset: Dataset) -> dict[str, Any]:
+    return run_now("embed", dataset_id=dataset.pk).result
+
+
+def vectors_of(dataset: Dataset) -> disk.Vectors:
+    found = disk.open_vectors(EmbeddingSet.objects.get(dataset=dataset, is_active=True))
+    assert found is not None
+    return found
+
+
+def expected(dataset: Dataset, rows: list[int]) -> np.ndarray:
+    """The vectors, one by one, with nothing in between."""
+    encoder = HogEncoder("")
+    files = [dataset.data_dir / f"image{row:04d}.png" for row in rows]
+    return np.concatenate([encoder.encode([open_image(file, max_side=encoder.decode_side)]) for file in files])
+
+
+class TestRun:
+    def test_every_image_gets_its_own_vector(self, dataset: Dataset) -> None:
+        result = embed(dataset)
+        found = vectors_of(dataset)
+        np.testing.assert_allclose(found.X, expected(dataset, list(range(22))), atol=1e-6)
+        assert found.has.all()
+        encoder = HogEncoder("")
+        assert result["seconds"] >= 0
+        assert {**result, "seconds": 0} == {
+            "encoder": "HOG + colour",
+            "fingerprint": encoder.fingerprint,
+            "reason": "HOG + colour, as AL_EMBEDDING_BACKEND says.",
+            "items": 22,
+            "dim": 1828,
+            "failed": 0,
+            "computed": 22,
+            "seconds": 0,
+        }
+        (row,) = EmbeddingSet.objects.all()
+        assert (row.encoder, row.dim, row.n_vectors, row.n_failed) == ("HOG + colour", 1828, 22, 0)
+        assert row.reason == result["reason"]
+
+    def test_rows_need_not_come_in_order_of_ids(self, tmp_path: Path) -> None:
+        dataset = Dataset.objects.create(name="mixed", slug="mixed", root=str(tmp_path / "mixed"))
+        for row in (7, 2, 9, 0, 5, 1, 3, 8, 6, 4):
+            add(dataset, row)
+        embed(dataset)
+        np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(10))), atol=1e-6)
+
+    def test_again_does_nothing(self, dataset: Dataset, encoded: list[int]) -> None:
+        embed(dataset)
+        generation = vectors_of(dataset).generation
+        encoded.clear()
+        result = embed(dataset)
+        assert (result["items"], result["computed"], encoded) == (22, 0, [])
+        assert vectors_of(dataset).generation == generation
+
+    def test_only_new_and_changed_images(self, dataset: Dataset, encoded: list[int]) -> None:
+        embed(dataset)
+        before = np.array(vectors_of(dataset).X)
+        encoded.clear()
+        add(dataset, 9, colour=200)
+        add(dataset, 22)
+        assert embed(dataset)["computed"] == sum(encoded) == 2
+        found = vectors_of(dataset)
+        np.testing.assert_allclose(found.X, expected(dataset, list(range(23))), atol=1e-6)
+        same = np.delete(np.arange(22), 9)
+        np.testing.assert_array_equal(found.X[same], before[same])
+        assert not np.allclose(found.X[9], before[9])
+
+    def test_progress_counts_images(self, dataset: Dataset) -> None:
+        seen: list[tuple[str, int, int]] = []
+        run_now("embed", dataset_id=dataset.pk, on_progress=lambda job: seen.append((job.stage, job.done, job.total)))
+        computing = [(done, total) for stage, done, total in seen if stage == "Computing vectors (HOG + colour)"]
+        assert computing[0] == (0, 22)
+        assert {total for _, total in computing} == {22}
+        assert [done for done, _ in computing] == sorted(done for done, _ in computing)
+
+    def test_first_vectors_are_there_before_the_last(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes: list[int] = []
+        real = embedding.embed_chunk
+
+        def watched(run: Run, start: int, stop: int) -> None:
+            active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+            sizes.append(active.n_vectors if active else 0)
+            real(run, start, stop)
+
+        monkeypatch.setattr(embedding, "embed_chunk", watched)
+        embed(dataset)
+        assert sizes == [0, 0, 8, 8, 16, 16]
+
+    def test_images_that_come_meanwhile(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = embedding.embed_chunk
+
+        def ingesting(run: Run, start: int, stop: int) -> None:
+            if start == 20 and not Item.objects.filter(row=22).exists():
+                add(dataset, 22)
+                add(dataset, 23)
+            real(run, start, stop)
+
+        monkeypatch.setattr(embedding, "embed_chunk", ingesting)
+        result = embed(dataset)
+        assert (result["items"], result["failed"], result["computed"]) == (24, 0, 24)
+        np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(24))), atol=1e-6)
+
+    def test_missing_items_keep_their_vector_and_are_not_read(self, dataset: Dataset) -> None:
+        embed(dataset)
+        Item.objects.filter(dataset=dataset, row=3).update(is_available=False)
+        (dataset.data_dir / "image0003.png").unlink()
+        result = embed(dataset)
+        assert (result["failed"], result["computed"]) == (0, 0)
+        assert vectors_of(dataset).has[3]
+
+    def test_of_several_frames_the_first_counts(self, dataset: Dataset, encoded: list[int]) -> None:
+        item = Item.objects.get(dataset=dataset, row=5)
+        first = item.frames.get()
+        Frame.objects.create(
+            item=item, dataset=dataset, role="diff", path="other.png", sha256="0" * 64, size=1, mtime_ns=1,
+            width=1, height=1, format="PNG",
+        )  # fmt: skip
+        assert embed(dataset)["failed"] == 0
+        assert sum(encoded) == 22
+        stamps = disk.open_stamps(EmbeddingSet.objects.get())
+        assert int(stamps[5]) == disk.stamp_of(first.sha256)
+
+    def test_empty_dataset(self, tmp_path: Path) -> None:
+        dataset = Dataset.objects.create(name="empty", slug="empty", root=str(tmp_path))
+        result = embed(dataset)
+        assert (result["items"], result["failed"]) == (0, 0)
+        assert disk.open_vectors(EmbeddingSet.objects.get()) is None
+
+
+class TestTrouble:
+    def test_unreadable_images_are_counted_and_tried_again(self, dataset: Dataset) -> None:
+        broken = [dataset.data_dir / f"image{row:04d}.png" for row in (0, 6, 7)]
+        for file in broken:
+            file.write_bytes(b"no image")
+        result = embed(dataset)
+        assert (result["items"], result["failed"], result["computed"]) == (19, 3, 19)
+        found = vectors_of(dataset)
+        assert (~found.has).nonzero()[0].tolist() == [0, 6, 7]
+        assert not found.X[[0, 6, 7]].any()
+        assert EmbeddingSet.objects.get().n_failed == 3
+        for row in (0, 6, 7):
+            add(dataset, row)
+        assert embed(dataset)["computed"] == 3
+        assert vectors_of(dataset).has.all()
+
+    def test_a_changed_image_that_cannot_be_read_loses_its_vector(self, dataset: Dataset) -> None:
+        embed(dataset)
+        (dataset.data_dir / "image0004.png").write_bytes(b"no image")
+        Frame.objects.filter(item__row=4).update(sha256="e" * 64)
+        assert embed(dataset)["failed"] == 1
+        assert not vectors_of(dataset).has[4]
+
+    def test_folder_away(self, dataset: Dataset) -> None:
+        dataset.data_dir.rename(dataset.data_dir.with_name("moved"))
+        with pytest.raises(JobError, match="is not there") as raised:
+            embed(dataset)
+        assert "AL_DATA_DIR" in raised.value.hint
+
+    def test_no_image_readable(self, dataset: Dataset) -> None:
+        for file in dataset.data_dir.iterdir():
+            file.write_bytes(b"")
+        with pytest.raises(JobError, match="None of the 22 images"):
+            embed(dataset)
+
+    def test_encoder_that_cannot_run(self, dataset: Dataset, settings: Any) -> None:
+        settings.EMBEDDING_BACKEND = "torch"
+        with pytest.raises(JobError, match="torch") as raised:
+            embed(dataset)
+        assert "hog" in raised.value.hint
+        assert Job.objects.get().state == Job.State.FAILED
+
+    def test_damaged_vectors_are_computed_again(self, dataset: Dataset, store: Path) -> None:
+        embed(dataset)
+        for file in (store / "vectors").rglob("vectors-*.npy"):
+            file.write_bytes(b"")
+        assert embed(dataset)["computed"] == 22
+        np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(22))), atol=1e-6)
+
+    @pytest.mark.parametrize("failing_chunk", [2, 5])
+    def test_after_a_stop_only_the_rest_is_done(
+        self, failing_chunk: int, dataset: Dataset, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = embedding.embed_chunk
+        begun = 0
+
+        def stopping(run: Run, start: int, stop: int) -> None:
+            nonlocal begun
+            begun += 1
+            if begun == failing_chunk:
+                raise Cancelled
+            real(run, start, stop)
+
+        monkeypatch.setattr(embedding, "embed_chunk", stopping)
+        with pytest.raises(JobError, match="cancelled"):
+            embed(dataset)
+        done = sum(encoded)
+        assert done == (failing_chunk - 1) * 4
+        monkeypatch.setattr(embedding, "embed_chunk", real)
+        result = embed(dataset)
+        assert sum(encoded) == 22  # nothing was computed twice
+        assert (result["items"], result["computed"]) == (22, 22 - done)
+        np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(22))), atol=1e-6)
+
+
+class TestEncoders:
+    @pytest.fixture
+    def other(self) -> Encoder:
+        encoder = HogEncoder("another")
+        encoder.fingerprint = "0123456789abcdef"
+        return encoder
+
+    def _use(self, encoder: Encoder) -> None:
+        embedding._encoders[("hog", None)] = encoder
+
+    def test_changing_it_keeps_the_old_vectors(
+        self, dataset: Dataset, other: Encoder, settings: Any, encoded: list[int]
+    ) -> None:
+        settings.WEIGHTS_DIR = None
+        embed(dataset)
+        old = EmbeddingSet.objects.get()
+        self._use(other)
+        embed(dataset)
+        assert sum(encoded) == 44
+        assert EmbeddingSet.objects.get(is_active=True).fingerprint == other.fingerprint
+        kept = disk.open_vectors(old)
+        assert kept is not None
+        assert kept.has.all()
+        embedding._encoders.clear()
+        assert embed(dataset)["computed"] == 0  # and back again costs nothing
+        old.refresh_from_db()
+        assert old.is_active
+        assert EmbeddingSet.objects.filter(is_active=True).count() == 1
+
+    def test_the_old_one_stays_active_until_the_new_is_whole(
+        self, dataset: Dataset, other: Encoder, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.WEIGHTS_DIR = None
+        embed(dataset)
+        self._use(other)
+        active: set[str] = set()
+        real = embedding.embed_chunk
+
+        def watched(run: Run, start: int, stop: int) -> None:
+            active.add(EmbeddingSet.objects.get(is_active=True).fingerprint)
+            real(run, start, stop)
+
+        monkeypatch.setattr(embedding, "embed_chunk", watched)
+        embed(dataset)
+        assert active == {HogEncoder("").fingerprint}
+
+    def test_helper_with_another_encoder_refuses(self, dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+        embed(dataset)
+        job = Job.objects.get()
+        Job.objects.filter(pk=job.pk).update(
+            params={"fingerprint": "of another", "encoder": "MobileNetV2"}, worker="somebody else"
+        )
+        job.refresh_from_db()
+        with pytest.raises(Superseded):
+            embedding.embed_chunk(Run(job), 0, 4)
+        assert "would compute these vectors with HOG + colour" in caplog.text
+        assert "AL_EMBEDDING_BACKEND" in caplog.text
+
+    def test_a_fallback_is_reconsidered_by_the_next_job(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+        made: list[Encoder] = []
+
+        def choose(backend: str, weights_dir: Path | None) -> Encoder:
+            made.append(HogEncoder("no network", is_fallback=not made))
+            return made[-1]
+
+        monkeypatch.setattr(embedding, "choose_encoder", choose)
+        first = embedding.encoder_of({}, fresh=True)
+        assert embedding.encoder_of({}) is first
+        second = embedding.encoder_of({}, fresh=True)
+        assert second is not first
+        assert embedding.encoder_of({}, fresh=True) is second
+
+    def test_job_names_the_encoder(self, dataset: Dataset) -> None:
+        embed(dataset)
+        params = Job.objects.get().params
+        assert params["fingerprint"] == HogEncoder("").fingerprint
+        assert params["encoder"] == "HOG + colour"
+
+
+class TestPlan:
+    def test_against_a_plain_comparison(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(embedding, "_PLAN_ROWS", 5)
+        Item.objects.filter(dataset=dataset, row__in=(4, 21)).update(is_available=False)
+        rng = np.random.default_rng(0)
+        stamps = np.zeros(15, np.uint64)
+        wanted = []
+        for row, sha256 in Frame.objects.filter(item__is_available=True).values_list("item__row", "sha256"):
+            if row < 15 and rng.random() < 0.5:
+                stamps[row] = int(sha256[:16], 16)
+            else:
+                wanted.append(row)
+        rows, n_available = embedding.stale_rows(dataset, stamps)
+        assert rows.tolist() == sorted(wanted)
+        assert n_available == 20
+
+    def test_queries_do_not_grow_with_what_is_already_done(
+        self, dataset: Dataset, django_assert_num_queries: Callable[..., Any]
+    ) -> None:
+        with django_assert_num_queries(2):
+            embedding.stale_rows(dataset, np.zeros(0, np.uint64))
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_ranges_hold_every_row_once(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        rows = np.flatnonzero(rng.random(100) < rng.random())
+        ranges = embedding.cut(rows)
+        held = [row for start, stop in ranges for row in range(start, stop)]
+        assert set(rows.tolist()) <= set(held)
+        assert len(held) == len(set(held))
+        for start, stop in ranges:
+            assert start in rows
+            assert stop - 1 in rows
+            assert start // 4 == (stop - 1) // 4
+
+    def test_no_rows_no_ranges(self) -> None:
+        assert embedding.cut(np.empty(0, np.int64)) == []
+
+    def test_batches_double(self) -> None:
+        ranges = [(n, n + 1) for n in range(30)]
+        fresh = [len(batch) for batch in embedding._growing_batches(ranges, 0)]
+        assert fresh == [2, 2, 4, 8, 14]
+        assert [len(batch) for batch in embedding._growing_batches(ranges, 4 * 100)] == [30]
+
+
+class TestAfterIngest:
+    def test_new_images_are_queued(self, dataset: Dataset) -> None:
+        ingested.send(sender=None, dataset_id=dataset.pk)
+        job = Job.objects.get()
+        assert (job.kind, job.queue, job.state, job.dataset_id) == ("embed", "heavy", "queued", dataset.pk)
+
+    def test_nothing_new_nothing_queued(self, dataset: Dataset) -> None:
+        embed(dataset)
+        ingested.send(sender=None, dataset_id=dataset.pk)
+        assert Job.objects.count() == 1
+        add(dataset, 3, colour=9)
+        ingested.send(sender=None, dataset_id=dataset.pk)
+        assert Job.objects.filter(state="queued").count() == 1
+
+    def test_chunks_are_shared_through_the_job(self, dataset: Dataset) -> None:
+        embed(dataset)
+        assert Chunk.objects.filter(job__kind="embed", done=False).count() == 0
