@@ -49,9 +49,7 @@ def quotas(sizes: Sequence[int], proportions: Sequence[int]) -> NDArray[np.int64
     if total <= 0 or (weights < 0).any():
         raise ValueError("The proportions of the splits have to be 0 or more, and not all 0.")
     counts = np.zeros((len(sizes), len(weights)), dtype=np.int64)
-    owed = np.zeros(
-        len(weights), dtype=np.int64
-    )  # in units of 1/total of an item: whole numbers, no rounding
+    owed = np.zeros(len(weights), dtype=np.int64)  # in units of 1/total of an item: whole numbers, no rounding
     for index, size in enumerate(sizes):
         floors, remainders = np.divmod(size * weights, total)
         left = size - int(floors.sum())

@@ -8,9 +8,11 @@ class ModelingConfig(AppConfig):
 
     def ready(self) -> None:
         import modeling.exporting  # noqa: F401  (joins the export's registry)
-        from labeling.signals import ingested
+        from labeling.signals import decided, ingested
+        from modeling.policy import on_decided
 
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
+        decided.connect(on_decided, dispatch_uid="modeling.retrain_if_due")
 
 
 def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:

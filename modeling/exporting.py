@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.text import csv_line, number
 from labeling.models import Dataset, Item, LabelClass
+from modeling.arrays import StoreError
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.predictions import Predictions, active_model, active_predictions
-from modeling.arrays import StoreError
 
 _BATCH = 2000
 # What a row may take at most, for the choice of 64-bit sizes: this for the path, and 13 bytes a number.
@@ -124,14 +124,10 @@ def _columns(predictions: Predictions) -> tuple[list[LabelClass], NDArray[np.int
     classes = {label.pk: label for label in predictions.labels if label is not None}
     ordered = sorted(classes.values(), key=lambda label: (label.order, label.pk))
     place = {label.pk: position for position, label in enumerate(ordered)}
-    return ordered, np.array(
-        [-1 if label is None else place[label.pk] for label in predictions.labels], dtype=np.int64
-    )
+    return ordered, np.array([-1 if label is None else place[label.pk] for label in predictions.labels], dtype=np.int64)
 
 
-def summed(
-    probabilities: NDArray[np.float32], columns: NDArray[np.int64], n_classes: int
-) -> NDArray[np.float64]:
+def summed(probabilities: NDArray[np.float32], columns: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
     """Probabilities (n, n_classes) from array columns (n, len(columns)); those at -1 are dropped."""
     values = np.zeros((len(probabilities), n_classes), dtype=np.float64)
     for source, target in enumerate(columns.tolist()):

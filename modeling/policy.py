@@ -41,6 +41,15 @@ def retrain_if_due(dataset: Dataset) -> None:
         enqueue("retrain", dataset_id=dataset.pk)
 
 
+def retrain_after_embedding(dataset_id: int) -> None:
+    """New vectors: a model that exists has nothing to say about them yet, and one may be due."""
+    dataset = Dataset.objects.get(pk=dataset_id)
+    if active_model(dataset) is None:
+        retrain_if_due(dataset)
+    elif policy_of(dataset).is_automatic:
+        enqueue("retrain", dataset_id=dataset_id)
+
+
 def on_decided(sender: Any, dataset_id: int, n_decisions: int, **kwargs: Any) -> None:
     """After a batch of labels: most of the time a comparison of two numbers."""
     if n_decisions >= _look_again_at.get(dataset_id, 0):

@@ -24,8 +24,11 @@ def run_embed_chunk(run: Run, start: int, stop: int) -> None:
 )
 def run_embed(run: Run) -> dict[str, Any]:
     from modeling.pipelines.embedding import embed
+    from modeling.policy import retrain_after_embedding
 
-    return embed(run)
+    result = embed(run)
+    retrain_after_embedding(run.dataset_id)
+    return result
 
 
 @background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}")

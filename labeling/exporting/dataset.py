@@ -167,8 +167,7 @@ class Export:
             | {section.name: section.name in self.options.extras for section in self._sections},
             "seeds": {"splits": self.options.seed} | dict(manifest.get("seeds", {})),
             "files": {
-                name: {"bytes": written.bytes, "sha256": written.sha256}
-                for name, written in self._written.items()
+                name: {"bytes": written.bytes, "sha256": written.sha256} for name, written in self._written.items()
             },
         }
         if self.options.with_images:
@@ -189,10 +188,7 @@ class Export:
         table: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         for place, class_id in enumerate(self._class_ids):
             table[SPLITS[self._splits[place]]][self._names.of(class_id).name] += 1
-        return {
-            split: {"items": per_class.total(), "classes": dict(per_class)}
-            for split, per_class in table.items()
-        }
+        return {split: {"items": per_class.total(), "classes": dict(per_class)} for split, per_class in table.items()}
 
 
 class _ClassNames:

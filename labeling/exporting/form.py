@@ -42,9 +42,7 @@ class ExportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         val, test = self.cleaned_data.get("val"), self.cleaned_data.get("test")
         if val is not None and test is not None and val + test > 100:
-            self.add_error(
-                "test", f"Validation and test make {val + test} % together; they can have 100 % at most."
-            )
+            self.add_error("test", f"Validation and test make {val + test} % together; they can have 100 % at most.")
         return self.cleaned_data
 
     def options(self) -> Options:

@@ -31,9 +31,7 @@ class Images:
         """One member per frame of the items, whose ids come in batches of at most 900."""
         for ids in batches:
             place = {item_id: position for position, item_id in enumerate(ids)}
-            frames = list(
-                Frame.objects.filter(item_id__in=ids).values_list("item_id", "role", "path", "sha256")
-            )
+            frames = list(Frame.objects.filter(item_id__in=ids).values_list("item_id", "role", "path", "sha256"))
             frames.sort(key=lambda frame: (place[frame[0]], frame[1]))
             for _, _, path, sha256 in frames:
                 yield from self._member(path, sha256)
@@ -48,9 +46,7 @@ class Images:
             stream.seek(0, 2)
             size = stream.tell()
             stream.seek(0)
-            yield Member(
-                f"images/{path}", self._chunks(stream, path, sha256), is_huge=size >= _HUGE, is_listed=False
-            )
+            yield Member(f"images/{path}", self._chunks(stream, path, sha256), is_huge=size >= _HUGE, is_listed=False)
         self.written += 1
 
     def _file(self, path: str) -> Path:

@@ -40,9 +40,7 @@ _Decision = tuple[datetime | None, str | None, str]
 def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
     """Batches of the items with a decision, by their row, each item once even if it changes meanwhile."""
     items = _once(
-        heapq.merge(
-            *(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0)
-        )
+        heapq.merge(*(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0))
     )
     while batch := list(islice(items, BATCH)):
         yield _with_provenance(batch)
@@ -115,9 +113,7 @@ def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
 def file_hashes(item_ids: Sequence[int]) -> dict[int, str]:
     """SHA-256 of each of at most BATCH items: the file's, or of the roles and hashes of several frames."""
     frames: dict[int, list[tuple[str, str]]] = {}
-    for item_id, role, sha256 in Frame.objects.filter(item_id__in=item_ids).values_list(
-        "item_id", "role", "sha256"
-    ):
+    for item_id, role, sha256 in Frame.objects.filter(item_id__in=item_ids).values_list("item_id", "role", "sha256"):
         frames.setdefault(item_id, []).append((role, sha256))
     return {item_id: _joint(parts) for item_id, parts in frames.items()}
 
@@ -125,6 +121,4 @@ def file_hashes(item_ids: Sequence[int]) -> dict[int, str]:
 def _joint(parts: list[tuple[str, str]]) -> str:
     if len(parts) == 1:
         return parts[0][1]
-    return hashlib.sha256(
-        "".join(f"{role}:{sha256}\n" for role, sha256 in sorted(parts)).encode()
-    ).hexdigest()
+    return hashlib.sha256("".join(f"{role}:{sha256}\n" for role, sha256 in sorted(parts)).encode()).hexdigest()

@@ -86,7 +86,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         except classes.ClassProblem as problem:
             form.add_error(problem.field or None, problem.words)
         else:
-            return _changed(request, dataset, touched=found.pk)
+            return _changed(request, dataset, focus=("edit", found.pk))
     return _list(request, dataset, opened=Open(found, "edit", form, owner), status=422)
 
 
@@ -104,7 +104,7 @@ def move(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         classes.move(found, steps)
     except classes.ClassGone as problem:
         return _gone(request, dataset, problem)
-    return _changed(request, dataset)
+    return _changed(request, dataset, focus=("up" if steps < 0 else "down", found.pk))
 
 
 @require_http_methods(["GET", "POST"])
@@ -166,9 +166,10 @@ def _gone(
 
 
 def _changed(
-    request: HtmxHttpRequest, dataset: Dataset, *, said: str = "", touched: int | None = None
+    request: HtmxHttpRequest, dataset: Dataset, *, said: str = "", focus: tuple[str, int] | None = None
 ) -> HttpResponse:
-    return trigger_client_event(_list(request, dataset, said=said, touched=touched), CHANGED)
+    """The list after a change; ``focus`` names the button of a class that the keyboard stays at."""
+    return trigger_client_event(_list(request, dataset, said=said, focus=focus), CHANGED)
 
 
 def _list(

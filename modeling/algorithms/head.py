@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from modeling.algorithms.rotation import Float32, Rotation, Rows, rotate
+from modeling.algorithms.features import Float32, Rows, Standardised, standardise
 
 Integers = NDArray[np.integer[Any]]
 ClassWeight = Mapping[int, float] | Literal["balanced"]
@@ -41,15 +41,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Solution:
-    """A fitted classifier on the coordinates of a `Rotation`."""
+    """A fitted classifier for `Standardised` rows."""
 
-    V: Float32  # (r, c)
+    V: Float32  # (d, c)
     bias: Float32  # (c,)
     n_iter: int = 0
     converged: bool = True
 
     def logits(self, Z: Float32) -> Float32:
-        """(n, c) float32 logits of (n, r) coordinates."""
+        """(n, c) float32 logits of (n, d) standardised rows."""
         logits: Float32 = Z @ self.V
         logits += self.bias
         return logits
@@ -65,7 +65,7 @@ def fit_head(
     class_weight: ClassWeight | None = None,
     start: Head | None = None,
     max_iter: int = 500,
-    tol: float = 1e-6,
+    tol: float = 1e-5,
 ) -> Head:
     """Fit multinomial logistic regression with an L2 penalty on the weights, in float32 by L-BFGS.
 
@@ -96,23 +96,31 @@ def fit_head(
 
     Notes
     -----
-    O(n d min(n, d)) once, then O(n min(n, d) c) a step. Deterministic for the same number of BLAS threads.
+    O(n d c) a step, some tens of steps. Deterministic for the same number of BLAS threads.
     """
     X, y = checked_rows(X, y, n_classes)
     weight = row_weights(y, n_classes, sample_weight, class_weight)
-    rotation = rotate(X)
-    begin = None if start is None else rotated_start(rotation, start, n_classes)
-    solution = solve(
-        rotation.Z, y, n_classes=n_classes, C=C, weight=weight, start=begin, max_iter=max_iter, tol=tol
-    )
-    return unrotate(rotation, solution)
+    rows = standardise(X)
+    begin = None if start is None else standard_start(rows, start, n_classes)
+    solution = solve(rows.Z, y, n_classes=n_classes, C=C, weight=weight, start=begin, max_iter=max_iter, tol=tol)
+    return plain_head(rows, solution)
 
 
-def unrotate(rotation: Rotation, solution: Solution) -> Head:
-    """The solution as a head on plain rows; classes that it does not know stay absent."""
-    weights, bias = rotation.weights(solution.V, solution.bias)
+def plain_head(rows: Standardised, solution: Solution) -> Head:
+    """The solution as a head for plain rows; classes that it does not know stay absent."""
+    weights, bias = rows.plain(solution.V, solution.bias)
     bias[solution.bias <= ABSENT_LOGIT] = ABSENT_LOGIT
     return Head(weights, bias, solution.n_iter, solution.converged)
+
+
+def standard_start(rows: Standardised, start: Head, n_classes: int) -> Solution:
+    """A head as a point to begin from; ValueError if it has another shape."""
+    expected = (rows.mean.size, n_classes)
+    if start.weights.shape != expected or start.bias.shape != expected[1:]:
+        raise ValueError(f"The head to start from must have weights of shape {expected}.")
+    V, bias = rows.standard(start.weights, start.bias)
+    bias[start.bias <= ABSENT_LOGIT] = ABSENT_LOGIT
+    return Solution(V, bias)
 
 
 def solve(
@@ -124,9 +132,9 @@ def solve(
     weight: Float32 | None = None,
     start: Solution | None = None,
     max_iter: int = 500,
-    tol: float = 1e-6,
+    tol: float = 1e-5,
 ) -> Solution:
-    """What `fit_head` does, on coordinates (n, r) of a `Rotation` or a part of their rows."""
+    """What `fit_head` does, on rows (n, d) that are standardised already."""
     if weight is None:
         weight = np.ones(y.size, np.float32)
     present = np.flatnonzero(np.bincount(y, weights=weight, minlength=n_classes) > 0)
@@ -168,7 +176,7 @@ class _Objective:
         self.step = np.ones((Z.shape[1] + 1, n_classes), np.float32)
 
     def first(self, start: Solution | None, present: NDArray[np.intp]) -> Float32:
-        """(r + 1, classes) the point to begin at: weights above, bias in the last row."""
+        """(d + 1, classes) the point to begin at: weights above, bias in the last row."""
         point = np.zeros((self.Z.shape[1] + 1, self.n_classes), np.float32)
         share = np.bincount(self.y, weights=self.weight, minlength=self.n_classes)
         point[-1] = np.log(share / share.sum())
@@ -190,7 +198,7 @@ class _Objective:
         self.step[-1] = 1 / np.sqrt(chance.sum(axis=0) + 1e-3)
 
     def unpack(self, values: NDArray[np.float64]) -> Float32:
-        """The optimiser's variables as (r + 1, classes) weights and bias."""
+        """The optimiser's variables as (d + 1, classes) weights and bias."""
         return values.reshape(self.step.shape).astype(np.float32) * self.step
 
     def __call__(self, values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -226,9 +234,7 @@ def checked_rows(X: Rows, y: ArrayLike, n_classes: int) -> tuple[Rows, Integers]
         raise ValueError(f"A label lies outside 0..{n_classes - 1}.")
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if bad.size:
-        raise ValueError(
-            f"{bad.size} labelled rows hold values that are not numbers, the first is row {bad[0]}."
-        )
+        raise ValueError(f"{bad.size} labelled rows hold values that are not numbers, the first is row {bad[0]}.")
     return X, labels
 
 
@@ -250,17 +256,6 @@ def row_weights(
             raise ValueError("Every class needs a weight of zero or more.")
         weight *= factors[y]
     return weight.astype(np.float32)
-
-
-def rotated_start(rotation: Rotation, start: Head, n_classes: int) -> Solution:
-    """A head as a point to begin from; ValueError if it has another shape."""
-    expected = (rotation.mean.size, n_classes)
-    if start.weights.shape != expected or start.bias.shape != expected[1:]:
-        raise ValueError(f"The head to start from must have weights of shape {expected}.")
-    absent = start.bias <= ABSENT_LOGIT
-    V, bias = rotation.coordinates(start.weights, start.bias)
-    bias[absent] = ABSENT_LOGIT
-    return Solution(V, bias)
 
 
 def predict_in_blocks(

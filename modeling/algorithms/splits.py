@@ -159,9 +159,7 @@ def _place_single_rows(
 def _hash_rank(names: list[str], seed: int) -> NDArray[np.int64]:
     """(n,) place of each of n distinct names in the order of their hashes under the seed."""
     key = str(seed).encode()
-    digests = [
-        blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest() for name in names
-    ]
+    digests = [blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest() for name in names]
     numbers = np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
     rank = np.empty(numbers.size, dtype=np.int64)
     rank[np.argsort(numbers, kind="stable")] = np.arange(numbers.size)

@@ -19,15 +19,17 @@ from modeling.algorithms.calibration import (
     logit_log_loss,
     softmax,
 )
-from modeling.algorithms.head import DEFAULT_C, Head, Solution, checked_rows, rotated_start, solve, unrotate
+from modeling.algorithms.features import Float32, Rows, Standardised, standardise
+from modeling.algorithms.head import DEFAULT_C, Head, Solution, checked_rows, plain_head, solve, standard_start
 from modeling.algorithms.metrics import brier, confusion, reliability, wilson_interval
-from modeling.algorithms.rotation import Float32, Rotation, Rows, rotate
 
 Integers = NDArray[np.integer[Any]]
 
-# Penalties to choose from, a factor of four apart: finer steps change the log loss by under one percent.
-CHOICES_OF_C = (DEFAULT_C / 4, DEFAULT_C, DEFAULT_C * 4)
-# With fewer labels the best of several penalties is mostly luck.
+# A temperature outside these says that the penalty was too strong (below) or too weak (above); it is then
+# changed by this factor, if that predicts held-out labels better.
+FITTING_TEMPERATURES = (0.8, 1.25)
+CHANGE_OF_C = 4.0
+# With fewer labels the better of two penalties is mostly luck.
 MIN_LABELS_TO_CHOOSE = 50
 TEMPERATURE_PRIOR_SD = 0.5
 N_BINS = 15
@@ -87,25 +89,23 @@ def train(
 
     Notes
     -----
-    The penalty is the one of three with the lowest held-out log loss, which makes the reported numbers better
-    than the truth by a hair (three candidates, one number). A temperature other than 1 is kept only if it
-    lowers the cross-fitted log loss.
+    The penalty is the better of at most two by held-out log loss, which flatters the reported numbers by a
+    hair. A temperature other than 1 is kept only if it lowers the cross-fitted log loss.
     """
     X, labels = checked_rows(X, y, n_classes)
     folds = choose_folds(labels, seed)
-    choices = CHOICES_OF_C if labels.size >= MIN_LABELS_TO_CHOOSE else (DEFAULT_C,)
-    steps = _Steps(1 + folds.n_folds * len(choices), on_progress)
-    rotation = rotate(X)
-    begin = None if start is None else rotated_start(rotation, start, n_classes)
-    full = solve(rotation.Z, labels, n_classes=n_classes, start=begin)
+    steps = _Steps(1 + folds.n_folds, on_progress)
+    rows = standardise(X)
+    begin = None if start is None else standard_start(rows, start, n_classes)
+    full = solve(rows.Z, labels, n_classes=n_classes, start=begin)
     steps.done()
     if folds.fold is None:
-        head = unrotate(rotation, full)
+        head = plain_head(rows, full)
         return Trained(head, 1.0, False, folds.reason, _metrics(labels, folds, head, DEFAULT_C))
-    C, held = _choose(rotation, labels, folds.fold, full, choices, n_classes, steps)
+    C, held = _choose(rows, labels, folds.fold, full, n_classes, steps)
     if C != DEFAULT_C:
-        full = solve(rotation.Z, labels, n_classes=n_classes, C=C, start=full)
-    head = unrotate(rotation, full)
+        full = solve(rows.Z, labels, n_classes=n_classes, C=C, start=full)
+    head = plain_head(rows, full)
     temperature, crossed = _calibrate(held, labels, folds.fold)
     metrics = _metrics(labels, folds, head, C) | _quality(held, labels, crossed, n_classes)
     return Trained(head, temperature, True, _note(held, folds, temperature), metrics)
@@ -124,30 +124,30 @@ class _Steps:
 
 
 def _choose(
-    rotation: Rotation,
+    rows: Standardised,
     y: Integers,
     folds: Integers,
     full: Solution,
-    choices: tuple[float, ...],
     n_classes: int,
     steps: _Steps,
 ) -> tuple[float, OutOfFold]:
-    """The penalty with the lowest held-out log loss after its temperature, and its held-out logits."""
-    found: dict[float, OutOfFold] = {}
-    losses: dict[float, float] = {}
-    middle: Solution | dict[int, Solution] = full
-    # The default first: its folds are where the others start.
-    for C in sorted(choices, key=lambda choice: choice != DEFAULT_C):
-        held, solutions = hold_out(
-            rotation, y, n_classes=n_classes, folds=folds, starts=middle, C=C, on_fold=steps.done
-        )
-        if C == DEFAULT_C:
-            middle = solutions
-        logits, labels = held.logits[held.known], y[held.known]
-        temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
-        found[C], losses[C] = held, logit_log_loss(logits, labels, temperature)
-    best = min(found, key=lambda C: losses[C])
-    return best, found[best]
+    """The penalty to use and its held-out logits: the default, or one that the temperature asks for."""
+    held, solutions = hold_out(rows, y, n_classes=n_classes, folds=folds, starts=full, C=DEFAULT_C, on_fold=steps.done)
+    temperature, loss = _held_out_loss(held, y)
+    coldest, hottest = FITTING_TEMPERATURES
+    if y.size < MIN_LABELS_TO_CHOOSE or coldest <= temperature <= hottest:
+        return DEFAULT_C, held
+    steps.total += len(solutions)
+    C = DEFAULT_C * CHANGE_OF_C if temperature < coldest else DEFAULT_C / CHANGE_OF_C
+    other, _ = hold_out(rows, y, n_classes=n_classes, folds=folds, starts=solutions, C=C, on_fold=steps.done)
+    return (C, other) if _held_out_loss(other, y)[1] < loss else (DEFAULT_C, held)
+
+
+def _held_out_loss(held: OutOfFold, y: Integers) -> tuple[float, float]:
+    """The temperature for held-out logits, and their log loss at it."""
+    logits, labels = held.logits[held.known], y[held.known]
+    temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
+    return temperature, logit_log_loss(logits, labels, temperature)
 
 
 def _calibrate(held: OutOfFold, y: Integers, folds: Integers) -> tuple[float, Float32]:

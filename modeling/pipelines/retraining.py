@@ -47,8 +47,13 @@ def retrain(run: Run) -> dict[str, Any]:
 
     run.stage("Fitting and calibrating the model")
     X = np.ascontiguousarray(vectors.X[lessons.rows])
-    trained = train(X, lessons.y, n_classes=len(lessons.class_ids), seed=SEED)
-    run.check()
+    trained = train(
+        X,
+        lessons.y,
+        n_classes=len(lessons.class_ids),
+        seed=SEED,
+        on_progress=run.progress,
+    )
 
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
     try:
@@ -126,14 +131,14 @@ def _new_version(
 def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
     n_rows, n_classes = len(vectors.X), len(version.class_ids)
     run.stage("Predicting every image", total=n_rows)
-    with store.write_probabilities(version.pk, n_rows, n_classes) as probabilities:
+    with store.save_probabilities(version, n_rows, n_classes) as probabilities:
         predict_in_blocks(
             vectors.X,
             trained.head,
             trained.temperature,
             probabilities,
             valid=vectors.has,
-            on_progress=lambda done: run.progress(done),
+            on_progress=run.progress,
         )
 
 
@@ -144,7 +149,7 @@ def _activate(version: ModelVersion, *, seconds: float) -> None:
     version.is_active, version.seconds = True, seconds
     old = ModelVersion.objects.filter(dataset=version.dataset_id, is_active=False).order_by("-number")
     for spent in old[ARRAYS_KEPT:]:
-        store.delete_probabilities(spent.pk)
+        store.delete_probabilities(spent)
 
 
 def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -35,9 +35,7 @@ class Cover:
     distances: Floats  # (m,) never rising; infinity for the first of all when nothing was labelled
 
 
-def k_center(
-    X: Floats, candidates: ArrayLike, labelled: ArrayLike, k: int, *, refresh: int = REFRESH
-) -> Cover:
+def k_center(X: Floats, candidates: ArrayLike, labelled: ArrayLike, k: int, *, refresh: int = REFRESH) -> Cover:
     """Pick ``k`` candidates, each the farthest (Euclidean) from everything labelled or picked before.
 
     Parameters

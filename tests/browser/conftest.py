@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from labeling.models import Dataset
 from tests.browser.bench import Bench
 from tests.parts import CHROMIUM_ARGS, chromium, require
 
 HERE = Path(__file__).parent
+expect.set_options(timeout=15_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -124,14 +124,14 @@ def test_what_cannot_be_had_fails_in_words(dataset: Dataset, tmp_path: Path) -> 
 @pytest.mark.django_db
 def test_the_dataset_is_chosen_by_name_or_slug(make_dataset: MakeDataset, tmp_path: Path) -> None:
     output = str(tmp_path / "out.zip")
-    with pytest.raises(CommandError, match="no datasets yet"):
+    with pytest.raises(CommandError, match="no dataset yet"):
         run("--output", output)
     make_dataset(2, name="one")
     Dataset.objects.update(name="The First")
     decide(make_dataset(2, name="two"), "assign", [0], "cat")
     with pytest.raises(CommandError, match=r"--dataset.*two"):
         run("--output", output)
-    with pytest.raises(CommandError, match="no dataset 'three'"):
+    with pytest.raises(CommandError, match="no dataset called 'three'"):
         run("--output", output, "--dataset", "three")
     assert run("--output", output, "--dataset", "The First")["items"] == 0
     assert run("--output", output, "--dataset", "two")["items"] == 1

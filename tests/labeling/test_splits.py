@@ -12,12 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from django.conf import settings
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from labeling.splits import assign_splits, quotas, split_key
 
+# A busy machine is no failure.
+unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 proportions = st.tuples(*[st.integers(0, 100)] * 3).filter(lambda shares: sum(shares) > 0)
 # (file, class) of each item: few files, so that many are identical, and often labelled differently.
 items = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), max_size=120)
@@ -27,6 +30,7 @@ def keys_of(files: Sequence[int], seed: int = 0) -> NDArray[np.uint64]:
     return np.array([split_key(f"{file:064x}", seed) for file in files], dtype=np.uint64)
 
 
+@unhurried
 @given(sizes=st.lists(st.integers(0, 50), max_size=40), shares=proportions)
 def test_quotas_round_each_exact_share_up_or_down(sizes: list[int], shares: tuple[int, ...]) -> None:
     table = quotas(sizes, shares)
@@ -35,6 +39,7 @@ def test_quotas_round_each_exact_share_up_or_down(sizes: list[int], shares: tupl
     assert (np.abs(table - exact) < 1 - 1e-9).all()
 
 
+@unhurried
 @given(sizes=st.lists(st.integers(0, 50), max_size=40), shares=proportions)
 def test_quotas_over_all_classes_stay_near_the_exact_share(sizes: list[int], shares: tuple[int, ...]) -> None:
     exact = np.outer(sizes, shares).sum(axis=0) / sum(shares)
@@ -52,10 +57,9 @@ def test_quotas_refuse_impossible_proportions(shares: tuple[int, ...]) -> None:
         quotas([3], shares)
 
 
+@unhurried
 @given(items=items, shares=proportions, seed=st.integers(0, 2**63 - 1))
-def test_identical_files_share_a_split(
-    items: list[tuple[int, int]], shares: tuple[int, ...], seed: int
-) -> None:
+def test_identical_files_share_a_split(items: list[tuple[int, int]], shares: tuple[int, ...], seed: int) -> None:
     files = [file for file, _ in items]
     classes = np.array([label for _, label in items], dtype=np.int64)
     splits = assign_splits(keys_of(files, seed), classes, proportions=shares)
@@ -66,6 +70,7 @@ def test_identical_files_share_a_split(
     assert all(len(found) == 1 for found in by_file.values())
 
 
+@unhurried
 @given(items=items, shares=proportions, data=st.data())
 def test_the_order_of_rows_does_not_matter(
     items: list[tuple[int, int]], shares: tuple[int, ...], data: st.DataObject
@@ -79,6 +84,7 @@ def test_the_order_of_rows_does_not_matter(
     assert split([items[place] for place in order]) == [split(items)[place] for place in order]
 
 
+@unhurried
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5), shares=proportions)
 def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple[int, ...]) -> None:
     classes = np.repeat(np.arange(len(sizes)), sizes)
@@ -89,10 +95,9 @@ def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple
         assert found.tolist() == wanted[label].tolist()
 
 
+@unhurried
 @given(groups=st.lists(st.integers(1, 6), min_size=1, max_size=30), shares=proportions)
-def test_groups_come_as_near_to_the_quotas_as_the_largest_allows(
-    groups: list[int], shares: tuple[int, ...]
-) -> None:
+def test_groups_come_as_near_to_the_quotas_as_the_largest_allows(groups: list[int], shares: tuple[int, ...]) -> None:
     files = np.repeat(np.arange(len(groups)), groups)
     splits = assign_splits(keys_of(files.tolist()), np.zeros(len(files), dtype=np.int64), proportions=shares)
     wanted = quotas([len(files)], shares)[0]
@@ -110,16 +115,13 @@ def test_a_group_counts_for_the_class_that_most_of_it_carry() -> None:
 
 def test_another_seed_gives_other_splits() -> None:
     classes = np.zeros(200, dtype=np.int64)
-    one, two = (
-        assign_splits(keys_of(range(200), seed), classes, proportions=(50, 25, 25)) for seed in (1, 2)
-    )
+    one, two = (assign_splits(keys_of(range(200), seed), classes, proportions=(50, 25, 25)) for seed in (1, 2))
     assert (one != two).any()
 
 
 def test_more_labels_move_few_test_items() -> None:
     before, after = (
-        assign_splits(keys_of(range(n)), np.zeros(n, dtype=np.int64), proportions=(80, 10, 10))
-        for n in (1000, 1010)
+        assign_splits(keys_of(range(n)), np.zeros(n, dtype=np.int64), proportions=(80, 10, 10)) for n in (1000, 1010)
     )
     assert (before != after[:1000]).sum() <= 40  # 200 or so if they were drawn anew
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hoshina.jobs.errors import Cancelled, JobError, Superseded
 from hoshina.jobs.life import run_now
-from hoshina.jobs.models import Chunk, Job
+from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
 from labeling.images.opening import open_image
 from labeling.models import Dataset, Frame, Item
@@ -417,7 +417,3 @@ class TestAfterIngest:
         add(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.filter(state="queued").count() == 1
-
-    def test_chunks_are_shared_through_the_job(self, dataset: Dataset) -> None:
-        embed(dataset)
-        assert Chunk.objects.filter(job__kind="embed", done=False).count() == 0

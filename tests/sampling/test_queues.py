@@ -43,7 +43,7 @@ def add_model(dataset: Dataset, probabilities: np.ndarray) -> ModelVersion:
         dataset=dataset, number=number, n_labels=4, n_rows=len(probabilities), n_decisions=0, is_active=True,
         class_ids=list(dataset.classes.values_list("pk", flat=True)), is_calibrated=True,
     )  # fmt: skip
-    with arrays.write_probabilities(version.pk, *probabilities.shape) as written:
+    with arrays.save_probabilities(version, *probabilities.shape) as written:
         written[:] = probabilities
     return version
 

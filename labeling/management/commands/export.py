@@ -14,14 +14,14 @@ from uuid import uuid4
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
-from labeling.management.choosing import chosen_dataset
+from labeling.management.datasets import add_common_arguments, pick_dataset
 
 
 class Command(BaseCommand):
     help = "Write a dataset's labels, classes and splits (and images, predictions) as a ZIP archive."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dataset", help="name of the dataset; not needed if there is only one")
+        add_common_arguments(parser)
         parser.add_argument("--output", type=Path, help="the archive to write; <dataset>.zip if not given")
         parser.add_argument("--with-images", action="store_true", help="put the labelled images in as well")
         for section in sections():
@@ -35,23 +35,14 @@ class Command(BaseCommand):
             help="percentages of the labelled items (default 80,10,10)",
         )  # fmt: skip
         parser.add_argument("--force", action="store_true", help="overwrite whatever --output names")
-        parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        dataset = chosen_dataset(options["dataset"])
+        dataset = pick_dataset(options["dataset"])
         output = (options["output"] or Path(f"{dataset.slug}.zip")).expanduser().absolute()
         if not options["force"]:
             _refuse_overwriting(output)
         try:
-            export = Export(
-                dataset,
-                Options(
-                    with_images=options["with_images"],
-                    seed=options["seed"],
-                    splits=options["splits"],
-                    extras=frozenset(options["extras"] or ()),
-                ),
-            )
+            export = Export(dataset, _chosen(options))
             sha256 = write(export, output)
         except OptionError as error:
             raise CommandError(str(error)) from error
@@ -61,6 +52,18 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"path": str(output), "items": export.rows, "sha256": sha256}))
         else:
             self.stdout.write(f"{export.rows} items with a decision written to {output}\nsha256 {sha256}")
+
+
+def _chosen(options: dict[str, Any]) -> Options:
+    try:
+        return Options(
+            with_images=options["with_images"],
+            seed=options["seed"],
+            splits=options["splits"],
+            extras=frozenset(options["extras"] or ()),
+        )
+    except OptionError as error:
+        raise CommandError(str(error), returncode=2) from error
 
 
 def _splits(text: str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from hoshina.http import local_user
 from labeling.importing import ImportProblem, Report, import_labels
-from labeling.management.choosing import chosen_dataset
+from labeling.management.datasets import add_common_arguments, pick_dataset
 
 
 class Command(BaseCommand):
@@ -20,13 +20,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="CSV with a header: path or item_id, and label")
-        parser.add_argument("--dataset", help="name of the dataset; not needed if there is only one")
+        add_common_arguments(parser)
         parser.add_argument("--create-classes", action="store_true", help="make the classes that are missing")
         parser.add_argument("--user", help="whose decisions these are (a user name); yours if not given")
-        parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        dataset = chosen_dataset(options["dataset"])
+        dataset = pick_dataset(options["dataset"])
         user = _user(options["user"])
         file: Path = options["file"].expanduser()
         # None: a bar on a terminal only.

@@ -1,0 +1,187 @@
+"""Honest numbers from labels: accuracy with its interval, corrected for how items were chosen, and a forecast.
+
+Edwin B. Wilson, *Probable inference*, Journal of the American Statistical Association 22 (1927); Sebastian Farquhar,
+Yarin Gal and Tom Rainforth, *On statistical bias in active learning*, ICLR 2021 (LURE); the power law of learning
+curves after Corinna Cortes and others, *Learning curves*, NIPS 1993.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+
+from sampling.algorithms.rows import Doubles
+
+Z95 = float(ndtri(0.975))
+EXPONENTS = np.geomspace(0.05, 2.0, 40)
+DRAWS = 400
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share with its interval; (NaN, 0, 1) when nothing is known."""
+
+    value: float
+    low: float
+    high: float
+    n: float  # labels it rests on; for a corrected estimate, how many plain ones tell as much
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The accuracy to expect at numbers of labels, with intervals. Arrays (m,)."""
+
+    sizes: Doubles
+    values: Doubles
+    low: Doubles
+    high: Doubles
+
+
+def wilson(n_right: float, n: float, *, z: float = Z95) -> Estimate:
+    """Share ``n_right`` of ``n`` with Wilson's score interval, 95 % unless ``z`` says otherwise.
+
+    Fractions are allowed (an effective number of labels). No labels: (NaN, 0, 1). ValueError when
+    ``n_right`` lies outside 0 … n.
+    """
+    if not 0 <= n_right <= n:
+        raise ValueError("The number right must lie between 0 and the number of labels.")
+    if n == 0:
+        return Estimate(float("nan"), 0.0, 1.0, 0.0)
+    share = n_right / n
+    spread = z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    low = 0.0 if n_right == 0 else max(0.0, float(middle - half))
+    high = 1.0 if n_right == n else min(1.0, float(middle + half))
+    return Estimate(share, low, high, float(n))
+
+
+def lure_weights(probabilities: ArrayLike, n_pool: int) -> Doubles:
+    """(m,) weights that make the mean over chosen items unbiased for the pool they were chosen from.
+
+    Parameters
+    ----------
+    probabilities
+        (m,) with which each item took its place, given those before it, in order of choice; in (0, 1].
+    n_pool
+        Items in the pool before the first choice, at least m.
+
+    Returns
+    -------
+    Weights whose mean is 1 in expectation; all 1 when every item was drawn uniformly from what was left, and
+    all 1 when the whole pool was chosen.
+
+    Raises
+    ------
+    ValueError
+        More choices than items, or a probability outside (0, 1].
+
+    Notes
+    -----
+    Farquhar, Gal and Rainforth (2021), R_LURE. Unbiased only if every item left could have been chosen at every
+    place, as it can where the audit's share is above 0.
+    """
+    q = np.asarray(probabilities, np.float64)
+    m = len(q)
+    if m > n_pool:
+        raise ValueError("More items were chosen than the pool holds.")
+    if m and not ((q > 0) & (q <= 1)).all():
+        raise ValueError("Selection probabilities must lie above 0 and be at most 1.")
+    place = np.arange(1, m + 1)
+    if m == n_pool:
+        return np.ones(m)
+    left = n_pool - place
+    return np.asarray(1 + (n_pool - m) / left * (1 / ((left + 1) * q) - 1))
+
+
+def corrected(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: float = Z95) -> Estimate:
+    """Accuracy over the whole pool from items however chosen, with a Wilson interval of as many plain labels.
+
+    ``right`` (m,) whether a model that had not learnt from the item was right about it; the others as in
+    `lure_weights`. The weights are normalised to mean 1, which costs a bias of order 1/m and keeps the value in
+    [0, 1] where weights are not negative; no items give (NaN, 0, 1).
+    """
+    hits = np.asarray(right, np.float64)
+    weights = lure_weights(probabilities, n_pool)
+    if not len(hits):
+        return Estimate(float("nan"), 0.0, 1.0, 0.0)
+    value = float(np.clip(weights @ hits / weights.sum(), 0, 1))
+    effective = float(weights.sum() ** 2 / np.square(weights).sum())
+    interval = wilson(value * effective, effective, z=z)
+    return Estimate(value, interval.low, interval.high, effective)
+
+
+def forecast(
+    sizes: ArrayLike,
+    accuracies: ArrayLike,
+    trials: ArrayLike,
+    at: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> Forecast:
+    """How accuracy may go on: a - b n^-c with 0 <= b and a <= 1, by weighted least squares.
+
+    Parameters
+    ----------
+    sizes, accuracies, trials
+        (m,) labels learnt from, the accuracy measured then, and on how many items it was measured.
+    at
+        (p,) numbers of labels to forecast for.
+    rng
+        For the bootstrap: each draw measures every accuracy again, binomially, and fits again.
+
+    Returns
+    -------
+    Forecast
+        Values and 95 % intervals for ``at``. The interval says how sure the curve is if the power law holds
+        and what is measured stays as it is; it doesn't know about a change of the task.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three different sizes, sizes or trials below 1, accuracies outside [0, 1], or NaN.
+    """
+    n, accuracy, count, ahead = (np.asarray(a, np.float64) for a in (sizes, accuracies, trials, at))
+    if len(np.unique(n)) < 3:
+        raise ValueError("A forecast needs the accuracy at three numbers of labels or more.")
+    if not ((n >= 1).all() and (count >= 1).all() and ((accuracy >= 0) & (accuracy <= 1)).all()):
+        raise ValueError("Sizes and trials start at 1, and accuracies lie between 0 and 1.")
+    # Half a success more and less, so that 0 and 1 are not taken for certain.
+    smooth = (accuracy * count + 0.5) / (count + 1)
+    weights = count / (smooth * (1 - smooth))
+    value = _power_law(n, accuracy[None], weights, ahead)[0]
+    again = rng.binomial(np.rint(count).astype(np.int64), smooth, size=(draws, len(n))) / np.rint(count)
+    low, high = np.quantile(_power_law(n, again, weights, ahead), [0.025, 0.975], axis=0)
+    return Forecast(ahead, value, np.minimum(low, value), np.maximum(high, value))
+
+
+def _power_law(n: Doubles, accuracy: Doubles, weights: Doubles, at: Doubles) -> Doubles:
+    """(draws, p) the best fit's values at ``at`` for each row of ``accuracy`` (draws, m).
+
+    For a given exponent the best a and b are a weighted line, held to 0 <= b and a <= 1; the exponent is the
+    best of a grid.
+    """
+    best_loss = np.full(len(accuracy), np.inf)
+    best = np.empty((len(accuracy), len(at)))
+    total = weights.sum()
+    mean_y = accuracy @ weights / total
+    for exponent in EXPONENTS:
+        x = (n / n.min()) ** -exponent
+        mean_x = x @ weights / total
+        b = -(((accuracy - mean_y[:, None]) * weights) @ (x - mean_x)) / (weights @ np.square(x - mean_x))
+        b = np.maximum(b, 0)
+        a = mean_y + b * mean_x
+        # Where the line would end above 1, the best one through 1 takes its place.
+        over = a > 1
+        through_one = ((1 - accuracy) * weights) @ x / (weights @ np.square(x))
+        a, b = np.where(over, 1, a), np.where(over, np.maximum(through_one, 0), b)
+        loss = np.square(accuracy - a[:, None] + b[:, None] * x) @ weights
+        better = loss < best_loss
+        best_loss[better] = loss[better]
+        ahead = a[:, None] - b[:, None] * (at / n.min()) ** -exponent
+        best[better] = ahead[better]
+    return np.clip(best, 0, 1)

@@ -1,0 +1,248 @@
+"""Similar: nearest neighbours by cosine, and the k-NN graph that outliers and near-copies share. All exact.
+
+The principal components are found by a randomised projection: Nathan Halko, Per-Gunnar Martinsson and Joel Tropp,
+*Finding structure with randomness*, SIAM Review 53 (2011), through scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.decomposition import PCA
+
+from sampling.algorithms.ranking import top
+from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable, whole_seed
+
+PROJECTED = 64
+# Components are learnt from at most so many rows; more do not change them visibly.
+LEARNT_FROM = 20_000
+QUERIES = 1024
+COLUMNS = 8192
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Rows like the examples, the most alike first, with their cosine similarity in [-1, 1]."""
+
+    rows: Rows
+    similarities: Floats
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The k nearest neighbours of each row by Euclidean distance, nearest first, itself left out.
+
+    Rows that have no vector, and places beyond the number of other rows, hold -1 and NaN.
+    """
+
+    indices: NDArray[np.int32]  # (n, k)
+    distances: Floats  # (n, k)
+
+
+def inverse_lengths(X: Floats) -> Floats:
+    """(n,) one over the Euclidean length of each row of ``X`` (n, d), in blocks; O(n d).
+
+    NaN for rows that are not all finite and for rows of zeros, which point nowhere.
+    """
+    inverse = np.empty(len(X), np.float32)
+    for part in blocks(len(X)):
+        block = np.asarray(X[part])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            inverse[part] = 1 / np.sqrt(np.einsum("ij,ij->i", block, block))
+    inverse[~np.isfinite(inverse) | (inverse == 0)] = np.nan
+    return inverse
+
+
+def similar(
+    X: Floats,
+    examples: ArrayLike,
+    k: int,
+    *,
+    inverse: Floats | None = None,
+    among: ArrayLike | None = None,
+    at_least: float = -1.0,
+) -> Similar:
+    """The ``k`` rows most like any of the examples, by cosine.
+
+    Parameters
+    ----------
+    X
+        (n, d) float32 vectors, may be memory-mapped; read in blocks, O(n d m) for m examples.
+    examples
+        Rows to look like; they are not in the result. Those without a usable vector are left out, and when
+        none is left the result is empty.
+    k
+        How many at most.
+    inverse
+        `inverse_lengths` of ``X`` where it is known, which halves the work.
+    among
+        Only these rows (default: all). Equal similarities keep the order of position in ``X``.
+    at_least
+        Only rows at least so similar.
+    """
+    wanted = as_rows(examples)
+    known = usable(X, wanted)
+    directions = np.asarray(X[known], np.float32)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = (directions / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
+    if not len(directions) or k <= 0:
+        return Similar(np.empty(0, np.int64), np.empty(0, np.float32))
+    if among is None:
+        pool, scores = None, _cosines(X, directions, inverse)
+        scores[wanted] = np.nan
+    else:
+        pool = np.setdiff1d(as_rows(among), wanted)
+        scores = _cosines_of(X, pool, directions, inverse)
+    scores[scores < at_least] = np.nan
+    best = top(scores, k)
+    return Similar(best if pool is None else pool[best], np.clip(scores[best], -1, 1))
+
+
+def _cosines(X: Floats, directions: Floats, inverse: Floats | None) -> Floats:
+    """(n,) similarity of every row to the nearest of the unit vectors ``directions`` (m, d)."""
+    if inverse is None:
+        inverse = inverse_lengths(X)
+    scores = np.empty(len(X), np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if len(directions) == 1:
+            np.matmul(X, directions[0], out=scores)
+        else:
+            for part in blocks(len(X)):
+                scores[part] = (np.asarray(X[part]) @ directions.T).max(axis=1)
+        scores *= inverse
+    return scores
+
+
+def _cosines_of(X: Floats, pool: Rows, directions: Floats, inverse: Floats | None) -> Floats:
+    """`_cosines` of the rows ``pool``; reads everything when that is most of it, gathers when it is little."""
+    if 3 * len(pool) >= len(X):
+        return _cosines(X, directions, inverse)[pool]
+    scores = np.empty(len(pool), np.float32)
+    for part in blocks(len(pool)):
+        block = X[pool[part]]
+        scores[part] = _cosines(block, directions, None if inverse is None else inverse[pool[part]])
+    return scores
+
+
+def project(X: Floats, *, rng: np.random.Generator, dims: int = PROJECTED) -> Floats:
+    """``X`` (n, d) on its ``dims`` principal components: (n, min(dims, d)) float32, unwhitened.
+
+    The components come from up to 20,000 rows drawn by ``rng``. Rows that are not all finite become NaN; with
+    fewer than two usable rows, or when ``X`` is no wider than ``dims``, the columns are kept as they are.
+    """
+    d = X.shape[1]
+    if d <= dims:
+        return _nan_where_unusable(np.array(X, np.float32))
+    known = usable(X, np.arange(len(X)))
+    result = np.full((len(X), dims), np.nan, np.float32)
+    if len(known) < 2:
+        result[known] = X[known, :dims]
+        return result
+    drawn = known if len(known) <= LEARNT_FROM else np.sort(rng.choice(known, LEARNT_FROM, replace=False))
+    n_components = min(dims, len(drawn))
+    pca = PCA(n_components, svd_solver="randomized", random_state=whole_seed(rng)).fit(X[drawn])
+    axes, mean = pca.components_.astype(np.float32), pca.mean_.astype(np.float32)
+    result[known] = 0
+    for part in blocks(len(known)):
+        some = known[part]
+        result[some, :n_components] = (X[some] - mean) @ axes.T
+    return result
+
+
+def _nan_where_unusable(Z: Floats) -> Floats:
+    Z[~np.isfinite(Z).all(axis=1)] = np.nan
+    return Z
+
+
+def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | None = None) -> Graph:
+    """The exact k-NN graph of ``X`` (n, d) float32 by Euclidean distance, best given a projection.
+
+    O(n^2 d) time in matrix products, O(n k) memory; ties go the same way every time. Rows that are not all
+    finite are nobody's neighbours. ``on_progress(done, total)`` counts rows and may raise to stop.
+    """
+    n = len(X)
+    known = usable(X, np.arange(n))
+    indices = np.full((n, max(k, 0)), -1, np.int32)
+    distances = np.full((n, max(k, 0)), np.nan, np.float32)
+    found = min(k, len(known) - 1)
+    if found > 0:
+        Z = np.asarray(X[known], np.float32)
+        Z = Z - Z.mean(axis=0, dtype=np.float64).astype(np.float32)
+        search = _Search(Z, found)
+        for part in blocks(len(known), QUERIES):
+            near, far = search.nearest(part)
+            indices[known[part], :found] = known[near]
+            distances[known[part], :found] = far
+            if on_progress is not None:
+                on_progress(part.stop, len(known))
+    return Graph(indices, distances)
+
+
+class _Search:
+    """Nearest rows of blocks of rows, by products with tiles of columns and a limit that few pass."""
+
+    def __init__(self, Z: Floats, k: int) -> None:
+        self.Z, self.keep, self.k = Z, min(k + 2, len(Z)), k  # the row itself, and one to spare for rounding
+        # The first tile sets the limits, so it is spread over the whole: every so-manieth row.
+        first = np.arange(0, len(Z), max(1, len(Z) // COLUMNS))
+        self.order = np.concatenate([first, np.setdiff1d(np.arange(len(Z)), first, assume_unique=True)])
+        # With 1 appended to the query, one product gives half the squared distance less the query's own part.
+        half = np.einsum("ij,ij->i", Z, Z) / 2
+        self.columns = np.hstack([-Z, half[:, None]])[self.order]
+        self.first = max(len(first), self.keep)
+
+    def nearest(self, part: slice) -> tuple[Rows, Floats]:
+        """The k nearest other rows of the rows ``part``: positions and distances, (b, k), nearest first."""
+        queries = np.hstack([self.Z[part], np.ones((part.stop - part.start, 1), np.float32)])
+        costs = queries @ self.columns[: self.first].T
+        best = np.argpartition(costs, self.keep - 1, axis=1)[:, : self.keep]
+        cost = np.take_along_axis(costs, best, axis=1)
+        for tile in blocks(len(self.Z) - self.first, COLUMNS):
+            begin, end = self.first + tile.start, self.first + tile.stop
+            costs = queries @ self.columns[begin:end].T
+            query, column = np.nonzero(costs < cost.max(axis=1, keepdims=True))
+            if len(query):
+                best, cost = self._merged(best, cost, query, column + begin, costs[query, column])
+        return self._measured(part, self.order[best])
+
+    def _merged(self, best: Rows, cost: Floats, query: Rows, column: Rows, better: Floats) -> tuple[Rows, Floats]:
+        """The least costly of what was found before (b, keep) and of the pairs (query, column), in no order."""
+        counts = np.bincount(query, minlength=len(best))
+        place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+        shape = (len(best), int(counts.max()))
+        more, more_cost = np.zeros(shape, np.int64), np.full(shape, np.inf, np.float32)
+        more[query, place], more_cost[query, place] = column, better
+        best, cost = np.hstack([best, more]), np.hstack([cost, more_cost])
+        kept = np.argpartition(cost, self.keep - 1, axis=1)[:, : self.keep]
+        return np.take_along_axis(best, kept, axis=1), np.take_along_axis(cost, kept, axis=1)
+
+    def _measured(self, part: slice, found: Rows) -> tuple[Rows, Floats]:
+        """Sort by distances taken from differences, which the products round away between near-copies."""
+        found = np.sort(found, axis=1)
+        apart = np.empty(found.shape, np.float32)
+        for column in range(found.shape[1]):
+            difference = self.Z[found[:, column]] - self.Z[part]
+            apart[:, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        apart[found == np.arange(part.start, part.stop)[:, None]] = np.inf
+        nearest = np.argsort(apart, axis=1, kind="stable")[:, : self.k]
+        return np.take_along_axis(found, nearest, axis=1), np.take_along_axis(apart, nearest, axis=1)
+
+
+def near_copies(graph: Graph, *, limit: float) -> NDArray[np.int64]:
+    """(n,) a group number for each row: rows joined by neighbours closer than ``limit`` share it; O(n k).
+
+    The largest group is number 0, equal sizes in order of their first row; a row with no near-copy is alone.
+    """
+    n = len(graph.indices)
+    row, place = np.nonzero(graph.distances < limit)  # NaN is never below
+    edges = coo_array((np.ones(len(row), bool), (row, graph.indices[row, place])), shape=(n, n))
+    _, group = connected_components(edges.tocsr(), directed=False)
+    _, first, inverse, size = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.lexsort((first, -size))] = np.arange(len(first))
+    return rank[inverse]

@@ -1,0 +1,204 @@
+"""``manage.py embed``: what it prints, which dataset it takes, and that a kill loses no finished work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from PIL import Image
+
+from hoshina.jobs.models import Job
+from labeling.management.datasets import pick_dataset
+from labeling.models import Dataset
+from modeling.backends.mobilenet import WEIGHTS_FILE
+from modeling.models import EmbeddingSet
+from tests.modeling.weights import real_weights_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = {"encoder", "fingerprint", "reason", "items", "dim", "failed", "seconds"}
+
+
+def manage(store: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
+    """A command in a process of its own, on a store of its own."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *args],
+        cwd=ROOT,
+        env={**os.environ, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    """Its standard output and error, once it ended with ``code``."""
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == code, err
+    return out, err
+
+
+@pytest.fixture
+def ingested_store(tmp_path: Path, picture_folder: Callable[..., Path]) -> Path:
+    """A store that knows a folder of six pictures."""
+    folder = picture_folder(6)
+    finished(manage(tmp_path / "store", "migrate", "-v0"))
+    finished(manage(tmp_path / "store", "ingest", "--data-dir", str(folder), "--json"))
+    return tmp_path / "store"
+
+
+class TestAsAProcess:
+    def test_json_is_all_that_is_printed(self, ingested_store: Path) -> None:
+        weights = real_weights_dir()
+        out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR=str(weights)))
+        result = json.loads(out)
+        assert KEYS <= set(result)
+        assert (result["encoder"], result["items"], result["dim"], result["failed"]) == ("MobileNetV2", 6, 1280, 0)
+        found = np.load(next(ingested_store.rglob("vectors-*.npy")), mmap_mode="r")
+        assert found.shape == (6, 1280)
+        assert np.ptp(found, axis=0).max() > 0
+
+    def test_without_weights_and_network(self, ingested_store: Path, tmp_path: Path) -> None:
+        # A proxy where nobody listens: no request leaves this machine.
+        away = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "KERAS_HOME": str(tmp_path / "keras")}
+        out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR="", **away))
+        result = json.loads(out)
+        assert (result["encoder"], result["items"]) == ("HOG + colour", 6)
+        assert WEIGHTS_FILE in result["reason"]
+        out, err = finished(manage(ingested_store, "embed", "--backend", "tensorflow", AL_WEIGHTS_DIR="", **away), 1)
+        assert out == ""
+        assert "could not be downloaded" in err
+        assert "Traceback" not in err
+
+    def test_killed_hard_it_goes_on_where_it_was(self, tmp_path: Path) -> None:
+        folder, store = tmp_path / "large", tmp_path / "store"
+        folder.mkdir()
+        pixels = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+        for number in range(600):
+            pixels[0, 0] = (number % 256, number // 256, 0)
+            Image.fromarray(pixels).save(folder / f"{number:04d}.png", compress_level=0)
+        finished(manage(store, "migrate", "-v0"))
+        finished(manage(store, "ingest", "--data-dir", str(folder), "--json"))
+        killed = manage(store, "embed", "--backend", "hog")
+        deadline = time.monotonic() + 300
+        while not list(store.rglob("parts/*.npy")) and killed.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        killed.kill()
+        killed.communicate()
+        out, _ = finished(manage(store, "embed", "--backend", "hog", "--json"))
+        result = json.loads(out)
+        assert (result["items"], result["failed"]) == (600, 0)
+        assert result["computed"] <= 600 - 256
+
+
+@pytest.mark.django_db
+class TestInProcess:
+    @pytest.fixture(autouse=True)
+    def _hog(self, settings: Any, store: Path) -> None:
+        settings.EMBEDDING_BACKEND = "hog"
+
+    @pytest.fixture
+    def dataset(self, make_dataset: Callable[..., Dataset], picture_folder: Callable[..., Path]) -> Dataset:
+        picture_folder(4, name="pictures")
+        return make_dataset(4, name="pictures")
+
+    def test_words_for_people(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("embed")
+        said = capsys.readouterr().out
+        assert "pictures: 4 vectors of 1,828 numbers by HOG + colour, 4 of them new" in said
+        assert "AL_EMBEDDING_BACKEND" in said
+        assert "could not be read" not in said
+
+    def test_unreadable_images_are_said(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+        (dataset.data_dir / "image0002.png").write_bytes(b"")
+        call_command("embed")
+        assert "1 images could not be read." in capsys.readouterr().out
+
+    def test_failure_is_one_line(self, dataset: Dataset) -> None:
+        with pytest.raises(CommandError, match="torch") as raised:
+            call_command("embed", backend="torch")
+        assert "\n" not in str(raised.value)
+        assert raised.value.returncode == 1
+
+    def test_a_waiting_run_with_another_encoder_gives_way(
+        self, dataset: Dataset, settings: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        settings.EMBEDDING_BACKEND = "auto"
+        waiting = Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key=f"embed:{dataset.pk}")
+        call_command("embed", "--backend", "hog", "--json")
+        assert json.loads(capsys.readouterr().out)["items"] == 4
+        waiting.refresh_from_db()
+        assert waiting.state == Job.State.CANCELLED
+
+    def test_a_waiting_run_of_the_same_kind_is_taken_over(self, dataset: Dataset) -> None:
+        waiting = Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key=f"embed:{dataset.pk}")
+        call_command("embed", "--json")
+        waiting.refresh_from_db()
+        assert waiting.state == Job.State.SUCCEEDED
+
+    def test_list(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("embed", "--json")
+        capsys.readouterr()
+        call_command("embed", "--list")
+        said = capsys.readouterr().out
+        assert "* hog " in said
+        assert "torch" in said
+        assert "pictures: 4 x 1,828 by HOG + colour" in said
+        call_command("embed", "--list", "--json")
+        listed = json.loads(capsys.readouterr().out)
+        assert listed["chosen"]["encoder"] == "HOG + colour"
+        assert [line["backend"] for line in listed["encoders"]] == ["tensorflow", "torch", "hog"]
+        assert [one["active"] for one in listed["sets"]] == [True]
+        assert EmbeddingSet.objects.count() == 1
+
+    def test_list_of_one_dataset(
+        self, dataset: Dataset, make_dataset: Callable[..., Dataset], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        make_dataset(1, name="other")
+        call_command("embed", "--dataset", "pictures")
+        capsys.readouterr()
+        call_command("embed", "--list", "--dataset", "other", "--json")
+        assert json.loads(capsys.readouterr().out)["sets"] == []
+
+
+@pytest.mark.django_db
+class TestPickDataset:
+    def test_the_only_one(self, make_dataset: Callable[..., Dataset]) -> None:
+        made = make_dataset(0, name="birds")
+        assert pick_dataset(None) == pick_dataset("birds") == made
+
+    def test_by_its_name_in_addresses(self, make_dataset: Callable[..., Dataset]) -> None:
+        made = make_dataset(0, name="birds")
+        Dataset.objects.filter(pk=made.pk).update(name="Birds of Mey")
+        make_dataset(0, name="fish")
+        assert pick_dataset("birds") == pick_dataset("Birds of Mey") == made
+
+    def test_several_have_to_be_told_apart(self, make_dataset: Callable[..., Dataset]) -> None:
+        for name in ("fish", "birds"):
+            make_dataset(0, name=name)
+        with pytest.raises(CommandError, match="--dataset: birds, fish") as raised:
+            pick_dataset(None)
+        assert raised.value.returncode == 2
+
+    def test_unknown_name(self, make_dataset: Callable[..., Dataset]) -> None:
+        make_dataset(0, name="birds")
+        with pytest.raises(CommandError, match=r"no dataset called 'cats'; there are: birds\."):
+            pick_dataset("cats")
+
+    def test_none_at_all(self) -> None:
+        with pytest.raises(CommandError, match="ingest --data-dir"):
+            pick_dataset(None)
+
+    def test_many_names_are_cut(self, make_dataset: Callable[..., Dataset]) -> None:
+        for number in range(25):
+            make_dataset(0, name=f"set{number:02d}", classes=())
+        with pytest.raises(CommandError, match=r"set19, …\.$"):
+            pick_dataset(None)
