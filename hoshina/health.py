@@ -12,9 +12,7 @@ import sys
 from typing import Any
 
 
-def ask(
-    host: str, port: int, *, allowed: str = "localhost", timeout: float = 3.0
-) -> tuple[int, dict[str, Any]]:
+def ask(host: str, port: int, *, allowed: str = "localhost", timeout: float = 3.0) -> tuple[int, dict[str, Any]]:
     """Status and content of /healthz; ``OSError`` or ``HTTPException`` when nobody answers.
 
     ``allowed`` is a host name that the server answers to.
@@ -44,9 +42,7 @@ def main() -> int:
     host = os.environ.get("AL_HOST", "") or "127.0.0.1"
     port = int(os.environ.get("AL_PORT", "") or 8000)
     try:
-        status, content = ask(
-            host, port, allowed=allowed_host(os.environ.get("AL_ALLOWED_HOSTS", "").split(","))
-        )
+        status, content = ask(host, port, allowed=allowed_host(os.environ.get("AL_ALLOWED_HOSTS", "").split(",")))
     except (OSError, http.client.HTTPException) as error:
         sys.stderr.write(f"No answer from {host}:{port}: {error}\n")
         return 1

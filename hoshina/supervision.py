@@ -25,9 +25,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 WELL_AFTER = 60.0
 
 
-def start(
-    arguments: Sequence[str], *, stdout: int | None, stderr: int | None, cwd: Path
-) -> subprocess.Popen[bytes]:
+def start(arguments: Sequence[str], *, stdout: int | None, stderr: int | None, cwd: Path) -> subprocess.Popen[bytes]:
     """Starts a Python process in its own group, so that a terminal's Ctrl-C reaches only its parent."""
     environment = {**os.environ, lifeline.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     return subprocess.Popen(
@@ -40,6 +38,14 @@ def start(
         start_new_session=not WINDOWS,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
+
+
+def identity_of(process: subprocess.Popen[bytes]) -> str:
+    """See :func:`hoshina.processes.describe`."""
+    try:
+        return describe(process.pid)
+    except psutil.NoSuchProcess:  # it failed at once
+        return f"{process.pid}:0"
 
 
 def stop(processes: Sequence[subprocess.Popen[bytes]], *, patience: float) -> None:
@@ -87,13 +93,8 @@ class Child:
         """Starts it; what it writes goes to its log file."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
-            self.process = start(
-                self.arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=self.cwd
-            )
-        try:
-            self.identity = describe(self.process.pid)
-        except psutil.NoSuchProcess:  # it failed at once; look() will tell
-            self.identity = f"{self.process.pid}:0"
+            self.process = start(self.arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=self.cwd)
+        self.identity = identity_of(self.process)
         self._started_at = time.monotonic()
         self._again_at = 0.0
 
@@ -127,10 +128,6 @@ class Tree:
     children: list[Child] = field(default_factory=list)
     on_death: Callable[[str], None] = lambda identity: None
 
-    def start(self) -> None:
-        for child in self.children:
-            child.start()
-
     def look(self) -> list[str]:
         """Starts again what died; returns what to tell people."""
         told = []
@@ -144,7 +141,8 @@ class Tree:
         """Stops all; what could not finish its work in time is handed to ``on_death`` too."""
         stop([child.process for child in self.children if child.process is not None], patience=patience)
         for child in self.children:
-            self.on_death(child.identity)
+            if child.identity:
+                self.on_death(child.identity)
 
 
 def end_leftovers(identities: Sequence[str], *, patience: float) -> None:

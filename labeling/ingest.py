@@ -304,6 +304,11 @@ def _result_so_far(total: Future[int]) -> int:
 
 
 def _insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
+    """Make items of new files. Call it with the dataset locked."""
+    paths = [path for path, _ in new]
+    # A run that was thought dead may have woken and written some meanwhile.
+    taken = set(Item.objects.filter(dataset=dataset, path__in=paths).values_list("path", flat=True))
+    new = [(path, examined) for path, examined in new if path not in taken]
     if not new:
         return
     rows = itertools.count(_next_row(dataset))

@@ -43,9 +43,7 @@ def enqueue(
     return job
 
 
-def _find_or_make(
-    kind: str, dataset_id: int | None, params: dict[str, Any], **fields: Any
-) -> tuple[Job, bool]:
+def _find_or_make(kind: str, dataset_id: int | None, params: dict[str, Any], **fields: Any) -> tuple[Job, bool]:
     spec = registry.get(kind)
     key = spec.key_for(dataset_id, params)
     for _ in range(5):

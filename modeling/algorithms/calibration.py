@@ -18,6 +18,7 @@ from modeling.algorithms.head import (
     Solution,
     checked_rows,
     solve,
+    standard_start,
 )
 from modeling.algorithms.splits import stratified_folds
 

@@ -71,7 +71,7 @@ def mix(
     Raises
     ------
     ValueError
-        A share that is negative or not finite, or an audit share outside [0, 1].
+        A share that is negative or not finite, an audit share outside [0, 1], or two parts of one name.
 
     Notes
     -----
@@ -81,6 +81,8 @@ def mix(
         raise ValueError("The audit's share must lie between 0 and 1.")
     if any(not np.isfinite(part.share) or part.share < 0 for part in parts):
         raise ValueError("Every part needs a share of 0 or more.")
+    if len({part.name for part in parts}) < len(parts):
+        raise ValueError("Every part needs a name of its own.")
     rows = as_rows(pool)
     k = max(0, min(k, len(rows)))
     deck = _Deck(parts, rows, rng)

@@ -52,7 +52,7 @@ def isolation(X: Floats, *, rng: np.random.Generator, n_trees: int = TREES) -> F
     # The forest learns from 256 rows a tree; it need not see, or copy, a million.
     most = min(len(known), n_trees * LEARNT_FROM)
     drawn = known if most == len(known) else np.sort(rng.choice(known, most, replace=False))
-    forest = IsolationForest(n_trees, max_samples=min(LEARNT_FROM, most), random_state=whole_seed(rng))
+    forest = IsolationForest(n_estimators=n_trees, max_samples=min(LEARNT_FROM, most), random_state=whole_seed(rng))
     forest.fit(X[drawn])
     for part in blocks(len(known), SCORED_AT_ONCE):
         scores[known[part]] = -forest.score_samples(X[known[part]])

@@ -37,14 +37,15 @@ def suspects(P: NDArray[np.floating[Any]], y: NDArray[np.integer[Any]], *, by: D
     ``by`` orders belief by the label's own probability, or by its lead over the best other class. Labels outside
     the columns are an IndexError. No rows give empty arrays; with a single class nothing is suspect. O(n c).
     """
-    P, y = np.asarray(P, np.float64), np.asarray(y, np.int64)
+    P = np.asarray(P, np.float64)
     n, c = P.shape
     known = ~np.isnan(P).any(axis=1)
-    suggested, is_suspect = y.copy(), np.zeros(n, bool)
+    suggested: NDArray[np.int64] = y.astype(np.int64)
+    is_suspect = np.zeros(n, bool)
     belief = np.where(known, 1.0, np.nan)
     n_errors = 0
     if known.any() and c > 1:
-        some, given = P[known], y[known]
+        some, given = P[known], suggested[known]
         suggested[known] = some.argmax(axis=1)
         belief[known] = _beliefs(some, given, by)
         wrong = _wrong(_confident_joint(some, given))
@@ -70,7 +71,8 @@ def _confident_joint(P: Doubles, y: NDArray[np.int64]) -> Doubles:
     np.add.at(sums, y, P[np.arange(len(y)), y])
     with np.errstate(invalid="ignore"):
         threshold = np.where(counts > 0, sums / counts, np.inf)
-    sure = P >= threshold - 1e-6
+    needed = threshold - 1e-6
+    sure = needed <= P
     n_sure = sure.sum(axis=1)
     guess = np.where(n_sure > 1, P.argmax(axis=1), sure.argmax(axis=1))
     joint = np.zeros((c, c))
@@ -94,4 +96,5 @@ def _pruned(P: Doubles, y: NDArray[np.int64], wrong: NDArray[np.int64]) -> NDArr
         members = np.flatnonzero(y == label)
         lead = P[members, instead] - P[members, label]
         is_suspect[members[np.argsort(-lead, kind="stable")[: wrong[label, instead]]]] = True
-    return is_suspect & (P.argmax(axis=1) != y)
+    is_suspect[P.argmax(axis=1) == y] = False
+    return is_suspect

@@ -83,7 +83,9 @@ class Bench:
     def waiting(self) -> int:
         """How many actions wait in the browser."""
         return int(
-            self.page.evaluate("() => Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).length")
+            self.page.evaluate(
+                "() => Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).length"
+            )
         )
 
     # -- The database's word

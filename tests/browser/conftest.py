@@ -88,7 +88,9 @@ class Site:
     make_dataset: Callable[..., Dataset]
     picture_folder: Callable[..., Path]
 
-    def dataset(self, n: int = 60, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog", "bird")) -> Dataset:
+    def dataset(
+        self, n: int = 60, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog", "bird")
+    ) -> Dataset:
         """A dataset of ``n`` real pictures."""
         self.picture_folder(n, name=name)
         return self.make_dataset(n, name=name, classes=classes)
@@ -132,7 +134,8 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 def _is_serious(message: Any) -> bool:
     """Errors of scripts and refusals by the content security policy; a failed request is each test's own affair."""
-    return message.type == "error" and "Failed to load resource" not in message.text
+    usual = ("Failed to load resource", "htmx:sendAbort", "htmx:afterRequest", "htmx:sendError", "htmx:responseError")
+    return message.type == "error" and not any(words in message.text for words in usual)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ def test_digits_assign_and_the_focus_moves_on(bench: Bench) -> None:
     ids = bench.ids()
     bench.press("1", "2", "3")
     bench.page.evaluate(  # a numeric keypad with NumLock on
-        "() => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: '1', code: 'Numpad1', bubbles: true, cancelable: true}))"
+        """() => document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key: '1', code: 'Numpad1', bubbles: true, cancelable: true}))"""
     )
     assert [bench.chip(i) for i in range(5)] == ["1 cat", "2 dog", "3 bird", "1 cat", ""]
     assert bench.index() == 4

@@ -37,9 +37,7 @@ def steps(run: Run) -> dict[str, Any]:
     return {"steps": run.params["n"]}
 
 
-@background(
-    kind="test_again", queue="interactive", title="Steps again", restartable=True, key="test_again:{name}"
-)
+@background(kind="test_again", queue="interactive", title="Steps again", restartable=True, key="test_again:{name}")
 def again(run: Run) -> dict[str, Any]:
     return steps(run)
 
@@ -72,9 +70,7 @@ def share(run: Run, start: int, stop: int) -> None:
     note(run, f"{start}-{stop}:{os.getpid()}")
 
 
-@background(
-    kind="test_chunks", queue="heavy", title="Chunks", restartable=True, key="test_chunks:{name}", chunk=share
-)
+@background(kind="test_chunks", queue="heavy", title="Chunks", restartable=True, key="test_chunks:{name}", chunk=share)
 def chunks(run: Run) -> dict[str, Any]:
     """``n`` chunks of ten items."""
     run.stage("Working through")

@@ -16,7 +16,6 @@ from PIL import Image
 
 from hoshina.jobs.errors import Cancelled, JobError
 from labeling import ingest as ingest_module
-from labeling.demo import write_digits
 from labeling.ingest import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.registering import dataset_for
@@ -404,17 +403,15 @@ def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
     assert len(queries) < 15  # not one a file
 
 
-# -- Demo ---------------------------------------------------------------------------------------------
-def test_the_demo_is_written_once(tmp_path: Path) -> None:
-    from sklearn.datasets import load_digits
-
-    folder = write_digits(tmp_path / "demo" / "digits")
-    files = sorted(folder.iterdir())
-    assert len(files) == 1797
-    with Image.open(files[5]) as image:
-        assert image.size == (8, 8)
-        assert np.array_equal(np.asarray(image), np.rint(load_digits().images[5] * 255 / 16))
-    files[0].unlink()
-    write_digits(tmp_path / "demo" / "digits")
-    assert not files[0].exists()
-    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["digits"]
+def test_what_another_run_wrote_meanwhile_is_not_written_twice(
+    picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = picture_folder(5)
+    read(folder)
+    save(folder / "zzz.png")
+    # As if the other run wrote between this one's look into the database and its own writing.
+    monkeypatch.setattr(ingest_module._Ingestion, "_look_up", lambda self, group: {})
+    read(folder)
+    dataset = Dataset.objects.get()
+    assert dataset.n_items == 6
+    assert sorted(rows(dataset).values()) == list(range(6))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import signal
 import socket
 import subprocess
@@ -20,12 +22,16 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from filelock import FileLock, Timeout
 
 from hoshina import health, supervision
 from hoshina.jobs import life, presence
 from hoshina.jobs.console import Bars
 from hoshina.jobs.models import Job
+from hoshina.processes import describe, lives
+
+log = logging.getLogger(__name__)
 
 PORTS_TRIED = 50
 
@@ -36,9 +42,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images")
-        parser.add_argument(
-            "--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn"
-        )
+        parser.add_argument("--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn")
         parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
         parser.add_argument("--no-browser", action="store_true", help="only print the address")
         parser.add_argument("--dataset", metavar="NAME", help="the dataset's name; default: the folder's")
@@ -47,7 +51,7 @@ class Command(BaseCommand):
         folder = _folder(options)
         settings.STORE_DIR.mkdir(parents=True, exist_ok=True)
         with _hold_store() as held, _stop_signals() as stopped:
-            call_command("migrate", verbosity=0, interactive=False)
+            _migrate()
             if folder is None and not options["demo"] and not _has_datasets():
                 raise CommandError(
                     "There is nothing to show yet. Name a folder of images (manage.py up FOLDER), or try "
@@ -55,6 +59,13 @@ class Command(BaseCommand):
                     returncode=2,
                 )
             _Up(self, options, held, stopped).run(folder)
+
+
+def _migrate() -> None:
+    """Only when there is something to migrate: looking takes a tenth of the time."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", verbosity=0, interactive=False)
 
 
 def _port(text: str) -> int:
@@ -85,6 +96,7 @@ class _Holder:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._written: dict[str, Any] = {}
 
     def read(self) -> dict[str, Any]:
         try:
@@ -93,7 +105,11 @@ class _Holder:
             return {}
 
     def write(self, **content: Any) -> None:
-        self.file.write_text(json.dumps(content), encoding="utf-8")
+        if content != self._written:
+            new = self.file.with_suffix(".new")
+            new.write_text(json.dumps(content), encoding="utf-8")
+            new.replace(self.file)
+            self._written = content
 
 
 @contextmanager
@@ -111,7 +127,7 @@ def _hold_store() -> Iterator[_Holder]:
     try:
         # Of an `up` that was killed hard: its children end by themselves within a second or two.
         supervision.end_leftovers(holder.read().get("children", []), patience=8)
-        holder.write(pid=psutil.Process().pid)
+        holder.write(pid=os.getpid())
         yield holder
         holder.file.unlink(missing_ok=True)
     finally:
@@ -170,18 +186,18 @@ def _can_bind(host: str, port: int) -> bool:
 class _Up:
     """One run of ``up`` that holds its store."""
 
-    def __init__(
-        self, command: BaseCommand, options: dict[str, Any], held: _Holder, stopped: threading.Event
-    ) -> None:
+    def __init__(self, command: BaseCommand, options: dict[str, Any], held: _Holder, stopped: threading.Event) -> None:
         self.command = command
         self.options = options
         self.held = held
         self.stopped = stopped
         self.port = free_port(settings.HOST, options["port"])
         self.bars = Bars()
+        self.launcher = _launcher()
         self.tree = supervision.Tree(on_death=_give_back)
         self.logs: Path = settings.STORE_DIR / "logs"
         self.ingest_log = self.logs / "ingest.log"
+        self.ingest_identity = ""
         self.ingest: subprocess.Popen[bytes] | None = None
 
     @property
@@ -198,14 +214,18 @@ class _Up:
         self._plant()
         opened = False
         try:
-            self.tree.start()
-            self._note()
+            web, *workers = self.tree.children
+            web.start()
             self._start_ingest(folder)
-            while not self.stopped.is_set():
+            self._note()
+            while not self.stopped.is_set() and not self._is_abandoned():
                 for words in self.tree.look():
                     self.say(words)
-                    self._note()
-                opened = opened or self._open()
+                if not opened and self._open():
+                    opened = True
+                    for worker in workers:  # not before: the first page comes first
+                        worker.start()
+                self._note()
                 self._look_at_ingest()
                 self._show_jobs()
                 self.stopped.wait(0.1 if not opened else 0.5)
@@ -213,6 +233,10 @@ class _Up:
             self.bars.close()
             self.say("Stopping…")
             self._stop()
+
+    def _is_abandoned(self) -> bool:
+        """Whether `uv run`, which waits for this process and hands it signals, was killed."""
+        return bool(self.launcher) and not lives(self.launcher)
 
     def _plant(self) -> None:
         manage = str(settings.BASE_DIR / "manage.py")
@@ -225,20 +249,19 @@ class _Up:
             log_file = self.logs / f"{file}.log"
             if log_file.exists() and log_file.stat().st_size > 5_000_000:
                 log_file.replace(log_file.with_suffix(".old.log"))
-            self.tree.children.append(
-                supervision.Child(name, [manage, *arguments], log_file, cwd=settings.BASE_DIR)
-            )
+            self.tree.children.append(supervision.Child(name, [manage, *arguments], log_file, cwd=settings.BASE_DIR))
 
     def _note(self) -> None:
-        pids = [child.identity for child in self.tree.children]
-        self.held.write(pid=psutil.Process().pid, url=self.url, children=pids)
+        """Writes down who holds the store, and which processes a later `up` may have to wait for."""
+        children = [child.identity for child in self.tree.children if child.identity]
+        if self.ingest is not None:
+            children.append(self.ingest_identity)
+        self.held.write(pid=os.getpid(), url=self.url, children=children)
 
     def _open(self) -> bool:
         """Whether the server answers; the first time, the address is said and the browser opened."""
         try:
-            health.ask(
-                settings.HOST, self.port, allowed=health.allowed_host(settings.ALLOWED_HOSTS), timeout=1
-            )
+            health.ask(settings.HOST, self.port, allowed=health.allowed_host(settings.ALLOWED_HOSTS), timeout=1)
         except (OSError, HTTPException):
             return False
         self.say(f"HOSHINA is at {self.url} (Ctrl-C stops it)")
@@ -251,10 +274,10 @@ class _Up:
     def _start_ingest(self, folder: Path | None) -> None:
         name = self.options["dataset"]
         if self.options["demo"]:
-            from labeling.demo import demo_folder
+            from labeling.demo import DEMO_NAME, write_digits
 
-            folder, demo_name = demo_folder()
-            name = name or demo_name
+            folder = write_digits(settings.STORE_DIR / "demo" / DEMO_NAME)
+            name = name or DEMO_NAME
         if folder is None:
             return
         arguments = [str(settings.BASE_DIR / "manage.py"), "ingest", f"--data-dir={folder}"]
@@ -264,6 +287,7 @@ class _Up:
             self.ingest = supervision.start(
                 arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
             )
+        self.ingest_identity = supervision.identity_of(self.ingest)
 
     def _look_at_ingest(self) -> None:
         """Says how the ingest ended; what it prints is for people already."""
@@ -290,5 +314,17 @@ class _Up:
 def _give_back(identity: str) -> None:
     """The jobs of a child that is dead for certain go on at once, not after its heartbeat has gone stale."""
     name = f"{presence.host()}:{identity}"
-    life.give_back_all(name)
-    presence.say_gone(name)
+    try:
+        life.give_back_all(name)
+        presence.say_gone(name)
+    except DatabaseError as error:
+        log.warning("Could not give back what %s ran, its silence will tell: %s", name, error)
+        connection.close()
+
+
+def _launcher() -> str:
+    parent = psutil.Process().parent()
+    try:
+        return describe(parent.pid) if parent and parent.name() in {"uv", "uv.exe"} else ""
+    except psutil.Error:
+        return ""

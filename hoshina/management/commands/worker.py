@@ -20,9 +20,7 @@ class Command(BaseCommand):
     help = "Runs a worker that takes background jobs. Start as many as you like, on any machine."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "queues", nargs="*", metavar="QUEUE", choices=[*QUEUES, []], help=", ".join(QUEUES)
-        )
+        parser.add_argument("queues", nargs="*", metavar="QUEUE", choices=[*QUEUES, []], help=", ".join(QUEUES))
         parser.add_argument("--check", action="store_true", help="say whether this machine's worker lives")
 
     def handle(self, *args: Any, queues: list[str], check: bool, **options: Any) -> None:

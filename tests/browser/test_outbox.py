@@ -1,0 +1,280 @@
+"""Labels on their way: a server that is away, reloads, two tabs, two people, refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from labeling import actions
+from labeling.models import Action, Annotation, LabelClass
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+
+
+def _cut(target: Page | BrowserContext) -> None:
+    target.route("**/annotate/", lambda route: route.abort("connectionrefused"))
+
+
+def _mend(bench: Bench) -> None:
+    bench.page.unroute("**/annotate/")
+    bench.page.get_by_role("button", name="Try now").click()
+
+
+def test_labels_wait_while_the_server_is_away_and_are_sent_once_each(bench: Bench) -> None:
+    bench.open()
+    ids = bench.ids()
+    _cut(bench.page)
+    bench.press("1", "2", "Shift+ArrowRight", "0")
+    expect(bench.banner).to_contain_text("4 labels wait in this browser: the server is away.")
+    assert bench.states()[:5] == ["1", "1", "2", "2", "0"]
+    assert bench.n_annotations() == 0
+    expect(bench.page.locator(".tile[data-pending]")).to_have_count(4)
+    _mend(bench)
+    bench.settle()
+    expect(bench.banner).to_be_hidden()
+    expect(bench.toasts).to_contain_text("The server is back")
+    assert [bench.outcome(pk) for pk in ids[:5]] == [(1, "cat"), (1, "dog"), (2, ""), (2, ""), (0, "")]
+    assert bench.n_annotations() == 4
+
+
+def test_labels_survive_a_reload(bench: Bench) -> None:
+    bench.open()
+    ids = bench.ids()
+    _cut(bench.page)
+    bench.press("1", "2", "x")
+    expect(bench.banner).to_contain_text("3 labels wait")
+    bench.page.reload()  # the page can be had, the labels still can't be sent
+    bench.ready()
+    assert bench.ids() == ids
+    assert bench.states()[:4] == ["1", "1", "3", "0"]
+    assert [bench.chip(0), bench.chip(1)] == ["1 cat", "2 dog"]
+    assert bench.index() == 3
+    expect(bench.banner).to_contain_text("3 labels wait")
+    bench.press("z")
+    _mend(bench)
+    bench.settle()
+    assert [bench.outcome(pk) for pk in ids[:3]] == [(1, "cat"), (1, "dog"), (0, "")]
+
+
+def test_labels_survive_a_closed_tab(bench: Bench, context: BrowserContext) -> None:
+    bench.open()
+    ids = bench.ids()
+    _cut(context)
+    bench.press("1", "2")
+    expect(bench.banner).to_contain_text("2 labels wait")
+    bench.page.close()
+    context.unroute("**/annotate/")
+    again = Bench(context.new_page(), bench.address, bench.dataset).open()
+    again.settle()
+    assert [again.outcome(pk) for pk in ids[:2]] == [(1, "cat"), (1, "dog")]
+    assert again.ids()[0] == ids[2]  # what waited was sent before the page was asked for
+
+
+def test_an_answer_that_got_lost_does_not_count_twice(bench: Bench) -> None:
+    bench.open()
+    pk = bench.ids()[0]
+    lost: list[Route] = []
+
+    def lose_the_first(route: Route) -> None:
+        if lost:
+            return route.continue_()
+        lost.append(route)
+        route.fetch()  # the server has it
+        route.abort("connectionreset")  # and the browser does not know
+        return None
+
+    bench.page.route("**/annotate/", lose_the_first)
+    bench.press("1")
+    bench.settle()
+    assert len(bench.sent) == 2
+    assert bench.outcome(pk) == (1, "cat")
+    assert bench.n_annotations() == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_a_server_in_trouble_is_asked_again(bench: Bench, status: int) -> None:
+    bench.open()
+    bench.page.route("**/annotate/", lambda route: route.fulfill(status=status, body="no"))
+    bench.press("1")
+    expect(bench.banner).to_contain_text("1 label waits in this browser: the server is in trouble.")
+    bench.page.unroute("**/annotate/")
+    bench.settle()  # by itself
+    assert bench.n_annotations() == 1
+
+
+def test_fast_keys_go_in_batches_and_in_order(bench: Bench) -> None:
+    held: list[Route] = []
+    bench.page.route("**/annotate/", lambda route: route.continue_() if held else held.append(route))
+    bench.open()
+    ids = bench.ids()
+    bench.press("1")
+    expect(bench.tiles.first).to_have_attribute("data-pending", "1")
+    bench.page.wait_for_timeout(200)
+    bench.press(*"23123")
+    bench.page.wait_for_timeout(200)
+    assert len(bench.sent) == 1  # one at a time
+    held[0].continue_()
+    bench.settle()
+    sizes = [len(json.loads(request.post_data or "")["actions"]) for request in bench.sent]
+    assert sizes == [1, 5]
+    assert [bench.outcome(pk)[1] for pk in ids[:6]] == ["cat", "dog", "bird", "cat", "dog", "bird"]
+
+
+def test_the_network_comes_back(bench: Bench, context: BrowserContext) -> None:
+    bench.open()
+    context.set_offline(True)
+    bench.press("1", "2", "3")
+    expect(bench.banner).to_contain_text("3 labels wait")
+    bench.press("ArrowLeft", "Enter")  # the grid goes on without the network
+    bench.press("Escape")
+    context.set_offline(False)  # the browser says that it is online
+    bench.settle()
+    expect(bench.banner).to_be_hidden()
+    assert bench.n_annotations() == 3
+
+
+def test_a_refused_label_is_taken_off_and_said(bench: Bench) -> None:
+    bench.open()
+    bench.press("1")
+    bench.settle()
+    LabelClass.objects.filter(dataset=bench.dataset, name="dog").update(is_retired=True)
+    bench.press("2")
+    expect(bench.toasts).to_contain_text("That class no longer exists")
+    expect(bench.tiles.nth(1)).to_have_attribute("data-state", "0")
+    assert bench.waiting() == 0
+    bench.press("z")  # the refused one is not there to be undone
+    expect(bench.tiles.first).to_have_attribute("data-state", "0")
+    bench.settle()
+    assert bench.outcome(bench.ids()[0]) == (0, "")
+
+
+def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: Bench) -> None:
+    bench.open()
+    _cut(bench.page)
+    bench.press("1", "2", "3")
+    expect(bench.banner).to_contain_text("3 labels wait")
+    bench.page.evaluate("""() => {
+        const keys = Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).sort();
+        const record = JSON.parse(localStorage.getItem(keys[1]));
+        record.action.kind = 'nonsense';
+        localStorage.setItem(keys[1], JSON.stringify(record));
+    }""")
+    _mend(bench)
+    bench.settle()
+    assert bench.n_annotations() == 2
+    expect(bench.toasts).to_contain_text("malformed")
+
+
+def test_a_session_that_ended_keeps_the_labels(bench: Bench, settings: Any) -> None:
+    User.objects.create_user("ana", password="a good password")
+    settings.LOGIN_REQUIRED = True
+    bench.page.goto(bench.url)
+    bench.page.get_by_label("Name").fill("ana")
+    bench.page.get_by_label("Password").fill("a good password")
+    bench.press("Enter")
+    bench.ready()
+    Session.objects.all().delete()
+    bench.press("1", "2")
+    expect(bench.banner).to_contain_text("2 labels wait in this browser: you were signed out.")
+    bench.page.get_by_role("link", name="Sign in to send them").click()
+    bench.page.get_by_label("Name").fill("ana")
+    bench.page.get_by_label("Password").fill("a good password")
+    bench.press("Enter")
+    bench.ready()
+    bench.settle()
+    assert bench.n_annotations() == 2
+    assert set(Annotation.objects.values_list("annotator__username", flat=True)) == {"ana"}
+
+
+def test_somebody_elses_label_is_shown_and_can_be_overwritten(bench: Bench) -> None:
+    bench.open()
+    pk = bench.ids()[0]
+    bird = LabelClass.objects.get(dataset=bench.dataset, name="bird")
+    request = actions.Request(
+        uuid=uuid4(), kind=Action.Kind.ASSIGN, at=timezone.now(),
+        label_id=bird.pk, targets=(actions.Target(pk),),
+    )  # fmt: skip
+    actions.apply(bench.dataset, [request], user=User.objects.create_user("ben"), holder="another browser")
+    bench.press("1")
+    expect(bench.toasts).to_contain_text("ben decided this image meanwhile (bird)")
+    assert bench.chip(0) == "3 bird"
+    expect(bench.tiles.first.locator(".conflict")).to_contain_text("ben")
+    bench.settle()
+    assert bench.outcome(pk) == (1, "bird")
+    bench.press("Home", "1")
+    assert bench.chip(0) == "1 cat"
+    bench.settle()
+    assert bench.outcome(pk) == (1, "cat")
+    expect(bench.tiles.first.locator(".conflict")).to_have_count(0)
+    bench.press("z")
+    bench.settle()
+    assert bench.outcome(pk) == (1, "bird")
+
+
+def test_two_tabs_send_everything_once(bench: Bench, context: BrowserContext) -> None:
+    bench.open("queue=all&state=any")
+    other = Bench(context.new_page(), bench.address, bench.dataset).open("queue=all&state=any")
+    ids = bench.ids()
+    _cut(context)
+    bench.press("1", "1")
+    other.press("End", "2", "End", "3")
+    expect(bench.banner).to_contain_text("labels wait")
+    context.unroute("**/annotate/")  # both tabs try again by themselves
+    bench.settle()
+    other.settle()
+    assert bench.n_annotations() == 4
+    assert Action.objects.count() == 4
+    assert bench.outcome(ids[0]) == (1, "cat")
+    expect(other.page.locator(f"#item-{ids[0]}")).to_have_attribute("data-state", "1")  # heard from the other tab
+
+
+def test_without_locks_and_random_uuids(site: Site, browser: Browser) -> None:
+    """An address beyond this machine without HTTPS is no secure context: neither is there."""
+    context = browser.new_context()
+    context.add_init_script("""
+        Object.defineProperty(navigator, 'locks', {value: undefined});
+        Object.defineProperty(crypto, 'randomUUID', {value: undefined});
+    """)
+    bench = Bench(context.new_page(), site.address, site.dataset()).open()
+    bench.press(*"12312")
+    bench.settle()
+    assert bench.n_annotations() == 5
+    assert len(set(Action.objects.values_list("uuid", flat=True))) == 5
+    context.close()
+
+
+def test_a_full_storage_keeps_labels_in_the_page(site: Site, browser: Browser) -> None:
+    context = browser.new_context()
+    context.add_init_script(
+        "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+    )
+    bench = Bench(context.new_page(), site.address, site.dataset()).open()
+    _cut(bench.page)
+    bench.press("1", "2")
+    expect(bench.banner).to_contain_text("2 labels wait in this page, which must stay open")
+    _mend(bench)
+    expect(bench.banner).to_be_hidden()
+    assert bench.n_annotations() == 2
+    context.close()
+
+
+def test_labels_of_another_person_are_left_alone(bench: Bench) -> None:
+    bench.open()
+    bench.page.evaluate("""() => {
+        const mine = document.getElementById('bench').dataset.outbox;
+        const theirs = mine.replace(/-\\d+$/, '-999');
+        const record = {action: {uuid: 'x', items: []}, effect: [], before: []};
+        localStorage.setItem(`hoshina:outbox:${theirs}:00000000000000001:x`, JSON.stringify(record));
+    }""")
+    bench.press("1")
+    expect(bench.page.locator(".tile[data-pending]")).to_have_count(0)
+    assert len(bench.sent) == 1
+    assert len(json.loads(bench.sent[0].post_data or "")["actions"]) == 1
+    assert bench.waiting() == 1

@@ -1,0 +1,228 @@
+"""Retraining from the database and the arrays to a model version, and when it happens by itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.life import run_now
+from hoshina.jobs.models import Job
+from labeling.actions import Decision, Request, Target, apply, record_import
+from labeling.models import Action, Dataset, LabelClass, State
+from modeling import policy, store
+from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    policy._look_again_at.clear()
+
+
+def add_vectors(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) -> EmbeddingSet:
+    """Vectors of every row as an embedding job would leave them."""
+    vectors = EmbeddingSet.objects.create(
+        dataset=dataset, fingerprint="abc", encoder="test", dim=X.shape[1], is_active=True
+    )
+    stamps = np.where(np.ones(len(X), bool) if has is None else has, np.uint64(7), np.uint64(0))
+    rows = np.flatnonzero(stamps)
+    part = (rows.astype(np.int64), stamps[rows].astype(np.uint64), X[rows].astype(np.float32))
+    store.save_part(vectors, 0, len(X), *part)
+    store.merge_parts(vectors, len(X))
+    return vectors
+
+
+def two_clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(n) % 2)
+    return rng.normal(size=(n, 8)).astype(np.float32) + 2.0 * y[:, None], y
+
+
+def label(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    ids = dict(dataset.items.values_list("row", "pk"))
+    record_import(dataset, [Decision(ids[r], State.LABELLED, classes[int(y[r])]) for r in rows], None)
+
+
+def test_a_model_is_trained_calibrated_and_predicts_every_item(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(120)
+    X, y = two_clouds(120)
+    add_vectors(dataset, X)
+    label(dataset, list(range(0, 120, 2)), y)
+    job = run_now("retrain", dataset_id=dataset.pk)
+    version = ModelVersion.objects.get()
+    assert version.is_active
+    assert (version.n_labels, version.n_rows, version.number) == (60, 120, 1)
+    probabilities = store.open_probabilities(version)
+    assert probabilities is not None
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
+    unseen = np.arange(1, 120, 2)
+    assert (probabilities[unseen].argmax(axis=1) == y[unseen]).mean() > 0.9
+    told = job.result
+    assert {
+        "model_version", "labels", "classes", "accuracy", "accuracy_interval", "ece_before", "ece_after",
+        "log_loss_before", "log_loss_after", "temperature", "seconds",
+    } <= set(told)  # fmt: skip
+    assert told["classes"] == ["cat", "dog"]
+    assert told["accuracy_interval"][0] <= told["accuracy"] <= told["accuracy_interval"][1]
+
+
+def test_one_label_in_each_of_two_classes_is_enough_and_says_uncalibrated(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(6)
+    X, y = two_clouds(6)
+    add_vectors(dataset, X)
+    label(dataset, [int(np.flatnonzero(y == 0)[0]), int(np.flatnonzero(y == 1)[0])], y)
+    run_now("retrain", dataset_id=dataset.pk)
+    version = ModelVersion.objects.get()
+    assert not version.is_calibrated
+    assert "too few labels" in version.calibration_note
+    probabilities = store.open_probabilities(version)
+    assert probabilities is not None
+    assert np.isfinite(probabilities).all()
+
+
+def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(40)
+    X, y = two_clouds(40)
+    has = np.arange(40) % 3 != 0
+    add_vectors(dataset, X, has)
+    label(dataset, list(range(20)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    version = ModelVersion.objects.get()
+    assert version.n_labels == int(has[:20].sum())
+    probabilities = store.open_probabilities(version)
+    assert probabilities is not None
+    assert (np.isnan(probabilities).any(axis=1) == ~has).all()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda dataset, X, y: None, "no vectors"),
+        (lambda dataset, X, y: add_vectors(dataset, X), "Nothing is labelled"),
+        (
+            lambda dataset, X, y: (add_vectors(dataset, X), label(dataset, [0, 1], np.zeros(20))),
+            r"Only one class has labels: cat \(2\)",
+        ),
+        (
+            lambda dataset, X, y: (add_vectors(dataset, X, np.zeros(20, bool) | (np.arange(20) > 9)), label(dataset, [0, 1], y)),
+            "no vector yet",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said(
+    make_dataset: MakeDataset, prepare: Callable[..., Any], words: str
+) -> None:
+    dataset = make_dataset(20)
+    prepare(dataset, *two_clouds(20))
+    with pytest.raises(JobError, match=words) as refused:
+        run_now("retrain", dataset_id=dataset.pk)
+    assert refused.value.hint
+    assert ModelVersion.objects.count() == 0
+    assert Job.objects.get().state == Job.State.FAILED
+
+
+def test_the_newest_model_is_the_active_one_and_old_arrays_go(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(30)
+    X, y = two_clouds(30)
+    add_vectors(dataset, X)
+    label(dataset, list(range(12)), y)
+    for _ in range(8):
+        run_now("retrain", dataset_id=dataset.pk)
+    versions = list(ModelVersion.objects.order_by("number"))
+    assert [version.is_active for version in versions] == [False] * 7 + [True]
+    kept = [store.open_probabilities(version) is not None for version in versions]
+    assert kept == [False] * 2 + [True] * 6
+
+
+def test_a_class_merged_since_counts_for_its_successor(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(30, classes=("cat", "dog", "wolf"))
+    X, y = two_clouds(30)
+    add_vectors(dataset, X)
+    label(dataset, list(range(16)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    cat, dog, wolf = dataset.classes.all()
+    LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=wolf)
+    page = client.get(f"/d/{dataset.slug}/items/20/probabilities/").content.decode()
+    assert "wolf" in page
+    assert "dog" not in page
+
+
+def decide(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
+    dataset.refresh_from_db()
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    for item in dataset.items.filter(row__in=rows):
+        request = Request(
+            uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), classes[int(y[item.row])], targets=(Target(item.pk),)
+        )
+        apply(dataset, [request], user=None, holder="me")
+        dataset.refresh_from_db()
+
+
+def test_it_retrains_by_itself_once_enough_is_new(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(100)
+    X, y = two_clouds(100)
+    add_vectors(dataset, X)
+    decide(dataset, list(range(policy.FIRST_MODEL_AT - 1)), y)
+    assert Job.objects.count() == 0
+    decide(dataset, [50], y)
+    assert Job.objects.get().kind == "retrain"
+    decide(dataset, list(range(51, 60)), y)
+    assert Job.objects.count() == 1, "the same job is not asked for twice"
+
+
+def test_it_can_be_switched_off(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(60)
+    X, y = two_clouds(60)
+    add_vectors(dataset, X)
+    RetrainPolicy.objects.create(dataset=dataset, is_automatic=False)
+    decide(dataset, list(range(40)), y)
+    assert Job.objects.count() == 0
+
+
+def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(80)
+    badge, page = f"/d/{dataset.slug}/model/badge/", f"/d/{dataset.slug}/model/"
+    assert "no vectors yet" in client.get(badge).content.decode()
+    X, y = two_clouds(80)
+    add_vectors(dataset, X)
+    assert "label two classes" in client.get(badge).content.decode()
+    assert "No model yet" in client.get(page).content.decode()
+    label(dataset, list(range(40)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    label(dataset, [70, 71], y)
+    told = client.get(badge).content.decode()
+    assert "model 1" in told
+    assert "2 labels newer" in told
+    shown = client.get(page).content.decode()
+    assert "Confusion" in shown
+    assert "95 % interval" in shown
+
+
+def test_the_policy_is_changed_on_the_page(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(3)
+    url = f"/d/{dataset.slug}/model/policy/"
+    assert client.post(url, {"min_new": 50, "share_new": 0.2}).status_code == 200
+    kept = RetrainPolicy.objects.get()
+    assert (kept.is_automatic, kept.min_new, kept.share_new) == (False, 50, 0.2)
+    refused = client.post(url, {"min_new": "many", "share_new": 0.2})
+    assert refused.status_code == 422
+    assert "whole number" in refused.content.decode()
+
+
+def test_retrain_button_asks_for_one_job(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(3)
+    for _ in range(2):
+        response = client.post(f"/d/{dataset.slug}/model/retrain/")
+        assert (response.status_code, response.headers["HX-Trigger"]) == (204, '{"hoshina:job": {}}')
+    assert Job.objects.filter(kind="retrain").count() == 1
+    assert client.get(f"/d/{dataset.slug}/model/retrain/").status_code == 405
