@@ -82,7 +82,7 @@ def test_choices_words_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("AL_X", str(tmp_path))
     assert env.path("AL_X", Path("other")) == env.optional_path("AL_X") == tmp_path
     monkeypatch.setenv("AL_X", str(tmp_path / "missing"))
-    with pytest.raises(ImproperlyConfigured, match="AL_X is .*, which does not exist"):
+    with pytest.raises(ImproperlyConfigured, match=r"AL_X is .*, which does not exist"):
         env.optional_path("AL_X")
 
 
@@ -96,7 +96,7 @@ def test_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         env.secret("AL_X")
     monkeypatch.delenv("AL_X")
     file.write_text("\n")
-    with pytest.raises(ImproperlyConfigured, match="AL_X_FILE names .*, which is empty"):
+    with pytest.raises(ImproperlyConfigured, match=r"AL_X_FILE names .*, which is empty"):
         env.secret("AL_X")
 
 

@@ -51,7 +51,7 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
         return render(request, "labeling/datasets.html", _context(request))
     if not may_add_folders(request):
         return HttpResponseForbidden("Only staff may add folders. Ask whoever runs HOSHINA.")
-    form = AddFolderForm(request.POST)
+    form = AddFolderForm(request.POST, label_suffix="")
     if form.is_valid():
         try:
             dataset = dataset_for(form.cleaned_data["folder"], form.cleaned_data["name"] or None)
@@ -77,7 +77,7 @@ def may_add_folders(request: HtmxHttpRequest) -> bool:
 def _context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:
     return {
         "datasets": _with_problems(),
-        "form": form or AddFolderForm(),
+        "form": form or AddFolderForm(label_suffix=""),
         "may_add": may_add_folders(request),
         "data_dir": settings.DATA_DIR,
     }

@@ -19,8 +19,8 @@ from labeling.importing import EXPECTED, ImportProblem, Report
 from labeling.models import Dataset, LabelClass
 from labeling.splits import SPLITS, quotas
 
-# A browser waits for an upload's report; more than this (about 300,000 lines) is work for the command.
-MAX_UPLOAD = 32 * 1024 * 1024
+# A browser waits for the report, about 20 s for this much (90,000 lines); more is work for the command.
+MAX_UPLOAD = 16 * 1024 * 1024
 _NAMES_SHOWN = 50
 
 

@@ -13,6 +13,8 @@ from django.views.decorators.http import require_GET
 from hoshina.http import HtmxHttpRequest
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
 
+# The queue of what was decided on the item's own page (static/js/item.js): nothing chose to show it.
+OPENED = "opened"
 # Decisions shown at a time; older ones are a link away.
 HISTORY = 20
 
@@ -125,7 +127,8 @@ def _decision(annotation: Annotation, suggested: dict[int, LabelClass]) -> Decis
         what=_what(annotation),
         who=by.get_username() if by is not None else "someone",
         is_undone=hasattr(action, "undone_by"),
-        shown=tuple(_shown(annotation, suggested)),
+        # What an undo or a merge carries on is told where it was decided.
+        shown=() if action.kind in (Action.Kind.UNDO, Action.Kind.MERGE) else tuple(_shown(annotation, suggested)),
     )
 
 
@@ -143,7 +146,9 @@ def _what(annotation: Annotation) -> str:
 
 def _shown(annotation: Annotation, suggested: dict[int, LabelClass]) -> Iterable[str]:
     """How the item came to be shown, in words, from most to least telling."""
-    if annotation.queue:
+    if annotation.queue == OPENED:
+        yield "opened on its own page"
+    elif annotation.queue:
         rank = f", rank {annotation.rank + 1:,}" if annotation.rank is not None else ""
         yield f"queue {annotation.queue}{rank}"
     if annotation.round_id is not None:

@@ -54,8 +54,9 @@ def _embed(run: Run, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Loading the encoder")
     encoder = encoder_of(run.params, fresh=True)
-    run.job.params = {**run.params, "fingerprint": encoder.fingerprint, "encoder": encoder.name}
-    run.job.save(update_fields=["params"])
+    # In the result, so that the job's parameters stay what was asked for.
+    run.job.result = {"encoder": encoder.name, "fingerprint": encoder.fingerprint}
+    run.job.save(update_fields=["result"])
     vectors = _embedding_set(dataset, encoder)
 
     if store.has_parts(vectors):  # of a run that was killed or cancelled
@@ -217,11 +218,12 @@ def encoder_of(params: dict[str, Any], *, fresh: bool = False) -> Encoder:
 
 def _require_same_encoder(run: Run, encoder: Encoder) -> None:
     """Vectors of two encoders must never stand in one file."""
-    if encoder.fingerprint == run.params.get("fingerprint"):
+    wanted = run.job.result
+    if encoder.fingerprint == wanted.get("fingerprint"):
         return
     words = (
         f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
-        f"but the job uses {run.params.get('encoder')} {run.params.get('fingerprint')}."
+        f"but the job uses {wanted.get('encoder')} {wanted.get('fingerprint')}."
     )
     hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."
     if run.job.worker == me():

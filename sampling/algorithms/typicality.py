@@ -68,7 +68,8 @@ def typical(
     labelled + k clusters, at most 500. O(n d clusters) for k-means and O(n d m) for the distances, with m the
     size of a cluster but at most 4096.
     """
-    rows, given = usable(X, candidates), usable(X, as_rows(labelled))
+    given = usable(X, as_rows(labelled))
+    rows = np.setdiff1d(usable(X, candidates), given)
     k = min(k, len(rows))
     if k <= 0:
         return Typical(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -80,8 +81,7 @@ def typical(
         members = np.flatnonzero(cluster == number)
         density[members] = _density(Z[members], neighbours)
     is_given = np.isin(everything, given)
-    is_candidate = np.isin(everything, rows) & ~is_given
-    picks = _in_turn(cluster, density, is_given, is_candidate, k)
+    picks = _in_turn(cluster, density, is_given, k)
     return Typical(everything[picks], density[picks])
 
 
@@ -104,6 +104,7 @@ def _density(Z: Floats, neighbours: int) -> Floats:
     n = len(Z)
     if n < 2:
         return np.zeros(n, np.float32)
+    Z = Z - Z.mean(axis=0)  # far from the origin the products would round the distances away
     step = -(-n // MEASURED_AGAINST)
     others = Z[::step]
     nearest = max(1, round(min(neighbours, max(1, n // 2)) / step))
@@ -126,14 +127,13 @@ def _in_turn(
     cluster: NDArray[np.int64],
     density: Floats,
     is_given: NDArray[np.bool_],
-    is_candidate: NDArray[np.bool_],
     k: int,
 ) -> NDArray[np.int64]:
     """Positions of ``k`` candidates, each the densest left in the cluster whose turn it is."""
     n_clusters = int(cluster.max()) + 1
     size = np.bincount(cluster, minlength=n_clusters)
     taken = np.bincount(cluster[is_given], minlength=n_clusters)
-    ranked = np.flatnonzero(is_candidate)
+    ranked = np.flatnonzero(~is_given)
     ranked = ranked[np.lexsort((ranked, -density[ranked], cluster[ranked]))]
     waiting = np.split(ranked, np.cumsum(np.bincount(cluster[ranked], minlength=n_clusters))[:-1])
     next_up = np.zeros(n_clusters, np.int64)

@@ -64,6 +64,7 @@ export class SidePane {
     const address = this.bench.dataset.detail.replace("/items/0/", `/items/${this.tile.dataset.row}/`);
     if (address === this.#shown) return;
     this.#shown = address;
+    window.htmx.trigger(this.body, "htmx:abort"); // one that is still on its way is out of date
     const asked = window.htmx.ajax("GET", address, { source: this.body, target: this.body, swap: "innerHTML" });
     asked?.catch?.((error) => {
       console.info("The detail could not be fetched.", error);

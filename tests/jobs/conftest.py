@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import kombu.pools
 import pytest
 from django.core.management import call_command
 from django.db import connections
+from django.test import override_settings
 
 from hoshina.celery import app
 from hoshina.jobs import life, presence
@@ -32,8 +34,8 @@ class Store:
     def __init__(self, folder: Path, broker_url: str) -> None:
         self.folder = folder
         self.broker_url = broker_url
-        self.notes = folder / "notes.txt"
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.names = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,7 +74,11 @@ class Store:
         process.wait()
 
     def enqueue(self, kind: str, **params: Any) -> Job:
-        return life.enqueue(kind, params={"name": "a", "notes": str(self.notes), **params})
+        """A job with a key of its own unless ``name`` is given, and with notes of its own."""
+        self.names += 1
+        name = params.pop("name", str(self.names))
+        notes = str(self.folder / f"notes-{name}.txt")
+        return life.enqueue(kind, params={"name": name, "notes": notes, **params})
 
     def wait(self, job: Job, *states: str, seconds: float = 60) -> Job:
         """Waits until the job is in one of these states."""
@@ -84,8 +90,9 @@ class Store:
         wait_until(arrived, seconds=seconds, why=f"{job.kind} to be {' or '.join(states)}")
         return job
 
-    def lines(self) -> list[str]:
-        return test_jobs.notes(self.notes)
+    def lines(self, job: Job) -> list[str]:
+        """What the job noted."""
+        return test_jobs.notes(Path(job.params["notes"]))
 
     def end(self) -> None:
         for process in self.processes:
@@ -130,49 +137,64 @@ class _database:
         connections["default"] = self.before
 
 
-@pytest.fixture
-def make_store(
-    tmp_path: Path, migrated: Path, django_db_blocker: Any, settings: Any
-) -> Iterator[Callable[[str], Store]]:
-    stores: list[Store] = []
+@contextmanager
+def open_store(folder: Path, migrated: Path, broker_url: str) -> Iterator[Store]:
+    """A store in an empty folder; this process's Django and Celery use it meanwhile."""
     conf = app.conf
     before = (conf.broker_url, conf.broker_transport, conf.broker_transport_options)
-    folder = tmp_path / "store"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     shutil.copy(migrated, folder / "app.db")
-    settings.STORE_DIR, settings.BROKER_DIR = folder, folder / "broker"
-    settings.JOB_STALE, settings.JOB_RESEND, settings.JOB_HEARTBEAT = 2.0, 1.0, 0.2
-
-    def make(broker_url: str = "") -> Store:
-        settings.BROKER_URL = broker_url
+    changed = override_settings(
+        STORE_DIR=folder, BROKER_DIR=folder / "broker", BROKER_URL=broker_url,
+        JOB_STALE=2.0, JOB_RESEND=1.0, JOB_HEARTBEAT=0.2,
+    )  # fmt: skip
+    store = Store(folder, broker_url)
+    with changed, _database(folder / "app.db"):
         if broker_url:
             _use_broker(broker_url, None, {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0})
         else:
-            options = {"folder": str(settings.BROKER_DIR), "polling_interval": 0.05}
+            options = {"folder": str(folder / "broker"), "polling_interval": 0.05}
             _use_broker("files://localhost", "hoshina.jobs.broker:Transport", options)
-        stores.append(Store(folder, broker_url))
-        return stores[-1]
-
-    with django_db_blocker.unblock(), _database(folder / "app.db"):
         try:
-            yield make
+            yield store
         finally:
-            for store in stores:
-                store.end()
+            store.end()
             _use_broker(*before)
 
 
 @pytest.fixture
-def files_store(make_store: Callable[[str], Store]) -> Store:
-    """On the embedded broker."""
-    return make_store("")
+def files_store(tmp_path: Path, migrated: Path, django_db_blocker: Any) -> Iterator[Store]:
+    """A store on the embedded broker."""
+    with django_db_blocker.unblock(), open_store(tmp_path / "store", migrated, "") as store:
+        yield store
 
 
-@pytest.fixture(params=["files", pytest.param("redis", marks=pytest.mark.redis)])
-def any_store(request: pytest.FixtureRequest, make_store: Callable[[str], Store]) -> Iterator[Store]:
-    """On the embedded broker, and on a real Redis."""
-    if request.param == "files":
-        yield make_store("")
-        return
-    with redis_server() as server:
-        yield make_store(server.url)
+BROKERS = ["files", pytest.param("redis", marks=pytest.mark.redis)]
+
+
+@contextmanager
+def _on_broker(broker: str, folder: Path, migrated: Path) -> Iterator[Store]:
+    with ExitStack() as stack:
+        url = stack.enter_context(redis_server()).url if broker == "redis" else ""
+        yield stack.enter_context(open_store(folder, migrated, url))
+
+
+@pytest.fixture(params=BROKERS)
+def any_store(
+    request: pytest.FixtureRequest, tmp_path: Path, migrated: Path, django_db_blocker: Any
+) -> Iterator[Store]:
+    """A store on the embedded broker, and one on a real Redis."""
+    with django_db_blocker.unblock(), _on_broker(request.param, tmp_path / "store", migrated) as store:
+        yield store
+
+
+@pytest.fixture(scope="module", params=BROKERS)
+def working_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_blocker: Any
+) -> Iterator[Store]:
+    """Like ``any_store``, with a worker for each queue, shared by the tests of a module: starting one is slow."""
+    folder = tmp_path_factory.mktemp("working") / "store"
+    with django_db_blocker.unblock(), _on_broker(request.param, folder, migrated) as store:
+        workers = [store.worker("interactive", wait=False), store.worker("heavy", wait=False)]
+        wait_until(lambda: all(store.is_alive(worker) for worker in workers), why="the workers")
+        yield store

@@ -330,7 +330,7 @@ class TestEncoders:
         embed(dataset)
         job = Job.objects.get()
         Job.objects.filter(pk=job.pk).update(
-            params={"fingerprint": "of another", "encoder": "MobileNetV2"}, worker="somebody else"
+            result={"fingerprint": "of another", "encoder": "MobileNetV2"}, worker="somebody else"
         )
         job.refresh_from_db()
         with pytest.raises(Superseded):
@@ -352,11 +352,20 @@ class TestEncoders:
         assert second is not first
         assert embedding.encoder_of({}, fresh=True) is second
 
-    def test_job_names_the_encoder(self, dataset: Dataset) -> None:
-        embed(dataset)
-        params = Job.objects.get().params
-        assert params["fingerprint"] == HogEncoder("").fingerprint
-        assert params["encoder"] == "HOG + colour"
+    def test_running_job_names_the_encoder_and_keeps_what_was_asked(
+        self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = []
+        real = embedding.embed_chunk
+
+        def watched(run: Run, start: int, stop: int) -> None:
+            seen.append(Job.objects.values_list("params", "result").get())
+            real(run, start, stop)
+
+        monkeypatch.setattr(embedding, "embed_chunk", watched)
+        run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
+        named = {"encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
+        assert seen == [({"backend": "hog"}, named)] * 6
 
 
 class TestPlan:

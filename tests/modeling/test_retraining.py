@@ -119,9 +119,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
         ),
     ],
 )  # fmt: skip
-def test_what_is_missing_is_said(
-    make_dataset: MakeDataset, prepare: Callable[..., Any], words: str
-) -> None:
+def test_what_is_missing_is_said(make_dataset: MakeDataset, prepare: Callable[..., Any], words: str) -> None:
     dataset = make_dataset(20)
     prepare(dataset, *two_clouds(20))
     with pytest.raises(JobError, match=words) as refused:

@@ -309,6 +309,7 @@ class _Up:
         self.tree.stop(patience=patience)
         if self.ingest is not None:
             supervision.stop([self.ingest], patience=1)
+            _give_back(self.ingest_identity)
 
 
 def _give_back(identity: str) -> None:

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             return
         import warnings
 
-        from celery.platforms import SecurityWarning
+        from celery.exceptions import SecurityWarning
 
         from hoshina.celery import app
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from hoshina.jobs.console import run_command_job
-from hoshina.jobs.life import cancel
+from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
@@ -96,6 +96,7 @@ class Command(BaseCommand):
 
 def _withdraw_queued(dataset: Dataset, params: dict[str, Any]) -> None:
     """A run that only waits for a worker, with another encoder, gives way to the one asked for now."""
+    reap()
     for job in Job.objects.filter(kind="embed", dataset_id=dataset.pk, state=Job.State.QUEUED):
         if job.params != params:
             cancel(job)

@@ -37,7 +37,7 @@ def test_probabilities_are_those_of_the_draws() -> None:
     parts = [part("a", [2, 0], 1)]
     first: Counter[int] = Counter()
     second: Counter[int] = Counter()
-    n = 20_000
+    n = 3000
     for seed in range(n):
         got = mix(parts, np.arange(4), 2, rng=np.random.default_rng(seed), audit_share=0.2)
         first[int(got.rows[0])] += 1
@@ -46,11 +46,11 @@ def test_probabilities_are_those_of_the_draws() -> None:
         expected = [0.85 if got.rows[0] == 2 else 0.05]
         planned = 0 if got.rows[0] == 2 else 2
         expected.append(0.8 + 0.2 / 3 if got.rows[1] == planned else 0.2 / 3)
-        np.testing.assert_allclose(got.probabilities, expected, rtol=1e-6)
+        assert got.probabilities.tolist() == pytest.approx(expected, rel=1e-6)
     for row, share in {2: 0.85, 0: 0.05, 1: 0.05, 3: 0.05}.items():
-        assert first[row] / n == pytest.approx(share, abs=0.01)
+        assert first[row] / n == pytest.approx(share, abs=0.02)
     for row, share in {0: 0.8 + 0.2 / 3, 1: 0.2 / 3, 3: 0.2 / 3}.items():
-        assert second[row] / first[2] == pytest.approx(share, abs=0.01)
+        assert second[row] / first[2] == pytest.approx(share, abs=0.02)
 
 
 def test_audit_rows_are_uniform_and_at_random_places() -> None:
