@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from modeling.algorithms.features import Float32, Rows, Standardised, standardise
 
@@ -178,7 +178,8 @@ def _threads() -> ThreadpoolController:
 
 def _one_thread() -> AbstractContextManager[object]:
     """While it lasts, BLAS keeps to the calling thread."""
-    return _threads().limit(limits=1, user_api="blas")
+    limit: AbstractContextManager[object] = _threads().limit(limits=1, user_api="blas")
+    return limit
 
 
 class _Objective:
