@@ -66,6 +66,7 @@ def stop(processes: Sequence[subprocess.Popen[bytes]], *, patience: float) -> No
         _, alive = psutil.wait_procs(children, timeout=0.2)
         for child in alive:
             child.kill()
+        psutil.wait_procs(alive, timeout=1)
 
 
 def _below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

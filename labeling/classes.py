@@ -249,7 +249,8 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
                 )
                 _move_labels(action, ours, into)
             moved += len(ours)
-            is_last = len(ids) < MOVE_BATCH
+            # Asked anew: somebody may have given this label between the first line and the lock.
+            is_last = not found.items.exists()
             if is_last:
                 LabelClass.objects.filter(pk=found.pk).update(is_retired=True, merged_into=into)
         if is_last:

@@ -62,8 +62,13 @@ class Predictions:
                 sums[label.pk] = Suggestion(label, so_far + float(value))
         return list(sums.values())
 
-    def columns_of(self, label_id: int) -> list[int]:
-        return [column for column, label in enumerate(self.labels) if label and label.pk == label_id]
+    def columns(self) -> dict[int, list[int]]:
+        """The columns of each class by its id."""
+        found: dict[int, list[int]] = {}
+        for column, label in enumerate(self.labels):
+            if label is not None:
+                found.setdefault(label.pk, []).append(column)
+        return found
 
 
 def active_model(dataset: Dataset) -> ModelVersion | None:

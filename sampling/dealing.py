@@ -14,8 +14,8 @@ from django.utils import timezone
 from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
 from modeling.predictions import Suggestion, active_predictions
 from sampling.models import Round
+from sampling.queues import STRATEGIES
 from sampling.selection import filters_from, leased_to_others, ranked_rows
-from sampling.strategies import STRATEGIES
 
 LEASE = timedelta(minutes=15)
 
@@ -110,32 +110,30 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     suggestions = predictions.suggestions(rows) if predictions else [None] * len(rows)
     scores = np.frombuffer(round_.scores, dtype="<f4")
     chances = np.frombuffer(round_.probabilities, dtype="<f4")
+    sources = np.frombuffer(round_.sources, dtype=np.uint8)
     model_id = predictions.model.pk if predictions else None
-    return [
-        Tile(
-            item=item,
-            frame=frames[item.pk],
-            rank=rank,
-            shown=_provenance(round_, rank, float(scores[rank]), float(chances[rank]), suggestion, model_id),
-            reason=f"{round_.reason}; rank {rank + 1:,}",
-            suggestion=suggestion,
-            label=labels.get(item.label_id) if item.label_id else None,
-        )
-        for (rank, item), suggestion in zip(items, suggestions, strict=True)
-        if item.pk in frames
-    ]
+    tiles = []
+    for (rank, item), suggestion in zip(items, suggestions, strict=True):
+        if item.pk not in frames:
+            continue
+        source, reason = round_.reasons[sources[rank] if len(sources) else 0]
+        shown = {
+            # "auto/audit": which part of a mixed queue dealt it.
+            "queue": f"{round_.queue}/{source}" if source else round_.queue,
+            "round_id": round_.pk,
+            "rank": rank,
+            "score": float(scores[rank]),
+            "selection_probability": float(chances[rank]),
+            "model_version_id": model_id,
+            **_suggested(suggestion),
+        }
+        label = labels.get(item.label_id) if item.label_id else None
+        tiles.append(Tile(item, frames[item.pk], rank, shown, f"{reason}; rank {rank + 1:,}", suggestion, label))
+    return tiles
 
 
-def _provenance(
-    round_: Round, rank: int, score: float, chance: float, suggestion: Suggestion | None, model_id: int | None
-) -> dict[str, Any]:
+def _suggested(suggestion: Suggestion | None) -> dict[str, Any]:
     return {
-        "queue": round_.queue,
-        "round_id": round_.pk,
-        "rank": rank,
-        "score": score,
-        "selection_probability": chance,
-        "model_version_id": model_id,
         "suggested_label_id": suggestion.label.pk if suggestion else None,
         "suggested_probability": round(suggestion.probability, 6) if suggestion else None,
     }

@@ -28,10 +28,12 @@ class Round(models.Model):
     rows = models.BinaryField(default=bytes)
     scores = models.BinaryField(default=bytes)
     probabilities = models.BinaryField(default=bytes)
-    reason = models.CharField(max_length=200, blank=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    # Why items are shown, in words; ``sources`` (uint8) says for each rank which of them, empty: the first.
+    reasons = models.JSONField(default=list)
+    sources = models.BinaryField(default=bytes)
+    # Which vectors and model the ranking rests on: when they are newer, the next page pulls again.
+    basis = models.CharField(max_length=60, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

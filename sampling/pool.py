@@ -79,9 +79,9 @@ def _add_rows(dataset: Dataset, pool: Pool) -> None:
     labels = np.zeros(dataset.n_items, np.int64)
     states[:known], labels[:known] = pool.states, pool.labels
     new = Item.objects.filter(dataset=dataset, row__gte=known).order_by("row")
-    for row, is_available, state, label in new.values_list(
-        "row", "is_available", "state", "label_id"
-    ).iterator(chunk_size=10_000):
+    for row, is_available, state, label in new.values_list("row", "is_available", "state", "label_id").iterator(
+        chunk_size=10_000
+    ):
         if row < dataset.n_items:
             states[row] = state if is_available else UNAVAILABLE
             labels[row] = label or 0

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from django.contrib.auth.models import User
 from django.utils import timezone
 from numpy.typing import NDArray
 
 from labeling.models import Dataset, Lease, State
-from modeling.predictions import Predictions, active_predictions
+from modeling.models import EmbeddingSet
+from modeling.predictions import Predictions, active_model, active_predictions
+from modeling.store import open_vectors
 from sampling.models import Round
-from sampling.pool import pool_of
-from sampling.strategies import STRATEGIES, Inputs, Strategy
+from sampling.pool import Pool, pool_of
+from sampling.queues import STRATEGIES
+from sampling.strategies import Inputs, Ranking, Strategy
 
-# So many ranks are kept with a round; the page after the last of them pulls the queue again.
-KEPT = 2000
+if TYPE_CHECKING:
+    from sampling.algorithms.neighbours import Graph
 
 
 class CannotRank(Exception):
@@ -42,11 +45,6 @@ class Filters:
         return {"state": state, "label": self.label_id, "predicted": self.predicted_id}
 
 
-def default_queue(dataset: Dataset) -> str:
-    """What to deal when nobody chose: the model's doubts once there is a model, chance before."""
-    return "uncertain" if active_predictions(dataset) is not None else "random"
-
-
 def new_seed() -> int:
     """A seed nobody chose; it is written down with the round."""
     return secrets.randbelow(2**31)
@@ -60,66 +58,140 @@ def pull(
     *,
     seed: int,
     holder: str = "",
-    user: User | None = None,
+    user_id: int | None = None,
     after: int = -1,
-    k: int = KEPT,
+    k: int | None = None,
 ) -> Round:
-    """Rank the dataset's items with ``strategy`` and keep the first ``k`` as a new round.
+    """Rank the dataset's items with ``strategy`` and keep the first ``k`` (default: what it keeps) as a new round.
 
     The same seed, labels, model and leases give the same ranking. ``after`` continues a queue in folder order
-    behind that row. Raises :class:`CannotRank` in words when the queue lacks a model or items.
+    behind that row. Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
+    :class:`~sampling.strategies.BadParameter` for parameters that can't be.
     """
-    predictions = active_predictions(dataset)
-    if strategy.needs_model and predictions is None:
-        raise CannotRank(
-            "No model yet",
-            "This queue ranks by what the model thinks. Label at least one image in each of two classes and "
-            "press R; until then take Random.",
-        )
-    candidates = _candidates(dataset, filters, predictions, holder if strategy.deals else "")
-    candidates = candidates[np.searchsorted(candidates, after, side="right") :]
-    inputs = Inputs(
-        candidates=candidates,
-        rng=np.random.default_rng(seed),
-        probabilities=None if predictions is None else predictions.probabilities,
-    )
-    ranking = strategy.rank(inputs, params, k)
     dataset.refresh_from_db(fields=["n_decisions"])
+    inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after)
+    ranking = strategy.rank(inputs, params, k or strategy.kept)
+    model = active_model(dataset)
     return Round.objects.create(
         dataset=dataset,
         queue=strategy.name,
         params={**asdict(params), "filters": filters.as_params(), "after": after},
         seed=seed,
-        model_version_id=predictions.model.pk if predictions and strategy.needs_model else None,
+        model_version_id=model.pk if model and strategy.follows_model else None,
         n_decisions=dataset.n_decisions,
         n_ranked=len(ranking.rows),
         is_complete=ranking.is_complete,
         rows=ranking.rows.astype("<i8").tobytes(),
         scores=ranking.scores.astype("<f4").tobytes(),
         probabilities=ranking.probabilities.astype("<f4").tobytes(),
-        reason=ranking.reason,
-        created_by=user,
+        basis=basis_of(dataset, strategy),
+        created_by_id=user_id,
+        **_reasons(ranking),
     )
 
 
-def pull_again(spent: Round, *, holder: str, user: User | None) -> Round:
-    """The round after ``spent``: the same queue and filters; chance goes on with the next seed."""
-    strategy = STRATEGIES[spent.queue]
+def gather(
+    dataset: Dataset, strategy: Strategy, filters: Filters, *, seed: int, holder: str = "", after: int = -1
+) -> Inputs:
+    """What ``strategy`` ranks: candidates by the filters, and the arrays that it needs."""
+    predictions = active_predictions(dataset)
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    vectors = open_vectors(embedding_set) if embedding_set else None
+    if strategy.needs_model and predictions is None:
+        raise CannotRank(
+            "No model yet",
+            "This queue ranks by what the model thinks. Label at least one image in each of two classes and "
+            "press R; until then take Random.",
+        )
+    if strategy.needs_vectors and vectors is None:
+        raise CannotRank(
+            "No vectors yet",
+            "This queue compares images by their vectors, which are still to be computed (see Jobs, or run "
+            "manage.py embed); until then take Random.",
+        )
+    pool = pool_of(dataset)
+    candidates = _candidates(dataset, pool, filters, predictions, holder if strategy.deals else "")
+    labelled = pool.rows(State.LABELLED)
+    return Inputs(
+        candidates=candidates[np.searchsorted(candidates, after, side="right") :],
+        rng=np.random.default_rng(seed),
+        probabilities=None if predictions is None else predictions.probabilities,
+        columns={} if predictions is None else predictions.columns(),
+        X=None if vectors is None else vectors.X,
+        has_vector=None if vectors is None else vectors.has,
+        labelled=labelled,
+        labels=np.unique(pool.labels[labelled], return_inverse=True)[1].astype(np.int64),
+        graph=_graph(embedding_set),
+    )
+
+
+def _graph(embedding_set: EmbeddingSet | None) -> Callable[[], Graph]:
+    def build() -> Graph:
+        from sampling.graphs import graph_of
+
+        vectors = open_vectors(embedding_set) if embedding_set else None
+        assert embedding_set is not None
+        assert vectors is not None
+        return graph_of(embedding_set, vectors)
+
+    return build
+
+
+def basis_of(dataset: Dataset, strategy: Strategy) -> str:
+    """What the ranking rests on: when this changes, a queue that follows the model is pulled again."""
+    if not strategy.follows_model:
+        return ""
+    model = active_model(dataset)
+    vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).values_list("pk", flat=True).first()
+    return f"model {model.pk if model else 0}, vectors {vectors or 0}"
+
+
+def _reasons(ranking: Ranking) -> dict[str, Any]:
+    if ranking.sources is None:
+        return {"reasons": [["", next(iter(ranking.reasons.values()))]]}
+    used = sorted(set(ranking.sources))
+    position = {name: number for number, name in enumerate(used)}
+    return {
+        "reasons": [[name, ranking.reasons[name]] for name in used],
+        "sources": np.array([position[name] for name in ranking.sources], np.uint8).tobytes(),
+    }
+
+
+@dataclass(frozen=True)
+class Order:
+    """A pull that is to be made: as JSON it travels to a worker."""
+
+    queue: str
+    params: dict[str, Any]
+    filters: dict[str, Any]
+    seed: int
+    after: int = -1
+    holder: str = ""
+    user_id: int | None = None
+
+    def pull(self, dataset: Dataset) -> Round:
+        strategy = STRATEGIES[self.queue]
+        return pull(
+            dataset,
+            strategy,
+            strategy.params(**self.params),
+            filters_from(self.filters),
+            seed=self.seed,
+            holder=self.holder,
+            user_id=self.user_id,
+            after=self.after,
+        )
+
+
+def order_after(spent: Round, *, holder: str, user_id: int | None) -> Order:
+    """The pull after ``spent``: the same queue and filters; chance goes on with the next seed."""
     kept = dict(spent.params)
-    filters = filters_from(kept.pop("filters"))
+    filters = kept.pop("filters")
     kept.pop("after")
     rows = ranked_rows(spent)
     goes_on = spent.queue == "all" and len(rows)
-    return pull(
-        spent.dataset,
-        strategy,
-        strategy.params(**kept),
-        filters,
-        seed=spent.seed + 1,
-        holder=holder,
-        user=user,
-        after=int(rows[-1]) if goes_on else -1,
-    )
+    after = int(rows[-1]) if goes_on else -1
+    return Order(spent.queue, kept, filters, spent.seed + 1, after, holder, user_id)
 
 
 def filters_from(params: dict[str, Any]) -> Filters:
@@ -139,9 +211,9 @@ def leased_to_others(dataset: Dataset, holder: str) -> list[int]:
 
 
 def _candidates(
-    dataset: Dataset, filters: Filters, predictions: Predictions | None, holder: str
+    dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None, holder: str
 ) -> NDArray[np.int64]:
-    rows = pool_of(dataset).rows(filters.state, filters.label_id)
+    rows = pool.rows(filters.state, filters.label_id)
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
     if holder and filters.state == State.UNLABELLED:
@@ -149,12 +221,10 @@ def _candidates(
     return rows
 
 
-def _predicted_as(
-    rows: NDArray[np.int64], label_id: int, predictions: Predictions | None
-) -> NDArray[np.int64]:
+def _predicted_as(rows: NDArray[np.int64], label_id: int, predictions: Predictions | None) -> NDArray[np.int64]:
     if predictions is None:
         raise CannotRank("No model yet", "There are no predictions to filter by: press R to train a model.")
-    columns = predictions.columns_of(label_id)
+    columns = predictions.columns().get(label_id)
     if not columns:
         raise CannotRank(
             "Not predicted yet",

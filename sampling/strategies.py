@@ -1,16 +1,16 @@
-"""The queues: what each is called, needs and does. A new queue is one function and one entry here."""
+"""What a queue is: what it ranks, what comes out, which parameters it takes. The queues are in ``queues.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sampling.algorithms.ranking import shuffled, top
-from sampling.algorithms.uncertainty import MEASURES, Measure
+if TYPE_CHECKING:
+    from sampling.algorithms.neighbours import Graph
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -22,12 +22,36 @@ class BadParameter(ValueError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a strategy ranks: candidate rows (ascending), and arrays by row where the queue needs them."""
+    """What a strategy ranks: candidate rows (ascending), and arrays by row where there are any.
+
+    ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset;
+    ``columns`` gives the columns of a class by its id; ``graph`` builds or opens the shared k-NN graph.
+    """
 
     candidates: Rows
     rng: np.random.Generator
     probabilities: Floats | None = None
-    n_rows: int = 0
+    columns: Mapping[int, list[int]] = field(default_factory=dict)
+    X: Floats | None = None
+    has_vector: NDArray[np.bool_] | None = None
+    labelled: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    labels: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    graph: Callable[[], Graph] | None = None
+
+    def with_vector(self, rows: Rows) -> Rows:
+        """Those of ``rows`` that have a vector."""
+        if self.has_vector is None:
+            return rows[:0]
+        known = rows[rows < len(self.has_vector)]
+        return known[self.has_vector[known]]
+
+    def with_prediction(self, rows: Rows) -> tuple[Rows, Floats]:
+        """Those of ``rows`` that have probabilities, and these (n, c)."""
+        assert self.probabilities is not None
+        known = rows[rows < len(self.probabilities)]
+        P = np.asarray(self.probabilities[known])
+        told = ~np.isnan(P[:, 0])
+        return known[told], P[told]
 
 
 @dataclass(frozen=True)
@@ -36,13 +60,15 @@ class Ranking:
 
     ``probabilities`` is the chance with which the item took its place given those before it: what estimators
     that correct for the selection need (Farquhar, Gal and Rainforth, ICLR 2021). 1 for a queue without chance.
+    ``sources`` names for each row which part of a mixed queue it came from; ``reasons`` by that name.
     """
 
     rows: Rows
     scores: Floats
     probabilities: Floats
-    reason: str
+    reasons: Mapping[str, str]
     is_complete: bool
+    sources: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,15 +77,12 @@ class NoParams:
 
 
 @dataclass(frozen=True)
-class UncertainParams:
-    """How being unsure is measured."""
-
-    measure: Measure = "margin"
-
-
-@dataclass(frozen=True)
 class Strategy:
-    """One queue. ``deals`` queues give out items to label (leased, never the same to two people)."""
+    """One queue. ``deals`` queues give out items to label (leased, never the same to two people).
+
+    A ``slow`` one is ranked by a worker; its modules are loaded there and not by the web process. ``kept`` is how
+    many ranks a round keeps.
+    """
 
     name: str
     title: str
@@ -67,67 +90,13 @@ class Strategy:
     rank: Callable[[Inputs, Any, int], Ranking]
     params: type = NoParams
     needs_model: bool = False
+    needs_vectors: bool = False
     deals: bool = True
+    is_slow: bool = False
+    follows_model: bool = False
+    is_listed: bool = True
+    kept: int = 2000
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
-    """The candidates about which the model is least sure."""
-    assert inputs.probabilities is not None
-    known = inputs.candidates[inputs.candidates < len(inputs.probabilities)]
-    scores = MEASURES[params.measure](np.asarray(inputs.probabilities[known]))
-    best = top(scores, k)
-    usable = int(np.count_nonzero(~np.isnan(scores)))
-    return Ranking(
-        rows=known[best],
-        scores=scores[best],
-        probabilities=np.ones(len(best), np.float32),
-        reason=f"The model is unsure ({params.measure})",
-        is_complete=len(best) == usable,
-    )
-
-
-def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The candidates in an order drawn from the seed."""
-    n = len(inputs.candidates)
-    drawn = shuffled(n, k, inputs.rng)
-    return Ranking(
-        rows=inputs.candidates[drawn],
-        scores=np.linspace(1, 0, num=len(drawn), dtype=np.float32),
-        probabilities=(1 / (n - np.arange(len(drawn)))).astype(np.float32),
-        reason="Drawn at random",
-        is_complete=len(drawn) == n,
-    )
-
-
-def everything(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The candidates in the order of the folder."""
-    rows = inputs.candidates[:k]
-    return Ranking(
-        rows=rows,
-        scores=np.zeros(len(rows), np.float32),
-        probabilities=np.ones(len(rows), np.float32),
-        reason="In the order of the folder",
-        is_complete=len(rows) == len(inputs.candidates),
-    )
-
-
-STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (
-        Strategy(
-            "uncertain",
-            "Uncertain",
-            "Images that the model can't decide about: each label here teaches it most.",
-            uncertain,
-            UncertainParams,
-            needs_model=True,
-            choices={"measure": get_args(Measure)},
-        ),
-        Strategy("random", "Random", "Unlabelled images drawn by chance, without any preference.", random),
-        Strategy("all", "All", "Every image in the order of the folder.", everything, deals=False),
-    )
-}
 
 
 def parse_params(strategy: Strategy, given: dict[str, str]) -> Any:
@@ -146,14 +115,9 @@ def _parsed(strategy: Strategy, name: str, kind: Any, raw: str) -> Any:
     allowed = strategy.choices.get(name)
     if allowed is not None:
         if raw not in allowed:
-            raise BadParameter(
-                f"{strategy.title}: {name} has to be one of {', '.join(allowed)}, not {raw!r}."
-            )
+            raise BadParameter(f"{strategy.title}: {name} has to be one of {', '.join(allowed)}, not {raw!r}.")
         return raw
     try:
         return kind(raw)
     except ValueError as error:
         raise BadParameter(f"{strategy.title}: {name} can't be {raw!r}.") from error
-
-
-__all__ = ["STRATEGIES", "BadParameter", "Inputs", "Ranking", "Strategy", "parse_params"]

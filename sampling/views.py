@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,13 +14,17 @@ from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest, holder
 from labeling.models import Dataset, LabelClass, State
+from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
 from sampling.dealing import Tile, deal
 from sampling.models import Round
-from sampling.selection import CannotRank, Filters, default_queue, new_seed, pull, pull_again
-from sampling.strategies import STRATEGIES, BadParameter, Strategy, parse_params
+from sampling.pulling import StillRanking, made
+from sampling.queues import STRATEGIES
+from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after
+from sampling.strategies import BadParameter, Strategy, parse_params
 
 PAGE, LARGEST_PAGE = 60, 240
+DEFAULT = "auto"
 _STATES: dict[str, State | None] = {
     "unlabelled": State.UNLABELLED,
     "labelled": State.LABELLED,
@@ -62,6 +66,8 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         page = _page(request, dataset)
     except CannotRank as problem:
         page = Page(kind="", tiles=[], empty=Empty(problem.title, problem.text))
+    except StillRanking as job:
+        page = Page(kind="", tiles=[], empty=Empty("Ranking the images", str(job), is_waiting=True))
     except (BadParameter, BadRequest) as problem:
         empty = Empty("That can't be shown", str(problem))
         return render(
@@ -78,20 +84,20 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The choice of queue, its parameters and the filters."""
     dataset = get_object_or_404(Dataset, slug=slug)
     has_model = active_model(dataset) is not None
-    current = request.GET.get("queue") or default_queue(dataset)
+    current = request.GET.get("queue") or DEFAULT
     strategy = STRATEGIES.get(current)
+    has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
     options = [
         {
             "name": one.name,
             "title": one.title,
             "help": one.help,
             "is_current": one.name == current,
-            "is_available": has_model or not one.needs_model,
-            "unavailable_reason": ""
-            if has_model or not one.needs_model
-            else "needs a model: label, then press R",
+            "unavailable_reason": _what_is_missing(one, has_model=has_model, has_vectors=has_vectors),
+            "is_available": not _what_is_missing(one, has_model=has_model, has_vectors=has_vectors),
         }
         for one in STRATEGIES.values()
+        if one.is_listed or one.name == current
     ]
     context = {
         "dataset": dataset,
@@ -114,6 +120,14 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "sampling/_queues.html", context)
 
 
+def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
+    if strategy.needs_model and not has_model:
+        return "needs a model: label, then press R"
+    if strategy.needs_vectors and not has_vectors:
+        return "needs vectors: being computed"
+    return ""
+
+
 def _choices(request: HtmxHttpRequest, strategy: Strategy | None) -> list[dict[str, Any]]:
     if strategy is None:
         return []
@@ -133,7 +147,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         offset = 0
     dealt = deal(round_, offset, n, holder=me, is_continued=before is not None)
     if not dealt.tiles and not round_.is_complete:
-        round_ = pull_again(round_, holder=me, user=request.user)
+        round_ = made(dataset, order_after(round_, holder=me, user_id=request.user.pk))
         dealt = deal(round_, 0, n, holder=me, is_continued=before is not None)
     if not dealt.tiles:
         return Page(round_.queue, [], round_.pk, empty=_nothing_left(dataset, round_))
@@ -150,31 +164,33 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
 def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: str) -> Round:
     """The round that this page belongs to: a running one, its successor, or a new pull."""
     if before is None:
-        return _new_round(request, dataset, me)
-    strategy = STRATEGIES[before.queue]
-    model = active_model(dataset)
-    has_newer_model = strategy.needs_model and model is not None and model.pk != before.model_version_id
+        return made(dataset, _order(request, me))
+    is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
     is_spent = offset >= before.n_ranked and not before.is_complete
-    if has_newer_model or is_spent:
-        return pull_again(before, holder=me, user=request.user)
+    if is_outdated or is_spent:
+        return made(dataset, order_after(before, holder=me, user_id=request.user.pk))
     return before
 
 
-def _new_round(request: HtmxHttpRequest, dataset: Dataset, me: str) -> Round:
-    name = request.GET.get("queue") or default_queue(dataset)
+def _order(request: HtmxHttpRequest, me: str) -> Order:
+    strategy = _strategy(request)
+    given = {key: str(value) for key, value in request.GET.items()}
+    return Order(
+        queue=strategy.name,
+        params=asdict(parse_params(strategy, given)),
+        filters=_filters(request, strategy).as_params(),
+        seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
+        holder=me,
+        user_id=request.user.pk,
+    )
+
+
+def _strategy(request: HtmxHttpRequest) -> Strategy:
+    name = request.GET.get("queue") or DEFAULT
     strategy = STRATEGIES.get(name)
     if strategy is None:
         raise BadRequest(f"There is no queue called {name!r}; there are {', '.join(STRATEGIES)}.")
-    given = {key: str(value) for key, value in request.GET.items()}
-    return pull(
-        dataset,
-        strategy,
-        parse_params(strategy, given),
-        _filters(request, strategy),
-        seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
-        holder=me,
-        user=request.user,
-    )
+    return strategy
 
 
 def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
@@ -211,7 +227,7 @@ def _nothing_left(dataset: Dataset, round_: Round) -> Empty:
             command="manage.py ingest --data-dir FOLDER",
             is_waiting=True,
         )
-    if round_.queue == "all" or round_.params["filters"]["state"] != "unlabelled":
+    if round_.queue in {"all", "similar", "band"} or round_.params["filters"]["state"] != "unlabelled":
         return Empty("Nothing here", "No image matches these filters.")
     if dataset.n_left == 0:
         return Empty(

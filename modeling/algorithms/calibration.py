@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class OutOfFold:
     """What models that had not seen a row said about it."""
 
     logits: Float32  # (n, c)
-    known: NDArray[np.bool_]  # (n,) False where the row's class was unknown to the model that judged it
+    known: NDArray[np.bool_]  # (n,) False where nothing that judged the row knew its class
 
 
 def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Float32:
@@ -139,32 +139,39 @@ def out_of_fold_logits(
     X, labels = checked_rows(X, y, n_classes)
     rows = standardise(X)
     begin = None if start is None else standard_start(rows, start, n_classes)
-    return hold_out(rows, labels, n_classes=n_classes, folds=folds, starts=begin, C=C)[0]
+    starts = dict.fromkeys(np.unique(folds).tolist(), begin)
+    return judge(rows, labels, folds, fit_folds(rows, labels, folds, n_classes=n_classes, starts=starts, C=C))
 
 
-def hold_out(
+def fit_folds(
     rows: Standardised,
     y: Integers,
+    folds: Integers,
     *,
     n_classes: int,
-    folds: Integers,
-    starts: Solution | dict[int, Solution] | None,
+    starts: Mapping[int, Solution | None],
     C: float,
     on_fold: Callable[[], None] | None = None,
-) -> tuple[OutOfFold, dict[int, Solution]]:
-    """`out_of_fold_logits` on standardised rows; also the solution of each fold, to start the next penalty from."""
-    logits = np.empty((y.size, n_classes), np.float32)
+) -> dict[int, Solution]:
+    """For each fold in ``starts`` the classifier fitted, from there, on the rows of all other folds."""
     solutions = {}
-    for fold in np.unique(folds).tolist():
-        held = folds == fold
-        start = starts.get(fold) if isinstance(starts, dict) else starts
-        learnt = solve(rows.Z[~held], y[~held], n_classes=n_classes, C=C, start=start, tol=FOLD_TOL)
-        logits[held] = learnt.logits(rows.Z[held])
-        solutions[fold] = learnt
+    for fold, start in starts.items():
+        others = folds != fold
+        solutions[fold] = solve(rows.Z[others], y[others], n_classes=n_classes, C=C, start=start, tol=FOLD_TOL)
         if on_fold is not None:
             on_fold()
+    return solutions
+
+
+def judge(rows: Standardised, y: Integers, folds: Integers, solutions: Mapping[int, Solution]) -> OutOfFold:
+    """What the classifier of each fold says about the rows of that fold; NaN where there is none."""
+    n_classes = next(iter(solutions.values())).bias.size
+    logits = np.full((y.size, n_classes), np.nan, np.float32)
+    for fold, solution in solutions.items():
+        held = folds == fold
+        logits[held] = solution.logits(rows.Z[held])
     known = logits[np.arange(y.size), y] > ABSENT_LOGIT / 2
-    return OutOfFold(logits, known), solutions
+    return OutOfFold(logits, known)
 
 
 def cross_fitted_temperatures(

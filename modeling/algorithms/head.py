@@ -205,15 +205,20 @@ class _Objective:
         return point
 
     def condition(self, point: Float32) -> None:
-        """Measure the diagonal of the Hessian at a point and set the step sizes by it."""
+        """Set the step sizes by the diagonal of the Hessian at a point.
+
+        The curvature of feature j and class k is taken as var_j * sum(p_k (1 - p_k)), as if the two had
+        nothing to do with each other: close enough, and without another product.
+        """
         logits = self.Z @ point[:-1] + point[-1]
         logits -= logits.max(axis=1, keepdims=True)
         chance = np.exp(logits)
         chance /= chance.sum(axis=1, keepdims=True)
         chance *= 1 - chance
-        chance *= self.weight[:, None]
-        self.step[:-1] = 1 / np.sqrt(np.square(self.Z).T @ chance + 1)
-        self.step[-1] = 1 / np.sqrt(chance.sum(axis=0) + 1e-3)
+        curvature = self.weight @ chance
+        variance = np.einsum("ij,ij->j", self.Z, self.Z) / np.float32(self.y.size)
+        self.step[:-1] = 1 / np.sqrt(np.outer(variance, curvature) + 1)
+        self.step[-1] = 1 / np.sqrt(curvature + 1e-3)
 
     def unpack(self, values: NDArray[np.float64]) -> Float32:
         """The optimiser's variables as (d + 1, classes) weights and bias."""

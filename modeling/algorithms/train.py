@@ -14,8 +14,9 @@ from modeling.algorithms.calibration import (
     OutOfFold,
     choose_folds,
     cross_fitted_temperatures,
+    fit_folds,
     fit_temperature,
-    hold_out,
+    judge,
     logit_log_loss,
     softmax,
 )
@@ -31,6 +32,8 @@ FITTING_TEMPERATURES = (0.8, 1.25)
 CHANGE_OF_C = 4.0
 # With fewer labels the better of two penalties is mostly luck.
 MIN_LABELS_TO_CHOOSE = 50
+# So many held-out labels show whether another penalty is worth trying on all.
+LABELS_FOR_TRIAL = 200
 TEMPERATURE_PRIOR_SD = 0.5
 N_BINS = 15
 
@@ -132,14 +135,28 @@ def _choose(
     steps: _Steps,
 ) -> tuple[float, OutOfFold]:
     """The penalty to use and its held-out logits: the default, or one that the temperature asks for."""
-    held, solutions = hold_out(rows, y, n_classes=n_classes, folds=folds, starts=full, C=DEFAULT_C, on_fold=steps.done)
+
+    def fit(starts: dict[int, Solution], C: float) -> dict[int, Solution]:
+        return fit_folds(rows, y, folds, n_classes=n_classes, starts=starts, C=C, on_fold=steps.done)
+
+    every = np.unique(folds).tolist()
+    solutions = fit(dict.fromkeys(every, full), DEFAULT_C)
+    held = judge(rows, y, folds, solutions)
     temperature, loss = _held_out_loss(held, y)
     coldest, hottest = FITTING_TEMPERATURES
     if y.size < MIN_LABELS_TO_CHOOSE or coldest <= temperature <= hottest:
         return DEFAULT_C, held
-    steps.total += len(solutions)
     C = DEFAULT_C * CHANGE_OF_C if temperature < coldest else DEFAULT_C / CHANGE_OF_C
-    other, _ = hold_out(rows, y, n_classes=n_classes, folds=folds, starts=solutions, C=C, on_fold=steps.done)
+    n_trial = min(len(every), -(-LABELS_FOR_TRIAL * len(every) // y.size))
+    trial, rest = every[:n_trial], every[n_trial:]
+    steps.total += n_trial
+    others = fit({fold: solutions[fold] for fold in trial}, C)
+    part = OutOfFold(held.logits, held.known & np.isin(folds, trial))
+    if _held_out_loss(judge(rows, y, folds, others), y)[1] >= _held_out_loss(part, y)[1]:
+        return DEFAULT_C, held
+    steps.total += len(rest)
+    others |= fit({fold: solutions[fold] for fold in rest}, C)
+    other = judge(rows, y, folds, others)
     return (C, other) if _held_out_loss(other, y)[1] < loss else (DEFAULT_C, held)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sampling.algorithms.diversify import diversified
 from sampling.algorithms.mixing import AUDIT_SHARE, Mix, Part, mix, rarity
 from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Floats, Rows, as_rows
+from sampling.algorithms.rows import Floats, as_rows
 from sampling.algorithms.typicality import typical
 from sampling.algorithms.uncertainty import margin
 

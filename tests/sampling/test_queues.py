@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -24,8 +25,8 @@ from modeling import store as arrays
 from modeling.models import ModelVersion
 from sampling import pool
 from sampling.models import Round
+from sampling.queues import STRATEGIES, UncertainParams
 from sampling.selection import Filters, pull, ranked_rows
-from sampling.strategies import STRATEGIES, UncertainParams
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 MakeDataset = Callable[..., Dataset]
@@ -106,7 +107,7 @@ def test_paging_shows_every_item_once(make_dataset: MakeDataset, client: Client)
 def test_all_goes_on_behind_the_ranks_kept(
     make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "__kwdefaults__", {**pull.__kwdefaults__, "k": 8})  # type: ignore[attr-defined]
+    monkeypatch.setitem(STRATEGIES, "all", replace(STRATEGIES["all"], kept=8))
     dataset = make_dataset(30)
     url, seen = f"/d/{dataset.slug}/grid/?queue=all&n=7", []
     for _ in range(12):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import timedelta
 from typing import Any
@@ -34,6 +35,7 @@ class Command(BaseCommand):
 
         from hoshina.celery import app
 
+        os.environ["CELERY_SKIP_CHECKS"] = "true"  # as above
         # Celery warns about root because of pickled messages, which are not accepted here.
         warnings.simplefilter("ignore", SecurityWarning)
         # Not through `celery worker`, whose command line takes half a second to load.

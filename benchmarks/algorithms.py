@@ -1,0 +1,242 @@
+"""The algorithms beside the plain way or the best library, in turn in one run; medians of ratios' two sides.
+
+    uv run python -m benchmarks.algorithms [k-center graph outliers similar uncertain spread suspects typical mix]
+        [--items 30000] [--dims 256] [--picks 300] [--repeats 5]
+
+The sizes that the targets are stated for: ``k-center similar --items 100000 --dims 1280 --picks 1000``,
+``uncertain spread mix --items 1000000``. Needs a quiet machine: products by several threads wait for the slowest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.cluster import KMeans
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+
+from sampling.algorithms.coreset import k_center
+from sampling.algorithms.diversify import diversified, weighted_means
+from sampling.algorithms.mixing import Part, mix
+from sampling.algorithms.neighbours import inverse_lengths, knn_graph, project, similar
+from sampling.algorithms.outliers import local_outlier_factor
+from sampling.algorithms.ranking import top
+from sampling.algorithms.suspects import suspects
+from sampling.algorithms.typicality import typical
+from sampling.algorithms.uncertainty import margin
+
+Size = argparse.Namespace
+
+
+def vectors(n: int, d: int, *, seed: int = 0) -> np.ndarray:
+    """Like a network's output: fifty clumps in 32 dimensions, spread over all, with noise, none below 0."""
+    rng = np.random.default_rng(seed)
+    spread = rng.standard_normal((32, d)).astype(np.float32) / 5
+    centres = 2 * rng.standard_normal((50, 32)).astype(np.float32)
+    X = np.empty((n, d), np.float32)
+    for begin in range(0, n, 10_000):
+        part = X[begin : begin + 10_000]
+        inner = centres[rng.integers(50, size=len(part))] + rng.standard_normal((len(part), 32), np.float32)
+        part[:] = np.maximum(inner @ spread + 0.3 * rng.standard_normal(part.shape, np.float32), 0)
+    return X
+
+
+def chances(n: int, c: int = 10) -> np.ndarray:
+    P = np.random.default_rng(1).random((n, c), np.float32) ** 4
+    return np.asarray(P / P.sum(axis=1, keepdims=True), np.float32)
+
+
+def compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> tuple[Any, Any]:
+    """Run both in turn; print both medians and the median of the ratios of the pairs; give both last results."""
+    mine, other, results = [], [], (None, None)
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        first = ours()
+        middle = time.perf_counter()
+        second = theirs()
+        mine.append(middle - begin)
+        other.append(time.perf_counter() - middle)
+        results = first, second
+    ratios = [a / b for a, b in zip(mine, other, strict=True)]
+    print(
+        f"{name:<58} {statistics.median(ratios):7.3f} x   ({1000 * statistics.median(mine):.1f} ms against "
+        f"{1000 * statistics.median(other):.1f} ms, {repeats} runs, {min(ratios):.3f} to {max(ratios):.3f})",
+        flush=True,
+    )
+    return results
+
+
+def incremental(X: np.ndarray, lengths: np.ndarray, labelled: np.ndarray, k: int) -> np.ndarray:
+    """The plain loop: one matrix-vector product a centre."""
+    nearest = np.full(len(X), np.inf, np.float32)
+    picks = np.empty(k, np.int64)
+
+    def add(row: int) -> None:
+        squared = X @ X[row]
+        squared *= -2
+        squared += lengths
+        squared += lengths[row]
+        np.minimum(nearest, squared, out=nearest)
+        nearest[row] = -np.inf
+
+    for row in labelled:
+        add(int(row))
+    for at in range(k):
+        picks[at] = nearest.argmax()
+        add(int(picks[at]))
+    return picks
+
+
+def bench_k_center(size: Size) -> None:
+    X = vectors(size.items, size.dims)
+    order = np.random.default_rng(2).permutation(size.items)
+    labelled, candidates = order[:20], np.sort(order[20:])
+    lengths = np.einsum("ij,ij->i", X, X)
+    got, expected = compare(
+        f"k-center, {size.picks} of {size.items} x {size.dims}: lazy / incremental",
+        lambda: k_center(X, candidates, labelled, size.picks),
+        lambda: incremental(X, lengths, labelled, size.picks),
+        size.repeats,
+    )
+    print(f"    identical picks: {bool((got.rows == expected).all())}")
+
+
+def bench_graph(size: Size) -> None:
+    Z = project(vectors(size.items, size.dims), rng=np.random.default_rng(0))
+    graph, (_, indices) = compare(
+        f"k-NN graph, {size.items} x {Z.shape[1]}: ours / scikit-learn",
+        lambda: knn_graph(Z, 20),
+        lambda: NearestNeighbors(n_neighbors=20, algorithm="brute").fit(Z).kneighbors(),
+        min(size.repeats, 3),
+    )
+    print(f"    same neighbours: {(graph.indices == indices).mean():.5f}")
+
+
+def bench_outliers(size: Size) -> None:
+    Z = project(vectors(size.items, size.dims), rng=np.random.default_rng(0))
+    graph = knn_graph(Z, 20)
+    ours, theirs = compare(
+        f"Local Outlier Factor, {size.items} items: from the graph / scikit-learn",
+        lambda: local_outlier_factor(graph),
+        lambda: -LocalOutlierFactor(n_neighbors=20).fit(Z).negative_outlier_factor_,
+        min(size.repeats, 3),
+    )
+    print(f"    Spearman: {spearmanr(ours, theirs).statistic:.5f}")
+
+
+def bench_similar(size: Size) -> None:
+    X = vectors(size.items, size.dims)
+    inverse, query = inverse_lengths(X), X[7].copy()
+    compare(
+        f"similar, {size.items} x {size.dims}: search / one product",
+        lambda: similar(X, [7], 200, inverse=inverse),
+        lambda: X @ query,
+        4 * size.repeats,
+    )
+
+
+def bench_uncertain(size: Size) -> None:
+    P = chances(size.items)
+    scores = margin(P)
+    compare(
+        f"uncertain, {size.items} items, 10 classes: rank 2000 / argpartition",
+        lambda: top(margin(P), 2000),
+        lambda: np.argpartition(scores, 2000),
+        4 * size.repeats,
+    )
+
+
+def bench_spread(size: Size) -> None:
+    n = size.items
+    scores = margin(chances(n))
+    Z = np.random.default_rng(0).standard_normal((n, 64), np.float32)
+    compare(
+        f"spread, {n} items: a page of 40 / argpartition",
+        lambda: diversified(Z, np.arange(n), scores, 40, rng=np.random.default_rng(0)),
+        lambda: np.argpartition(scores, 2000),
+        4 * size.repeats,
+    )
+    page, weight = Z[:400], scores[:400]
+    compare(
+        "clusters of 400 x 64 into 40: ours / scikit-learn's",
+        lambda: weighted_means(page, weight, 40, np.random.default_rng(0)),
+        lambda: KMeans(40, n_init=1, random_state=0).fit(page, sample_weight=weight),
+        4 * size.repeats,
+    )
+
+
+def bench_suspects(size: Size) -> None:
+    """The average precision is that of self-confidence, the ranking that cleanlab publishes."""
+    rng = np.random.default_rng(0)
+    P = chances(size.items)
+    truth = (P.cumsum(axis=1) > rng.random((len(P), 1))).argmax(axis=1)
+    wrong = rng.random(len(P)) < 0.05
+    y = np.where(wrong, (truth + rng.integers(1, 10, len(P))) % 10, truth)
+    got, belief = compare(
+        f"suspects, {size.items} labels: all / the labels' own probabilities alone",
+        lambda: suspects(P, y),
+        lambda: P[np.arange(len(y)), y],
+        size.repeats,
+    )
+    ours, theirs = average_precision_score(wrong, -got.belief), average_precision_score(wrong, -belief)
+    print(f"    average precision {ours:.4f}, by self-confidence {theirs:.4f}: {ours / theirs:.3f} x")
+
+
+def bench_typical(size: Size) -> None:
+    Z = project(vectors(size.items, size.dims), rng=np.random.default_rng(0))
+    compare(
+        f"typical, 40 of {size.items} x {Z.shape[1]}: all / k-means alone",
+        lambda: typical(Z, np.arange(len(Z)), [], 40, rng=np.random.default_rng(0)),
+        lambda: KMeans(40, n_init=1, random_state=0).fit(Z),
+        min(size.repeats, 3),
+    )
+
+
+def bench_mix(size: Size) -> None:
+    pool = np.arange(size.items)
+    order = np.random.default_rng(0).permutation(size.items)
+    parts = [Part("unsure", order[:2000], 0.8), Part("rare", order[1000:3000], 0.2)]
+    compare(
+        f"mix, 2000 of {size.items}: deal / one shuffle",
+        lambda: mix(parts, pool, 2000, rng=np.random.default_rng(0)),
+        lambda: np.random.default_rng(0).permutation(size.items),
+        size.repeats,
+    )
+
+
+BENCHMARKS: dict[str, Callable[[Size], None]] = {
+    "k-center": bench_k_center,
+    "graph": bench_graph,
+    "outliers": bench_outliers,
+    "similar": bench_similar,
+    "uncertain": bench_uncertain,
+    "spread": bench_spread,
+    "suspects": bench_suspects,
+    "typical": bench_typical,
+    "mix": bench_mix,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", nargs="*", help=f"any of {', '.join(BENCHMARKS)}; all if none is named")
+    parser.add_argument("--items", type=int, default=30_000)
+    parser.add_argument("--dims", type=int, default=256)
+    parser.add_argument("--picks", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    unknown = set(given.which) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    for name in given.which or BENCHMARKS:
+        BENCHMARKS[name](given)
+
+
+if __name__ == "__main__":
+    main()

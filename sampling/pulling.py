@@ -1,0 +1,78 @@
+"""Have a pull made: here when it is light, by a worker when it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, replace
+from datetime import timedelta
+
+from django.utils import timezone
+
+from hoshina.jobs.life import enqueue
+from hoshina.jobs.models import Job
+from hoshina.jobs.presence import worker_alive
+from labeling.models import Dataset
+from modeling.models import EmbeddingSet
+from sampling.models import Round
+from sampling.queues import STRATEGIES
+from sampling.selection import CannotRank, Order, basis_of
+
+# A page waits this long for a worker's ranking before it says that it is being made.
+PATIENCE = 6.0
+LOOK_EVERY = 0.05
+# A ranking that became ready while nobody waited is still the answer to the same question so soon after.
+FRESH = timedelta(seconds=15)
+
+
+class StillRanking(Exception):
+    """The ranking isn't there yet; says why."""
+
+
+def made(dataset: Dataset, order: Order) -> Round:
+    """The round that ``order`` asks for.
+
+    Raises :class:`~sampling.selection.CannotRank` or :class:`~sampling.strategies.BadParameter` in words, and
+    :class:`StillRanking` when a worker needs longer than a page may wait.
+    """
+    if not _is_for_a_worker(dataset, order):
+        return order.pull(dataset)
+    fingerprint = _fingerprint(dataset, order)
+    job = _just_made(dataset, fingerprint) or enqueue(
+        "rank", dataset_id=dataset.pk, params={"order": asdict(order), "fingerprint": fingerprint}
+    )
+    deadline = time.monotonic() + PATIENCE
+    while job.is_active and time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY)
+        job.refresh_from_db()
+    if job.state == Job.State.SUCCEEDED:
+        return Round.objects.get(pk=job.result["round"])
+    if not job.is_active:
+        raise CannotRank(job.error or "The ranking stopped", job.hint or "Try again.")
+    if not worker_alive("interactive"):
+        raise StillRanking("No worker is running that could rank them. Start one: manage.py worker interactive.")
+    raise StillRanking("This takes a moment; the images appear here by themselves.")
+
+
+def _is_for_a_worker(dataset: Dataset, order: Order) -> bool:
+    # Without vectors a queue has little to compute: chance, or words about what is missing.
+    has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
+    return STRATEGIES[order.queue].is_slow and has_vectors
+
+
+def _fingerprint(dataset: Dataset, order: Order) -> str:
+    """What makes two orders the same: all but the seed, which nobody chose."""
+    asked = asdict(replace(order, seed=0)) | {"basis": basis_of(dataset, STRATEGIES[order.queue])}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _just_made(dataset: Dataset, fingerprint: str) -> Job | None:
+    recent = Job.objects.filter(
+        kind="rank",
+        dataset_id=dataset.pk,
+        state=Job.State.SUCCEEDED,
+        finished_at__gt=timezone.now() - FRESH,
+        params__fingerprint=fingerprint,
+    )
+    return recent.order_by("-finished_at").first()

@@ -1,0 +1,286 @@
+"""The queues. A new one is a function and an entry in ``STRATEGIES``.
+
+The heavier algorithms are imported where they run: in a worker, never in the web process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampling.algorithms.ranking import shuffled, top
+from sampling.algorithms.uncertainty import MEASURES, Measure
+from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Strategy
+
+Oddity = Literal["local outlier factor", "isolation forest"]
+# The exact k-NN graph is quadratic: beyond this many vectors it would take hours.
+LARGEST_GRAPH = 200_000
+AUTO_REASONS = {
+    "typical": "Typical of many images not labelled yet",
+    "unsure": "The model is unsure",
+    "rare": "Perhaps of a class with few labels",
+    "audit": "Drawn at random, to measure honestly",
+    "random": "Drawn at random: there are no vectors yet",
+}
+
+
+@dataclass(frozen=True)
+class UncertainParams:
+    """How being unsure is measured."""
+
+    measure: Measure = "margin"
+
+
+@dataclass(frozen=True)
+class OdditiesParams:
+    """How standing out is measured."""
+
+    method: Oddity = "local outlier factor"
+
+
+@dataclass(frozen=True)
+class BandParams:
+    """The band [low, high] of the probability of a class (its id; 0: whichever is likeliest)."""
+
+    low: float = 0.3
+    high: float = 0.8
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class SimilarParams:
+    """Rows of the examples, separated by commas, and the least cosine similarity."""
+
+    to: str = ""
+    at_least: float = -1.0
+
+
+def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
+    """The candidates about which the model is least sure."""
+    known, P = inputs.with_prediction(inputs.candidates)
+    scores = MEASURES[params.measure](P)
+    return _best(known, scores, k, f"The model is unsure ({params.measure})")
+
+
+def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
+    """The candidates whose probability lies in the band, the likeliest first."""
+    if not 0 <= params.low <= params.high <= 1:
+        raise BadParameter("Band: low and high have to lie between 0 and 1, low first.")
+    known, chances = band_chances(inputs, params.of)
+    inside = (chances >= params.low) & (chances <= params.high)
+    return _best(known[inside], chances[inside], k, f"Probability from {params.low:g} to {params.high:g}")
+
+
+def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Candidates with a prediction, and the probability of the class (0: of the likeliest one) for each."""
+    known, P = inputs.with_prediction(inputs.candidates)
+    if not class_id:
+        return known, P.max(axis=1, initial=0)
+    columns = inputs.columns.get(class_id)
+    if not columns:
+        raise BadParameter("Band: the model does not know this class yet. Retrain it (R), or choose another class.")
+    return known, P[:, columns].sum(axis=1)
+
+
+def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """The candidates in an order drawn from the seed."""
+    return _drawn(inputs, k, "Drawn at random")
+
+
+def audit(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """Uniformly random candidates, whose labels give an honest estimate."""
+    return _drawn(inputs, k, "Drawn at random, to measure honestly")
+
+
+def everything(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """The candidates in the order of the folder."""
+    rows = inputs.candidates[:k]
+    return Ranking(
+        rows=rows,
+        scores=np.zeros(len(rows), np.float32),
+        probabilities=np.ones(len(rows), np.float32),
+        reasons={"": "In the order of the folder"},
+        is_complete=len(rows) == len(inputs.candidates),
+    )
+
+
+def diverse(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """The candidates farthest from everything labelled or picked before."""
+    from sampling.algorithms.coreset import k_center
+
+    assert inputs.X is not None
+    known = inputs.with_vector(inputs.candidates)
+    cover = k_center(inputs.X, known, inputs.with_vector(inputs.labelled), k)
+    distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
+    return Ranking(
+        rows=cover.rows,
+        scores=distances.astype(np.float32),
+        probabilities=np.ones(len(cover.rows), np.float32),
+        reasons={"": "Unlike everything labelled so far"},
+        is_complete=len(cover.rows) == len(known),
+    )
+
+
+def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
+    """The candidates that stand out most from all images."""
+    from sampling.algorithms.neighbours import project
+    from sampling.algorithms.outliers import isolation, local_outlier_factor
+
+    assert inputs.X is not None
+    assert inputs.graph is not None
+    if params.method == "isolation forest":
+        scores = isolation(project(inputs.X, rng=inputs.rng), rng=inputs.rng)
+    elif len(inputs.X) > LARGEST_GRAPH:
+        raise BadParameter(
+            f"Oddities: the local outlier factor is for up to {LARGEST_GRAPH:,} images. Take the isolation forest."
+        )
+    else:
+        scores = local_outlier_factor(inputs.graph())
+    known = inputs.with_vector(inputs.candidates)
+    return _best(known, scores[known], k, f"Stands out ({params.method})")
+
+
+def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
+    """The candidates most like any of the examples, by cosine."""
+    from sampling.algorithms.neighbours import similar as nearest
+
+    assert inputs.X is not None
+    try:
+        examples = np.array([int(row) for row in params.to.split(",")], dtype=np.int64)
+    except ValueError as error:
+        raise BadParameter("Similar: name the images to look like.") from error
+    examples = inputs.with_vector(examples)
+    if not len(examples):
+        raise BadParameter("Similar: the chosen image has no vector yet. Wait until the vectors are computed.")
+    known = inputs.with_vector(inputs.candidates)
+    found = nearest(inputs.X, examples, k, among=known, at_least=params.at_least)
+    return Ranking(
+        rows=found.rows,
+        scores=found.similarities,
+        probabilities=np.ones(len(found.rows), np.float32),
+        reasons={"": "Looks like the chosen images"},
+        is_complete=True,
+    )
+
+
+def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """The best mix for the moment, with a share drawn by chance."""
+    from sampling.algorithms.auto import choose
+
+    known = inputs.with_vector(inputs.candidates)
+    if inputs.X is None or not len(known):
+        drawn = _drawn(inputs, k, AUTO_REASONS["random"])
+        return Ranking(drawn.rows, drawn.scores, drawn.probabilities, AUTO_REASONS, False, ["random"] * len(drawn.rows))
+    P = inputs.probabilities
+    if P is not None and len(P) < len(inputs.X):  # images added since the model was trained
+        P = None if len(P) == 0 else np.vstack([P, np.full((len(inputs.X) - len(P), P.shape[1]), np.nan, np.float32)])
+    labelled = inputs.with_vector(inputs.labelled)
+    labels = inputs.labels[np.isin(inputs.labelled, labelled)]
+    mix = choose(inputs.X, known, labelled, labels, P, k, rng=inputs.rng)
+    return Ranking(
+        rows=mix.rows,
+        scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
+        probabilities=mix.probabilities,
+        reasons=AUTO_REASONS,
+        is_complete=len(mix.rows) == len(inputs.candidates),
+        sources=mix.sources,
+    )
+
+
+def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int, reason: str) -> Ranking:
+    best = top(scores, k)
+    usable = int(np.count_nonzero(~np.isnan(scores)))
+    return Ranking(
+        rows=rows[best],
+        scores=scores[best],
+        probabilities=np.ones(len(best), np.float32),
+        reasons={"": reason},
+        is_complete=len(best) == usable,
+    )
+
+
+def _drawn(inputs: Inputs, k: int, reason: str) -> Ranking:
+    n = len(inputs.candidates)
+    drawn = shuffled(n, k, inputs.rng)
+    return Ranking(
+        rows=inputs.candidates[drawn],
+        scores=np.linspace(1, 0, num=len(drawn), dtype=np.float32),
+        probabilities=(1 / (n - np.arange(len(drawn)))).astype(np.float32),
+        reasons={"": reason},
+        is_complete=len(drawn) == n,
+    )
+
+
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy(
+            "auto",
+            "Auto",
+            "The best mix for the moment: typical images, then those the model is unsure about, one in ten by chance.",
+            auto,
+            is_slow=True,
+            follows_model=True,
+            kept=400,
+        ),
+        Strategy(
+            "uncertain",
+            "Uncertain",
+            "Images that the model can't decide about: each label here teaches it much.",
+            uncertain,
+            UncertainParams,
+            needs_model=True,
+            follows_model=True,
+            choices={"measure": get_args(Measure)},
+        ),
+        Strategy(
+            "diverse",
+            "Diverse",
+            "Images unlike everything labelled so far, to cover the whole collection.",
+            diverse,
+            needs_vectors=True,
+            is_slow=True,
+            kept=400,
+        ),
+        Strategy(
+            "oddities",
+            "Oddities",
+            "Images that stand out from all others: artefacts, mistakes, discoveries.",
+            oddities,
+            OdditiesParams,
+            needs_vectors=True,
+            is_slow=True,
+            choices={"method": get_args(Oddity)},
+        ),
+        Strategy(
+            "band",
+            "Band",
+            "Images whose probability lies between two values, for one class or for the likeliest.",
+            band,
+            BandParams,
+            needs_model=True,
+            follows_model=True,
+        ),
+        Strategy("random", "Random", "Unlabelled images drawn by chance, without any preference.", random),
+        Strategy(
+            "audit",
+            "Audit",
+            "Images drawn by chance to measure the model honestly, whatever else you label.",
+            audit,
+        ),
+        Strategy(
+            "similar",
+            "Similar",
+            "Images that look like the chosen ones (press S on an image).",
+            similar,
+            SimilarParams,
+            needs_vectors=True,
+            is_slow=True,
+            is_listed=False,
+        ),
+        Strategy("all", "All", "Every image in the order of the folder.", everything, deals=False),
+    )
+}

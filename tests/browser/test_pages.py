@@ -1,0 +1,322 @@
+"""How every page looks and behaves to everyone: accessibility, dark and light, small and zoomed, without jumps."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from hoshina.jobs.models import Job
+from labeling import actions
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
+from modeling.models import EmbeddingSet, ModelVersion
+from modeling.store import save_probabilities
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+
+PAGES = {
+    "workbench": "/d/pictures/?queue=uncertain",
+    "labelled": "/d/pictures/?queue=all&state=labelled",
+    "nothing": "/d/pictures/?queue=all&state=skipped",
+    "classes": "/d/pictures/classes/",
+    "model": "/d/pictures/model/",
+    "export": "/d/pictures/export/",
+    "import": "/d/pictures/import/",
+    "problems": "/d/pictures/problems/",
+    "item": "/d/pictures/items/2/",
+    "jobs": "/jobs/",
+    "datasets": "/datasets/",
+    "nowhere": "/d/nowhere/",
+}
+
+
+def _label(dataset: Dataset, n: int) -> None:
+    classes = list(LabelClass.objects.filter(dataset=dataset))
+    for i, item in enumerate(Item.objects.filter(dataset=dataset).order_by("row")[:n]):
+        kind = Action.Kind.UNSURE if i == n - 1 else Action.Kind.ASSIGN
+        request = actions.Request(
+            uuid=uuid4(),
+            kind=kind,
+            at=timezone.now(),
+            label_id=classes[i % 2].pk if kind == Action.Kind.ASSIGN else None,
+            targets=(actions.Target(item.pk),),
+        )
+        actions.apply(dataset, [request], user=None, holder="earlier")
+
+
+def add_model(dataset: Dataset) -> ModelVersion:
+    """A model version with probabilities for every item, as a retrain leaves it."""
+    classes = list(LabelClass.objects.filter(dataset=dataset))
+    vectors = EmbeddingSet.objects.create(
+        dataset=dataset, fingerprint="f", encoder="HOG + colour", dim=8, is_active=True, reason="as asked"
+    )
+    model = ModelVersion.objects.create(
+        dataset=dataset, number=1, embedding_set=vectors, class_ids=[one.pk for one in classes], n_labels=9,
+        n_rows=dataset.n_items, n_decisions=4, is_active=True, is_calibrated=False,
+        calibration_note="uncalibrated: too few labels",
+        metrics={
+            "accuracy": 0.75, "accuracy_interval": [0.6, 0.9], "ece_before": 0.1, "ece_after": 0.1,
+            "log_loss_before": 0.5, "log_loss_after": 0.5, "confusion": [[3, 1, 0], [0, 4, 0], [1, 0, 1]],
+            "reliability": [{"confidence": 0.5, "accuracy": 0.4, "n": 5}],
+        },
+    )  # fmt: skip
+    rng = np.random.default_rng(3)
+    with save_probabilities(model, dataset.n_items, len(classes)) as probabilities:
+        probabilities[:] = rng.dirichlet(np.ones(len(classes)), dataset.n_items).astype(np.float32)
+    return model
+
+
+@pytest.fixture
+def furnished(site: Site) -> Dataset:
+    """A dataset in the middle of its life, with something to show on every page."""
+    dataset = site.dataset()
+    _label(dataset, 9)
+    add_model(dataset)
+    Problem.objects.create(dataset=dataset, path="broken <b>.png", reason="The file is empty.")
+    for state in ("succeeded", "failed", "running", "queued"):
+        Job.objects.create(
+            kind="retrain", queue="interactive", dataset_id=dataset.pk, key=state, state=state, done=3, total=9,
+            stage="Fitting", error="Only one class has labels." if state == "failed" else "",
+            hint="Label another class." if state == "failed" else "", started_at=timezone.now(),
+            heartbeat_at=timezone.now(), sent_at=timezone.now(),
+        )  # fmt: skip
+    site.make_dataset(0, name="empty")
+    return dataset
+
+
+def _serious(page: Page) -> list[str]:
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [
+        f"{one['impact']} {one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:4]}"
+        f" {one['nodes'][0]['failureSummary']}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    if page.locator("#bench").count():
+        expect(page.locator("#grid:not(.is-waiting)")).to_be_visible()
+
+
+# -- Accessibility --------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious(page: Page, site: Site, furnished: Dataset, name: str) -> None:
+    _open(page, site.address + PAGES[name])
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert _serious(page) == [], scheme
+
+
+@pytest.mark.parametrize("keys", [["Enter"], ["Enter", "Enter"], ["?"], ["/"], ["c"], ["1", "0", "Shift+ArrowRight"]])
+def test_axe_finds_nothing_serious_in_the_workbench(
+    page: Page, site: Site, furnished: Dataset, keys: list[str]
+) -> None:
+    _open(page, site.address + PAGES["workbench"])
+    for key in keys:
+        page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    page.wait_for_load_state("networkidle")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert _serious(page) == [], scheme
+
+
+def test_axe_finds_nothing_serious_at_the_door(page: Page, site: Site, settings: Any) -> None:
+    settings.LOGIN_REQUIRED = True
+    User.objects.create_user("ana", password="a good password")
+    page.goto(f"{site.address}/datasets/")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert _serious(page) == [], scheme
+    page.get_by_label("Name").fill("ana")
+    page.get_by_label("Password").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("correct")
+
+
+# -- Sizes ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (2560, 1440)])
+def test_no_page_is_wider_than_the_window(page: Page, site: Site, furnished: Dataset, size: tuple[int, int]) -> None:
+    """640x360 is a window of 1280x720 at 200 % zoom."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    for name, path in PAGES.items():
+        _open(page, site.address + path)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, name
+
+
+def test_tiles_fill_the_screen_and_keys_work_at_200_percent(page: Page, site: Site) -> None:
+    page.set_viewport_size({"width": 640, "height": 360})
+    bench = Bench(page, site.address, site.dataset()).open()
+    assert bench.n_tiles() >= 6
+    bench.press("1", "ArrowDown", "2")
+    assert bench.states().count("1") == 2
+    box = bench.focused.bounding_box()
+    assert box is not None
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 360
+
+
+@pytest.mark.parametrize(("presses", "at_least"), [("-----", 150), ("", 24)])
+def test_as_many_tiles_as_fit(page: Page, site: Site, presses: str, at_least: int) -> None:
+    bench = Bench(page, site.address, site.dataset(260)).open()
+    bench.press(*presses)
+    page.reload()
+    bench.ready()
+    assert at_least <= bench.n_tiles() <= 200
+    inside = page.evaluate("""() => {
+        const stage = document.getElementById('stage').getBoundingClientRect();
+        const last = document.querySelector('#grid .tile:last-child').getBoundingClientRect();
+        return [stage.bottom - last.bottom, stage.scrollHeight];
+    }""")
+    assert 0 <= inside[0] < 60
+
+
+# -- Without jumps ------------------------------------------------------------------------------------
+def test_nothing_moves_while_thumbnails_load(page: Page, site: Site) -> None:
+    page.add_init_script("""
+        window.shift = 0;
+        new PerformanceObserver(list => { for (const entry of list.getEntries()) window.shift += entry.value; })
+            .observe({type: 'layout-shift', buffered: true});
+    """)
+    held: list[Route] = []
+    page.route("**/media/**", lambda route: held.append(route))
+    bench = Bench(page, site.address, site.dataset()).open()
+    page.wait_for_timeout(500)
+    assert held
+    before = [tile.bounding_box() for tile in bench.tiles.all()[:5]]
+    for route in held:
+        route.continue_()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.tile img')].every(image => image.complete && image.naturalWidth)"
+    )
+    bench.press("1", "2")
+    bench.settle()
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.shift") == 0
+    assert [tile.bounding_box() for tile in bench.tiles.all()[:5]] == before
+
+
+def test_small_images_are_enlarged_without_blur_and_never_cropped(page: Page, site: Site) -> None:
+    bench = Bench(page, site.address, site.dataset()).open()
+    image = bench.tiles.first.locator("img")
+    style = image.evaluate(
+        "image => { const style = getComputedStyle(image); return [style.imageRendering, style.objectFit]; }"
+    )
+    assert style == ["pixelated", "contain"]
+
+
+# -- Suggestions ------------------------------------------------------------------------------------
+def test_suggestions_show_and_blind_is_recorded(page: Page, site: Site, furnished: Dataset) -> None:
+    bench = Bench(page, site.address, furnished).open("queue=uncertain")
+    first, second = bench.ids()[:2]
+    expect(bench.tiles.first.locator(".suggestion")).to_contain_text("%")
+    bench.press("1", "b")
+    expect(bench.tiles.nth(1).locator(".suggestion")).to_be_hidden()
+    bench.press("1")
+    bench.settle()
+    seen = {one.item_id: one for one in Annotation.objects.filter(item__in=[first, second])}
+    assert [seen[first].suggestion_shown, seen[second].suggestion_shown] == [True, False]
+    assert seen[first].suggested_label_id is not None
+    assert seen[first].model_version_id is not None
+    assert seen[first].queue == "uncertain"
+
+
+def test_a_page_fetched_ahead_for_an_older_model_is_dropped(page: Page, site: Site, furnished: Dataset) -> None:
+    bench = Bench(page, site.address, furnished).open("queue=all&state=unlabelled")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/grid/" in request.url else None)
+    n = bench.n_tiles()
+    bench.press(*["1"] * (n // 2 + 1))
+    bench.settle()
+    page.wait_for_load_state("networkidle")
+    assert len(asked) == 1
+    ModelVersion.objects.update(is_active=False)
+    old = ModelVersion.objects.get()
+    new = ModelVersion.objects.create(
+        dataset=furnished, number=2, class_ids=old.class_ids, n_labels=9, n_rows=60, n_decisions=40, is_active=True,
+        metrics=old.metrics, embedding_set=old.embedding_set,
+    )  # fmt: skip
+    with save_probabilities(new, 60, 3) as probabilities:
+        probabilities[:] = (0.1, 0.1, 0.8)
+    with page.expect_response("**/model/badge/"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job'))")
+    expect(page.locator("#badge")).to_contain_text("model 2")
+    shown = bench.ids()
+    bench.press(*["1"] * (n - n // 2 - 1))
+    expect(page.locator(f"#item-{shown[0]}")).to_have_count(0)
+    assert len(asked) >= 2
+    expect(page.locator("#grid")).to_have_attribute("data-model", str(new.pk))
+
+
+# -- Around the pages -------------------------------------------------------------------------------
+def test_the_theme_follows_the_system_until_it_is_chosen(page: Page, site: Site, furnished: Dataset) -> None:
+    _open(page, f"{site.address}/datasets/")
+
+    def ground() -> int:
+        colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return int(colour.split("(")[1].split(",")[0])
+
+    assert ground() < 60
+    page.emulate_media(color_scheme="light")
+    assert ground() > 200
+    page.get_by_role("button", name="Theme").click()
+    assert ground() < 60
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert ground() < 60
+    page.get_by_role("button", name="Theme: dark").click()
+    page.emulate_media(color_scheme="dark")
+    assert ground() > 200
+    page.get_by_role("button", name="Theme: light").click()
+    assert ground() < 60
+
+
+def test_the_menu_opens_by_keyboard_and_closes(page: Page, site: Site, furnished: Dataset) -> None:
+    _open(page, site.address + PAGES["workbench"])
+    button = page.get_by_role("button", name="Pages")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("navigation", name="Pages")).to_be_hidden()
+    assert page.evaluate("document.activeElement.getAttribute('aria-controls')") == "nav"
+
+
+def test_the_switcher_shows_the_other_datasets(page: Page, site: Site, furnished: Dataset) -> None:
+    _open(page, site.address + PAGES["workbench"])
+    page.locator("#header summary").click()
+    page.get_by_role("link", name="empty").click()
+    expect(page.locator("#grid.is-empty")).to_be_visible()
+    expect(page).to_have_title("empty · HOSHINA")
+
+
+def test_first_images_appear_while_the_folder_is_read(page: Page, site: Site) -> None:
+    empty = site.make_dataset(0, name="pictures")
+    _open(page, site.url_of(empty))
+    expect(page.locator("#grid.is-empty")).to_contain_text("Reading the folder")
+    empty.delete()
+    dataset = site.dataset(6)
+    expect(page.locator("#grid .tile")).to_have_count(6)
+    assert dataset.slug in page.url
+
+
+def test_no_motion_when_none_is_wanted(browser: Browser, site: Site, furnished: Dataset) -> None:
+    context: BrowserContext = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    _open(page, site.address + PAGES["workbench"])
+    durations = page.evaluate(
+        "() => [...document.querySelectorAll('*')].map(one => parseFloat(getComputedStyle(one).transitionDuration))"
+    )
+    assert max(durations) == 0
+    context.close()

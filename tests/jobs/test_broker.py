@@ -1,0 +1,132 @@
+"""The embedded broker, and brokers that are away."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+
+from hoshina.jobs import life
+from hoshina.jobs.broker_state import broker_answers
+from hoshina.jobs.models import Job
+from tests.jobs.conftest import Store, open_store
+from tests.parts import free_port, redis_server, wait_until
+
+
+def connect(folder: Path) -> Connection:
+    return Connection(
+        "files://localhost", transport="hoshina.jobs.broker:Transport",
+        transport_options={"folder": str(folder), "polling_interval": 0.01},
+    )  # fmt: skip
+
+
+def queue(name: str) -> Queue:
+    return Queue(name, Exchange(name, type="direct"), routing_key=name)
+
+
+def send(folder: Path, name: str, *bodies: int) -> None:
+    with connect(folder) as connection:
+        producer = Producer(connection)
+        for body in bodies:
+            to = queue(name)
+            producer.publish({"n": body}, exchange=to.exchange, routing_key=name, declare=[to])
+
+
+def receive(folder: Path, name: str, into: list[int]) -> None:
+    """Takes messages until none comes for a moment."""
+
+    def take(body: dict[str, int], message: Any) -> None:
+        into.append(body["n"])
+        message.ack()
+
+    with connect(folder) as connection, Consumer(connection, [queue(name)], callbacks=[take]):
+        while True:
+            try:
+                connection.drain_events(timeout=0.5)
+            except TimeoutError:
+                return
+
+
+def test_messages_arrive_once_in_order_in_their_own_queue(tmp_path: Path) -> None:
+    send(tmp_path / "broker", "interactive", 1, 2, 3)
+    send(tmp_path / "broker", "heavy", 4)
+    for name, wanted in (("heavy", [4]), ("interactive", [1, 2, 3]), ("interactive", [])):
+        got: list[int] = []
+        receive(tmp_path / "broker", name, got)
+        assert got == wanted
+    assert list((tmp_path / "broker").iterdir()) == []
+
+
+def test_several_readers_get_each_message_once(tmp_path: Path) -> None:
+    send(tmp_path, "heavy", *range(200))
+    got: list[int] = []
+    readers = [threading.Thread(target=receive, args=(tmp_path, "heavy", got)) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert sorted(got) == list(range(200))
+
+
+def test_an_unfinished_message_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "0-x.heavy.part").write_text('{"half')
+    got: list[int] = []
+    receive(tmp_path, "heavy", got)
+    assert got == []
+
+
+def test_size_and_purge(tmp_path: Path) -> None:
+    with connect(tmp_path) as connection:
+        assert queue("heavy")(connection.channel()).queue_declare(passive=False).message_count == 0
+        send(tmp_path, "heavy", 1, 2)
+        bound = queue("heavy")(connection.channel())
+        assert bound.queue_declare().message_count == 2
+        assert bound.purge() == 2
+    got: list[int] = []
+    receive(tmp_path, "heavy", got)
+    assert got == []
+
+
+def test_a_job_waits_while_the_broker_is_away(tmp_path: Path, migrated: Path, django_db_blocker: Any) -> None:
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    with django_db_blocker.unblock(), open_store(tmp_path / "store", migrated, away) as store:
+        job = store.enqueue("test_steps", n=1, pause=0)
+        job.refresh_from_db()
+        assert (job.state, job.sent_at) == (Job.State.QUEUED, None)
+        assert not broker_answers()
+        assert life.resend() == 0
+        job.refresh_from_db()
+        assert (job.state, job.sent_at) == (Job.State.QUEUED, None)
+
+
+@pytest.mark.redis
+def test_a_worker_outlives_its_broker(tmp_path: Path, migrated: Path, django_db_blocker: Any) -> None:
+    with (
+        django_db_blocker.unblock(),
+        redis_server() as server,
+        open_store(tmp_path / "store", migrated, server.url) as store,
+    ):
+        worker = store.worker("interactive")
+        store.wait(store.enqueue("test_steps", n=1, pause=0), Job.State.SUCCEEDED)
+        server.stop()
+        job = store.enqueue("test_steps", n=1, pause=0)
+        job.refresh_from_db()
+        assert (job.state, job.sent_at) == (Job.State.QUEUED, None)
+        server.start()
+        store.wait(job, Job.State.SUCCEEDED)
+        assert worker.poll() is None
+
+
+def test_an_unwritable_embedded_broker_is_noticed(files_store: Store) -> None:
+    assert broker_answers()
+    (files_store.folder / "broker").write_text("not a folder")
+    assert not broker_answers()
+    job = files_store.enqueue("test_steps", n=1, pause=0)
+    job.refresh_from_db()
+    assert job.sent_at is None
+    (files_store.folder / "broker").unlink()
+    life.resend()
+    wait_until(lambda: list((files_store.folder / "broker").glob("*.msg")), why="the message")

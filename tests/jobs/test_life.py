@@ -1,0 +1,226 @@
+"""Transitions of a job's row, without workers: what races, repetition and deaths leave behind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from hoshina.jobs import chunks, life, presence, registry
+from hoshina.jobs.console import run_command_job
+from hoshina.jobs.errors import JobError, Superseded
+from hoshina.jobs.models import Chunk, Job, Worker
+from hoshina.jobs.runner import Run, seconds_left
+from tests.jobs import tasks as test_jobs
+
+pytestmark = pytest.mark.django_db
+assert test_jobs
+S = Job.State
+
+
+@pytest.fixture
+def queue_job(tmp_path: Any) -> Callable[..., Job]:
+    def make(kind: str = "test_steps", **params: Any) -> Job:
+        given = {"name": "a", "notes": str(tmp_path / "notes"), "n": 2, "pause": 0}
+        return life.enqueue(kind, params={**given, **params})
+
+    return make
+
+
+def stale(job: Job, **fields: Any) -> Job:
+    """As if the worker of a running job on another machine had fallen silent."""
+    silent = {"state": S.RUNNING, "worker": "elsewhere:1:1", "attempts": 1}
+    since = timezone.now() - timedelta(minutes=5)
+    Job.objects.filter(pk=job.pk).update(**{**silent, "heartbeat_at": since, **fields})
+    job.refresh_from_db()
+    return job
+
+
+def test_only_one_claims_a_job(queue_job: Callable[..., Job]) -> None:
+    job = queue_job()
+    claimed = life.claim(job.pk)
+    assert claimed is not None
+    assert (claimed.state, claimed.attempts, claimed.worker) == (S.RUNNING, 1, presence.me())
+    assert life.claim(job.pk) is None
+
+
+def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> None:
+    job = life.claim(queue_job().pk)
+    assert job is not None
+    run = Run(job)
+    run.stage("One", total=5)
+    Job.objects.filter(pk=job.pk).update(worker="other:1:1", attempts=2)
+    with pytest.raises(Superseded):
+        run.stage("Two")
+    run.beat()
+    life._end(run, S.SUCCEEDED)
+    job.refresh_from_db()
+    assert (job.state, job.stage, job.worker) == (S.RUNNING, "One", "other:1:1")
+
+
+def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
+    seen = []
+    params = {"name": "a", "notes": str(tmp_path / "notes"), "n": 3, "pause": 0}
+    job = life.run_now("test_steps", params=params, on_progress=lambda job: seen.append((job.done, job.total)))
+    assert (job.state, job.result, job.attempts) == (S.SUCCEEDED, {"steps": 3}, 1)
+    assert seen[0] == (0, 3)
+    assert seen[-1] == (3, 3)
+
+
+def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
+    queue_job: Callable[..., Job],
+) -> None:
+    job = queue_job()
+    with pytest.raises(JobError, match="Steps is already queued in another process"):
+        life.run_now("test_steps", params={**job.params, "n": 7})
+    assert life.run_now("test_steps", params=job.params) == job
+    assert queue_job() != job
+    running = life.claim(queue_job().pk)
+    assert running is not None
+    with pytest.raises(JobError, match="Steps is already running in another process. Wait for it"):
+        life.run_now("test_steps", params=running.params)
+
+
+def test_failures_in_the_foreground(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    params = {"name": "a", "notes": str(tmp_path / "notes")}
+    with pytest.raises(CommandError, match=r"^The folder is gone. Plug the disk in.$") as told:
+        run_command_job(BaseCommand(), "test_error", None, {**params, "how": "words"}, as_json=True)
+    assert told.value.returncode == 1
+    assert "Traceback" not in caplog.text
+    caplog.set_level(logging.ERROR)
+    with pytest.raises(JobError, match="ZeroDivisionError: one by  zero"):
+        life.run_now("test_error", params={**params, "how": "bug"})
+    assert "Traceback" in caplog.text
+    assert set(Job.objects.values_list("state", flat=True)) == {S.FAILED}
+
+
+def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
+    plain = stale(queue_job("test_steps", name="plain"))
+    again = stale(queue_job("test_again", name="again"))
+    third = stale(queue_job("test_again", name="third"), attempts=3)
+    asked = stale(queue_job("test_again", name="asked"), cancel_requested=True)
+    unknown = stale(queue_job("test_again", name="unknown"), kind="of_an_older_version")
+    living = stale(queue_job("test_steps", name="living"))
+    Job.objects.filter(pk=living.pk).update(heartbeat_at=timezone.now())
+    assert life.reap() == 5
+    assert life.reap() == 0
+    states = {job.params["name"]: job.state for job in Job.objects.all()}
+    assert states == {
+        "plain": S.LOST, "again": S.QUEUED, "third": S.LOST, "asked": S.CANCELLED, "unknown": S.LOST,
+        "living": S.RUNNING,
+    }  # fmt: skip
+    plain.refresh_from_db()
+    assert (plain.error, plain.hint) == ("The worker that ran this stopped.", "Start it again.")
+    again.refresh_from_db()
+    assert (again.worker, again.sent_at, again.attempts) == ("", None, 1)
+    assert [third.pk, asked.pk, unknown.pk]
+
+
+def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: Callable[..., Job]) -> None:
+    job = stale(queue_job())
+    Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
+    assert not life._bury(job, hint="")  # it was read before the heartbeat came
+    job.refresh_from_db()
+    assert job.state == S.RUNNING
+
+
+def test_a_dead_process_of_this_machine_needs_no_silence(
+    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    job = stale(queue_job())
+    dead = f"{presence.host()}:999999999:1"
+    Job.objects.filter(pk=job.pk).update(worker=dead, heartbeat_at=timezone.now())
+    Worker.objects.create(name=dead, queues="interactive", seen_at=timezone.now())
+    settings.BROKER_URL = "redis://localhost/0"  # containers may share a host name: silence has to tell
+    assert presence.worker_alive("interactive")
+    assert life.reap() == 0
+    settings.BROKER_URL = ""
+    assert not presence.worker_alive("interactive")
+    assert life.reap() == 1
+
+
+def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
+    job = queue_job()
+    assert life.retry(job) == job  # active: nothing to do
+    assert life.cancel(job).state == S.CANCELLED
+    assert life.cancel(job).state == S.CANCELLED
+    again = life.retry(job)
+    assert (again.state, again.params, again.key) == (S.QUEUED, job.params, job.key)
+    assert again != job
+    claimed = life.claim(again.pk)
+    assert claimed is not None
+    life.cancel(claimed)
+    assert (claimed.state, claimed.cancel_requested) == (S.RUNNING, True)
+    life.execute(claimed)
+    assert claimed.state == S.CANCELLED
+
+
+def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: Any) -> None:
+    job = queue_job("test_chunks", n=4)
+    Chunk.objects.create(job=job, start=10, stop=20, done=True)
+    Chunk.objects.create(job=job, start=20, stop=25, done=True)  # of other shares: not wanted any more
+    Chunk.objects.create(job=job, start=30, stop=40, worker="elsewhere:1:1", heartbeat_at=timezone.now())
+    Chunk.objects.filter(start=30).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    claimed = life.claim(job.pk)
+    assert claimed is not None
+    life.execute(claimed)
+    assert claimed.state == S.SUCCEEDED, claimed.error
+    done = [line.split(":")[0] for line in test_jobs.notes(tmp_path / "notes")]
+    assert done == ["0-10", "20-30", "30-40"]
+    assert (claimed.done, claimed.total) == (40, 40)
+
+
+def test_misuse_is_told() -> None:
+    with pytest.raises(LookupError, match="no job kind 'nonsense'"):
+        life.enqueue("nonsense")
+    with pytest.raises(ValueError, match="Queue 'slow' of job kind 'x'"):
+        registry.background(kind="x", queue="slow", title="X")
+    with pytest.raises(ValueError, match="Two functions are registered as job kind 'test_steps'"):
+        registry.background(kind="test_steps", queue="heavy", title="X")(lambda run: {})
+    job = life.claim(life.enqueue("test_steps", params={"name": "a"}).pk)
+    assert job is not None
+    with pytest.raises(ValueError, match="belongs to no dataset"):
+        _ = Run(job).dataset_id
+    with pytest.raises(TypeError, match="registered without chunk"):
+        chunks.work_through(Run(job), [(0, 1)])
+
+
+def test_long_keys_differ_by_all_their_parts() -> None:
+    kind = registry.get("test_steps")
+    keys = {kind.key_for(None, {"name": "x" * 300 + end}) for end in "ab"}
+    assert len(keys) == 2
+    assert all(len(key) <= 200 for key in keys)
+
+
+def test_time_left() -> None:
+    now = timezone.now()
+    job = Job(done=25, total=100, stage_started_at=now - timedelta(seconds=10))
+    assert seconds_left(job, now) == pytest.approx(30)
+    assert seconds_left(Job(done=0, total=100, stage_started_at=now), now) is None
+    assert seconds_left(Job(done=5, total=0, stage_started_at=now), now) is None
+
+
+def test_resend_leaves_jobs_alone_whose_workers_are_busy(
+    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Job] = []
+    monkeypatch.setattr(life, "tell_broker", lambda job: bool(sent.append(job) or True))
+    job = queue_job()
+    long_ago = timezone.now() - timedelta(minutes=5)
+    Job.objects.filter(pk=job.pk).update(sent_at=long_ago)
+    life.resend()
+    assert sent == []  # nobody is there
+    Worker.objects.create(name="elsewhere:1:1", queues="interactive,heavy", seen_at=timezone.now())
+    busy = stale(queue_job("test_again", name="busy"), heartbeat_at=timezone.now())
+    life.resend()
+    assert sent == []  # the only worker is busy
+    Job.objects.filter(pk=busy.pk).update(state=S.SUCCEEDED)
+    life.resend()
+    assert sent == [job]
+    life.resend()
+    assert sent == [job]  # it was told a moment ago

@@ -1,0 +1,219 @@
+"""The Jobs page, the strip, and /healthz."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from hoshina.jobs import presence
+from hoshina.jobs.models import Job, Worker
+from labeling.models import Dataset
+
+pytestmark = pytest.mark.django_db
+S = Job.State
+
+
+@pytest.fixture
+def make_job() -> Callable[..., Job]:
+    def make(state: str = S.QUEUED, **fields: Any) -> Job:
+        now = timezone.now()
+        given: dict[str, Any] = {"kind": "retrain", "queue": "interactive", "key": str(uuid4()), "state": state}
+        if state != S.QUEUED:
+            given |= {"started_at": now - timedelta(seconds=10), "heartbeat_at": now, "worker": presence.me()}
+        if state not in Job.ACTIVE:
+            given["finished_at"] = now
+        return Job.objects.create(**{**given, "sent_at": now, **fields})
+
+    return make
+
+
+@pytest.fixture
+def worker() -> None:
+    Worker.objects.create(name=presence.me(), queues="interactive,heavy", seen_at=timezone.now())
+
+
+def text(response: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_page(client: Client, make_job: Callable[..., Job], make_dataset: Callable[..., Dataset], worker: None) -> None:
+    page = client.get(reverse("jobs:page"))
+    assert page.status_code == 200
+    assert "No jobs yet" in text(page)
+    assert "every 2s" not in page.content.decode()
+    dataset = make_dataset(3, name="galaxies")
+    make_job(S.FAILED, dataset_id=dataset.pk, error="No <labels> yet.", hint="Label something.")
+    make_job(S.RUNNING, stage="Fitting", done=43, total=100, stage_started_at=timezone.now() - timedelta(seconds=43))
+    page = client.get(reverse("jobs:page"))
+    assert "No &lt;labels&gt; yet." in page.content.decode()
+    for words in ("galaxies", "Label something.", "Start again", "Fitting", "43 %, 57 s left", "Cancel", "Failed"):
+        assert words in text(page), words
+    assert "every 2s" in page.content.decode()
+
+
+def test_list_is_polled_only_while_something_is_active(client: Client, make_job: Callable[..., Job]) -> None:
+    job = make_job(S.RUNNING)
+    response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
+    assert response.status_code == 200
+    assert "every 2s" in response.content.decode()
+    assert "HX-Request" in response["Vary"]
+    Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED)
+    response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
+    assert response.status_code == 286
+    assert "every" not in response.content.decode()
+
+
+def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[..., Job]) -> None:
+    jobs = [make_job(S.SUCCEEDED, dataset_id=number % 2) for number in range(55)]
+    first = client.get(reverse("jobs:page")).content.decode()
+    link = re.search(r'href="([^"]+)">Older', first)
+    assert link
+    second = client.get(reverse("jobs:page") + link[1].split("/")[-1].replace("&amp;", "&")).content.decode()
+    shown = [set(re.findall(r'id="job-([^"]+)"', page)) for page in (first, second)]
+    assert [len(ids) for ids in shown] == [50, 5]
+    assert shown[0] | shown[1] == {str(job.pk) for job in jobs}
+    odd = client.get(reverse("jobs:page") + "?dataset=1&before=nonsense").content.decode()
+    assert set(re.findall(r'id="job-([^"]+)"', odd)) == {str(job.pk) for job in jobs[1::2]}
+
+
+def test_the_page_asks_a_constant_number_of_queries(
+    client: Client, make_job: Callable[..., Job], django_assert_num_queries: Any, worker: None
+) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    make_job(S.RUNNING, dataset_id=1)
+    client.get(reverse("jobs:page"))
+    with CaptureQueriesContext(connection) as few:
+        client.get(reverse("jobs:page"))
+    for number in range(20):
+        make_job(S.RUNNING, dataset_id=number)
+    with CaptureQueriesContext(connection) as many:
+        client.get(reverse("jobs:page"))
+    assert len(many) <= len(few) + 1
+
+
+def test_cancel_and_retry(client: Client, make_job: Callable[..., Job]) -> None:
+    job = make_job()
+    cancel = reverse("jobs:cancel", args=[job.pk])
+    assert client.get(cancel).status_code == 405
+    response = client.post(cancel, headers={"HX-Request": "true"})
+    assert response.status_code == 204
+    assert "hoshina:job" in json.loads(response["HX-Trigger"])
+    job.refresh_from_db()
+    assert job.state == S.CANCELLED
+    response = client.post(reverse("jobs:retry", args=[job.pk]))
+    assert response.status_code == 302
+    again = Job.objects.exclude(pk=job.pk).get()
+    assert (again.kind, again.state) == ("retrain", S.QUEUED)
+    assert again.created_by is not None
+    assert client.post(reverse("jobs:cancel", args=[uuid4()])).status_code == 404
+
+
+def test_nobody_comes_in_without_signing_in(client: Client, make_job: Callable[..., Job], settings: Any) -> None:
+    settings.LOGIN_REQUIRED = True
+    job = make_job()
+    for name, arguments in (("page", []), ("list", []), ("strip", [1])):
+        assert client.get(reverse(f"jobs:{name}", args=arguments)).status_code == 302
+        fragment = client.get(reverse(f"jobs:{name}", args=arguments), headers={"HX-Request": "true"})
+        assert fragment.status_code == 401
+        assert fragment["HX-Redirect"] == reverse("login")
+    assert client.post(reverse("jobs:cancel", args=[job.pk])).status_code == 401
+    job.refresh_from_db()
+    assert job.state == S.QUEUED
+    client.force_login(User.objects.create_user("ana"))
+    assert client.get(reverse("jobs:page")).status_code == 200
+
+
+def test_strip_while_something_runs_and_after(client: Client, make_job: Callable[..., Job]) -> None:
+    url = reverse("jobs:strip", args=[1])
+    idle = client.get(url).content.decode()
+    assert "every 1s" not in idle
+    assert 'id="strip"' in idle
+    make_job(S.RUNNING, dataset_id=2)
+    assert "every 1s" not in client.get(url).content.decode()
+    job = make_job(S.RUNNING, dataset_id=1, kind="retrain", stage="Fitting", done=1, total=3)
+    response = client.get(url)
+    assert "HX-Trigger" not in response
+    html = response.content.decode()
+    assert "every 1s" in html
+    assert "Fitting" in html
+    assert "33 %" in html
+    poll = re.search(r'hx-get="([^"]+)"', html)
+    assert poll
+    Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED, finished_at=timezone.now() - timedelta(seconds=40))
+    response = client.get(poll[1].replace("&amp;", "&"))
+    html = response.content.decode()
+    assert "every 1s" not in html
+    assert 'hx-swap-oob="beforeend:#toasts"' in html
+    assert "data-toast" in html
+    told = json.loads(response["HX-Trigger"])["hoshina:job-finished"]
+    assert told == {"kind": "retrain", "kinds": ["retrain"], "states": {"retrain": "succeeded"}}
+    # Told once: the next answer has no toast.
+    assert "data-toast" not in client.get(re.search(r'hx-get="([^"]+)"', html)[1]).content.decode()  # type: ignore[index]
+
+
+def test_strip_tells_failures_in_their_words(client: Client, make_job: Callable[..., Job]) -> None:
+    make_job(S.FAILED, dataset_id=1, error="Only one class has labels.", hint="Label another.")
+    response = client.get(reverse("jobs:strip", args=[1]) + "?since=rubbish&watch=x,y")
+    assert "Only one class has labels. Label another." in text(response)
+
+
+def test_waiting_says_why(client: Client, make_job: Callable[..., Job]) -> None:
+    job = make_job(dataset_id=1)
+    url = reverse("jobs:strip", args=[1])
+    assert "No worker is running: start one with manage.py worker interactive." in text(client.get(url))
+    Worker.objects.create(name="elsewhere:1:1", queues="heavy", seen_at=timezone.now())
+    assert "No worker is running" in text(client.get(url))
+    Worker.objects.create(name="elsewhere:2:1", queues="interactive", seen_at=timezone.now())
+    assert "Waiting for a worker" in text(client.get(url))
+    Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
+    assert "No worker is running" in text(client.get(url))
+    Job.objects.filter(pk=job.pk).update(sent_at=None, created_at=timezone.now() - timedelta(seconds=5))
+    assert "The broker cannot be reached. This starts when it is back." in text(client.get(url))
+    Job.objects.filter(pk=job.pk).update(state=S.RUNNING, cancel_requested=True)
+    Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now(), worker=presence.me())
+    assert "Stopping…" in text(client.get(url))
+
+
+def test_whoever_watches_reaps(client: Client, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    from hoshina.jobs import views
+
+    monkeypatch.setattr(views, "_cared_at", float("-inf"))
+    job = make_job(S.RUNNING, dataset_id=1, heartbeat_at=timezone.now() - timedelta(minutes=2))
+    client.get(reverse("jobs:strip", args=[1]))
+    job.refresh_from_db()
+    assert job.state == S.LOST
+
+
+def test_healthz(client: Client, settings: Any, store: Any, worker: None) -> None:
+    settings.LOGIN_REQUIRED = True
+    response = client.get("/healthz")
+    assert response.status_code == 200
+    assert response.json() == {"database": True, "broker": True, "workers": {"interactive": True, "heavy": True}}
+    assert not response.cookies
+    Worker.objects.all().delete()
+    response = client.get("/healthz")
+    assert response.status_code == 200
+    assert response.json()["workers"] == {"interactive": False, "heavy": False}
+    settings.BROKER_URL = "redis://127.0.0.1:1/0"
+    response = client.get("/healthz")
+    assert response.status_code == 503
+    assert response.json()["broker"] is False
+
+
+def test_admin_shows_jobs(admin_client: Client, make_job: Callable[..., Job]) -> None:
+    job = make_job(S.SUCCEEDED)
+    assert "retrain" in admin_client.get(reverse("admin:jobs_job_changelist")).content.decode()
+    assert admin_client.get(reverse("admin:jobs_job_change", args=[job.pk])).status_code == 200
+    assert admin_client.get(reverse("admin:jobs_job_add")).status_code == 403

@@ -1,0 +1,208 @@
+"""``manage.py up``: one process tree, from start to end, in the ways it can end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hoshina import health
+from hoshina.processes import describe, lives
+from tests.parts import free_port, wait_until
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Up:
+    """A running ``up`` whose lines are collected."""
+
+    def __init__(self, store: Path, *arguments: str) -> None:
+        self.store = store
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+        environment |= {"AL_STORE_DIR": str(store), "AL_EMBEDDING_BACKEND": "hog", "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, ROOT / "manage.py", "up", "--no-browser", *arguments],
+            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.output = ""
+        self.tree: set[str] = set()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output += line
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Waits until a line of the output matches."""
+
+        def arrived() -> bool:
+            assert self.process.poll() is None or re.search(pattern, self.output), self.output
+            return re.search(pattern, self.output) is not None
+
+        wait_until(arrived, why=f"{pattern!r} from up")
+        found = re.search(pattern, self.output)
+        assert found
+        return found
+
+    @property
+    def port(self) -> int:
+        return int(self.wait_for(r"HOSHINA is at http://127\.0\.0\.1:(\d+)/")[1])
+
+    def healthz(self) -> dict[str, Any]:
+        try:
+            return health.ask("127.0.0.1", self.port)[1]
+        except (OSError, HTTPException):
+            return {}
+
+    def wait_until_well(self) -> None:
+        wait_until(
+            lambda: self.healthz().get("workers") == {"interactive": True, "heavy": True}, why="the workers"
+        )
+        self.tree |= {describe(child.pid) for child in psutil.Process(self.process.pid).children(recursive=True)}
+
+    def child(self, *words: str) -> psutil.Process:
+        """The child with these words on its command line."""
+        [found] = [
+            child
+            for child in psutil.Process(self.process.pid).children()
+            if child.status() != psutil.STATUS_ZOMBIE and " ".join(words) in " ".join(child.cmdline())
+        ]
+        return found
+
+    def query(self, sql: str) -> list[Any]:
+        with sqlite3.connect(self.store / "app.db", timeout=30) as database:
+            rows = database.execute(sql).fetchall()
+        database.close()
+        return rows
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout
+        self.process.stdout.close()
+        for description in self.tree:
+            if lives(description):
+                psutil.Process(int(description.split(":")[0])).kill()
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(tmp_path / "store", *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Callable[..., Path]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        busy = taken.getsockname()[1]
+        one = up(str(picture_folder(8)), "--port", str(busy), "--dataset", "noise")
+        used = int(one.wait_for(rf"Port {busy} is busy; using (\d+)\.")[1])
+    assert one.port == used > busy
+    one.wait_until_well()
+    one.wait_for(r"noise: 8 items")
+    assert one.query("select name, n_items from labeling_dataset") == [("noise", 8)]
+    status, content = health.ask("127.0.0.1", used)
+    assert (status, content["database"], content["broker"]) == (200, True, True)
+
+    # A second one says who holds the store.
+    second = up()
+    assert second.process.wait(timeout=90) == 1
+    second._reader.join()
+    assert f"process {one.process.pid}" in second.output
+    assert f"http://127.0.0.1:{used}/" in second.output
+    assert len(second.output.strip().splitlines()) == 1
+
+    # What dies is started again, and said.
+    one.child("worker", "heavy").kill()
+    one.wait_for(r"The heavy worker stopped \(signal 9\); starting it again")
+    one.child("serve").kill()
+    one.wait_for(r"The web server stopped \(signal 9\); starting it again")
+    wait_until(lambda: one.healthz() and one.child("worker", "heavy"), why="both to be back")
+    one.wait_until_well()
+
+    one.process.send_signal(signal.SIGTERM)
+    assert one.process.wait(timeout=60) == 0
+    assert not [process for process in one.tree if lives(process)]
+    assert not (one.store / "up.json").exists()
+
+
+def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(
+    up: Callable[..., Up], picture_folder: Callable[..., Path]
+) -> None:
+    one = up(str(picture_folder(4)), "--port", str(free_port()))
+    one.wait_until_well()
+    one.wait_for(r"4 items")
+    one.process.kill()
+    one.process.wait()
+    wait_until(lambda: not [process for process in one.tree if lives(process)], why="the children to end")
+    assert (one.store / "up.json").exists()
+    # Without a folder the store's datasets are served again.
+    other = up("--port", str(free_port()))
+    other.wait_until_well()
+    assert other.query("select n_items from labeling_dataset") == [(4,)]
+    other.process.send_signal(signal.SIGINT)
+    assert other.process.wait(timeout=60) == 0
+    assert not [process for process in other.tree if lives(process)]
+
+
+def test_the_demo(up: Callable[..., Up]) -> None:
+    one = up("--demo", "--port", str(free_port()))
+    one.wait_for(r"digits: 1,797 items")
+    assert one.query("select count(*) from labeling_item") == [(1797,)]
+
+
+def test_wrong_use_is_told_in_a_line(up: Callable[..., Up], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for arguments, status, words in (
+        (["nowhere"], 1, f"The folder {ROOT / 'nowhere'} does not exist."),
+        ([str(file)], 1, f"The folder {file} is not a folder."),
+        ([str(tmp_path), "--demo"], 2, "Name a folder or --demo, not both."),
+        ([], 2, "There is nothing to show yet. Name a folder of images"),
+        (["--port", "70000"], 2, "70000"),
+    ):
+        one = up(*arguments)
+        assert one.process.wait(timeout=90) == status, one.output
+        one._reader.join()
+        assert words in one.output
+        assert "Traceback" not in one.output
+
+
+def test_a_stale_note_of_a_holder_stops_nobody(tmp_path: Path) -> None:
+    from hoshina.management.commands.up import _Holder
+
+    holder = _Holder(tmp_path / "up.json")
+    assert holder.read() == {}
+    holder.write(pid=1, url="http://x/")
+    assert json.loads((tmp_path / "up.json").read_text()) == {"pid": 1, "url": "http://x/"}
+    (tmp_path / "up.json").write_text("{half")
+    assert holder.read() == {}
