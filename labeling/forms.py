@@ -103,9 +103,7 @@ class AddFolderForm(forms.Form):
         error_messages={"required": "Give the folder's path."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
-    name = forms.CharField(
-        label="Name", required=False, max_length=120, help_text="Left empty: the folder's own name."
-    )
+    name = forms.CharField(label="Name", required=False, max_length=120, help_text="Left empty: the folder's own name.")
 
     def clean_folder(self) -> Path:
         try:

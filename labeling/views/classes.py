@@ -119,9 +119,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     return _take_away(request, slug, pk, "delete")
 
 
-def _take_away(
-    request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merge", "delete"]
-) -> HttpResponse:
+def _take_away(request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merge", "delete"]) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     found = _class(dataset, pk)
     if found is None:
@@ -157,9 +155,7 @@ def _class(dataset: Dataset, pk: int) -> LabelClass | None:
     return LabelClass.objects.active().filter(dataset=dataset, pk=pk).first()
 
 
-def _gone(
-    request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProblem | None = None
-) -> HttpResponse:
+def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProblem | None = None) -> HttpResponse:
     """Somebody else was faster: their list, and words; this page's other panes are out of date as well."""
     problem = problem or classes.ClassGone()
     return trigger_client_event(_list(request, dataset, refused=problem.words, status=422), CHANGED)

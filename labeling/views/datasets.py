@@ -85,11 +85,7 @@ def _context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dic
 
 def _with_problems() -> list[Dataset]:
     problems = (
-        Problem.objects.filter(dataset=OuterRef("pk"))
-        .order_by()
-        .values("dataset")
-        .annotate(n=Count("pk"))
-        .values("n")
+        Problem.objects.filter(dataset=OuterRef("pk")).order_by().values("dataset").annotate(n=Count("pk")).values("n")
     )
     return list(
         Dataset.objects.annotate(
@@ -144,8 +140,7 @@ def _reasons(dataset: Dataset) -> dict[str, Any]:
         .order_by("-n", "reason")
     )
     reasons = [
-        {"reason": one["reason"], "n": one["n"], "query": urlencode({"reason": one["reason"]})}
-        for one in counted[:50]
+        {"reason": one["reason"], "n": one["n"], "query": urlencode({"reason": one["reason"]})} for one in counted[:50]
     ]
     n_seen = sum(one["n"] for one in reasons)
     return {"reasons": reasons, "n_problems": n_seen, "is_partial": n_seen >= REASONS_AMONG}

@@ -190,11 +190,14 @@ def test_a_class_deleted_meanwhile_is_refused_in_words(item_page: Page) -> None:
 
 # -- In the side pane -----------------------------------------------------------------------------
 def test_the_side_pane_zooms_without_disturbing_the_grid(bench: Bench) -> None:
+    LabelClass.objects.filter(name="bird").update(name="a class of a rather long name " * 2)
     bench.open()
     bench.press("Enter")
     zoom = bench.page.locator("#side [data-zoom]")
     expect(bench.page.locator("#side [data-zoom-level]")).to_have_text(re.compile(r"\d+ %"))
     before, n = level(bench.page), bench.n_tiles()
+    pane = bench.page.locator("#side-body")
+    assert pane.evaluate("pane => pane.scrollWidth - pane.clientWidth") == 0
     zoom.focus()
     bench.press("+")
     assert level(bench.page) > before

@@ -80,15 +80,11 @@ class InlineCode(HTMLParser):
         if tag == "script" and "src" not in given and given.get("type") != "application/json":
             self.found.append(str(self.get_starttag_text()))
         self.found += [f"{tag} {name}" for name in given if name.startswith("on")]
-        self.found += [
-            f"{tag} {value}" for value in given.values() if value and value.startswith("javascript:")
-        ]
+        self.found += [f"{tag} {value}" for value in given.values() if value and value.startswith("javascript:")]
 
 
 @pytest.mark.parametrize("model", OURS)
-def test_every_list_and_every_row_opens_without_inline_code(
-    client: Client, dataset: Dataset, model: str
-) -> None:
+def test_every_list_and_every_row_opens_without_inline_code(client: Client, dataset: Dataset, model: str) -> None:
     pages = [url(model, "changelist")]
     first = apps.get_model(model)._default_manager.first()
     if first is not None:
@@ -123,9 +119,7 @@ def test_datasets_are_neither_added_nor_deleted(client: Client, dataset: Dataset
     assert client.post(url("labeling.dataset", "delete", dataset.pk), {"post": "yes"}).status_code == 403
 
 
-def test_a_dataset_is_renamed_and_its_moved_folder_checked(
-    client: Client, dataset: Dataset, tmp_path: object
-) -> None:
+def test_a_dataset_is_renamed_and_its_moved_folder_checked(client: Client, dataset: Dataset, tmp_path: object) -> None:
     page = url("labeling.dataset", "change", dataset.pk)
     for root, words in (("relative", "Give the full path."), (f"{tmp_path}/gone", "does not exist")):
         assert words in text(client.post(page, {"name": "new", "root": root}))
@@ -143,9 +137,7 @@ def test_staff_without_permission_sees_nothing(client: Client, dataset: Dataset)
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert client.get(url("labeling.labelclass", "changelist")).status_code == 403
     cat = LabelClass.objects.get(name="cat")
-    assert (
-        client.post(url("labeling.labelclass", "delete", cat.pk), {"target": "unlabelled"}).status_code == 403
-    )
+    assert client.post(url("labeling.labelclass", "delete", cat.pk), {"target": "unlabelled"}).status_code == 403
     cat.refresh_from_db()
     assert not cat.is_retired
 
@@ -168,9 +160,7 @@ def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
         ({"colour": "red"}, "Give a colour as #rrggbb."),
     ],
 )
-def test_a_refused_class_is_said_in_words(
-    client: Client, dataset: Dataset, change: dict[str, str], words: str
-) -> None:
+def test_a_refused_class_is_said_in_words(client: Client, dataset: Dataset, change: dict[str, str], words: str) -> None:
     new = {"dataset": dataset.pk, "name": "bird", "colour": "#123456", "key": "", "order": "2"} | change
     response = client.post(url("labeling.labelclass", "add"), new)
     assert response.status_code == 200

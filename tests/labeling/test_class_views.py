@@ -138,9 +138,7 @@ def test_adding_answers_with_the_list_ready_for_another(client: Client, dataset:
         ("x" * 81, "That name has 81 characters; at most 80 fit."),
     ],
 )
-def test_a_refused_name_comes_back_with_words(
-    client: Client, dataset: Dataset, name: str, words: str
-) -> None:
+def test_a_refused_name_comes_back_with_words(client: Client, dataset: Dataset, name: str, words: str) -> None:
     response = client.post(url("class_add"), {"name": name})
     assert response.status_code == 422
     assert words in text(response)
@@ -240,9 +238,7 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(
     assert not Item.objects.exclude(label=None).exists()
 
 
-def test_deleting_into_another_class(
-    client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass
-) -> None:
+def test_deleting_into_another_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
     label(dataset, [0, 1], cat)
     response = client.post(url("class_delete", cat.pk), {"target": str(dog.pk)})
     assert "2 labels moved" in text(response)
@@ -263,9 +259,7 @@ def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass
     assert names() == ["dog"]
 
 
-def test_a_class_of_another_dataset_is_no_target(
-    client: Client, cat: LabelClass, make_dataset: MakeDataset
-) -> None:
+def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass, make_dataset: MakeDataset) -> None:
     stranger = LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first()
     assert stranger is not None
     response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})

@@ -147,9 +147,7 @@ def test_with_a_login_only_staff_adds_folders(
     assert client.post(DATASETS, {"folder": folder}).status_code == 302
 
 
-def test_no_folder_is_added_while_one_stands_for_all(
-    client: Client, tmp_path: Path, settings: object
-) -> None:
+def test_no_folder_is_added_while_one_stands_for_all(client: Client, tmp_path: Path, settings: object) -> None:
     settings.DATA_DIR = tmp_path  # type: ignore[attr-defined]
     found = text(client.get(DATASETS))
     assert 'name="folder"' not in found
@@ -159,8 +157,12 @@ def test_no_folder_is_added_while_one_stands_for_all(
 
 # -- Problems -------------------------------------------------------------------------------------
 def test_no_problems_is_said(client: Client, make_dataset: MakeDataset) -> None:
-    make_dataset(3)
-    assert "No problems" in text(client.get(PROBLEMS))
+    dataset = make_dataset(3)
+    assert "Every image file that was found could be read." in text(client.get(PROBLEMS))
+    Dataset.objects.update(n_items=0)
+    assert "Nothing has been read yet." in text(client.get(PROBLEMS))
+    Problem.objects.create(dataset=dataset, path=".", reason="The folder does not exist.")
+    assert "The folder itself" in text(client.get(PROBLEMS))
 
 
 def test_problems_are_grouped_by_reason(client: Client, make_dataset: MakeDataset) -> None:
@@ -201,8 +203,7 @@ def test_many_problems_are_paged_without_gaps(
     dataset = make_dataset(1)
     paths = [f"a&b={number:03}\n.png" for number in range(35)]
     Problem.objects.bulk_create(
-        Problem(dataset=dataset, path=path, reason=f"reason {number % 2}")
-        for number, path in enumerate(paths)
+        Problem(dataset=dataset, path=path, reason=f"reason {number % 2}") for number, path in enumerate(paths)
     )
     for query, expected in (("", 35), ("?reason=reason+0", 18)):
         seen: list[str] = []
@@ -213,11 +214,7 @@ def test_many_problems_are_paged_without_gaps(
             assert len(now) <= 10
             seen += [f"{number}" for number in now]
             following = found.partition('rel="next" href="')[2].partition('"')[0]
-            page = (
-                urlsplit(PROBLEMS)._replace(query=unescape(following).lstrip("?")).geturl()
-                if following
-                else ""
-            )
+            page = urlsplit(PROBLEMS)._replace(query=unescape(following).lstrip("?")).geturl() if following else ""
         assert len(seen) == len(set(seen)) == expected
 
 
@@ -237,18 +234,14 @@ def test_problems_ask_the_database_as_often_for_many(client: Client, make_datase
     client.get(PROBLEMS)
     asked = []
     for n in (10, 200):
-        Problem.objects.bulk_create(
-            Problem(dataset=dataset, path=f"{n} {i}", reason=f"r{i}") for i in range(n)
-        )
+        Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{n} {i}", reason=f"r{i}") for i in range(n))
         with CaptureQueriesContext(connection) as queries:
             client.get(PROBLEMS)
         asked.append(len(queries))
     assert asked[0] == asked[1] == 5
 
 
-@pytest.mark.parametrize(
-    "query", [{"after": "\x00"}, {"reason": "\x00"}, {"after": "zzzz"}, {"reason": "none"}]
-)
+@pytest.mark.parametrize("query", [{"after": "\x00"}, {"reason": "\x00"}, {"after": "zzzz"}, {"reason": "none"}])
 def test_odd_addresses_of_problems_are_no_error(
     client: Client, make_dataset: MakeDataset, query: dict[str, str]
 ) -> None:

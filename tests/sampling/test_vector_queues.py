@@ -1,0 +1,217 @@
+"""Queues that rank by vectors: Diverse, Oddities, Band, Auto, Audit and Similar, from the database to a round."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from io import StringIO
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.life import run_now
+from hoshina.jobs.models import Job
+from labeling.actions import Decision, record_import
+from labeling.models import Dataset, State
+from sampling import pool, pulling
+from sampling.dealing import deal
+from sampling.models import Round
+from sampling.queues import STRATEGIES, BandParams, OdditiesParams, SimilarParams
+from sampling.selection import CannotRank, Filters, Order, pull, ranked_rows
+from sampling.strategies import BadParameter, NoParams
+from tests.modeling.test_retraining import add_vectors
+from tests.sampling.test_queues import add_model, two_class
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+N = 60
+
+
+@pytest.fixture(autouse=True)
+def _fresh_pools() -> None:
+    pool.forget()
+
+
+@pytest.fixture
+def clouds(make_dataset: MakeDataset) -> tuple[Dataset, np.ndarray]:
+    """60 items in three clouds of vectors, and one far from all."""
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(3, 6)) * 8
+    X = (centres[np.arange(N) % 3] + rng.normal(size=(N, 6))).astype(np.float32)
+    X[17] = 60
+    dataset = make_dataset(N)
+    add_vectors(dataset, X)
+    return dataset, X
+
+
+def label(dataset: Dataset, rows: list[int]) -> None:
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    ids = dict(dataset.items.values_list("row", "pk"))
+    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2]) for row in rows], None)
+
+
+def test_diverse_starts_far_from_what_is_labelled(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, X = clouds
+    label(dataset, [0, 3, 6])
+    rows = ranked_rows(pull(dataset, STRATEGIES["diverse"], NoParams(), Filters(), seed=0)).tolist()
+    assert rows[0] == 17
+    assert {row % 3 for row in rows[1:3]} == {1, 2}, "one of each cloud without labels comes next"
+    assert sorted(rows) == sorted(set(range(N)) - {0, 3, 6})
+
+
+@pytest.mark.parametrize("method", ["local outlier factor", "isolation forest"])
+def test_oddities_finds_what_stands_out(clouds: tuple[Dataset, np.ndarray], method: str) -> None:
+    dataset, _ = clouds
+    params = OdditiesParams(method=method)  # type: ignore[arg-type]
+    first, again = (pull(dataset, STRATEGIES["oddities"], params, Filters(), seed=3) for _ in range(2))
+    assert ranked_rows(first)[0] == 17
+    assert ranked_rows(first).tolist() == ranked_rows(again).tolist()
+
+
+def test_band_holds_only_what_is_in_it(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = clouds
+    chances = np.linspace(0, 1, N)
+    chances[5] = np.nan
+    add_model(dataset, two_class(chances.tolist()))
+    cat, dog = dataset.classes.all()
+    params = BandParams(low=0.25, high=0.5, of=cat.pk)
+    rows = ranked_rows(pull(dataset, STRATEGIES["band"], params, Filters(), seed=0))
+    assert rows.tolist() == [row for row in range(N - 1, -1, -1) if 0.25 <= np.float32(chances[row]) <= 0.5]
+    mirrored = ranked_rows(pull(dataset, STRATEGIES["band"], BandParams(0.5, 0.75, dog.pk), Filters(), seed=0))
+    assert set(mirrored.tolist()) == {row for row in range(N) if 0.5 <= 1 - np.float32(chances[row]) <= 0.75}
+    top = ranked_rows(pull(dataset, STRATEGIES["band"], BandParams(0.9, 1.0), Filters(), seed=0))
+    assert {int(row) for row in top} == {r for r in range(N) if max(chances[r], 1 - chances[r]) >= 0.9}
+    with pytest.raises(BadParameter, match="low first"):
+        pull(dataset, STRATEGIES["band"], BandParams(0.8, 0.2), Filters(), seed=0)
+    with pytest.raises(BadParameter, match="does not know this class"):
+        pull(dataset, STRATEGIES["band"], BandParams(of=10**6), Filters(), seed=0)
+
+
+def test_similar_is_exact_cosine_without_the_examples(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, X = clouds
+    label(dataset, [6])
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    cosine = np.maximum(unit @ unit[3], unit @ unit[9])
+    expected = [row for row in np.argsort(-cosine, kind="stable").tolist() if row not in {3, 9}]
+    params = SimilarParams(to="3,9")
+    every = pull(dataset, STRATEGIES["similar"], params, Filters(state=None), seed=0)
+    assert ranked_rows(every)[:20].tolist() == expected[:20]
+    unlabelled = pull(dataset, STRATEGIES["similar"], params, Filters(), seed=0)
+    assert ranked_rows(unlabelled)[:19].tolist() == [row for row in expected if row != 6][:19]
+    near = pull(dataset, STRATEGIES["similar"], SimilarParams("3", at_least=0.9), Filters(), seed=0)
+    assert set(ranked_rows(near).tolist()) == {r for r in range(N) if unit[r] @ unit[3] >= 0.9} - {3, 6}
+
+
+def test_auto_begins_typical_with_a_share_of_chance(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = clouds
+    round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
+    tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
+    sources = Counter(tile.shown["queue"] for tile in tiles)
+    assert set(sources) == {"auto/typical", "auto/audit"}
+    assert 1 <= sources["auto/audit"] <= 15
+    assert {tile.item.row % 3 for tile in tiles[:12]} == {0, 1, 2}, "every cloud is seen early"
+    chances = [tile.shown["selection_probability"] for tile in tiles]
+    assert all(0 < chance <= 1 for chance in chances)
+    assert "Typical" in tiles[0].reason or "at random" in tiles[0].reason
+
+
+def test_auto_follows_the_models_doubts_once_there_is_one(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = clouds
+    chances = np.full(N, 0.99)
+    doubtful = [4, 11, 23, 30, 44]
+    chances[doubtful] = 0.5
+    add_model(dataset, two_class(chances.tolist()))
+    label(dataset, list(range(0, 12)))
+    round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
+    tiles = deal(round_, 0, 8, holder="", is_continued=False).tiles
+    unsure = [tile.item.row for tile in tiles if tile.shown["queue"] == "auto/unsure"]
+    assert {23, 30, 44} <= set(unsure[:5])
+
+
+def test_auto_without_vectors_is_chance_and_says_so(make_dataset: MakeDataset, client: Client) -> None:
+    make_dataset(5)
+    page = client.get("/d/pictures/grid/?queue=auto").context["page"]
+    assert len(page.tiles) == 5
+    assert page.tiles[0].reason.startswith("Drawn at random: there are no vectors yet")
+
+
+@pytest.mark.parametrize("queue", ["diverse", "oddities", "similar"])
+def test_without_vectors_they_say_so(make_dataset: MakeDataset, client: Client, queue: str) -> None:
+    make_dataset(3)
+    assert "No vectors yet" in client.get(f"/d/pictures/grid/?queue={queue}&to=1").content.decode()
+
+
+def order(queue: str, **params: object) -> dict[str, object]:
+    given = asdict(STRATEGIES[queue].params(**params))
+    return asdict(Order(queue, given, Filters().as_params(), seed=1))
+
+
+def test_a_worker_ranks_what_is_heavy(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = clouds
+    job = run_now("rank", dataset_id=dataset.pk, params={"order": order("diverse"), "fingerprint": "x"})
+    assert ranked_rows(Round.objects.get(pk=job.result["round"]))[1] == 17
+
+
+def test_a_worker_says_what_cannot_be(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = clouds
+    bad = {"order": order("similar", to="none"), "fingerprint": "x"}
+    with pytest.raises(JobError) as refused:
+        run_now("rank", dataset_id=dataset.pk, params=bad)
+    assert "name the images to look like" in refused.value.hint
+
+
+def test_a_page_without_a_worker_says_so_and_asks_once(
+    clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "PATIENCE", 0.1)
+    for _ in range(2):
+        page = client.get("/d/pictures/grid/?queue=diverse").content.decode()
+        assert "No worker is running" in page
+        assert "data-waiting" in page
+    assert Job.objects.filter(kind="rank").count() == 1
+
+
+def test_a_ranking_that_became_ready_meanwhile_is_shown(
+    clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "PATIENCE", 0.1)
+    dataset, _ = clouds
+    client.get("/d/pictures/grid/?queue=diverse")
+    job = Job.objects.get(kind="rank")
+    made = Order(**job.params["order"]).pull(dataset)
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.SUCCEEDED, result={"round": made.pk}, finished_at=job.created_at
+    )
+    page = client.get("/d/pictures/grid/?queue=diverse&n=5").context["page"]
+    assert page.round_id == made.pk
+    assert page.tiles[1].item.row == 17
+    assert Job.objects.filter(kind="rank").count() == 1
+
+
+def test_similar_command(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, X = clouds
+    out = StringIO()
+    item = dataset.items.get(row=3)
+    call_command("similar", str(item.pk), "-k", "4", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert told["item_id"] == item.pk
+    assert len(told["items"]) == 4
+    assert set(told["items"][0]) == {"item_id", "path", "similarity"}
+    by_path = StringIO()
+    call_command("similar", item.path, "-k", "4", "--json", stdout=by_path)
+    assert json.loads(by_path.getvalue()) == told
+    with pytest.raises(CommandError, match="There is no image"):
+        call_command("similar", "nothing.png")
+
+
+def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(3)
+    for queue in ("uncertain", "band", "diverse", "oddities"):
+        strategy = STRATEGIES[queue]
+        with pytest.raises(CannotRank):
+            pull(dataset, strategy, strategy.params(), Filters(), seed=0)

@@ -1,0 +1,208 @@
+"""docker-compose.yml without Docker: its commands and variables, on a real PostgreSQL and a real Redis."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hoshina import health
+from tests.parts import free_port, postgres_server, redis_server, require, wait_until
+
+ROOT = Path(__file__).resolve().parents[1]
+SECRETS = {
+    "POSTGRES_PASSWORD": "a-password",
+    "AL_SECRET_KEY": "k" * 60,
+    "HOSHINA_IMAGES": "/data/images",
+    "AL_ALLOWED_HOSTS": "labels.example.org",
+}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+
+
+def filled_in(value: str) -> str:
+    """A value as `docker compose` sees it: ${NAME}, ${NAME:-default}, ${NAME:?complaint}."""
+
+    def fill(match: re.Match[str]) -> str:
+        name, operator, rest = match.groups()
+        given = SECRETS.get(name, "")
+        if not given and operator == ":?":
+            raise KeyError(rest)
+        return given or (rest if operator == ":-" else "")
+
+    return re.sub(r"\$\{(\w+)(:[-?])?([^}]*)\}", fill, value)
+
+
+def test_services(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert set(services) == {"prepare", "web", "worker-interactive", "worker-heavy", "redis", "database"}
+    for name, service in services.items():
+        assert name == "prepare" or "test" in service["healthcheck"], name
+        # Scalable: nothing that only one container may have.
+        assert "container_name" not in service
+        if name not in {"redis", "database"}:
+            assert filled_in(service["volumes"][1]) == "/data/images:/images:ro"
+            assert service["volumes"][0] == "store:/store"
+    for name in ("web", "worker-interactive", "worker-heavy"):
+        assert services[name]["depends_on"]["prepare"]["condition"] == "service_completed_successfully"
+    assert "ports" not in services["worker-heavy"]
+    assert "ports" not in services["database"]
+    assert {"store", "database"} == set(compose["volumes"])
+
+
+def test_secrets_have_no_default(compose: dict[str, Any]) -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    for name in ("POSTGRES_PASSWORD", "AL_SECRET_KEY", "HOSHINA_IMAGES"):
+        uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
+        assert uses
+        assert all(use.startswith(":?") for use in uses)
+
+
+def test_dockerfile() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^FROM python:3\.12-slim$", text, re.MULTILINE)
+    user = re.search(r"^USER (\w+)$", text, re.MULTILINE)
+    assert user
+    assert user[1] != "root"
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    for source in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE):
+        for name in source.split():
+            assert f"!{name.rstrip('*')}" in ignored, name
+            assert name == "uv.lock*" or (ROOT / name).exists()
+
+
+class Containers:
+    """The services as processes: the same commands and variables, other addresses."""
+
+    def __init__(self, compose: dict[str, Any], folder: Path, database: str, redis: str) -> None:
+        self.compose = compose
+        self.folder = folder
+        self.port = free_port()
+        self.addresses = {"AL_DATABASE_URL": database, "AL_BROKER_URL": redis, "AL_PORT": str(self.port)}
+        self.addresses |= {"AL_STORE_DIR": str(folder / "store"), "KERAS_HOME": str(folder / "keras")}
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def environment(self, service: str) -> dict[str, str]:
+        given = {k: filled_in(str(v)) for k, v in self.compose["services"][service]["environment"].items()}
+        assert set(self.addresses) <= set(given)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+        extra = {"DJANGO_SETTINGS_MODULE": "tests.settings"}  # knows the jobs of tests/jobs as well
+        return {**kept, **given, **self.addresses, **extra}
+
+    def command(self, words: list[str]) -> list[str]:
+        return [sys.executable if word == "python" else word for word in words]
+
+    def run(self, service: str, *words: str) -> subprocess.CompletedProcess[str]:
+        command = self.command(list(words) or list(self.compose["services"][service]["command"]))
+        if command[0] == "sh":
+            command[2] = command[2].replace("python ", f"{sys.executable} ")
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment(service), capture_output=True, text=True, check=False
+        )
+
+    def start(self, service: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{service}.log").open("ab") as log:
+            command = self.command(self.compose["services"][service]["command"])
+            self.running.append(
+                subprocess.Popen(command, cwd=ROOT, env=self.environment(service), stdout=log, stderr=log)
+            )
+        return self.running[-1]
+
+    def healthcheck(self, service: str) -> subprocess.CompletedProcess[str]:
+        kind, *words = self.compose["services"][service]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(service, *words)
+
+    def healthz(self) -> tuple[int, dict[str, Any]]:
+        try:
+            return health.ask("0.0.0.0", self.port, allowed="labels.example.org")
+        except OSError:
+            return 0, {}
+
+
+@pytest.fixture
+def containers(compose: dict[str, Any], tmp_path: Path) -> Iterator[Containers]:
+    require("redis")
+    require("postgres")
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server())
+        database = stack.enter_context(postgres_server())
+        these = Containers(compose, tmp_path, database, redis.url)
+        try:
+            yield these
+        finally:
+            for process in these.running:
+                process.kill()
+                process.wait()
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_the_same_commands_and_variables_on_real_servers(
+    containers: Containers, picture_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    prepared = containers.run("prepare")
+    assert prepared.returncode == 0, prepared.stderr
+    assert (tmp_path / "store" / "static" / "css").is_dir()
+    web, interactive, heavy = (containers.start(name) for name in ("web", "worker-interactive", "worker-heavy"))
+    everything = {"database": True, "broker": True, "workers": {"interactive": True, "heavy": True}}
+    wait_until(lambda: containers.healthz() == (200, everything), why="web and workers")
+    for service in ("web", "worker-interactive", "worker-heavy"):
+        checked = containers.healthcheck(service)
+        assert checked.returncode == 0, (service, checked.stdout, checked.stderr)
+
+    # A job that the web container would start runs in a worker's.
+    code = f"""if True:
+        import time
+        from hoshina.jobs.life import enqueue
+        jobs = [
+            enqueue("test_chunks", params=dict(name="a", notes={str(tmp_path / "notes")!r}, n=5, pause=0.01)),
+            enqueue("test_steps", params=dict(name="b", notes={str(tmp_path / "other")!r}, n=2, pause=0.01)),
+        ]
+        for _ in range(600):
+            for job in jobs:
+                job.refresh_from_db()
+            if not any(job.is_active for job in jobs):
+                break
+            time.sleep(0.1)
+        print(*[job.state for job in jobs], sorted(job.result for job in jobs)[0] if 0 else jobs[0].result)
+    """
+    done = containers.run("web", "python", "manage.py", "shell", "-v", "0", "-c", code)
+    assert done.stdout.strip() == "succeeded succeeded {'items': 50}", done.stderr
+
+    # Images come in through a job of another container, on the mounted folder.
+    folder = picture_folder(5)
+    ingested = containers.run("web", "python", "manage.py", "ingest", f"--data-dir={folder}", "--json")
+    assert ingested.returncode == 0, ingested.stderr
+
+    # People have to sign in; the login page is there.
+    answer = containers.run(
+        "web", "python", "-c",
+        "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1])); "
+        "c.request('GET', '/', headers={'Host': 'labels.example.org'}); r = c.getresponse(); "
+        "print(r.status, r.headers['Location'])",
+        str(containers.port),
+    )  # fmt: skip
+    assert answer.stdout.strip() == "302 /sign-in/?next=/"
+
+    interactive.kill()
+    interactive.wait()
+    wait_until(lambda: containers.healthz()[1]["workers"] == {"interactive": False, "heavy": True}, why="the loss")
+    assert containers.healthcheck("worker-interactive").returncode == 1
+    assert "No worker for interactive" in containers.healthcheck("worker-interactive").stderr
+
+    for process in (web, heavy):
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+    assert containers.healthcheck("web").returncode == 1

@@ -1,0 +1,120 @@
+"""What the settings promise: safe defaults on this machine, demands beyond it, a light web process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from hoshina import checks, health
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(code: str, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", code], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**environment, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
+    )  # fmt: skip
+
+
+def test_the_web_process_never_loads_what_only_workers_need(tmp_path: Path) -> None:
+    code = """
+import sys
+import django
+from django.core.management import call_command
+from hoshina.wsgi import application
+call_command("migrate", verbosity=0)
+from django.test import Client
+from django.urls import reverse
+from labeling.models import Dataset
+dataset = Dataset.objects.create(name="a", slug="a", root="/nowhere")
+client = Client(headers={"host": "localhost"})
+pages = [
+    reverse("home"), reverse("jobs:page"), reverse("jobs:strip", args=[dataset.pk]), "/healthz",
+    reverse("labeling:workbench", args=["a"]), reverse("labeling:classes", args=["a"]),
+    reverse("labeling:problems", args=["a"]), reverse("labeling:export", args=["a"]),
+    reverse("labeling:datasets"), reverse("modeling:model", args=["a"]), reverse("modeling:badge", args=["a"]),
+    reverse("sampling:grid", args=["a"]), reverse("sampling:queues", args=["a"]), reverse("admin:index"),
+]
+for page in pages:
+    status = client.get(page, follow=True).status_code
+    assert status in (200, 286), (page, status)
+# The kinds of job too: a page that starts one knows them.
+from hoshina.jobs.registry import discover
+discover()
+print(sorted(name for name in ("tensorflow", "keras", "torch", "umap", "numba") if name in sys.modules))
+"""
+    done = run(code, tmp_path / "store")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_listening_beyond_this_machine_has_conditions(tmp_path: Path) -> None:
+    code = "from django.conf import settings; print(settings.LOGIN_REQUIRED, settings.LOCAL_ONLY)"
+    assert run(code, tmp_path).stdout.split() == ["False", "True"]
+    refused = run(code, tmp_path, AL_HOST="0.0.0.0")
+    assert "AL_SECRET_KEY (or AL_SECRET_KEY_FILE), AL_ALLOWED_HOSTS" in refused.stderr
+    given = {"AL_HOST": "0.0.0.0", "AL_SECRET_KEY": "k" * 50, "AL_ALLOWED_HOSTS": "labels.example.org"}
+    assert run(code, tmp_path, **given).stdout.split() == ["True", "False"]
+    refused = run(code, tmp_path, **given, AL_LOGIN="0")
+    assert "which also needs AL_LOGIN=1" in refused.stderr
+
+
+def test_the_secret_key_is_made_once_and_kept(tmp_path: Path) -> None:
+    code = "from django.conf import settings; print(settings.SECRET_KEY)"
+    first = run(code, tmp_path).stdout.strip()
+    assert len(first) >= 50
+    assert run(code, tmp_path).stdout.strip() == first
+    if os.name != "nt":
+        assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert run(code, tmp_path, AL_SECRET_KEY="given").stdout.strip() == "given"
+
+
+def test_serve_refuses_to_listen_beyond_this_machine_by_option_alone() -> None:
+    with pytest.raises(CommandError, match="set AL_HOST="):
+        call_command("serve", host="0.0.0.0", port=0)
+
+
+def test_serve_tells_of_a_busy_port() -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CommandError, match="Cannot listen on"):
+            call_command("serve", port=taken.getsockname()[1])
+
+
+def test_checks(settings: Any, tmp_path: Path) -> None:
+    settings.STORE_DIR = tmp_path / "new" / "store"
+    assert checks.store_is_writable(None) == []
+    (tmp_path / "file").touch()
+    settings.STORE_DIR = tmp_path / "file" / "store"
+    [error] = checks.store_is_writable(None)
+    assert "cannot be written" in error.msg
+    assert checks.sign_in_is_safe(None) == []
+    settings.LOCAL_ONLY, settings.HOST = False, "0.0.0.0"
+    [warning] = checks.sign_in_is_safe(None)
+    assert "without HTTPS" in warning.msg
+    settings.BEHIND_HTTPS = True
+    assert checks.sign_in_is_safe(None) == []
+
+
+def test_no_migration_is_missing() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "name"),
+    [([], "localhost"), (["*"], "localhost"), ([".a.org", "b"], "a.org"), (["b"], "b"), ([""], "localhost")],
+)
+def test_a_host_that_the_server_answers_to(hosts: list[str], name: str) -> None:
+    assert health.allowed_host(hosts) == name
