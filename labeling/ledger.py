@@ -20,12 +20,18 @@ ROWS_AT_ONCE = 500
 
 
 def items_for_update(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
-    """Those items of the dataset by id, locked until the transaction ends (in id order, so nobody deadlocks)."""
+    """Those items of the dataset by id, locked until the transaction ends.
+
+    The dataset is locked before them, as ingest and merges do: whoever changes labels takes turns here, so that
+    nobody deadlocks and no class is retired between its check and its use.
+    """
     wanted = sorted(set(ids))
     names = tuple(field.attname for field in Item._meta.concrete_fields)
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
     found: dict[int, Item] = {}
     with connection.cursor() as cursor:
+        if lock:
+            cursor.execute("SELECT 1 FROM labeling_dataset WHERE id = %s FOR NO KEY UPDATE", [dataset.pk])
         for some in _batches(wanted):
             cursor.execute(
                 f"SELECT {_columns(Item)} FROM labeling_item WHERE dataset_id = %s AND id IN ({_marks(some)}) "

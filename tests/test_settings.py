@@ -108,6 +108,7 @@ def test_checks(settings: Any, tmp_path: Path) -> None:
     assert checks.sign_in_is_safe(None) == []
 
 
+@pytest.mark.django_db
 def test_no_migration_is_missing() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from hoshina.http import HtmxHttpRequest
 from labeling.models import Dataset
+from labeling.views.datasets import remember
 
 
 def _context(dataset: Dataset) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def _context(dataset: Dataset) -> dict[str, Any]:
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The whole screen. The tiles come as a fragment, once the browser knows how many fit."""
     dataset = get_object_or_404(Dataset, slug=slug)
+    remember(request, dataset)
     return render(request, "labeling/workbench.html", _context(dataset))
 
 

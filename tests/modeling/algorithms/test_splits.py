@@ -38,7 +38,7 @@ def test_a_large_class_is_divided_exactly() -> None:
     assert len(SPLITS) == 3
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_groups_stay_whole_and_the_order_of_rows_does_not_matter(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 60))
@@ -86,8 +86,8 @@ def test_a_class_of_one_goes_to_training() -> None:
 def test_the_division_is_the_same_on_every_machine() -> None:
     labels = [0, 1, 2] * 10
     split = grouped_stratified_split(labels, names(30), fractions=(0.5, 0.3, 0.2), seed=7)
-    assert "".join(map(str, split.tolist())) == "FROZEN_SPLIT"
-    assert "".join(map(str, stratified_folds(labels, 4, seed=7).tolist())) == "FROZEN_FOLDS"
+    assert "".join(map(str, split.tolist())) == "120100211021000002002010100211"
+    assert "".join(map(str, stratified_folds(labels, 4, seed=7).tolist())) == "323131002010231332020203121110"
 
 
 def test_another_seed_divides_differently() -> None:
@@ -116,6 +116,7 @@ def test_rows_without_a_group_are_refused_and_no_rows_are_fine() -> None:
     assert grouped_stratified_split([], []).size == 0
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.integers(2, 10), st.integers(0, 3))
 def test_folds_are_even_overall_and_in_every_class(labels: list[int], n_folds: int, seed: int) -> None:
     if n_folds > len(labels):
