@@ -128,7 +128,7 @@ def _fields(model: type[models.Model]) -> tuple[models.Field[Any, Any], ...]:
 
 
 def _columns(model: type[models.Model], fields: tuple[models.Field[Any, Any], ...] | None = None) -> str:
-    return ", ".join(field.column for field in fields or model._meta.concrete_fields)
+    return ", ".join(str(field.column) for field in fields or model._meta.concrete_fields)
 
 
 def _values(row: models.Model, fields: tuple[models.Field[Any, Any], ...]) -> list[Any]:

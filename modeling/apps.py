@@ -16,10 +16,10 @@ class ModelingConfig(AppConfig):
 
 
 def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """After an ingest: vectors for what is new or changed."""
+    """After an ingest: vectors for what is new or changed, or by an encoder that runs here only now."""
     from hoshina.jobs.life import enqueue
     from labeling.models import Dataset
-    from modeling.pipelines.embedding import has_stale_rows
+    from modeling.pipelines.embedding import has_work
 
-    if has_stale_rows(Dataset.objects.get(pk=dataset_id)):
+    if has_work(Dataset.objects.get(pk=dataset_id)):
         enqueue("embed", dataset_id=dataset_id)

@@ -188,9 +188,7 @@ def delete_vectors(embedding_set: EmbeddingSet) -> None:
 
 # -- Probabilities --------------------------------------------------------------------------------
 @contextlib.contextmanager
-def save_probabilities(
-    model_version: ModelVersion, n_rows: int, n_classes: int
-) -> Iterator[npt.NDArray[np.float32]]:
+def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int) -> Iterator[npt.NDArray[np.float32]]:
     """A writable map float32 (n_rows, n_classes), all NaN at first; the file once the block ends well.
 
     >>> with save_probabilities(version, len(vectors), 3) as out:
@@ -244,9 +242,7 @@ def delete_probabilities(model_version: ModelVersion) -> None:
 
 # -- Names ----------------------------------------------------------------------------------------
 def _folder(embedding_set: EmbeddingSet) -> Path:
-    return (
-        Path(settings.STORE_DIR) / "vectors" / str(embedding_set.dataset_id) / str(embedding_set.fingerprint)
-    )
+    return Path(settings.STORE_DIR) / "vectors" / str(embedding_set.dataset_id) / str(embedding_set.fingerprint)
 
 
 def _vectors_file(embedding_set: EmbeddingSet, generation: int) -> Path:
@@ -278,14 +274,10 @@ def _open_generation(embedding_set: EmbeddingSet) -> Vectors:
     X = map_array(file, _REEMBED)
     stamps = map_array(_stamps_file(embedding_set, generation), _REEMBED)
     if X.dtype != np.float32 or X.ndim != 2 or X.shape[1] != embedding_set.dim:
-        raise StoreError(
-            f"{file} holds {X.dtype} {X.shape}, not float32 with {embedding_set.dim} columns.", _REEMBED
-        )
+        raise StoreError(f"{file} holds {X.dtype} {X.shape}, not float32 with {embedding_set.dim} columns.", _REEMBED)
     if stamps.dtype != np.uint64 or stamps.shape != X.shape[:1]:
         raise StoreError(f"{file} and its stamps do not belong together.", _REEMBED)
-    return Vectors(
-        X=X, has=np.asarray(stamps != 0), generation=generation, fingerprint=embedding_set.fingerprint
-    )
+    return Vectors(X=X, has=np.asarray(stamps != 0), generation=generation, fingerprint=embedding_set.fingerprint)
 
 
 def _open_or_nothing(embedding_set: EmbeddingSet) -> tuple[FloatArray, Stamps] | None:
@@ -322,9 +314,7 @@ def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int)
     folder, dim = _folder(embedding_set), embedding_set.dim
     files, parts = _open_parts(folder / "parts", dim)
     old = _open_or_nothing(embedding_set)
-    n_rows = max(
-        n_rows, len(old[1]) if old else 0, *(int(part["row"].max(initial=-1)) + 1 for part in parts), 0
-    )
+    n_rows = max(n_rows, len(old[1]) if old else 0, *(int(part["row"].max(initial=-1)) + 1 for part in parts), 0)
     require_space(folder, n_rows * (dim * 4 + 8))
     stamps = np.zeros(n_rows, dtype=np.uint64)
     if old is not None:
@@ -340,9 +330,7 @@ def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int)
     return files, stamps
 
 
-def _joined_blocks(
-    old: FloatArray | None, parts: Sequence[Any], n_rows: int, dim: int
-) -> Iterator[FloatArray]:
+def _joined_blocks(old: FloatArray | None, parts: Sequence[Any], n_rows: int, dim: int) -> Iterator[FloatArray]:
     """The lines of a new generation from top to bottom: old ones, overlaid by the parts' rows."""
     rows = np.concatenate([part["row"] for part in parts]) if parts else np.empty(0, np.int64)
     which = np.repeat(np.arange(len(parts)), [len(part) for part in parts])

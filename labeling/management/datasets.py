@@ -30,9 +30,7 @@ def pick_dataset(name: str | None) -> Dataset:
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     if name is None:
         if len(names) > 1:
-            raise CommandError(
-                f"There are several datasets; choose one with --dataset: {listed}.", returncode=2
-            )
+            raise CommandError(f"There are several datasets; choose one with --dataset: {listed}.", returncode=2)
         return Dataset.objects.get()
     found = Dataset.objects.filter(name=name).first() or Dataset.objects.filter(slug=name).first()
     if found is None:

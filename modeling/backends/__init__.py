@@ -1,6 +1,6 @@
 """Encoders: the only place that imports TensorFlow, and only once an encoder is made."""
 
-from modeling.backends.choose import BACKENDS, choose_encoder, survey
+from modeling.backends.choose import BACKENDS, choose_encoder, likely, survey
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 
-__all__ = ["BACKENDS", "Encoder", "EncoderUnavailable", "choose_encoder", "survey"]
+__all__ = ["BACKENDS", "Encoder", "EncoderUnavailable", "choose_encoder", "likely", "survey"]

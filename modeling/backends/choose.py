@@ -37,9 +37,7 @@ def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
             "Choose AL_EMBEDDING_BACKEND=auto, tensorflow or hog.",
         )
     if backend != "auto":
-        raise EncoderUnavailable(
-            f"There is no encoder called {backend!r}", f"Choose one of {', '.join(BACKENDS)}."
-        )
+        raise EncoderUnavailable(f"There is no encoder called {backend!r}", f"Choose one of {', '.join(BACKENDS)}.")
     try:
         return _mobilenet(weights_dir)
     except EncoderUnavailable as error:
@@ -58,6 +56,12 @@ def survey(weights_dir: Path | None = None) -> list[dict[str, str | bool]]:
     found.append(_line("torch", "ResNet18", False, "Not in this version."))
     found.append(_line("hog", "HOG + colour", True, "Needs nothing; less accurate on photos."))
     return found
+
+
+def likely(backend: str, weights_dir: Path | None = None) -> dict[str, str | bool]:
+    """The line of :func:`survey` that :func:`choose_encoder` will most likely go by."""
+    lines = survey(weights_dir)
+    return next(line for line in lines if line["backend"] == backend or (backend == "auto" and line["available"]))
 
 
 def _line(backend: str, encoder: str, available: bool, reason: str) -> dict[str, str | bool]:

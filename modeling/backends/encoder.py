@@ -70,9 +70,7 @@ class Encoder(ABC):
             return np.empty((0, self.dim), dtype=np.float32)
         return np.concatenate(
             [
-                self.encode_prepared(
-                    np.stack([self.prepare(image) for image in images[i : i + self.batch_size]])
-                )
+                self.encode_prepared(np.stack([self.prepare(image) for image in images[i : i + self.batch_size]]))
                 for i in range(0, len(images), self.batch_size)
             ]
         )

@@ -91,9 +91,7 @@ def hog(grey: Pixels) -> FloatArray:
     cell_of_pixel = (cell[:, None] * CELLS + cell[None, :]) * ORIENTATIONS
     first = np.arange(n, dtype=np.intp)[:, None, None] * (CELLS * CELLS * ORIENTATIONS)
     index = bins[pair] + (first + cell_of_pixel)
-    sums = np.bincount(
-        index.ravel(), weights=strengths[pair].ravel(), minlength=n * CELLS * CELLS * ORIENTATIONS
-    )
+    sums = np.bincount(index.ravel(), weights=strengths[pair].ravel(), minlength=n * CELLS * CELLS * ORIENTATIONS)
     cells = (sums / (CELL * CELL)).astype(np.float32).reshape(n, CELLS, CELLS, ORIENTATIONS)
     return _normalised_blocks(cells)
 

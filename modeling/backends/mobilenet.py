@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 PACKAGE = "tensorflow"
 SIDE = 224
 DIM = 1280
+# Images decoded ahead together, and images in the network at a time. On a processor four at a time keep the feature
+# maps in its cache: 1.6 times less work than 32 at a time (benchmarks/encoders.py).
 BATCH = 32
+AT_ONCE = 4
 WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 WEIGHTS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/" + WEIGHTS_FILE
 CONNECT_SECONDS = 5.0
@@ -79,19 +82,18 @@ class MobileNetEncoder(Encoder):
 
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
         out = np.empty((len(pixels), DIM), dtype=np.float32)
-        for start in range(0, len(pixels), BATCH):
-            batch = pixels[start : start + BATCH]
-            out[start : start + BATCH] = self._run(batch)
+        for start in range(0, len(pixels), AT_ONCE):
+            out[start : start + AT_ONCE] = self._run(pixels[start : start + AT_ONCE])
         # A finite image through finite weights; guarded because one NaN would spoil every later step.
         return np.nan_to_num(out, copy=False)
 
-    def _run(self, batch: Pixels) -> FloatArray:
-        """At most 32 images; filled up to 32 so that TensorFlow plans its work once only."""
-        full = batch
-        if len(batch) < BATCH:
-            full = np.zeros((BATCH, SIDE, SIDE, 3), np.uint8)
-            full[: len(batch)] = batch
-        vectors: FloatArray = self._forward(full).numpy()[: len(batch)]
+    def _run(self, images: Pixels) -> FloatArray:
+        """At most AT_ONCE images; filled up to so many, so that TensorFlow plans its work once only."""
+        full = images
+        if len(images) < AT_ONCE:
+            full = np.zeros((AT_ONCE, SIDE, SIDE, 3), np.uint8)
+            full[: len(images)] = images
+        vectors: FloatArray = self._forward(full).numpy()[: len(images)]
         return vectors
 
 
@@ -113,9 +115,7 @@ def locate_weights(weights_dir: Path | None, *, download: bool = True) -> tuple[
     try:
         _download(WEIGHTS_URL, cached)
     except (OSError, http.client.HTTPException) as error:
-        raise EncoderUnavailable(
-            f"MobileNetV2's weights could not be downloaded ({_one_line(error)})", hint
-        ) from error
+        raise EncoderUnavailable(f"MobileNetV2's weights could not be downloaded ({_one_line(error)})", hint) from error
     return cached, "downloaded by Keras's address"
 
 
@@ -170,7 +170,7 @@ def _connect(url: str) -> http.client.HTTPResponse:
 
 
 def _compiled(weights: Path) -> Any:
-    """The network as a TensorFlow function: uint8 (32, 224, 224, 3) -> float32 (32, 1280)."""
+    """The network as a TensorFlow function: uint8 (AT_ONCE, 224, 224, 3) -> float32 (AT_ONCE, 1280)."""
     try:
         with _quiet():
             tensorflow, keras = _import_tensorflow()
@@ -189,7 +189,7 @@ def _compiled(weights: Path) -> Any:
             raise _bad_weights(weights, _one_line(error)) from error
 
     @tensorflow.function(  # type: ignore[untyped-decorator]
-        input_signature=[tensorflow.TensorSpec((BATCH, SIDE, SIDE, 3), tensorflow.uint8)]
+        input_signature=[tensorflow.TensorSpec((AT_ONCE, SIDE, SIDE, 3), tensorflow.uint8)]
     )
     def forward(pixels: Any) -> Any:
         return model(tensorflow.cast(pixels, tensorflow.float32) / 127.5 - 1.0, training=False)

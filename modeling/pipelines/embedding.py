@@ -25,7 +25,7 @@ from hoshina.jobs.runner import Run
 from labeling.images.opening import ImageProblem, open_image
 from labeling.models import Dataset, Item
 from modeling import store
-from modeling.backends import Encoder, EncoderUnavailable, choose_encoder
+from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, likely
 from modeling.models import EmbeddingSet
 
 log = logging.getLogger(__name__)
@@ -147,9 +147,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         raise JobError(error.message, error.hint) from error
     if problems:
         path, reason = problems[0]
-        log.warning(
-            "%d of %d images could not be read, such as %s: %s", len(problems), len(rows), path, reason
-        )
+        log.warning("%d of %d images could not be read, such as %s: %s", len(problems), len(rows), path, reason)
 
 
 def encode_files(
@@ -247,9 +245,10 @@ def stale_rows(
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64), n_available
 
 
-def has_stale_rows(dataset: Dataset) -> bool:
-    """Would ``embed`` have something to do under the active encoder? Without one: are there images?"""
-    active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+def has_work(dataset: Dataset) -> bool:
+    """Would ``embed`` find something to do: new or changed images, or a better encoder than the active one?"""
+    encoder = likely(settings.EMBEDDING_BACKEND, settings.WEIGHTS_DIR)["encoder"]
+    active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, encoder=encoder).first()
     stamps = store.open_stamps(active) if active else np.empty(0, dtype=np.uint64)
     return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
 
@@ -263,9 +262,7 @@ def cut(rows: Rows) -> list[tuple[int, int]]:
     return [(int(rows[a]), int(rows[b]) + 1) for a, b in zip(firsts, lasts, strict=True)]
 
 
-def _growing_batches(
-    ranges: Sequence[tuple[int, int]], n_vectors: int
-) -> Iterator[Sequence[tuple[int, int]]]:
+def _growing_batches(ranges: Sequence[tuple[int, int]], n_vectors: int) -> Iterator[Sequence[tuple[int, int]]]:
     """Batches as large as all before them together, so that joining costs about twice one copy."""
     taken = 0
     while taken < len(ranges):
@@ -274,9 +271,7 @@ def _growing_batches(
         taken += size
 
 
-def _differ(
-    rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.bool_]:
+def _differ(rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     differ = np.ones(len(rows), dtype=np.bool_)
     known = rows < len(stamps)
     differ[known] = stamps[rows[known]] != wanted[known]
@@ -318,9 +313,7 @@ def _n_rows(dataset: Dataset) -> int:
 # -- The database row -------------------------------------------------------------------------------
 def _embedding_set(dataset: Dataset, encoder: Encoder) -> EmbeddingSet:
     facts = {"encoder": encoder.name, "reason": encoder.reason, "dim": encoder.dim}
-    found, _ = EmbeddingSet.objects.update_or_create(
-        dataset=dataset, fingerprint=encoder.fingerprint, defaults=facts
-    )
+    found, _ = EmbeddingSet.objects.update_or_create(dataset=dataset, fingerprint=encoder.fingerprint, defaults=facts)
     return found
 
 

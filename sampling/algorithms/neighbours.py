@@ -205,8 +205,9 @@ class _Search:
         for tile in blocks(len(self.Z) - self.first, COLUMNS):
             begin, end = self.first + tile.start, self.first + tile.stop
             costs = queries @ self.columns[begin:end].T
-            query, column = np.nonzero(costs < cost.max(axis=1, keepdims=True))
-            if len(query):
+            passing = np.flatnonzero(costs < cost.max(axis=1, keepdims=True))  # flat: several times as quick
+            if len(passing):
+                query, column = np.divmod(passing, costs.shape[1])
                 best, cost = self._merged(best, cost, query, column + begin, costs[query, column])
         return self._measured(part, self.order[best])
 

@@ -423,6 +423,9 @@ class TestAfterIngest:
         embed(dataset)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.count() == 1
+        EmbeddingSet.objects.update(encoder="an older one")
+        assert embedding.has_work(dataset)
+        EmbeddingSet.objects.update(encoder="HOG + colour")
         add(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.filter(state="queued").count() == 1

@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import NearestCentroid
 
-from modeling.backends import EncoderUnavailable, choose_encoder, mobilenet, survey
+from modeling.backends import EncoderUnavailable, choose_encoder, likely, mobilenet, survey
 from modeling.backends.encoder import fingerprint, squash
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.mobilenet import WEIGHTS_FILE, MobileNetEncoder
@@ -226,6 +226,13 @@ class TestChoice:
         assert not found["tensorflow"]["available"]
         assert WEIGHTS_FILE in str(found["tensorflow"]["reason"])
         assert not offline.exists()
+
+    def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
+        assert likely("auto", tmp_path)["encoder"] == "HOG + colour"
+        (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
+        assert likely("auto", tmp_path)["encoder"] == "MobileNetV2"
+        assert likely("hog", tmp_path)["encoder"] == "HOG + colour"
+        assert not likely("torch", tmp_path)["available"]
 
     def test_choosing_hog_never_imports_tensorflow(self) -> None:
         program = (

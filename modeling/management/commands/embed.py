@@ -13,7 +13,7 @@ from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
-from modeling.backends import BACKENDS, survey
+from modeling.backends import BACKENDS, likely, survey
 from modeling.models import EmbeddingSet
 
 
@@ -54,8 +54,7 @@ class Command(BaseCommand):
     def _list(self, name: str | None, backend: str | None, *, as_json: bool) -> None:
         wanted = backend or settings.EMBEDDING_BACKEND
         encoders = survey(settings.WEIGHTS_DIR)
-        first = next((line for line in encoders if line["available"]), None)
-        chosen = first if wanted == "auto" else next(line for line in encoders if line["backend"] == wanted)
+        chosen = likely(wanted, settings.WEIGHTS_DIR)
         found = EmbeddingSet.objects.select_related("dataset").order_by("dataset__name", "encoder")
         if name is not None:
             found = found.filter(dataset=pick_dataset(name))
@@ -80,11 +79,9 @@ class Command(BaseCommand):
             )
             return
         for line in encoders:
-            mark = "*" if line is chosen else " "
+            mark = "*" if line == chosen else " "
             state = "ready" if line["available"] else "not ready"
-            self.stdout.write(
-                f"{mark} {line['backend']:<11} {line['encoder']:<13} {state:<10} {line['reason']}"
-            )
+            self.stdout.write(f"{mark} {line['backend']:<11} {line['encoder']:<13} {state:<10} {line['reason']}")
         self.stdout.write(f"* is what {wanted!r} means here; missing weights would be downloaded first.")
         for one in sets:
             active = "active" if one["active"] else "kept"
