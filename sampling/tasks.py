@@ -9,7 +9,7 @@ from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
 
 
-@background(kind="rank", queue="interactive", title="Ranking", key="rank:{dataset_id}:{fingerprint}")
+@background(kind="rank", queue="interactive", title="Ranking", key="rank:{dataset_id}:{fingerprint}", is_quiet=True)
 def run_rank(run: Run) -> dict[str, Any]:
     from labeling.models import Dataset
     from sampling.selection import CannotRank, Order

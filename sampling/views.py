@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.core.exceptions import BadRequest
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -19,8 +19,9 @@ from modeling.predictions import active_model
 from sampling.dealing import Tile, deal
 from sampling.models import Round
 from sampling.pulling import StillRanking, made
-from sampling.queues import STRATEGIES
+from sampling.queues import STRATEGIES, BandParams
 from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after
+from sampling.spread import spread_of
 from sampling.strategies import BadParameter, Strategy, parse_params
 
 PAGE, LARGEST_PAGE = 60, 240
@@ -84,7 +85,8 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The choice of queue, its parameters and the filters."""
     dataset = get_object_or_404(Dataset, slug=slug)
     has_model = active_model(dataset) is not None
-    current = request.GET.get("queue") or DEFAULT
+    asked = _asked(request)
+    current = asked.get("queue") or DEFAULT
     strategy = STRATEGIES.get(current)
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
     options = [
@@ -102,7 +104,8 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context = {
         "dataset": dataset,
         "queues": options,
-        "choices": _choices(request, strategy),
+        "choices": _choices(asked, strategy),
+        "band": _band(dataset, asked) if current == "band" and has_model else None,
         "states": [
             ("unlabelled", "To label"),
             *((s, s.capitalize()) for s in ("labelled", "unsure", "skipped")),
@@ -110,10 +113,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
             "queue": current,
-            "state": request.GET.get("state", ""),
-            "label": request.GET.get("label", ""),
-            "predicted": request.GET.get("predicted", ""),
-            "seed": request.GET.get("seed", ""),
+            **{name: asked.get(name, "") for name in ("state", "label", "predicted", "seed", "to", "at_least")},
         },
         "has_model": has_model,
     }
@@ -128,11 +128,29 @@ def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) 
     return ""
 
 
-def _choices(request: HtmxHttpRequest, strategy: Strategy | None) -> list[dict[str, Any]]:
+def _asked(request: HtmxHttpRequest) -> QueryDict:
+    """What the page's address asks for now, which may not be what it asked for when the page was made."""
+    if request.GET or not request.htmx.current_url:
+        return request.GET
+    return QueryDict(urlsplit(request.htmx.current_url).query)
+
+
+def _band(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
+    """The slider's values, the histogram behind it, and how many unlabelled items lie in the band."""
+    given = {name: asked.get(name, "") for name in ("low", "high", "of")}
+    try:
+        params = parse_params(STRATEGIES["band"], given)
+        spread = spread_of(dataset, params)
+    except (BadParameter, CannotRank) as problem:
+        return {"params": BandParams(), "problem": str(problem), "bars": [], "n": 0}
+    return {"params": params, "problem": "", "bars": spread.bars, "n": spread.n_inside}
+
+
+def _choices(asked: QueryDict, strategy: Strategy | None) -> list[dict[str, Any]]:
     if strategy is None:
         return []
     return [
-        {"name": name, "options": options, "chosen": request.GET.get(name) or options[0]}
+        {"name": name, "options": options, "chosen": asked.get(name) or options[0]}
         for name, options in strategy.choices.items()
     ]
 

@@ -105,8 +105,6 @@ class Containers:
 
     def run(self, service: str, *words: str) -> subprocess.CompletedProcess[str]:
         command = self.command(list(words) or list(self.compose["services"][service]["command"]))
-        if command[0] == "sh":
-            command[2] = command[2].replace("python ", f"{sys.executable} ")
         return subprocess.run(
             command, cwd=ROOT, env=self.environment(service), capture_output=True, text=True, check=False
         )
@@ -154,7 +152,6 @@ def test_the_same_commands_and_variables_on_real_servers(
 ) -> None:
     prepared = containers.run("prepare")
     assert prepared.returncode == 0, prepared.stderr
-    assert (tmp_path / "store" / "static" / "css").is_dir()
     web, interactive, heavy = (containers.start(name) for name in ("web", "worker-interactive", "worker-heavy"))
     everything = {"database": True, "broker": True, "workers": {"interactive": True, "heavy": True}}
     wait_until(lambda: containers.healthz() == (200, everything), why="web and workers")
@@ -176,7 +173,7 @@ def test_the_same_commands_and_variables_on_real_servers(
             if not any(job.is_active for job in jobs):
                 break
             time.sleep(0.1)
-        print(*[job.state for job in jobs], sorted(job.result for job in jobs)[0] if 0 else jobs[0].result)
+        print(*[job.state for job in jobs], jobs[0].result)
     """
     done = containers.run("web", "python", "manage.py", "shell", "-v", "0", "-c", code)
     assert done.stdout.strip() == "succeeded succeeded {'items': 50}", done.stderr

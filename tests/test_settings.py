@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run(code: str, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+    environment |= {"AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables}
     return subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", code], cwd=ROOT, capture_output=True, text=True,
-        check=False, env={**environment, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
+        check=False, env=environment,
     )  # fmt: skip
 
 

@@ -70,9 +70,7 @@ class Up:
             return {}
 
     def wait_until_well(self) -> None:
-        wait_until(
-            lambda: self.healthz().get("workers") == {"interactive": True, "heavy": True}, why="the workers"
-        )
+        wait_until(lambda: self.healthz().get("workers") == {"interactive": True, "heavy": True}, why="the workers")
         self.tree |= {describe(child.pid) for child in psutil.Process(self.process.pid).children(recursive=True)}
 
     def child(self, *words: str) -> psutil.Process:

@@ -30,6 +30,7 @@ class Kind:
     restartable: bool = False
     key: str = ""
     chunk: ChunkWork | None = None
+    is_quiet: bool = False
 
     def key_for(self, dataset_id: int | None, params: Mapping[str, Any]) -> str:
         """The key of one job, 200 characters at most; its template names ``dataset_id`` or parameters."""
@@ -53,6 +54,7 @@ def background(
     restartable: bool = False,
     key: str = "",
     chunk: ChunkWork | None = None,
+    is_quiet: bool = False,
 ) -> Callable[[Work], Work]:
     """Registers ``function(run) -> result`` (a JSON object) as a kind of job.
 
@@ -64,6 +66,7 @@ def background(
     restartable : whether a second run picks up where a killed one stopped.
     key : a template such as ``"retrain:{dataset_id}"``; of jobs with the same key one at most is active.
     chunk : ``chunk(run, start, stop)``, one share of the work; see :func:`hoshina.jobs.chunks.work_through`.
+    is_quiet : a page waits for it and shows its result itself: no strip, no toast, no line in the history.
     """
     if queue not in QUEUES:
         raise ValueError(f"Queue {queue!r} of job kind {kind!r} is none of {', '.join(QUEUES)}.")
@@ -72,7 +75,7 @@ def background(
         known = _kinds.get(kind)
         if known is not None and known.function.__qualname__ != function.__qualname__:
             raise ValueError(f"Two functions are registered as job kind {kind!r}.")
-        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk)
+        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet)
         return function
 
     return register
@@ -100,6 +103,12 @@ def get(name: str) -> Kind:
     if found is None:
         raise LookupError(f"There is no job kind {name!r}; known are {', '.join(sorted(_kinds))}.")
     return found
+
+
+def quiet_kinds() -> list[str]:
+    """The kinds that pages don't list."""
+    discover()
+    return [kind.name for kind in _kinds.values() if kind.is_quiet]
 
 
 def title(name: str) -> str:

@@ -106,7 +106,7 @@ def _take_care() -> None:
 # -- The Jobs page ----------------------------------------------------------------------------------
 def _list_context(request: HttpRequest) -> dict[str, Any]:
     _take_care()
-    jobs = Job.objects.order_by("-created_at")
+    jobs = Job.objects.exclude(kind__in=registry.quiet_kinds()).order_by("-created_at")
     dataset = request.GET.get("dataset", "")
     if dataset.isdigit():
         jobs = jobs.filter(dataset_id=int(dataset))
@@ -176,7 +176,7 @@ def _changed(request: HtmxHttpRequest) -> HttpResponse:
 def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
     """One dataset's active jobs. It polls itself while there are any; those that ended become toasts."""
     _take_care()
-    mine = Job.objects.filter(dataset_id=dataset_id)
+    mine = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
     active = list(mine.filter(state__in=Job.ACTIVE).order_by("created_at"))
     ended = list(_ended_since(request, dataset_id))
     context = {
@@ -208,8 +208,8 @@ def _ended_since(request: HttpRequest, dataset_id: int) -> list[Job]:
         recent = Q(finished_at__gt=since, created_at__gt=since)
     if watched:
         recent |= Q(pk__in=watched)
-    found = Job.objects.filter(recent, dataset_id=dataset_id, state__in=ENDED).order_by("finished_at")
-    return list(found[:10])
+    found = Job.objects.filter(recent, dataset_id=dataset_id, state__in=ENDED)
+    return list(found.exclude(kind__in=registry.quiet_kinds()).order_by("finished_at")[:10])
 
 
 def _uuids(text: str) -> list[UUID]:

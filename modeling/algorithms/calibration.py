@@ -110,13 +110,15 @@ def choose_folds(y: Integers, seed: int = 0) -> Folds:
     A class counts from its second label: a single one cannot be both learnt from and held out.
     """
     counts = np.bincount(y)
-    usable = int(counts[counts >= 2].sum())
-    if np.count_nonzero(counts >= 2) < 2 or usable < MIN_LABELS:
-        single = int(np.count_nonzero(counts == 1))
-        unused = f"; {single} more are the only one of their class" if single and usable < y.size else ""
-        if usable >= MIN_LABELS:
-            return Folds(None, 0, "uncalibrated, only one class has two labels or more")
-        return Folds(None, 0, f"uncalibrated, too few labels ({usable} of the {MIN_LABELS} needed{unused})")
+    shared = counts[counts >= 2]
+    usable = int(shared.sum())
+    if y.size < MIN_LABELS:
+        return Folds(None, 0, f"uncalibrated, too few labels ({y.size} of the {MIN_LABELS} needed)")
+    if usable < MIN_LABELS:
+        where = "in classes with two or more"
+        return Folds(None, 0, f"uncalibrated, too few labels {where} ({usable} of the {MIN_LABELS} needed)")
+    if shared.size < 2:
+        return Folds(None, 0, "uncalibrated, only one class has two labels or more")
     n_folds = 10 if y.size < 200 else 5
     return Folds(stratified_folds(y, n_folds, seed), n_folds, "")
 

@@ -35,19 +35,19 @@ class Standardised:
 def standardisation(X: Rows) -> tuple[Float32, Float32]:
     """Mean and scale (both (d,)) that centre the rows, even out the features and give rows unit mean square.
 
-    A feature's scale is proportional to ``sqrt(var + pooled)`` with ``pooled`` the mean variance over
-    features: dividing by the plain deviation would blow up features that hardly vary among few labelled rows
-    (the guard of Tibshirani et al., "nearest shrunken centroids", 2002). A constant feature keeps a harmless
-    scale. Rows of unit mean square give the penalty one meaning for every encoder.
+    A feature's scale is proportional to ``sqrt(var + pooled)`` with ``pooled`` the mean variance of the
+    features that vary: dividing by the plain deviation would blow up features that hardly vary among few
+    labelled rows (the guard of Tibshirani et al., "nearest shrunken centroids", 2002). A constant feature
+    changes nothing for the others. Rows of unit mean square give the penalty one meaning for every encoder.
     """
     mean = X.mean(axis=0, dtype=np.float64)
     variance = X.var(axis=0, dtype=np.float64)
     # What rounding leaves of a constant feature is no variance.
     variance[variance <= (1e-6 * np.abs(mean)) ** 2] = 0.0
-    pooled = float(variance.mean())
-    if pooled == 0:
+    varying = variance > 0
+    if not varying.any():
         return mean.astype(np.float32), np.ones(mean.shape, np.float32)
-    even = variance + pooled
+    even = variance + variance[varying].mean()
     scale = np.sqrt(even * (variance / even).sum())
     return mean.astype(np.float32), scale.astype(np.float32)
 

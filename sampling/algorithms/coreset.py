@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable
+from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, one_thread, usable
 
 # So many of the most promising old bounds are renewed in one product at first; twice as many at each next try.
 REFRESH = 64
@@ -67,13 +67,14 @@ def k_center(X: Floats, candidates: ArrayLike, labelled: ArrayLike, k: int, *, r
         return Cover(np.empty(0, np.int64), np.empty(0, np.float32))
     greedy = _Greedy(X, rows, usable(X, as_rows(labelled)), k, refresh)
     picks, distances = np.empty(k, np.int64), np.empty(k)
-    for done in range(k):
-        at, squared = greedy.farthest()
-        if squared == 0:  # only copies of centres are left: as they come
-            picks[done:], distances[done:] = greedy.left()[: k - done], 0
-            break
-        picks[done], distances[done] = at, squared
-        greedy.take(at)
+    with one_thread():
+        for done in range(k):
+            at, squared = greedy.farthest()
+            if squared == 0:  # only copies of centres are left: as they come
+                picks[done:], distances[done:] = greedy.left()[: k - done], 0
+                break
+            picks[done], distances[done] = at, squared
+            greedy.take(at)
     falling = np.minimum.accumulate(np.sqrt(distances))
     return Cover(rows[picks], falling.astype(np.float32))
 

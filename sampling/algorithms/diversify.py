@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Floats, Rows, as_rows, usable
+from sampling.algorithms.rows import Floats, Rows, as_rows, one_thread, usable
 
 CANDIDATES_PER_PICK = 10
 ROUNDS = 10
@@ -68,7 +68,8 @@ def diversified(
             break
         size = min(batch, diverse - page * batch)
         near = reach[: per_pick * batch]
-        picks = near[_one_of_each(np.asarray(X[rows[near]], np.float32), scores[near], size, rng)]
+        with one_thread():
+            picks = near[_one_of_each(np.asarray(X[rows[near]], np.float32), scores[near], size, rng)]
         chosen.append(picks)
         reach = reach[~np.isin(reach, picks)]
     order = np.concatenate([*chosen, reach]) if chosen else reach

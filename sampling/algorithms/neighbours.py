@@ -21,8 +21,8 @@ from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable, whol
 PROJECTED = 64
 # Components are learnt from at most so many rows; more do not change them visibly.
 LEARNT_FROM = 20_000
-QUERIES = 1024
-COLUMNS = 8192
+QUERIES = 512
+COLUMNS = 4096
 
 
 @dataclass(frozen=True)

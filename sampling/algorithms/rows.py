@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -38,3 +41,18 @@ def usable(X: Floats, rows: ArrayLike) -> Rows:
 def whole_seed(rng: np.random.Generator) -> int:
     """The seed that scikit-learn wants, drawn from a generator."""
     return int(rng.integers(2**31 - 1))
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """While it lasts, BLAS keeps to the calling thread.
+
+    For loops of small products: those are over sooner than threads have met, and much sooner where an embedding
+    keeps the processor busy.
+    """
+    limit: AbstractContextManager[object] = _threads().limit(limits=1, user_api="blas")
+    return limit

@@ -168,6 +168,7 @@ const commands = {
   clear: () => decide("clear"),
   undo,
   find: () => (classes.all().length ? palette.open() : decideByDigit(1)),
+  similar,
   retrain,
   blind: () => setBlind(!labels.isBlind(), true),
   classes: () => document.getElementById("open-classes").click(),
@@ -194,6 +195,12 @@ function resize(by) {
 function retrain() {
   window.htmx.ajax("POST", bench.dataset.retrain, { source: bench, swap: "none" });
   say("Retraining");
+}
+
+// The images that look like the selection (or the focused one), as a queue to sweep; the browser's Back returns.
+function similar() {
+  const rows = cursor.targets.map((tile) => tile.dataset.row);
+  if (rows.length) show(new URLSearchParams({ queue: "similar", to: rows.join(",") }), { asStep: true });
 }
 
 function setBlind(isBlind, isAsked) {
@@ -273,10 +280,24 @@ function queryChanged(form, changed) {
   for (const [name, value] of new FormData(form)) if (value !== "") query.set(name, value);
   // A state that was only the queue's usual one gives way: a class is looked for among all of its images.
   if (changed === "queue" || (changed === "label" && query.get("state") === "unlabelled")) query.delete("state");
-  history.replaceState(null, "", `${location.pathname}?${query}`);
-  window.htmx.ajax("GET", `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`, { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
+  show(query);
+}
+
+function show(query, { asStep = false } = {}) {
+  history[asStep ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
+  refreshQueues(query);
   open(query);
 }
+
+function refreshQueues(query) {
+  window.htmx.ajax("GET", `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`, { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
+}
+
+window.addEventListener("popstate", () => {
+  const query = new URLSearchParams(location.search);
+  refreshQueues(query);
+  open(query);
+});
 
 // -- The outbox's state -----------------------------------------------------------------------------
 function showOutbox() {

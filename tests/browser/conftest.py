@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from labeling.models import Dataset
 from tests.browser.bench import Bench
-from tests.parts import CHROMIUM_ARGS, chromium, require
+from tests.parts import CHROMIUM_ARGS, chromium, require, wait_until
 
 HERE = Path(__file__).parent
 expect.set_options(timeout=15_000)
@@ -57,8 +57,8 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: Non
 
 
 @pytest.fixture(scope="session")
-def server_address(django_db_setup: None) -> Iterator[str]:
-    """The address of a waitress that serves the site as `manage.py serve` does."""
+def server(django_db_setup: None) -> Iterator[Any]:
+    """A waitress that serves the site as `manage.py serve` does."""
     require("chromium")
     from waitress.server import create_server
 
@@ -67,8 +67,14 @@ def server_address(django_db_setup: None) -> Iterator[str]:
     server = create_server(application, host="127.0.0.1", port=0, threads=8)
     thread = threading.Thread(target=server.run, name="waitress", daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
+    yield server
     server.close()
+
+
+def _finish(server: Any) -> None:
+    """Waits for answers that nobody waits for any more: they still use this test's database."""
+    dispatcher = server.task_dispatcher
+    wait_until(lambda: not dispatcher.queue and not dispatcher.active_count, why="the server to be idle")
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +104,7 @@ class Site:
 
 @pytest.fixture
 def site(
-    server_address: str,
+    server: Any,
     migrated_file: Path,
     store: Path,
     django_db_blocker: Any,
@@ -110,12 +116,13 @@ def site(
     file = store / "app.db"
     shutil.copy(migrated_file, file)
     with django_db_blocker.unblock(), _Database(file):
-        yield Site(server_address, make_dataset, picture_folder)
+        yield Site(f"http://127.0.0.1:{server.effective_port}", make_dataset, picture_folder)
+        _finish(server)
 
 
 @pytest.fixture
 def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", reduced_motion="reduce")
     context.set_default_timeout(15_000)
     yield context
     context.close()

@@ -80,7 +80,7 @@ class Store:
         notes = str(self.folder / f"notes-{name}.txt")
         return life.enqueue(kind, params={"name": name, "notes": notes, **params})
 
-    def wait(self, job: Job, *states: str, seconds: float = 60) -> Job:
+    def wait(self, job: Job, *states: str, seconds: float = 180) -> Job:
         """Waits until the job is in one of these states."""
 
         def arrived() -> bool:

@@ -118,6 +118,11 @@ def test_a_worker_outlives_its_broker(tmp_path: Path, migrated: Path, django_db_
         server.start()
         store.wait(job, Job.State.SUCCEEDED)
         assert worker.poll() is None
+        # This process too finds its broker again.
+        later = store.enqueue("test_steps", n=1, pause=0)
+        later.refresh_from_db()
+        assert later.sent_at is not None
+        store.wait(later, Job.State.SUCCEEDED)
 
 
 def test_an_unwritable_embedded_broker_is_noticed(files_store: Store) -> None:

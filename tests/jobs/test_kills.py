@@ -34,9 +34,7 @@ def test_workers_killed_at_random_moments(files_store: Store, seed: int) -> None
         workers[victim] = files_store.worker(*queues, wait=False)
         if rng.random() < 0.5:
             wait_until(lambda n=victim: files_store.is_alive(workers[n]), why="the next one")
-    wait_until(
-        lambda: not Job.objects.filter(state__in=Job.ACTIVE).exists(), seconds=240, why="every job to end"
-    )
+    wait_until(lambda: not Job.objects.filter(state__in=Job.ACTIVE).exists(), seconds=240, why="every job to end")
     for job in jobs:
         job.refresh_from_db()
         if job.kind == "test_steps":

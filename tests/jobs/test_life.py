@@ -82,7 +82,7 @@ def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
     assert queue_job() != job
     running = life.claim(queue_job().pk)
     assert running is not None
-    with pytest.raises(JobError, match="Steps is already running in another process. Wait for it"):
+    with pytest.raises(JobError, match=r"Steps is already running in another process\. Wait for it"):
         life.run_now("test_steps", params=running.params)
 
 

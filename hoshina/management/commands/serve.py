@@ -27,12 +27,14 @@ class Command(BaseCommand):
         from hoshina.wsgi import application
 
         try:
-            server = create_server(
-                application, host=host, port=port, threads=threads, ident=None, channel_timeout=120,
-                clear_untrusted_proxy_headers=not settings.BEHIND_HTTPS,
-            )  # fmt: skip
-        except (OSError, socket.gaierror) as error:
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listening = socket.create_server(address[:2], family=family, backlog=1024)
+        except OSError as error:
             raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        server = create_server(
+            application, sockets=[listening], threads=threads, ident=None, channel_timeout=120,
+            clear_untrusted_proxy_headers=not settings.BEHIND_HTTPS,
+        )  # fmt: skip
         signal.signal(signal.SIGTERM, _leave)
         server.run()  # ends with SIGTERM or Ctrl-C, after the answers that are under way
 

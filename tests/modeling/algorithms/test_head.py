@@ -142,7 +142,7 @@ def test_constant_features_do_not_matter() -> None:
     padded = np.hstack([X, np.full((70, 3), 7.3, np.float32)])
     head = fit_head(padded, y, n_classes=3)
     assert head.weights[4:] == pytest.approx(0, abs=1e-6)
-    assert (head.logits(padded).argmax(1) == y).mean() > 0.9
+    assert head.logits(padded) == pytest.approx(fit_head(X, y, n_classes=3).logits(X), abs=1e-3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -230,9 +230,7 @@ def test_a_new_order_of_classes_gives_the_same_classifier() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 60), st.integers(1, 20), st.floats(0.05, 20), st.integers(0, 100))
-def test_blocks_give_the_probabilities_of_every_row(
-    n: int, block_rows: int, temperature: float, seed: int
-) -> None:
+def test_blocks_give_the_probabilities_of_every_row(n: int, block_rows: int, temperature: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 4)).astype(np.float32)
     head = Head(rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=3).astype(np.float32), 1, True)

@@ -1,0 +1,160 @@
+"""The whole training: honest numbers, the same again for the same seed, and words where numbers fail."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from modeling.algorithms.calibration import logit_log_loss, softmax
+from modeling.algorithms.head import ABSENT_LOGIT, fit_head
+from modeling.algorithms.metrics import log_loss
+from modeling.algorithms.train import DEFAULT_C, train
+from tests.modeling.algorithms.examples import blobs, digits
+
+KEYS = {
+    "n_labels", "n_folds", "C", "accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before",
+    "log_loss_after", "brier_before", "brier_after", "confusion", "reliability", "precision", "recall",
+    "n_iter", "converged",
+}  # fmt: skip
+
+
+def test_held_out_numbers_agree_with_rows_that_nobody_saw() -> None:
+    (X, y), (more, truth) = digits(600)
+    trained = train(X, y, n_classes=10, seed=1)
+    assert trained.is_calibrated
+    metrics = trained.metrics
+    logits = trained.head.logits(more)
+    accuracy = (logits.argmax(axis=1) == truth).mean()
+    low, high = metrics["accuracy_interval"]
+    assert low < accuracy < high
+    assert low < metrics["accuracy"] < high
+    after = logit_log_loss(logits, truth, trained.temperature)
+    # Held-out labels had fewer others to be learnt from, so their loss is somewhat larger.
+    assert 0.8 * after < metrics["log_loss_after"] < 1.6 * after
+    assert after <= logit_log_loss(logits, truth) + 0.005
+    assert metrics["log_loss_after"] <= metrics["log_loss_before"]
+
+
+def test_it_is_as_good_as_scikit_learn_with_its_penalty_searched_for() -> None:
+    (X, y), (more, truth) = digits(500, seed=3)
+    trained = train(X, y, n_classes=10)
+    search = LogisticRegressionCV(
+        Cs=[1e-3, 1e-2, 1e-1, 1.0], cv=5, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0,),
+        use_legacy_attributes=False,
+    )  # fmt: skip
+    best = make_pipeline(StandardScaler(), search).fit(X, y)
+    ours = softmax(trained.head.logits(more), trained.temperature)
+    assert (ours.argmax(axis=1) == truth).mean() >= best.score(more, truth) - 0.005
+    assert log_loss(ours, truth) <= log_loss(best.predict_proba(more), truth) * 1.02
+
+
+def test_metrics_are_complete_consistent_and_can_be_stored() -> None:
+    X, y = blobs(240, 10, 4, spread=2.0)
+    trained = train(X, y, n_classes=5)
+    metrics = json.loads(json.dumps(trained.metrics, allow_nan=False))
+    assert set(metrics) == KEYS
+    counts = np.array(metrics["confusion"])
+    assert counts.shape == (5, 5)
+    assert counts.sum(axis=1).tolist() == np.bincount(y, minlength=5).tolist()
+    assert metrics["accuracy"] == pytest.approx(np.trace(counts) / 240)
+    assert metrics["recall"][4] is None
+    assert sum(bar["count"] for bar in metrics["reliability"]) == 240
+    assert (metrics["n_labels"], metrics["n_folds"]) == (240, 5)
+    assert f"{240} held-out labels in 5 folds" in trained.note
+
+
+def test_the_same_labels_and_seed_give_the_same_model() -> None:
+    X, y = blobs(120, 6, 3, spread=2.0)
+    first, second, other = (train(X, y, n_classes=3, seed=seed) for seed in (5, 5, 6))
+    assert np.array_equal(first.head.weights, second.head.weights)
+    assert first.temperature == second.temperature
+    assert first.metrics == second.metrics
+    assert first.metrics["log_loss_before"] != other.metrics["log_loss_before"]
+
+
+def test_two_labels_make_an_uncalibrated_model_that_says_so() -> None:
+    X = np.array([[0, 1, 5], [1, 1, 0]], np.float32)
+    trained = train(X, [1, 0], n_classes=2)
+    assert (trained.is_calibrated, trained.temperature) == (False, 1.0)
+    assert trained.note == "uncalibrated, too few labels (2 of the 20 needed)"
+    assert trained.head.logits(X).argmax(axis=1).tolist() == [1, 0]
+    assert set(trained.metrics) == KEYS
+    assert trained.metrics["accuracy"] is None
+    assert trained.metrics["n_labels"] == 2
+    json.dumps(trained.metrics, allow_nan=False)
+
+
+def test_labels_that_teach_nothing_are_refused_in_words() -> None:
+    X, y = blobs(30, 4, 2)
+    with pytest.raises(ValueError, match="one class"):
+        train(X, np.zeros(30, int), n_classes=2)
+    X[3, 0] = np.nan
+    with pytest.raises(ValueError, match="row 3"):
+        train(X, y, n_classes=2)
+
+
+def test_a_class_with_one_example_counts_as_missed_but_does_not_disturb_calibration() -> None:
+    X, y = blobs(100, 6, 2, spread=3.0)
+    y[31] = 2
+    trained = train(X, y, n_classes=3)
+    assert trained.is_calibrated
+    assert "1 left out as the only label of their class" in trained.note
+    assert trained.metrics["recall"][2] == 0
+    assert sum(bar["count"] for bar in trained.metrics["reliability"]) == 99
+    assert trained.metrics["log_loss_after"] < 2
+    assert 0.2 < trained.temperature < 5
+    # The finished head has learnt from it all the same.
+    assert trained.head.bias[2] > ABSENT_LOGIT
+
+
+def test_identical_rows_are_no_better_than_the_shares_of_the_classes() -> None:
+    X, y = np.ones((40, 5), np.float32), np.array([0, 1, 1, 1] * 10)
+    trained = train(X, y, n_classes=2)
+    assert trained.metrics["accuracy"] == 0.75
+    assert softmax(trained.head.logits(X), trained.temperature)[:, 1] == pytest.approx(0.75, abs=0.02)
+
+
+def test_labels_by_chance_are_reported_as_chance() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(400, 50)).astype(np.float32), rng.integers(0, 2, 400)
+    trained = train(X, y, n_classes=2)
+    low, high = trained.metrics["accuracy_interval"]
+    assert low < 0.5 < high
+    assert trained.temperature > 1.5
+    assert trained.metrics["log_loss_after"] == pytest.approx(np.log(2), abs=0.03)
+
+
+def test_the_penalty_follows_the_labels() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(300, 40)).astype(np.float32)
+    assert train(noise, rng.integers(0, 2, 300), n_classes=2).metrics["C"] < DEFAULT_C
+    X, y = blobs(400, 40, 4, spread=0.3)
+    assert train(X, y, n_classes=4).metrics["C"] > DEFAULT_C
+
+
+def test_a_start_changes_the_speed_and_not_the_result() -> None:
+    (X, y), (more, _) = digits(400)
+    before = fit_head(X[:300], y[:300], n_classes=10)
+    cold, warm = train(X, y, n_classes=10), train(X, y, n_classes=10, start=before)
+    difference = softmax(cold.head.logits(more)) - softmax(warm.head.logits(more))
+    assert np.abs(difference).max() < 0.05
+
+
+def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
+    X, y = blobs(60, 5, 3, spread=2.0)
+    seen: list[tuple[int, int]] = []
+    train(X, y, n_classes=3, on_progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1][0] == seen[-1][1] >= 11
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(X, y, n_classes=3, on_progress=stop)
