@@ -19,11 +19,14 @@ from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Order, basis_of
 
-# A page waits this long for a worker's ranking before it says that it is being made.
+# Seconds that a page waits for a worker's ranking before it says that it is being made.
 PATIENCE = 6.0
+# Auto never keeps anyone waiting: meanwhile it deals by chance.
+PATIENCE_OF_AUTO = 1.0
 LOOK_EVERY = 0.05
-# A ranking that became ready while nobody waited is still the answer to the same question so soon after.
-FRESH = timedelta(seconds=15)
+# A ranking that became ready while nobody waited is still the answer to the same question so soon after; Auto's
+# rests on the same model and vectors, and what was labelled since is passed over when it is dealt.
+FRESH, FRESH_OF_AUTO = timedelta(seconds=60), timedelta(minutes=10)
 
 
 class StillRanking(Exception):
@@ -39,15 +42,18 @@ def made(dataset: Dataset, order: Order) -> Round:
     if not _is_for_a_worker(dataset, order):
         return order.pull(dataset)
     fingerprint = _fingerprint(dataset, order)
-    job = _just_made(dataset, fingerprint) or enqueue(
+    is_auto = order.queue == "auto"
+    job = _made_since(dataset, fingerprint, FRESH_OF_AUTO if is_auto else FRESH) or enqueue(
         "rank", dataset_id=dataset.pk, params={"order": asdict(order), "fingerprint": fingerprint}
     )
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + (PATIENCE_OF_AUTO if is_auto else PATIENCE)
     while job.is_active and time.monotonic() < deadline:
         time.sleep(LOOK_EVERY)
         job.refresh_from_db()
     if job.state == Job.State.SUCCEEDED:
         return Round.objects.get(pk=job.result["round"])
+    if is_auto:
+        return replace(order, is_by_chance=True).pull(dataset)
     if not job.is_active:
         raise CannotRank(job.error or "The ranking stopped", job.hint or "Try again.")
     if not worker_alive("interactive"):
@@ -67,12 +73,12 @@ def _fingerprint(dataset: Dataset, order: Order) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _just_made(dataset: Dataset, fingerprint: str) -> Job | None:
+def _made_since(dataset: Dataset, fingerprint: str, fresh: timedelta) -> Job | None:
     recent = Job.objects.filter(
         kind="rank",
         dataset_id=dataset.pk,
         state=Job.State.SUCCEEDED,
-        finished_at__gt=timezone.now() - FRESH,
+        finished_at__gt=timezone.now() - fresh,
         params__fingerprint=fingerprint,
     )
     return recent.order_by("-finished_at").first()

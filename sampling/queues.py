@@ -23,7 +23,7 @@ AUTO_REASONS = {
     "unsure": "The model is unsure",
     "rare": "Perhaps of a class with few labels",
     "audit": "Drawn at random, to measure honestly",
-    "random": "Drawn at random: there are no vectors yet",
+    "random": "Drawn at random, until there is something to rank by",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,15 +61,20 @@ def pull(
     user_id: int | None = None,
     after: int = -1,
     k: int | None = None,
+    is_by_chance: bool = False,
 ) -> Round:
     """Rank the dataset's items with ``strategy`` and keep the first ``k`` (default: what it keeps) as a new round.
 
     The same seed, labels, model and leases give the same ranking. ``after`` continues a queue in folder order
-    behind that row. Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
+    behind that row; ``is_by_chance`` ranks without vectors until the next page.
+
+    Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
     :class:`~sampling.strategies.BadParameter` for parameters that can't be.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
     inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after)
+    if is_by_chance:
+        inputs = replace(inputs, X=None)
     ranking = strategy.rank(inputs, params, k or strategy.kept)
     model = active_model(dataset)
     return Round.objects.create(
@@ -84,7 +89,7 @@ def pull(
         rows=ranking.rows.astype("<i8").tobytes(),
         scores=ranking.scores.astype("<f4").tobytes(),
         probabilities=ranking.probabilities.astype("<f4").tobytes(),
-        basis=basis_of(dataset, strategy),
+        basis="chance" if is_by_chance else basis_of(dataset, strategy),
         created_by_id=user_id,
         **_reasons(ranking),
     )
@@ -168,6 +173,8 @@ class Order:
     after: int = -1
     holder: str = ""
     user_id: int | None = None
+    # Deal by chance, without vectors, while the real ranking is being made.
+    is_by_chance: bool = False
 
     def pull(self, dataset: Dataset) -> Round:
         strategy = STRATEGIES[self.queue]
@@ -180,6 +187,7 @@ class Order:
             holder=self.holder,
             user_id=self.user_id,
             after=self.after,
+            is_by_chance=self.is_by_chance,
         )
 
 

@@ -27,7 +27,7 @@ Integers = NDArray[np.integer[Any]]
 COLDEST, HOTTEST = 0.05, 20.0
 # With fewer usable labels a temperature would be fitted to noise.
 MIN_LABELS = 20
-# Held-out logits settle sooner than weights: at this tolerance their log loss is within half a percent.
+# Held-out logits settle sooner than weights: at this tolerance their log loss is within one percent.
 FOLD_TOL = 1e-4
 
 

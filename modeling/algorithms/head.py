@@ -18,8 +18,8 @@ from modeling.algorithms.features import Float32, Rows, Standardised, standardis
 Integers = NDArray[np.integer[Any]]
 ClassWeight = Mapping[int, float] | Literal["balanced"]
 
-# The prior variance of a logit. Between 10 and 30 is best for pixels, HOG and MobileNetV2 vectors alike
-# (DESIGN_NOTES.md has the table), because rows are scaled to unit mean square first.
+# The prior variance of a logit. Between 10 and 30 is best for pixels, HOG and MobileNetV2 vectors alike,
+# because rows are scaled to unit mean square first.
 DEFAULT_C = 20.0
 # The logit of a class without examples: no temperature makes its probability more than 0.
 ABSENT_LOGIT = -1e9

@@ -28,8 +28,8 @@ Integers = NDArray[np.integer[Any]]
 
 # A temperature outside these says that the penalty was too strong (below) or too weak (above); it is then
 # changed by this factor, if that predicts held-out labels better.
-FITTING_TEMPERATURES = (0.8, 1.25)
-CHANGE_OF_C = 4.0
+FITTING_TEMPERATURES = (0.9, 1.1)
+CHANGE_OF_C = 3.0
 # With fewer labels the better of two penalties is mostly luck.
 MIN_LABELS_TO_CHOOSE = 50
 # So many held-out labels show whether another penalty is worth trying on all.

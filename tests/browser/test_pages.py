@@ -303,7 +303,7 @@ def test_the_switcher_shows_the_other_datasets(page: Page, site: Site, furnished
 
 def test_first_images_appear_while_the_folder_is_read(page: Page, site: Site) -> None:
     empty = site.make_dataset(0, name="pictures")
-    _open(page, site.url_of(empty))
+    _open(page, f"{site.address}/d/{empty.slug}/")
     expect(page.locator("#grid.is-empty")).to_contain_text("Reading the folder")
     empty.delete()
     dataset = site.dataset(6)

@@ -79,9 +79,7 @@ def test_same_seed_and_labels_same_ranking(make_dataset: MakeDataset, queue: str
     dataset = make_dataset(40)
     add_model(dataset, two_class(np.random.default_rng(0).random(40).round(1).tolist()))
     strategy = STRATEGIES[queue]
-    one, two, other = (
-        pull(dataset, strategy, strategy.params(), Filters(), seed=seed) for seed in (5, 5, 6)
-    )
+    one, two, other = (pull(dataset, strategy, strategy.params(), Filters(), seed=seed) for seed in (5, 5, 6))
     assert ranked_rows(one).tolist() == ranked_rows(two).tolist()
     assert (ranked_rows(other).tolist() != ranked_rows(one).tolist()) == (queue == "random")
 

@@ -56,7 +56,7 @@ def label(dataset: Dataset, rows: list[int]) -> None:
 
 
 def test_diverse_starts_far_from_what_is_labelled(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, X = clouds
+    dataset, _X = clouds
     label(dataset, [0, 3, 6])
     rows = ranked_rows(pull(dataset, STRATEGIES["diverse"], NoParams(), Filters(), seed=0)).tolist()
     assert rows[0] == 17
@@ -126,7 +126,7 @@ def test_auto_follows_the_models_doubts_once_there_is_one(clouds: tuple[Dataset,
     doubtful = [4, 11, 23, 30, 44]
     chances[doubtful] = 0.5
     add_model(dataset, two_class(chances.tolist()))
-    label(dataset, list(range(0, 12)))
+    label(dataset, list(range(12)))
     round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
     tiles = deal(round_, 0, 8, holder="", is_continued=False).tiles
     unsure = [tile.item.row for tile in tiles if tile.shown["queue"] == "auto/unsure"]
@@ -137,7 +137,7 @@ def test_auto_without_vectors_is_chance_and_says_so(make_dataset: MakeDataset, c
     make_dataset(5)
     page = client.get("/d/pictures/grid/?queue=auto").context["page"]
     assert len(page.tiles) == 5
-    assert page.tiles[0].reason.startswith("Drawn at random: there are no vectors yet")
+    assert page.tiles[0].reason.startswith("Drawn at random, until there is something to rank by")
 
 
 @pytest.mark.parametrize("queue", ["diverse", "oddities", "similar"])
@@ -176,6 +176,25 @@ def test_a_page_without_a_worker_says_so_and_asks_once(
     assert Job.objects.filter(kind="rank").count() == 1
 
 
+def test_auto_deals_by_chance_until_its_ranking_is_there(
+    clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "PATIENCE_OF_AUTO", 0.05)
+    dataset, _ = clouds
+    first = client.get("/d/pictures/grid/?queue=auto&n=5").context["page"]
+    assert {tile.shown["queue"] for tile in first.tiles} == {"auto/random"}
+    job = Job.objects.get(kind="rank")
+    made = Order(**job.params["order"]).pull(dataset)
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.SUCCEEDED, result={"round": made.pk}, finished_at=job.created_at
+    )
+    # The worker's order came from a fresh page; the page that continues asks for its own.
+    second = client.get(first.next_url).context["page"]
+    assert second.round_id == made.pk
+    assert "auto/typical" in {tile.shown["queue"] for tile in second.tiles}
+    assert not {t.item.pk for t in first.tiles} & {t.item.pk for t in second.tiles}
+
+
 def test_a_ranking_that_became_ready_meanwhile_is_shown(
     clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +213,7 @@ def test_a_ranking_that_became_ready_meanwhile_is_shown(
 
 
 def test_similar_command(clouds: tuple[Dataset, np.ndarray]) -> None:
-    dataset, X = clouds
+    dataset, _X = clouds
     out = StringIO()
     item = dataset.items.get(row=3)
     call_command("similar", str(item.pk), "-k", "4", "--json", stdout=out)

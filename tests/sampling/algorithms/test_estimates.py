@@ -34,9 +34,7 @@ def test_weights_of_uniform_draws_are_1() -> None:
 
 def test_weights_follow_the_paper() -> None:
     q, n_pool = [0.2, 0.05, 0.4], 20
-    expected = [
-        1 + (n_pool - 3) / (n_pool - m) * (1 / ((n_pool - m + 1) * q[m - 1]) - 1) for m in (1, 2, 3)
-    ]
+    expected = [1 + (n_pool - 3) / (n_pool - m) * (1 / ((n_pool - m + 1) * q[m - 1]) - 1) for m in (1, 2, 3)]
     np.testing.assert_allclose(lure_weights(q, n_pool), expected)
 
 

@@ -23,7 +23,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 def slow_similar(X: np.ndarray, examples: list[int], pool: list[int]) -> list[tuple[float, int]]:
     left = [row for row in pool if row not in examples]
-    return sorted(((-max(cosine(X[row], X[e]) for e in examples), row) for row in left))
+    return sorted((-max(cosine(X[row], X[e]) for e in examples), row) for row in left)
 
 
 @pytest.mark.parametrize("examples", [[17], [250, 3, 44]])
