@@ -76,9 +76,7 @@ def by_spread_margin(now: Situation, k: int) -> Rows:
 
 
 def by_auto(now: Situation, k: int) -> Rows:
-    chosen = choose(
-        now.Z, now.candidates, now.labelled, now.labels, now.probabilities, k, rng=now.rng, batch=k
-    )
+    chosen = choose(now.Z, now.candidates, now.labelled, now.labels, now.probabilities, k, rng=now.rng, batch=k)
     return chosen.rows
 
 
@@ -110,9 +108,7 @@ def replay(
     probabilities: Floats | None = None
     curve = Curve()
     while len(labelled) < budget:
-        now = Situation(
-            X, Z, n_classes, labelled, y[labelled], np.flatnonzero(is_left), probabilities, rng
-        )
+        now = Situation(X, Z, n_classes, labelled, y[labelled], np.flatnonzero(is_left), probabilities, rng)
         started = time.perf_counter()
         picks = strategy(now, min(batch, budget - len(labelled)))
         curve.query_seconds += time.perf_counter() - started
@@ -152,8 +148,13 @@ def labels_needed(sizes: list[int], values: NDArray[np.float64], goal: float) ->
 def ratio(curves: dict[str, list[Curve]], name: str, measure: str, some: NDArray[np.int64]) -> float:
     """Labels that ``name`` needs to reach random's last point, over random's, on the mean curves of seeds."""
     mean = {
-        who: np.mean([np.interp(curves["random"][0].sizes, curves[who][s].sizes, getattr(curves[who][s], measure))
-                      for s in some], axis=0)
+        who: np.mean(
+            [
+                np.interp(curves["random"][0].sizes, curves[who][s].sizes, getattr(curves[who][s], measure))
+                for s in some
+            ],
+            axis=0,
+        )
         for who in ("random", name)
     }
     sizes = curves["random"][0].sizes

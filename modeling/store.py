@@ -165,7 +165,7 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
     folder = _folder(embedding_set)
     previous = embedding_set.generation
     generation = _next_generation(embedding_set)
-    files, stamps = _write_generation(embedding_set, generation, n_rows)
+    parts, stamps = _write_generation(embedding_set, generation, n_rows)
     n_vectors = int(np.count_nonzero(stamps))
     changed = EmbeddingSet.objects.filter(pk=embedding_set.pk, generation=previous).update(
         generation=generation, n_vectors=n_vectors, updated_at=timezone.now()
@@ -175,8 +175,8 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
         remove(_stamps_file(embedding_set, generation))
         raise StoreError(f"Another run wrote to {folder} at the same time.", "Start the job again.")
     embedding_set.generation, embedding_set.n_vectors = generation, n_vectors
-    for file in files:
-        remove(file)
+    for part in parts:
+        remove(part.file)
     _remove_generations_before(embedding_set, previous)
     return n_vectors
 
@@ -292,61 +292,68 @@ def _open_or_nothing(embedding_set: EmbeddingSet) -> tuple[FloatArray, Stamps] |
         return None
 
 
-def _open_parts(folder: Path, dim: int) -> tuple[list[Path], list[Any]]:
-    """All parts, mapped, and their files; a damaged one is removed, and its rows are computed again."""
-    names, parts = [], []
+@dataclass(frozen=True)
+class _Part:
+    """A finished share: its file, which is not kept open (there may be thousands), and which rows it holds."""
+
+    file: Path
+    rows: npt.NDArray[np.int64]
+    stamps: Stamps
+
+    @property
+    def end(self) -> int:
+        return int(self.rows.max(initial=-1)) + 1
+
+
+def _find_parts(folder: Path, dim: int) -> list[_Part]:
+    """All parts; a damaged one is removed, and its rows are computed again."""
+    parts = []
     for file in sorted(folder.glob("*.npy")):
         try:
-            part = np.load(file, mmap_mode="r", allow_pickle=False)
-            if part.dtype != _part_dtype(dim):
-                raise ValueError(f"{part.dtype} is not what was written")
+            content = np.load(file, allow_pickle=False)
+            if content.dtype != _part_dtype(dim):
+                raise ValueError(f"{content.dtype} is not what was written")
         except (ValueError, EOFError, OSError) as error:
             log.warning("%s is left out, being damaged (%s).", file, error)
             remove(file)
             continue
-        names.append(file)
-        parts.append(part)
-    return names, parts
+        parts.append(_Part(file, content["row"].copy(), content["stamp"].copy()))
+    return parts
 
 
-def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int) -> tuple[list[Path], Stamps]:
-    """Write the two files of a new generation; the parts' files that went into it, and its stamps."""
+def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int) -> tuple[list[_Part], Stamps]:
+    """Write the two files of a new generation; the parts that went into it, and its stamps."""
     folder, dim = _folder(embedding_set), embedding_set.dim
-    files, parts = _open_parts(folder / "parts", dim)
+    parts = _find_parts(folder / "parts", dim)
     old = _open_or_nothing(embedding_set)
-    n_rows = max(n_rows, len(old[1]) if old else 0, *(int(part["row"].max(initial=-1)) + 1 for part in parts), 0)
+    n_rows = max(n_rows, len(old[1]) if old else 0, *(part.end for part in parts), 0)
     require_space(folder, n_rows * (dim * 4 + 8))
     stamps = np.zeros(n_rows, dtype=np.uint64)
     if old is not None:
         stamps[: len(old[1])] = old[1]
     for part in parts:
-        stamps[part["row"]] = part["stamp"]
+        stamps[part.rows] = part.stamps
     with writing(_vectors_file(embedding_set, generation)) as stream:
         write_header(stream, (n_rows, dim), np.dtype(np.float32))
         for block in _joined_blocks(old[0] if old else None, parts, n_rows, dim):
             stream.write(block.data)
     with writing(_stamps_file(embedding_set, generation)) as stream:
         np.lib.format.write_array(stream, stamps, allow_pickle=False)
-    return files, stamps
+    return parts, stamps
 
 
-def _joined_blocks(old: FloatArray | None, parts: Sequence[Any], n_rows: int, dim: int) -> Iterator[FloatArray]:
+def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, dim: int) -> Iterator[FloatArray]:
     """The lines of a new generation from top to bottom: old ones, overlaid by the parts' rows."""
-    rows = np.concatenate([part["row"] for part in parts]) if parts else np.empty(0, np.int64)
-    which = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    line = np.concatenate([np.arange(len(part)) for part in parts]) if parts else np.empty(0, np.int64)
-    order = np.argsort(rows, kind="stable")
-    rows, which, line = rows[order], which[order], line[order]
     start = 0
     for count in block_lengths(n_rows, dim * 4):
         stop = start + count
         block = np.zeros((count, dim), dtype=np.float32)
         if old is not None and start < len(old):
             block[: len(old) - start] = old[start:stop]
-        first, last = np.searchsorted(rows, (start, stop))
-        for number in np.unique(which[first:last]):
-            mine = first + np.flatnonzero(which[first:last] == number)
-            block[rows[mine] - start] = parts[number]["vector"][line[mine]]
+        for part in parts:
+            inside = (part.rows >= start) & (part.rows < stop)
+            if inside.any():
+                block[part.rows[inside] - start] = np.load(part.file)["vector"][inside]
         yield block
         start = stop
 

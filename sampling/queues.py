@@ -126,13 +126,13 @@ def diverse(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
     """The candidates that stand out most from all images."""
-    from sampling.algorithms.neighbours import project
     from sampling.algorithms.outliers import isolation, local_outlier_factor
 
     assert inputs.X is not None
     assert inputs.graph is not None
+    assert inputs.projected is not None
     if params.method == "isolation forest":
-        scores = isolation(project(inputs.X, rng=inputs.rng), rng=inputs.rng)
+        scores = isolation(inputs.projected(), rng=inputs.rng)
     elif len(inputs.X) > LARGEST_GRAPH:
         raise BadParameter(
             f"Oddities: the local outlier factor is for up to {LARGEST_GRAPH:,} images. Take the isolation forest."
@@ -171,7 +171,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     from sampling.algorithms.auto import choose
 
     known = inputs.with_vector(inputs.candidates)
-    if inputs.X is None or not len(known):
+    if inputs.X is None or inputs.projected is None or not len(known):
         drawn = _drawn(inputs, k, AUTO_REASONS["random"])
         return Ranking(drawn.rows, drawn.scores, drawn.probabilities, AUTO_REASONS, False, ["random"] * len(drawn.rows))
     P = inputs.probabilities
@@ -179,7 +179,8 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
         P = None if len(P) == 0 else np.vstack([P, np.full((len(inputs.X) - len(P), P.shape[1]), np.nan, np.float32)])
     labelled = inputs.with_vector(inputs.labelled)
     labels = inputs.labels[np.isin(inputs.labelled, labelled)]
-    mix = choose(inputs.X, known, labelled, labels, P, k, rng=inputs.rng)
+    # The projection keeps what matters to k-means and is twenty times less to go through.
+    mix = choose(inputs.projected(), known, labelled, labels, P, k, rng=inputs.rng)
     return Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
@@ -224,7 +225,7 @@ STRATEGIES: dict[str, Strategy] = {
             auto,
             is_slow=True,
             follows_model=True,
-            kept=400,
+            kept=240,
         ),
         Strategy(
             "uncertain",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from labeling.models import Dataset, Lease, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import Predictions, active_model, active_predictions
-from modeling.store import open_vectors
+from modeling.store import Vectors, open_vectors
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
@@ -22,6 +21,7 @@ from sampling.strategies import Inputs, Ranking, Strategy
 
 if TYPE_CHECKING:
     from sampling.algorithms.neighbours import Graph
+    from sampling.algorithms.rows import Floats
 
 
 class CannotRank(Exception):
@@ -126,20 +126,28 @@ def gather(
         has_vector=None if vectors is None else vectors.has,
         labelled=labelled,
         labels=np.unique(pool.labels[labelled], return_inverse=True)[1].astype(np.int64),
-        graph=_graph(embedding_set),
+        projected=lambda: _projected(embedding_set),
+        graph=lambda: _graph(embedding_set),
     )
 
 
-def _graph(embedding_set: EmbeddingSet | None) -> Callable[[], Graph]:
-    def build() -> Graph:
-        from sampling.graphs import graph_of
+def _projected(embedding_set: EmbeddingSet | None) -> Floats:
+    from sampling.graphs import projection_of  # with scikit-learn: in a worker, not in the web process
 
-        vectors = open_vectors(embedding_set) if embedding_set else None
-        assert embedding_set is not None
-        assert vectors is not None
-        return graph_of(embedding_set, vectors)
+    return projection_of(*_of(embedding_set))
 
-    return build
+
+def _graph(embedding_set: EmbeddingSet | None) -> Graph:
+    from sampling.graphs import graph_of
+
+    return graph_of(*_of(embedding_set))
+
+
+def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
+    vectors = open_vectors(embedding_set) if embedding_set else None
+    if embedding_set is None or vectors is None:
+        raise CannotRank("No vectors yet", "The vectors went away while the images were being ranked. Try again.")
+    return embedding_set, vectors
 
 
 def basis_of(dataset: Dataset, strategy: Strategy) -> str:

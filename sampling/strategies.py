@@ -25,7 +25,8 @@ class Inputs:
     """What a strategy ranks: candidate rows (ascending), and arrays by row where there are any.
 
     ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset;
-    ``columns`` gives the columns of a class by its id; ``graph`` builds or opens the shared k-NN graph.
+    ``columns`` gives the columns of a class by its id; ``projected`` and ``graph`` build
+    or open what queues share: the vectors on their principal components, and the k-NN graph.
     """
 
     candidates: Rows
@@ -36,6 +37,7 @@ class Inputs:
     has_vector: NDArray[np.bool_] | None = None
     labelled: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     labels: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    projected: Callable[[], Floats] | None = None
     graph: Callable[[], Graph] | None = None
 
     def with_vector(self, rows: Rows) -> Rows:

@@ -4,7 +4,6 @@ with HOSHINA_REQUIRE_PARTS=1 a missing part fails instead."""
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -129,6 +128,8 @@ def _unprivileged() -> dict[str, int]:
     """PostgreSQL refuses to run as root: who runs it then."""
     if os.name == "nt" or os.geteuid() != 0:
         return {}
+    import pwd
+
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)

@@ -92,6 +92,7 @@ class Containers:
         self.addresses = {"AL_DATABASE_URL": database, "AL_BROKER_URL": redis, "AL_PORT": str(self.port)}
         self.addresses |= {"AL_STORE_DIR": str(folder / "store"), "KERAS_HOME": str(folder / "keras")}
         self.running: list[subprocess.Popen[bytes]] = []
+        self.stop_database: Callable[[], None] = lambda: None
 
     def environment(self, service: str) -> dict[str, str]:
         given = {k: filled_in(str(v)) for k, v in self.compose["services"][service]["environment"].items()}
@@ -135,8 +136,10 @@ def containers(compose: dict[str, Any], tmp_path: Path) -> Iterator[Containers]:
     require("postgres")
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server())
-        database = stack.enter_context(postgres_server())
+        of_the_database = stack.enter_context(ExitStack())
+        database = of_the_database.enter_context(postgres_server())
         these = Containers(compose, tmp_path, database, redis.url)
+        these.stop_database = of_the_database.close
         try:
             yield these
         finally:
@@ -199,6 +202,10 @@ def test_the_same_commands_and_variables_on_real_servers(
     assert containers.healthcheck("worker-interactive").returncode == 1
     assert "No worker for interactive" in containers.healthcheck("worker-interactive").stderr
 
+    containers.stop_database()
+    wait_until(lambda: containers.healthz()[0] == 503, why="the database's loss to be told")
+    assert containers.healthz()[1]["database"] is False
+    assert containers.healthcheck("web").returncode == 1
     for process in (web, heavy):
         process.terminate()
         assert process.wait(timeout=60) == 0

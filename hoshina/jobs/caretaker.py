@@ -10,7 +10,8 @@ from typing import Any
 
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import Error as AnyDatabaseError
+from django.db import connections
 
 from hoshina.jobs import life, presence
 from hoshina.jobs.runner import stopping
@@ -23,6 +24,7 @@ _ended = threading.Event()
 def _care(queues: str) -> None:
     try:
         presence.forget_old()
+        life.forget_old()
         while True:
             presence.say_alive(queues)
             life.take_care()
@@ -37,7 +39,7 @@ def _care_for_ever(queues: str) -> None:
     while not _ended.is_set():
         try:
             _care(queues)
-        except DatabaseError as error:
+        except AnyDatabaseError as error:
             log.warning("The caretaker could not reach the database, trying again: %s", error)
             _ended.wait(1)
 
@@ -67,7 +69,7 @@ def _end(**_: Any) -> None:
     _ended.set()
     try:
         presence.say_gone()
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         log.warning("Could not sign off: %s", error)
 
 
@@ -81,7 +83,7 @@ def leave(grace: float = 0.0) -> None:
     try:
         life.give_back_all()
         presence.say_gone()
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         log.warning("Could not give back the running job, its silence will tell: %s", error)
     finally:
         os._exit(1)

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.db import Error as AnyDatabaseError
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -159,7 +160,7 @@ def _end(run: Run, state: str, **fields: Any) -> None:
     while True:
         try:
             run.held().update(state=state, finished_at=timezone.now(), **fields)
-        except OperationalError:
+        except (OperationalError, InterfaceError):
             if connection.in_atomic_block or time.monotonic() > until:
                 raise
             log.warning("The end of %s could not be saved, trying again", run.job, exc_info=True)
@@ -271,11 +272,18 @@ def _busy() -> set[str]:
     return {*running, *helping.values_list("worker", flat=True).distinct()}
 
 
+def forget_old() -> None:
+    """Deletes what nobody will ask for: shares of jobs that ended, and quiet jobs, a day later."""
+    ended = Q(finished_at__lt=timezone.now() - timedelta(days=1))
+    Chunk.objects.filter(job__in=Job.objects.filter(ended)).delete()
+    Job.objects.filter(ended, kind__in=registry.quiet_kinds()).delete()
+
+
 def take_care() -> None:
     """What a caretaker does every few seconds; a database that is busy or away is left for the next time."""
     try:
         reap()
         resend()
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         log.warning("Looking after the jobs failed, trying again: %s", error)
         connection.close()

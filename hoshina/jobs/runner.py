@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import Error as AnyDatabaseError
+from django.db import connection, connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -98,10 +99,11 @@ class Run:
             )
             if not saved:
                 self._say_why()
-        except DatabaseError as error:
+        except AnyDatabaseError as error:
             if connection.in_atomic_block:
                 raise
             log.warning("The progress of %s could not be saved, going on: %s", job, error)
+            connection.close()
         if self._on_progress is not None:
             self._on_progress(job)
 
@@ -123,7 +125,7 @@ def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
                 pause = settings.JOB_HEARTBEAT
                 try:
                     beat()
-                except DatabaseError as error:
+                except AnyDatabaseError as error:
                     log.warning("A heartbeat could not be saved, trying again: %s", error)
                     connections.close_all()
                     pause = min(1.0, pause)

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -231,7 +231,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
     try:
         workers = {queue: worker_alive(queue) for queue in registry.QUEUES}
         database = True
-    except DatabaseError:
+    except AnyDatabaseError:
         workers, database = dict.fromkeys(registry.QUEUES, False), False
     broker = broker_answers()
     content = {"database": database, "broker": broker, "workers": workers}

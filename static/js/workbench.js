@@ -335,7 +335,8 @@ labels.addEventListener("saved", () => {
 
 // -- Around it --------------------------------------------------------------------------------------
 document.body.addEventListener("hoshina:focus-lost", focusTile);
-document.addEventListener("close", (event) => { if (event.target instanceof HTMLDialogElement) focusTile(); }, true);
+// A closed dialog gives the focus back to the button that opened it, after this event; the keyboard belongs to the tile.
+document.addEventListener("close", (event) => { if (event.target instanceof HTMLDialogElement) setTimeout(focusTile); }, true);
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.detail.target?.id !== "class-pane") return;
   for (const tile of cursor.tiles) {

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: Non
 def server(django_db_setup: None) -> Iterator[Any]:
     """A waitress that serves the site as `manage.py serve` does."""
     require("chromium")
+    # The first pull imports scikit-learn, which takes seconds where several processes share two cores.
+    import_module("sampling.algorithms.auto")
     from waitress.server import create_server
 
     from hoshina.wsgi import application

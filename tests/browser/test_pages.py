@@ -109,7 +109,7 @@ def _open(page: Page, address: str) -> None:
 
 # -- Accessibility --------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious(page: Page, site: Site, furnished: Dataset, name: str) -> None:
+def test_axe_finds_nothing_serious_on_a_page(page: Page, site: Site, furnished: Dataset, name: str) -> None:
     _open(page, site.address + PAGES[name])
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -303,7 +303,7 @@ def test_the_switcher_shows_the_other_datasets(page: Page, site: Site, furnished
 
 def test_first_images_appear_while_the_folder_is_read(page: Page, site: Site) -> None:
     empty = site.make_dataset(0, name="pictures")
-    _open(page, f"{site.address}/d/{empty.slug}/")
+    page.goto(f"{site.address}/d/{empty.slug}/?queue=random")
     expect(page.locator("#grid.is-empty")).to_contain_text("Reading the folder")
     empty.delete()
     dataset = site.dataset(6)

@@ -175,6 +175,23 @@ def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: 
     assert (claimed.done, claimed.total) == (40, 40)
 
 
+def test_what_nobody_asks_for_is_forgotten(queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "quiet_kinds", lambda: ["test_again"])
+    days_ago = timezone.now() - timedelta(days=2)
+    for kind in ("test_again", "test_chunks"):
+        for name, ended in (("old", days_ago), ("new", timezone.now()), ("active", None)):
+            job = queue_job(kind, name=name)
+            Chunk.objects.create(job=job, start=0, stop=1)
+            if ended:
+                Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED, finished_at=ended)
+    life.forget_old()
+    kept = {(job.kind, job.params["name"], job.chunks.count()) for job in Job.objects.all()}
+    assert kept == {
+        ("test_again", "new", 1), ("test_again", "active", 1),
+        ("test_chunks", "old", 0), ("test_chunks", "new", 1), ("test_chunks", "active", 1),
+    }  # fmt: skip
+
+
 def test_misuse_is_told() -> None:
     with pytest.raises(LookupError, match="no job kind 'nonsense'"):
         life.enqueue("nonsense")

@@ -317,3 +317,15 @@ def test_abandoned_drafts_are_removed_in_time(
     save(vectors_of, [1])
     disk.merge_parts(vectors_of, 2)
     assert not (parts / "draft.tmp").exists()
+
+
+def test_more_parts_than_files_may_be_open(vectors_of: EmbeddingSet) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
+    try:
+        for row in range(150):
+            save(vectors_of, [row])
+        assert disk.merge_parts(vectors_of, 150) == 150
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

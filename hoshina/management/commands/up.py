@@ -21,12 +21,13 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection
+from django.db import Error as AnyDatabaseError
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from filelock import FileLock, Timeout
 
 from hoshina import health, supervision
-from hoshina.jobs import life, presence
+from hoshina.jobs import life, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.models import Job
 from hoshina.processes import describe, lives
@@ -297,8 +298,9 @@ class _Up:
 
     def _show_jobs(self) -> None:
         try:
-            self.bars.show(list(Job.objects.filter(state__in=Job.ACTIVE).order_by("created_at")[:8]))
-        except DatabaseError as error:
+            active = Job.objects.filter(state__in=Job.ACTIVE).exclude(kind__in=registry.quiet_kinds())
+            self.bars.show(list(active.order_by("created_at")[:8]))
+        except AnyDatabaseError as error:
             self.say(f"The database is away: {error}")
             connection.close()
 
@@ -318,7 +320,7 @@ def _give_back(identity: str) -> None:
     try:
         life.give_back_all(name)
         presence.say_gone(name)
-    except DatabaseError as error:
+    except AnyDatabaseError as error:
         log.warning("Could not give back what %s ran, its silence will tell: %s", name, error)
         connection.close()
 
