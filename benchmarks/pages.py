@@ -36,9 +36,7 @@ def p95(values: list[float]) -> float:
 
 
 def line(name: str, values: list[float]) -> None:
-    print(
-        f"{name:<46} median {statistics.median(values):8.2f} ms   p95 {p95(values):8.2f} ms   n {len(values)}"
-    )
+    print(f"{name:<46} median {statistics.median(values):8.2f} ms   p95 {p95(values):8.2f} ms   n {len(values)}")
 
 
 class Reader:
@@ -52,7 +50,8 @@ class Reader:
     def turn(self) -> None:
         page = self.browser.get(self.url).decode()
         found = re.search(r'data-next="([^"]*)"', page)
-        assert found and page.count('class="tile') >= 60, page[:500]
+        assert found, page[:500]
+        assert page.count('class="tile') >= 60, page[:500]
         self.url = html.unescape(found.group(1)) or self.first
 
 

@@ -64,9 +64,7 @@ class SignInMiddleware(LoginRequiredMiddleware):
         is_page = request.method in {"GET", "HEAD"} and not request.headers.get("HX-Request")
         if refusal is None or is_page:
             return refusal
-        return HttpResponse(
-            "Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)}
-        )
+        return HttpResponse("Please sign in.", status=401, headers={"HX-Redirect": reverse(settings.LOGIN_URL)})
 
 
 def holder(request: HttpRequest) -> str:

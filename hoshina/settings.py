@@ -20,9 +20,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 STORE_DIR = env.path("AL_STORE_DIR", BASE_DIR / "store")
 DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
-EMBEDDING_BACKEND = env.choice(
-    "AL_EMBEDDING_BACKEND", "auto", options=("auto", "tensorflow", "torch", "hog")
-)
+EMBEDDING_BACKEND = env.choice("AL_EMBEDDING_BACKEND", "auto", options=("auto", "tensorflow", "torch", "hog"))
 
 
 def _kept_secret_key() -> str:
@@ -146,9 +144,7 @@ DATABASE_URL = env.text("AL_DATABASE_URL")
 _databases: dict[str, Any] = {}
 if DATABASE_URL:
     try:
-        _databases["default"] = dict(
-            dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True)
-        )
+        _databases["default"] = dict(dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True))
     except (ValueError, KeyError) as error:
         raise ImproperlyConfigured(
             "AL_DATABASE_URL is malformed; expected postgresql://user:password@host:port/name."
@@ -234,7 +230,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
-    "root": {"handlers": ["console"], "level": env.choice(
-        "AL_LOG_LEVEL", "WARNING", options=("DEBUG", "INFO", "WARNING", "ERROR")
-    )},
+    "root": {
+        "handlers": ["console"],
+        "level": env.choice("AL_LOG_LEVEL", "WARNING", options=("DEBUG", "INFO", "WARNING", "ERROR")),
+    },
 }

@@ -114,9 +114,7 @@ class Tally:
             ledger.add_to_counters(self.dataset, {"n_decisions": self.decisions, **changes}, labels)
 
 
-def write_annotations(
-    action: Action, annotations: Sequence[Annotation], items: dict[int, Item], tally: Tally
-) -> None:
+def write_annotations(action: Action, annotations: Sequence[Annotation], items: dict[int, Item], tally: Tally) -> None:
     """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date."""
     is_undo = action.kind == Action.Kind.UNDO
     for annotation in annotations:
@@ -168,9 +166,7 @@ class _Batch:
             return Result(request.uuid, "repeated", items=[outcome(item) for item in touched])
         result = self._undo(action) if request.kind == Action.Kind.UNDO else self._decide(action, request)
         if result.status == "refused" or (request.targets and not result.items):
-            Action.objects.filter(
-                pk=action.pk
-            ).delete()  # it did nothing: nothing to undo, free to be sent again
+            Action.objects.filter(pk=action.pk).delete()  # it did nothing: nothing to undo, free to be sent again
         return result
 
     def _decide(self, action: Action, request: Request) -> Result:
@@ -234,9 +230,7 @@ class _Batch:
             action.uuid,
             "saved",
             items=[outcome(self.items[one.item_id]) for one in current],
-            conflicts=[
-                outcome(self.items[one.item_id]) | {"by": "a later decision"} for one in decided_since
-            ],
+            conflicts=[outcome(self.items[one.item_id]) | {"by": "a later decision"} for one in decided_since],
         )
 
 
@@ -244,9 +238,7 @@ def _going_back(undone: Annotation, user: User | None) -> Annotation:
     """The annotation that reinstates the decision before ``undone``, with that decision's own provenance."""
     earlier = undone.previous
     if earlier is None:
-        return Annotation(
-            item_id=undone.item_id, state=State.UNLABELLED, annotator=user, decided_at=timezone.now()
-        )
+        return Annotation(item_id=undone.item_id, state=State.UNLABELLED, annotator=user, decided_at=timezone.now())
     label = surviving(earlier.label)
     state = State.UNLABELLED if earlier.label is not None and label is None else earlier.state
     kept = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)
@@ -284,8 +276,7 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
         changed = [
             decision
             for decision in decisions
-            if (items[decision.item_id].state, items[decision.item_id].label_id)
-            != (decision.state, decision.label_id)
+            if (items[decision.item_id].state, items[decision.item_id].label_id) != (decision.state, decision.label_id)
         ]
         if changed:
             tally = Tally(dataset)

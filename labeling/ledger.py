@@ -95,13 +95,9 @@ def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int,
     """Add ``changes`` to the dataset's counters and ``labels`` (by class id) to those of its classes."""
     with connection.cursor() as cursor:
         assignments = ", ".join(f"{name} = {name} + %s" for name in changes)
-        cursor.execute(
-            f"UPDATE labeling_dataset SET {assignments} WHERE id = %s", [*changes.values(), dataset.pk]
-        )
+        cursor.execute(f"UPDATE labeling_dataset SET {assignments} WHERE id = %s", [*changes.values(), dataset.pk])
         for label_id, change in sorted(labels.items()):
-            cursor.execute(
-                "UPDATE labeling_labelclass SET n_items = n_items + %s WHERE id = %s", [change, label_id]
-            )
+            cursor.execute("UPDATE labeling_labelclass SET n_items = n_items + %s WHERE id = %s", [change, label_id])
 
 
 def class_counts(dataset: Dataset) -> dict[int, int]:

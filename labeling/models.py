@@ -13,7 +13,6 @@ from django.urls import reverse
 
 from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
 
-
 # Longer paths are refused at ingest: PostgreSQL's index of (dataset, path) could not hold them.
 MAX_PATH = 1000
 
@@ -212,14 +211,10 @@ class Action(models.Model):
     uuid = models.UUIDField(unique=True)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="actions")
     kind = models.CharField(max_length=10, choices=Kind)
-    annotator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     # The browser that did it: another browser's newer decision is a conflict, one's own is not.
     holder = models.CharField(max_length=64, blank=True)
-    undoes = models.OneToOneField(
-        "self", null=True, on_delete=models.SET_NULL, related_name="undone_by"
-    )
+    undoes = models.OneToOneField("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -238,9 +233,7 @@ class Annotation(models.Model):
     label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+")
     # The decision that held before this one: what an undo goes back to. An undo's own: the one it went back to.
     previous = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
-    annotator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     decided_at = models.DateTimeField()
     seconds = models.FloatField(null=True)
 

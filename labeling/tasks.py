@@ -11,9 +11,7 @@ from labeling.ingest import ingest
 from labeling.models import Dataset
 
 
-@background(
-    kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}"
-)
+@background(kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}")
 def run_ingest(run: Run) -> dict[str, Any]:
     """Bring a dataset up to date with its folder. Parameter: ``extensions``, a list."""
     dataset = Dataset.objects.get(pk=run.dataset_id)

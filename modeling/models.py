@@ -27,9 +27,7 @@ class EmbeddingSet(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["dataset", "fingerprint"], name="embedding_set_once"),
-            models.UniqueConstraint(
-                fields=["dataset"], condition=Q(is_active=True), name="one_active_embedding_set"
-            ),
+            models.UniqueConstraint(fields=["dataset"], condition=Q(is_active=True), name="one_active_embedding_set"),
         ]
 
     def __str__(self) -> str:

@@ -75,7 +75,6 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
     return make
 
 
-
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Where nothing may be missing, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hoshina.settings import *
+from hoshina.settings import *  # noqa: F403
 from hoshina.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.jobs"]

@@ -204,9 +204,7 @@ def _what_else(stream: BinaryIO) -> str:
         if start.startswith(magic):
             return f"This is not an image but {words}."
     if start.startswith((b"II*\x00", b"MM\x00*", b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")):
-        return (
-            "The file begins like an image, but is damaged, truncated or of a kind that cannot be read here."
-        )
+        return "The file begins like an image, but is damaged, truncated or of a kind that cannot be read here."
     if not start.strip(b"\x00"):
         return "The file holds only zeros; perhaps copying it failed."
     if b"\x00" not in start and _is_text(start):

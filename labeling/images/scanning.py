@@ -116,15 +116,11 @@ def _follow(top: Path, path: str, endings: tuple[str, ...]) -> Found | None:
     if not is_folder and not is_image:
         return None
     if not target.is_relative_to(top):
-        return Found(
-            path, "This link leads out of the folder; only what lies inside of it is read and shown."
-        )
+        return Found(path, "This link leads out of the folder; only what lies inside of it is read and shown.")
     if not is_folder:
         return Found(path)
     if link.parent.is_relative_to(target):
-        return Found(
-            path, "This link leads back to a folder that it lies in, in a circle; it is not followed."
-        )
+        return Found(path, "This link leads back to a folder that it lies in, in a circle; it is not followed.")
     return None
 
 

@@ -109,6 +109,4 @@ def _cached(request: HttpRequest, response: HttpResponseBase, frame: Frame, etag
 
 
 def _not_found(words: str) -> HttpResponse:
-    return HttpResponseNotFound(
-        words, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
-    )
+    return HttpResponseNotFound(words, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})

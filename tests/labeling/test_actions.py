@@ -30,9 +30,7 @@ def press(
     overwrite: bool = False,
     seen: int | None = None,
 ) -> Result:
-    targets = tuple(
-        Target(item.pk, seen=item.newest_annotation_id if seen is None else seen) for item in items or []
-    )
+    targets = tuple(Target(item.pk, seen=item.newest_annotation_id if seen is None else seen) for item in items or [])
     request = Request(
         uuid.uuid4(), kind, timezone.now(), label.pk if label else None, overwrite=overwrite, targets=targets
     )

@@ -111,9 +111,7 @@ def test_what_is_no_batch_is_refused(make_dataset: MakeDataset, client: Client, 
     assert client.post("/d/pictures/annotate/", body, "application/json").status_code == 400
 
 
-def test_it_takes_a_post_with_a_csrf_token_from_someone_signed_in(
-    make_dataset: MakeDataset, settings: Any
-) -> None:
+def test_it_takes_a_post_with_a_csrf_token_from_someone_signed_in(make_dataset: MakeDataset, settings: Any) -> None:
     dataset = make_dataset(1)
     assert Client().get("/d/pictures/annotate/").status_code == 405
     assert send(Client(enforce_csrf_checks=True), dataset).status_code == 403

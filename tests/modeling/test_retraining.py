@@ -114,7 +114,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
             r"Only one class has labels: cat \(2\)",
         ),
         (
-            lambda dataset, X, y: (add_vectors(dataset, X, np.zeros(20, bool) | (np.arange(20) > 9)), label(dataset, [0, 1], y)),
+            lambda dataset, X, y: (add_vectors(dataset, X, np.arange(20) > 9), label(dataset, [0, 1], y)),
             "no vector yet",
         ),
     ],
@@ -148,7 +148,7 @@ def test_a_class_merged_since_counts_for_its_successor(make_dataset: MakeDataset
     add_vectors(dataset, X)
     label(dataset, list(range(16)), y)
     run_now("retrain", dataset_id=dataset.pk)
-    cat, dog, wolf = dataset.classes.all()
+    _cat, dog, wolf = dataset.classes.all()
     LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=wolf)
     page = client.get(f"/d/{dataset.slug}/items/20/probabilities/").content.decode()
     assert "wolf" in page
