@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from modeling.algorithms.features import Float32, Rows, Standardised, standardise
+from modeling.algorithms.folds import stratified_folds
 from modeling.algorithms.head import (
     ABSENT_LOGIT,
     DEFAULT_C,
@@ -20,7 +21,6 @@ from modeling.algorithms.head import (
     solve,
     standard_start,
 )
-from modeling.algorithms.splits import stratified_folds
 
 Integers = NDArray[np.integer[Any]]
 

@@ -54,7 +54,7 @@ export class Labels extends EventTarget {
   undo() {
     const last = this.#undoStack.pop();
     const action = { uuid: newUuid(), kind: "undo", at: new Date().toISOString(), items: [] };
-    this.#keep({ action, effect: last?.before ?? [], before: last?.effect ?? [] });
+    this.#keep({ action, effect: last?.before ?? [], before: last?.effect ?? [], undoes: last?.uuid });
     this.clock.restart();
     if (last) say(last.before.length === 1 ? "undone" : `undone for ${last.before.length} images`);
     return last?.before[0]?.id ?? null;
@@ -111,6 +111,7 @@ export class Labels extends EventTarget {
   }
 
   #refused(record, result, isMine) {
+    this.#withdrawUndo(record);
     this.#paintFree(record.before);
     this.#undoStack = this.#undoStack.filter(({ uuid }) => uuid !== record.action.uuid);
     if (isMine) toast(result.error || "The server refused that.", record.action.kind === "undo" ? "" : "error");
@@ -119,6 +120,7 @@ export class Labels extends EventTarget {
   // Others decided those meanwhile: an undo of this action can't bring them back.
   #drop(record, conflicts) {
     const theirs = new Set(conflicts.map(({ id }) => id));
+    if (record.action.items.every(({ id }) => theirs.has(id))) this.#withdrawUndo(record);
     const entry = this.#undoStack.find(({ uuid }) => uuid === record.action.uuid);
     if (entry) {
       entry.before = entry.before.filter(({ id }) => !theirs.has(id));
@@ -129,6 +131,11 @@ export class Labels extends EventTarget {
     const name = classes.ofId(first.label)?.name;
     const words = conflicts.length === 1 ? `${first.by} decided this image meanwhile${name ? ` (${name})` : ""}.` : `${conflicts.length} images were decided by others meanwhile.`;
     toast(`${words} Label again to overwrite.`, "warning");
+  }
+
+  // Nothing came of the action on the server: an undo of it would take back an earlier one.
+  #withdrawUndo(record) {
+    for (const { action } of this.outbox.withdraw(({ undoes }) => undoes === record.action.uuid)) this.#mine.delete(action.uuid);
   }
 
   #paintFree(states) {

@@ -23,6 +23,7 @@ export class Outbox extends EventTarget {
   #prefix;
   #url;
   #memory = new Map(); // what storage refused to take: lasts as long as this page
+  #parsed = new Map(); // what was read from storage already
   #last = 0;
   #sending = null;
   #timer = null;
@@ -41,7 +42,9 @@ export class Outbox extends EventTarget {
       this.#channel.addEventListener("message", ({ data }) => this.#heard(data));
     }
     window.addEventListener("online", () => this.retryNow());
-    window.addEventListener("storage", (event) => { if (event.key?.startsWith(this.#prefix)) this.#changed(); });
+    window.addEventListener("storage", (event) => this.#heardStorage(event));
+    window.addEventListener("pagehide", () => this.#partingShot());
+    window.addEventListener("beforeunload", (event) => { if (this.#memory.size) event.preventDefault(); });
     document.addEventListener("visibilitychange", () => { if (!document.hidden && this.trouble) this.retryNow(); });
   }
 
@@ -66,8 +69,8 @@ export class Outbox extends EventTarget {
       for (let i = 0; i < localStorage.length; i += 1) {
         const key = localStorage.key(i);
         if (!key.startsWith(this.#prefix)) continue;
-        const record = parse(localStorage.getItem(key));
-        if (record) found.set(key, record);
+        if (!this.#parsed.has(key)) this.#parsed.set(key, parse(localStorage.getItem(key)));
+        if (this.#parsed.get(key)) found.set(key, this.#parsed.get(key));
       }
     } catch (error) {
       console.info("Storage can't be read.", error);
@@ -78,6 +81,13 @@ export class Outbox extends EventTarget {
   // How many decisions wait: the items of every waiting action.
   count() {
     return this.waiting().reduce((sum, { record }) => sum + Math.max(1, record.action.items?.length ?? 0), 0);
+  }
+
+  // Takes back waiting records that `isMeant`, before they are sent.
+  withdraw(isMeant) {
+    const taken = this.waiting().filter(({ record }) => isMeant(record));
+    for (const { key } of taken) this.#forget(key);
+    return taken.map(({ record }) => record);
   }
 
   retryNow() {
@@ -122,7 +132,7 @@ export class Outbox extends EventTarget {
   async #drain() {
     let size = BATCH;
     for (;;) {
-      const batch = this.waiting().slice(0, size);
+      const batch = this.#next(size);
       if (!batch.length) break;
       const answer = await this.#post(batch.map(({ record }) => record.action));
       if (answer.malformed && batch.length > 1) {
@@ -139,6 +149,41 @@ export class Outbox extends EventTarget {
     }
   }
 
+  // The next records to send. An undo waits until it is known what became of the action that it takes back.
+  #next(size) {
+    const batch = this.waiting().slice(0, size);
+    const uuids = new Set(batch.map(({ record }) => record.action.uuid));
+    const cut = batch.findIndex(({ record }) => uuids.has(record.undoes));
+    return cut > 0 ? batch.slice(0, cut) : batch;
+  }
+
+  #forget(key) {
+    this.#parsed.delete(key);
+    if (!this.#memory.delete(key)) localStorage.removeItem(key);
+  }
+
+  // Another tab keeps labels: it sends them, and should it be closed before that, this one does.
+  #heardStorage(event) {
+    if (!event.key?.startsWith(this.#prefix)) return;
+    this.#changed();
+    if (event.newValue !== null) this.#schedule(5000);
+  }
+
+  // The page is left: what was just decided goes on its way, and stays in storage until the next page hears of it.
+  #partingShot() {
+    if (this.#sending || this.trouble) return;
+    const actions = this.#next(BATCH).map(({ record }) => record.action);
+    const body = JSON.stringify({ actions });
+    if (!actions.length || body.length > 60000) return;
+    fetch(this.#url, { method: "POST", headers: this.#headers(), body, credentials: "same-origin", keepalive: true }).catch((error) => {
+      console.info("The last labels wait for the next visit.", error);
+    });
+  }
+
+  #headers() {
+    return { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), Accept: "application/json" };
+  }
+
   #acknowledge(batch, answer) {
     this.#failures = 0;
     this.trouble = null;
@@ -148,7 +193,7 @@ export class Outbox extends EventTarget {
       const { uuid } = record.action;
       const words = answer.malformed ?? "The server did not answer for this label.";
       pairs.push([record, results.get(uuid) ?? { uuid, status: "refused", error: words, items: [], conflicts: [] }]);
-      if (!this.#memory.delete(key)) localStorage.removeItem(key);
+      this.#forget(key);
     }
     const detail = { pairs, counts: answer.counts };
     this.#channel?.postMessage(detail);
@@ -170,7 +215,7 @@ export class Outbox extends EventTarget {
     try {
       response = await fetch(this.#url, {
         method: "POST",
-        headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), Accept: "application/json" },
+        headers: this.#headers(),
         body: JSON.stringify({ actions }),
         credentials: "same-origin",
         redirect: "error",

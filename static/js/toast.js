@@ -41,5 +41,6 @@ export function watchToasts() {
 
 export function say(words) {
   const line = document.getElementById("said");
-  if (line) line.textContent = words;
+  // The same words twice are two messages: the second one differs by an invisible space.
+  if (line) line.textContent = line.textContent === words ? `${words}\u00a0` : words;
 }

@@ -21,8 +21,8 @@ from modeling.algorithms.calibration import (
     out_of_fold_logits,
     softmax,
 )
+from modeling.algorithms.folds import stratified_folds
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
-from modeling.algorithms.splits import stratified_folds
 from tests.modeling.algorithms.examples import blobs, digits
 
 
