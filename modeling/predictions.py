@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
-from modeling.store import open_probabilities
+from modeling.store import StoreError, open_probabilities
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,12 @@ def active_predictions(dataset: Dataset) -> Predictions | None:
 
 
 def predictions_of(model: ModelVersion) -> Predictions | None:
-    probabilities = open_probabilities(model)
+    try:
+        probabilities = open_probabilities(model)
+    except StoreError:
+        # Pages go on without suggestions, as they do without a model; a retrain writes the file anew.
+        log.exception("The probabilities of %s can't be read.", model)
+        return None
     if probabilities is None:
         return None
     classes = {label.pk: label for label in LabelClass.objects.filter(dataset=model.dataset_id)}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labeling.models import Dataset, Lease, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import Predictions, active_model, active_predictions
-from modeling.store import Vectors, open_vectors
+from modeling.store import StoreError, Vectors, open_vectors
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
@@ -101,7 +101,10 @@ def gather(
     """What ``strategy`` ranks: candidates by the filters, and the arrays that it needs."""
     predictions = active_predictions(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    vectors = open_vectors(embedding_set) if embedding_set else None
+    try:
+        vectors = open_vectors(embedding_set) if embedding_set else None
+    except StoreError as damaged:
+        raise CannotRank(damaged.message, damaged.hint) from damaged
     if strategy.needs_model and predictions is None:
         raise CannotRank(
             "No model yet",

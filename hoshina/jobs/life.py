@@ -25,6 +25,7 @@ from hoshina.jobs.runner import OnProgress, Run, heartbeat
 log = logging.getLogger(__name__)
 
 State = Job.State
+_cared_at = 0.0
 LOST = "The worker that ran this stopped."
 LOST_HINT = "Start it again."
 
@@ -112,6 +113,8 @@ def run_now(
         return job
     if job.state == State.CANCELLED:
         raise JobError(f"{registry.title(kind)} was cancelled.") from cause
+    if job.is_active:
+        raise JobError(f"{registry.title(kind)} went on in another process.", "See the Jobs page.") from cause
     raise JobError(job.error or LOST, job.hint) from cause
 
 
@@ -187,13 +190,16 @@ def retry(job: Job, user: User | None = None) -> Job:
 
 
 # -- Deaths -------------------------------------------------------------------------------------------
-def reap() -> int:
-    """Finds running jobs whose worker died and queues or ends them; returns how many. Cheap if none runs."""
+def reap(*, by_silence: bool = True) -> int:
+    """Finds running jobs whose worker died and queues or ends them; returns how many. Cheap if none runs.
+
+    Without ``by_silence`` only those count as dead whose process is known to be gone.
+    """
     since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
     found = 0
     for job in Job.objects.filter(state=State.RUNNING):
-        stale = job.heartbeat_at is None or job.heartbeat_at < since
-        if stale or is_surely_dead(job.worker):
+        is_silent = job.heartbeat_at is None or job.heartbeat_at < since
+        if (by_silence and is_silent) or is_surely_dead(job.worker):
             found += _bury(job, hint=LOST_HINT)
     return found
 
@@ -281,8 +287,12 @@ def forget_old() -> None:
 
 def take_care() -> None:
     """What a caretaker does every few seconds; a database that is busy or away is left for the next time."""
+    global _cared_at
+    # After a computer's sleep everybody was silent, also those who live: they get a moment to say so.
+    was_away = time.time() - _cared_at > settings.JOB_STALE
+    _cared_at = time.time()
     try:
-        reap()
+        reap(by_silence=not was_away)
         resend()
     except AnyDatabaseError as error:
         log.warning("Looking after the jobs failed, trying again: %s", error)

@@ -80,7 +80,7 @@ def squash(image: Image.Image, side: int) -> Pixels:
     """The whole image, resized to a square of ``side`` pixels: uint8 (side, side, 3).
 
     Nothing is cropped away, since what is to be labelled may lie at the edge. Stretching to the square did as
-    well as grey borders on real photos (see DESIGN_NOTES.md) and spends every pixel on the image.
+    well as grey borders on drawings and photos (see DESIGN_NOTES.md) and spends every pixel on the image.
     """
     if image.mode != "RGB":
         image = image.convert("RGB")

@@ -100,7 +100,7 @@ def _embed(run: Run, began: float) -> dict[str, Any]:
 def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tuple[int, int]]) -> None:
     """All ranges, merged each time the vectors have about doubled: queues can use the first ones early."""
     total = sum(stop - start for start, stop in ranges)
-    run.stage(f"Computing vectors ({encoder.name})", total=total)
+    run.stage(encoder.name, total=total)
     before = 0
     for batch in _growing_batches(ranges, vectors.n_vectors):
         work_through(_Share(run, before, total), batch)

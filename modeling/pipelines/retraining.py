@@ -83,7 +83,10 @@ def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
 
 def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    vectors = store.open_vectors(embedding_set) if embedding_set else None
+    try:
+        vectors = store.open_vectors(embedding_set) if embedding_set else None
+    except store.StoreError as damaged:
+        raise JobError(damaged.message, hint=damaged.hint) from damaged
     if embedding_set is None or vectors is None:
         raise JobError(
             "There are no vectors of these images yet.",

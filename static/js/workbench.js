@@ -34,6 +34,8 @@ const palette = new Palette(document.getElementById("palette"), (one) => decide(
 const question = new Question();
 let turning = null; // the timer (or promise) of a page that is about to turn: class keys wait for it
 let isReady = false;
+let missing = null; // asks again for a page that the server could not give
+let wasPointed = false; // the last thing the person did was with the mouse or a finger
 const early = [];
 
 labels.tilesOf = (id) => pages.tilesOf(id);
@@ -95,7 +97,7 @@ async function turn({ anew = false } = {}) {
   stage.setAttribute("aria-busy", "true");
   try {
     if (!(await turned)) toast("This is the last page.");
-    setBanner("page", null);
+    pageCame();
   } catch (error) {
     fetchFailed(error, () => turn({ anew }));
   } finally {
@@ -107,6 +109,7 @@ async function turn({ anew = false } = {}) {
 function undo() {
   if (typeof turning === "number") clearTimeout(turning);
   turning = null;
+  pageCame(); // the person goes back: no page turns by itself now
   question.close();
   const id = labels.undo();
   const tile = id === null ? null : pages.reveal(id);
@@ -120,14 +123,21 @@ function fetchFailed(error, again) {
     setBanner("sign-in", { words: "You were signed out. What you did here is kept.", rank: 3, link: { href: bench.dataset.signIn, words: "Sign in again" } });
     return;
   }
-  setBanner("page", { words: `${error.message} The next page comes when it is back.`, rank: 1, button: { words: "Try now", press: again } });
+  missing = again;
+  setBanner("page", { words: `${error.message} The page comes when it is back.`, rank: 1, button: { words: "Try now", press: again } });
+}
+
+function pageCame() {
+  missing = null;
+  setBanner("page", null);
 }
 
 async function open(query) {
   question.close();
   try {
     await pages.open(query);
-    setBanner("page", null);
+    pageCame();
+    if (wasPointed) focusTile();
   } catch (error) {
     fetchFailed(error, () => open(query));
   }
@@ -148,7 +158,9 @@ function focusTile() {
 // A folder that is being read, or a queue that has nothing just now: look again until there is something.
 setInterval(() => {
   const grid = pages.grid;
-  if (isReady && !document.hidden && "waiting" in grid.dataset && turning === null) open(pages.query);
+  if (!isReady || document.hidden || turning !== null) return;
+  if (missing) missing();
+  else if ("waiting" in grid.dataset) open(pages.query);
 }, WAITING);
 
 document.body.addEventListener("hoshina:job-finished", () => {
@@ -176,7 +188,11 @@ const commands = {
   enlarge: () => side.enlarge(),
   peek: () => side.peek(),
   next: () => { if (turning === null) turn(); },
-  previous: () => { if (turning === null && !pages.back()) toast("This is the first page."); },
+  previous: () => {
+    if (turning !== null) return;
+    pageCame();
+    if (!pages.back()) toast("This is the first page.");
+  },
   bigger: () => resize(1),
   smaller: () => resize(-1),
   keys: () => keysDialog.open(),
@@ -231,6 +247,8 @@ function run(read) {
 }
 
 document.addEventListener("keydown", press);
+document.addEventListener("keydown", () => { wasPointed = false; }, true);
+document.addEventListener("pointerdown", () => { wasPointed = true; }, true);
 
 document.addEventListener("click", (event) => {
   const doing = event.target.closest("[data-do]");
@@ -318,14 +336,20 @@ function showOutbox() {
   });
 }
 
-outbox.addEventListener("change", showOutbox);
+// Counting reads every label that waits: once for a burst of keys.
+let counting = null;
+outbox.addEventListener("change", () => {
+  counting ??= setTimeout(() => {
+    counting = null;
+    showOutbox();
+  }, 30);
+});
 let hadTrouble = false;
 outbox.addEventListener("change", () => {
-  if (hadTrouble && !outbox.trouble) {
-    toast("The server is back. Every label is saved.");
-    if (pages.hasTiles && pages.undecided === 0 && turning === null) turnSoon();
-  }
-  hadTrouble = outbox.trouble !== null;
+  if (outbox.trouble) hadTrouble = true;
+  if (!hadTrouble || outbox.trouble || outbox.waiting().length) return;
+  hadTrouble = false;
+  toast("The server is back. Every label is saved.");
 });
 
 labels.addEventListener("saved", () => {

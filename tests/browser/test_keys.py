@@ -437,6 +437,29 @@ def test_a_queue_and_a_filter_make_an_address(bench: Bench) -> None:
     assert bench.chip(0) == "2 dog"
 
 
+def test_a_queue_chosen_with_the_mouse_gives_the_keys_back(bench: Bench) -> None:
+    bench.open()
+    bench.page.get_by_role("radio", name="Random").click()
+    expect(bench.page.locator("#grid[data-kind=random]")).to_have_count(1)
+    expect(bench.focused).to_be_focused()
+    bench.press("ArrowRight", "1")
+    assert bench.states()[:2] == ["0", "1"]
+    expect(bench.page.get_by_role("radio", name="Random")).to_be_checked()
+
+
+def test_looking_through_what_is_decided_turns_no_page(bench: Bench) -> None:
+    bench.open()
+    bench.press("1", "1", "1")
+    bench.settle()
+    bench.open("queue=all&state=labelled")
+    ids = bench.ids()
+    assert len(ids) == 3
+    bench.press("2", "2", "2")
+    bench.page.wait_for_timeout(600)
+    assert bench.ids() == ids
+    assert [bench.chip(i) for i in range(3)] == ["2 dog", "2 dog", "2 dog"]
+
+
 @pytest.mark.parametrize("kind", ["unsure", "skip"])
 def test_footer_buttons_do_what_the_keys_do(bench: Bench, kind: str) -> None:
     bench.open()

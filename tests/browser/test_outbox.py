@@ -155,6 +155,36 @@ def test_a_refused_label_is_taken_off_and_said(bench: Bench) -> None:
     assert bench.outcome(bench.ids()[0]) == (0, "")
 
 
+def test_undo_of_a_label_that_is_refused_takes_nothing_else_back(bench: Bench) -> None:
+    held: list[Route] = []
+    bench.open()
+    ids = bench.ids()
+    bench.press("1")
+    bench.settle()
+    LabelClass.objects.filter(dataset=bench.dataset, name="dog").update(is_retired=True)
+    bench.page.route("**/annotate/", lambda route: held.append(route))
+    bench.press("2", "z")  # undone before the server said no
+    bench.page.wait_for_timeout(100)
+    held[0].continue_()
+    expect(bench.toasts).to_contain_text("That class no longer exists")
+    assert bench.waiting() == 0
+    assert bench.states()[:2] == ["1", "0"]
+    assert [bench.outcome(pk)[0] for pk in ids[:2]] == [1, 0]
+    assert len(held) == 1
+
+
+def test_a_page_that_cannot_be_had_comes_later(bench: Bench) -> None:
+    bench.open()
+    first = bench.ids()
+    bench.page.route("**/grid/**", lambda route: route.abort("connectionrefused"))
+    bench.press("Control+a", "1", "1")
+    expect(bench.banner).to_contain_text("The page comes when it is back")
+    assert bench.ids() == first
+    bench.page.unroute("**/grid/**")  # it is asked for again by itself
+    expect(bench.page.locator(f"#item-{first[0]}")).to_have_count(0)
+    expect(bench.banner).to_be_hidden()
+
+
 def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: Bench) -> None:
     bench.open()
     _cut(bench.page)

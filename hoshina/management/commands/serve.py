@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
 from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import get_resolver
 
 
 class Command(BaseCommand):
@@ -35,8 +37,17 @@ class Command(BaseCommand):
             application, sockets=[listening], threads=threads, ident=None, channel_timeout=120,
             clear_untrusted_proxy_headers=not settings.BEHIND_HTTPS,
         )  # fmt: skip
+        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         signal.signal(signal.SIGTERM, _leave)
         server.run()  # ends with SIGTERM or Ctrl-C, after the answers that are under way
+
+
+def _warm_up() -> None:
+    """Loads what the first page and the first job would wait for."""
+    from hoshina.jobs import registry
+
+    get_resolver().url_patterns  # noqa: B018
+    registry.discover()
 
 
 def _leave(*_: object) -> NoReturn:
