@@ -112,7 +112,8 @@ def replay(
         started = time.perf_counter()
         picks = strategy(now, min(batch, budget - len(labelled)))
         curve.query_seconds += time.perf_counter() - started
-        assert is_left[picks].all() and len(set(picks.tolist())) == len(picks)
+        assert is_left[picks].all()
+        assert len(set(picks.tolist())) == len(picks)
         is_left[picks] = False
         labelled = np.concatenate([labelled, picks])
         if len(np.unique(y[labelled])) < 2:
@@ -142,7 +143,7 @@ def labels_needed(sizes: list[int], values: NDArray[np.float64], goal: float) ->
     if at == 0:
         return float(sizes[0])
     part = (goal - values[at - 1]) / (values[at] - values[at - 1])
-    return sizes[at - 1] + part * (sizes[at] - sizes[at - 1])
+    return float(sizes[at - 1] + part * (sizes[at] - sizes[at - 1]))
 
 
 def ratio(curves: dict[str, list[Curve]], name: str, measure: str, some: NDArray[np.int64]) -> float:

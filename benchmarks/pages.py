@@ -51,7 +51,7 @@ class Reader:
         page = self.browser.get(self.url).decode()
         found = re.search(r'data-next="([^"]*)"', page)
         assert found, page[:500]
-        assert page.count('class="tile') >= 60, page[:500]
+        assert 'class="tile"' in page, page[:500]
         self.url = html.unescape(found.group(1)) or self.first
 
 

@@ -100,6 +100,11 @@ def _lease(dataset: Dataset, items: list[Item], holder: str) -> None:
     )
 
 
+def give_back(dataset: Dataset, holder: str) -> None:
+    """Let go of what this browser was dealt and has not decided."""
+    Lease.objects.filter(dataset=dataset, holder=holder).delete()
+
+
 def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     frames: dict[int, Frame] = {}
     for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("-pk"):

@@ -69,7 +69,7 @@ def _is_for_a_worker(dataset: Dataset, order: Order) -> bool:
 
 def _fingerprint(dataset: Dataset, order: Order) -> str:
     """What makes two orders the same: all but the seed, which nobody chose."""
-    asked = asdict(replace(order, seed=0)) | {"basis": basis_of(dataset, STRATEGIES[order.queue])}
+    asked = asdict(replace(order, seed=0, is_continued=False)) | {"basis": basis_of(dataset, STRATEGIES[order.queue])}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
 
 

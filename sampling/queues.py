@@ -18,13 +18,7 @@ from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Strateg
 Oddity = Literal["local outlier factor", "isolation forest"]
 # The exact k-NN graph is quadratic: beyond this many vectors it would take hours.
 LARGEST_GRAPH = 200_000
-AUTO_REASONS = {
-    "typical": "Typical of many images not labelled yet",
-    "unsure": "The model is unsure",
-    "rare": "Perhaps of a class with few labels",
-    "audit": "Drawn at random, to measure honestly",
-    "random": "Drawn at random, until there is something to rank by",
-}
+BY_CHANCE = "Drawn at random, until there is something to rank by"
 
 
 @dataclass(frozen=True)
@@ -168,24 +162,27 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """The best mix for the moment, with a share drawn by chance."""
-    from sampling.algorithms.auto import choose
-
     known = inputs.with_vector(inputs.candidates)
     if inputs.X is None or inputs.projected is None or not len(known):
-        drawn = _drawn(inputs, k, AUTO_REASONS["random"])
-        return Ranking(drawn.rows, drawn.scores, drawn.probabilities, AUTO_REASONS, False, ["random"] * len(drawn.rows))
+        drawn = _drawn(inputs, k, BY_CHANCE)
+        reasons, sources = {"random": BY_CHANCE}, ["random"] * len(drawn.rows)
+        return Ranking(drawn.rows, drawn.scores, drawn.probabilities, reasons, False, sources)
+    from sampling.algorithms.auto import REASONS, choose
+
     P = inputs.probabilities
     if P is not None and len(P) < len(inputs.X):  # images added since the model was trained
         P = None if len(P) == 0 else np.vstack([P, np.full((len(inputs.X) - len(P), P.shape[1]), np.nan, np.float32)])
     labelled = inputs.with_vector(inputs.labelled)
-    labels = inputs.labels[np.isin(inputs.labelled, labelled)]
+    # A class newer than the model has no column yet.
+    column = {class_id: columns[0] for class_id, columns in inputs.columns.items()}
+    labels = [column[class_id] for class_id in inputs.labels.tolist() if class_id in column]
     # The projection keeps what matters to k-means and is twenty times less to go through.
     mix = choose(inputs.projected(), known, labelled, labels, P, k, rng=inputs.rng)
     return Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
         probabilities=mix.probabilities,
-        reasons=AUTO_REASONS,
+        reasons=REASONS,
         is_complete=len(mix.rows) == len(inputs.candidates),
         sources=mix.sources,
     )

@@ -62,17 +62,19 @@ def pull(
     after: int = -1,
     k: int | None = None,
     is_by_chance: bool = False,
+    is_continued: bool = False,
 ) -> Round:
     """Rank the dataset's items with ``strategy`` and keep the first ``k`` (default: what it keeps) as a new round.
 
     The same seed, labels, model and leases give the same ranking. ``after`` continues a queue in folder order
-    behind that row; ``is_by_chance`` ranks without vectors until the next page.
+    behind that row; ``is_by_chance`` ranks without vectors until the next page; ``is_continued`` passes over what
+    the same browser was just dealt, too.
 
     Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
     :class:`~sampling.strategies.BadParameter` for parameters that can't be.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
-    inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after)
+    inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after, is_continued=is_continued)
     if is_by_chance:
         inputs = replace(inputs, X=None)
     ranking = strategy.rank(inputs, params, k or strategy.kept)
@@ -96,7 +98,14 @@ def pull(
 
 
 def gather(
-    dataset: Dataset, strategy: Strategy, filters: Filters, *, seed: int, holder: str = "", after: int = -1
+    dataset: Dataset,
+    strategy: Strategy,
+    filters: Filters,
+    *,
+    seed: int,
+    holder: str = "",
+    after: int = -1,
+    is_continued: bool = False,
 ) -> Inputs:
     """What ``strategy`` ranks: candidates by the filters, and the arrays that it needs."""
     predictions = active_predictions(dataset)
@@ -118,7 +127,10 @@ def gather(
             "manage.py embed); until then take Random.",
         )
     pool = pool_of(dataset)
-    candidates = _candidates(dataset, pool, filters, predictions, holder if strategy.deals else "")
+    candidates = _candidates(dataset, pool, filters, predictions)
+    if holder and strategy.deals and filters.state == State.UNLABELLED:
+        taken = leased_to_others(dataset, "" if is_continued else holder)
+        candidates = np.setdiff1d(candidates, taken, assume_unique=True)
     labelled = pool.rows(State.LABELLED)
     return Inputs(
         candidates=candidates[np.searchsorted(candidates, after, side="right") :],
@@ -128,7 +140,7 @@ def gather(
         X=None if vectors is None else vectors.X,
         has_vector=None if vectors is None else vectors.has,
         labelled=labelled,
-        labels=np.unique(pool.labels[labelled], return_inverse=True)[1].astype(np.int64),
+        labels=pool.labels[labelled],
         projected=lambda: _projected(embedding_set),
         graph=lambda: _graph(embedding_set),
     )
@@ -186,6 +198,8 @@ class Order:
     user_id: int | None = None
     # Deal by chance, without vectors, while the real ranking is being made.
     is_by_chance: bool = False
+    # Pass over what the same browser was just dealt: it turns the page.
+    is_continued: bool = False
 
     def pull(self, dataset: Dataset) -> Round:
         strategy = STRATEGIES[self.queue]
@@ -199,6 +213,7 @@ class Order:
             user_id=self.user_id,
             after=self.after,
             is_by_chance=self.is_by_chance,
+            is_continued=self.is_continued,
         )
 
 
@@ -210,7 +225,7 @@ def order_after(spent: Round, *, holder: str, user_id: int | None) -> Order:
     rows = ranked_rows(spent)
     goes_on = spent.queue == "all" and len(rows)
     after = int(rows[-1]) if goes_on else -1
-    return Order(spent.queue, kept, filters, spent.seed + 1, after, holder, user_id)
+    return Order(spent.queue, kept, filters, spent.seed + 1, after, holder, user_id, is_continued=True)
 
 
 def filters_from(params: dict[str, Any]) -> Filters:
@@ -229,14 +244,10 @@ def leased_to_others(dataset: Dataset, holder: str) -> list[int]:
     return list(held.values_list("item__row", flat=True))
 
 
-def _candidates(
-    dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None, holder: str
-) -> NDArray[np.int64]:
+def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None) -> NDArray[np.int64]:
     rows = pool.rows(filters.state, filters.label_id)
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
-    if holder and filters.state == State.UNLABELLED:
-        rows = np.setdiff1d(rows, leased_to_others(dataset, holder), assume_unique=True)
     return rows
 
 

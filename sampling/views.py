@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -16,7 +16,7 @@ from hoshina.http import HtmxHttpRequest, holder
 from labeling.models import Dataset, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
-from sampling.dealing import Tile, deal
+from sampling.dealing import Tile, deal, give_back
 from sampling.models import Round
 from sampling.pulling import StillRanking, made
 from sampling.queues import STRATEGIES, BandParams
@@ -164,9 +164,12 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     if before is None or round_.pk != before.pk:
         offset = 0
     dealt = deal(round_, offset, n, holder=me, is_continued=before is not None)
-    if not dealt.tiles and not round_.is_complete:
-        round_ = made(dataset, order_after(round_, holder=me, user_id=request.user.pk))
-        dealt = deal(round_, 0, n, holder=me, is_continued=before is not None)
+    if not dealt.tiles and before is not None:
+        # Everything was dealt once and passed over by turning pages: begin again.
+        give_back(dataset, me)
+        again = order_after(round_, holder=me, user_id=request.user.pk)
+        round_ = made(dataset, replace(again, after=-1, is_continued=False))
+        dealt = deal(round_, 0, n, holder=me, is_continued=False)
     if not dealt.tiles:
         return Page(round_.queue, [], round_.pk, empty=_nothing_left(dataset, round_))
     model = active_model(dataset)

@@ -196,6 +196,9 @@ def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: 
         record.action.kind = 'nonsense';
         localStorage.setItem(keys[1], JSON.stringify(record));
     }""")
+    bench.page.reload()
+    bench.ready()
+    expect(bench.banner).to_contain_text("3 labels wait")
     _mend(bench)
     bench.settle()
     assert bench.n_annotations() == 2

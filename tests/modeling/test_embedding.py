@@ -146,7 +146,7 @@ class TestRun:
     def test_progress_counts_images(self, dataset: Dataset) -> None:
         seen: list[tuple[str, int, int]] = []
         run_now("embed", dataset_id=dataset.pk, on_progress=lambda job: seen.append((job.stage, job.done, job.total)))
-        computing = [(done, total) for stage, done, total in seen if stage == "Computing vectors (HOG + colour)"]
+        computing = [(done, total) for stage, done, total in seen if stage == "HOG + colour"]
         assert computing[0] == (0, 22)
         assert {total for _, total in computing} == {22}
         assert [done for done, _ in computing] == sorted(done for done, _ in computing)

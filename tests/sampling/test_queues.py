@@ -129,6 +129,21 @@ def test_two_people_never_get_the_same_items(make_dataset: MakeDataset) -> None:
     assert tiles(ana.get(url + "&seed=1")), "one's own leases are no obstacle to a fresh pull"
 
 
+def test_turning_pages_without_labelling_goes_on_and_round_again(
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STRATEGIES, "uncertain", replace(STRATEGIES["uncertain"], kept=10))
+    dataset = make_dataset(24)
+    add_model(dataset, two_class(np.linspace(0.5, 1, 24).tolist()))
+    url, seen = "/d/pictures/grid/?queue=uncertain&n=5", []
+    for _ in range(7):
+        page = client.get(url)
+        seen.append(tiles(page))
+        url = page.context["page"].next_url or url
+    assert [row for some in seen[:5] for row in some] == list(range(24)), "each image once before any comes again"
+    assert seen[5] == [0, 1, 2, 3, 4]
+
+
 def test_an_expired_lease_frees_its_item(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(5)
     Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5")

@@ -112,7 +112,8 @@ def test_auto_begins_typical_with_a_share_of_chance(clouds: tuple[Dataset, np.nd
     round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
     tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
     sources = Counter(tile.shown["queue"] for tile in tiles)
-    assert set(sources) == {"auto/typical", "auto/audit"}
+    assert set(sources) == {"auto/typical", "auto/diverse", "auto/audit"}
+    assert sources["auto/typical"] > 2 * sources["auto/diverse"]
     assert 1 <= sources["auto/audit"] <= 15
     assert {tile.item.row % 3 for tile in tiles[:12]} == {0, 1, 2}, "every cloud is seen early"
     chances = [tile.shown["selection_probability"] for tile in tiles]

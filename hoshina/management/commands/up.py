@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from hoshina import health, supervision
 from hoshina.jobs import life, presence, registry
 from hoshina.jobs.console import Bars
+from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from hoshina.processes import describe, lives
 
@@ -52,13 +53,14 @@ class Command(BaseCommand):
         folder = _folder(options)
         settings.STORE_DIR.mkdir(parents=True, exist_ok=True)
         with _hold_store() as held, _stop_signals() as stopped:
-            _migrate()
-            if folder is None and not options["demo"] and not _has_datasets():
-                raise CommandError(
-                    "There is nothing to show yet. Name a folder of images (manage.py up FOLDER), or try "
-                    "manage.py up --demo.",
-                    returncode=2,
-                )
+            if folder is None and not options["demo"]:
+                _migrate()
+                if not _has_datasets():
+                    raise CommandError(
+                        "There is nothing to show yet. Name a folder of images (manage.py up FOLDER), or try "
+                        "manage.py up --demo.",
+                        returncode=2,
+                    )
             _Up(self, options, held, stopped).run(folder)
 
 
@@ -216,7 +218,8 @@ class _Up:
         opened = False
         try:
             web, *workers = self.tree.children
-            web.start()
+            web.start()  # it loads its pages while the tables are made
+            _migrate()
             self._start_ingest(folder)
             self._note()
             while not self.stopped.is_set() and not self._is_abandoned():
@@ -273,6 +276,7 @@ class _Up:
         return True
 
     def _start_ingest(self, folder: Path | None) -> None:
+        """Makes the dataset at once, so that the first page is its own, and reads the folder beside."""
         name = self.options["dataset"]
         if self.options["demo"]:
             from labeling.demo import DEMO_NAME, write_digits
@@ -281,9 +285,13 @@ class _Up:
             name = name or DEMO_NAME
         if folder is None:
             return
-        arguments = [str(settings.BASE_DIR / "manage.py"), "ingest", f"--data-dir={folder}"]
-        if name:
-            arguments.append(f"--dataset={name}")
+        from labeling.registering import dataset_for
+
+        try:
+            name = dataset_for(folder, name).name
+        except JobError as error:
+            raise CommandError(str(error)) from error
+        arguments = [str(settings.BASE_DIR / "manage.py"), "ingest", f"--data-dir={folder}", f"--dataset={name}"]
         with self.ingest_log.open("wb") as output:
             self.ingest = supervision.start(
                 arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
