@@ -230,6 +230,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+    # Every moment in which more requests come than there are threads is no news.
+    "loggers": {"waitress.queue": {"level": "ERROR"}},
     "root": {
         "handlers": ["console"],
         "level": env.choice("AL_LOG_LEVEL", "WARNING", options=("DEBUG", "INFO", "WARNING", "ERROR")),

@@ -79,6 +79,28 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """What became of a batch, and the counts after it."""
+
+    results: list[Result]
+    counters: dict[str, int]  # of the dataset, by field name
+    classes: dict[int, int]  # items of each class in use, by its id
+
+    def counts(self) -> dict[str, Any]:
+        """The numbers that the page's header shows."""
+        told = self.counters
+        n_decided = told["n_labelled"] + told["n_unsure"] + told["n_skipped"]
+        return {
+            "labelled": told["n_labelled"],
+            "unsure": told["n_unsure"],
+            "skipped": told["n_skipped"],
+            "left": max(0, told["n_items"] - n_decided),
+            "items": told["n_items"],
+            "classes": self.classes,
+        }
+
+
+@dataclass(frozen=True)
 class Decision:
     """A state for an item, from a file."""
 
@@ -106,12 +128,11 @@ class Tally:
             self.labels[label_id] += 1
         self.decisions += 1
 
-    def write(self) -> None:
-        """Bring the counters up to date."""
-        if self.decisions:
-            changes = {name: self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]}
-            labels = {label_id: change for label_id, change in self.labels.items() if change}
-            ledger.add_to_counters(self.dataset, {"n_decisions": self.decisions, **changes}, labels)
+    def write(self) -> dict[str, int]:
+        """Bring the counters up to date; returns the dataset's, by field name."""
+        changes = {name: self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]}
+        labels = {label_id: change for label_id, change in self.labels.items() if change}
+        return ledger.add_to_counters(self.dataset, {"n_decisions": self.decisions, **changes}, labels)
 
 
 def write_annotations(action: Action, annotations: Sequence[Annotation], items: dict[int, Item], tally: Tally) -> None:
@@ -129,7 +150,7 @@ def write_annotations(action: Action, annotations: Sequence[Annotation], items: 
         item.decision_id = annotation.previous_id if is_undo else annotation.pk
 
 
-def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, holder: str) -> list[Result]:
+def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, holder: str) -> Saved:
     """Save a batch of actions in order, each once however often it is sent; one result for each.
 
     An action on items that another browser decided meanwhile leaves those alone and reports them as conflicts,
@@ -138,9 +159,10 @@ def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, h
     with transaction.atomic():
         batch = _Batch(dataset, requests, user, holder)
         results = [batch.save(request) for request in requests]
-        batch.tally.write()
-    _tell(dataset, batch.tally.decisions)
-    return results
+        counters = batch.tally.write()
+    if batch.tally.decisions:
+        _tell(dataset, counters)
+    return Saved(results, counters, batch.class_counts())
 
 
 class _Batch:
@@ -151,7 +173,11 @@ class _Batch:
         self.tally = Tally(dataset)
         ids = {target.item_id for request in requests for target in request.targets}
         self.items = ledger.items_for_update(dataset, ids)
-        self.label_ids = ledger.class_counts(dataset).keys()
+        self.classes = ledger.class_counts(dataset)
+
+    def class_counts(self) -> dict[int, int]:
+        """Items of each class after the batch."""
+        return {label_id: n + self.tally.labels[label_id] for label_id, n in self.classes.items()}
 
     def save(self, request: Request) -> Result:
         action = Action(
@@ -170,7 +196,7 @@ class _Batch:
         return result
 
     def _decide(self, action: Action, request: Request) -> Result:
-        if request.kind == Action.Kind.ASSIGN and request.label_id not in self.label_ids:
+        if request.kind == Action.Kind.ASSIGN and request.label_id not in self.classes:
             return Result(request.uuid, "refused", error="That class no longer exists. Choose another one.")
         if any(target.item_id not in self.items for target in request.targets):
             return Result(request.uuid, "refused", error="An item of this action is not in this dataset.")
@@ -295,30 +321,14 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
                 for decision in changed
             ]
             write_annotations(action, annotations, items, tally)
-            tally.write()
-    _tell(dataset, len(changed))
+            counters = tally.write()
+    if changed:
+        _tell(dataset, counters)
     return len(changed), len(decisions) - len(changed)
 
 
-def _tell(dataset: Dataset, n_new: int) -> None:
-    # The number that the caller's dataset had, plus ours: others' decisions since may be missing, which is
-    # enough for those who listen and costs no query.
-    if n_new:
-        decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=dataset.n_decisions + n_new)
-
-
-def counts(dataset: Dataset) -> dict[str, Any]:
-    """The numbers of the header, fresh from the database: two queries whatever the dataset's size."""
-    told = ledger.dataset_counts(dataset)
-    decided_items = told["n_labelled"] + told["n_unsure"] + told["n_skipped"]
-    return {
-        "labelled": told["n_labelled"],
-        "unsure": told["n_unsure"],
-        "skipped": told["n_skipped"],
-        "left": max(0, told["n_items"] - decided_items),
-        "items": told["n_items"],
-        "classes": ledger.class_counts(dataset),
-    }
+def _tell(dataset: Dataset, counters: dict[str, int]) -> None:
+    decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=counters["n_decisions"])
 
 
 def _name(user: User | None) -> str:

@@ -17,6 +17,7 @@ from labeling.models import Action, Annotation, Dataset, Item
 
 # Annotations in one INSERT: 500 rows of 17 columns stay far below the number of parameters that either allows.
 ROWS_AT_ONCE = 500
+COUNTERS = ("n_items", "n_labelled", "n_unsure", "n_skipped", "n_decisions")
 
 
 def items_for_update(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
@@ -91,13 +92,21 @@ def settle_items(action: Action, *, is_undo: bool) -> None:
         )
 
 
-def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int, int]) -> None:
-    """Add ``changes`` to the dataset's counters and ``labels`` (by class id) to those of its classes."""
+def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int, int]) -> dict[str, int]:
+    """Add ``changes`` to the dataset's counters and ``labels`` (by class id) to those of its classes.
+
+    Returns the dataset's counters by field name as they are now.
+    """
     with connection.cursor() as cursor:
         assignments = ", ".join(f"{name} = {name} + %s" for name in changes)
-        cursor.execute(f"UPDATE labeling_dataset SET {assignments} WHERE id = %s", [*changes.values(), dataset.pk])
+        cursor.execute(
+            f"UPDATE labeling_dataset SET {assignments} WHERE id = %s RETURNING {', '.join(COUNTERS)}",
+            [*changes.values(), dataset.pk],
+        )
+        counters = dict(zip(COUNTERS, cursor.fetchone(), strict=True))
         for label_id, change in sorted(labels.items()):
             cursor.execute("UPDATE labeling_labelclass SET n_items = n_items + %s WHERE id = %s", [change, label_id])
+    return counters
 
 
 def class_counts(dataset: Dataset) -> dict[int, int]:
@@ -108,14 +117,6 @@ def class_counts(dataset: Dataset) -> dict[int, int]:
             [dataset.pk],
         )
         return dict(cursor.fetchall())
-
-
-def dataset_counts(dataset: Dataset) -> dict[str, int]:
-    """The dataset's counters by field name."""
-    names = ("n_items", "n_missing", "n_labelled", "n_unsure", "n_skipped", "n_decisions")
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(names)} FROM labeling_dataset WHERE id = %s", [dataset.pk])
-        return dict(zip(names, cursor.fetchone(), strict=True))
 
 
 @cache

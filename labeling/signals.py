@@ -4,5 +4,5 @@ from django.dispatch import Signal
 
 # Sent with dataset_id= after an ingest job succeeded.
 ingested = Signal()
-# Sent with dataset_id= and n_decisions= (at least so many so far) after a committed batch of decisions.
+# Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions.
 decided = Signal()

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
+from labeling.querysets import ItemQuerySet
 from modeling.predictions import Suggestion, active_predictions
 from sampling.models import Round
 from sampling.queues import STRATEGIES
-from sampling.selection import filters_from, leased_to_others, ranked_rows
+from sampling.selection import filters_from, ranked_rows
 
 LEASE = timedelta(minutes=15)
 
@@ -57,26 +59,30 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool)
         if is_leased:
             # Whoever deals waits here for another who is dealing, so that no item goes to both.
             Dataset.objects.select_for_update().get(pk=round_.dataset_id)
-        taken = _taken(round_.dataset, holder, is_continued) if is_leased else set()
-        items, next_offset = _collect(round_, offset, n, taken, filters.state)
+        free = _free(round_, holder if is_leased else None, is_continued)
+        items, next_offset = _collect(round_, offset, n, free, filters.state)
         if is_leased:
             _lease(round_.dataset, [item for _, item in items], holder)
     return Deal(_tiles(round_, items), next_offset)
 
 
-def _taken(dataset: Dataset, holder: str, is_continued: bool) -> set[int]:
-    return set(leased_to_others(dataset, "" if is_continued else holder))
+def _free(round_: Round, holder: str | None, is_continued: bool) -> ItemQuerySet:
+    """Available items that nobody else holds; without a holder, all available ones."""
+    items = Item.objects.filter(dataset=round_.dataset_id).available()
+    if holder is None:
+        return items
+    held = Q(lease__expires_at__gt=timezone.now())
+    return items.exclude(held if is_continued else held & ~Q(lease__holder=holder))
 
 
 def _collect(
-    round_: Round, offset: int, n: int, taken: set[int], state: State | None
+    round_: Round, offset: int, n: int, free: ItemQuerySet, state: State | None
 ) -> tuple[list[tuple[int, Item]], int]:
     rows = ranked_rows(round_)
     chosen: list[tuple[int, Item]] = []
     while offset < len(rows) and len(chosen) < n:
         some = rows[offset : offset + max(n, 100)].tolist()
-        free = [row for row in some if row not in taken]
-        items = Item.objects.filter(dataset=round_.dataset_id, row__in=free, is_available=True)
+        items = free.filter(row__in=some)
         if state is not None:
             items = items.filter(state=state)
         by_row = {item.row: item for item in items}

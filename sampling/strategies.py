@@ -24,9 +24,10 @@ class BadParameter(ValueError):
 class Inputs:
     """What a strategy ranks: candidate rows (ascending), and arrays by row where there are any.
 
-    ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset;
-    ``labels`` are the class ids of the ``labelled`` rows; ``columns`` gives the columns of a class by its id; ``projected`` and ``graph`` build
-    or open what queues share: the vectors on their principal components, and the k-NN graph.
+    ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset.
+    ``labels`` are the class ids of the ``labelled`` rows; ``columns`` gives a class's columns by its id.
+    ``projected`` and ``graph`` build or open what queues share: the vectors on their principal components, and
+    the k-NN graph.
     """
 
     candidates: Rows

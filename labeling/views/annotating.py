@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST
 
 from hoshina.http import HtmxHttpRequest, holder
-from labeling.actions import Request, Shown, Target, apply, counts, with_suggestion
+from labeling.actions import Request, Shown, Target, apply, with_suggestion
 from labeling.models import Action, Dataset
 
 MAX_ACTIONS = 200
@@ -33,8 +33,8 @@ def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
         requests = _requests(request)
     except Malformed as error:
         return JsonResponse({"error": str(error)}, status=400)
-    results = apply(dataset, requests, user=request.user, holder=holder(request))
-    return JsonResponse({"results": [asdict(result) for result in results], "counts": counts(dataset)})
+    saved = apply(dataset, requests, user=request.user, holder=holder(request))
+    return JsonResponse({"results": [asdict(result) for result in saved.results], "counts": saved.counts()})
 
 
 def _requests(request: HttpRequest) -> list[Request]:

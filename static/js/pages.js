@@ -160,6 +160,7 @@ export class Pages extends EventTarget {
 
   // Labels that wait in this browser are on their tiles, whatever the server's page says.
   #dress(grid) {
+    grid.classList.toggle("plain", !grid.querySelector(".suggestion"));
     for (const tile of grid.querySelectorAll(".tile")) {
       const id = idOf(tile);
       const effect = this.labels.effectOf(id);

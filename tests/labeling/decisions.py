@@ -41,7 +41,7 @@ def decide(
         overwrite=True,
         targets=tuple(Target(item_id=pk, shown=Shown(queue=queue)) for pk in ids),
     )
-    (result,) = apply(dataset, [request], user=user, holder="browser")
+    (result,) = apply(dataset, [request], user=user, holder="browser").results
     assert result.status == "saved", result.error
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from labeling.actions import Decision, Request, Result, Shown, Target, apply, counts, record_import
+from labeling.actions import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def press(
     request = Request(
         uuid.uuid4(), kind, timezone.now(), label.pk if label else None, overwrite=overwrite, targets=targets
     )
-    return apply(dataset, [request], user=user, holder=holder)[0]
+    return apply(dataset, [request], user=user, holder=holder).results[0]
 
 
 def states(dataset: Dataset) -> list[tuple[int, str | None]]:
@@ -43,7 +43,7 @@ def states(dataset: Dataset) -> list[tuple[int, str | None]]:
 
 
 def assert_counters_true(dataset: Dataset) -> None:
-    told = counts(dataset)
+    told = apply(dataset, [], user=None, holder="me").counts()
     items = Item.objects.filter(dataset=dataset)
     assert told["labelled"] == items.filter(state=State.LABELLED).count()
     assert told["unsure"] == items.filter(state=State.UNSURE).count()
@@ -74,7 +74,7 @@ def test_the_same_action_twice_counts_once(make_dataset: MakeDataset) -> None:
     first = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), cat.pk, targets=(Target(item.pk),))
     second = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), dog.pk, targets=(Target(item.pk),))
     apply(dataset, [first, second], user=None, holder="me")
-    again = apply(dataset, [first], user=None, holder="me")[0]
+    again = apply(dataset, [first], user=None, holder="me").results[0]
     assert again.status == "repeated"
     assert again.items[0]["label"] == dog.pk
     assert Annotation.objects.count() == 2

@@ -54,7 +54,7 @@ def decide(dataset: Dataset, rows: list[int], kind: Action.Kind, label: LabelCla
         label_id=label.pk if label else None,
         targets=targets,
     )
-    [result] = apply(dataset, [request], user=user, holder=user.username)
+    [result] = apply(dataset, [request], user=user, holder=user.username).results
     assert result.status == "saved"
     assert len(result.items) == len(rows)
 

@@ -39,7 +39,7 @@ def act(
         targets = (Target(item.pk, item.newest_annotation_id, 2.5, Shown(**shown)),)  # type: ignore[arg-type]
     label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
     request = Request(uuid=uuid.uuid4(), kind=kind, at=AT, label_id=label_id, targets=targets)
-    [result] = apply(dataset, [request], user=user, holder="browser")
+    [result] = apply(dataset, [request], user=user, holder="browser").results
     assert result.status == "saved"
 
 

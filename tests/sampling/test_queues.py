@@ -58,7 +58,7 @@ def label(dataset: Dataset, rows: list[int], *, holder: str = "me") -> None:
     targets = tuple(Target(item.pk, seen=item.newest_annotation_id) for item in chosen)
     cat = dataset.classes.get(name="cat")
     request = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), cat.pk, targets=targets)
-    assert apply(dataset, [request], user=None, holder=holder)[0].status == "saved"
+    assert apply(dataset, [request], user=None, holder=holder).results[0].status == "saved"
 
 
 def tiles(response: object) -> list[int]:
