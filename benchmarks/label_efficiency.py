@@ -22,7 +22,8 @@ from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import Head, fit_head
 from sampling.algorithms.auto import choose
 from sampling.algorithms.diversify import diversified
-from sampling.algorithms.neighbours import project
+from sampling.algorithms.neighbours import knn_graph, project
+from sampling.algorithms.outliers import local_outlier_factor
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import margin
 
@@ -36,6 +37,7 @@ class Situation:
 
     X: Floats
     Z: Floats  # its projection
+    oddness: Floats
     n_classes: int
     labelled: Rows
     labels: Rows
@@ -88,27 +90,37 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+def prepared(X: Floats) -> tuple[Floats, Floats]:
+    """The projection of a pool and how odd each row is: what the product makes once per embedding."""
+    Z = project(X, rng=np.random.default_rng(0))
+    return Z, local_outlier_factor(knn_graph(Z, 20))
+
+
 def replay(
     strategy: Strategy,
     X: Floats,
     y: Rows,
     held_out: tuple[Floats, Rows],
+    shared: tuple[Floats, Floats],
     *,
     batch: int,
     budget: int,
     seed: int,
 ) -> Curve:
-    """Label ``budget`` rows of the pool ``X`` (n, d), ``y`` (n,) in batches; train after each and measure."""
+    """Label ``budget`` rows of the pool ``X`` (n, d), ``y`` (n,) in batches; train after each and measure.
+
+    ``shared`` is what `prepared` makes of the pool, to be given again to the next replay on it.
+    """
     rng = np.random.default_rng(seed)
     n_classes = int(max(y.max(), held_out[1].max())) + 1
-    Z = project(X, rng=np.random.default_rng(0))
+    Z, oddness = shared
     is_left = np.ones(len(X), bool)
     labelled = np.empty(0, np.int64)
     head: Head | None = None
     probabilities: Floats | None = None
     curve = Curve()
     while len(labelled) < budget:
-        now = Situation(X, Z, n_classes, labelled, y[labelled], np.flatnonzero(is_left), probabilities, rng)
+        now = Situation(X, Z, oddness, n_classes, labelled, y[labelled], np.flatnonzero(is_left), probabilities, rng)
         started = time.perf_counter()
         picks = strategy(now, min(batch, budget - len(labelled)))
         curve.query_seconds += time.perf_counter() - started
@@ -198,11 +210,12 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     given = parser.parse_args()
     curves: dict[str, list[Curve]] = {}
-    for name in dict.fromkeys(["random", *given.strategies]):
-        for seed in range(given.seeds):
-            X, y, held_out = digits(seed)
-            budget = int(given.share * len(X))
-            run = replay(STRATEGIES[name], X, y, held_out, batch=given.batch, budget=budget, seed=seed)
+    for seed in range(given.seeds):
+        X, y, held_out = digits(seed)
+        shared = prepared(X)
+        budget = int(given.share * len(X))
+        for name in dict.fromkeys(["random", *given.strategies]):
+            run = replay(STRATEGIES[name], X, y, held_out, shared, batch=given.batch, budget=budget, seed=seed)
             curves.setdefault(name, []).append(run)
     report(curves, np.random.default_rng(0))
 

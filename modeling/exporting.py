@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.text import csv_line, number
 from labeling.models import Dataset, Item, LabelClass
-from modeling.arrays import StoreError
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.predictions import Predictions, active_model, active_predictions
 
@@ -27,11 +26,9 @@ def why_not(dataset: Dataset) -> str:
     """Why there are no predictions to export, and what to do about it; empty where there are."""
     if active_model(dataset) is None:
         return "There are no predictions yet: label a few items of two classes and retrain first."
-    try:
-        is_there = active_predictions(dataset) is not None
-    except StoreError as error:
-        return str(error)
-    return "" if is_there else "The newest model's predictions are not in the store any more: retrain first."
+    if active_predictions(dataset) is None:
+        return "The newest model's predictions can't be read from the store: retrain first."
+    return ""
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:

@@ -257,19 +257,10 @@ def resend() -> int:
                 busy = _busy()
             if not alive(job.queue) - busy:
                 continue
-        # Of several caretakers only one sends.
-        mine = Job.objects.filter(pk=job.pk, state=State.QUEUED, sent_at=job.sent_at).update(sent_at=now)
-        if mine and not _send_or_unmark(job):
+        if not tell_broker(job):
             break
-        sent += mine
+        sent += 1
     return sent
-
-
-def _send_or_unmark(job: Job) -> bool:
-    if tell_broker(job):
-        return True
-    Job.objects.filter(pk=job.pk, state=State.QUEUED).update(sent_at=None)
-    return False
 
 
 def _busy() -> set[str]:

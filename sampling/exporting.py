@@ -1,0 +1,61 @@
+"""What the queues add to an export: how the labelled images were chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Count, F
+
+from labeling.exporting import Contribution, Member, Section, register
+from labeling.exporting.text import csv_line
+from labeling.models import Annotation, Dataset
+from modeling.models import ModelVersion
+from sampling.models import Round
+
+_HEADER = ("round_id", "queue", "seed", "params", "model_version", "labels")
+
+
+def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
+    """How many decisions each queue led to, in the manifest, and rounds.csv with every pull's seed if wanted."""
+    members = [Member("rounds.csv", _rounds(dataset))] if is_wanted else []
+    return Contribution(manifest={"queues": _by_queue(dataset)}, members=members)
+
+
+def why_not(dataset: Dataset) -> str:
+    """Pulls can always be listed, if only as an empty table."""
+    return ""
+
+
+def _decisions(dataset: Dataset) -> Any:
+    """The annotations whose decisions hold, so that pulls which led to no label leave no trace in the bytes."""
+    return Annotation.objects.filter(item__dataset=dataset, pk=F("item__newest_annotation_id"), state__gt=0)
+
+
+def _by_queue(dataset: Dataset) -> dict[str, int]:
+    counted = _decisions(dataset).values("queue").annotate(n=Count("pk")).order_by("queue")
+    return {row["queue"] or "none": row["n"] for row in counted}
+
+
+def _rounds(dataset: Dataset) -> Iterator[bytes]:
+    yield csv_line(_HEADER).encode()
+    led_to = _decisions(dataset).filter(round_id__isnull=False).values("round_id").annotate(n=Count("pk"))
+    labels = dict(led_to.values_list("round_id", "n"))
+    numbers = dict(ModelVersion.objects.filter(dataset=dataset).values_list("pk", "number"))
+    facts = ("pk", "queue", "seed", "params", "model_version_id")
+    for pk, queue, seed, params, version in (
+        Round.objects.filter(dataset=dataset, pk__in=labels).order_by("pk").values_list(*facts)
+    ):
+        told = json.dumps(params, sort_keys=True, separators=(",", ":"))
+        yield csv_line((pk, queue, seed, told, numbers.get(version), labels[pk])).encode()
+
+
+register(
+    Section(
+        name="rounds",
+        title="How the images were chosen (rounds.csv: queue, parameters and seed of every pull)",
+        contribute=contribute,
+        why_not=why_not,
+    )
+)
