@@ -27,7 +27,7 @@ def why_not(dataset: Dataset) -> str:
     if active_model(dataset) is None:
         return "There are no predictions yet: label a few items of two classes and retrain first."
     if active_predictions(dataset) is None:
-        return "The newest model's predictions can't be read from the store: retrain first."
+        return "The newest model's predictions can't be read from the store. Retrain first."
     return ""
 
 
