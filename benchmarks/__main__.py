@@ -1,0 +1,23 @@
+"""``uv run python -m benchmarks``: every benchmark, one after the other, each in a process of its own; or those named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+EACH = ("pages", "retrain", "encoders", "algorithms")
+
+
+def main() -> int:
+    failed = []
+    for name in sys.argv[1:] or EACH:
+        print(f"\n== {name}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
