@@ -65,6 +65,26 @@ def test_odd_items_where_oddness_is_known() -> None:
     assert dealt(got, ODD)[:2] == [111, 222]
 
 
+def test_doubts_about_the_oddest_count_half() -> None:
+    X, P = situation()
+    odd = np.zeros(300, np.float32)
+    doubtful = 40 + np.argsort(-margin(P[40:]))[:20]
+    odd[doubtful] = 1
+    got = choose(
+        X,
+        np.arange(40, 300),
+        np.arange(40),
+        np.arange(40) % 4,
+        P,
+        40,
+        rng=np.random.default_rng(1),
+        oddness=odd,
+    )
+    plain = choose(X, np.arange(40, 300), np.arange(40), np.arange(40) % 4, P, 40, rng=np.random.default_rng(1))
+    assert len(set(dealt(plain, UNSURE)) & set(doubtful.tolist())) > 5
+    assert not set(dealt(got, UNSURE)) & set(doubtful.tolist())
+
+
 def test_same_seed_same_ranking_and_a_reason_for_each() -> None:
     X, P = situation()
     runs = [
