@@ -78,8 +78,17 @@ def by_spread_margin(now: Situation, k: int) -> Rows:
 
 
 def by_auto(now: Situation, k: int) -> Rows:
-    chosen = choose(now.Z, now.candidates, now.labelled, now.labels, now.probabilities, k, rng=now.rng, batch=k)
-    return chosen.rows
+    return choose(
+        now.Z,
+        now.candidates,
+        now.labelled,
+        now.labels,
+        now.probabilities,
+        k,
+        rng=now.rng,
+        oddness=now.oddness,
+        batch=k,
+    ).rows
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -14,4 +14,3 @@ JOB_STALE = float(os.environ.get("TEST_JOB_STALE", "2"))
 JOB_RESEND = 1.0
 JOB_HELP = 1.0
 JOB_GRACE = 1.0
-import faulthandler, signal; faulthandler.register(signal.SIGUSR1)

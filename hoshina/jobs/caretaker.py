@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import Any
 
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
@@ -14,7 +15,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import connections
 
 from hoshina.jobs import life, presence
-from hoshina.jobs.runner import stopping
+from hoshina.jobs.runner import is_busy, stopping
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def _care_for_ever(queues: str) -> None:
 
 @worker_init.connect
 def _silence(**_: Any) -> None:
-    """A process that never was a worker must not be stopped by an earlier one's end (tests start several)."""
+    """Whatever an earlier worker of this process left behind."""
     stopping.clear()
     _ended.clear()
 
@@ -67,6 +68,10 @@ def _stop(**_: Any) -> None:
 @worker_shutdown.connect
 def _end(**_: Any) -> None:
     _ended.set()
+    _sign_off()
+
+
+def _sign_off() -> None:
     try:
         presence.say_gone()
     except AnyDatabaseError as error:
@@ -74,16 +79,22 @@ def _end(**_: Any) -> None:
 
 
 def leave(grace: float = 0.0) -> None:
-    """Ends this process after ``grace`` seconds, giving back what it runs; 5 s later whatever happens."""
-    if grace and _ended.wait(grace):
-        return
-    last = threading.Timer(5, os._exit, args=(1,))
+    """Ends this process as soon as it is idle, or after ``grace`` seconds, giving back what it runs then.
+
+    Celery's own way out takes seconds even when there is nothing to wait for.
+    """
+    until = time.monotonic() + grace
+    while is_busy() and time.monotonic() < until:
+        time.sleep(0.02)
+    last = threading.Timer(5, os._exit, args=(1,))  # whatever happens to the database
     last.daemon = True
     last.start()
     try:
-        life.give_back_all()
-        presence.say_gone()
+        if is_busy():
+            life.give_back_all()
     except AnyDatabaseError as error:
         log.warning("Could not give back the running job, its silence will tell: %s", error)
     finally:
-        os._exit(1)
+        _ended.set()  # or the caretaker would sign on again
+        _sign_off()
+        os._exit(0)

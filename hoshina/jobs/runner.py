@@ -25,6 +25,7 @@ OnProgress = Callable[[Job], None]
 
 # Set when this process is asked to shut down; every Run in it then raises Stopping.
 stopping = threading.Event()
+_busy = 0
 
 
 class Run:
@@ -132,13 +133,21 @@ def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
         finally:
             connections.close_all()
 
+    global _busy
     thread = threading.Thread(target=run, name="heartbeat", daemon=True)
     thread.start()
+    _busy += 1
     try:
         yield
     finally:
+        _busy -= 1
         ended.set()
         thread.join(timeout=5)
+
+
+def is_busy() -> bool:
+    """Whether this process runs a job, or helps with one."""
+    return _busy > 0
 
 
 def seconds_left(job: Job, now: datetime | None = None) -> float | None:

@@ -18,8 +18,8 @@ NEIGHBOURS = 20
 MOST_CLUSTERS = 500
 # k-means on every row is slow beyond this; in small batches it is nearly as good.
 BATCHES_FROM = 20_000
-# A cluster larger than this is measured against so many of its rows, evenly taken.
-MEASURED_AGAINST = 4096
+# So many rows, evenly taken, stand for a larger cluster; the others wait until those are gone.
+MEASURED = 4096
 LONELY = 5
 
 
@@ -65,8 +65,8 @@ def typical(
 
     Notes
     -----
-    labelled + k clusters, at most 500. O(n d clusters) for k-means and O(n d m) for the distances, with m the
-    size of a cluster but at most 4096.
+    labelled + k clusters, at most 500. O(n d clusters) for k-means and O(d m^2) for the distances in each cluster,
+    with m its size but at most 4096.
     """
     given = usable(X, as_rows(labelled))
     rows = np.setdiff1d(usable(X, candidates), given)
@@ -76,9 +76,10 @@ def typical(
     everything = np.union1d(rows, given)
     Z = np.asarray(X[everything], np.float32)
     cluster = _clusters(Z, min(len(given) + k, MOST_CLUSTERS), rng)
-    density = np.empty(len(everything), np.float32)
+    density = np.zeros(len(everything), np.float32)
     for number in range(int(cluster.max()) + 1):
         members = np.flatnonzero(cluster == number)
+        members = members[:: -(-len(members) // MEASURED) or 1]
         density[members] = _density(Z[members], neighbours)
     is_given = np.isin(everything, given)
     picks = _in_turn(cluster, density, is_given, k)
@@ -105,19 +106,14 @@ def _density(Z: Floats, neighbours: int) -> Floats:
     if n < 2:
         return np.zeros(n, np.float32)
     Z = Z - Z.mean(axis=0)  # far from the origin the products would round the distances away
-    step = -(-n // MEASURED_AGAINST)
-    others = Z[::step]
-    nearest = max(1, round(min(neighbours, max(1, n // 2)) / step))
-    lengths = np.einsum("ij,ij->i", others, others)
+    lengths = np.einsum("ij,ij->i", Z, Z)
+    nearest = min(neighbours, max(1, n // 2))
     density = np.empty(n, np.float32)
     for part in blocks(n, 1024):
-        block = Z[part]
-        squared = lengths - 2 * block @ others.T + np.einsum("ij,ij->i", block, block)[:, None]
+        squared = lengths - 2 * (Z[part] @ Z.T) + lengths[part, None]
         own = np.arange(part.start, part.stop)
-        is_own = own % step == 0
-        squared[np.flatnonzero(is_own), own[is_own] // step] = np.inf
-        take = min(nearest, len(others) - 1)
-        near = np.partition(squared, take - 1, axis=1)[:, :take]
+        squared[own - part.start, own] = np.inf
+        near = np.partition(squared, nearest - 1, axis=1)[:, :nearest]
         with np.errstate(divide="ignore"):
             density[part] = 1 / np.sqrt(np.maximum(near, 0)).mean(axis=1)
     return density

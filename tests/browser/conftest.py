@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.browser.bench import Bench
 from tests.parts import CHROMIUM_ARGS, chromium, require, wait_until
 
 HERE = Path(__file__).parent
+_numbers = count(1)
 expect.set_options(timeout=15_000)
 
 
@@ -118,8 +120,11 @@ def site(
     settings.EMBEDDING_BACKEND = "hog"
     file = store / "app.db"
     shutil.copy(migrated_file, file)
+    # A name of its own: what an earlier test's page still sends when it is left is refused, not taken for this one.
+    name = f"test{next(_numbers)}.localhost"
+    settings.ALLOWED_HOSTS = [name]
     with django_db_blocker.unblock(), _Database(file):
-        yield Site(f"http://127.0.0.1:{server.effective_port}", make_dataset, picture_folder)
+        yield Site(f"http://{name}:{server.effective_port}", make_dataset, picture_folder)
         _finish(server)
 
 

@@ -59,6 +59,13 @@ class Labeler:
         self.page.wait_for_function("() => !Object.keys(localStorage).some(key => key.startsWith('hoshina:outbox:'))")
 
 
+def _has_another(running: Up, pid: int) -> bool:
+    try:
+        return running.child("worker", "interactive").pid != pid
+    except ValueError:  # none just now
+        return False
+
+
 def test_from_a_folder_to_a_data_set(browser: Browser, running: Up) -> None:
     address = f"http://127.0.0.1:{running.port}/"
     running.wait_until_well()
@@ -84,7 +91,7 @@ def test_from_a_folder_to_a_data_set(browser: Browser, running: Up) -> None:
     worker.wait(timeout=30)
     person.label(8)
     person.settle()
-    wait_until(lambda: running.child("worker", "interactive").pid != worker.pid, why="a new worker")
+    wait_until(lambda: _has_another(running, worker.pid), why="a new worker")
     running.wait_until_well()
     expect(page.locator("[data-count=labelled]").first).to_have_text("16")
 

@@ -49,6 +49,8 @@ class Command(BaseCommand):
             without_mingle=True,
             without_heartbeat=True,
             quiet=True,
+            # Celery's event loop may go deaf when Redis is restarted; the plain loop (the only one on Windows) doesn't.
+            use_eventloop=False,
         )
         worker.start()
         sys.exit(worker.exitcode)

@@ -43,9 +43,9 @@ def test_small_clusters_wait_until_the_others_are_empty() -> None:
     assert sorted(whole.rows.tolist()) == list(range(len(X)))
 
 
-def test_many_rows_use_batches_and_a_sample_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_use_batches_and_a_sample_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typicality, "BATCHES_FROM", 50)
-    monkeypatch.setattr(typicality, "MEASURED_AGAINST", 40)
+    monkeypatch.setattr(typicality, "MEASURED", 100)
     X, which = clumps([200, 150])
     got = typical(X, np.arange(len(X)), [], 2, rng=np.random.default_rng(0))
     assert which[got.rows].tolist() == [0, 1]
