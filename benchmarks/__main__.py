@@ -1,4 +1,4 @@
-"""``uv run python -m benchmarks``: every benchmark, one after the other, each in a process of its own; or those named."""
+"""``uv run python -m benchmarks [NAME …]``: the benchmarks, one after the other, each in a process of its own."""
 
 from __future__ import annotations
 

@@ -189,7 +189,8 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     assert told["dataset"] == {"name": "pictures", "slug": "pictures"}
     assert told["seeds"] == {"splits": 11}
     assert told["options"] == {
-        "images": False, "predictions": False, "rounds": False, "seed": 11, "splits": {"train": 50, "val": 25, "test": 25},
+        "images": False, "predictions": False, "rounds": False, "seed": 11,
+        "splits": {"train": 50, "val": 25, "test": 25},
     }  # fmt: skip
     assert told["encoder"] is None
     assert told["model"] is None

@@ -146,10 +146,10 @@ def test_lost_and_broken_arrays_are_said(make_dataset: MakeDataset, client: Clie
     assert b"Predictions of the model" in page.content
     assert b"retrain first" not in page.content
     delete_probabilities(model)
-    assert "retrain first" in exporting.why_not(dataset)
+    assert "Retrain first" in exporting.why_not(dataset)
     save(model, np.zeros((2, 2), dtype=np.float32))
     ModelVersion.objects.update(class_ids=[1, 2, 3])
-    assert "Retrain" in exporting.why_not(dataset)
+    assert "Retrain first" in exporting.why_not(dataset)
     assert client.get(reverse("labeling:export", args=[dataset.slug])).status_code == 200
 
 
