@@ -75,6 +75,16 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def _fresh_memory() -> None:
+    """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
+    from modeling import policy
+    from sampling import pool
+
+    pool.forget()
+    policy._look_again_at.clear()
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Where nothing may be missing, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -17,6 +17,7 @@ from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from labeling.models import Dataset
+from sampling import pool
 from tests.browser.bench import Bench
 from tests.parts import CHROMIUM_ARGS, chromium, require, wait_until
 
@@ -123,6 +124,7 @@ def site(
     # A name of its own: what an earlier test's page still sends when it is left is refused, not taken for this one.
     name = f"test{next(_numbers)}.localhost"
     settings.ALLOWED_HOSTS = [name]
+    pool.forget()  # the server's process remembers datasets by their id
     with django_db_blocker.unblock(), _Database(file):
         yield Site(f"http://{name}:{server.effective_port}", make_dataset, picture_folder)
         _finish(server)
