@@ -106,7 +106,7 @@ class _Greedy:
         """Position of the row farthest from all centres, and its squared distance."""
         if not self.n_centres:
             return self._most_central(), np.inf
-        width = self.refresh
+        width, size = self.refresh, FRONT
         while True:
             value, error = self.value[self.front], self.error[self.front]
             fresh = self.seen[self.front] >= self.n_centres
@@ -119,7 +119,8 @@ class _Greedy:
                 self._renew(self.front[stale])
                 width = min(2 * width, WIDEST)
             elif floor <= self.limit:
-                self._look_wider(floor)
+                self._look_wider(size)
+                size *= 2
             elif np.count_nonzero(rival) > 1 and error[rival].any():
                 self._refine(self.front[rival & (error > 0)])
             else:
@@ -153,7 +154,7 @@ class _Greedy:
             if self.n_centres:
                 self._shrink(np.arange(part.start, part.stop), block, 0)
         if self.n_centres:
-            self._look_wider(np.inf)
+            self._look_wider(FRONT)
 
     def _renew(self, positions: NDArray[np.intp]) -> None:
         self._shrink(positions, self.X[self.rows[positions]] - self.shift, int(self.seen[positions].min()))
@@ -199,10 +200,9 @@ class _Greedy:
         self.value[positions], self.error[positions] = value, 0
         self.seen[positions] = np.iinfo(np.int64).max
 
-    def _look_wider(self, floor: float) -> None:
-        """Take everything above ``floor`` to the front, and as many again so as not to be back soon."""
+    def _look_wider(self, size: int) -> None:
+        """Take the ``size`` rows that may be farthest to the front."""
         upper = self.value + self.error
-        size = max(FRONT, 2 * int(np.count_nonzero(upper >= floor)))
         if size >= len(upper):
             self.front, self.limit = np.arange(len(upper)), -np.inf
             return
