@@ -13,7 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sampling.algorithms.rows import blocks
+
 Floats = NDArray[np.float32]
+BLOCK = 8192
 Measure = Literal["margin", "entropy", "least confidence"]
 
 
@@ -42,14 +45,19 @@ def least_confidence(P: Floats) -> Floats:
 
 
 def two_largest(P: Floats) -> tuple[Floats, Floats]:
-    """The two largest values of each row of ``P`` (n, c >= 2), in two passes over columns: much faster than a
-    partition of each row when c is small beside n."""
-    best = P[:, 0].copy()
-    second = np.full_like(best, -np.inf)
-    for column in range(1, P.shape[1]):
-        value = P[:, column]
-        second = np.maximum(second, np.minimum(best, value))
-        best = np.maximum(best, value)
+    """The two largest values of each row of ``P`` (n, c >= 2); O(n c).
+
+    In blocks of rows turned into columns, which stay in the cache: several times faster than going through the
+    whole array column by column, and than a partition of each row.
+    """
+    best, second = np.empty(len(P), P.dtype), np.empty(len(P), P.dtype)
+    for part in blocks(len(P), BLOCK):
+        columns = P[part].T.copy()
+        first, next_best = columns[0].copy(), np.full(columns.shape[1], -np.inf, P.dtype)
+        for value in columns[1:]:
+            np.maximum(next_best, np.minimum(first, value), out=next_best)
+            np.maximum(first, value, out=first)
+        best[part], second[part] = first, next_best
     return best, second
 
 
