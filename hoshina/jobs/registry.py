@@ -6,9 +6,11 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from django.utils.module_loading import autodiscover_modules
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
 
 if TYPE_CHECKING:
     from hoshina.jobs.runner import Run
@@ -82,12 +84,17 @@ def background(
 
 
 def discover() -> None:
-    """Imports ``tasks`` of every installed app, once: on first use, so that most commands needn't."""
+    """Imports ``tasks`` of the other apps, once: on first use, so that most commands needn't.
+
+    Not this app's own, which are Celery's: loading it takes as long as loading Django.
+    """
     global _discovered
     if _discovered:
         return
     with _discovery:
-        autodiscover_modules("tasks")
+        for config in apps.get_app_configs():
+            if config.name != "hoshina.jobs" and module_has_submodule(config.module, "tasks"):
+                import_module(f"{config.name}.tasks")
         _discovered = True
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,6 +197,7 @@ class _Up:
         self.stopped = stopped
         self.port = free_port(settings.HOST, options["port"])
         self.bars = Bars()
+        self.began_at = time.monotonic()
         self.launcher = _launcher()
         self.tree = supervision.Tree(on_death=_give_back)
         self.logs: Path = settings.STORE_DIR / "logs"
@@ -225,10 +227,11 @@ class _Up:
             while not self.stopped.is_set() and not self._is_abandoned():
                 for words in self.tree.look():
                     self.say(words)
-                if not opened and self._open():
-                    opened = True
-                    for worker in workers:  # not before: the first page comes first
+                opened = opened or self._open()
+                if opened and workers and self._has_first_images():
+                    for worker in workers:
                         worker.start()
+                    workers = []
                 self._note()
                 self._look_at_ingest()
                 self._show_jobs()
@@ -291,7 +294,8 @@ class _Up:
             name = dataset_for(folder, name).name
         except JobError as error:
             raise CommandError(str(error)) from error
-        arguments = [str(settings.BASE_DIR / "manage.py"), "ingest", f"--data-dir={folder}", f"--dataset={name}"]
+        arguments = [str(settings.BASE_DIR / "manage.py"), "ingest"]
+        arguments += [f"--data-dir={folder}", f"--dataset={name}"]
         with self.ingest_log.open("wb") as output:
             self.ingest = supervision.start(
                 arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
@@ -303,6 +307,12 @@ class _Up:
         if self.ingest is not None and self.ingest.poll() is not None:
             self.ingest = None
             self.say(self.ingest_log.read_text(encoding="utf-8", errors="replace").strip())
+
+    def _has_first_images(self) -> bool:
+        """Whether the ingest is well under way: until then the processors are its and the first page's alone."""
+        if self.ingest is None or time.monotonic() - self.began_at > 20:
+            return True
+        return Job.objects.filter(kind="ingest", state=Job.State.RUNNING, done__gt=0).exists()
 
     def _show_jobs(self) -> None:
         try:
