@@ -90,8 +90,7 @@ def leave(grace: float = 0.0) -> None:
     last.daemon = True
     last.start()
     try:
-        if is_busy():
-            life.give_back_all()
+        life.give_back_all()  # also a job that was claimed a moment ago and has not begun
     except AnyDatabaseError as error:
         log.warning("Could not give back the running job, its silence will tell: %s", error)
     finally:
