@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from hoshina.http import HtmxHttpRequest
+from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from labeling.views.datasets import remember
 
+# So long after a dataset was made its ingest may still be about to start.
+_STARTING = timedelta(minutes=1)
+
 
 def _context(dataset: Dataset) -> dict[str, Any]:
-    """What the header and the list of classes show; three queries however large the dataset is."""
+    """What the header and the list of classes show; four queries however large the dataset is."""
     return {
         "dataset": dataset,
+        "is_reading": _is_reading(dataset),
         "datasets": Dataset.objects.only("name", "slug"),
         "n_done": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
         "n_expected": max(dataset.n_items, 1),
         "classes": dataset.classes.filter(is_retired=False),
     }
+
+
+def _is_reading(dataset: Dataset) -> bool:
+    """Whether the folder is being read, or about to be: the numbers grow, and the header asks for itself again."""
+    is_new = not dataset.n_items and timezone.now() - dataset.created_at < _STARTING
+    return is_new or Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists()
 
 
 @require_safe
@@ -37,7 +50,10 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 def header(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The header's counts, and out of band the list of classes, after something changed elsewhere."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    response = render(request, "labeling/_header.html", _context(dataset) | {"is_refresh": True})
+    context = _context(dataset)
+    response = render(request, "labeling/_header.html", context | {"is_refresh": True})
+    if context["is_reading"]:
+        response.headers["HX-Trigger"] = "hoshina:job"  # the strip shows how far it is
     response.headers["Cache-Control"] = "no-store"
     patch_vary_headers(response, ["HX-Request"])
     return response

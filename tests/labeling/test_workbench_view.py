@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +54,26 @@ def test_the_header_refreshes_with_the_classes_out_of_band(client: Client, datas
     assert "<html" not in html
 
 
+def test_the_header_asks_for_itself_while_the_folder_is_read(client: Client, dataset: Dataset) -> None:
+    polling = 'hx-trigger="every 2s, '
+    assert polling not in client.get("/d/pictures/").content.decode()
+    job = Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest", state=Job.State.RUNNING)
+    response = client.get("/d/pictures/header/", headers={"HX-Request": "true"})
+    assert polling in response.content.decode()
+    assert response.headers["HX-Trigger"] == "hoshina:job"
+    Job.objects.filter(pk=job.pk).update(state=Job.State.SUCCEEDED)
+    response = client.get("/d/pictures/header/", headers={"HX-Request": "true"})
+    assert polling not in response.content.decode()
+    assert "HX-Trigger" not in response.headers
+
+
+def test_an_empty_folder_is_not_asked_about_for_ever(client: Client, dataset: Dataset) -> None:
+    Dataset.objects.filter(pk=dataset.pk).update(n_items=0, created_at=timezone.now())
+    assert "every 2s" in client.get("/d/pictures/").content.decode()
+    Dataset.objects.filter(pk=dataset.pk).update(created_at=timezone.now() - timedelta(minutes=2))
+    assert "every 2s" not in client.get("/d/pictures/").content.decode()
+
+
 def test_one_dataset_has_no_switcher_and_two_have_one(
     client: Client, dataset: Dataset, make_dataset: Callable[..., Dataset]
 ) -> None:
@@ -71,7 +94,7 @@ def test_queries_do_not_grow(
     for number in range(12):
         make_dataset(1, name=f"other{number}")
         LabelClass.objects.create(dataset=dataset, name=f"class {number}", colour="#4477AA", order=number)
-    with django_assert_max_num_queries(5):  # session, user, and this page's three
+    with django_assert_max_num_queries(6):  # session, user, and this page's four
         client.get("/d/pictures/")
 
 
