@@ -20,6 +20,18 @@ ROWS_AT_ONCE = 500
 COUNTERS = ("n_items", "n_labelled", "n_unsure", "n_skipped", "n_decisions")
 
 
+# Fields whose values go to the database as they are: preparing each costs more than the statement they are for.
+_PLAIN = (models.IntegerField, models.FloatField, models.CharField, models.BooleanField, models.ForeignKey)
+
+
+def dataset_of_slug(slug: str) -> Dataset | None:
+    """The dataset whose decisions are sent to this address; the ORM reads its other fields when they are asked for."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, slug FROM labeling_dataset WHERE slug = %s", [slug])
+        values = cursor.fetchone()
+    return Dataset.from_db(connection.alias, ("id", "slug"), values) if values else None
+
+
 def items_for_update(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
     """Those items of the dataset by id, locked until the transaction ends.
 
@@ -129,7 +141,12 @@ def _columns(model: type[models.Model], fields: tuple[models.Field[Any, Any], ..
 
 
 def _values(row: models.Model, fields: tuple[models.Field[Any, Any], ...]) -> list[Any]:
-    return [field.get_db_prep_save(field.pre_save(row, add=True), connection=connection) for field in fields]
+    return [
+        getattr(row, field.attname)
+        if isinstance(field, _PLAIN) and not field.choices  # whose members are no plain values
+        else field.get_db_prep_save(field.pre_save(row, add=True), connection=connection)
+        for field in fields
+    ]
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -34,7 +34,8 @@ def retrain_if_due(dataset: Dataset) -> None:
     if not policy.is_automatic or dataset.n_decisions < due:
         _look_again_at[dataset.pk] = due if policy.is_automatic else dataset.n_decisions + policy.min_new
         return
-    _look_again_at[dataset.pk] = dataset.n_decisions + 5
+    # Whatever comes of it, nobody waits for these look-ups at every key.
+    _look_again_at[dataset.pk] = dataset.n_decisions + max(1, policy.min_new)
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
     n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
     if has_vectors and n_classes >= 2:

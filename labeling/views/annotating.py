@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_POST
 
 from hoshina.http import HtmxHttpRequest, holder
+from labeling import ledger
 from labeling.actions import Request, Shown, Target, apply, with_suggestion
-from labeling.models import Action, Dataset
+from labeling.models import Action
 
 MAX_ACTIONS = 200
 MAX_TARGETS = 2000
@@ -28,13 +27,15 @@ class Malformed(ValueError):
 @require_POST
 def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
     """Save a batch of actions; what is answered as saved is on the disk."""
-    dataset = get_object_or_404(Dataset, slug=slug)
+    dataset = ledger.dataset_of_slug(slug)
+    if dataset is None:
+        raise Http404("There is no such dataset.")
     try:
         requests = _requests(request)
     except Malformed as error:
         return JsonResponse({"error": str(error)}, status=400)
     saved = apply(dataset, requests, user=request.user, holder=holder(request))
-    return JsonResponse({"results": [asdict(result) for result in saved.results], "counts": saved.counts()})
+    return JsonResponse({"results": [result.as_json() for result in saved.results], "counts": saved.counts()})
 
 
 def _requests(request: HttpRequest) -> list[Request]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from labeling import classes
 from labeling.actions import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
+from modeling import policy
 
 MakeDataset = Callable[..., Dataset]
 
@@ -351,6 +352,7 @@ def test_merging_asks_as_often_for_two_hundred_items_as_for_ten(make_dataset: Ma
     for name, n in (("warm", 1), ("small", 10), ("large", 200)):
         dataset = make_dataset(n, name=name)
         decide(dataset, list(range(n)), Action.Kind.ASSIGN, named(dataset, "cat"), ana)
+        policy.forget(dataset)  # so that each merge looks whether a model is due
         with CaptureQueriesContext(connection) as queries:
             classes.merge(named(dataset, "cat"), named(dataset, "dog"), user=ana)
         asked.append(len(queries))
