@@ -159,7 +159,7 @@ def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, h
     An action on items that another browser decided meanwhile leaves those alone and reports them as conflicts,
     unless it says ``overwrite``.
     """
-    with transaction.atomic():
+    with ledger.turn(), transaction.atomic():
         batch = _Batch(dataset, requests, user, holder)
         results = [batch.save(request) for request in requests]
         counters = batch.tally.write()

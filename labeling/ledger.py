@@ -7,7 +7,9 @@ number of items up to date. Everything else in the project goes through the ORM.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -22,6 +24,13 @@ COUNTERS = ("n_items", "n_labelled", "n_unsure", "n_skipped", "n_decisions")
 
 # Fields whose values go to the database as they are: preparing each costs more than the statement they are for.
 _PLAIN = (models.IntegerField, models.FloatField, models.CharField, models.BooleanField, models.ForeignKey)
+_one_at_a_time = threading.Lock()
+
+
+def turn() -> AbstractContextManager[object]:
+    """Holds back this process's other writers. SQLite takes one at a time and lets the others try again after ever
+    longer naps, so that with eight people at once the unlucky wait thirty times as long as the lucky."""
+    return _one_at_a_time if connection.vendor == "sqlite" else nullcontext()
 
 
 def dataset_of_slug(slug: str) -> Dataset | None:
