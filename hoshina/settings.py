@@ -163,7 +163,7 @@ else:
         "OPTIONS": {
             "timeout": 30,
             "transaction_mode": "IMMEDIATE",
-            # FULL: a label once acknowledged is on the disk, not only in the system's cache (ADR 0004).
+            # FULL: a label once acknowledged is on the disk, not only in the system's cache (ADR 0001).
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; "
                 "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=268435456;"

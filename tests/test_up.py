@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -154,19 +155,29 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Call
 
 
 def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(
-    up: Callable[..., Up], picture_folder: Callable[..., Path]
+    up: Callable[..., Up], picture_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    one = up(str(picture_folder(4)), "--port", str(free_port()))
+    folder = picture_folder(4)
+    one = up(str(folder), "--port", str(free_port()))
     one.wait_until_well()
     one.wait_for(r"4 items")
     one.process.kill()
     one.process.wait()
     wait_until(lambda: not [process for process in one.tree if lives(process)], why="the children to end")
     assert (one.store / "up.json").exists()
-    # Without a folder the store's datasets are served again.
+    # Without a folder the store's datasets are served again; with another one the page is that one's.
     other = up("--port", str(free_port()))
     other.wait_until_well()
     assert other.query("select n_items from labeling_dataset") == [(4,)]
+    assert re.search(r"HOSHINA is at \S+/ \(", other.output)
+    other.process.send_signal(signal.SIGTERM)
+    assert other.process.wait(timeout=60) == 0
+    more = tmp_path / "more images"
+    more.mkdir()
+    shutil.copy(next(folder.rglob("*.*")), more)
+    other = up(str(more), "--port", str(free_port()))
+    other.wait_for(r"HOSHINA is at \S+/\?dataset=more-images \(")
+    other.wait_until_well()
     other.process.send_signal(signal.SIGINT)
     assert other.process.wait(timeout=60) == 0
     assert not [process for process in other.tree if lives(process)]
@@ -186,7 +197,8 @@ def test_wrong_use_is_told_in_a_line(up: Callable[..., Up], tmp_path: Path) -> N
         ([str(file)], 1, f"The folder {file} is not a folder."),
         ([str(tmp_path), "--demo"], 2, "Name a folder or --demo, not both."),
         ([], 2, "There is nothing to show yet. Name a folder of images"),
-        (["--port", "70000"], 2, "70000"),
+        (["--port", "70000"], 2, "'70000' is no port; expected a whole number from 1 to 65535."),
+        (["--port", "0"], 2, "'0' is no port"),
     ):
         one = up(*arguments)
         assert one.process.wait(timeout=90) == status, one.output

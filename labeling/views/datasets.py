@@ -36,9 +36,13 @@ def remember(request: HttpRequest, dataset: Dataset) -> None:
 
 @require_GET
 def home(request: HtmxHttpRequest) -> HttpResponse:
-    """Straight to the dataset used last, else the newest; without any, a page that says how to begin."""
-    used_last = Dataset.objects.filter(slug=request.session.get(USED_LAST, "")).first()
-    dataset = used_last or Dataset.objects.order_by("-id").first()
+    """Straight to the dataset that the address asks for (``up FOLDER`` does), else the one used last, else the newest.
+
+    Without any, a page that says how to begin.
+    """
+    wanted = (request.GET.get("dataset", "").replace("\x00", ""), request.session.get(USED_LAST, ""))
+    found = {dataset.slug: dataset for dataset in Dataset.objects.filter(slug__in=wanted)}
+    dataset = found.get(wanted[0]) or found.get(wanted[1]) or Dataset.objects.order_by("-id").first()
     if dataset is not None:
         return redirect(dataset)
     return render(request, "labeling/datasets.html", _context(request))

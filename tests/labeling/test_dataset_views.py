@@ -49,6 +49,15 @@ def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(
     assert client.get(HOME).headers["Location"] == "/d/third/"
 
 
+def test_home_leads_to_the_dataset_that_the_address_asks_for(client: Client, make_dataset: MakeDataset) -> None:
+    for name in ("first", "second", "third"):
+        make_dataset(1, name=name)
+    client.get("/d/second/classes/")
+    assert client.get(HOME, {"dataset": "first"}).headers["Location"] == "/d/first/"
+    for unknown in ("nowhere", "no\x00where", "\x00"):
+        assert client.get(HOME, {"dataset": unknown}).headers["Location"] == "/d/second/"
+
+
 def test_home_and_datasets_refuse_other_methods(client: Client) -> None:
     assert client.post(HOME).status_code == 405
     assert client.put(DATASETS).status_code == 405

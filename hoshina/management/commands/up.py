@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -73,10 +74,9 @@ def _migrate() -> None:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65535:
-        raise ValueError(text)
-    return port
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a whole number from 1 to 65535.")
+    return int(text)
 
 
 def _folder(options: dict[str, Any]) -> Path | None:
@@ -204,6 +204,7 @@ class _Up:
         self.ingest_log = self.logs / "ingest.log"
         self.ingest_identity = ""
         self.ingest: subprocess.Popen[bytes] | None = None
+        self.page = ""
 
     @property
     def url(self) -> str:
@@ -271,11 +272,12 @@ class _Up:
             health.ask(settings.HOST, self.port, allowed=health.allowed_host(settings.ALLOWED_HOSTS), timeout=1)
         except (OSError, HTTPException):
             return False
-        self.say(f"HOSHINA is at {self.url} (Ctrl-C stops it)")
+        address = self.url + self.page
+        self.say(f"HOSHINA is at {address} (Ctrl-C stops it)")
         if settings.LOGIN_REQUIRED:
             self.say("People have to sign in: manage.py createsuperuser makes the first account.")
         if not self.options["no_browser"]:
-            threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         return True
 
     def _start_ingest(self, folder: Path | None) -> None:
@@ -291,11 +293,13 @@ class _Up:
         from labeling.registering import dataset_for
 
         try:
-            name = dataset_for(folder, name).name
+            dataset = dataset_for(folder, name)
         except JobError as error:
             raise CommandError(str(error)) from error
+        if type(dataset).objects.count() > 1:  # else the first page is its own anyway
+            self.page = f"?dataset={dataset.slug}"
         arguments = [str(settings.BASE_DIR / "manage.py"), "ingest"]
-        arguments += [f"--data-dir={folder}", f"--dataset={name}"]
+        arguments += [f"--data-dir={folder}", f"--dataset={dataset.name}"]
         with self.ingest_log.open("wb") as output:
             self.ingest = supervision.start(
                 arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
