@@ -58,8 +58,8 @@ def test_it_speaks_to_people(make_dataset: MakeDataset, file: Path) -> None:
     call_command("import_labels", str(file), stdout=out)
     assert out.getvalue().splitlines() == [
         "2 applied, 0 unchanged, of 4 lines.",
-        "1 lines name items that this dataset does not have: no.png.",
-        "1 lines name unknown classes: emu. Add --create-classes to make them.",
+        "1 line about items that this dataset does not have: no.png.",
+        "1 line of unknown classes: emu. Add --create-classes to make them.",
     ]
 
 

@@ -60,24 +60,28 @@ def _user(name: str | None) -> User:
 
 
 def _words(report: Report) -> list[str]:
-    lines = [f"{report.applied} applied, {report.unchanged} unchanged, of {report.rows} lines."]
+    lines = [f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."]
     if report.created_classes:
         lines.append(f"New classes: {_list(report.created_classes)}.")
     if report.unknown_paths.lines:
         lines.append(
-            f"{report.unknown_paths.lines} lines name items that this dataset does not have: "
+            f"{_lines(report.unknown_paths.lines)} about items that this dataset does not have: "
             f"{_list(list(report.unknown_paths.names))}."
         )
     if report.unknown_classes.lines:
         lines.append(
-            f"{report.unknown_classes.lines} lines name unknown classes: "
+            f"{_lines(report.unknown_classes.lines)} of unknown classes: "
             f"{_list(list(report.unknown_classes.names))}. Add --create-classes to make them."
         )
     if report.repeated:
-        lines.append(f"{report.repeated} lines were about an item that came again; the last line counted.")
+        lines.append(f"{_lines(report.repeated)} about an item that came again; the last one counted.")
     if report.undecided:
-        lines.append(f"{report.undecided} lines had no decision.")
+        lines.append(f"{_lines(report.undecided)} without a decision.")
     return lines
+
+
+def _lines(number: int) -> str:
+    return f"{number} line{'' if number == 1 else 's'}"
 
 
 def _list(names: list[str], at_most: int = 10) -> str:
