@@ -11,7 +11,7 @@ import pytest
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from hoshina.jobs import chunks, life, presence, registry, tasks
+from hoshina.jobs import chunks, life, news, presence, registry
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
@@ -226,7 +226,7 @@ def test_resend_leaves_jobs_alone_whose_workers_are_busy(
     queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Job] = []
-    monkeypatch.setattr(tasks, "send_run_job", lambda job: bool(sent.append(job) or True))
+    monkeypatch.setattr(news, "send_run_job", lambda job: bool(sent.append(job) or True))
     job = queue_job()
     long_ago = timezone.now() - timedelta(minutes=5)
     Job.objects.filter(pk=job.pk).update(sent_at=long_ago)

@@ -44,7 +44,7 @@ class Command(BaseCommand):
 
 def _warm_up() -> None:
     """Loads what the first page and the first job would wait for."""
-    import hoshina.jobs.tasks  # noqa: F401
+    import hoshina.celery  # noqa: F401
     from hoshina.jobs import registry
 
     get_resolver().url_patterns  # noqa: B018
