@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 BACKENDS = ("auto", "tensorflow", "torch", "hog")
 
 
-def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
+def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Encoder:
     """An encoder that is ready to run, with its ``reason`` in words.
 
     Parameters
@@ -22,6 +22,7 @@ def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
     backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else HOG + colour;
         ``tensorflow`` and ``hog`` insist.
     weights_dir : the folder of pretrained weight files, if there is one.
+    graphs : where frozen networks are kept, so that TensorFlow need not be loaded a second time.
 
     Raises
     ------
@@ -30,7 +31,7 @@ def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
     if backend == "hog":
         return HogEncoder("HOG + colour, as AL_EMBEDDING_BACKEND says.")
     if backend == "tensorflow":
-        return _mobilenet(weights_dir)
+        return _mobilenet(weights_dir, graphs)
     if backend == "torch":
         raise EncoderUnavailable(
             "There is no encoder for torch in this version",
@@ -39,7 +40,7 @@ def choose_encoder(backend: str, weights_dir: Path | None = None) -> Encoder:
     if backend != "auto":
         raise EncoderUnavailable(f"There is no encoder called {backend!r}", f"Choose one of {', '.join(BACKENDS)}.")
     try:
-        return _mobilenet(weights_dir)
+        return _mobilenet(weights_dir, graphs)
     except EncoderUnavailable as error:
         log.info("%s; using HOG + colour", error.message)
         return HogEncoder(f"{error.message}; using HOG + colour. {error.hint}".strip(), is_fallback=True)
@@ -68,9 +69,9 @@ def _line(backend: str, encoder: str, available: bool, reason: str) -> dict[str,
     return {"backend": backend, "encoder": encoder, "available": available, "reason": reason}
 
 
-def _mobilenet(weights_dir: Path | None) -> Encoder:
+def _mobilenet(weights_dir: Path | None, graphs: Path | None) -> Encoder:
     weights, origin = _mobilenet_weights(weights_dir, download=True)
-    return mobilenet.MobileNetEncoder(weights, origin)
+    return mobilenet.MobileNetEncoder(weights, origin, graphs)
 
 
 def _mobilenet_weights(weights_dir: Path | None, *, download: bool) -> tuple[Path, str]:

@@ -1,7 +1,7 @@
-"""MobileNetV2 with ImageNet weights, through Keras: 224 x 224 pixels -> 1280 numbers.
+"""MobileNetV2 with Keras's ImageNet weights, run by LiteRT: 224 x 224 pixels -> 1280 numbers.
 
 Sandler et al. (2018), "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR; the head is left off
-and the last feature map averaged. TensorFlow is imported when an encoder is made, never before.
+and the last feature map averaged. TensorFlow is imported the first time, to freeze the network, and not again.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ from modeling.backends.encoder import (
     file_sha256,
     fingerprint,
 )
+from modeling.backends.litert import Network, frozen, kept
 
 log = logging.getLogger(__name__)
 
 PACKAGE = "tensorflow"
 SIDE = 224
 DIM = 1280
-# Images decoded ahead together, and images in the network at a time. On a processor four at a time keep the feature
-# maps in its cache: 1.6 times less work than 32 at a time (benchmarks/encoders.py).
+# Images decoded ahead together.
 BATCH = 32
-AT_ONCE = 4
 WEIGHTS_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 WEIGHTS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/" + WEIGHTS_FILE
 CONNECT_SECONDS = 5.0
@@ -59,42 +58,34 @@ class MobileNetEncoder(Encoder):
     decode_side = 2 * SIDE
     batch_size = BATCH
 
-    def __init__(self, weights: Path, origin: str) -> None:
+    def __init__(self, weights: Path, origin: str, graphs: Path | None = None) -> None:
+        """``graphs`` is the folder in which the frozen network is kept; None freezes it anew."""
         self.reason = f"MobileNetV2 with ImageNet weights {origin}."
-        self._forward = _compiled(weights)
+        sha256 = file_sha256(weights)
+        graph = kept(graphs, f"mobilenet_v2-{sha256[:16]}", lambda: _frozen(weights))
         try:
-            sound = np.isfinite(self._run(np.zeros((1, SIDE, SIDE, 3), np.uint8))).all()
+            self._network = Network(graph)
+            sound = np.isfinite(self._network.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))).all()
         except _BROKEN as error:
             raise EncoderUnavailable(
-                f"TensorFlow could not run MobileNetV2 ({_one_line(error)})",
-                "Reinstall TensorFlow, or set AL_EMBEDDING_BACKEND=hog.",
+                f"LiteRT could not run MobileNetV2 ({_one_line(error)})",
+                f"{f'Delete {graphs}, which is made anew; or reinstall' if graphs else 'Reinstall'} ai-edge-litert, "
+                "or set AL_EMBEDDING_BACKEND=hog.",
             ) from error
         if not sound:
             raise _bad_weights(weights, "it gives numbers that are not finite")
         self.fingerprint = fingerprint(
             architecture="mobilenet_v2_1.0_224 average",
-            weights=file_sha256(weights),
+            weights=sha256,
             side=SIDE,
             resize="bilinear squash",
             normalisation="x/127.5-1",
-            library="keras " + importlib.metadata.version("keras").split(".")[0],
+            library="litert " + importlib.metadata.version("ai-edge-litert").split(".")[0],
         )
 
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        out = np.empty((len(pixels), DIM), dtype=np.float32)
-        for start in range(0, len(pixels), AT_ONCE):
-            out[start : start + AT_ONCE] = self._run(pixels[start : start + AT_ONCE])
         # A finite image through finite weights; guarded because one NaN would spoil every later step.
-        return np.nan_to_num(out, copy=False)
-
-    def _run(self, images: Pixels) -> FloatArray:
-        """At most AT_ONCE images; filled up to so many, so that TensorFlow plans its work once only."""
-        full = images
-        if len(images) < AT_ONCE:
-            full = np.zeros((AT_ONCE, SIDE, SIDE, 3), np.uint8)
-            full[: len(images)] = images
-        vectors: FloatArray = self._forward(full).numpy()[: len(images)]
-        return vectors
+        return np.nan_to_num(self._network.run(pixels), copy=False)
 
 
 def is_installed() -> bool:
@@ -169,8 +160,8 @@ def _connect(url: str) -> http.client.HTTPResponse:
     return answer
 
 
-def _compiled(weights: Path) -> Any:
-    """The network as a TensorFlow function: uint8 (AT_ONCE, 224, 224, 3) -> float32 (AT_ONCE, 1280)."""
+def _frozen(weights: Path) -> bytes:
+    """The network with its weights as a LiteRT file: float32 (1, 224, 224, 3) of 0 … 255 -> (1, 1280)."""
     try:
         with _quiet():
             tensorflow, keras = _import_tensorflow()
@@ -187,18 +178,13 @@ def _compiled(weights: Path) -> Any:
             model.load_weights(str(weights))
         except _BROKEN as error:
             raise _bad_weights(weights, _one_line(error)) from error
-
-    @tensorflow.function(  # type: ignore[untyped-decorator]
-        input_signature=[tensorflow.TensorSpec((AT_ONCE, SIDE, SIDE, 3), tensorflow.uint8)]
-    )
-    def forward(pixels: Any) -> Any:
-        return model(tensorflow.cast(pixels, tensorflow.float32) / 127.5 - 1.0, training=False)
-
-    return forward
+        pixels = keras.Input((SIDE, SIDE, 3), batch_size=1)
+        scaled = keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+        return frozen(tensorflow, keras.Model(pixels, model(scaled, training=False)))
 
 
 def _import_tensorflow() -> tuple[Any, Any]:
-    """TensorFlow and Keras, silent, on all cores, and as Keras comes whatever ~/.keras/keras.json says."""
+    """TensorFlow and Keras, silent, and as Keras comes whatever ~/.keras/keras.json says."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
@@ -209,10 +195,6 @@ def _import_tensorflow() -> tuple[Any, Any]:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     tensorflow.get_logger().setLevel("ERROR")
-    try:
-        tensorflow.config.threading.set_intra_op_parallelism_threads(os.cpu_count() or 1)
-    except RuntimeError:  # it already computed something in this process, with its own choice
-        log.debug("TensorFlow's threads were set before")
     return tensorflow, keras
 
 

@@ -208,7 +208,7 @@ def encoder_of(params: dict[str, Any], *, fresh: bool = False) -> Encoder:
     with _encoders_lock:
         if key not in _encoders or (fresh and _encoders[key].is_fallback):
             try:
-                _encoders[key] = choose_encoder(*key)
+                _encoders[key] = choose_encoder(*key, graphs=Path(settings.STORE_DIR) / "encoders")
             except EncoderUnavailable as error:
                 raise JobError(f"{error.message}.", error.hint) from error
         return _encoders[key]

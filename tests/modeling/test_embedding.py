@@ -341,7 +341,7 @@ class TestEncoders:
     def test_a_fallback_is_reconsidered_by_the_next_job(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
         made: list[Encoder] = []
 
-        def choose(backend: str, weights_dir: Path | None) -> Encoder:
+        def choose(backend: str, weights_dir: Path | None, graphs: Path) -> Encoder:
             made.append(HogEncoder("no network", is_fallback=not made))
             return made[-1]
 

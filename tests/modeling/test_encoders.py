@@ -22,7 +22,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from modeling.backends import EncoderUnavailable, choose_encoder, likely, mobilenet, survey
-from modeling.backends.encoder import fingerprint, squash
+from modeling.backends.encoder import file_sha256, fingerprint, squash
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.mobilenet import WEIGHTS_FILE, MobileNetEncoder
 from tests.modeling.weights import real_weights_dir
@@ -332,6 +332,26 @@ class TestMobileNet:
         np.testing.assert_allclose(mobile.encode(images[33:]), together[33:], atol=1e-4)
         assert mobile.encode([]).shape == (0, 1280)
         assert mobile.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
+
+    def test_frozen_once_it_needs_no_tensorflow(self, mobile: MobileNetEncoder, tmp_path: Path) -> None:
+        program = (
+            "import sys; from pathlib import Path; from modeling.backends import choose_encoder;"
+            "encoder = choose_encoder('tensorflow', Path(sys.argv[1]), Path(sys.argv[2]));"
+            "print(encoder.fingerprint, 'tensorflow' in sys.modules)"
+        )
+        arguments = [sys.executable, "-c", program, str(real_weights_dir()), str(tmp_path / "graphs")]
+        told = [subprocess.run(arguments, check=True, timeout=300, capture_output=True).stdout for _ in range(2)]
+        assert told[0].decode().split() == [mobile.fingerprint, "True"]
+        assert told[1].decode().split() == [mobile.fingerprint, "False"]
+        assert [file.suffix for file in (tmp_path / "graphs").iterdir()] == [".tflite"]
+
+    def test_a_damaged_frozen_network_is_told_with_what_to_delete(self, tmp_path: Path) -> None:
+        weights = real_weights_dir() / WEIGHTS_FILE
+        name = f"mobilenet_v2-{file_sha256(weights)[:16]}.tflite"
+        (tmp_path / name).write_bytes(b"cut short")
+        with pytest.raises(EncoderUnavailable, match="LiteRT could not run") as raised:
+            choose_encoder("tensorflow", real_weights_dir(), tmp_path)
+        assert str(tmp_path) in raised.value.hint
 
     def test_says_where_the_weights_came_from(self, mobile: MobileNetEncoder) -> None:
         assert "AL_WEIGHTS_DIR" in mobile.reason
