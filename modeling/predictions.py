@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
-from modeling.store import StoreError, open_probabilities
+from modeling.store import StoreError, open_held_out, open_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,40 @@ class Predictions:
         return found
 
 
+@dataclass(frozen=True)
+class HeldOutPredictions:
+    """What a model version says of the labels that it learnt from, each by a fit that had not seen it.
+
+    ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the id of the class that each was labelled as then, today's
+    where it was merged, 0 where it was deleted; ``probabilities`` float32 (m, c) of today's ``labels`` (c of them),
+    those of merged classes summed and those of deleted ones dropped. ``is_alone`` bool (m,): nothing else was
+    labelled as this class, so that nothing could tell it.
+    """
+
+    model: ModelVersion
+    rows: NDArray[np.int64]
+    given: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    labels: tuple[LabelClass, ...]
+    is_alone: NDArray[np.bool_]
+
+    def predicted(self) -> NDArray[np.int64]:
+        """(m,) the id of the likeliest class of each row, the first of equals; 0 where no class is left."""
+        ids = np.array([label.pk for label in self.labels], dtype=np.int64)
+        return ids[self.probabilities.argmax(axis=1)] if len(ids) else np.zeros(len(self.rows), np.int64)
+
+    def suggestions(self, rows: Sequence[int]) -> list[Suggestion | None]:
+        """The likeliest class of each of ``rows``, or None where it was not held out."""
+        place = {row: position for position, row in enumerate(self.rows.tolist())}
+        return [self._suggestion(place.get(row)) for row in rows]
+
+    def _suggestion(self, position: int | None) -> Suggestion | None:
+        if position is None or not self.labels:
+            return None
+        best = int(self.probabilities[position].argmax())
+        return Suggestion(self.labels[best], float(self.probabilities[position, best]))
+
+
 def active_model(dataset: Dataset) -> ModelVersion | None:
     """The model version whose predictions the pages show."""
     return ModelVersion.objects.filter(dataset=dataset, is_active=True).first()
@@ -94,9 +128,34 @@ def predictions_of(model: ModelVersion) -> Predictions | None:
         return None
     if probabilities is None:
         return None
+    return Predictions(model, probabilities, _labels_of(model))
+
+
+def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
+    """The held-out predictions of a model; None where too few labels could be held out, or its files are gone."""
+    try:
+        kept = open_held_out(model)
+    except StoreError:
+        log.exception("The held-out probabilities of %s can't be read.", model)
+        return None
+    if kept is None:
+        return None
+    by_column = _labels_of(model)
+    labels = tuple({label.pk: label for label in by_column if label is not None}.values())
+    place = {label.pk: position for position, label in enumerate(labels)}
+    P = np.zeros((len(kept.rows), len(labels)), dtype=np.float32)
+    for column, label in enumerate(by_column):
+        if label is not None:
+            P[:, place[label.pk]] += kept.probabilities[:, column]
+    today = np.array([0 if label is None else label.pk for label in by_column], dtype=np.int64)
+    counts = np.bincount(kept.columns, minlength=len(by_column))
+    return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, counts[kept.columns] < 2)
+
+
+def _labels_of(model: ModelVersion) -> tuple[LabelClass | None, ...]:
+    """The class of each column today."""
     classes = {label.pk: label for label in LabelClass.objects.filter(dataset=model.dataset_id)}
     for label in classes.values():  # so that following a merge asks the database nothing more
         if label.merged_into_id in classes:
             label.merged_into = classes[label.merged_into_id]
-    labels = tuple(surviving(classes.get(class_id)) for class_id in model.class_ids)
-    return Predictions(model, probabilities, labels)
+    return tuple(surviving(classes.get(class_id)) for class_id in model.class_ids)

@@ -1,11 +1,12 @@
 """The arrays on disk, and the only place that knows how an item's row becomes a line of a file.
 
-Every array has one line per ``Item.row`` of its dataset and lives under ``settings.STORE_DIR``::
+Every array but the last has one line per ``Item.row`` of its dataset, and all live under ``settings.STORE_DIR``::
 
     vectors/<dataset>/<fingerprint>/vectors-<generation>.npy   float32 (n_rows, dim)
     vectors/<dataset>/<fingerprint>/stamps-<generation>.npy    uint64 (n_rows,), 0: this row has no vector
     vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished shares of a running job
     models/<model version>/probabilities.npy                   float32 (n_rows, n_classes), NaN: no vector
+    models/<model version>/held_out.npy                        what the model says of its own labels unseen
 
 A file is written under a temporary name, then renamed, and never changed afterwards: new vectors make a new
 generation, because Windows cannot replace a file that somebody has mapped. The database row says which
@@ -43,15 +44,18 @@ from modeling.arrays import (
 from modeling.models import EmbeddingSet, ModelVersion
 
 __all__ = [
+    "HeldOut",
     "StoreError",
     "Vectors",
     "delete_probabilities",
     "delete_vectors",
     "has_parts",
     "merge_parts",
+    "open_held_out",
     "open_probabilities",
     "open_stamps",
     "open_vectors",
+    "save_held_out",
     "save_part",
     "save_probabilities",
     "stamp_of",
@@ -236,8 +240,51 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
 
 
 def delete_probabilities(model_version: ModelVersion) -> None:
-    """Remove a model version's files; what is mapped on Windows stays until next time."""
+    """Remove a model version's files, the held-out ones too; what is mapped on Windows stays until next time."""
     remove_folder(_probabilities_file(model_version).parent)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model version says of the labels that it was made from, each by a fit that had not seen it.
+
+    ``rows`` int64 (m,), ascending; ``columns`` int64 (m,), the label at that time as a position in ``class_ids``;
+    ``probabilities`` float32 (m, n_classes), calibrated, 0 for a class that nothing else was labelled as.
+    """
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    probabilities: FloatArray
+
+
+def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
+    """Write a model version's held-out probabilities, all at once or not at all."""
+    lines = np.zeros(len(held_out.rows), dtype=_held_out_dtype(held_out.probabilities.shape[1]))
+    lines["row"] = held_out.rows
+    lines["column"] = held_out.columns
+    lines["probability"] = held_out.probabilities
+    with writing(_held_out_file(model_version)) as stream:
+        np.lib.format.write_array(stream, lines, allow_pickle=False)
+
+
+def open_held_out(model_version: ModelVersion) -> HeldOut | None:
+    """The held-out probabilities of a model; ``None`` where too few labels could be held out, or its files are gone.
+
+    Raises
+    ------
+    StoreError : the file is cut short or of another kind than the database says.
+    """
+    file = _held_out_file(model_version)
+    try:
+        lines: Any = map_array(file, _RETRAIN)
+    except FileNotFoundError:
+        return None
+    expected = _held_out_dtype(len(model_version.class_ids))
+    if lines.dtype != expected or lines.ndim != 1:
+        raise StoreError(
+            f"{file} holds {lines.dtype} {lines.shape}, not lines for {len(model_version.class_ids)} classes.", _RETRAIN
+        )
+    return HeldOut(np.array(lines["row"]), np.array(lines["column"]), np.array(lines["probability"]))
 
 
 # -- Names ----------------------------------------------------------------------------------------
@@ -255,6 +302,14 @@ def _stamps_file(embedding_set: EmbeddingSet, generation: int) -> Path:
 
 def _probabilities_file(model_version: ModelVersion) -> Path:
     return Path(settings.STORE_DIR) / "models" / str(model_version.pk) / "probabilities.npy"
+
+
+def _held_out_file(model_version: ModelVersion) -> Path:
+    return _probabilities_file(model_version).with_name("held_out.npy")
+
+
+def _held_out_dtype(n_classes: int) -> np.dtype[Any]:
+    return np.dtype([("row", "<i8"), ("column", "<i8"), ("probability", "<f4", (n_classes,))])
 
 
 def _next_generation(embedding_set: EmbeddingSet) -> int:

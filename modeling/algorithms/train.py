@@ -47,6 +47,8 @@ class Trained:
     is_calibrated: bool
     note: str  # how it was calibrated, or why not, in words
     metrics: dict[str, Any]  # JSON-able; see `train`
+    # (n, c) what models that had not seen a row say about it, at temperatures fitted without it; None without folds
+    held_out: Float32 | None = None
 
 
 def train(
@@ -83,7 +85,8 @@ def train(
         n_iter converged``. Every number is out of fold: accuracy, confusion (rows are the truth), precision
         and recall over all labels; the others over labels whose class has another label to learn from. What
         is called *after* uses, for each label, a temperature fitted without its fold. All of them are None
-        when there are too few labels to hold any out, and ``note`` says so.
+        when there are too few labels to hold any out, and ``note`` says so. ``held_out`` gives the probability 0
+        to the class of a row that no other fold holds.
 
     Raises
     ------
@@ -110,8 +113,9 @@ def train(
         full = solve(rows.Z, labels, n_classes=n_classes, C=C, start=full)
     head = plain_head(rows, full)
     temperature, crossed = _calibrate(held, labels, folds.fold)
-    metrics = _metrics(labels, folds, head, C) | _quality(held, labels, crossed, n_classes)
-    return Trained(head, temperature, True, _note(held, folds, temperature), metrics)
+    metrics = _metrics(labels, folds, head, C) | _quality(held, labels, crossed[held.known], n_classes)
+    after = softmax(held.logits / crossed[:, None])
+    return Trained(head, temperature, True, _note(held, folds, temperature), metrics, after)
 
 
 class _Steps:
@@ -168,13 +172,19 @@ def _held_out_loss(held: OutOfFold, y: Integers) -> tuple[float, float]:
 
 
 def _calibrate(held: OutOfFold, y: Integers, folds: Integers) -> tuple[float, Float32]:
-    """The temperature to use, and for each known row the one fitted without its fold."""
+    """The temperature to use, and (n,) for each row the one fitted without its fold.
+
+    Rows that are not known are not fitted to: theirs is the one to use.
+    """
     logits, labels, folds = held.logits[held.known], y[held.known], folds[held.known]
     temperatures = cross_fitted_temperatures(logits, labels, folds, prior_sd=TEMPERATURE_PRIOR_SD)
-    crossed = temperatures.astype(np.float32)
-    if logit_log_loss(logits / crossed[:, None], labels) >= logit_log_loss(logits, labels):
-        return 1.0, np.ones(labels.size, np.float32)
-    return fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD), crossed
+    crossed = np.ones(y.size, np.float32)
+    crossed[held.known] = temperatures
+    if logit_log_loss(logits / crossed[held.known, None], labels) >= logit_log_loss(logits, labels):
+        return 1.0, np.ones(y.size, np.float32)
+    temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
+    crossed[~held.known] = temperature
+    return temperature, crossed
 
 
 def _note(held: OutOfFold, folds: Folds, temperature: float) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, Item, LabelClass, State
-from modeling import store
+from modeling import signals, store
 from modeling.algorithms.head import predict_in_blocks
 from modeling.algorithms.train import Trained, train
 from modeling.models import EmbeddingSet, ModelVersion
@@ -58,10 +58,14 @@ def retrain(run: Run) -> dict[str, Any]:
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
     try:
         _predict(run, version, vectors, trained)
+        if trained.held_out is not None:
+            store.save_held_out(version, store.HeldOut(lessons.rows, lessons.y, trained.held_out))
     except BaseException:
+        store.delete_probabilities(version)
         version.delete()
         raise
     _activate(version, seconds=time.perf_counter() - started)
+    signals.trained.send(sender=ModelVersion, version=version)
     return summary(version, trained.metrics)
 
 

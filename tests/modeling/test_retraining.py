@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, LabelClass, State
-from modeling import policy, store
+from modeling import policy, signals
+from modeling import store as arrays
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+from modeling.predictions import held_out_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 MakeDataset = Callable[..., Dataset]
@@ -36,8 +39,8 @@ def add_vectors(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) 
     stamps = np.where(np.ones(len(X), bool) if has is None else has, np.uint64(7), np.uint64(0))
     rows = np.flatnonzero(stamps)
     part = (rows.astype(np.int64), stamps[rows].astype(np.uint64), X[rows].astype(np.float32))
-    store.save_part(vectors, 0, len(X), *part)
-    store.merge_parts(vectors, len(X))
+    arrays.save_part(vectors, 0, len(X), *part)
+    arrays.merge_parts(vectors, len(X))
     return vectors
 
 
@@ -62,7 +65,7 @@ def test_a_model_is_trained_calibrated_and_predicts_every_item(make_dataset: Mak
     version = ModelVersion.objects.get()
     assert version.is_active
     assert (version.n_labels, version.n_rows, version.number) == (60, 120, 1)
-    probabilities = store.open_probabilities(version)
+    probabilities = arrays.open_probabilities(version)
     assert probabilities is not None
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
     unseen = np.arange(1, 120, 2)
@@ -85,7 +88,7 @@ def test_one_label_in_each_of_two_classes_is_enough_and_says_uncalibrated(make_d
     version = ModelVersion.objects.get()
     assert not version.is_calibrated
     assert "too few labels" in version.calibration_note
-    probabilities = store.open_probabilities(version)
+    probabilities = arrays.open_probabilities(version)
     assert probabilities is not None
     assert np.isfinite(probabilities).all()
 
@@ -99,7 +102,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     assert version.n_labels == int(has[:20].sum())
-    probabilities = store.open_probabilities(version)
+    probabilities = arrays.open_probabilities(version)
     assert probabilities is not None
     assert (np.isnan(probabilities).any(axis=1) == ~has).all()
 
@@ -138,8 +141,91 @@ def test_the_newest_model_is_the_active_one_and_old_arrays_go(make_dataset: Make
         run_now("retrain", dataset_id=dataset.pk)
     versions = list(ModelVersion.objects.order_by("number"))
     assert [version.is_active for version in versions] == [False] * 7 + [True]
-    kept = [store.open_probabilities(version) is not None for version in versions]
+    kept = [arrays.open_probabilities(version) is not None for version in versions]
     assert kept == [False] * 2 + [True] * 6
+
+
+def test_what_is_said_of_labels_unseen_is_kept_and_told_of_todays_classes(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(80, classes=("cat", "dog", "wolf"))
+    X, y = two_clouds(80)
+    y[::10] = 2
+    X[::10] += [0, 0, 0, 0, 9, 0, 0, 0]
+    add_vectors(dataset, X)
+    label(dataset, list(range(1, 61)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    version = ModelVersion.objects.get()
+    held = held_out_of(version)
+    assert held is not None
+    cat, dog, wolf = dataset.classes.all()
+    assert held.rows.tolist() == list(range(1, 61))
+    assert held.given.tolist() == [(cat, dog, wolf)[k].pk for k in y[1:61]]
+    assert (held.predicted() == held.given).mean() == pytest.approx(version.metrics["accuracy"])
+    assert held.suggestions([70, 3])[0] is None
+    told = held.suggestions([3])[0]
+    assert told is not None
+    assert (told.label.pk, told.probability) == (held.predicted()[2], held.probabilities[2].max())
+
+    LabelClass.objects.filter(pk=wolf.pk).update(is_retired=True, merged_into=dog)
+    LabelClass.objects.filter(pk=cat.pk).update(is_retired=True)
+    merged = held_out_of(version)
+    assert merged is not None
+    assert [one.pk for one in merged.labels] == [dog.pk]
+    np.testing.assert_allclose(merged.probabilities[:, 0], held.probabilities[:, 1:].sum(axis=1), rtol=1e-6)
+    assert set(merged.given.tolist()) == {0, dog.pk}
+
+
+def test_too_few_labels_to_hold_any_out_and_damage(make_dataset: MakeDataset, store: Path) -> None:
+    dataset = make_dataset(40)
+    X, y = two_clouds(40)
+    add_vectors(dataset, X)
+    label(dataset, list(range(10)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    assert held_out_of(ModelVersion.objects.get()) is None
+    label(dataset, list(range(30)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    version = ModelVersion.objects.get(is_active=True)
+    assert held_out_of(version) is not None
+    (file,) = store.rglob("held_out.npy")
+    file.write_bytes(b"nothing")
+    assert held_out_of(version) is None, "a page goes on without"
+
+
+def test_whoever_listens_is_told_of_the_new_version_once_it_is_active(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(30)
+    X, y = two_clouds(30)
+    add_vectors(dataset, X)
+    label(dataset, list(range(24)), y)
+    heard = []
+
+    def listen(sender: object, *, version: ModelVersion, **kwargs: Any) -> None:
+        heard.append((version.number, ModelVersion.objects.get(pk=version.pk).is_active, held_out_of(version)))
+
+    signals.trained.connect(listen)
+    try:
+        run_now("retrain", dataset_id=dataset.pk)
+    finally:
+        signals.trained.disconnect(listen)
+    ((number, is_active, held),) = heard
+    assert (number, is_active) == (1, True)
+    assert held is not None
+
+
+def test_a_retrain_that_fails_half_way_leaves_no_files(
+    make_dataset: MakeDataset, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(30)
+    X, y = two_clouds(30)
+    add_vectors(dataset, X)
+    label(dataset, list(range(24)), y)
+
+    def full(*args: Any) -> None:
+        raise arrays.StoreError("The disk is full.")
+
+    monkeypatch.setattr(arrays, "save_held_out", full)
+    with pytest.raises(JobError, match="The disk is full"):
+        run_now("retrain", dataset_id=dataset.pk)
+    assert ModelVersion.objects.count() == 0
+    assert not list((store / "models").rglob("*.npy"))
 
 
 def test_a_class_merged_since_counts_for_its_successor(make_dataset: MakeDataset, client: Client) -> None:
@@ -200,7 +286,7 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
     label(dataset, [70, 71], y)
     told = client.get(badge).content.decode()
     assert "model 1" in told
-    assert "2 labels newer" in told
+    assert "2 decisions since" in told
     shown = client.get(page).content.decode()
     assert "Confusion" in shown
     assert "95 % interval" in shown
@@ -215,6 +301,10 @@ def test_the_policy_is_changed_on_the_page(make_dataset: MakeDataset, client: Cl
     refused = client.post(url, {"min_new": "many", "share_new": 0.2})
     assert refused.status_code == 422
     assert "whole number" in refused.content.decode()
+    for share in ("-0.1", "20", "nan"):
+        refused = client.post(url, {"min_new": 50, "share_new": share})
+        assert refused.status_code == 422, share
+    assert "a share from 0 to 1" in client.post(url, {"min_new": 50, "share_new": "20"}).content.decode()
 
 
 def test_retrain_button_asks_for_one_job(make_dataset: MakeDataset, client: Client) -> None:

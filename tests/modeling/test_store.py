@@ -297,6 +297,47 @@ class TestProbabilities:
         disk.delete_probabilities(version)  # again: nothing to do
 
 
+class TestHeldOut:
+    ROWS = np.array([2, 5, 9])
+    COLUMNS = np.array([0, 2, 2])
+    P = np.array([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5], [1, 0, 0]], np.float32)
+
+    def save(self, version: ModelVersion) -> None:
+        disk.save_held_out(version, disk.HeldOut(self.ROWS, self.COLUMNS, self.P))
+
+    def test_none_at_first(self, version: ModelVersion) -> None:
+        assert disk.open_held_out(version) is None
+
+    def test_comes_back_as_it_was(self, version: ModelVersion) -> None:
+        self.save(version)
+        found = disk.open_held_out(version)
+        assert found is not None
+        assert (found.rows.tolist(), found.columns.tolist()) == ([2, 5, 9], [0, 2, 2])
+        assert found.probabilities.dtype == np.float32
+        np.testing.assert_array_equal(found.probabilities, self.P)
+
+    def test_goes_with_the_probabilities(self, version: ModelVersion, store: Path) -> None:
+        with disk.save_probabilities(version, 4, 3) as out:
+            out[:] = 0
+        self.save(version)
+        disk.delete_probabilities(version)
+        assert disk.open_held_out(version) is None
+        assert not [file for file in (store / "models").rglob("*") if file.is_file()]
+
+    @pytest.mark.parametrize("kind", ["cut short", "classes", "plain"])
+    def test_damage_says_to_retrain(self, version: ModelVersion, store: Path, kind: str) -> None:
+        self.save(version)
+        (file,) = (store / "models").rglob("held_out.npy")
+        if kind == "cut short":
+            file.write_bytes(file.read_bytes()[:-5])
+        elif kind == "plain":
+            np.save(file, self.P)
+        else:
+            version.class_ids = [4, 5]
+        with pytest.raises(disk.StoreError, match="Retrain"):
+            disk.open_held_out(version)
+
+
 def test_old_maps_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "_MAPS_KEPT", 3)
     for number in range(6):

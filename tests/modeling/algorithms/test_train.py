@@ -77,6 +77,35 @@ def test_the_same_labels_and_seed_give_the_same_model() -> None:
     assert first.metrics["log_loss_before"] != other.metrics["log_loss_before"]
 
 
+def test_held_out_probabilities_are_what_the_numbers_were_made_from() -> None:
+    X, y = blobs(150, 6, 3, spread=2.0, seed=4)
+    trained = train(X, y, n_classes=3)
+    P = trained.held_out
+    assert P is not None
+    assert (P.shape, P.dtype) == ((150, 3), np.float32)
+    assert (P.argmax(axis=1) == y).mean() == pytest.approx(trained.metrics["accuracy"])
+    assert log_loss(P, y) == pytest.approx(trained.metrics["log_loss_after"], abs=1e-5)
+
+
+def test_held_out_probabilities_do_not_know_their_own_label() -> None:
+    """Planted in noise: whoever had learnt from them would believe the labels."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 200)).astype(np.float32), rng.integers(0, 2, 80)
+    trained = train(X, y, n_classes=2)
+    assert (trained.head.logits(X).argmax(axis=1) == y).mean() > 0.95
+    assert trained.held_out is not None
+    assert (trained.held_out.argmax(axis=1) == y).mean() < 0.7
+
+
+def test_the_only_label_of_a_class_has_no_held_out_chance() -> None:
+    X, y = blobs(60, 4, 2, seed=2)
+    y[17] = 2
+    trained = train(X, y, n_classes=3)
+    assert trained.held_out is not None
+    assert trained.held_out[17, 2] == 0
+    np.testing.assert_allclose(trained.held_out.sum(axis=1), 1, atol=1e-5)
+
+
 def test_two_labels_make_an_uncalibrated_model_that_says_so() -> None:
     X = np.array([[0, 1, 5], [1, 1, 0]], np.float32)
     trained = train(X, [1, 0], n_classes=2)
