@@ -34,8 +34,10 @@ def _context(dataset: Dataset) -> dict[str, Any]:
 
 def _is_reading(dataset: Dataset) -> bool:
     """Whether the folder is being read, or about to be: the numbers grow, and the header asks for itself again."""
-    is_new = not dataset.n_items and timezone.now() - dataset.created_at < _STARTING
-    return is_new or Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists()
+    newest = Job.objects.filter(kind="ingest", dataset_id=dataset.pk).order_by("-created_at").first()
+    if newest is not None:
+        return newest.is_active
+    return not dataset.n_items and timezone.now() - dataset.created_at < _STARTING
 
 
 @require_safe

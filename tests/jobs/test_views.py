@@ -163,6 +163,19 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: Callable
     assert "data-toast" not in client.get(re.search(r'hx-get="([^"]+)"', html)[1]).content.decode()  # type: ignore[index]
 
 
+def test_an_idle_strip_tells_once_what_has_just_ended(client: Client, make_job: Callable[..., Job]) -> None:
+    make_job(S.FAILED, dataset_id=1, kind="retrain", error="Only one class has labels.")
+    first = client.get(reverse("jobs:strip", args=[1]))
+    assert "data-toast" in first.content.decode()
+    assert "hoshina:job-finished" in first["HX-Trigger"]
+    # Whatever asks again, and however soon: it asks at the address that the strip brought along.
+    own = re.search(r'hx-get="([^"]+)"', first.content.decode())
+    assert own
+    again = client.get(own[1].replace("&amp;", "&"))
+    assert "data-toast" not in again.content.decode()
+    assert "HX-Trigger" not in again
+
+
 def test_strip_tells_failures_in_their_words(client: Client, make_job: Callable[..., Job]) -> None:
     make_job(S.FAILED, dataset_id=1, error="Only one class has labels.", hint="Label another.")
     response = client.get(reverse("jobs:strip", args=[1]) + "?since=rubbish&watch=x,y")

@@ -74,6 +74,14 @@ def test_an_empty_folder_is_not_asked_about_for_ever(client: Client, dataset: Da
     assert "every 2s" not in client.get("/d/pictures/").content.decode()
 
 
+def test_a_folder_that_could_not_be_read_is_not_being_read(client: Client, dataset: Dataset) -> None:
+    Dataset.objects.filter(pk=dataset.pk).update(n_items=0, created_at=timezone.now())
+    Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="", state=Job.State.FAILED)
+    response = client.get("/d/pictures/header/", headers={"HX-Request": "true"})
+    assert "every 2s" not in response.content.decode()
+    assert "HX-Trigger" not in response.headers
+
+
 def test_one_dataset_has_no_switcher_and_two_have_one(
     client: Client, dataset: Dataset, make_dataset: Callable[..., Dataset]
 ) -> None:
