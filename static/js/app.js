@@ -1,6 +1,7 @@
 // What every page needs: the theme, menus, the dialog, words for failed requests, and focus that is never lost.
 import { setBanner } from "./banner.js";
 import { recall, remember } from "./store.js";
+import { localTimes } from "./times.js";
 import { toast, watchToasts } from "./toast.js";
 
 const THEMES = ["system", "dark", "light"];
@@ -136,5 +137,8 @@ document.addEventListener("htmx:afterSettle", () => {
   held = null;
 });
 
+document.addEventListener("htmx:load", (event) => localTimes(event.detail.elt.parentElement ?? document));
+
 nameTheme(storedTheme());
 watchToasts();
+localTimes(document);

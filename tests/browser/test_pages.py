@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -63,7 +64,7 @@ def add_model(dataset: Dataset) -> ModelVersion:
         metrics={
             "accuracy": 0.75, "accuracy_interval": [0.6, 0.9], "ece_before": 0.1, "ece_after": 0.1,
             "log_loss_before": 0.5, "log_loss_after": 0.5, "confusion": [[3, 1, 0], [0, 4, 0], [1, 0, 1]],
-            "reliability": [{"confidence": 0.5, "accuracy": 0.4, "n": 5}],
+            "reliability": [{"confidence": 0.5, "accuracy": 0.4, "count": 5}],
         },
     )  # fmt: skip
     rng = np.random.default_rng(3)
@@ -309,6 +310,18 @@ def test_first_images_appear_while_the_folder_is_read(page: Page, site: Site) ->
     dataset = site.dataset(6)
     expect(page.locator("#grid .tile")).to_have_count(6)
     assert dataset.slug in page.url
+
+
+def test_moments_are_in_the_readers_own_time(browser: Browser, site: Site, furnished: Dataset) -> None:
+    context: BrowserContext = browser.new_context(timezone_id="Pacific/Honolulu")
+    page = context.new_page()
+    _open(page, site.address + PAGES["model"])
+    ModelVersion.objects.update(created_at=datetime(2026, 3, 4, 5, 6, tzinfo=UTC))
+    page.reload()
+    moment = page.locator("table time").first
+    expect(moment).to_have_text("3 Mar 2026, 19:06")
+    expect(moment).to_have_attribute("title", "4 Mar 2026, 05:06 UTC")
+    context.close()
 
 
 def test_no_motion_when_none_is_wanted(browser: Browser, site: Site, furnished: Dataset) -> None:

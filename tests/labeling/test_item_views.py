@@ -173,7 +173,7 @@ def test_the_history_tells_who_what_when_and_how_it_was_shown(client: Client, da
     )  # fmt: skip
     found = text(client.get(url("detail", 1)))
     for words in (
-        "ana", "2026-03-04 05:06 UTC", "queue uncertain", "rank 4", "round 17", "score 0.812",
+        "ana", "4 Mar 2026, 05:06 UTC", "queue uncertain", "rank 4", "round 17", "score 0.812",
         "drawn with probability 0.25", "model version 7", "suggestion dog 72 % (hidden)", "2.5 s on screen",
     ):  # fmt: skip
         assert words in found
