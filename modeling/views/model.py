@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.http import HttpResponse
@@ -32,9 +32,16 @@ class PolicyForm(_PolicyModelForm):
         fields = ["is_automatic", "min_new", "share_new"]
         labels = {
             "is_automatic": "Retrain by itself",
-            "min_new": "after so many new labels",
-            "share_new": "or this share of the labels, whichever is more",
+            "min_new": "after so many new decisions",
+            "share_new": "or this share of the labels, whichever is more (0.1 is a tenth)",
         }
+        widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05})}
+
+    def clean_share_new(self) -> float:
+        share = float(self.cleaned_data["share_new"])
+        if not 0 <= share <= 1:
+            raise forms.ValidationError("Give a share from 0 to 1: 0.1 is a tenth of the labels.")
+        return share
 
 
 @require_GET
