@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from typing import Any
@@ -73,8 +74,8 @@ def _on_one_line(path: str) -> str:
 
 
 def _extensions(text: str) -> list[str]:
-    """``".jpg, png"`` to ``[".jpg", ".png"]``; argparse answers ValueError with exit code 2."""
+    """``".jpg, png"`` to ``[".jpg", ".png"]``."""
     endings = [f".{part.strip().lower().lstrip('.')}" for part in text.split(",") if part.strip(" .")]
     if not endings or not all(re.fullmatch(r"(\.\w+)+", ending) for ending in endings):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} names no endings; expected some like '.jpg,.png'.")
     return endings
