@@ -19,10 +19,6 @@ from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
-# Before NumPy is loaded: processes beside each other, one thread each.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 from benchmarks.label_efficiency.data import COLLECTIONS
 from benchmarks.label_efficiency.replay import OURS, Strategy, prepared, replay
 from benchmarks.label_efficiency.report import MEASURES, Replay, read, rows, table

@@ -125,7 +125,7 @@ def labels_needed(grid: list[int], values: Doubles, goal: float) -> float:
 def table(found: Sequence[Row]) -> str:
     """Markdown."""
     lines = [
-        "| strategy | labels, of random's | area | against random at worst | most labels, of random's | s a query | seeds |",
+        "| strategy | labels, of random's | area | worst, of random | most labels, of random's | s a query | seeds |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in found:
