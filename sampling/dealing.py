@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
 from labeling.querysets import ItemQuerySet
-from modeling.predictions import Suggestion, active_predictions
+from modeling.predictions import HeldOutPredictions, Predictions, Suggestion, active_predictions, held_out_of
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import filters_from, ranked_rows
@@ -118,7 +118,8 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     labels = LabelClass.objects.in_bulk({item.label_id for _, item in items if item.label_id})
     predictions = active_predictions(round_.dataset)
     rows = [item.row for _, item in items]
-    suggestions = predictions.suggestions(rows) if predictions else [None] * len(rows)
+    is_doubt = STRATEGIES[round_.queue].needs_held_out
+    suggestions = _suggestions(predictions, rows, is_doubt=is_doubt)
     scores = np.frombuffer(round_.scores, dtype="<f4")
     chances = np.frombuffer(round_.probabilities, dtype="<f4")
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
@@ -139,8 +140,24 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             **_suggested(suggestion),
         }
         label = labels.get(item.label_id) if item.label_id else None
+        if is_doubt and label and suggestion:
+            reason = (
+                f"Labelled {label.name}; the model thinks {suggestion.label.name} ({_told(suggestion.probability)})"
+            )
         tiles.append(Tile(item, frames[item.pk], rank, shown, f"{reason}; rank {rank + 1:,}", suggestion, label))
     return tiles
+
+
+def _suggestions(predictions: Predictions | None, rows: list[int], *, is_doubt: bool) -> list[Suggestion | None]:
+    said: Predictions | HeldOutPredictions | None = predictions
+    if is_doubt and predictions is not None:
+        said = held_out_of(predictions.model)  # the model itself may have learnt the very label that is in doubt
+    return [None] * len(rows) if said is None else said.suggestions(rows)
+
+
+def _told(probability: float) -> str:
+    """Two digits, and no certainty that isn't there."""
+    return "over 0.99" if probability >= 0.995 else f"{probability:.2f}"
 
 
 def _suggested(suggestion: Suggestion | None) -> dict[str, Any]:

@@ -160,6 +160,23 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     )
 
 
+def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """The labelled candidates whose label the model doubts, the most doubted first."""
+    from sampling.algorithms.suspects import suspects as doubted
+
+    held = inputs.held_out
+    assert held is not None
+    column = {label.pk: position for position, label in enumerate(held.labels)}
+    now = np.zeros(max(inputs.labelled.max(initial=-1), held.rows.max(initial=-1)) + 1, np.int64)
+    now[inputs.labelled] = inputs.labels
+    # A label changed since, or the only one of its class: what was said of it says nothing.
+    told = (now[held.rows] == held.given) & ~held.is_alone & (held.given > 0)
+    rows, P = held.rows[told], held.probabilities[told]
+    judged = doubted(P, np.array([column[class_id] for class_id in held.given[told].tolist()], np.int64))
+    wanted = judged.is_suspect & np.isin(rows, inputs.candidates)
+    return _best(rows[wanted], 1 - judged.belief[wanted], k, "The model doubts this label")
+
+
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """The best mix for the moment, with a share drawn by chance."""
     known = inputs.with_vector(inputs.candidates)
@@ -260,6 +277,16 @@ STRATEGIES: dict[str, Strategy] = {
             band,
             BandParams,
             needs_model=True,
+            follows_model=True,
+        ),
+        Strategy(
+            "suspects",
+            "Suspects",
+            "Labelled images whose label the model doubts without having learnt from it: mistakes to correct.",
+            suspects,
+            needs_model=True,
+            needs_held_out=True,
+            deals=False,
             follows_model=True,
         ),
         Strategy("random", "Random", "Unlabelled images drawn by chance, without any preference.", random),

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from django.db.models import F
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from labeling.models import Dataset, Lease, State
+from labeling.models import Annotation, Dataset, Lease, State
 from modeling.models import EmbeddingSet
-from modeling.predictions import Predictions, active_model, active_predictions
+from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
@@ -126,8 +127,11 @@ def gather(
             "This queue compares images by their vectors, which are still to be computed (see Jobs, or run "
             "manage.py embed); until then take Random.",
         )
+    held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
     candidates = _candidates(dataset, pool, filters, predictions)
+    if strategy.needs_held_out:
+        candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
     if holder and strategy.deals and filters.state == State.UNLABELLED:
         taken = leased_to_others(dataset, "" if is_continued else holder)
         candidates = np.setdiff1d(candidates, taken, assume_unique=True)
@@ -143,7 +147,25 @@ def gather(
         labels=pool.labels[labelled],
         projected=lambda: _projected(embedding_set),
         graph=lambda: _graph(embedding_set),
+        held_out=held_out,
     )
+
+
+def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
+    held_out = held_out_of(predictions.model) if predictions is not None else None
+    if held_out is None:
+        raise CannotRank(
+            "Too few labels to doubt any",
+            "To judge a label, the model has to be trained without it, which takes 20 labels of two classes. Label "
+            "more and press R.",
+        )
+    return held_out
+
+
+def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
+    """Rows whose label was given, or given again, in this queue: whoever did so has seen the doubt."""
+    decided = Annotation.objects.filter(item__dataset=dataset, queue=strategy.name, pk=F("item__decision_id"))
+    return list(decided.values_list("item__row", flat=True))
 
 
 def _projected(embedding_set: EmbeddingSet | None) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.neighbours import Graph
 
 Rows = NDArray[np.int64]
@@ -27,7 +28,7 @@ class Inputs:
     ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset.
     ``labels`` are the class ids of the ``labelled`` rows; ``columns`` gives a class's columns by its id.
     ``projected`` and ``graph`` build or open what queues share: the vectors on their principal components, and
-    the k-NN graph.
+    the k-NN graph. ``held_out`` is what the model says of its own labels unseen, where the strategy needs it.
     """
 
     candidates: Rows
@@ -40,6 +41,7 @@ class Inputs:
     labels: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     projected: Callable[[], Floats] | None = None
     graph: Callable[[], Graph] | None = None
+    held_out: HeldOutPredictions | None = None
 
     def with_vector(self, rows: Rows) -> Rows:
         """Those of ``rows`` that have a vector."""
@@ -83,6 +85,7 @@ class NoParams:
 class Strategy:
     """One queue. ``deals`` queues give out items to label (leased, never the same to two people).
 
+    One that ``needs_held_out`` goes through labels instead, and suggests what fits that had not seen them say.
     A ``slow`` one is ranked by a worker; its modules are loaded there and not by the web process. ``kept`` is how
     many ranks a round keeps.
     """
@@ -94,6 +97,7 @@ class Strategy:
     params: type = NoParams
     needs_model: bool = False
     needs_vectors: bool = False
+    needs_held_out: bool = False
     deals: bool = True
     is_slow: bool = False
     follows_model: bool = False

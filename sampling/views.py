@@ -113,7 +113,8 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
             "queue": current,
-            **{name: asked.get(name, "") for name in ("state", "label", "predicted", "seed", "to", "at_least")},
+            **{name: asked.get(name, "") for name in ("label", "predicted", "seed", "to", "at_least")},
+            "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
         },
         "has_model": has_model,
     }
@@ -216,11 +217,17 @@ def _strategy(request: HtmxHttpRequest) -> Strategy:
 
 def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
     label_id = _whole(request, "label", 0) or None
-    default = "any" if label_id or not strategy.deals else "unlabelled"
-    name = request.GET.get("state") or default
+    name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
         raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
     return Filters(_STATES[name], label_id, _whole(request, "predicted", 0) or None)
+
+
+def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:
+    """The state that a queue shows when none is asked for."""
+    if strategy is not None and strategy.needs_held_out:
+        return "labelled"
+    return "any" if has_label or (strategy is not None and not strategy.deals) else "unlabelled"
 
 
 def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
@@ -247,6 +254,12 @@ def _nothing_left(dataset: Dataset, round_: Round) -> Empty:
             "The first images appear here as soon as they are read.",
             command="manage.py ingest --data-dir FOLDER",
             is_waiting=True,
+        )
+    if STRATEGIES[round_.queue].needs_held_out:
+        return Empty(
+            "Nothing is suspect",
+            "Trained without them, the model agrees with the labels that it could judge, or you have looked at those "
+            "that it doubts. Labels given since the last training are judged after the next one.",
         )
     if round_.queue in {"all", "similar", "band"} or round_.params["filters"]["state"] != "unlabelled":
         return Empty("Nothing here", "No image matches these filters.")

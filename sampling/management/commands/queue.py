@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from labeling.management.datasets import add_common_arguments, pick_dataset
+from labeling.models import State
 from sampling.dealing import deal
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Filters, new_seed, pull
@@ -16,7 +17,7 @@ from sampling.strategies import BadParameter, parse_params
 
 
 class Command(BaseCommand):
-    help = "Rank the unlabelled images with a queue and list the first of them."
+    help = "Rank the unlabelled images with a queue (Suspects: the labelled ones) and list the first of them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", choices=sorted(STRATEGIES), help="which queue")
@@ -34,8 +35,9 @@ class Command(BaseCommand):
         strategy = STRATEGIES[options["name"]]
         given = dict(_pair(text) for text in options["param"])
         seed = new_seed() if options["seed"] is None else options["seed"]
+        filters = Filters(State.LABELLED) if strategy.needs_held_out else Filters()
         try:
-            round_ = pull(dataset, strategy, parse_params(strategy, given), Filters(), seed=seed, k=options["n"])
+            round_ = pull(dataset, strategy, parse_params(strategy, given), filters, seed=seed, k=options["n"])
         except (CannotRank, BadParameter) as problem:
             raise CommandError(str(problem)) from problem
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
@@ -55,6 +57,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})")
         for tile in tiles:
             self.stdout.write(f"{tile.rank + 1:>6}  {tile.shown['score']:.4f}  {tile.item.path}")
+        if not tiles and strategy.needs_held_out:
+            self.stdout.write("Nothing is suspect.")
 
 
 def _pair(text: str) -> tuple[str, str]:
