@@ -35,7 +35,7 @@ class PolicyForm(_PolicyModelForm):
             "min_new": "after so many new decisions",
             "share_new": "or this share of the labels, whichever is more (0.1 is a tenth)",
         }
-        widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1, "step": 0.05})}
+        widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1})}
 
     def clean_share_new(self) -> float:
         share = float(self.cleaned_data["share_new"])
