@@ -45,17 +45,31 @@ DEBUG = env.boolean("AL_DEBUG", default=False)
 HOST = env.text("AL_HOST", "127.0.0.1")
 PORT = env.integer("AL_PORT", 8000, minimum=0, maximum=65535)
 LOCAL_ONLY = HOST in {"127.0.0.1", "localhost", "::1"}
-LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=not LOCAL_ONLY)
-_given_key = env.secret("AL_SECRET_KEY")
-SECRET_KEY = _given_key or _kept_secret_key()
-ALLOWED_HOSTS = env.words("AL_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+ALLOWED_HOSTS = env.words("AL_ALLOWED_HOSTS", _LOCAL_NAMES)
 CSRF_TRUSTED_ORIGINS = env.words("AL_TRUSTED_ORIGINS")
 BEHIND_HTTPS = env.boolean("AL_HTTPS", default=False)
+if wrong := [host for host in ALLOWED_HOSTS if "/" in host]:
+    raise ImproperlyConfigured(
+        f"AL_ALLOWED_HOSTS holds {wrong[0]!r}; expected names alone, such as labels.example.org."
+    )
+if wrong := [origin for origin in CSRF_TRUSTED_ORIGINS if not origin.startswith(("http://", "https://"))]:
+    raise ImproperlyConfigured(
+        f"AL_TRUSTED_ORIGINS holds {wrong[0]!r}; expected addresses with their scheme, such as https://labels.example.org."
+    )
+# A proxy on this machine lets others in as well: then the names that are answered to are not only this machine's.
+_is_reached_by_others = not LOCAL_ONLY or BEHIND_HTTPS or not set(ALLOWED_HOSTS) <= set(_LOCAL_NAMES)
+LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=_is_reached_by_others)
+_given_key = env.secret("AL_SECRET_KEY")
+SECRET_KEY = _given_key or _kept_secret_key()
+_SHORTEST_KEY = 32
 if not LOCAL_ONLY:
     missing = [
         why
         for why in (
-            "" if _given_key else "AL_SECRET_KEY (or AL_SECRET_KEY_FILE)",
+            ""
+            if len(_given_key) >= _SHORTEST_KEY
+            else f"AL_SECRET_KEY (or AL_SECRET_KEY_FILE) of {_SHORTEST_KEY} characters or more",
             "" if env.text("AL_ALLOWED_HOSTS") else "AL_ALLOWED_HOSTS",
             "" if LOGIN_REQUIRED else "AL_LOGIN=1",
         )

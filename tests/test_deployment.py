@@ -32,16 +32,18 @@ def compose() -> dict[str, Any]:
 
 
 def filled_in(value: str) -> str:
-    """A value as `docker compose` sees it: ${NAME}, ${NAME:-default}, ${NAME:?complaint}."""
+    """A value as `docker compose` sees it: ${NAME}, ${NAME:-default}, ${NAME:?complaint}, ${NAME:+where it is set}."""
 
     def fill(match: re.Match[str]) -> str:
         name, operator, rest = match.groups()
         given = SECRETS.get(name, "")
         if not given and operator == ":?":
             raise KeyError(rest)
+        if operator == ":+":
+            return rest if given else ""
         return given or (rest if operator == ":-" else "")
 
-    return re.sub(r"\$\{(\w+)(:[-?])?([^}]*)\}", fill, value)
+    return re.sub(r"\$\{(\w+)(:[-?+])?([^}]*)\}", fill, value)
 
 
 def test_services(compose: dict[str, Any]) -> None:
@@ -54,6 +56,8 @@ def test_services(compose: dict[str, Any]) -> None:
         if name not in {"redis", "database"}:
             assert filled_in(service["volumes"][1]) == "/data/images:/images:ro"
             assert service["volumes"][0] == "store:/store"
+            assert filled_in(service["volumes"][2]) == "store:/weights:ro"
+            assert filled_in(service["environment"]["AL_WEIGHTS_DIR"]) == ""
     for name in ("web", "worker-interactive", "worker-heavy"):
         assert services[name]["depends_on"]["prepare"]["condition"] == "service_completed_successfully"
     assert "ports" not in services["worker-heavy"]

@@ -62,11 +62,30 @@ def test_listening_beyond_this_machine_has_conditions(tmp_path: Path) -> None:
     code = "from django.conf import settings; print(settings.LOGIN_REQUIRED, settings.LOCAL_ONLY)"
     assert run(code, tmp_path).stdout.split() == ["False", "True"]
     refused = run(code, tmp_path, AL_HOST="0.0.0.0")
-    assert "AL_SECRET_KEY (or AL_SECRET_KEY_FILE), AL_ALLOWED_HOSTS" in refused.stderr
+    assert "AL_SECRET_KEY (or AL_SECRET_KEY_FILE) of 32 characters or more, AL_ALLOWED_HOSTS" in refused.stderr
     given = {"AL_HOST": "0.0.0.0", "AL_SECRET_KEY": "k" * 50, "AL_ALLOWED_HOSTS": "labels.example.org"}
     assert run(code, tmp_path, **given).stdout.split() == ["True", "False"]
     refused = run(code, tmp_path, **given, AL_LOGIN="0")
     assert "which also needs AL_LOGIN=1" in refused.stderr
+    refused = run(code, tmp_path, **given | {"AL_SECRET_KEY": "secret"})
+    assert "32 characters or more" in refused.stderr
+
+
+def test_a_proxy_on_this_machine_asks_people_to_sign_in_too(tmp_path: Path) -> None:
+    code = "from django.conf import settings; print(settings.LOGIN_REQUIRED, settings.LOCAL_ONLY)"
+    assert run(code, tmp_path, AL_ALLOWED_HOSTS="localhost").stdout.split() == ["False", "True"]
+    assert run(code, tmp_path, AL_ALLOWED_HOSTS="labels.example.org").stdout.split() == ["True", "True"]
+    assert run(code, tmp_path, AL_HTTPS="1").stdout.split() == ["True", "True"]
+    assert run(code, tmp_path, AL_ALLOWED_HOSTS="tunnel", AL_LOGIN="0").stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AL_ALLOWED_HOSTS", "https://labels.example.org"), ("AL_TRUSTED_ORIGINS", "labels.example.org")],
+)
+def test_addresses_and_names_are_not_mixed_up(tmp_path: Path, name: str, value: str) -> None:
+    refused = run("from django.conf import settings; settings.DEBUG", tmp_path, **{name: value})
+    assert f"{name} holds '{value}'; expected" in refused.stderr
 
 
 def test_the_secret_key_is_made_once_and_kept(tmp_path: Path) -> None:
