@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampling.algorithms.ranking import shuffled, top
-from sampling.algorithms.uncertainty import MEASURES, Measure
+from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Strategy
 
 Oddity = Literal["local outlier factor", "isolation forest"]
@@ -54,8 +54,7 @@ class SimilarParams:
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
     """The candidates about which the model is least sure."""
-    known, P = inputs.with_prediction(inputs.candidates)
-    scores = MEASURES[params.measure](P)
+    known, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
     return _best(known, scores, k, f"The model is unsure ({params.measure})")
 
 
@@ -64,19 +63,18 @@ def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
     if not 0 <= params.low <= params.high <= 1:
         raise BadParameter("Band: low and high have to lie between 0 and 1, low first.")
     known, chances = band_chances(inputs, params.of)
-    inside = (chances >= params.low) & (chances <= params.high)
-    return _best(known[inside], chances[inside], k, f"Probability from {params.low:g} to {params.high:g}")
+    np.copyto(chances, np.nan, where=(chances < params.low) | (chances > params.high))
+    return _best(known, chances, k, f"Probability from {params.low:g} to {params.high:g}")
 
 
 def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Candidates with a prediction, and the probability of the class (0: of the likeliest one) for each."""
-    known, P = inputs.with_prediction(inputs.candidates)
     if not class_id:
-        return known, P.max(axis=1, initial=0)
+        return inputs.scored(inputs.candidates, largest)
     columns = inputs.columns.get(class_id)
     if not columns:
         raise BadParameter("Band: the model does not know this class yet. Retrain it (R), or choose another class.")
-    return known, P[:, columns].sum(axis=1)
+    return inputs.scored(inputs.candidates, lambda P: P[:, columns].sum(axis=1))
 
 
 def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:

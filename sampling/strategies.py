@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from sampling.algorithms.rows import blocks
+
 if TYPE_CHECKING:
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.neighbours import Graph
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
+SCORED_AT_ONCE = 8192
 
 
 class BadParameter(ValueError):
@@ -50,13 +53,24 @@ class Inputs:
         known = rows[rows < len(self.has_vector)]
         return known[self.has_vector[known]]
 
-    def with_prediction(self, rows: Rows) -> tuple[Rows, Floats]:
-        """Those of ``rows`` that have probabilities, and these (n, c)."""
+    def scored(self, rows: Rows, measure: Callable[[Floats], Floats]) -> tuple[Rows, Floats]:
+        """Those of the ascending ``rows`` that have probabilities, and ``measure`` of these (n, c), a number each.
+
+        In blocks that stay in the cache, so that a million are soon told.
+        """
         assert self.probabilities is not None
-        known = rows[rows < len(self.probabilities)]
-        P = np.asarray(self.probabilities[known])
-        told = ~np.isnan(P[:, 0])
-        return known[told], P[told]
+        known = rows[: np.searchsorted(rows, len(self.probabilities))]
+        scores = np.empty(len(known), np.float32)
+        for part in blocks(len(known), SCORED_AT_ONCE):
+            some = known[part]
+            first, span = some[0], some[-1] + 1 - some[0]
+            if span <= 2 * len(some):  # reading a few too many is quicker than gathering rows one by one
+                told = measure(self.probabilities[first : first + span])
+                scores[part] = told if span == len(some) else told[some - first]
+            else:
+                scores[part] = measure(self.probabilities[some])
+        is_told = ~np.isnan(scores)
+        return (known, scores) if is_told.all() else (known[is_told], scores[is_told])
 
 
 @dataclass(frozen=True)

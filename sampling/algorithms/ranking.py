@@ -11,20 +11,16 @@ def top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
     NaN is never taken; fewer than ``k`` usable scores give all of them; O(n + k log k).
     """
-    usable = int(np.count_nonzero(~np.isnan(scores)))
-    k = min(k, usable)
-    if k <= 0:
+    if k <= 0 or not len(scores):
         return np.empty(0, dtype=np.int64)
-    cost = np.where(np.isnan(scores), np.float32(np.inf), -scores)
-    if k < len(cost):
-        limit = cost[np.argpartition(cost, k - 1)[k - 1]]
-        surely = np.flatnonzero(cost < limit)
-        tied = np.flatnonzero(cost == limit)[: k - len(surely)]
-        chosen = np.concatenate([surely, tied])
+    cost = -scores
+    limit = np.partition(cost, k - 1)[k - 1] if k < len(cost) else np.float32(np.nan)  # NaN is sorted to the end
+    if np.isnan(limit):
+        chosen = np.flatnonzero(~np.isnan(cost))
     else:
-        chosen = np.arange(len(cost))
-    order = np.lexsort((chosen, cost[chosen]))
-    return chosen[order][:k].astype(np.int64)
+        surely = np.flatnonzero(cost < limit)
+        chosen = np.concatenate([surely, np.flatnonzero(cost == limit)[: k - len(surely)]])
+    return chosen[np.argsort(cost[chosen], kind="stable")].astype(np.int64)
 
 
 def shuffled(n: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -41,7 +41,12 @@ def least_confidence(P: Floats) -> Floats:
     """One minus the likeliest class's probability, in units of its largest possible value, 1 - 1/c; O(n c)."""
     if P.shape[1] < 2:
         return _nothing_unsure(P)
-    return np.asarray((1 - P.max(axis=1)) / (1 - 1 / P.shape[1]), dtype=np.float32)
+    return np.asarray((1 - largest(P)) / (1 - 1 / P.shape[1]), dtype=np.float32)
+
+
+def largest(P: Floats) -> Floats:
+    """The largest value of each row of ``P`` (n, c >= 1); O(n c), best in blocks that stay in the cache."""
+    return np.asarray(P.T.copy().max(axis=0), dtype=np.float32)
 
 
 def two_largest(P: Floats) -> tuple[Floats, Floats]:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sampling import strategies
 from sampling.algorithms.ranking import shuffled, top
-from sampling.algorithms.uncertainty import MEASURES, two_largest
+from sampling.algorithms.uncertainty import MEASURES, largest, margin, two_largest
+from sampling.strategies import Inputs
 
 
 def probabilities(n: int, c: int, seed: int) -> np.ndarray:
@@ -87,3 +89,29 @@ def test_shuffled_is_uniform() -> None:
     first = np.bincount([shuffled(10, 3, rng)[0] for _ in range(5000)], minlength=10)
     assert first.min() > 400
     assert first.max() < 600
+
+
+@pytest.mark.parametrize("n_tied", [0, 3, 40])
+@pytest.mark.parametrize("k", [0, 1, 7, 25, 60, 99])
+def test_top_is_a_stable_sort_without_nan(n_tied: int, k: int) -> None:
+    scores = np.random.default_rng(k).random(60).astype(np.float32)
+    scores[:n_tied] = 0.5
+    scores[::9] = np.nan
+    expected = sorted(np.flatnonzero(~np.isnan(scores)).tolist(), key=lambda at: (-scores[at], at))[:k]
+    assert top(scores, k).tolist() == expected
+    assert top(scores[:0], k).tolist() == []
+
+
+@pytest.mark.parametrize("n_left_out", [0, 5, 900])
+def test_scores_of_candidates_are_those_of_all_rows(n_left_out: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether rows follow each other, have small gaps or lie far apart; rows newer than the model have none."""
+    monkeypatch.setattr(strategies, "SCORED_AT_ONCE", 64)
+    rng = np.random.default_rng(0)
+    P = rng.dirichlet(np.ones(4), 1000).astype(np.float32)
+    P[17] = np.nan
+    rows = np.sort(rng.choice(1010, 1010 - n_left_out, replace=False))
+    for measure in (margin, largest):
+        known, scores = Inputs(rows, rng, probabilities=P).scored(rows, measure)
+        assert known.tolist() == [row for row in rows.tolist() if row < 1000 and row != 17]
+        np.testing.assert_array_equal(scores, measure(P)[known])
+    np.testing.assert_array_equal(largest(P), P.max(axis=1))
