@@ -35,6 +35,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the vectors")
     parser.add_argument("--results", type=Path, help="default: results.jsonl in the cache")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--patience", type=float, default=float("inf"), help="seconds of queries after which a replay ends"
+    )
     parser.add_argument("--only-report", action="store_true")
     given = parser.parse_args()
     names = given.collections or list(COLLECTIONS)
@@ -58,7 +61,7 @@ def run(names: list[str], strategies: list[str], seeds: range, given: argparse.N
     """Do the replays that are missing in the results."""
     done = {(one.collection, one.strategy, one.seed) for one in read(results)}
     todo = [
-        (name, strategy, seed, given.cache)
+        (name, strategy, seed, given.cache, given.patience)
         for name in names
         for seed in seeds
         for strategy in dict.fromkeys(["random", *strategies])
@@ -79,28 +82,29 @@ def run(names: list[str], strategies: list[str], seeds: range, given: argparse.N
             )
 
 
-def one_replay(task: tuple[str, str, int, Path]) -> Replay:
-    name, strategy, seed, cache = task
+def one_replay(task: tuple[str, str, int, Path, float]) -> Replay:
+    name, strategy, seed, cache, patience = task
     collection = COLLECTIONS[name]
     split = collection.draw(cache, seed)
     shared = prepared(split.X, cache / f"projected-{name}-{seed}.npz")
     curve = replay(
-        named(strategy, seed),
+        named(strategy, seed, split.n_classes),
         split,
         shared,
         batch=collection.batch,
         budget=collection.labels(len(split.X)),
         seed=seed,
+        patience=patience,
     )
     return Replay(name, strategy, seed, curve)
 
 
-def named(strategy: str, seed: int) -> Strategy:
+def named(strategy: str, seed: int, n_classes: int) -> Strategy:
     if strategy in OURS:
         return OURS[strategy]
     from benchmarks.label_efficiency.opponents import OPPONENTS
 
-    return OPPONENTS[strategy](seed)
+    return OPPONENTS[strategy](seed, n_classes)
 
 
 def report(names: list[str], results: Path) -> None:

@@ -88,14 +88,16 @@ def _asked(sampler: Any, X: Floats, now: Situation, k: int, **more: Any) -> Rows
         return np.asarray(sampler.query(X=X, y=known_labels(now), batch_size=k, **more), np.int64)
 
 
-# Each makes a strategy for one replay: some keep what they found at the first query.
-OPPONENTS: dict[str, Callable[[int], Strategy]] = {
-    "sk margin": lambda seed: by_classifier(UncertaintySampling("margin_sampling", random_state=seed)),
-    "sk entropy": lambda seed: by_classifier(UncertaintySampling("entropy", random_state=seed)),
-    "sk BADGE (Z)": lambda seed: by_classifier(Badge(random_state=seed), embeds=True),
-    "sk DropQuery": lambda seed: by_classifier(DropQuery(random_state=seed)),
-    "sk CoreSet (Z)": lambda seed: by_vectors(CoreSet(random_state=seed)),
-    "sk TypiClust (Z)": lambda seed: by_vectors(TypiClust(random_state=seed)),
-    "sk ProbCover (Z)": lambda seed: by_vectors(ProbCover(random_state=seed), is_unit=True),
-    "sk MaxHerding (Z)": lambda seed: by_vectors(MaxHerding(random_state=seed)),
+# Each makes a strategy for one replay (of a seed, with so many classes): some keep what they found at the first query.
+OPPONENTS: dict[str, Callable[[int, int], Strategy]] = {
+    "sk margin": lambda seed, n_classes: by_classifier(UncertaintySampling("margin_sampling", random_state=seed)),
+    "sk entropy": lambda seed, n_classes: by_classifier(UncertaintySampling("entropy", random_state=seed)),
+    "sk BADGE (Z)": lambda seed, n_classes: by_classifier(Badge(random_state=seed), embeds=True),
+    "sk DropQuery": lambda seed, n_classes: by_classifier(DropQuery(random_state=seed)),
+    "sk CoreSet (Z)": lambda seed, n_classes: by_vectors(CoreSet(random_state=seed)),
+    "sk TypiClust (Z)": lambda seed, n_classes: by_vectors(TypiClust(random_state=seed)),
+    "sk ProbCover (Z)": lambda seed, n_classes: by_vectors(
+        ProbCover(n_classes=n_classes, random_state=seed), is_unit=True
+    ),
+    "sk MaxHerding (Z)": lambda seed, n_classes: by_vectors(MaxHerding(random_state=seed)),
 }

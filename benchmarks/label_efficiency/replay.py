@@ -49,7 +49,7 @@ class Curve:
     held_out: list[float] = field(default_factory=list)
     macro_f1: list[float] = field(default_factory=list)  # held out
     rare_f1: list[float] = field(default_factory=list)  # held out, of the class that was made rare
-    query_seconds: list[float] = field(default_factory=list)
+    query_seconds: list[float] = field(default_factory=list)  # of the processor
 
 
 Strategy = Callable[[Situation, int], Rows]
@@ -105,9 +105,19 @@ def prepared(X: Floats, kept: Path) -> tuple[Floats, Floats]:
 
 
 def replay(
-    strategy: Strategy, split: Split, shared: tuple[Floats, Floats], *, batch: int, budget: int, seed: int
+    strategy: Strategy,
+    split: Split,
+    shared: tuple[Floats, Floats],
+    *,
+    batch: int,
+    budget: int,
+    seed: int,
+    patience: float = float("inf"),
 ) -> Curve:
-    """Label ``budget`` rows of the pool in batches. ``shared`` is what `prepared` makes of the pool."""
+    """Label ``budget`` rows of the pool in batches. ``shared`` is what `prepared` makes of the pool.
+
+    A strategy whose queries have taken more than ``patience`` seconds is not asked again: its curve ends early.
+    """
     rng = np.random.default_rng(seed)
     X, y = split.X, split.y
     Z, oddness = shared
@@ -116,12 +126,12 @@ def replay(
     head: Head | None = None
     probabilities: Floats | None = None
     curve = Curve()
-    while len(labelled) < budget:
+    while len(labelled) < budget and sum(curve.query_seconds) <= patience:
         left = np.flatnonzero(is_left)
         now = Situation(X, Z, oddness, split.n_classes, labelled, y[labelled], left, head, probabilities, rng)
-        started = time.perf_counter()
+        started = time.process_time()
         picks = np.asarray(strategy(now, min(batch, budget - len(labelled))))
-        curve.query_seconds.append(time.perf_counter() - started)
+        curve.query_seconds.append(time.process_time() - started)
         assert is_left[picks].all()
         assert len(set(picks.tolist())) == len(picks) > 0
         is_left[picks] = False

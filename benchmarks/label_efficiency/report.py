@@ -62,11 +62,12 @@ class Row:
     worst: float  # the lowest of its mean curve over random's
     worst_at: int  # labels there
     needs: float  # the most labels it needs to be as good as random is at a size, over that size
+    ends: int | None  # the labels at which it ran out of patience: what is above holds up to there
     query_seconds: float
 
 
 def rows(replays: Sequence[Replay], measure: str) -> list[Row]:
-    """One row for each strategy of one collection, best area last but ours first."""
+    """One row for each strategy of one collection: ours first, then by area."""
     by_seed: dict[str, dict[int, Curve]] = {}
     for one in replays:
         by_seed.setdefault(one.strategy, {})[one.seed] = one.curve
@@ -80,17 +81,21 @@ def rows(replays: Sequence[Replay], measure: str) -> list[Row]:
         both = sorted(set(runs) & set(heights["random"]))
         mine, chance = (np.array([of[seed] for seed in both]) for of in (runs, heights["random"]))
         seconds = [s for seed in both for s in by_seed[name][seed].query_seconds]
-        found.append(_row(name, grid, mine, chance, float(np.mean(seconds))))
+        ends = min(by_seed[name][seed].sizes[-1] for seed in both)
+        found.append(_row(name, grid, mine, chance, ends, float(np.mean(seconds))))
     return sorted(found, key=lambda row: (ORDER.index(row.strategy) if row.strategy in ORDER else 9, -row.area))
 
 
-def _row(name: str, grid: list[int], mine: Doubles, chance: Doubles, seconds: float) -> Row:
+def _row(name: str, grid: list[int], mine: Doubles, chance: Doubles, ends: int, seconds: float) -> Row:
     n, rng = len(mine), np.random.default_rng(0)
-    again = [ratio(grid, mine[some].mean(0), chance[some].mean(0)) for some in rng.integers(n, size=(RESAMPLES, n))]
+    seen = int(np.searchsorted(grid, ends, side="right"))
+    again = [
+        ratio(grid, mine[some, :seen].mean(0), chance[some].mean(0)) for some in rng.integers(n, size=(RESAMPLES, n))
+    ]
     low, high = np.quantile(again, [0.025, 0.975], method="nearest")
-    mean, other = mine.mean(0), chance.mean(0)
-    gap = mean / np.maximum(other, 1e-9)
-    needs = [labels_needed(grid, mean, float(goal)) / size for size, goal in zip(grid, other, strict=True)]
+    mean, other = mine[:, :seen].mean(0), chance.mean(0)
+    gap = mean / np.maximum(other[:seen], 1e-9)
+    sizes = zip(grid[:seen], other[:seen], strict=True)
     return Row(
         name,
         n,
@@ -100,7 +105,8 @@ def _row(name: str, grid: list[int], mine: Doubles, chance: Doubles, seconds: fl
         float(mean.mean()),
         float(gap.min()),
         grid[int(gap.argmin())],
-        float(max(needs)),
+        max(labels_needed(grid, mean, float(goal)) / size for size, goal in sizes),
+        None if seen == len(grid) else ends,
         seconds,
     )
 
@@ -129,12 +135,13 @@ def table(found: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in found:
+        area = f"{100 * row.area:.2f}" if row.ends is None else f"to {row.ends:,} labels"
         lines.append(
-            f"| {row.strategy} | {_times(row.ratio)} [{_times(row.low)}, {_times(row.high)}] | {100 * row.area:.2f} | "
-            f"{row.worst:.3f} at {row.worst_at} | {_times(row.needs)} | {row.query_seconds:.3f} | {row.seeds} |"
+            f"| {row.strategy} | {_times(row.ratio)} [{_times(row.low)}, {_times(row.high)}] | {area} | "
+            f"{row.worst:.3f} at {row.worst_at:,} | {_times(row.needs)} | {row.query_seconds:.3f} | {row.seeds} |"
         )
     return "\n".join(lines)
 
 
 def _times(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "never"
+    return f"{value:.2f}" if np.isfinite(value) else "–"
