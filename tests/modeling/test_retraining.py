@@ -287,6 +287,12 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
     told = client.get(badge).content.decode()
     assert "model 1" in told
     assert "2 decisions since" in told
+    vectors = EmbeddingSet.objects.get()
+    vectors.encoder, vectors.reason = "HOG + colour", "TensorFlow is not installed; using HOG + colour."
+    vectors.save()
+    told = client.get(badge).content.decode()
+    assert '· HOG + colour<span class="visually-hidden">: TensorFlow is not installed' in told
+    assert 'title="HOG + colour: TensorFlow is not installed; using HOG + colour."' in told
     shown = client.get(page).content.decode()
     assert "Confusion" in shown
     assert "95 % interval" in shown
