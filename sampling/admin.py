@@ -1,4 +1,4 @@
-"""Rounds in the admin: to look at."""
+"""Rounds and estimates of accuracy in the admin: to look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from hoshina.admin import ReadOnlyAdmin
-from sampling.models import Round
+from sampling.models import AccuracyEstimate, Round
 
 # The ranking itself: raw arrays, large, and nothing to read.
 _ARRAYS = ("rows", "scores", "probabilities")
@@ -32,3 +32,10 @@ class RoundAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Round]:
         found: QuerySet[Round] = super().get_queryset(request)
         return found.defer(*_ARRAYS)
+
+
+@admin.register(AccuracyEstimate)
+class AccuracyEstimateAdmin(ReadOnlyAdmin):
+    list_display = ("model_version", "dataset", "value", "low", "high", "n_audit", "n_right", "n_labels", "created_at")
+    list_filter = ("dataset",)
+    list_select_related = ("model_version", "dataset")

@@ -1,11 +1,12 @@
-"""Round: one run of a queue."""
+"""Round: one run of a queue. AccuracyEstimate: how right a model is. Check: an image that measures a sweep."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
 
-from labeling.models import Dataset
+from labeling.models import Action, Dataset, Item, LabelClass
+from modeling.models import ModelVersion
 
 
 class Round(models.Model):
@@ -42,3 +43,69 @@ class Round(models.Model):
 
     def __str__(self) -> str:
         return f"round {self.id}: {self.queue}"
+
+
+class AccuracyEstimate(models.Model):
+    """How right a model version is about the whole collection, estimated from the labels of the audit.
+
+    Kept for good, so that the history outlives the arrays of older versions.
+    """
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="accuracy_estimates")
+    model_version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="+")
+    # Labels that the version learnt from, and images that the estimate is about.
+    n_labels = models.PositiveBigIntegerField()
+    n_items = models.PositiveBigIntegerField()
+    # Audit labels, about how many of them the model was right, and audit images left without a class.
+    n_audit = models.PositiveBigIntegerField()
+    n_right = models.PositiveBigIntegerField()
+    n_undecided = models.PositiveBigIntegerField(default=0)
+    value = models.FloatField()
+    low = models.FloatField()
+    high = models.FloatField()
+    # As many labels drawn by chance would tell as much.
+    n_effective = models.FloatField()
+    # [{class_id, n, n_right, value, low, high}] of the classes with enough audit labels.
+    per_class = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-model_version_id"]
+
+    def __str__(self) -> str:
+        return f"{self.model_version}: {self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class Check(models.Model):
+    """An image of a sweep's page that was not accepted with the rest but comes back, to measure the sweep.
+
+    What became of it is derived from the item's decision by :func:`sampling.checks.settle`.
+    """
+
+    class Outcome(models.IntegerChoices):
+        DEALT = 0  # its page is not accepted yet, or no longer
+        WAITING = 1  # accepted by the person without a mark, and unlabelled still
+        CAUGHT = 2  # marked on the page, and of another class
+        RIGHT = 3
+        WRONG = 4  # decided otherwise when it came back
+        VOID = 5  # says nothing: unsure, skipped, or labelled on the page itself
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="checks")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="+")
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="checks")
+    # The class that was swept, and how likely the page took it to be.
+    label = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="+")
+    probability = models.FloatField()
+    # The press of the key that accepted the page.
+    accept = models.ForeignKey(Action, null=True, on_delete=models.SET_NULL, related_name="+")
+    outcome = models.PositiveSmallIntegerField(choices=Outcome, default=Outcome.DEALT)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["dataset", "outcome"], name="check_outcome"),
+            models.Index(fields=["dataset", "-id"], name="check_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"check of {self.item_id}: {self.get_outcome_display()}"

@@ -8,14 +8,14 @@ curves after Corinna Cortes and others, *Learning curves*, NIPS 1993.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import ndtri
+from numpy.typing import ArrayLike, NDArray
 
 from sampling.algorithms.rows import Doubles
 
-Z95 = float(ndtri(0.975))
+Z95 = NormalDist().inv_cdf(0.975)
 EXPONENTS = np.geomspace(0.05, 2.0, 40)
 DRAWS = 400
 
@@ -57,6 +57,45 @@ def wilson(n_right: float, n: float, *, z: float = Z95) -> Estimate:
     low = 0.0 if n_right == 0 else max(0.0, float(middle - half))
     high = 1.0 if n_right == n else min(1.0, float(middle + half))
     return Estimate(share, low, high, float(n))
+
+
+def wilson_continuous(n_right: float, n: float, *, z: float = Z95) -> Estimate:
+    """The same with Newcombe's correction for continuity, which keeps the promise for small ``n`` too.
+
+    Robert G. Newcombe, *Two-sided confidence intervals for the single proportion*, Statistics in Medicine 17 (1998),
+    method 4. Never narrower than `wilson`. Refuses and answers nothing as `wilson` does.
+    """
+    plain = wilson(n_right, n, z=z)
+    if n == 0:
+        return plain
+    p, spread = plain.value, 2 * (n + z * z)
+
+    def edge(sign: int) -> float:
+        inside = z * z - 1 / n + 4 * n * p * (1 - p) - sign * (4 * p - 2)
+        return float((2 * n * p + z * z + sign * (z * np.sqrt(max(0.0, inside)) + 1)) / spread)
+
+    low = 0.0 if n_right == 0 else max(0.0, min(plain.low, edge(-1)))
+    high = 1.0 if n_right == n else min(1.0, max(plain.high, edge(1)))
+    return Estimate(p, low, high, float(n))
+
+
+def labels_to_halve(told: Estimate, *, z: float = Z95) -> int:
+    """How many more labels would halve the interval of a share, if the share stays as it is. O(log n)."""
+    if not told.n:
+        raise ValueError("Nothing is known yet that could be halved.")
+    goal = _width(told.value, told.n, z) / 2
+    low, high = 0, 1
+    while _width(told.value, told.n + high, z) > goal:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _width(told.value, told.n + middle, z) > goal else (low, middle)
+    return high
+
+
+def _width(share: float, n: float, z: float) -> float:
+    told = wilson(share * n, n, z=z)
+    return told.high - told.low
 
 
 def lure_weights(probabilities: ArrayLike, n_pool: int) -> Doubles:
@@ -110,6 +149,62 @@ def corrected(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: flo
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
     value = float(np.clip(weights @ hits / weights.sum(), 0, 1))
     effective = float(weights.sum() ** 2 / np.square(weights).sum())
+    interval = wilson(value * effective, effective, z=z)
+    return Estimate(value, interval.low, interval.high, effective)
+
+
+def counted_once(trials: ArrayLike) -> Doubles:
+    """(m,) trials for `forecast` when each measurement judged the labels of the one before again.
+
+    In proportion to what was measured each time, and together as many as the largest: labels that speak several
+    times count once. Nothing gives nothing.
+    """
+    n = np.asarray(trials, np.float64)
+    return np.maximum(n * (n.max() / n.sum()), 1.0) if len(n) else n
+
+
+def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items: int, *, z: float = Z95) -> Estimate:
+    """Accuracy over a whole collection of which some items were drawn by chance and others chosen in any way.
+
+    Parameters
+    ----------
+    right
+        (m,) for each labelled item, in the order of the labels, whether a model that had not learnt from it was
+        right about it.
+    is_audit
+        (m,) whether the item was drawn uniformly from what had no label yet.
+    n_items
+        Items in the collection, labelled or not; at least m.
+
+    Returns
+    -------
+    Estimate
+        ``n`` is how many plain labels the audit is worth, at most as many as it has. Without audit labels
+        (NaN, 0, 1).
+
+    Raises
+    ------
+    ValueError
+        More labels than items.
+
+    Notes
+    -----
+    A draw stands for what had no label at its time, and what had one is known: each draw alone makes an unbiased
+    estimate of the whole, and the mean is taken over all. This is the estimator of Farquhar, Gal and Rainforth
+    (2021) with the audit's draws alone, so that queues without chance may come between. While few items of many
+    are labelled it is the plain share of the audit. The interval is Wilson's, of as many labels as those of the
+    audit are worth with their weights. O(m).
+    """
+    m = len(right)
+    if m > n_items:
+        raise ValueError("More items are labelled than the collection has.")
+    if not is_audit.any():
+        return Estimate(float("nan"), 0.0, 1.0, 0.0)
+    before = np.arange(m)[is_audit]
+    known = np.concatenate([[0], np.cumsum(right)])[before]
+    left = (n_items - before).astype(np.float64)
+    value = min(1.0, float(np.mean((known + left * right[is_audit]) / n_items)))
+    effective = float(left.sum() ** 2 / np.square(left).sum())
     interval = wilson(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)
 

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
-from sampling.algorithms.estimates import corrected, forecast, lure_weights, wilson
+from sampling.algorithms.estimates import (
+    Z95,
+    Estimate,
+    corrected,
+    counted_once,
+    forecast,
+    labels_to_halve,
+    lure_weights,
+    of_collection,
+    wilson,
+    wilson_continuous,
+)
 from sampling.algorithms.mixing import Part, mix
 
 
@@ -24,6 +35,104 @@ def test_wilson_of_nothing_and_of_nonsense() -> None:
     assert (got.low, got.high, got.n) == (0, 1, 0)
     with pytest.raises(ValueError):
         wilson(3, 2)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 7), (7, 7), (3, 11), (11, 12), (190, 200), (1, 1)])
+def test_correction_for_continuity_is_that_of_scipy(right: int, n: int) -> None:
+    got = wilson_continuous(right, n)
+    expected = binomtest(right, n).proportion_ci(method="wilsoncc")
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    plain = wilson(right, n)
+    assert got.low <= plain.low <= plain.high <= got.high
+
+
+def test_z_is_the_quantile_of_the_normal_distribution() -> None:
+    assert pytest.approx(norm.ppf(0.975), abs=1e-12) == Z95
+
+
+def collection_by_hand(right: np.ndarray, is_audit: np.ndarray, n_items: int) -> float:
+    """Draw by draw: what was labelled before is known, the draw stands for all that was not."""
+    told = []
+    for place in range(len(right)):
+        if is_audit[place]:
+            known = sum(right[:place])
+            told.append((known + (n_items - place) * right[place]) / n_items)
+    return float(np.mean(told))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracy_of_a_collection_against_the_plain_sum(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    right, is_audit = rng.random(60) < 0.8, rng.random(60) < 0.2
+    got = of_collection(right, is_audit, 100)
+    assert got.value == pytest.approx(collection_by_hand(right, is_audit, 100))
+    assert got.low < got.value < got.high
+    assert 1 <= got.n <= is_audit.sum()
+
+
+def test_accuracy_of_a_collection_of_draws_alone_is_their_share_when_there_are_few() -> None:
+    right = np.array([True, True, False, True])
+    got = of_collection(right, np.ones(4, bool), 10**9)
+    plain = wilson(3, 4)
+    assert (got.value, got.low, got.high, got.n) == pytest.approx((plain.value, plain.low, plain.high, plain.n))
+
+
+def test_accuracy_of_a_collection_does_not_mind_that_the_hard_ones_were_chosen() -> None:
+    """Half of the collection gets labelled, the hard ones first; the audit alone would then see easy ones only."""
+    n, hard = 400, 80
+    values, shares, covered = [], [], 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        is_right = np.ones(n, bool)
+        is_right[:hard] = False
+        left = list(range(n))
+        rows, is_audit = [], []
+        for _ in range(200):
+            by_chance = rng.random() < 0.2
+            row = left[rng.integers(len(left))] if by_chance else left[0]
+            left.remove(row)
+            rows.append(row)
+            is_audit.append(by_chance)
+        got = of_collection(is_right[rows], np.array(is_audit), n)
+        values.append(got.value)
+        shares.append(is_right[rows][np.array(is_audit)].mean())
+        covered += got.low <= 1 - hard / n <= got.high
+    assert np.mean(shares) > 0.87
+    assert np.mean(values) == pytest.approx(0.8, abs=0.01)
+    assert covered >= 285
+
+
+def test_accuracy_of_a_collection_without_draws_and_of_nonsense() -> None:
+    got = of_collection(np.array([True]), np.array([False]), 5)
+    assert np.isnan(got.value)
+    assert (got.low, got.high, got.n) == (0, 1, 0)
+    assert of_collection(np.ones(5, bool), np.ones(5, bool), 5).value == 1
+    with pytest.raises(ValueError):
+        of_collection(np.ones(3, bool), np.ones(3, bool), 2)
+
+
+@pytest.mark.parametrize(("right", "n"), [(9, 10), (30, 30), (0, 4), (161, 200)])
+def test_labels_to_halve_is_the_first_number_that_does(right: int, n: int) -> None:
+    told = wilson(right, n)
+    more = labels_to_halve(told)
+
+    def width(extra: int) -> float:
+        again = wilson(right / n * (n + extra), n + extra)
+        return again.high - again.low
+
+    assert width(more) <= (told.high - told.low) / 2 < width(more - 1)
+
+
+def test_nothing_can_not_be_halved() -> None:
+    with pytest.raises(ValueError):
+        labels_to_halve(Estimate(float("nan"), 0, 1, 0))
+
+
+def test_labels_that_speak_often_count_once() -> None:
+    got = counted_once([10, 20, 30])
+    assert got.tolist() == pytest.approx([5, 10, 15])
+    assert counted_once([1] * 50).tolist() == [1] * 50
+    assert counted_once([]).shape == (0,)
 
 
 def test_weights_of_uniform_draws_are_1() -> None:

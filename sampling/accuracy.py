@@ -1,0 +1,237 @@
+"""Honest accuracy: how right a model is about the whole collection, by the labels of images drawn by chance.
+
+A model never judges an image that it has learnt from: each label is compared with what a fit said that had not seen
+it, while the version was made. Where there are too few labels for that, the suggestion that was written down with the
+label speaks: it came from a model made before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import QuerySet
+from numpy.typing import NDArray
+
+from labeling.actions import surviving
+from labeling.models import Annotation, Dataset, Item, LabelClass, State
+from modeling.models import ModelVersion
+from modeling.predictions import held_out_of, predictions_of
+from sampling.algorithms.estimates import (
+    Estimate,
+    Forecast,
+    counted_once,
+    forecast,
+    labels_to_halve,
+    of_collection,
+    wilson,
+)
+from sampling.models import AccuracyEstimate, Round
+from sampling.pool import pool_of
+
+# Queues whose images are drawn uniformly from what has no label yet.
+AUDIT_QUEUES = ("audit", "auto/audit")
+# With fewer audit labels of a class its recall would be anybody's guess.
+MIN_OF_CLASS = 10
+# The forecast looks at the newest versions, of so many sizes at least, when the last has so many audit labels.
+VERSIONS = 50
+MIN_SIZES, MIN_AUDIT = 3, 20
+# It goes up to so many times the labels, drawn in so many points; one seed, so that it says the same again.
+AHEAD, POINTS, SEED = 2.0, 9, 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Labelled images in the order in which they were first labelled, as far as something unseen speaks of them.
+
+    ``right`` bool (m,), ``is_audit`` bool (m,), ``label_ids`` int64 (m,).
+    """
+
+    right: NDArray[np.bool_]
+    is_audit: NDArray[np.bool_]
+    label_ids: NDArray[np.int64]
+    n_undecided: int
+
+
+def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) -> None:
+    """Write down the accuracy of a version that was just made; nothing while there is no audit label."""
+    judged = judge(version)
+    if not judged.is_audit.any():
+        return
+    n_items = len(judged.right) + _n_unlabelled(version)
+    told = of_collection(judged.right, judged.is_audit, n_items)
+    AccuracyEstimate.objects.update_or_create(
+        model_version=version,
+        defaults={
+            "dataset_id": version.dataset_id,
+            "n_labels": version.n_labels,
+            "n_items": n_items,
+            "n_audit": int(judged.is_audit.sum()),
+            "n_right": int(judged.right[judged.is_audit].sum()),
+            "n_undecided": judged.n_undecided,
+            "value": told.value,
+            "low": told.low,
+            "high": told.high,
+            "n_effective": told.n,
+            "per_class": _per_class(judged),
+        },
+    )
+
+
+def judge(version: ModelVersion) -> Judged:
+    """Every label that something unseen speaks of, and whether it agrees."""
+    labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
+    drawn, n_undecided = _drawn(version.dataset_id)
+    said = _said(version)
+    found: list[tuple[int, bool, bool, int]] = []
+    for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
+        draw = drawn.get(row)
+        predicted = said.get(row) or (draw.suggested_id if draw else None)
+        if predicted is not None:
+            found.append((draw.pk if draw else decision_id, predicted == label_id, draw is not None, label_id))
+    found.sort()
+    columns = list(zip(*found, strict=True)) or [(), (), (), ()]
+    return Judged(
+        right=np.array(columns[1], dtype=bool),
+        is_audit=np.array(columns[2], dtype=bool),
+        label_ids=np.array(columns[3], dtype=np.int64),
+        n_undecided=n_undecided,
+    )
+
+
+def _said(version: ModelVersion) -> dict[int, int]:
+    """By row, the class (its id) that fits which had not seen the row's label say."""
+    held = held_out_of(version)
+    return {} if held is None else dict(zip(held.rows.tolist(), held.predicted().tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The decision with which an image of the audit was first decided."""
+
+    pk: int
+    suggested_id: int | None
+
+
+def _drawn(dataset_id: int) -> tuple[dict[int, _Draw], int]:
+    """The draws by row of the images that are labelled now, and how many others were drawn and left without a class.
+
+    An image is of the audit when the first of the decisions that led to the one that holds was made in the audit:
+    correcting a label later, in whatever queue, does not change how the image was chosen.
+    """
+    firsts = Annotation.objects.filter(
+        item__dataset=dataset_id, queue__in=AUDIT_QUEUES, previous=None, item__is_available=True
+    ).exclude(state=State.UNLABELLED)
+    firsts = firsts.exclude(round_id__in=_filtered_rounds(firsts))
+    facts = firsts.values_list("pk", "suggested_label_id", "item_id", "item__row", "item__state", "item__decision_id")
+    suggested = _survivors(dataset_id)
+    draws, n_undecided = {}, 0
+    older = _previous([fact[2] for fact in facts if fact[0] != fact[5]])
+    for pk, suggested_id, _, row, state, decision_id in facts:
+        if _first_of(decision_id, older) != pk:
+            continue
+        if state == State.LABELLED:
+            draws[row] = _Draw(pk, suggested.get(suggested_id))
+        else:
+            n_undecided += 1
+    return draws, n_undecided
+
+
+def _filtered_rounds(draws: QuerySet[Annotation]) -> list[int]:
+    """Rounds that drew from a part of what has no label, and so do not stand for the whole."""
+    rounds = Round.objects.filter(pk__in=draws.values("round_id")).values_list("pk", "params")
+    whole = {"state": "unlabelled", "label": None, "predicted": None}
+    return [pk for pk, params in rounds if params.get("filters", whole) != whole]
+
+
+def _previous(item_ids: list[int]) -> dict[int, int | None]:
+    """By annotation, the decision that held before, for the items whose first decision is not the one that holds."""
+    found: dict[int, int | None] = {}
+    for start in range(0, len(item_ids), 500):
+        some = Annotation.objects.filter(item__in=item_ids[start : start + 500])
+        found |= dict(some.values_list("pk", "previous_id"))
+    return found
+
+
+def _first_of(decision_id: int | None, older: dict[int, int | None]) -> int | None:
+    while decision_id is not None and older.get(decision_id) is not None:
+        decision_id = older[decision_id]
+    return decision_id
+
+
+def _survivors(dataset_id: int) -> dict[int | None, int]:
+    """By class id, the id of what became of the class, without those that were deleted."""
+    classes = LabelClass.objects.filter(dataset=dataset_id).select_related("merged_into")
+    return {label.pk: left.pk for label in classes if (left := surviving(label)) is not None}
+
+
+def _n_unlabelled(version: ModelVersion) -> int:
+    """Images without a label that the version says something about."""
+    predictions = predictions_of(version)
+    if predictions is None:
+        return 0
+    rows = pool_of(Dataset.objects.get(pk=version.dataset_id)).rows(State.UNLABELLED)
+    rows = rows[rows < len(predictions.probabilities)]
+    return int((~np.isnan(predictions.probabilities[rows, 0])).sum())
+
+
+def _per_class(judged: Judged) -> list[dict[str, Any]]:
+    found = []
+    for label_id in np.unique(judged.label_ids[judged.is_audit]).tolist():
+        right = judged.right[judged.is_audit & (judged.label_ids == label_id)]
+        if len(right) >= MIN_OF_CLASS:
+            told = wilson(int(right.sum()), len(right))
+            kept = {name: value for name, value in asdict(told).items() if name != "n"}
+            found.append({"class_id": label_id, "n": len(right), "n_right": int(right.sum()), **kept})
+    return found
+
+
+# -- Reading ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Outlook:
+    """How accuracy may go on with more labels, or in words why that can't be told yet."""
+
+    curve: Forecast | None
+    why_not: str = ""
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """The forecast's last point."""
+        if self.curve is None:
+            return None
+        told = {"labels": self.curve.sizes, "value": self.curve.values, "low": self.curve.low, "high": self.curve.high}
+        return {name: float(values[-1]) if name != "labels" else int(values[-1]) for name, values in told.items()}
+
+
+def latest(dataset: Dataset) -> AccuracyEstimate | None:
+    """The estimate of the newest version that has one."""
+    return AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version").first()
+
+
+def history(dataset: Dataset) -> list[AccuracyEstimate]:
+    """The newest estimates, the oldest of them first."""
+    newest = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")[:VERSIONS]
+    return list(newest)[::-1]
+
+
+def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
+    """The learning curve through the estimates, up to twice the labels of the last."""
+    sizes = sorted({one.n_labels for one in estimates})
+    if len(sizes) < MIN_SIZES:
+        return Outlook(None, f"A forecast takes the accuracy at {MIN_SIZES} numbers of labels; there are {len(sizes)}.")
+    if estimates[-1].n_audit < MIN_AUDIT:
+        return Outlook(None, f"A forecast takes {MIN_AUDIT} audit labels; there are {estimates[-1].n_audit}.")
+    curve = forecast(
+        [one.n_labels for one in estimates],
+        [one.value for one in estimates],
+        counted_once([one.n_effective for one in estimates]),
+        np.rint(np.linspace(estimates[-1].n_labels, AHEAD * estimates[-1].n_labels, POINTS)),
+        rng=np.random.default_rng(SEED),
+    )
+    return Outlook(curve)
+
+
+def more_to_halve(kept: AccuracyEstimate) -> int:
+    """How many more audit labels would halve the interval, if the model stays as right as it is."""
+    return labels_to_halve(Estimate(kept.value, kept.low, kept.high, kept.n_effective))
