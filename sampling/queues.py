@@ -6,18 +6,20 @@ The heavier algorithms are imported where they run: in a worker, never in the we
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
+from sampling.graphs import Oddity
 from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Strategy
+from sampling.sweeping import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
-Oddity = Literal["local outlier factor", "isolation forest"]
-# The exact k-NN graph is quadratic: beyond this many vectors it would take hours.
-LARGEST_GRAPH = 200_000
+# Uncertain spreads its first pages so that none is of near-copies; nobody labels more before the model has learnt.
+PAGE, SPREAD = 40, 200
 BY_CHANCE = "Drawn at random, until there is something to rank by"
 
 
@@ -53,9 +55,28 @@ class SimilarParams:
 
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
-    """The candidates about which the model is least sure."""
+    """The candidates about which the model is least sure; the first pages hold no near-copies."""
     known, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
-    return _best(known, scores, k, f"The model is unsure ({params.measure})")
+    best = top(scores, max(k, SPREAD + CANDIDATES_PER_PICK * PAGE))
+    order = _spread(inputs, known[best], scores[best])[:k]
+    return Ranking(
+        rows=known[best[order]],
+        scores=scores[best[order]],
+        probabilities=np.ones(len(order), np.float32),
+        reasons={"": f"The model is unsure ({params.measure})"},
+        is_complete=len(order) == len(known),
+    )
+
+
+def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(n,) order of ranked ``rows``: the head so that each page's vectors differ, the rest as it was."""
+    order = np.arange(len(rows))
+    near = order[np.isin(rows, inputs.with_vector(rows))][: SPREAD + CANDIDATES_PER_PICK * PAGE]
+    if inputs.X is None or not len(near):
+        return order
+    X = np.asarray(inputs.X[rows[near]])
+    head = near[diversified(X, np.arange(len(near)), scores[near], SPREAD, rng=inputs.rng, batch=PAGE)]
+    return np.concatenate([head, np.setdiff1d(order, head, assume_unique=True)])
 
 
 def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
@@ -118,21 +139,9 @@ def diverse(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
     """The candidates that stand out most from all images."""
-    from sampling.algorithms.outliers import isolation, local_outlier_factor
-
-    assert inputs.X is not None
-    assert inputs.graph is not None
-    assert inputs.projected is not None
-    if params.method == "isolation forest":
-        scores = isolation(inputs.projected(), rng=inputs.rng)
-    elif len(inputs.X) > LARGEST_GRAPH:
-        raise BadParameter(
-            f"Oddities: the local outlier factor is for up to {LARGEST_GRAPH:,} images. Take the isolation forest."
-        )
-    else:
-        scores = local_outlier_factor(inputs.graph())
+    assert inputs.oddness is not None
     known = inputs.with_vector(inputs.candidates)
-    return _best(known, scores[known], k, f"Stands out ({params.method})")
+    return _best(known, inputs.oddness(params.method)[known], k, f"Stands out ({params.method})")
 
 
 def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
@@ -148,7 +157,8 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     if not len(examples):
         raise BadParameter("Similar: the chosen image has no vector yet. Wait until the vectors are computed.")
     known = inputs.with_vector(inputs.candidates)
-    found = nearest(inputs.X, examples, k, among=known, at_least=params.at_least)
+    assert inputs.inverse_lengths is not None
+    found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=known, at_least=params.at_least)
     return Ranking(
         rows=found.rows,
         scores=found.similarities,
@@ -193,7 +203,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     labels = [column[class_id] for class_id in inputs.labels.tolist() if class_id in column]
     # The projection keeps what matters to k-means and is twenty times less to go through.
     mix = choose(inputs.projected(), known, labelled, labels, P, k, rng=inputs.rng)
-    return Ranking(
+    ranking = Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
         probabilities=mix.probabilities,
@@ -201,6 +211,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
         is_complete=len(mix.rows) == len(inputs.candidates),
         sources=mix.sources,
     )
+    return with_checks(ranking, inputs)
 
 
 def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int, reason: str) -> Ranking:
@@ -242,7 +253,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "uncertain",
             "Uncertain",
-            "Images that the model can't decide about: each label here teaches it much.",
+            "Images that the model can't decide about, unlike each other: each label here teaches it much.",
             uncertain,
             UncertainParams,
             needs_model=True,
@@ -286,6 +297,35 @@ STRATEGIES: dict[str, Strategy] = {
             needs_held_out=True,
             deals=False,
             follows_model=True,
+        ),
+        Strategy(
+            "sweep",
+            "Sweep a class",
+            "Images that the model takes for one class, a page at a time: mark those that are not, accept the rest.",
+            sweep,
+            SweepParams,
+            needs_model=True,
+            follows_model=True,
+            is_sweep=True,
+            kept=MOST,
+        ),
+        Strategy(
+            "groups",
+            "Groups",
+            "Images that look almost alike, a group at a time: one key labels them all.",
+            groups,
+            GroupsParams,
+            needs_vectors=True,
+            is_slow=True,
+            is_sweep=True,
+            kept=MOST,
+        ),
+        Strategy(
+            "checks",
+            "Checks",
+            "Images of sweeps that you see again without the suggestion: they measure how right the sweeps were.",
+            checks,
+            is_listed=False,
         ),
         Strategy("random", "Random", "Unlabelled images drawn by chance, without any preference.", random),
         Strategy(

@@ -21,7 +21,7 @@ from labeling.models import Dataset, State
 from sampling import pool, pulling
 from sampling.dealing import deal
 from sampling.models import Round
-from sampling.queues import STRATEGIES, BandParams, OdditiesParams, SimilarParams
+from sampling.queues import STRATEGIES, BandParams, OdditiesParams, SimilarParams, UncertainParams
 from sampling.selection import CannotRank, Filters, Order, pull, ranked_rows
 from sampling.strategies import BadParameter, NoParams
 from tests.modeling.test_retraining import add_vectors
@@ -71,6 +71,29 @@ def test_oddities_finds_what_stands_out(clouds: tuple[Dataset, np.ndarray], meth
     first, again = (pull(dataset, STRATEGIES["oddities"], params, Filters(), seed=3) for _ in range(2))
     assert ranked_rows(first)[0] == 17
     assert ranked_rows(first).tolist() == ranked_rows(again).tolist()
+
+
+def test_uncertain_does_not_fill_a_page_with_near_copies(make_dataset: MakeDataset) -> None:
+    n = 240
+    rng = np.random.default_rng(2)
+    X = (rng.normal(size=(n, 5)) * 10).astype(np.float32)
+    X[:120] = X[0] + rng.normal(size=(120, 5)) / 1000
+    chances = rng.uniform(0.6, 0.9, n)
+    chances[:120] = np.linspace(0.5, 0.51, 120)  # the least sure are all alike
+    dataset = make_dataset(n)
+    add_vectors(dataset, X)
+    add_model(dataset, two_class(chances.tolist()))
+    round_ = pull(dataset, STRATEGIES["uncertain"], UncertainParams(), Filters(), seed=0)
+    page = ranked_rows(round_)[:40]
+    assert page[0] == 0, "the least sure comes first"
+    assert (page < 120).sum() < 10
+    scores = np.frombuffer(round_.scores, "<f4")
+    assert (np.diff(scores[:40]) <= 0).all(), "and each page by doubt"
+    assert sorted(ranked_rows(round_).tolist()) == list(range(n))
+    assert round_.is_complete
+    few = pull(dataset, STRATEGIES["uncertain"], UncertainParams(), Filters(), seed=0, k=7)
+    assert ranked_rows(few).tolist() == page[:7].tolist()
+    assert not few.is_complete
 
 
 def test_band_holds_only_what_is_in_it(clouds: tuple[Dataset, np.ndarray]) -> None:
