@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
+from typing import Any, NoReturn
 
+from django.db.models import Q
 from django.utils import timezone
 
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import worker_alive
+from hoshina.jobs.runner import seconds_left
 from labeling.models import Dataset
 from modeling.models import EmbeddingSet
+from sampling.graphs import AT_ONCE, has_oddness
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Order, basis_of
@@ -27,6 +32,7 @@ LOOK_EVERY = 0.05
 # A ranking that became ready while nobody waited is still the answer to the same question so soon after; Auto's
 # rests on the same model and vectors, and what was labelled since is passed over when it is dealt.
 FRESH, FRESH_OF_AUTO = timedelta(seconds=60), timedelta(minutes=10)
+STOPPED_LATELY = timedelta(minutes=30)
 
 
 class StillRanking(Exception):
@@ -41,6 +47,9 @@ def made(dataset: Dataset, order: Order) -> Round:
     """
     if not _is_for_a_worker(dataset, order):
         return order.pull(dataset)
+    comparison = comparison_for(dataset, order.queue, order.params)
+    if comparison is not None:
+        _say_how_far(_latest(dataset, comparison) or enqueue("oddness", dataset_id=dataset.pk, params=comparison))
     fingerprint = _fingerprint(dataset, order)
     is_auto = order.queue == "auto"
     job = _made_since(dataset, fingerprint, FRESH_OF_AUTO if is_auto else FRESH) or enqueue(
@@ -61,6 +70,41 @@ def made(dataset: Dataset, order: Order) -> Round:
     raise StillRanking("This takes a moment; the images appear here by themselves.")
 
 
+def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The parameters of the job "oddness" that has to run before this pull, for very many images; None: no job."""
+    if queue != "oddities":
+        return None
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, n_vectors__gt=AT_ONCE).first()
+    if embedding_set is None or has_oddness(embedding_set, params["method"]):
+        return None
+    return {"method": params["method"]}
+
+
+def _latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
+    """The comparison that runs, or that lately stopped: it is not begun again unasked."""
+    same = Job.objects.filter(kind="oddness", dataset_id=dataset.pk, params=comparison)
+    lately = Q(finished_at__gt=timezone.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)
+    return same.filter(Q(state__in=Job.ACTIVE) | lately).order_by("-created_at").first()
+
+
+def _say_how_far(job: Job) -> NoReturn:
+    if not job.is_active:
+        raise CannotRank(
+            job.error or "The images are not being compared",
+            f"{job.hint} To look for oddities among so many images, all of them are compared with each other once. "
+            "Start it again on the page Jobs.".strip(),
+        )
+    if job.state == Job.State.QUEUED and not worker_alive("heavy"):
+        raise StillRanking("No worker is running that could compare them. Start one: manage.py worker heavy.")
+    left = seconds_left(job)
+    far = f" {100 * job.done // job.total} % done" if job.total else ""
+    far += f", about {max(1, round(left / 60))} min left" if left is not None else ""
+    raise StillRanking(
+        f"All images are being compared with each other, which has to be done once.{far and far + '.'} "
+        "The oddest ones appear here by themselves; you can go on labelling in another queue."
+    )
+
+
 def _is_for_a_worker(dataset: Dataset, order: Order) -> bool:
     # Without vectors a queue has little to compute: chance, or words about what is missing.
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
@@ -68,8 +112,14 @@ def _is_for_a_worker(dataset: Dataset, order: Order) -> bool:
 
 
 def _fingerprint(dataset: Dataset, order: Order) -> str:
-    """What makes two orders the same: all but the seed, which nobody chose."""
-    asked = asdict(replace(order, seed=0, is_continued=False)) | {"basis": basis_of(dataset, STRATEGIES[order.queue])}
+    """What makes two orders the same: all but the seed, which nobody chose.
+
+    The next page of groups is another group, though, and so is the first one after a decision.
+    """
+    strategy = STRATEGIES[order.queue]
+    asked = asdict(replace(order, seed=0, is_continued=False)) | {"basis": basis_of(dataset, strategy)}
+    if strategy.is_sweep:
+        asked |= {"seed": order.seed if order.is_continued else 0, "n_decisions": dataset.n_decisions}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from django.db.models import F
@@ -15,14 +15,12 @@ from labeling.models import Annotation, Dataset, Lease, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
+from sampling.checks import deal_checks, risk_of, settle, waiting_rows
+from sampling.graphs import graph_of, inverse_lengths_of, oddness_of, projection_of
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
 from sampling.strategies import Inputs, Ranking, Strategy
-
-if TYPE_CHECKING:
-    from sampling.algorithms.neighbours import Graph
-    from sampling.algorithms.rows import Floats
 
 
 class CannotRank(Exception):
@@ -80,10 +78,10 @@ def pull(
         inputs = replace(inputs, X=None)
     ranking = strategy.rank(inputs, params, k or strategy.kept)
     model = active_model(dataset)
-    return Round.objects.create(
+    round_ = Round.objects.create(
         dataset=dataset,
         queue=strategy.name,
-        params={**asdict(params), "filters": filters.as_params(), "after": after},
+        params={**asdict(params), "filters": filters.as_params(), "after": after, **_facts(ranking)},
         seed=seed,
         model_version_id=model.pk if model and strategy.follows_model else None,
         n_decisions=dataset.n_decisions,
@@ -96,6 +94,10 @@ def pull(
         created_by_id=user_id,
         **_reasons(ranking),
     )
+    if checked := ranking.facts.get("checks"):
+        chances = ranking.scores[np.searchsorted(ranking.rows, checked, sorter=np.argsort(ranking.rows))]
+        deal_checks(round_, ranking.facts["of"], checked, chances.tolist())
+    return round_
 
 
 def gather(
@@ -136,6 +138,7 @@ def gather(
         taken = leased_to_others(dataset, "" if is_continued else holder)
         candidates = np.setdiff1d(candidates, taken, assume_unique=True)
     labelled = pool.rows(State.LABELLED)
+    settle(dataset)
     return Inputs(
         candidates=candidates[np.searchsorted(candidates, after, side="right") :],
         rng=np.random.default_rng(seed),
@@ -145,9 +148,13 @@ def gather(
         has_vector=None if vectors is None else vectors.has,
         labelled=labelled,
         labels=pool.labels[labelled],
-        projected=lambda: _projected(embedding_set),
-        graph=lambda: _graph(embedding_set),
+        projected=lambda: projection_of(*_of(embedding_set)),
+        graph=lambda: graph_of(*_of(embedding_set)),
+        oddness=lambda method: oddness_of(*_of(embedding_set), method),
+        inverse_lengths=lambda: inverse_lengths_of(*_of(embedding_set)),
         held_out=held_out,
+        waiting=waiting_rows(dataset),
+        risk=lambda: risk_of(dataset),
     )
 
 
@@ -168,18 +175,6 @@ def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
     return list(decided.values_list("item__row", flat=True))
 
 
-def _projected(embedding_set: EmbeddingSet | None) -> Floats:
-    from sampling.graphs import projection_of  # with scikit-learn: in a worker, not in the web process
-
-    return projection_of(*_of(embedding_set))
-
-
-def _graph(embedding_set: EmbeddingSet | None) -> Graph:
-    from sampling.graphs import graph_of
-
-    return graph_of(*_of(embedding_set))
-
-
 def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
     vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
@@ -194,6 +189,10 @@ def basis_of(dataset: Dataset, strategy: Strategy) -> str:
     model = active_model(dataset)
     vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).values_list("pk", flat=True).first()
     return f"model {model.pk if model else 0}, vectors {vectors or 0}"
+
+
+def _facts(ranking: Ranking) -> dict[str, Any]:
+    return {"facts": dict(ranking.facts)} if ranking.facts else {}
 
 
 def _reasons(ranking: Ranking) -> dict[str, Any]:
@@ -222,6 +221,8 @@ class Order:
     is_by_chance: bool = False
     # Pass over what the same browser was just dealt: it turns the page.
     is_continued: bool = False
+    # How many ranks to keep, where the queue's page is what it ranks; None: as many as the queue keeps.
+    k: int | None = None
 
     def pull(self, dataset: Dataset) -> Round:
         strategy = STRATEGIES[self.queue]
@@ -234,20 +235,26 @@ class Order:
             holder=self.holder,
             user_id=self.user_id,
             after=self.after,
+            k=self.k,
             is_by_chance=self.is_by_chance,
             is_continued=self.is_continued,
         )
 
 
-def order_after(spent: Round, *, holder: str, user_id: int | None) -> Order:
+def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None = None) -> Order:
     """The pull after ``spent``: the same queue and filters; chance goes on with the next seed."""
     kept = dict(spent.params)
     filters = kept.pop("filters")
     kept.pop("after")
+    facts = kept.pop("facts", {})
+    if "of" in facts:
+        kept["of"] = facts["of"]  # a sweep keeps to the class that it chose
+    if "within" in kept:
+        kept["within"] = ""  # after the half of a group comes another group
     rows = ranked_rows(spent)
     goes_on = spent.queue == "all" and len(rows)
     after = int(rows[-1]) if goes_on else -1
-    return Order(spent.queue, kept, filters, spent.seed + 1, after, holder, user_id, is_continued=True)
+    return Order(spent.queue, kept, filters, spent.seed + 1, after, holder, user_id, is_continued=True, k=k)
 
 
 def filters_from(params: dict[str, Any]) -> Filters:

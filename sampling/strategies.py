@@ -14,6 +14,8 @@ from sampling.algorithms.rows import blocks
 if TYPE_CHECKING:
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.neighbours import Graph
+    from sampling.algorithms.risk import Risk
+    from sampling.graphs import Oddity
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -31,7 +33,9 @@ class Inputs:
     ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset.
     ``labels`` are the class ids of the ``labelled`` rows; ``columns`` gives a class's columns by its id.
     ``projected`` and ``graph`` build or open what queues share: the vectors on their principal components, and
-    the k-NN graph. ``held_out`` is what the model says of its own labels unseen, where the strategy needs it.
+    the k-NN graph; ``oddness`` tells by method how much each row stands out, and ``inverse_lengths`` one over the
+    length of each vector. ``held_out`` is what the model says of its own labels unseen, where the strategy needs it.
+    ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown.
     """
 
     candidates: Rows
@@ -44,7 +48,11 @@ class Inputs:
     labels: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     projected: Callable[[], Floats] | None = None
     graph: Callable[[], Graph] | None = None
+    oddness: Callable[[Oddity], Floats] | None = None
+    inverse_lengths: Callable[[], Floats] | None = None
     held_out: HeldOutPredictions | None = None
+    waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    risk: Callable[[], Risk] | None = None
 
     def with_vector(self, rows: Rows) -> Rows:
         """Those of ``rows`` that have a vector."""
@@ -79,7 +87,8 @@ class Ranking:
 
     ``probabilities`` is the chance with which the item took its place given those before it: what estimators
     that correct for the selection need (Farquhar, Gal and Rainforth, ICLR 2021). 1 for a queue without chance.
-    ``sources`` names for each row which part of a mixed queue it came from; ``reasons`` by that name.
+    ``sources`` names for each row which part of a mixed queue it came from; ``reasons`` by that name. ``facts`` (as
+    JSON) is what the page says about itself, kept with the round.
     """
 
     rows: Rows
@@ -88,6 +97,7 @@ class Ranking:
     reasons: Mapping[str, str]
     is_complete: bool
     sources: Sequence[str] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class NoParams:
 class Strategy:
     """One queue. ``deals`` queues give out items to label (leased, never the same to two people).
 
+    A ``sweep`` ranks one page, which is decided at once, and so takes unlabelled items only.
     One that ``needs_held_out`` goes through labels instead, and suggests what fits that had not seen them say.
     A ``slow`` one is ranked by a worker; its modules are loaded there and not by the web process. ``kept`` is how
     many ranks a round keeps.
@@ -116,6 +127,7 @@ class Strategy:
     is_slow: bool = False
     follows_model: bool = False
     is_listed: bool = True
+    is_sweep: bool = False
     kept: int = 2000
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The job of this room: a pull too heavy for the web process."""
+"""The jobs of this room: a pull too heavy for the web process, and comparing very many images with each other."""
 
 from __future__ import annotations
 
@@ -33,3 +33,29 @@ def run_rank(run: Run) -> dict[str, Any]:
     except BadParameter as problem:
         raise JobError("That can't be shown.", hint=str(problem)) from problem
     return {"round": round_.pk}
+
+
+@background(
+    kind="oddness", queue="heavy", title="Looking for oddities", key="oddness:{dataset_id}:{method}", restartable=True
+)
+def run_oddness(run: Run) -> dict[str, Any]:
+    """Once for an embedding set; what was kept of it before a worker died is not made again."""
+    from modeling.models import EmbeddingSet
+    from modeling.store import StoreError, open_vectors
+    from sampling.graphs import oddness_of, recall_of
+
+    embedding_set = EmbeddingSet.objects.filter(dataset=run.dataset_id, is_active=True).first()
+    try:
+        vectors = open_vectors(embedding_set) if embedding_set else None
+    except StoreError as damaged:
+        raise JobError(damaged.message, hint=damaged.hint) from damaged
+    if embedding_set is None or vectors is None:
+        raise JobError("There are no vectors yet.", hint="Compute them first: manage.py embed.")
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if stage != run.job.stage:
+            run.stage(stage, total)
+        run.progress(done)
+
+    oddness_of(embedding_set, vectors, run.params["method"], tell)
+    return {"images": int(vectors.has.sum()), "recall": recall_of(embedding_set)}

@@ -1,4 +1,4 @@
-"""Similar: nearest neighbours by cosine, and the k-NN graph that outliers and near-copies share. All exact.
+"""Similar: nearest neighbours by cosine, and the k-NN graph that outliers and near-copies share. All exact here.
 
 The principal components are found by a randomised projection: Nathan Halko, Per-Gunnar Martinsson and Joel Tropp,
 *Finding structure with randomness*, SIAM Review 53 (2011), through scikit-learn.
@@ -96,7 +96,10 @@ def similar(
         pool, scores = None, _cosines(X, directions, inverse)
         scores[wanted] = np.nan
     else:
-        pool = np.setdiff1d(as_rows(among), wanted)
+        pool = as_rows(among)
+        if (np.diff(pool) <= 0).any():
+            pool = np.unique(pool)
+        pool = pool[~np.isin(pool, wanted)]
         scores = _cosines_of(X, pool, directions, inverse)
     scores[scores < at_least] = np.nan
     best = top(scores, k)
@@ -129,16 +132,21 @@ def _cosines_of(X: Floats, pool: Rows, directions: Floats, inverse: Floats | Non
     return scores
 
 
-def project(X: Floats, *, rng: np.random.Generator, dims: int = PROJECTED) -> Floats:
+def project(
+    X: Floats, *, rng: np.random.Generator, dims: int = PROJECTED, has: NDArray[np.bool_] | None = None
+) -> Floats:
     """``X`` (n, d) on its ``dims`` principal components: (n, min(dims, d)) float32, unwhitened.
 
-    The components come from up to 20,000 rows drawn by ``rng``. Rows that are not all finite become NaN; with
+    The components come from up to 20,000 rows drawn by ``rng``. Rows that are not all finite, and those where
+    ``has`` (n,) is false, become NaN. ``X`` may be memory-mapped and is read in blocks. With
     fewer than two usable rows, or when ``X`` is no wider than ``dims``, the columns are kept as they are.
     """
     d = X.shape[1]
+    known = usable(X, np.arange(len(X)) if has is None else np.flatnonzero(has))
     if d <= dims:
-        return _nan_where_unusable(np.array(X, np.float32))
-    known = usable(X, np.arange(len(X)))
+        result = np.full((len(X), d), np.nan, np.float32)
+        result[known] = X[known]
+        return result
     result = np.full((len(X), dims), np.nan, np.float32)
     if len(known) < 2:
         result[known] = X[known, :dims]
@@ -152,11 +160,6 @@ def project(X: Floats, *, rng: np.random.Generator, dims: int = PROJECTED) -> Fl
         some = known[part]
         result[some, :n_components] = (X[some] - mean) @ axes.T
     return result
-
-
-def _nan_where_unusable(Z: Floats) -> Floats:
-    Z[~np.isfinite(Z).all(axis=1)] = np.nan
-    return Z
 
 
 def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | None = None) -> Graph:
@@ -173,9 +176,11 @@ def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | No
     if found > 0:
         Z = np.asarray(X[known], np.float32)
         Z = Z - Z.mean(axis=0, dtype=np.float64).astype(np.float32)
-        search = _Search(Z, found)
+        search = Search(Z, found)
+        order = _spread_first(len(Z))
+        columns = search.columns[order]
         for part in blocks(len(known), QUERIES):
-            near, far = search.nearest(part)
+            near, far = search.nearest(np.arange(part.start, part.stop), columns, order)
             indices[known[part], :found] = known[near]
             distances[known[part], :found] = far
             if on_progress is not None:
@@ -183,33 +188,39 @@ def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | No
     return Graph(indices, distances)
 
 
-class _Search:
-    """Nearest rows of blocks of rows, by products with tiles of columns and a limit that few pass."""
+def _spread_first(n: int) -> Rows:
+    """All positions; the first tile of them sets the limits, so it is spread over the whole."""
+    first = np.arange(0, n, max(1, n // COLUMNS))
+    return np.concatenate([first, np.setdiff1d(np.arange(n), first, assume_unique=True)])
+
+
+class Search:
+    """Nearest rows of some rows, by products with tiles of columns and a limit that few pass."""
 
     def __init__(self, Z: Floats, k: int) -> None:
         self.Z, self.keep, self.k = Z, min(k + 2, len(Z)), k  # the row itself, and one to spare for rounding
-        # The first tile sets the limits, so it is spread over the whole: every so-manieth row.
-        first = np.arange(0, len(Z), max(1, len(Z) // COLUMNS))
-        self.order = np.concatenate([first, np.setdiff1d(np.arange(len(Z)), first, assume_unique=True)])
         # With 1 appended to the query, one product gives half the squared distance less the query's own part.
         half = np.einsum("ij,ij->i", Z, Z) / 2
-        self.columns = np.hstack([-Z, half[:, None]])[self.order]
-        self.first = max(len(first), self.keep)
+        self.columns = np.hstack([-Z, half[:, None]])
 
-    def nearest(self, part: slice) -> tuple[Rows, Floats]:
-        """The k nearest other rows of the rows ``part``: positions and distances, (b, k), nearest first."""
-        queries = np.hstack([self.Z[part], np.ones((part.stop - part.start, 1), np.float32)])
-        costs = queries @ self.columns[: self.first].T
+    def nearest(self, queries: Rows, columns: Floats, positions: Rows) -> tuple[Rows, Floats]:
+        """The k nearest others of the rows ``queries`` (b,): positions and distances (b, k), nearest first.
+
+        They come from ``positions``, at least k + 2 of them, whose columns are ``columns``; best with the likely
+        ones first.
+        """
+        asking = np.hstack([self.Z[queries], np.ones((len(queries), 1), np.float32)])
+        first = max(COLUMNS, self.keep)
+        costs = asking @ columns[:first].T
         best = np.argpartition(costs, self.keep - 1, axis=1)[:, : self.keep]
         cost = np.take_along_axis(costs, best, axis=1)
-        for tile in blocks(len(self.Z) - self.first, COLUMNS):
-            begin, end = self.first + tile.start, self.first + tile.stop
-            costs = queries @ self.columns[begin:end].T
+        for begin in range(first, len(columns), COLUMNS):
+            costs = asking @ columns[begin : begin + COLUMNS].T
             passing = np.flatnonzero(costs < cost.max(axis=1, keepdims=True))  # flat: several times as quick
             if len(passing):
                 query, column = np.divmod(passing, costs.shape[1])
                 best, cost = self._merged(best, cost, query, column + begin, costs[query, column])
-        return self._measured(part, self.order[best])
+        return self._measured(queries, positions[best])
 
     def _merged(self, best: Rows, cost: Floats, query: Rows, column: Rows, better: Floats) -> tuple[Rows, Floats]:
         """The least costly of what was found before (b, keep) and of the pairs (query, column), in no order."""
@@ -222,14 +233,14 @@ class _Search:
         kept = np.argpartition(cost, self.keep - 1, axis=1)[:, : self.keep]
         return np.take_along_axis(best, kept, axis=1), np.take_along_axis(cost, kept, axis=1)
 
-    def _measured(self, part: slice, found: Rows) -> tuple[Rows, Floats]:
+    def _measured(self, queries: Rows, found: Rows) -> tuple[Rows, Floats]:
         """Sort by distances taken from differences, which the products round away between near-copies."""
         found = np.sort(found, axis=1)
         apart = np.empty(found.shape, np.float32)
         for column in range(found.shape[1]):
-            difference = self.Z[found[:, column]] - self.Z[part]
+            difference = self.Z[found[:, column]] - self.Z[queries]
             apart[:, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-        apart[found == np.arange(part.start, part.stop)[:, None]] = np.inf
+        apart[found == queries[:, None]] = np.inf
         nearest = np.argsort(apart, axis=1, kind="stable")[:, : self.k]
         return np.take_along_axis(found, nearest, axis=1), np.take_along_axis(apart, nearest, axis=1)
 

@@ -6,6 +6,8 @@ SIGMOD 2000; Fei Tony Liu, Kai Ming Ting and Zhi-Hua Zhou, *Isolation forest*, I
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
@@ -38,11 +40,18 @@ def local_outlier_factor(graph: Graph, k: int = 20) -> Floats:
     return np.where(count > 0, factor, np.nan).astype(np.float32)
 
 
-def isolation(X: Floats, *, rng: np.random.Generator, n_trees: int = TREES) -> Floats:
+def isolation(
+    X: Floats,
+    *,
+    rng: np.random.Generator,
+    n_trees: int = TREES,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Floats:
     """(n,) float32 in (0, 1]: how quickly random cuts isolate each row of ``X`` (n, d); about 0.5 is ordinary.
 
     Rows that are not all finite give NaN; with fewer than two usable rows nothing stands out: 0.5.
     O(n log(256) trees). Best given a projection: a cut is of one column, and most of a thousand say little.
+    ``on_progress(done, total)`` counts rows and may raise to stop.
     """
     scores = np.full(len(X), np.nan, np.float32)
     known = usable(X, np.arange(len(X)))
@@ -56,4 +65,6 @@ def isolation(X: Floats, *, rng: np.random.Generator, n_trees: int = TREES) -> F
     forest.fit(X[drawn])
     for part in blocks(len(known), SCORED_AT_ONCE):
         scores[known[part]] = -forest.score_samples(X[known[part]])
+        if on_progress is not None:
+            on_progress(part.stop, len(known))
     return scores

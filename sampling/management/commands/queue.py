@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import State
 from sampling.dealing import deal
+from sampling.pulling import comparison_for
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Filters, new_seed, pull
 from sampling.strategies import BadParameter, parse_params
@@ -37,7 +40,11 @@ class Command(BaseCommand):
         seed = new_seed() if options["seed"] is None else options["seed"]
         filters = Filters(State.LABELLED) if strategy.needs_held_out else Filters()
         try:
-            round_ = pull(dataset, strategy, parse_params(strategy, given), filters, seed=seed, k=options["n"])
+            params = parse_params(strategy, given)
+            comparison = comparison_for(dataset, strategy.name, asdict(params))
+            if comparison is not None:
+                run_command_job(self, "oddness", dataset_id=dataset.pk, params=comparison, as_json=options["json"])
+            round_ = pull(dataset, strategy, params, filters, seed=seed, k=options["n"])
         except (CannotRank, BadParameter) as problem:
             raise CommandError(str(problem)) from problem
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles

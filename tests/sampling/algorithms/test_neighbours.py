@@ -9,6 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from sampling.algorithms import neighbours
+from sampling.algorithms.cells import knn_graph_by_cells
 from sampling.algorithms.neighbours import inverse_lengths, knn_graph, near_copies, project, similar
 
 
@@ -146,3 +147,55 @@ def test_near_copies_are_joined_through_one_another() -> None:
     group = near_copies(knn_graph(X, 2), limit=0.15)
     assert group.tolist() == [0, 1, 0, 2, 0, 1, 3]
     assert near_copies(knn_graph(X, 2), limit=0).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("k", [5, 20])
+def test_graph_by_cells_finds_what_it_says(k: int) -> None:
+    rng = np.random.default_rng(4)
+    X = (rng.standard_normal((30, 12))[rng.integers(30, size=4000)] * 4 + rng.standard_normal((4000, 12))).astype("f4")
+    X[[7, 1900]] = np.nan
+    exact = knn_graph(X, k)
+    seen: list[tuple[int, int]] = []
+    near = knn_graph_by_cells(X, k, rng=rng, recall=0.95, on_progress=lambda *at: seen.append(at))
+    known = np.isfinite(X[:, 0])
+    found = [len(set(a) & set(b)) / k for a, b in zip(exact.indices.tolist(), near.graph.indices.tolist(), strict=True)]
+    recall = float(np.mean(np.array(found)[known]))
+    assert recall >= 0.93
+    assert abs(recall - near.recall) < 0.03, "what it measured on a sample is true of all"
+    assert near.recall >= 0.95
+    assert (near.graph.indices[~known] == -1).all()
+    assert np.isnan(near.graph.distances[~known]).all()
+    row, place = 1234, k - 1
+    other = near.graph.indices[row, place]
+    assert near.graph.distances[row, place] == pytest.approx(np.linalg.norm(X[row] - X[other]), rel=1e-5)
+    assert (near.graph.indices != np.arange(4000)[:, None]).all()
+    assert seen[-1] == (3998, 3998)
+    everything = knn_graph_by_cells(X, k, rng=np.random.default_rng(0), recall=1.0)
+    assert (everything.graph.indices == exact.indices).mean() > 0.999
+    again = knn_graph_by_cells(X, k, rng=np.random.default_rng(0), recall=1.0)
+    np.testing.assert_array_equal(again.graph.indices, everything.graph.indices)
+
+
+def test_graph_by_cells_of_little_of_copies_and_of_nothing() -> None:
+    rng = np.random.default_rng(0)
+    few = vectors(6, 3)
+    assert knn_graph_by_cells(few, 4, rng=rng).graph.indices.tolist() == knn_graph(few, 4).indices.tolist()
+    padded = knn_graph_by_cells(few, 9, rng=rng).graph.indices
+    assert (padded[:, 5:] == -1).all()
+    assert (padded[:, :5] >= 0).all()
+    same = knn_graph_by_cells(np.full((700, 5), 0.7, np.float32), 6, rng=rng).graph
+    assert (same.distances == 0).all()
+    assert (same.indices != np.arange(700)[:, None]).all()
+    assert knn_graph_by_cells(few[:1], 3, rng=rng).graph.indices.tolist() == [[-1] * 3]
+    assert knn_graph_by_cells(few[:0], 3, rng=rng).graph.indices.shape == (0, 3)
+
+
+def test_graph_by_cells_stops_when_it_is_told_to() -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        knn_graph_by_cells(vectors(900), 3, rng=np.random.default_rng(0), on_progress=stop)
