@@ -15,6 +15,7 @@ from django.utils import timezone
 from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
 from labeling.querysets import ItemQuerySet
 from modeling.predictions import HeldOutPredictions, Predictions, Suggestion, active_predictions, held_out_of
+from sampling.checks import waiting_among
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import filters_from, ranked_rows
@@ -33,6 +34,8 @@ class Tile:
     reason: str
     suggestion: Suggestion | None
     label: LabelClass | None
+    # A check: an accepted page leaves it out, and it comes back later.
+    is_later: bool = False
 
     @property
     def shown_json(self) -> str:
@@ -118,6 +121,8 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     labels = LabelClass.objects.in_bulk({item.label_id for _, item in items if item.label_id})
     predictions = active_predictions(round_.dataset)
     rows = [item.row for _, item in items]
+    hidden = waiting_among(round_.dataset_id, rows)
+    later = set(round_.params.get("facts", {}).get("checks", ()))
     is_doubt = STRATEGIES[round_.queue].needs_held_out
     suggestions = _suggestions(predictions, rows, is_doubt=is_doubt)
     scores = np.frombuffer(round_.scores, dtype="<f4")
@@ -125,9 +130,10 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
     model_id = predictions.model.pk if predictions else None
     tiles = []
-    for (rank, item), suggestion in zip(items, suggestions, strict=True):
+    for (rank, item), said in zip(items, suggestions, strict=True):
         if item.pk not in frames:
             continue
+        suggestion = None if item.row in hidden else said
         source, reason = round_.reasons[sources[rank] if len(sources) else 0]
         shown = {
             # "auto/audit": which part of a mixed queue dealt it.
@@ -144,7 +150,8 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             reason = (
                 f"Labelled {label.name}; the model thinks {suggestion.label.name} ({_told(suggestion.probability)})"
             )
-        tiles.append(Tile(item, frames[item.pk], rank, shown, f"{reason}; rank {rank + 1:,}", suggestion, label))
+        told = f"{reason}; rank {rank + 1:,}"
+        tiles.append(Tile(item, frames[item.pk], rank, shown, told, suggestion, label, item.row in later))
     return tiles
 
 

@@ -16,6 +16,8 @@ from hoshina.http import HtmxHttpRequest, holder
 from labeling.models import Dataset, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
+from sampling.bars import ClassBar, GroupBar, bar_of, class_form, nothing_to_sweep
+from sampling.checks import n_waiting
 from sampling.dealing import Tile, deal, give_back
 from sampling.models import Round
 from sampling.pulling import StillRanking, made
@@ -57,6 +59,7 @@ class Page:
     next_url: str = ""
     model_version_id: int | None = None
     empty: Empty | None = None
+    bar: ClassBar | GroupBar | None = None
 
 
 @require_GET
@@ -89,23 +92,26 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     current = asked.get("queue") or DEFAULT
     strategy = STRATEGIES.get(current)
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
+    n_checks = n_waiting(dataset)
     options = [
         {
             "name": one.name,
-            "title": one.title,
+            "title": f"{one.title} ({n_checks})" if one.name == "checks" and n_checks else one.title,
             "help": one.help,
             "is_current": one.name == current,
             "unavailable_reason": _what_is_missing(one, has_model=has_model, has_vectors=has_vectors),
             "is_available": not _what_is_missing(one, has_model=has_model, has_vectors=has_vectors),
         }
         for one in STRATEGIES.values()
-        if one.is_listed or one.name == current
+        if one.is_listed or one.name == current or (one.name == "checks" and n_checks)
     ]
     context = {
         "dataset": dataset,
         "queues": options,
         "choices": _choices(asked, strategy),
         "band": _band(dataset, asked) if current == "band" and has_model else None,
+        "sweep": class_form(dataset, asked) if current == "sweep" and has_model else None,
+        "is_sweep": strategy is not None and strategy.is_sweep,
         "states": [
             ("unlabelled", "To label"),
             *((s, s.capitalize()) for s in ("labelled", "unsure", "skipped")),
@@ -113,7 +119,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
             "queue": current,
-            **{name: asked.get(name, "") for name in ("label", "predicted", "seed", "to", "at_least")},
+            **{name: asked.get(name, "") for name in ("label", "predicted", "seed", "to", "at_least", "looseness")},
             "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
         },
         "has_model": has_model,
@@ -161,14 +167,14 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     me = holder(request)
     before = Round.objects.filter(dataset=dataset, pk=_whole(request, "round", 0)).first()
     offset = _whole(request, "offset", 0)
-    round_ = _round(request, dataset, before, offset, me)
+    round_ = _round(request, dataset, before, offset, me, n)
     if before is None or round_.pk != before.pk:
         offset = 0
     dealt = deal(round_, offset, n, holder=me, is_continued=before is not None)
     if not dealt.tiles and before is not None:
         # Everything was dealt once and passed over by turning pages: begin again.
         give_back(dataset, me)
-        again = order_after(round_, holder=me, user_id=request.user.pk)
+        again = order_after(round_, holder=me, user_id=request.user.pk, k=_ranks(round_.queue, n))
         round_ = made(dataset, replace(again, after=-1, is_continued=False))
         dealt = deal(round_, 0, n, holder=me, is_continued=False)
     if not dealt.tiles:
@@ -180,21 +186,25 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         round_id=round_.pk,
         next_url=_next_url(dataset, round_, dealt.next_offset, n),
         model_version_id=model.pk if model else None,
+        bar=bar_of(dataset, round_, len(dealt.tiles)),
     )
 
 
-def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: str) -> Round:
+def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: str, n: int) -> Round:
     """The round that this page belongs to: a running one, its successor, or a new pull."""
     if before is None:
-        return made(dataset, _order(request, me))
+        order = _order(request, me, n)
+        if order.params.get("within"):  # the half that is not shown goes back to the pool
+            give_back(dataset, me)
+        return made(dataset, order)
     is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
     is_spent = offset >= before.n_ranked and not before.is_complete
     if is_outdated or is_spent:
-        return made(dataset, order_after(before, holder=me, user_id=request.user.pk))
+        return made(dataset, order_after(before, holder=me, user_id=request.user.pk, k=_ranks(before.queue, n)))
     return before
 
 
-def _order(request: HtmxHttpRequest, me: str) -> Order:
+def _order(request: HtmxHttpRequest, me: str, n: int) -> Order:
     strategy = _strategy(request)
     given = {key: str(value) for key, value in request.GET.items()}
     return Order(
@@ -204,7 +214,13 @@ def _order(request: HtmxHttpRequest, me: str) -> Order:
         seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
         holder=me,
         user_id=request.user.pk,
+        k=_ranks(strategy.name, n),
     )
+
+
+def _ranks(queue: str, n: int) -> int | None:
+    """How many ranks a pull keeps: those of the page for a sweep, which is decided page by page."""
+    return n if STRATEGIES[queue].is_sweep else None
 
 
 def _strategy(request: HtmxHttpRequest) -> Strategy:
@@ -216,11 +232,14 @@ def _strategy(request: HtmxHttpRequest) -> Strategy:
 
 
 def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
+    predicted_id = _whole(request, "predicted", 0) or None
+    if strategy.is_sweep:  # what is labelled already is not given a class by the dozen
+        return Filters(State.UNLABELLED, None, predicted_id)
     label_id = _whole(request, "label", 0) or None
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
         raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, _whole(request, "predicted", 0) or None)
+    return Filters(_STATES[name], label_id, predicted_id)
 
 
 def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:
@@ -270,6 +289,12 @@ def _nothing_left(dataset: Dataset, round_: Round) -> Empty:
             action_label="Export",
             action_url=reverse("labeling:export", args=[dataset.slug]),
         )
+    if STRATEGIES[round_.queue].is_sweep:
+        title, text = nothing_to_sweep(round_)
+        uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
+        return Empty(title, text, action_label="Uncertain", action_url=uncertain)
+    if round_.queue == "checks":
+        return Empty("No check waits", "Images to check come from sweeps: accept a page of one first.")
     if round_.params["filters"]["predicted"] is not None:
         return Empty("Nothing here", "No unlabelled image is predicted as this class.")
     return Empty(

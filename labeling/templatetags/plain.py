@@ -35,3 +35,10 @@ def percent(share: float) -> str:
     if 0.995 <= share < 1:
         return "over 99 %"
     return f"{share * 100:.0f} %"
+
+
+@register.filter
+def share(value: float) -> str:
+    """A share in percent with a digit after the point where it says something: 0.4 %, 12 %."""
+    percents = 100 * value
+    return f"{percents:.0f} %" if percents >= 10 or round(percents, 1) == round(percents) else f"{percents:.1f} %"

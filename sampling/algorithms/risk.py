@@ -1,0 +1,159 @@
+"""Sweeps: how many images may be accepted together, which of them are looked at again, and what that has shown.
+
+A page of images is predicted as one class. The person marks those that are not, and accepts the rest at once. Wrong
+labels are the images that are not of the class and that the person overlooked, so with p the calibrated probability
+of each image the share of wrong labels to expect is ``miss * doubt * mean(1 - p)``. ``miss`` is the share that is
+overlooked: Beta-distributed, and learnt from hidden checks (images of a page that come back later, without the
+suggestion), as the trap images of crowd-sourcing do. ``doubt`` says by how much more often the model was wrong on
+the last pages than it thought: Gamma-Poisson, learnt from the marks. Both are conjugate updates (Gelman and others,
+*Bayesian Data Analysis*, 3rd edition 2013, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sampling.algorithms.rows import Doubles, Rows
+
+# Before anything is known one in ten is overlooked, with the weight of ten observations: people find the odd one out
+# of a page of like images in some 85 to 98 % of all cases.
+MISS_PRIOR = (1.0, 9.0)
+# The model is taken at its word with the weight of so many wrong images.
+DOUBT_PRIOR = 4.0
+# A key goes astray about so often: a check that disagrees may be the check's own mistake.
+SLIP = 0.02
+# More marks than this and they take longer than what the sweep saves, and attention fades.
+COMFORTABLE_SHARE = 1 / 3
+COMFORTABLE_MARKS = 24.0
+CHECKED_SHARE = 1 / 25
+SMALLEST_CHECKED = 10
+
+
+@dataclass(frozen=True)
+class Risk:
+    """What earlier sweeps have shown: the share that is overlooked, and how far to distrust the model (1: not)."""
+
+    miss: float = MISS_PRIOR[0] / sum(MISS_PRIOR)
+    doubt: float = 1.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """How many of the most certain images to sweep, how many of these are wrong, and how many stay wrong."""
+
+    n: int
+    expected_wrong: float
+    promised_error: float  # share of the page's labels, after the person has looked
+
+
+def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int) -> Page:
+    """The longest page of most certain images whose labels will be wrong in at most the share ``at_most``.
+
+    Parameters
+    ----------
+    p
+        (n,) calibrated probability of the class, in [0, 1], the largest first.
+    risk
+        What is known of the person and the model.
+    at_most
+        Share of wrong labels to promise, above 0.
+    largest
+        Images that the screen holds.
+
+    Returns
+    -------
+    Page
+        With a third of wrong images and 24 of them at most. ``n`` is 0 when not even the first image keeps the
+        promise, and for no images.
+
+    Raises
+    ------
+    ValueError
+        Probabilities outside [0, 1], NaN, or rising; ``at_most`` not in (0, 1].
+    """
+    sure = np.asarray(p, np.float64)[: max(largest, 0)]
+    if not 0 < at_most <= 1:
+        raise ValueError("The promised share has to lie above 0 and be at most 1.")
+    if not ((sure >= 0) & (sure <= 1)).all() or (np.diff(sure) > 0).any():
+        raise ValueError("Probabilities have to lie between 0 and 1, the largest first.")
+    wrong = np.minimum(risk.doubt * np.cumsum(1 - sure), np.arange(1, len(sure) + 1))
+    share = wrong / np.arange(1, len(sure) + 1)
+    # Each of the three grows along the page, so what keeps them is a prefix.
+    fits = (risk.miss * share <= at_most) & (share <= COMFORTABLE_SHARE) & (wrong <= COMFORTABLE_MARKS)
+    n = int(np.count_nonzero(fits))
+    if n == 0:
+        return Page(0, 0.0, 0.0)
+    return Page(n, float(wrong[n - 1]), float(risk.miss * share[n - 1]))
+
+
+def draw_checks(n: int, rng: np.random.Generator) -> Rows:
+    """Places (m,) of a page of ``n`` to look at again, ascending: one in 25, at least one of ten, none of fewer."""
+    if n < SMALLEST_CHECKED:
+        return np.empty(0, np.int64)
+    m = max(1, round(n * CHECKED_SHARE))
+    return np.sort(rng.choice(n, size=m, replace=False)).astype(np.int64)
+
+
+def miss_rate(n_caught: int, disagreed: ArrayLike, *, slip: float = SLIP) -> float:
+    """The expected share of wrong images that the person overlooks.
+
+    Parameters
+    ----------
+    n_caught
+        Checks that the person marked on the page.
+    disagreed
+        (m,) probability of the swept class, as the page knew it, of each check that was accepted with the page and
+        decided otherwise later.
+    slip
+        Share of single decisions that go astray.
+
+    Notes
+    -----
+    A disagreement is an overlooked image, or a slip of the later decision; by Bayes the former with the odds
+    ``miss * (1 - p) : slip * p``, with the prior's mean for ``miss``. Without that, every slip on images that
+    are nearly sure would look like carelessness, and pages would shrink for nothing.
+    """
+    p = np.asarray(disagreed, np.float64)
+    overlooked = MISS_PRIOR[0] / sum(MISS_PRIOR) * (1 - p)
+    missed = float(np.sum(overlooked / (overlooked + slip * p)))
+    return (MISS_PRIOR[0] + missed) / (sum(MISS_PRIOR) + missed + n_caught)
+
+
+def doubt_of(n_marked: float, expected_wrong: float) -> float:
+    """By which factor the model's own doubts are too small, from the marks of accepted pages; at least 1.
+
+    ``expected_wrong`` is the sum of 1 - p over those pages. A model that doubts too much is not made bolder.
+    """
+    return max(1.0, (DOUBT_PRIOR + n_marked) / (DOUBT_PRIOR + expected_wrong))
+
+
+def spread_in(n: int, extra: int, rng: np.random.Generator, *, one_in: int = 10) -> Rows:
+    """Places (m,) at which ``extra`` further images come among ``n``: one in each ``one_in`` places of the result.
+
+    The place within each ten is drawn. Those that find no ten of their own stay out, unless there is nothing else
+    (``n`` is 0); ascending.
+    """
+    if n == 0:
+        return np.arange(extra, dtype=np.int64)
+    m = min(extra, -(-n // (one_in - 1)))
+    places = np.arange(m) * one_in + rng.integers(one_in, size=m)
+    return np.minimum(places, n + m - 1).astype(np.int64)
+
+
+def predicted_as(P: ArrayLike, columns: Mapping[int, list[int]]) -> tuple[Rows, Doubles]:
+    """The likeliest class's id (n,) of rows of probabilities (n, c), and its probability (n,).
+
+    ``columns`` are those of each class; those of merged classes count together, those of deleted ones not at all.
+    Equal probabilities go to the first class. No classes: id 0 with probability 0.
+    """
+    given = np.asarray(P)
+    ids, best = np.zeros(len(given), np.int64), np.zeros(len(given), np.float64)
+    for class_id, own in columns.items():
+        chance = given[:, own[0]] if len(own) == 1 else given[:, own].sum(axis=1)
+        better = chance > best
+        ids[better], best[better] = class_id, chance[better]
+    return ids, np.minimum(best, 1.0)

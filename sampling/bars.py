@@ -1,0 +1,118 @@
+"""What a sweep says about itself: the bar above its page, its part of the queue's form, and words for an empty page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import QueryDict
+
+from labeling.models import Dataset, LabelClass
+from sampling.checks import Measured, measured
+from sampling.models import Round
+from sampling.queues import STRATEGIES
+from sampling.selection import CannotRank, Filters, gather
+from sampling.strategies import BadParameter, parse_params
+from sampling.sweeping import SweepParams, best_class, prospects
+
+SHARES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+
+
+@dataclass(frozen=True)
+class ClassBar:
+    """The bar of a class sweep. ``n_wrong`` is how many of the page are expected not to be of the class."""
+
+    label: LabelClass
+    n: int
+    n_wrong: int
+    at_most: float
+    measured: Measured
+    kind: str = "class"
+
+    @property
+    def is_broken(self) -> bool:
+        """The checks show that more is wrong than was promised."""
+        return self.measured.n > 0 and self.measured.low > self.at_most
+
+
+@dataclass(frozen=True)
+class GroupBar:
+    """The bar of a group sweep; ``agreement`` of ``n_pairs`` labelled pairs as close as this group, None if unknown."""
+
+    n: int
+    agreement: float | None
+    n_pairs: int
+    is_half: bool
+    kind: str = "group"
+
+
+def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | None:
+    """The bar above a page of ``n`` tiles; None for queues that are no sweeps."""
+    facts = round_.params.get("facts", {})
+    if round_.queue == "groups":
+        return GroupBar(n, facts.get("agreement"), facts.get("n_pairs", 0), "is_half" in facts)
+    if round_.queue != "sweep":
+        return None
+    label = LabelClass.objects.get(pk=facts["of"])
+    return ClassBar(label, n, round(facts["expected_wrong"]), round_.params["at_most"], measured(dataset))
+
+
+def nothing_to_sweep(round_: Round) -> tuple[str, str]:
+    """Title and words for a sweep that has no page."""
+    facts = round_.params.get("facts", {})
+    if round_.queue == "groups":
+        if facts.get("is_half"):
+            return "Nothing left to split", "The images of this group have been decided meanwhile. Take the next group."
+        if not facts.get("n_candidates"):
+            return (
+                "Nothing to group",
+                "No image without a label has a vector. Take Auto, or wait for the vectors (Jobs).",
+            )
+        return (
+            "No images are that alike",
+            f"Among {facts['n_candidates']:,} images without a label no two are as close as the slider asks. Make it "
+            "looser, or take Sweep a class or Auto.",
+        )
+    name = LabelClass.objects.get(pk=facts["of"]).name
+    if not facts["n_predicted"]:
+        return (
+            f"No {name} left to sweep",
+            f"No image is left that the model takes for {name}. Choose another class, or Auto.",
+        )
+    share = f"{100 * round_.params['at_most']:g} %"
+    return (
+        f"Too uncertain to sweep at {share}",
+        f"What is left predicted as {name} ({facts['n_predicted']:,} images, the surest at {facts['surest']:.0%}) is "
+        f"too uncertain to sweep at {share}: label some in Uncertain first, allow more, or choose another class.",
+    )
+
+
+def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
+    """The choices of a class sweep: classes with what a sweep of each would bring, and shares to promise."""
+    strategy = STRATEGIES["sweep"]
+    try:
+        params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
+        found = prospects(gather(dataset, strategy, Filters(), seed=0), params.at_most)
+        chosen = params.of or best_class(found)
+    except (BadParameter, CannotRank) as problem:
+        return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
+    names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
+    classes = [
+        {
+            "id": one.class_id,
+            "name": names[one.class_id],
+            "n": one.n,
+            "n_sure": one.n_sure,
+            "is_chosen": one.class_id == chosen,
+        }
+        for one in found
+        if one.class_id in names
+    ]
+    return {"problem": "", "params": params, "classes": classes, "shares": _shares(params.at_most)}
+
+
+def _shares(chosen: float) -> list[dict[str, Any]]:
+    return [
+        {"value": f"{share:g}", "told": f"{100 * share:g} %", "is_chosen": share == chosen}
+        for share in sorted({*SHARES, chosen})
+    ]

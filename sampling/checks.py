@@ -1,0 +1,158 @@
+"""Hidden checks of sweeps: dealt with a page, settled from the decisions, and what they say about the sweeps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from django.db.models import Count, F
+
+from labeling.actions import surviving
+from labeling.models import Annotation, Dataset, Item, State
+from sampling.algorithms.risk import Risk, doubt_of, miss_rate
+from sampling.models import Check, Round
+from sampling.strategies import Rows
+
+# Checks and pages that an undo can still reach: the browser keeps a dozen pages.
+RECENT_CHECKS, RECENT_PAGES = 60, 12
+# One action that gave the swept class to this share of a page accepted it; a single digit did not.
+ACCEPTS = 1 / 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the checks say: so many decided, so many of them otherwise, the share and its 95 % interval."""
+
+    n: int
+    n_wrong: int
+    n_waiting: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a page: the action that accepted it, if one did, and how many images got another decision."""
+
+    accept_id: int | None
+    n_marked: int
+
+
+def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: list[float]) -> None:
+    """Note that the images of these rows are checks of the sweep's page ``round_``."""
+    ids = dict(Item.objects.filter(dataset=round_.dataset_id, row__in=rows).values_list("row", "pk"))
+    Check.objects.bulk_create(
+        Check(dataset_id=round_.dataset_id, item_id=ids[row], round=round_, label_id=class_id, probability=probability)
+        for row, probability in zip(rows, probabilities, strict=True)
+        if row in ids
+    )
+
+
+def settle(dataset: Dataset) -> None:
+    """Bring the checks' outcomes up to date: the recent ones, which an undo may change, and waiting ones decided since.
+
+    Asks four queries at most, however many checks there are, and one where there are none.
+    """
+    checks = Check.objects.filter(dataset=dataset).select_related("item", "label__merged_into")
+    checks = checks.annotate(undone_by=F("accept__undone_by"))
+    newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
+    if not newest:
+        return
+    decided = checks.filter(outcome=Check.Outcome.WAITING).exclude(item__state=State.UNLABELLED)
+    older = list(decided.exclude(pk__in=[check.pk for check in newest]))
+    pages = _recent_pages(dataset, newest)
+    decisions = [check.item.decision_id for check in newest + older if check.item.decision_id]
+    shown_in = dict(Annotation.objects.filter(pk__in=decisions).values_list("pk", "round_id"))
+    changed = []
+    for check in newest + older:
+        before = (check.accept_id, check.outcome)
+        if check.accept_id is None or check.undone_by is not None:
+            page = pages.get(check.round_id)
+            check.accept_id = page.accept_id if page else None
+        check.outcome = _outcome(check, shown_in.get(check.item.decision_id or 0))
+        if (check.accept_id, check.outcome) != before:
+            changed.append(check)
+    Check.objects.bulk_update(changed, ["accept", "outcome"])
+
+
+def _outcome(check: Check, shown_in: int | None) -> Check.Outcome:
+    if check.accept_id is None:
+        return Check.Outcome.DEALT
+    item, swept = check.item, surviving(check.label)
+    if item.state == State.UNLABELLED:
+        return Check.Outcome.WAITING
+    if item.state != State.LABELLED or swept is None:
+        return Check.Outcome.VOID
+    is_swept = item.label_id == swept.pk
+    if shown_in == check.round_id:
+        return Check.Outcome.VOID if is_swept else Check.Outcome.CAUGHT
+    return Check.Outcome.RIGHT if is_swept else Check.Outcome.WRONG
+
+
+def _recent_pages(dataset: Dataset, newest: Iterable[Check]) -> dict[int, _Outcome]:
+    """What became of the pages of the newest checks."""
+    swept = {check.round_id: check.label_id for check in newest}
+    recent = sorted(swept, reverse=True)[:RECENT_PAGES]
+    rounds = {round_.pk: round_ for round_ in Round.objects.filter(pk__in=recent)}
+    rows = np.concatenate([np.frombuffer(round_.rows, dtype="<i8") for round_ in rounds.values()])
+    decisions = Annotation.objects.filter(
+        item__dataset=dataset, item__row__in=rows.tolist(), pk=F("item__decision_id"), round_id__in=rounds
+    ).exclude(state=State.UNLABELLED)
+    accepted: dict[int, Counter[int]] = {pk: Counter() for pk in rounds}
+    marked: Counter[int] = Counter()
+    for round_id, label_id, action_id in decisions.values_list("round_id", "label_id", "action_id"):
+        if label_id == swept[round_id]:
+            accepted[round_id][action_id] += 1
+        else:
+            marked[round_id] += 1
+    return {pk: _Outcome(_accept(accepted[pk], rounds[pk].n_ranked), marked[pk]) for pk in rounds}
+
+
+def _accept(given: Counter[int], n: int) -> int | None:
+    action_id, most = given.most_common(1)[0] if given else (None, 0)
+    return action_id if most >= ACCEPTS * n else None
+
+
+def waiting_rows(dataset: Dataset) -> Rows:
+    """Rows of the checks that wait to be looked at again, those that wait longest first."""
+    waiting = Check.objects.filter(dataset=dataset, outcome=Check.Outcome.WAITING).order_by("pk")
+    return np.array(waiting.values_list("item__row", flat=True), np.int64)
+
+
+def n_waiting(dataset: Dataset) -> int:
+    return Check.objects.filter(dataset=dataset, outcome=Check.Outcome.WAITING).count()
+
+
+def waiting_among(dataset_id: int, rows: Collection[int]) -> set[int]:
+    """Those of ``rows`` that are a waiting check, whose suggestion nobody may see."""
+    waiting = Check.objects.filter(dataset=dataset_id, outcome=Check.Outcome.WAITING, item__row__in=rows)
+    return set(waiting.values_list("item__row", flat=True))
+
+
+def risk_of(dataset: Dataset) -> Risk:
+    """What the settled checks and the marks of the last pages say about the person and the model."""
+    checks = Check.objects.filter(dataset=dataset)
+    newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
+    if not newest:
+        return Risk()
+    n_caught = checks.filter(outcome=Check.Outcome.CAUGHT).count()
+    wrong = checks.filter(outcome=Check.Outcome.WRONG).values_list("probability", flat=True)
+    pages = {pk: page for pk, page in _recent_pages(dataset, newest).items() if page.accept_id is not None}
+    facts = dict(Round.objects.filter(pk__in=pages).values_list("pk", "params__facts__model_wrong"))
+    n_marked = sum(page.n_marked for page in pages.values())
+    return Risk(miss_rate(n_caught, list(wrong)), doubt_of(n_marked, sum(facts.values())))
+
+
+def measured(dataset: Dataset) -> Measured:
+    """The share of wrong labels that sweeps left, by the checks decided so far."""
+    from sampling.algorithms.estimates import wilson  # with SciPy, which not every page needs
+
+    found = Check.objects.filter(dataset=dataset).values_list("outcome").annotate(n=Count("pk")).order_by()
+    counts: dict[int, int] = dict(found)
+    n_wrong = counts.get(Check.Outcome.WRONG, 0)
+    n = n_wrong + counts.get(Check.Outcome.RIGHT, 0)
+    share = wilson(n_wrong, n)
+    return Measured(n, n_wrong, counts.get(Check.Outcome.WAITING, 0), share.value, share.low, share.high)

@@ -1,0 +1,187 @@
+"""Queues whose page is decided at once: a class that most of it belongs to, or images that are all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampling.algorithms.ranking import top
+from sampling.algorithms.risk import draw_checks, page_of, predicted_as, spread_in
+from sampling.strategies import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
+
+CHECK = "check"
+CHECKED_AGAIN = "Checked again, to measure a sweep"
+MOST = 240
+
+
+@dataclass(frozen=True)
+class SweepParams:
+    """The class to sweep (its id; 0: the one that most is certain of), and the share of wrong labels to promise."""
+
+    of: int = 0
+    at_most: float = 0.01
+
+
+@dataclass(frozen=True)
+class GroupsParams:
+    """How far the radius is stretched, and the rows of a group to split, separated by commas."""
+
+    looseness: float = 1.0
+    within: str = ""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What sweeping a class would bring: images predicted as it, and how many of them are certain enough."""
+
+    class_id: int
+    n: int
+    n_sure: int
+
+
+def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
+    """The candidates most certainly of the class, as many as keep the promise."""
+    if not 0 < params.at_most <= 0.5:
+        raise BadParameter("Sweep: the share of wrong labels has to lie above 0 and be at most 0.5 (50 %).")
+    if params.of and params.of not in inputs.columns:
+        raise BadParameter("Sweep: the model does not know this class yet. Retrain it (R), or choose another class.")
+    assert inputs.risk is not None
+    risk = inputs.risk()
+    inputs = replace(inputs, candidates=_without(inputs.candidates, inputs.waiting))
+    class_id = params.of or best_class(prospects(inputs, params.at_most))
+    rows, chances = inputs.scored(inputs.candidates, lambda P: _chance_of(P, inputs.columns, class_id))
+    best = top(chances, min(k, MOST))
+    page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best))
+    chosen = best[: page.n]
+    checks = draw_checks(page.n, inputs.rng)
+    facts = {
+        "of": class_id,
+        "n_predicted": len(rows),
+        "surest": _digits(chances[best[0]]) if len(best) else None,
+        "expected_wrong": _digits(page.expected_wrong),
+        "model_wrong": _digits(float((1 - chances[chosen].astype(np.float64)).sum())),
+        "promised_error": _digits(page.promised_error),
+        "miss": _digits(risk.miss),
+        "doubt": _digits(risk.doubt),
+        "checks": rows[chosen][checks].tolist(),
+    }
+    return _ranking(rows[chosen], chances[chosen], "Predicted as the class that is swept", facts)
+
+
+def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
+    """What a sweep of each class that the model knows would bring, in the order of the model's classes."""
+    assert inputs.risk is not None
+    risk = inputs.risk()
+    sure_from = 1 - at_most / (risk.miss * risk.doubt)
+    pool = replace(inputs, candidates=_without(inputs.candidates, inputs.waiting))
+
+    def likeliest(P: Floats) -> Floats:
+        ids, chance = predicted_as(P, inputs.columns)
+        # The class's number, negative where it is not certain enough: one number a row, one pass over all rows.
+        number = np.searchsorted(known, ids) + 1
+        return np.where(ids == 0, np.nan, np.where(chance >= sure_from, number, -number)).astype(np.float32)
+
+    known = np.array(sorted(inputs.columns), np.int64)
+    _, numbers = pool.scored(pool.candidates, likeliest)
+    told = numbers.astype(np.int64)
+    n = np.bincount(np.abs(told), minlength=len(known) + 1)[1:]
+    n_sure = np.bincount(told[told > 0], minlength=len(known) + 1)[1:]
+    found = {int(i): Prospect(int(i), int(a), int(b)) for i, a, b in zip(known, n, n_sure, strict=True)}
+    return [found[class_id] for class_id in inputs.columns]
+
+
+def best_class(found: list[Prospect]) -> int:
+    """The id of the class that a sweep would bring most for; the first of equal ones."""
+    if not found:
+        raise BadParameter("Sweep: the model knows no class. Label some images and retrain it (R).")
+    return max(found, key=lambda one: (one.n_sure, one.n)).class_id
+
+
+def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
+    """Candidates so alike that one key may label them all; with ``within`` the tighter half of those rows."""
+    from sampling.algorithms.groups import densest, radius_of, tighter_half
+
+    assert inputs.projected is not None
+    if not 0.1 <= params.looseness <= 10:
+        raise BadParameter("Groups: looseness has to lie between 0.1 and 10.")
+    Z = inputs.projected()
+    known = inputs.with_vector(inputs.candidates)
+    known = _without(known[known < len(Z)], inputs.waiting)
+    if params.within:
+        asked = _rows(params.within)
+        half = tighter_half(Z, asked[np.isin(asked, known)][:MOST])
+        facts = {"is_half": True, "n_split": len(asked)}
+        return _ranking(half.rows, -half.distances, "The tighter half of a group", facts)
+    rng = inputs.rng
+    radius = radius_of(Z, known, inputs.with_vector(inputs.labelled), _labels(inputs), rng=rng)
+    group = densest(Z, known, radius.value * params.looseness, min(k, MOST), rng=rng)
+    facts = {
+        "radius": _digits(radius.value * params.looseness),
+        "agreement": None if np.isnan(radius.agreement) else _digits(radius.agreement),
+        "n_pairs": radius.n_pairs,
+        "n_candidates": len(known),
+    }
+    return _ranking(group.rows, -group.distances, "Looks like the others of this page", facts)
+
+
+def checks(inputs: Inputs, params: NoParams, k: int) -> Ranking:
+    """The checks that wait, those that wait longest first."""
+    rows = inputs.waiting[np.isin(inputs.waiting, inputs.candidates)][:k]
+    ranking = _ranking(rows, np.zeros(len(rows), np.float32), CHECKED_AGAIN, {})
+    return replace(ranking, is_complete=len(rows) == len(inputs.waiting))
+
+
+def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
+    """A mixed ranking with the waiting checks among its first ranks, one in ten at a drawn place."""
+    waiting = inputs.waiting[np.isin(inputs.waiting, inputs.candidates)]
+    if not len(waiting) or ranking.sources is None:
+        return ranking
+    others = ~np.isin(ranking.rows, waiting)
+    rows, sources = ranking.rows[others], np.array(ranking.sources, object)[others]
+    places = spread_in(len(rows), len(waiting), inputs.rng)
+    # np.insert counts places before the insertion, these count after it.
+    at = places - np.arange(len(places))
+    return replace(
+        ranking,
+        rows=np.insert(rows, at, waiting[: len(places)]),
+        scores=np.insert(ranking.scores[others], at, np.float32(1)),
+        probabilities=np.insert(ranking.probabilities[others], at, np.float32(1)),
+        reasons={**ranking.reasons, CHECK: CHECKED_AGAIN},
+        sources=np.insert(sources, at, CHECK).tolist(),
+    )
+
+
+def _ranking(rows: Rows, scores: Floats, reason: str, facts: dict[str, Any]) -> Ranking:
+    # Never complete while it has a page: the next one is a pull of its own, by what is known then.
+    ones = np.ones(len(rows), np.float32)
+    return Ranking(rows, scores.astype(np.float32), ones, {"": reason}, is_complete=not len(rows), facts=facts)
+
+
+def _chance_of(P: Floats, columns: Mapping[int, list[int]], class_id: int) -> Floats:
+    """The class's probability where no other class is likelier, NaN elsewhere."""
+    ids, chance = predicted_as(P, columns)
+    return np.where(ids == class_id, chance, np.nan).astype(np.float32)
+
+
+def _labels(inputs: Inputs) -> Rows:
+    known = inputs.with_vector(inputs.labelled)
+    return inputs.labels[np.isin(inputs.labelled, known)]
+
+
+def _without(rows: Rows, others: Rows) -> Rows:
+    return np.setdiff1d(rows, others, assume_unique=True) if len(others) else rows
+
+
+def _rows(text: str) -> NDArray[np.int64]:
+    try:
+        return np.array([int(row) for row in text.split(",")], np.int64)
+    except ValueError as error:
+        raise BadParameter("Groups: name the images to split by their rows, with commas between.") from error
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.6g}")
