@@ -7,6 +7,7 @@ export class Cursor {
     this.tiles = [];
     this.index = -1;
     this.anchor = -1;
+    this.isMarking = false; // a sweep: a click marks, and marks stay until they are taken off
   }
 
   // Takes over a page that is shown; the focus goes to where it was, else to the first undecided tile.
@@ -73,18 +74,27 @@ export class Cursor {
     if (shift) {
       this.focus(index, { keepAnchor: true });
       this.#selectRange();
-    } else if (toggle) {
+    } else if (toggle || this.isMarking) {
       this.focus(index);
-      setSelected(tile, !isSelected(tile));
+      this.toggle();
     } else {
       this.clear();
       this.focus(index);
     }
   }
 
+  mark(tile) {
+    setSelected(tile, true);
+  }
+
+  // Marks the focused tile, or takes its mark off.
+  toggle() {
+    if (this.tile) setSelected(this.tile, !isSelected(this.tile));
+  }
+
   #selectRange() {
     const [from, to] = [Math.min(this.anchor, this.index), Math.max(this.anchor, this.index)];
-    this.tiles.forEach((tile, i) => setSelected(tile, i >= from && i <= to));
+    this.tiles.forEach((tile, i) => setSelected(tile, (i >= from && i <= to) || (this.isMarking && isSelected(tile))));
   }
 
   selectAll() {
@@ -119,7 +129,7 @@ export class Cursor {
   }
 }
 
-function isSelected(tile) {
+export function isSelected(tile) {
   return tile.getAttribute("aria-selected") === "true";
 }
 

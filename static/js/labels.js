@@ -27,10 +27,11 @@ export class Labels extends EventTarget {
     return [...this.#mine.values()].filter((record) => record.effect.some((one) => one.id === id)).length;
   }
 
-  // kind: assign (with a class), unsure, skip or clear.
-  decide(kind, label, tiles) {
-    const before = tiles.map(stateOf);
-    const effect = tiles.map((tile) => ({ id: idOf(tile), state: OUTCOME[kind], label: label?.id ?? null }));
+  // kind: assign (with a class), unsure, skip or clear. Tiles that are `later` look decided, and come back some day.
+  decide(kind, label, tiles, { later = [] } = {}) {
+    const before = [...tiles, ...later].map(stateOf);
+    const outcome = (tile) => ({ id: idOf(tile), state: OUTCOME[kind], label: label?.id ?? null });
+    const effect = tiles.map(outcome);
     const seconds = this.clock.share(tiles.length);
     const hasSuggestion = tiles.some((tile) => tile.querySelector(".suggestion"));
     const action = {
@@ -44,10 +45,10 @@ export class Labels extends EventTarget {
     };
     this.clock.restart();
     for (const tile of tiles) setConflict(tile, null);
-    this.#keep({ action, effect, before });
+    this.#keep({ action, effect: [...effect, ...later.map(outcome)], before });
     this.#undoStack.push({ uuid: action.uuid, before, effect });
     const what = label?.name ?? SAID[kind];
-    say(tiles.length === 1 ? what : `${tiles.length} images: ${what}`);
+    say(before.length === 1 ? what : `${before.length} images: ${what}`);
   }
 
   // Takes the newest decision back. The id of an item that it was about, where this page knows it.

@@ -4,10 +4,12 @@ import { recall, remember } from "./store.js";
 const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // wished width of a tile's image, CSS pixels
 const USUAL = 124;
 const MOST = 200;
+const BAR = 3.5; // rem, as in sweep.css
 
 export class Layout {
   constructor(stage) {
     this.stage = stage;
+    this.hasBar = false; // a sweep's bar above the tiles takes its share of the height
     const wished = recall("tile-size", USUAL);
     this.step = Math.max(0, SIZES.findIndex((size) => size >= wished));
   }
@@ -19,7 +21,7 @@ export class Layout {
     const gap = isDense ? 4 : 8;
     const strip = isDense ? 18 : 24;
     const width = Math.max(1, this.stage.clientWidth - gap);
-    const height = Math.max(1, this.stage.clientHeight - gap);
+    const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? BAR * remPixels() : 0));
     let columns = Math.max(2, Math.round(width / (wished + gap)));
     let rows = Math.max(1, Math.round(height / (wished + strip + gap)));
     while (columns * rows > MOST) {
@@ -47,4 +49,8 @@ export class Layout {
     remember("tile-size", SIZES[step]);
     return true;
   }
+}
+
+function remPixels() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
 }

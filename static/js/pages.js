@@ -1,5 +1,6 @@
 // Pages of tiles: the one on screen, those before it (kept, so that going back is at once) and the prefetched next.
 import { classes } from "./classes.js";
+import { isSweep } from "./sweep.js";
 import { idOf, isUndecided, mark, setPending } from "./tiles.js";
 
 const KEPT = 12;
@@ -34,11 +35,20 @@ export class Pages extends EventTarget {
 
   // A new pull of the queue that `query` names; the pages before it are gone.
   async open(query = this.query) {
+    this.layout.hasBar = isSweep(query.get("queue"));
     const page = await this.#fetch(this.#address(`${this.url}?${query}`));
     this.query = new URLSearchParams(query);
     this.#prefetched = null;
     this.stack = [page];
     this.at = 0;
+    this.#show(page);
+  }
+
+  // A page of its own after this one: `query` is not what further pages follow.
+  async step(query) {
+    const page = await this.#fetch(this.#address(`${this.url}?${query}`));
+    this.stack.splice(this.at + 1, Infinity, page);
+    this.at = this.stack.length - 1;
     this.#show(page);
   }
 
@@ -69,6 +79,7 @@ export class Pages extends EventTarget {
   // Fetches the next page and its images ahead, once half of this one is decided.
   prefetch() {
     const next = this.grid.dataset.next;
+    if (isSweep(this.grid.dataset.kind)) return; // its next page depends on what is decided on this one
     if (!next || this.#prefetched?.next === next || this.at < this.stack.length - 1) return;
     if (this.undecided > this.cursor.tiles.length / 2) return;
     const entry = { next, at: Date.now(), page: this.#fetch(this.#address(next)) };
@@ -88,7 +99,7 @@ export class Pages extends EventTarget {
     const { n } = this.layout.apply(this.grid);
     const missing = n - this.cursor.tiles.length;
     const next = this.grid.dataset.next;
-    if (missing <= 0 || !next || this.at < this.stack.length - 1) return;
+    if (missing <= 0 || !next || isSweep(this.grid.dataset.kind) || this.at < this.stack.length - 1) return;
     const page = await this.#fetch(this.#address(next, missing));
     if (this.grid.dataset.next !== next) return;
     this.grid.append(...page.node.querySelectorAll(".tile"));
@@ -144,7 +155,8 @@ export class Pages extends EventTarget {
     template.innerHTML = await response.text();
     const node = template.content.querySelector("#grid");
     if (!node) throw new Away("The server's answer was not a page of images.");
-    return { node: document.adoptNode(node) };
+    const bar = template.content.querySelector("#sweep-bar");
+    return { node: document.adoptNode(node), bar: bar && document.adoptNode(bar) };
   }
 
   #show(page) {
@@ -152,6 +164,10 @@ export class Pages extends EventTarget {
     this.layout.apply(page.node);
     this.#dress(page.node);
     this.grid.replaceWith(page.node);
+    document.getElementById("sweep-bar")?.remove();
+    if (page.bar) this.stage.prepend(page.bar);
+    this.cursor.isMarking = Boolean(page.bar);
+    page.node.classList.toggle("marking", Boolean(page.bar));
     this.stage.scrollTop = 0;
     window.htmx?.process(page.node);
     this.cursor.adopt(page.node, { takeFocus: hadFocus });

@@ -12,6 +12,8 @@ import { Palette } from "./palette.js";
 import { SidePane } from "./panes.js";
 import { Question } from "./question.js";
 import { recall, remember } from "./store.js";
+import { Sweep } from "./sweep.js";
+import { followSliders } from "./sliders.js";
 import { drawChip, drawSuggestion, isUndecided } from "./tiles.js";
 import { say, toast } from "./toast.js";
 
@@ -28,6 +30,7 @@ const cursor = new Cursor();
 const layout = new Layout(stage);
 const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels });
 const side = new SidePane(bench);
+const sweep = new Sweep({ pages, cursor });
 const keys = new Keys();
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
 const palette = new Palette(document.getElementById("palette"), (one) => decide("assign", one));
@@ -44,6 +47,7 @@ labels.isBlind = () => document.body.classList.contains("blind");
 // -- Deciding -------------------------------------------------------------------------------------
 function decide(kind, label = null, { confirmed = false } = {}) {
   if (turning !== null) return; // the page that the person saw is done; the next one has not been seen yet
+  if (sweep.kind === "group" && kind !== "clear" && pages.undecided) return decideGroup(kind, label);
   const tiles = cursor.targets;
   if (!tiles.length) return;
   if (tiles.length > MANY && !confirmed) {
@@ -56,8 +60,13 @@ function decide(kind, label = null, { confirmed = false } = {}) {
     });
     return;
   }
+  decideTiles(kind, label, tiles);
+}
+
+// What a key does to tiles, and where it leads: the page turns when nothing on it is undecided.
+function decideTiles(kind, label, tiles, later = []) {
   const before = pages.undecided;
-  labels.decide(kind, label, tiles);
+  labels.decide(kind, label, tiles, { later });
   flash(kind, label);
   cursor.clear();
   const left = pages.undecided;
@@ -67,6 +76,40 @@ function decide(kind, label = null, { confirmed = false } = {}) {
   } else {
     cursor.moveOn(tiles);
     pages.prefetch();
+  }
+}
+
+// A: everything on a class sweep's page that is undecided and has no mark is of the class.
+function accept() {
+  if (turning !== null) return;
+  if (sweep.kind !== "class") return toast("That key accepts the page of a sweep: choose “Sweep a class” under Queue.");
+  const { label, rest } = sweep;
+  if (!label) return toast("The class of this sweep is gone. Choose another one under Queue.");
+  if (!rest.length) return toast("Nothing is left to accept: give the marked images a class, or turn the page.");
+  const now = rest.filter((tile) => tile.dataset.later === undefined);
+  const marked = sweep.marked;
+  decideTiles("assign", label, now.length ? now : rest, now.length ? rest.filter((tile) => !now.includes(tile)) : []);
+  for (const tile of marked) cursor.mark(tile); // a digit is still to come for them
+  sweep.tell();
+}
+
+// A group: one key for all of it but what is marked, which goes back to the others.
+function decideGroup(kind, label) {
+  const { rest } = sweep;
+  if (!rest.length) return toast("Every image is marked as not of this group. Take some marks off, or turn the page.");
+  decideTiles(kind, label, rest);
+  if (turning === null) turnSoon();
+}
+
+async function split() {
+  if (turning !== null) return;
+  const half = sweep.halfOf(pages.query);
+  if (!half) return toast(sweep.kind === "group" ? "Too few images are left to split." : "That key splits a group: choose “Groups” under Queue.");
+  try {
+    await pages.step(half);
+    pageCame();
+  } catch (error) {
+    fetchFailed(error, split);
   }
 }
 
@@ -90,7 +133,7 @@ function turnSoon() {
 async function turn({ anew = false } = {}) {
   const turned = (async () => {
     // A new pull must not deal again what is still on its way to the server.
-    if (anew && !pages.grid.dataset.next) await outbox.flush(3000);
+    if (anew && (sweep.kind || !pages.grid.dataset.next)) await outbox.flush(3000);
     return pages.forward({ anew });
   })();
   turning = turned;
@@ -145,6 +188,8 @@ async function open(query) {
 
 pages.addEventListener("shown", () => {
   clock.restart();
+  keysDialog.draw(); // the keys that a sweep's bar names
+  sweep.tell();
   if (document.activeElement === document.body) focusTile();
   side.follow(cursor.tile);
   say(cursor.tiles.length ? `${cursor.tiles.length} images` : "");
@@ -186,7 +231,12 @@ const commands = {
   classes: () => document.getElementById("open-classes").click(),
   detail: () => side.enlarge(),
   enlarge: () => side.enlarge(),
-  peek: () => side.peek(),
+  peek: () => {
+    if (!cursor.isMarking || !pages.hasTiles) return side.peek();
+    cursor.toggle();
+  },
+  accept,
+  split,
   next: () => { if (turning === null) turn(); },
   previous: () => {
     if (turning !== null) return;
@@ -216,7 +266,10 @@ function retrain() {
 // The images that look like the selection (or the focused one), as a queue to sweep; the browser's Back returns.
 function similar() {
   const rows = cursor.targets.map((tile) => tile.dataset.row);
-  if (rows.length) show(new URLSearchParams({ queue: "similar", to: rows.join(",") }), { asStep: true });
+  if (!rows.length) return;
+  const here = new URLSearchParams(location.search);
+  const back = here.get("queue") === "similar" ? here.get("back") : `${here}`;
+  show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { asStep: true });
 }
 
 function setBlind(isBlind, isAsked) {
@@ -244,6 +297,7 @@ function run(read) {
   if (question.isOpen && read.command !== "none") question.close();
   if (read.digit) decideByDigit(read.digit);
   else commands[read.command]?.(read);
+  sweep.tell();
 }
 
 document.addEventListener("keydown", press);
@@ -264,12 +318,19 @@ document.addEventListener("click", (event) => {
   }
   const decision = event.target.closest("#side-body [data-decide]");
   if (decision) return decideInDetail(decision);
+  const link = event.target.closest("a[data-query-link]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    show(new URLSearchParams(new URL(link.href).search), { asStep: true });
+    return focusTile();
+  }
   const tile = event.target.closest("#grid .tile");
   if (tile) cursor.clicked(tile, { shift: event.shiftKey, toggle: event.ctrlKey || event.metaKey || Boolean(event.target.closest(".tick")) });
+  sweep.tell();
 });
 
 document.addEventListener("dblclick", (event) => {
-  if (event.target.closest("#grid .tile") && side.state === "closed") side.enlarge();
+  if (event.target.closest("#grid .tile") && side.state === "closed" && !cursor.isMarking) side.enlarge();
 });
 
 // A button of the detail pane decides about the item that the pane shows, when its tile is on this page.
@@ -290,12 +351,26 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("[data-query-form]");
-  if (form) queryChanged(form, event.target.name);
+  if (form && !event.target.matches("[data-live]")) queryChanged(form, event.target.name);
 });
 
-function queryChanged(form, changed) {
+// A form that was replaced meanwhile has nothing to say. The one with the slider stays, and with it the thumb.
+followSliders((form) => {
+  if (!form.isConnected) return;
+  const query = queryOf(form);
+  history.replaceState(null, "", `${location.pathname}?${query}`);
+  window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: "#range-told", select: "#range-told", swap: "outerHTML" });
+  open(query);
+});
+
+function queryOf(form) {
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(form)) if (value !== "") query.set(name, value);
+  return query;
+}
+
+function queryChanged(form, changed) {
+  const query = queryOf(form);
   // A state that was only the queue's usual one gives way: a class is looked for among all of its images.
   if (changed === "queue" || (changed === "label" && query.get("state") === "unlabelled")) query.delete("state");
   show(query);
@@ -307,8 +382,12 @@ function show(query, { asStep = false } = {}) {
   open(query);
 }
 
+function queuesAddress(query) {
+  return `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`;
+}
+
 function refreshQueues(query) {
-  window.htmx.ajax("GET", `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`, { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
+  window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
 }
 
 window.addEventListener("popstate", () => {

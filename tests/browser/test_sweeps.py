@@ -1,0 +1,174 @@
+"""Sweeps in a real browser: a class with marks, a digit and one key; a group with one key, split; each one undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from labeling.actions import Decision, record_import
+from labeling.models import Dataset, Item, State
+from modeling.models import ModelVersion
+from modeling.store import save_probabilities
+from sampling import pulling
+from sampling.models import Check
+from tests.browser.bench import Bench
+from tests.modeling.test_retraining import add_vectors
+
+N = 60
+
+
+def add_model(dataset: Dataset) -> None:
+    """A model that takes the first 40 rows for cats, each a little less surely, and the others for dogs."""
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    model = ModelVersion.objects.create(
+        dataset=dataset, number=1, class_ids=classes, n_labels=9, n_rows=N, n_decisions=0, is_active=True,
+        is_calibrated=True,
+    )  # fmt: skip
+    chance = np.where(np.arange(N) < 40, 0.999 - 0.001 * np.arange(N), 0.02)
+    with save_probabilities(model, N, len(classes)) as P:
+        P[:] = np.stack([chance, (1 - chance) * 0.9, (1 - chance) * 0.1], axis=1)
+
+
+@pytest.fixture
+def sweep(bench: Bench) -> Bench:
+    add_model(bench.dataset)
+    cat = bench.dataset.classes.get(name="cat")
+    return bench.open(f"queue=sweep&of={cat.pk}")
+
+
+def counts(dataset: Dataset) -> dict[str, int]:
+    items = Item.objects.filter(dataset=dataset, state=State.LABELLED)
+    return {name: items.filter(label__name=name).count() for name in ("cat", "dog", "bird")}
+
+
+def test_a_class_is_swept_with_a_mark_a_digit_and_one_key(sweep: Bench, page: Page) -> None:
+    n = sweep.n_tiles()
+    assert n >= 10
+    bar = page.locator("#sweep-bar")
+    expect(bar).to_contain_text(f"{n} images")
+    expect(bar).to_contain_text("promised: at most 1 % wrong")
+    expect(bar).to_contain_text("not measured yet")
+    n_later = page.locator("#grid .tile[data-later]").count()
+    assert n_later == Check.objects.filter(dataset=sweep.dataset).count() >= 1
+    plain = page.locator("#grid .tile:not([data-later])")
+    wrong, also = plain.nth(1), plain.nth(3)
+    wrong_id = int(wrong.get_attribute("data-item") or 0)
+
+    wrong.click()
+    expect(wrong).to_have_attribute("aria-selected", "true")
+    also.click()
+    sweep.press(" ")
+    expect(also).to_have_attribute("aria-selected", "false")
+    expect(bar).to_contain_text("1 marked")
+    first = sweep.ids()
+    sweep.press("2")
+    expect(bar).to_contain_text("none marked yet")
+    sweep.press("a")
+    expect(page.locator("#grid .tile").first).not_to_have_id(f"item-{first[0]}")  # the page turned
+    sweep.settle()
+    assert counts(sweep.dataset) == {"cat": n - 1 - n_later, "dog": 1, "bird": 0}
+    assert sweep.outcome(wrong_id) == (1, "dog")
+
+    sweep.press("z")
+    sweep.settle()
+    assert counts(sweep.dataset) == {"cat": 0, "dog": 1, "bird": 0}, "one key takes back the whole page"
+    expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(n - 1)
+
+
+def test_marked_tiles_keep_the_page_until_they_have_a_class(sweep: Bench, page: Page) -> None:
+    n = sweep.n_tiles()
+    ids = sweep.ids()
+    page.locator("#grid .tile:not([data-later])").nth(2).click()
+    page.locator("#sweep-bar").get_by_role("button", name="The rest are cat").click()
+    expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(1)
+    expect(sweep.selected).to_have_count(1)
+    assert sweep.ids() == ids
+    sweep.press("3")
+    expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
+    sweep.settle()
+    assert counts(sweep.dataset) == {"cat": n - 1 - _n_checks(ids), "dog": 0, "bird": 1}
+
+
+def _n_checks(ids: list[int]) -> int:
+    return Check.objects.filter(item__in=ids).count()
+
+
+def test_a_check_comes_back_without_the_suggestion_and_measures(sweep: Bench, page: Page) -> None:
+    ids = sweep.ids()
+    sweep.press("a")
+    expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
+    sweep.settle()
+    sweep.open("queue=checks")
+    checks = Check.objects.filter(item__in=ids).count()
+    expect(sweep.tiles).to_have_count(checks)
+    expect(page.locator("#grid .suggestion")).to_have_count(0)
+    sweep.press(*["1"] * checks)
+    sweep.settle()
+    sweep.open("queue=sweep")
+    expect(page.locator("#sweep-bar")).to_contain_text(f"on {checks} check")
+
+
+@pytest.fixture
+def alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Vectors in four heaps of 15, the first by far the tightest; ranked by the server, in place of a worker."""
+    rng = np.random.default_rng(0)
+    heap = np.arange(N) % 4
+    spread = np.where(heap == 0, 0.1, 2.0)[:, None]
+    add_vectors(bench.dataset, (heap[:, None] * 10 + spread * rng.normal(size=(N, 6))).astype(np.float32))
+    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    return bench.open("queue=groups&looseness=2")
+
+
+def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, page: Page) -> None:
+    rows = [int(row) for row in alike.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
+    ids = alike.ids()
+    assert len(rows) > 3
+    assert {row % 4 for row in rows} == {0}
+    expect(page.locator("#sweep-bar")).to_contain_text("all of them")
+    alike.tiles.nth(1).click()
+    alike.press("2")
+    expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
+    alike.settle()
+    assert counts(alike.dataset) == {"cat": 0, "dog": len(ids) - 1, "bird": 0}
+    assert alike.outcome(ids[1]) == (0, "")
+    alike.press("z")
+    alike.settle()
+    assert counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
+
+
+def test_a_group_is_split(alike: Bench, page: Page) -> None:
+    ids = alike.ids()
+    alike.press("t")
+    expect(page.locator("#sweep-bar")).to_contain_text("Half a group")
+    half = alike.ids()
+    assert 0 < len(half) < len(ids)
+    assert set(half) < set(ids)
+    alike.press("p")
+    expect(alike.tiles).to_have_count(len(ids))
+
+
+def test_an_empty_sweep_says_what_to_do(bench: Bench, page: Page) -> None:
+    add_model(bench.dataset)
+    classes = list(bench.dataset.classes.all())
+    ids = list(bench.dataset.items.order_by("row").values_list("pk", flat=True))
+    record_import(bench.dataset, [Decision(one, State.LABELLED, classes[0].pk) for one in ids[:40]], None)
+    bench.open(f"queue=sweep&of={classes[0].pk}")
+    expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
+    bench.open("queue=sweep&of=99999")
+    expect(page.locator("#grid")).to_contain_text("does not know this class")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing(sweep: Bench, page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    sweep.tiles.nth(1).click()
+    expect(page.locator("#queues #sweep-of")).to_be_visible()
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (one["id"], [node["html"][:160] for node in one["nodes"][:3]])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+    assert not serious, serious
