@@ -72,12 +72,13 @@ def made(dataset: Dataset, order: Order) -> Round:
 
 def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameters of the job "oddness" that has to run before this pull, for very many images; None: no job."""
-    if queue != "oddities":
+    if queue not in {"oddities", "groups"}:  # those that rest on the graph
         return None
+    method = params.get("method", "local outlier factor")
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, n_vectors__gt=AT_ONCE).first()
-    if embedding_set is None or has_oddness(embedding_set, params["method"]):
+    if embedding_set is None or has_oddness(embedding_set, method):
         return None
-    return {"method": params["method"]}
+    return {"method": method}
 
 
 def _latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
@@ -91,7 +92,7 @@ def _say_how_far(job: Job) -> NoReturn:
     if not job.is_active:
         raise CannotRank(
             job.error or "The images are not being compared",
-            f"{job.hint} To look for oddities among so many images, all of them are compared with each other once. "
+            f"{job.hint} For this queue all images are compared with each other once, which takes a while for so many. "
             "Start it again on the page Jobs.".strip(),
         )
     if job.state == Job.State.QUEUED and not worker_alive("heavy"):
@@ -101,7 +102,7 @@ def _say_how_far(job: Job) -> NoReturn:
     far += f", about {max(1, round(left / 60))} min left" if left is not None else ""
     raise StillRanking(
         f"All images are being compared with each other, which has to be done once.{far and far + '.'} "
-        "The oddest ones appear here by themselves; you can go on labelling in another queue."
+        "The images appear here by themselves; you can go on labelling in another queue."
     )
 
 

@@ -144,16 +144,25 @@ def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
     return _best(known, inputs.oddness(params.method)[known], k, f"Stands out ({params.method})")
 
 
+def example_rows(to: str) -> list[int]:
+    """The rows that ``SimilarParams.to`` names; none where it isn't understood."""
+    parts = to.split(",")
+    return (
+        [int(row) for row in parts] if all(row.isascii() and row.isdigit() and len(row) < 10 for row in parts) else []
+    )
+
+
 def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     """The candidates most like any of the examples, by cosine."""
     from sampling.algorithms.neighbours import similar as nearest
 
     assert inputs.X is not None
-    try:
-        examples = np.array([int(row) for row in params.to.split(",")], dtype=np.int64)
-    except ValueError as error:
-        raise BadParameter("Similar: name the images to look like.") from error
-    examples = inputs.with_vector(examples)
+    named = example_rows(params.to)
+    if not named:
+        raise BadParameter("Similar: name the images to look like.")
+    if not -1 <= params.at_least <= 1:
+        raise BadParameter("Similar: at_least has to lie between -1 and 1.")
+    examples = inputs.with_vector(np.array(named, dtype=np.int64))
     if not len(examples):
         raise BadParameter("Similar: the chosen image has no vector yet. Wait until the vectors are computed.")
     known = inputs.with_vector(inputs.candidates)
@@ -164,7 +173,7 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
         scores=found.similarities,
         probabilities=np.ones(len(found.rows), np.float32),
         reasons={"": "Looks like the chosen images"},
-        is_complete=True,
+        is_complete=len(found.rows) < k,
     )
 
 

@@ -10,7 +10,8 @@ from labeling.models import Dataset
 from sampling.queues import STRATEGIES, BandParams, band_chances
 from sampling.selection import Filters, gather
 
-BARS = 40
+# One for each stop of the slider.
+BARS = 100
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ from hoshina.http import HtmxHttpRequest, holder
 from labeling.models import Dataset, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
-from sampling.bars import ClassBar, GroupBar, bar_of, class_form, nothing_to_sweep
+from sampling.bars import ClassBar, GroupBar, bar_of, class_form
 from sampling.checks import n_waiting
 from sampling.dealing import Tile, deal, give_back
+from sampling.examples import examples_of
 from sampling.models import Round
+from sampling.nothing import Empty, nothing_left
 from sampling.pulling import StillRanking, made
 from sampling.queues import STRATEGIES, BandParams
 from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after
@@ -35,18 +37,6 @@ _STATES: dict[str, State | None] = {
     "skipped": State.SKIPPED,
     "any": None,
 }
-
-
-@dataclass(frozen=True)
-class Empty:
-    """What to say, and to do next, in place of tiles."""
-
-    title: str
-    text: str
-    command: str = ""
-    action_label: str = ""
-    action_url: str = ""
-    is_waiting: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +99,8 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "dataset": dataset,
         "queues": options,
         "choices": _choices(asked, strategy),
+        "help": strategy.help if strategy else "",
+        "examples": examples_of(dataset, asked) if current == "similar" else None,
         "band": _band(dataset, asked) if current == "band" and has_model else None,
         "sweep": class_form(dataset, asked) if current == "sweep" and has_model else None,
         "is_sweep": strategy is not None and strategy.is_sweep,
@@ -178,7 +170,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         round_ = made(dataset, replace(again, after=-1, is_continued=False))
         dealt = deal(round_, 0, n, holder=me, is_continued=False)
     if not dealt.tiles:
-        return Page(round_.queue, [], round_.pk, empty=_nothing_left(dataset, round_))
+        return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_))
     model = active_model(dataset)
     return Page(
         kind=round_.queue,
@@ -263,43 +255,3 @@ def _next_url(dataset: Dataset, round_: Round, offset: int, n: int) -> str:
         return ""
     query = urlencode({"round": round_.pk, "offset": offset, "n": n})
     return f"{reverse('sampling:grid', args=[dataset.slug])}?{query}"
-
-
-def _nothing_left(dataset: Dataset, round_: Round) -> Empty:
-    dataset.refresh_from_db()
-    if dataset.n_items == 0:
-        return Empty(
-            "Reading the folder",
-            "The first images appear here as soon as they are read.",
-            command="manage.py ingest --data-dir FOLDER",
-            is_waiting=True,
-        )
-    if STRATEGIES[round_.queue].needs_held_out:
-        return Empty(
-            "Nothing is suspect",
-            "Trained without them, the model agrees with the labels that it could judge, or you have looked at those "
-            "that it doubts. Labels given since the last training are judged after the next one.",
-        )
-    if round_.queue in {"all", "similar", "band"} or round_.params["filters"]["state"] != "unlabelled":
-        return Empty("Nothing here", "No image matches these filters.")
-    if dataset.n_left == 0:
-        return Empty(
-            "Everything is labelled",
-            "Every image has a decision. Look through the unsure ones, or export the data set.",
-            action_label="Export",
-            action_url=reverse("labeling:export", args=[dataset.slug]),
-        )
-    if STRATEGIES[round_.queue].is_sweep:
-        title, text = nothing_to_sweep(round_)
-        uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
-        return Empty(title, text, action_label="Uncertain", action_url=uncertain)
-    if round_.queue == "checks":
-        return Empty("No check waits", "Images to check come from sweeps: accept a page of one first.")
-    if round_.params["filters"]["predicted"] is not None:
-        return Empty("Nothing here", "No unlabelled image is predicted as this class.")
-    return Empty(
-        "Nothing to deal",
-        "What is left is being labelled by others just now, or has no vectors yet. Try again in a moment, or "
-        "take the queue All.",
-        is_waiting=True,
-    )

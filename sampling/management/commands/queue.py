@@ -11,8 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from labeling.models import State
+from labeling.models import Dataset, State
 from sampling.dealing import deal
+from sampling.models import Round
+from sampling.nothing import nothing_left
 from sampling.pulling import comparison_for
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Filters, new_seed, pull
@@ -44,7 +46,9 @@ class Command(BaseCommand):
             comparison = comparison_for(dataset, strategy.name, asdict(params))
             if comparison is not None:
                 run_command_job(self, "oddness", dataset_id=dataset.pk, params=comparison, as_json=options["json"])
-            round_ = pull(dataset, strategy, params, filters, seed=seed, k=options["n"])
+            # As many ranks as the page keeps: some draws depend on how many are drawn.
+            k = options["n"] if strategy.is_sweep else max(options["n"], strategy.kept)
+            round_ = pull(dataset, strategy, params, filters, seed=seed, k=k)
         except (CannotRank, BadParameter) as problem:
             raise CommandError(str(problem)) from problem
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
@@ -59,13 +63,19 @@ class Command(BaseCommand):
                 }
                 for tile in tiles
             ]
-            self.stdout.write(json.dumps({"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items}))
+            told = {"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items}
+            self.stdout.write(json.dumps(told if tiles else {**told, "note": _why_none(dataset, round_)}))
             return
         self.stdout.write(f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})")
         for tile in tiles:
             self.stdout.write(f"{tile.rank + 1:>6}  {tile.shown['score']:.4f}  {tile.item.path}")
-        if not tiles and strategy.needs_held_out:
-            self.stdout.write("Nothing is suspect.")
+        if not tiles:
+            self.stdout.write(_why_none(dataset, round_))
+
+
+def _why_none(dataset: Dataset, round_: Round) -> str:
+    empty = nothing_left(dataset, round_)
+    return f"{empty.title}. {empty.text}"
 
 
 def _pair(text: str) -> tuple[str, str]:

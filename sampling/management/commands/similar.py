@@ -1,4 +1,4 @@
-"""``manage.py similar ITEM``: what looks like it."""
+"""``manage.py similar ITEM …``: what looks like it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from sampling.strategies import BadParameter
 
 
 class Command(BaseCommand):
-    help = "List the images most like one image, by the cosine of their vectors."
+    help = "List the images most like one image, or like any of several, by the cosine of their vectors."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("item", help="its item id, or its path within the folder")
+        parser.add_argument("item", nargs="+", help="its item id, or its path within the folder")
         parser.add_argument("-k", type=int, default=20, metavar="K", help="how many (default 20)")
+        parser.add_argument(
+            "--at-least", type=float, default=-1.0, metavar="S", help="only images so similar (-1 to 1)"
+        )
         parser.add_argument("--unlabelled", action="store_true", help="only images without a decision")
         add_common_arguments(parser)
 
@@ -29,8 +32,8 @@ class Command(BaseCommand):
         if options["k"] < 1:
             raise CommandError("-k has to be at least 1.", returncode=2)
         dataset = pick_dataset(options["dataset"])
-        item = _item(dataset, options["item"])
-        params = SimilarParams(to=str(item.row))
+        examples = [_item(dataset, name) for name in options["item"]]
+        params = SimilarParams(to=",".join(str(item.row) for item in examples), at_least=options["at_least"])
         filters = Filters() if options["unlabelled"] else Filters(state=None)
         try:
             round_ = pull(dataset, STRATEGIES["similar"], params, filters, seed=0, k=options["k"])
@@ -41,15 +44,21 @@ class Command(BaseCommand):
             items = [
                 {"item_id": tile.item.pk, "path": tile.item.path, "similarity": tile.shown["score"]} for tile in found
             ]
-            self.stdout.write(json.dumps({"item_id": item.pk, "items": items}))
+            told = {"item_id": examples[0].pk, "items": items}
+            more = {"like": [item.pk for item in examples]} if len(examples) > 1 else {}
+            self.stdout.write(json.dumps({**told, **more}))
             return
         for tile in found:
             self.stdout.write(f"{tile.shown['score']:.4f}  {tile.item.path}")
+        if not found:
+            self.stdout.write("No other image is so similar.")
 
 
 def _item(dataset: Dataset, name: str) -> Item:
     items = Item.objects.filter(dataset=dataset)
-    found = items.filter(path=name).first() or (items.filter(pk=int(name)).first() if name.isdigit() else None)
+    found = items.filter(path=name).first()
+    if found is None and name.isascii() and name.isdigit() and len(name) < 19:
+        found = items.filter(pk=int(name)).first()
     if found is None:
         raise CommandError(f"There is no image {name!r} in {dataset}. Give its item id or its path within the folder.")
     return found

@@ -1,0 +1,39 @@
+"""The examples of Similar as its form shows them: small pictures, how many, and the way back to the queue before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import QueryDict
+
+from labeling.models import Dataset, Frame
+from sampling.queues import STRATEGIES, example_rows
+
+PICTURES = 6
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The first frames of the first examples, how many examples there are, and a queue's query and title."""
+
+    frames: list[Frame]
+    n: int
+    back: str
+    back_title: str
+
+    @property
+    def n_more(self) -> int:
+        return self.n - len(self.frames)
+
+
+def examples_of(dataset: Dataset, asked: QueryDict) -> Examples:
+    """The examples that ``to`` names and the queue that ``back`` leads to; rows that aren't there are left out."""
+    rows = list(dict.fromkeys(example_rows(asked.get("to", ""))))
+    frames: dict[int, Frame] = {}
+    found = Frame.objects.filter(item__dataset=dataset, item__row__in=rows[:PICTURES])
+    for frame in found.select_related("item").order_by("-pk"):
+        frames[frame.item.row] = frame
+    back = QueryDict(asked.get("back", ""), mutable=True)
+    back.setdefault("queue", "auto")
+    strategy = STRATEGIES.get(back["queue"], STRATEGIES["auto"])
+    return Examples([frames[row] for row in rows if row in frames], len(rows), back.urlencode(), strategy.title)

@@ -1,0 +1,70 @@
+"""What to say in place of images when a queue has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from labeling.models import Dataset
+from sampling.bars import nothing_to_sweep
+from sampling.models import Round
+from sampling.queues import STRATEGIES
+
+
+@dataclass(frozen=True)
+class Empty:
+    """What to say, and to do next, in place of tiles."""
+
+    title: str
+    text: str
+    command: str = ""
+    action_label: str = ""
+    action_url: str = ""
+    is_waiting: bool = False
+
+
+def nothing_left(dataset: Dataset, round_: Round) -> Empty:
+    """Why a round has no image to show."""
+    dataset.refresh_from_db()
+    if dataset.n_items == 0:
+        return Empty(
+            "Reading the folder",
+            "The first images appear here as soon as they are read.",
+            command="manage.py ingest --data-dir FOLDER",
+            is_waiting=True,
+        )
+    if STRATEGIES[round_.queue].needs_held_out:
+        return Empty(
+            "Nothing is suspect",
+            "Trained without them, the model agrees with the labels that it could judge, or you have looked at those "
+            "that it doubts. Labels given since the last training are judged after the next one.",
+        )
+    filters = round_.params["filters"]
+    if dataset.n_left == 0 and filters["state"] == "unlabelled":
+        return Empty(
+            "Everything is labelled",
+            "Every image has a decision. Look through the unsure ones, or export the data set.",
+            action_label="Export",
+            action_url=reverse("labeling:export", args=[dataset.slug]),
+        )
+    if round_.queue == "band":
+        return Empty("Nothing in the band", "No image here has such a probability. Pull the ends of the slider apart.")
+    if round_.queue == "similar":
+        return Empty("Nothing so alike", "No other image here is so similar. Pull the slider to the left.")
+    if round_.queue == "all" or filters["state"] != "unlabelled":
+        return Empty("Nothing here", "No image matches these filters.")
+    if STRATEGIES[round_.queue].is_sweep:
+        title, text = nothing_to_sweep(round_)
+        uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
+        return Empty(title, text, action_label="Uncertain", action_url=uncertain)
+    if round_.queue == "checks":
+        return Empty("No check waits", "Images to check come from sweeps: accept a page of one first.")
+    if filters["predicted"] is not None:
+        return Empty("Nothing here", "No unlabelled image is predicted as this class.")
+    return Empty(
+        "Nothing to deal",
+        "What is left is being labelled by others just now, or has no vectors yet. Try again in a moment, or "
+        "take the queue All.",
+        is_waiting=True,
+    )
