@@ -21,7 +21,6 @@ from modeling.predictions import held_out_of, predictions_of
 from sampling.algorithms.estimates import (
     Estimate,
     Forecast,
-    counted_once,
     forecast,
     labels_to_halve,
     of_collection,
@@ -225,7 +224,7 @@ def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
     curve = forecast(
         [one.n_labels for one in estimates],
         [one.value for one in estimates],
-        counted_once([one.n_effective for one in estimates]),
+        [one.n_effective for one in estimates],
         np.rint(np.linspace(estimates[-1].n_labels, AHEAD * estimates[-1].n_labels, POINTS)),
         rng=np.random.default_rng(SEED),
     )
@@ -235,3 +234,18 @@ def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
 def more_to_halve(kept: AccuracyEstimate) -> int:
     """How many more audit labels would halve the interval, if the model stays as right as it is."""
     return labels_to_halve(Estimate(kept.value, kept.low, kept.high, kept.n_effective))
+
+
+def recalls_by_name(kept: AccuracyEstimate) -> list[dict[str, Any]]:
+    """Recall of the classes that the estimate tells, by their names of today; deleted ones are left out."""
+    names = dict(LabelClass.objects.active().filter(dataset=kept.dataset_id).values_list("pk", "name"))
+    return [
+        {
+            "class": names[one["class_id"]],
+            "n": one["n"],
+            "recall": one["value"],
+            "interval": [one["low"], one["high"]],
+        }
+        for one in kept.per_class
+        if one["class_id"] in names
+    ]

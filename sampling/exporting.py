@@ -12,15 +12,17 @@ from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.text import csv_line
 from labeling.models import Annotation, Dataset
 from modeling.models import ModelVersion
+from sampling.accuracy import latest, recalls_by_name
 from sampling.models import Round
 
 _HEADER = ("round_id", "queue", "seed", "params", "model_version", "labels")
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
-    """How many decisions each queue led to, in the manifest, and rounds.csv with every pull's seed if wanted."""
+    """How many decisions each queue led to, and the honest accuracy; rounds.csv with every pull's seed if wanted."""
     members = [Member("rounds.csv", _rounds(dataset))] if is_wanted else []
-    return Contribution(manifest={"queues": _by_queue(dataset)}, members=members)
+    manifest = {"queues": _by_queue(dataset), "honest_accuracy": _honest_accuracy(dataset)}
+    return Contribution(manifest=manifest, members=members)
 
 
 def why_not(dataset: Dataset) -> str:
@@ -36,6 +38,22 @@ def _decisions(dataset: Dataset) -> Any:
 def _by_queue(dataset: Dataset) -> dict[str, int]:
     counted = _decisions(dataset).values("queue").annotate(n=Count("pk")).order_by("queue")
     return {row["queue"] or "none": row["n"] for row in counted}
+
+
+def _honest_accuracy(dataset: Dataset) -> dict[str, Any] | None:
+    """How right the newest model is on the whole collection, by the images drawn by chance."""
+    kept = latest(dataset)
+    if kept is None:
+        return None
+    return {
+        "accuracy": kept.value,
+        "interval": [kept.low, kept.high],
+        "audit_labels": kept.n_audit,
+        "items": kept.n_items,
+        "labels": kept.n_labels,
+        "model_version": kept.model_version.number,
+        "recall": recalls_by_name(kept),
+    }
 
 
 def _rounds(dataset: Dataset) -> Iterator[bytes]:

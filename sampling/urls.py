@@ -1,9 +1,11 @@
 from django.urls import path
 
-from sampling import views
+from sampling import accuracy_views, views
 
 app_name = "sampling"
 urlpatterns = [
     path("d/<slug:slug>/grid/", views.grid, name="grid"),
     path("d/<slug:slug>/queues/", views.queues, name="queues"),
+    path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
+    path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
 ]

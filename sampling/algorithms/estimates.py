@@ -153,16 +153,6 @@ def corrected(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: flo
     return Estimate(value, interval.low, interval.high, effective)
 
 
-def counted_once(trials: ArrayLike) -> Doubles:
-    """(m,) trials for `forecast` when each measurement judged the labels of the one before again.
-
-    In proportion to what was measured each time, and together as many as the largest: labels that speak several
-    times count once. Nothing gives nothing.
-    """
-    n = np.asarray(trials, np.float64)
-    return np.maximum(n * (n.max() / n.sum()), 1.0) if len(n) else n
-
-
 def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items: int, *, z: float = Z95) -> Estimate:
     """Accuracy over a whole collection of which some items were drawn by chance and others chosen in any way.
 
@@ -218,7 +208,10 @@ def forecast(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> Forecast:
-    """How accuracy may go on: a - b n^-c with 0 <= b and a <= 1, by weighted least squares.
+    """How accuracy may go on from where it is: by the growth of a - b n^-c with 0 <= b and a <= 1.
+
+    The curve is a weighted least squares fit; its growth is added to the accuracy at the largest size, which is
+    best known, and so the forecast never falls below it where ``at`` lies beyond.
 
     Parameters
     ----------
@@ -248,9 +241,15 @@ def forecast(
     # Half a success more and less, so that 0 and 1 are not taken for certain.
     smooth = (accuracy * count + 0.5) / (count + 1)
     weights = count / (smooth * (1 - smooth))
-    value = _power_law(n, accuracy[None], weights, ahead)[0]
+    newest = len(n) - 1 - int(n[::-1].argmax())
+
+    def onward(seen: Doubles) -> Doubles:
+        fitted = _power_law(n, seen, weights, np.append(ahead, n[newest]))
+        return np.clip(seen[:, newest, None] + fitted[:, :-1] - fitted[:, -1:], 0, 1)
+
+    value = onward(accuracy[None])[0]
     again = rng.binomial(np.rint(count).astype(np.int64), smooth, size=(draws, len(n))) / np.rint(count)
-    low, high = np.quantile(_power_law(n, again, weights, ahead), [0.025, 0.975], axis=0)
+    low, high = np.quantile(onward(again), [0.025, 0.975], axis=0)
     return Forecast(ahead, value, np.minimum(low, value), np.maximum(high, value))
 
 

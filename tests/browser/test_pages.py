@@ -27,6 +27,7 @@ PAGES = {
     "nothing": "/d/pictures/?queue=all&state=skipped",
     "classes": "/d/pictures/classes/",
     "model": "/d/pictures/model/",
+    "accuracy": "/d/pictures/accuracy/",
     "export": "/d/pictures/export/",
     "import": "/d/pictures/import/",
     "problems": "/d/pictures/problems/",

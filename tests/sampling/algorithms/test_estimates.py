@@ -10,7 +10,6 @@ from sampling.algorithms.estimates import (
     Z95,
     Estimate,
     corrected,
-    counted_once,
     forecast,
     labels_to_halve,
     lure_weights,
@@ -126,13 +125,6 @@ def test_labels_to_halve_is_the_first_number_that_does(right: int, n: int) -> No
 def test_nothing_can_not_be_halved() -> None:
     with pytest.raises(ValueError):
         labels_to_halve(Estimate(float("nan"), 0, 1, 0))
-
-
-def test_labels_that_speak_often_count_once() -> None:
-    got = counted_once([10, 20, 30])
-    assert got.tolist() == pytest.approx([5, 10, 15])
-    assert counted_once([1] * 50).tolist() == [1] * 50
-    assert counted_once([]).shape == (0,)
 
 
 def test_weights_of_uniform_draws_are_1() -> None:

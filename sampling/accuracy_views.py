@@ -1,0 +1,178 @@
+"""The page of honest accuracy: the number with its interval, recall by class, its history, and a forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from hoshina.http import HtmxHttpRequest
+from labeling.models import Dataset, LabelClass
+from modeling.predictions import active_model
+from sampling.accuracy import MIN_AUDIT, MIN_OF_CLASS, Outlook, history, latest, more_to_halve, outlook
+from sampling.models import AccuracyEstimate
+
+# The chart's inner size, in its own units; the axis texts stand outside.
+WIDTH, HEIGHT = 600, 260
+# Narrower intervals are told with a digit behind the point.
+NARROW = 0.04
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share and its interval in words of a page: ``92``, ``88`` and ``95`` for per cent."""
+
+    value: str
+    low: str
+    high: str
+
+    def __str__(self) -> str:
+        return f"{self.value} % ({self.low} to {self.high})"
+
+
+@dataclass(frozen=True)
+class Tick:
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One version in the chart: its middle, the ends of its interval (downwards from the top), and its words."""
+
+    x: float
+    y: float
+    top: float
+    bottom: float
+    title: str
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Everything that the chart draws, in its units."""
+
+    bars: list[Bar]
+    line: str  # points of the forecast, "x,y x,y"
+    band: str  # points around its interval
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+@require_GET
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Honest accuracy with everything that it rests on."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    estimates = history(dataset)
+    newest = estimates[-1] if estimates else None
+    ahead = outlook(estimates)
+    context = {
+        "dataset": dataset,
+        "newest": newest,
+        "share": share_of(newest) if newest else None,
+        "more": more_to_halve(newest) if newest else 0,
+        "recalls": recalls(dataset, newest) if newest else [],
+        "min_of_class": MIN_OF_CLASS,
+        "min_audit": MIN_AUDIT,
+        "outlook": ahead,
+        "outlook_share": _end(ahead),
+        "outlook_more": ahead.end["labels"] - newest.n_labels if ahead.end and newest else 0,
+        "chart": drawn(estimates, ahead) if estimates else None,
+        "history": [{"kept": one, "share": share_of(one)} for one in reversed(estimates)],
+        "model": active_model(dataset),
+    }
+    return render(request, "sampling/accuracy.html", context)
+
+
+@require_GET
+def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The number alone, for the page of the model."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    newest = latest(dataset)
+    context = {"dataset": dataset, "newest": newest, "share": share_of(newest) if newest else None}
+    return render(request, "sampling/_honest.html", context | {"min_audit": MIN_AUDIT})
+
+
+def share_of(kept: AccuracyEstimate) -> Share:
+    return told(kept.value, kept.low, kept.high)
+
+
+def told(value: float, low: float, high: float) -> Share:
+    """The three numbers as per cent, with as many digits as the interval allows."""
+    digits = 1 if high - low < NARROW else 0
+    return Share(*(f"{100 * share:.{digits}f}" for share in (value, low, high)))
+
+
+def _end(ahead: Outlook) -> Share | None:
+    end = ahead.end
+    return None if end is None else told(end["value"], end["low"], end["high"])
+
+
+def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
+    """Recall by class in the order of the class list; without a share where the audit has too few labels of it."""
+    by_class = {one["class_id"]: one for one in kept.per_class}
+    found = []
+    for label in LabelClass.objects.active().filter(dataset=dataset):
+        one = by_class.get(label.pk)
+        found.append(
+            {"label": label, "kept": one, "share": told(one["value"], one["low"], one["high"]) if one else None}
+        )
+    return found
+
+
+# -- The chart ------------------------------------------------------------------------------------
+def drawn(estimates: list[AccuracyEstimate], ahead: Outlook) -> Chart:
+    """The history with its intervals over the number of labels, and the forecast behind it."""
+    curve = ahead.curve
+    # The first intervals reach far down; they may end at the bottom, where their words tell the rest.
+    lowest = min([*(one.value for one in estimates), estimates[-1].low, *([] if curve is None else curve.low.tolist())])
+    grid = 0.05 if lowest >= 0.8 else 0.1 if lowest >= 0.5 else 0.2
+    n_lines = max(2, int(np.ceil(round((1 - lowest) / grid, 6))))
+    floor = 1 - n_lines * grid
+    furthest = max([one.n_labels for one in estimates] + ([] if curve is None else [int(curve.sizes[-1])]))
+    step = _step(furthest)
+    right = step * int(np.ceil(furthest / step))
+
+    def x(n_labels: float) -> float:
+        return round(WIDTH * n_labels / right, 1)
+
+    def y(share: float) -> float:
+        return round(HEIGHT * (1 - (share - floor) / (1 - floor)), 1)
+
+    bars = [
+        Bar(
+            x(one.n_labels), y(one.value), y(one.high), min(HEIGHT, y(one.low)),
+            f"Model {one.model_version.number}, {one.n_labels:,} labels: {share_of(one)}", one is estimates[-1],
+        )
+        for one in estimates
+    ]  # fmt: skip
+    line, band = "", ""
+    if curve is not None:
+        line = _points([(x(n), y(value)) for n, value in zip(curve.sizes, curve.values, strict=True)])
+        there = [(x(n), y(high)) for n, high in zip(curve.sizes, curve.high, strict=True)]
+        back = [(x(n), y(low)) for n, low in zip(curve.sizes[::-1], curve.low[::-1], strict=True)]
+        band = _points(there + back)
+    return Chart(
+        bars, line, band,
+        x_ticks=[Tick(x(n), f"{n:,}") for n in range(0, right + 1, step)],
+        y_ticks=[Tick(y(1 - n * grid), f"{100 * (1 - n * grid):.0f} %") for n in range(n_lines + 1)],
+    )  # fmt: skip
+
+
+def _step(furthest: int) -> int:
+    """1, 2 or 5 times a power of ten, so that four to ten of them reach the furthest."""
+    power = 10 ** max(0, len(str(furthest)) - 1)
+    for step in (power, power // 2, power // 5):
+        if step and furthest / step >= 4:
+            return step
+    return max(1, power // 10)
+
+
+def _points(points: list[tuple[float, float]]) -> str:
+    return " ".join(f"{x},{y}" for x, y in points)

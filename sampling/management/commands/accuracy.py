@@ -1,0 +1,64 @@
+"""``manage.py accuracy``: how right the model is, by the labels of images drawn by chance."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from labeling.management.datasets import add_common_arguments, pick_dataset
+from sampling.accuracy import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
+
+NOT_KNOWN = (
+    f"Not known yet: label {MIN_AUDIT} images of the queue Audit (manage.py queue audit, or the page), then retrain."
+)
+
+
+class Command(BaseCommand):
+    help = "Tell the honest accuracy of the newest model, and what more labels would bring."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_common_arguments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        dataset = pick_dataset(options["dataset"])
+        estimates = history(dataset)
+        newest = estimates[-1] if estimates else None
+        ahead = outlook(estimates)
+        end = ahead.end
+        per_class = [] if newest is None else recalls_by_name(newest)
+        if options["json"]:
+            told = {
+                "accuracy": newest.value if newest else None,
+                "interval": [newest.low, newest.high] if newest else None,
+                "n_audit": newest.n_audit if newest else 0,
+                "model_version": newest.model_version.number if newest else None,
+                "labels": newest.n_labels if newest else None,
+                "more_to_halve": more_to_halve(newest) if newest else None,
+                "per_class": per_class,
+                "forecast": end
+                and {"labels": end["labels"], "accuracy": end["value"], "interval": [end["low"], end["high"]]},
+                "note": (ahead.why_not if newest else NOT_KNOWN),
+            }
+            self.stdout.write(json.dumps(told))
+            return
+        if newest is None:
+            self.stdout.write(NOT_KNOWN)
+            return
+        self.stdout.write(
+            f"Accuracy {newest.value:.1%} (95 % interval {newest.low:.1%} to {newest.high:.1%}) of model "
+            f"{newest.model_version.number} on the whole collection, by {newest.n_audit} images drawn by chance."
+        )
+        for one in per_class:
+            low, high = one["interval"]
+            self.stdout.write(
+                f"  {one['class']}: recall {one['recall']:.1%} ({low:.1%} to {high:.1%}, {one['n']} images)"
+            )
+        self.stdout.write(f"{more_to_halve(newest)} more audit labels would halve the interval.")
+        self.stdout.write(
+            f"About {end['value']:.1%} ({end['low']:.1%} to {end['high']:.1%}) at {end['labels']} labels."
+            if end
+            else ahead.why_not
+        )

@@ -1,0 +1,45 @@
+"""Honest accuracy in a browser: reached from the model's page, read in dark and light, at any width."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from labeling.models import Dataset
+from modeling.models import ModelVersion
+from tests.browser.conftest import Site
+from tests.browser.test_pages import _serious
+from tests.sampling.test_accuracy import estimates_at
+from tests.sampling.test_accuracy_page import POINTS
+
+
+@pytest.fixture
+def furnished(site: Site) -> Dataset:
+    dataset = site.make_dataset(60, classes=("cat", "dog"))
+    newest = estimates_at(dataset, POINTS)[-1]
+    cat = dataset.classes.get(name="cat")
+    newest.per_class = [{"class_id": cat.pk, "n": 20, "n_right": 18, "value": 0.9, "low": 0.699, "high": 0.972}]
+    newest.save()
+    ModelVersion.objects.filter(pk=newest.model_version_id).update(
+        is_active=True, class_ids=[one.pk for one in dataset.classes.all()]
+    )
+    return dataset
+
+
+def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Dataset) -> None:
+    page.goto(f"{site.address}/d/pictures/model/")
+    expect(page.locator("#honest")).to_contain_text("86 % of all images, 95 % interval 74 to 93 %")
+    page.get_by_role("link", name="How it is measured").click()
+    expect(page.get_by_role("heading", name="Accuracy", exact=True)).to_be_visible()
+    expect(page.locator(".chart circle")).to_have_count(4)
+    expect(page.locator(".chart .band")).to_be_visible()
+    expect(page.get_by_role("img", name="Accuracy over the number of labels")).to_be_visible()
+    expect(page.get_by_role("row", name="cat")).to_contain_text("70 to 97 %")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert _serious(page) == [], scheme
+    for size in ((640, 360), (1280, 720), (2560, 1440)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    page.get_by_role("link", name="Audit", exact=True).first.click()
+    page.wait_for_url("**/d/pictures/?queue=audit")
