@@ -92,15 +92,16 @@ def open_image(path: str | os.PathLike[str], *, max_side: int | None = None) -> 
 def format_for_browsers(path: str | os.PathLike[str]) -> str:
     """The format of a file that browsers show just as :func:`open_image` does, else nothing.
 
-    Not so: FITS and TIFF, deep grey (nearly black there), CMYK, anything that moves (here the first frame
-    counts) and orientation outside of JPEG, which browsers leave to chance. Raises ImageProblem.
+    Not so: FITS and TIFF, deep grey (nearly black there), CMYK, transparency (there the page shines through, here
+    it is grey), anything that moves (here the first frame counts) and orientation outside of JPEG, which
+    browsers leave to chance. Raises ImageProblem.
     """
     with in_plain_words(), regular_file(path) as stream:
         if fits.is_fits(stream):
             return ""
         with identified(stream) as image:
             name = "JPEG" if image.format == "MPO" else str(image.format)
-            if name == "TIFF" or image.mode in _DEEP_MODES or image.mode == "CMYK":
+            if name == "TIFF" or image.mode in _DEEP_MODES or image.mode == "CMYK" or image.has_transparency_data:
                 return ""
             if name != "JPEG" and (getattr(image, "is_animated", False) or orientation(image) != 1):
                 return ""

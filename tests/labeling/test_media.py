@@ -157,6 +157,17 @@ def test_the_full_view_of_other_files_is_a_picture_of_full_size(
     assert picture(response).getpixel((3, 3)) == noise(600, 500).getpixel((3, 3))
 
 
+def test_what_is_transparent_is_grey_in_every_view(client: Client, frames: Callable[..., list[Frame]]) -> None:
+    clear = Image.new("RGBA", (80, 70), (0, 0, 0, 0))
+    clear.paste((0, 0, 0, 255), (20, 20, 60, 50))
+    for frame in frames(a_png=clear, b_webp=clear, c_png=clear.convert("P")):
+        for url in (full(frame), thumbnail(frame)):
+            image = picture(client.get(url))
+            assert image.mode == "RGB"
+            assert all(abs(value - 128) < 6 for value in image.getpixel((3, 3))), frame.path
+            assert all(value < 6 for value in image.getpixel((40, 35))), frame.path
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
 @pytest.mark.parametrize("name", ["two\nlines.png", "<script>.png", '🦆 é".png', "a%2f..%2fb.png"])
 def test_strange_names_are_shown(client: Client, store: Path, tmp_path: Path, name: str) -> None:
