@@ -31,9 +31,8 @@ REASONS = {
 COLD_PER_CLASS = 2
 DIVERSE_SHARE = 0.1
 RARE_SHARE = 0.2
-ODD_SHARE = 0.05
-# Doubt about an item that is like no other teaches little about others: such doubts count half.
-ODDEST = 0.9
+# One on a page of forty: whatever stands out is worth a look, and teaches the model next to nothing.
+ODD_SHARE = 0.02
 # A class is rare with less than this share of the labels that it would have if all had the same.
 RARE_BELOW = 0.5
 # The spread pages at the head of a long ranking; nobody labels that many before the model has learnt more.
@@ -68,8 +67,8 @@ def choose(
     k
         How many; more than there are gives all.
     oddness
-        (n,) how far each row stands out (`local_outlier_factor`), where it is known. A few of the oddest are
-        dealt, and otherwise doubts about the oddest tenth count half, which saves a tenth of the labels.
+        (n,) how far each row stands out (`local_outlier_factor`), where it is known: then a few of the oddest are
+        dealt, which costs the others their places and finds what nobody thought of.
     batch
         A page; see `diversified`.
 
@@ -84,13 +83,9 @@ def choose(
     if P is None or P.shape[1] < 2 or len(given) < COLD_PER_CLASS * P.shape[1]:
         parts = _cold_parts(X, pool, given, k, rng)
     else:
-        scores = margin(P[pool])
-        odd = None if oddness is None else oddness[pool]
-        if odd is not None and not np.isnan(odd).all():
-            scores[odd > np.nanquantile(odd, ODDEST)] /= 2
-        parts = _warm_parts(X, pool, classes, P[pool], scores, k, rng, batch)
-        if odd is not None:
-            parts.append(Part(ODD, pool[top(odd, k)], ODD_SHARE))
+        parts = _warm_parts(X, pool, classes, P[pool], k, rng, batch)
+        if oddness is not None:
+            parts.append(Part(ODD, pool[top(oddness[pool], k)], ODD_SHARE))
     return mix(parts, pool, k, rng=rng, audit_share=audit_share)
 
 
@@ -106,12 +101,11 @@ def _warm_parts(
     pool: Rows,
     classes: Rows,
     chances: Floats,
-    scores: Floats,
     k: int,
     rng: np.random.Generator,
     batch: int,
 ) -> list[Part]:
-    spread = diversified(X, pool, scores, k, rng=rng, batch=batch, diverse=SPREAD_PAGES * batch)
+    spread = diversified(X, pool, margin(chances), k, rng=rng, batch=batch, diverse=SPREAD_PAGES * batch)
     counts = np.bincount(classes, minlength=chances.shape[1])
     is_rare = counts < RARE_BELOW * counts.mean()
     parts = [Part(UNSURE, spread, 1.0)]

@@ -85,7 +85,7 @@ def test_uncertain_does_not_fill_a_page_with_near_copies(make_dataset: MakeDatas
     add_model(dataset, two_class(chances.tolist()))
     round_ = pull(dataset, STRATEGIES["uncertain"], UncertainParams(), Filters(), seed=0)
     page = ranked_rows(round_)[:40]
-    assert page[0] == 0, "the least sure comes first"
+    assert page[0] < 120, "the least sure come first"
     assert (page < 120).sum() < 10
     scores = np.frombuffer(round_.scores, "<f4")
     assert (np.diff(scores[:40]) <= 0).all(), "and each page by doubt"

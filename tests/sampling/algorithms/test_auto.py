@@ -39,11 +39,11 @@ def test_at_the_start_typical_and_diverse() -> None:
 
 
 def test_later_the_doubtful() -> None:
-    X, P = situation()
-    got = choose(X, np.arange(40, 300), np.arange(40), np.arange(40) % 4, P, 40, rng=np.random.default_rng(1))
+    X, P = situation(2000)
+    got = choose(X, np.arange(40, 2000), np.arange(40), np.arange(40) % 4, P, 40, rng=np.random.default_rng(1))
     assert set(got.sources) == {UNSURE, AUDIT}
-    doubt = margin(P)
-    assert doubt[dealt(got, UNSURE)].min() >= np.median(doubt[40:])
+    least_sure = 40 + np.argsort(-margin(P[40:]))[:400]
+    assert set(dealt(got, UNSURE)) <= set(least_sure.tolist())
 
 
 def test_a_class_with_few_labels_gets_a_share() -> None:
@@ -63,26 +63,6 @@ def test_odd_items_where_oddness_is_known() -> None:
         X, np.arange(40, 300), np.arange(40), np.arange(40) % 4, P, 100, rng=np.random.default_rng(1), oddness=odd
     )
     assert dealt(got, ODD)[:2] == [111, 222]
-
-
-def test_doubts_about_the_oddest_count_half() -> None:
-    X, P = situation()
-    odd = np.zeros(300, np.float32)
-    doubtful = 40 + np.argsort(-margin(P[40:]))[:20]
-    odd[doubtful] = 1
-    got = choose(
-        X,
-        np.arange(40, 300),
-        np.arange(40),
-        np.arange(40) % 4,
-        P,
-        40,
-        rng=np.random.default_rng(1),
-        oddness=odd,
-    )
-    plain = choose(X, np.arange(40, 300), np.arange(40), np.arange(40) % 4, P, 40, rng=np.random.default_rng(1))
-    assert len(set(dealt(plain, UNSURE)) & set(doubtful.tolist())) > 5
-    assert not set(dealt(got, UNSURE)) & set(doubtful.tolist())
 
 
 def test_same_seed_same_ranking_and_a_reason_for_each() -> None:
