@@ -7,6 +7,9 @@ from django.urls import include, path
 from hoshina.jobs.views import healthz
 from labeling.views.datasets import home
 
+admin.site.site_header = admin.site.site_title = "HOSHINA"
+admin.site.index_title = "The data of record"
+
 urlpatterns = [
     path("", home, name="home"),
     path("healthz", healthz, name="healthz"),

@@ -128,6 +128,18 @@ def test_checks(settings: Any, tmp_path: Path) -> None:
     assert checks.sign_in_is_safe(None) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends no program for this")
+def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
+    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path)}
+    command = [sys.executable, ROOT / "manage.py", "help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 @pytest.mark.django_db
 def test_no_migration_is_missing() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)

@@ -107,7 +107,8 @@ export class Labels extends EventTarget {
     const restored = new Set([...(result.items ?? []), ...(result.conflicts ?? [])].map(({ id }) => id));
     this.#paintFree(record.before.filter(({ id }) => !restored.has(id)));
     if (isMine && !record.effect.length && result.items?.length) {
-      toast(`Undone: ${result.items.length} ${result.items.length === 1 ? "image" : "images"}, not all of them on this page.`);
+      const n = result.items.length;
+      toast(n === 1 ? "Undone for one image, which may be on another page." : `Undone for ${n} images, some of them perhaps on other pages.`);
     }
   }
 
