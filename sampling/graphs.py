@@ -103,6 +103,13 @@ def has_oddness(embedding_set: EmbeddingSet, method: Oddity) -> bool:
     return _file(embedding_set, _FILES[method]).exists()
 
 
+def oddness_at_hand(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats | None:
+    """The local outlier factor where it is kept or soon told; None while nobody has asked for the long comparison."""
+    if len(vectors.X) > AT_ONCE and not has_oddness(embedding_set, "local outlier factor"):
+        return None
+    return oddness_of(embedding_set, vectors, "local outlier factor")
+
+
 def inverse_lengths_of(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats:
     """One over the length of each vector, (n_rows,) float32: without them each search reads all vectors twice."""
     from sampling.algorithms.neighbours import inverse_lengths

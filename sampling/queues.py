@@ -211,7 +211,9 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     column = {class_id: columns[0] for class_id, columns in inputs.columns.items()}
     labels = [column[class_id] for class_id in inputs.labels.tolist() if class_id in column]
     # The projection keeps what matters to k-means and is twenty times less to go through.
-    mix = choose(inputs.projected(), known, labelled, labels, P, k, rng=inputs.rng)
+    Z = inputs.projected()
+    odd = inputs.oddness_at_hand() if P is not None and inputs.oddness_at_hand is not None else None
+    mix = choose(Z, known, labelled, labels, P, k, rng=inputs.rng, oddness=odd)
     ranking = Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),

@@ -16,7 +16,7 @@ from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
 from sampling.checks import deal_checks, risk_of, settle, waiting_rows
-from sampling.graphs import graph_of, inverse_lengths_of, oddness_of, projection_of
+from sampling.graphs import graph_of, inverse_lengths_of, oddness_at_hand, oddness_of, projection_of
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
@@ -151,6 +151,7 @@ def gather(
         projected=lambda: projection_of(*_of(embedding_set)),
         graph=lambda: graph_of(*_of(embedding_set)),
         oddness=lambda method: oddness_of(*_of(embedding_set), method),
+        oddness_at_hand=lambda: oddness_at_hand(*_of(embedding_set)),
         inverse_lengths=lambda: inverse_lengths_of(*_of(embedding_set)),
         held_out=held_out,
         waiting=waiting_rows(dataset),

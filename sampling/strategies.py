@@ -33,8 +33,9 @@ class Inputs:
     ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset.
     ``labels`` are the class ids of the ``labelled`` rows; ``columns`` gives a class's columns by its id.
     ``projected`` and ``graph`` build or open what queues share: the vectors on their principal components, and
-    the k-NN graph; ``oddness`` tells by method how much each row stands out, and ``inverse_lengths`` one over the
-    length of each vector. ``held_out`` is what the model says of its own labels unseen, where the strategy needs it.
+    the k-NN graph; ``oddness`` tells by method how much each row stands out, ``oddness_at_hand`` only if that takes
+    no more than a moment, and ``inverse_lengths`` one over the length of each vector. ``held_out`` is what the model
+    says of its own labels unseen, where the strategy needs it.
     ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown.
     """
 
@@ -49,6 +50,7 @@ class Inputs:
     projected: Callable[[], Floats] | None = None
     graph: Callable[[], Graph] | None = None
     oddness: Callable[[Oddity], Floats] | None = None
+    oddness_at_hand: Callable[[], Floats | None] | None = None
     inverse_lengths: Callable[[], Floats] | None = None
     held_out: HeldOutPredictions | None = None
     waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))

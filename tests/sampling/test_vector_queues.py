@@ -157,6 +157,28 @@ def test_auto_follows_the_models_doubts_once_there_is_one(clouds: tuple[Dataset,
     assert {23, 30, 44} <= set(unsure[:5])
 
 
+def test_auto_deals_what_stands_out_and_of_very_many_only_what_was_compared(
+    clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = clouds
+    chances = np.full(N, 0.8)
+    chances[17] = 1  # no doubt about it, so it comes because it is odd
+    add_model(dataset, two_class(chances.tolist()))
+    label(dataset, list(range(12)))
+
+    def odd() -> list[int]:
+        round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
+        tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
+        return [tile.item.row for tile in tiles if tile.shown["queue"] == "auto/odd"]
+
+    monkeypatch.setattr("sampling.graphs.AT_ONCE", 10)
+    assert odd() == []
+    monkeypatch.undo()
+    assert odd()[:1] == [17]
+    monkeypatch.setattr("sampling.graphs.AT_ONCE", 10)
+    assert odd()[:1] == [17], "it is kept"
+
+
 def test_auto_without_vectors_is_chance_and_says_so(make_dataset: MakeDataset, client: Client) -> None:
     make_dataset(5)
     page = client.get("/d/pictures/grid/?queue=auto").context["page"]
