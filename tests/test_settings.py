@@ -128,6 +128,16 @@ def test_checks(settings: Any, tmp_path: Path) -> None:
     assert checks.sign_in_is_safe(None) == []
 
 
+@pytest.mark.parametrize("command", ["up", "ingest", "check"])
+def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, command: str) -> None:
+    environment = {**os.environ, "AL_STORE_DIR": str(tmp_path), "AL_PORT": "eight"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "manage.py", command], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Wrong setting: AL_PORT is 'eight'; expected a whole number from 0 to 65535.\n"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends no program for this")
 def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
     environment = {**os.environ, "AL_STORE_DIR": str(tmp_path)}
