@@ -35,5 +35,5 @@ def examples_of(dataset: Dataset, asked: QueryDict) -> Examples:
         frames[frame.item.row] = frame
     back = QueryDict(asked.get("back", ""), mutable=True)
     back.setdefault("queue", "auto")
-    strategy = STRATEGIES.get(back["queue"], STRATEGIES["auto"])
+    strategy = STRATEGIES.get(str(back["queue"]), STRATEGIES["auto"])
     return Examples([frames[row] for row in rows if row in frames], len(rows), back.urlencode(), strategy.title)

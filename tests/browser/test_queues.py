@@ -1,0 +1,201 @@
+"""Every queue in a real browser: pulled, the band by keyboard and by mouse, similar images with their slider."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from django.db import connections
+from playwright.sync_api import Locator, Page, expect
+
+from hoshina.jobs.life import claim, execute, run_now
+from hoshina.jobs.models import Job
+from labeling.actions import Decision, record_import
+from labeling.models import Dataset, Item, State
+from modeling.predictions import active_predictions
+from sampling.queues import STRATEGIES
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+from tests.modeling.test_retraining import add_vectors
+
+N = 66  # 30 of them to label: they fit on one page
+LISTED = [name for name, strategy in STRATEGIES.items() if strategy.is_listed]
+
+
+def _vectors() -> np.ndarray:
+    """Three clouds that overlap, all in one half of the space."""
+    rng = np.random.default_rng(2)
+    return (4 + rng.normal(size=(N, 6)) + 1.5 * rng.normal(size=(3, 6))[np.arange(N) % 3]).astype(np.float32)
+
+
+@pytest.fixture
+def dataset(site: Site) -> Dataset:
+    """66 pictures with vectors, 36 labels with two mistakes, and the model that learnt from them."""
+    dataset = site.dataset(N)
+    add_vectors(dataset, _vectors())
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    ids = dict(dataset.items.values_list("row", "pk"))
+    given = [Decision(ids[row], State.LABELLED, classes[(row + (row in {4, 9})) % 3]) for row in range(36)]
+    record_import(dataset, given, None)
+    run_now("retrain", dataset_id=dataset.pk)
+    return dataset
+
+
+@pytest.fixture(autouse=True)
+def _worker(dataset: Dataset) -> Iterator[None]:
+    """Runs what is queued, in this process and with this test's database."""
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            while not ended.wait(0.05):
+                queued = Job.objects.filter(state=Job.State.QUEUED).first()
+                job = claim(queued.pk) if queued else None
+                if job is not None:
+                    execute(job)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work, name="worker of the test")
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def _choose(page: Page, queue: str) -> Locator:
+    """Presses the queue's radio button and waits for what it shows."""
+    page.locator(f'#queues input[name="queue"][value="{queue}"]').check()
+    expect(page.locator(f'#queues input[value="{queue}"]')).to_be_checked()
+    return page.locator(f'#grid[data-kind="{queue}"]')
+
+
+def _rows(bench: Bench) -> list[int]:
+    return [int(row) for row in bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
+
+
+def _band_rows(dataset: Dataset, low: float, high: float, class_id: int = 0) -> set[int]:
+    """The unlabelled rows in the band, one at a time."""
+    predictions = active_predictions(dataset)
+    assert predictions is not None
+    found = set()
+    for row in Item.objects.filter(dataset=dataset, state=State.UNLABELLED).values_list("row", flat=True):
+        chances = predictions.probabilities[row]
+        chance = chances[predictions.columns()[class_id]].sum() if class_id else chances.max()
+        if low <= chance <= high:
+            found.add(row)
+    return found
+
+
+@pytest.mark.parametrize("queue", LISTED)
+def test_a_queue_is_chosen_says_what_it_is_for_and_deals(page: Page, site: Site, dataset: Dataset, queue: str) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=all" if queue != "all" else "queue=random")
+    grid = _choose(page, queue)
+    expect(grid).to_be_visible()
+    expect(page.locator("#queue-help")).to_have_text(STRATEGIES[queue].help)
+    expect(bench.tiles.first.or_(page.locator("#grid .empty h1"))).to_be_visible()
+    if queue not in {"sweep", "groups"}:  # a sweep may find nothing that keeps its promise, and says so
+        expect(bench.tiles.first).to_be_visible()
+    for tile in bench.tiles.all()[:3]:
+        assert len((tile.get_attribute("title") or "").split("\n")) == 2, "its name and why it is shown"
+
+
+def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=band&low=0.3&high=0.8")
+    told, low, high = page.locator("#range-told"), page.locator("#band-low"), page.locator("#band-high")
+    before = _band_rows(dataset, 0.3, 0.8)
+    expect(told).to_contain_text(f"{len(before)} image")
+    assert set(_rows(bench)) == before
+    high.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert (low.input_value(), high.input_value()) == ("0.3", "1")
+    expect(told).to_contain_text("0.30 to 1.00")
+    after = _band_rows(dataset, 0.3, 1)
+    assert len(after) > len(before)
+    expect(told).to_have_text(re.compile(rf"0\.30 to 1\.00: {len(after)} image"))
+    expect(bench.tiles).to_have_count(len(after))
+    assert set(_rows(bench)) == after
+    expect(high).to_be_focused()
+    page.keyboard.press("Home")
+    assert (low.input_value(), high.input_value()) == ("0.3", "0.3"), "the ends never cross"
+    page.keyboard.press("Shift+Tab")
+    expect(low).to_be_focused()
+    page.keyboard.press("End")
+    assert (low.input_value(), high.input_value()) == ("0.3", "0.3")
+    n = len(_band_rows(dataset, 0.3, 0.3))
+    expect(told).to_have_text(re.compile(rf"0\.30 to 0\.30: {n} image"))
+    expect(page.locator("#grid .empty h1")).to_have_text("Nothing in the band")
+    assert "low=0.3&high=0.3" in page.url
+
+
+def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: Dataset) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=band&low=0&high=1")
+    dog = dataset.classes.get(name="dog")
+    with page.expect_response("**/queues/**"):
+        page.locator("#band-of").select_option(label="dog")
+    expect(page.locator(f'#band-of option[value="{dog.pk}"][selected]')).to_have_count(1)
+    page.wait_for_load_state("networkidle")
+    told, low = page.locator("#range-told"), page.locator("#band-low")
+    everything = _band_rows(dataset, 0, 1, dog.pk)
+    expect(told).to_contain_text(f"{len(everything)} images")
+    low.scroll_into_view_if_needed()
+    box = low.bounding_box()
+    assert box is not None
+    thumb = {"x": box["x"] + 8, "y": box["y"] + box["height"] / 2}
+    page.mouse.move(thumb["x"], thumb["y"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, thumb["y"], steps=8)
+    expect(told).to_contain_text("about")  # at once, before the images are asked for
+    page.mouse.up()
+    reached = float(low.input_value())
+    assert 0.4 < reached < 0.6
+    inside = _band_rows(dataset, reached, 1, dog.pk)
+    assert 0 < len(inside) < len(everything)
+    expect(told).to_have_text(re.compile(rf"1\.00: {len(inside)} image"))
+    expect(bench.tiles).to_have_count(len(inside))
+    assert set(_rows(bench)) == inside
+    bars = page.locator(".band-slider rect")
+    assert bars.count() == 100
+    assert sum(int(bar) for bar in bars.evaluate_all("bars => bars.map(bar => bar.dataset.n)")) == len(everything)
+
+
+def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Site, dataset: Dataset) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=uncertain&measure=entropy")
+    chosen = _rows(bench)[:2]
+    bench.press("Shift+ArrowRight", "s")
+    expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
+    unit = _vectors() / np.linalg.norm(_vectors(), axis=1, keepdims=True)
+    alike = (unit @ unit[chosen].T).max(axis=1)
+    order = [row for row in np.argsort(-alike).tolist() if row >= 36 and row not in chosen]
+    assert _rows(bench)[:10] == order[:10]
+    expect(page.locator("#queues .examples img")).to_have_count(2)
+    expect(page.locator("#queues .similar")).to_contain_text("Like any of these 2 images")
+    expect(page.locator("#choice-state")).to_have_value("unlabelled")
+
+    slider = page.locator("#choice-at-least")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(page.locator("#range-told")).to_contain_text("similarity 1.00 or more: 0 of the")
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    assert slider.input_value() == "0.95"
+    near = [row for row in order if alike[row] >= 0.95]
+    assert 0 < len(near) < len(order)
+    expect(bench.tiles).to_have_count(len(near))
+    expect(page.locator("#range-told")).to_have_text("similarity 0.95 or more (1: a copy)")
+    assert _rows(bench) == near
+    expect(slider).to_be_focused()
+
+    page.locator("#choice-state").select_option("any")
+    expect(bench.tiles).not_to_have_count(len(near))
+    assert set(near) < set(_rows(bench)) <= {row for row in range(N) if alike[row] >= 0.95 and row not in chosen}
+    page.get_by_role("link", name="Back to Uncertain").click()
+    expect(page.locator('#grid[data-kind="uncertain"]')).to_be_visible()
+    assert "measure=entropy" in page.url
+    expect(page.locator("#choice-measure")).to_have_value("entropy")
+    page.go_back()
+    expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
