@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
+from benchmarks.audit import FASHION, fashion
+from modeling.algorithms.train import train
 from sampling.algorithms.coreset import k_center
 from sampling.algorithms.diversify import diversified, weighted_means
 from sampling.algorithms.mixing import Part, mix
@@ -177,20 +180,47 @@ def bench_spread(size: Size) -> None:
 
 
 def bench_suspects(size: Size) -> None:
-    """The average precision is that of self-confidence, the ranking that cleanlab publishes."""
-    rng = np.random.default_rng(0)
-    P = chances(size.items)
-    truth = (P.cumsum(axis=1) > rng.random((len(P), 1))).argmax(axis=1)
-    wrong = rng.random(len(P)) < 0.05
-    y = np.where(wrong, (truth + rng.integers(1, 10, len(P))) % 10, truth)
-    got, belief = compare(
-        f"suspects, {size.items} labels: all / the labels' own probabilities alone",
-        lambda: suspects(P, y),
-        lambda: P[np.arange(len(y)), y],
-        size.repeats,
-    )
-    ours, theirs = average_precision_score(wrong, -got.belief), average_precision_score(wrong, -belief)
-    print(f"    average precision {ours:.4f}, by self-confidence {theirs:.4f}: {ours / theirs:.3f} x")
+    """Against cleanlab itself, on what the product's own training says of labels that it held out."""
+    try:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError:
+        print("suspects: install cleanlab to compare with it: uv sync --group bench")
+        return
+    images = {"digits": load_digits(return_X_y=True)}
+    if FASHION.exists():
+        images["Fashion-MNIST"] = fashion(6000)
+    for name, (X, truth) in images.items():
+        ratios = []
+        for seed in range(size.repeats):
+            rng = np.random.default_rng(seed)
+            wrong = rng.random(len(truth)) < 0.05
+            y = np.where(wrong, (truth + rng.integers(1, 10, len(truth))) % 10, truth)
+            P = train(np.asarray(X, np.float32), y, n_classes=10, seed=seed).held_out
+            assert P is not None
+            got = suspects(P, y)
+            rankings = {
+                method: -get_label_quality_scores(y, P, method=method)
+                for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+            }
+            issues = find_label_issues(y, P, n_jobs=1)
+            rankings["issues first"] = issues + rankings["self_confidence"]
+            theirs = {way: average_precision_score(wrong, doubt) for way, doubt in rankings.items()}
+            ours = average_precision_score(wrong, -got.belief)
+            best = max(theirs, key=lambda way: theirs[way])
+            ratios.append(ours / theirs[best])
+            print(
+                f"    {name}, seed {seed}: average precision {ours:.4f}, cleanlab's best {theirs[best]:.4f} ({best}); "
+                f"of {int(wrong.sum())} planted, {int((got.is_suspect & wrong).sum())} are among our "
+                f"{int(got.is_suspect.sum())} suspects, {int((issues & wrong).sum())} among its {int(issues.sum())}"
+            )
+        print(f"suspects, {name}: {min(ratios):.3f} to {max(ratios):.3f} x cleanlab's best average precision")
+        compare(
+            f"suspects, {len(y)} labels: ours / cleanlab's find_label_issues",
+            lambda P=P, y=y: suspects(P, y),
+            lambda P=P, y=y: find_label_issues(y, P, n_jobs=1),
+            size.repeats,
+        )
 
 
 def bench_typical(size: Size) -> None:
