@@ -1,7 +1,7 @@
 """How many labels each way of choosing needs: labelling replayed with the true labels, nobody at the keys.
 
     uv run python -m benchmarks.label_efficiency [COLLECTION ...] [--strategies random auto ...] [--seeds 20]
-        [--first-seed 0] [--results FILE.jsonl] [--processes 2] [--only-report]
+        [--first-seed 0] [--results FILE.jsonl] [--processes 2] [--only-report] [--docs FOLDER]
 
 Paired seeds: for each, every strategy has the same pool, the same held-out images and the same classifier (the
 product's own). A ratio is the labels at which the mean curve of a strategy reaches random's last point, over
@@ -21,8 +21,9 @@ from pathlib import Path
 
 from benchmarks.label_efficiency.data import COLLECTIONS
 from benchmarks.label_efficiency.replay import OURS, Strategy, prepared, replay
-from benchmarks.label_efficiency.report import MEASURES, Replay, read, rows, table
+from benchmarks.label_efficiency.report import MEASURES, Replay, read, rows, table, verdict
 
+BEGIN, END = "<!-- tables -->", "<!-- end of the tables -->"
 CACHE = Path(tempfile.gettempdir()) / "hoshina-label-efficiency"
 
 
@@ -39,6 +40,7 @@ def main() -> None:
         "--patience", type=float, default=float("inf"), help="seconds of queries after which a replay ends"
     )
     parser.add_argument("--only-report", action="store_true")
+    parser.add_argument("--docs", type=Path, help="folder whose label_efficiency.md gets the tables, and the plot")
     given = parser.parse_args()
     names = given.collections or list(COLLECTIONS)
     if unknown := set(names) - set(COLLECTIONS):
@@ -49,6 +51,8 @@ def main() -> None:
         seeds = range(given.first_seed, given.first_seed + given.seeds)
         run(names, all_strategies() if given.strategies == ["all"] else given.strategies, seeds, given, results)
     report(names, results)
+    if given.docs:
+        write(names, results, given.docs)
 
 
 def all_strategies() -> list[str]:
@@ -113,12 +117,26 @@ def report(names: list[str], results: Path) -> None:
 
 
 def tables(names: list[str], results: Path) -> Iterator[tuple[str, str]]:
+    """Of each collection and measure, a title and a table with a sentence on Auto."""
     replays = read(results)
     for name in names:
         mine = [one for one in replays if one.collection == name]
         for measure, title in MEASURES.items():
             if any(one.strategy == "random" and getattr(one.curve, measure) for one in mine):
-                yield f"{COLLECTIONS[name].title}: {title}", table(rows(mine, measure))
+                found = rows(mine, measure)
+                yield f"{COLLECTIONS[name].title}: {title}", f"{table(found)}\n\n{verdict(found)}"
+
+
+def write(names: list[str], results: Path, folder: Path) -> None:
+    """Put the tables between the marks of the page, and draw the plot beside it."""
+    from benchmarks.label_efficiency.plot import draw
+
+    page = folder / "label_efficiency.md"
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    text = "".join(f"### {title}\n\n{content}\n\n" for title, content in tables(names, results))
+    page.write_text(f"{before}{BEGIN}\n\n{text}{END}{after}")
+    draw(read(results), folder / "label_efficiency.svg")
 
 
 if __name__ == "__main__":

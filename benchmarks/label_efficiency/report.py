@@ -143,5 +143,19 @@ def table(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def verdict(found: Sequence[Row]) -> str:
+    """Auto beside the best of scikit-activeml's strategies, in a sentence."""
+    by_name = {row.strategy: row for row in found}
+    rivals = [row for row in found if row.strategy.startswith("sk ") and row.ends is None]
+    if "auto" not in by_name or not rivals:
+        return ""
+    auto, best = by_name["auto"], max(rivals, key=lambda row: row.area)
+    gain, share = 100 * (auto.area - best.area), auto.query_seconds / best.query_seconds
+    return (
+        f"Auto's area is {gain:+.2f} points of {best.strategy}'s, the best of scikit-activeml's that went all the way, "
+        f"at {share:.2f} of its time a query."
+    )
+
+
 def _times(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "–"

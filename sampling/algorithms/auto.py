@@ -1,7 +1,7 @@
 """Auto: which rankings to mix, in which shares, at this moment.
 
 Few labels call for typical items, many for doubtful ones (Guy Hacohen, Avihu Dekel and Daphna Weinshall, *Active
-learning on a budget*, ICML 2022). The shares were tuned by benchmarks/label_efficiency.py.
+learning on a budget*, ICML 2022). The shares were tuned by benchmarks/label_efficiency, on other seeds than it reports.
 """
 
 from __future__ import annotations
