@@ -98,7 +98,7 @@ def _off_middle(Z: Floats, weight: Floats, cluster: NDArray[np.int64]) -> Floats
     member[cluster, np.arange(len(Z))] = weight
     total = member.sum(axis=1, keepdims=True)
     apart = Z - ((member @ Z) / np.where(total > 0, total, 1))[cluster]
-    return np.einsum("ij,ij->i", apart, apart)
+    return np.asarray(np.einsum("ij,ij->i", apart, apart), np.float32)
 
 
 def weighted_means(Z: Floats, weight: Floats, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
