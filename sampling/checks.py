@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Count, F
+from django.db.models import Count, F, Sum
 
 from labeling.actions import surviving
 from labeling.models import Annotation, Dataset, Item, State
-from sampling.algorithms.risk import Risk, doubt_of, miss_rate
+from sampling.algorithms.risk import Kept, Risk, doubt_of, miss_rate
 from sampling.models import Check, Round
 from sampling.strategies import Rows
 
@@ -21,9 +21,12 @@ RECENT_CHECKS, RECENT_PAGES = 60, 12
 ACCEPTS = 1 / 3
 
 
+_OPEN = (Check.Outcome.WAITING, Check.Outcome.DISPUTED)
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What the checks say: so many decided, so many of them otherwise, the share and its 95 % interval."""
+    """What the checks say: so many decided, so many of them otherwise (twice), the share and its 95 % interval."""
 
     n: int
     n_wrong: int
@@ -44,8 +47,16 @@ class _Outcome:
 def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: list[float]) -> None:
     """Note that the images of these rows are checks of the sweep's page ``round_``."""
     ids = dict(Item.objects.filter(dataset=round_.dataset_id, row__in=rows).values_list("row", "pk"))
+    facts = {"labels": round_.n_ranked / len(rows), "promised": round_.params["facts"]["promised_error"]}
     Check.objects.bulk_create(
-        Check(dataset_id=round_.dataset_id, item_id=ids[row], round=round_, label_id=class_id, probability=probability)
+        Check(
+            dataset_id=round_.dataset_id,
+            item_id=ids[row],
+            round=round_,
+            label_id=class_id,
+            probability=probability,
+            **facts,
+        )
         for row, probability in zip(rows, probabilities, strict=True)
         if row in ids
     )
@@ -61,21 +72,26 @@ def settle(dataset: Dataset) -> None:
     newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
     if not newest:
         return
-    decided = checks.filter(outcome=Check.Outcome.WAITING).exclude(item__state=State.UNLABELLED)
-    older = list(decided.exclude(pk__in=[check.pk for check in newest]))
+    waited = checks.filter(outcome=Check.Outcome.WAITING).exclude(item__state=State.UNLABELLED)
+    disputed = checks.filter(outcome=Check.Outcome.DISPUTED).exclude(item__decision_id=F("disputed_by"))
+    older = list((waited | disputed).exclude(pk__in=[check.pk for check in newest]))
     pages = _recent_pages(dataset, newest)
     decisions = [check.item.decision_id for check in newest + older if check.item.decision_id]
     shown_in = dict(Annotation.objects.filter(pk__in=decisions).values_list("pk", "round_id"))
     changed = []
     for check in newest + older:
-        before = (check.accept_id, check.outcome)
+        before = (check.accept_id, check.outcome, check.disputed_by)
         if check.accept_id is None or check.undone_by is not None:
             page = pages.get(check.round_id)
             check.accept_id = page.accept_id if page else None
         check.outcome = _outcome(check, shown_in.get(check.item.decision_id or 0))
-        if (check.accept_id, check.outcome) != before:
+        if check.outcome == Check.Outcome.DISPUTED:
+            check.disputed_by = check.item.decision_id
+        elif check.outcome != Check.Outcome.WRONG:
+            check.disputed_by = None
+        if (check.accept_id, check.outcome, check.disputed_by) != before:
             changed.append(check)
-    Check.objects.bulk_update(changed, ["accept", "outcome"])
+    Check.objects.bulk_update(changed, ["accept", "outcome", "disputed_by"])
 
 
 def _outcome(check: Check, shown_in: int | None) -> Check.Outcome:
@@ -89,7 +105,10 @@ def _outcome(check: Check, shown_in: int | None) -> Check.Outcome:
     is_swept = item.label_id == swept.pk
     if shown_in == check.round_id:
         return Check.Outcome.VOID if is_swept else Check.Outcome.CAUGHT
-    return Check.Outcome.RIGHT if is_swept else Check.Outcome.WRONG
+    if is_swept:
+        return Check.Outcome.RIGHT
+    is_first = check.disputed_by is None or check.disputed_by >= (item.decision_id or 0)
+    return Check.Outcome.DISPUTED if is_first else Check.Outcome.WRONG
 
 
 def _recent_pages(dataset: Dataset, newest: Iterable[Check]) -> dict[int, _Outcome]:
@@ -117,18 +136,20 @@ def _accept(given: Counter[int], n: int) -> int | None:
 
 
 def waiting_rows(dataset: Dataset) -> Rows:
-    """Rows of the checks that wait to be looked at again, those that wait longest first."""
-    waiting = Check.objects.filter(dataset=dataset, outcome=Check.Outcome.WAITING).order_by("pk")
+    """Rows of the checks that wait to be looked at (again), those that wait longest first."""
+    waiting = Check.objects.filter(dataset=dataset, outcome__in=_OPEN).order_by("pk")
     return np.array(waiting.values_list("item__row", flat=True), np.int64)
 
 
 def n_waiting(dataset: Dataset) -> int:
-    return Check.objects.filter(dataset=dataset, outcome=Check.Outcome.WAITING).count()
+    """How many checks wait, as of now."""
+    settle(dataset)
+    return Check.objects.filter(dataset=dataset, outcome__in=_OPEN).count()
 
 
 def waiting_among(dataset_id: int, rows: Collection[int]) -> set[int]:
     """Those of ``rows`` that are a waiting check, whose suggestion nobody may see."""
-    waiting = Check.objects.filter(dataset=dataset_id, outcome=Check.Outcome.WAITING, item__row__in=rows)
+    waiting = Check.objects.filter(dataset=dataset_id, outcome__in=_OPEN, item__row__in=rows)
     return set(waiting.values_list("item__row", flat=True))
 
 
@@ -146,6 +167,13 @@ def risk_of(dataset: Dataset) -> Risk:
     return Risk(miss_rate(n_caught, list(wrong)), doubt_of(n_marked, sum(facts.values())))
 
 
+def kept_by(dataset: Dataset) -> Kept:
+    """The labels of all accepted pages, and how many wrong ones they reckoned with."""
+    accepted = Check.objects.filter(dataset=dataset).exclude(outcome=Check.Outcome.DEALT)
+    told = accepted.aggregate(n=Sum("labels"), wrong=Sum(F("labels") * F("promised")))
+    return Kept(told["n"] or 0.0, told["wrong"] or 0.0)
+
+
 def measured(dataset: Dataset) -> Measured:
     """The share of wrong labels that sweeps left, by the checks decided so far."""
     from sampling.algorithms.estimates import wilson  # with SciPy, which not every page needs
@@ -155,4 +183,4 @@ def measured(dataset: Dataset) -> Measured:
     n_wrong = counts.get(Check.Outcome.WRONG, 0)
     n = n_wrong + counts.get(Check.Outcome.RIGHT, 0)
     share = wilson(n_wrong, n)
-    return Measured(n, n_wrong, counts.get(Check.Outcome.WAITING, 0), share.value, share.low, share.high)
+    return Measured(n, n_wrong, sum(counts.get(outcome, 0) for outcome in _OPEN), share.value, share.low, share.high)

@@ -134,6 +134,8 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         if item.pk not in frames:
             continue
         suggestion = None if item.row in hidden else said
+        if item.row in hidden:  # a second look must not be led by the first
+            item.state, item.label_id = State.UNLABELLED, None
         source, reason = round_.reasons[sources[rank] if len(sources) else 0]
         shown = {
             # "auto/audit": which part of a mixed queue dealt it.

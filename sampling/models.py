@@ -89,6 +89,7 @@ class Check(models.Model):
         RIGHT = 3
         WRONG = 4  # decided otherwise when it came back
         VOID = 5  # says nothing: unsure, skipped, or labelled on the page itself
+        DISPUTED = 6  # decided otherwise once: it is looked at a second time, for keys go astray
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="checks")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="+")
@@ -96,6 +97,11 @@ class Check(models.Model):
     # The class that was swept, and how likely the page took it to be.
     label = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="+")
     probability = models.FloatField()
+    # So many labels of its page it stands for, and the share of them that the page reckoned to be wrong.
+    labels = models.FloatField()
+    promised = models.FloatField()
+    # The annotation that disagreed first.
+    disputed_by = models.BigIntegerField(null=True)
     # The press of the key that accepted the page.
     accept = models.ForeignKey(Action, null=True, on_delete=models.SET_NULL, related_name="+")
     outcome = models.PositiveSmallIntegerField(choices=Outcome, default=Outcome.DEALT)

@@ -15,7 +15,7 @@ from labeling.models import Annotation, Dataset, Lease, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
-from sampling.checks import deal_checks, risk_of, settle, waiting_rows
+from sampling.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
 from sampling.graphs import graph_of, inverse_lengths_of, oddness_at_hand, oddness_of, projection_of
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
@@ -155,7 +155,7 @@ def gather(
         inverse_lengths=lambda: inverse_lengths_of(*_of(embedding_set)),
         held_out=held_out,
         waiting=waiting_rows(dataset),
-        risk=lambda: risk_of(dataset),
+        risk=lambda: (risk_of(dataset), kept_by(dataset)),
     )
 
 

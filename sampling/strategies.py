@@ -14,7 +14,7 @@ from sampling.algorithms.rows import blocks
 if TYPE_CHECKING:
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.neighbours import Graph
-    from sampling.algorithms.risk import Risk
+    from sampling.algorithms.risk import Kept, Risk
     from sampling.graphs import Oddity
 
 Rows = NDArray[np.int64]
@@ -36,7 +36,8 @@ class Inputs:
     the k-NN graph; ``oddness`` tells by method how much each row stands out, ``oddness_at_hand`` only if that takes
     no more than a moment, and ``inverse_lengths`` one over the length of each vector. ``held_out`` is what the model
     says of its own labels unseen, where the strategy needs it.
-    ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown.
+    ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown
+    and what sweeps have promised.
     """
 
     candidates: Rows
@@ -54,7 +55,7 @@ class Inputs:
     inverse_lengths: Callable[[], Floats] | None = None
     held_out: HeldOutPredictions | None = None
     waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))
-    risk: Callable[[], Risk] | None = None
+    risk: Callable[[], tuple[Risk, Kept]] | None = None
 
     def with_vector(self, rows: Rows) -> Rows:
         """Those of ``rows`` that have a vector."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampling.algorithms.ranking import top
-from sampling.algorithms.risk import draw_checks, page_of, predicted_as, spread_in
+from sampling.algorithms.risk import SMALLEST_CHECKED, draw_checks, page_of, predicted_as, spread_in
 from sampling.strategies import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
 
 CHECK = "check"
@@ -50,12 +50,14 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
     if params.of and params.of not in inputs.columns:
         raise BadParameter("Sweep: the model does not know this class yet. Retrain it (R), or choose another class.")
     assert inputs.risk is not None
-    risk = inputs.risk()
+    risk, kept = inputs.risk()
     inputs = replace(inputs, candidates=_without(inputs.candidates, inputs.waiting))
     class_id = params.of or best_class(prospects(inputs, params.at_most))
     rows, chances = inputs.scored(inputs.candidates, lambda P: _chance_of(P, inputs.columns, class_id))
     best = top(chances, min(k, MOST))
-    page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best))
+    page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best), kept=kept)
+    if page.n < SMALLEST_CHECKED:  # without checks nothing is noted down, so nothing is carried over
+        page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best))
     chosen = best[: page.n]
     checks = draw_checks(page.n, inputs.rng)
     facts = {
@@ -75,7 +77,7 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
 def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
     """What a sweep of each class that the model knows would bring, in the order of the model's classes."""
     assert inputs.risk is not None
-    risk = inputs.risk()
+    risk, _ = inputs.risk()
     sure_from = 1 - at_most / (risk.miss * risk.doubt)
     pool = replace(inputs, candidates=_without(inputs.candidates, inputs.waiting))
 

@@ -238,6 +238,8 @@ def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:
     """The state that a queue shows when none is asked for."""
     if strategy is not None and strategy.needs_held_out:
         return "labelled"
+    if strategy is not None and strategy.name == "checks":
+        return "any"  # also those that were decided once, otherwise than the sweep
     return "any" if has_label or (strategy is not None and not strategy.deals) else "unlabelled"
 
 

@@ -24,8 +24,8 @@ from sampling.algorithms.rows import Doubles, Rows
 MISS_PRIOR = (1.0, 9.0)
 # The model is taken at its word with the weight of so many wrong images.
 DOUBT_PRIOR = 4.0
-# A key goes astray about so often: a check that disagrees may be the check's own mistake.
-SLIP = 0.02
+# A key goes astray so often that a check must disagree twice to count; both may still be mistakes.
+SLIP = 0.02**2
 # More marks than this and they take longer than what the sweep saves, and attention fades.
 COMFORTABLE_SHARE = 1 / 3
 COMFORTABLE_MARKS = 24.0
@@ -42,6 +42,17 @@ class Risk:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Labels that sweeps gave up to now, and how many wrong ones were reckoned with: what was not used carries over."""
+
+    labels: float = 0.0
+    wrong: float = 0.0
+
+
+NOTHING_KEPT = Kept()
+
+
+@dataclass(frozen=True)
 class Page:
     """How many of the most certain images to sweep, how many of these are wrong, and how many stay wrong."""
 
@@ -50,8 +61,8 @@ class Page:
     promised_error: float  # share of the page's labels, after the person has looked
 
 
-def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int) -> Page:
-    """The longest page of most certain images whose labels will be wrong in at most the share ``at_most``.
+def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int, kept: Kept = NOTHING_KEPT) -> Page:
+    """The longest page of most certain images with which at most the share ``at_most`` of all swept labels is wrong.
 
     Parameters
     ----------
@@ -63,6 +74,9 @@ def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int) -> Page:
         Share of wrong labels to promise, above 0.
     largest
         Images that the screen holds.
+    kept
+        What earlier sweeps promised. Where they promised less than they might, this page may promise more; where
+        they promised more (the share was larger then), it has to keep the promise on its own.
 
     Returns
     -------
@@ -81,10 +95,11 @@ def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int) -> Page:
     if not ((sure >= 0) & (sure <= 1)).all() or (np.diff(sure) > 0).any():
         raise ValueError("Probabilities have to lie between 0 and 1, the largest first.")
     wrong = np.minimum(risk.doubt * np.cumsum(1 - sure), np.arange(1, len(sure) + 1))
-    share = wrong / np.arange(1, len(sure) + 1)
-    # Each of the three grows along the page, so what keeps them is a prefix.
-    fits = (risk.miss * share <= at_most) & (share <= COMFORTABLE_SHARE) & (wrong <= COMFORTABLE_MARKS)
-    n = int(np.count_nonzero(fits))
+    place = np.arange(1, len(sure) + 1)
+    share = wrong / place
+    slack = max(0.0, at_most * kept.labels - kept.wrong)
+    fits = (risk.miss * wrong <= at_most * place + slack) & (share <= COMFORTABLE_SHARE) & (wrong <= COMFORTABLE_MARKS)
+    n = int(np.count_nonzero(np.logical_and.accumulate(fits)))
     if n == 0:
         return Page(0, 0.0, 0.0)
     return Page(n, float(wrong[n - 1]), float(risk.miss * share[n - 1]))
@@ -107,9 +122,9 @@ def miss_rate(n_caught: int, disagreed: ArrayLike, *, slip: float = SLIP) -> flo
         Checks that the person marked on the page.
     disagreed
         (m,) probability of the swept class, as the page knew it, of each check that was accepted with the page and
-        decided otherwise later.
+        decided otherwise later, twice.
     slip
-        Share of single decisions that go astray.
+        Share of such decisions that go astray.
 
     Notes
     -----

@@ -1,0 +1,284 @@
+"""What sweeps save, and whether they keep their promise: a simulated person who makes slips, on Fashion-MNIST.
+
+    uv run python -m benchmarks.sweeps [--replays 100] [--pool 2000] [--at-most 0.01] [--cache FOLDER]
+
+The person labels 95 % of a pool, once one by one and once by a start in Auto and then class sweeps. 2 % of what has to
+be marked is overlooked; 2 % of the clicks mark the neighbour instead, 2 % of the keys are another class's. The pages,
+the checks and what they teach come from the product's own functions, and so does the calibrated model, which is
+trained again whenever there are so many more labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import gettempdir
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks.label_efficiency.data import COLLECTIONS, Floats, Rows
+from modeling.algorithms.calibration import softmax
+from modeling.algorithms.train import train
+from sampling.algorithms.auto import choose
+from sampling.algorithms.estimates import wilson
+from sampling.algorithms.neighbours import project
+from sampling.algorithms.ranking import top
+from sampling.algorithms.risk import Kept, Page, Risk, doubt_of, draw_checks, miss_rate, page_of, predicted_as
+
+SLIP = 0.02
+GOAL = 0.95
+AUTO_PAGE, LARGEST_PAGE = 40, 120
+# A smaller page is not worth a sweep: a page of Auto teaches the model more.
+SMALLEST_PAGE = 10
+CHECKS_AT_ONCE = 20
+MORE_LABELS = 1.3
+RECENT_PAGES = 12
+
+
+@dataclass
+class Told:
+    """What one replay came to."""
+
+    seed: int
+    n_labels: int
+    actions_per_correct: float
+    wrong: float  # share of all labels
+    swept: int  # labels that A gave
+    swept_wrong: float  # share of those
+    promised: float  # mean over them of what the page promised
+    measured: float
+    measured_low: float
+    measured_high: float
+    n_checks: int
+    miss: float
+    pages: int
+    actions: dict[str, int]
+    seconds: float
+
+
+@dataclass
+class Person:
+    """Who labels: sees the true class, and errs now and then."""
+
+    y: Rows
+    n_classes: int
+    rng: np.random.Generator
+    actions: Counter[str] = field(default_factory=Counter)
+
+    def slips(self) -> bool:
+        return bool(self.rng.random() < SLIP)
+
+    def key(self, true: int, what: str) -> int:
+        """Presses the key of a class, or by mistake another one's."""
+        self.actions[what] += 1
+        if not self.slips():
+            return true
+        return int((true + self.rng.integers(1, self.n_classes)) % self.n_classes)
+
+    def mark(self, rows: Rows, swept: int) -> dict[int, int]:
+        """Clicks the tiles of a page that are not of the swept class, class by class; what the keys made of them."""
+        given: dict[int, int] = {}
+        seen = [i for i, row in enumerate(rows.tolist()) if self.y[row] != swept and not self.slips()]
+        for true in sorted({int(self.y[rows[i]]) for i in seen}):
+            places = [i for i in seen if self.y[rows[i]] == true]
+            self.actions["clicks"] += len(places)
+            hit = {min(i + 1, len(rows) - 1) if self.slips() else i for i in places}
+            label = self.key(true, "class keys")
+            given.update({int(rows[i]): label for i in hit})
+        return given
+
+
+class Labelling:
+    """A pool on the way to its labels."""
+
+    def __init__(self, X: Floats, Z: Floats, y: Rows, at_most: float, seed: int) -> None:
+        self.X, self.Z, self.y, self.at_most = X, Z, y, at_most
+        self.rng = np.random.default_rng(seed)
+        self.n_classes = int(y.max()) + 1
+        self.person = Person(y, self.n_classes, self.rng)
+        self.labels = np.full(len(y), -1, np.int64)
+        self.P: Floats | None = None
+        self.learnt_from = 0
+        self.is_swept = np.zeros(len(y), bool)
+        self.promised = np.zeros(len(y))
+        self.waiting: dict[int, tuple[int, float]] = {}  # row: the swept class and its probability
+        self.n_caught, self.n_right, self.disagreed = 0, 0, list[float]()
+        self.n_kept, self.wrong_kept = 0, 0.0
+        self.pages: list[tuple[int, float]] = []  # marks, and how many the model expected
+
+    @property
+    def n_labelled(self) -> int:
+        return int((self.labels >= 0).sum())
+
+    def learn(self) -> None:
+        """Trains again once there are enough more labels."""
+        known = np.flatnonzero(self.labels >= 0)
+        if len(known) < MORE_LABELS * self.learnt_from or len(np.unique(self.labels[known])) < 2:
+            return
+        model = train(self.X[known], self.labels[known], n_classes=self.n_classes)
+        self.P = softmax(model.head.logits(self.X), model.temperature)
+        self.learnt_from = len(known)
+
+    def one_by_one(self, rows: Rows, what: str) -> None:
+        for row in rows.tolist():
+            self.labels[row] = self.person.key(int(self.y[row]), what)
+
+    def auto(self) -> None:
+        """A page of Auto."""
+        left = np.flatnonzero((self.labels < 0) & ~np.isin(np.arange(len(self.y)), list(self.waiting)))
+        known = np.flatnonzero(self.labels >= 0)
+        mix = choose(self.Z, left, known, self.labels[known], self.P, AUTO_PAGE, rng=self.rng)
+        self.one_by_one(mix.rows, "one by one")
+
+    def risk(self) -> Risk:
+        recent = self.pages[-RECENT_PAGES:]
+        doubt = doubt_of(sum(n for n, _ in recent), sum(expected for _, expected in recent))
+        return Risk(miss_rate(self.n_caught, self.disagreed), doubt)
+
+    def sweep(self) -> bool:
+        """One page of the class that most is certain of; false when no page is worth it."""
+        assert self.P is not None
+        left = np.flatnonzero((self.labels < 0) & ~np.isin(np.arange(len(self.y)), list(self.waiting)))
+        ids, chance = predicted_as(self.P[left], {c + 1: [c] for c in range(self.n_classes)})
+        risk = self.risk()
+        best: tuple[Page, int, Rows, Floats] | None = None
+        for class_id in np.unique(ids).tolist():
+            own = np.where(ids == class_id, chance, np.nan).astype(np.float32)
+            order = top(own, LARGEST_PAGE)
+            kept = Kept(float(self.n_kept), self.wrong_kept)
+            page = page_of(own[order], risk, at_most=self.at_most, largest=LARGEST_PAGE, kept=kept)
+            if best is None or page.n > best[0].n:
+                best = page, class_id - 1, left[order[: page.n]], own[order[: page.n]]
+        if best is None or best[0].n < SMALLEST_PAGE:
+            return False
+        self.decide(*best)
+        return True
+
+    def decide(self, page: Page, swept: int, rows: Rows, chances: Floats) -> None:
+        """The person marks, gives the marked ones their class, and accepts the rest; checks stay out."""
+        checks = set(rows[draw_checks(page.n, self.rng)].tolist())
+        given = self.person.mark(rows, swept)
+        self.person.actions["accepts"] += 1 + self.person.slips()
+        for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
+            if row in given:
+                self.labels[row] = given[row]
+                self.n_caught += row in checks and given[row] != swept
+            elif row in checks:
+                self.waiting[row] = swept, chance
+            else:
+                self.labels[row] = swept
+                self.is_swept[row], self.promised[row] = True, page.promised_error
+        self.n_kept += page.n
+        self.wrong_kept += page.n * page.promised_error
+        n_marked = sum(label != swept for label in given.values())
+        self.pages.append((n_marked, float((1 - chances).sum())))
+
+    def look_again(self) -> None:
+        """The checks that wait, one by one and without the suggestion."""
+        for row, (swept, chance) in self.waiting.items():
+            self.labels[row] = self.person.key(int(self.y[row]), "checks")
+            if self.labels[row] != swept:  # it is looked at a second time
+                self.labels[row] = self.person.key(int(self.y[row]), "checks")
+            if self.labels[row] == swept:
+                self.n_right += 1
+            else:
+                self.disagreed.append(chance)
+        self.waiting.clear()
+
+    def run(self, start: int) -> None:
+        while self.n_labelled < start:
+            self.auto()
+            self.learn()
+        while self.n_labelled < GOAL * len(self.y):
+            if not self.sweep():
+                self.auto()
+            if len(self.waiting) >= CHECKS_AT_ONCE:
+                self.look_again()
+            self.learn()
+        self.look_again()
+
+
+def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int) -> Told:
+    """One replay on the pool ``X`` (n, d), ``y`` (n,)."""
+    began = time.perf_counter()
+    Z = project(X, rng=np.random.default_rng(0))
+    run = Labelling(X, Z, y, at_most, seed)
+    run.run(start)
+    known = run.labels >= 0
+    right = int((run.labels[known] == y[known]).sum())
+    swept = run.is_swept
+    n_checks = run.n_right + len(run.disagreed)
+    measured = wilson(len(run.disagreed), n_checks)
+    return Told(
+        seed, int(known.sum()), run.person.actions.total() / right, 1 - right / int(known.sum()), int(swept.sum()),
+        float((run.labels[swept] != y[swept]).mean()), float(run.promised[swept].mean()),
+        measured.value, measured.low, measured.high, n_checks, run.risk().miss, len(run.pages),
+        dict(run.person.actions), time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def report(told: list[Told], at_most: float) -> str:
+    """A table in Markdown of the replays' means and the promises kept."""
+    n = len(told)
+    kept = sum(one.swept_wrong <= at_most for one in told)
+    covered = sum(one.measured_low <= one.swept_wrong <= one.measured_high for one in told)
+    alone = 1 / (1 - SLIP)
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(one, name) for one in told]))
+
+    parts = sum((Counter(one.actions) for one in told), Counter[str]())
+    shares = ", ".join(f"{what} {count / n / mean('n_labels'):.3f}" for what, count in parts.most_common())
+    return "\n".join([
+        f"| replays | {n} |",
+        f"| labels given a replay | {mean('n_labels'):,.0f} |",
+        f"| actions per correct label, one by one | {alone:.3f} |",
+        f"| actions per correct label, sweeps | {mean('actions_per_correct'):.3f} |",
+        f"| of which, per label | {shares} |",
+        f"| wrong labels, one by one | {SLIP:.2%} |",
+        f"| wrong labels, start and sweeps together | {mean('wrong'):.2%} |",
+        f"| labels accepted by A | {mean('swept') / mean('n_labels'):.1%} |",
+        f"| promised, at most | {at_most:.2%} |",
+        f"| promised by the pages, mean | {mean('promised'):.2%} |",
+        f"| truly wrong among the accepted, mean; worst replay | {mean('swept_wrong'):.2%}; "
+        f"{max(one.swept_wrong for one in told):.2%} |",
+        f"| measured by the checks, mean | {mean('measured'):.2%} on {mean('n_checks'):.0f} checks |",
+        f"| replays whose interval holds the truth | {covered} of {n} |",
+        f"| replays that keep the promise | {kept} of {n} |",
+    ])  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--collection", choices=COLLECTIONS, default="fashion")
+    parser.add_argument("--replays", type=int, default=100)
+    parser.add_argument("--pool", type=int, default=2000, help="images of each replay")
+    parser.add_argument("--dims", type=int, default=64, help="principal components of the vectors; 0: the vectors")
+    parser.add_argument("--start", type=int, default=200, help="labels before the first sweep")
+    parser.add_argument("--at-most", type=float, default=0.01)
+    parser.add_argument(
+        "--cache", type=Path, default=Path(gettempdir()) / "le" / "cache", help="vectors computed before"
+    )
+    parser.add_argument("--results", type=Path, help="a file of JSON lines to add the replays to")
+    given = parser.parse_args()
+    X, y = COLLECTIONS[given.collection].load(given.cache)
+    if given.dims:
+        X = project(X, rng=np.random.default_rng(0), dims=given.dims)
+    told: list[Told] = []
+    with threadpool_limits(1):
+        for seed in range(given.replays):
+            mine = np.random.default_rng(5000 + seed).choice(len(X), min(given.pool, len(X)), replace=False)
+            told.append(replay(X[mine], y[mine], at_most=given.at_most, start=given.start, seed=seed))
+            if given.results:
+                with given.results.open("a") as lines:
+                    lines.write(json.dumps(asdict(told[-1])) + "\n")
+    print(report(told, given.at_most))
+
+
+if __name__ == "__main__":
+    main()
