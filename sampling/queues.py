@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified
+from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified, narrowed
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.graphs import Oddity
@@ -74,8 +74,8 @@ def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]
     near = order[np.isin(rows, inputs.with_vector(rows))][: SPREAD + CANDIDATES_PER_PICK * PAGE]
     if inputs.X is None or not len(near):
         return order
-    X = np.asarray(inputs.X[rows[near]])
-    head = near[diversified(X, np.arange(len(near)), scores[near], SPREAD, rng=inputs.rng, batch=PAGE)]
+    Z = narrowed(np.asarray(inputs.X[rows[near]]), inputs.rng)
+    head = near[diversified(Z, np.arange(len(near)), scores[near], SPREAD, rng=inputs.rng, batch=PAGE)]
     return np.concatenate([head, np.setdiff1d(order, head, assume_unique=True)])
 
 

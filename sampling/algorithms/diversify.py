@@ -14,6 +14,7 @@ from sampling.algorithms.rows import Floats, Rows, as_rows, one_thread, usable
 
 CANDIDATES_PER_PICK = 10
 ROUNDS = 10
+NARROW = 64
 
 
 def diversified(
@@ -75,6 +76,17 @@ def diversified(
         reach = reach[~np.isin(reach, picks)]
     order = np.concatenate([*chosen, reach]) if chosen else reach
     return rows[order[: max(k, 0)]]
+
+
+def narrowed(X: Floats, rng: np.random.Generator) -> Floats:
+    """(n, <= 64) rows whose distances are about those of ``X`` (n, d): clusters of a page need no more; O(n d).
+
+    A random projection (William Johnson and Joram Lindenstrauss, 1984), for when there is no time to learn one.
+    """
+    if X.shape[1] <= NARROW:
+        return X
+    directions = rng.standard_normal((X.shape[1], NARROW), dtype=np.float32) / np.float32(np.sqrt(NARROW))
+    return np.asarray(X @ directions, np.float32)
 
 
 def _one_of_each(Z: Floats, weight: Floats, k: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from sampling.algorithms.diversify import diversified, weighted_means
+from sampling.algorithms.diversify import diversified, narrowed, weighted_means
 
 
 def copies(n_groups: int = 20, each: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +58,19 @@ def test_rest_follows_by_score() -> None:
     got = diversified(X, np.arange(len(X)), scores, 600, rng=np.random.default_rng(0), batch=10, diverse=20)
     assert sorted(got.tolist()) == list(range(600))
     assert (np.diff(scores[got[20:]]) <= 0).all()
+
+
+def test_narrowed_rows_are_about_as_far_apart() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 900)).astype(np.float32)
+    Z = narrowed(X, rng)
+    assert Z.shape == (200, 64)
+    one, other = rng.permutation(200)[:100], rng.permutation(200)[:100]
+    apart = np.linalg.norm(X[one] - X[other], axis=1)
+    kept = np.linalg.norm(Z[one] - Z[other], axis=1)[apart > 0] / apart[apart > 0]
+    assert 0.95 < kept.mean() < 1.05
+    assert kept.std() < 0.12
+    np.testing.assert_array_equal(narrowed(X[:, :9], rng), X[:, :9])
 
 
 def test_same_seed_same_ranking() -> None:
