@@ -30,7 +30,7 @@ class Bar:
         """Draws the job's stage, done and total."""
         if job.stage != self._stage:
             self._stage = job.stage
-            self._bar.reset()
+            self._bar.reset(total=job.total or None)
         words = job.stage or job.get_state_display()
         self._bar.set_description_str(f"{registry.title(job.kind)}: {words}", refresh=False)
         self._bar.total = job.total or None
