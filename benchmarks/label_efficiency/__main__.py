@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from benchmarks.label_efficiency.data import COLLECTIONS
 from benchmarks.label_efficiency.replay import OURS, Strategy, prepared, replay
 from benchmarks.label_efficiency.report import MEASURES, Replay, read, rows, table, verdict
@@ -74,7 +76,7 @@ def run(names: list[str], strategies: list[str], seeds: range, given: argparse.N
     for name in names:
         COLLECTIONS[name].load(given.cache)  # once, before there are processes that want it
     # Forked, so that the processes share what is loaded.
-    with get_context("fork").Pool(given.processes, initializer=os.nice, initargs=(15,)) as workers:
+    with get_context("fork").Pool(given.processes, initializer=_beside_others) as workers:
         for number, one in enumerate(workers.imap_unordered(one_replay, todo), 1):
             with results.open("a") as stream:
                 stream.write(one.line() + "\n")
@@ -84,6 +86,12 @@ def run(names: list[str], strategies: list[str], seeds: range, given: argparse.N
                 f"{sum(one.curve.query_seconds):.1f} s of queries",
                 flush=True,
             )
+
+
+def _beside_others() -> None:
+    """Seeds are spread over processes, so each keeps to one thread; and to the background."""
+    threadpool_limits(limits=1)
+    os.nice(15)
 
 
 def one_replay(task: tuple[str, str, int, Path, float]) -> Replay:
