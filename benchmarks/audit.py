@@ -15,7 +15,7 @@ import gzip
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -34,7 +34,6 @@ from sampling.algorithms.estimates import (
     forecast,
     of_collection,
     wilson,
-    wilson_continuous,
 )
 from sampling.algorithms.mixing import AUDIT
 from sampling.algorithms.neighbours import knn_graph, project
@@ -44,7 +43,7 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 TRUTHS = ("collection", "held out", "not labelled")
-ESTIMATES = ("of the collection", "plain share", "corrected (LURE)", "wider for few")
+ESTIMATES = ("of the collection", "… plain Wilson", "share, plain Wilson", "LURE, plain Wilson")
 # The product's own: retrain after so many new labels, or this share of them.
 MIN_NEW, SHARE_NEW = 20, 0.1
 
@@ -132,22 +131,18 @@ def measured(
     rest = np.delete(hits, labelled)
     other = trained.head.logits(data.other_X).argmax(axis=1) == data.other_y
     n, n_audit = len(data.X), int(is_audit.sum())
+    told = of_collection(right, is_audit, n)
     return Snapshot(
         len(labelled),
         n_audit,
         [
-            of_collection(right, is_audit, n),
+            told,
+            replace(wilson(told.value * told.n, told.n), value=told.value) if told.n else told,
             wilson(int(right[is_audit].sum()), n_audit),
             corrected(right, np.clip(chances, 0, 1), n),
-            widened(of_collection(right, is_audit, n)),
         ],
         [float((rest.sum() + right.sum()) / n), float(other.mean()), float(rest.mean())],
     )
-
-
-def widened(told: Estimate) -> Estimate:
-    """With the correction for continuity."""
-    return told if not told.n else wilson_continuous(min(told.value, 1) * told.n, told.n)
 
 
 def forecasts_hold(snapshots: list[Snapshot]) -> bool | None:

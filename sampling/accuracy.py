@@ -24,7 +24,7 @@ from sampling.algorithms.estimates import (
     forecast,
     labels_to_halve,
     of_collection,
-    wilson,
+    wilson_continuous,
 )
 from sampling.models import AccuracyEstimate, Round
 from sampling.pool import pool_of
@@ -180,7 +180,7 @@ def _per_class(judged: Judged) -> list[dict[str, Any]]:
     for label_id in np.unique(judged.label_ids[judged.is_audit]).tolist():
         right = judged.right[judged.is_audit & (judged.label_ids == label_id)]
         if len(right) >= MIN_OF_CLASS:
-            told = wilson(int(right.sum()), len(right))
+            told = wilson_continuous(int(right.sum()), len(right))
             kept = {name: value for name, value in asdict(told).items() if name != "n"}
             found.append({"class_id": label_id, "n": len(right), "n_right": int(right.sum()), **kept})
     return found

@@ -94,7 +94,7 @@ def labels_to_halve(told: Estimate, *, z: float = Z95) -> int:
 
 
 def _width(share: float, n: float, z: float) -> float:
-    told = wilson(share * n, n, z=z)
+    told = wilson_continuous(share * n, n, z=z)
     return told.high - told.low
 
 
@@ -182,8 +182,9 @@ def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items
     A draw stands for what had no label at its time, and what had one is known: each draw alone makes an unbiased
     estimate of the whole, and the mean is taken over all. This is the estimator of Farquhar, Gal and Rainforth
     (2021) with the audit's draws alone, so that queues without chance may come between. While few items of many
-    are labelled it is the plain share of the audit. The interval is Wilson's, of as many labels as those of the
-    audit are worth with their weights. O(m).
+    are labelled it is the plain share of the audit. The interval is Wilson's with the
+    correction for continuity, of as many labels as those of the audit are worth with their weights: the plain one
+    held the truth in fewer replays than it promises where there were few (benchmarks/audit.py). O(m).
     """
     m = len(right)
     if m > n_items:
@@ -195,7 +196,7 @@ def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items
     left = (n_items - before).astype(np.float64)
     value = min(1.0, float(np.mean((known + left * right[is_audit]) / n_items)))
     effective = float(left.sum() ** 2 / np.square(left).sum())
-    interval = wilson(value * effective, effective, z=z)
+    interval = wilson_continuous(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)
 
 

@@ -18,7 +18,7 @@ from modeling import store as arrays
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
 from sampling import accuracy
-from sampling.algorithms.estimates import of_collection, wilson
+from sampling.algorithms.estimates import of_collection, wilson, wilson_continuous
 from sampling.models import AccuracyEstimate
 from sampling.queues import STRATEGIES
 from sampling.selection import Filters, pull
@@ -84,7 +84,7 @@ def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(
     names = dict(dataset.classes.values_list("pk", "name"))
     assert {names[one["class_id"]]: one["n"] for one in kept.per_class} == truth
     for one in kept.per_class:
-        same = wilson(one["n_right"], one["n"])
+        same = wilson_continuous(one["n_right"], one["n"])
         assert (one["value"], one["low"], one["high"]) == pytest.approx((same.value, same.low, same.high))
 
 

@@ -65,7 +65,7 @@ def test_how_many_more_labels_halve_the_interval(make_dataset: MakeDataset, clie
     furnished(make_dataset)
     found = re.search(r"with (\d+) more labels of the queue Audit", words(client))
     assert found
-    assert 140 < int(found[1]) < 170, "four times as many labels halve it, about"
+    assert 120 < int(found[1]) < 170, "four times as many labels halve it, about"
     assert '/d/pictures/?queue=audit"' in client.get(PAGE).content.decode()
 
 

@@ -72,7 +72,7 @@ def test_accuracy_of_a_collection_against_the_plain_sum(seed: int) -> None:
 def test_accuracy_of_a_collection_of_draws_alone_is_their_share_when_there_are_few() -> None:
     right = np.array([True, True, False, True])
     got = of_collection(right, np.ones(4, bool), 10**9)
-    plain = wilson(3, 4)
+    plain = wilson_continuous(3, 4)
     assert (got.value, got.low, got.high, got.n) == pytest.approx((plain.value, plain.low, plain.high, plain.n))
 
 
@@ -112,11 +112,11 @@ def test_accuracy_of_a_collection_without_draws_and_of_nonsense() -> None:
 
 @pytest.mark.parametrize(("right", "n"), [(9, 10), (30, 30), (0, 4), (161, 200)])
 def test_labels_to_halve_is_the_first_number_that_does(right: int, n: int) -> None:
-    told = wilson(right, n)
+    told = wilson_continuous(right, n)
     more = labels_to_halve(told)
 
     def width(extra: int) -> float:
-        again = wilson(right / n * (n + extra), n + extra)
+        again = wilson_continuous(right / n * (n + extra), n + extra)
         return again.high - again.low
 
     assert width(more) <= (told.high - told.low) / 2 < width(more - 1)
