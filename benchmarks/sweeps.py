@@ -28,15 +28,15 @@ from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import wilson
 from sampling.algorithms.neighbours import project
 from sampling.algorithms.ranking import top
-from sampling.algorithms.risk import Kept, Page, Risk, doubt_of, draw_checks, miss_rate, page_of, predicted_as
+from sampling.algorithms.risk import Kept, Page, Risk, doubt_of, draw_checks, miss_rate, page_of, predicted_as, surest
 
 SLIP = 0.02
 GOAL = 0.95
-AUTO_PAGE, LARGEST_PAGE = 40, 120
+AUTO_PAGE, LARGEST_PAGE = 40, 200
 # A smaller page is not worth a sweep: a page of Auto teaches the model more.
 SMALLEST_PAGE = 10
 CHECKS_AT_ONCE = 20
-MORE_LABELS = 1.3
+MORE_LABELS = 1.15
 RECENT_PAGES = 12
 
 
@@ -106,8 +106,10 @@ class Labelling:
         self.learnt_from = 0
         self.is_swept = np.zeros(len(y), bool)
         self.promised = np.zeros(len(y))
-        self.waiting: dict[int, tuple[int, float]] = {}  # row: the swept class and its probability
-        self.n_caught, self.n_right, self.disagreed = 0, 0, list[float]()
+        # By row: the swept class, its probability, and how many labels of the page the check stands for.
+        self.waiting: dict[int, tuple[int, float, float]] = {}
+        self.n_caught, self.disagreed = 0, list[float]()
+        self.decided: list[tuple[float, bool]] = []  # what a check stands for, and whether the sweep was wrong
         self.n_kept, self.wrong_kept = 0, 0.0
         self.pages: list[tuple[int, float]] = []  # marks, and how many the model expected
 
@@ -138,7 +140,7 @@ class Labelling:
     def risk(self) -> Risk:
         recent = self.pages[-RECENT_PAGES:]
         doubt = doubt_of(sum(n for n, _ in recent), sum(expected for _, expected in recent))
-        return Risk(miss_rate(self.n_caught, self.disagreed), doubt)
+        return Risk(miss_rate(self.n_caught, self.disagreed), doubt, len(self.decided))
 
     def sweep(self) -> bool:
         """One page of the class that most is certain of; false when no page is worth it."""
@@ -146,22 +148,23 @@ class Labelling:
         left = np.flatnonzero((self.labels < 0) & ~np.isin(np.arange(len(self.y)), list(self.waiting)))
         ids, chance = predicted_as(self.P[left], {c + 1: [c] for c in range(self.n_classes)})
         risk = self.risk()
-        best: tuple[Page, int, Rows, Floats] | None = None
+        tried: list[tuple[Page, int, Rows, Floats]] = []
         for class_id in np.unique(ids).tolist():
             own = np.where(ids == class_id, chance, np.nan).astype(np.float32)
             order = top(own, LARGEST_PAGE)
             kept = Kept(float(self.n_kept), self.wrong_kept)
             page = page_of(own[order], risk, at_most=self.at_most, largest=LARGEST_PAGE, kept=kept)
-            if best is None or page.n > best[0].n:
-                best = page, class_id - 1, left[order[: page.n]], own[order[: page.n]]
-        if best is None or best[0].n < SMALLEST_PAGE:
+            tried.append((page, class_id - 1, left[order[: page.n]], own[order[: page.n]]))
+        best = tried[surest([one[0] for one in tried])]
+        if best[0].n < SMALLEST_PAGE:
             return False
         self.decide(*best)
         return True
 
     def decide(self, page: Page, swept: int, rows: Rows, chances: Floats) -> None:
         """The person marks, gives the marked ones their class, and accepts the rest; checks stay out."""
-        checks = set(rows[draw_checks(page.n, self.rng)].tolist())
+        drawn = draw_checks(page.n, self.rng, n_known=self.risk().n_known)
+        checks = set(rows[drawn].tolist())
         given = self.person.mark(rows, swept)
         self.person.actions["accepts"] += 1 + self.person.slips()
         for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
@@ -169,7 +172,7 @@ class Labelling:
                 self.labels[row] = given[row]
                 self.n_caught += row in checks and given[row] != swept
             elif row in checks:
-                self.waiting[row] = swept, chance
+                self.waiting[row] = swept, chance, page.n / len(checks)
             else:
                 self.labels[row] = swept
                 self.is_swept[row], self.promised[row] = True, page.promised_error
@@ -180,13 +183,12 @@ class Labelling:
 
     def look_again(self) -> None:
         """The checks that wait, one by one and without the suggestion."""
-        for row, (swept, chance) in self.waiting.items():
+        for row, (swept, chance, weight) in self.waiting.items():
             self.labels[row] = self.person.key(int(self.y[row]), "checks")
             if self.labels[row] != swept:  # it is looked at a second time
                 self.labels[row] = self.person.key(int(self.y[row]), "checks")
-            if self.labels[row] == swept:
-                self.n_right += 1
-            else:
+            self.decided.append((weight, bool(self.labels[row] != swept)))
+            if self.labels[row] != swept:
                 self.disagreed.append(chance)
         self.waiting.clear()
 
@@ -212,12 +214,13 @@ def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int) -> Told
     known = run.labels >= 0
     right = int((run.labels[known] == y[known]).sum())
     swept = run.is_swept
-    n_checks = run.n_right + len(run.disagreed)
-    measured = wilson(len(run.disagreed), n_checks)
+    weights, is_wrong = np.array(run.decided, np.float64).reshape(-1, 2).T
+    as_many = weights.sum() ** 2 / np.square(weights).sum()
+    measured = wilson(min(1.0, float(weights @ is_wrong / weights.sum())) * as_many, as_many)
     return Told(
         seed, int(known.sum()), run.person.actions.total() / right, 1 - right / int(known.sum()), int(swept.sum()),
         float((run.labels[swept] != y[swept]).mean()), float(run.promised[swept].mean()),
-        measured.value, measured.low, measured.high, n_checks, run.risk().miss, len(run.pages),
+        measured.value, measured.low, measured.high, len(run.decided), run.risk().miss, len(run.pages),
         dict(run.person.actions), time.perf_counter() - began,
     )  # fmt: skip
 
@@ -257,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", choices=COLLECTIONS, default="fashion")
     parser.add_argument("--replays", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="number of the first replay")
     parser.add_argument("--pool", type=int, default=2000, help="images of each replay")
     parser.add_argument("--dims", type=int, default=64, help="principal components of the vectors; 0: the vectors")
     parser.add_argument("--start", type=int, default=200, help="labels before the first sweep")
@@ -271,7 +275,7 @@ def main() -> None:
         X = project(X, rng=np.random.default_rng(0), dims=given.dims)
     told: list[Told] = []
     with threadpool_limits(1):
-        for seed in range(given.replays):
+        for seed in range(given.first, given.first + given.replays):
             mine = np.random.default_rng(5000 + seed).choice(len(X), min(given.pool, len(X)), replace=False)
             told.append(replay(X[mine], y[mine], at_most=given.at_most, start=given.start, seed=seed))
             if given.results:

@@ -13,7 +13,7 @@ from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Filters, gather
 from sampling.strategies import BadParameter, parse_params
-from sampling.sweeping import SweepParams, best_class, prospects
+from sampling.sweeping import SweepParams, prospects
 
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
@@ -93,7 +93,6 @@ def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
     try:
         params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
         found = prospects(gather(dataset, strategy, Filters(), seed=0), params.at_most)
-        chosen = params.of or best_class(found)
     except (BadParameter, CannotRank) as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
     names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
@@ -103,7 +102,7 @@ def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
             "name": names[one.class_id],
             "n": one.n,
             "n_sure": one.n_sure,
-            "is_chosen": one.class_id == chosen,
+            "is_chosen": one.class_id == params.of,
         }
         for one in found
         if one.class_id in names

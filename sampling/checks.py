@@ -21,6 +21,7 @@ RECENT_CHECKS, RECENT_PAGES = 60, 12
 ACCEPTS = 1 / 3
 
 
+_DECIDED = (Check.Outcome.RIGHT, Check.Outcome.WRONG)
 _OPEN = (Check.Outcome.WAITING, Check.Outcome.DISPUTED)
 
 
@@ -164,7 +165,8 @@ def risk_of(dataset: Dataset) -> Risk:
     pages = {pk: page for pk, page in _recent_pages(dataset, newest).items() if page.accept_id is not None}
     facts = dict(Round.objects.filter(pk__in=pages).values_list("pk", "params__facts__model_wrong"))
     n_marked = sum(page.n_marked for page in pages.values())
-    return Risk(miss_rate(n_caught, list(wrong)), doubt_of(n_marked, sum(facts.values())))
+    doubt = doubt_of(n_marked, sum(facts.values()))
+    return Risk(miss_rate(n_caught, list(wrong)), doubt, checks.filter(outcome__in=_DECIDED).count())
 
 
 def kept_by(dataset: Dataset) -> Kept:
@@ -175,12 +177,17 @@ def kept_by(dataset: Dataset) -> Kept:
 
 
 def measured(dataset: Dataset) -> Measured:
-    """The share of wrong labels that sweeps left, by the checks decided so far."""
+    """The share of wrong labels that sweeps left, by the checks decided so far, each for the labels it stands for."""
     from sampling.algorithms.estimates import wilson  # with SciPy, which not every page needs
 
-    found = Check.objects.filter(dataset=dataset).values_list("outcome").annotate(n=Count("pk")).order_by()
-    counts: dict[int, int] = dict(found)
-    n_wrong = counts.get(Check.Outcome.WRONG, 0)
-    n = n_wrong + counts.get(Check.Outcome.RIGHT, 0)
-    share = wilson(n_wrong, n)
-    return Measured(n, n_wrong, sum(counts.get(outcome, 0) for outcome in _OPEN), share.value, share.low, share.high)
+    sums = {"n": Count("pk"), "weight": Sum("labels"), "square": Sum(F("labels") * F("labels"))}
+    found = Check.objects.filter(dataset=dataset).order_by().values("outcome").annotate(**sums)
+    told: dict[int, dict[str, float]] = {one["outcome"]: one for one in found}
+    decided = [told[outcome] for outcome in _DECIDED if outcome in told]
+    wrong = told.get(Check.Outcome.WRONG, {"n": 0, "weight": 0.0})
+    total, square = sum(one["weight"] for one in decided), sum(one["square"] for one in decided)
+    as_many = total**2 / square if decided else 0  # checks of equal weight that tell as much
+    share = wilson(min(1.0, wrong["weight"] / total) * as_many if decided else 0, as_many)
+    n_open = sum(told[outcome]["n"] for outcome in _OPEN if outcome in told)
+    n = sum(one["n"] for one in decided)
+    return Measured(int(n), int(wrong["n"]), int(n_open), share.value, share.low, share.high)

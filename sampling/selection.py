@@ -247,9 +247,7 @@ def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None
     kept = dict(spent.params)
     filters = kept.pop("filters")
     kept.pop("after")
-    facts = kept.pop("facts", {})
-    if "of" in facts:
-        kept["of"] = facts["of"]  # a sweep keeps to the class that it chose
+    kept.pop("facts", None)
     if "within" in kept:
         kept["within"] = ""  # after the half of a group comes another group
     rows = ranked_rows(spent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampling.algorithms.ranking import top
-from sampling.algorithms.risk import SMALLEST_CHECKED, draw_checks, page_of, predicted_as, spread_in
+from sampling.algorithms.risk import SMALLEST_CHECKED, draw_checks, page_of, predicted_as, spread_in, surest
 from sampling.strategies import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
 
 CHECK = "check"
@@ -20,7 +19,7 @@ MOST = 240
 
 @dataclass(frozen=True)
 class SweepParams:
-    """The class to sweep (its id; 0: the one that most is certain of), and the share of wrong labels to promise."""
+    """The class to sweep (its id; 0: for each page the surest one), and the share of wrong labels to promise."""
 
     of: int = 0
     at_most: float = 0.01
@@ -49,17 +48,22 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
         raise BadParameter("Sweep: the share of wrong labels has to lie above 0 and be at most 0.5 (50 %).")
     if params.of and params.of not in inputs.columns:
         raise BadParameter("Sweep: the model does not know this class yet. Retrain it (R), or choose another class.")
+    if not inputs.columns:
+        raise BadParameter("Sweep: the model knows no class. Label some images and retrain it (R).")
     assert inputs.risk is not None
     risk, kept = inputs.risk()
-    inputs = replace(inputs, candidates=_without(inputs.candidates, inputs.waiting))
-    class_id = params.of or best_class(prospects(inputs, params.at_most))
-    rows, chances = inputs.scored(inputs.candidates, lambda P: _chance_of(P, inputs.columns, class_id))
-    best = top(chances, min(k, MOST))
-    page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best), kept=kept)
-    if page.n < SMALLEST_CHECKED:  # without checks nothing is noted down, so nothing is carried over
-        page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best))
+    known, ids, sure = _predicted(inputs)
+    tried = []
+    for class_id in [params.of] if params.of else list(inputs.columns):
+        rows, chances = known[ids == class_id], sure[ids == class_id]
+        best = top(chances, min(k, MOST))
+        page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best), kept=kept)
+        if page.n < SMALLEST_CHECKED:  # without checks nothing is noted down, so nothing is carried over
+            page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best))
+        tried.append((class_id, page, rows, chances, best))
+    class_id, page, rows, chances, best = tried[surest([one[1] for one in tried])]
     chosen = best[: page.n]
-    checks = draw_checks(page.n, inputs.rng)
+    checks = draw_checks(page.n, inputs.rng, n_known=risk.n_known)
     facts = {
         "of": class_id,
         "n_predicted": len(rows),
@@ -78,29 +82,13 @@ def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
     """What a sweep of each class that the model knows would bring, in the order of the model's classes."""
     assert inputs.risk is not None
     risk, _ = inputs.risk()
-    sure_from = 1 - at_most / (risk.miss * risk.doubt)
-    pool = replace(inputs, candidates=_without(inputs.candidates, inputs.waiting))
-
-    def likeliest(P: Floats) -> Floats:
-        ids, chance = predicted_as(P, inputs.columns)
-        # The class's number, negative where it is not certain enough: one number a row, one pass over all rows.
-        number = np.searchsorted(known, ids) + 1
-        return np.where(ids == 0, np.nan, np.where(chance >= sure_from, number, -number)).astype(np.float32)
-
-    known = np.array(sorted(inputs.columns), np.int64)
-    _, numbers = pool.scored(pool.candidates, likeliest)
-    told = numbers.astype(np.int64)
-    n = np.bincount(np.abs(told), minlength=len(known) + 1)[1:]
-    n_sure = np.bincount(told[told > 0], minlength=len(known) + 1)[1:]
-    found = {int(i): Prospect(int(i), int(a), int(b)) for i, a, b in zip(known, n, n_sure, strict=True)}
-    return [found[class_id] for class_id in inputs.columns]
-
-
-def best_class(found: list[Prospect]) -> int:
-    """The id of the class that a sweep would bring most for; the first of equal ones."""
-    if not found:
-        raise BadParameter("Sweep: the model knows no class. Label some images and retrain it (R).")
-    return max(found, key=lambda one: (one.n_sure, one.n)).class_id
+    _, ids, chances = _predicted(inputs)
+    # Even alone such an image keeps the promise.
+    is_sure = chances >= 1 - at_most / (risk.miss * risk.doubt)
+    return [
+        Prospect(class_id, int(np.count_nonzero(ids == class_id)), int(np.count_nonzero(is_sure & (ids == class_id))))
+        for class_id in inputs.columns
+    ]
 
 
 def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
@@ -163,10 +151,22 @@ def _ranking(rows: Rows, scores: Floats, reason: str, facts: dict[str, Any]) -> 
     return Ranking(rows, scores.astype(np.float32), ones, {"": reason}, is_complete=not len(rows), facts=facts)
 
 
-def _chance_of(P: Floats, columns: Mapping[int, list[int]], class_id: int) -> Floats:
-    """The class's probability where no other class is likelier, NaN elsewhere."""
-    ids, chance = predicted_as(P, columns)
-    return np.where(ids == class_id, chance, np.nan).astype(np.float32)
+def _predicted(inputs: Inputs) -> tuple[Rows, Rows, Floats]:
+    """Candidates that are no waiting check and have a prediction, their likeliest class's id, and its probability."""
+    pool = _without(inputs.candidates, inputs.waiting)
+    classes = np.array([0, *sorted(inputs.columns)], np.int64)
+
+    def number(P: Floats) -> Floats:
+        ids, _ = predicted_as(P, inputs.columns)
+        return np.where(ids == 0, np.nan, np.searchsorted(classes, ids)).astype(np.float32)
+
+    def chance(P: Floats) -> Floats:
+        ids, best = predicted_as(P, inputs.columns)
+        return np.where(ids == 0, np.nan, best).astype(np.float32)
+
+    rows, numbers = inputs.scored(pool, number)
+    _, chances = inputs.scored(pool, chance)
+    return rows, classes[numbers.astype(np.int64)], chances
 
 
 def _labels(inputs: Inputs) -> Rows:

@@ -11,7 +11,7 @@ the last pages than it thought: Gamma-Poisson, learnt from the marks. Both are c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,19 +26,25 @@ MISS_PRIOR = (1.0, 9.0)
 DOUBT_PRIOR = 4.0
 # A key goes astray so often that a check must disagree twice to count; both may still be mistakes.
 SLIP = 0.02**2
-# More marks than this and they take longer than what the sweep saves, and attention fades.
-COMFORTABLE_SHARE = 1 / 3
+# A click and a part of a key still cost less than a key and a look of its own, while no more than half are wrong; with
+# more marks than these attention fades.
+COMFORTABLE_SHARE = 1 / 2
 COMFORTABLE_MARKS = 24.0
 CHECKED_SHARE = 1 / 25
 SMALLEST_CHECKED = 10
+ENOUGH_CHECKS = 100
 
 
 @dataclass(frozen=True)
 class Risk:
-    """What earlier sweeps have shown: the share that is overlooked, and how far to distrust the model (1: not)."""
+    """What earlier sweeps have shown: the share that is overlooked, and how far to distrust the model (1: not).
+
+    ``n_known`` checks have been decided.
+    """
 
     miss: float = MISS_PRIOR[0] / sum(MISS_PRIOR)
     doubt: float = 1.0
+    n_known: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int, kept: Kep
     Returns
     -------
     Page
-        With a third of wrong images and 24 of them at most. ``n`` is 0 when not even the first image keeps the
+        With half of the images wrong and 24 wrong ones at most. ``n`` is 0 when not even the first image keeps the
         promise, and for no images.
 
     Raises
@@ -105,11 +111,24 @@ def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int, kept: Kep
     return Page(n, float(wrong[n - 1]), float(risk.miss * share[n - 1]))
 
 
-def draw_checks(n: int, rng: np.random.Generator) -> Rows:
-    """Places (m,) of a page of ``n`` to look at again, ascending: one in 25, at least one of ten, none of fewer."""
+def surest(pages: Sequence[Page]) -> int:
+    """Which page to sweep first: of those at least half as long as the longest, the one with the smallest share of wrong.
+
+    What is less sure waits, and the model learns meanwhile. Equal ones: the first; ValueError for no pages.
+    """
+    longest = max(page.n for page in pages)
+    worth = [i for i, page in enumerate(pages) if 2 * page.n >= longest]
+    return min(worth, key=lambda i: pages[i].expected_wrong / max(pages[i].n, 1))
+
+
+def draw_checks(n: int, rng: np.random.Generator, *, n_known: int = 0) -> Rows:
+    """Places (m,) of a page of ``n`` to look at again, ascending: one in 25, at least one of ten, none of fewer.
+
+    From 100 checks decided (``n_known``) on ever fewer, down to one a page: what they tell grows by the root only.
+    """
     if n < SMALLEST_CHECKED:
         return np.empty(0, np.int64)
-    m = max(1, round(n * CHECKED_SHARE))
+    m = max(1, round(n * CHECKED_SHARE * min(1.0, ENOUGH_CHECKS / max(n_known, 1))))
     return np.sort(rng.choice(n, size=m, replace=False)).astype(np.int64)
 
 

@@ -241,11 +241,15 @@ def test_the_bar_and_the_form_tell_promised_and_measured(dataset: Dataset, clien
     assert "cat: 0 of 0" in form
 
 
-def test_without_a_class_the_one_that_brings_most_is_swept_and_kept(dataset: Dataset, client: Client) -> None:
+def test_without_a_class_the_surest_is_swept_page_by_page(dataset: Dataset, client: Client) -> None:
     page = client.get(f"/d/{dataset.slug}/grid/?queue=sweep&n=20").context["page"]
     assert page.bar.label.name == "cat"
     again = client.get(page.next_url).context["page"]
-    assert again.bar.label.name == "cat"
+    assert again.bar.label.name == "dog", "which the model is surer of than of the next cats"
+    assert {tile.item.row for tile in again.tiles} < set(range(50, N))
+    cats = f"/d/{dataset.slug}/grid/?queue=sweep&n=20&of={dataset.classes.get(name='cat').pk}"
+    again = client.get(client.get(cats).context["page"].next_url).context["page"]
+    assert again.bar.label.name == "cat", "a class that was asked for stays"
     assert {tile.item.row for tile in again.tiles} == set(range(20, 40)), "the next page is the next twenty"
 
 
