@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -164,6 +166,7 @@ _shared: dict[str, tuple[Floats, Rows]] = {}
 def quietly() -> None:
     """Processes beside each other: one thread each, behind everything else."""
     os.nice(15)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the run where the replays are counted
     threadpool_limits(limits=1)
 
 
@@ -220,9 +223,16 @@ def main() -> None:
         tasks = [(name, seed, given.items, given.budget) for seed in range(given.replays)]
         started = time.perf_counter()
         # Forked, so that the processes share the vectors.
+        runs: list[list[Snapshot]] = []
         with get_context("fork").Pool(given.processes, initializer=quietly) as workers:
-            runs = workers.map(one_replay, tasks, chunksize=1)
-        report(name, runs, sorted({given.budget // 5, given.budget // 2, given.budget}))
+            try:
+                for run in workers.imap_unordered(one_replay, tasks):
+                    runs.append(run)
+                    print(f"\r{name}: {len(runs)} of {given.replays}", end="", file=sys.stderr, flush=True)
+            except KeyboardInterrupt:
+                print("\nstopped; what was replayed so far:", file=sys.stderr)
+        if runs:
+            report(name, runs, sorted({given.budget // 5, given.budget // 2, given.budget}))
         print(f"{time.perf_counter() - started:.0f} s")
 
 

@@ -88,7 +88,7 @@ def judge(version: ModelVersion) -> Judged:
         draw = drawn.get(row)
         predicted = said.get(row) or (draw.suggested_id if draw else None)
         if predicted is not None:
-            found.append((draw.pk if draw else decision_id, predicted == label_id, draw is not None, label_id))
+            found.append((draw.pk if draw else decision_id or 0, predicted == label_id, draw is not None, label_id))
     found.sort()
     columns = list(zip(*found, strict=True)) or [(), (), (), ()]
     return Judged(

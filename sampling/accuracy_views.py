@@ -99,6 +99,16 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "sampling/_honest.html", context | {"min_audit": MIN_AUDIT})
 
 
+@require_GET
+def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The number for the model's badge; nothing where there is none, so that the badge stays as it is."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    newest = latest(dataset)
+    if newest is None:
+        return HttpResponse(status=204)
+    return render(request, "sampling/_share.html", {"newest": newest, "share": share_of(newest)})
+
+
 def share_of(kept: AccuracyEstimate) -> Share:
     return told(kept.value, kept.low, kept.high)
 
@@ -167,7 +177,7 @@ def drawn(estimates: list[AccuracyEstimate], ahead: Outlook) -> Chart:
 
 def _step(furthest: int) -> int:
     """1, 2 or 5 times a power of ten, so that four to ten of them reach the furthest."""
-    power = 10 ** max(0, len(str(furthest)) - 1)
+    power: int = 10 ** max(0, len(str(furthest)) - 1)
     for step in (power, power // 2, power // 5):
         if step and furthest / step >= 4:
             return step

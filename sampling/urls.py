@@ -8,4 +8,5 @@ urlpatterns = [
     path("d/<slug:slug>/queues/", views.queues, name="queues"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
+    path("d/<slug:slug>/accuracy/share/", accuracy_views.share, name="share"),
 ]

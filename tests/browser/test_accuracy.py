@@ -21,7 +21,9 @@ def furnished(site: Site) -> Dataset:
     newest.per_class = [{"class_id": cat.pk, "n": 20, "n_right": 18, "value": 0.9, "low": 0.699, "high": 0.972}]
     newest.save()
     ModelVersion.objects.filter(pk=newest.model_version_id).update(
-        is_active=True, class_ids=[one.pk for one in dataset.classes.all()]
+        is_active=True,
+        class_ids=[one.pk for one in dataset.classes.all()],
+        metrics={"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]},
     )
     return dataset
 
@@ -43,3 +45,10 @@ def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Da
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.wait_for_url("**/d/pictures/?queue=audit")
+
+
+def test_the_workbench_tells_the_honest_number(page: Page, site: Site, furnished: Dataset) -> None:
+    page.goto(f"{site.address}/d/pictures/?queue=all")
+    expect(page.locator("#badge")).to_contain_text("86 %")
+    expect(page.locator("#badge")).to_contain_text("(74–93)")
+    assert _serious(page) == []

@@ -96,6 +96,19 @@ def test_the_models_page_asks_for_the_number(make_dataset: MakeDataset, client: 
     assert "by 50 images drawn by chance" in told_there
 
 
+def test_the_badge_asks_for_the_number_and_keeps_its_own_without(make_dataset: MakeDataset, client: Client) -> None:
+    url = f"{PAGE}share/"
+    dataset = furnished(make_dataset)
+    assert "86 % (74–93)" in words(client, url)
+    assert client.post(url).status_code == 405
+    AccuracyEstimate.objects.all().delete()
+    assert client.get(url).status_code == 204
+    ModelVersion.objects.filter(is_active=True).update(metrics={"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]})
+    badge = client.get(f"/d/{dataset.slug}/model/badge/").content.decode()
+    assert f'hx-get="{url}"' in badge
+    assert "70 %" in badge
+
+
 def test_the_page_is_reachable_and_marks_itself(make_dataset: MakeDataset, client: Client) -> None:
     furnished(make_dataset)
     page = client.get(PAGE).content.decode()
