@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.http import QueryDict
 
-from labeling.models import Dataset, Frame
+from labeling.models import Dataset, Frame, Item
 from sampling.queues import STRATEGIES, example_rows
 
 PICTURES = 6
@@ -28,11 +28,11 @@ class Examples:
 
 def examples_of(dataset: Dataset, asked: QueryDict) -> Examples:
     """The examples that ``to`` names and the queue that ``back`` leads to; rows that aren't there are left out."""
-    rows = list(dict.fromkeys(example_rows(asked.get("to", ""))))
-    frames: dict[int, Frame] = {}
-    found = Frame.objects.filter(item__dataset=dataset, item__row__in=rows[:PICTURES])
-    for frame in found.select_related("item").order_by("-pk"):
-        frames[frame.item.row] = frame
+    named = list(dict.fromkeys(example_rows(asked.get("to", ""))))
+    known = set(Item.objects.filter(dataset=dataset, row__in=named).values_list("row", flat=True))
+    rows = [row for row in named if row in known]
+    found = Frame.objects.filter(item__dataset=dataset, item__row__in=rows[:PICTURES]).select_related("item")
+    frames = {frame.item.row: frame for frame in found.order_by("-pk")}
     back = QueryDict(asked.get("back", ""), mutable=True)
     back.setdefault("queue", "auto")
     strategy = STRATEGIES.get(str(back["queue"]), STRATEGIES["auto"])

@@ -84,8 +84,17 @@ def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
     if not 0 <= params.low <= params.high <= 1:
         raise BadParameter("Band: low and high have to lie between 0 and 1, low first.")
     known, chances = band_chances(inputs, params.of)
-    np.copyto(chances, np.nan, where=(chances < params.low) | (chances > params.high))
-    return _best(known, chances, k, f"Probability from {params.low:g} to {params.high:g}")
+    outside = (chances < params.low) | (chances > params.high)
+    n_inside = len(known) - int(np.count_nonzero(outside))
+    # Below every probability: three times as quick as picking a million apart.
+    best = top(chances - np.float32(2) * outside, min(k, n_inside))
+    return Ranking(
+        rows=known[best],
+        scores=chances[best],
+        probabilities=np.ones(len(best), np.float32),
+        reasons={"": f"Probability from {params.low:g} to {params.high:g}"},
+        is_complete=len(best) == n_inside,
+    )
 
 
 def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -95,7 +104,8 @@ def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDAr
     columns = inputs.columns.get(class_id)
     if not columns:
         raise BadParameter("Band: the model does not know this class yet. Retrain it (R), or choose another class.")
-    return inputs.scored(inputs.candidates, lambda P: P[:, columns].sum(axis=1))
+    # Rounding may lift the sum of merged classes above 1, out of every band.
+    return inputs.scored(inputs.candidates, lambda P: np.minimum(P[:, columns].sum(axis=1), 1))
 
 
 def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:

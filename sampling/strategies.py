@@ -77,7 +77,7 @@ class Inputs:
             first, span = some[0], some[-1] + 1 - some[0]
             if span <= 2 * len(some):  # reading a few too many is quicker than gathering rows one by one
                 told = measure(self.probabilities[first : first + span])
-                scores[part] = told if span == len(some) else told[some - first]
+                scores[part] = told if span == len(some) else np.take(told, some - first, mode="clip")
             else:
                 scores[part] = measure(self.probabilities[some])
         is_told = ~np.isnan(scores)

@@ -6,19 +6,23 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import timedelta
 from io import StringIO
 
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import run_now
+from hoshina.jobs.life import cancel, run_now
 from hoshina.jobs.models import Job
+from hoshina.jobs.presence import me
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, State
-from sampling import pool, pulling
+from sampling import graphs, pool, pulling
+from sampling.algorithms import neighbours, outliers
 from sampling.dealing import deal
 from sampling.models import Round
 from sampling.queues import STRATEGIES, BandParams, OdditiesParams, SimilarParams, UncertainParams
@@ -280,3 +284,111 @@ def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
         strategy = STRATEGIES[queue]
         with pytest.raises(CannotRank):
             pull(dataset, strategy, strategy.params(), Filters(), seed=0)
+
+
+# -- Oddities among very many images --------------------------------------------------------------------
+@pytest.fixture
+def many(clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """A data set that counts as very large."""
+    for module in (graphs, pulling):
+        monkeypatch.setattr(module, "AT_ONCE", N - 1)
+    return clouds[0]
+
+
+def words_of(client: Client, queue: str = "oddities") -> str:
+    return str(client.get(f"/d/pictures/grid/?queue={queue}").content.decode())
+
+
+def test_many_images_are_compared_by_a_job_once_and_the_page_says_how_far(many: Dataset, client: Client) -> None:
+    assert "manage.py worker heavy" in words_of(client)
+    assert "data-waiting" in words_of(client)
+    job = Job.objects.get(kind="oddness")
+    assert (job.queue, job.params) == ("heavy", {"method": "local outlier factor"})
+    began = timezone.now() - timedelta(minutes=2)
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.RUNNING, done=40, total=100, stage_started_at=began, worker=me(), heartbeat_at=timezone.now()
+    )
+    assert "40 % done, about 3 min left." in words_of(client)
+    assert not Job.objects.filter(kind="rank").exists(), "nothing is ranked before"
+    Job.objects.filter(pk=job.pk).update(state=Job.State.QUEUED)
+    seen: list[tuple[str, int, int]] = []
+    done = run_now(
+        "oddness", dataset_id=many.pk, params=job.params,
+        on_progress=lambda job: seen.append((job.stage, job.done, job.total)),
+    )  # fmt: skip
+    assert done.pk == job.pk
+    assert done.result["images"] == N
+    assert done.result["recall"] >= 0.95
+    assert ("Finding the nearest neighbours of each image", 0, N) in seen
+    client.get("/d/pictures/grid/?queue=oddities")
+    assert Job.objects.filter(kind="rank").count() == 1, "now it is ranked"
+    assert ranked_rows(pull(many, STRATEGIES["oddities"], OdditiesParams(), Filters(), seed=0))[0] == 17
+
+
+def test_a_comparison_that_was_cancelled_is_not_begun_again_unasked(many: Dataset, client: Client) -> None:
+    words_of(client)
+    cancel(Job.objects.get(kind="oddness"))
+    assert "Start it again on the page Jobs" in words_of(client)
+    assert "data-waiting" not in words_of(client)
+    assert Job.objects.filter(kind="oddness").count() == 1
+    Job.objects.update(finished_at=timezone.now() - timedelta(hours=1))
+    assert "data-waiting" in words_of(client)
+    assert Job.objects.filter(kind="oddness").count() == 2
+
+
+def test_the_command_compares_first_and_the_second_pull_reads_what_was_kept(
+    many: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = StringIO(), StringIO()
+    call_command("queue", "oddities", "-n", "5", "--seed", "1", "--json", stdout=first)
+    assert Job.objects.get(kind="oddness").state == Job.State.SUCCEEDED
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("computed twice")
+
+    for name in ("local_outlier_factor", "isolation"):
+        monkeypatch.setattr(outliers, name, again)
+    for name in ("project", "knn_graph"):
+        monkeypatch.setattr(neighbours, name, again)
+    call_command("queue", "oddities", "-n", "5", "--seed", "1", "--json", stdout=second)
+    assert json.loads(second.getvalue())["items"] == json.loads(first.getvalue())["items"]
+    assert Job.objects.filter(kind="oddness").count() == 1
+
+
+def test_a_comparison_without_vectors_says_so(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(3)
+    with pytest.raises(JobError, match="no vectors yet"):
+        run_now("oddness", dataset_id=dataset.pk, params={"method": "isolation forest"})
+
+
+def test_similar_refuses_what_it_does_not_understand(clouds: tuple[Dataset, np.ndarray], client: Client) -> None:
+    dataset, _ = clouds
+    for params in (
+        SimilarParams(),
+        SimilarParams("1,x"),
+        SimilarParams("3", at_least=2),
+        SimilarParams("3", float("nan")),
+    ):
+        with pytest.raises(BadParameter, match="Similar: "):
+            pull(dataset, STRATEGIES["similar"], params, Filters(), seed=0)
+    form = client.get("/d/pictures/queues/?queue=similar&to=3,3,999,5&back=queue%3Dband%26low%3D0.1").content.decode()
+    assert "Like any of these <b>2</b> images" in form
+    assert "Back to Band" in form
+    assert "?queue=band&amp;low=0.1" in form
+    assert "Like this image" in client.get("/d/pictures/queues/?queue=similar&to=3&back=queue%3Dnone").content.decode()
+
+
+def test_similar_to_several_by_the_command(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, X = clouds
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    alike = np.maximum(unit @ unit[3], unit @ unit[8])
+    ids = dict(dataset.items.values_list("row", "pk"))
+    out = StringIO()
+    call_command("similar", str(ids[3]), "image0008.png", "-k", "99", "--at-least", "0.5", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    assert (told["item_id"], told["like"]) == (ids[3], [ids[3], ids[8]])
+    expected = {ids[row] for row in range(N) if alike[row] >= 0.5 and row not in {3, 8}}
+    assert {item["item_id"] for item in told["items"]} == expected
+    nothing = StringIO()
+    call_command("similar", str(ids[17]), "--at-least", "1", stdout=nothing)
+    assert "No other image is so similar" in nothing.getvalue()
