@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from django.db.models import Count, F, Sum
@@ -118,12 +119,12 @@ def _recent_pages(dataset: Dataset, newest: Iterable[Check]) -> dict[int, _Outco
     recent = sorted(swept, reverse=True)[:RECENT_PAGES]
     rounds = {round_.pk: round_ for round_ in Round.objects.filter(pk__in=recent)}
     rows = np.concatenate([np.frombuffer(round_.rows, dtype="<i8") for round_ in rounds.values()])
-    decisions = Annotation.objects.filter(
-        item__dataset=dataset, item__row__in=rows.tolist(), pk=F("item__decision_id"), round_id__in=rounds
-    ).exclude(state=State.UNLABELLED)
+    held = Annotation.objects.filter(item__dataset=dataset, item__row__in=rows.tolist(), pk=F("item__decision_id"))
+    decisions = held.filter(round_id__in=rounds).exclude(state=State.UNLABELLED)
     accepted: dict[int, Counter[int]] = {pk: Counter() for pk in rounds}
     marked: Counter[int] = Counter()
     for round_id, label_id, action_id in decisions.values_list("round_id", "label_id", "action_id"):
+        assert round_id is not None
         if label_id == swept[round_id]:
             accepted[round_id][action_id] += 1
         else:
@@ -182,7 +183,7 @@ def measured(dataset: Dataset) -> Measured:
 
     sums = {"n": Count("pk"), "weight": Sum("labels"), "square": Sum(F("labels") * F("labels"))}
     found = Check.objects.filter(dataset=dataset).order_by().values("outcome").annotate(**sums)
-    told: dict[int, dict[str, float]] = {one["outcome"]: one for one in found}
+    told: dict[int, dict[str, Any]] = {one["outcome"]: dict(one) for one in found}
     decided = [told[outcome] for outcome in _DECIDED if outcome in told]
     wrong = told.get(Check.Outcome.WRONG, {"n": 0, "weight": 0.0})
     total, square = sum(one["weight"] for one in decided), sum(one["square"] for one in decided)

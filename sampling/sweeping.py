@@ -104,7 +104,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
     if params.within:
         asked = _rows(params.within)
         half = tighter_half(Z, asked[np.isin(asked, known)][:MOST])
-        facts = {"is_half": True, "n_split": len(asked)}
+        facts: dict[str, Any] = {"is_half": True, "n_split": len(asked)}
         return _ranking(half.rows, -half.distances, "The tighter half of a group", facts)
     rng = inputs.rng
     radius = radius_of(Z, known, inputs.with_vector(inputs.labelled), _labels(inputs), rng=rng)

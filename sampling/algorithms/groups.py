@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable
+from sampling.algorithms.rows import Doubles, Floats, Rows, as_rows, blocks, usable
 
 SAMPLE = 2000
 # The radius without labels: at which the closest part of the sample has so many others around.
@@ -126,13 +126,13 @@ def tighter_half(X: Floats, rows: ArrayLike) -> Group:
     return Group(known[half], np.sqrt(squared[middle, half]).astype(np.float32))
 
 
-def squared_distances(A: ArrayLike, B: ArrayLike) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def squared_distances(A: ArrayLike, B: ArrayLike) -> Doubles:
     """(a, b) squared Euclidean distances of the rows of two matrices, in double precision, never below 0."""
     left, right = np.asarray(A, np.float64), np.asarray(B, np.float64)
     shift = left.mean(axis=0)
     left, right = left - shift, right - shift
     squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
-    return np.maximum(squared, 0)
+    return np.asarray(np.maximum(squared, 0))
 
 
 def _agreeing(X: Floats, known: Rows, classes: Rows, rng: np.random.Generator) -> Radius | None:

@@ -112,7 +112,7 @@ def page_of(p: ArrayLike, risk: Risk, *, at_most: float, largest: int, kept: Kep
 
 
 def surest(pages: Sequence[Page]) -> int:
-    """Which page to sweep first: of those at least half as long as the longest, the one with the smallest share of wrong.
+    """Which page to sweep first: of those at least half as long as the longest, the one with the fewest wrong in it.
 
     What is less sure waits, and the model learns meanwhile. Equal ones: the first; ValueError for no pages.
     """
@@ -175,7 +175,7 @@ def spread_in(n: int, extra: int, rng: np.random.Generator, *, one_in: int = 10)
         return np.arange(extra, dtype=np.int64)
     m = min(extra, -(-n // (one_in - 1)))
     places = np.arange(m) * one_in + rng.integers(one_in, size=m)
-    return np.minimum(places, n + m - 1).astype(np.int64)
+    return np.asarray(np.minimum(places, n + m - 1), np.int64)
 
 
 def predicted_as(P: ArrayLike, columns: Mapping[int, list[int]]) -> tuple[Rows, Doubles]:
