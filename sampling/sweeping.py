@@ -126,12 +126,20 @@ def checks(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 
 def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
-    """A mixed ranking with the waiting checks among its first ranks, one in ten at a drawn place."""
+    """A mixed ranking with the waiting checks among its first ranks, one in ten at a drawn place.
+
+    A check that the audit drew stays where it was: the audit's draws are uniform over all that has no label.
+    """
+    from sampling.algorithms.mixing import AUDIT
+
     waiting = inputs.waiting[np.isin(inputs.waiting, inputs.candidates)]
     if not len(waiting) or ranking.sources is None:
         return ranking
-    others = ~np.isin(ranking.rows, waiting)
-    rows, sources = ranking.rows[others], np.array(ranking.sources, object)[others]
+    sources = np.array(ranking.sources, object)
+    is_drawn = sources == AUDIT
+    waiting = waiting[~np.isin(waiting, ranking.rows[is_drawn])]
+    others = is_drawn | ~np.isin(ranking.rows, waiting)
+    rows, sources = ranking.rows[others], sources[others]
     places = spread_in(len(rows), len(waiting), inputs.rng)
     # np.insert counts places before the insertion, these count after it.
     at = places - np.arange(len(places))

@@ -20,8 +20,8 @@ from sampling.dealing import Tile, deal
 from sampling.models import Check, Round
 from sampling.queues import STRATEGIES
 from sampling.selection import Filters, pull, ranked_rows
-from sampling.strategies import BadParameter, NoParams
-from sampling.sweeping import GroupsParams, SweepParams
+from sampling.strategies import BadParameter, Inputs, NoParams, Ranking
+from sampling.sweeping import GroupsParams, SweepParams, with_checks
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.test_queues import add_model, two_class
 
@@ -197,6 +197,22 @@ def test_auto_deals_waiting_checks_among_its_images(dataset: Dataset) -> None:
     assert all(tile.reason.startswith("Checked again") for tile in checks)
     assert all(tile.suggestion is None for tile in checks)
     assert len({tile.item.pk for tile in tiles}) == len(tiles) == 32
+
+
+def test_a_check_that_the_audit_drew_stays_an_audit() -> None:
+    rows = np.arange(20)
+    ones = np.ones(20, np.float32)
+    mixed = Ranking(
+        rows, ones, ones / 2, {"": ""}, True, ["audit" if row in {4, 11} else "unsure" for row in range(20)]
+    )
+    inputs = Inputs(rows, np.random.default_rng(0), waiting=np.array([4, 7]))
+    ranking = with_checks(mixed, inputs)
+    assert ranking.sources is not None
+    told = dict(zip(ranking.rows.tolist(), ranking.sources, strict=True))
+    assert told == dict.fromkeys(range(20), "unsure") | {4: "audit", 11: "audit", 7: "check"}
+    assert len(ranking.rows) == len(ranking.scores) == len(ranking.probabilities) == 20
+    chance = dict(zip(ranking.rows.tolist(), ranking.probabilities.tolist(), strict=True))
+    assert {row for row, value in chance.items() if value == 1} == {7}
 
 
 def test_leased_images_are_not_swept(dataset: Dataset) -> None:
