@@ -303,7 +303,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "band",
             "Band",
-            "Images whose probability lies between two values, for one class or for the likeliest.",
+            "Images to which the model gives a probability between two values: for one class, or for the likeliest.",
             band,
             BandParams,
             needs_model=True,
