@@ -55,7 +55,8 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
     known, ids, sure = _predicted(inputs)
     tried = []
     for class_id in [params.of] if params.of else list(inputs.columns):
-        rows, chances = known[ids == class_id], sure[ids == class_id]
+        own = np.flatnonzero(ids == class_id)
+        rows, chances = known[own], sure[own]
         best = top(chances, min(k, MOST))
         page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best), kept=kept)
         if page.n < SMALLEST_CHECKED:  # without checks nothing is noted down, so nothing is carried over
@@ -85,10 +86,9 @@ def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
     _, ids, chances = _predicted(inputs)
     # Even alone such an image keeps the promise.
     is_sure = chances >= 1 - at_most / (risk.miss * risk.doubt)
-    return [
-        Prospect(class_id, int(np.count_nonzero(ids == class_id)), int(np.count_nonzero(is_sure & (ids == class_id))))
-        for class_id in inputs.columns
-    ]
+    n = dict(zip(*np.unique_counts(ids), strict=True))
+    n_sure = dict(zip(*np.unique_counts(ids[is_sure]), strict=True))
+    return [Prospect(class_id, int(n.get(class_id, 0)), int(n_sure.get(class_id, 0))) for class_id in inputs.columns]
 
 
 def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:

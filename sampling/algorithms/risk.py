@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sampling.algorithms.rows import Doubles, Rows
+from sampling.algorithms.rows import Floats, Rows
 
 # Before anything is known one in ten is overlooked, with the weight of ten observations: people find the odd one out
 # of a page of like images in some 85 to 98 % of all cases.
@@ -178,16 +178,18 @@ def spread_in(n: int, extra: int, rng: np.random.Generator, *, one_in: int = 10)
     return np.asarray(np.minimum(places, n + m - 1), np.int64)
 
 
-def predicted_as(P: ArrayLike, columns: Mapping[int, list[int]]) -> tuple[Rows, Doubles]:
+def predicted_as(P: ArrayLike, columns: Mapping[int, list[int]]) -> tuple[Rows, Floats]:
     """The likeliest class's id (n,) of rows of probabilities (n, c), and its probability (n,).
 
     ``columns`` are those of each class; those of merged classes count together, those of deleted ones not at all.
     Equal probabilities go to the first class. No classes: id 0 with probability 0.
     """
     given = np.asarray(P)
-    ids, best = np.zeros(len(given), np.int64), np.zeros(len(given), np.float64)
-    for class_id, own in columns.items():
+    known = list(columns)
+    number, best = np.zeros(len(given), np.int32), np.zeros(len(given), np.float32)
+    for position, own in enumerate(columns.values(), 1):
         chance = given[:, own[0]] if len(own) == 1 else given[:, own].sum(axis=1)
         better = chance > best
-        ids[better], best[better] = class_id, chance[better]
-    return ids, np.minimum(best, 1.0)
+        np.copyto(number, position, where=better)
+        np.copyto(best, chance, where=better)
+    return np.array([0, *known], np.int64)[number], np.minimum(best, 1)
