@@ -8,6 +8,7 @@ from typing import Any
 from django.http import QueryDict
 
 from labeling.models import Dataset, LabelClass
+from labeling.templatetags.plain import percent
 from sampling.checks import Measured, measured
 from sampling.models import Round
 from sampling.queues import STRATEGIES
@@ -80,9 +81,10 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
             f"No image is left that the model takes for {name}. Choose another class, or Auto.",
         )
     share = f"{100 * round_.params['at_most']:g} %"
+    surest = percent(facts["surest"])
     return (
         f"Too uncertain to sweep at {share}",
-        f"What is left predicted as {name} ({facts['n_predicted']:,} images, the surest at {facts['surest']:.0%}) is "
+        f"What is left predicted as {name} ({facts['n_predicted']:,} images, the surest at {surest}) is "
         f"too uncertain to sweep at {share}: label some in Uncertain first, allow more, or choose another class.",
     )
 
