@@ -35,6 +35,8 @@ def test_a_strategy_twice_as_good_needs_half() -> None:
     assert (auto.low, auto.high) == (pytest.approx(0.5), pytest.approx(0.5))
     assert (auto.seeds, auto.query_seconds, auto.ends) == (5, 0.5, None)
     assert auto.worst > 1.9
+    assert chance.lead == pytest.approx(0.004 * np.mean(GRID))
+    assert auto.lead == 0
 
 
 def test_what_ran_out_of_patience_is_judged_up_to_there_and_says_so() -> None:
@@ -95,5 +97,5 @@ def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    assert "| auto | 1.00 [1.00, 1.00] |" in text
+    assert "| auto | 1.00 | 22.00 | +0.00 |" in text, "one seed has no interval"
     assert drawn == [tmp_path / "label_efficiency.svg"]
