@@ -94,6 +94,13 @@ def fashion(n: int) -> tuple[Floats, Rows]:
     return HogEncoder("").encode_prepared(np.stack([np.asarray(one) for one in large])), y
 
 
+def components(X: Floats, n: int) -> Floats:
+    """(len(X), n) the vectors on their first principal components."""
+    centred = X - X.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred / len(X))
+    return np.asarray(centred @ axes[:, ::-1][:, :n], np.float32)
+
+
 def replay(data: Collection, *, budget: int, seed: int) -> list[Snapshot]:
     """Label ``budget`` items as Auto deals them, retraining when the product would."""
     rng = np.random.default_rng(seed)
@@ -210,6 +217,8 @@ def main() -> None:
     parser.add_argument("--replays", type=int, default=200)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--items", type=int, default=6000, help="images of Fashion-MNIST in a collection")
+    parser.add_argument("--images", type=int, default=12_000, help="of which a replay draws them and those held out")
+    parser.add_argument("--components", type=int, help="take so many principal components of the HOG vectors")
     parser.add_argument("--budget", type=int, help="labels a replay (default 500)", default=500)
     parser.add_argument("--vectors", type=Path, help="an .npz with X and y in place of Fashion-MNIST's HOG")
     given = parser.parse_args()
@@ -219,7 +228,8 @@ def main() -> None:
                 with np.load(given.vectors) as kept:
                     _shared["fashion"] = kept["X"].astype(np.float32), kept["y"].astype(np.int64)
             else:
-                _shared["fashion"] = fashion(given.items * 2)
+                X, y = fashion(given.images)
+                _shared["fashion"] = components(X, given.components) if given.components else X, y
         tasks = [(name, seed, given.items, given.budget) for seed in range(given.replays)]
         started = time.perf_counter()
         # Forked, so that the processes share the vectors.
