@@ -2,10 +2,10 @@
 
     uv run python -m benchmarks.sweeps [--replays 100] [--pool 2000] [--at-most 0.01] [--cache FOLDER]
 
-The person labels 95 % of a pool, once one by one and once by a start in Auto and then class sweeps. 2 % of what has to
-be marked is overlooked; 2 % of the clicks mark the neighbour instead, 2 % of the keys are another class's. The pages,
-the checks and what they teach come from the product's own functions, and so does the calibrated model, which is
-trained again whenever there are so many more labels.
+The person labels 95 % of a pool by a start in Auto and then class sweeps. 2 % of what has to be marked is overlooked;
+2 % of the clicks mark the neighbour instead, 2 % of the keys are another class's (one by one that alone makes 2 % wrong
+labels, with one key a label). The pages, the checks and what they teach come from the product's own functions, and so
+does the calibrated model, which is trained again whenever there are so many more labels.
 """
 
 from __future__ import annotations
