@@ -19,7 +19,7 @@ PANELS = (
 )
 # Ours in colour, the others thin.
 COLOURS = {"random": "#777777", "margin": "#d08700", "spread margin": "#2f7f4f", "auto": "#7a3cc4"}
-OTHERS = ("#88aacc", "#ccaa88", "#aacc88", "#cc88aa", "#8888cc", "#aaaaaa", "#66aaaa", "#bb9999")
+OTHERS = ("#5b9bd5", "#c98f5a", "#8cbf4d", "#d4679c", "#7f7fd1", "#9a9a9a", "#39a3a3", "#a3563f")
 # Below this share of random's last height curves are cut off: what matters is at the top.
 FROM = 0.8
 
@@ -27,15 +27,17 @@ FROM = 0.8
 def draw(replays: Sequence[Replay], file: Path) -> None:
     """Write an SVG of the mean curves, with the range of the middle nine tenths of seeds around Auto's and random's."""
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "label efficiency"
+    mpl.rcParams |= {"svg.hashsalt": "label efficiency", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
 
+    others = sorted({one.strategy for one in replays} - set(COLOURS))
+    colours = COLOURS | dict(zip(others, OTHERS, strict=False))
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
     for panel, (name, measure, title) in zip(axes.flat, PANELS, strict=True):
         mine = [one for one in replays if one.collection == name]
         if not mine:
             raise SystemExit(f"There are no replays of {name} yet: python -m benchmarks.label_efficiency {name}")
-        _curves(panel, mine, measure)
+        _curves(panel, mine, measure, colours)
         panel.set_title(f"{COLLECTIONS[name].title}\n{title}", fontsize=10)
         panel.set_xlabel("labels")
         panel.grid(alpha=0.2)
@@ -43,17 +45,15 @@ def draw(replays: Sequence[Replay], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None, "Creator": None})
 
 
-def _curves(panel: mpl.axes.Axes, replays: Sequence[Replay], measure: str) -> None:
-    names = [*COLOURS, *sorted({one.strategy for one in replays} - set(COLOURS))]
-    goal, others = 0.0, iter(OTHERS)
-    for name in names:
+def _curves(panel: mpl.axes.Axes, replays: Sequence[Replay], measure: str, colours: dict[str, str]) -> None:
+    goal = 0.0
+    for name, colour in colours.items():
         runs = [one.curve for one in replays if one.strategy == name]
         if not runs:
             continue
         grid = min((run.sizes for run in runs), key=lambda sizes: sizes[-1])  # those that ended early
         heights = np.array([np.interp(grid, run.sizes, getattr(run, measure)) for run in runs])
         mean = heights.mean(axis=0)
-        colour = COLOURS.get(name) or next(others)
         panel.plot(grid, mean, color=colour, lw=1.8 if name in COLOURS else 0.9, label=f"{name} ({len(runs)})")
         if name in {"random", "auto"}:
             low, high = np.quantile(heights, [0.05, 0.95], axis=0)
