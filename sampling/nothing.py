@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
+from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling.bars import nothing_to_sweep
 from sampling.models import Round
@@ -28,18 +29,15 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
     """Why a round has no image to show."""
     dataset.refresh_from_db()
     if dataset.n_items == 0:
-        return Empty(
-            "Reading the folder",
-            "The first images appear here as soon as they are read.",
-            command="manage.py ingest --data-dir FOLDER",
-            is_waiting=True,
-        )
+        return _nothing_read(dataset)
     if STRATEGIES[round_.queue].needs_held_out:
         return Empty(
             "Nothing is suspect",
             "Trained without them, the model agrees with the labels that it could judge, or you have looked at those "
             "that it doubts. Labels given since the last training are judged after the next one.",
         )
+    if round_.queue == "checks":
+        return Empty("No check waits", "Images to check come from sweeps: accept a page of one first.")
     filters = round_.params["filters"]
     if dataset.n_left == 0 and filters["state"] == "unlabelled":
         return Empty(
@@ -58,8 +56,6 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
         title, text = nothing_to_sweep(round_)
         uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
         return Empty(title, text, action_label="Uncertain", action_url=uncertain)
-    if round_.queue == "checks":
-        return Empty("No check waits", "Images to check come from sweeps: accept a page of one first.")
     if filters["predicted"] is not None:
         return Empty("Nothing here", "No unlabelled image is predicted as this class.")
     return Empty(
@@ -68,3 +64,26 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
         "take the queue All.",
         is_waiting=True,
     )
+
+
+def _nothing_read(dataset: Dataset) -> Empty:
+    """Why a dataset has no image yet: its folder is being read, or was and had none, or could not be."""
+    newest = Job.objects.filter(kind="ingest", dataset_id=dataset.pk).order_by("-created_at").first()
+    problems = reverse("labeling:problems", args=[dataset.slug])
+    if newest is None or newest.is_active:
+        return Empty(
+            "Reading the folder",
+            "The first images appear here as soon as they are read.",
+            command="manage.py ingest --data-dir FOLDER",
+            is_waiting=True,
+        )
+    if newest.state == Job.State.SUCCEEDED:
+        return Empty(
+            "No image was found",
+            f"{dataset.data_dir} holds no image that could be read. Put some there and read it again.",
+            command="manage.py ingest --data-dir FOLDER",
+            action_label="Problems",
+            action_url=problems,
+        )
+    why = " ".join(f"{newest.error} {newest.hint}".split()) or f"Reading it was {newest.get_state_display().lower()}."
+    return Empty("The folder could not be read", why, action_label="Jobs", action_url=reverse("jobs:page"))
