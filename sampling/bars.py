@@ -72,7 +72,7 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
         return (
             "No images are that alike",
             f"Among {facts['n_candidates']:,} images without a label no two are as close as the slider asks. Make it "
-            "looser, or take Sweep a class or Auto.",
+            "looser, or take Sweep or Auto.",
         )
     name = LabelClass.objects.get(pk=facts["of"]).name
     if not facts["n_predicted"]:

@@ -321,7 +321,7 @@ STRATEGIES: dict[str, Strategy] = {
         ),
         Strategy(
             "sweep",
-            "Sweep a class",
+            "Sweep",
             "Images that the model takes for one class, a page at a time: mark those that are not, accept the rest.",
             sweep,
             SweepParams,

@@ -82,7 +82,7 @@ function decideTiles(kind, label, tiles, later = []) {
 // A: everything on a class sweep's page that is undecided and has no mark is of the class.
 function accept() {
   if (turning !== null) return;
-  if (sweep.kind !== "class") return toast("That key accepts the page of a sweep: choose “Sweep a class” under Queue.");
+  if (sweep.kind !== "class") return toast("That key accepts the page of a sweep: choose “Sweep” under Queue.");
   const { label, rest } = sweep;
   if (!label) return toast("The class of this sweep is gone. Choose another one under Queue.");
   if (!rest.length) return toast("Nothing is left to accept: give the marked images a class, or turn the page.");
