@@ -59,6 +59,7 @@ def pull(
     holder: str = "",
     user_id: int | None = None,
     after: int = -1,
+    skip: int = 0,
     k: int | None = None,
     is_by_chance: bool = False,
     is_continued: bool = False,
@@ -66,8 +67,8 @@ def pull(
     """Rank the dataset's items with ``strategy`` and keep the first ``k`` (default: what it keeps) as a new round.
 
     The same seed, labels, model and leases give the same ranking. ``after`` continues a queue in folder order
-    behind that row; ``is_by_chance`` ranks without vectors until the next page; ``is_continued`` passes over what
-    the same browser was just dealt, too.
+    behind that row, ``skip`` any other behind its first ranks; ``is_by_chance`` ranks without vectors until the next
+    page; ``is_continued`` passes over what the same browser was just dealt, too.
 
     Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
     :class:`~sampling.strategies.BadParameter` for parameters that can't be.
@@ -76,12 +77,12 @@ def pull(
     inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after, is_continued=is_continued)
     if is_by_chance:
         inputs = replace(inputs, X=None)
-    ranking = strategy.rank(inputs, params, k or strategy.kept)
+    ranking = strategy.rank(inputs, params, skip + (k or strategy.kept)).after_first(skip)
     model = active_model(dataset)
     round_ = Round.objects.create(
         dataset=dataset,
         queue=strategy.name,
-        params={**asdict(params), "filters": filters.as_params(), "after": after, **_facts(ranking)},
+        params={**asdict(params), "filters": filters.as_params(), "after": after, "skip": skip, **_facts(ranking)},
         seed=seed,
         model_version_id=model.pk if model and strategy.follows_model else None,
         n_decisions=dataset.n_decisions,
@@ -216,6 +217,7 @@ class Order:
     filters: dict[str, Any]
     seed: int
     after: int = -1
+    skip: int = 0
     holder: str = ""
     user_id: int | None = None
     # Deal by chance, without vectors, while the real ranking is being made.
@@ -236,6 +238,7 @@ class Order:
             holder=self.holder,
             user_id=self.user_id,
             after=self.after,
+            skip=self.skip,
             k=self.k,
             is_by_chance=self.is_by_chance,
             is_continued=self.is_continued,
@@ -243,17 +246,24 @@ class Order:
 
 
 def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None = None) -> Order:
-    """The pull after ``spent``: the same queue and filters; chance goes on with the next seed."""
+    """The pull after ``spent``: the same queue and filters; chance goes on with the next seed.
+
+    What is labelled already is not passed over when it was dealt: there the ranking goes on where it ended.
+    """
     kept = dict(spent.params)
     filters = kept.pop("filters")
     kept.pop("after")
+    skipped = kept.pop("skip", 0)
     kept.pop("facts", None)
     if "within" in kept:
         kept["within"] = ""  # after the half of a group comes another group
     rows = ranked_rows(spent)
-    goes_on = spent.queue == "all" and len(rows)
-    after = int(rows[-1]) if goes_on else -1
-    return Order(spent.queue, kept, filters, spent.seed + 1, after, holder, user_id, is_continued=True, k=k)
+    order = Order(spent.queue, kept, filters, spent.seed + 1, holder=holder, user_id=user_id, is_continued=True, k=k)
+    if spent.queue == "all":
+        return replace(order, after=int(rows[-1]) if len(rows) else -1)
+    if filters["state"] != State.UNLABELLED.label:
+        return replace(order, seed=spent.seed, skip=skipped + len(rows))
+    return order
 
 
 def filters_from(params: dict[str, Any]) -> Filters:

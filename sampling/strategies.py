@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
@@ -101,6 +101,13 @@ class Ranking:
     is_complete: bool
     sources: Sequence[str] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def after_first(self, n: int) -> Ranking:
+        """The ranking without its first ``n`` ranks."""
+        sources = None if self.sources is None else self.sources[n:]
+        return replace(
+            self, rows=self.rows[n:], scores=self.scores[n:], probabilities=self.probabilities[n:], sources=sources
+        )
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         # Everything was dealt once and passed over by turning pages: begin again.
         give_back(dataset, me)
         again = order_after(round_, holder=me, user_id=request.user.pk, k=_ranks(round_.queue, n))
-        round_ = made(dataset, replace(again, after=-1, is_continued=False))
+        round_ = made(dataset, replace(again, after=-1, skip=0, is_continued=False))
         dealt = deal(round_, 0, n, holder=me, is_continued=False)
     if not dealt.tiles:
         return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_))
@@ -191,9 +191,10 @@ def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, off
         return made(dataset, order)
     is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
     is_spent = offset >= before.n_ranked and not before.is_complete
-    if is_outdated or is_spent:
-        return made(dataset, order_after(before, holder=me, user_id=request.user.pk, k=_ranks(before.queue, n)))
-    return before
+    if not is_outdated and not is_spent:
+        return before
+    order = order_after(before, holder=me, user_id=request.user.pk, k=_ranks(before.queue, n))
+    return made(dataset, replace(order, skip=0) if is_outdated else order)
 
 
 def _order(request: HtmxHttpRequest, me: str, n: int) -> Order:

@@ -144,6 +144,23 @@ def test_turning_pages_without_labelling_goes_on_and_round_again(
     assert seen[5] == [0, 1, 2, 3, 4]
 
 
+def test_what_is_labelled_already_is_gone_through_to_the_end_and_round_again(
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody holds those images, so the next pull has to know how far the last one came."""
+    monkeypatch.setitem(STRATEGIES, "uncertain", replace(STRATEGIES["uncertain"], kept=10))
+    dataset = make_dataset(24)
+    add_model(dataset, two_class(np.linspace(0.5, 1, 24).tolist()))
+    label(dataset, list(range(24)))
+    url, seen = "/d/pictures/grid/?queue=uncertain&state=labelled&n=5", []
+    for _ in range(6):
+        page = client.get(url)
+        seen.append(tiles(page))
+        url = page.context["page"].next_url or "/d/pictures/grid/?queue=uncertain&state=labelled&n=5"
+    assert [row for some in seen[:5] for row in some] == list(range(24))
+    assert seen[5] == [0, 1, 2, 3, 4]
+
+
 def test_an_expired_lease_frees_its_item(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(5)
     Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5")
