@@ -25,14 +25,14 @@ from benchmarks.label_efficiency.data import COLLECTIONS, Floats, Rows
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.train import train
 from sampling.algorithms.auto import choose
-from sampling.algorithms.estimates import wilson
+from sampling.algorithms.estimates import weighted_share
 from sampling.algorithms.neighbours import project
 from sampling.algorithms.ranking import top
 from sampling.algorithms.risk import Kept, Page, Risk, doubt_of, draw_checks, miss_rate, page_of, predicted_as, surest
 
 SLIP = 0.02
 GOAL = 0.95
-AUTO_PAGE, LARGEST_PAGE = 40, 200
+AUTO_PAGE, LARGEST_PAGE = 40, 240
 # A smaller page is not worth a sweep: a page of Auto teaches the model more.
 SMALLEST_PAGE = 10
 CHECKS_AT_ONCE = 20
@@ -215,8 +215,7 @@ def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int) -> Told
     right = int((run.labels[known] == y[known]).sum())
     swept = run.is_swept
     weights, is_wrong = np.array(run.decided, np.float64).reshape(-1, 2).T
-    as_many = weights.sum() ** 2 / np.square(weights).sum()
-    measured = wilson(min(1.0, float(weights @ is_wrong / weights.sum())) * as_many, as_many)
+    measured = weighted_share(weights, is_wrong)
     return Told(
         seed, int(known.sum()), run.person.actions.total() / right, 1 - right / int(known.sum()), int(swept.sum()),
         float((run.labels[swept] != y[swept]).mean()), float(run.promised[swept].mean()),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from django.db.models import Count, F, Sum
+from django.db.models import F, Sum
 
 from labeling.actions import surviving
 from labeling.models import Annotation, Dataset, Item, State
+from sampling.algorithms.estimates import weighted_share
 from sampling.algorithms.risk import Kept, Risk, doubt_of, miss_rate
 from sampling.models import Check, Round
 from sampling.strategies import Rows
@@ -179,16 +179,9 @@ def kept_by(dataset: Dataset) -> Kept:
 
 def measured(dataset: Dataset) -> Measured:
     """The share of wrong labels that sweeps left, by the checks decided so far, each for the labels it stands for."""
-    from sampling.algorithms.estimates import wilson  # with SciPy, which not every page needs
-
-    sums = {"n": Count("pk"), "weight": Sum("labels"), "square": Sum(F("labels") * F("labels"))}
-    found = Check.objects.filter(dataset=dataset).order_by().values("outcome").annotate(**sums)
-    told: dict[int, dict[str, Any]] = {one["outcome"]: dict(one) for one in found}
-    decided = [told[outcome] for outcome in _DECIDED if outcome in told]
-    wrong = told.get(Check.Outcome.WRONG, {"n": 0, "weight": 0.0})
-    total, square = sum(one["weight"] for one in decided), sum(one["square"] for one in decided)
-    as_many = total**2 / square if decided else 0  # checks of equal weight that tell as much
-    share = wilson(min(1.0, wrong["weight"] / total) * as_many if decided else 0, as_many)
-    n_open = sum(told[outcome]["n"] for outcome in _OPEN if outcome in told)
-    n = sum(one["n"] for one in decided)
-    return Measured(int(n), int(wrong["n"]), int(n_open), share.value, share.low, share.high)
+    checks = Check.objects.filter(dataset=dataset)
+    decided = list(checks.filter(outcome__in=_DECIDED).order_by().values_list("labels", "outcome"))
+    is_wrong = [outcome == Check.Outcome.WRONG for _, outcome in decided]
+    share = weighted_share([labels for labels, _ in decided], is_wrong)
+    n_open = checks.filter(outcome__in=_OPEN).count()
+    return Measured(len(decided), sum(is_wrong), n_open, share.value, share.low, share.high)

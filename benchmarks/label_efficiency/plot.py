@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 
 from benchmarks.label_efficiency.data import COLLECTIONS
@@ -26,6 +25,8 @@ FROM = 0.8
 
 def draw(replays: Sequence[Replay], file: Path) -> None:
     """Write an SVG of the mean curves, with the range of the middle nine tenths of seeds around Auto's and random's."""
+    import matplotlib as mpl  # of the group `bench`: the replays and the tables do without it
+
     mpl.use("svg")
     mpl.rcParams |= {"svg.hashsalt": "label efficiency", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt

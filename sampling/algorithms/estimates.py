@@ -98,6 +98,31 @@ def _width(share: float, n: float, z: float) -> float:
     return told.high - told.low
 
 
+def weighted_share(weights: ArrayLike, is_hit: ArrayLike, *, confidence: float = 0.95) -> Estimate:
+    """The weight of the hits (m,) bool among ``weights`` (m,) above 0, with an interval that few heavy hits don't fool.
+
+    Each of the drawn stands for as many others as its weight says. ``n`` is their number. Nothing drawn: (NaN, 0, 1).
+
+    Notes
+    -----
+    The gamma interval for weighted sums of rare events, which for equal weights is the exact one of Poisson counts:
+    Michael P. Fay and Eric J. Feuer, *Confidence intervals for directly standardized rates*, Statistics in
+    Medicine 16 (1997). Conservative: it allows for one more hit of the largest weight.
+    """
+    from scipy.special import gammaincinv  # few pages show such a number, and SciPy takes a moment to load
+
+    given, hit = np.asarray(weights, np.float64), np.asarray(is_hit, bool)
+    if not len(given):
+        return Estimate(float("nan"), 0.0, 1.0, 0.0)
+    shares = given / given.sum()
+    value, variance, largest = float(shares[hit].sum()), float(np.square(shares[hit]).sum()), float(shares.max())
+    tail = (1 - confidence) / 2
+    low = variance / value * gammaincinv(value**2 / variance, tail) if hit.any() else 0.0
+    above, spread = value + largest, variance + largest**2
+    high = min(1.0, float(spread / above * gammaincinv(above**2 / spread, 1 - tail)))
+    return Estimate(value, float(low), max(high, value), float(len(given)))
+
+
 def lure_weights(probabilities: ArrayLike, n_pool: int) -> Doubles:
     """(m,) weights that make the mean over chosen items unbiased for the pool they were chosen from.
 

@@ -85,7 +85,6 @@ def test_patience_ends_a_replay(tmp_path: Path) -> None:
 
 
 def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib", reason="uv sync --group bench")
     drawn: list[Path] = []
     monkeypatch.setattr("benchmarks.label_efficiency.plot.draw", lambda replays, file: drawn.append(file))
     results = tmp_path / "results.jsonl"

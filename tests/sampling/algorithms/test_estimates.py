@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, chi2, norm
 
 from sampling.algorithms.estimates import (
     Z95,
@@ -14,6 +14,7 @@ from sampling.algorithms.estimates import (
     labels_to_halve,
     lure_weights,
     of_collection,
+    weighted_share,
     wilson,
     wilson_continuous,
 )
@@ -217,3 +218,33 @@ def test_forecast_never_rises_above_1_and_a_flat_curve_stays_flat() -> None:
 def test_forecast_refuses_what_says_nothing(n: list[int], accuracy: list[float], trials: list[int]) -> None:
     with pytest.raises(ValueError):
         forecast(n, accuracy, trials, [100], rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 40), (1, 40), (7, 200)])
+def test_equal_weights_give_the_exact_interval_of_counts(hits: int, n: int) -> None:
+    got = weighted_share(np.full(n, 3.0), np.arange(n) < hits)
+    low = chi2.ppf(0.025, 2 * hits) / 2 / n if hits else 0
+    assert (got.value, got.n) == (pytest.approx(hits / n), n)
+    assert (got.low, got.high) == pytest.approx((low, chi2.ppf(0.975, 2 * hits + 2) / 2 / n))
+
+
+def test_few_heavy_hits_do_not_fool_the_weighted_interval() -> None:
+    """Strata checked once and strata checked often: the interval holds the true share in 95 % and more."""
+    rng = np.random.default_rng(0)
+    weights = np.concatenate([np.full(100, 25.0), np.full(60, 240.0)])
+    wrong = np.concatenate([np.full(100, 0.001), np.full(60, 0.01)])
+    true = float(weights @ wrong / weights.sum())
+    held = [
+        told.low <= true <= told.high
+        for told in (weighted_share(weights, rng.random(len(weights)) < wrong) for _ in range(1000))
+    ]
+    assert np.mean(held) >= 0.95
+
+
+def test_the_weighted_share_of_nothing_and_of_all() -> None:
+    nothing = weighted_share([], [])
+    assert np.isnan(nothing.value)
+    assert (nothing.low, nothing.high, nothing.n) == (0, 1, 0)
+    every = weighted_share([1, 5], [True, True])
+    assert (every.value, every.high) == (1, 1)
+    assert every.low < 1
