@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.label_efficiency.data import COLLECTIONS
 from benchmarks.label_efficiency.report import Replay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANELS = (
     ("fashion", "pool", "accuracy on the whole pool"),
@@ -46,7 +50,7 @@ def draw(replays: Sequence[Replay], file: Path) -> None:
     figure.savefig(file, metadata={"Date": None, "Creator": None})
 
 
-def _curves(panel: mpl.axes.Axes, replays: Sequence[Replay], measure: str, colours: dict[str, str]) -> None:
+def _curves(panel: Axes, replays: Sequence[Replay], measure: str, colours: dict[str, str]) -> None:
     goal = 0.0
     for name, colour in colours.items():
         runs = [one.curve for one in replays if one.strategy == name]
