@@ -62,6 +62,8 @@ class Row:
     high: float
     area: float  # mean height of the curve
     lead: float  # Auto's area less this, on the seeds that both have; NaN without Auto
+    lead_low: float
+    lead_high: float
     worst: float  # the lowest of its mean curve over random's
     worst_at: int  # labels there
     needs: float  # the most labels it needs to be as good as random is at a size, over that size
@@ -91,14 +93,26 @@ def rows(replays: Sequence[Replay], measure: str) -> list[Row]:
     return sorted(found, key=lambda row: (ORDER.index(row.strategy) if row.strategy in ORDER else 9, -row.area))
 
 
-def _lead(auto: dict[int, Doubles], runs: dict[int, Doubles], seen: int) -> float:
+def _lead(auto: dict[int, Doubles], runs: dict[int, Doubles], seen: int) -> tuple[float, float, float]:
+    """The mean over paired seeds, and its interval."""
     both = sorted(set(auto) & set(runs))
     if not both:
-        return float("nan")
-    return float(np.mean([auto[seed][:seen].mean() - runs[seed][:seen].mean() for seed in both]))
+        return float("nan"), float("nan"), float("nan")
+    leads = np.array([auto[seed][:seen].mean() - runs[seed][:seen].mean() for seed in both])
+    again = leads[np.random.default_rng(0).integers(len(both), size=(RESAMPLES, len(both)))].mean(axis=1)
+    low, high = np.quantile(again, [0.025, 0.975])
+    return float(leads.mean()), float(low), float(high)
 
 
-def _row(name: str, grid: list[int], mine: Doubles, chance: Doubles, seen: int, lead: float, seconds: float) -> Row:
+def _row(
+    name: str,
+    grid: list[int],
+    mine: Doubles,
+    chance: Doubles,
+    seen: int,
+    lead: tuple[float, float, float],
+    seconds: float,
+) -> Row:
     n, rng = len(mine), np.random.default_rng(0)
     again = [
         ratio(grid, mine[some, :seen].mean(0), chance[some].mean(0)) for some in rng.integers(n, size=(RESAMPLES, n))
@@ -114,7 +128,7 @@ def _row(name: str, grid: list[int], mine: Doubles, chance: Doubles, seen: int, 
         float(low),
         float(high),
         float(mean.mean()),
-        lead,
+        *lead,
         float(gap.min()),
         grid[int(gap.argmin())],
         max(labels_needed(grid, mean, float(goal)) / size for size, goal in sizes),
@@ -165,8 +179,8 @@ def verdict(found: Sequence[Row]) -> str:
     auto, best = by_name["auto"], min(rivals, key=lambda row: row.lead)
     share = auto.query_seconds / best.query_seconds
     return (
-        f"Auto's area is {100 * best.lead:+.2f} points of {best.strategy}'s, the best of scikit-activeml's that went "
-        f"all the way, at {share:.2f} of its time a query."
+        f"Auto's area is {100 * best.lead:+.2f} [{100 * best.lead_low:+.2f}, {100 * best.lead_high:+.2f}] points of "
+        f"{best.strategy}'s, the best of scikit-activeml's that went all the way, at {share:.2f} of its time a query."
     )
 
 

@@ -45,7 +45,7 @@ def diversified(
     batch
         A page. For each, the ``per_pick * batch`` least sure of what is left are cut into ``batch`` clusters
         and the row nearest to the middle of each is taken, doubts weighing; within a page the least sure come
-        first. (The least sure of each cluster instead takes up to an eighth more labels: they lie at its edge.)
+        first. (The least sure of each cluster instead needed a seventh more labels on scikit-learn's digits.)
     diverse
         Only so many of the ranking are spread (default all); the rest follow by score alone.
 
