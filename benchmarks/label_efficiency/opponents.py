@@ -1,7 +1,7 @@
 """scikit-activeml's strategies with its defaults, on the same vectors and with the product's classifier.
 
-Needs the dependency group ``bench``. Those that compare vectors (marked Z) get the projection that Auto gets: on
-20,000 vectors of 1,280 numbers they take minutes a query otherwise. The strategies that need a classifier begin
+Needs the dependency group ``bench``. Those that compare vectors (marked Z) get the projection that Auto gets, a
+twentieth of the numbers on MobileNetV2 vectors. The strategies that need a classifier begin
 with a random batch. MaxHerding is the release's herding strategy; UHerding is not in it.
 """
 
