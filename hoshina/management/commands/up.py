@@ -140,12 +140,17 @@ def _hold_store() -> Iterator[_Holder]:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, SIGTERM or the end of the terminal sets; a second Ctrl-C interrupts at once."""
+    """An event that Ctrl-C, SIGTERM or the end of the terminal sets; another Ctrl-C later interrupts at once."""
     stopped = threading.Event()
+    pressed_at = float("-inf")
 
     def stop(number: int, _: object) -> None:
-        if stopped.is_set() and number == signal.SIGINT:
+        nonlocal pressed_at
+        # One press may come twice: from the terminal, and from `uv run`, which hands it on.
+        if stopped.is_set() and number == signal.SIGINT and time.monotonic() - pressed_at > 1:
             raise KeyboardInterrupt
+        if not stopped.is_set():
+            pressed_at = time.monotonic()
         stopped.set()
 
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
