@@ -156,9 +156,11 @@ def test_a_class_with_one_example_is_unknown_to_the_fold_that_holds_it() -> None
         ([0, 1] * 4, 0, "uncalibrated, too few labels (8 of the 20 needed)"),
         ([0] * 19 + [1], 0, "two or more (19 of the 20 needed)"),
         ([0] * 30 + [1, 2, 3], 0, "only one class has two labels or more"),
-        ([0, 1] * 10, 10, ""),
-        ([0, 1] * 99 + [2], 10, ""),
-        ([0, 1] * 100, 5, ""),
+        ([0, 1] * 10, 20, ""),
+        ([0, 1] * 249 + [2], 20, ""),
+        ([0, 1] * 250, 10, ""),
+        ([0, 1] * 999 + [2], 10, ""),
+        ([0, 1] * 1000, 5, ""),
     ],
 )
 def test_folds_fit_the_number_of_labels_or_say_why_not(y: list[int], n_folds: int, reason: str) -> None:

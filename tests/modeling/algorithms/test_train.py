@@ -64,8 +64,8 @@ def test_metrics_are_complete_consistent_and_can_be_stored() -> None:
     assert metrics["accuracy"] == pytest.approx(np.trace(counts) / 240)
     assert metrics["recall"][4] is None
     assert sum(bar["count"] for bar in metrics["reliability"]) == 240
-    assert (metrics["n_labels"], metrics["n_folds"]) == (240, 5)
-    assert f"{240} held-out labels in 5 folds" in trained.note
+    assert (metrics["n_labels"], metrics["n_folds"]) == (240, 20)
+    assert f"{240} held-out labels in 20 folds" in trained.note
 
 
 def test_the_same_labels_and_seed_give_the_same_model() -> None:
