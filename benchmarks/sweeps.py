@@ -16,12 +16,11 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import gettempdir
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks.label_efficiency.data import COLLECTIONS, Floats, Rows
+from benchmarks.label_efficiency.data import CACHE, COLLECTIONS, Floats, Rows
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.train import train
 from sampling.algorithms.auto import choose
@@ -264,9 +263,7 @@ def main() -> None:
     parser.add_argument("--dims", type=int, default=64, help="principal components of the vectors; 0: the vectors")
     parser.add_argument("--start", type=int, default=200, help="labels before the first sweep")
     parser.add_argument("--at-most", type=float, default=0.01)
-    parser.add_argument(
-        "--cache", type=Path, default=Path(gettempdir()) / "le" / "cache", help="vectors computed before"
-    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="vectors computed before")
     parser.add_argument("--results", type=Path, help="a file of JSON lines to add the replays to")
     given = parser.parse_args()
     X, y = COLLECTIONS[given.collection].load(given.cache)

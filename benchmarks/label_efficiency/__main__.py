@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing import get_context
@@ -21,12 +20,11 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from benchmarks.label_efficiency.data import COLLECTIONS
+from benchmarks.label_efficiency.data import CACHE, COLLECTIONS
 from benchmarks.label_efficiency.replay import OURS, Strategy, prepared, replay
 from benchmarks.label_efficiency.report import MEASURES, Replay, read, rows, table, verdict
 
 BEGIN, END = "<!-- tables -->", "<!-- end of the tables -->"
-CACHE = Path(tempfile.gettempdir()) / "hoshina-label-efficiency"
 
 
 def main() -> None:

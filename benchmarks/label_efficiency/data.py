@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from modeling.backends.hog import HogEncoder
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+# Where vectors are kept that were computed once.
+CACHE = Path(gettempdir()) / "hoshina-label-efficiency"
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
 STAMPS = Path("/usr/share/tuxpaint/stamps")  # Debian: tuxpaint-stamps-default
 N_FASHION, N_FASHION_POOL = 30_000, 20_000
