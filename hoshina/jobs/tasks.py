@@ -7,6 +7,7 @@ from hoshina.jobs import caretaker, life
 from hoshina.jobs.chunks import help_with
 from hoshina.jobs.models import Job
 from hoshina.jobs.news import HELP_JOB, RUN_JOB
+from hoshina.jobs.runner import stopping
 
 __all__ = ["caretaker", "help_job", "run_job"]
 
@@ -14,9 +15,19 @@ __all__ = ["caretaker", "help_job", "run_job"]
 @app.task(name=RUN_JOB, ignore_result=True)
 def run_job(job_id: str) -> None:
     """Runs a queued job; nothing when another worker took it or it was cancelled."""
+    if stopping.is_set():
+        _pass_on(job_id)
+        return
     job = life.claim(job_id)
     if job is not None:
         life.execute(job)
+
+
+def _pass_on(job_id: str) -> None:
+    """What this process gave back on its way out must not come to it again: the news is for another worker."""
+    job = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).first()
+    if job is not None:
+        life.tell_broker(job)
 
 
 @app.task(name=HELP_JOB, ignore_result=True)

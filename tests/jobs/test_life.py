@@ -11,11 +11,11 @@ import pytest
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from hoshina.jobs import chunks, life, news, presence, registry
+from hoshina.jobs import chunks, life, news, presence, registry, tasks
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
-from hoshina.jobs.runner import Run, seconds_left
+from hoshina.jobs.runner import Run, seconds_left, stopping
 from tests.jobs import tasks as test_jobs
 
 pytestmark = pytest.mark.django_db
@@ -241,3 +241,20 @@ def test_resend_leaves_jobs_alone_whose_workers_are_busy(
     assert sent == [job]
     life.resend()
     assert sent == [job]  # it was told a moment ago
+
+
+def test_a_worker_on_its_way_out_takes_nothing_and_passes_the_news_on(
+    queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would take again what it has just given back, and end with it."""
+    sent: list[Job] = []
+    monkeypatch.setattr(news, "send_run_job", lambda job: bool(sent.append(job) or True))
+    job = queue_job()
+    stopping.set()
+    try:
+        tasks.run_job(str(job.pk))
+    finally:
+        stopping.clear()
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == (S.QUEUED, 0)
+    assert sent == [job]
