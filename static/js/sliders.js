@@ -1,18 +1,22 @@
 // Sliders of the queue's form: bars, words and tiles follow the thumb at once; images are asked for when it rests.
 const REST = 250; // ms
 
-// `changed(form)` is called when a slider rests, once for a burst of keys.
+// `changed(form)` is called when a slider rests, once for a burst of keys. Returns whether one has moved since a moment
+// (in ms, as performance.now() tells): a form that was asked for before that knows less than the thumb.
 export function followSliders(changed) {
   let resting = null;
+  let movedAt = -Infinity;
   document.addEventListener("input", (event) => {
     const slider = event.target.closest?.("[data-query-form] input[data-live]");
     if (!slider) return;
+    movedAt = performance.now();
     const form = slider.form;
     if (slider.name === "low" || slider.name === "high") followBand(form, slider);
     else followDistance(form, slider);
     clearTimeout(resting);
     resting = setTimeout(() => changed(form), REST);
   });
+  return (moment) => movedAt > moment;
 }
 
 // The end that moves stops at the other one.

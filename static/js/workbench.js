@@ -355,12 +355,21 @@ document.addEventListener("change", (event) => {
 });
 
 // A form that was replaced meanwhile has nothing to say. The one with the slider stays, and with it the thumb.
-followSliders((form) => {
+const movedSince = followSliders((form) => {
   if (!form.isConnected) return;
   const query = queryOf(form);
   history.replaceState(null, "", `${location.pathname}?${query}`);
   window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: "#range-told", select: "#range-told", swap: "outerHTML" });
   open(query);
+});
+
+// A job that ends renews the form, but not under a moving thumb, which would jump back to where it was: a little later.
+document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.askedAt = performance.now(); });
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const slot = event.detail.target;
+  if (slot?.id !== "queues-slot" || !movedSince(event.detail.xhr.askedAt)) return;
+  event.detail.shouldSwap = false;
+  setTimeout(() => refreshQueues(queryOf(slot.querySelector("[data-query-form]"))), 500);
 });
 
 function queryOf(form) {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from django.db import connections
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from hoshina.jobs.life import claim, execute, run_now
 from hoshina.jobs.models import Job
@@ -199,3 +199,24 @@ def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Sit
     expect(page.locator("#choice-measure")).to_have_value("entropy")
     page.go_back()
     expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
+
+
+def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, dataset: Dataset) -> None:
+    Bench(page, site.address, dataset).open("queue=band&low=0.3&high=0.8")
+    high = page.locator("#band-high")
+    high.focus()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/queues/" in request.url else None)
+
+    def late(route: Route) -> None:
+        if len(asked) == 1:  # asked for before the thumb moved, answered after
+            page.keyboard.press("ArrowRight")
+        route.continue_()
+
+    page.route("**/queues/**", late)
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
+    expect(page.locator("#range-told")).to_have_text(re.compile(r"0\.30 to 0\.81: \d+ image"))
+    page.wait_for_timeout(800)
+    assert high.input_value() == "0.81"
+    assert len(asked) >= 3, "the words, and the form once more"
+    expect(high).to_be_focused()

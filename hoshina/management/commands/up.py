@@ -160,7 +160,8 @@ def _stop_signals() -> Iterator[threading.Event]:
         yield stopped
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            # A press that comes twice must not turn a clean end into an interrupted one at its last moment.
+            signal.signal(number, signal.SIG_IGN if stopped.is_set() else handler)
 
 
 def free_port(host: str, first: int) -> int:
