@@ -25,7 +25,7 @@ import sys, numpy as np
 from django.db import connection, transaction
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
-from modeling import store
+from modeling import model_files
 n = int(sys.argv[1])
 dataset = Dataset.objects.create(name="stage", slug="stage", root="/nowhere", n_items=n)
 labels = [LabelClass.objects.create(dataset=dataset, name=f"class {i}", colour="#0072B2", order=i,
@@ -43,7 +43,7 @@ with transaction.atomic(), connection.cursor() as cursor:
 version = ModelVersion.objects.create(dataset=dataset, number=1, class_ids=[l.pk for l in labels], n_labels=100,
     n_rows=n, n_decisions=0, is_active=True, is_calibrated=True)
 rng = np.random.default_rng(0)
-with store.save_probabilities(version, n, 10) as P:
+with model_files.save_probabilities(version, n, 10) as P:
     for start in range(0, n, 100_000):
         P[start:start + 100_000] = rng.dirichlet(np.full(10, 0.3), size=min(100_000, n - start))
 """

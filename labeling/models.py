@@ -227,6 +227,9 @@ class Action(models.Model):
 class Annotation(models.Model):
     """One decision about one item, append-only, with how the item came to be shown."""
 
+    # Queues whose images are drawn uniformly from what has no label yet.
+    AUDIT_QUEUES = ("audit", "auto/audit")
+
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations")
     action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="annotations")
     state = models.PositiveSmallIntegerField(choices=State)

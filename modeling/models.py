@@ -37,7 +37,14 @@ class EmbeddingSet(models.Model):
 class ModelVersion(models.Model):
     """One trained classifier: what it learned from, its calibration, its measured quality."""
 
+    class Kind(models.TextChoices):
+        ASSISTIVE = "assistive", "assistive"
+        QUICK = "quick", "quick training"
+
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="model_versions")
+    kind = models.CharField(max_length=12, choices=Kind, default=Kind.ASSISTIVE)
+    # What a quick training was asked for: backbone, epochs, image side …
+    options = models.JSONField(default=dict)
     number = models.PositiveIntegerField()
     embedding_set = models.ForeignKey(EmbeddingSet, null=True, on_delete=models.SET_NULL, related_name="+")
     # Ids of the classes, in the order of the columns of the probabilities.
@@ -46,12 +53,17 @@ class ModelVersion(models.Model):
     n_rows = models.PositiveBigIntegerField()
     # Dataset.n_decisions when the labels were read: what came later is newer than this model.
     n_decisions = models.PositiveBigIntegerField()
+    # How the logits became probabilities: by the temperature, or by the parameters of another method.
+    calibration_method = models.CharField(max_length=20, default="temperature")
+    calibration_params = models.JSONField(default=dict)
     temperature = models.FloatField(default=1.0)
     is_calibrated = models.BooleanField(default=False)
     calibration_note = models.TextField(blank=True)
     # accuracy, accuracy_interval, ece_before, ece_after, log_loss_before, log_loss_after, confusion, reliability …
     metrics = models.JSONField(default=dict)
     is_active = models.BooleanField(default=False)
+    # A person wants this very version in use: automatic retraining waits.
+    is_chosen = models.BooleanField(default=False)
     seconds = models.FloatField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -66,14 +78,36 @@ class ModelVersion(models.Model):
         return f"model {self.number}"
 
 
+class EncoderChoice(models.Model):
+    """Which encoder a dataset's vectors come from, where a person chose one: else AL_EMBEDDING_BACKEND says."""
+
+    dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="encoder_choice")
+    backend = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {self.backend}"
+
+
 class RetrainPolicy(models.Model):
-    """When the assistive model of a dataset retrains by itself."""
+    """When and how the assistive model of a dataset retrains."""
+
+    class Calibration(models.TextChoices):
+        TEMPERATURE = "temperature", "temperature"
+        PLATT = "platt", "Platt scaling, each class by itself"
+        VECTOR = "vector", "vector scaling"
+        NONE = "none", "none"
+
+    class Weights(models.TextChoices):
+        EQUAL = "equal", "every label counts the same"
+        BALANCED = "balanced", "every class counts the same"
 
     dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="retrain_policy")
     is_automatic = models.BooleanField(default=True)
     # Retrain after this many new decisions, or this share of the labels if that is more.
     min_new = models.PositiveIntegerField(default=20)
     share_new = models.FloatField(default=0.1)
+    calibration = models.CharField(max_length=12, choices=Calibration, default=Calibration.TEMPERATURE)
+    class_weights = models.CharField(max_length=12, choices=Weights, default=Weights.EQUAL)
 
     class Meta:
         verbose_name_plural = "retrain policies"

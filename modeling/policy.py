@@ -31,8 +31,9 @@ def retrain_if_due(dataset: Dataset) -> None:
     policy = policy_of(dataset)
     model = active_model(dataset)
     due = due_at(dataset, policy, model)
-    if not policy.is_automatic or dataset.n_decisions < due:
-        _look_again_at[dataset.pk] = due if policy.is_automatic else dataset.n_decisions + policy.min_new
+    is_waiting = not policy.is_automatic or (model is not None and model.is_chosen)
+    if is_waiting or dataset.n_decisions < due:
+        _look_again_at[dataset.pk] = dataset.n_decisions + policy.min_new if is_waiting else due
         return
     # Whatever comes of it, nobody waits for these look-ups at every key.
     _look_again_at[dataset.pk] = dataset.n_decisions + max(1, policy.min_new)
@@ -45,9 +46,10 @@ def retrain_if_due(dataset: Dataset) -> None:
 def retrain_after_embedding(dataset_id: int) -> None:
     """New vectors: a model that exists has nothing to say about them yet, and one may be due."""
     dataset = Dataset.objects.get(pk=dataset_id)
-    if active_model(dataset) is None:
+    model = active_model(dataset)
+    if model is None:
         retrain_if_due(dataset)
-    elif policy_of(dataset).is_automatic:
+    elif policy_of(dataset).is_automatic and not model.is_chosen:
         enqueue("retrain", dataset_id=dataset_id)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
+from modeling.arrays import StoreError
+from modeling.model_files import open_held_out, open_probabilities
 from modeling.models import ModelVersion
-from modeling.store import StoreError, open_held_out, open_probabilities
 
 log = logging.getLogger(__name__)
 

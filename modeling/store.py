@@ -1,12 +1,11 @@
-"""The arrays on disk, and the only place that knows how an item's row becomes a line of a file.
+"""The vectors on disk, and the only place that knows how an item's row becomes a line of a file.
 
-Every array but the last has one line per ``Item.row`` of its dataset, and all live under ``settings.STORE_DIR``::
+Every array has one line per ``Item.row`` of its dataset; what a model version keeps (``modeling.model_files``) has too.
+All live under ``settings.STORE_DIR``::
 
     vectors/<dataset>/<fingerprint>/vectors-<generation>.npy   float32 (n_rows, dim)
     vectors/<dataset>/<fingerprint>/stamps-<generation>.npy    uint64 (n_rows,), 0: this row has no vector
     vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished shares of a running job
-    models/<model version>/probabilities.npy                   float32 (n_rows, n_classes), NaN: no vector
-    models/<model version>/held_out.npy                        what the model says of its own labels unseen
 
 A file is written under a temporary name, then renamed, and never changed afterwards: new vectors make a new
 generation, because Windows cannot replace a file that somebody has mapped. The database row says which
@@ -19,11 +18,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,30 +31,23 @@ from modeling.arrays import (
     StoreError,
     block_lengths,
     map_array,
-    put_in_place,
     remove,
     remove_folder,
     require_space,
     write_header,
     writing,
 )
-from modeling.models import EmbeddingSet, ModelVersion
+from modeling.models import EmbeddingSet
 
 __all__ = [
-    "HeldOut",
     "StoreError",
     "Vectors",
-    "delete_probabilities",
     "delete_vectors",
     "has_parts",
     "merge_parts",
-    "open_held_out",
-    "open_probabilities",
     "open_stamps",
     "open_vectors",
-    "save_held_out",
     "save_part",
-    "save_probabilities",
     "stamp_of",
 ]
 
@@ -68,7 +58,6 @@ Stamps = npt.NDArray[np.uint64]
 
 _ABANDONED_SECONDS = 24 * 3600
 _REEMBED = "Run `manage.py embed` to compute the vectors again."
-_RETRAIN = "Retrain to compute the probabilities again."
 
 
 @dataclass(frozen=True)
@@ -190,103 +179,6 @@ def delete_vectors(embedding_set: EmbeddingSet) -> None:
     remove_folder(_folder(embedding_set))
 
 
-# -- Probabilities --------------------------------------------------------------------------------
-@contextlib.contextmanager
-def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int) -> Iterator[npt.NDArray[np.float32]]:
-    """A writable map float32 (n_rows, n_classes), all NaN at first; the file once the block ends well.
-
-    >>> with save_probabilities(version, len(vectors), 3) as out:
-    ...     out[rows] = probabilities
-    """
-    target = _probabilities_file(model_version)
-    require_space(target.parent, n_rows * n_classes * 4)
-    draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        # Filled by writing, not by mapping: a full disk is then an error and not the end of the process.
-        with writing(draft) as stream:
-            write_header(stream, (n_rows, n_classes), np.dtype(np.float32))
-            for count in block_lengths(n_rows, n_classes * 4):
-                stream.write(np.full((count, n_classes), np.nan, dtype=np.float32).data)
-        out: Any = np.lib.format.open_memmap(draft, mode="r+")
-        yield out
-        out.flush()
-        del out
-        put_in_place(draft, target)
-    finally:
-        remove(draft)
-
-
-def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] | None:
-    """The probabilities float32 (n_rows, n_classes) of a model, read-only; ``None`` while there are none.
-
-    Lines of rows without a vector are NaN, and rows may be missing at the end: those came after the model.
-
-    Raises
-    ------
-    StoreError : the file is cut short or of another shape than the database says.
-    """
-    file = _probabilities_file(model_version)
-    try:
-        found: npt.NDArray[np.float32] = map_array(file, _RETRAIN)
-    except FileNotFoundError:
-        return None
-    if found.dtype != np.float32 or found.ndim != 2 or found.shape[1] != len(model_version.class_ids):
-        raise StoreError(
-            f"{file} holds {found.dtype} {found.shape}, "
-            f"not float32 with a column for each of {len(model_version.class_ids)} classes.",
-            _RETRAIN,
-        )
-    return found
-
-
-def delete_probabilities(model_version: ModelVersion) -> None:
-    """Remove a model version's files, the held-out ones too; what is mapped on Windows stays until next time."""
-    remove_folder(_probabilities_file(model_version).parent)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What a model version says of the labels that it was made from, each by a fit that had not seen it.
-
-    ``rows`` int64 (m,), ascending; ``columns`` int64 (m,), the label at that time as a position in ``class_ids``;
-    ``probabilities`` float32 (m, n_classes), calibrated, 0 for a class that nothing else was labelled as.
-    """
-
-    rows: npt.NDArray[np.int64]
-    columns: npt.NDArray[np.int64]
-    probabilities: FloatArray
-
-
-def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
-    """Write a model version's held-out probabilities, all at once or not at all."""
-    lines = np.zeros(len(held_out.rows), dtype=_held_out_dtype(held_out.probabilities.shape[1]))
-    lines["row"] = held_out.rows
-    lines["column"] = held_out.columns
-    lines["probability"] = held_out.probabilities
-    with writing(_held_out_file(model_version)) as stream:
-        np.lib.format.write_array(stream, lines, allow_pickle=False)
-
-
-def open_held_out(model_version: ModelVersion) -> HeldOut | None:
-    """The held-out probabilities of a model; ``None`` where too few labels could be held out, or its files are gone.
-
-    Raises
-    ------
-    StoreError : the file is cut short or of another kind than the database says.
-    """
-    file = _held_out_file(model_version)
-    try:
-        lines: Any = map_array(file, _RETRAIN)
-    except FileNotFoundError:
-        return None
-    expected = _held_out_dtype(len(model_version.class_ids))
-    if lines.dtype != expected or lines.ndim != 1:
-        raise StoreError(
-            f"{file} holds {lines.dtype} {lines.shape}, not lines for {len(model_version.class_ids)} classes.", _RETRAIN
-        )
-    return HeldOut(np.array(lines["row"]), np.array(lines["column"]), np.array(lines["probability"]))
-
-
 # -- Names ----------------------------------------------------------------------------------------
 def _folder(embedding_set: EmbeddingSet) -> Path:
     return Path(settings.STORE_DIR) / "vectors" / str(embedding_set.dataset_id) / str(embedding_set.fingerprint)
@@ -298,18 +190,6 @@ def _vectors_file(embedding_set: EmbeddingSet, generation: int) -> Path:
 
 def _stamps_file(embedding_set: EmbeddingSet, generation: int) -> Path:
     return _folder(embedding_set) / f"stamps-{generation}.npy"
-
-
-def _probabilities_file(model_version: ModelVersion) -> Path:
-    return Path(settings.STORE_DIR) / "models" / str(model_version.pk) / "probabilities.npy"
-
-
-def _held_out_file(model_version: ModelVersion) -> Path:
-    return _probabilities_file(model_version).with_name("held_out.npy")
-
-
-def _held_out_dtype(n_classes: int) -> np.dtype[Any]:
-    return np.dtype([("row", "<i8"), ("column", "<i8"), ("probability", "<f4", (n_classes,))])
 
 
 def _next_generation(embedding_set: EmbeddingSet) -> int:

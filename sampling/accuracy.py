@@ -29,8 +29,6 @@ from sampling.algorithms.estimates import (
 from sampling.models import AccuracyEstimate, Round
 from sampling.pool import pool_of
 
-# Queues whose images are drawn uniformly from what has no label yet.
-AUDIT_QUEUES = ("audit", "auto/audit")
 # With fewer audit labels of a class its recall would be anybody's guess.
 MIN_OF_CLASS = 10
 # The forecast looks at the newest versions, of so many sizes at least, when the last has so many audit labels.
@@ -120,7 +118,7 @@ def _drawn(dataset_id: int) -> tuple[dict[int, _Draw], int]:
     correcting a label later, in whatever queue, does not change how the image was chosen.
     """
     firsts = Annotation.objects.filter(
-        item__dataset=dataset_id, queue__in=AUDIT_QUEUES, previous=None, item__is_available=True
+        item__dataset=dataset_id, queue__in=Annotation.AUDIT_QUEUES, previous=None, item__is_available=True
     ).exclude(state=State.UNLABELLED)
     firsts = firsts.exclude(round_id__in=_filtered_rounds(firsts))
     facts = firsts.values_list("pk", "suggested_label_id", "item_id", "item__row", "item__state", "item__decision_id")

@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, Item, LabelClass, State
-from modeling import signals, store
+from modeling import model_files, signals, store, versions
 from modeling.algorithms.head import predict_in_blocks
 from modeling.algorithms.train import Trained, train
 from modeling.models import EmbeddingSet, ModelVersion
 
 SEED = 0
-# Older versions keep their row and their measures; their arrays of probabilities are given back to the disk.
-ARRAYS_KEPT = 5
 
 
 @dataclass(frozen=True)
@@ -57,14 +54,15 @@ def retrain(run: Run) -> dict[str, Any]:
 
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
     try:
+        model_files.save_head(version, trained.head)
         _predict(run, version, vectors, trained)
         if trained.held_out is not None:
-            store.save_held_out(version, store.HeldOut(lessons.rows, lessons.y, trained.held_out))
+            model_files.save_held_out(version, model_files.HeldOut(lessons.rows, lessons.y, trained.held_out))
     except BaseException:
-        store.delete_probabilities(version)
+        model_files.delete_files(version)
         version.delete()
         raise
-    _activate(version, seconds=time.perf_counter() - started)
+    versions.activate(version, seconds=time.perf_counter() - started)
     signals.trained.send(sender=ModelVersion, version=version)
     return summary(version, trained.metrics)
 
@@ -138,7 +136,7 @@ def _new_version(
 def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
     n_rows, n_classes = len(vectors.X), len(version.class_ids)
     run.stage("Predicting every image", total=n_rows)
-    with store.save_probabilities(version, n_rows, n_classes) as probabilities:
+    with model_files.save_probabilities(version, n_rows, n_classes) as probabilities:
         predict_in_blocks(
             vectors.X,
             trained.head,
@@ -147,16 +145,6 @@ def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: T
             valid=vectors.has,
             on_progress=run.progress,
         )
-
-
-def _activate(version: ModelVersion, *, seconds: float) -> None:
-    with transaction.atomic():
-        ModelVersion.objects.filter(dataset=version.dataset_id, is_active=True).update(is_active=False)
-        ModelVersion.objects.filter(pk=version.pk).update(is_active=True, seconds=seconds)
-    version.is_active, version.seconds = True, seconds
-    old = ModelVersion.objects.filter(dataset=version.dataset_id, is_active=False).order_by("-number")
-    for spent in old[ARRAYS_KEPT:]:
-        store.delete_probabilities(spent)
 
 
 def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from labeling import classes
 from labeling.models import Dataset, Item, LabelClass
 from modeling import exporting
+from modeling.model_files import delete_files, save_probabilities
 from modeling.models import EmbeddingSet, ModelVersion
-from modeling.store import delete_probabilities, save_probabilities
 from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -145,7 +145,7 @@ def test_lost_and_broken_arrays_are_said(make_dataset: MakeDataset, client: Clie
     page = client.get(reverse("labeling:export", args=[dataset.slug]))
     assert b"Predictions of the model" in page.content
     assert b"retrain first" not in page.content
-    delete_probabilities(model)
+    delete_files(model)
     assert "Retrain first" in exporting.why_not(dataset)
     save(model, np.zeros((2, 2), dtype=np.float32))
     ModelVersion.objects.update(class_ids=[1, 2, 3])

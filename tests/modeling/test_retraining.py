@@ -17,8 +17,9 @@ from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, LabelClass, State
-from modeling import policy, signals
+from modeling import model_files, policy, signals
 from modeling import store as arrays
+from modeling.arrays import StoreError
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import held_out_of
 
@@ -65,7 +66,7 @@ def test_a_model_is_trained_calibrated_and_predicts_every_item(make_dataset: Mak
     version = ModelVersion.objects.get()
     assert version.is_active
     assert (version.n_labels, version.n_rows, version.number) == (60, 120, 1)
-    probabilities = arrays.open_probabilities(version)
+    probabilities = model_files.open_probabilities(version)
     assert probabilities is not None
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
     unseen = np.arange(1, 120, 2)
@@ -88,7 +89,7 @@ def test_one_label_in_each_of_two_classes_is_enough_and_says_uncalibrated(make_d
     version = ModelVersion.objects.get()
     assert not version.is_calibrated
     assert "too few labels" in version.calibration_note
-    probabilities = arrays.open_probabilities(version)
+    probabilities = model_files.open_probabilities(version)
     assert probabilities is not None
     assert np.isfinite(probabilities).all()
 
@@ -102,7 +103,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     assert version.n_labels == int(has[:20].sum())
-    probabilities = arrays.open_probabilities(version)
+    probabilities = model_files.open_probabilities(version)
     assert probabilities is not None
     assert (np.isnan(probabilities).any(axis=1) == ~has).all()
 
@@ -141,7 +142,7 @@ def test_the_newest_model_is_the_active_one_and_old_arrays_go(make_dataset: Make
         run_now("retrain", dataset_id=dataset.pk)
     versions = list(ModelVersion.objects.order_by("number"))
     assert [version.is_active for version in versions] == [False] * 7 + [True]
-    kept = [arrays.open_probabilities(version) is not None for version in versions]
+    kept = [model_files.open_probabilities(version) is not None for version in versions]
     assert kept == [False] * 2 + [True] * 6
 
 
@@ -219,9 +220,9 @@ def test_a_retrain_that_fails_half_way_leaves_no_files(
     label(dataset, list(range(24)), y)
 
     def full(*args: Any) -> None:
-        raise arrays.StoreError("The disk is full.")
+        raise StoreError("The disk is full.")
 
-    monkeypatch.setattr(arrays, "save_held_out", full)
+    monkeypatch.setattr(model_files, "save_held_out", full)
     with pytest.raises(JobError, match="The disk is full"):
         run_now("retrain", dataset_id=dataset.pk)
     assert ModelVersion.objects.count() == 0

@@ -13,7 +13,7 @@ import pytest
 from labeling.models import Dataset
 from modeling import arrays
 from modeling import store as disk
-from modeling.models import EmbeddingSet, ModelVersion
+from modeling.models import EmbeddingSet
 
 DIM = 5
 
@@ -23,14 +23,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 @pytest.fixture
 def vectors_of(make_dataset: Callable[..., Dataset]) -> EmbeddingSet:
     return EmbeddingSet.objects.create(dataset=make_dataset(3), fingerprint="abc", encoder="test", dim=DIM)
-
-
-@pytest.fixture
-def version(make_dataset: Callable[..., Dataset]) -> ModelVersion:
-    dataset = make_dataset(3, name="modelled")
-    return ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=[4, 5, 6], n_labels=9, n_rows=10, n_decisions=9
-    )
 
 
 def save(embedding_set: EmbeddingSet, rows: list[int], *, stamp: int = 7, value: float = 0.0) -> np.ndarray:
@@ -225,117 +217,6 @@ class TestDamage:
         np.save(file.with_name("stamps-1.npy"), np.zeros(20, np.int64))
         with pytest.raises(disk.StoreError, match="do not belong together"):
             disk.open_vectors(vectors_of)
-
-
-class TestProbabilities:
-    def test_none_at_first(self, version: ModelVersion) -> None:
-        assert disk.open_probabilities(version) is None
-
-    def test_what_is_not_written_is_nan(self, version: ModelVersion) -> None:
-        with disk.save_probabilities(version, 10, 3) as out:
-            out[[2, 7]] = [[0.1, 0.2, 0.7], [1, 0, 0]]
-            assert disk.open_probabilities(version) is None
-        found = disk.open_probabilities(version)
-        assert found is not None
-        assert found.dtype == np.float32
-        assert found.shape == (10, 3)
-        assert np.isnan(found[:, 0]).nonzero()[0].tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
-        np.testing.assert_allclose(found[2], [0.1, 0.2, 0.7], rtol=1e-6)
-        with pytest.raises(ValueError):
-            found[0] = 0
-
-    def test_is_mapped_once(self, version: ModelVersion) -> None:
-        with disk.save_probabilities(version, 10, 3) as out:
-            out[:] = 1
-        assert disk.open_probabilities(version) is disk.open_probabilities(version)
-
-    def test_a_failure_leaves_nothing(self, version: ModelVersion, store: Path) -> None:
-        def fail() -> None:
-            with disk.save_probabilities(version, 10, 3) as out:
-                out[:5] = 0
-                raise RuntimeError("cancelled")
-
-        with pytest.raises(RuntimeError, match="cancelled"):
-            fail()
-        assert disk.open_probabilities(version) is None
-        assert not [file for file in (store / "models").rglob("*") if file.is_file()]
-
-    def test_writing_again_disturbs_no_reader(self, version: ModelVersion) -> None:
-        for value in (0.25, 0.75):
-            with disk.save_probabilities(version, 4, 3) as out:
-                out[:] = value
-            if value == 0.25:
-                old = disk.open_probabilities(version)
-        new = disk.open_probabilities(version)
-        assert old is not None
-        assert new is not None
-        assert (old[0, 0], new[0, 0]) == (0.25, 0.75)
-
-    @pytest.mark.parametrize("n_classes", [2, 3])
-    def test_damage_says_to_retrain(self, version: ModelVersion, store: Path, n_classes: int) -> None:
-        with disk.save_probabilities(version, 100, n_classes) as out:
-            out[:] = 0
-        if n_classes == 3:
-            (file,) = (store / "models").rglob("*.npy")
-            file.write_bytes(file.read_bytes()[:-100])
-        with pytest.raises(disk.StoreError, match="Retrain"):
-            disk.open_probabilities(version)
-
-    def test_no_rows(self, version: ModelVersion) -> None:
-        with disk.save_probabilities(version, 0, 3) as out:
-            assert len(out) == 0
-        found = disk.open_probabilities(version)
-        assert found is not None
-        assert found.shape == (0, 3)
-
-    def test_delete(self, version: ModelVersion) -> None:
-        with disk.save_probabilities(version, 4, 3) as out:
-            out[:] = 0
-        disk.open_probabilities(version)
-        disk.delete_probabilities(version)
-        assert disk.open_probabilities(version) is None
-        disk.delete_probabilities(version)  # again: nothing to do
-
-
-class TestHeldOut:
-    ROWS = np.array([2, 5, 9])
-    COLUMNS = np.array([0, 2, 2])
-    P = np.array([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5], [1, 0, 0]], np.float32)
-
-    def save(self, version: ModelVersion) -> None:
-        disk.save_held_out(version, disk.HeldOut(self.ROWS, self.COLUMNS, self.P))
-
-    def test_none_at_first(self, version: ModelVersion) -> None:
-        assert disk.open_held_out(version) is None
-
-    def test_comes_back_as_it_was(self, version: ModelVersion) -> None:
-        self.save(version)
-        found = disk.open_held_out(version)
-        assert found is not None
-        assert (found.rows.tolist(), found.columns.tolist()) == ([2, 5, 9], [0, 2, 2])
-        assert found.probabilities.dtype == np.float32
-        np.testing.assert_array_equal(found.probabilities, self.P)
-
-    def test_goes_with_the_probabilities(self, version: ModelVersion, store: Path) -> None:
-        with disk.save_probabilities(version, 4, 3) as out:
-            out[:] = 0
-        self.save(version)
-        disk.delete_probabilities(version)
-        assert disk.open_held_out(version) is None
-        assert not [file for file in (store / "models").rglob("*") if file.is_file()]
-
-    @pytest.mark.parametrize("kind", ["cut short", "classes", "plain"])
-    def test_damage_says_to_retrain(self, version: ModelVersion, store: Path, kind: str) -> None:
-        self.save(version)
-        (file,) = (store / "models").rglob("held_out.npy")
-        if kind == "cut short":
-            file.write_bytes(file.read_bytes()[:-5])
-        elif kind == "plain":
-            np.save(file, self.P)
-        else:
-            version.class_ids = [4, 5]
-        with pytest.raises(disk.StoreError, match="Retrain"):
-            disk.open_held_out(version)
 
 
 def test_old_maps_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from hoshina.jobs.life import run_now
 from labeling.actions import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Item, LabelClass, State
-from modeling import store as arrays
+from modeling import model_files
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
 from sampling import accuracy
@@ -91,7 +91,7 @@ def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(
 def test_history_outlives_the_arrays(told: tuple[Dataset, np.ndarray]) -> None:
     dataset, _ = told
     first = retrained(dataset)
-    arrays.delete_probabilities(first.model_version)
+    model_files.delete_files(first.model_version)
     second = retrained(dataset)
     assert [one.pk for one in accuracy.history(dataset)] == [first.pk, second.pk]
     newest = accuracy.latest(dataset)

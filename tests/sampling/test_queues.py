@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from labeling.actions import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, Item, Lease, State
-from modeling import store as arrays
+from modeling import model_files
 from modeling.models import ModelVersion
 from sampling import pool
 from sampling.models import Round
@@ -44,7 +44,7 @@ def add_model(dataset: Dataset, probabilities: np.ndarray) -> ModelVersion:
         dataset=dataset, number=number, n_labels=4, n_rows=len(probabilities), n_decisions=0, is_active=True,
         class_ids=list(dataset.classes.values_list("pk", flat=True)), is_calibrated=True,
     )  # fmt: skip
-    with arrays.save_probabilities(version, *probabilities.shape) as written:
+    with model_files.save_probabilities(version, *probabilities.shape) as written:
         written[:] = probabilities
     return version
 

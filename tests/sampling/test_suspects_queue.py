@@ -138,9 +138,9 @@ def test_the_command_lists_labelled_images(dataset: Dataset) -> None:
 
 
 def test_without_its_file_it_asks_for_a_retrain(dataset: Dataset, client: Client) -> None:
-    from modeling import store
+    from modeling import model_files
 
-    store.delete_probabilities(ModelVersion.objects.get())
+    model_files.delete_files(ModelVersion.objects.get())
     assert tiles(client) == []
     assert "press" in client.get(GRID).content.decode()
 
