@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import F, Sum
+from django.db.models import Count, F, Max, Q, Sum
 
 from labeling.actions import surviving
 from labeling.models import Annotation, Dataset, Item, State
-from sampling.algorithms.estimates import weighted_share
+from sampling.algorithms.estimates import share_of_sums
 from sampling.algorithms.risk import Kept, Risk, doubt_of, miss_rate
 from sampling.models import Check, Round
 from sampling.strategies import Rows
@@ -180,8 +180,15 @@ def kept_by(dataset: Dataset) -> Kept:
 def measured(dataset: Dataset) -> Measured:
     """The share of wrong labels that sweeps left, by the checks decided so far, each for the labels it stands for."""
     checks = Check.objects.filter(dataset=dataset)
-    decided = list(checks.filter(outcome__in=_DECIDED).order_by().values_list("labels", "outcome"))
-    is_wrong = [outcome == Check.Outcome.WRONG for _, outcome in decided]
-    share = weighted_share([labels for labels, _ in decided], is_wrong)
-    n_open = checks.filter(outcome__in=_OPEN).count()
-    return Measured(len(decided), sum(is_wrong), n_open, share.value, share.low, share.high)
+    decided, wrong = Q(outcome__in=_DECIDED), Q(outcome=Check.Outcome.WRONG)
+    told = checks.aggregate(
+        n=Count("pk", filter=decided),
+        n_wrong=Count("pk", filter=wrong),
+        n_open=Count("pk", filter=Q(outcome__in=_OPEN)),
+        total=Sum("labels", filter=decided, default=0.0),
+        hits=Sum("labels", filter=wrong, default=0.0),
+        squared_hits=Sum(F("labels") * F("labels"), filter=wrong, default=0.0),
+        largest=Max("labels", filter=decided, default=0.0),
+    )
+    share = share_of_sums(told["n"], told["total"], told["hits"], told["squared_hits"], told["largest"])
+    return Measured(told["n"], told["n_wrong"], told["n_open"], share.value, share.low, share.high)

@@ -6,7 +6,7 @@ The heavier algorithms are imported where they run: in a worker, never in the we
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,12 @@ from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified, narr
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.graphs import Oddity
-from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Strategy
+from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Rows, Strategy
 from sampling.sweeping import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
 # Uncertain spreads its first pages so that none is of near-copies; nobody labels more before the model has learnt.
 PAGE, SPREAD = 40, 200
+First = Literal["farthest", "typical"]
 BY_CHANCE = "Drawn at random, until there is something to rank by"
 
 
@@ -28,6 +29,13 @@ class UncertainParams:
     """How being unsure is measured."""
 
     measure: Measure = "margin"
+
+
+@dataclass(frozen=True)
+class DiverseParams:
+    """What comes first: the image farthest from all others, or for the very first labels a typical one of each part."""
+
+    by: First = "farthest"
 
 
 @dataclass(frozen=True)
@@ -130,12 +138,14 @@ def everything(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     )
 
 
-def diverse(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The candidates farthest from everything labelled or picked before."""
+def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
+    """The candidates farthest from everything labelled or picked before, or the typical one of each part."""
     from sampling.algorithms.coreset import k_center
 
     assert inputs.X is not None
     known = inputs.with_vector(inputs.candidates)
+    if params.by == "typical":
+        return _typical(inputs, known, k)
     cover = k_center(inputs.X, known, inputs.with_vector(inputs.labelled), k)
     distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
     return Ranking(
@@ -144,6 +154,22 @@ def diverse(inputs: Inputs, params: NoParams, k: int) -> Ranking:
         probabilities=np.ones(len(cover.rows), np.float32),
         reasons={"": "Unlike everything labelled so far"},
         is_complete=len(cover.rows) == len(known),
+    )
+
+
+def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
+    from sampling.algorithms.typicality import typical
+
+    assert inputs.projected is not None
+    found = typical(inputs.projected(), known, inputs.with_vector(inputs.labelled), k, rng=inputs.rng)
+    finite = np.isfinite(found.typicality)
+    highest = found.typicality[finite].max(initial=1)
+    return Ranking(
+        rows=found.rows,
+        scores=np.where(finite, found.typicality, highest).astype(np.float32),
+        probabilities=np.ones(len(found.rows), np.float32),
+        reasons={"": "Typical of its part of the collection"},
+        is_complete=len(found.rows) == len(known),
     )
 
 
@@ -286,6 +312,8 @@ STRATEGIES: dict[str, Strategy] = {
             "Diverse",
             "Images unlike everything labelled so far, to cover the whole collection.",
             diverse,
+            DiverseParams,
+            choices={"by": get_args(First)},
             needs_vectors=True,
             is_slow=True,
             kept=400,

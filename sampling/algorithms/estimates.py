@@ -102,6 +102,22 @@ def weighted_share(weights: ArrayLike, is_hit: ArrayLike, *, confidence: float =
     """The weight of the hits (m,) bool among ``weights`` (m,) above 0, with an interval that few heavy hits don't fool.
 
     Each of the drawn stands for as many others as its weight says. ``n`` is their number. Nothing drawn: (NaN, 0, 1).
+    See `share_of_sums`.
+    """
+    given, hit = np.asarray(weights, np.float64), np.asarray(is_hit, bool)
+    hits = given[hit]
+    largest = float(given.max(initial=0))
+    sums = float(given.sum()), float(hits.sum()), float(np.square(hits).sum())
+    return share_of_sums(len(given), *sums, largest, confidence=confidence)
+
+
+def share_of_sums(
+    n: int, total: float, hits: float, squared_hits: float, largest: float, *, confidence: float = 0.95
+) -> Estimate:
+    """What `weighted_share` says, from sums that a database can make.
+
+    ``n`` weights in all, their ``total`` and the ``largest``; ``hits`` and ``squared_hits`` are the sums of the
+    weights of the hits and of their squares.
 
     Notes
     -----
@@ -111,16 +127,14 @@ def weighted_share(weights: ArrayLike, is_hit: ArrayLike, *, confidence: float =
     """
     from scipy.special import gammaincinv  # few pages show such a number, and SciPy takes a moment to load
 
-    given, hit = np.asarray(weights, np.float64), np.asarray(is_hit, bool)
-    if not len(given):
+    if not n:
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
-    shares = given / given.sum()
-    value, variance, largest = float(shares[hit].sum()), float(np.square(shares[hit]).sum()), float(shares.max())
+    value, variance, largest = hits / total, squared_hits / total**2, largest / total
     tail = (1 - confidence) / 2
-    low = variance / value * gammaincinv(value**2 / variance, tail) if hit.any() else 0.0
+    low = variance / value * gammaincinv(value**2 / variance, tail) if hits else 0.0
     above, spread = value + largest, variance + largest**2
     high = min(1.0, float(spread / above * gammaincinv(above**2 / spread, 1 - tail)))
-    return Estimate(value, float(low), max(high, value), float(len(given)))
+    return Estimate(value, float(low), max(high, value), float(n))
 
 
 def lure_weights(probabilities: ArrayLike, n_pool: int) -> Doubles:

@@ -25,7 +25,7 @@ from sampling import graphs, pool, pulling
 from sampling.algorithms import neighbours, outliers
 from sampling.dealing import deal
 from sampling.models import Round
-from sampling.queues import STRATEGIES, BandParams, OdditiesParams, SimilarParams, UncertainParams
+from sampling.queues import STRATEGIES, BandParams, DiverseParams, OdditiesParams, SimilarParams, UncertainParams
 from sampling.selection import CannotRank, Filters, Order, pull, ranked_rows
 from sampling.strategies import BadParameter, NoParams
 from tests.modeling.test_retraining import add_vectors
@@ -62,10 +62,20 @@ def label(dataset: Dataset, rows: list[int]) -> None:
 def test_diverse_starts_far_from_what_is_labelled(clouds: tuple[Dataset, np.ndarray]) -> None:
     dataset, _X = clouds
     label(dataset, [0, 3, 6])
-    rows = ranked_rows(pull(dataset, STRATEGIES["diverse"], NoParams(), Filters(), seed=0)).tolist()
+    rows = ranked_rows(pull(dataset, STRATEGIES["diverse"], DiverseParams(), Filters(), seed=0)).tolist()
     assert rows[0] == 17
     assert {row % 3 for row in rows[1:3]} == {1, 2}, "one of each cloud without labels comes next"
     assert sorted(rows) == sorted(set(range(N)) - {0, 3, 6})
+
+
+def test_diverse_by_typical_begins_inside_of_each_cloud(clouds: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _X = clouds
+    pulls = [pull(dataset, STRATEGIES["diverse"], DiverseParams("typical"), Filters(), seed=4, k=4) for _ in range(2)]
+    rows = ranked_rows(pulls[0]).tolist()
+    assert {row % 3 for row in rows} == {0, 1, 2}
+    assert 17 not in rows, "what stands out is not typical"
+    assert ranked_rows(pulls[1]).tolist() == rows
+    assert pulls[0].reasons == [["", "Typical of its part of the collection"]]
 
 
 @pytest.mark.parametrize("method", ["local outlier factor", "isolation forest"])
