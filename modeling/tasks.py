@@ -36,3 +36,10 @@ def run_retrain(run: Run) -> dict[str, Any]:
     from modeling.pipelines.retraining import retrain
 
     return retrain(run)
+
+
+@background(kind="quick_train", queue="heavy", title="Quick training", key="quick_train:{dataset_id}")
+def run_quick_train(run: Run) -> dict[str, Any]:
+    from modeling.pipelines.quick_training import quick_train
+
+    return quick_train(run)

@@ -1,0 +1,235 @@
+"""What a quick training can be asked for, what of it is impossible, and what suits the images at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+ClassWeights = Literal["equal", "balanced"]
+Weights = Literal["imagenet", "random"]
+
+MIN_LABELS = 10
+MAX_EPOCHS, MAX_BATCH, MAX_SIDE = 200, 512, 512
+# Less than this much of the free memory is asked for: the rest of the machine goes on working.
+MEMORY_SHARE = 0.8
+AUGMENTATIONS = ("flip", "rotate", "zoom", "brightness")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that can be trained: its name for people, the sides in pixels that it takes, what it costs."""
+
+    title: str
+    smallest_side: int
+    usual_side: int
+    # Bytes that one pixel of a batch takes while all layers are trained.
+    bytes_per_pixel: int
+    words: str
+
+
+BACKBONES: dict[str, Backbone] = {
+    "mobilenet_v2": Backbone("MobileNetV2", 32, 224, 1600, "small and quick: right for a processor"),
+    "efficientnet_b0": Backbone("EfficientNetB0", 32, 224, 2400, "more accurate, about three times as slow"),
+    "resnet50": Backbone("ResNet50", 32, 224, 2900, "large, about eight times as slow"),
+}
+
+
+class OptionError(ValueError):
+    """A value that no training could have; ``field`` is the option, ``words`` say what is wrong."""
+
+    def __init__(self, field: str, words: str) -> None:
+        super().__init__(f"{field}: {words}")
+        self.field = field
+        self.words = words
+
+
+@dataclass(frozen=True)
+class QuickOptions:
+    """One quick training.
+
+    Attributes
+    ----------
+    backbone : a key of ``BACKBONES``.
+    epochs, batch_size : how often each image is seen, and how many at once.
+    image_side : images are squashed to a square of so many pixels.
+    is_fine_tuned : the network itself learns, not only the classifier on top.
+    flip, rotate, zoom, brightness : each image is seen a little different every time.
+    early_stopping : end after so many epochs without a better loss on the stopping half; 0: never.
+    class_weights : ``balanced`` makes every class count the same, however many labels it has.
+    validation_share : share of the labels that nothing is learnt from: half decides when to stop, half tests.
+    weights : what the network begins with.
+    seed : decides the split, the order and the augmentation.
+    """
+
+    backbone: str = "mobilenet_v2"
+    epochs: int = 10
+    batch_size: int = 32
+    image_side: int = 96
+    is_fine_tuned: bool = False
+    flip: bool = False
+    rotate: bool = False
+    zoom: bool = False
+    brightness: bool = False
+    early_stopping: int = 3
+    class_weights: ClassWeights = "equal"
+    validation_share: float = 0.2
+    weights: Weights = "imagenet"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("backbone", self.backbone, tuple(BACKBONES))
+        _one_of("class_weights", self.class_weights, get_args(ClassWeights))
+        _one_of("weights", self.weights, get_args(Weights))
+        _whole("epochs", self.epochs, 1, MAX_EPOCHS)
+        _whole("batch_size", self.batch_size, 1, MAX_BATCH)
+        _whole("image_side", self.image_side, 8, MAX_SIDE)
+        _whole("early_stopping", self.early_stopping, 0, MAX_EPOCHS)
+        _whole("seed", self.seed, 0, 2**31 - 1)
+        for name in ("is_fine_tuned", *AUGMENTATIONS):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(name, "Say yes or no.")
+        share = self.validation_share
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0.05 <= share <= 0.8:
+            raise OptionError("validation_share", "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels.")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> QuickOptions:
+        """The options that a job's parameters name, defaults for the others. Raises ``OptionError``."""
+        known = {field.name for field in fields(cls)}
+        for name in params:
+            if name not in known:
+                raise OptionError(name, "There is no such option.")
+        return cls(**params)
+
+    def as_params(self) -> dict[str, Any]:
+        """A JSON object from which :meth:`from_params` makes the same options."""
+        return asdict(self)
+
+    @property
+    def is_augmented(self) -> bool:
+        return any(getattr(self, name) for name in AUGMENTATIONS)
+
+    @property
+    def is_end_to_end(self) -> bool:
+        """Does the network itself learn? Otherwise what it says of an image is computed once."""
+        return self.is_fine_tuned or self.weights == "random"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to learn from.
+
+    Attributes
+    ----------
+    n_labelled : labels on images that are there.
+    per_class : their numbers by class; classes without a label don't count.
+    median_side : the longer side in pixels of the image in the middle; 0: not known.
+    memory_free : bytes; 0: not known.
+    """
+
+    n_labelled: int
+    per_class: Sequence[int] = ()
+    median_side: int = 0
+    memory_free: int = 0
+
+    @property
+    def n_classes(self) -> int:
+        return sum(count > 0 for count in self.per_class)
+
+
+def problems(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
+    """What makes this training impossible: (option, words) each; ``""`` where no option is to blame."""
+    backbone = BACKBONES[options.backbone]
+    found: list[tuple[str, str]] = []
+    if facts.n_labelled < MIN_LABELS:
+        found.append(("", f"A quick training takes {MIN_LABELS} labels; there are {facts.n_labelled}."))
+    if facts.n_classes < 2:
+        found.append(("", "A quick training takes labels of two classes: there must be something to tell apart."))
+    if options.image_side < backbone.smallest_side:
+        words = f"{backbone.title} takes images from {backbone.smallest_side} pixels on: choose that or more."
+        found.append(("image_side", words))
+    if options.weights == "random" and not options.is_fine_tuned:
+        words = "A network that begins at random has to learn: choose fine-tuning, or the ImageNet weights."
+        found.append(("is_fine_tuned", words))
+    if facts.n_labelled >= MIN_LABELS:
+        found += _impossible_share(options, facts)
+    found += _too_large(options, facts, backbone)
+    return found
+
+
+def remarks(options: QuickOptions, facts: Facts) -> list[str]:
+    """What is possible but worth knowing before it begins."""
+    found = []
+    n_train = facts.n_labelled - _n_validation(options, facts)
+    if options.batch_size > n_train > 0:
+        found.append(f"There are {n_train} images to learn from, so a batch holds {n_train}.")
+    if 0 < facts.median_side < options.image_side / 2:
+        found.append(f"Most images have {facts.median_side} pixels: enlarging them only takes longer.")
+    few = sum(0 < count < 5 for count in facts.per_class)
+    if few:
+        what = "One class has" if few == 1 else f"{few} classes have"
+        found.append(f"{what} fewer than five labels, too few to learn or to test.")
+    if options.weights == "random" and facts.n_labelled < 2000:
+        found.append("A network that begins at random wants thousands of labels; expect little of it.")
+    if options.is_augmented and options.rotate and facts.n_classes:
+        found.append("Rotation harms where the direction tells the class, as with digits (6 and 9).")
+    return found
+
+
+def suggest(facts: Facts) -> QuickOptions:
+    """Options that suit the images: the side by their size, a smaller held-out share where labels are many."""
+    side = 96 if facts.median_side <= 96 else 160 if facts.median_side <= 320 else 224
+    options = QuickOptions(image_side=side, validation_share=0.3 if facts.n_labelled < 100 else 0.2)
+    if facts.per_class:
+        counts = [count for count in facts.per_class if count]
+        if counts and max(counts) > 5 * min(counts):
+            options = replace(options, class_weights="balanced")
+    return options
+
+
+def _impossible_share(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
+    n_validation = _n_validation(options, facts)
+    n_train = facts.n_labelled - n_validation
+    if n_validation < 2:
+        words = (
+            f"{options.validation_share:.0%} of {facts.n_labelled} labels is {n_validation}: "
+            "one label is needed to stop by and one to test with. Choose a larger share."
+        )
+        return [("validation_share", words)]
+    if n_train < max(2, facts.n_classes):
+        words = f"That leaves {n_train} labels to learn {facts.n_classes} classes from. Choose a smaller share."
+        return [("validation_share", words)]
+    return []
+
+
+def _too_large(options: QuickOptions, facts: Facts, backbone: Backbone) -> list[tuple[str, str]]:
+    if not facts.memory_free or not options.is_end_to_end:
+        return []
+    n_train = max(1, facts.n_labelled - _n_validation(options, facts))
+    one = backbone.bytes_per_pixel * options.image_side**2
+    wanted = min(options.batch_size, n_train) * one
+    room = int(facts.memory_free * MEMORY_SHARE)
+    if wanted <= room:
+        return []
+    fits = room // one
+    advice = f"{fits} would fit." if fits else "Choose smaller images."
+    words = (
+        f"{min(options.batch_size, n_train)} images of {options.image_side} pixels at once take about "
+        f"{wanted / 1e9:.1f} GB of memory; {facts.memory_free / 1e9:.1f} GB are free. {advice}"
+    )
+    return [("batch_size", words)]
+
+
+def _n_validation(options: QuickOptions, facts: Facts) -> int:
+    return int(options.validation_share * facts.n_labelled + 1e-9)
+
+
+def _one_of(field: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise OptionError(field, f"{value!r} is none of {', '.join(choices)}.")
+
+
+def _whole(field: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise OptionError(field, f"Give a whole number from {least} to {most}.")
