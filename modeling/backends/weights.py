@@ -76,6 +76,9 @@ RESNET18 = WeightFile(
     "torch",
 )
 
+# What can be trained, by the names that quick training and the encoders use.
+BACKBONES = {"mobilenet_v2": MOBILENET_V2, "efficientnet_b0": EFFICIENTNET_B0, "resnet50": RESNET50}
+
 
 def locate(wanted: WeightFile, weights_dir: Path | None, *, download: bool = True) -> tuple[Path, str]:
     """The weight file and where it was found, in words.
@@ -99,6 +102,18 @@ def locate(wanted: WeightFile, weights_dir: Path | None, *, download: bool = Tru
             f"{wanted.title}'s weights could not be downloaded ({one_line(error)})", hint
         ) from error
     return cached, f"downloaded by {wanted.library}'s address"
+
+
+def why_not(wanted: WeightFile, weights_dir: Path | None) -> str:
+    """Why a weight file can't be had, in words; empty where it is on this machine or its address answers."""
+    try:
+        locate(wanted, weights_dir, download=False)
+    except EncoderUnavailable as missing:
+        try:
+            _connect(wanted.url).close()
+        except (OSError, http.client.HTTPException) as error:
+            return f"{missing.message}, and can't be downloaded ({one_line(error)})."
+    return ""
 
 
 def damaged(wanted: WeightFile, file: Path, why: str) -> EncoderUnavailable:
