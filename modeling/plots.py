@@ -1,0 +1,269 @@
+"""Plots as the pages draw them: series of numbers become points, lines and ticks in per cent of the plot's area.
+
+Nothing here knows Django. ``templates/modeling/_plot.html`` draws a :class:`Plot`, ``static/js/plots.js`` makes it
+answer to mouse and keys; ADR 0009 says why no library does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor, isfinite, log10
+from typing import Literal
+
+Interval = Literal["band", "bars", ""]
+# At most so many parts between ticks: there is more room from left to right.
+ACROSS, UP = 8, 5
+# Pixels across: the largest dot of those that weigh something, a usual dot, and one of very many.
+LARGEST_DOT, DOT, SMALL_DOT = 13.0, 7.0, 4.0
+MANY_DOTS = 60
+RING = 2.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value ``y`` at ``x``; the ends of its ``interval``, its words and the page behind it, where it has them.
+
+    ``weight`` (0 to 1) is the dot's area as a share of the largest one's; None: all dots are alike.
+    """
+
+    x: float
+    y: float
+    interval: tuple[float, float] | None = None
+    words: str = ""
+    href: str = ""
+    weight: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that belong together, by rising ``x``. ``interval`` says how their intervals are drawn."""
+
+    name: str
+    points: Sequence[Point]
+    has_line: bool = True
+    interval: Interval = "band"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is written at an axis, and its ends; None: as the values want it.
+
+    ``digits`` behind the point in words and tables; ``is_whole``: only whole numbers get a tick; ``is_tight``: it ends
+    where the values do, not at a tick.
+    """
+
+    label: str
+    low: float | None = None
+    high: float | None = None
+    digits: int = 3
+    is_whole: bool = False
+    is_tight: bool = False
+
+    def told(self, value: float) -> str:
+        """A value in words: ``0.912``, ``1,200``."""
+        return f"{value:,.0f}" if self.is_whole else f"{value:,.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A line of the grid: where it is (per cent from the left or from the top) and its number."""
+
+    at: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point as it is drawn: per cent from the left and from the top, and how many pixels across, its hole, too."""
+
+    x: str
+    y: str
+    size: str
+    hole: str
+    bar: str
+    words: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series as it is drawn: ``line`` and ``band`` are the data of paths, "" where there is none.
+
+    Every second one has rings for dots, so that two lines differ without their colours.
+    """
+
+    name: str
+    number: int
+    line: str
+    band: str
+    dots: list[Dot]
+
+    @property
+    def is_hollow(self) -> bool:
+        return self.number % 2 == 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point for those who read the numbers."""
+
+    series: str
+    x: str
+    y: str
+    interval: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Everything that ``_plot.html`` draws. ``name`` is unique on the page; ``title`` says what is to be seen."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    curves: list[Curve]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    rows: list[Row]
+    # Plots of the same group share their crosshair.
+    group: str = ""
+    is_square: bool = False
+    # The diagonal, on which x and y are equal.
+    has_diagonal: bool = False
+    has_intervals: bool = False
+
+
+def plot(
+    name: str,
+    title: str,
+    series: Iterable[Series],
+    *,
+    x: Axis,
+    y: Axis,
+    group: str = "",
+    is_square: bool = False,
+    has_diagonal: bool = False,
+) -> Plot:
+    """Draw ``series`` over a common pair of axes.
+
+    Series without points stay in the legend and draw nothing; values that are no numbers (a loss that overflowed) are
+    left out.
+    """
+    every = [replace(one, points=[point for point in one.points if isfinite(point.y)]) for one in series]
+    points = [point for one in every for point in one.points]
+    across = scale([point.x for point in points], x, ACROSS)
+    up = scale([*(point.y for point in points), *_ends(every)], y, UP)
+    return Plot(
+        name=name,
+        title=title,
+        x_label=x.label,
+        y_label=y.label,
+        curves=[_curve(one, number, across, up) for number, one in enumerate(every, 1)],
+        x_ticks=[Tick(_text(across.at(value)), text) for value, text in across.ticks],
+        y_ticks=[Tick(_text(100 - up.at(value)), text) for value, text in up.ticks],
+        rows=[_row(one, point, x, y) for one in every for point in one.points],
+        group=group,
+        is_square=is_square,
+        has_diagonal=has_diagonal,
+        has_intervals=any(point.interval for point in points),
+    )
+
+
+# -- Scales ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Scale:
+    """The ends of an axis, and its ticks with their texts."""
+
+    low: float
+    high: float
+    ticks: list[tuple[float, str]]
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in per cent of the axis; what lies outside is held at its end."""
+        return min(100.0, max(0.0, 100 * (value - self.low) / (self.high - self.low)))
+
+
+def scale(values: Sequence[float], axis: Axis, n: int) -> Scale:
+    """The axis that shows all ``values`` in at most ``n`` parts, from tick to tick unless its ends are given."""
+    low = axis.low if axis.low is not None else min(values, default=0.0)
+    high = axis.high if axis.high is not None else max(values, default=1.0)
+    if not low < high:  # one value, or ends that the values don't reach
+        reach = max(1.0, abs(low) / 10) if axis.is_whole else max(0.01, abs(low) / 10)
+        low = low if axis.low is not None else low - reach
+        high = high if axis.high is not None and axis.low is None else max(high, low) + reach
+    step = nice_step(high - low, n, is_whole=axis.is_whole)
+    first = low if axis.low is not None or axis.is_tight else step * floor(round(low / step, 6))
+    last = high if axis.high is not None or axis.is_tight else step * ceil(round(high / step, 6))
+    digits = max(0, -floor(log10(step))) if step < 1 else 0
+    begin, end = ceil(round(first / step, 6)), floor(round(last / step, 6))
+    return Scale(first, last, [(n * step, f"{n * step:,.{digits}f}") for n in range(begin, end + 1)])
+
+
+def nice_step(span: float, n: int, *, is_whole: bool = False) -> float:
+    """1, 2 or 5 times a power of ten, the least that cuts ``span`` (above 0) into at most ``n`` parts."""
+    least = span / n
+    power = 10.0 ** floor(log10(least))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+    return max(1.0, step) if is_whole else step
+
+
+def _ends(every: Sequence[Series]) -> list[float]:
+    """The ends of each series' last interval: the first ones reach far, and may end at the plot's edge."""
+    lasts = [one.points[-1] for one in every if one.points and one.interval]
+    return [end for point in lasts for end in point.interval or ()]
+
+
+# -- Drawing --------------------------------------------------------------------------------------
+def _curve(series: Series, number: int, across: Scale, up: Scale) -> Curve:
+    places = [(across.at(point.x), 100 - up.at(point.y)) for point in series.points]
+    dots = [_dot(series, point, left, top, up) for point, (left, top) in zip(series.points, places, strict=True)]
+    line = _path(places) if series.has_line and len(places) > 1 else ""
+    band = _band(series, across, up) if series.interval == "band" else ""
+    return Curve(series.name, number, line, band, dots)
+
+
+def _dot(series: Series, point: Point, left: float, top: float, up: Scale) -> Dot:
+    usual = DOT if len(series.points) <= MANY_DOTS else SMALL_DOT
+    size = usual if point.weight is None else max(SMALL_DOT, LARGEST_DOT * point.weight**0.5)
+    # A line of one point has no band.
+    has_bar = series.interval == "bars" or (series.interval == "band" and len(series.points) == 1)
+    return Dot(
+        x=_text(left),
+        y=_text(top),
+        size=_text(size),
+        hole=_text(max(1.0, size - 2 * RING)),
+        bar=_bar(point, left, up) if has_bar else "",
+        words=point.words or series.name,
+        href=point.href,
+    )
+
+
+def _band(series: Series, across: Scale, up: Scale) -> str:
+    """The intervals of a line as one shape."""
+    known = [(across.at(one.x), *one.interval) for one in series.points if one.interval]
+    there = [(left, 100 - up.at(high)) for left, _, high in known]
+    back = [(left, 100 - up.at(low)) for left, low, _ in reversed(known)]
+    return f"{_path(there + back)}Z" if len(known) > 1 else ""
+
+
+def _bar(point: Point, left: float, up: Scale) -> str:
+    if point.interval is None:
+        return ""
+    low, high = point.interval
+    return f"M{_text(left)} {_text(100 - up.at(high))}V{_text(100 - up.at(low))}"
+
+
+def _row(series: Series, point: Point, x: Axis, y: Axis) -> Row:
+    interval = " to ".join(y.told(end) for end in point.interval) if point.interval else ""
+    return Row(series.name, x.told(point.x), y.told(point.y), interval, point.href)
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_text(left)} {_text(top)}" for left, top in places)
+
+
+def _text(number: float) -> str:
+    """With a point whatever the language, and no digits that nobody sees."""
+    return f"{number:.2f}".rstrip("0").rstrip(".")
