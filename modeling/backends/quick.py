@@ -65,17 +65,20 @@ def weights_at_hand(backbone: str, weights_dir: Path | None) -> WeightsAtHand:
     return WeightsAtHand(True, True, f"ImageNet weights of {wanted.title} {origin}.")
 
 
+def origin_of(backbone: str, weights_dir: Path | None) -> str:
+    """Where a backbone's ImageNet weights lie on this machine, in words; empty where they don't. Asks no network."""
+    try:
+        return weights.locate(_FILES[backbone], weights_dir, download=False)[1]
+    except EncoderUnavailable:
+        return ""
+
+
 def imagenet_weights(backbone: str, weights_dir: Path | None) -> Path:
     """The weight file of a backbone, fetched if need be. Raises ``EncoderUnavailable`` with what else can be done."""
     try:
         return weights.locate(_FILES[backbone], weights_dir)[0]
     except EncoderUnavailable as missing:
         raise EncoderUnavailable(missing.message, f"{missing.hint} {_other_ways(backbone, weights_dir)}") from missing
-
-
-def damaged_weights(backbone: str, file: Path, why: str) -> EncoderUnavailable:
-    """What to say of a weight file that is not what its name says."""
-    return weights.damaged(_FILES[backbone], file, why)
 
 
 def is_installed() -> bool:
@@ -85,18 +88,10 @@ def is_installed() -> bool:
 
 def _other_ways(backbone: str, weights_dir: Path | None) -> str:
     """What to choose in place of weights that cannot be had."""
-    others = [name for name in BACKBONES if name != backbone and _is_here(name, weights_dir)]
+    others = [name for name in BACKBONES if name != backbone and origin_of(name, weights_dir)]
     titles = " or ".join(BACKBONES[name].title for name in others)
     instead = f"{titles}, whose weights are here, or " if titles else ""
     return f"Choose {instead}a network that begins at random and is trained from nothing."
-
-
-def _is_here(backbone: str, weights_dir: Path | None) -> bool:
-    try:
-        weights.locate(_FILES[backbone], weights_dir, download=False)
-    except EncoderUnavailable:
-        return False
-    return True
 
 
 _answers: dict[str, tuple[float, str]] = {}
