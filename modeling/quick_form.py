@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.conf import settings
 
-from modeling.backends import weights
-from modeling.backends.encoder import EncoderUnavailable
+from modeling.backends import quick
 from modeling.quick_options import (
     BACKBONES,
     MAX_BATCH,
@@ -20,7 +19,6 @@ from modeling.quick_options import (
     OptionError,
     QuickOptions,
     problems,
-    suggest,
 )
 
 PERCENT, FINE = "validation_share", "is_fine_tuned"
@@ -38,7 +36,7 @@ class QuickForm(forms.Form):
         label="What learns",
         choices=[("no", "the classifier on top: quick"), ("yes", "the network too: slower, often better")],
     )
-    image_side = whole("Image side, pixels", 8, MAX_SIDE)
+    image_side = whole("Side, pixels", 8, MAX_SIDE)
     epochs = whole("Epochs", 1, MAX_EPOCHS)
     batch_size = whole("Images at once", 1, MAX_BATCH)
     validation_share = whole("Kept aside, %", 5, 80)
@@ -55,14 +53,9 @@ class QuickForm(forms.Form):
     )
     seed = whole("Seed", 0, 2**31 - 1)
 
-    AUGMENTATIONS: ClassVar = ("flip", "rotate", "zoom", "brightness")
-
-    def __init__(
-        self, facts: Facts, data: Mapping[str, Any] | None = None, *, last: QuickOptions | None = None
-    ) -> None:
-        given = last or suggest(facts)
-        initial = {field.name: getattr(given, field.name) for field in fields(QuickOptions)}
-        initial |= {PERCENT: round(100 * given.validation_share), FINE: "yes" if given.is_fine_tuned else "no"}
+    def __init__(self, facts: Facts, usual: QuickOptions, data: Mapping[str, Any] | None = None) -> None:
+        initial = {field.name: getattr(usual, field.name) for field in fields(QuickOptions)}
+        initial |= {PERCENT: round(100 * usual.validation_share), FINE: "yes" if usual.is_fine_tuned else "no"}
         super().__init__(data, initial=initial)
         self.facts = facts
 
@@ -83,28 +76,9 @@ class QuickForm(forms.Form):
         return {**cleaned, "options": options}
 
     def refuse_missing_weights(self) -> None:
-        """Before a run: can ImageNet's weights be had? Asks the network where they are not on this machine."""
+        """Before a run: can ImageNet's weights be had? Asks their address where they are not on this machine."""
         options: QuickOptions = self.cleaned_data["options"]
-        if options.weights != "imagenet":
-            return
-        wanted = weights.BACKBONES[options.backbone]
-        if words := weights.why_not(wanted, settings.WEIGHTS_DIR):
-            here = [one.title for name, one in BACKBONES.items() if is_at_hand(name)]
-            others = f", take {' or '.join(here)}, whose weights are here" if here else ""
-            self.add_error(
-                "backbone",
-                f"{words} Put {wanted.file} in AL_WEIGHTS_DIR{others}, or begin with random numbers (under More).",
-            )
-
-
-def is_at_hand(backbone: str) -> bool:
-    """Are ImageNet's weights of this network on this machine?"""
-    return bool(origin_of(backbone))
-
-
-def origin_of(backbone: str) -> str:
-    """Where a network's ImageNet weights are found on this machine, in words; empty where they are not."""
-    try:
-        return weights.locate(weights.BACKBONES[backbone], settings.WEIGHTS_DIR, download=False)[1]
-    except EncoderUnavailable:
-        return ""
+        if options.weights == "imagenet":
+            told = quick.weights_at_hand(options.backbone, settings.WEIGHTS_DIR)
+            if not told.can_be_had:
+                self.add_error("backbone", told.words)

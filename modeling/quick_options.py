@@ -10,6 +10,8 @@ ClassWeights = Literal["equal", "balanced"]
 Weights = Literal["imagenet", "random"]
 
 MIN_LABELS = 10
+# What a network that halves its image five times still makes something of: small images are enlarged to this.
+SMALL_SIDE = 96
 MAX_EPOCHS, MAX_BATCH, MAX_SIDE = 200, 512, 512
 # Less than this much of the free memory is asked for: the rest of the machine goes on working.
 MEMORY_SHARE = 0.8
@@ -164,7 +166,7 @@ def remarks(options: QuickOptions, facts: Facts) -> list[str]:
     n_train = facts.n_labelled - _n_validation(options, facts)
     if options.batch_size > n_train > 0:
         found.append(f"There are {n_train} images to learn from, so a batch holds {n_train}.")
-    if 0 < facts.median_side < options.image_side / 2:
+    if 0 < facts.median_side < options.image_side / 2 and options.image_side > SMALL_SIDE:
         found.append(f"Most images have {facts.median_side} pixels: enlarging them only takes longer.")
     few = sum(0 < count < 5 for count in facts.per_class)
     if few:
@@ -179,7 +181,7 @@ def remarks(options: QuickOptions, facts: Facts) -> list[str]:
 
 def suggest(facts: Facts) -> QuickOptions:
     """Options that suit the images: the side by their size, a smaller held-out share where labels are many."""
-    side = 96 if facts.median_side <= 96 else 160 if facts.median_side <= 320 else 224
+    side = SMALL_SIDE if facts.median_side <= SMALL_SIDE else 160 if facts.median_side <= 320 else 224
     options = QuickOptions(image_side=side, validation_share=0.3 if facts.n_labelled < 100 else 0.2)
     if facts.per_class:
         counts = [count for count in facts.per_class if count]

@@ -47,7 +47,7 @@ class Line:
     can_retry: bool
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """A length of time for people: 8 s, 2 min, 1 h 5 min."""
     if seconds < 60:
         return f"{max(round(seconds), 1)} s"
@@ -80,8 +80,8 @@ def _line(job: Job, names: dict[int, str]) -> Line:
         dataset=names.get(job.dataset_id or 0, f"dataset {job.dataset_id}") if known else "",
         words=words,
         percent=min(100, 100 * job.done // job.total) if job.total else None,
-        left="" if left is None else f"{_span(left)} left",
-        duration=_span(((job.finished_at or now) - job.started_at).total_seconds()) if job.started_at else "",
+        left="" if left is None else f"{span(left)} left",
+        duration=span(((job.finished_at or now) - job.started_at).total_seconds()) if job.started_at else "",
         can_retry=job.state in {Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST}
         and registry.find(job.kind) is not None,
     )
