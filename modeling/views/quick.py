@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 import numpy as np
 from django.conf import settings
+from django.db.models import Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
@@ -242,9 +244,10 @@ def _curves(epochs: list[dict[str, Any]], job: Job) -> list[Plot]:
 def _some_images(dataset: Dataset) -> list[Image.Image]:
     """The first images that can be read, labelled ones before others."""
     frames = Frame.objects.filter(dataset=dataset, item__is_available=True).select_related("dataset")
-    labelled = frames.filter(item__state=State.LABELLED).order_by("item__row")[: 2 * IMAGES]
+    is_labelled = Q(item__state=State.LABELLED)
+    some = [frames.filter(one).order_by("item__row")[: 2 * IMAGES] for one in (is_labelled, ~is_labelled)]
     images: list[Image.Image] = []
-    for frame in [*labelled, *frames.order_by("item__row")[: 2 * IMAGES]]:
+    for frame in chain(*some):
         try:
             images.append(open_image(frame.file, max_side=2 * TILE).convert("RGB"))
         except ImageProblem:
