@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
 
 from modeling.algorithms.features import Float32, Rows, Standardised, standardise
+from modeling.algorithms.scaling import Calibration
 
 Integers = NDArray[np.integer[Any]]
 ClassWeight = Mapping[int, float] | Literal["balanced"]
@@ -284,7 +285,7 @@ def row_weights(
 def predict_in_blocks(
     X: Rows,
     head: Head,
-    temperature: float,
+    calibration: Calibration | float,
     out: Float32,
     *,
     valid: NDArray[np.bool_] | None = None,
@@ -293,25 +294,27 @@ def predict_in_blocks(
 ) -> None:
     """Write the probabilities of every row into ``out`` (n, c) float32, in bounded memory.
 
-    ``X`` (n, d) and ``out`` may be memory-mapped. Rows that are not ``valid`` (n,) become NaN.
-    ``on_progress(done, total)`` is called after each block and may raise to stop. Raises ValueError for
-    shapes that do not fit or a temperature that is not above 0.
+    ``X`` (n, d) and ``out`` may be memory-mapped. Rows that are not ``valid`` (n,) become NaN. A number in place of a
+    calibration is a temperature. ``on_progress(done, total)`` is called after each block and may raise to stop. Raises
+    ValueError for shapes that do not fit or a temperature that is not above 0.
     """
     n = X.shape[0]
     if X.shape[1:] != head.weights.shape[:1] or out.shape != (n, head.bias.size):
         raise ValueError("Rows, head and output must fit: (n, d), (d, c) and (n, c).")
     if valid is not None and valid.shape != (n,):
         raise ValueError("Every row needs one entry in valid.")
-    if not temperature > 0 or block_rows < 1:
-        raise ValueError("The temperature must be above 0 and blocks at least one row.")
-    weights = head.weights / np.float32(temperature)
-    bias = head.bias / np.float32(temperature)
+    if block_rows < 1:
+        raise ValueError("Blocks must have at least one row.")
+    if not isinstance(calibration, Calibration):
+        calibration = Calibration("temperature", calibration)
+    weights, bias = calibration.linear(head.weights, head.bias)
     for begin in range(0, n, block_rows):
         end = min(begin + block_rows, n)
         block = out[begin:end]
         with np.errstate(invalid="ignore", over="ignore"):
             np.matmul(X[begin:end], weights, out=block)
             block += bias
+            calibration.finish(block)
             block -= block.max(axis=1, keepdims=True)
             np.exp(block, out=block)
             block /= block.sum(axis=1, keepdims=True)

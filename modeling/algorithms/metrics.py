@@ -61,6 +61,13 @@ class Confusion:
         """(c,) share of a class that was found; NaN where it has no rows."""
         return _share(np.diagonal(self.counts), self.counts.sum(axis=1))
 
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """(c,) harmonic mean of precision and recall; NaN where a class has no rows."""
+        told = self.counts.sum(axis=0) + self.counts.sum(axis=1)
+        both = _share(2 * np.diagonal(self.counts), told)
+        return np.where(self.counts.sum(axis=1) > 0, both, np.nan)
+
 
 def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> Reliability:
     """Sort predictions by their confidence into bins of equal mass and compare confidence with accuracy.

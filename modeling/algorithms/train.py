@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from modeling.algorithms.calibration import (
+    TEMPERATURE_PRIOR_SD,
+    Calibrated,
     Folds,
     OutOfFold,
+    calibrate,
     choose_folds,
-    cross_fitted_temperatures,
     fit_folds,
     fit_temperature,
     judge,
@@ -21,20 +23,28 @@ from modeling.algorithms.calibration import (
     softmax,
 )
 from modeling.algorithms.features import Float32, Rows, Standardised, standardise
-from modeling.algorithms.head import DEFAULT_C, Head, Solution, checked_rows, plain_head, solve, standard_start
+from modeling.algorithms.head import (
+    DEFAULT_C,
+    Head,
+    Solution,
+    checked_rows,
+    plain_head,
+    row_weights,
+    solve,
+    standard_start,
+)
 from modeling.algorithms.metrics import brier, confusion, reliability, wilson_interval
+from modeling.algorithms.scaling import Calibration, Method
 
 Integers = NDArray[np.integer[Any]]
+ClassWeights = Literal["equal", "balanced"]
 
-# A temperature outside these says that the penalty was too strong (below) or too weak (above); it is then
-# changed by this factor, if that predicts held-out labels better.
-FITTING_TEMPERATURES = (0.9, 1.1)
+# The penalty is weakened or strengthened by this factor for as long as that predicts held-out labels better, within
+# these bounds: beyond them nothing was won on any collection, see docs/calibration.md.
 CHANGE_OF_C = 3.0
-# With fewer labels the better of two penalties is mostly luck.
-MIN_LABELS_TO_CHOOSE = 50
-# So many held-out labels show whether another penalty is worth trying on all.
-LABELS_FOR_TRIAL = 200
-TEMPERATURE_PRIOR_SD = 0.5
+WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**2
+# So many held-out labels show whether another penalty is better.
+LABELS_FOR_TRIAL = 500
 N_BINS = 15
 
 
@@ -43,12 +53,17 @@ class Trained:
     """A classifier ready to predict, and what is known about it."""
 
     head: Head
-    temperature: float
+    calibration: Calibration
     is_calibrated: bool
     note: str  # how it was calibrated, or why not, in words
     metrics: dict[str, Any]  # JSON-able; see `train`
-    # (n, c) what models that had not seen a row say about it, at temperatures fitted without it; None without folds
+    # (n, c) what models that had not seen a row say about it, by calibrations fitted without it; None without folds
     held_out: Float32 | None = None
+
+    @property
+    def temperature(self) -> float:
+        """By which the logits are divided; 1 where they are corrected otherwise, or not at all."""
+        return self.calibration.temperature
 
 
 def train(
@@ -58,9 +73,12 @@ def train(
     n_classes: int,
     seed: int = 0,
     start: Head | None = None,
+    class_weights: ClassWeights = "equal",
+    method: Method = "temperature",
+    is_audit: NDArray[np.bool_] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
-    """Fit the head, choose its penalty and temperature on held-out labels, and measure it.
+    """Fit the head, choose its penalty and calibration on held-out labels, and measure it.
 
     Parameters
     ----------
@@ -73,20 +91,27 @@ def train(
     seed
         Decides the folds.
     start
-        An earlier head of the same shape to begin from.
+        An earlier head of the same shape to begin from; classes that it does not know have `ABSENT_LOGIT`.
+    class_weights
+        ``balanced``: every class counts the same in the fits, however few labels it has. The penalty is chosen and
+        everything measured with every label counting the same.
+    method
+        How probabilities are corrected, see `calibrate`.
+    is_audit
+        (n,) which labels were drawn by chance; None: as if all were.
     on_progress
         Called with (fits done, fits to do); may raise to stop.
 
     Returns
     -------
     Trained
-        ``metrics`` holds ``n_labels n_folds C accuracy accuracy_interval ece_before ece_after
-        log_loss_before log_loss_after brier_before brier_after confusion reliability precision recall
-        n_iter converged``. Every number is out of fold: accuracy, confusion (rows are the truth), precision
-        and recall over all labels; the others over labels whose class has another label to learn from. What
-        is called *after* uses, for each label, a temperature fitted without its fold. All of them are None
-        when there are too few labels to hold any out, and ``note`` says so. ``held_out`` gives the probability 0
-        to the class of a row that no other fold holds.
+        ``metrics`` holds ``n_labels n_per_class n_folds C accuracy accuracy_interval ece_before ece_after
+        log_loss_before log_loss_after brier_before brier_after confusion reliability reliability_before precision
+        recall f1 n_iter converged calibration_method class_weights``. Every number is out of fold: accuracy, confusion
+        (rows are the truth), precision, recall and F1 over all labels; the others over labels whose class has another
+        label to learn from. What is called *after* uses, for each label, a calibration fitted without its fold. All
+        of them are None when there are too few labels to hold any out, and ``note`` says so. ``held_out`` gives the
+        probability 0 to the class of a row that no other fold holds.
 
     Raises
     ------
@@ -95,27 +120,36 @@ def train(
 
     Notes
     -----
-    The penalty is the better of at most two by held-out log loss, which flatters the reported numbers by a
-    hair. A temperature other than 1 is kept only if it lowers the cross-fitted log loss.
+    The penalty is the best of at most five by held-out log loss, which flatters the reported numbers by a hair.
     """
     X, labels = checked_rows(X, y, n_classes)
     folds = choose_folds(labels, seed)
     steps = _Steps(1 + folds.n_folds, on_progress)
     rows = standardise(X)
+    lesson = _Lesson(rows, labels, n_classes, row_weights(labels, n_classes, None, _weight(class_weights)), steps)
     begin = None if start is None else standard_start(rows, start, n_classes)
-    full = solve(rows.Z, labels, n_classes=n_classes, start=begin)
-    steps.done()
+    full = lesson.fit(DEFAULT_C, begin)
     if folds.fold is None:
         head = plain_head(rows, full)
-        return Trained(head, 1.0, False, folds.reason, _metrics(labels, folds, head, DEFAULT_C))
-    C, held = _choose(rows, labels, folds.fold, full, n_classes, steps)
+        metrics = _metrics(labels, folds, head, DEFAULT_C, n_classes) | {"class_weights": class_weights}
+        return Trained(head, Calibration(), False, folds.reason, metrics)
+    C, held = _choose(lesson, folds.fold, full)
     if C != DEFAULT_C:
-        full = solve(rows.Z, labels, n_classes=n_classes, C=C, start=full)
+        full = lesson.fit(C, full)
     head = plain_head(rows, full)
-    temperature, crossed = _calibrate(held, labels, folds.fold)
-    metrics = _metrics(labels, folds, head, C) | _quality(held, labels, crossed[held.known], n_classes)
-    after = softmax(held.logits / crossed[:, None])
-    return Trained(head, temperature, True, _note(held, folds, temperature), metrics, after)
+    told = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit)
+    metrics = _metrics(labels, folds, head, C, n_classes) | _quality(held, labels, told, n_classes)
+    metrics |= {"calibration_method": told.calibration.method, "class_weights": class_weights}
+    note = (
+        told.note
+        if method != "none"
+        else f"not calibrated, as chosen; measured {told.note.removeprefix('calibrated ')}"
+    )
+    return Trained(head, told.calibration, method != "none", note, metrics, softmax(told.logits))
+
+
+def _weight(class_weights: ClassWeights) -> Literal["balanced"] | None:
+    return "balanced" if class_weights == "balanced" else None
 
 
 class _Steps:
@@ -129,97 +163,103 @@ class _Steps:
         if self.on_progress is not None:
             self.on_progress(self.count, self.total)
 
+    def more(self, n: int) -> None:
+        self.total += n
 
-def _choose(
-    rows: Standardised,
-    y: Integers,
-    folds: Integers,
-    full: Solution,
-    n_classes: int,
-    steps: _Steps,
-) -> tuple[float, OutOfFold]:
-    """The penalty to use and its held-out logits: the default, or one that the temperature asks for."""
 
-    def fit(starts: dict[int, Solution], C: float) -> dict[int, Solution]:
-        return fit_folds(rows, y, folds, n_classes=n_classes, starts=starts, C=C, on_fold=steps.done)
+@dataclass(frozen=True)
+class _Lesson:
+    """What all fits have in common."""
 
+    rows: Standardised
+    y: Integers
+    n_classes: int
+    weight: Float32  # (n,)
+    steps: _Steps
+
+    def fit(self, C: float, start: Solution | None) -> Solution:
+        """The classifier of all labels."""
+        solution = solve(self.rows.Z, self.y, n_classes=self.n_classes, C=C, weight=self.weight, start=start)
+        self.steps.done()
+        return solution
+
+    def fit_without(self, folds: Integers, starts: Mapping[int, Solution], C: float) -> dict[int, Solution]:
+        """For each fold in ``starts`` the classifier of all others."""
+        return fit_folds(
+            self.rows,
+            self.y,
+            folds,
+            n_classes=self.n_classes,
+            starts=starts,
+            C=C,
+            weight=self.weight,
+            on_fold=self.steps.done,
+        )
+
+
+def _choose(lesson: _Lesson, folds: Integers, full: Solution) -> tuple[float, OutOfFold]:
+    """The penalty with the lowest held-out log loss, by steps away from the default, and the held-out logits at it.
+
+    A step is judged on some folds, with a temperature of its own each time, and the first that is no better ends the
+    way in its direction.
+    """
     every = np.unique(folds).tolist()
-    solutions = fit(dict.fromkeys(every, full), DEFAULT_C)
-    held = judge(rows, y, folds, solutions)
-    temperature, loss = _held_out_loss(held, y)
-    coldest, hottest = FITTING_TEMPERATURES
-    if y.size < MIN_LABELS_TO_CHOOSE or coldest <= temperature <= hottest:
-        return DEFAULT_C, held
-    C = DEFAULT_C * CHANGE_OF_C if temperature < coldest else DEFAULT_C / CHANGE_OF_C
-    n_trial = min(len(every), -(-LABELS_FOR_TRIAL * len(every) // y.size))
-    trial, rest = every[:n_trial], every[n_trial:]
-    steps.total += n_trial
-    others = fit({fold: solutions[fold] for fold in trial}, C)
-    part = OutOfFold(held.logits, held.known & np.isin(folds, trial))
-    if _held_out_loss(judge(rows, y, folds, others), y)[1] >= _held_out_loss(part, y)[1]:
-        return DEFAULT_C, held
-    steps.total += len(rest)
-    others |= fit({fold: solutions[fold] for fold in rest}, C)
-    other = judge(rows, y, folds, others)
-    return (C, other) if _held_out_loss(other, y)[1] < loss else (DEFAULT_C, held)
+    trial = every[: min(len(every), -(-LABELS_FOR_TRIAL * len(every) // lesson.y.size))]
+    solutions = lesson.fit_without(folds, dict.fromkeys(every, full), DEFAULT_C)
+    held = judge(lesson.rows, lesson.y, folds, solutions)
+    temperature, least = _loss_in(held, lesson.y, np.isin(folds, trial))
+    best, tried = DEFAULT_C, {fold: solutions[fold] for fold in trial}
+    for change in (1 / CHANGE_OF_C, CHANGE_OF_C) if temperature > 1 else (CHANGE_OF_C, 1 / CHANGE_OF_C):
+        C, others = DEFAULT_C * change, tried
+        while best == C / change and STRONGEST_C * 0.99 < C < WEAKEST_C * 1.01:
+            lesson.steps.more(len(trial))
+            others = lesson.fit_without(folds, others, C)
+            loss = _loss_in(judge(lesson.rows, lesson.y, folds, others), lesson.y)[1]
+            if loss < least:
+                best, least, tried = C, loss, others
+            C *= change
+        if best != DEFAULT_C:
+            break
+    if best == DEFAULT_C:
+        return best, held
+    lesson.steps.more(len(every) - len(trial) + 1)
+    rest = {fold: solutions[fold] for fold in every if fold not in tried}
+    return best, judge(lesson.rows, lesson.y, folds, tried | lesson.fit_without(folds, rest, best))
 
 
-def _held_out_loss(held: OutOfFold, y: Integers) -> tuple[float, float]:
-    """The temperature for held-out logits, and their log loss at it."""
-    logits, labels = held.logits[held.known], y[held.known]
+def _loss_in(held: OutOfFold, y: Integers, part: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """The temperature for held-out logits, or for a part of them, and their log loss at it."""
+    chosen = held.known if part is None else held.known & part
+    logits, labels = held.logits[chosen], y[chosen]
     temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
     return temperature, logit_log_loss(logits, labels, temperature)
 
 
-def _calibrate(held: OutOfFold, y: Integers, folds: Integers) -> tuple[float, Float32]:
-    """The temperature to use, and (n,) for each row the one fitted without its fold.
-
-    Rows that are not known are not fitted to: theirs is the one to use.
-    """
-    logits, labels, folds = held.logits[held.known], y[held.known], folds[held.known]
-    temperatures = cross_fitted_temperatures(logits, labels, folds, prior_sd=TEMPERATURE_PRIOR_SD)
-    crossed = np.ones(y.size, np.float32)
-    crossed[held.known] = temperatures
-    if logit_log_loss(logits / crossed[held.known, None], labels) >= logit_log_loss(logits, labels):
-        return 1.0, np.ones(y.size, np.float32)
-    temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
-    crossed[~held.known] = temperature
-    return temperature, crossed
-
-
-def _note(held: OutOfFold, folds: Folds, temperature: float) -> str:
-    n_known = int(held.known.sum())
-    note = f"calibrated on {n_known} held-out labels in {folds.n_folds} folds"
-    if temperature == 1.0:
-        note += "; the probabilities needed no correction"
-    if n_known < held.known.size:
-        note += f"; {held.known.size - n_known} left out as the only label of their class"
-    return note
-
-
-def _metrics(y: Integers, folds: Folds, head: Head, C: float) -> dict[str, Any]:
+def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) -> dict[str, Any]:
     """Every key of the account, with None for what takes held-out labels."""
     unknown = (
-        "accuracy accuracy_interval ece_before ece_after log_loss_before log_loss_after brier_before "
-        "brier_after confusion precision recall reliability"
+        "accuracy accuracy_interval ece_before ece_after log_loss_before log_loss_after brier_before brier_after "
+        "confusion precision recall f1 reliability reliability_before"
     )
     return dict.fromkeys(unknown.split()) | {
         "n_labels": int(y.size),
+        "n_per_class": np.bincount(y, minlength=n_classes).tolist(),
         "n_folds": folds.n_folds,
         "C": C,
         "n_iter": head.n_iter,
         "converged": head.converged,
+        "calibration_method": "none",
     }
 
 
-def _quality(held: OutOfFold, y: Integers, crossed: Float32, n_classes: int) -> dict[str, Any]:
+def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int) -> dict[str, Any]:
     """What the held-out logits say, as JSON-able numbers."""
     predicted = held.logits.argmax(axis=1)
     n_right = int((predicted == y).sum())
     table = confusion(y, predicted, n_classes)
     labels = y[held.known]
-    logits = held.logits[held.known]
-    before, after = softmax(logits), softmax(logits / crossed[:, None])
+    logits, corrected = held.logits[held.known], told.logits[held.known]
+    before, after = softmax(logits), softmax(corrected)
     bars_before = reliability(before, labels, n_bins=N_BINS)
     bars_after = reliability(after, labels, n_bins=N_BINS)
     return {
@@ -228,13 +268,15 @@ def _quality(held: OutOfFold, y: Integers, crossed: Float32, n_classes: int) -> 
         "ece_before": bars_before.error,
         "ece_after": bars_after.error,
         "log_loss_before": logit_log_loss(logits, labels),
-        "log_loss_after": logit_log_loss(logits / crossed[:, None], labels),
+        "log_loss_after": logit_log_loss(corrected, labels),
         "brier_before": brier(before, labels),
         "brier_after": brier(after, labels),
         "confusion": table.counts.tolist(),
         "precision": _or_none(table.precision),
         "recall": _or_none(table.recall),
+        "f1": _or_none(table.f1),
         "reliability": bars_after.as_rows(),
+        "reliability_before": bars_before.as_rows(),
     }
 
 

@@ -15,7 +15,7 @@ from modeling.algorithms.calibration import (
     COLDEST,
     HOTTEST,
     choose_folds,
-    cross_fitted_temperatures,
+    cross_fitted,
     fit_temperature,
     logit_log_loss,
     out_of_fold_logits,
@@ -23,6 +23,7 @@ from modeling.algorithms.calibration import (
 )
 from modeling.algorithms.folds import stratified_folds
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
+from modeling.algorithms.scaling import Calibration
 from tests.modeling.algorithms.examples import blobs, digits
 
 
@@ -154,7 +155,9 @@ def test_a_class_with_one_example_is_unknown_to_the_fold_that_holds_it() -> None
     ("y", "n_folds", "reason"),
     [
         ([0, 1] * 4, 0, "uncalibrated, too few labels (8 of the 20 needed)"),
-        ([0] * 19 + [1], 0, "two or more (19 of the 20 needed)"),
+        ([0] * 9 + list(range(1, 13)), 0, "two or more (9 of the 10 needed)"),
+        ([0] * 19 + [1], 0, "only one class has two labels or more"),
+        ([0, 1] * 5 + list(range(2, 12)), 20, ""),
         ([0] * 30 + [1, 2, 3], 0, "only one class has two labels or more"),
         ([0, 1] * 10, 20, ""),
         ([0, 1] * 249 + [2], 20, ""),
@@ -170,15 +173,19 @@ def test_folds_fit_the_number_of_labels_or_say_why_not(y: list[int], n_folds: in
     assert bool(reason) == (folds.fold is None)
 
 
-def test_cross_fitted_temperatures_never_see_their_own_fold() -> None:
+def test_what_is_cross_fitted_never_sees_its_own_fold() -> None:
     logits, y = made_logits(3.0, n=200)
-    folds = stratified_folds(y, 4)
-    before = cross_fitted_temperatures(logits, y, folds)
-    assert before == pytest.approx(3.0, rel=0.3)
+    folds, drawn = stratified_folds(y, 4), np.ones(200, bool)
+
+    def fit(logits: np.ndarray, y: np.ndarray, drawn: np.ndarray) -> Calibration:
+        return Calibration("temperature", fit_temperature(logits, y))
+
+    before = cross_fitted(logits, y, folds, drawn, fit)
+    assert (logits / before).mean() == pytest.approx(3.0, rel=0.3)
     for fold in range(4):
         changed = y.copy()
         changed[folds == fold] = (changed[folds == fold] + 1) % 5
-        after = cross_fitted_temperatures(logits, changed, folds)
+        after = cross_fitted(logits, changed, folds, drawn, fit)
         assert (after[folds == fold] == before[folds == fold]).all()
         assert (after[folds != fold] != before[folds != fold]).all()
 

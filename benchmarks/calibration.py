@@ -1,0 +1,352 @@
+"""Do the probabilities mean what they say? Calibration on images held out, over seeds and numbers of labels.
+
+    uv run --no-sync python -m benchmarks.calibration [temperature methods active weights]
+        [--data digits fashion stamps] [--seeds 20] [--processes 2] [--vectors FOLDER]
+
+*temperature*: the product's training on labels drawn by chance; uncalibrated, calibrated, and with the one temperature
+that fits the held-out images best, which nobody could know. *methods*: Platt and vector scaling beside it. *active*:
+most labels are chosen by doubt, a tenth by chance; temperatures of all of them, or led by those by chance. *weights*:
+one class is rare; labels or classes count the same.
+
+Vectors are computed once and kept in the folder; MobileNetV2's need its weights (AL_WEIGHTS_DIR). Printed are Markdown
+tables. Images of a class without a label are left out of what is held out: no calibration gives them a chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import gettempdir
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+
+from benchmarks.label_efficiency.data import fashion_mobilenet, stamps
+from modeling.algorithms.calibration import fit_temperature, softmax
+from modeling.algorithms.head import Head, fit_head
+from modeling.algorithms.metrics import brier, expected_calibration_error, log_loss
+from modeling.algorithms.scaling import Method
+from modeling.algorithms.train import Trained, train
+from modeling.backends.hog import HogEncoder
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Numbers = dict[str, float]
+
+HELD_OUT = 10_000
+# Labels, and from what number of images they are chosen.
+SIZES = {"digits": (20, 100, 500, 1300), "fashion": (20, 100, 500, 2000), "stamps": (20, 100, 250)}
+ACTIVE = {"digits": (200, 500, 900), "fashion": (300, 600, 1000), "stamps": (100, 200)}
+POOL = {"digits": 1300, "fashion": 10_000, "stamps": 261}
+AUDIT_SHARE = 0.1
+RARE, RARE_SHARE = 3, 0.02
+
+
+def digits(cache: Path) -> tuple[Floats, Rows]:
+    """HOG vectors of scikit-learn's digits, 8 x 8 pixels enlarged."""
+    data, file = load_digits(), cache / "digits-hog.npy"
+    if not file.exists():
+        large = [
+            Image.fromarray(np.uint8(one * 15.9)).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+            for one in data.images
+        ]
+        np.save(file, HogEncoder("").encode_prepared(np.stack([np.asarray(one) for one in large])))
+    return np.load(file), data.target.astype(np.int64)
+
+
+LOAD: dict[str, Callable[[Path], tuple[Floats, Rows]]] = {
+    "digits": digits,
+    "fashion": fashion_mobilenet,
+    "stamps": stamps,
+}
+TITLES = {
+    "digits": "digits, HOG",
+    "fashion": "Fashion-MNIST, MobileNetV2",
+    "stamps": "Tux Paint stamps, MobileNetV2",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    part: str
+    name: str
+    seed: int
+
+
+_shared: dict[str, tuple[Floats, Rows]] = {}
+
+
+def quietly() -> None:
+    """Processes beside each other: one thread each, behind everything else."""
+    os.nice(10)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(limits=1)
+
+
+def run(task: Task) -> list[tuple[str, int, Numbers]]:
+    """What one seed gives: (collection, labels, numbers) each."""
+    X, y = _shared[task.name]
+    order = np.random.default_rng(1000 + task.seed).permutation(len(X))
+    return PARTS[task.part](task, X, y, order)
+
+
+def measured(told: dict[str, Floats], truth: Rows) -> Numbers:
+    """Each probabilities' log loss, calibration error and Brier score."""
+    numbers = {}
+    for name, P in told.items():
+        numbers[f"{name} loss"] = log_loss(P, truth)
+        numbers[f"{name} ece"] = expected_calibration_error(P, truth)
+        numbers[f"{name} brier"] = brier(P, truth)
+    return numbers
+
+
+def by_temperature(trained: Trained, X: Floats, y: Rows) -> Numbers:
+    """Uncalibrated, as the product has it, and with the temperature that suits the held-out rows best."""
+    known = np.isin(y, np.flatnonzero(trained.metrics["n_per_class"]))
+    logits, truth = trained.head.logits(X[known]), y[known]
+    best = fit_temperature(logits, truth)
+    told = {
+        "before": softmax(logits),
+        "after": softmax(trained.calibration.logits(logits)),
+        "best": softmax(logits, best),
+    }
+    accuracy = float((logits.argmax(axis=1) == truth).mean())
+    return measured(told, truth) | {"accuracy": accuracy, "T": trained.temperature, "best T": best}
+
+
+def lessons(order: Rows, name: str, n: int) -> tuple[Rows, Rows]:
+    """The rows to learn from, ascending as in the product, and those held out."""
+    return np.sort(order[:n]), order[max(n, SIZES[name][-1] if name != "stamps" else 0) :][:HELD_OUT]
+
+
+def temperature_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
+    found = []
+    for n in SIZES[task.name]:
+        mine, other = lessons(order, task.name, n)
+        trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1)
+        found.append((task.name, n, by_temperature(trained, X[other], y[other]) | {"C": trained.metrics["C"]}))
+    return found
+
+
+def methods_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
+    found = []
+    ways: tuple[Method, ...] = ("temperature", "platt", "vector")
+    for n in SIZES[task.name]:
+        mine, other = lessons(order, task.name, n)
+        numbers: Numbers = {}
+        for way in ways:
+            trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, method=way)
+            told = by_temperature(trained, X[other], y[other])
+            numbers |= {f"{way} {key.split()[1]}": told[key] for key in ("after loss", "after ece")}
+            numbers |= {f"{way} kept": float(trained.calibration.method == way)}
+            numbers |= {key: told[key] for key in ("before loss", "before ece")}
+        found.append((task.name, n, numbers))
+    return found
+
+
+def active_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
+    pool, other = order[: POOL[task.name]], order[POOL[task.name] :][: HELD_OUT // 2]
+    found = []
+    for rows, is_audit in doubted(X[pool], y[pool], int(y.max()) + 1, ACTIVE[task.name], seed=task.seed):
+        mine, by_chance = pool[rows], is_audit
+        rest = np.setdiff1d(pool, mine)
+        numbers: Numbers = {"audit": float(by_chance.sum())}
+        for way, flags in (("all", None), ("audit", by_chance)):
+            trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, is_audit=flags)
+            for where, seen in (("held out", other), ("unlabelled", rest)):
+                told = by_temperature(trained, X[seen], y[seen])
+                numbers |= {f"{way} {where} {key.split()[1]}": told[key] for key in ("after loss", "after ece")}
+                if where == "held out":
+                    numbers |= {
+                        key: told[key] for key in ("before loss", "before ece", "best loss", "best ece", "best T")
+                    }
+                    numbers |= {f"{way} T": told["T"]}
+        found.append((task.name, len(mine), numbers))
+    return found
+
+
+def doubted(
+    X: Floats, y: Rows, n_classes: int, sizes: Sequence[int], *, seed: int
+) -> Iterable[tuple[Rows, NDArray[np.bool_]]]:
+    """Labelling by the smallest margin, a tenth by chance: at each size the rows, ascending, and which by chance."""
+    rng = np.random.default_rng(seed)
+    labelled = rng.choice(len(X), 20, replace=False)
+    is_audit = np.ones(20, bool)
+    head: Head | None = None
+    for size in sizes:
+        while len(labelled) < size:
+            head = fit_head(X[labelled], y[labelled], n_classes=n_classes, start=head)
+            P = np.sort(softmax(head.logits(X)), axis=1)
+            left = np.setdiff1d(np.arange(len(X)), labelled)
+            k = min(max(20, len(labelled) // 10), size - len(labelled))
+            n_chance = int(rng.binomial(k, AUDIT_SHARE))
+            chance = rng.choice(left, n_chance, replace=False)
+            rest = np.setdiff1d(left, chance)
+            doubt = rest[np.argsort(P[rest, -1] - P[rest, -2], kind="stable")[: k - n_chance]]
+            labelled = np.concatenate([labelled, doubt, chance])
+            is_audit = np.concatenate([is_audit, np.zeros(len(doubt), bool), np.ones(n_chance, bool)])
+        ascending = np.argsort(labelled)
+        yield labelled[ascending], is_audit[ascending]
+
+
+def weights_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
+    """One class in fifty labels, here and in what is held out."""
+    others = order[y[order] != RARE]
+    few = order[y[order] == RARE][: round(len(others) * RARE_SHARE)]
+    order = np.random.default_rng(task.seed).permutation(np.concatenate([others, few]))
+    found = []
+    for n in SIZES[task.name][1:]:
+        mine, other = lessons(order, task.name, n)
+        numbers: Numbers = {}
+        for way in ("equal", "balanced"):
+            trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, class_weights=way)  # type: ignore[arg-type]
+            told = by_temperature(trained, X[other], y[other])
+            known = np.isin(y[other], np.flatnonzero(trained.metrics["n_per_class"]))
+            truth = y[other][known]
+            right = trained.head.logits(X[other][known]).argmax(axis=1) == truth
+            recalls = [right[truth == label].mean() for label in np.unique(truth)]
+            numbers |= {f"{way} {key}": told[key] for key in ("accuracy", "after loss", "after ece")}
+            numbers |= {f"{way} recall": float(np.mean(recalls))}
+            if (truth == RARE).any():
+                numbers |= {f"{way} rare": float(right[truth == RARE].mean())}
+        found.append((task.name, n, numbers))
+    return found
+
+
+PARTS = {
+    "temperature": temperature_part,
+    "methods": methods_part,
+    "active": active_part,
+    "weights": weights_part,
+}
+
+
+# -- Tables --------------------------------------------------------------------------------------------
+def mean(runs: list[Numbers], key: str) -> float:
+    return float(np.mean([one[key] for one in runs if key in one]))
+
+
+def difference(runs: list[Numbers], key: str, other: str) -> str:
+    """Mean of the differences and its standard error."""
+    gaps = np.array([one[key] - one[other] for one in runs])
+    return f"{gaps.mean():+.4f} ± {gaps.std(ddof=1) / np.sqrt(len(gaps)):.4f}"
+
+
+def temperature_line(runs: list[Numbers]) -> list[str]:
+    loss, ece = (([mean(runs, f"{way} {of}") for way in ("before", "after", "best")]) for of in ("loss", "ece"))
+    shares = np.log([one["T"] / one["best T"] for one in runs])
+    return [
+        f"{100 * mean(runs, 'accuracy'):.1f} %",
+        f"{loss[0]:.4f} | {loss[1]:.4f} | {loss[2]:.4f}",
+        difference(runs, "after loss", "before loss"),
+        f"{loss[1] / loss[2]:.3f}",
+        f"{ece[0]:.3f} | {ece[1]:.3f} | {ece[2]:.3f}",
+        f"{ece[1] / ece[0]:.2f}",
+        f"{ece[1] / ece[2]:.2f}",
+        f"{mean(runs, 'before brier'):.4f} | {mean(runs, 'after brier'):.4f}",
+        f"{np.median([one['T'] for one in runs]):.2f}",
+        f"{shares.mean():+.2f} ± {shares.std(ddof=1):.2f}",
+        f"{np.exp(np.mean(np.log([one['C'] for one in runs]))):.0f}",
+    ]
+
+
+def methods_line(runs: list[Numbers]) -> list[str]:
+    ways = ("temperature", "platt", "vector")
+    return [
+        f"{mean(runs, 'before loss'):.4f}",
+        *(f"{mean(runs, f'{way} loss'):.4f}" for way in ways),
+        f"{mean(runs, 'before ece'):.3f}",
+        *(f"{mean(runs, f'{way} ece'):.3f}" for way in ways),
+        *(f"{100 * mean(runs, f'{way} kept'):.0f} %" for way in ways),
+    ]
+
+
+def active_line(runs: list[Numbers]) -> list[str]:
+    line = [
+        f"{mean(runs, 'audit'):.0f}",
+        " | ".join(f"{mean(runs, f'{way} T'):.2f}" for way in ("all", "audit", "best")),
+    ]
+    for where in ("held out", "unlabelled"):
+        keys = f"audit {where} loss", f"all {where} loss"
+        line += [" | ".join(f"{mean(runs, key):.4f}" for key in reversed(keys)), difference(runs, *keys)]
+        line += [" | ".join(f"{mean(runs, f'{way} {where} ece'):.4f}" for way in ("all", "audit"))]
+    return line
+
+
+def weights_line(runs: list[Numbers]) -> list[str]:
+    told = []
+    for key, digits_ in (("accuracy", 3), ("recall", 3), ("rare", 3), ("after loss", 4), ("after ece", 3)):
+        told.append(" | ".join(f"{mean(runs, f'{way} {key}'):.{digits_}f}" for way in ("equal", "balanced")))
+    return told
+
+
+LINES: dict[str, tuple[str, Callable[[list[Numbers]], list[str]]]] = {
+    "temperature": (
+        "accuracy | log loss before | after | best T | after - before | x best T | ECE before | after | best T | "
+        "x before | x best T | Brier before | after | T | log T - log best T | C",
+        temperature_line,
+    ),
+    "methods": (
+        "log loss before | temperature | Platt | vector | ECE before | temperature | Platt | vector | "
+        "kept: temperature | Platt | vector",
+        methods_line,
+    ),
+    "active": (
+        "by chance | T of all | led by chance | best | held out: log loss, T of all | led by chance | difference | "
+        "ECE | led | unlabelled: log loss, T of all | led by chance | difference | ECE | led",
+        active_line,
+    ),
+    "weights": (
+        "accuracy, equal | balanced | mean recall, equal | balanced | recall of the rare, equal | balanced | "
+        "log loss, equal | balanced | ECE, equal | balanced",
+        weights_line,
+    ),
+}
+
+
+def report(part: str, results: list[tuple[str, int, Numbers]]) -> None:
+    head, line = LINES[part]
+    print(f"\n### {part}\n\n| collection | labels | {head} |")
+    print("|---|" + "---:|" * (head.count("|") + 2))
+    for name, n in dict.fromkeys((name, n) for name, n, _ in results):
+        runs = [numbers for one, size, numbers in results if (one, size) == (name, n)]
+        print(f"| {TITLES[name]} | {n:,} | " + " | ".join(line(runs)) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--data", nargs="+", choices=list(LOAD), default=list(LOAD))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--vectors", type=Path, default=Path(gettempdir()) / "hoshina-calibration")
+    given = parser.parse_args()
+    given.vectors.mkdir(parents=True, exist_ok=True)
+    for name in given.data:
+        _shared[name] = LOAD[name](given.vectors)
+    for part in given.parts or PARTS:
+        started = time.perf_counter()
+        tasks = [Task(part, name, seed) for name in given.data for seed in range(given.seeds)]
+        results: list[tuple[str, int, Numbers]] = []
+        # Forked, so that the processes share the vectors.
+        with get_context("fork").Pool(given.processes, initializer=quietly) as workers:
+            for done, some in enumerate(workers.imap(run, tasks), start=1):
+                results += some
+                print(f"\r{part}: {done} of {len(tasks)}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        report(part, results)
+        print(f"\n{given.seeds} seeds, {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
