@@ -5,16 +5,19 @@ The only module of a quick training, with ``quick_files``, that imports TensorFl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modeling.backends import gpu, litert, weights
 from modeling.backends.encoder import FloatArray, Pixels, one_line
 from modeling.backends.keras_networks import BROKEN, NETWORKS, import_tensorflow, quiet
 from modeling.quick_options import QuickOptions
+
+Positions = NDArray[np.int64]
 
 DROPOUT = 0.2
 _BLOCK = 64
@@ -57,6 +60,7 @@ class QuickNetwork:
             self.features_model = self.keras.Model(pixels, features)
             self.model = self.keras.Model(pixels, logits)
         self._fast: litert.Network | None = None
+        self._graph: bytes | None = None
 
     @property
     def n_classes(self) -> int:
@@ -76,11 +80,24 @@ class QuickNetwork:
     def expect(self, n_images: int) -> None:
         """So many images will be asked about: for many it is worth freezing the network, which takes seconds."""
         if self._fast is None and n_images >= _WORTH_FREEZING and not self.has_gpu:
-            self._fast = litert.Network(self.frozen(self.features_model))
+            self._graph = self.frozen(self.features_model)
+            self._fast = litert.Network(self._graph)
 
-    def logits(self, pixels: Pixels) -> FloatArray:
-        """Logits float32 (n, c) of uint8 (n, side, side, 3) by Keras, with the weights of now."""
-        return self._predict(self.model, pixels)
+    def logits(self, pixels: Pixels, positions: Positions) -> FloatArray:
+        """Logits float32 (m, c) of the images at ``positions`` (m,) by Keras, with the weights of now."""
+        blocks = (positions[start : start + _BLOCK] for start in range(0, len(positions), _BLOCK))
+        parts = [self._predict(self.model, pixels[block]) for block in blocks]
+        return np.concatenate([np.empty((0, self.n_classes), np.float32), *parts])
+
+    def answers(self, graph: bytes, temperature: float) -> Callable[[Pixels], FloatArray]:
+        """A function from uint8 (n, side, side, 3) to calibrated probabilities (n, c), the quickest there is.
+
+        ``graph`` is the frozen :meth:`probabilities_model`, which all cores run where there is no GPU.
+        """
+        if self.has_gpu:
+            model = self.probabilities_model(temperature)
+            return lambda pixels: self._predict(model, pixels)
+        return litert.Network(graph).run
 
     def _predict(self, model: Any, pixels: Pixels) -> FloatArray:
         parts = [np.empty((0, int(model.output.shape[-1])), np.float32)]
@@ -106,6 +123,12 @@ class QuickNetwork:
         one = self.keras.Input((side, side, 3), batch_size=1, name="pixels")
         with quiet():
             return litert.frozen(self.tensorflow, self.keras.Model(one, model(one)))
+
+    def frozen_features(self) -> bytes:
+        """From an image to its pooled features, as one LiteRT file."""
+        if self._graph is None or self.options.is_end_to_end:  # what was frozen before has learnt since
+            return self.frozen(self.features_model)
+        return self._graph
 
     def probabilities_model(self, temperature: float) -> Any:
         """From pixels 0 … 255 to calibrated probabilities: what a user of the files wants."""

@@ -9,20 +9,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from modeling.algorithms.calibration import fit_temperature
 from modeling.backends.encoder import FloatArray, Pixels
 from modeling.backends.keras_networks import quiet
 from modeling.backends.quick import augmented_batch
-from modeling.backends.quick_network import QuickNetwork
+from modeling.backends.quick_network import Positions, QuickNetwork
 
-Positions = NDArray[np.int64]
 Batch = tuple[FloatArray, Positions, FloatArray]
 
 # Learning rates: the classifier alone, all of a network that knows ImageNet, one that knows nothing.
 HEAD_RATE, FINE_RATE, RANDOM_RATE = 1e-3, 1e-4, 1e-3
 # Before a network is fine-tuned its classifier learns for so many epochs: an ignorant one would spoil the rest.
 WARM_UP = 5
+# Of log temperature: networks that were trained to the end may be far too sure of themselves.
+TEMPERATURE_PRIOR_SD = 0.5
 
 
 class Diverged(Exception):
@@ -31,18 +32,17 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Lessons:
-    """What is learnt from, and what is watched meanwhile.
+    """Images and labels, which of them are learnt from, and which only say when to stop.
 
-    ``pixels`` uint8 (n, side, side, 3), ``y`` int64 (n,) positions of classes, ``weight`` float32 (n,) of the labels;
-    the same of the stopping half, which nothing is learnt from.
+    ``pixels`` uint8 (n, side, side, 3), a map of a file perhaps; ``y`` int64 (n,) positions of classes; ``weight``
+    float32 (n,) of the labels; ``train`` and ``stopping`` int64, positions in these.
     """
 
     pixels: Pixels
     y: Positions
     weight: FloatArray
-    stopping_pixels: Pixels
-    stopping_y: Positions
-    stopping_weight: FloatArray
+    train: Positions
+    stopping: Positions
 
 
 @dataclass(frozen=True)
@@ -137,18 +137,20 @@ class _Classifier:
 
 def _train_classifier(network: QuickNetwork, lessons: Lessons, watcher: Watcher) -> int:
     options = network.options
-    features = _features(network, lessons.pixels, watcher)
+    seen = lessons.train if not options.is_augmented else np.tile(lessons.train, options.epochs)
+    network.expect(len(seen) + len(lessons.stopping))
+    features = _features(network, lessons.pixels, lessons.train, watcher)
     head = _Classifier(network, features, HEAD_RATE)
-    known = head.standardised(features)
-    stopping = head.standardised(network.features(lessons.stopping_pixels))
+    known = np.zeros((len(lessons.y), network.dim), np.float32)
+    known[lessons.train] = head.standardised(features)
+    stopping = head.standardised(_features(network, lessons.pixels, lessons.stopping, watcher))
 
     def batches(epoch: int) -> Iterator[Batch]:
         for positions in _order(lessons, options.batch_size, options.seed, epoch):
+            x = known[positions]
             if options.is_augmented:
                 pixels = augmented_batch(lessons.pixels, positions.tolist(), options, epoch=epoch)
                 x = head.standardised(network.features(pixels))
-            else:
-                x = known[positions]
             yield x, lessons.y[positions], lessons.weight[positions]
 
     loop = _Loop(network, head.model, lessons, watcher, head.plain, lambda: head.logits(stopping))
@@ -159,9 +161,11 @@ def _train_classifier(network: QuickNetwork, lessons: Lessons, watcher: Watcher)
 
 def _warm_up(network: QuickNetwork, lessons: Lessons, watcher: Watcher) -> None:
     """A classifier that knows something already, before the backbone listens to what it says."""
-    features = _features(network, lessons.pixels, watcher)
+    network.expect(len(lessons.train))
+    features = _features(network, lessons.pixels, lessons.train, watcher)
     head = _Classifier(network, features, HEAD_RATE)
-    known = head.standardised(features)
+    known = np.zeros((len(lessons.y), network.dim), np.float32)
+    known[lessons.train] = head.standardised(features)
     for epoch in range(1, WARM_UP + 1):
         for positions in _order(lessons, 32, network.options.seed, -epoch):
             head.model.train_on_batch(known[positions], lessons.y[positions], sample_weight=lessons.weight[positions])
@@ -169,16 +173,14 @@ def _warm_up(network: QuickNetwork, lessons: Lessons, watcher: Watcher) -> None:
     network.classifier.set_weights(head.plain())
 
 
-def _features(network: QuickNetwork, pixels: Pixels, watcher: Watcher) -> FloatArray:
-    """Features of all images to learn from, some hundreds at a time so that a cancel is heard."""
-    watcher.preparing("Asking the network about the images", len(pixels))
-    n_seen = len(pixels) * (network.options.epochs if network.options.is_augmented else 1)
-    network.expect(n_seen)
-    parts = []
-    for start in range(0, len(pixels), 256):
-        part = np.asarray(pixels[start : start + 256])
-        parts.append(network.features(part))
-        watcher.prepared(len(part))
+def _features(network: QuickNetwork, pixels: Pixels, positions: Positions, watcher: Watcher) -> FloatArray:
+    """Features float32 (m, dim) of the images at ``positions`` (m,), some hundreds at a time: a cancel is heard."""
+    watcher.preparing("Asking the network about the images", len(positions))
+    parts = [np.empty((0, network.dim), np.float32)]
+    for start in range(0, len(positions), 256):
+        block = positions[start : start + 256]
+        parts.append(network.features(pixels[block]))
+        watcher.prepared(len(block))
     return np.concatenate(parts)
 
 
@@ -210,7 +212,12 @@ def _train_whole(network: QuickNetwork, lessons: Lessons, watcher: Watcher) -> i
                 yield coming.result()
 
     loop = _Loop(
-        network, network.model, lessons, watcher, network.weights, lambda: network.logits(lessons.stopping_pixels)
+        network,
+        network.model,
+        lessons,
+        watcher,
+        network.weights,
+        lambda: network.logits(lessons.pixels, lessons.stopping),
     )
     best = loop.run(batches, options.epochs, options.early_stopping)
     network.set_weights(loop.best_weights)
@@ -256,22 +263,30 @@ class _Loop:
         return self.best_weights
 
     def _learn(self, epoch: int, batches: Iterator[Batch]) -> tuple[float, float]:
-        self.model.reset_metrics()
-        loss = accuracy = 0.0
+        """One epoch; the mean loss and accuracy of its batches, as the network was when it met them."""
+        sums, n = np.zeros(2), 0
         for number, (x, y, weight) in enumerate(batches, start=1):
             told = self.model.train_on_batch(x, y, sample_weight=weight, return_dict=True)
-            loss, accuracy = float(told["loss"]), float(told["accuracy"])
-            self.watcher.batch(epoch, number, self.n_batches, loss, accuracy)
+            sums += len(y) * np.array([told["loss"], told["accuracy"]], dtype=float)
+            n += len(y)
+            self.watcher.batch(epoch, number, self.n_batches, *(sums / n).tolist())
+        loss, accuracy = (sums / n).tolist()
         return loss, accuracy
 
     def _stopping(self) -> tuple[float, float]:
-        logits, y = self.stopping_logits(), self.lessons.stopping_y
+        """Loss and accuracy of the stopping half: the loss at the temperature that suits it best.
+
+        So will the finished network be calibrated. A network that is merely too sure of itself, as all become that
+        learn for long, is none the worse for it.
+        """
+        logits, y = self.stopping_logits(), self.lessons.y[self.lessons.stopping]
         if not np.isfinite(logits).all():
             return float("nan"), 0.0
-        weight = self.lessons.stopping_weight
+        logits = logits / np.float32(fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD))
         top = logits.max(axis=1)
         losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) - (logits[np.arange(len(y)), y] - top)
-        return float(np.average(losses, weights=weight)), float((logits.argmax(axis=1) == y).mean())
+        weighted = np.average(losses, weights=self.lessons.weight[self.lessons.stopping])
+        return float(weighted), float((logits.argmax(axis=1) == y).mean())
 
 
 def _require_numbers(*losses: float) -> None:
@@ -281,12 +296,12 @@ def _require_numbers(*losses: float) -> None:
 
 def _order(lessons: Lessons, batch_size: int, seed: int, epoch: int) -> list[Positions]:
     """Positions of each batch of an epoch, shuffled anew; the batches are as even as they can be."""
-    order = np.random.default_rng((seed, epoch + 1000)).permutation(len(lessons.y))
+    order = np.random.default_rng((seed, epoch + 1000)).permutation(lessons.train)
     return np.array_split(order, _n_batches(lessons, batch_size))
 
 
 def _n_batches(lessons: Lessons, batch_size: int) -> int:
-    return -(-len(lessons.y) // batch_size)
+    return -(-len(lessons.train) // batch_size)
 
 
 def _compile(network: QuickNetwork, model: Any, rate: Any) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import psutil
-from django.db.models import Min
+from django.db.models import Max, Min
 from numpy.typing import NDArray
 
 from hoshina.jobs.models import Job
 from labeling.images.opening import ImageProblem, open_image
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.splits import assign_splits, split_key
+from modeling.arrays import remove, require_space
 from modeling.backends.encoder import Pixels, squash
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest
 
@@ -26,6 +29,7 @@ TRAIN, STOPPING, TEST = 0, 1, 2
 # Larger than that, pixels lie in a file that is mapped.
 IN_MEMORY_BYTES = 512 * 2**20
 _LOOKED_AT = 1000
+_BATCH, _AHEAD = 2000, 64
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,17 @@ class Labels:
     is_audit: NDArray[np.bool_]
     class_ids: list[int]
     n_decisions: int
+
+    def only(self, kept: NDArray[np.bool_]) -> Labels:
+        """Those at which ``kept`` bool (n,) is true; the classes stay."""
+        return replace(
+            self,
+            rows=self.rows[kept],
+            y=self.y[kept],
+            paths=list(compress(self.paths, kept)),
+            hashes=list(compress(self.hashes, kept)),
+            is_audit=self.is_audit[kept],
+        )
 
 
 # -- For the page ------------------------------------------------------------------------------------
@@ -136,35 +151,40 @@ def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
 
 
 # -- Pixels ------------------------------------------------------------------------------------------
-def read_pixels(
-    files: Sequence[Path], side: int, out: NDArray[np.uint8], advance: Callable[[int], None]
-) -> NDArray[np.bool_]:
-    """Squash image files into ``out`` uint8 (n, side, side, 3); bool (n,) which could be read.
+def image_files(dataset: Dataset, n_rows: int) -> Iterator[tuple[int, Path]]:
+    """Row and image file of each item that is there, by ascending row below ``n_rows``."""
+    last = -1
+    while True:
+        items = Item.objects.of(dataset).available().filter(row__gt=last, row__lt=n_rows, frames__isnull=False)
+        # Of several frames the first.
+        batch = list(items.annotate(frame=Min("frames__id")).order_by("row").values_list("row", "frame")[:_BATCH])
+        if not batch:
+            return
+        files = _files({frame for _, frame in batch})
+        for row, frame in batch:
+            yield row, dataset.data_dir / files[frame][0]
+        last = batch[-1][0]
 
-    Threads decode; ``advance`` hears of each and may raise to stop.
-    """
-    readable = np.zeros(len(files), dtype=np.bool_)
+
+def n_rows_of(dataset: Dataset) -> int:
+    """One more than the last row that an item has."""
+    last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
+    return 0 if last is None else int(last) + 1
+
+
+def pixels_of(files: Iterable[Path], side: int) -> Iterator[Pixels | None]:
+    """Each image in turn squashed to uint8 (side, side, 3), None where it can't be read; threads read ahead."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    waiting: deque[Future[Pixels | None]] = deque()
     try:
-        for position, pixels in enumerate(_in_order(pool, files, side)):
-            if pixels is not None:
-                out[position] = pixels
-                readable[position] = True
-            advance(1)
+        for file in files:
+            waiting.append(pool.submit(_read, file, side))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-    return readable
-
-
-def _in_order(pool: ThreadPoolExecutor, files: Sequence[Path], side: int) -> Iterator[Pixels | None]:
-    """The pixels of each file in turn, some dozens of them read ahead."""
-    waiting: deque[Future[Pixels | None]] = deque()
-    for file in files:
-        waiting.append(pool.submit(_read, file, side))
-        if len(waiting) > 64:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _read(file: Path, side: int) -> Pixels | None:
@@ -172,3 +192,20 @@ def _read(file: Path, side: int) -> Pixels | None:
         return squash(open_image(file, max_side=2 * side), side)
     except ImageProblem:
         return None
+
+
+@contextlib.contextmanager
+def room_for_pixels(folder: Path, n: int, side: int) -> Iterator[NDArray[np.uint8]]:
+    """An array uint8 (n, side, side, 3), all 0: in memory, or in a file of ``folder`` where that would be too much."""
+    n_bytes = n * side * side * 3
+    if n_bytes <= IN_MEMORY_BYTES:
+        yield np.zeros((n, side, side, 3), dtype=np.uint8)
+        return
+    require_space(folder, n_bytes)
+    file = folder / "pixels.npy"
+    try:
+        mapped: NDArray[np.uint8] = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(n, side, side, 3))
+        yield mapped
+        del mapped
+    finally:
+        remove(file)

@@ -1,0 +1,92 @@
+"""The files of a trained network: the formats that the libraries manage, its classes, its card, a program.
+
+All take pixels from 0 to 255 and answer with calibrated probabilities, so that nobody needs to know how an image is
+scaled or which temperature was fitted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from modeling.backends import quick_classify
+from modeling.backends.encoder import one_line
+from modeling.backends.keras_networks import quiet
+from modeling.backends.quick_network import QuickNetwork
+
+FEATURES = "features.tflite"
+
+
+def write_files(
+    folder: Path,
+    network: QuickNetwork,
+    graph: bytes,
+    *,
+    temperature: float,
+    classes: Sequence[str],
+    step: Callable[[], None],
+) -> list[str]:
+    """Write all files but the card into ``folder``; why others are missing, in words.
+
+    ``graph`` is the frozen network that answers with probabilities; ``step`` hears of each of ``N_STEPS`` files and may
+    raise to stop.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.tflite").write_bytes(graph)
+    facts = {"classes": list(classes), "image_side": network.options.image_side, "temperature": temperature}
+    (folder / "classes.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    shutil.copyfile(quick_classify.__file__, folder / "classify.py")
+    step()
+    (folder / FEATURES).write_bytes(network.frozen_features())
+    step()
+    model = network.probabilities_model(temperature)
+    with _silent():
+        model.save(folder / "model.keras")
+    step()
+    _write_saved_model(model, folder / "saved_model.zip")
+    step()
+    note = _write_onnx(model, folder / "model.onnx")
+    step()
+    return [note] if note else []
+
+
+N_STEPS = 5
+
+
+def _write_saved_model(model: Any, target: Path) -> None:
+    """TensorFlow's folder as one archive."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder, _silent():
+        model.export(folder, format="tf_saved_model", verbose=False)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(Path(folder).rglob("*")):
+                if file.is_file():
+                    archive.write(file, Path("saved_model") / file.relative_to(folder))
+
+
+def _write_onnx(model: Any, target: Path) -> str:
+    """The model as ONNX where the libraries for it are installed and manage it; otherwise why not."""
+    missing = [name for name in ("tf2onnx", "onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"No ONNX file: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed."
+    try:
+        with _silent():
+            model.export(target, format="onnx", verbose=False)
+    except Exception as error:  # noqa: BLE001 (a converter of somebody else's; the other files are there)
+        target.unlink(missing_ok=True)
+        return f"No ONNX file: tf2onnx could not convert the network ({one_line(error)})."
+    return ""
+
+
+@contextlib.contextmanager
+def _silent() -> Any:
+    """Keras prints about what it writes."""
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
+        yield
