@@ -2,7 +2,8 @@
 
 A model never judges an image that it has learnt from: each label is compared with what a fit said that had not seen
 it, while the version was made. Where there are too few labels for that, the suggestion that was written down with the
-label speaks: it came from a model made before.
+label speaks: it came from a model made before. A quick training is judged by its test's labels alone: what it learnt
+from or was stopped by is left out, as if it were no part of the collection.
 """
 
 from __future__ import annotations
@@ -81,10 +82,12 @@ def judge(version: ModelVersion) -> Judged:
     labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
     drawn, n_undecided = _drawn(version.dataset_id)
     said = _said(version)
+    # A quick training has seen the labels that it was not tested by; an earlier model's word is none about it.
+    may_speak_for = version.kind != ModelVersion.Kind.QUICK
     found: list[tuple[int, bool, bool, int]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
         draw = drawn.get(row)
-        predicted = said.get(row) or (draw.suggested_id if draw else None)
+        predicted = said.get(row) or (draw.suggested_id if draw and may_speak_for else None)
         if predicted is not None:
             found.append((draw.pk if draw else decision_id or 0, predicted == label_id, draw is not None, label_id))
     found.sort()

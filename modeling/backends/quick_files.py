@@ -22,7 +22,9 @@ from modeling.backends.encoder import one_line
 from modeling.backends.keras_networks import quiet
 from modeling.backends.quick_network import QuickNetwork
 
-FEATURES = "features.tflite"
+# The network without its classifier: what an encoder is made of.
+FEATURES = "features.keras"
+N_STEPS = 4
 
 
 def write_files(
@@ -45,20 +47,16 @@ def write_files(
     (folder / "classes.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(quick_classify.__file__, folder / "classify.py")
     step()
-    (folder / FEATURES).write_bytes(network.frozen_features())
-    step()
     model = network.probabilities_model(temperature)
     with _silent():
         model.save(folder / "model.keras")
+        network.features_model.save(folder / FEATURES)
     step()
     _write_saved_model(model, folder / "saved_model.zip")
     step()
     note = _write_onnx(model, folder / "model.onnx")
     step()
     return [note] if note else []
-
-
-N_STEPS = 5
 
 
 def _write_saved_model(model: Any, target: Path) -> None:

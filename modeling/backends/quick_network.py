@@ -60,7 +60,6 @@ class QuickNetwork:
             self.features_model = self.keras.Model(pixels, features)
             self.model = self.keras.Model(pixels, logits)
         self._fast: litert.Network | None = None
-        self._graph: bytes | None = None
 
     @property
     def n_classes(self) -> int:
@@ -80,14 +79,20 @@ class QuickNetwork:
     def expect(self, n_images: int) -> None:
         """So many images will be asked about: for many it is worth freezing the network, which takes seconds."""
         if self._fast is None and n_images >= _WORTH_FREEZING and not self.has_gpu:
-            self._graph = self.frozen(self.features_model)
-            self._fast = litert.Network(self._graph)
+            self._fast = litert.Network(self.frozen(self.features_model))
 
     def logits(self, pixels: Pixels, positions: Positions) -> FloatArray:
-        """Logits float32 (m, c) of the images at ``positions`` (m,) by Keras, with the weights of now."""
+        """Logits float32 (m, c) of the images at ``positions`` (m,), with the weights of now."""
         blocks = (positions[start : start + _BLOCK] for start in range(0, len(positions), _BLOCK))
-        parts = [self._predict(self.model, pixels[block]) for block in blocks]
+        parts = [self._logits(pixels[block]) for block in blocks]
         return np.concatenate([np.empty((0, self.n_classes), np.float32), *parts])
+
+    def _logits(self, pixels: Pixels) -> FloatArray:
+        if self.options.is_end_to_end:
+            return self._predict(self.model, pixels)
+        kernel, bias = self.classifier.get_weights()
+        logits: FloatArray = self.features(pixels) @ kernel + bias
+        return logits
 
     def answers(self, graph: bytes, temperature: float) -> Callable[[Pixels], FloatArray]:
         """A function from uint8 (n, side, side, 3) to calibrated probabilities (n, c), the quickest there is.
@@ -123,12 +128,6 @@ class QuickNetwork:
         one = self.keras.Input((side, side, 3), batch_size=1, name="pixels")
         with quiet():
             return litert.frozen(self.tensorflow, self.keras.Model(one, model(one)))
-
-    def frozen_features(self) -> bytes:
-        """From an image to its pooled features, as one LiteRT file."""
-        if self._graph is None or self.options.is_end_to_end:  # what was frozen before has learnt since
-            return self.frozen(self.features_model)
-        return self._graph
 
     def probabilities_model(self, temperature: float) -> Any:
         """From pixels 0 … 255 to calibrated probabilities: what a user of the files wants."""

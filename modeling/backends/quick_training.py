@@ -19,7 +19,7 @@ from modeling.backends.quick_network import Positions, QuickNetwork
 Batch = tuple[FloatArray, Positions, FloatArray]
 
 # Learning rates: the classifier alone, all of a network that knows ImageNet, one that knows nothing.
-HEAD_RATE, FINE_RATE, RANDOM_RATE = 1e-3, 1e-4, 1e-3
+HEAD_RATE, FINE_RATE, RANDOM_RATE = 1e-3, 3e-4, 1e-3
 # Before a network is fine-tuned its classifier learns for so many epochs: an ignorant one would spoil the rest.
 WARM_UP = 5
 # Of log temperature: networks that were trained to the end may be far too sure of themselves.

@@ -47,7 +47,7 @@ from modeling.quick_options import Facts, OptionError, QuickOptions, problems, r
 if TYPE_CHECKING:
     from modeling.backends.quick_network import QuickNetwork
 
-FEATURES = "features.tflite"
+FEATURES = "features.keras"
 _PREDICTED_AT_ONCE = 256
 
 Positions = NDArray[np.int64]
@@ -81,7 +81,7 @@ def make_encoder(version: ModelVersion) -> str:
     """
     source = quick_folder(version) / FEATURES
     folder = own.own_folder(Path(settings.STORE_DIR))
-    target = folder / f"{version.dataset.slug}-quick-{version.number}.tflite"
+    target = folder / f"{version.dataset.slug}-quick-{version.number}.keras"
     folder.mkdir(parents=True, exist_ok=True)
     about = {"preprocessing": "0..255", "name": f"{version.dataset.name}, quick training {version.number}"}
     draft = target.with_suffix(".tmp")

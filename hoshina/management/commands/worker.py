@@ -7,6 +7,7 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
@@ -14,6 +15,8 @@ from django.utils import timezone
 from hoshina.jobs.models import Worker
 from hoshina.jobs.presence import host
 from hoshina.jobs.registry import QUEUES
+
+_NICENESS = 10
 
 
 class Command(BaseCommand):
@@ -52,6 +55,8 @@ class Command(BaseCommand):
             # Celery's event loop may go deaf when Redis is restarted; the plain loop (the only one on Windows) doesn't.
             use_eventloop=False,
         )
+        if names == "heavy":
+            _give_way()
         worker.start()
         sys.exit(worker.exitcode)
 
@@ -61,3 +66,12 @@ class Command(BaseCommand):
         if not Worker.objects.filter(name__startswith=here, queues=names, seen_at__gte=since).exists():
             raise CommandError(f"No worker for {names} was heard of lately on this machine.")
         self.stdout.write("The worker lives.")
+
+
+def _give_way() -> None:
+    """A worker that only does what takes minutes leaves the processor to what somebody waits for."""
+    process = psutil.Process()
+    if sys.platform == "win32":
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        process.nice(max(process.nice(), _NICENESS))
