@@ -96,9 +96,13 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     return found
 
 
-def delete_arrays(model_version: ModelVersion) -> None:
+def delete_probabilities(model_version: ModelVersion) -> None:
     """Remove what grows with the dataset; the classifier stays, so that it can predict again."""
     remove(_probabilities_file(model_version))
+
+
+def delete_held_out(model_version: ModelVersion) -> None:
+    """Remove what grows with the labels: the version can no longer be compared image by image."""
     remove(_held_out_file(model_version))
 
 
@@ -151,6 +155,11 @@ def open_held_out(model_version: ModelVersion) -> HeldOut | None:
     return HeldOut(np.array(lines["row"]), np.array(lines["column"]), np.array(lines["probability"]))
 
 
+def has_held_out(model_version: ModelVersion) -> bool:
+    """Whether the held-out probabilities are there, without opening them."""
+    return _held_out_file(model_version).exists()
+
+
 # -- The classifier -------------------------------------------------------------------------------
 def save_head(model_version: ModelVersion, head: Head) -> None:
     """Keep the classifier that a version has on its vectors, some kilobytes."""
@@ -173,6 +182,11 @@ def open_head(model_version: ModelVersion) -> Head | None:
         return None
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise StoreError(f"{file} is damaged ({error}).", "Retrain to make a new version.") from error
+
+
+def has_head(model_version: ModelVersion) -> bool:
+    """Whether the classifier is there, without opening it."""
+    return _head_file(model_version).exists()
 
 
 # -- Names ----------------------------------------------------------------------------------------

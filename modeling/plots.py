@@ -22,7 +22,9 @@ RING = 2.0
 
 @dataclass(frozen=True)
 class Point:
-    """A value ``y`` at ``x``; the ends of its ``interval``, its words and the page behind it, where it has them.
+    """A value ``y`` at ``x``; the ends of its ``interval`` and the page behind it, where it has them.
+
+    ``words`` are shown when it is pointed at; "": those of its numbers.
 
     ``weight`` (0 to 1) is the dot's area as a share of the largest one's; None: all dots are alike.
     """
@@ -160,7 +162,7 @@ def plot(
         title=title,
         x_label=x.label,
         y_label=y.label,
-        curves=[_curve(one, number, across, up) for number, one in enumerate(every, 1)],
+        curves=[_curve(_with_words(one, x, y), number, across, up) for number, one in enumerate(every, 1)],
         x_ticks=[Tick(_text(across.at(value)), text) for value, text in across.ticks],
         y_ticks=[Tick(_text(100 - up.at(value)), text) for value, text in up.ticks],
         rows=[_row(one, point, x, y) for one in every for point in one.points],
@@ -215,6 +217,21 @@ def _ends(every: Sequence[Series]) -> list[float]:
     return [end for point in lasts for end in point.interval or ()]
 
 
+def _with_words(series: Series, x: Axis, y: Axis) -> Series:
+    """The series with words for those of its points that have none."""
+    told = [point if point.words else replace(point, words=_words(series, point, x, y)) for point in series.points]
+    return replace(series, points=told)
+
+
+def _words(series: Series, point: Point, x: Axis, y: Axis) -> str:
+    interval = f" ({_interval(point, y)})" if point.interval else ""
+    return f"{x.label} {x.told(point.x)}\n{series.name}: {y.told(point.y)}{interval}"
+
+
+def _interval(point: Point, y: Axis) -> str:
+    return " to ".join(y.told(end) for end in point.interval or ())
+
+
 # -- Drawing --------------------------------------------------------------------------------------
 def _curve(series: Series, number: int, across: Scale, up: Scale) -> Curve:
     places = [(across.at(point.x), 100 - up.at(point.y)) for point in series.points]
@@ -235,7 +252,7 @@ def _dot(series: Series, point: Point, left: float, top: float, up: Scale) -> Do
         size=_text(size),
         hole=_text(max(1.0, size - 2 * RING)),
         bar=_bar(point, left, up) if has_bar else "",
-        words=point.words or series.name,
+        words=point.words,
         href=point.href,
     )
 
@@ -256,8 +273,7 @@ def _bar(point: Point, left: float, up: Scale) -> str:
 
 
 def _row(series: Series, point: Point, x: Axis, y: Axis) -> Row:
-    interval = " to ".join(y.told(end) for end in point.interval) if point.interval else ""
-    return Row(series.name, x.told(point.x), y.told(point.y), interval, point.href)
+    return Row(series.name, x.told(point.x), y.told(point.y), _interval(point, y), point.href)
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:

@@ -49,7 +49,10 @@ def retrain_after_embedding(dataset_id: int) -> None:
     model = active_model(dataset)
     if model is None:
         retrain_if_due(dataset)
-    elif policy_of(dataset).is_automatic and not model.is_chosen:
+    elif model.is_chosen:
+        if model.kind == ModelVersion.Kind.ASSISTIVE:  # it stays, and tells of the new images, too
+            enqueue("predict", dataset_id=dataset_id, params={"version": model.number})
+    elif policy_of(dataset).is_automatic:
         enqueue("retrain", dataset_id=dataset_id)
 
 

@@ -43,3 +43,10 @@ def run_quick_train(run: Run) -> dict[str, Any]:
     from modeling.pipelines.quick_training import quick_train
 
     return quick_train(run)
+
+
+@background(kind="predict", queue="interactive", title="Predicting again", key="predict:{dataset_id}:{version}")
+def run_predict(run: Run) -> dict[str, Any]:
+    from modeling.pipelines.predicting import predict
+
+    return predict(run)

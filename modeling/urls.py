@@ -1,10 +1,16 @@
 from django.urls import path
 
-from modeling.views import model, quick
+from modeling.views import model, quick, versions
 
 app_name = "modeling"
 urlpatterns = [
-    path("d/<slug:slug>/model/", model.page, name="model"),
+    path("d/<slug:slug>/model/", versions.page, name="model"),
+    path("d/<slug:slug>/model/<int:number>/", versions.version, name="version"),
+    path("d/<slug:slug>/model/<int:number>/head/", versions.head, name="head"),
+    path("d/<slug:slug>/model/<int:number>/use/", versions.use, name="use"),
+    path("d/<slug:slug>/model/<int:number>/release/", versions.release, name="release"),
+    path("d/<slug:slug>/model/versions/", versions.version_list, name="versions"),
+    path("d/<slug:slug>/model/compare/", versions.compare, name="compare"),
     path("d/<slug:slug>/model/badge/", model.badge, name="badge"),
     path("d/<slug:slug>/model/retrain/", model.retrain, name="retrain"),
     path("d/<slug:slug>/model/policy/", model.policy, name="policy"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
+from hoshina.jobs.life import cancel, enqueue
+from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling import model_files
-from modeling.models import ModelVersion
+from modeling import model_files, policy
+from modeling.models import EmbeddingSet, ModelVersion
+from modeling.store import StoreError, open_vectors
 
 # Older versions keep their row, their measures and their classifier; their large arrays are given back to the disk.
 ARRAYS_KEPT = 5
+# What was said of labels unseen is much smaller; with it two versions can be compared image by image.
+HELD_OUT_KEPT = 50
 
 
 def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: bool = False) -> None:
@@ -29,13 +35,55 @@ def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: 
     _give_back_space(version.dataset_id)
 
 
+def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
+    """A person wants this version in use: at once, or when its predictions are computed again, which the job does.
+
+    A retraining that is under way, or the preparation of another choice, is called off: it would put its own version in
+    this one's place.
+    """
+    others = Job.objects.filter(kind__in=("retrain", "predict"), dataset_id=version.dataset_id, state__in=Job.ACTIVE)
+    for job in others:
+        if job.params.get("version") != version.number:
+            cancel(job)
+    if has_all_predictions(version):
+        activate(version, is_chosen=True)
+        return None
+    return enqueue("predict", dataset_id=version.dataset_id, params={"version": version.number}, user=user)
+
+
 def release(dataset: Dataset) -> None:
     """Automatic retraining goes on; the version in use stays until there is a newer one."""
     ModelVersion.objects.filter(dataset=dataset, is_chosen=True).update(is_chosen=False)
+    policy.forget(dataset)
+    policy.retrain_if_due(dataset)
+
+
+def has_all_predictions(version: ModelVersion) -> bool:
+    """Whether the version's predictions are there, also for the images that came after it, if it can tell them."""
+    try:
+        probabilities = model_files.open_probabilities(version)
+    except StoreError:
+        return False
+    if probabilities is None:
+        return False
+    embedding_set = version.embedding_set
+    if version.kind == ModelVersion.Kind.QUICK or embedding_set is None or not model_files.has_head(version):
+        return True  # it could not predict again, so what is there is all
+    return len(probabilities) >= _n_rows(embedding_set)
+
+
+def _n_rows(embedding_set: EmbeddingSet) -> int:
+    try:
+        vectors = open_vectors(embedding_set)
+    except StoreError:
+        return 0
+    return 0 if vectors is None else len(vectors)
 
 
 def _give_back_space(dataset_id: int) -> None:
     """Quick trainings keep everything: they cannot be made again in seconds."""
     old = ModelVersion.objects.filter(dataset=dataset_id, is_active=False, kind=ModelVersion.Kind.ASSISTIVE)
-    for spent in old.order_by("-number")[ARRAYS_KEPT:]:
-        model_files.delete_arrays(spent)
+    for age, spent in enumerate(old.order_by("-number")[ARRAYS_KEPT:], ARRAYS_KEPT):
+        model_files.delete_probabilities(spent)
+        if age >= HELD_OUT_KEPT:
+            model_files.delete_held_out(spent)

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
 from labeling.models import Dataset, LabelClass
+from modeling.plots import Point
 from modeling.predictions import active_model
+from modeling.version_plots import accuracy_plot as plot_of_accuracy
+from modeling.version_plots import briefs
 from sampling.accuracy import MIN_AUDIT, MIN_OF_CLASS, Outlook, history, latest, more_to_halve, outlook
 from sampling.models import AccuracyEstimate
 
@@ -92,11 +96,35 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The number alone, for the page of the model."""
+    """The number alone, for the page of the model: of the newest version that has one, or of ``?model=``."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    newest = latest(dataset)
+    number = request.GET.get("model", "")
+    newest = latest(dataset) if not number else of_version(dataset, number)
     context = {"dataset": dataset, "newest": newest, "share": share_of(newest) if newest else None}
-    return render(request, "sampling/_honest.html", context | {"min_audit": MIN_AUDIT})
+    is_older = bool(number) and newest is None and latest(dataset) is not None
+    return render(request, "sampling/_honest.html", context | {"min_audit": MIN_AUDIT, "is_older": is_older})
+
+
+@require_GET
+def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The plot of the model's page with the estimates in it; nothing without any, so that it stays as it is."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    known = briefs(dataset)
+    estimates = history(dataset) if known else []
+    points = [
+        Point(
+            one.model_version.number,
+            one.value,
+            (one.low, one.high),
+            f"Model {one.model_version.number}\n{share_of(one)} of all images, by {one.n_audit} drawn by chance",
+            reverse("modeling:version", args=[dataset.slug, one.model_version.number]),
+        )
+        for one in estimates
+        if one.model_version.number >= known[0].number
+    ]
+    if not points:
+        return HttpResponse(status=204)
+    return render(request, "modeling/_plot.html", {"plot": plot_of_accuracy(known, points)})
 
 
 @require_GET
@@ -107,6 +135,14 @@ def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if newest is None:
         return HttpResponse(status=204)
     return render(request, "sampling/_share.html", {"newest": newest, "share": share_of(newest)})
+
+
+def of_version(dataset: Dataset, number: str) -> AccuracyEstimate | None:
+    """The estimate of the version of that number; None where it has none."""
+    if not (number.isascii() and number.isdigit()) or len(number) > 9:
+        return None
+    every = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")
+    return every.filter(model_version__number=int(number)).first()
 
 
 def share_of(kept: AccuracyEstimate) -> Share:

@@ -1,4 +1,4 @@
-"""The model as the pages show it: its badge in the header, its page, an item's probabilities."""
+"""The model as the pages show it: its badge in the header, when it retrains, an item's probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from modeling.policy import due_at, forget, policy_of
+from modeling.policy import forget, policy_of
 from modeling.predictions import active_model, active_predictions
 
 if TYPE_CHECKING:
@@ -25,15 +25,17 @@ else:  # Django's own class takes no type at run time
 
 
 class PolicyForm(_PolicyModelForm):
-    """When the assistive model retrains by itself."""
+    """When and how the assistive model retrains."""
 
     class Meta:
         model = RetrainPolicy
-        fields = ["is_automatic", "min_new", "share_new"]
+        fields = ["is_automatic", "min_new", "share_new", "calibration", "class_weights"]
         labels = {
             "is_automatic": "Retrain by itself",
             "min_new": "after so many new decisions",
             "share_new": "or this share of the labels, whichever is more (0.1 is a tenth)",
+            "calibration": "Calibration of the probabilities",
+            "class_weights": "In training",
         }
         widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1})}
 
@@ -48,20 +50,12 @@ class PolicyForm(_PolicyModelForm):
 def badge(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The model's state in a few words, for the header."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    return render(request, "modeling/_badge.html", {"dataset": dataset, **_state(dataset)})
-
-
-@require_GET
-def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Versions, honest quality, calibration, confusion, and when the model retrains."""
-    dataset = get_object_or_404(Dataset, slug=slug)
-    form = PolicyForm(instance=policy_of(dataset))
-    return render(request, "modeling/model.html", _page_context(dataset, form))
+    return render(request, "modeling/_badge.html", {"dataset": dataset, **state_of(dataset)})
 
 
 @require_POST
 def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Change when the model retrains by itself."""
+    """Change when and how the model retrains."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = PolicyForm(request.POST, instance=policy_of(dataset))
     if not form.is_valid():
@@ -102,7 +96,8 @@ def _asked() -> HttpResponse:
     return trigger_client_event(HttpResponse(status=204), "hoshina:job")
 
 
-def _state(dataset: Dataset) -> dict[str, Any]:
+def state_of(dataset: Dataset) -> dict[str, Any]:
+    """What there is: the model in use, its vectors, a training that runs, and what came after it."""
     model = active_model(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     retraining = Job.objects.filter(kind="retrain", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
@@ -120,46 +115,3 @@ def _state(dataset: Dataset) -> dict[str, Any]:
 def _half_width(model: ModelVersion | None) -> float | None:
     interval = model.metrics.get("accuracy_interval") if model else None
     return (interval[1] - interval[0]) / 2 if interval else None
-
-
-def _page_context(dataset: Dataset, form: PolicyForm) -> dict[str, Any]:
-    state = _state(dataset)
-    model = state["model"]
-    versions = list(ModelVersion.objects.filter(dataset=dataset).select_related("embedding_set")[:50])
-    names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
-    policy = policy_of(dataset)
-    return {
-        "dataset": dataset,
-        "form": form,
-        "versions": versions,
-        "due_at": due_at(dataset, policy, model),
-        "class_names": [names.get(class_id, "deleted") for class_id in model.class_ids] if model else [],
-        "confusion": _confusion(model, names) if model else [],
-        "reliability": _reliability(model) if model else [],
-        **state,
-    }
-
-
-def _reliability(model: ModelVersion) -> list[dict[str, Any]]:
-    """The reliability diagram's points; ``y`` counts downwards from the top of a square of 100."""
-    bins = model.metrics.get("reliability") or []
-    return [{**bin_, "y": round(100 * (1 - bin_["accuracy"]), 2)} for bin_ in bins]
-
-
-def _confusion(model: ModelVersion, names: dict[int, str]) -> list[dict[str, Any]]:
-    """The confusion matrix's rows for the template: a name, and cells with their share of the row."""
-    rows = []
-    for position, counts in enumerate(model.metrics.get("confusion") or []):
-        total = sum(counts)
-        rows.append(
-            {
-                "name": names.get(model.class_ids[position], "deleted"),
-                "total": total,
-                "recall": counts[position] / total if total else None,
-                "cells": [
-                    {"n": n, "share": n / total if total else 0, "is_right": column == position}
-                    for column, n in enumerate(counts)
-                ],
-            }
-        )
-    return rows

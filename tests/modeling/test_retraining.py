@@ -302,9 +302,13 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
 def test_the_policy_is_changed_on_the_page(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     url = f"/d/{dataset.slug}/model/policy/"
-    assert client.post(url, {"min_new": 50, "share_new": 0.2}).status_code == 200
+    how = {"calibration": "platt", "class_weights": "balanced"}
+    assert client.post(url, {"min_new": 50, "share_new": 0.2, **how}).status_code == 200
     kept = RetrainPolicy.objects.get()
     assert (kept.is_automatic, kept.min_new, kept.share_new) == (False, 50, 0.2)
+    assert (kept.calibration, kept.class_weights) == ("platt", "balanced")
+    refused = client.post(url, {"min_new": 50, "share_new": 0.2, **how, "calibration": "wishes"})
+    assert refused.status_code == 422
     refused = client.post(url, {"min_new": "many", "share_new": 0.2})
     assert refused.status_code == 422
     assert "whole number" in refused.content.decode()

@@ -1,0 +1,15 @@
+"""Differences between versions as a page shows them."""
+
+from __future__ import annotations
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def points(value: float) -> str:
+    """A difference of two shares: +1.7 points, −0.3 points; ± for what rounds to nothing."""
+    number = f"{abs(value):.1f}"
+    sign = "±" if number == "0.0" else "+" if value > 0 else "−"
+    return f"{sign}{number} points"
