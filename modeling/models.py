@@ -14,6 +14,8 @@ class EmbeddingSet(models.Model):
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="embedding_sets")
     fingerprint = models.CharField(max_length=64)
     encoder = models.CharField(max_length=60)
+    # The encoder's name in the registry (modeling.backends), such as mobilenet_v2 or file:birds.onnx.
+    backend = models.CharField(max_length=200, blank=True)
     # Why this encoder and not a better one, in words for the header and the manifest.
     reason = models.TextField(blank=True)
     dim = models.PositiveIntegerField()

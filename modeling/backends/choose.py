@@ -1,17 +1,124 @@
-"""Which encoder to use: the best that runs on this machine, or the one that was asked for."""
+"""The encoders that there are, which of them run on this machine, and the one that was asked for."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from modeling.backends import mobilenet
+from modeling.backends import keras_networks, own, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.hog import HogEncoder
+from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
+from modeling.backends.resnet18 import ResNet18Encoder
 
 log = logging.getLogger(__name__)
 
-BACKENDS = ("auto", "tensorflow", "torch", "hog")
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where files lie: pretrained weights, and frozen networks with own models beside them."""
+
+    weights_dir: Path | None = None
+    graphs: Path | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One encoder of the registry.
+
+    ``look(places)`` says in words why it can be used; it imports and downloads nothing. ``make(places)`` makes it. Both
+    raise EncoderUnavailable where it cannot be used.
+    """
+
+    backend: str
+    title: str
+    about: str
+    look: Callable[[Places], str]
+    make: Callable[[Places], Encoder]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One encoder as it is listed: could it be used here, and why or why not.
+
+    ``may_download`` is true where only its weights are missing, which are asked for when it is used.
+    """
+
+    backend: str
+    encoder: str
+    available: bool
+    reason: str
+    about: str = ""
+    may_download: bool = False
+
+
+# -- Each kind ---------------------------------------------------------------------------------------
+def _look_for_keras(network: KerasNetwork, places: Places) -> str:
+    keras_networks.require_tensorflow(network.title)
+    return f"Weights {weights.locate(network.weights, places.weights_dir, download=False)[1]}."
+
+
+def _make_keras(network: KerasNetwork, places: Places) -> Encoder:
+    keras_networks.require_tensorflow(network.title)
+    return KerasEncoder(network, *weights.locate(network.weights, places.weights_dir), places.graphs)
+
+
+def _look_for_resnet18(places: Places) -> str:
+    resnet18.require_torch()
+    return f"Weights {weights.locate(weights.RESNET18, places.weights_dir, download=False)[1]}."
+
+
+def _make_resnet18(places: Places) -> Encoder:
+    resnet18.require_torch()
+    return ResNet18Encoder(*weights.locate(weights.RESNET18, places.weights_dir))
+
+
+def _keras_kind(network: KerasNetwork, about: str) -> Kind:
+    return Kind(network.backend, network.title, about, partial(_look_for_keras, network), partial(_make_keras, network))
+
+
+KINDS: dict[str, Kind] = {
+    kind.backend: kind
+    for kind in (
+        _keras_kind(
+            keras_networks.MOBILENET_V2,
+            "Small and quick, learnt from a million photos. The best choice for most images.",
+        ),
+        _keras_kind(
+            keras_networks.EFFICIENTNET_B0, "Learnt from the same photos, told apart more finely; half as quick."
+        ),
+        _keras_kind(keras_networks.RESNET50, "Large, learnt from the same photos; several times slower."),
+        Kind(
+            "resnet18",
+            "ResNet18",
+            "torch's small network, learnt from the same photos.",
+            _look_for_resnet18,
+            _make_resnet18,
+        ),
+        Kind(
+            "hog",
+            "HOG + colour",
+            "Outlines and colours. Needs no weights and is the quickest.",
+            lambda places: "Needs nothing; less accurate on photos.",
+            lambda places: HogEncoder("HOG + colour, as it was chosen."),
+        ),
+    )
+}
+# Names by which an encoder was known before there were several of a library.
+ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
+BEST, FALLBACK = "mobilenet_v2", "hog"
+BACKENDS = (AUTO, *ALIASES, *KINDS)
+
+
+# -- Choosing ----------------------------------------------------------------------------------------
+def is_backend(backend: str) -> bool:
+    """Is that the name of an encoder, or of a model file, whether or not it can be used here?"""
+    return backend in BACKENDS or (backend.startswith(own.PREFIX) and len(backend) > len(own.PREFIX))
 
 
 def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Encoder:
@@ -19,62 +126,91 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
 
     Parameters
     ----------
-    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else HOG + colour;
-        ``tensorflow`` and ``hog`` insist.
+    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else what needs no weights;
+        any other name insists: one of BACKENDS, or ``file:<name>`` for a model file (see ``modeling.backends.own``).
     weights_dir : the folder of pretrained weight files, if there is one.
-    graphs : where frozen networks are kept, so that TensorFlow need not be loaded a second time.
+    graphs : where frozen networks are kept, so that TensorFlow need not be loaded a second time; own model files lie
+        in a folder of it.
 
     Raises
     ------
-    EncoderUnavailable : the backend that was insisted on cannot run here, or there is no such backend.
+    EncoderUnavailable : the encoder that was insisted on cannot run here, or there is no such encoder.
     """
-    if backend == "hog":
-        return HogEncoder("HOG + colour, as AL_EMBEDDING_BACKEND says.")
-    if backend == "tensorflow":
-        return _mobilenet(weights_dir, graphs)
-    if backend == "torch":
-        raise EncoderUnavailable(
-            "There is no encoder for torch in this version",
-            "Choose AL_EMBEDDING_BACKEND=auto, tensorflow or hog.",
-        )
-    if backend != "auto":
-        raise EncoderUnavailable(f"There is no encoder called {backend!r}", f"Choose one of {', '.join(BACKENDS)}.")
+    places = Places(weights_dir, graphs)
+    if backend != AUTO:
+        return _insisted(backend, places)
     try:
-        return _mobilenet(weights_dir, graphs)
+        return _made(KINDS[BEST], places)
     except EncoderUnavailable as error:
-        log.info("%s; using HOG + colour", error.message)
-        return HogEncoder(f"{error.message}; using HOG + colour. {error.hint}".strip(), is_fallback=True)
+        encoder = _made(KINDS[FALLBACK], places)
+        log.info("%s; using %s", error.message, encoder.name)
+        encoder.reason = f"{error.message}; using {encoder.name}. {error.hint}".strip()
+        encoder.is_fallback = True
+        return encoder
 
 
-def survey(weights_dir: Path | None = None) -> list[dict[str, str | bool]]:
-    """For each backend: could it run here, and why or why not. Imports and downloads nothing."""
-    found: list[dict[str, str | bool]] = []
-    try:
-        _, origin = _mobilenet_weights(weights_dir, download=False)
-        found.append(_line("tensorflow", "MobileNetV2", True, f"Weights {origin}."))
-    except EncoderUnavailable as error:
-        found.append(_line("tensorflow", "MobileNetV2", False, f"{error.message}. {error.hint}"))
-    found.append(_line("torch", "ResNet18", False, "Not in this version."))
-    found.append(_line("hog", "HOG + colour", True, "Needs nothing; less accurate on photos."))
-    return found
+def survey(weights_dir: Path | None = None, graphs: Path | None = None) -> list[Line]:
+    """Every encoder and model file: could it be used here, and why or why not. Imports and downloads nothing."""
+    places = Places(weights_dir, graphs)
+    lines = [_line(kind, places) for kind in KINDS.values()]
+    return lines + [_own_line(path) for path in own.list_files(weights_dir, graphs)]
 
 
-def likely(backend: str, weights_dir: Path | None = None) -> dict[str, str | bool]:
+def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Line:
     """The line of :func:`survey` that :func:`choose_encoder` will most likely go by."""
-    lines = survey(weights_dir)
-    return next(line for line in lines if line["backend"] == backend or (backend == "auto" and line["available"]))
+    places = Places(weights_dir, graphs)
+    if backend == AUTO:
+        best = _line(KINDS[BEST], places)
+        return best if best.available else _line(KINDS[FALLBACK], places)
+    kind = KINDS.get(ALIASES.get(backend, backend))
+    if kind is not None:
+        return _line(kind, places)
+    try:
+        file = own.find(backend, weights_dir, graphs)
+    except EncoderUnavailable as error:
+        return Line(backend, backend, False, _words(error))
+    return _own_line(file.path, backend)
 
 
-def _line(backend: str, encoder: str, available: bool, reason: str) -> dict[str, str | bool]:
-    return {"backend": backend, "encoder": encoder, "available": available, "reason": reason}
+def _insisted(backend: str, places: Places) -> Encoder:
+    kind = KINDS.get(ALIASES.get(backend, backend))
+    if kind is not None:
+        return _made(kind, places)
+    if backend.startswith(own.PREFIX):
+        encoder = own.OwnEncoder(own.find(backend, places.weights_dir, places.graphs), places.graphs)
+        encoder.backend = backend
+        return encoder
+    raise EncoderUnavailable(
+        f"There is no encoder called {backend!r}",
+        f"Choose one of {', '.join(BACKENDS)}, or file:NAME for a model file.",
+    )
 
 
-def _mobilenet(weights_dir: Path | None, graphs: Path | None) -> Encoder:
-    weights, origin = _mobilenet_weights(weights_dir, download=True)
-    return mobilenet.MobileNetEncoder(weights, origin, graphs)
+def _made(kind: Kind, places: Places) -> Encoder:
+    encoder = kind.make(places)
+    encoder.backend = kind.backend
+    return encoder
 
 
-def _mobilenet_weights(weights_dir: Path | None, *, download: bool) -> tuple[Path, str]:
-    if not mobilenet.is_installed():
-        raise EncoderUnavailable("TensorFlow is not installed", "Install it to use MobileNetV2.")
-    return mobilenet.locate_weights(weights_dir, download=download)
+def _line(kind: Kind, places: Places) -> Line:
+    try:
+        return Line(kind.backend, kind.title, True, kind.look(places), kind.about)
+    except weights.NotHere as error:
+        return Line(kind.backend, kind.title, False, _words(error), kind.about, may_download=True)
+    except EncoderUnavailable as error:
+        return Line(kind.backend, kind.title, False, _words(error), kind.about)
+
+
+def _own_line(path: Path, backend: str = "") -> Line:
+    backend = backend or own.PREFIX + path.name
+    try:
+        file = own.described(path)
+        own.require_runnable(path)
+    except EncoderUnavailable as error:
+        return Line(backend, path.stem, False, _words(error), f"The model file {path.name}.")
+    pixels = f"pixels as {file.preprocessing}" if file.preprocessing else "what its pixels are scaled to is guessed"
+    return Line(backend, file.title, True, f"From {path.parent}.", f"The model file {path.name}; {pixels}.")
+
+
+def _words(error: EncoderUnavailable) -> str:
+    return f"{error.message}. {error.hint}".strip()

@@ -37,6 +37,7 @@ class Encoder(ABC):
 
     Attributes
     ----------
+    backend : its name in the registry, see ``modeling.backends.choose``.
     name : what people call it.
     fingerprint : 16 hexadecimal digits; equal for encoders whose vectors may be compared.
     dim : length of a vector.
@@ -47,6 +48,7 @@ class Encoder(ABC):
     is_fallback : a better one was looked for and not found.
     """
 
+    backend: str = ""
     name: str
     fingerprint: str
     dim: int
@@ -76,8 +78,8 @@ class Encoder(ABC):
         )
 
 
-def squash(image: Image.Image, side: int) -> Pixels:
-    """The whole image, resized to a square of ``side`` pixels: uint8 (side, side, 3).
+def squash(image: Image.Image, side: int, height: int | None = None) -> Pixels:
+    """The whole image, resized to a square of ``side`` pixels: uint8 (side, side, 3). Or side by ``height``.
 
     Nothing is cropped away, since what is to be labelled may lie at the edge. Stretching to the square did as
     well as grey borders on drawings and photos (see DESIGN_NOTES.md) and spends every pixel on the image.
@@ -85,7 +87,7 @@ def squash(image: Image.Image, side: int) -> Pixels:
     if image.mode != "RGB":
         image = image.convert("RGB")
     # reducing_gap: a cheap box reduction first, then the true filter; 3 is visually the same as without.
-    small = image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    small = image.resize((side, height or side), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(small, dtype=np.uint8)
 
 

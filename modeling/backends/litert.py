@@ -7,55 +7,101 @@ seconds. TensorFlow is needed once, to freeze the network; the file is kept unde
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from modeling.backends.encoder import FloatArray, Pixels
 
+# One image, (1, …), in; one vector out.
+OneByOne = Callable[[Pixels], FloatArray]
 
-class Network:
-    """Runs a frozen network, one image at a time on each core: feature maps of one image stay in a core's cache.
 
-    Each core has an interpreter of its own, which lets go of Python's lock while it computes.
+class Runner(Protocol):
+    """A network that is ready: ``run`` turns uint8 (n, h, w, 3) into float32 (n, dim)."""
+
+    dim: int
+
+    def run(self, pixels: Pixels) -> FloatArray: ...
+
+
+class PerCore:
+    """Runs one image at a time on each core: feature maps of one image stay in a core's cache.
+
+    ``ways`` are as many ways to run the network as there are cores, each used by one thread at a time; they let go
+    of Python's lock while they compute. A trial with a black image tells the length of the vectors.
     """
 
-    def __init__(self, graph: bytes, *, n_threads: int | None = None) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self._interpreters = [
-            Interpreter(model_content=graph, num_threads=1) for _ in range(n_threads or os.cpu_count() or 1)
-        ]
-        for interpreter in self._interpreters:
-            interpreter.allocate_tensors()
-        self._input = int(self._interpreters[0].get_input_details()[0]["index"])
-        output = self._interpreters[0].get_output_details()[0]
-        self._output, self.dim = int(output["index"]), int(output["shape"][-1])
-        self._pool = ThreadPoolExecutor(len(self._interpreters), thread_name_prefix="litert")
+    def __init__(self, ways: Sequence[OneByOne], black: Pixels) -> None:
+        self._ways = ways
+        trial = ways[0](black)
+        self.dim = len(trial)
+        self.is_sound = bool(np.isfinite(trial).all())
+        self._pool = ThreadPoolExecutor(len(ways), thread_name_prefix="network")
         self._lock = threading.Lock()
 
     def run(self, pixels: Pixels) -> FloatArray:
-        """uint8 (n, h, w, 3), as the network was frozen for -> float32 (n, dim); callers take turns."""
+        """uint8 (n, h, w, c), as the network wants them -> float32 (n, dim); callers take turns."""
         out = np.empty((len(pixels), self.dim), np.float32)
-        step = len(self._interpreters)
+        step = len(self._ways)
 
         def work(first: int) -> None:
-            interpreter = self._interpreters[first]
             for position in range(first, len(pixels), step):
-                interpreter.set_tensor(self._input, pixels[position : position + 1].astype(np.float32))
-                interpreter.invoke()
-                out[position] = interpreter.get_tensor(self._output)[0]
+                out[position] = self._ways[first](pixels[position : position + 1])
 
         with self._lock:
             list(self._pool.map(work, range(min(step, len(pixels)))))
         return out
+
+
+class Network(PerCore):
+    """A network that was :func:`frozen` here: float32 (1, side, side, 3) of 0 … 255 -> (1, dim)."""
+
+    def __init__(self, graph: bytes) -> None:
+        interpreters = interpreters_of(graph)
+        shape = interpreters[0].get_input_details()[0]["shape"]
+        super().__init__([_way(one) for one in interpreters], np.zeros(shape, np.uint8))
+
+
+def _way(interpreter: Any) -> OneByOne:
+    source = int(interpreter.get_input_details()[0]["index"])
+    target = int(interpreter.get_output_details()[0]["index"])
+
+    def run(pixels: Pixels) -> FloatArray:
+        interpreter.set_tensor(source, pixels.astype(np.float32))
+        interpreter.invoke()
+        vector: FloatArray = interpreter.get_tensor(target)[0]
+        return vector
+
+    return run
+
+
+def interpreters_of(graph: bytes) -> list[Any]:
+    """One LiteRT interpreter for each core."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    found = [Interpreter(model_content=graph, num_threads=1) for _ in range(n_cores())]
+    for interpreter in found:
+        interpreter.allocate_tensors()
+    return found
+
+
+def n_cores() -> int:
+    return os.cpu_count() or 1
+
+
+def library() -> str:
+    """What a fingerprint says of LiteRT: another major version may give other numbers."""
+    return "litert " + importlib.metadata.version("ai-edge-litert").split(".")[0]
 
 
 def kept(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
@@ -71,6 +117,7 @@ def kept(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(graph)
+        Path(draft).chmod(0o644)  # mkstemp's files are their maker's alone; workers may run as other users
         Path(draft).replace(file)
     finally:
         Path(draft).unlink(missing_ok=True)
@@ -82,3 +129,10 @@ def frozen(tensorflow: Any, model: Any) -> bytes:
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
     with contextlib.redirect_stdout(io.StringIO()):  # Keras prints hundreds of lines about what it writes
         return bytes(converter.convert())
+
+
+def floats_of(values: npt.NDArray[Any], quantization: tuple[float, int]) -> FloatArray:
+    """What a network's output means: numbers that were quantised are turned back."""
+    scale, zero = quantization
+    found: FloatArray = values.astype(np.float32)
+    return (found - np.float32(zero)) * np.float32(scale) if scale else found

@@ -23,6 +23,10 @@ CONNECT_SECONDS = 5.0
 DOWNLOAD_SECONDS = 180.0
 
 
+class NotHere(EncoderUnavailable):
+    """Weights are not on this machine; a download may bring them."""
+
+
 @dataclass(frozen=True)
 class WeightFile:
     """A network's published weights: ``title`` for people, the file's name, its address, its library's cache."""
@@ -76,9 +80,6 @@ RESNET18 = WeightFile(
     "torch",
 )
 
-# What can be trained, by the names that quick training and the encoders use.
-BACKBONES = {"mobilenet_v2": MOBILENET_V2, "efficientnet_b0": EFFICIENTNET_B0, "resnet50": RESNET50}
-
 
 def locate(wanted: WeightFile, weights_dir: Path | None, *, download: bool = True) -> tuple[Path, str]:
     """The weight file and where it was found, in words.
@@ -94,7 +95,7 @@ def locate(wanted: WeightFile, weights_dir: Path | None, *, download: bool = Tru
         return cached, f"from {wanted.library}'s cache"
     hint = f"Put {wanted.file} in AL_WEIGHTS_DIR to use it."
     if not download:
-        raise EncoderUnavailable(f"{wanted.title}'s weights are not on this machine", hint)
+        raise NotHere(f"{wanted.title}'s weights are not on this machine", hint)
     try:
         _download(wanted.url, cached)
     except (OSError, http.client.HTTPException) as error:
@@ -102,18 +103,6 @@ def locate(wanted: WeightFile, weights_dir: Path | None, *, download: bool = Tru
             f"{wanted.title}'s weights could not be downloaded ({one_line(error)})", hint
         ) from error
     return cached, f"downloaded by {wanted.library}'s address"
-
-
-def why_not(wanted: WeightFile, weights_dir: Path | None) -> str:
-    """Why a weight file can't be had, in words; empty where it is on this machine or its address answers."""
-    try:
-        locate(wanted, weights_dir, download=False)
-    except EncoderUnavailable as missing:
-        try:
-            _connect(wanted.url).close()
-        except (OSError, http.client.HTTPException) as error:
-            return f"{missing.message}, and can't be downloaded ({one_line(error)})."
-    return ""
 
 
 def damaged(wanted: WeightFile, file: Path, why: str) -> EncoderUnavailable:

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Max
 
 from hoshina.jobs.chunks import work_through
 from hoshina.jobs.errors import JobError, Superseded
+from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
 from labeling.images.opening import ImageProblem, open_image
 from labeling.models import Dataset, Item
 from modeling import store
-from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, likely
+from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, own
+from modeling.encoders import activate, backend_of, graphs_dir, likely
 from modeling.models import EmbeddingSet
 
 log = logging.getLogger(__name__)
@@ -41,21 +42,34 @@ Rows = npt.NDArray[np.int64]
 def embed(run: Run) -> dict[str, Any]:
     """The job ``embed``: vectors for every image that has none, or whose content changed.
 
-    Parameter of the job: ``backend`` (default: AL_EMBEDDING_BACKEND). Returns what ``embed --json`` prints.
+    Parameter of the job: ``backend`` (default: the dataset's choice, or AL_EMBEDDING_BACKEND; when that changes
+    meanwhile, the job goes over to the other encoder). Returns what ``embed --json`` prints.
     """
     began = time.monotonic()
-    try:
-        return _embed(run, began)
-    except store.StoreError as error:
-        raise JobError(error.message, error.hint) from error
+    while True:
+        try:
+            return _embed(run, _wanted(run), began)
+        except _Rechosen:
+            # Their ranges say nothing about the other encoder's vectors; what was computed is kept in the store.
+            Chunk.objects.filter(job=run.job).delete()
+        except store.StoreError as error:
+            raise JobError(error.message, error.hint) from error
 
 
-def _embed(run: Run, began: float) -> dict[str, Any]:
+class _Rechosen(Exception):
+    """Somebody chose another encoder while this one computed."""
+
+
+def _wanted(run: Run) -> str:
+    return str(run.params.get("backend") or backend_of(run.dataset_id))
+
+
+def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Loading the encoder")
-    encoder = encoder_of(run.params, fresh=True)
+    encoder = encoder_of(backend, fresh=True)
     # In the result, so that the job's parameters stay what was asked for.
-    run.job.result = {"encoder": encoder.name, "fingerprint": encoder.fingerprint}
+    run.job.result = {"backend": backend, "encoder": encoder.name, "fingerprint": encoder.fingerprint}
     run.job.save(update_fields=["result"])
     vectors = _embedding_set(dataset, encoder)
 
@@ -84,7 +98,8 @@ def _embed(run: Run, began: float) -> dict[str, Any]:
             f"None of the {n_available} images in {dataset.data_dir} could be read.",
             "Look at its Problems page, or scan the folder again with `manage.py ingest`.",
         )
-    _activate(vectors, n_failed=len(stale))
+    _require_still_wanted(run)
+    activate(vectors, n_failed=len(stale))
     return {
         "encoder": encoder.name,
         "fingerprint": encoder.fingerprint,
@@ -107,7 +122,7 @@ def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tup
         before += sum(stop - start for start, stop in batch)
         store.merge_parts(vectors, _n_rows(vectors.dataset))
         if not EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True).exists():
-            _activate(vectors, n_failed=0)
+            activate(vectors, n_failed=0)
 
 
 class _Share(Run):
@@ -119,6 +134,7 @@ class _Share(Run):
 
     def progress(self, done: int, total: int | None = None) -> None:
         self._run.progress(self._before + done, self._of)
+        _require_still_wanted(self._run)
 
     def check(self) -> None:
         self._run.check()
@@ -127,7 +143,8 @@ class _Share(Run):
 # -- One chunk ------------------------------------------------------------------------------------
 def embed_chunk(run: Run, start: int, stop: int) -> None:
     """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
-    encoder = encoder_of(run.params)
+    # What the job settled on: the dataset's choice may be another one by now.
+    encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
     _require_same_encoder(run, encoder)
     vectors = EmbeddingSet.objects.select_related("dataset").get(
         dataset=run.dataset_id, fingerprint=encoder.fingerprint
@@ -195,23 +212,34 @@ def _read(encoder: Encoder, path: Path) -> npt.NDArray[np.uint8] | str:
 
 
 # -- The encoder of this process --------------------------------------------------------------------
-_encoders: dict[tuple[str, Path | None], Encoder] = {}
+_encoders: dict[tuple[Any, ...], Encoder] = {}
 _encoders_lock = threading.Lock()
+# Networks are large; nobody goes back and forth between more.
+_ENCODERS_KEPT = 2
 
 
-def encoder_of(params: dict[str, Any], *, fresh: bool = False) -> Encoder:
-    """The encoder that a job asks for, made once in a process: loading a network takes seconds.
+def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
+    """The encoder of that name, made once in a process: loading a network takes seconds.
 
     ``fresh`` looks again for a better one where the kept one was a fallback: weights may have come.
     """
-    key = (str(params.get("backend") or settings.EMBEDDING_BACKEND), settings.WEIGHTS_DIR)
+    key = (backend, settings.WEIGHTS_DIR, own.stamp(backend, settings.WEIGHTS_DIR, graphs_dir()))
     with _encoders_lock:
         if key not in _encoders or (fresh and _encoders[key].is_fallback):
             try:
-                _encoders[key] = choose_encoder(*key, graphs=Path(settings.STORE_DIR) / "encoders")
+                made = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
             except EncoderUnavailable as error:
                 raise JobError(f"{error.message}.", error.hint) from error
+            _encoders.pop(key, None)
+            while len(_encoders) >= _ENCODERS_KEPT:
+                del _encoders[next(iter(_encoders))]
+            _encoders[key] = made
         return _encoders[key]
+
+
+def _require_still_wanted(run: Run) -> None:
+    if _wanted(run) != run.job.result.get("backend"):
+        raise _Rechosen
 
 
 def _require_same_encoder(run: Run, encoder: Encoder) -> None:
@@ -247,8 +275,8 @@ def stale_rows(
 
 def has_work(dataset: Dataset) -> bool:
     """Would ``embed`` find something to do: new or changed images, or a better encoder than the active one?"""
-    encoder = likely(settings.EMBEDDING_BACKEND, settings.WEIGHTS_DIR)["encoder"]
-    active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, encoder=encoder).first()
+    backend = likely(backend_of(dataset.pk)).backend
+    active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, backend=backend).first()
     stamps = store.open_stamps(active) if active else np.empty(0, dtype=np.uint64)
     return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
 
@@ -312,15 +340,11 @@ def _n_rows(dataset: Dataset) -> int:
 
 # -- The database row -------------------------------------------------------------------------------
 def _embedding_set(dataset: Dataset, encoder: Encoder) -> EmbeddingSet:
-    facts = {"encoder": encoder.name, "reason": encoder.reason, "dim": encoder.dim}
+    facts = {
+        "encoder": encoder.name,
+        "backend": encoder.backend,
+        "reason": encoder.reason,
+        "dim": encoder.dim,
+    }
     found, _ = EmbeddingSet.objects.update_or_create(dataset=dataset, fingerprint=encoder.fingerprint, defaults=facts)
     return found
-
-
-def _activate(vectors: EmbeddingSet, *, n_failed: int) -> None:
-    """Make this the set that models and queues use; the vectors of other encoders stay on the disk."""
-    with transaction.atomic():
-        others = EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True)
-        others.exclude(pk=vectors.pk).update(is_active=False)
-        vectors.is_active, vectors.n_failed = True, n_failed
-        vectors.save(update_fields=["is_active", "n_failed", "updated_at"])

@@ -104,7 +104,7 @@ class TestRun:
         assert {**result, "seconds": 0} == {
             "encoder": "HOG + colour",
             "fingerprint": encoder.fingerprint,
-            "reason": "HOG + colour, as AL_EMBEDDING_BACKEND says.",
+            "reason": "HOG + colour, as it was chosen.",
             "items": 22,
             "dim": 1828,
             "failed": 0,
@@ -244,7 +244,7 @@ class TestTrouble:
         settings.EMBEDDING_BACKEND = "torch"
         with pytest.raises(JobError, match="torch") as raised:
             embed(dataset)
-        assert "hog" in raised.value.hint
+        assert "another encoder" in raised.value.hint
         assert Job.objects.get().state == Job.State.FAILED
 
     def test_damaged_vectors_are_computed_again(self, dataset: Dataset, store: Path) -> None:
@@ -288,7 +288,7 @@ class TestEncoders:
         return encoder
 
     def _use(self, encoder: Encoder) -> None:
-        embedding._encoders[("hog", None)] = encoder
+        embedding._encoders[("hog", None, ())] = encoder
 
     def test_changing_it_keeps_the_old_vectors(
         self, dataset: Dataset, other: Encoder, settings: Any, encoded: list[int]
@@ -346,11 +346,11 @@ class TestEncoders:
             return made[-1]
 
         monkeypatch.setattr(embedding, "choose_encoder", choose)
-        first = embedding.encoder_of({}, fresh=True)
-        assert embedding.encoder_of({}) is first
-        second = embedding.encoder_of({}, fresh=True)
+        first = embedding.encoder_of("auto", fresh=True)
+        assert embedding.encoder_of("auto") is first
+        second = embedding.encoder_of("auto", fresh=True)
         assert second is not first
-        assert embedding.encoder_of({}, fresh=True) is second
+        assert embedding.encoder_of("auto", fresh=True) is second
 
     def test_running_job_names_the_encoder_and_keeps_what_was_asked(
         self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
@@ -364,7 +364,7 @@ class TestEncoders:
 
         monkeypatch.setattr(embedding, "embed_chunk", watched)
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
-        named = {"encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
+        named = {"backend": "hog", "encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
         assert seen == [({"backend": "hog"}, named)] * 6
 
 
@@ -423,9 +423,9 @@ class TestAfterIngest:
         embed(dataset)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.count() == 1
-        EmbeddingSet.objects.update(encoder="an older one")
+        EmbeddingSet.objects.update(backend="an older one")
         assert embedding.has_work(dataset)
-        EmbeddingSet.objects.update(encoder="HOG + colour")
+        EmbeddingSet.objects.update(backend="hog")
         add(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.filter(state="queued").count() == 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from modeling.backends.mobilenet import WEIGHTS_FILE
+from modeling.backends.weights import MOBILENET_V2
 from tests.parts import missing
 
+WEIGHTS_FILE = MOBILENET_V2.file
 _BESIDE_REPOSITORY = Path(__file__).resolve().parents[3] / "shared" / "weights"
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
-from modeling.backends import BACKENDS, likely, survey
-from modeling.models import EmbeddingSet
+from modeling.backends import BACKENDS, is_backend
+from modeling.encoders import backend_of, likely, survey
+from modeling.models import EmbeddingSet, EncoderChoice
 
 
 class Command(BaseCommand):
@@ -24,18 +27,22 @@ class Command(BaseCommand):
         add_common_arguments(parser)
         parser.add_argument(
             "--backend",
-            choices=BACKENDS,
-            help=f"the encoder for this run (AL_EMBEDDING_BACKEND says {settings.EMBEDDING_BACKEND})",
+            metavar="ENCODER",
+            help=f"the encoder for this run: {', '.join(BACKENDS)}, or file:NAME for a model file "
+            f"(otherwise the dataset's choice, or AL_EMBEDDING_BACKEND, which says {settings.EMBEDDING_BACKEND})",
         )
         parser.add_argument("--list", action="store_true", help="show which encoders could run here, and why")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["backend"] is not None and not is_backend(options["backend"]):
+            names = f"{', '.join(BACKENDS)}, or file:NAME for a model file"
+            raise CommandError(f"There is no encoder called {options['backend']!r}. Choose {names}.", returncode=2)
         if options["list"]:
             self._list(options["dataset"], options["backend"], as_json=options["json"])
             return
         dataset = pick_dataset(options["dataset"])
         params = {}
-        if options["backend"] not in (None, settings.EMBEDDING_BACKEND):
+        if options["backend"] not in (None, backend_of(dataset.pk)):
             params["backend"] = options["backend"]
         _withdraw_queued(dataset, params)
         job = run_command_job(self, "embed", dataset.pk, params, as_json=options["json"])
@@ -52,43 +59,58 @@ class Command(BaseCommand):
         self.stdout.write(result["reason"])
 
     def _list(self, name: str | None, backend: str | None, *, as_json: bool) -> None:
-        wanted = backend or settings.EMBEDDING_BACKEND
-        encoders = survey(settings.WEIGHTS_DIR)
-        chosen = likely(wanted, settings.WEIGHTS_DIR)
         found = EmbeddingSet.objects.select_related("dataset").order_by("dataset__name", "encoder")
+        choices = EncoderChoice.objects.select_related("dataset").order_by("dataset__name")
+        wanted = backend or str(settings.EMBEDDING_BACKEND)
         if name is not None:
-            found = found.filter(dataset=pick_dataset(name))
-        sets = [
-            {
-                "dataset": one.dataset.name,
-                "encoder": one.encoder,
-                "fingerprint": one.fingerprint,
-                "dim": one.dim,
-                "vectors": one.n_vectors,
-                "active": one.is_active,
-                "reason": one.reason,
-            }
-            for one in found
-        ]
+            dataset = pick_dataset(name)
+            found, choices = found.filter(dataset=dataset), choices.filter(dataset=dataset)
+            wanted = backend or backend_of(dataset.pk)
+        listed = {
+            "wanted": wanted,
+            "chosen": asdict(likely(wanted)),
+            "encoders": [asdict(line) for line in survey()],
+            "choices": [{"dataset": one.dataset.name, "backend": one.backend} for one in choices],
+            "sets": [_set(one) for one in found],
+        }
         if as_json:
-            self.stdout.write(
-                json.dumps(
-                    {"wanted": wanted, "chosen": chosen, "encoders": encoders, "sets": sets},
-                    ensure_ascii=False,
-                )
-            )
-            return
-        for line in encoders:
-            mark = "*" if line == chosen else " "
-            state = "ready" if line["available"] else "not ready"
-            self.stdout.write(f"{mark} {line['backend']:<11} {line['encoder']:<13} {state:<10} {line['reason']}")
-        self.stdout.write(f"* is what {wanted!r} means here; missing weights would be downloaded first.")
-        for one in sets:
-            active = "active" if one["active"] else "kept"
-            self.stdout.write(
-                f"{one['dataset']}: {one['vectors']:,} x {one['dim']:,} by {one['encoder']} "
-                f"({one['fingerprint']}), {active}. {one['reason']}"
-            )
+            self.stdout.write(json.dumps(listed, ensure_ascii=False))
+        else:
+            for line in _for_people(listed):
+                self.stdout.write(line)
+
+
+def _set(one: EmbeddingSet) -> dict[str, Any]:
+    return {
+        "dataset": one.dataset.name,
+        "encoder": one.encoder,
+        "backend": one.backend,
+        "fingerprint": one.fingerprint,
+        "dim": one.dim,
+        "vectors": one.n_vectors,
+        "failed": one.n_failed,
+        "active": one.is_active,
+        "reason": one.reason,
+    }
+
+
+def _for_people(listed: dict[str, Any]) -> Iterator[str]:
+    """A line an encoder, with a star at the one that would be used; then what datasets chose, and the vectors."""
+    chosen = listed["chosen"]["backend"]
+    width = max(len(line["backend"]) for line in listed["encoders"])
+    for line in listed["encoders"]:
+        mark = "*" if line["backend"] == chosen else " "
+        state = "ready" if line["available"] else "not ready"
+        yield f"{mark} {line['backend']:<{width}} {line['encoder']:<14} {state:<10} {line['reason']}"
+    yield f"* is what {listed['wanted']!r} means here; missing weights would be downloaded first."
+    for one in listed["choices"]:
+        yield f"{one['dataset']}: {one['backend']!r} was chosen for it."
+    for one in listed["sets"]:
+        active = "active" if one["active"] else "kept"
+        yield (
+            f"{one['dataset']}: {one['vectors']:,} x {one['dim']:,} by {one['encoder']} "
+            f"({one['fingerprint']}), {active}. {one['reason']}"
+        )
 
 
 def _withdraw_queued(dataset: Dataset, params: dict[str, Any]) -> None:
