@@ -106,6 +106,11 @@ def _said(version: ModelVersion) -> dict[int, int]:
     return {} if held is None else dict(zip(held.rows.tolist(), held.predicted().tolist(), strict=True))
 
 
+def drawn_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> set[int]:
+    """The rows of the images that are labelled now and were drawn by chance from everything without a label."""
+    return set(_drawn(dataset_id)[0])
+
+
 @dataclass(frozen=True)
 class _Draw:
     """The decision with which an image of the audit was first decided."""

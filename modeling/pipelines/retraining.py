@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,20 @@ from numpy.typing import NDArray
 
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
-from labeling.models import Dataset, Item, LabelClass, State
+from labeling.models import Dataset, LabelClass
 from modeling import model_files, signals, store, versions
-from modeling.algorithms.head import predict_in_blocks
-from modeling.algorithms.train import Trained, train
-from modeling.models import EmbeddingSet, ModelVersion
+from modeling.algorithms.head import ABSENT_LOGIT, Head, predict_in_blocks
+from modeling.algorithms.scaling import Calibration, Method
+from modeling.algorithms.train import ClassWeights, Trained, train
+from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+from modeling.pipelines.lessons import Lessons, count_decisions, gathered, read_lessons, still_in_use
+from modeling.policy import policy_of
+
+log = logging.getLogger(__name__)
 
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What a model learns from: rows (n,) and classes (n,) as positions in ``class_ids``."""
-
-    rows: NDArray[np.int64]
-    y: NDArray[np.int64]
-    class_ids: list[int]
-    n_decisions: int
-    n_without_vector: int
+# So often is begun again because classes were deleted or merged while a model was fitted to them.
+ATTEMPTS = 3
 
 
 def retrain(run: Run) -> dict[str, Any]:
@@ -38,20 +35,7 @@ def retrain(run: Run) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading labels and vectors")
     embedding_set, vectors = _vectors(dataset)
-    lessons = read_lessons(dataset, vectors)
-    _refuse_too_little(dataset, lessons)
-    run.check()
-
-    run.stage("Fitting and calibrating the model")
-    X = np.ascontiguousarray(vectors.X[lessons.rows])
-    trained = train(
-        X,
-        lessons.y,
-        n_classes=len(lessons.class_ids),
-        seed=SEED,
-        on_progress=run.progress,
-    )
-
+    lessons, trained = _learn(run, dataset, embedding_set, vectors)
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
     try:
         model_files.save_head(version, trained.head)
@@ -64,23 +48,82 @@ def retrain(run: Run) -> dict[str, Any]:
         raise
     versions.activate(version, seconds=time.perf_counter() - started)
     signals.trained.send(sender=ModelVersion, version=version)
-    return summary(version, trained.metrics)
+    return summary(version, trained.metrics) | {"newer": count_decisions(dataset) - lessons.n_decisions}
 
 
-def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
-    """The labelled items that have a vector; their classes in the order of the class list."""
-    n_decisions = Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
-    labelled = Item.objects.filter(dataset=dataset, state=State.LABELLED).order_by("row")
-    pairs = np.array(list(labelled.values_list("row", "label_id")), dtype=np.int64).reshape(-1, 2)
-    usable = pairs[:, 0] < len(vectors.has)
-    usable[usable] = vectors.has[pairs[usable, 0]]
-    rows, label_ids = pairs[usable].T
-    present = set(label_ids.tolist())
-    ordered = LabelClass.objects.filter(dataset=dataset, pk__in=present).values_list("pk", flat=True)
-    class_ids = list(ordered)
-    position = {label_id: column for column, label_id in enumerate(class_ids)}
-    y = np.array([position[label_id] for label_id in label_ids.tolist()], dtype=np.int64)
-    return Lessons(rows, y, class_ids, n_decisions, int((~usable).sum()))
+def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors) -> tuple[Lessons, Trained]:
+    """What was learnt from, and what came of it: classes that are still there when it is done, if that can be."""
+    policy = policy_of(dataset)
+    for _ in range(ATTEMPTS):
+        lessons = read_lessons(dataset, vectors)
+        _refuse_too_little(dataset, lessons)
+        X, lessons = gathered(vectors, lessons)
+        _refuse_too_little(dataset, lessons)
+        run.check()
+        run.stage("Fitting and calibrating the model")
+        trained = train(
+            X,
+            lessons.y,
+            n_classes=len(lessons.class_ids),
+            seed=SEED,
+            start=_start(dataset, embedding_set, lessons.class_ids),
+            class_weights=_class_weights(policy),
+            method=_METHODS[policy.calibration],
+            is_audit=lessons.is_audit,
+            on_progress=run.progress,
+        )
+        if still_in_use(dataset, lessons.class_ids):
+            break
+        run.stage("Reading labels again: a class was deleted or merged meanwhile")
+    return lessons, _with_remarks(trained, lessons, X)
+
+
+_METHODS: dict[str, Method] = {
+    RetrainPolicy.Calibration.TEMPERATURE: "temperature",
+    RetrainPolicy.Calibration.PLATT: "platt",
+    RetrainPolicy.Calibration.VECTOR: "vector",
+    RetrainPolicy.Calibration.NONE: "none",
+}
+
+
+def _class_weights(policy: RetrainPolicy) -> ClassWeights:
+    return "balanced" if policy.class_weights == RetrainPolicy.Weights.BALANCED else "equal"
+
+
+def _start(dataset: Dataset, embedding_set: EmbeddingSet, class_ids: list[int]) -> Head | None:
+    """The newest classifier on these vectors, its columns put in the order of today's classes; None without one."""
+    made = ModelVersion.objects.filter(
+        dataset=dataset, embedding_set=embedding_set, kind=ModelVersion.Kind.ASSISTIVE
+    ).first()
+    try:
+        head = None if made is None else model_files.open_head(made)
+    except store.StoreError:
+        log.exception("The classifier of %s can't be read; the new one begins from nothing.", made)
+        return None
+    if made is None or head is None or head.weights.shape != (embedding_set.dim, len(made.class_ids)):
+        return None
+    weights = np.zeros((embedding_set.dim, len(class_ids)), np.float32)
+    bias = np.full(len(class_ids), ABSENT_LOGIT, np.float32)
+    for column, class_id in enumerate(class_ids):
+        if class_id in made.class_ids:
+            before = made.class_ids.index(class_id)
+            weights[:, column], bias[column] = head.weights[:, before], head.bias[before]
+    return Head(weights, bias, 0, True)
+
+
+def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) -> Trained:
+    """What a person should know about the labels, told with the calibration."""
+    remarks = []
+    if lessons.n_without_vector:
+        remarks.append(f"{lessons.n_without_vector} labelled images have no vector and were left out")
+    if (X[0] == X).all():
+        remarks.append("all labelled images have the same vector, so that nothing tells them apart")
+    return replace(trained, note="; ".join([trained.note, *remarks]))
+
+
+def calibration_of(version: ModelVersion) -> Calibration:
+    """How the logits of a version's classifier become its probabilities."""
+    return Calibration.of(version.calibration_method, version.temperature, version.calibration_params)
 
 
 def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
@@ -126,6 +169,8 @@ def _new_version(
         n_labels=len(lessons.y),
         n_rows=n_rows,
         n_decisions=lessons.n_decisions,
+        calibration_method=trained.calibration.method,
+        calibration_params=trained.calibration.params,
         temperature=trained.temperature,
         is_calibrated=trained.is_calibrated,
         calibration_note=trained.note,
@@ -140,7 +185,7 @@ def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: T
         predict_in_blocks(
             vectors.X,
             trained.head,
-            trained.temperature,
+            trained.calibration,
             probabilities,
             valid=vectors.has,
             on_progress=run.progress,
@@ -157,6 +202,7 @@ def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:
         "classes": [names[class_id] for class_id in version.class_ids],
         **{name: metrics.get(name) for name in told},
         "temperature": version.temperature,
+        "calibration": version.calibration_method,
         "calibrated": version.is_calibrated,
         "note": version.calibration_note,
         "seconds": round(version.seconds, 3),

@@ -1,0 +1,81 @@
+"""What a model is to learn from: the labels of a dataset and the vectors of their images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.models import Dataset, Item, LabelClass, State
+from modeling import signals, store
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Rows (n,), ascending, classes (n,) as positions in ``class_ids``, and which of the labels chance chose (n,)."""
+
+    rows: NDArray[np.int64]
+    y: NDArray[np.int64]
+    is_audit: NDArray[np.bool_]
+    class_ids: list[int]
+    n_decisions: int
+    n_without_vector: int
+
+
+def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
+    """The labelled items that have a vector; their classes in the order of the class list."""
+    n_decisions = count_decisions(dataset)
+    labelled = Item.objects.filter(dataset=dataset, state=State.LABELLED).order_by("row")
+    pairs = np.array(list(labelled.values_list("row", "label_id")), dtype=np.int64).reshape(-1, 2)
+    class_ids, label_ids = list(_in_use(dataset, pairs[:, 1])), pairs[:, 1]
+    # A class that was deleted a moment ago took its labels along.
+    pairs = pairs[np.isin(label_ids, class_ids)]
+    usable = pairs[:, 0] < len(vectors.has)
+    usable[usable] = vectors.has[pairs[usable, 0]]
+    rows, label_ids = pairs[usable].T
+    class_ids = [class_id for class_id in class_ids if class_id in set(label_ids.tolist())]
+    position = {label_id: column for column, label_id in enumerate(class_ids)}
+    y = np.array([position[label_id] for label_id in label_ids.tolist()], dtype=np.int64)
+    return Lessons(rows, y, _by_chance(dataset, rows), class_ids, n_decisions, int((~usable).sum()))
+
+
+def count_decisions(dataset: Dataset) -> int:
+    """How many decisions were made so far."""
+    return Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
+
+
+def still_in_use(dataset: Dataset, class_ids: list[int]) -> bool:
+    """Whether none of the classes was deleted or merged into another."""
+    return LabelClass.objects.active().filter(dataset=dataset, pk__in=class_ids).count() == len(class_ids)
+
+
+def gathered(vectors: store.Vectors, lessons: Lessons) -> tuple[NDArray[np.float32], Lessons]:
+    """The vectors (n, d) of the labelled images, without those that hold anything but numbers."""
+    X = np.ascontiguousarray(vectors.X[lessons.rows])
+    sound = np.isfinite(X).all(axis=1)
+    if sound.all():
+        return X, lessons
+    used, y = np.unique(lessons.y[sound], return_inverse=True)
+    return X[sound], Lessons(
+        lessons.rows[sound],
+        y.astype(np.int64),
+        lessons.is_audit[sound],
+        [lessons.class_ids[position] for position in used.tolist()],
+        lessons.n_decisions,
+        lessons.n_without_vector + int((~sound).sum()),
+    )
+
+
+def _in_use(dataset: Dataset, label_ids: NDArray[np.int64]) -> list[int]:
+    wanted = set(label_ids.tolist())
+    return list(LabelClass.objects.active().filter(dataset=dataset, pk__in=wanted).values_list("pk", flat=True))
+
+
+def _by_chance(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    answers: list[tuple[Any, Any]] = signals.asks_for_draws.send(sender=Dataset, dataset_id=dataset.pk)
+    drawn: set[int] = set()
+    for _, found in answers:
+        drawn |= found
+    return np.isin(rows, np.fromiter(drawn, np.int64, len(drawn)))
