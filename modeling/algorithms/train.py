@@ -254,7 +254,8 @@ def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) ->
 
 def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int) -> dict[str, Any]:
     """What the held-out logits say, as JSON-able numbers."""
-    predicted = held.logits.argmax(axis=1)
+    # As the probabilities that are kept say: only a temperature never changes which class is the likeliest.
+    predicted = softmax(told.logits).argmax(axis=1)
     n_right = int((predicted == y).sum())
     table = confusion(y, predicted, n_classes)
     labels = y[held.known]
