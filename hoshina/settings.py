@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -20,7 +21,15 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 STORE_DIR = env.path("AL_STORE_DIR", BASE_DIR / "store")
 DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
-EMBEDDING_BACKEND = env.choice("AL_EMBEDDING_BACKEND", "auto", options=("auto", "tensorflow", "torch", "hog"))
+_ENCODERS = (
+    "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "resnet50", "resnet18", "patches", "hog",
+)  # fmt: skip
+EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
+if EMBEDDING_BACKEND not in _ENCODERS and not re.fullmatch(r"file:.+", EMBEDDING_BACKEND):
+    raise ImproperlyConfigured(
+        f"AL_EMBEDDING_BACKEND is {EMBEDDING_BACKEND!r}; expected one of {', '.join(_ENCODERS)}, or file: and the name "
+        "of a model file."
+    )
 
 
 def _kept_secret_key() -> str:

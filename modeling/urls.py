@@ -1,6 +1,6 @@
 from django.urls import path
 
-from modeling.views import model, quick, versions
+from modeling.views import encoders, model, quick, versions
 
 app_name = "modeling"
 urlpatterns = [
@@ -15,6 +15,10 @@ urlpatterns = [
     path("d/<slug:slug>/model/retrain/", model.retrain, name="retrain"),
     path("d/<slug:slug>/model/policy/", model.policy, name="policy"),
     path("d/<slug:slug>/model/embed/", model.embed, name="embed"),
+    path("d/<slug:slug>/encoders/", encoders.page, name="encoders"),
+    path("d/<slug:slug>/encoders/use/", encoders.use, name="encoder_use"),
+    path("d/<slug:slug>/encoders/add/", encoders.add, name="encoder_add"),
+    path("d/<slug:slug>/encoders/<int:pk>/delete/", encoders.delete, name="encoder_delete"),
     path("d/<slug:slug>/quick/", quick.quick_page, name="quick"),
     path("d/<slug:slug>/quick/check/", quick.check, name="quick_check"),
     path("d/<slug:slug>/quick/samples.png", quick.samples, name="quick_samples"),

@@ -12,6 +12,7 @@ from modeling.backends import keras_networks, own, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.hog import HogEncoder
 from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
+from modeling.backends.patches import PatchesEncoder
 from modeling.backends.resnet18 import ResNet18Encoder
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,13 @@ KINDS: dict[str, Kind] = {
             "torch's small network, learnt from the same photos.",
             _look_for_resnet18,
             _make_resnet18,
+        ),
+        Kind(
+            "patches",
+            "Scattering",
+            "Wavelets over patches of the image, and colours. Needs no weights, and tells more than outlines do.",
+            lambda places: "Needs nothing; less accurate on photos.",
+            lambda places: PatchesEncoder("Scattering, as it was chosen."),
         ),
         Kind(
             "hog",

@@ -1,0 +1,70 @@
+"""A model file that comes by the page: looked at, and kept where encoders are looked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+
+from modeling.backends import own
+from modeling.encoders import EncoderProblem, graphs_dir
+
+# Larger files are put into the folder by hand.
+MAX_UPLOAD = 512 * 2**20
+_NAME = re.compile(r"[\w][\w .+-]{0,99}", re.ASCII)
+# How files of each kind begin, from which byte on; an ONNX file has no such mark.
+_MARKS = {".keras": (0, b"PK\x03\x04"), ".h5": (0, b"\x89HDF\r\n"), ".tflite": (4, b"TFL3")}
+
+
+def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "") -> str:
+    """Keep an uploaded model file as an encoder of one's own; the name by which it is chosen.
+
+    Raises
+    ------
+    EncoderProblem : it is too large, of another kind, or one of that name is there already.
+    """
+    name = Path(str(upload.name)).name
+    _require_sound(name, upload)
+    folder = graphs_dir() / own.FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / name
+    if _is_taken(name, target):
+        raise EncoderProblem(f"There is a model file {name} already. Give this one another name.")
+    said = {"preprocessing": preprocessing, "name": title}
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="upload-") as drafts:
+        draft = Path(drafts) / name
+        with draft.open("wb") as stream:
+            for block in upload.chunks():
+                stream.write(block)
+        if any(said.values()):
+            text = json.dumps({key: value for key, value in said.items() if value}, ensure_ascii=False)
+            own.json_files(target)[0].write_text(text, encoding="utf-8")
+        draft.rename(target)
+    return own.PREFIX + name
+
+
+def _is_taken(name: str, target: Path) -> bool:
+    known = own.list_files(settings.WEIGHTS_DIR, graphs_dir())
+    return target.exists() or any(path.name.lower() == name.lower() for path in known)
+
+
+def _require_sound(name: str, upload: UploadedFile[Any]) -> None:
+    suffix = Path(name).suffix.lower()
+    if suffix not in own.SUFFIXES:
+        raise EncoderProblem(f"{name} is none of {', '.join(own.SUFFIXES)}.")
+    if not _NAME.fullmatch(name):
+        raise EncoderProblem("Its name may have letters, digits, spaces and . _ + - alone, and up to 100 of them.")
+    if (upload.size or 0) > MAX_UPLOAD:
+        raise EncoderProblem(
+            f"It is larger than {MAX_UPLOAD >> 20} MiB. Put it into AL_WEIGHTS_DIR on the machine where HOSHINA runs."
+        )
+    place, mark = _MARKS.get(suffix, (0, b""))
+    beginning = upload.read(place + len(mark))
+    upload.seek(0)
+    if beginning[place:] != mark:
+        raise EncoderProblem(f"{name} does not begin as a file {suffix} does. Is it of another kind, or damaged?")
