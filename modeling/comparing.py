@@ -197,9 +197,12 @@ def calibration_words(version: ModelVersion) -> str:
     """How the version's probabilities were made to mean what they say."""
     if not version.is_calibrated:
         return "uncalibrated"
-    if version.calibration_method == "temperature":
-        return f"temperature {version.temperature:.2f}"
-    return f"{version.calibration_method} scaling" if version.calibration_method != "none" else "none"
+    words = {
+        "temperature": f"temperature {version.temperature:.2f}",
+        "platt": "Platt scaling",
+        "vector": "vector scaling",
+    }
+    return words.get(version.calibration_method, "no correction needed")
 
 
 def option_words(name: str) -> str:

@@ -15,7 +15,7 @@ Interval = Literal["band", "bars", ""]
 # At most so many parts between ticks: there is more room from left to right.
 ACROSS, UP = 8, 5
 # Pixels across: the largest dot of those that weigh something, a usual dot, and one of very many.
-LARGEST_DOT, DOT, SMALL_DOT = 13.0, 7.0, 4.0
+LARGEST_DOT, DOT, SMALL_DOT = 10.0, 7.0, 4.0
 MANY_DOTS = 60
 RING = 2.0
 

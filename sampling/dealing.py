@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
 from labeling.querysets import ItemQuerySet
-from modeling.predictions import HeldOutPredictions, Predictions, Suggestion, active_predictions, held_out_of
+from modeling.models import ModelVersion
+from modeling.predictions import Suggestion, active_predictions, held_out_of
 from sampling.checks import waiting_among
 from sampling.models import Round
 from sampling.queues import STRATEGIES
@@ -119,21 +120,18 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("-pk"):
         frames[frame.item_id] = frame
     labels = LabelClass.objects.in_bulk({item.label_id for _, item in items if item.label_id})
-    predictions = active_predictions(round_.dataset)
     rows = [item.row for _, item in items]
+    voices = _voices(round_, rows)
     hidden = waiting_among(round_.dataset_id, rows)
     later = set(round_.params.get("facts", {}).get("checks", ()))
-    is_doubt = STRATEGIES[round_.queue].needs_held_out
-    suggestions = _suggestions(predictions, rows, is_doubt=is_doubt)
     scores = np.frombuffer(round_.scores, dtype="<f4")
     chances = np.frombuffer(round_.probabilities, dtype="<f4")
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
-    model_id = predictions.model.pk if predictions else None
     tiles = []
-    for (rank, item), said in zip(items, suggestions, strict=True):
+    for at, (rank, item) in enumerate(items):
         if item.pk not in frames:
             continue
-        suggestion = None if item.row in hidden else said
+        suggestion = None if item.row in hidden or not voices else voices[-1].suggestions[at]
         if item.row in hidden:  # a second look must not be led by the first
             item.state, item.label_id = State.UNLABELLED, None
         source, reason = round_.reasons[sources[rank] if len(sources) else 0]
@@ -144,24 +142,48 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             "rank": rank,
             "score": float(scores[rank]),
             "selection_probability": float(chances[rank]),
-            "model_version_id": model_id,
+            "model_version_id": voices[-1].model.pk if voices else None,
             **_suggested(suggestion),
         }
         label = labels.get(item.label_id) if item.label_id else None
-        if is_doubt and label and suggestion:
-            reason = (
-                f"Labelled {label.name}; the model thinks {suggestion.label.name} ({_told(suggestion.probability)})"
-            )
+        if label and suggestion:
+            thoughts = [one.thinks(at) for one in voices if one.words]
+            reason = "; ".join([f"Labelled {label.name}", *thoughts]) if thoughts else reason
         told = f"{reason}; rank {rank + 1:,}"
         tiles.append(Tile(item, frames[item.pk], rank, shown, told, suggestion, label, item.row in later))
     return tiles
 
 
-def _suggestions(predictions: Predictions | None, rows: list[int], *, is_doubt: bool) -> list[Suggestion | None]:
-    said: Predictions | HeldOutPredictions | None = predictions
-    if is_doubt and predictions is not None:
-        said = held_out_of(predictions.model)  # the model itself may have learnt the very label that is in doubt
-    return [None] * len(rows) if said is None else said.suggestions(rows)
+@dataclass(frozen=True)
+class _Voice:
+    """What a version says of the items of a page; ``words`` name it where it had not seen them and that matters."""
+
+    model: ModelVersion
+    suggestions: list[Suggestion | None]
+    words: str = ""
+
+    def thinks(self, at: int) -> str:
+        said = self.suggestions[at]
+        return f"{self.words} {said.label.name} ({_told(said.probability)})" if said else f"{self.words} nothing"
+
+
+def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
+    """Who speaks of the items of a page: the last one's suggestion is shown."""
+    unseen = filters_from(round_.params["filters"]).unseen
+    if unseen is not None:
+        asked = ModelVersion.objects.filter(dataset=round_.dataset_id, number__in=unseen.numbers).order_by("number")
+        return [_unseen_voice(model, rows, f"{model} thought") for model in asked]
+    predictions = active_predictions(round_.dataset)
+    if predictions is None:
+        return []
+    if STRATEGIES[round_.queue].needs_held_out:  # the model itself may have learnt the very label that is in doubt
+        return [_unseen_voice(predictions.model, rows, "the model thinks")]
+    return [_Voice(predictions.model, predictions.suggestions(rows))]
+
+
+def _unseen_voice(model: ModelVersion, rows: list[int], words: str) -> _Voice:
+    held = held_out_of(model)
+    return _Voice(model, [None] * len(rows) if held is None else held.suggestions(rows), words)
 
 
 def _told(probability: float) -> str:

@@ -21,6 +21,7 @@ from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
 from sampling.strategies import Inputs, Ranking, Strategy
+from sampling.unseen import NotKept, Unseen, rows_of, unseen_from
 
 
 class CannotRank(Exception):
@@ -33,15 +34,20 @@ class CannotRank(Exception):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which items a pull considers. ``state`` None: every available one."""
+    """Which items a pull considers. ``state`` None: every available one.
+
+    With ``unseen`` the label and the prediction are those of that version then, not of today.
+    """
 
     state: State | None = State.UNLABELLED
     label_id: int | None = None
     predicted_id: int | None = None
+    unseen: Unseen | None = None
 
     def as_params(self) -> dict[str, Any]:
         state = "any" if self.state is None else State(self.state).label
-        return {"state": state, "label": self.label_id, "predicted": self.predicted_id}
+        kept = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
+        return kept | (self.unseen.as_params() if self.unseen else {})
 
 
 def new_seed() -> int:
@@ -269,7 +275,7 @@ def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None
 def filters_from(params: dict[str, Any]) -> Filters:
     """The inverse of :meth:`Filters.as_params`."""
     names = {state.label: state for state in State}
-    return Filters(names.get(params["state"]), params["label"], params["predicted"])
+    return Filters(names.get(params["state"]), params["label"], params["predicted"], unseen_from(params))
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:
@@ -283,10 +289,20 @@ def leased_to_others(dataset: Dataset, holder: str) -> list[int]:
 
 
 def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None) -> NDArray[np.int64]:
+    if filters.unseen is not None:
+        return _unseen(dataset, pool.rows(filters.state), filters, filters.unseen)
     rows = pool.rows(filters.state, filters.label_id)
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
     return rows
+
+
+def _unseen(dataset: Dataset, rows: NDArray[np.int64], filters: Filters, unseen: Unseen) -> NDArray[np.int64]:
+    try:
+        wanted = rows_of(dataset, unseen, filters.label_id, filters.predicted_id)
+    except NotKept as gone:
+        raise CannotRank("Not kept any more", f"{gone} Newer versions still have theirs.") from gone
+    return np.intersect1d(rows, wanted, assume_unique=True)
 
 
 def _predicted_as(rows: NDArray[np.int64], label_id: int, predictions: Predictions | None) -> NDArray[np.int64]:

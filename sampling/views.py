@@ -27,6 +27,7 @@ from sampling.queues import STRATEGIES, BandParams
 from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after
 from sampling.spread import spread_of
 from sampling.strategies import BadParameter, Strategy, parse_params
+from sampling.unseen import unseen_from, words_of
 
 PAGE, LARGEST_PAGE = 60, 240
 DEFAULT = "auto"
@@ -115,6 +116,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
         },
         "has_model": has_model,
+        "unseen": _unseen_form(dataset, asked),
     }
     return render(request, "sampling/_queues.html", context)
 
@@ -125,6 +127,22 @@ def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) 
     if strategy.needs_vectors and not has_vectors:
         return "needs vectors: being computed"
     return ""
+
+
+def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
+    """The filter by what a version had not seen, in words and as the form keeps it; None without one."""
+    try:
+        unseen = unseen_from(asked)
+    except BadParameter:
+        return None  # the grid says why
+    if unseen is None:
+        return None
+    named = {name: asked.get(name, "") for name in ("label", "predicted")}
+    ids = {name: raw for name, raw in named.items() if raw.isascii() and raw.isdigit() and len(raw) <= 18}
+    names = dict(LabelClass.objects.filter(dataset=dataset, pk__in=ids.values()).values_list("pk", "name"))
+    given, said = (names.get(int(ids.get(name, 0)), "") for name in ("label", "predicted"))
+    kept = {**unseen.as_params(), **ids, "state": "any"}
+    return {"words": words_of(unseen, given, said), "kept": kept, "number": unseen.numbers[-1]}
 
 
 def _asked(request: HtmxHttpRequest) -> QueryDict:
@@ -229,10 +247,11 @@ def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
     if strategy.is_sweep:  # what is labelled already is not given a class by the dozen
         return Filters(State.UNLABELLED, None, predicted_id)
     label_id = _whole(request, "label", 0) or None
+    unseen = unseen_from(request.GET)
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
         raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, predicted_id)
+    return Filters(_STATES[name], label_id, predicted_id, unseen)
 
 
 def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:

@@ -1,0 +1,120 @@
+"""Filters by what versions of the model said of labels unseen: a cell of a confusion, or where two versions differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.models import Dataset
+from modeling.arrays import StoreError
+from modeling.comparing import SIDES, shared
+from modeling.model_files import HeldOut, open_held_out
+from modeling.models import ModelVersion
+from sampling.strategies import BadParameter
+
+Rows = NDArray[np.int64]
+
+
+class NotKept(Exception):
+    """What a version said of its labels unseen is not there any more; says so."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Either one version's confusion (``confused``) or two versions' disagreement (``differ``, the ``right`` side)."""
+
+    confused: int = 0
+    differ: tuple[int, int] = (0, 0)
+    right: str = ""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The versions that it is about."""
+        return (self.confused,) if self.confused else self.differ
+
+    def as_params(self) -> dict[str, Any]:
+        """As the address and a round have it."""
+        if self.confused:
+            return {"confused": self.confused}
+        return {"differ": "-".join(str(number) for number in self.differ), "right": self.right}
+
+
+def unseen_from(params: Any) -> Unseen | None:
+    """The filter that an address or a round asks for; None without one. Raises BadParameter in words."""
+    confused, differ, right = (str(params.get(name) or "") for name in ("confused", "differ", "right"))
+    if confused:
+        return Unseen(confused=_number(confused))
+    if not differ:
+        return None
+    if right not in SIDES:
+        raise BadParameter(f"right has to be one of {', '.join(SIDES)}, not {right[:40]!r}.")
+    first, _, second = differ.partition("-")
+    return Unseen(differ=(_number(first), _number(second)), right=right)
+
+
+def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None) -> Rows:
+    """The rows that the filter leaves, ascending; ``given`` and ``said`` are the ids of a confusion's classes.
+
+    Classes are those that the version learnt, whatever became of them: so a cell has the images that it counts.
+    """
+    if asked.confused:
+        return _confused(_version(dataset, asked.confused), given, said)
+    both = shared(*(_version(dataset, number) for number in asked.differ))
+    if both is None:
+        raise NotKept(
+            f"What models {asked.differ[0]} and {asked.differ[1]} said of labels unseen is not kept any more."
+        )
+    return both.side(asked.right)
+
+
+def words_of(asked: Unseen, given: str, said: str) -> str:
+    """The filter in words; ``given`` and ``said`` are names of classes, "" for any."""
+    if asked.confused:
+        what = f"labelled {given or 'as anything'}, taken for {said or 'anything'}"
+        return f"Images {what} by model {asked.confused}, which had not seen them"
+    first, second = asked.differ
+    right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(asked.right)
+    return f"Images on which models {first} and {second} differ: {right or 'both are wrong'}"
+
+
+def _confused(version: ModelVersion, given: int | None, said: int | None) -> Rows:
+    held = _held_out(version)
+    wanted = np.ones(len(held.rows), dtype=np.bool_)
+    if given is not None:
+        wanted &= held.columns == _column(version, given)
+    if said is not None:
+        wanted &= held.probabilities.argmax(axis=1) == _column(version, said)
+    rows: Rows = held.rows[wanted]
+    return rows
+
+
+def _held_out(version: ModelVersion) -> HeldOut:
+    try:
+        held = open_held_out(version)
+    except StoreError as damaged:
+        raise NotKept(str(damaged)) from damaged
+    if held is None:
+        raise NotKept(f"What {version} said of labels unseen is not kept any more.")
+    return held
+
+
+def _column(version: ModelVersion, class_id: int) -> int:
+    if class_id not in version.class_ids:
+        raise BadParameter(f"{str(version).capitalize()} did not know that class.")
+    return int(version.class_ids.index(class_id))
+
+
+def _version(dataset: Dataset, number: int) -> ModelVersion:
+    found = ModelVersion.objects.filter(dataset=dataset, number=number).first()
+    if found is None:
+        raise BadParameter(f"There is no model {number}.")
+    return found
+
+
+def _number(raw: str) -> int:
+    if not (raw.isascii() and raw.isdigit()) or len(raw) > 9:
+        raise BadParameter(f"A model is told by its number, not by {raw[:40]!r}.")
+    return int(raw)
