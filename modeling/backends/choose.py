@@ -104,14 +104,14 @@ KINDS: dict[str, Kind] = {
         Kind(
             "patches",
             "Scattering",
-            "Wavelets over patches of the image, and colours. Needs no weights, and tells more than outlines do.",
+            "Wavelets over patches of the image, and colours. The best of those that need no weights.",
             lambda places: "Needs nothing; less accurate on photos.",
             lambda places: PatchesEncoder("Scattering, as it was chosen."),
         ),
         Kind(
             "hog",
             "HOG + colour",
-            "Outlines and colours. Needs no weights and is the quickest.",
+            "Outlines and colours. The quickest of all.",
             lambda places: "Needs nothing; less accurate on photos.",
             lambda places: HogEncoder("HOG + colour, as it was chosen."),
         ),
@@ -119,7 +119,7 @@ KINDS: dict[str, Kind] = {
 }
 # Names by which an encoder was known before there were several of a library.
 ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
-BEST, FALLBACK = "mobilenet_v2", "hog"
+BEST, FALLBACK = "mobilenet_v2", "patches"
 BACKENDS = (AUTO, *ALIASES, *KINDS)
 
 
@@ -204,7 +204,8 @@ def _line(kind: Kind, places: Places) -> Line:
     try:
         return Line(kind.backend, kind.title, True, kind.look(places), kind.about)
     except weights.NotHere as error:
-        return Line(kind.backend, kind.title, False, _words(error), kind.about, may_download=True)
+        words = f"{_words(error)} Otherwise they are downloaded first."
+        return Line(kind.backend, kind.title, False, words, kind.about, may_download=True)
     except EncoderUnavailable as error:
         return Line(kind.backend, kind.title, False, _words(error), kind.about)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import http.server
+import importlib
+import importlib.metadata
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,12 +27,27 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from modeling.backends import BACKENDS, EncoderUnavailable, choose_encoder, keras_networks, likely, survey, weights
+from modeling.backends import (
+    BACKENDS,
+    EncoderUnavailable,
+    choose_encoder,
+    gpu,
+    keras_networks,
+    likely,
+    resnet18,
+    survey,
+    weights,
+)
+from modeling.backends import encoder as encoder_module
 from modeling.backends.encoder import file_sha256, fingerprint, squash
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.keras_networks import KerasEncoder
+from modeling.backends.patches import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
+
+# Frozen once for all tests of this file that may share it.
+FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
 
 
 def pictures(n: int, seed: int = 0) -> list[Image.Image]:
@@ -58,7 +78,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mobile() -> KerasEncoder:
-    encoder = choose_encoder("tensorflow", real_weights_dir())
+    encoder = choose_encoder("tensorflow", real_weights_dir(), FROZEN)
     assert isinstance(encoder, KerasEncoder)
     return encoder
 
@@ -147,9 +167,38 @@ class TestFingerprint:
         # A change here makes everybody's vectors be computed again: then it has to be on purpose.
         assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "95f213d28e05eb4f"
 
-    def test_differs_when_any_fact_differs(self) -> None:
-        facts = [{"side": 64}, {"side": 65}, {"side": 64, "library": "keras 3"}, {"sides": 64}]
-        assert len({fingerprint(**one) for one in facts}) == len(facts)
+    def test_of_mobilenet_is_that_of_earlier_versions(self, mobile: KerasEncoder) -> None:
+        sha256 = file_sha256(real_weights_dir() / WEIGHTS_FILE)
+        facts = {"architecture": "mobilenet_v2_1.0_224 average", "weights": sha256, "side": 224}
+        how = {"resize": "bilinear squash", "normalisation": "x/127.5-1", "library": "litert 2"}
+        assert mobile.fingerprint == fingerprint(**facts, **how)
+
+    @pytest.mark.parametrize("fact", ["architecture", "weights", "side", "resize", "normalisation", "library"])
+    def test_differs_when_any_fact_differs(self, fact: str) -> None:
+        facts = {
+            "architecture": "a", "weights": "0", "side": 224, "resize": "squash", "normalisation": "x", "library": "l 2",
+        }  # fmt: skip
+        assert fingerprint(**{**facts, fact: "other"}) != fingerprint(**facts)
+
+    def test_differs_with_the_stretch_and_all_other_preprocessing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = HogEncoder("").fingerprint
+        monkeypatch.setattr(encoder_module, "PREPROCESSING_VERSION", 2)
+        assert HogEncoder("").fingerprint != before
+
+    def test_differs_with_the_librarys_major_version_alone(
+        self, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        told = importlib.metadata.version
+        for version, is_same in (("2.99.1", True), ("3.0.0", False)):
+            monkeypatch.setattr(
+                importlib.metadata, "version", lambda name, v=version: v if "litert" in name else told(name)
+            )
+            again = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
+            assert (again.fingerprint == mobile.fingerprint) is is_same
+
+    def test_of_each_encoder_is_its_own(self, mobile: KerasEncoder) -> None:
+        found = [mobile.fingerprint, HogEncoder("").fingerprint, PatchesEncoder("").fingerprint]
+        assert len(set(found)) == 3
 
     def test_of_other_weights_is_another(self, tmp_path: Path, mobile: KerasEncoder) -> None:
         changed = tmp_path / WEIGHTS_FILE
@@ -182,9 +231,9 @@ class TestChoice:
 
     def test_auto_without_weights_falls_back_and_says_why(self, offline: Path, tmp_path: Path) -> None:
         encoder = choose_encoder("auto", tmp_path)
-        assert encoder.name == "HOG + colour"
+        assert (encoder.name, encoder.backend) == ("Scattering", "patches")
         assert encoder.is_fallback
-        for words in ("MobileNetV2's weights could not be downloaded (", "using HOG + colour", WEIGHTS_FILE):
+        for words in ("MobileNetV2's weights could not be downloaded (", "using Scattering", WEIGHTS_FILE):
             assert words in encoder.reason
         assert "AL_WEIGHTS_DIR" in encoder.reason
 
@@ -195,7 +244,7 @@ class TestChoice:
 
     def test_auto_without_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
-        assert "TensorFlow is not installed; using HOG + colour." in choose_encoder("auto", tmp_path).reason
+        assert "TensorFlow is not installed; using Scattering." in choose_encoder("auto", tmp_path).reason
 
     @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
     def test_damaged_weights(self, damage: str, offline: Path, tmp_path: Path) -> None:
@@ -236,7 +285,7 @@ class TestChoice:
         assert not offline.exists()
 
     def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
-        assert likely("auto", tmp_path).encoder == "HOG + colour"
+        assert likely("auto", tmp_path).encoder == "Scattering"
         (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
         assert likely("auto", tmp_path).encoder == likely("tensorflow", tmp_path).encoder == "MobileNetV2"
         assert likely("hog", tmp_path).encoder == "HOG + colour"
@@ -314,6 +363,136 @@ class TestDownload:
         kept.parent.mkdir(parents=True)
         kept.write_bytes(b"cached")
         assert weights.locate(weights.RESNET18, None, download=False) == (kept, "from torch's cache")
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return keras_networks.import_tensorflow()[1]
+
+
+def random_weights(keras: Any, network: keras_networks.KerasNetwork, file: Path) -> None:
+    """Weights of the right shapes, drawn at random, in the layout of the published files."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    keras.utils.set_random_seed(1)
+    model = getattr(keras.applications, network.function)(weights=None, include_top=False, input_shape=(224, 224, 3))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):  # what Keras's file holds
+            layer.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([one + rng.uniform(0, 0.2, one.shape) for one in layer.get_weights()])
+    with h5py.File(file, "w") as stream:
+        legacy_h5_format.save_weights_to_hdf5_group(stream, model)
+
+
+class TestOtherNetworksWithRandomWeights:
+    """The published weights are not at hand where tests run: files of random ones, under their names."""
+
+    @pytest.mark.parametrize("network", [keras_networks.EFFICIENTNET_B0, keras_networks.RESNET50])
+    def test_same_numbers_as_keras_with_its_own_preprocessing(
+        self, network: keras_networks.KerasNetwork, keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / network.weights.file
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            random_weights(keras, network, file)
+            # Keras loads the file itself, as if it had just been downloaded.
+            module = importlib.import_module(f"keras.src.applications.{network.weights.title.lower().rstrip('0b5')}")
+            monkeypatch.setattr(module.file_utils, "get_file", lambda *args, **kwargs: str(file))
+            model = getattr(keras.applications, network.function)(
+                weights="imagenet", include_top=False, pooling="avg", input_shape=(224, 224, 3)
+            )
+            images = pictures(3, seed=2)
+            pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
+            expected = model.predict(module.preprocess_input(pixels), verbose=0)
+        encoder = choose_encoder(network.backend, tmp_path, tmp_path / "graphs")
+        found = encoder.encode(images)
+        assert found.shape == (3, encoder.dim) == expected.shape
+        assert expected.std() > 1e-6
+        cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+        assert cosines.min() >= 0.9999
+        assert "AL_WEIGHTS_DIR" in encoder.reason
+        assert [one.name.split("-")[0] for one in (tmp_path / "graphs").iterdir()] == [network.backend]
+
+
+class TestGpu:
+    @pytest.fixture
+    def driver(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A machine with a driver, and a TensorFlow that can use one."""
+        (tmp_path / "driver").write_text("550")
+        monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "driver")
+        monkeypatch.setattr(gpu, "_has", lambda package: False)
+
+    def test_keras_runs_it_in_batches(
+        self, driver: None, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gpu, "sees", lambda tensorflow: True)
+        monkeypatch.setattr(gpu, "BATCH", 2)
+        encoder = choose_encoder("mobilenet_v2", real_weights_dir())
+        assert encoder.reason.endswith("on the GPU.")
+        assert encoder.fingerprint != mobile.fingerprint  # another library computes it
+        images = pictures(5)
+        np.testing.assert_allclose(encoder.encode(images), mobile.encode(images), atol=1e-3)
+        assert encoder.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
+
+    def test_a_driver_without_a_gpu_changes_nothing(self, driver: None, mobile: KerasEncoder) -> None:
+        encoder = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
+        assert encoder.fingerprint == mobile.fingerprint
+        assert "GPU" not in encoder.reason
+
+    def test_what_tensorflow_is_asked(self) -> None:
+        asked: list[Any] = []
+        experimental = SimpleNamespace(
+            set_memory_growth=lambda one, on: asked.append((one, on)),
+            enable_tensor_float_32_execution=lambda on: asked.append(on),
+        )
+        found: list[str] = ["GPU:0"]
+        config = SimpleNamespace(list_physical_devices=lambda kind: found, experimental=experimental)
+        assert gpu.sees(SimpleNamespace(config=config))
+        assert asked == [("GPU:0", True), False]
+        found.clear()
+        assert not gpu.sees(SimpleNamespace(config=config))
+
+    @pytest.mark.parametrize(
+        ("packages", "has_driver", "expected"),
+        [
+            ((), False, False),
+            ((), True, True),
+            (("tensorflow-cpu",), True, False),
+            (("tensorflow-metal",), False, True),
+        ],
+    )
+    def test_where_it_is_worth_asking(
+        self,
+        packages: tuple[str, ...],
+        has_driver: bool,
+        expected: bool,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setattr(gpu, "_DRIVER", tmp_path if has_driver else tmp_path / "nothing")
+        monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+        monkeypatch.setattr(gpu, "_has", lambda package: package in packages)
+        assert gpu.may_be_there() is expected
+
+
+class TestTorch:
+    def test_without_it_a_sentence_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resnet18, "PACKAGE", "torch_of_nowhere")
+        with pytest.raises(EncoderUnavailable, match="torch is not installed") as raised:
+            choose_encoder("torch", None)
+        assert "--extra torch" in raised.value.hint
+        assert not likely("resnet18").may_download
+
+    def test_without_weights_a_sentence_says_which_file(self, offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resnet18, "PACKAGE", "numpy")  # something that is there
+        assert "resnet18-f37072fd.pth in AL_WEIGHTS_DIR" in likely("resnet18").reason
+        with pytest.raises(EncoderUnavailable, match="ResNet18's weights could not be downloaded") as raised:
+            choose_encoder("resnet18", None)
+        assert "resnet18-f37072fd.pth" in raised.value.hint
 
 
 class TestMobileNet:
