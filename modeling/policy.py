@@ -51,7 +51,7 @@ def retrain_after_embedding(dataset_id: int) -> None:
         retrain_if_due(dataset)
     elif model.is_chosen:
         if model.kind == ModelVersion.Kind.ASSISTIVE:  # it stays, and tells of the new images, too
-            enqueue("predict", dataset_id=dataset_id, params={"version": model.number})
+            enqueue("predict", dataset_id=dataset_id, params={"version": model.number, "is_refresh": True})
     elif policy_of(dataset).is_automatic:
         enqueue("retrain", dataset_id=dataset_id)
 

@@ -45,7 +45,9 @@ def run_quick_train(run: Run) -> dict[str, Any]:
     return quick_train(run)
 
 
-@background(kind="predict", queue="interactive", title="Predicting again", key="predict:{dataset_id}:{version}")
+@background(
+    kind="predict", queue="interactive", title="Predicting again", key="predict:{dataset_id}:{version}:{is_refresh}"
+)
 def run_predict(run: Run) -> dict[str, Any]:
     from modeling.pipelines.predicting import predict
 

@@ -48,7 +48,8 @@ def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
     if has_all_predictions(version):
         activate(version, is_chosen=True)
         return None
-    return enqueue("predict", dataset_id=version.dataset_id, params={"version": version.number}, user=user)
+    params = {"version": version.number, "is_refresh": False}
+    return enqueue("predict", dataset_id=version.dataset_id, params=params, user=user)
 
 
 def release(dataset: Dataset) -> None:

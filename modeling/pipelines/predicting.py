@@ -1,4 +1,4 @@
-"""Let a version of the model that was put aside predict every image again, and put it in use."""
+"""Let a version of the model predict every image again: one that was put aside, or one that new images came after."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def predict(run: Run) -> dict[str, Any]:
     """Compute the probabilities of version ``run.params["version"]`` for every image that has a vector.
 
     The classifier and the vectors that it was made on have to be there still. Afterwards the version is the one in use,
-    as a person chose it.
+    as a person chose it; with ``run.params["is_refresh"]`` it only tells of the newest images, too.
     """
     dataset = Dataset.objects.get(pk=run.dataset_id)
     number = run.params["version"]
@@ -35,7 +35,8 @@ def predict(run: Run) -> dict[str, Any]:
     except store.StoreError as damaged:
         raise JobError(damaged.message, hint=damaged.hint) from damaged
     ModelVersion.objects.filter(pk=version.pk).update(n_rows=len(vectors))
-    versions.activate(version, is_chosen=True)
+    if not run.params["is_refresh"]:
+        versions.activate(version, is_chosen=True)
     return {"model_version": version.number, "items": int(vectors.has.sum())}
 
 

@@ -30,6 +30,7 @@ from modeling.models import ModelVersion
 from modeling.policy import due_at, policy_of
 from modeling.version_facts import (
     ClassLine,
+    Named,
     class_lines,
     classes_of,
     confusion,
@@ -210,8 +211,8 @@ def _head(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion) -> Ht
 
 def _head_context(dataset: Dataset, shown: ModelVersion) -> dict[str, Any]:
     every = ModelVersion.objects.filter(dataset=dataset)
-    preparing = Job.objects.filter(kind="predict", dataset_id=dataset.pk, params__version=shown.number)
-    newest_job = preparing.order_by("-created_at").first()
+    asked = Job.objects.filter(kind="predict", dataset_id=dataset.pk, params__version=shown.number)
+    newest_job = asked.filter(params__is_refresh=False).order_by("created_at").last()
     return {
         "shown": shown,
         "active": every.filter(is_active=True).first(),
@@ -253,9 +254,13 @@ def _list(dataset: Dataset, before: int | None) -> dict[str, Any]:
 class ClassPair:
     """One class as two versions tell it."""
 
-    words: str
     first: ClassLine | None
     second: ClassLine | None
+
+    @property
+    def named(self) -> Named | None:
+        line = self.second or self.first
+        return line.named if line else None
 
     @property
     def recall_change(self) -> float | None:
@@ -274,7 +279,7 @@ def _side_by_side(dataset: Dataset, first: ModelVersion, second: ModelVersion) -
     ordered = [class_id for class_id in classes if class_id in every] + [one for one in every if one not in classes]
     labels = survivors(classes)
     return {
-        "pairs": [ClassPair(every[at].named.words, lines[0].get(at), lines[1].get(at)) for at in ordered],
+        "pairs": [ClassPair(lines[0].get(at), lines[1].get(at)) for at in ordered],
         "reliability": reliabilities([first, second]),
         "differences": differences(first, second, labels),
         "changes": changes(first, second, labels),
