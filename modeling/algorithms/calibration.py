@@ -73,14 +73,21 @@ def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floa
     return scaled
 
 
-def logit_log_loss(logits: NDArray[np.floating[Any]], y: Integers, temperature: float = 1.0) -> float:
-    """Mean log loss (nats) of logits (n, c) at a temperature, without the rounding of probabilities."""
+def logit_log_loss(
+    logits: NDArray[np.floating[Any]], y: Integers, temperature: float = 1.0, weight: Float32 | None = None
+) -> float:
+    """Mean log loss (nats) of logits (n, c) at a temperature, rows weighing as said, without rounded probabilities."""
     gaps, own = _gaps(logits, y)
-    return _loss(gaps, own, 1 / temperature)
+    return _loss(gaps, own, 1 / temperature, weight)
 
 
 def fit_temperature(
-    logits: NDArray[np.floating[Any]], y: ArrayLike, *, prior: float = 1.0, prior_sd: float | None = None
+    logits: NDArray[np.floating[Any]],
+    y: ArrayLike,
+    *,
+    prior: float = 1.0,
+    prior_sd: float | None = None,
+    weight: Float32 | None = None,
 ) -> float:
     """The temperature in 0.05..20 that divides the logits to the lowest log loss (Guo et al., 2017).
 
@@ -96,6 +103,8 @@ def fit_temperature(
         Middle of a prior on log temperature, given as a temperature, and its deviation: keeps a few rows that all
         happen to be right from asking for certainty. It is normal near its middle and has longer tails, so that many
         rows which say otherwise are heard. No deviation: no prior.
+    weight
+        (n,) how much each row counts; None: all the same.
     """
     logits, labels = np.asarray(logits), np.asarray(y)
     if np.isnan(logits).any():
@@ -103,13 +112,14 @@ def fit_temperature(
     gaps, own = _gaps(logits, labels)
     possible = own > ABSENT_LOGIT / 2
     gaps, own = gaps[possible], own[possible]
+    weight = None if weight is None else weight[possible]
     if not own.size:
         return prior
     middle = float(np.log(prior))
 
     def cost(log_temperature: float) -> float:
         penalty = 0.0 if prior_sd is None else 4 * (float(np.hypot(1, (log_temperature - middle) / prior_sd / 2)) - 1)
-        return _loss(gaps, own, float(np.exp(-log_temperature))) + penalty / own.size
+        return _loss(gaps, own, float(np.exp(-log_temperature)), weight) + penalty / own.size
 
     # The loss is convex in 1/T, so it has a single valley in log T as well.
     bounds = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
@@ -215,13 +225,13 @@ def calibrate(
         than the rest, so a temperature fitted to them is too high. From `MIN_AUDIT` on those by chance decide: a
         temperature is moved from that of all labels to theirs, by a prior that few of them do not overcome.
     """
-    known = held.known
+    known, n_folds = held.known, np.unique(folds).size
     logits, labels, folds = held.logits[known], y[known], folds[known]
     drawn = np.ones(labels.size, bool) if is_audit is None else is_audit[known]
     by_audit = MIN_AUDIT <= int(drawn.sum()) < labels.size
     judged = drawn if by_audit else np.ones(labels.size, bool)
     plain = logit_log_loss(logits[judged], labels[judged])
-    words = [f"calibrated on {labels.size} held-out labels in {np.unique(folds).size} folds"]
+    words = [f"calibrated on {labels.size} held-out labels in {n_folds} folds"]
     found, corrected = Calibration(), logits
     for way in dict.fromkeys((method, "temperature") if method != "none" else ()):
         fit = _fits(way, by_audit)
@@ -365,6 +375,6 @@ def _gaps(logits: NDArray[np.floating[Any]], y: Integers) -> tuple[NDArray[Any],
     return gaps, gaps[np.arange(y.size), y].astype(np.float64)
 
 
-def _loss(gaps: NDArray[Any], own: NDArray[Any], inverse_temperature: float) -> float:
+def _loss(gaps: NDArray[Any], own: NDArray[Any], inverse_temperature: float, weight: Float32 | None = None) -> float:
     total = np.exp(gaps * gaps.dtype.type(inverse_temperature)).sum(axis=1)
-    return float((np.log(total) - own * inverse_temperature).mean())
+    return float(np.average(np.log(total) - own * inverse_temperature, weights=weight))

@@ -42,7 +42,7 @@ ClassWeights = Literal["equal", "balanced"]
 # The penalty is weakened or strengthened by this factor for as long as that predicts held-out labels better, within
 # these bounds: beyond them nothing was won on any collection, see docs/calibration.md.
 CHANGE_OF_C = 3.0
-WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**2
+WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**3
 # So many held-out labels show whether another penalty is better.
 LABELS_FOR_TRIAL = 500
 N_BINS = 15
@@ -93,8 +93,8 @@ def train(
     start
         An earlier head of the same shape to begin from; classes that it does not know have `ABSENT_LOGIT`.
     class_weights
-        ``balanced``: every class counts the same in the fits, however few labels it has. The penalty is chosen and
-        everything measured with every label counting the same.
+        ``balanced``: every class counts the same in the fits and in the choice of their penalty, however few labels it
+        has. Everything is measured, and calibrated, with every label counting the same.
     method
         How probabilities are corrected, see `calibrate`.
     is_audit
@@ -133,9 +133,12 @@ def train(
         head = plain_head(rows, full)
         metrics = _metrics(labels, folds, head, DEFAULT_C, n_classes) | {"class_weights": class_weights}
         return Trained(head, Calibration(), False, folds.reason, metrics)
-    C, held = _choose(lesson, folds.fold, full)
+    C, tried = _choose(lesson, folds.fold, full)
     if C != DEFAULT_C:
+        steps.more(1)
         full = lesson.fit(C, full)
+    rest = dict.fromkeys(np.setdiff1d(folds.fold, list(tried)).tolist(), full)
+    held = judge(rows, labels, folds.fold, tried | lesson.fit_without(folds.fold, rest, C))
     head = plain_head(rows, full)
     told = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit)
     metrics = _metrics(labels, folds, head, C, n_classes) | _quality(held, labels, told, n_classes)
@@ -197,42 +200,39 @@ class _Lesson:
         )
 
 
-def _choose(lesson: _Lesson, folds: Integers, full: Solution) -> tuple[float, OutOfFold]:
-    """The penalty with the lowest held-out log loss, by steps away from the default, and the held-out logits at it.
+def _choose(lesson: _Lesson, folds: Integers, full: Solution) -> tuple[float, dict[int, Solution]]:
+    """The penalty with the lowest held-out log loss, by steps away from the default, and the folds fitted with it.
 
-    A step is judged on some folds, with a temperature of its own each time, and the first that is no better ends the
-    way in its direction.
+    A step is judged on some folds, all of them while labels are few, with a temperature of its own each time. The first
+    that is no better ends the way in its direction.
     """
     every = np.unique(folds).tolist()
     trial = every[: min(len(every), -(-LABELS_FOR_TRIAL * len(every) // lesson.y.size))]
-    solutions = lesson.fit_without(folds, dict.fromkeys(every, full), DEFAULT_C)
-    held = judge(lesson.rows, lesson.y, folds, solutions)
-    temperature, least = _loss_in(held, lesson.y, np.isin(folds, trial))
-    best, tried = DEFAULT_C, {fold: solutions[fold] for fold in trial}
+
+    def fit(starts: Mapping[int, Solution], C: float) -> tuple[dict[int, Solution], float, float]:
+        solutions = lesson.fit_without(folds, starts, C)
+        return solutions, *_held_out_loss(judge(lesson.rows, lesson.y, folds, solutions), lesson.y, lesson.weight)
+
+    tried, temperature, least = fit(dict.fromkeys(trial, full), DEFAULT_C)
+    best = DEFAULT_C
     for change in (1 / CHANGE_OF_C, CHANGE_OF_C) if temperature > 1 else (CHANGE_OF_C, 1 / CHANGE_OF_C):
-        C, others = DEFAULT_C * change, tried
-        while best == C / change and STRONGEST_C * 0.99 < C < WEAKEST_C * 1.01:
+        others = tried
+        while STRONGEST_C * 0.99 < best * change < WEAKEST_C * 1.01:
             lesson.steps.more(len(trial))
-            others = lesson.fit_without(folds, others, C)
-            loss = _loss_in(judge(lesson.rows, lesson.y, folds, others), lesson.y)[1]
-            if loss < least:
-                best, least, tried = C, loss, others
-            C *= change
+            others, _, loss = fit(others, best * change)
+            if loss >= least:
+                break
+            best, least, tried = best * change, loss, others
         if best != DEFAULT_C:
             break
-    if best == DEFAULT_C:
-        return best, held
-    lesson.steps.more(len(every) - len(trial) + 1)
-    rest = {fold: solutions[fold] for fold in every if fold not in tried}
-    return best, judge(lesson.rows, lesson.y, folds, tried | lesson.fit_without(folds, rest, best))
+    return best, tried
 
 
-def _loss_in(held: OutOfFold, y: Integers, part: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-    """The temperature for held-out logits, or for a part of them, and their log loss at it."""
-    chosen = held.known if part is None else held.known & part
-    logits, labels = held.logits[chosen], y[chosen]
-    temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD)
-    return temperature, logit_log_loss(logits, labels, temperature)
+def _held_out_loss(held: OutOfFold, y: Integers, weight: Float32) -> tuple[float, float]:
+    """The temperature for held-out logits, and their log loss at it."""
+    logits, labels, weight = held.logits[held.known], y[held.known], weight[held.known]
+    temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD, weight=weight)
+    return temperature, logit_log_loss(logits, labels, temperature, weight)
 
 
 def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) -> dict[str, Any]:

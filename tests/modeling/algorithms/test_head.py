@@ -289,3 +289,40 @@ def test_blocks_refuse_what_does_not_fit() -> None:
         predict_in_blocks(X, head, 1.0, out, valid=np.ones(3, bool))
     with pytest.raises(ValueError, match="temperature"):
         predict_in_blocks(X, head, 0.0, out)
+
+
+# -- Few rows in fewer coordinates ------------------------------------------------------------------
+def test_few_rows_are_fitted_in_the_space_that_they_span_to_the_same_optimum() -> None:
+    X, y = blobs(60, 200, 3, seed=11, spread=4.0)
+    rows = standardise(X)
+    assert rows.basis is not None
+    assert rows.Z.shape[1] <= 60
+    np.testing.assert_allclose(rows.basis.T @ rows.basis, np.eye(rows.Z.shape[1]), atol=1e-4)
+    mean, scale = standardisation(X)
+    np.testing.assert_allclose(rows.Z @ rows.basis.T, (X - mean) / scale, atol=1e-3)
+    head = fit_head(X, y, n_classes=3, tol=1e-8)
+    weight = np.ones(60)
+    assert objective(head, X, y, 20.0, weight) <= best_objective(X, y, 20.0, weight) * (1 + 1e-4) + 1e-6
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 200), (60, 30)])
+def test_a_head_comes_back_as_the_point_that_it_was_made_from(n: int, d: int) -> None:
+    X, _ = blobs(n, d, 3, seed=12)
+    rows = standardise(X)
+    assert (rows.basis is not None) == (2 * n <= d)
+    rng = np.random.default_rng(0)
+    V = rng.normal(size=(rows.Z.shape[1], 3)).astype(np.float32)
+    bias = rng.normal(size=3).astype(np.float32)
+    weights, plain_bias = rows.plain(V, bias)
+    np.testing.assert_allclose(X @ weights + plain_bias, rows.Z @ V + bias, rtol=1e-2, atol=2e-2)
+    back, back_bias = rows.standard(weights, plain_bias)
+    np.testing.assert_allclose(back, V, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(back_bias, bias, rtol=1e-2, atol=1e-2)
+
+
+def test_identical_rows_span_nothing() -> None:
+    X, y = np.ones((10, 50), np.float32), np.arange(10) % 2
+    rows = standardise(X)
+    assert rows.basis is None
+    head = fit_head(X, y, n_classes=2)
+    np.testing.assert_allclose(head.logits(X)[:, 0], head.logits(X)[:, 1], atol=1e-3)

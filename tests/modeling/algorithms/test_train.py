@@ -10,7 +10,14 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from modeling.algorithms.calibration import logit_log_loss, softmax
+from modeling.algorithms.calibration import (
+    TEMPERATURE_PRIOR_SD,
+    choose_folds,
+    fit_temperature,
+    logit_log_loss,
+    out_of_fold_logits,
+    softmax,
+)
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.metrics import log_loss
 from modeling.algorithms.train import DEFAULT_C, train
@@ -166,12 +173,67 @@ def test_the_penalty_follows_the_labels() -> None:
     assert train(X, y, n_classes=4).metrics["C"] > DEFAULT_C
 
 
-def test_a_start_changes_the_speed_and_not_the_result() -> None:
-    (X, y), (more, _) = digits(400)
-    before = fit_head(X[:300], y[:300], n_classes=10)
+@pytest.mark.parametrize("n", [400, 60])
+def test_a_start_changes_the_speed_and_not_the_result(n: int) -> None:
+    (X, y), (more, _) = digits(n)
+    X, more = np.tile(X, 3), np.tile(more, 3)
+    before = fit_head(X[: n * 3 // 4], y[: n * 3 // 4], n_classes=10)
     cold, warm = train(X, y, n_classes=10), train(X, y, n_classes=10, start=before)
-    difference = softmax(cold.head.logits(more)) - softmax(warm.head.logits(more))
-    assert np.abs(difference).max() < 0.05
+    assert cold.metrics["C"] == warm.metrics["C"]
+    told = [softmax(one.calibration.logits(one.head.logits(more))) for one in (cold, warm)]
+    assert np.abs(told[0] - told[1]).max() < 0.05
+
+
+@pytest.mark.parametrize(("spread", "is_weak"), [(0.5, True), (4.0, False)])
+def test_the_penalty_is_the_best_of_all_steps_on_the_way(spread: float, is_weak: bool) -> None:
+    """Against a plain search through all penalties, each fitted from nothing."""
+    X, y = blobs(200, 40, 4, spread=spread)
+    trained = train(X, y, n_classes=4)
+    folds = choose_folds(y).fold
+    assert folds is not None
+    losses = {}
+    for step in range(-3, 4):
+        held = out_of_fold_logits(X, y, n_classes=4, folds=folds, C=DEFAULT_C * 3.0**step)
+        temperature = fit_temperature(held.logits, y, prior_sd=TEMPERATURE_PRIOR_SD)
+        losses[step] = logit_log_loss(held.logits, y, temperature)
+    chosen = round(np.log(trained.metrics["C"] / DEFAULT_C) / np.log(3))
+    assert (chosen > 0) == is_weak
+    assert losses[chosen] <= min(losses.values()) * 1.02
+    assert losses[chosen] < losses[0] * 0.98
+
+
+def test_penalties_of_many_labels_are_tried_on_some_folds_and_all_are_fitted_with_the_best() -> None:
+    (X, y), _ = digits(1500)
+    seen: list[int] = []
+    trained = train(X, y, n_classes=10, on_progress=lambda done, total: seen.append(done))
+    folds = choose_folds(y).fold
+    assert folds is not None
+    alone = out_of_fold_logits(X, y, n_classes=10, folds=folds, C=trained.metrics["C"])
+    assert trained.metrics["log_loss_before"] == pytest.approx(logit_log_loss(alone.logits, y), rel=0.05)
+    assert len(seen) < 11 + 2 * 10
+
+
+def test_balanced_classes_are_found_more_often_and_measured_as_they_are() -> None:
+    rng = np.random.default_rng(2)
+    y = (np.arange(400) % 20 == 0).astype(int)
+    X = (rng.normal(size=(400, 10)) + 0.6 * y[:, None]).astype(np.float32)
+    equal, balanced = (train(X, y, n_classes=2, class_weights=way) for way in ("equal", "balanced"))
+    assert balanced.metrics["recall"][1] > equal.metrics["recall"][1] + 0.1
+    assert balanced.metrics["n_per_class"] == [380, 20]
+    # Log loss counts every label the same: whoever pretends that the rare is frequent pays for it.
+    assert balanced.metrics["log_loss_before"] > equal.metrics["log_loss_before"]
+    vector = train(X, y, n_classes=2, class_weights="balanced", method="vector")
+    assert vector.metrics["calibration_method"] == "vector"
+    assert vector.metrics["log_loss_after"] < balanced.metrics["log_loss_after"]
+
+
+def test_twenty_labels_with_single_ones_among_them_are_calibrated() -> None:
+    X, y = blobs(20, 30, 3, spread=2.0, seed=5)
+    y[:3] = [3, 4, 5]
+    trained = train(X, y, n_classes=6)
+    assert trained.is_calibrated
+    assert "calibrated on 17 held-out labels in 20 folds; " in trained.note
+    assert "3 left out" in trained.note
 
 
 def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
