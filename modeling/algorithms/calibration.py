@@ -229,14 +229,13 @@ def calibrate(
     logits, labels, folds = held.logits[known], y[known], folds[known]
     drawn = np.ones(labels.size, bool) if is_audit is None else is_audit[known]
     by_audit = MIN_AUDIT <= int(drawn.sum()) < labels.size
-    judged = drawn if by_audit else np.ones(labels.size, bool)
-    plain = logit_log_loss(logits[judged], labels[judged])
     words = [f"calibrated on {labels.size} held-out labels in {n_folds} folds"]
     found, corrected = Calibration(), logits
     for way in dict.fromkeys((method, "temperature") if method != "none" else ()):
         fit = _fits(way, by_audit)
         crossed = cross_fitted(logits, labels, folds, drawn, fit)
-        if logit_log_loss(crossed[judged], labels[judged]) < plain:
+        # Few labels by chance may hold no mistake at all; then what all labels say of the correction counts.
+        if _helps(crossed, logits, labels) or (by_audit and _helps(crossed[drawn], logits[drawn], labels[drawn])):
             found, corrected = fit(logits, labels, drawn), crossed
             break
         words.append(f"{_NAMES[way]} would not have helped")
@@ -250,6 +249,10 @@ def calibrate(
     after[known] = corrected
     after[~known] = found.logits(held.logits[~known])
     return Calibrated(found, after, "; ".join(words))
+
+
+def _helps(corrected: Float32, logits: Float32, y: Integers) -> bool:
+    return logit_log_loss(corrected, y) < logit_log_loss(logits, y)
 
 
 _NAMES = {"temperature": "a temperature", "platt": "Platt scaling", "vector": "vector scaling"}
