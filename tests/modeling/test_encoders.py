@@ -176,7 +176,7 @@ class TestFingerprint:
     @pytest.mark.parametrize("fact", ["architecture", "weights", "side", "resize", "normalisation", "library"])
     def test_differs_when_any_fact_differs(self, fact: str) -> None:
         facts = {
-            "architecture": "a", "weights": "0", "side": 224, "resize": "squash", "normalisation": "x", "library": "l 2",
+            "architecture": "a", "weights": "0", "side": 2, "resize": "squash", "normalisation": "x", "library": "l 2",
         }  # fmt: skip
         assert fingerprint(**{**facts, fact: "other"}) != fingerprint(**facts)
 
