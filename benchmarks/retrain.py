@@ -29,6 +29,7 @@ from sklearn.metrics import log_loss
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import fit_head, predict_in_blocks
 from modeling.algorithms.train import Trained, train
+from modeling.arrays import Passing
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -140,7 +141,14 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
             rounds["train"].append(time.perf_counter() - begun)
             begun = time.perf_counter()
             out = empty((arguments.rows, arguments.classes), written)
-            predict_in_blocks(mapped, trained.head, trained.calibration, out)
+            passing = Passing(mapped)
+            predict_in_blocks(
+                mapped,
+                trained.head,
+                trained.calibration,
+                out,
+                on_progress=lambda done, _: passing.done(done),  # noqa: B023
+            )
             rounds["predict"].append(time.perf_counter() - begun)
         needed = [max(pair) for pair in zip(needed, peak, strict=True)]
         rounds["warm"].append(

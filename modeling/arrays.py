@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import mmap
 import os
 import shutil
 import tempfile
@@ -56,6 +57,28 @@ def map_array(file: Path, hint: str) -> Any:
         while len(_maps) > _MAPS_KEPT:
             _maps.popitem(last=False)
     return mapped
+
+
+class Passing:
+    """Gives the memory of a mapped array's rows back to the system as they are done with, in a single way through it.
+
+    Their pages stay in the system's memory for whoever comes next, while there is room; they no longer count as this
+    process's own, which may be under a limit. Nothing happens where the array isn't mapped, or the system can't do it.
+    """
+
+    def __init__(self, X: Any) -> None:
+        mapped = None if X.flags.writeable else getattr(X, "_mmap", None)
+        self._mapped = mapped if hasattr(mmap, "MADV_DONTNEED") else None
+        self._row_bytes = X.strides[0]
+        self._given_back = 0
+
+    def done(self, n_rows: int) -> None:
+        """The first ``n_rows`` aren't needed again."""
+        # The file's header is mapped before the rows; ending there, the last pages stay a little longer.
+        end = n_rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+        if self._mapped is not None and end > self._given_back:
+            self._mapped.madvise(mmap.MADV_DONTNEED, self._given_back, end - self._given_back)
+            self._given_back = end
 
 
 def forget(file: Path) -> None:

@@ -18,6 +18,7 @@ from modeling import model_files, signals, store, versions
 from modeling.algorithms.head import ABSENT_LOGIT, Head, predict_in_blocks
 from modeling.algorithms.scaling import Calibration, Method
 from modeling.algorithms.train import ClassWeights, Trained, train
+from modeling.arrays import Passing
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.pipelines.lessons import Lessons, count_decisions, gathered, read_lessons, still_in_use
 from modeling.policy import policy_of
@@ -180,6 +181,12 @@ def _new_version(
 
 def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
     n_rows, n_classes = len(vectors.X), len(version.class_ids)
+    passing = Passing(vectors.X)
+
+    def progress(done: int, total: int) -> None:
+        passing.done(done)
+        run.progress(done, total)
+
     run.stage("Predicting every image", total=n_rows)
     with model_files.save_probabilities(version, n_rows, n_classes) as probabilities:
         predict_in_blocks(
@@ -188,7 +195,7 @@ def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: T
             trained.calibration,
             probabilities,
             valid=vectors.has,
-            on_progress=run.progress,
+            on_progress=progress,
         )
 
 
