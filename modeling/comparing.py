@@ -108,13 +108,19 @@ def changes(before: ModelVersion, after: ModelVersion, labels: Mapping[int, Labe
 
     ``labels`` gives what became of each class by its id (:func:`modeling.version_facts.survivors`).
     """
-    of_before, of_after = held_out_of(before), held_out_of(after)
+    of_before, of_after = _all_labels(before), _all_labels(after)
     if of_before is not None and of_after is not None:
         return Changes(_exact(of_before, of_after, labels), is_exact=True)
     known_before, known_after = labels_by_class(before, labels), labels_by_class(after, labels)
     if known_before is None or known_after is None:
         return None
     return Changes(_totals(known_before, known_after, labels), is_exact=False)
+
+
+def _all_labels(version: ModelVersion) -> HeldOutPredictions | None:
+    """What a version held out, where that is every label: a quick training holds out those of its test alone."""
+    held = held_out_of(version)
+    return held if held is not None and len(held.rows) == version.n_labels else None
 
 
 def labels_by_class(version: ModelVersion, labels: Mapping[int, LabelClass | None]) -> Counter[int] | None:
@@ -179,7 +185,9 @@ def differences(
         ("Vectors", str(before.embedding_set or "none"), str(after.embedding_set or "none")),
         ("Calibration", calibration_words(before), calibration_words(after)),
     ]
-    for name in sorted(before.options.keys() | after.options.keys()):
+    # Those of a quick training beside none at all say nothing about what changed.
+    named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
+    for name in sorted(named):
         was, now = (str(one.options.get(name, "as usual")) for one in (before, after))
         pairs.append((option_words(name), was, now))
     new, gone = (

@@ -322,6 +322,22 @@ def test_versions_of_quick_training_show_their_options_curves_and_files(
     assert "Kind assistive → quick training" in shown
 
 
+def test_a_quick_training_that_held_out_a_part_took_no_label_away(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(80)
+    trained(dataset, 60, 70)
+    newest = ModelVersion.objects.get(number=2)
+    held = model_files.open_held_out(newest)
+    assert held is not None
+    part = slice(0, 10)
+    model_files.save_held_out(
+        newest, model_files.HeldOut(held.rows[part], held.columns[part], held.probabilities[part])
+    )
+    ModelVersion.objects.filter(pk=newest.pk).update(kind="quick", options={"backbone": "mobilenet_v2"})
+    shown = words(client, PAGE)
+    assert "10 labels more, 0 fewer by class; which ones changed was not kept" in shown
+    assert "as usual →" not in shown
+
+
 # -- In use again ---------------------------------------------------------------------------------
 def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(100)
