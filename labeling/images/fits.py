@@ -1,84 +1,179 @@
-"""FITS, the format of astronomers: the first image of the file under a zscale stretch.
+"""FITS, the format of astronomers: the chosen image of the file, or the first, under a stretch.
 
-Zscale is IRAF's, as astropy implements it (``astropy.visualization.ZScaleInterval``). Astropy is imported
-when the first FITS file is opened: it takes long, and most people have none.
+The usual stretch is zscale: IRAF's, as astropy implements it (``astropy.visualization.ZScaleInterval``). Astropy is
+imported when the first FITS file is opened: it takes long, and most people have none.
 """
 
 from __future__ import annotations
 
-import threading
-import warnings
+import gzip
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.images.planes import combined
 from labeling.images.problems import ImageProblem, refuse_too_large
-from labeling.images.stretching import between
+from labeling.images.quiet import silenced
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.stretching import stretch
 
-EXTENSIONS = (".fits", ".fit", ".fts")
+EXTENSIONS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fz")
 _MAGIC = b"SIMPLE  ="
+_GZIP = b"\x1f\x8b"
 
-# Silencing warnings is not safe in two threads at once.
-_one_at_a_time = threading.Lock()
+# A packed file is unpacked to this many bytes at most: more would be a bomb, or too large to be shown.
+_MOST_UNPACKED = 2**31
+_IN_MEMORY = 64 * 2**20
+_BLOCK = 2**20
+# Larger images are kept in single precision: a gigabyte for the largest.
+_DOUBLE_PIXELS = 40_000_000
+_PARTS_NAMED = 6
 
 
 def is_fits(stream: BinaryIO) -> bool:
-    """Whether the file begins as FITS does; the position is left at the start."""
+    """Whether the file, or what gzip packed in it, begins as FITS does; the position is left at the start."""
     start = stream.read(len(_MAGIC))
     stream.seek(0)
+    if start[:2] == _GZIP:
+        start = _unpacked_start(stream)
     return start == _MAGIC
 
 
-def read_plane(stream: BinaryIO) -> NDArray[np.float32]:
-    """The first image of two or more dimensions, (h, w), in its own values.
-
-    Of a cube, the first plane. Row 0 is the top of the picture: FITS counts rows from the bottom, so it is
-    flipped. Unknown pixels are not-a-number. Raises ImageProblem for a file without an image, a truncated
-    or a too large one.
-    """
+@contextmanager
+def parts_of(stream: BinaryIO) -> Iterator[Any]:
+    """The file's parts as astropy's HDUList, packed or not, with astropy's warnings silenced. One thread at a time."""
     from astropy.io import fits
 
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that break a rule and can be read all the same
-        with fits.open(stream, mode="readonly", memmap=False, lazy_load_hdus=True) as parts:
-            for part in parts:
-                if part.is_image and len(part.shape) >= 2:
-                    _refuse_truncated(part, stream)
-                    return _first_plane(part)
-    raise ImageProblem("The FITS file holds no image (no extension of two or more dimensions).")
+    with (
+        _unpacked(stream) as plain,
+        silenced(),
+        fits.open(plain, mode="readonly", memmap=False, lazy_load_hdus=True) as parts,
+    ):
+        yield parts
 
 
-def read_stretched(stream: BinaryIO) -> NDArray[np.uint8]:
-    """The picture of :func:`read_plane` stretched by zscale to (h, w) bytes; unknown pixels are black."""
-    from astropy.visualization import ZScaleInterval
+def chosen(parts: Any, hdu: int | None) -> Any:
+    """The part that is shown: the one of that number, or the first that holds an image. Raises ImageProblem."""
+    if hdu is not None:
+        return _numbered(parts, hdu)
+    seen: list[str] = []
+    for number, part in enumerate(parts):
+        if _is_image(part):
+            return part
+        seen.append(f"HDU {number} is {_what(part)}")
+    named = "; ".join(seen[:_PARTS_NAMED]) + ("; …" if len(seen) > _PARTS_NAMED else "")
+    raise ImageProblem(f"The FITS file holds no image: {named}.")
 
-    plane = read_plane(stream)
-    known = plane[np.isfinite(plane)]
-    if not known.size:
+
+def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> list[NDArray[Any]]:
+    """What is to be shown in its own values: one plane (h, w), or three for red, green and blue.
+
+    Row 0 is the top of the picture: FITS counts rows from the bottom, so it is flipped. Unknown pixels are
+    not-a-number. Raises ImageProblem for a file without an image, a truncated or a too large one.
+    """
+    with parts_of(stream) as parts:
+        part = chosen(parts, rendering.hdu)
+        height, width = part.shape[-2:]
+        refuse_too_large(width, height)
+        if 0 in part.shape:
+            raise ImageProblem("The FITS image has no pixels.")
+        _refuse_truncated(part, parts)
+        outer = part.shape[:-2]
+        planes = combined(int(np.prod(outer)), lambda number: _plane(part, outer, number), rendering.plane)
+    return [np.flipud(plane) for plane in planes]
+
+
+def read_stretched(stream: BinaryIO, rendering: Rendering = DEFAULT) -> NDArray[np.uint8]:
+    """The picture of :func:`read_planes`, (h, w) or (h, w, 3) bytes; unknown pixels are black.
+
+    Bands differ in their values, so each of three planes is stretched on its own.
+    """
+    planes = read_planes(stream, rendering)
+    if not any(np.isfinite(plane).any() for plane in planes):
         raise ImageProblem("The FITS image holds no finite value at all.")
-    low, high = ZScaleInterval().get_limits(known)
-    return between(plane, float(low), float(high))
+    pictures = [stretch(plane, rendering, usual="zscale") for plane in planes]
+    return pictures[0] if len(pictures) == 1 else np.stack(pictures, axis=-1)
 
 
-def _first_plane(part: Any) -> NDArray[np.float32]:
-    height, width = part.shape[-2:]
-    refuse_too_large(width, height)
-    if not height or not width:
-        raise ImageProblem("The FITS image has no pixels.")
-    plane = part.section[(0,) * (len(part.shape) - 2)] if len(part.shape) > 2 else part.section[:, :]
-    return np.ascontiguousarray(np.flipud(np.asarray(plane)), dtype=np.float32)
+def _numbered(parts: Any, hdu: int) -> Any:
+    for number, part in enumerate(parts):
+        if number == hdu:
+            if _is_image(part):
+                return part
+            raise ImageProblem(f"HDU {hdu} of this FITS file is {_what(part)}, which can't be shown as an image.")
+    raise ImageProblem(f"The FITS file has no HDU {hdu}; it has {len(parts)}, counted from 0.")
 
 
-def _refuse_truncated(part: Any, stream: BinaryIO) -> None:
+def _is_image(part: Any) -> bool:
+    return bool(part.is_image) and len(part.shape) >= 2
+
+
+def _what(part: Any) -> str:
+    if not part.is_image:
+        rows = getattr(part, "header", {}).get("NAXIS2")
+        return f"a table of {rows:,} rows" if isinstance(rows, int) else "of a kind without an image"
+    if not part.shape:
+        return "empty"
+    return f"a spectrum or a series of {part.shape[0]:,} values (one dimension)"
+
+
+def _plane(part: Any, outer: tuple[int, ...], number: int) -> NDArray[Any]:
+    """One plane of two dimensions in numbers that hold its digits."""
+    at = tuple(int(place) for place in np.unravel_index(number, outer)) if outer else ()
+    plane = np.asarray(part.section[at] if outer else part.section[:, :])
+    is_wide = plane.dtype.itemsize > 4 or (plane.dtype.kind in "iu" and plane.dtype.itemsize == 4)
+    wanted = np.float64 if is_wide and plane.size <= _DOUBLE_PIXELS else np.float32
+    return plane.astype(wanted)
+
+
+def _refuse_truncated(part: Any, parts: Any) -> None:
     """Astropy only warns of a short file, and then fails with words about buffers."""
-    if hasattr(part, "compression_type"):
-        return  # its size is that of the unpacked image
+    place = part.fileinfo()
+    stream = place["file"]
     position = stream.tell()
-    end = stream.seek(0, 2)
+    stream.seek(0, 2)
+    end = stream.tell()
     stream.seek(position)
-    begins = part.fileinfo()["datLoc"]
-    if begins + part.size > end:
+    # A packed image says the size of the unpacked one; what it takes here is only known in blocks of 2880 bytes.
+    size = place["datSpan"] - 2879 if hasattr(part, "compression_type") else part.size
+    if place["datLoc"] + size > end:
         raise ImageProblem(
-            f"The file is truncated: its image needs {begins + part.size:,} bytes and the file has {end:,}."
+            f"The file is truncated: its image needs {place['datLoc'] + size:,} bytes and the file has {end:,}."
         )
+
+
+# -- gzip -------------------------------------------------------------------------------------------
+def _unpacked_start(stream: BinaryIO) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=stream) as packed:
+            return packed.read(len(_MAGIC))
+    except (OSError, EOFError, zlib.error):
+        return b""
+    finally:
+        stream.seek(0)
+
+
+@contextmanager
+def _unpacked(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """The stream itself, or what gzip packed in it: in memory while it is small, else in a file."""
+    stream.seek(0)
+    is_packed = stream.read(2) == _GZIP
+    stream.seek(0)
+    if not is_packed:
+        yield stream
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as plain:
+        n = 0
+        with gzip.GzipFile(fileobj=stream) as packed:
+            while block := packed.read(_BLOCK):
+                n += len(block)
+                if n > _MOST_UNPACKED:
+                    raise ImageProblem(f"Unpacked, the file would be larger than {_MOST_UNPACKED // 2**30} GiB.")
+                plain.write(block)
+        plain.seek(0)
+        yield plain  # type: ignore[misc] # it has what a binary stream has

@@ -1,4 +1,4 @@
-"""Open any supported image file the way a person would see it: first frame, upright, RGB.
+"""Open any supported image file the way a person would see it: the chosen frame, upright, RGB.
 
 Everything that looks at pixels (thumbnail, full view, model input) comes through here, so that all see the
 same.
@@ -14,23 +14,32 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageChops, ImageFile, UnidentifiedImageError, features
 
-from labeling.images import fits
+from labeling.images import dicom, fits, tiff
+from labeling.images.colour import to_rgb
+from labeling.images.deep import is_deep, picture_of, values_of
+from labeling.images.planes import combined
 from labeling.images.problems import MAX_PIXELS, ImageProblem, refuse_too_large
-from labeling.images.stretching import by_percentile
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.stretching import stretch
 
 __all__ = ["DEFAULT_EXTENSIONS", "FORMATS", "MAX_PIXELS", "ImageProblem", "format_for_browsers", "open_image"]
 
 _PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
-FORMATS = (*_PILLOW_FORMATS, "FITS")
+# Of these the browser and open_image show the same, if other things are right.
+_BROWSER_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "TIFF", "WebP", "BMP", "GIF", "AVIF", "FITS", "HEIF", "DICOM")
 DEFAULT_EXTENSIONS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", *fits.EXTENSIONS,
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif",
+    *fits.EXTENSIONS, *dicom.EXTENSIONS,
 )  # fmt: skip
 
 # Of images larger than this one is unpacked at a time, so that a few threads do not fill the memory.
@@ -41,7 +50,6 @@ _one_large = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-_GREY = (128, 128, 128)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,7 +59,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+# Tags of TIFF; channels that lie one after the other are taken for 8 bits by Pillow.
+_BITS, _LAYOUT, _SEPARATE = 258, 284, 2
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
 _NOT_IMAGES = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -61,18 +73,22 @@ _NOT_IMAGES = (
 )
 
 
-def open_image(path: str | os.PathLike[str], *, max_side: int | None = None) -> Image.Image:
+def open_image(
+    path: str | os.PathLike[str], *, max_side: int | None = None, rendering: Rendering = DEFAULT
+) -> Image.Image:
     """Open an image file as RGB, upright.
 
     Parameters
     ----------
     path
-        A JPEG, PNG, TIFF, WebP, BMP, GIF or FITS file; its content decides, not its name. Of several frames
-        or planes the first is taken. Transparent pixels lie on mid grey; 16-bit, 32-bit and float grey is
-        stretched between its 0.5th and 99.5th percentile, FITS by zscale.
+        A file of one of FORMATS; its content decides, not its name.
     max_side
         The longer side in pixels of the result at most; smaller images keep their size. JPEG files are then
-        unpacked at a fraction of their size, which is several times faster.
+        unpacked at a fraction of their size, which is several times faster, and TIFF files larger than MAX_PIXELS
+        piece by piece; without it they are refused.
+    rendering
+        Which of several frames or planes, how more than 8 bits are stretched, what lies under transparent pixels.
+        Usually the first, zscale for FITS and percentiles for other images, mid grey.
 
     Raises
     ------
@@ -80,54 +96,175 @@ def open_image(path: str | os.PathLike[str], *, max_side: int | None = None) -> 
         When no image can be got from the file, with the reason in plain words.
     """
     with in_plain_words(), regular_file(path) as stream:
-        if fits.is_fits(stream):
-            image = Image.fromarray(fits.read_stretched(stream)).convert("RGB")
-        else:
-            image = _open_raster(stream, max_side)
+        image = decoded(stream, max_side, rendering)[1]
         if max_side is not None:
             image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
         return image
 
 
-def format_for_browsers(path: str | os.PathLike[str]) -> str:
+def decoded(
+    stream: BinaryIO, max_side: int | None = None, rendering: Rendering = DEFAULT
+) -> tuple[str, Image.Image, tuple[int, int]]:
+    """The format, the image as :func:`open_image` gives it before it is shrunk for good, and its full size."""
+    if fits.is_fits(stream):
+        image = Image.fromarray(fits.read_stretched(stream, rendering)).convert("RGB")
+        return "FITS", image, image.size
+    if dicom.is_dicom(stream):
+        image = dicom.read(stream, rendering)
+        return "DICOM", image, image.size
+    if tiff.is_tiff(stream) and _is_beyond_pillow(stream):
+        return "TIFF", *_unusual_tiff(stream, max_side, rendering)
+    return _raster(stream, max_side, rendering)
+
+
+def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> str:
     """The format of a file that browsers show just as :func:`open_image` does, else nothing.
 
-    Not so: FITS and TIFF, deep grey (nearly black there), CMYK, transparency (there the page shines through, here
-    it is grey), anything that moves (here the first frame counts) and orientation outside of JPEG, which
-    browsers leave to chance. Raises ImageProblem.
+    Not so: FITS, TIFF and other formats that some browsers lack, more than 8 bits (grey is nearly black there), CMYK,
+    transparency (there the page shines through), anything that moves (here one frame counts), what is shown inverted,
+    and orientation outside of JPEG, which browsers leave to chance. Raises ImageProblem.
     """
     with in_plain_words(), regular_file(path) as stream:
-        if fits.is_fits(stream):
+        if fits.is_fits(stream) or dicom.is_dicom(stream) or tiff.is_tiff(stream) or rendering.is_inverted:
             return ""
         with identified(stream) as image:
             name = "JPEG" if image.format == "MPO" else str(image.format)
-            if name == "TIFF" or image.mode in _DEEP_MODES or image.mode == "CMYK" or image.has_transparency_data:
+            if name not in _BROWSER_FORMATS or is_deep(image) or image.mode == "CMYK" or image.has_transparency_data:
                 return ""
             if name != "JPEG" and (getattr(image, "is_animated", False) or orientation(image) != 1):
                 return ""
             return name
 
 
-def _open_raster(stream: BinaryIO, max_side: int | None) -> Image.Image:
-    """RGB and upright; at most a little larger than ``max_side`` when the file is a large JPEG."""
+# -- What Pillow reads ----------------------------------------------------------------------------
+def _raster(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> tuple[str, Image.Image, tuple[int, int]]:
+    """As :func:`decoded`; at most a little larger than ``max_side`` when the file is a large JPEG."""
     with identified(stream) as source, one_at_a_time_if_large(source):
+        # MPO is what cameras make that store several pictures in one JPEG file.
+        name = "JPEG" if source.format == "MPO" else str(source.format)
+        width, height = source.size
         if max_side is not None:
             source.draft("RGB", (max_side, max_side))
-        source.load()
+        is_drafted = source.size != (width, height)
+        image = _of_frames(source, stream, name, rendering) or _of_first(source, stream, rendering)
         turn = orientation(source)
-        image = _to_rgb(source)
-        return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
+        if not is_drafted:
+            width, height = image.size
+    if turn in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[turn])
+        if turn in _SIDEWAYS:
+            width, height = height, width
+    return name, image, (width, height)
+
+
+def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Rendering) -> Image.Image:
+    if is_deep(source):
+        return picture_of(values_of(source, lambda: identified(stream)), rendering)
+    source.load()
+    return to_rgb(source, rendering)
+
+
+def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, rendering: Rendering) -> Image.Image | None:
+    """What the rendering chooses of several frames; None where there is one, or the first is wanted."""
+    if rendering.plane == "first" or name == "JPEG":
+        return None
+    n = getattr(source, "n_frames", 1)
+    if n < 2:
+        return None
+    upright = replace(rendering, is_inverted=False)
+    is_coloured = rendering.plane != "rgb"
+
+    def read(number: int) -> NDArray[Any]:
+        source.seek(number)
+        refuse_too_large(*source.size)
+        if is_deep(source):
+            return values_of(source, lambda: _at(identified(stream), number))
+        frame = to_rgb(source, upright)
+        return np.asarray(frame if is_coloured else frame.convert("L"))
+
+    planes = combined(n, read, rendering.plane, kind="frame")
+    if planes[0].dtype != np.uint8:
+        return _picture(planes, rendering)
+    image = Image.fromarray(planes[0] if len(planes) == 1 else np.stack(planes, axis=-1))
+    return ImageChops.invert(image) if rendering.is_inverted else image
+
+
+def _at(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
+    image.seek(number)
+    return image
+
+
+def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
+    """Deep planes: one as it is, three as red, green and blue, each stretched on its own."""
+    if len(planes) == 1:
+        return picture_of(planes[0], rendering)
+    return Image.fromarray(np.stack([stretch(plane, rendering) for plane in planes], axis=-1))
+
+
+# -- TIFF that Pillow does not read ----------------------------------------------------------------
+def _is_beyond_pillow(stream: BinaryIO) -> bool:
+    """Whether Pillow does not know this kind of TIFF, or mistakes it, or it is too large to be unpacked as a whole."""
+    try:
+        with Image.open(stream, formats=["TIFF"]) as image:
+            tags = getattr(image, "tag_v2", {})
+            bits, layout = tags.get(_BITS, (1,)), tags.get(_LAYOUT, 1)
+            is_mistaken = max(bits) > 8 and len(bits) > 1 and layout == _SEPARATE
+            return is_mistaken or image.width * image.height > MAX_PIXELS
+    except UnidentifiedImageError:
+        return True
+    finally:
+        stream.seek(0)
+
+
+def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> tuple[Image.Image, tuple[int, int]]:
+    width, height = tiff.size_of(stream)
+    turn = tiff.turn_of(stream)
+    if width * height > MAX_PIXELS:
+        if max_side is None:
+            raise ImageProblem(f"The image has {width * height / 1e6:,.0f} megapixels: it can only be opened reduced.")
+        with _one_large:
+            values = tiff.read_reduced(stream, max_side)
+    else:
+        values = tiff.read_whole(stream, rendering)
+        height, width = values.shape[:2]
+    image = to_rgb(Image.fromarray(values), rendering) if values.dtype == np.uint8 else picture_of(values, rendering)
+    if turn in _SIDEWAYS:
+        width, height = height, width
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image, (width, height)
 
 
 def identified(stream: BinaryIO) -> ImageFile.ImageFile:
     """The image of ``stream`` with only its header read; refused when it is too large or not an image."""
     try:
-        image = Image.open(stream, formats=_PILLOW_FORMATS)
+        image = Image.open(stream, formats=_formats_of(stream))
     except UnidentifiedImageError as error:
         raise ImageProblem(_what_else(stream)) from error
     width, height = image.size
     refuse_too_large(width, height)
     return image
+
+
+def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
+    """What Pillow shall try; of formats whose decoder may not be there, registers it or says what to install."""
+    stream.seek(0)
+    start = stream.read(12)
+    stream.seek(0)
+    if start[4:8] != b"ftyp":
+        return _PILLOW_FORMATS
+    if start[8:12] in _AVIF_BRANDS:
+        if not features.check("avif"):
+            raise ImageProblem("This is an AVIF image, which needs Pillow 11.3 or newer, built with AVIF.")
+        return ("AVIF",)
+    if start[8:12] not in _HEIF_BRANDS:
+        raise ImageProblem("This is not an image but a film, or of a kind that can't be read here.")
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ImageProblem(
+            "This is a HEIF image. To show it, install the Python package pillow-heif (uv sync --extra heif)."
+        ) from error
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
 
 
 def one_at_a_time_if_large(image: Image.Image) -> AbstractContextManager[object]:
@@ -145,18 +282,6 @@ def orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
         return 1
     return turn if turn in _UPRIGHT else 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB."""
-    if image.mode in _DEEP_MODES:
-        return Image.fromarray(by_percentile(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGB", image.size, _GREY)
-        ground.paste(layer, mask=layer.getchannel("A"))
-        return ground
-    return image.convert("RGB")
 
 
 @contextmanager

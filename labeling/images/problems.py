@@ -14,10 +14,10 @@ class ImageProblem(Exception):
         self.reason = reason
 
 
-def refuse_too_large(width: int, height: int) -> None:
-    """Raise ImageProblem for an image of more than MAX_PIXELS pixels."""
-    if width * height > MAX_PIXELS:
+def refuse_too_large(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """Raise ImageProblem for an image of more than ``most`` pixels."""
+    if width * height > most:
         raise ImageProblem(
             f"The image claims to be {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} megapixels); "
-            f"the limit is {MAX_PIXELS // 1_000_000} megapixels."
+            f"the limit is {most // 1_000_000:,} megapixels."
         )

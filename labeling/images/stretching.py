@@ -1,4 +1,8 @@
-"""Grey values of any depth to the 256 of a screen."""
+"""Grey values of any depth to the 256 of a screen.
+
+Curves and zscale are astropy's, which is imported when they are asked for: it takes long, and most people need
+neither.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The percentiles are measured on a regular sample of at most about this many pixels.
+from labeling.images.rendering import USUAL, Rendering
+
+# Limits are found on a regular sample of at most about this many pixels, except for the extremes.
 _SAMPLE = 1_000_000
+_PERCENTILES = (0.5, 99.5)
+# Of what a curve bends: more of the bright end, which it holds down.
+_CURVE_PERCENTILES = (0.25, 99.9)
+_ROWS_AT_ONCE = 4_000_000
+
+
+def stretch(values: NDArray[Any], rendering: Rendering, *, usual: str = "percentile") -> NDArray[np.uint8]:
+    """``values`` (h, w) or (h, w, channels) as ``rendering`` says, ``usual`` being what its usual stretch is here.
+
+    Channels share their limits. What is not finite is black, before an inversion: it belongs to no end of the scale.
+    """
+    name = usual if rendering.stretch == USUAL else rendering.stretch
+    low, high = limits(values, name)
+    low = low if rendering.low is None else rendering.low
+    high = high if rendering.high is None else rendering.high
+    pixels = _bent(values, low, high, name) if name in {"asinh", "log", "sqrt"} else between(values, low, high)
+    if rendering.is_inverted:
+        np.subtract(255, pixels, out=pixels)
+        pixels[np.isnan(values)] = 0
+    return pixels
+
+
+def limits(values: NDArray[Any], name: str) -> tuple[float, float]:
+    """The values that become black and white under the stretch of that name. Nothing finite: (0, 0)."""
+    if name == "minmax":
+        sample = values[np.isfinite(values)]
+    else:
+        sample = values.reshape(-1)[:: max(1, values.size // _SAMPLE)]
+        sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 0.0
+    if name == "zscale":
+        from astropy.visualization import ZScaleInterval
+
+        low, high = ZScaleInterval().get_limits(sample)
+    elif name == "minmax":
+        low, high = sample.min(), sample.max()
+    else:
+        low, high = np.percentile(sample, _PERCENTILES if name == "percentile" else _CURVE_PERCENTILES)
+    if not low < high:
+        low, high = sample.min(), sample.max()
+    return float(low), float(high)
 
 
 def by_percentile(values: NDArray[Any]) -> NDArray[np.uint8]:
@@ -17,22 +65,38 @@ def by_percentile(values: NDArray[Any]) -> NDArray[np.uint8]:
     Not-a-number becomes black. Where the percentiles coincide (a few bright spots on nothing) the extremes
     are taken instead, and an image of a single value is black.
     """
-    sample = values.reshape(-1)[:: max(1, values.size // _SAMPLE)].astype(np.float32)
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        return np.zeros(values.shape, np.uint8)
-    low, high = np.percentile(sample, (0.5, 99.5))
-    if low == high:
-        low, high = sample.min(), sample.max()
-    return between(values, float(low), float(high))
+    return between(values, *limits(values, "percentile"))
 
 
 def between(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """``low`` and below to 0, ``high`` and above to 255, linear between; not-a-number to 0. Shape is kept."""
     if not high > low:
         return np.zeros(values.shape, np.uint8)
-    pixels = np.nan_to_num(values.astype(np.float32), nan=low, posinf=high, neginf=low)
+    pixels = np.nan_to_num(_floats(values, high - low), nan=low, posinf=high, neginf=low)
     # Clipped before scaling, so that extremes cannot overflow.
-    scaled = (np.clip(pixels, low, high) - np.float32(low)) * np.float32(255.0 / (high - low))
+    scaled = (np.clip(pixels, low, high) - low) * pixels.dtype.type(255.0 / (high - low))
     whole: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
     return whole
+
+
+def _bent(values: NDArray[Any], low: float, high: float, name: str) -> NDArray[np.uint8]:
+    """As :func:`between`, but along one of astropy's curves; some rows at a time, for the memory's sake."""
+    from astropy.visualization import AsinhStretch, LogStretch, SqrtStretch
+
+    out = np.zeros(values.shape, np.uint8)
+    if not high > low:
+        return out
+    curve = {"asinh": AsinhStretch, "log": LogStretch, "sqrt": SqrtStretch}[name]()
+    step = max(1, _ROWS_AT_ONCE // max(1, values[:1].size))
+    for start in range(0, len(values), step):
+        some = np.nan_to_num(values[start : start + step].astype(np.float64), nan=low, posinf=high, neginf=low)
+        share = (np.clip(some, low, high) - low) / (high - low)
+        out[start : start + step] = np.rint(np.clip(curve(share), 0, 1) * 255)
+    return out
+
+
+def _floats(values: NDArray[Any], span: float) -> NDArray[Any]:
+    """As float32, or as float64 where that would lose digits that the limits may lie between, or overflow."""
+    is_wide = values.dtype.itemsize > 2 and values.dtype.newbyteorder("=") != np.float32
+    is_wide |= not 1e-30 < span < 1e30
+    return values.astype(np.float64 if is_wide else np.float32)

@@ -324,10 +324,10 @@ def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeyp
     noise(50, 40).save(file)
     decode = reading._decode
 
-    def slow_decode(source: object) -> tuple[str, int, int]:
+    def slow_decode(*given: object) -> tuple[str, int, int]:
         with file.open("ab") as stream:
             stream.write(b"more")
-        return decode(source)  # type: ignore[arg-type]
+        return decode(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(reading, "_decode", slow_decode)
     with pytest.raises(ImageProblem, match="changed while"):

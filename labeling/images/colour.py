@@ -1,0 +1,65 @@
+"""Any kind of 8-bit picture as red, green and blue for a screen: profiles, palettes, CMYK, transparency."""
+
+from __future__ import annotations
+
+import io
+import logging
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image, ImageChops
+
+from labeling.images.rendering import Rendering
+
+log = logging.getLogger(__name__)
+
+# Modes that a colour profile can speak of.
+_PROFILED = frozenset({"RGB", "CMYK", "L"})
+
+
+def to_rgb(image: Image.Image, rendering: Rendering) -> Image.Image:
+    """The loaded ``image`` in sRGB; what is transparent lies over the rendering's background."""
+    profile = image.info.get("icc_profile")
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    if image.mode not in _PROFILED or alpha is not None:
+        image = image.convert("RGB")
+    if profile:
+        image = _by_profile(image, profile)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if rendering.is_inverted:
+        image = ImageChops.invert(image)
+    return image if alpha is None else over_ground(image, alpha, rendering)
+
+
+def over_ground(image: Image.Image, alpha: Image.Image, rendering: Rendering) -> Image.Image:
+    """``image`` (RGB) through ``alpha`` (L) over the rendering's background."""
+    ground = Image.new("RGB", image.size, rendering.ground)
+    ground.paste(image, mask=alpha)
+    return ground
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """To sRGB by its colour profile. A broken profile costs the exact colours, not the image."""
+    from PIL import ImageCms
+
+    try:
+        transform = _transform(profile, image.mode)
+        return image if transform is None else ImageCms.applyTransform(image, transform) or image
+    except (ImageCms.PyCMSError, ValueError, OSError, TypeError) as error:
+        log.debug("A colour profile was passed over: %s", error)
+        return image
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> Any:
+    """What takes colours of that profile to sRGB; None where they are in it already."""
+    from PIL import ImageCms
+
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
+        return None
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")

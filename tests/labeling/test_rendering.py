@@ -1,0 +1,76 @@
+"""How images are shown: what can be chosen, what is refused in words, and its short name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labeling.images.rendering import CURVES, DEFAULT, PLANES, RANGES, STRETCHES, Rendering
+
+
+def renderings() -> st.SearchStrategy[Rendering]:
+    numbers = st.floats(-1e20, 1e20)
+    return st.builds(
+        Rendering,
+        hdu=st.none() | st.integers(0, 99),
+        plane=st.sampled_from(PLANES) | st.integers(0, 99),
+        stretch=st.sampled_from(STRETCHES),
+        is_inverted=st.booleans(),
+        background=st.integers(0, 2**24 - 1).map(lambda number: f"#{number:06x}"),
+    ) | st.builds(
+        Rendering, stretch=st.sampled_from(CURVES), low=numbers, high=numbers.map(lambda one: abs(one) + 2e20)
+    )
+
+
+@given(renderings())
+def test_choices_survive_being_written_down(rendering: Rendering) -> None:
+    again = Rendering.from_params(rendering.as_params())
+    assert again == rendering
+    assert again.key == rendering.key
+    assert (rendering.key == "") == (rendering == DEFAULT) == (rendering.words == "")
+
+
+@given(renderings(), renderings())
+def test_two_ways_have_two_names(one: Rendering, other: Rendering) -> None:
+    assert (one.key == other.key) == (one == other)
+    assert len(one.key) in (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"hdu": -1}, "HDU counts from 0"),
+        ({"hdu": True}, "HDU counts from 0"),
+        ({"plane": "last"}, "one of first, max"),
+        ({"plane": -2}, "one of first, max"),
+        ({"stretch": "histogram"}, "one of usual, zscale"),
+        ({"stretch": ["zscale"]}, "one of usual, zscale"),
+        ({"low": float("nan"), "stretch": "linear"}, "has to be a number"),
+        ({"low": "3", "stretch": "linear"}, "has to be a number"),
+        ({"high": 1e300, "stretch": "linear"}, "has to be a number"),
+        ({"low": 3, "high": 3, "stretch": "log"}, "above the lower"),
+        ({"low": 3, "stretch": "zscale"}, "zscale finds the limits of each image by itself"),
+        ({"high": 3}, "usual finds the limits"),
+        ({"background": "red"}, "#rrggbb"),
+        ({"background": 7}, "#rrggbb"),
+        ({"is_inverted": 1}, "yes or no"),
+        ({"gamma": 2}, "Unknown: gamma"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(params: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Rendering.from_params(params)
+
+
+def test_another_stretch_takes_limits_along_only_where_it_can() -> None:
+    rendering = Rendering(stretch="log", low=1, high=9, is_inverted=True, plane="max")
+    assert rendering.stretched("asinh") == Rendering(stretch="asinh", low=1, high=9, is_inverted=True, plane="max")
+    for name in ("usual", *RANGES):
+        assert rendering.stretched(name) == Rendering(stretch=name, is_inverted=True, plane="max")
+
+
+def test_words() -> None:
+    rendering = Rendering(hdu=2, plane=3, stretch="asinh", low=0, high=4000, is_inverted=True, background="#000000")
+    assert rendering.words == "HDU 2, plane 3, asinh 0…4000, inverted, on #000000"
+    assert Rendering(stretch="log", high=7).words == "log …7"
