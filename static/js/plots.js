@@ -113,9 +113,9 @@ function go(plot, line, at) {
 }
 
 // Up and down: the point of the next line that is nearest to this one's place.
-function change(plot, { lines, line, dot }, by) {
+function change(plot, { lines, line, at, dot }, by) {
   const other = lines[lines.indexOf(line) + by];
-  if (!other) return;
+  if (!other) return go(plot, line, at);
   const gaps = other.dots.map((one) => Math.abs(one.dataset.x - dot.dataset.x));
   go(plot, other, gaps.indexOf(Math.min(...gaps)));
 }

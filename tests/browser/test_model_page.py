@@ -1,0 +1,282 @@
+"""The model's page in a real browser: cells that open their images, plots by mouse and keys, going back to versions."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from django.db import connections
+from playwright.sync_api import Locator, Page, expect
+
+from hoshina.jobs.life import claim, execute, run_now
+from hoshina.jobs.models import Job
+from labeling.actions import Decision, record_import
+from labeling.models import Dataset, State
+from modeling import model_files
+from modeling.comparing import shared
+from modeling.models import ModelVersion
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+from tests.browser.test_pages import _serious
+from tests.modeling.test_retraining import add_vectors
+
+N = 90
+SIZES = (12, 30, 45, 60)
+
+
+@pytest.fixture
+def dataset(site: Site) -> Dataset:
+    """Ninety pictures of three clouds that overlap, and four versions of the model; the first held nothing out."""
+    dataset = site.dataset(N)
+    rng = np.random.default_rng(2)
+    y = np.arange(N) % 3
+    add_vectors(dataset, (rng.normal(size=(N, 6)) + 1.5 * np.eye(3, 6)[y]).astype(np.float32))
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    ids = dict(dataset.items.values_list("row", "pk"))
+    for size in SIZES:
+        record_import(dataset, [Decision(ids[row], State.LABELLED, classes[y[row]]) for row in range(size)], None)
+        run_now("retrain", dataset_id=dataset.pk)
+    Job.objects.all().delete()  # nobody waits for their toasts
+    return dataset
+
+
+@pytest.fixture
+def _worker(dataset: Dataset) -> Iterator[None]:
+    """Runs what is queued, in this process and with this test's database."""
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            while not ended.wait(0.05):
+                queued = Job.objects.filter(state=Job.State.QUEUED).first()
+                job = claim(queued.pk) if queued else None
+                if job is not None:
+                    execute(job)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work, name="worker of the test")
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def _open(page: Page, site: Site, path: str = "") -> None:
+    page.goto(f"{site.address}/d/pictures/model/{path}")
+    page.wait_for_load_state("networkidle")
+
+
+def _tip(page: Page, plot: str) -> Locator:
+    return page.locator(f"#plot-{plot} .plot-tip")
+
+
+# -- Cells ----------------------------------------------------------------------------------------
+def test_a_cell_opens_exactly_its_images(page: Page, site: Site, dataset: Dataset) -> None:
+    version = ModelVersion.objects.get(is_active=True)
+    table = version.metrics["confusion"]
+    wrong = [(i, j, n) for i, row in enumerate(table) for j, n in enumerate(row) if n and i != j]
+    assert wrong
+    held = model_files.open_held_out(version)
+    assert held is not None
+    for i, j, n in [*wrong[:2], (0, 0, table[0][0])]:
+        _open(page, site)
+        cell = page.locator(f".confusion tbody tr:nth-child({i + 1}) td").nth(j)
+        expect(cell).to_have_text(str(n))
+        cell.get_by_role("link").click()
+        page.wait_for_url("**/d/pictures/?queue=all*")
+        bench = Bench(page, site.address, dataset)
+        expect(bench.tiles).to_have_count(n)
+        rows = bench.tiles.evaluate_all("tiles => tiles.map(tile => Number(tile.dataset.row))")
+        wanted = (held.columns == i) & (held.probabilities.argmax(axis=1) == j)
+        assert sorted(rows) == held.rows[wanted].tolist()
+        names = ("cat", "dog", "bird")
+        expect(page.locator("#unseen")).to_contain_text(f"Images labelled {names[i]}, taken for {names[j]} by model 4")
+        assert re.search(f"model 4 thought {names[j]}", bench.tiles.first.get_attribute("title") or "")
+
+
+def test_labels_are_corrected_where_a_cell_led(page: Page, site: Site, dataset: Dataset) -> None:
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    table = ModelVersion.objects.get(is_active=True).metrics["confusion"]
+    i, j = next((i, j) for i, row in enumerate(table) for j, n in enumerate(row) if n and i != j)
+    query = f"queue=all&state=any&label={classes[i]}&predicted={classes[j]}&confused=4"
+    bench = Bench(page, site.address, dataset).open(query)
+    item = bench.ids()[0]
+    page.keyboard.press(str(j + 1))
+    bench.settle()
+    assert bench.outcome(item) == (State.LABELLED, ("cat", "dog", "bird")[j])
+    page.get_by_role("link", name="Show all images").click()
+    expect(page.locator("#unseen")).to_have_count(0)
+    expect(page.locator("#choice-label")).to_be_visible()
+    assert "confused" not in page.url
+
+
+def test_what_two_versions_differ_on_is_opened_from_their_comparison(page: Page, site: Site, dataset: Dataset) -> None:
+    third, fourth = ModelVersion.objects.filter(number__in=(3, 4)).order_by("number")
+    both = shared(third, fourth)
+    assert both is not None
+    side = next(name for name in ("first", "second", "neither") if len(both.side(name)))
+    _open(page, site, "3/")
+    page.locator("#compare-with").select_option("4")
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_url("**/model/compare/?a=3&b=4")
+    expect(page.get_by_role("heading", name="Models 3 and 4")).to_be_visible()
+    expect(page.locator("#plot-reliability .plot-key")).to_have_count(2)
+    page.locator(f'a[href*="right={side}"]').click()
+    bench = Bench(page, site.address, dataset)
+    expect(bench.tiles).to_have_count(len(both.side(side)))
+    expect(page.locator("#unseen")).to_contain_text("Images on which models 3 and 4 differ")
+
+
+# -- Plots ----------------------------------------------------------------------------------------
+def test_a_plot_is_walked_through_by_keys(page: Page, site: Site, dataset: Dataset) -> None:
+    _open(page, site)
+    area, tip = page.locator("#plot-accuracy-area"), _tip(page, "accuracy")
+    expect(tip).to_be_hidden()
+    page.locator("#plot-accuracy-table summary").focus()
+    page.keyboard.press("Shift+Tab")
+    expect(area).to_be_focused()
+    expect(tip).to_contain_text("Model 4, 60 labels")
+    page.keyboard.press("ArrowLeft")
+    expect(tip).to_contain_text("Model 3, 45 labels")
+    page.keyboard.press("Home")
+    expect(tip).to_contain_text("Model 2, 30 labels")
+    page.keyboard.press("ArrowLeft")
+    expect(tip).to_contain_text("Model 2, 30 labels")
+    assert page.locator("#plot-labels .plot-cross").is_visible(), "plots of versions share their crosshair"
+    page.keyboard.press("End")
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/d/pictures/model/3/")
+
+
+def test_lines_are_changed_between_and_switched_off(page: Page, site: Site, dataset: Dataset) -> None:
+    _open(page, site)
+    tip = _tip(page, "ece")
+    first = page.locator("#plot-ece-key-1")
+    first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator("#plot-ece-area")).to_be_focused()
+    place = page.locator("#plot-ece-area").evaluate("area => area.style.getPropertyValue('--y')")
+    page.keyboard.press("ArrowDown")
+    expect(tip).to_contain_text("Model 4")
+    assert page.locator("#plot-ece .series.s2 .dot").last.get_attribute("data-y") == page.locator(
+        "#plot-ece-area"
+    ).evaluate("area => area.style.getPropertyValue('--y').replace('%', '')")
+    page.keyboard.press("ArrowUp")
+    assert page.locator("#plot-ece-area").evaluate("area => area.style.getPropertyValue('--y')") == place
+    first.click()
+    expect(first).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#plot-ece .series.s1 .line")).to_be_hidden()
+    expect(page.locator("#plot-ece .series.s2 .line")).to_be_visible()
+    page.locator("#plot-ece-area").focus()
+    page.keyboard.press("ArrowUp")
+    expect(tip).to_contain_text("Model")
+    first.click()
+    expect(page.locator("#plot-ece .series.s1 .line")).to_be_visible()
+
+
+def test_the_mouse_finds_the_nearest_point(page: Page, site: Site, dataset: Dataset) -> None:
+    _open(page, site)
+    area = page.locator("#plot-labels-area")
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.36, box["y"] + 20)
+    expect(_tip(page, "labels")).to_contain_text("Model 2, 30 labels")
+    page.mouse.move(box["x"] + 2, box["y"] + box["height"] - 2)
+    expect(_tip(page, "labels")).to_contain_text("Model 1, 12 labels")
+    page.mouse.move(box["x"] + 2, box["y"] - 60)
+    expect(_tip(page, "labels")).to_be_hidden()
+    table = page.locator("#plot-labels-table")
+    table.locator("summary").click()
+    expect(table.get_by_role("row")).to_have_count(5)
+    table.get_by_role("link", name="3").click()
+    page.wait_for_url("**/d/pictures/model/3/")
+
+
+def test_a_newer_plot_takes_a_plots_place_and_what_was_hidden_stays_so(
+    page: Page, site: Site, dataset: Dataset
+) -> None:
+    _open(page, site)
+    page.locator("#plot-ece-key-2").click()
+    page.evaluate("""async () => {
+        const answer = await fetch(location.href);
+        const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+        const html = page.getElementById('plot-ece').outerHTML;
+        htmx.swap('#plot-ece', html, {swapStyle: 'outerHTML'});
+    }""")
+    expect(page.locator("#plot-ece-key-2")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#plot-ece .series.s2 .line")).to_be_hidden()
+
+
+# -- In use again ---------------------------------------------------------------------------------
+@pytest.mark.usefixtures("_worker")
+def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: Dataset) -> None:
+    third = ModelVersion.objects.get(number=3)
+    model_files.delete_probabilities(third)
+    _open(page, site)
+    page.locator("#versions").get_by_role("link", name="3", exact=True).click()
+    page.wait_for_url("**/d/pictures/model/3/")
+    expect(page.locator("#head")).to_contain_text("Model 4 is in use")
+    page.get_by_role("button", name="Use this version").click()
+    expect(page.locator("#head")).to_contain_text("Model 3 is in use because you chose it; automatic retraining waits.")
+    expect(page.locator("#toasts")).to_contain_text("Predicting again: done")
+    expect(page.locator("#versions tr", has_text="in use, chosen")).to_contain_text("45")
+    third.refresh_from_db()
+    assert (third.is_active, third.is_chosen) == (True, True)
+    assert model_files.open_probabilities(third) is not None
+
+    bench = Bench(page, site.address, dataset).open("queue=uncertain")
+    expect(page.locator("#badge")).to_contain_text("model 3")
+    expect(page.locator("#badge")).to_contain_text("chosen")
+    expect(bench.tiles.first.locator(".suggestion")).to_contain_text("%")
+    page.locator("#badge").click()
+    page.wait_for_url("**/d/pictures/model/")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#head")).not_to_contain_text("because you chose it")
+    page.get_by_role("button", name="Retrain").click()
+    expect(page.locator("#head")).to_contain_text("Model 5 is in use. Show it")
+    page.get_by_role("link", name="Show it").click()
+    expect(page.get_by_role("heading", name="Model 5", exact=True)).to_be_visible()
+
+
+def test_a_version_at_hand_is_in_use_at_once(page: Page, site: Site, dataset: Dataset) -> None:
+    _open(page, site, "2/")
+    page.get_by_role("button", name="Use this version").click()
+    expect(page.locator("#head .badge", has_text="chosen")).to_be_visible()
+    assert ModelVersion.objects.get(is_active=True).number == 2
+
+
+# -- To everyone ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", ["", "1/", "2/", "compare/?a=2&b=4", "compare/?a=2&b=2"])
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
+    page: Page, site: Site, dataset: Dataset, path: str
+) -> None:
+    _open(page, site, path)
+    for table in page.locator(".plot-table summary").all():
+        table.click()
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert _serious(page) == [], scheme
+    for size in ((640, 360), (1280, 720), (2560, 1440)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, size
+
+
+def test_nothing_moves_while_the_page_asks_for_more(page: Page, site: Site, dataset: Dataset) -> None:
+    page.add_init_script("""
+        window.shift = 0;
+        new PerformanceObserver(list => { for (const entry of list.getEntries()) window.shift += entry.value; })
+            .observe({type: 'layout-shift', buffered: true});
+    """)
+    _open(page, site, "3/")
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.shift") == 0
