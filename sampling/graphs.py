@@ -6,6 +6,7 @@ Each is computed once for a generation of vectors. The algorithms are imported w
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -117,8 +118,18 @@ def inverse_lengths_of(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats:
     return _kept(_file(embedding_set, "inverse"), lambda: inverse_lengths(vectors.X))
 
 
+def forget_set(instance: EmbeddingSet, **kwargs: object) -> None:
+    """After a set of vectors was deleted: what was computed from them goes too."""
+    if instance.pk is not None:
+        shutil.rmtree(_folder(instance.pk), ignore_errors=True)
+
+
+def _folder(pk: int) -> Path:
+    return Path(settings.STORE_DIR) / "neighbours" / str(pk)
+
+
 def _file(embedding_set: EmbeddingSet, name: str, suffix: str = "npy") -> Path:
-    folder = Path(settings.STORE_DIR) / "neighbours" / str(embedding_set.pk)
+    folder = _folder(embedding_set.pk)
     return folder / f"{name}-{embedding_set.generation}.{suffix}"
 
 
