@@ -64,6 +64,8 @@ def _model(model: ModelVersion | None) -> dict[str, Any] | None:
         "labels": model.n_labels,
         "classes": [names.get(class_id, "") for class_id in model.class_ids],
         "calibration": {
+            "method": model.calibration_method,
+            "params": model.calibration_params,
             "temperature": model.temperature,
             "is_calibrated": model.is_calibrated,
             "note": model.calibration_note,

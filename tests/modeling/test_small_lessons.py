@@ -357,11 +357,25 @@ def test_labels_drawn_by_chance_lead_the_temperature_and_are_counted(make_datase
     )
 
 
-def test_the_command_says_what_the_job_says(make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset = make_dataset(60)
-    X, y = two_clouds(60)
+def test_the_command_says_what_the_job_says(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(200)
+    X, y = two_clouds(200)
     add_vectors(dataset, X)
-    label(dataset, list(range(40)), y)
+    RetrainPolicy.objects.create(dataset=dataset, is_automatic=False, calibration="platt")
+    label(dataset, list(range(8)), y)
+    call_command("retrain", dataset=dataset.slug)
+    told = capsys.readouterr().out
+    assert "Uncalibrated, too few labels (8 of the 20 needed)." in told
+    label(dataset, list(range(100)), y)
     call_command("retrain", dataset=dataset.slug, json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert {"model_version", "labels", "classes", "temperature", "calibration", "note", "newer", "seconds"} <= set(told)
+    result = json.loads(capsys.readouterr().out)
+    assert {"model_version", "labels", "temperature", "calibration", "note", "newer", "seconds"} <= set(result)
+    meanwhile(monkeypatch, lambda: label(dataset, [150, 151], y))
+    call_command("retrain", dataset=dataset.slug)
+    told = capsys.readouterr().out
+    assert "before" in told
+    assert ("Platt scaling, each class by itself." in told) == (result["calibration"] == "platt")
+    assert "Calibrated on 100 held-out labels in 20 folds" in told
+    assert "2 decisions came while it was trained" in told

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
+from modeling.models import RetrainPolicy
 
 
 class Command(BaseCommand):
@@ -34,8 +35,14 @@ class Command(BaseCommand):
             self.stdout.write(f"Accuracy {told['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}).")
         if told["calibrated"]:
             self.stdout.write(
-                f"Calibration error {told['ece_before']:.3f} before, {told['ece_after']:.3f} after "
-                f"temperature {told['temperature']:.2f}."
+                f"Calibration error {told['ece_before']:.3f} before, {told['ece_after']:.3f} after {_correction(told)}."
             )
-        else:
-            self.stdout.write(told["note"])
+        self.stdout.write(f"{told['note'][:1].upper()}{told['note'][1:]}.")
+        if told["newer"]:
+            self.stdout.write(f"{told['newer']} decisions came while it was trained: they count for the next model.")
+
+
+def _correction(told: dict[str, Any]) -> str:
+    if told["calibration"] in ("platt", "vector"):
+        return RetrainPolicy.Calibration(told["calibration"]).label
+    return f"temperature {told['temperature']:.2f}"
