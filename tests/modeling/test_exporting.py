@@ -118,7 +118,11 @@ def test_the_manifest_tells_encoder_and_model(make_dataset: MakeDataset) -> None
         "labels": 10,
         "classes": ["cat", "dog"],
         "calibration": {
-            "method": "temperature", "params": {}, "temperature": 1.25, "is_calibrated": True, "note": "on 10 labels",
+            "method": "temperature",
+            "params": {},
+            "temperature": 1.25,
+            "is_calibrated": True,
+            "note": "on 10 labels",
         },
         "measured": {"accuracy": 0.75, "log_loss_after": 0.5},
     }
