@@ -43,6 +43,7 @@ def retrain(run: Run) -> dict[str, Any]:
         _predict(run, version, vectors, trained)
         if trained.held_out is not None:
             model_files.save_held_out(version, model_files.HeldOut(lessons.rows, lessons.y, trained.held_out))
+        run.stage("Putting the model in use")  # unless it was called off: a person may have chosen another meanwhile
     except BaseException:
         model_files.delete_files(version)
         version.delete()

@@ -494,6 +494,25 @@ def test_another_choice_and_a_retrain_under_way_are_called_off(make_dataset: Mak
     assert model == second
 
 
+def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_place(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(60)
+    trained(dataset, 30, 40)
+    first = ModelVersion.objects.get(number=1)
+    save = model_files.save_held_out
+
+    def chosen_meanwhile(*args: Any) -> None:
+        save(*args)
+        versions.choose(first)
+
+    monkeypatch.setattr(model_files, "save_held_out", chosen_meanwhile)
+    with pytest.raises(JobError, match="cancelled"):
+        run_now("retrain", dataset_id=dataset.pk)
+    assert active_model(dataset) == first
+    assert ModelVersion.objects.count() == 2
+
+
 def test_what_is_kept_of_old_versions(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make_dataset(40)
     monkeypatch.setattr(versions, "ARRAYS_KEPT", 1)
