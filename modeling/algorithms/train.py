@@ -43,6 +43,8 @@ ClassWeights = Literal["equal", "balanced"]
 # these bounds: beyond them nothing was won on any collection, see docs/calibration.md.
 CHANGE_OF_C = 3.0
 WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**3
+# Above this temperature a stronger penalty is tried first, below it a weaker one: mostly the way that leads on.
+TOO_WEAK = 0.8
 # So many held-out labels show whether another penalty is better.
 LABELS_FOR_TRIAL = 500
 N_BINS = 15
@@ -128,15 +130,11 @@ def train(
     rows = standardise(X)
     lesson = _Lesson(rows, labels, n_classes, row_weights(labels, n_classes, None, _weight(class_weights)), steps)
     begin = None if start is None else standard_start(rows, start, n_classes)
-    full = lesson.fit(DEFAULT_C, begin)
     if folds.fold is None:
-        head = plain_head(rows, full)
+        head = plain_head(rows, lesson.fit(DEFAULT_C, begin))
         metrics = _metrics(labels, folds, head, DEFAULT_C, n_classes) | {"class_weights": class_weights}
         return Trained(head, Calibration(), False, folds.reason, metrics)
-    C, tried = _choose(lesson, folds.fold, full)
-    if C != DEFAULT_C:
-        steps.more(1)
-        full = lesson.fit(C, full)
+    C, full, tried = _choose(lesson, folds.fold, begin)
     rest = dict.fromkeys(np.setdiff1d(folds.fold, list(tried)).tolist(), full)
     held = judge(rows, labels, folds.fold, tried | lesson.fit_without(folds.fold, rest, C))
     head = plain_head(rows, full)
@@ -186,7 +184,7 @@ class _Lesson:
         self.steps.done()
         return solution
 
-    def fit_without(self, folds: Integers, starts: Mapping[int, Solution], C: float) -> dict[int, Solution]:
+    def fit_without(self, folds: Integers, starts: Mapping[int, Solution | None], C: float) -> dict[int, Solution]:
         """For each fold in ``starts`` the classifier of all others."""
         return fit_folds(
             self.rows,
@@ -200,11 +198,12 @@ class _Lesson:
         )
 
 
-def _choose(lesson: _Lesson, folds: Integers, full: Solution) -> tuple[float, dict[int, Solution]]:
-    """The penalty with the lowest held-out log loss, by steps away from the default, and the folds fitted with it.
+def _choose(lesson: _Lesson, folds: Integers, begin: Solution | None) -> tuple[float, Solution, dict[int, Solution]]:
+    """The penalty with the lowest held-out log loss, by steps away from the default; all labels, and folds, fitted so.
 
     A step is judged on some folds, all of them while labels are few, with a temperature of its own each time. The first
-    that is no better ends the way in its direction.
+    that is no better ends the way in its direction. With many labels all of them are fitted once, when the penalty is
+    known.
     """
     every = np.unique(folds).tolist()
     trial = every[: min(len(every), -(-LABELS_FOR_TRIAL * len(every) // lesson.y.size))]
@@ -213,9 +212,14 @@ def _choose(lesson: _Lesson, folds: Integers, full: Solution) -> tuple[float, di
         solutions = lesson.fit_without(folds, starts, C)
         return solutions, *_held_out_loss(judge(lesson.rows, lesson.y, folds, solutions), lesson.y, lesson.weight)
 
-    tried, temperature, least = fit(dict.fromkeys(trial, full), DEFAULT_C)
+    if len(trial) == len(every):
+        first = lesson.fit(DEFAULT_C, begin)
+    else:
+        lesson.steps.more(1)
+        first = lesson.fit_without(folds, {trial[0]: begin}, DEFAULT_C)[trial[0]]
+    tried, temperature, least = fit(dict.fromkeys(trial, first), DEFAULT_C)
     best = DEFAULT_C
-    for change in (1 / CHANGE_OF_C, CHANGE_OF_C) if temperature > 1 else (CHANGE_OF_C, 1 / CHANGE_OF_C):
+    for change in (1 / CHANGE_OF_C, CHANGE_OF_C) if temperature > TOO_WEAK else (CHANGE_OF_C, 1 / CHANGE_OF_C):
         others = tried
         while STRONGEST_C * 0.99 < best * change < WEAKEST_C * 1.01:
             lesson.steps.more(len(trial))
@@ -225,7 +229,12 @@ def _choose(lesson: _Lesson, folds: Integers, full: Solution) -> tuple[float, di
             best, least, tried = best * change, loss, others
         if best != DEFAULT_C:
             break
-    return best, tried
+    if len(trial) < len(every):
+        return best, lesson.fit(best, tried[trial[0]]), tried
+    if best == DEFAULT_C:
+        return best, first, tried
+    lesson.steps.more(1)
+    return best, lesson.fit(best, first), tried
 
 
 def _held_out_loss(held: OutOfFold, y: Integers, weight: Float32) -> tuple[float, float]:
