@@ -43,6 +43,7 @@ class Shown:
     suggested_label_id: int | None = None
     suggested_probability: float | None = None
     suggestion_shown: bool | None = None
+    rendering: str = ""
 
 
 @dataclass(frozen=True)

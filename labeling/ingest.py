@@ -30,6 +30,7 @@ from hoshina.jobs.runner import Run
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Examined, examine
+from labeling.images.rendering import Rendering
 from labeling.images.scanning import Found, count, walk
 from labeling.models import MAX_PATH, Dataset, Frame, Item, Problem
 from labeling.registering import folder_problem
@@ -72,13 +73,15 @@ class _Looked:
     problem: str = ""
 
 
-def ingest(dataset: Dataset, run: Run, extensions: Sequence[str] = DEFAULT_EXTENSIONS) -> dict[str, Any]:
+def ingest(
+    dataset: Dataset, run: Run, extensions: Sequence[str] = DEFAULT_EXTENSIONS, *, reread: bool = False
+) -> dict[str, Any]:
     """Bring a dataset up to date with its folder, and tell the rooms above (signal ``ingested``).
 
     New files become items; changed ones are read again; vanished ones are marked as missing and come back
     when their file does; those that cannot be read become problems with a reason. Interrupted at any
     moment, a second run goes on where the first one stopped, since unchanged files are known by size and
-    time and not opened.
+    time and not opened; unless ``reread`` asks for it, because another part of each file is shown now.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def ingest(dataset: Dataset, run: Run, extensions: Sequence[str] = DEFAULT_EXTEN
     if words:
         _write_problems(dataset, {".": words})
         raise JobError(words)
-    ingestion = _Ingestion(dataset, run, extensions)
+    ingestion = _Ingestion(dataset, run, extensions, reread=reread)
     ingestion.read()
     ingestion.mark_vanished()
     result = ingestion.finish()
@@ -107,8 +110,10 @@ def ingest(dataset: Dataset, run: Run, extensions: Sequence[str] = DEFAULT_EXTEN
 class _Ingestion:
     """One run over the folder of one dataset."""
 
-    def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str]) -> None:
+    def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool = False) -> None:
         self.dataset = dataset
+        self.rendering = dataset.shown_as
+        self.reread = reread
         self.run = run
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
@@ -153,7 +158,7 @@ class _Ingestion:
             known = self._look_up(group)
             for start in range(0, len(group), _SLICE):
                 files = [(one, known.get(one.path)) for one in group[start : start + _SLICE]]
-                ahead.append(pool.submit(_look, self.root, files))
+                ahead.append(pool.submit(_look, self.root, files, self.rendering, self.reread))
                 while ahead and (ahead[0].done() or len(ahead) > _SLICES_AHEAD):
                     yield from ahead.popleft().result()
         while ahead:
@@ -253,22 +258,24 @@ class _Ingestion:
         }
 
 
-def _look(root: Path, files: Sequence[tuple[Found, _Known | None]]) -> list[_Looked]:
+def _look(
+    root: Path, files: Sequence[tuple[Found, _Known | None]], rendering: Rendering, reread: bool
+) -> list[_Looked]:
     """Look at a few files; runs in a thread and never touches the database."""
-    return [_look_at(root, found, known) for found, known in files]
+    return [_look_at(root, found, known, rendering, reread) for found, known in files]
 
 
-def _look_at(root: Path, found: Found, known: _Known | None) -> _Looked:
+def _look_at(root: Path, found: Found, known: _Known | None, rendering: Rendering, reread: bool) -> _Looked:
     problem = found.problem or _name_problem(found.path)
     if problem:
         return _Looked(found.path, known, problem=problem)
     file = root / found.path
     try:
-        if known is not None:
+        if known is not None and not reread:
             status = file.stat()
             if (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
                 return _Looked(found.path, known)
-        return _Looked(found.path, known, examine(file))
+        return _Looked(found.path, known, examine(file, rendering))
     except ImageProblem as error:
         return _Looked(found.path, known, problem=error.reason)
     except OSError as error:

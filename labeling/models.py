@@ -11,10 +11,12 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.urls import reverse
 
+from labeling.images.rendering import Rendering
 from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
 
 # Longer paths are refused at ingest: PostgreSQL's index of (dataset, path) could not hold them.
 MAX_PATH = 1000
+MAX_RENDERING = 120
 
 
 class State(models.IntegerChoices):
@@ -36,6 +38,8 @@ class Dataset(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     root = models.CharField(max_length=4096)
     created_at = models.DateTimeField(auto_now_add=True)
+    # How its images are shown, as Rendering.as_params gives it: to people and to models alike.
+    rendering = models.JSONField(default=dict, blank=True, editable=False)
 
     n_items = models.PositiveBigIntegerField(default=0, editable=False)
     n_missing = models.PositiveBigIntegerField(default=0, editable=False)
@@ -60,6 +64,11 @@ class Dataset(models.Model):
     def data_dir(self) -> Path:
         """The root folder, or ``AL_DATA_DIR`` where the folder was moved (or mounted) elsewhere."""
         return settings.DATA_DIR or Path(self.root)
+
+    @property
+    def shown_as(self) -> Rendering:
+        """How its images are shown."""
+        return Rendering.from_params(self.rendering)
 
     @property
     def n_left(self) -> int:
@@ -169,6 +178,10 @@ class Frame(models.Model):
     def __str__(self) -> str:
         return self.path
 
+    def version(self, rendering: Rendering) -> str:
+        """What its picture depends on, for addresses: the start of its content's hash, and the way it is shown."""
+        return f"{self.sha256[:12]}-{rendering.key}" if rendering.key else self.sha256[:12]
+
     @property
     def file(self) -> Path:
         return self.dataset.data_dir / self.path
@@ -251,6 +264,8 @@ class Annotation(models.Model):
     suggestion_shown = models.BooleanField(null=True)
     suggested_label_id = models.BigIntegerField(null=True)
     suggested_probability = models.FloatField(null=True)
+    # How the image was shown, in words, where that was not the usual way.
+    rendering = models.CharField(max_length=MAX_RENDERING, blank=True, default="")
 
     class Meta:
         indexes = [models.Index(fields=["item", "-id"], name="annotation_history")]

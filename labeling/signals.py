@@ -4,5 +4,7 @@ from django.dispatch import Signal
 
 # Sent with dataset_id= after an ingest job succeeded.
 ingested = Signal()
+# Sent with dataset_id= after the images of a dataset came to be shown in another way.
+reshown = Signal()
 # Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions.
 decided = Signal()

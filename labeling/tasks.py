@@ -13,6 +13,7 @@ from labeling.models import Dataset
 
 @background(kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}")
 def run_ingest(run: Run) -> dict[str, Any]:
-    """Bring a dataset up to date with its folder. Parameter: ``extensions``, a list."""
+    """Bring a dataset up to date with its folder. Parameters: ``extensions``, ``reread`` (unchanged files too)."""
     dataset = Dataset.objects.get(pk=run.dataset_id)
-    return ingest(dataset, run, run.params.get("extensions") or DEFAULT_EXTENSIONS)
+    extensions = run.params.get("extensions") or DEFAULT_EXTENSIONS
+    return ingest(dataset, run, extensions, reread=run.params.get("reread") is True)

@@ -8,10 +8,11 @@ class ModelingConfig(AppConfig):
 
     def ready(self) -> None:
         import modeling.exporting  # noqa: F401  (joins the export's registry)
-        from labeling.signals import decided, ingested
+        from labeling.signals import decided, ingested, reshown
         from modeling.policy import on_decided
 
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
+        reshown.connect(embed_again, dispatch_uid="modeling.embed_again")
         decided.connect(on_decided, dispatch_uid="modeling.retrain_if_due")
 
 
@@ -23,3 +24,10 @@ def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
     if has_work(Dataset.objects.get(pk=dataset_id)):
         enqueue("embed", dataset_id=dataset_id)
+
+
+def embed_again(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
+    """Images are shown in another way: vectors of what is to be seen now."""
+    from hoshina.jobs.life import enqueue
+
+    enqueue("embed", dataset_id=dataset_id)

@@ -7,12 +7,14 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
+from labeling.images.rendering import Rendering
 from labeling.models import Dataset
 from modeling import backends, store
-from modeling.backends import Line
+from modeling.backends import Encoder, Line
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.policy import retrain_after_embedding
 
@@ -41,6 +43,18 @@ def likely(backend: str) -> Line:
 def survey() -> list[Line]:
     """Every encoder and model file, and whether it can be used on this machine."""
     return backends.survey(settings.WEIGHTS_DIR, graphs_dir())
+
+
+# -- What the vectors are made of ----------------------------------------------------------------------
+def fingerprint_of(encoder: Encoder, rendering: Rendering) -> str:
+    """Of vectors: the encoder's, and with it the way that images are shown, unless it is the usual one."""
+    return f"{encoder.fingerprint}-{rendering.key}" if rendering.key else encoder.fingerprint
+
+
+def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
+    """The dataset's vectors that were made from images as they are shown now."""
+    sets, key = EmbeddingSet.objects.filter(dataset=dataset), dataset.shown_as.key
+    return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
 
 
 # -- Going over --------------------------------------------------------------------------------------
@@ -80,9 +94,7 @@ def complete_set(dataset: Dataset, backend: str) -> EmbeddingSet | None:
     """The newest vectors by that encoder that leave out no image, by their numbers."""
     wanted = likely(backend).backend
     n_images = max(0, dataset.n_items - dataset.n_missing)
-    found = (
-        EmbeddingSet.objects.filter(dataset=dataset, backend=wanted, generation__gt=0).order_by("-updated_at").first()
-    )
+    found = sets_as_shown(dataset).filter(backend=wanted, generation__gt=0).order_by("-updated_at").first()
     return found if found is not None and found.n_vectors + found.n_failed >= n_images else None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django import template
 
+from labeling.models import Dataset, Frame
+
 register = template.Library()
 
 # Joins emoji; the only invisible character that file names have for good reasons.
@@ -19,6 +21,12 @@ def printable(path: object) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in str(path)
     )
+
+
+@register.filter
+def version(frame: Frame, dataset: Dataset) -> str:
+    """What the frame's picture depends on, for its address: pictures under it are kept for ever."""
+    return frame.version(dataset.shown_as)
 
 
 @register.filter

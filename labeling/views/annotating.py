@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from hoshina.http import HtmxHttpRequest, holder
 from labeling import ledger
 from labeling.actions import Request, Shown, Target, apply, with_suggestion
-from labeling.models import Action
+from labeling.models import MAX_RENDERING, Action
 
 MAX_ACTIONS = 200
 MAX_TARGETS = 2000
@@ -103,6 +103,7 @@ def _shown(raw: Any) -> Shown:
         model_version_id=_whole(raw.get("model_version_id"), "model_version_id"),
         suggested_label_id=_whole(raw.get("suggested_label_id"), "suggested_label_id"),
         suggested_probability=_number(raw.get("suggested_probability"), "suggested_probability"),
+        rendering=str(raw.get("rendering") or "").replace("\x00", "")[:MAX_RENDERING],
     )
 
 

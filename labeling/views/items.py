@@ -165,6 +165,8 @@ def _shown(annotation: Annotation, suggested: dict[int, LabelClass]) -> Iterable
         sure = f" {share * 100:.0f} %" if share is not None else ""
         hidden = "" if annotation.suggestion_shown else " (hidden)"
         yield f"suggestion {label.name}{sure}{hidden}"
+    if annotation.rendering:
+        yield f"shown as {annotation.rendering}"
     if annotation.seconds is not None:
         yield f"{annotation.seconds:.1f} s on screen"
 

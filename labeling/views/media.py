@@ -19,13 +19,12 @@ from django.views.decorators.http import require_safe
 from labeling.images import thumbnails
 from labeling.images.opening import format_for_browsers
 from labeling.images.problems import ImageProblem
+from labeling.images.rendering import STRETCHES, Rendering
 from labeling.models import Frame
 
 _CONTENT_TYPES = {
     "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif",
 }  # fmt: skip
-# The version in an image's address: this much of its hash.
-VERSION_LENGTH = 12
 
 
 @require_safe
@@ -47,7 +46,12 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     frame = Frame.objects.select_related("dataset").filter(pk=frame_id).first()
     if frame is None:
         return _not_found("There is no such image.")
-    etag = f'"{frame.sha256}-{size}"'
+    rendering = frame.dataset.shown_as
+    if (stretch := request.GET.get("s")) is not None:
+        if stretch not in STRETCHES:
+            return _not_found(f"A stretch is one of {', '.join(STRETCHES)}.")
+        rendering = rendering.stretched(stretch)
+    etag = f'"{frame.sha256}-{size}{rendering.key and "-"}{rendering.key}"'
     if etag in request.headers.get("If-None-Match", ""):
         return _cached(request, HttpResponseNotModified(), frame, etag)
     file = _inside(frame)
@@ -56,7 +60,7 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     try:
         status = file.stat()
         is_current = (status.st_size, status.st_mtime_ns) == (frame.size, frame.mtime_ns)
-        response = _original(file, size) or _picture(frame, file, size, is_current)
+        response = _original(file, size, rendering) or _picture(frame, file, size, rendering, is_current)
     except FileNotFoundError:
         return _not_found("The file of this image is missing.")
     except OSError as error:
@@ -79,30 +83,30 @@ def _inside(frame: Frame) -> Path | None:
     return file if file.is_relative_to(root) else None
 
 
-def _original(file: Path, size: int) -> HttpResponseBase | None:
+def _original(file: Path, size: int, rendering: Rendering) -> HttpResponseBase | None:
     """For a full view: the file itself, streamed, where browsers show it as all else here does."""
     if size != thumbnails.FULL_SIZE:
         return None
-    content_type = _CONTENT_TYPES.get(format_for_browsers(file))
+    content_type = _CONTENT_TYPES.get(format_for_browsers(file, rendering))
     if content_type is None:
         return None
     name = "".join(character if character.isprintable() else "_" for character in file.name)
     return FileResponse(file.open("rb"), content_type=content_type, filename=name)
 
 
-def _picture(frame: Frame, file: Path, size: int, is_current: bool) -> HttpResponse:
+def _picture(frame: Frame, file: Path, size: int, rendering: Rendering, is_current: bool) -> HttpResponse:
     """A picture from the cache. Of a file that changed since the ingest, one made for this request alone."""
     if is_current:
-        made = thumbnails.thumbnail(file, frame.sha256, size, Path(settings.STORE_DIR) / "thumbnails")
+        made = thumbnails.thumbnail(file, frame.sha256, size, Path(settings.STORE_DIR) / "thumbnails", rendering)
         content, suffix = made.read_bytes(), made.suffix
     else:
-        content, suffix = thumbnails.render(file, size)
+        content, suffix = thumbnails.render(file, size, rendering)
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
 
 
 def _cached(request: HttpRequest, response: HttpResponseBase, frame: Frame, etag: str) -> HttpResponseBase:
-    """Kept by the browser: for ever under an address that names this content, else asked for each time."""
-    is_versioned = request.GET.get("v") == frame.sha256[:VERSION_LENGTH]
+    """Kept by the browser: for ever under an address that names this content and way, else asked for each time."""
+    is_versioned = request.GET.get("v") == frame.version(frame.dataset.shown_as)
     response["Cache-Control"] = f"private, {'max-age=31536000, immutable' if is_versioned else 'no-cache'}"
     response["ETag"] = etag
     return response

@@ -23,10 +23,11 @@ from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
 from labeling.images.opening import ImageProblem, open_image
+from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, own
-from modeling.encoders import activate, backend_of, graphs_dir, likely
+from modeling.encoders import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
 from modeling.models import EmbeddingSet
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def embed(run: Run) -> dict[str, Any]:
 
 
 class _Rechosen(Exception):
-    """Somebody chose another encoder while this one computed."""
+    """Somebody chose another encoder, or another way to show images, while this one computed."""
 
 
 def _wanted(run: Run) -> str:
@@ -69,7 +70,12 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     run.stage("Loading the encoder")
     encoder = encoder_of(backend, fresh=True)
     # In the result, so that the job's parameters stay what was asked for.
-    run.job.result = {"backend": backend, "encoder": encoder.name, "fingerprint": encoder.fingerprint}
+    run.job.result = {
+        "backend": backend,
+        "encoder": encoder.name,
+        "fingerprint": fingerprint_of(encoder, dataset.shown_as),
+        "rendering": dataset.rendering,
+    }
     run.job.save(update_fields=["result"])
     vectors = _embedding_set(dataset, encoder)
 
@@ -102,7 +108,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     activate(vectors, n_failed=len(stale))
     return {
         "encoder": encoder.name,
-        "fingerprint": encoder.fingerprint,
+        "fingerprint": vectors.fingerprint,
         "reason": encoder.reason,
         "items": vectors.n_vectors,
         "dim": encoder.dim,
@@ -145,9 +151,10 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
     """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
     # What the job settled on: the dataset's choice may be another one by now.
     encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
-    _require_same_encoder(run, encoder)
+    rendering = Rendering.from_params(run.job.result.get("rendering"))
+    _require_same_encoder(run, encoder, rendering)
     vectors = EmbeddingSet.objects.select_related("dataset").get(
-        dataset=run.dataset_id, fingerprint=encoder.fingerprint
+        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, rendering)
     )
     known = store.open_stamps(vectors)
     wanted = [
@@ -155,7 +162,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         for row, stamp, path in _frames(vectors.dataset, start, stop)
         if row >= len(known) or known[row] != stamp
     ]
-    found, readable, problems = encode_files(encoder, [path for _, _, path in wanted], run.advance)
+    found, readable, problems = encode_files(encoder, [path for _, _, path in wanted], run.advance, rendering)
     stamps = np.array([stamp for _, stamp, _ in wanted], dtype=np.uint64)
     rows = np.array([row for row, _, _ in wanted], dtype=np.int64)
     try:
@@ -168,7 +175,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
 
 
 def encode_files(
-    encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None]
+    encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None], rendering: Rendering = DEFAULT
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]:
     """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why others were not.
 
@@ -185,7 +192,7 @@ def encode_files(
         for first in range(0, len(paths), encoder.batch_size):
             batch = paths[first : first + encoder.batch_size]
             while len(waiting) < 3 * encoder.batch_size and (path := next(coming, None)) is not None:
-                waiting.append(pool.submit(_read, encoder, path))
+                waiting.append(pool.submit(_read, encoder, path, rendering))
             pixels, positions = [], []
             for position, path in enumerate(batch, start=first):
                 read = waiting.popleft().result()
@@ -203,10 +210,10 @@ def encode_files(
     return out, readable, problems
 
 
-def _read(encoder: Encoder, path: Path) -> npt.NDArray[np.uint8] | str:
+def _read(encoder: Encoder, path: Path, rendering: Rendering) -> npt.NDArray[np.uint8] | str:
     """The pixels that the encoder wants, or why there are none."""
     try:
-        return encoder.prepare(open_image(path, max_side=encoder.decode_side))
+        return encoder.prepare(open_image(path, max_side=encoder.decode_side, rendering=rendering))
     except ImageProblem as problem:
         return problem.reason
 
@@ -238,14 +245,15 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
 
 
 def _require_still_wanted(run: Run) -> None:
-    if _wanted(run) != run.job.result.get("backend"):
+    shown = Dataset.objects.values_list("rendering", flat=True).get(pk=run.dataset_id)
+    if _wanted(run) != run.job.result.get("backend") or shown != run.job.result.get("rendering"):
         raise _Rechosen
 
 
-def _require_same_encoder(run: Run, encoder: Encoder) -> None:
+def _require_same_encoder(run: Run, encoder: Encoder, rendering: Rendering) -> None:
     """Vectors of two encoders must never stand in one file."""
     wanted = run.job.result
-    if encoder.fingerprint == wanted.get("fingerprint"):
+    if fingerprint_of(encoder, rendering) == wanted.get("fingerprint"):
         return
     words = (
         f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
@@ -276,7 +284,7 @@ def stale_rows(
 def has_work(dataset: Dataset) -> bool:
     """Would ``embed`` find something to do: new or changed images, or a better encoder than the active one?"""
     backend = likely(backend_of(dataset.pk)).backend
-    active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, backend=backend).first()
+    active = sets_as_shown(dataset).filter(is_active=True, backend=backend).first()
     stamps = store.open_stamps(active) if active else np.empty(0, dtype=np.uint64)
     return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
 
@@ -346,5 +354,7 @@ def _embedding_set(dataset: Dataset, encoder: Encoder) -> EmbeddingSet:
         "reason": encoder.reason,
         "dim": encoder.dim,
     }
-    found, _ = EmbeddingSet.objects.update_or_create(dataset=dataset, fingerprint=encoder.fingerprint, defaults=facts)
+    found, _ = EmbeddingSet.objects.update_or_create(
+        dataset=dataset, fingerprint=fingerprint_of(encoder, dataset.shown_as), defaults=facts
+    )
     return found

@@ -365,7 +365,7 @@ class TestEncoders:
         monkeypatch.setattr(embedding, "embed_chunk", watched)
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
         named = {"backend": "hog", "encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
-        assert seen == [({"backend": "hog"}, named)] * 6
+        assert seen == [({"backend": "hog"}, named | {"rendering": {}})] * 6
 
 
 class TestPlan:

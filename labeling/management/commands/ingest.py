@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -13,8 +14,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError
 from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.images.rendering import Rendering
 from labeling.models import Dataset
 from labeling.registering import dataset_for
+from labeling.showing import rewrite
 
 _SHOWN = 20
 
@@ -39,6 +42,12 @@ class Command(BaseCommand):
             metavar='".jpg,.png"',
             help=f"endings of the file names to read (default: {','.join(DEFAULT_EXTENSIONS)})",
         )
+        parser.add_argument(
+            "--hdu",
+            type=_hdu,
+            metavar="N",
+            help="which part of FITS files to show, counted from 0; 'first': the first image (kept for next time)",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
@@ -46,7 +55,9 @@ class Command(BaseCommand):
             dataset = dataset_for(options["data_dir"], options["dataset"])
         except JobError as error:
             raise CommandError(str(error)) from error
-        params = {"extensions": options["extensions"]} if options["extensions"] else {}
+        params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
+        if options["hdu"] is not None:
+            params["reread"] = rewrite(dataset, replace(dataset.shown_as, hdu=options["hdu"].number))
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
         if options["json"]:
             # The job keeps the first failures only; here they are all wanted.
@@ -67,6 +78,22 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
             if result["n_failed"] > _SHOWN:
                 self.stdout.write(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
+
+
+@dataclass(frozen=True)
+class _Hdu:
+    """The answer to --hdu; without a number, the first image."""
+
+    number: int | None
+
+
+def _hdu(text: str) -> _Hdu:
+    if text == "first":
+        return _Hdu(None)
+    try:
+        return _Hdu(Rendering(hdu=int(text)).hdu)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HDU: they count from 0; or say 'first'.") from error
 
 
 def _on_one_line(path: str) -> str:

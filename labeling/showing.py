@@ -1,0 +1,35 @@
+"""Changing how the images of a dataset are shown."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+
+from hoshina.jobs.life import enqueue
+from labeling.images.rendering import Rendering
+from labeling.models import Dataset
+from labeling.signals import reshown
+
+
+def rewrite(dataset: Dataset, rendering: Rendering) -> bool:
+    """Write down how images are shown from now on; whether that is another way than before."""
+    if rendering == dataset.shown_as:
+        return False
+    dataset.rendering = rendering.as_params()
+    dataset.save(update_fields=["rendering"])
+    return True
+
+
+def show_as(dataset: Dataset, rendering: Rendering, user: User | None = None) -> bool:
+    """Show images in another way from now on; False when it is the same one.
+
+    Thumbnails follow by their addresses, and vectors by a job. Another part of each file may have another size, or be
+    none at all: then the folder is read again before.
+    """
+    before = dataset.shown_as
+    if not rewrite(dataset, rendering):
+        return False
+    if (before.hdu, before.plane) != (rendering.hdu, rendering.plane):
+        enqueue("ingest", dataset_id=dataset.pk, params={"reread": True}, user=user)
+    else:
+        reshown.send(sender=Dataset, dataset_id=dataset.pk)
+    return True
