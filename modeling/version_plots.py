@@ -13,7 +13,7 @@ from modeling.models import ModelVersion
 from modeling.plots import Axis, Plot, Point, Series, plot
 
 # A plot shows so many of the newest versions; the table has them all.
-PLOTTED = 200
+PLOTTED = 100
 _GROUP = "versions"
 _SHARE = Axis("accuracy", high=1, digits=3)
 

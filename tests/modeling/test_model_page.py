@@ -160,10 +160,10 @@ def test_the_table_goes_down_by_pages(make_dataset: MakeDataset, client: Client)
 
 
 def test_the_plots_show_the_newest_and_say_so(make_dataset: MakeDataset, client: Client) -> None:
-    some_versions(make_dataset(3), 230)
+    some_versions(make_dataset(3), 130)
     shown = client.get(PAGE).content.decode()
-    assert "The newest 200; the table has them all." in shown
-    assert shown.count('data-words="Model 230, 2,300 labels') == 5, "accuracy, ECE twice, labels, learning curve"
+    assert "The newest 100; the table has them all." in shown
+    assert shown.count('data-words="Model 130, 1,300 labels') == 5, "accuracy, ECE twice, labels, learning curve"
     assert 'data-words="Model 30,' not in shown
 
 
