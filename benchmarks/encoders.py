@@ -1,89 +1,233 @@
-"""Images a second of each encoder, against the plain way to do the same, in the same run.
+"""Encoders: images a second against the plain way, the pipeline against its parts, and what the vectors are worth.
 
-    uv run --no-sync python -m benchmarks.encoders [--images 128] [--rounds 5]
+    uv run --no-sync python -m benchmarks.encoders [speed] [pipeline] [accuracy] [--images 128] [--rounds 5]
 
-HOG against a loop of ``skimage.feature.hog``; MobileNetV2 (where TensorFlow and its weights are at hand, see
-AL_WEIGHTS_DIR) against ``keras.Model.predict`` with batches of 32. Every round times all parts one after the
-other; printed are medians, and the ratio is the median of the rounds' ratios.
+*speed*: HOG against a loop of ``skimage.feature.hog``; MobileNetV2 (where TensorFlow and its weights are at hand, see
+AL_WEIGHTS_DIR) against ``keras.Model.predict`` with batches of 32, and the least cosine between their vectors;
+Scattering alone. *pipeline*: image files to vectors, against bare decoding and the bare network on the same images.
+Every round times all parts one after the other; printed are medians, and a ratio is the median of the rounds' ratios.
+Processor time counts what all threads computed: on a machine that others use too it says more than the clock.
+*accuracy*: five-fold logistic regression on scikit-learn's digits, 2,000 images of Fashion-MNIST and Tux Paint's stamps
+by folder. Without a word the first two.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import skimage.feature
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
-from modeling.backends import EncoderUnavailable, choose_encoder
-from modeling.backends.encoder import Pixels
-from modeling.backends.hog import hog, to_grey
-from modeling.backends.mobilenet import locate_weights
+from modeling.backends import Encoder, EncoderUnavailable, choose_encoder
+from modeling.backends.encoder import FloatArray, Pixels
+from modeling.backends.hog import HogEncoder, hog, to_grey
+from modeling.backends.keras_networks import import_tensorflow, quiet
+from modeling.backends.patches import PatchesEncoder
+from modeling.backends.weights import MOBILENET_V2, locate
 
-
-def compare(name: str, ours: Callable[[], object], plain: Callable[[], object], images: int, rounds: int) -> None:
-    ours(), plain()
-    times = np.array([(seconds(ours), seconds(plain)) for _ in range(rounds)])
-    fast, slow = images / np.median(times, axis=0)
-    ratio = np.median(times[:, 1] / times[:, 0])
-    print(f"{name}: {fast:,.0f} images/s against {slow:,.0f} images/s: {ratio:.1f} times as fast")
+Work = Callable[[], object]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def seconds(work: Work) -> tuple[float, float]:
+    """By the clock, and of processor time in all threads."""
+    start, used = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
+
+
+def timed(parts: list[Work], rounds: int) -> NDArray[np.float64]:
+    """Seconds (rounds, parts, 2), each part run once before it counts."""
+    for work in parts:
+        work()
+    return np.array([[seconds(work) for work in parts] for _ in range(rounds)])
 
 
 def noise(n: int, side: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
 
 
-def compare_hog(images: int, rounds: int) -> None:
+# -- Speed -------------------------------------------------------------------------------------------
+def compare(name: str, ours: Work, plain: Work, images: int, rounds: int) -> None:
+    times = timed([ours, plain], rounds)
+    fast, slow = images / np.median(times[:, :, 0], axis=0)
+    ratios = times[:, 1] / times[:, 0]
+    clock, processor = np.median(ratios, axis=0)
+    print(
+        f"{name}: {fast:,.0f} against {slow:,.0f} images/s: {clock:.1f} times as fast "
+        f"({ratios[:, 0].min():.1f} to {ratios[:, 0].max():.1f}), {processor:.1f} times less processor time",
+        flush=True,
+    )
+
+
+def speed(images: int, rounds: int, weights_dir: Path | None) -> None:
     grey = to_grey(noise(images, 64))
 
     def plain() -> object:
         return [skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys") for one in grey]
 
     compare("HOG / scikit-image one by one", lambda: hog(grey), plain, images, rounds)
+    scattering, pixels = PatchesEncoder(""), noise(images, 32)
+    times = timed([lambda: scattering.encode_prepared(pixels)], rounds)
+    print(f"Scattering: {images / np.median(times[:, :, 0]):,.0f} images/s", flush=True)
+    compare_mobilenet(images, rounds, weights_dir)
 
 
 def compare_mobilenet(images: int, rounds: int, weights_dir: Path | None) -> None:
     try:
-        encoder = choose_encoder("tensorflow", weights_dir)
-        weights, _ = locate_weights(weights_dir)
+        encoder = choose_encoder("mobilenet_v2", weights_dir)
+        weights, _ = locate(MOBILENET_V2, weights_dir)
     except EncoderUnavailable as error:
         print(f"MobileNetV2: not measured. {error.message}. {error.hint}")
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import keras
-
+    _, keras = import_tensorflow()
+    with quiet():
         model = keras.applications.MobileNetV2(
             input_shape=(224, 224, 3), include_top=False, pooling="avg", weights=str(weights)
         )
     pixels = noise(images, 224)
 
-    def plain() -> object:
+    def plain() -> Any:
         floats = keras.applications.mobilenet_v2.preprocess_input(pixels.astype(np.float32))
         return model.predict(floats, batch_size=32, verbose=0)
 
+    a, b = encoder.encode_prepared(pixels), plain()
+    cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    print(f"MobileNetV2: the least cosine to Keras's vectors is {cosines.min():.7f}")
     name = "MobileNetV2 / Keras predict by 32"
     compare(name, lambda: encoder.encode_prepared(pixels), plain, images, rounds)
 
 
+# -- Pipeline ----------------------------------------------------------------------------------------
+def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
+    """End to end, on JPEG files of three sizes, with the best encoder that is at hand."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
+    import django
+
+    django.setup()
+    for encoder in (choose_encoder("auto", weights_dir), PatchesEncoder("")):
+        for width in (320, 640, 1600):
+            with tempfile.TemporaryDirectory(prefix="hoshina-encoders-") as folder:
+                one_pipeline(encoder, photos(Path(folder), images, width), width, rounds)
+
+
+def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
+    from labeling.images.opening import open_image
+    from modeling.pipelines.embedding import encode_files
+
+    def read(file: Path) -> Pixels:
+        return encoder.prepare(open_image(file, max_side=encoder.decode_side))
+
+    pixels = np.stack([read(file) for file in files])
+
+    def decode() -> object:
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            return list(pool.map(read, files))
+
+    def whole() -> object:
+        return encode_files(encoder, files, lambda n: None)
+
+    times = timed([decode, lambda: encoder.encode_prepared(pixels), whole], rounds)[:, :, 0]
+    rates = [f"{len(files) / one:,.0f}" for one in np.median(times, axis=0)]
+    share = np.median(times[:, :2].max(axis=1) / times[:, 2])
+    # Both want all cores: together they cannot be faster than one after the other.
+    bound = np.median(times[:, :2].sum(axis=1) / times[:, 2])
+    print(
+        f"{encoder.name}, JPEG {width} x {width * 3 // 4}: decoding {rates[0]}, network {rates[1]}, end to end "
+        f"{rates[2]} images/s: {share:.2f} of the slower, {bound:.2f} of one after the other",
+        flush=True,
+    )
+
+
+def photos(folder: Path, n: int, width: int) -> list[Path]:
+    """JPEG files with shapes and grain, about as large on the disk as photos are."""
+    rng = np.random.default_rng(1)
+    files = []
+    for number in range(n):
+        shapes = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, width * 3 // 4))
+        grain = Image.fromarray(rng.integers(0, 256, (width * 3 // 4, width, 3), dtype=np.uint8))
+        photo = Image.blend(shapes, grain.filter(ImageFilter.GaussianBlur(1)), 0.2)
+        files.append(folder / f"{number}.jpg")
+        photo.save(files[-1], quality=88)
+    return files
+
+
+# -- Accuracy ----------------------------------------------------------------------------------------
+def accuracy(weights_dir: Path | None) -> None:
+    """A line an encoder, a column a collection."""
+    encoders: list[Encoder] = [HogEncoder(""), PatchesEncoder("")]
+    try:
+        encoders.append(choose_encoder("mobilenet_v2", weights_dir))
+    except EncoderUnavailable as error:
+        print(f"MobileNetV2: not measured. {error.message}. {error.hint}")
+    for name, images, labels in collections():
+        for encoder in encoders:
+            X = encode_all(encoder, images())
+            print(f"{name}: {encoder.name} ({encoder.dim:,} numbers) {five_fold(X, labels):.3f}", flush=True)
+
+
+def collections() -> Iterator[tuple[str, Callable[[], Iterator[Image.Image]], NDArray[np.int64]]]:
+    from sklearn.datasets import load_digits
+
+    from benchmarks.label_efficiency.data import _fashion_images, _fashion_labels, _opened, stamp_classes
+
+    digits = load_digits()
+    yield "digits", lambda: (Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images), digits.target
+    yield "Fashion-MNIST, 2,000", lambda: islice(_fashion_images(), 2000), _fashion_labels()[:2000]
+    files, labels = stamp_classes()
+    yield f"Tux Paint, {len(files)} stamps", lambda: map(_opened, files), labels
+
+
+def encode_all(encoder: Encoder, images: Iterator[Image.Image]) -> FloatArray:
+    parts = []
+    while batch := list(islice(images, 64)):
+        parts.append(encoder.encode(batch))
+    return np.concatenate(parts)
+
+
+def five_fold(X: FloatArray, labels: NDArray[np.int64]) -> float:
+    """Accuracy of logistic regression on standardised vectors, with the better of two penalties."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for C in (1e-3, 1e-2):
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=100))
+            found.append(cross_val_score(model, X, labels, cv=folds).mean())
+    return float(max(found))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "parts", nargs="*", choices=["speed", "pipeline", "accuracy", []], default=["speed", "pipeline"]
+    )
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    weights_dir = os.environ.get("AL_WEIGHTS_DIR")
-    compare_hog(arguments.images, arguments.rounds)
-    compare_mobilenet(arguments.images, arguments.rounds, Path(weights_dir) if weights_dir else None)
+    folder = os.environ.get("AL_WEIGHTS_DIR")
+    weights_dir = Path(folder) if folder else None
+    if "speed" in arguments.parts:
+        speed(arguments.images, arguments.rounds, weights_dir)
+    if "pipeline" in arguments.parts:
+        pipeline(arguments.images, arguments.rounds, weights_dir)
+    if "accuracy" in arguments.parts:
+        accuracy(weights_dir)
 
 
 if __name__ == "__main__":

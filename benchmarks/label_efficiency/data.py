@@ -98,11 +98,16 @@ def fashion_hog(cache: Path) -> tuple[Floats, Rows]:
 
 def stamps(cache: Path) -> tuple[Floats, Rows]:
     """MobileNetV2 vectors of Tux Paint's stamps; the class is the outermost folder."""
+    files, y = stamp_classes()
+    return _kept(cache / "stamps-mobilenet.npy", lambda: map(_opened, files), _mobilenet), y
+
+
+def stamp_classes() -> tuple[list[Path], Rows]:
+    """The stamps of folders that have enough of them, and the number of each one's folder."""
     folders = Counter(file.relative_to(STAMPS).parts[0] for file in _stamp_files())
     classes = sorted(name for name, n in folders.items() if n >= FEWEST_STAMPS)
     files = [file for file in _stamp_files() if file.relative_to(STAMPS).parts[0] in classes]
-    y = np.array([classes.index(file.relative_to(STAMPS).parts[0]) for file in files], np.int64)
-    return _kept(cache / "stamps-mobilenet.npy", lambda: map(_opened, files), _mobilenet), y
+    return files, np.array([classes.index(file.relative_to(STAMPS).parts[0]) for file in files], np.int64)
 
 
 COLLECTIONS = {
