@@ -20,6 +20,8 @@ Batch = tuple[FloatArray, Positions, FloatArray]
 
 # Learning rates: the classifier alone, all of a network that knows ImageNet, one that knows nothing.
 HEAD_RATE, FINE_RATE, RANDOM_RATE = 1e-3, 3e-4, 1e-3
+# Keras's own 0.999 of these networks was meant for a million images: means would lag behind for hundreds of batches.
+MOMENTUM = 0.9
 # Before a network is fine-tuned its classifier learns for so many epochs: an ignorant one would spoil the rest.
 WARM_UP = 5
 # Of log temperature: networks that were trained to the end may be far too sure of themselves.
@@ -191,7 +193,10 @@ def _train_whole(network: QuickNetwork, lessons: Lessons, watcher: Watcher) -> i
     normalisation = network.keras.layers.BatchNormalization
     network.backbone.trainable = True
     for layer in network.backbone.layers:
-        layer.trainable = is_random or not isinstance(layer, normalisation)
+        is_normalisation = isinstance(layer, normalisation)
+        layer.trainable = is_random or not is_normalisation
+        if is_normalisation:
+            layer.momentum = MOMENTUM
     steps = options.epochs * _n_batches(lessons, options.batch_size)
     schedule = network.keras.optimizers.schedules.CosineDecay(RANDOM_RATE if is_random else FINE_RATE, steps)
     _compile(network, network.model, schedule)

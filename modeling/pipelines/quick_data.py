@@ -134,8 +134,9 @@ def _audit_rows(dataset: Dataset) -> NDArray[np.int64]:
 def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
     """Which labels train, which say when to stop, which test: int8 (n,) of TRAIN, STOPPING, TEST.
 
-    Stratified by class, identical files on one side. What chance drew goes to the test first, so that the test tells
-    of the collection as well as it can. A class whose labels would all be held out gives one group back.
+    Stratified by class, identical files on one side. What chance drew goes to the test first (unless its file comes
+    several times), so that the test tells of the collection as well as it can. A class whose labels would all be held
+    out gives one group back.
     """
     held = round(500 * options.validation_share)
     group = [split_key(sha256, options.seed) >> 1 for sha256 in labels.hashes]

@@ -1,0 +1,196 @@
+"""Labels, their three parts, and pixels: what a quick training learns from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from hoshina.jobs.models import Job
+from labeling.actions import Decision, record_import
+from labeling.images.opening import open_image
+from labeling.models import Action, Annotation, Dataset, Frame, Item, State
+from modeling.backends.encoder import squash
+from modeling.pipelines import quick_data
+from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN, Labels, split
+from modeling.quick_options import QuickOptions
+
+MakeDataset = Callable[..., Dataset]
+
+
+def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | None = None) -> Labels:
+    n = len(y)
+    names = groups if groups is not None else list(range(n))
+    return Labels(
+        rows=np.arange(n),
+        y=np.array(y),
+        paths=[f"{at}.png" for at in range(n)],
+        hashes=[hashlib.sha256(str(name).encode()).hexdigest() for name in names],
+        is_audit=np.isin(np.arange(n), audit or []),
+        class_ids=list(range(max(y) + 1)),
+        n_decisions=n,
+    )
+
+
+# -- The split ---------------------------------------------------------------------------------------
+def test_each_class_is_split_by_the_share() -> None:
+    y = np.repeat([0, 1, 2], [100, 50, 20])
+    parts = split(labels_of(y.tolist()), QuickOptions(validation_share=0.2))
+    for column, n in enumerate((100, 50, 20)):
+        counts = np.bincount(parts[y == column], minlength=3)
+        assert counts.tolist() == [n * 8 // 10, n // 10, n // 10]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=10, max_size=80),
+    st.sampled_from([0.1, 0.2, 0.5]),
+    st.integers(0, 5),
+)
+def test_identical_images_never_straddle_and_every_class_is_learnt(
+    items: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    y, groups = [label for label, _ in items], [group for _, group in items]
+    parts = split(labels_of(y, groups), QuickOptions(validation_share=share, seed=seed))
+    for group in set(groups):
+        assert len({int(part) for part, own in zip(parts, groups, strict=True) if own == group}) == 1
+    for label in set(y):
+        assert TRAIN in parts[np.array(y) == label]
+
+
+def test_what_chance_drew_is_tested_first() -> None:
+    y = [0, 1] * 100
+    audit = list(range(30, 42))
+    parts = split(labels_of(y, audit=audit), QuickOptions(validation_share=0.2))
+    assert (parts[audit] == TEST).all()
+    assert (parts == TEST).sum() == 20
+    assert (parts == STOPPING).sum() == 20
+    many = list(range(100))
+    parts = split(labels_of(y, audit=many), QuickOptions(validation_share=0.2))
+    assert set(np.flatnonzero(parts == TEST)) <= set(many), "as many as the share takes"
+    assert (parts == TEST).sum() == 20
+
+
+def test_the_seed_decides_and_a_new_label_moves_few_others() -> None:
+    y = [0, 1, 2] * 50
+    one, same, other = (split(labels_of(y), QuickOptions(seed=seed)) for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+    more = split(labels_of([*y, 0, 1, 2]), QuickOptions(seed=1))
+    assert (more[: len(y)] != one).sum() <= 6
+
+
+# -- From the database ---------------------------------------------------------------------------------
+def decide(dataset: Dataset, rows: list[int], queue: str = "") -> None:
+    """Labels in turn, as the named queue would leave them."""
+    classes = list(dataset.classes.all())
+    ids = dict(dataset.items.values_list("row", "pk"))
+    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in rows], None)
+    Annotation.objects.filter(item__row__in=rows).update(queue=queue)
+
+
+@pytest.mark.django_db
+def test_labels_are_read_with_their_files_by_row(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(30, classes=("cat", "dog", "wolf"))
+    decide(dataset, [7, 3, 12, 20], queue="uncertain")
+    decide(dataset, [5], queue="audit")
+    Item.objects.filter(row=12).update(is_available=False)
+    Frame.objects.create(
+        item=Item.objects.get(row=3), dataset=dataset, role="ref", path="later.png", sha256="f" * 64, size=1,
+        mtime_ns=1, width=1, height=1, format="PNG",
+    )  # fmt: skip
+    labels = quick_data.read_labels(dataset)
+    assert labels.rows.tolist() == [3, 5, 7, 20]
+    assert labels.paths == ["image0003.png", "image0005.png", "image0007.png", "image0020.png"]
+    assert labels.hashes[1] == f"{5:064x}"
+    assert labels.is_audit.tolist() == [False, True, False, False]
+    assert labels.y.tolist() == [1, 1, 1, 0]
+    assert labels.class_ids == [label.pk for label in dataset.classes.all()[:2]], "wolf has no label"
+    dataset.refresh_from_db()
+    assert labels.n_decisions == dataset.n_decisions
+    kept = labels.only(np.array([True, False, True, False]))
+    assert (kept.rows.tolist(), kept.y.tolist(), kept.is_audit.tolist()) == ([3, 7], [1, 1], [False, False])
+    assert (kept.paths, kept.hashes) == (labels.paths[::2], labels.hashes[::2])
+    assert kept.class_ids == labels.class_ids
+
+
+@pytest.mark.django_db
+def test_a_label_corrected_from_the_audit_is_still_of_the_audit(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(4)
+    decide(dataset, [1], queue="audit")
+    first = Annotation.objects.get()
+    action = Action.objects.create(uuid="0" * 32, dataset=dataset, kind="assign")
+    later = Annotation.objects.create(
+        item=first.item, action=action, state=State.LABELLED, label=first.label, previous=first, queue="suspects",
+        decided_at=timezone.now(),
+    )  # fmt: skip
+    Item.objects.filter(pk=first.item_id).update(decision_id=later.pk)
+    assert quick_data.read_labels(dataset).is_audit.tolist() == [True]
+
+
+@pytest.mark.django_db
+def test_nothing_labelled(make_dataset: MakeDataset) -> None:
+    labels = quick_data.read_labels(make_dataset(3))
+    assert (len(labels.rows), len(labels.y), labels.class_ids) == (0, 0, [])
+
+
+@pytest.mark.django_db
+def test_facts_and_the_usual_choice(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(40, classes=("cat", "dog", "wolf"))
+    assert quick_data.facts_of(dataset).n_labelled == 0
+    decide(dataset, list(range(30)))
+    facts = quick_data.facts_of(dataset)
+    assert (facts.n_labelled, sorted(facts.per_class), facts.median_side) == (30, [15, 15], 24)
+    assert facts.memory_free > 0
+    assert quick_data.usual_options(dataset).image_side == 96
+    chosen = QuickOptions(epochs=3, rotate=True, image_side=64)
+    for params in (chosen.as_params(), {"finish": "some job"}, {"epochs": "of another version"}):
+        Job.objects.create(
+            kind="quick_train", queue="heavy", dataset_id=dataset.pk, params=params, key="k", state="lost"
+        )
+    assert quick_data.usual_options(dataset) == chosen
+
+
+@pytest.mark.django_db
+def test_image_files_are_those_that_are_there(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick_data, "_BATCH", 3)
+    dataset = make_dataset(10)
+    Item.objects.filter(row=4).update(is_available=False)
+    found = list(quick_data.image_files(dataset, 8))
+    assert [row for row, _ in found] == [0, 1, 2, 3, 5, 6, 7]
+    assert found[0][1] == dataset.data_dir / "image0000.png"
+    assert quick_data.n_rows_of(dataset) == 10
+
+
+# -- Pixels ------------------------------------------------------------------------------------------
+def test_pixels_come_in_order_and_unreadable_ones_as_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(150):
+        file = tmp_path / f"{number}.png"
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(file)
+        files.append(file)
+    files[70].write_bytes(b"no image")
+    files[149].unlink()
+    found = list(quick_data.pixels_of(iter(files), 16))
+    assert [at for at, one in enumerate(found) if one is None] == [70, 149]
+    for at in (0, 69, 71, 148):
+        np.testing.assert_array_equal(found[at], squash(open_image(files[at], max_side=32), 16))
+
+
+def test_many_pixels_lie_in_a_file_which_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with quick_data.room_for_pixels(tmp_path, 4, 8) as pixels:
+        assert pixels.shape == (4, 8, 8, 3)
+        assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(quick_data, "IN_MEMORY_BYTES", 100)
+    with quick_data.room_for_pixels(tmp_path, 4, 8) as pixels:
+        pixels[2] = 7
+        assert isinstance(pixels, np.memmap)
+        assert (tmp_path / "pixels.npy").exists()
+    assert not list(tmp_path.iterdir())
