@@ -146,6 +146,9 @@ register(
             "scikit-learn": ("scikit-learn",),
             "scikit-image": ("scikit-image",),
             "tensorflow": ("tensorflow-cpu", "tensorflow"),
+            "litert": ("ai-edge-litert",),
+            "torch": ("torch",),
+            "onnxruntime": ("onnxruntime",),
         },
     )
 )

@@ -27,6 +27,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from hoshina import settings as settings_module
 from modeling.backends import (
     BACKENDS,
     EncoderUnavailable,
@@ -223,6 +224,9 @@ class TestChoice:
         assert encoder.name == "HOG + colour"
         assert not encoder.is_fallback
         assert "chosen" in encoder.reason
+
+    def test_the_settings_know_every_encoder(self) -> None:
+        assert set(settings_module._ENCODERS) == set(BACKENDS)
 
     def test_no_such_encoder(self) -> None:
         with pytest.raises(EncoderUnavailable, match="'magic'") as raised:
