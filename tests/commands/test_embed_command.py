@@ -19,7 +19,7 @@ from PIL import Image
 from hoshina.jobs.models import Job
 from labeling.management.datasets import pick_dataset
 from labeling.models import Dataset
-from modeling.models import EmbeddingSet
+from modeling.models import EmbeddingSet, EncoderChoice
 from modeling.pipelines.embedding import CHUNK_ROWS
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 
@@ -173,6 +173,39 @@ class TestInProcess:
         }
         assert [one["active"] for one in listed["sets"]] == [True]
         assert EmbeddingSet.objects.count() == 1
+
+    def test_list_tells_of_choices_and_model_files(
+        self, dataset: Dataset, store: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        own = store / "encoders" / "own"
+        own.mkdir(parents=True)
+        (own / "birds.tflite").write_bytes(b"")
+        (own / "birds.json").write_text('{"name": "Birds of Mey"}')
+        EncoderChoice.objects.create(dataset=dataset, backend="patches")
+        call_command("embed", "--list")
+        said = capsys.readouterr().out
+        assert "Birds of Mey" in said
+        assert "pictures: 'patches' was chosen for it." in said
+        call_command("embed", "--list", "--dataset", "pictures", "--json")
+        listed = json.loads(capsys.readouterr().out)
+        assert (listed["wanted"], listed["chosen"]["encoder"]) == ("patches", "Scattering")
+        assert listed["choices"] == [{"dataset": "pictures", "backend": "patches"}]
+        assert listed["encoders"][-1]["backend"] == "file:birds.tflite"
+
+    def test_the_datasets_choice_counts_unless_a_run_insists(
+        self, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        EncoderChoice.objects.create(dataset=dataset, backend="patches")
+        call_command("embed", "--json")
+        assert json.loads(capsys.readouterr().out)["encoder"] == "Scattering"
+        call_command("embed", "--backend", "hog", "--json")
+        assert json.loads(capsys.readouterr().out)["encoder"] == "HOG + colour"
+        assert EncoderChoice.objects.get().backend == "patches"
+
+    def test_no_such_encoder_is_wrong_usage(self, dataset: Dataset) -> None:
+        with pytest.raises(CommandError, match="no encoder called 'magic'") as raised:
+            call_command("embed", "--backend", "magic")
+        assert raised.value.returncode == 2
 
     def test_list_of_one_dataset(
         self, dataset: Dataset, make_dataset: Callable[..., Dataset], capsys: pytest.CaptureFixture[str]

@@ -198,6 +198,32 @@ class TestUse:
         assert active.fingerprint == PatchesEncoder("").fingerprint
 
 
+class TestEncodersOfAProcess:
+    def test_few_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(embedding, "_ENCODERS_KEPT", 1)
+        hog = embedding.encoder_of("hog")
+        assert embedding.encoder_of("hog") is hog
+        embedding.encoder_of("patches")
+        assert len(embedding._encoders) == 1
+        assert embedding.encoder_of("hog") is not hog
+
+    def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[str] = []
+
+        def choose(backend: str, weights_dir: Path | None, graphs: Path) -> PatchesEncoder:
+            made.append(backend)
+            return PatchesEncoder("")
+
+        monkeypatch.setattr(embedding, "choose_encoder", choose)
+        file = store / "encoders" / "own" / "birds.tflite"
+        file.parent.mkdir(parents=True)
+        for content in (b"1", b"12"):
+            file.write_bytes(content)
+            for _ in range(2):
+                embedding.encoder_of("file:birds.tflite")
+        assert made == ["file:birds.tflite"] * 2
+
+
 class TestDelete:
     def test_with_its_files(self, client: Client, dataset: Dataset, store: Path) -> None:
         embed(dataset)

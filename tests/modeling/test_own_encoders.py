@@ -294,8 +294,8 @@ class TestInputs:
         np.testing.assert_array_equal(self.spec(first=True).array(values)[0, 2], values[0, :, :, 2])
 
     def test_whole_numbers(self) -> None:
-        values = np.array([0, 0.5, 1, 7], np.float32).reshape(1, 1, 1, 4)
-        assert self.spec("int8", 1 / 255, -128).array(values).ravel().tolist() == [-128, 0, 127, 127]
+        values = np.array([0, 0.6, 1, 7], np.float32).reshape(1, 1, 1, 4)
+        assert self.spec("int8", 1 / 255, -128).array(values).ravel().tolist() == [-128, 25, 127, 127]
         assert self.spec("uint8").array(values).ravel().tolist() == [0, 0, 1, 7]
 
     def test_shapes_that_leave_sizes_open(self) -> None:
