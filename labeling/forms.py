@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from labeling import classes
+from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Dataset, LabelClass
 from labeling.registering import folder_problem
 
@@ -126,3 +127,81 @@ class AddFolderForm(forms.Form):
         if name and Dataset.objects.filter(name__iexact=name).exists():
             raise ValidationError(f"There is already a dataset “{name}”. Choose another name.")
         return name
+
+
+class RenderingForm(forms.Form):
+    """How images are shown; ``cleaned_data["rendering"]`` is the Rendering."""
+
+    hdu = forms.IntegerField(
+        label="HDU",
+        required=False,
+        help_text="Which part of a FITS file, counted from 0. Empty: the first that holds an image.",
+        error_messages={"invalid": "An HDU is a whole number from 0."},
+    )
+    plane = forms.ChoiceField(
+        label="Plane",
+        required=False,
+        choices=[
+            ("first", "the first"),
+            ("max", "the largest value of all"),
+            ("mean", "the mean of all"),
+            ("rgb", "the first three as red, green and blue"),
+            ("number", "the one of this number"),
+        ],
+        help_text="Of cubes, pages of a TIFF, bands, and frames of an animation.",
+    )
+    number = forms.IntegerField(
+        label="Number of the plane", required=False, error_messages={"invalid": "A plane is a whole number from 0."}
+    )
+    stretch = forms.ChoiceField(
+        label="Stretch",
+        required=False,
+        choices=[
+            ("usual", "usual: zscale for FITS, percentiles otherwise"),
+            ("zscale", "zscale"),
+            ("percentile", "percentiles, 0.5 to 99.5"),
+            ("minmax", "from the smallest to the largest value"),
+            ("linear", "linear"),
+            ("asinh", "asinh"),
+            ("log", "log"),
+            ("sqrt", "square root"),
+        ],
+        help_text="Of images with more than 8 bits.",
+    )
+    low = forms.FloatField(label="Black at", required=False, error_messages={"invalid": "Give a number, or nothing."})
+    high = forms.FloatField(label="White at", required=False, error_messages={"invalid": "Give a number, or nothing."})
+    is_inverted = forms.BooleanField(label="Inverted: dark on bright", required=False)
+    background = forms.CharField(
+        label="Ground under transparent pixels", required=False, widget=forms.TextInput(attrs={"type": "color"})
+    )
+
+    @classmethod
+    def showing(cls, rendering: Rendering) -> RenderingForm:
+        """The form filled in with what is so now."""
+        number = rendering.plane if isinstance(rendering.plane, int) else None
+        plain = {name: getattr(rendering, name) for name in ("hdu", "stretch", "low", "high", "is_inverted")}
+        plane = "number" if number is not None else rendering.plane
+        initial = {**plain, "plane": plane, "number": number, "background": rendering.background}
+        return cls(initial=initial, label_suffix="")
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        if self.errors:
+            return given
+        is_number = given["plane"] == "number"
+        if is_number and given["number"] is None:
+            self.add_error("number", "Say which plane, counted from 0.")
+            return given
+        try:
+            given["rendering"] = Rendering(
+                hdu=given["hdu"],
+                plane=given["number"] if is_number else given["plane"] or DEFAULT.plane,
+                stretch=given["stretch"] or DEFAULT.stretch,
+                low=given["low"],
+                high=given["high"],
+                is_inverted=given["is_inverted"],
+                background=given["background"].lower() or DEFAULT.background,
+            )
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+        return given

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling.views import annotating, classes, datasets, exchange, items, media, workbench
+from labeling.views import annotating, classes, datasets, exchange, images, items, media, workbench
 
 app_name = "labeling"
 urlpatterns = [
@@ -17,11 +17,14 @@ urlpatterns = [
     path("d/<slug:slug>/classes/<int:pk>/move/", classes.move, name="class_move"),
     path("d/<slug:slug>/classes/<int:pk>/merge/", classes.merge, name="class_merge"),
     path("d/<slug:slug>/classes/<int:pk>/delete/", classes.delete, name="class_delete"),
+    path("d/<slug:slug>/images/", images.page, name="images"),
+    path("d/<slug:slug>/images/preview/", images.preview, name="images_preview"),
     path("d/<slug:slug>/problems/", datasets.problems, name="problems"),
     path("d/<slug:slug>/problems/read-again/", datasets.read_again, name="read_again"),
     path("d/<slug:slug>/export/", exchange.export_page, name="export"),
     path("d/<slug:slug>/export.zip", exchange.export_zip, name="export_zip"),
     path("d/<slug:slug>/import/", exchange.import_labels, name="import"),
     path("media/<int:frame_id>/thumbnail/<int:size>/", media.thumbnail, name="thumbnail"),
+    path("media/<int:frame_id>/rendered/", images.picture, name="rendered"),
     path("media/<int:frame_id>/full/", media.full, name="full"),
 ]

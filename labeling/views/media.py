@@ -54,7 +54,7 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     etag = f'"{frame.sha256}-{size}{rendering.key and "-"}{rendering.key}"'
     if etag in request.headers.get("If-None-Match", ""):
         return _cached(request, HttpResponseNotModified(), frame, etag)
-    file = _inside(frame)
+    file = inside(frame)
     if file is None:
         return _not_found("This file lies outside of the dataset's folder, so it is not shown.")
     try:
@@ -73,7 +73,7 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     return response
 
 
-def _inside(frame: Frame) -> Path | None:
+def inside(frame: Frame) -> Path | None:
     """The frame's file with every link followed, if it lies in its dataset's folder."""
     root = Path(os.path.realpath(frame.dataset.data_dir))
     try:

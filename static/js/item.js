@@ -4,6 +4,7 @@ import { setBanner } from "./banner.js";
 import { Keys } from "./keys.js";
 import { Outbox, newUuid } from "./outbox.js";
 import { recall } from "./store.js";
+import { cycleStretch, shownAs, stretchPictures } from "./stretch.js";
 import { OUTCOME } from "./tiles.js";
 import { say, toast } from "./toast.js";
 
@@ -43,7 +44,7 @@ function decide(kind, button) {
   const name = button?.querySelector("[data-name]")?.textContent ?? "no mark";
   paint(after, `Now: ${name} (being saved)`);
   say(name);
-  const item = { id: before.id, seen: Number(detail().dataset.seen), seconds: clock.share(1), shown: { queue: "opened" } };
+  const item = { id: before.id, seen: Number(detail().dataset.seen), seconds: clock.share(1), shown: { queue: "opened", rendering: shownAs() } };
   const action = { uuid: newUuid(), kind, label: after.label, at: new Date().toISOString(), suggestion_shown: null, overwrite: false, items: [item] };
   keep(action, [after], [before]);
 }
@@ -90,6 +91,7 @@ const commands = {
   skip: () => decide("skip", buttonOf("skip")),
   clear: () => decide("clear", null),
   undo,
+  stretch: cycleStretch,
   left: () => step("prev"),
   right: () => step("next"),
 };
@@ -111,5 +113,6 @@ document.addEventListener("click", (event) => {
   if (button) decide(button.dataset.decide, button);
 });
 
+stretchPictures(document);
 document.body.classList.toggle("blind", recall("blind", false) === true);
 if (outbox.count()) outbox.retryNow();

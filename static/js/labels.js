@@ -1,6 +1,7 @@
 // Decisions: on the tile at once, in the outbox behind it, and brought in line with what the server answers.
 import { classes, showCounts } from "./classes.js";
 import { newUuid } from "./outbox.js";
+import { shownAs } from "./stretch.js";
 import { OUTCOME, idOf, mark, setConflict, setPending, stateOf } from "./tiles.js";
 import { say, toast } from "./toast.js";
 
@@ -33,6 +34,7 @@ export class Labels extends EventTarget {
     const outcome = (tile) => ({ id: idOf(tile), state: OUTCOME[kind], label: label?.id ?? null });
     const effect = tiles.map(outcome);
     const seconds = this.clock.share(tiles.length);
+    const rendering = shownAs();
     const hasSuggestion = tiles.some((tile) => tile.querySelector(".suggestion"));
     const action = {
       uuid: newUuid(),
@@ -41,7 +43,7 @@ export class Labels extends EventTarget {
       at: new Date().toISOString(),
       suggestion_shown: hasSuggestion ? !this.isBlind() : null,
       overwrite: tiles.every((tile) => tile.dataset.conflict !== undefined),
-      items: tiles.map((tile) => ({ id: idOf(tile), seen: Number(tile.dataset.seen) || 0, seconds, shown: JSON.parse(tile.dataset.shown || "{}") })),
+      items: tiles.map((tile) => ({ id: idOf(tile), seen: Number(tile.dataset.seen) || 0, seconds, shown: { ...JSON.parse(tile.dataset.shown || "{}"), rendering } })),
     };
     this.clock.restart();
     for (const tile of tiles) setConflict(tile, null);

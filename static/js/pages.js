@@ -1,5 +1,6 @@
 // Pages of tiles: the one on screen, those before it (kept, so that going back is at once) and the prefetched next.
 import { classes } from "./classes.js";
+import { stretchPictures } from "./stretch.js";
 import { isSweep } from "./sweep.js";
 import { idOf, isUndecided, mark, setPending } from "./tiles.js";
 
@@ -153,6 +154,7 @@ export class Pages extends EventTarget {
     if (!response.ok && response.status !== 422) throw new Away(`The server could not give the page (${response.status}).`);
     const template = document.createElement("template");
     template.innerHTML = await response.text();
+    stretchPictures(template.content);
     const node = template.content.querySelector("#grid");
     if (!node) throw new Away("The server's answer was not a page of images.");
     const bar = template.content.querySelector("#sweep-bar");
@@ -163,6 +165,7 @@ export class Pages extends EventTarget {
     const hadFocus = isOnGrid();
     this.layout.apply(page.node);
     this.#dress(page.node);
+    stretchPictures(page.node);
     this.grid.replaceWith(page.node);
     document.getElementById("sweep-bar")?.remove();
     if (page.bar) this.stage.prepend(page.bar);

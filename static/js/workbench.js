@@ -12,6 +12,7 @@ import { Palette } from "./palette.js";
 import { SidePane } from "./panes.js";
 import { Question } from "./question.js";
 import { recall, remember } from "./store.js";
+import { cycleStretch } from "./stretch.js";
 import { Sweep } from "./sweep.js";
 import { followSliders } from "./sliders.js";
 import { drawChip, drawSuggestion, isUndecided } from "./tiles.js";
@@ -227,6 +228,7 @@ const commands = {
   find: () => (classes.all().length ? palette.open() : decideByDigit(1)),
   similar,
   retrain,
+  stretch: cycleStretch,
   blind: () => setBlind(!labels.isBlind(), true),
   classes: () => document.getElementById("open-classes").click(),
   detail: () => side.enlarge(),

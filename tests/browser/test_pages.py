@@ -31,6 +31,7 @@ PAGES = {
     "compared": "/d/pictures/model/compare/?a=1&b=1",
     "accuracy": "/d/pictures/accuracy/",
     "encoders": "/d/pictures/encoders/",
+    "images": "/d/pictures/images/",
     "export": "/d/pictures/export/",
     "import": "/d/pictures/import/",
     "problems": "/d/pictures/problems/",

@@ -1,0 +1,116 @@
+"""How images are shown, in a browser: the stretch under a key, and the page that sets it for everyone."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from playwright.sync_api import Locator, Page, expect
+
+from labeling.images.rendering import Rendering
+from labeling.models import Annotation
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+
+CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"]
+
+
+@pytest.fixture
+def sky(site: Site, page: Page) -> Bench:
+    """A workbench with six FITS images, brighter from left to right, with a very bright star."""
+    dataset = site.dataset(6)
+    for number in range(6):
+        values = np.tile(np.arange(80, dtype=np.float32) * (number + 1), (60, 1))
+        values[30, 40] = 1e6
+        # Their content decides, not their names.
+        fits.PrimaryHDU(values).writeto(dataset.data_dir / f"image{number:04d}.png", overwrite=True)
+    return Bench(page, site.address, dataset)
+
+
+def brightness(image: Locator) -> float:
+    """The mean of the picture as the browser has it; waits until it is there."""
+    return float(
+        image.evaluate("""async (image) => {
+            await image.decode();
+            const canvas = document.createElement("canvas");
+            canvas.width = image.naturalWidth;
+            canvas.height = image.naturalHeight;
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+            return data.reduce((sum, one, i) => (i % 4 ? sum : sum + one), 0) / (data.length / 4);
+        }""")
+    )
+
+
+def test_a_key_goes_through_the_stretches_in_grid_and_detail_and_back(sky: Bench) -> None:
+    sky.open()
+    sky.press("Enter")
+    tile, large = sky.tiles.first.locator("img"), sky.page.locator("[data-zoom] img")
+    sky.page.evaluate("window.isSamePage = true")
+    usual = brightness(tile)
+    for name in CYCLE:
+        sky.press("f")
+        for image in (tile, large):
+            expect(image).to_have_attribute("src", re.compile(f"[?&]s={name}$"))
+        if name == "minmax":
+            assert brightness(tile) < 2  # the star alone is bright
+            assert usual > 50
+    sky.press("f")
+    for image in (tile, large):
+        expect(image).not_to_have_attribute("src", re.compile("[?&]s="))
+    assert brightness(tile) == usual
+    assert sky.page.evaluate("window.isSamePage")
+
+
+def test_the_stretch_lasts_over_pages_and_is_kept_with_the_labels(sky: Bench) -> None:
+    sky.open()
+    sky.press("f", "f", "f", "f", "f")
+    sky.press("1")
+    sky.settle()
+    assert Annotation.objects.latest("pk").rendering == "seen as asinh"
+    sky.page.reload()
+    sky.ready()
+    expect(sky.tiles.first.locator("img")).to_have_attribute("src", re.compile("s=asinh"))
+    sky.page.goto(f"{sky.address}/d/pictures/items/4/")
+    expect(sky.page.locator("[data-zoom] img")).to_have_attribute("src", re.compile("s=asinh"))
+    sky.press("f", "f", "f", "2")
+    expect(sky.page.locator(".detail-state")).to_have_text("Now: dog")
+    assert Annotation.objects.latest("pk").rendering == ""
+
+
+def test_the_page_shows_before_it_saves(sky: Bench) -> None:
+    page = sky.page
+    page.goto(f"{sky.address}/d/pictures/images/")
+    image = page.locator("#images-preview img").first
+    usual = brightness(image)
+    page.get_by_label("Inverted").check()
+    expect(image).to_have_attribute("src", re.compile("is_inverted"))
+    assert brightness(image) == pytest.approx(255 - usual, abs=3)
+    page.get_by_label("Black at").fill("5")
+    page.get_by_label("Black at").blur()
+    expect(page.locator("#images-preview .error")).to_contain_text("usual finds the limits of each image by itself")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#images-preview .error")).to_contain_text("usual finds the limits")
+    page.get_by_label("Stretch", exact=True).select_option("linear")
+    page.get_by_label("White at").fill("85")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#toasts")).to_contain_text("Saved.")
+    sky.dataset.refresh_from_db()
+    assert sky.dataset.shown_as == Rendering(stretch="linear", low=5, high=85, is_inverted=True)
+    expect(page.get_by_label("White at")).to_have_value("85.0")
+    sky.open()
+    assert brightness(sky.tiles.last.locator("img")) < brightness(sky.tiles.first.locator("img")) - 50
+    sky.press("1")
+    sky.settle()
+    assert Annotation.objects.latest("pk").rendering == "linear 5…85, inverted"
+
+
+def test_what_cannot_be_shown_so_says_why(sky: Bench) -> None:
+    page = sky.page
+    page.goto(f"{sky.address}/d/pictures/images/")
+    page.get_by_label("HDU", exact=True).fill("3")
+    page.get_by_label("HDU", exact=True).blur()
+    expect(page.locator(".images-reason").first).to_have_text("The FITS file has no HDU 3; it has 1, counted from 0.")
