@@ -1,12 +1,12 @@
 """Do the probabilities mean what they say? Calibration on images held out, over seeds and numbers of labels.
 
-    uv run --no-sync python -m benchmarks.calibration [temperature methods active weights]
+    uv run --no-sync python -m benchmarks.calibration [temperature penalty methods active weights]
         [--data digits fashion stamps] [--seeds 20] [--processes 2] [--vectors FOLDER]
 
 *temperature*: the product's training on labels drawn by chance; uncalibrated, calibrated, and with the one temperature
-that fits the held-out images best, which nobody could know. *methods*: Platt and vector scaling beside it. *active*:
-most labels are chosen by doubt, a tenth by chance; temperatures of all of them, or led by those by chance. *weights*:
-one class is rare; labels or classes count the same.
+that fits the held-out images best, which nobody could know. *penalty*: the one that is chosen beside the default.
+*methods*: Platt and vector scaling beside the temperature. *active*: most labels are chosen by doubt, a tenth by
+chance; temperatures of all, or led by those by chance. *weights*: one class is rare; labels or classes count the same.
 
 Vectors are computed once and kept in the folder; MobileNetV2's need its weights (AL_WEIGHTS_DIR). Printed are Markdown
 tables. Images of a class without a label are left out of what is held out: no calibration gives them a chance.
@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import gettempdir
@@ -33,10 +33,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.label_efficiency.data import fashion_mobilenet, stamps
 from modeling.algorithms.calibration import fit_temperature, softmax
-from modeling.algorithms.head import Head, fit_head
+from modeling.algorithms.head import DEFAULT_C, Head, fit_head
 from modeling.algorithms.metrics import brier, expected_calibration_error, log_loss
 from modeling.algorithms.scaling import Method
-from modeling.algorithms.train import Trained, train
+from modeling.algorithms.train import ClassWeights, Trained, train
 from modeling.backends.hog import HogEncoder
 
 Floats = NDArray[np.float32]
@@ -73,6 +73,9 @@ TITLES = {
     "digits": "digits, HOG",
     "fashion": "Fashion-MNIST, MobileNetV2",
     "stamps": "Tux Paint stamps, MobileNetV2",
+    "digits 2": "digits, one against all others",
+    "fashion 2": "Fashion-MNIST, one against all others",
+    "stamps 2": "Tux Paint stamps, one against all others",
 }
 
 
@@ -138,6 +141,22 @@ def temperature_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[
     return found
 
 
+def penalty_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
+    """The penalty that is chosen beside the default, each with the temperature that suits the held-out rows best."""
+    found = []
+    for n in SIZES[task.name]:
+        mine, other = lessons(order, task.name, n)
+        n_classes = int(y.max()) + 1
+        trained = train(X[mine], y[mine], n_classes=n_classes)
+        told = by_temperature(trained, X[other], y[other])
+        plain = replace(trained, head=fit_head(X[mine], y[mine], n_classes=n_classes))
+        fixed = by_temperature(plain, X[other], y[other])
+        numbers = {f"chosen {key}": told[key] for key in ("accuracy", "best loss")}
+        numbers |= {f"default {key}": fixed[key] for key in ("accuracy", "best loss")}
+        found.append((task.name, n, numbers | {"C": trained.metrics["C"] / DEFAULT_C}))
+    return found
+
+
 def methods_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
     found = []
     ways: tuple[Method, ...] = ("temperature", "platt", "vector")
@@ -200,31 +219,39 @@ def doubted(
 
 
 def weights_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
-    """One class in fifty labels, here and in what is held out."""
+    """One class in fifty labels, here and in what is held out; once among all others, once against them."""
     others = order[y[order] != RARE]
     few = order[y[order] == RARE][: round(len(others) * RARE_SHARE)]
     order = np.random.default_rng(task.seed).permutation(np.concatenate([others, few]))
     found = []
     for n in SIZES[task.name][1:]:
         mine, other = lessons(order, task.name, n)
-        numbers: Numbers = {}
-        for way in ("equal", "balanced"):
-            trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, class_weights=way)  # type: ignore[arg-type]
-            told = by_temperature(trained, X[other], y[other])
-            known = np.isin(y[other], np.flatnonzero(trained.metrics["n_per_class"]))
-            truth = y[other][known]
-            right = trained.head.logits(X[other][known]).argmax(axis=1) == truth
-            recalls = [right[truth == label].mean() for label in np.unique(truth)]
-            numbers |= {f"{way} {key}": told[key] for key in ("accuracy", "after loss", "after ece")}
-            numbers |= {f"{way} recall": float(np.mean(recalls))}
-            if (truth == RARE).any():
-                numbers |= {f"{way} rare": float(right[truth == RARE].mean())}
-        found.append((task.name, n, numbers))
+        found.append((task.name, n, weighed(X, y, mine, other, RARE)))
+        if (y[mine] == RARE).sum() > 1:
+            found.append((f"{task.name} 2", n, weighed(X, (y == RARE).astype(np.int64), mine, other, 1)))
     return found
+
+
+def weighed(X: Floats, y: Rows, mine: Rows, other: Rows, rare: int) -> Numbers:
+    numbers: Numbers = {}
+    ways: tuple[ClassWeights, ...] = ("equal", "balanced")
+    for way in ways:
+        trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, class_weights=way)
+        told = by_temperature(trained, X[other], y[other])
+        known = np.isin(y[other], np.flatnonzero(trained.metrics["n_per_class"]))
+        truth = y[other][known]
+        right = trained.head.logits(X[other][known]).argmax(axis=1) == truth
+        recalls = [right[truth == label].mean() for label in np.unique(truth)]
+        numbers |= {f"{way} {key}": told[key] for key in ("accuracy", "after loss", "after ece")}
+        numbers |= {f"{way} recall": float(np.mean(recalls))}
+        if (truth == rare).any():
+            numbers |= {f"{way} rare": float(right[truth == rare].mean())}
+    return numbers
 
 
 PARTS = {
     "temperature": temperature_part,
+    "penalty": penalty_part,
     "methods": methods_part,
     "active": active_part,
     "weights": weights_part,
@@ -257,6 +284,16 @@ def temperature_line(runs: list[Numbers]) -> list[str]:
         f"{np.median([one['T'] for one in runs]):.2f}",
         f"{shares.mean():+.2f} ± {shares.std(ddof=1):.2f}",
         f"{np.exp(np.mean(np.log([one['C'] for one in runs]))):.0f}",
+    ]
+
+
+def penalty_line(runs: list[Numbers]) -> list[str]:
+    ways = ("default", "chosen")
+    return [
+        f"{np.exp(np.mean(np.log([one['C'] for one in runs]))):.2g}",
+        *(f"{100 * mean(runs, f'{way} accuracy'):.1f} %" for way in ways),
+        *(f"{mean(runs, f'{way} best loss'):.4f}" for way in ways),
+        difference(runs, "chosen best loss", "default best loss"),
     ]
 
 
@@ -295,6 +332,10 @@ LINES: dict[str, tuple[str, Callable[[list[Numbers]], list[str]]]] = {
         "accuracy | log loss before | after | best T | after - before | x best T | ECE before | after | best T | "
         "x before | x best T | Brier before | after | T | log T - log best T | C",
         temperature_line,
+    ),
+    "penalty": (
+        "C / default | accuracy, default | chosen | log loss at its best T, default | chosen | difference",
+        penalty_line,
     ),
     "methods": (
         "log loss before | temperature | Platt | vector | ECE before | temperature | Platt | vector | "
