@@ -46,6 +46,7 @@ PREPROCESSINGS = ("0..255", "0..1", "-1..1", "imagenet")
 BATCH = 32
 # A longer vector is no description of an image any more, but another image.
 LONGEST = 65_536
+LONGEST_NAME = 60
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 _DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 # Layers of a Keras model by which it scales its pixels itself.
@@ -226,11 +227,11 @@ def _described(path: Path, preprocessing: str) -> OwnFile:
     side = facts.get("side") or 224
     if said and said not in PREPROCESSINGS:
         raise _bad_facts(path, f"preprocessing {said!r} is none of {', '.join(PREPROCESSINGS)}")
-    if not isinstance(name, str) or len(name) > 60:
-        raise _bad_facts(path, "name is not a text of up to 60 characters")
+    if not isinstance(name, str):
+        raise _bad_facts(path, "name is not a text")
     if not isinstance(side, int) or not 8 <= side <= 2048:
         raise _bad_facts(path, "side is not a whole number from 8 to 2048")
-    return OwnFile(path, name, str(said), side)
+    return OwnFile(path, name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", str(said), side)
 
 
 def _facts(path: Path) -> dict[str, object]:

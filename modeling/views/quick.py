@@ -10,6 +10,7 @@ from uuid import UUID
 
 import numpy as np
 from django.conf import settings
+from django.contrib import messages
 from django.db.models import Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -20,14 +21,17 @@ from django_htmx.http import trigger_client_event
 from PIL import Image
 
 from hoshina.http import HtmxHttpRequest
+from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
 from hoshina.jobs.views import span, waiting_words
 from labeling.images.opening import ImageProblem, open_image
 from labeling.models import Dataset, Frame, State
+from modeling import encoders
 from modeling.backends import quick
-from modeling.models import EncoderChoice, ModelVersion
+from modeling.encoders import EncoderProblem
+from modeling.models import ModelVersion
 from modeling.pipelines.quick_data import facts_of, usual_options
 from modeling.pipelines.quick_training import make_encoder, quick_folder
 from modeling.plots import Axis, Plot, Point, Series, plot
@@ -99,9 +103,11 @@ def finish(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
 def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     """The network of a quick training becomes the dataset's encoder."""
     version = _version(slug, number)
-    backend = make_encoder(version)
-    EncoderChoice.objects.update_or_create(dataset=version.dataset, defaults={"backend": backend})
-    enqueue("embed", dataset_id=version.dataset_id, params={"backend": backend}, user=request.user)
+    try:
+        encoders.use(version.dataset, make_encoder(version), request.user)
+    except (EncoderProblem, JobError) as problem:
+        messages.error(request, str(problem))
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     return trigger_client_event(HttpResponse(status=204), "hoshina:job")
 
 

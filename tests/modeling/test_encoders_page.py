@@ -21,6 +21,7 @@ from modeling import encoders, own_files
 from modeling.backends.patches import PatchesEncoder
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.pipelines import embedding
+from modeling.pipelines.quick_training import FEATURES, quick_folder
 from tests.modeling.test_embedding import add
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -196,6 +197,31 @@ class TestUse:
         assert (result["encoder"], result["items"], result["failed"]) == ("Scattering", 6, 0)
         active = EmbeddingSet.objects.get(is_active=True)
         assert active.fingerprint == PatchesEncoder("").fingerprint
+
+
+class TestQuickTrainings:
+    @pytest.fixture
+    def version(self, dataset: Dataset) -> ModelVersion:
+        return ModelVersion.objects.create(
+            dataset=dataset, number=2, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, kind=ModelVersion.Kind.QUICK
+        )
+
+    def test_their_network_is_chosen_as_any_other(
+        self, client: Client, dataset: Dataset, version: ModelVersion
+    ) -> None:
+        folder = quick_folder(version)
+        folder.mkdir(parents=True)
+        (folder / FEATURES).write_bytes(b"a network")
+        assert post(client, "quick_embed", 2).status_code == 204
+        assert encoders.backend_of(dataset.pk) == "file:pictures-quick-2.keras"
+        assert Job.objects.get(kind="embed").params == {}
+        assert "pictures, quick training 2" in client.get("/d/pictures/encoders/").content.decode()
+
+    def test_files_that_are_gone_are_told(self, client: Client, dataset: Dataset, version: ModelVersion) -> None:
+        answer = post(client, "quick_embed", 2)
+        assert answer["HX-Refresh"] == "true"
+        assert "The files of model 2 are gone." in client.get("/d/pictures/encoders/").content.decode()
+        assert not EncoderChoice.objects.exists()
 
 
 class TestEncodersOfAProcess:

@@ -260,6 +260,11 @@ class TestFinding:
             own.find("file:birds.tflite", tmp_path, None)
         assert words in likely("file:birds.tflite", tmp_path).reason
 
+    def test_long_names_are_cut(self, tmp_path: Path) -> None:
+        (tmp_path / "birds.tflite").write_bytes(b"")
+        (tmp_path / "birds.json").write_text(json.dumps({"name": "b" * 61}))
+        assert own.find("file:birds.tflite", tmp_path, None).title == "b" * 59 + "…"
+
     def test_a_stamp_tells_of_changes(self, tmp_path: Path) -> None:
         file = tmp_path / "birds.tflite"
         file.write_bytes(b"1")
