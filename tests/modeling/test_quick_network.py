@@ -169,8 +169,11 @@ def test_the_other_backbones_with_random_weights(backbone: str) -> None:
 
 
 def test_one_that_begins_at_random_learns_its_normalisation_too() -> None:
-    options = replace(FINE, weights="random", epochs=25, batch_size=16)
-    network, ledger, taught = QuickNetwork(options, 2, None), Ledger(), lessons()
-    train(network, taught, ledger)
+    """Its means have to follow within an epoch: with Keras's momentum of 0.999 they would hardly have begun to."""
+    network, ledger = QuickNetwork(replace(FINE, weights="random", batch_size=4), 2, None), Ledger()
+    normal = network.backbone.get_layer("bn_Conv1")
+    train(network, lessons(), ledger)
     assert ledger.stages == [], "there is nothing to ask it before"
-    assert max(one.val_accuracy for one in ledger.epochs) == 1, "it can tell what it was not taught"
+    gamma, _, _, variance = normal.get_weights()
+    assert (gamma != 1).all()
+    assert variance.max() < 0.6, "begun at 1, it is most of the way to that of these images"

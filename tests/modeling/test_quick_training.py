@@ -26,6 +26,7 @@ from labeling.models import Annotation, Dataset, LabelClass, State
 from labeling.registering import dataset_for
 from modeling import model_files, versions
 from modeling.backends import choose_encoder
+from modeling.backends.keras_networks import import_tensorflow, quiet
 from modeling.models import ModelVersion
 from modeling.pipelines import quick_keeping
 from modeling.pipelines.quick_training import make_encoder, quick_folder
@@ -256,14 +257,10 @@ def test_the_program_classifies_a_folder_as_the_version_does(place: Place, tmp_p
 def test_the_saved_model_answers_alike(place: Place, tmp_path: Path) -> None:
     with zipfile.ZipFile(quick_folder(place.version) / "saved_model.zip") as archive:
         archive.extractall(tmp_path)
-    code = (
-        "import sys, numpy, tensorflow as tf\n"
-        "model = tf.saved_model.load(sys.argv[1] + '/saved_model')\n"
-        f"pixels = numpy.full((2, {SIDE}, {SIDE}, 3), 40, 'float32')\n"
-        "print(model.serve(pixels).numpy().tolist())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
-    first, second = json.loads(done.stdout)
+    tensorflow, _ = import_tensorflow()
+    with quiet():
+        model = tensorflow.saved_model.load(str(tmp_path / "saved_model"))
+        first, second = model.serve(np.full((2, SIDE, SIDE, 3), 40, np.float32)).numpy().tolist()
     assert first == pytest.approx(second)
     assert sum(first) == pytest.approx(1, abs=1e-5)
     assert first[0] > 0.5, "dark"

@@ -58,15 +58,16 @@ class Command(BaseCommand):
             raise CommandError(f"--{error.field.replace('_', '-')}: {error.words}", returncode=2) from error
         impossible = problems(wanted, facts_of(dataset))
         if impossible:
-            raise CommandError(" ".join(words for _, words in impossible))
+            raise CommandError(" ".join(why for _, why in impossible))
         job = run_command_job(self, "quick_train", dataset.pk, wanted.as_params(), as_json=options["json"])
         if options["json"]:
             self.stdout.write(json.dumps(job.result, ensure_ascii=False))
         else:
-            self.stdout.write("\n".join(_words(job.result)))
+            self.stdout.write("\n".join(words(job.result)))
 
 
-def _words(told: dict[str, Any]) -> list[str]:
+def words(told: dict[str, Any]) -> list[str]:
+    """A finished training for people: what ``--json`` prints, in lines."""
     low, high = told["accuracy_interval"]
     lines = [
         f"Model {told['model_version']}: {told['labels']} labels of {len(told['classes'])} classes, "
