@@ -73,7 +73,7 @@ def _write_onnx(model: Any, target: Path) -> str:
     """The model as ONNX where the libraries for it are installed and manage it; otherwise why not."""
     missing = [name for name in ("tf2onnx", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        return f"No ONNX file: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed."
+        return f"No ONNX file: {' and '.join(missing)} not installed (uv sync --extra onnx)."
     try:
         with _silent():
             model.export(target, format="onnx", verbose=False)
