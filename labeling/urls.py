@@ -26,5 +26,6 @@ urlpatterns = [
     path("d/<slug:slug>/import/", exchange.import_labels, name="import"),
     path("media/<int:frame_id>/thumbnail/<int:size>/", media.thumbnail, name="thumbnail"),
     path("media/<int:frame_id>/rendered/", images.picture, name="rendered"),
+    path("media/<int:frame_id>/header/", items.file_header, name="file_header"),
     path("media/<int:frame_id>/full/", media.full, name="full"),
 ]

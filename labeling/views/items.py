@@ -11,7 +11,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
+from labeling.images.headers import header_of
+from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
+from labeling.views.media import inside
 
 # The queue of what was decided on the item's own page (static/js/item.js): nothing chose to show it.
 OPENED = "opened"
@@ -58,6 +61,20 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
         "probabilities": reverse("modeling:probabilities", args=[dataset.slug, item.row]),
     }
     return render(request, template, context)
+
+
+@require_GET
+def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
+    """What a FITS file says about itself, as a fragment that is asked for when somebody opens it."""
+    frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id, format="FITS")
+    file, context = inside(frame), {"frame": frame}
+    if file is None:
+        return render(request, "labeling/_file_header.html", context | {"reason": "The file is outside of its folder."})
+    try:
+        found = header_of(file, frame.dataset.shown_as)
+    except ImageProblem as problem:
+        return render(request, "labeling/_file_header.html", context | {"reason": problem.reason})
+    return render(request, "labeling/_file_header.html", context | {"header": found})
 
 
 def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object]:

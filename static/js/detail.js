@@ -162,3 +162,12 @@ document.addEventListener("load", (event) => {
 }, true);
 window.addEventListener("resize", () => document.querySelectorAll("[data-zoom]").forEach(show));
 document.querySelectorAll("[data-zoom]").forEach((box) => { if (imageOf(box).complete) show(box); });
+
+// The header of a FITS file: only the cards that hold what is typed.
+document.addEventListener("input", ({ target }) => {
+  if (!target.matches?.("[data-cards-find]")) return;
+  const wanted = target.value.trim().toLowerCase();
+  for (const row of target.closest("[data-cards]").querySelectorAll("tbody tr")) {
+    row.hidden = ![...row.cells].some((cell) => cell.textContent.toLowerCase().includes(wanted));
+  }
+});

@@ -10,7 +10,7 @@ from astropy.io import fits
 from playwright.sync_api import Locator, Page, expect
 
 from labeling.images.rendering import Rendering
-from labeling.models import Annotation
+from labeling.models import Annotation, Frame
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 
@@ -114,3 +114,20 @@ def test_what_cannot_be_shown_so_says_why(sky: Bench) -> None:
     page.get_by_label("HDU", exact=True).fill("3")
     page.get_by_label("HDU", exact=True).blur()
     expect(page.locator(".images-reason").first).to_have_text("The FITS file has no HDU 3; it has 1, counted from 0.")
+
+
+def test_the_header_is_read_when_it_is_opened_and_searched_by_typing(sky: Bench) -> None:
+    Frame.objects.update(format="FITS")
+    page = sky.page
+    page.goto(f"{sky.address}/d/pictures/items/2/")
+    details = page.locator(".file-header")
+    expect(details.locator("table")).to_have_count(0)
+    details.locator("summary").click()
+    expect(details.locator("tbody tr:visible")).not_to_have_count(1)
+    details.get_by_label("Find in the header").fill("naxis2")
+    expect(details.locator("tbody tr:visible")).to_have_count(1)
+    expect(details.locator("tbody tr:visible")).to_contain_text("60")
+    page.locator("body").click(position={"x": 2, "y": 2})
+    page.keyboard.press("1")
+    expect(page.locator(".detail-state")).to_have_text("Now: cat")
+    expect(details.locator("tbody tr:visible")).to_have_count(1)
