@@ -52,14 +52,15 @@ class PerCore:
     def run(self, pixels: Pixels) -> FloatArray:
         """uint8 (n, h, w, c), as the network wants them -> float32 (n, dim); callers take turns."""
         out = np.empty((len(pixels), self.dim), np.float32)
-        step = len(self._ways)
+        # Each takes the next image that nobody has: cores differ, and other programs run on some of them.
+        coming = iter(range(len(pixels)))
 
-        def work(first: int) -> None:
-            for position in range(first, len(pixels), step):
-                out[position] = self._ways[first](pixels[position : position + 1])
+        def work(way: OneByOne) -> None:
+            for position in coming:
+                out[position] = way(pixels[position : position + 1])
 
         with self._lock:
-            list(self._pool.map(work, range(min(step, len(pixels)))))
+            list(self._pool.map(work, self._ways))
         return out
 
 

@@ -258,8 +258,12 @@ class TestDelete:
         embed(dataset)
         folder = store / "vectors" / str(dataset.pk) / old.fingerprint
         assert list(folder.glob("*.npy"))
+        computed = store / "neighbours" / str(old.pk) / "graph-1.npz"
+        computed.parent.mkdir(parents=True)
+        computed.write_bytes(b"")
         assert post(client, "encoder_delete", old.pk).status_code == 200
         assert not folder.exists()
+        assert not computed.parent.exists()
         assert EmbeddingSet.objects.get().backend == "patches"
 
     def test_not_what_is_in_use(self, client: Client, dataset: Dataset) -> None:
