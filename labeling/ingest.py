@@ -2,7 +2,10 @@
 
 Files are looked at by a few threads (Pillow and hashlib work without the interpreter's lock) and written in
 batches, the first ones small, so that there is something to label at once. Nothing is held of files that
-were dealt with but one byte each, so a folder of a million costs no more memory than one of a thousand.
+were dealt with but a few bytes each, so a folder of a million costs no more memory than one of a thousand.
+
+Labels follow content: a file that was moved or renamed keeps its item (see labeling.moving). Files whose content
+was replaced wait until the whole folder was looked at, because what they held may have turned up elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Max
 from django.utils import timezone
 
 from hoshina.jobs.errors import JobError
@@ -33,10 +35,11 @@ from labeling.images.reading import Examined, examine
 from labeling.images.rendering import Rendering
 from labeling.images.scanning import Found, count, walk
 from labeling.models import MAX_PATH, Dataset, Frame, Item, Problem
+from labeling.moving import Finder, Home, Later, Stray, move
+from labeling.records import insert, next_row, set_available, update_frames, write_problems
 from labeling.registering import folder_problem
 from labeling.signals import ingested
 
-ROLE = "image"
 # A batch is committed when it is full or this many seconds old. The first ones are small: people are waiting.
 FIRST_BATCH = 30
 FULL_BATCH = 500
@@ -78,15 +81,15 @@ def ingest(
 ) -> dict[str, Any]:
     """Bring a dataset up to date with its folder, and tell the rooms above (signal ``ingested``).
 
-    New files become items; changed ones are read again; vanished ones are marked as missing and come back
-    when their file does; those that cannot be read become problems with a reason. Interrupted at any
-    moment, a second run goes on where the first one stopped, since unchanged files are known by size and
-    time and not opened; unless ``reread`` asks for it, because another part of each file is shown now.
+    New files become items; changed ones are read again; moved ones keep their item; vanished ones are marked as
+    missing and come back when their file does; those that cannot be read become problems with a reason.
+    Interrupted at any moment, a second run goes on where the first one stopped, since unchanged files are known
+    by size and time and not opened; unless ``reread`` asks for it, because another part of each file is shown now.
 
     Returns
     -------
     dict
-        ``dataset slug items new changed unchanged returned missing n_failed failed seconds``; ``failed``
+        ``dataset slug items new changed moved unchanged returned missing n_failed failed seconds``; ``failed``
         holds the first 100 of ``{path, reason}``, all of them are the dataset's problems.
 
     Raises
@@ -97,10 +100,12 @@ def ingest(
     began = time.monotonic()
     words = folder_problem(dataset.data_dir)
     if words:
-        _write_problems(dataset, {".": words})
+        write_problems(dataset, {".": words})
         raise JobError(words)
     ingestion = _Ingestion(dataset, run, extensions, reread=reread)
-    ingestion.read()
+    with ingestion.replaced:
+        ingestion.read()
+        ingestion.settle_replaced()
     ingestion.mark_vanished()
     result = ingestion.finish()
     ingested.send(sender=Dataset, dataset_id=dataset.pk)
@@ -119,8 +124,12 @@ class _Ingestion:
         self.endings = tuple(extension.lower() for extension in extensions)
         self.started_at = timezone.now()
         # Which of the items of earlier runs have a file: one byte each, by row.
-        self.seen = np.zeros(_next_row(dataset), dtype=bool)
-        self.new = self.changed = self.unchanged = self.returned = self.broken = self.failed = 0
+        self.seen = np.zeros(next_row(dataset), dtype=bool)
+        # Those whose file is elsewhere now, and those whose file can no longer be read.
+        self.is_moved, self.is_broken = self.seen.copy(), self.seen.copy()
+        self.finder = Finder(dataset)
+        self.replaced = Later()
+        self.new = self.changed = self.moved = self.unchanged = self.returned = self.failed = 0
 
     # -- Looking ----------------------------------------------------------------------------------
     def read(self) -> None:
@@ -181,45 +190,96 @@ class _Ingestion:
     def _write(self, batch: Sequence[_Looked]) -> None:
         if not batch:
             return
-        new: list[tuple[str, Examined]] = []
-        changed: list[tuple[_Known, Examined]] = []
+        new: list[Stray] = []
+        touched: list[tuple[int, Examined]] = []
         returned: list[int] = []
         broken: list[int] = []
         problems: dict[str, str] = {}
         for looked in batch:
-            known = looked.known
-            if looked.problem:
-                problems[_shown(looked.path)] = looked.problem
-                if known is not None:
-                    broken.append(known.item_id)
-            elif known is None:
-                if looked.examined is not None:
-                    new.append((looked.path, looked.examined))
-            else:
-                if looked.examined is not None:
-                    changed.append((known, looked.examined))
-                if not known.is_available:
-                    returned.append(known.item_id)
+            known, examined = self._still(looked.known), looked.examined
             if known is not None and known.row < self.seen.size:
                 self.seen[known.row] = True
-        if new or changed or returned or problems:
+                self.is_broken[known.row] = bool(looked.problem)
+            if looked.problem:
+                problems[_shown(looked.path)] = looked.problem
+                broken += [known.item_id] if known else []
+            elif known is None:
+                new += [Stray(looked.path, examined)] if examined else []
+            elif examined is not None and examined.sha256 != known.sha256:
+                self.replaced.add(Stray(looked.path, examined))
+            else:
+                touched += [(known.frame_id, examined)] if examined else []
+                returned += [] if known.is_available else [known.item_id]
+                self.unchanged += 1
+        homes = self.finder.find(new) if new and self.seen.size else {}
+        if new or touched or returned or problems:
             with transaction.atomic():
-                # Locked: rows are given out one by one, whoever else writes.
-                Dataset.objects.select_for_update().get(pk=self.dataset.pk)
-                _insert(self.dataset, new)
-                _update_frames(changed)
-                _set_available(self.dataset, returned, True)
-                _set_available(self.dataset, broken, False)
-                _write_problems(self.dataset, problems)
-        failed = sum(bool(looked.problem) for looked in batch)
-        # A file that was only touched is the same image.
-        really = sum(known.sha256 != examined.sha256 for known, examined in changed)
-        self.new += len(new)
-        self.changed += really
-        self.unchanged += len(batch) - len(new) - really - failed
+                self._lock()
+                # Before the moves: a path that cannot be read may be that of an item that moves.
+                set_available(self.dataset, broken, False)
+                self._move_or_insert(new, homes)
+                update_frames(touched)
+                set_available(self.dataset, returned, True)
+                write_problems(self.dataset, problems)
         self.returned += len(returned)
-        self.broken += len(broken)
-        self.failed += failed
+        self.failed += sum(bool(looked.problem) for looked in batch)
+
+    def _lock(self) -> None:
+        """Rows are given out one by one, whoever else writes."""
+        Dataset.objects.select_for_update().get(pk=self.dataset.pk)
+
+    def _still(self, known: _Known | None) -> _Known | None:
+        """None for an item that has moved away since it was looked up."""
+        if known is not None and known.row < self.is_moved.size and self.is_moved[known.row]:
+            return None
+        return known
+
+    def _move_or_insert(self, new: Sequence[Stray], homes: dict[str, Home]) -> None:
+        moved = self._move(new, homes)
+        made = [(stray.path, stray.examined) for stray in new if stray.path not in moved]
+        insert(self.dataset, made)
+        self.new += len(made)
+
+    def _move(self, strays: Sequence[Stray], homes: dict[str, Home]) -> set[str]:
+        moved = move(self.dataset, homes, {stray.path: stray.examined for stray in strays})
+        rows = [row for path in moved if (row := homes[path].row) < self.seen.size]
+        self.seen[rows] = self.is_moved[rows] = True
+        self.moved += len(moved)
+        return moved
+
+    def settle_replaced(self) -> None:
+        """Files whose content was replaced: by that of another item, which moves there, or by something new."""
+        if not self.replaced.n:
+            return
+        self.run.stage("Comparing what was replaced", total=2 * self.replaced.n)
+        done = 0
+        with Later() as edited:
+            for batch in self.replaced.batches(FULL_BATCH):
+                homes = self.finder.find(batch)
+                with transaction.atomic():
+                    self._lock()
+                    moved = self._move(batch, homes)
+                for stray in batch:
+                    if stray.path not in moved:
+                        edited.add(stray)
+                done += len(batch)
+                self.run.progress(done)
+            for batch in edited.batches(FULL_BATCH):
+                self._write_edited(batch)
+                done += len(batch)
+                self.run.progress(done)
+
+    def _write_edited(self, batch: Sequence[Stray]) -> None:
+        """Other content at the same path is the same item; unless that has moved away or made way meanwhile."""
+        with transaction.atomic():
+            self._lock()
+            known = self._look_up([Found(stray.path) for stray in batch])
+            update_frames([(known[one.path].frame_id, one.examined) for one in batch if one.path in known])
+            returned = [one.item_id for one in known.values() if not one.is_available]
+            set_available(self.dataset, returned, True)
+            self._move_or_insert([stray for stray in batch if stray.path not in known], {})
+        self.changed += len(known)
+        self.returned += len(returned)
 
     def mark_vanished(self) -> None:
         """Items without a file become unavailable. Files of other extensions were not looked for."""
@@ -230,14 +290,14 @@ class _Ingestion:
             with transaction.atomic():
                 items = Item.objects.filter(dataset=self.dataset, row__in=some, is_available=True)
                 gone = [pk for pk, path in items.values_list("pk", "path") if path.lower().endswith(self.endings)]
-                _set_available(self.dataset, gone, False)
+                set_available(self.dataset, gone, False)
             self.run.progress(start + len(some))
 
     def finish(self) -> dict[str, Any]:
         """Forget problems that are no more, and sum up. Raises JobError when there never was an image."""
-        if not self.new + self.changed + self.unchanged + self.failed:
+        if not self.new + self.changed + self.moved + self.unchanged + self.failed:
             words = f"There are no images in {self.root}: no file name ends in {', '.join(self.endings)}."
-            _write_problems(self.dataset, {".": words})
+            write_problems(self.dataset, {".": words})
             if not self.seen.size:
                 raise JobError(words)
             self.failed += 1
@@ -250,9 +310,10 @@ class _Ingestion:
             "items": self.dataset.n_items,
             "new": self.new,
             "changed": self.changed,
+            "moved": self.moved,
             "unchanged": self.unchanged,
             "returned": self.returned,
-            "missing": self.dataset.n_missing - self.broken,
+            "missing": self.dataset.n_missing - int((self.is_broken & ~self.is_moved).sum()),
             "n_failed": self.failed,
             "failed": list(failed),
         }
@@ -300,61 +361,6 @@ def _shown(path: str) -> str:
     return f"{words[:300]}…{hashlib.sha256(words.encode()).hexdigest()[:8]}…{words[-200:]}"
 
 
-def _next_row(dataset: Dataset) -> int:
-    newest = Item.objects.filter(dataset=dataset).aggregate(newest=Max("row"))["newest"]
-    return 0 if newest is None else newest + 1
-
-
 def _result_so_far(total: Future[int]) -> int:
     """The number of files once it is counted; 0 (unknown) before, or when counting failed."""
     return total.result() if total.done() and not total.cancelled() and total.exception() is None else 0
-
-
-def _insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
-    """Make items of new files. Call it with the dataset locked."""
-    paths = [path for path, _ in new]
-    # A run that was thought dead may have woken and written some meanwhile.
-    taken = set(Item.objects.filter(dataset=dataset, path__in=paths).values_list("path", flat=True))
-    new = [(path, examined) for path, examined in new if path not in taken]
-    if not new:
-        return
-    rows = itertools.count(_next_row(dataset))
-    items = Item.objects.bulk_create(
-        [Item(dataset_id=dataset.pk, row=row, path=path) for row, (path, _) in zip(rows, new, strict=False)]
-    )
-    Frame.objects.bulk_create(
-        [
-            _fill(Frame(item_id=item.pk, dataset_id=dataset.pk, role=ROLE, path=path), examined)
-            for item, (path, examined) in zip(items, new, strict=True)
-        ]
-    )
-    Dataset.objects.filter(pk=dataset.pk).update(n_items=F("n_items") + len(new))
-
-
-def _update_frames(changed: Sequence[tuple[_Known, Examined]]) -> None:
-    frames = [_fill(Frame(pk=known.frame_id), examined) for known, examined in changed]
-    if frames:
-        Frame.objects.bulk_update(frames, ["sha256", "size", "mtime_ns", "width", "height", "format"], batch_size=100)
-
-
-def _fill(frame: Frame, examined: Examined) -> Frame:
-    frame.sha256, frame.size, frame.mtime_ns = examined.sha256, examined.size, examined.mtime_ns
-    frame.width, frame.height, frame.format = examined.width, examined.height, examined.format
-    return frame
-
-
-def _set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool) -> None:
-    """Where it is not so already; the dataset's count of missing items follows."""
-    if not item_ids:
-        return
-    n = Item.objects.filter(pk__in=item_ids, is_available=not is_available).update(is_available=is_available)
-    Dataset.objects.filter(pk=dataset.pk).update(n_missing=F("n_missing") + (-n if is_available else n))
-
-
-def _write_problems(dataset: Dataset, problems: dict[str, str]) -> None:
-    Problem.objects.bulk_create(
-        [Problem(dataset=dataset, path=path, reason=reason) for path, reason in problems.items()],
-        update_conflicts=True,
-        unique_fields=["dataset", "path"],
-        update_fields=["reason", "seen_at"],
-    )

@@ -174,6 +174,8 @@ class Frame(models.Model):
             models.UniqueConstraint(fields=["dataset", "path"], name="frame_path"),
             models.UniqueConstraint(fields=["item", "role"], name="frame_role"),
         ]
+        # Files that were moved are recognised by their content.
+        indexes = [models.Index(fields=["dataset", "sha256"], name="frame_content")]
 
     def __str__(self) -> str:
         return self.path

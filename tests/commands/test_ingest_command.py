@@ -20,7 +20,7 @@ from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
 
-KEYS = {"dataset", "items", "new", "changed", "unchanged", "missing", "failed", "seconds"}
+KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
 
 def ingest(*arguments: str) -> str:
@@ -47,6 +47,9 @@ class TestCommand:
         (folder / "broken\n.png").touch()
         said = ingest(f"--data-dir={folder}")
         assert said.startswith("pictures: 4 items (4 new, 0 changed, 0 unchanged, 0 missing) in ")
+        (folder / "image0001.png").rename(folder / "zebra.png")
+        again = ingest(f"--data-dir={folder}")
+        assert again.startswith("pictures: 4 items (0 new, 0 changed, 3 unchanged, 1 moved, 0 missing) in ")
         assert "1 could not be read:\n  broken\\n.png: The file is empty.\n" in said
 
     def test_it_runs_as_a_job_that_succeeded(self, picture_folder: Callable[..., Path]) -> None:

@@ -47,7 +47,7 @@ def read(folder: Path, **kwargs: Any) -> dict[str, Any]:
 
 
 def numbers(result: dict[str, Any]) -> dict[str, int]:
-    wanted = ("items", "new", "changed", "unchanged", "returned", "missing", "n_failed")
+    wanted = ("items", "new", "changed", "moved", "unchanged", "returned", "missing", "n_failed")
     return {key: result[key] for key in wanted if result[key]}
 
 

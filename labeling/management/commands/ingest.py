@@ -67,10 +67,11 @@ class Command(BaseCommand):
             self._print(dataset, job.result)
 
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
+        moved = f"{result['moved']:,} moved, " if result["moved"] else ""
         self.stdout.write(
             f"{result['dataset']}: {result['items']:,} items ({result['new']:,} new, "
             f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
-            f"{result['missing']:,} missing) in {result['seconds']:.1f} s"
+            f"{moved}{result['missing']:,} missing) in {result['seconds']:.1f} s"
         )
         if result["n_failed"]:
             self.stdout.write(f"{result['n_failed']:,} could not be read:")
