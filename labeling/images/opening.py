@@ -308,7 +308,7 @@ def in_plain_words() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    said = str(error) or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return "The file is not there any more, or is a link to nothing."
     if isinstance(error, PermissionError):

@@ -15,7 +15,9 @@ class ImageProblem(Exception):
 
 
 def refuse_too_large(width: int, height: int, most: int = MAX_PIXELS) -> None:
-    """Raise ImageProblem for an image of more than ``most`` pixels."""
+    """Raise ImageProblem for an image of more than ``most`` pixels, or of none."""
+    if width < 1 or height < 1:
+        raise ImageProblem("The image has no pixels.")
     if width * height > most:
         raise ImageProblem(
             f"The image claims to be {width:,} × {height:,} pixels ({width * height / 1e6:,.0f} megapixels); "

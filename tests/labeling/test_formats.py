@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
-import struct
 import tracemalloc
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pillow_heif
-import pydicom
 import pytest
 import sunpy.data.test
 import tifffile
@@ -24,6 +21,7 @@ from labeling.images.opening import ImageProblem, format_for_browsers, open_imag
 from labeling.images.reading import examine
 from labeling.images.rendering import Rendering
 from modeling.backends.encoder import squash
+from tests.labeling.pictures import png16, samples, scan
 
 RAMP = np.linspace(0, 4000, 64 * 64).reshape(64, 64)
 
@@ -36,34 +34,6 @@ def grey(file: Path, **choices: Any) -> np.ndarray:
     pixels = opened(file, **choices)
     assert (pixels[..., :1] == pixels).all()
     return pixels[..., 0].astype(int)
-
-
-def png16(pixels: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel, (h, w, 2 to 4), with every filter in turn: Pillow can't write them."""
-    height, width, channels = pixels.shape
-    raw = pixels.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
-    step = 2 * channels
-    rows = []
-    for y, row in enumerate(raw):
-        above = raw[y - 1] if y else np.zeros_like(row)
-        left = np.concatenate([np.zeros(step, int), row[:-step]])
-        corner = np.concatenate([np.zeros(step, int), above[:-step]])
-        guess = left + above - corner
-        paeth = np.where(
-            (abs(guess - left) <= abs(guess - above)) & (abs(guess - left) <= abs(guess - corner)),
-            left,
-            np.where(abs(guess - above) <= abs(guess - corner), above, corner),
-        )
-        predicted = [np.zeros_like(row), left, above, (left + above) // 2, paeth][y % 5]
-        rows.append(bytes([y % 5]) + ((row - predicted) % 256).astype(np.uint8).tobytes())
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    kind = {2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def in_colours(ramp: np.ndarray) -> np.ndarray:
@@ -452,26 +422,6 @@ def test_pictures_of_telephones(tmp_path: Path, suffix: str) -> None:
         assert examine(tmp_path / "turned.avif").height == 64
 
 
-def scan(pixels: np.ndarray, **elements: Any) -> bytes:
-    """A DICOM file of signed 16-bit grey."""
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    data.Rows, data.Columns = pixels.shape[-2:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
-    if pixels.ndim == 3:
-        data.NumberOfFrames = len(pixels)
-    data.PixelData = pixels.astype("<i2").tobytes()
-    for name, value in elements.items():
-        setattr(data, name, value)
-    written = io.BytesIO()
-    data.save_as(written, enforce_file_format=True)
-    return written.getvalue()
-
-
 def test_dicom_by_its_own_window_and_slope(tmp_path: Path) -> None:
     file = tmp_path / "a.dcm"
     file.write_bytes(scan(RAMP, RescaleSlope=0.5, RescaleIntercept=-1000, WindowCenter=[0, 5], WindowWidth=[1000, 9]))
@@ -498,31 +448,6 @@ RENDERINGS = {
     "asinh": Rendering(stretch="asinh", is_inverted=True, background="#ff8000"),
     "limits": Rendering(stretch="sqrt", low=100, high=3000, plane="mean"),
 }
-
-
-def samples(folder: Path) -> dict[str, Path]:
-    """A file of every format, small enough for an exact thumbnail."""
-    pillow_heif.register_heif_opener()
-    rng = np.random.default_rng(5)
-    deep = rng.integers(0, 4000, (40, 60)).astype(np.uint16)
-    image = Image.fromarray(rng.integers(0, 255, (40, 60, 4), dtype=np.uint8))
-    made = {}
-    for suffix in ("jpg", "png", "tif", "webp", "bmp", "gif", "avif", "heic"):
-        made[suffix] = folder / f"plain.{suffix}"
-        (image.convert("RGB") if suffix in {"jpg", "bmp", "gif"} else image).save(made[suffix])
-    made |= {
-        name: folder / name for name in ("deep.png", "rgb.png", "deep.tif", "bands.tif", "a.fits", "a.fits.gz", "a.dcm")
-    }
-    Image.fromarray(deep).save(made["deep.png"])
-    made["rgb.png"].write_bytes(png16(np.stack([deep, deep.T.reshape(40, 60), deep], axis=-1)))
-    tifffile.imwrite(made["deep.tif"], np.stack([deep, deep + 99]))
-    tifffile.imwrite(
-        made["bands.tif"], rng.normal(500, 99, (4, 40, 60)), planarconfig="separate", photometric="minisblack"
-    )
-    fits.PrimaryHDU(np.stack([deep, deep + 99])).writeto(made["a.fits"])
-    made["a.fits.gz"].write_bytes(gzip.compress(made["a.fits"].read_bytes()))
-    made["a.dcm"].write_bytes(scan(deep))
-    return made
 
 
 @pytest.mark.parametrize("name", RENDERINGS)

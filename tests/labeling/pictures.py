@@ -1,0 +1,91 @@
+"""Small image files of every kind that is understood, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pillow_heif
+import pydicom
+import tifffile
+from astropy.io import fits
+from PIL import Image
+
+
+def png16(pixels: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel, (h, w, 2 to 4), with every filter in turn: Pillow can't write them."""
+    height, width, channels = pixels.shape
+    raw = pixels.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
+    step = 2 * channels
+    rows = []
+    for y, row in enumerate(raw):
+        above = raw[y - 1] if y else np.zeros_like(row)
+        left = np.concatenate([np.zeros(step, int), row[:-step]])
+        corner = np.concatenate([np.zeros(step, int), above[:-step]])
+        guess = left + above - corner
+        paeth = np.where(
+            (abs(guess - left) <= abs(guess - above)) & (abs(guess - left) <= abs(guess - corner)),
+            left,
+            np.where(abs(guess - above) <= abs(guess - corner), above, corner),
+        )
+        predicted = [np.zeros_like(row), left, above, (left + above) // 2, paeth][y % 5]
+        rows.append(bytes([y % 5]) + ((row - predicted) % 256).astype(np.uint8).tobytes())
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def scan(pixels: np.ndarray, **elements: Any) -> bytes:
+    """A DICOM file of signed 16-bit grey."""
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    data.Rows, data.Columns = pixels.shape[-2:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+    if pixels.ndim == 3:
+        data.NumberOfFrames = len(pixels)
+    data.PixelData = pixels.astype("<i2").tobytes()
+    for name, value in elements.items():
+        setattr(data, name, value)
+    written = io.BytesIO()
+    data.save_as(written, enforce_file_format=True)
+    return written.getvalue()
+
+
+def samples(folder: Path) -> dict[str, Path]:
+    """A file of every format, small enough for an exact thumbnail."""
+    pillow_heif.register_heif_opener()
+    rng = np.random.default_rng(5)
+    deep = rng.integers(0, 4000, (40, 60)).astype(np.uint16)
+    image = Image.fromarray(rng.integers(0, 255, (40, 60, 4), dtype=np.uint8))
+    made = {}
+    for suffix in ("jpg", "png", "tif", "webp", "bmp", "gif", "avif", "heic"):
+        made[suffix] = folder / f"plain.{suffix}"
+        (image.convert("RGB") if suffix in {"jpg", "bmp", "gif"} else image).save(made[suffix])
+    names = ("deep.png", "rgb.png", "deep.tif", "packed.tif", "bands.tif", "a.fits", "rice.fits", "a.fits.gz", "a.dcm")
+    made |= {name: folder / name for name in names}
+    Image.fromarray(deep).save(made["deep.png"])
+    made["rgb.png"].write_bytes(png16(np.stack([deep, deep.T.reshape(40, 60), deep], axis=-1)))
+    tifffile.imwrite(made["packed.tif"], deep, compression="zlib", predictor=True, tile=(16, 16))
+    tifffile.imwrite(made["deep.tif"], np.stack([deep, deep + 99]))
+    tifffile.imwrite(
+        made["bands.tif"], rng.normal(500, 99, (4, 40, 60)), planarconfig="separate", photometric="minisblack"
+    )
+    fits.PrimaryHDU(np.stack([deep, deep + 99])).writeto(made["a.fits"])
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(deep)]).writeto(made["rice.fits"])
+    made["a.fits.gz"].write_bytes(gzip.compress(made["a.fits"].read_bytes()))
+    made["a.dcm"].write_bytes(scan(deep))
+    return made
