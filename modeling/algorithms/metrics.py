@@ -12,6 +12,7 @@ from scipy.special import ndtri
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
+MOST_BINS, ROWS_OF_BIN = 15, 12
 # Nobody is charged more than this much certainty: a probability of 0 for the truth would cost infinity.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
@@ -67,6 +68,11 @@ class Confusion:
         told = self.counts.sum(axis=0) + self.counts.sum(axis=1)
         both = _share(2 * np.diagonal(self.counts), told)
         return np.where(self.counts.sum(axis=1) > 0, both, np.nan)
+
+
+def suitable_bins(n: int) -> int:
+    """How many bins ``n`` rows are worth, 15 at most: with less than a dozen in each only their own error is seen."""
+    return min(MOST_BINS, max(1, n // ROWS_OF_BIN))
 
 
 def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> Reliability:

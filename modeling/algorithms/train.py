@@ -33,7 +33,7 @@ from modeling.algorithms.head import (
     solve,
     standard_start,
 )
-from modeling.algorithms.metrics import brier, confusion, reliability, wilson_interval
+from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins, wilson_interval
 from modeling.algorithms.scaling import Calibration, Method
 
 Integers = NDArray[np.integer[Any]]
@@ -47,7 +47,6 @@ WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**3
 TOO_WEAK = 0.8
 # So many held-out labels show whether another penalty is better.
 LABELS_FOR_TRIAL = 500
-N_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -270,8 +269,8 @@ def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int) -> 
     labels = y[held.known]
     logits, corrected = held.logits[held.known], told.logits[held.known]
     before, after = softmax(logits), softmax(corrected)
-    bars_before = reliability(before, labels, n_bins=N_BINS)
-    bars_after = reliability(after, labels, n_bins=N_BINS)
+    bars_before = reliability(before, labels, n_bins=suitable_bins(labels.size))
+    bars_after = reliability(after, labels, n_bins=suitable_bins(labels.size))
     return {
         "accuracy": n_right / y.size,
         "accuracy_interval": list(wilson_interval(n_right, int(y.size))),

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from labeling.models import Dataset
 from modeling import versions
 from modeling.algorithms.calibration import MIN_LABELS, fit_temperature, logit_log_loss, softmax
-from modeling.algorithms.metrics import brier, confusion, reliability, wilson_interval
+from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins, wilson_interval
 from modeling.backends.quick_training import TEMPERATURE_PRIOR_SD
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
-
-N_BINS = 15
 
 FloatArray = NDArray[np.float32]
 Positions = NDArray[np.int64]
@@ -35,7 +33,7 @@ def account(logits: FloatArray, y: Positions, temperature: float, n_classes: int
     n_right = int((predicted == y).sum())
     table = confusion(y, predicted, n_classes)
     before, after = softmax(logits), softmax(logits, temperature)
-    bars_before, bars_after = reliability(before, y, n_bins=N_BINS), reliability(after, y, n_bins=N_BINS)
+    bars_before, bars_after = (reliability(one, y, n_bins=suitable_bins(len(y))) for one in (before, after))
     both = table.counts.sum(axis=0) + table.counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
         f1 = np.where(both > 0, 2 * np.diagonal(table.counts) / np.maximum(both, 1), np.nan)

@@ -19,6 +19,7 @@ from modeling.algorithms.metrics import (
     expected_calibration_error,
     log_loss,
     reliability,
+    suitable_bins,
     wilson_interval,
 )
 
@@ -157,3 +158,8 @@ def test_confusion_and_bins_refuse_what_does_not_fit() -> None:
         confusion(np.array([0]), np.array([2]), 2)
     with pytest.raises(ValueError, match="n_bins"):
         reliability(np.full((1, 2), 0.5), np.array([0]), n_bins=0)
+
+
+@pytest.mark.parametrize(("n", "bins"), [(1, 1), (23, 1), (24, 2), (40, 3), (179, 14), (180, 15), (10_000, 15)])
+def test_few_rows_are_worth_few_bins(n: int, bins: int) -> None:
+    assert suitable_bins(n) == bins
