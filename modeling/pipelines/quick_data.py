@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hoshina.jobs.models import Job
 from labeling.images.opening import ImageProblem, open_image
+from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.splits import assign_splits, split_key
 from modeling.arrays import remove, require_space
@@ -173,13 +174,16 @@ def n_rows_of(dataset: Dataset) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def pixels_of(files: Iterable[Path], side: int) -> Iterator[Pixels | None]:
-    """Each image in turn squashed to uint8 (side, side, 3), None where it can't be read; threads read ahead."""
+def pixels_of(files: Iterable[Path], side: int, rendering: Rendering = DEFAULT) -> Iterator[Pixels | None]:
+    """Each image in turn as it is shown, squashed to uint8 (side, side, 3), None where it can't be read.
+
+    Threads read ahead.
+    """
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
     waiting: deque[Future[Pixels | None]] = deque()
     try:
         for file in files:
-            waiting.append(pool.submit(_read, file, side))
+            waiting.append(pool.submit(_read, file, side, rendering))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -188,9 +192,9 @@ def pixels_of(files: Iterable[Path], side: int) -> Iterator[Pixels | None]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(file: Path, side: int) -> Pixels | None:
+def _read(file: Path, side: int, rendering: Rendering) -> Pixels | None:
     try:
-        return squash(open_image(file, max_side=2 * side), side)
+        return squash(open_image(file, max_side=2 * side, rendering=rendering), side)
     except ImageProblem:
         return None
 

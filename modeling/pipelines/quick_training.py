@@ -243,7 +243,7 @@ def _read(run: Run, dataset: Dataset, paths: Sequence[str], pixels: Pixels) -> N
     run.stage("Reading the images", total=len(paths))
     readable = np.zeros(len(paths), dtype=np.bool_)
     files = (dataset.data_dir / path for path in paths)
-    for position, one in enumerate(pixels_of(files, pixels.shape[1])):
+    for position, one in enumerate(pixels_of(files, pixels.shape[1], dataset.shown_as)):
         if one is not None:
             pixels[position], readable[position] = one, True
         run.advance()
@@ -324,7 +324,8 @@ def _predict(run: Run, version: ModelVersion, dataset: Dataset, network: QuickNe
 def _batches(dataset: Dataset, n_rows: int, side: int) -> Iterator[tuple[Positions, Pixels]]:
     """Rows and pixels of all images that can be read, some hundreds at a time; the next are read meanwhile."""
     named, opened = tee(image_files(dataset, n_rows))
-    pairs = zip((row for row, _ in named), pixels_of((file for _, file in opened), side), strict=True)
+    images = pixels_of((file for _, file in opened), side, dataset.shown_as)
+    pairs = zip((row for row, _ in named), images, strict=True)
     while batch := list(islice(pairs, _PREDICTED_AT_ONCE)):
         good = [(row, pixels) for row, pixels in batch if pixels is not None]
         rows = np.array([row for row, _ in good], dtype=np.int64)

@@ -255,7 +255,7 @@ def _some_images(dataset: Dataset) -> list[Image.Image]:
     images: list[Image.Image] = []
     for frame in chain(*some):
         try:
-            images.append(open_image(frame.file, max_side=2 * TILE).convert("RGB"))
+            images.append(open_image(frame.file, max_side=2 * TILE, rendering=dataset.shown_as).convert("RGB"))
         except ImageProblem:
             continue  # its reason is on the Problems page; another image shows as much here
         if len(images) == IMAGES:

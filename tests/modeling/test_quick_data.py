@@ -16,6 +16,7 @@ from PIL import Image
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
 from labeling.images.opening import open_image
+from labeling.images.rendering import Rendering
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
 from modeling.backends.encoder import squash
 from modeling.pipelines import quick_data
@@ -182,6 +183,19 @@ def test_pixels_come_in_order_and_unreadable_ones_as_none(tmp_path: Path) -> Non
     assert [at for at, one in enumerate(found) if one is None] == [70, 149]
     for at in (0, 69, 71, 148):
         np.testing.assert_array_equal(found[at], squash(open_image(files[at], max_side=32), 16))
+
+
+def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:
+    Image.fromarray(np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)).save(tmp_path / "deep.png")
+    usual, other = (
+        next(iter(quick_data.pixels_of([tmp_path / "deep.png"], 16, rendering)))
+        for rendering in (Rendering(), Rendering(stretch="log", is_inverted=True))
+    )
+    assert usual is not None
+    assert other is not None
+    assert usual[0, 0, 0] < 10
+    assert other[0, 0, 0] > 150
+    assert other[-1, -1, 0] < 10
 
 
 def test_many_pixels_lie_in_a_file_which_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
