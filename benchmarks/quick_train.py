@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 N_FASHION, N_LABELLED, FEWEST_STAMPS = 10_000, 2_000, 15
+N_RETRAINED = 2_500
 AUGMENTED = ("--flip", "--zoom")
 WAYS = {
     "classifier": (),
@@ -85,11 +86,11 @@ class Place:
         return float(np.mean(right)), len(right)
 
 
-def fashion(place: Place, seed: int) -> set[str]:
+def fashion(place: Place, seed: int, n: int = N_FASHION) -> set[str]:
     with gzip.open(FASHION / "train-images-idx3-ubyte.gz") as stream:
-        pixels = np.frombuffer(stream.read(16 + N_FASHION * 784)[16:], np.uint8).reshape(-1, 28, 28)
+        pixels = np.frombuffer(stream.read(16 + n * 784)[16:], np.uint8).reshape(-1, 28, 28)
     with gzip.open(FASHION / "train-labels-idx1-ubyte.gz") as stream:
-        labels = np.frombuffer(stream.read(8 + N_FASHION)[8:], np.uint8)
+        labels = np.frombuffer(stream.read(8 + n)[8:], np.uint8)
     for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
         name = f"{number:05d}.png"
         Image.fromarray(image).save(place.images / name)
@@ -142,8 +143,7 @@ def retrain_meanwhile(rounds: int) -> None:
     """Retrains in a process of their own, as in the interactive worker, with and without a quick training beside."""
     with tempfile.TemporaryDirectory(prefix="quick-train-") as folder:
         place = Place(Path(folder))
-        labelled = fashion(place, 0)
-        place.fill(labelled)
+        place.fill(fashion(place, 0, N_RETRAINED))
         alone = retrains(place, rounds)
         worker = subprocess.Popen([sys.executable, "manage.py", "worker", "heavy"], cwd=ROOT, env=place.environment)
         try:
