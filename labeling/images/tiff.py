@@ -20,8 +20,9 @@ from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.rendering import Rendering
 
 _MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-# Of what is shrunk while it is read; unpacking that many takes half a minute.
-MAX_REDUCED_PIXELS = 10_000_000_000
+# Of what is shrunk while it is read, for want of an overview; unpacking that many takes half a minute.
+MAX_REDUCED_PIXELS = 4_000_000_000
+_MOST_PIECES = 2_000_000
 # One piece of a file, and all of an image that is not shrunk, take at most so many bytes.
 _MOST_PIECE = 256 * 2**20
 _MOST_WHOLE = 2**31
@@ -117,6 +118,7 @@ def _pixels(page: Any) -> NDArray[Any]:
         raise ImageProblem("The TIFF holds values that are no plain numbers, which can't be shown.")
     if page.imagedepth > 1:
         raise ImageProblem("The TIFF holds a volume, which can't be shown as an image.")
+    _refuse_wrong_pieces(page)
     n_bytes = page.imagewidth * page.imagelength * page.samplesperpixel * dtype.itemsize
     if n_bytes > _MOST_WHOLE:
         raise ImageProblem(f"The image would take {n_bytes / 2**30:.1f} GiB of memory.")
@@ -127,6 +129,15 @@ def _pixels(page: Any) -> NDArray[Any]:
     if page.photometric == 0:  # white is zero
         pixels = np.iinfo(dtype).max - pixels if dtype.kind == "u" else -pixels
     return pixels[..., 0] if page.samplesperpixel == 1 else pixels
+
+
+def _refuse_wrong_pieces(page: Any) -> None:
+    """A damaged size asks for millions of pieces that are not there."""
+    wanted, there = int(np.prod(page.chunked)), len(page.dataoffsets)
+    if wanted != there:
+        raise ImageProblem(f"The TIFF is damaged: its size asks for {wanted:,} pieces, and it lists {there:,}.")
+    if wanted > _MOST_PIECES:
+        raise ImageProblem(f"The TIFF is cut in too many pieces ({wanted:,}); save it in larger tiles.")
 
 
 def _smallest_enough(file: Any, max_side: int) -> Any:
@@ -148,6 +159,7 @@ def _shrunk(page: Any, factor: int) -> NDArray[Any]:
     """Means over squares of ``factor`` pixels, piece by piece."""
     if page.dtype is None or page.dtype.kind not in "uif" or page.imagedepth > 1:
         raise ImageProblem("The TIFF holds values that are no plain numbers of a flat image, which can't be shown.")
+    _refuse_wrong_pieces(page)
     n = 1 if _has_bands(page) else page.samplesperpixel
     shape = -(-page.imagelength // factor), -(-page.imagewidth // factor), n
     total = np.zeros(shape, np.float64 if page.dtype.itemsize > 2 else np.float32)

@@ -401,6 +401,15 @@ def test_one_piece_too_large_for_the_memory_is_refused(tmp_path: Path, monkeypat
         open_image(tmp_path / "a.tif", max_side=50)
 
 
+@pytest.mark.parametrize("width", [50_000_000, 3_000_000_000])
+def test_a_size_that_asks_for_pieces_that_are_not_there_is_refused_at_once(tmp_path: Path, width: int) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 60), np.uint8), tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags["ImageWidth"].overwrite(width, dtype="I")
+    with pytest.raises(ImageProblem, match=r"asks for .* pieces, and it lists 12|megapixels"):
+        examine(tmp_path / "a.tif")
+
+
 # -- HEIF, AVIF, DICOM --------------------------------------------------------------------------------
 @pytest.mark.parametrize("suffix", ["avif", "heic"])
 def test_pictures_of_telephones(tmp_path: Path, suffix: str) -> None:
