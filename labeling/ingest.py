@@ -39,6 +39,7 @@ from labeling.moving import Finder, Home, Later, Stray, move
 from labeling.records import insert, next_row, set_available, update_frames, write_problems
 from labeling.registering import folder_problem
 from labeling.signals import ingested
+from labeling.watching import is_settled
 
 # A batch is committed when it is full or this many seconds old. The first ones are small: people are waiting.
 FIRST_BATCH = 30
@@ -68,16 +69,32 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
-    """A file that was looked at: it has a problem, was read, or (neither) has not changed."""
+    """A file that was looked at: it has a problem, was read, has to wait, or (none of these) has not changed."""
 
     path: str
     known: _Known | None
     examined: Examined | None = None
     problem: str = ""
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How to look at the files."""
+
+    root: Path
+    rendering: Rendering
+    reread: bool
+    settled: float
 
 
 def ingest(
-    dataset: Dataset, run: Run, extensions: Sequence[str] = DEFAULT_EXTENSIONS, *, reread: bool = False
+    dataset: Dataset,
+    run: Run,
+    extensions: Sequence[str] = DEFAULT_EXTENSIONS,
+    *,
+    reread: bool = False,
+    settled: float = 0.0,
 ) -> dict[str, Any]:
     """Bring a dataset up to date with its folder, and tell the rooms above (signal ``ingested``).
 
@@ -85,12 +102,13 @@ def ingest(
     missing and come back when their file does; those that cannot be read become problems with a reason.
     Interrupted at any moment, a second run goes on where the first one stopped, since unchanged files are known
     by size and time and not opened; unless ``reread`` asks for it, because another part of each file is shown now.
+    Files that were written to within the last ``settled`` seconds are left for the next time.
 
     Returns
     -------
     dict
-        ``dataset slug items new changed moved unchanged returned missing n_failed failed seconds``; ``failed``
-        holds the first 100 of ``{path, reason}``, all of them are the dataset's problems.
+        ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed
+        seconds``; ``failed`` holds the first 100 of ``{path, reason}``, all of them are the dataset's problems.
 
     Raises
     ------
@@ -102,7 +120,7 @@ def ingest(
     if words:
         write_problems(dataset, {".": words})
         raise JobError(words)
-    ingestion = _Ingestion(dataset, run, extensions, reread=reread)
+    ingestion = _Ingestion(dataset, run, extensions, reread=reread, settled=settled)
     with ingestion.replaced:
         ingestion.read()
         ingestion.settle_replaced()
@@ -115,10 +133,9 @@ def ingest(
 class _Ingestion:
     """One run over the folder of one dataset."""
 
-    def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool = False) -> None:
+    def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool, settled: float) -> None:
         self.dataset = dataset
-        self.rendering = dataset.shown_as
-        self.reread = reread
+        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled)
         self.run = run
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
@@ -129,7 +146,7 @@ class _Ingestion:
         self.is_moved, self.is_broken = self.seen.copy(), self.seen.copy()
         self.finder = Finder(dataset)
         self.replaced = Later()
-        self.new = self.changed = self.moved = self.unchanged = self.returned = self.failed = 0
+        self.new = self.changed = self.moved = self.unchanged = self.returned = self.failed = self.waiting = 0
 
     # -- Looking ----------------------------------------------------------------------------------
     def read(self) -> None:
@@ -167,7 +184,7 @@ class _Ingestion:
             known = self._look_up(group)
             for start in range(0, len(group), _SLICE):
                 files = [(one, known.get(one.path)) for one in group[start : start + _SLICE]]
-                ahead.append(pool.submit(_look, self.root, files, self.rendering, self.reread))
+                ahead.append(pool.submit(_look, self.how, files))
                 while ahead and (ahead[0].done() or len(ahead) > _SLICES_AHEAD):
                     yield from ahead.popleft().result()
         while ahead:
@@ -203,6 +220,8 @@ class _Ingestion:
             if looked.problem:
                 problems[_shown(looked.path)] = looked.problem
                 broken += [known.item_id] if known else []
+            elif looked.is_waiting:
+                self.waiting += 1
             elif known is None:
                 new += [Stray(looked.path, examined)] if examined else []
             elif examined is not None and examined.sha256 != known.sha256:
@@ -295,7 +314,7 @@ class _Ingestion:
 
     def finish(self) -> dict[str, Any]:
         """Forget problems that are no more, and sum up. Raises JobError when there never was an image."""
-        if not self.new + self.changed + self.moved + self.unchanged + self.failed:
+        if not self.new + self.changed + self.moved + self.unchanged + self.waiting + self.failed:
             words = f"There are no images in {self.root}: no file name ends in {', '.join(self.endings)}."
             write_problems(self.dataset, {".": words})
             if not self.seen.size:
@@ -312,6 +331,7 @@ class _Ingestion:
             "changed": self.changed,
             "moved": self.moved,
             "unchanged": self.unchanged,
+            "waiting": self.waiting,
             "returned": self.returned,
             "missing": self.dataset.n_missing - int((self.is_broken & ~self.is_moved).sum()),
             "n_failed": self.failed,
@@ -319,28 +339,41 @@ class _Ingestion:
         }
 
 
-def _look(
-    root: Path, files: Sequence[tuple[Found, _Known | None]], rendering: Rendering, reread: bool
-) -> list[_Looked]:
+def _look(how: _How, files: Sequence[tuple[Found, _Known | None]]) -> list[_Looked]:
     """Look at a few files; runs in a thread and never touches the database."""
-    return [_look_at(root, found, known, rendering, reread) for found, known in files]
+    return [_look_at(how, found, known) for found, known in files]
 
 
-def _look_at(root: Path, found: Found, known: _Known | None, rendering: Rendering, reread: bool) -> _Looked:
+def _look_at(how: _How, found: Found, known: _Known | None) -> _Looked:
     problem = found.problem or _name_problem(found.path)
     if problem:
         return _Looked(found.path, known, problem=problem)
-    file = root / found.path
+    file = how.root / found.path
     try:
-        if known is not None and not reread:
+        if how.settled or (known is not None and not how.reread):
             status = file.stat()
-            if (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
+            if known is not None and not how.reread and _is_as_known(status, known):
                 return _Looked(found.path, known)
-        return _Looked(found.path, known, examine(file, rendering))
+            if how.settled and not is_settled(status, how.settled):
+                return _Looked(found.path, known, is_waiting=True)
+        return _Looked(found.path, known, examine(file, how.rendering))
     except ImageProblem as error:
+        if _is_being_written(file, how.settled):
+            return _Looked(found.path, known, is_waiting=True)
         return _Looked(found.path, known, problem=error.reason)
     except OSError as error:
         return _Looked(found.path, known, problem=f"The file cannot be reached ({error.strerror or error}).")
+
+
+def _is_being_written(file: Path, settled: float) -> bool:
+    try:
+        return settled > 0 and not is_settled(file.stat(), settled)
+    except OSError:  # gone meanwhile
+        return False
+
+
+def _is_as_known(status: os.stat_result, known: _Known) -> bool:
+    return (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
 
 
 def _name_problem(path: str) -> str:

@@ -40,6 +40,10 @@ class Dataset(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # How its images are shown, as Rendering.as_params gives it: to people and to models alike.
     rendering = models.JSONField(default=dict, blank=True, editable=False)
+    # Whether new files in its folder are looked for; when next, and what was seen the last time (labeling.watching).
+    is_watched = models.BooleanField(default=False, editable=False)
+    next_look_at = models.DateTimeField(null=True, editable=False)
+    last_look = models.CharField(max_length=40, blank=True, default="", editable=False)
 
     n_items = models.PositiveBigIntegerField(default=0, editable=False)
     n_missing = models.PositiveBigIntegerField(default=0, editable=False)

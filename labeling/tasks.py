@@ -13,7 +13,9 @@ from labeling.models import Dataset
 
 @background(kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}")
 def run_ingest(run: Run) -> dict[str, Any]:
-    """Bring a dataset up to date with its folder. Parameters: ``extensions``, ``reread`` (unchanged files too)."""
+    """Bring a dataset up to date with its folder. Parameters: ``extensions``, ``reread`` (unchanged files too),
+    ``settled`` (leave files alone that were written to within so many seconds)."""
     dataset = Dataset.objects.get(pk=run.dataset_id)
     extensions = run.params.get("extensions") or DEFAULT_EXTENSIONS
-    return ingest(dataset, run, extensions, reread=run.params.get("reread") is True)
+    settled = float(run.params.get("settled") or 0)
+    return ingest(dataset, run, extensions, reread=run.params.get("reread") is True, settled=settled)

@@ -21,6 +21,7 @@ from hoshina.jobs.life import enqueue
 from labeling.forms import AddFolderForm
 from labeling.models import Dataset, Problem
 from labeling.registering import dataset_for
+from labeling.watching import params_like_last
 
 USED_LAST = "dataset"
 PROBLEMS_ON_PAGE = 100
@@ -148,6 +149,26 @@ def _reasons(dataset: Dataset) -> dict[str, Any]:
     ]
     n_seen = sum(one["n"] for one in reasons)
     return {"reasons": reasons, "n_problems": n_seen, "is_partial": n_seen >= REASONS_AMONG}
+
+
+@require_POST
+def look_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Looks for new files in the dataset's folder, in the background; from the list of datasets."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    enqueue("ingest", dataset_id=dataset.pk, params=params_like_last(dataset), user=request.user)
+    messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows how far it is.")
+    return redirect("labeling:datasets")
+
+
+@require_POST
+def watch(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Has new files in the dataset's folder picked up from now on (``on=1``), or no longer."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    is_on = request.POST.get("on") == "1"
+    Dataset.objects.filter(pk=dataset.pk).update(is_watched=is_on, next_look_at=None)
+    words = "New files in {} appear by themselves now." if is_on else "{} is no longer watched."
+    messages.success(request, words.format(dataset.data_dir))
+    return redirect("labeling:datasets")
 
 
 @require_POST

@@ -50,6 +50,9 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
         parser.add_argument("--no-browser", action="store_true", help="only print the address")
         parser.add_argument("--dataset", metavar="NAME", help="the dataset's name; default: the folder's")
+        parser.add_argument(
+            "--watch", action="store_true", help="pick up new files from now on (without FOLDER: of every dataset)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder = _folder(options)
@@ -295,6 +298,8 @@ class _Up:
             folder = write_digits(settings.STORE_DIR / "demo" / DEMO_NAME)
             name = name or DEMO_NAME
         if folder is None:
+            if self.options["watch"]:
+                apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.update(is_watched=True, next_look_at=None)
             return
         from labeling.registering import dataset_for
 
@@ -302,6 +307,8 @@ class _Up:
             dataset = dataset_for(folder, name)
         except JobError as error:
             raise CommandError(str(error)) from error
+        if self.options["watch"]:
+            type(dataset).objects.filter(pk=dataset.pk).update(is_watched=True, next_look_at=None)
         if type(dataset).objects.count() > 1:  # else the first page is its own anyway
             self.page = f"?dataset={dataset.slug}"
         arguments = [str(settings.BASE_DIR / "manage.py"), "ingest"]

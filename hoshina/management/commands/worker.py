@@ -57,6 +57,11 @@ class Command(BaseCommand):
         )
         if names == "heavy":
             _give_way()
+        if "heavy" in names:
+            from hoshina.jobs.runner import stopping
+            from labeling import watching
+
+            watching.start(stopping)
         worker.start()
         sys.exit(worker.exitcode)
 
@@ -74,4 +79,4 @@ def _give_way() -> None:
     if sys.platform == "win32":
         process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
-        process.nice(max(process.nice(), _NICENESS))
+        process.nice(min(19, process.nice() + _NICENESS))
