@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from django.conf import settings
 from PIL import Image
@@ -214,6 +215,11 @@ def test_the_honest_accuracy_asks_nothing_that_it_was_taught(place: Place) -> No
     kept = AccuracyEstimate.objects.get(model_version=version)
     assert kept.n_audit == len(AUDIT)
     assert kept.n_items == len(held.rows) + N - N_LABELLED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="priorities have other names there")
+def test_its_worker_gives_way_to_what_somebody_waits_for(place: Place) -> None:
+    assert psutil.Process(place.worker.pid).nice() >= min(19, psutil.Process().nice() + 1)
 
 
 # -- Its files ---------------------------------------------------------------------------------------
