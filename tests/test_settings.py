@@ -42,6 +42,7 @@ pages = [
     reverse("home"), reverse("jobs:page"), reverse("jobs:strip", args=[dataset.pk]), "/healthz",
     reverse("labeling:workbench", args=["a"]), reverse("labeling:classes", args=["a"]),
     reverse("labeling:problems", args=["a"]), reverse("labeling:export", args=["a"]),
+    reverse("labeling:images", args=["a"]),
     reverse("labeling:datasets"), reverse("modeling:model", args=["a"]), reverse("modeling:badge", args=["a"]),
     reverse("sampling:grid", args=["a"]), reverse("sampling:queues", args=["a"]), reverse("admin:index"),
 ]
@@ -51,7 +52,8 @@ for page in pages:
 # The kinds of job too: a page that starts one knows them.
 from hoshina.jobs.registry import discover
 discover()
-print(sorted(name for name in ("tensorflow", "keras", "torch", "umap", "numba") if name in sys.modules))
+heavy = ("tensorflow", "keras", "torch", "umap", "numba", "astropy", "tifffile", "pydicom", "pillow_heif")
+print(sorted(name for name in heavy if name in sys.modules))
 """
     done = run(code, tmp_path / "store")
     assert done.returncode == 0, done.stderr

@@ -161,6 +161,7 @@ class Export:
             "app": {"name": "hoshina", "version": app_version()},
             "libraries": library_versions(libraries),
             "dataset": {"name": self.dataset.name, "slug": self.dataset.slug},
+            "rendering": self.dataset.rendering,
             "counts": self._counts(),
             "splits": self._split_counts(),
             "options": self.options.as_manifest()

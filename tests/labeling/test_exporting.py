@@ -187,6 +187,7 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
         "items": 9, "labelled": 4, "unsure": 2, "skipped": 1, "undecided": 2, "missing": 0,
     }  # fmt: skip
     assert told["dataset"] == {"name": "pictures", "slug": "pictures"}
+    assert told["rendering"] == {}
     assert told["seeds"] == {"splits": 11}
     assert told["options"] == {
         "images": False, "predictions": False, "rounds": False, "seed": 11,
