@@ -270,8 +270,8 @@ class _Ingestion:
         """Files whose content was replaced: by that of another item, which moves there, or by something new."""
         if not self.replaced.n:
             return
-        self.run.stage("Comparing what was replaced", total=2 * self.replaced.n)
-        done = 0
+        self.run.stage("Comparing what was replaced", total=self.replaced.n)
+        done = 0  # counts each twice: once compared, once written
         with Later() as edited:
             for batch in self.replaced.batches(FULL_BATCH):
                 homes = self.finder.find(batch)
@@ -282,11 +282,11 @@ class _Ingestion:
                     if stray.path not in moved:
                         edited.add(stray)
                 done += len(batch)
-                self.run.progress(done)
+                self.run.progress(done // 2)
             for batch in edited.batches(FULL_BATCH):
                 self._write_edited(batch)
                 done += len(batch)
-                self.run.progress(done)
+                self.run.progress(done // 2)
 
     def _write_edited(self, batch: Sequence[Stray]) -> None:
         """Other content at the same path is the same item; unless that has moved away or made way meanwhile."""

@@ -11,7 +11,14 @@ from labeling.ingest import ingest
 from labeling.models import Dataset
 
 
-@background(kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}")
+@background(
+    kind="ingest",
+    queue="heavy",
+    title="Reading the folder",
+    restartable=True,
+    key="ingest:{dataset_id}",
+    unit="images",
+)
 def run_ingest(run: Run) -> dict[str, Any]:
     """Bring a dataset up to date with its folder. Parameters: ``extensions``, ``reread`` (unchanged files too),
     ``settled`` (leave files alone that were written to within so many seconds)."""

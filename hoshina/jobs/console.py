@@ -33,6 +33,7 @@ class Bar:
             self._bar.reset(total=job.total or None)
         words = job.stage or job.get_state_display()
         self._bar.set_description_str(f"{registry.title(job.kind)}: {words}", refresh=False)
+        self._bar.unit = f" {registry.unit(job.kind) or 'it'}"
         self._bar.total = job.total or None
         self._bar.n = job.done
         self._bar.refresh()

@@ -33,6 +33,7 @@ class Kind:
     key: str = ""
     chunk: ChunkWork | None = None
     is_quiet: bool = False
+    unit: str = ""
 
     def key_for(self, dataset_id: int | None, params: Mapping[str, Any]) -> str:
         """The key of one job, 200 characters at most; its template names ``dataset_id`` or parameters."""
@@ -57,6 +58,7 @@ def background(
     key: str = "",
     chunk: ChunkWork | None = None,
     is_quiet: bool = False,
+    unit: str = "",
 ) -> Callable[[Work], Work]:
     """Registers ``function(run) -> result`` (a JSON object) as a kind of job.
 
@@ -69,6 +71,7 @@ def background(
     key : a template such as ``"retrain:{dataset_id}"``; of jobs with the same key one at most is active.
     chunk : ``chunk(run, start, stop)``, one share of the work; see :func:`hoshina.jobs.chunks.work_through`.
     is_quiet : a page waits for it and shows its result itself: no strip, no toast, no line in the history.
+    unit : what it counts ("images"), where people want to know how many a second.
     """
     if queue not in QUEUES:
         raise ValueError(f"Queue {queue!r} of job kind {kind!r} is none of {', '.join(QUEUES)}.")
@@ -77,7 +80,7 @@ def background(
         known = _kinds.get(kind)
         if known is not None and known.function.__qualname__ != function.__qualname__:
             raise ValueError(f"Two functions are registered as job kind {kind!r}.")
-        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet)
+        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet, unit)
         return function
 
     return register
@@ -116,6 +119,12 @@ def quiet_kinds() -> list[str]:
     """The kinds that pages don't list."""
     discover()
     return [kind.name for kind in _kinds.values() if kind.is_quiet]
+
+
+def unit(name: str) -> str:
+    """What the kind counts; empty where that says nothing."""
+    found = find(name)
+    return found.unit if found else ""
 
 
 def title(name: str) -> str:

@@ -150,11 +150,15 @@ def is_busy() -> bool:
     return _busy > 0
 
 
-def seconds_left(job: Job, now: datetime | None = None) -> float | None:
-    """Seconds until the stage ends at its pace so far; ``None`` while nobody can know."""
-    if not job.total or not job.done or job.stage_started_at is None:
+def rate(job: Job, now: datetime | None = None) -> float | None:
+    """Steps a second in this stage so far; ``None`` while nobody can know."""
+    if not job.done or job.stage_started_at is None:
         return None
     passed = ((now or timezone.now()) - job.stage_started_at).total_seconds()
-    if passed < 2:
-        return None
-    return passed * max(job.total - job.done, 0) / job.done
+    return job.done / passed if passed >= 2 else None
+
+
+def seconds_left(job: Job, now: datetime | None = None) -> float | None:
+    """Seconds until the stage ends at its pace so far; ``None`` while nobody can know."""
+    pace = rate(job, now)
+    return max(job.total - job.done, 0) / pace if job.total and pace else None

@@ -26,7 +26,7 @@ from hoshina.jobs import life, registry
 from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import worker_alive
-from hoshina.jobs.runner import seconds_left
+from hoshina.jobs.runner import rate, seconds_left
 
 PAGE = 50
 ENDED = [Job.State.SUCCEEDED, Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST]
@@ -43,6 +43,7 @@ class Line:
     words: str
     percent: int | None
     left: str
+    rate: str
     duration: str
     can_retry: bool
 
@@ -81,10 +82,19 @@ def _line(job: Job, names: dict[int, str]) -> Line:
         words=words,
         percent=min(100, 100 * job.done // job.total) if job.total else None,
         left="" if left is None else f"{span(left)} left",
+        rate=_rate_words(job, now) if job.state == Job.State.RUNNING else "",
         duration=span(((job.finished_at or now) - job.started_at).total_seconds()) if job.started_at else "",
         can_retry=job.state in {Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST}
         and registry.find(job.kind) is not None,
     )
+
+
+def _rate_words(job: Job, now: datetime) -> str:
+    """How fast it is, where that says something: 1,240 images/s."""
+    pace, unit = rate(job, now), registry.unit(job.kind)
+    if pace is None or not unit:
+        return ""
+    return f"{pace:,.0f} {unit}/s" if pace >= 10 else f"{pace:.1f} {unit}/s"
 
 
 def _lines(jobs: list[Job]) -> list[Line]:

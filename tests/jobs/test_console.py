@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -49,6 +50,19 @@ def test_a_terminal_gets_a_bar_and_then_a_line(monkeypatch: pytest.MonkeyPatch) 
     bars.show([])
     bars.close()
     assert "Training the model: failed. One class only. Label another.\n" in terminal.getvalue()
+
+
+@pytest.mark.django_db
+def test_the_bar_of_a_folder_counts_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bars = Bars()
+    job = _job(kind="ingest", stage="Reading the images", done=0, total=100)
+    bars.show([job])
+    job.done = 50
+    bars.show([job])
+    bars.close()
+    assert re.search(r"50/100 \[.* images/s\]", terminal.getvalue())
 
 
 @pytest.mark.django_db

@@ -61,6 +61,21 @@ def test_page(client: Client, make_job: Callable[..., Job], make_dataset: Callab
     assert "every 2s" in page.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "words"),
+    [(49_600, 100_000, r"49 %, 4\d s left, 1,2[34]\d images/s"), (100, 0, r" 2\.[45] images/s")],
+)
+def test_how_fast_a_folder_is_read(
+    client: Client, make_job: Callable[..., Job], done: int, total: int, words: str
+) -> None:
+    began = timezone.now() - timedelta(seconds=40)
+    job = make_job(S.RUNNING, kind="ingest", dataset_id=1, done=done, total=total, stage_started_at=began)
+    strip = client.get(reverse("jobs:strip", args=[1]))
+    assert re.search(words, text(strip))
+    Job.objects.filter(pk=job.pk).update(kind="retrain")
+    assert "images/s" not in text(client.get(reverse("jobs:strip", args=[1])))
+
+
 def test_list_is_polled_only_while_something_is_active(client: Client, make_job: Callable[..., Job]) -> None:
     job = make_job(S.RUNNING)
     response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
