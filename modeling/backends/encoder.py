@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 # Raise this when prepare() of any encoder gives other pixels than before: the vectors no longer compare.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 
 Pixels = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
