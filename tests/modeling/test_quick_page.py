@@ -204,6 +204,16 @@ def test_kept_weights_become_a_model(client: Client, dataset: Dataset) -> None:
     assert Job.objects.get(state="queued").params == {"finish": str(kept.pk)}
 
 
+@pytest.mark.parametrize("state", ["cancelled", "failed", "lost"])
+def test_however_it_was_stopped_what_is_kept_can_be_used(client: Client, dataset: Dataset, state: str) -> None:
+    job = make_job(dataset, state, error="The worker that ran this stopped.", result={})
+    assert 'id="quick-finish"' not in ask(client)
+    Job.objects.filter(pk=job.pk).update(result={"kept": {"epoch": 4, "val_accuracy": 0.5}})
+    page = ask(client)
+    assert f"/quick/{job.pk}/finish/" in page
+    assert "are kept: epoch 4" in plain(page)
+
+
 def test_a_success_is_told_beside_the_assistive_model(client: Client, dataset: Dataset) -> None:
     version = make_version(dataset)
     make_job(dataset, "succeeded", result={"version": version.pk, "n_test": 20, "epochs": EPOCHS})
