@@ -23,7 +23,7 @@ from labeling.images.opening import regular_file
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Examined
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
-from labeling.records import FILLED, fill, set_available
+from labeling.records import FILLED, set_available, update_many, values_of
 
 # Of a content with more items than this it is remembered which were looked at: a folder may hold 100,000 black
 # images, and looking at all of them for every batch of strays would never end.
@@ -173,10 +173,9 @@ def move(dataset: Dataset, homes: dict[str, Home], examined: dict[str, Examined]
     if not homes:
         return set()
     _make_way(dataset, list(homes), keep={home.item_id for home in homes.values()})
-    items = [Item(pk=home.item_id, path=path) for path, home in homes.items()]
-    frames = [fill(Frame(pk=home.frame_id, path=path), examined[path]) for path, home in homes.items()]
-    Item.objects.bulk_update(items, ["path"], batch_size=100)
-    Frame.objects.bulk_update(frames, ["path", *FILLED], batch_size=100)
+    update_many(Item, ("path",), [(path, home.item_id) for path, home in homes.items()])
+    frames = [(path, *values_of(examined[path]), home.frame_id) for path, home in homes.items()]
+    update_many(Frame, ("path", *FILLED), frames)
     set_available(dataset, [home.item_id for home in homes.values()], True)
     return set(homes)
 
@@ -186,10 +185,6 @@ def _make_way(dataset: Dataset, paths: Sequence[str], *, keep: set[int]) -> None
     there = list(Item.objects.filter(dataset=dataset, path__in=paths))
     frames = list(Frame.objects.filter(item__in=there, path__in=paths))
     aside = {item.pk: f"{item.path[: MAX_PATH - 60]} (replaced, image {item.row})" for item in there}
-    for one in there:
-        one.path = aside[one.pk]
-    for frame in frames:
-        frame.path = aside[frame.item_id]
-    Item.objects.bulk_update(there, ["path"], batch_size=100)
-    Frame.objects.bulk_update(frames, ["path"], batch_size=100)
+    update_many(Item, ("path",), [(path, pk) for pk, path in aside.items()])
+    update_many(Frame, ("path",), [(aside[frame.item_id], frame.pk) for frame in frames])
     set_available(dataset, [item.pk for item in there if item.pk not in keep], False)

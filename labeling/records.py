@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from typing import Any
 
-from django.db.models import F, Max
+from django.db import connection
+from django.db.models import F, Max, Model
 
 from labeling.images.reading import Examined
 from labeling.models import Dataset, Frame, Item, Problem
 
 ROLE = "image"
-# What a frame holds of its file, as fill() writes it.
+# What a frame holds of its file.
 FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format")
 
 
@@ -28,30 +29,49 @@ def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
     new = [(path, examined) for path, examined in new if path not in taken]
     if not new:
         return
-    rows = itertools.count(next_row(dataset))
-    items = Item.objects.bulk_create(
-        [Item(dataset_id=dataset.pk, row=row, path=path) for row, (path, _) in zip(rows, new, strict=False)]
-    )
-    Frame.objects.bulk_create(
-        [
-            fill(Frame(item_id=item.pk, dataset_id=dataset.pk, role=ROLE, path=path), examined)
-            for item, (path, examined) in zip(items, new, strict=True)
-        ]
-    )
+    first = next_row(dataset)
+    rows = [(dataset.pk, row, path) for row, (path, _) in enumerate(new, start=first)]
+    _insert_many(Item, ("dataset_id", "row", "path"), "%s, %s, %s", rows)
+    item_id = "(SELECT id FROM labeling_item WHERE dataset_id = %s AND row = %s)"
+    frames = [
+        (dataset.pk, row, dataset.pk, ROLE, path, *values_of(examined))
+        for row, (path, examined) in enumerate(new, start=first)
+    ]
+    columns = ("item_id", "dataset_id", "role", "path", *FILLED)
+    _insert_many(Frame, columns, ", ".join([item_id, *["%s"] * (len(columns) - 1)]), frames)
     Dataset.objects.filter(pk=dataset.pk).update(n_items=F("n_items") + len(new))
+
+
+def _insert_many(model: type[Model], columns: Sequence[str], values: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """One prepared statement for all rows, several times as fast as ``bulk_create``; other columns get defaults."""
+    others = [field for field in model._meta.concrete_fields if not (field.primary_key or field.column in columns)]
+    defaults = tuple(field.get_db_prep_save(field.get_default(), connection) for field in others)
+    names = ", ".join(connection.ops.quote_name(name) for name in (*columns, *(str(field.column) for field in others)))
+    marks = ", ".join([values, *["%s"] * len(others)])
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+            [row + defaults for row in rows],
+        )
+
+
+def update_many(model: type[Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Set ``columns`` of many rows, each given as its values and then its key; see :func:`_insert_many`."""
+    if not rows:
+        return
+    changes = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in columns)
+    with connection.cursor() as cursor:
+        cursor.executemany(f"UPDATE {model._meta.db_table} SET {changes} WHERE id = %s", rows)  # noqa: S608 - as above
+
+
+def values_of(examined: Examined) -> tuple[Any, ...]:
+    """The values of the columns ``FILLED``."""
+    return tuple(getattr(examined, name) for name in FILLED)
 
 
 def update_frames(changed: Sequence[tuple[int, Examined]]) -> None:
     """Write what files hold now, by their frames' keys."""
-    frames = [fill(Frame(pk=pk), examined) for pk, examined in changed]
-    if frames:
-        Frame.objects.bulk_update(frames, FILLED, batch_size=100)
-
-
-def fill(frame: Frame, examined: Examined) -> Frame:
-    frame.sha256, frame.size, frame.mtime_ns = examined.sha256, examined.size, examined.mtime_ns
-    frame.width, frame.height, frame.format = examined.width, examined.height, examined.format
-    return frame
+    update_many(Frame, FILLED, [(*values_of(examined), pk) for pk, examined in changed])
 
 
 def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool) -> None:

@@ -1,0 +1,209 @@
+"""Ingest against the bare physical loop; every ratio is of two sides measured in one run.
+
+``uv run python -m benchmarks.ingest [--photos 200] [--large 100] [--small 100000] [--runs 3]``
+
+* photographs: ingest / a bare loop of threads that decodes at reduced scale, resizes and encodes a thumbnail;
+* 12-megapixel JPEGs: ingest / the same threads decoding every pixel with Pillow;
+* small files: ingest / reading each file's bytes, and one ``executemany`` for each of the two tables;
+* reading again, when nothing has changed; and after the folder was renamed;
+* peak memory with a tenth of the small files and with all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = min(8, (os.cpu_count() or 2) + 1)  # as an ingest has
+
+INGEST = """
+import json, sys
+import django, psutil
+django.setup()
+from hoshina.jobs.life import run_now
+from labeling.registering import dataset_for
+result = run_now("ingest", dataset_id=dataset_for(sys.argv[1], "bench").pk).result
+if sys.platform == "linux":  # getrusage counts the parent's memory, too
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    peak = int(status["VmHWM"].split()[0]) * 1024
+elif sys.platform == "darwin":
+    import resource
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+else:
+    peak = psutil.Process().memory_info().peak_wset
+print(json.dumps(result | {"peak": peak}))
+"""
+
+
+class Store:
+    """An empty store of its own, where folders are ingested as the command does it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
+            "AL_STORE_DIR": str(folder),
+            "DJANGO_SETTINGS_MODULE": "hoshina.settings",
+        }
+        self._run("manage.py", "migrate", "-v0")
+
+    def ingest(self, images: Path) -> dict[str, float]:
+        """What the ingest reported, with its peak memory in bytes."""
+        return dict(json.loads(self._run("-c", INGEST, str(images))))
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+
+
+def fresh(folder: Path) -> Store:
+    shutil.rmtree(folder, ignore_errors=True)
+    return Store(folder)
+
+
+# -- Files -------------------------------------------------------------------------------------------
+def write_photos(folder: Path, n: int, *, width: int, height: int) -> None:
+    """JPEGs with the texture of a photograph: smooth shapes, some grain."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(n):
+        coarse = Image.fromarray(rng.integers(0, 255, (height // 60, width // 60, 3), dtype=np.uint8))
+        pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
+        pixels = pixels + rng.integers(-6, 6, pixels.shape, dtype=np.int16)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05d}.jpg", quality=90)
+
+
+def write_small(folder: Path, n: int) -> None:
+    """PNGs of 16 x 16 pixels, a thousand to a folder; no two alike."""
+    rng = np.random.default_rng(0)
+    for number in range(n):
+        if number % 1000 == 0:
+            below = folder / f"{number // 1000:04d}"
+            below.mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(below / f"{number:07d}.png")
+
+
+# -- Bare loops --------------------------------------------------------------------------------------
+def files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def thumbnail(file: Path) -> int:
+    """Decoded at reduced scale, resized, encoded."""
+    with Image.open(file) as image:
+        image.draft("RGB", (256, 256))
+        image.thumbnail((256, 256), Image.Resampling.BICUBIC, reducing_gap=2.0)
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=85)
+    return len(out.getvalue())
+
+
+def full_decode(file: Path) -> int:
+    with Image.open(file) as image:
+        image.load()
+        return image.width
+
+
+def in_threads(work: Callable[[Path], int], folder: Path) -> float:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(work, files(folder)):
+            pass
+    return time.perf_counter() - began
+
+
+def bare_rows(folder: Path, database: Path) -> float:
+    """Each file's bytes read by the same threads, and a row in each of two tables."""
+    database.unlink(missing_ok=True)
+    began = time.perf_counter()
+    found = files(folder)
+    with ThreadPoolExecutor(THREADS) as pool:
+        sizes = list(pool.map(lambda file: len(file.read_bytes()), found, chunksize=64))
+    with sqlite3.connect(database) as connection:
+        connection.execute("create table item (id integer primary key, row integer unique, path text unique)")
+        connection.execute("create table frame (id integer primary key, item integer, path text unique, size integer)")
+        paths = [str(file) for file in found]
+        connection.executemany("insert into item (row, path) values (?, ?)", enumerate(paths))
+        rows = ((number + 1, path, size) for number, (path, size) in enumerate(zip(paths, sizes, strict=True)))
+        connection.executemany("insert into frame (item, path, size) values (?, ?, ?)", rows)
+    connection.close()
+    return time.perf_counter() - began
+
+
+# -- What is compared ----------------------------------------------------------------------------------
+def compare(name: str, work: Path, images: Path, bare: Callable[[], float], runs: int, target: str) -> None:
+    """Both sides in turn; the medians, and how many times as fast as the bare loop the ingest is."""
+    bares, ingests = [], []
+    for _ in range(runs):
+        bares.append(bare())
+        ingests.append(fresh(work / "store").ingest(images)["seconds"])
+    ratio = statistics.median(bares) / statistics.median(ingests)
+    print(
+        f"{name}: ingest {statistics.median(ingests):.2f} s, bare {statistics.median(bares):.2f} s, "
+        f"{ratio:.2f} x as fast (target {target})",
+        flush=True,
+    )
+
+
+def small_files(work: Path, n: int, runs: int) -> None:
+    write_small(work / "tenth", n // 10)
+    write_small(work / "small", n)
+    bare = work / "bare.db"
+    compare(f"{n:,} small files", work, work / "small", lambda: bare_rows(work / "small", bare), runs, ">= 0.67")
+    store = fresh(work / "store")
+    peaks = [store.ingest(work / "tenth")["peak"] / 2**20]
+    store = fresh(work / "store")
+    first = store.ingest(work / "small")
+    peaks.append(first["peak"] / 2**20)
+    print(f"peak memory: {peaks[0]:.0f} MiB for {n // 10:,} files, {peaks[1]:.0f} MiB for {n:,}", flush=True)
+    again = store.ingest(work / "small")
+    print(f"nothing has changed: {again['seconds']:.2f} s, peak {again['peak'] / 2**20:.0f} MiB", flush=True)
+    (work / "renamed").mkdir()
+    (work / "small").rename(work / "renamed" / "night")
+    moved = store.ingest(work / "renamed")
+    print(
+        f"the folder was renamed: {moved['seconds']:.2f} s, {moved['moved']:,} moved, "
+        f"peak {moved['peak'] / 2**20:.0f} MiB",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=200, help="JPEGs of 1600 x 1200")
+    parser.add_argument("--large", type=int, default=100, help="JPEGs of 4000 x 3000")
+    parser.add_argument("--small", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hoshina-bench-") as folder:
+        work = Path(folder)
+        if options.photos:
+            write_photos(work / "photos", options.photos, width=1600, height=1200)
+            photos = work / "photos"
+            compare("photographs", work, photos, lambda: in_threads(thumbnail, photos), options.runs, ">= 0.75")
+        if options.large:
+            write_photos(work / "large", options.large, width=4000, height=3000)
+            large = work / "large"
+            compare("12 megapixels", work, large, lambda: in_threads(full_decode, large), options.runs, ">= 4")
+        if options.small:
+            small_files(work, options.small, options.runs)
+
+
+if __name__ == "__main__":
+    main()
