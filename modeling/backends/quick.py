@@ -103,7 +103,7 @@ def _why_unreachable(url: str) -> str:
     if time.monotonic() - asked_at < _ASK_AGAIN_SECONDS:
         return why_not
     try:
-        weights._connect(url).close()
+        weights.connect(url).close()
         why_not = ""
     except (OSError, http.client.HTTPException) as error:
         why_not = one_line(error)

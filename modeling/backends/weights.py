@@ -117,7 +117,7 @@ def _download(url: str, target: Path) -> None:
     """Fetch ``url`` to ``target``, whole or not at all; gives up after seconds where there is no network."""
     deadline = time.monotonic() + DOWNLOAD_SECONDS
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _connect(url) as answer:
+    with connect(url) as answer:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
         part = Path(name)
         try:
@@ -134,7 +134,7 @@ def _download(url: str, target: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _connect(url: str) -> http.client.HTTPResponse:
+def connect(url: str) -> http.client.HTTPResponse:
     """Open ``url`` within CONNECT_SECONDS.
 
     In a thread of its own, because looking up a name knows no time limit and may take minutes offline.

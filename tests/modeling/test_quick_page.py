@@ -53,7 +53,7 @@ def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(url: str) -> None:
         raise OSError("no network here")
 
-    monkeypatch.setattr(weights, "_connect", refuse)
+    monkeypatch.setattr(weights, "connect", refuse)
 
 
 def make_job(dataset: Dataset, state: str, **fields: Any) -> Job:
