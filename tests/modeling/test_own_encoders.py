@@ -301,7 +301,7 @@ class TestInputs:
     def test_whole_numbers(self) -> None:
         values = np.array([0, 0.6, 1, 7], np.float32).reshape(1, 1, 1, 4)
         assert self.spec("int8", 1 / 255, -128).array(values).ravel().tolist() == [-128, 25, 127, 127]
-        assert self.spec("uint8").array(values).ravel().tolist() == [0, 0, 1, 7]
+        assert self.spec("uint8").array(values).ravel().tolist() == [0, 1, 1, 7]
 
     def test_shapes_that_leave_sizes_open(self) -> None:
         path = Path("a.onnx")
