@@ -16,6 +16,8 @@ from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from hoshina.jobs.life import claim, execute
+from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling import pool
 from tests.browser.bench import Bench
@@ -153,6 +155,28 @@ def _is_serious(message: Any) -> bool:
     """Errors of scripts and refusals by the content security policy; a failed request is each test's own affair."""
     usual = ("Failed to load resource", "htmx:sendAbort", "htmx:afterRequest", "htmx:sendError", "htmx:responseError")
     return message.type == "error" and not any(words in message.text for words in usual)
+
+
+@pytest.fixture
+def worker(dataset: Dataset) -> Iterator[None]:
+    """Runs what is queued, in this process and with this test's database; the module says what ``dataset`` is."""
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            while not ended.wait(0.05):
+                queued = Job.objects.filter(state=Job.State.QUEUED).first()
+                job = claim(queued.pk) if queued else None
+                if job is not None:
+                    execute(job)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work, name="worker of the test")
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from django.db import connections
 from playwright.sync_api import Locator, Page, expect
 
-from hoshina.jobs.life import claim, execute, run_now
+from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, State
@@ -41,28 +38,6 @@ def dataset(site: Site) -> Dataset:
         run_now("retrain", dataset_id=dataset.pk)
     Job.objects.all().delete()  # nobody waits for their toasts
     return dataset
-
-
-@pytest.fixture
-def _worker(dataset: Dataset) -> Iterator[None]:
-    """Runs what is queued, in this process and with this test's database."""
-    ended = threading.Event()
-
-    def work() -> None:
-        try:
-            while not ended.wait(0.05):
-                queued = Job.objects.filter(state=Job.State.QUEUED).first()
-                job = claim(queued.pk) if queued else None
-                if job is not None:
-                    execute(job)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=work, name="worker of the test")
-    thread.start()
-    yield
-    ended.set()
-    thread.join()
 
 
 def _open(page: Page, site: Site, path: str = "") -> None:
@@ -217,7 +192,7 @@ def test_a_newer_plot_takes_a_plots_place_and_what_was_hidden_stays_so(
 
 
 # -- In use again ---------------------------------------------------------------------------------
-@pytest.mark.usefixtures("_worker")
+@pytest.mark.usefixtures("worker")
 def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: Dataset) -> None:
     third = ModelVersion.objects.get(number=3)
     model_files.delete_probabilities(third)

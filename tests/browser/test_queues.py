@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from django.db import connections
 from playwright.sync_api import Locator, Page, Route, expect
 
-from hoshina.jobs.life import claim, execute, run_now
-from hoshina.jobs.models import Job
+from hoshina.jobs.life import run_now
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.predictions import active_predictions
@@ -20,6 +16,8 @@ from sampling.queues import STRATEGIES
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.modeling.test_retraining import add_vectors
+
+pytestmark = pytest.mark.usefixtures("worker")
 
 N = 66  # 30 of them to label: they fit on one page
 LISTED = [name for name, strategy in STRATEGIES.items() if strategy.is_listed]
@@ -42,28 +40,6 @@ def dataset(site: Site) -> Dataset:
     record_import(dataset, given, None)
     run_now("retrain", dataset_id=dataset.pk)
     return dataset
-
-
-@pytest.fixture(autouse=True)
-def _worker(dataset: Dataset) -> Iterator[None]:
-    """Runs what is queued, in this process and with this test's database."""
-    ended = threading.Event()
-
-    def work() -> None:
-        try:
-            while not ended.wait(0.05):
-                queued = Job.objects.filter(state=Job.State.QUEUED).first()
-                job = claim(queued.pk) if queued else None
-                if job is not None:
-                    execute(job)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=work, name="worker of the test")
-    thread.start()
-    yield
-    ended.set()
-    thread.join()
 
 
 def _choose(page: Page, queue: str) -> Locator:
