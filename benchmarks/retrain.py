@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from hoshina.arrays import Passing
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import fit_head, predict_in_blocks
 from modeling.algorithms.train import Trained, train
-from modeling.arrays import Passing
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.urls import reverse
 
+from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
 
@@ -40,6 +41,12 @@ class Dataset(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # How its images are shown, as Rendering.as_params gives it: to people and to models alike.
     rendering = models.JSONField(default=dict, blank=True, editable=False)
+    # How several files become one item, such as "{id}_{role}.fits" (labeling.grouping); "": each file is an item.
+    grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
+    # The roles of its items' frames, in the order in which they are shown; [] where each file is an item.
+    roles = models.JSONField(default=list, blank=True, editable=False)
+    # How the frames of an item are shown and encoded together, as Composition.as_params gives it.
+    composition = models.JSONField(default=dict, blank=True, editable=False)
     # Whether new files in its folder are looked for; when next, and what was seen the last time (labeling.watching).
     is_watched = models.BooleanField(default=False, editable=False)
     next_look_at = models.DateTimeField(null=True, editable=False)
@@ -73,6 +80,11 @@ class Dataset(models.Model):
     def shown_as(self) -> Rendering:
         """How its images are shown."""
         return Rendering.from_params(self.rendering)
+
+    @property
+    def composed_as(self) -> Composition:
+        """How the frames of its items are shown and encoded together."""
+        return Composition.from_params(self.composition)
 
     @property
     def n_left(self) -> int:
@@ -191,6 +203,34 @@ class Frame(models.Model):
     @property
     def file(self) -> Path:
         return self.dataset.data_dir / self.path
+
+
+class Field(models.Model):
+    """A column of facts about the items, from a CSV or from the headers of FITS files; its values are arrays by row
+    in the store (labeling.fields)."""
+
+    class Kind(models.TextChoices):
+        NUMBER = "number", "number"
+        TEXT = "text", "text"
+        TIME = "time", "time"
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="fields")
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=8, choices=Kind)
+    # Where its values come from: "csv", or the keyword of a header's card, which new files are read for.
+    source = models.CharField(max_length=80)
+    order = models.PositiveIntegerField(default=0)
+    # Grows with every change of its values: names their file.
+    generation = models.PositiveIntegerField(default=0)
+    # Items that have a value.
+    n_known = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["order", "id"]
+        constraints = [models.UniqueConstraint("dataset", Lower("name"), name="field_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Problem(models.Model):

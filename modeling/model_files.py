@@ -23,8 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 
-from modeling.algorithms.head import Head
-from modeling.arrays import (
+from hoshina.arrays import (
     StoreError,
     block_lengths,
     map_array,
@@ -35,6 +34,7 @@ from modeling.arrays import (
     write_header,
     writing,
 )
+from modeling.algorithms.head import Head
 from modeling.models import ModelVersion
 
 FloatArray = npt.NDArray[np.float32]

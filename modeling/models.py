@@ -80,6 +80,41 @@ class ModelVersion(models.Model):
         return f"model {self.number}"
 
 
+class Projection(models.Model):
+    """A map: coordinates in the plane for every vector of an embedding set; the array is in ``modeling.maps``."""
+
+    class Method(models.TextChoices):
+        UMAP = "umap", "UMAP"
+        TSNE = "tsne", "t-SNE"
+        PCA = "pca", "PCA"
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="projections")
+    embedding_set = models.ForeignKey(EmbeddingSet, on_delete=models.CASCADE, related_name="projections")
+    name = models.CharField(max_length=80)
+    method = models.CharField(max_length=8, choices=Method)
+    # What it was made with: n_neighbors, min_dist, metric, perplexity, is_supervised …
+    params = models.JSONField(default=dict)
+    seed = models.BigIntegerField(default=0)
+    # Which file of coordinates is the current one; it grows as new items are placed.
+    generation = models.PositiveIntegerField(default=0)
+    # The embedding set's generation that the coordinates cover.
+    vectors_generation = models.PositiveIntegerField(default=0)
+    # Points on the map, and how many of them were placed by their neighbours without a fit.
+    n_points = models.PositiveBigIntegerField(default=0)
+    n_placed = models.PositiveBigIntegerField(default=0)
+    # trustworthiness on a sample, share of the fit's points …
+    quality = models.JSONField(default=dict)
+    seconds = models.FloatField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["dataset", "name"], name="projection_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class EncoderChoice(models.Model):
     """Which encoder a dataset's vectors come from, where a person chose one: else AL_EMBEDDING_BACKEND says."""
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.arrays import StoreError
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
-from modeling.arrays import StoreError
 from modeling.model_files import open_held_out, open_probabilities
 from modeling.models import ModelVersion
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from django.conf import settings
 from django.utils import timezone
 
-from modeling.arrays import (
+from hoshina.arrays import (
     StoreError,
     block_lengths,
     map_array,

@@ -16,12 +16,12 @@ import psutil
 from django.db.models import Max, Min
 from numpy.typing import NDArray
 
+from hoshina.arrays import remove, require_space
 from hoshina.jobs.models import Job
 from labeling.images.opening import ImageProblem, open_image
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.splits import assign_splits, split_key
-from modeling.arrays import remove, require_space
 from modeling.backends.encoder import Pixels, squash
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest
 

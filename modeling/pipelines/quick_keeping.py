@@ -13,9 +13,9 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
+from hoshina.arrays import remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
-from modeling.arrays import remove_folder, writing
 from modeling.quick_options import QuickOptions
 
 FloatArray = NDArray[np.float32]

@@ -15,12 +15,12 @@ from django.conf import settings
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from hoshina.arrays import StoreError
 from hoshina.jobs.errors import Cancelled, JobError, Stopping
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, LabelClass
 from modeling import model_files, signals, versions
 from modeling.algorithms.calibration import softmax
-from modeling.arrays import StoreError
 from modeling.backends import EncoderUnavailable, own
 from modeling.backends.encoder import Pixels
 from modeling.backends.quick import imagenet_weights

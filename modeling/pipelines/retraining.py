@@ -11,6 +11,7 @@ import numpy as np
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from hoshina.arrays import Passing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, LabelClass
@@ -18,7 +19,6 @@ from modeling import model_files, signals, store, versions
 from modeling.algorithms.head import ABSENT_LOGIT, Head, predict_in_blocks
 from modeling.algorithms.scaling import Calibration, Method
 from modeling.algorithms.train import ClassWeights, Trained, train
-from modeling.arrays import Passing
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.pipelines.lessons import Lessons, count_decisions, gathered, read_lessons, still_in_use
 from modeling.policy import policy_of

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hoshina.arrays import StoreError
 from labeling.models import Dataset
 from modeling import model_files as kept
 from modeling.algorithms.head import Head
-from modeling.arrays import StoreError
 from modeling.models import ModelVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]

@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from hoshina.arrays import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
@@ -19,7 +20,6 @@ from labeling.actions import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, LabelClass, State
 from modeling import model_files, policy, signals
 from modeling import store as arrays
-from modeling.arrays import StoreError
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import held_out_of
 

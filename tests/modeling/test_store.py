@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hoshina import arrays
 from labeling.models import Dataset
-from modeling import arrays
 from modeling import store as disk
 from modeling.models import EmbeddingSet
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modeling.arrays import Passing
+from hoshina.arrays import Passing
 
 
 def resident(file: Path) -> int:

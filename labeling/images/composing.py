@@ -1,0 +1,97 @@
+"""How the frames of one item are shown together, and how they become one vector."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+LAYOUTS = ("side", "blink", "rgb")
+VECTORS = ("concatenate", "average")
+_BANDS = 3
+_LARGEST = 1e30
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What is made of several frames.
+
+    ``layout``: side by side, blinking one after the other, or three bands as one colour image (Lupton et al. 2004).
+    ``bands`` names the roles for red, green and blue; empty: the last three roles backwards, as g, r, i means blue,
+    green, red. ``softening`` is Lupton's Q and ``range`` his stretch, in the files' own values; None: found in each
+    item. ``vectors`` joins the frames' vectors; a colour image has one of its own, whatever this says.
+    """
+
+    layout: str = "side"
+    bands: tuple[str, ...] = ()
+    softening: float = 8.0
+    range: float | None = None
+    vectors: str = "concatenate"
+
+    def __post_init__(self) -> None:
+        _require(self.layout in LAYOUTS, f"A layout is one of {', '.join(LAYOUTS)}.")
+        _require(
+            isinstance(self.bands, tuple) and all(isinstance(role, str) for role in self.bands),
+            "The bands are names of roles.",
+        )
+        _require(len(self.bands) in (0, _BANDS), "A colour image takes three bands: for red, green and blue.")
+        _require(_is_positive(self.softening), "The softening has to be above 0.")
+        _require(self.range is None or _is_positive(self.range), "The range has to be above 0.")
+        _require(self.vectors in VECTORS, f"Vectors are joined by one of {', '.join(VECTORS)}.")
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any] | None) -> Composition:
+        """From what :meth:`as_params` gave. Raises ValueError, in words, for anything else."""
+        known = {field.name for field in fields(cls)}
+        given = dict(params or {})
+        unknown = sorted(given.keys() - known)
+        _require(not unknown, f"Unknown: {', '.join(unknown)}.")
+        if "bands" in given:
+            _require(isinstance(given["bands"], list | tuple), "The bands are names of roles.")
+            given["bands"] = tuple(given["bands"])
+        return cls(**given)
+
+    def as_params(self) -> dict[str, Any]:
+        """What differs from the default, for JSON."""
+        told = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+        return told | ({"bands": list(self.bands)} if "bands" in told else {})
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the frames become one picture, which is what the model sees too."""
+        return self.layout == "rgb"
+
+    @property
+    def picture_key(self) -> str:
+        """A short name of what the colour image depends on; "" where frames are shown by themselves."""
+        return (
+            _short(("bands", self.bands), ("softening", self.softening), ("range", self.range))
+            if self.is_colour
+            else ""
+        )
+
+    @property
+    def vector_key(self) -> str:
+        """A short name of how frames become a vector, for fingerprints: looking at them otherwise changes nothing."""
+        return self.picture_key or _short(("vectors", self.vectors))
+
+
+def _short(*told: tuple[str, object]) -> str:
+    return hashlib.blake2b(json.dumps(told).encode(), digest_size=5).hexdigest()
+
+
+def _require(holds: bool, words: str) -> None:
+    if not holds:
+        raise ValueError(words)
+
+
+def _is_positive(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 < value <= _LARGEST
+    )
