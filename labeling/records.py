@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +11,11 @@ from django.db import connection
 from django.db.models import F, Max, Model
 
 from labeling.images.reading import Examined
-from labeling.models import Dataset, Frame, Item, Problem
+from labeling.models import MAX_PATH, Dataset, Frame, Item, Problem
 
 ROLE = "image"
+# PostgreSQL's index of (dataset, path) takes no more than this.
+MAX_PATH_BYTES = 2500
 # What a frame holds of its file.
 FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format")
 
@@ -89,3 +93,11 @@ def write_problems(dataset: Dataset, problems: dict[str, str]) -> None:
         unique_fields=["dataset", "path"],
         update_fields=["reason", "seen_at"],
     )
+
+
+def storable(path: str) -> str:
+    """The path as it can be stored: bytes that are no UTF-8 as ``\\xe9``, and too long ones cut."""
+    words = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if len(words) <= MAX_PATH and len(words.encode()) <= MAX_PATH_BYTES:
+        return words
+    return f"{words[:300]}…{hashlib.sha256(words.encode()).hexdigest()[:8]}…{words[-200:]}"
