@@ -143,7 +143,7 @@ def write_annotations(action: Action, annotations: Sequence[Annotation], items: 
     """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date."""
     is_undo = action.kind == Action.Kind.UNDO
     for annotation in annotations:
-        annotation.action = action
+        annotation.action_id = action.pk
     ledger.insert_annotations(annotations)
     ledger.settle_items(action, is_undo=is_undo)
     for annotation in annotations:
@@ -173,7 +173,9 @@ class _Batch:
     """The state shared by the actions of one transaction."""
 
     def __init__(self, dataset: Dataset, requests: Sequence[Request], user: User | None, holder: str) -> None:
-        self.dataset, self.user, self.holder = dataset, user, holder
+        self.dataset, self.holder = dataset, holder
+        # Not the object itself: a request's user is lazy, and asks itself who it is at every look.
+        self.user_id = user.pk if user is not None else None
         self.tally = Tally(dataset)
         ids = {target.item_id for request in requests for target in request.targets}
         self.items = ledger.items_for_update(dataset, ids)
@@ -186,9 +188,9 @@ class _Batch:
     def save(self, request: Request) -> Result:
         action = Action(
             uuid=request.uuid,
-            dataset=self.dataset,
+            dataset_id=self.dataset.pk,
             kind=request.kind,
-            annotator=self.user,
+            annotator_id=self.user_id,
             holder=self.holder,
         )
         if not ledger.insert_action(action):
@@ -218,7 +220,7 @@ class _Batch:
             state=_STATE_OF[request.kind],
             label_id=request.label_id if request.kind == Action.Kind.ASSIGN else None,
             previous_id=self.items[target.item_id].decision_id,
-            annotator=self.user,
+            annotator_id=self.user_id,
             decided_at=request.at,
             seconds=target.seconds,
             **vars(target.shown),
@@ -255,7 +257,7 @@ class _Batch:
         self.items.update(ledger.items_for_update(self.dataset, missing))
         current = [one for one in written if self.items[one.item_id].decision_id == one.pk]
         decided_since = [one for one in written if one not in current]
-        write_annotations(action, [_going_back(one, self.user) for one in current], self.items, self.tally)
+        write_annotations(action, [_going_back(one, self.user_id) for one in current], self.items, self.tally)
         return Result(
             action.uuid,
             "saved",
@@ -264,11 +266,13 @@ class _Batch:
         )
 
 
-def _going_back(undone: Annotation, user: User | None) -> Annotation:
+def _going_back(undone: Annotation, user_id: int | None) -> Annotation:
     """The annotation that reinstates the decision before ``undone``, with that decision's own provenance."""
     earlier = undone.previous
     if earlier is None:
-        return Annotation(item_id=undone.item_id, state=State.UNLABELLED, annotator=user, decided_at=timezone.now())
+        return Annotation(
+            item_id=undone.item_id, state=State.UNLABELLED, annotator_id=user_id, decided_at=timezone.now()
+        )
     label = surviving(earlier.label)
     state = State.UNLABELLED if earlier.label is not None and label is None else earlier.state
     kept = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)

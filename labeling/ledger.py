@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from django.db import connection, models
@@ -145,17 +146,27 @@ def _fields(model: type[models.Model]) -> tuple[models.Field[Any, Any], ...]:
     return tuple(field for field in model._meta.concrete_fields if not field.primary_key)
 
 
+@cache
 def _columns(model: type[models.Model], fields: tuple[models.Field[Any, Any], ...] | None = None) -> str:
     return ", ".join(str(field.column) for field in fields or model._meta.concrete_fields)
 
 
+@cache
+def _attributes(
+    fields: tuple[models.Field[Any, Any], ...],
+) -> tuple[attrgetter[Any], tuple[tuple[int, models.Field[Any, Any]], ...]]:
+    """What reads the values of ``fields`` from a row, and those (by position) that have to be prepared."""
+    # Those with choices hold members of an enumeration, which are no plain values.
+    prepared = ((at, one) for at, one in enumerate(fields) if not isinstance(one, _PLAIN) or one.choices)
+    return attrgetter(*(field.attname for field in fields)), tuple(prepared)
+
+
 def _values(row: models.Model, fields: tuple[models.Field[Any, Any], ...]) -> list[Any]:
-    return [
-        getattr(row, field.attname)
-        if isinstance(field, _PLAIN) and not field.choices  # whose members are no plain values
-        else field.get_db_prep_save(field.pre_save(row, add=True), connection=connection)
-        for field in fields
-    ]
+    read, prepared = _attributes(fields)
+    values = list(read(row))
+    for at, field in prepared:
+        values[at] = field.get_db_prep_save(field.pre_save(row, add=True), connection=connection)
+    return values
 
 
 def _marks(values: Sequence[object]) -> str:

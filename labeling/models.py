@@ -141,7 +141,7 @@ class Item(models.Model):
     position in every array (vectors, probabilities, coordinates).
     """
 
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items", db_index=False)
     row = models.PositiveBigIntegerField()
     path = models.CharField(max_length=MAX_PATH)
     # False once its file vanished or can no longer be read; its labels stay.
@@ -149,7 +149,7 @@ class Item(models.Model):
 
     # Derived from the newest annotation, kept here for speed.
     state = models.PositiveSmallIntegerField(choices=State, default=State.UNLABELLED)
-    label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="items")
+    label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="items", db_index=False)
     # The newest annotation, 0 if none: a page that knew an older one is out of date.
     newest_annotation_id = models.BigIntegerField(default=0)
     # The annotation whose decision holds: the newest one, or the older one that an undo went back to.
@@ -174,8 +174,8 @@ class Item(models.Model):
 class Frame(models.Model):
     """One image file of an item, with a role."""
 
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="frames")
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="frames", db_index=False)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+", db_index=False)
     role = models.CharField(max_length=40, default="image")
     path = models.CharField(max_length=MAX_PATH)
     sha256 = models.CharField(max_length=64)
@@ -236,7 +236,7 @@ class Field(models.Model):
 class Problem(models.Model):
     """A file that could not become an item, and the reason in plain words."""
 
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems", db_index=False)
     path = models.CharField(max_length=MAX_PATH)
     reason = models.TextField()
     seen_at = models.DateTimeField(auto_now=True)
@@ -268,9 +268,11 @@ class Action(models.Model):
     ON_UNDO_STACK = (Kind.ASSIGN, Kind.UNSURE, Kind.SKIP, Kind.CLEAR)
 
     uuid = models.UUIDField(unique=True)
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="actions")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="actions", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
-    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     # The browser that did it: another browser's newer decision is a conflict, one's own is not.
     holder = models.CharField(max_length=64, blank=True)
     undoes = models.OneToOneField("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
@@ -289,13 +291,15 @@ class Annotation(models.Model):
     # Queues whose images are drawn uniformly from what has no label yet.
     AUDIT_QUEUES = ("audit", "auto/audit")
 
-    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations", db_index=False)
     action = models.ForeignKey(Action, on_delete=models.CASCADE, related_name="annotations")
     state = models.PositiveSmallIntegerField(choices=State)
-    label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+")
+    label = models.ForeignKey(LabelClass, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     # The decision that held before this one: what an undo goes back to. An undo's own: the one it went back to.
     previous = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
-    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     decided_at = models.DateTimeField()
     seconds = models.FloatField(null=True)
 
@@ -324,7 +328,7 @@ class Lease(models.Model):
     """An item shown in someone's browser just now, and therefore not dealt to anyone else."""
 
     item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="lease")
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+", db_index=False)
     holder = models.CharField(max_length=64)
     expires_at = models.DateTimeField()
 
