@@ -26,14 +26,15 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from benchmarks.audit import FASHION, fashion
+from modeling.algorithms.cells import knn_graph_by_cells
+from modeling.algorithms.neighbours import knn_graph, project
 from modeling.algorithms.train import train
-from sampling.algorithms.cells import knn_graph_by_cells
 from sampling.algorithms.coreset import k_center
 from sampling.algorithms.diversify import diversified, weighted_means
 from sampling.algorithms.mixing import Part, mix
-from sampling.algorithms.neighbours import inverse_lengths, knn_graph, project, similar
 from sampling.algorithms.outliers import local_outlier_factor
 from sampling.algorithms.ranking import top
+from sampling.algorithms.similar import inverse_lengths, similar
 from sampling.algorithms.suspects import suspects
 from sampling.algorithms.typicality import typical
 from sampling.algorithms.uncertainty import margin

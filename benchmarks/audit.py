@@ -27,6 +27,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from modeling.algorithms.calibration import softmax
+from modeling.algorithms.neighbours import knn_graph, project
 from modeling.algorithms.train import Trained, train
 from modeling.backends.hog import HogEncoder
 from sampling.algorithms.auto import choose
@@ -38,7 +39,6 @@ from sampling.algorithms.estimates import (
     wilson,
 )
 from sampling.algorithms.mixing import AUDIT
-from sampling.algorithms.neighbours import knn_graph, project
 from sampling.algorithms.outliers import local_outlier_factor
 
 Floats = NDArray[np.float32]

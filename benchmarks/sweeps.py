@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.label_efficiency.data import CACHE, COLLECTIONS, Floats, Rows
 from modeling.algorithms.calibration import softmax
+from modeling.algorithms.neighbours import project
 from modeling.algorithms.train import train
 from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import weighted_share
-from sampling.algorithms.neighbours import project
 from sampling.algorithms.ranking import top
 from sampling.algorithms.risk import Kept, Page, Risk, doubt_of, draw_checks, miss_rate, page_of, predicted_as, surest
 

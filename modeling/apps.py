@@ -11,13 +11,15 @@ class ModelingConfig(AppConfig):
 
         import modeling.exporting  # noqa: F401  (joins the export's registry)
         from labeling.signals import decided, ingested, reshown
+        from modeling.graphs import forget_set
         from modeling.maps import forget_projection
-        from modeling.models import Projection
+        from modeling.models import EmbeddingSet, Projection
         from modeling.policy import on_decided
 
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
         reshown.connect(embed_again, dispatch_uid="modeling.embed_again")
         decided.connect(on_decided, dispatch_uid="modeling.retrain_if_due")
+        post_delete.connect(forget_set, sender=EmbeddingSet, dispatch_uid="modeling.forget_set")
         post_delete.connect(forget_projection, sender=Projection, dispatch_uid="modeling.forget_projection")
 
 

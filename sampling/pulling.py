@@ -18,8 +18,9 @@ from hoshina.jobs.models import Job
 from hoshina.jobs.presence import worker_alive
 from hoshina.jobs.runner import seconds_left
 from labeling.models import Dataset
+from modeling.graphs import AT_ONCE
 from modeling.models import EmbeddingSet
-from sampling.graphs import AT_ONCE, has_oddness
+from sampling.graphs import has_oddness
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import CannotRank, Order, basis_of

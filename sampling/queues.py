@@ -190,7 +190,7 @@ def example_rows(to: str) -> list[int]:
 
 def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     """The candidates most like any of the examples, by cosine."""
-    from sampling.algorithms.neighbours import similar as nearest
+    from sampling.algorithms.similar import similar as nearest
 
     assert inputs.X is not None
     named = example_rows(params.to)

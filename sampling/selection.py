@@ -12,11 +12,12 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from labeling.models import Annotation, Dataset, Lease, State
+from modeling.graphs import graph_of, projection_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
 from sampling.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
-from sampling.graphs import graph_of, inverse_lengths_of, oddness_at_hand, oddness_of, projection_of
+from sampling.graphs import inverse_lengths_of, oddness_at_hand, oddness_of
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from sampling.algorithms.rows import blocks
+from modeling.algorithms.rows import blocks
 
 if TYPE_CHECKING:
+    from modeling.algorithms.neighbours import Graph
     from modeling.predictions import HeldOutPredictions
-    from sampling.algorithms.neighbours import Graph
     from sampling.algorithms.risk import Kept, Risk
     from sampling.graphs import Oddity
 

@@ -40,9 +40,10 @@ def run_rank(run: Run) -> dict[str, Any]:
 )
 def run_oddness(run: Run) -> dict[str, Any]:
     """Once for an embedding set; what was kept of it before a worker died is not made again."""
+    from modeling.graphs import recall_of
     from modeling.models import EmbeddingSet
     from modeling.store import StoreError, open_vectors
-    from sampling.graphs import oddness_of, recall_of
+    from sampling.graphs import oddness_of
 
     embedding_set = EmbeddingSet.objects.filter(dataset=run.dataset_id, is_active=True).first()
     try:

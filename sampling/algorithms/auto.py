@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from modeling.algorithms.rows import Floats, Rows, as_rows
 from sampling.algorithms.coreset import k_center
 from sampling.algorithms.diversify import diversified
 from sampling.algorithms.mixing import AUDIT, AUDIT_SHARE, Mix, Part, mix, rarity
 from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Floats, Rows, as_rows
 from sampling.algorithms.typicality import typical
 from sampling.algorithms.uncertainty import margin
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, one_thread, usable
+from modeling.algorithms.rows import Floats, Rows, as_rows, blocks, one_thread, usable
 
 # So many of the most promising old bounds are renewed in one product at first; twice as many at each next try.
 REFRESH = 64

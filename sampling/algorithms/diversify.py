@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modeling.algorithms.rows import Floats, Rows, as_rows, one_thread, usable
 from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Floats, Rows, as_rows, one_thread, usable
 
 CANDIDATES_PER_PICK = 10
 ROUNDS = 10

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sampling.algorithms.rows import Doubles
+from modeling.algorithms.rows import Doubles
 
 Z95 = NormalDist().inv_cdf(0.975)
 EXPONENTS = np.geomspace(0.05, 2.0, 40)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from modeling.algorithms.rows import Doubles, Floats, Rows, as_rows, blocks, usable
 from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Doubles, Floats, Rows, as_rows, blocks, usable
 
 SAMPLE = 2000
 # The radius without labels: at which the closest part of the sample has so many others around.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sampling.algorithms.rows import Floats, Rows, as_rows
+from modeling.algorithms.rows import Floats, Rows, as_rows
 
 AUDIT = "audit"
 AUDIT_SHARE = 0.1

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
-from sampling.algorithms.neighbours import Graph
-from sampling.algorithms.rows import Floats, blocks, usable, whole_seed
+from modeling.algorithms.neighbours import Graph
+from modeling.algorithms.rows import Floats, blocks, usable, whole_seed
 
 TREES = 100
 LEARNT_FROM = 256

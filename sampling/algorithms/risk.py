@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sampling.algorithms.rows import Floats, Rows
+from modeling.algorithms.rows import Floats, Rows
 
 # Before anything is known one in ten is overlooked, with the weight of ten observations: people find the odd one out
 # of a page of like images in some 85 to 98 % of all cases.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampling.algorithms.rows import Doubles, Floats
+from modeling.algorithms.rows import Doubles, Floats
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
-from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable, whole_seed
+from modeling.algorithms.rows import Floats, Rows, as_rows, blocks, usable, whole_seed
 
 NEIGHBOURS = 20
 MOST_CLUSTERS = 500

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sampling.algorithms.rows import blocks
+from modeling.algorithms.rows import blocks
 
 Floats = NDArray[np.float32]
 BLOCK = 8192

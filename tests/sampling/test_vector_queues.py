@@ -21,8 +21,10 @@ from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, State
+from modeling import graphs as shared
+from modeling.algorithms import neighbours
 from sampling import graphs, pool, pulling
-from sampling.algorithms import neighbours, outliers
+from sampling.algorithms import outliers
 from sampling.dealing import deal
 from sampling.models import Round
 from sampling.queues import STRATEGIES, BandParams, DiverseParams, OdditiesParams, SimilarParams, UncertainParams
@@ -300,7 +302,7 @@ def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
 @pytest.fixture
 def many(clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """A data set that counts as very large."""
-    for module in (graphs, pulling):
+    for module in (shared, graphs, pulling):
         monkeypatch.setattr(module, "AT_ONCE", N - 1)
     return clouds[0]
 

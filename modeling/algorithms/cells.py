@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from sampling.algorithms.neighbours import QUERIES, Graph, Search
-from sampling.algorithms.rows import Floats, Rows, blocks, usable, whole_seed
+from modeling.algorithms.neighbours import QUERIES, Graph, Search
+from modeling.algorithms.rows import Floats, Rows, blocks, usable, whole_seed
 
 # The cells are learnt from so many rows a cell, in so many rounds: they need to be compact, not optimal.
 LEARNT_PER_CELL, ROUNDS = 40, 8

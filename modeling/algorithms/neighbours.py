@@ -1,6 +1,6 @@
-"""Similar: nearest neighbours by cosine, and the k-NN graph that outliers and near-copies share. All exact here.
+"""Principal components of vectors, and the k-NN graph on them that maps and outliers share. All exact here.
 
-The principal components are found by a randomised projection: Nathan Halko, Per-Gunnar Martinsson and Joel Tropp,
+The components are found by a randomised projection: Nathan Halko, Per-Gunnar Martinsson and Joel Tropp,
 *Finding structure with randomness*, SIAM Review 53 (2011), through scikit-learn.
 """
 
@@ -10,27 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from sampling.algorithms.ranking import top
-from sampling.algorithms.rows import Floats, Rows, as_rows, blocks, usable, whole_seed
+from modeling.algorithms.rows import Floats, Rows, blocks, usable, whole_seed
 
 PROJECTED = 64
 # Components are learnt from at most so many rows; more do not change them visibly.
 LEARNT_FROM = 20_000
 QUERIES = 512
 COLUMNS = 4096
-
-
-@dataclass(frozen=True)
-class Similar:
-    """Rows like the examples, the most alike first, with their cosine similarity in [-1, 1]."""
-
-    rows: Rows
-    similarities: Floats
 
 
 @dataclass(frozen=True)
@@ -42,94 +31,6 @@ class Graph:
 
     indices: NDArray[np.int32]  # (n, k)
     distances: Floats  # (n, k)
-
-
-def inverse_lengths(X: Floats) -> Floats:
-    """(n,) one over the Euclidean length of each row of ``X`` (n, d), in blocks; O(n d).
-
-    NaN for rows that are not all finite and for rows of zeros, which point nowhere.
-    """
-    inverse = np.empty(len(X), np.float32)
-    for part in blocks(len(X)):
-        block = np.asarray(X[part])
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            inverse[part] = 1 / np.sqrt(np.einsum("ij,ij->i", block, block))
-    inverse[~np.isfinite(inverse) | (inverse == 0)] = np.nan
-    return inverse
-
-
-def similar(
-    X: Floats,
-    examples: ArrayLike,
-    k: int,
-    *,
-    inverse: Floats | None = None,
-    among: ArrayLike | None = None,
-    at_least: float = -1.0,
-) -> Similar:
-    """The ``k`` rows most like any of the examples, by cosine.
-
-    Parameters
-    ----------
-    X
-        (n, d) float32 vectors, may be memory-mapped; read in blocks, O(n d m) for m examples.
-    examples
-        Rows to look like; they are not in the result. Those without a usable vector are left out, and when
-        none is left the result is empty.
-    k
-        How many at most.
-    inverse
-        `inverse_lengths` of ``X`` where it is known, which halves the work.
-    among
-        Only these rows (default: all). Equal similarities keep the order of position in ``X``.
-    at_least
-        Only rows at least so similar.
-    """
-    wanted = as_rows(examples)
-    known = usable(X, wanted)
-    directions = np.asarray(X[known], np.float32)
-    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    directions = (directions / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
-    if not len(directions) or k <= 0:
-        return Similar(np.empty(0, np.int64), np.empty(0, np.float32))
-    if among is None:
-        pool, scores = None, _cosines(X, directions, inverse)
-        scores[wanted] = np.nan
-    else:
-        pool = as_rows(among)
-        if (np.diff(pool) <= 0).any():
-            pool = np.unique(pool)
-        pool = pool[~np.isin(pool, wanted)]
-        scores = _cosines_of(X, pool, directions, inverse)
-    scores[scores < at_least] = np.nan
-    best = top(scores, k)
-    return Similar(best if pool is None else pool[best], np.clip(scores[best], -1, 1))
-
-
-def _cosines(X: Floats, directions: Floats, inverse: Floats | None) -> Floats:
-    """(n,) similarity of every row to the nearest of the unit vectors ``directions`` (m, d)."""
-    if inverse is None:
-        inverse = inverse_lengths(X)
-    scores = np.empty(len(X), np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        if len(directions) == 1:
-            np.matmul(X, directions[0], out=scores)
-        else:
-            for part in blocks(len(X)):
-                scores[part] = (np.asarray(X[part]) @ directions.T).max(axis=1)
-        scores *= inverse
-    return scores
-
-
-def _cosines_of(X: Floats, pool: Rows, directions: Floats, inverse: Floats | None) -> Floats:
-    """`_cosines` of the rows ``pool``; reads everything when that is most of it, gathers when it is little."""
-    if 3 * len(pool) >= len(X):
-        return _cosines(X, directions, inverse)[pool]
-    scores = np.empty(len(pool), np.float32)
-    for part in blocks(len(pool)):
-        block = X[pool[part]]
-        scores[part] = _cosines(block, directions, None if inverse is None else inverse[pool[part]])
-    return scores
 
 
 def project(
@@ -243,18 +144,3 @@ class Search:
         apart[found == queries[:, None]] = np.inf
         nearest = np.argsort(apart, axis=1, kind="stable")[:, : self.k]
         return np.take_along_axis(found, nearest, axis=1), np.take_along_axis(apart, nearest, axis=1)
-
-
-def near_copies(graph: Graph, *, limit: float) -> NDArray[np.int64]:
-    """(n,) a group number for each row: rows joined by neighbours closer than ``limit`` share it; O(n k).
-
-    The largest group is number 0, equal sizes in order of their first row; a row with no near-copy is alone.
-    """
-    n = len(graph.indices)
-    row, place = np.nonzero(graph.distances < limit)  # NaN is never below
-    edges = coo_array((np.ones(len(row), bool), (row, graph.indices[row, place])), shape=(n, n))
-    _, group = connected_components(edges.tocsr(), directed=False)
-    _, first, inverse, size = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.lexsort((first, -size))] = np.arange(len(first))
-    return rank[inverse]

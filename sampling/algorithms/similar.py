@@ -1,0 +1,107 @@
+"""Similar: the nearest neighbours by cosine, exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from modeling.algorithms.rows import Floats, Rows, as_rows, blocks, usable
+from sampling.algorithms.ranking import top
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Rows like the examples, the most alike first, with their cosine similarity in [-1, 1]."""
+
+    rows: Rows
+    similarities: Floats
+
+
+def inverse_lengths(X: Floats) -> Floats:
+    """(n,) one over the Euclidean length of each row of ``X`` (n, d), in blocks; O(n d).
+
+    NaN for rows that are not all finite and for rows of zeros, which point nowhere.
+    """
+    inverse = np.empty(len(X), np.float32)
+    for part in blocks(len(X)):
+        block = np.asarray(X[part])
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            inverse[part] = 1 / np.sqrt(np.einsum("ij,ij->i", block, block))
+    inverse[~np.isfinite(inverse) | (inverse == 0)] = np.nan
+    return inverse
+
+
+def similar(
+    X: Floats,
+    examples: ArrayLike,
+    k: int,
+    *,
+    inverse: Floats | None = None,
+    among: ArrayLike | None = None,
+    at_least: float = -1.0,
+) -> Similar:
+    """The ``k`` rows most like any of the examples, by cosine.
+
+    Parameters
+    ----------
+    X
+        (n, d) float32 vectors, may be memory-mapped; read in blocks, O(n d m) for m examples.
+    examples
+        Rows to look like; they are not in the result. Those without a usable vector are left out, and when
+        none is left the result is empty.
+    k
+        How many at most.
+    inverse
+        `inverse_lengths` of ``X`` where it is known, which halves the work.
+    among
+        Only these rows (default: all). Equal similarities keep the order of position in ``X``.
+    at_least
+        Only rows at least so similar.
+    """
+    wanted = as_rows(examples)
+    known = usable(X, wanted)
+    directions = np.asarray(X[known], np.float32)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = (directions / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
+    if not len(directions) or k <= 0:
+        return Similar(np.empty(0, np.int64), np.empty(0, np.float32))
+    if among is None:
+        pool, scores = None, _cosines(X, directions, inverse)
+        scores[wanted] = np.nan
+    else:
+        pool = as_rows(among)
+        if (np.diff(pool) <= 0).any():
+            pool = np.unique(pool)
+        pool = pool[~np.isin(pool, wanted)]
+        scores = _cosines_of(X, pool, directions, inverse)
+    scores[scores < at_least] = np.nan
+    best = top(scores, k)
+    return Similar(best if pool is None else pool[best], np.clip(scores[best], -1, 1))
+
+
+def _cosines(X: Floats, directions: Floats, inverse: Floats | None) -> Floats:
+    """(n,) similarity of every row to the nearest of the unit vectors ``directions`` (m, d)."""
+    if inverse is None:
+        inverse = inverse_lengths(X)
+    scores = np.empty(len(X), np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if len(directions) == 1:
+            np.matmul(X, directions[0], out=scores)
+        else:
+            for part in blocks(len(X)):
+                scores[part] = (np.asarray(X[part]) @ directions.T).max(axis=1)
+        scores *= inverse
+    return scores
+
+
+def _cosines_of(X: Floats, pool: Rows, directions: Floats, inverse: Floats | None) -> Floats:
+    """`_cosines` of the rows ``pool``; reads everything when that is most of it, gathers when it is little."""
+    if 3 * len(pool) >= len(X):
+        return _cosines(X, directions, inverse)[pool]
+    scores = np.empty(len(pool), np.float32)
+    for part in blocks(len(pool)):
+        block = X[pool[part]]
+        scores[part] = _cosines(block, directions, None if inverse is None else inverse[pool[part]])
+    return scores
