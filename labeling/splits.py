@@ -1,4 +1,4 @@
-"""Dividing labelled items into train, val and test: stratified, seeded, identical files kept together.
+"""Dividing labelled items into train, val and test: stratified, seeded, what belongs together kept together.
 
 Pure: arrays in, arrays out. The result depends on the seed, the file hashes and the class names only, never
 on the order of the rows, the machine or ``PYTHONHASHSEED``.
@@ -26,6 +26,40 @@ def split_key(group: str, seed: int) -> int:
         group.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode(), person=_PERSON
     )
     return int.from_bytes(keyed.digest(), "big")
+
+
+def joined(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """One key an item from several: items that share any key, directly or through others, get the same one.
+
+    Parameters
+    ----------
+    keys
+        Columns of keys, each of shape (n,), at least one. Equal keys join items whichever columns they stand in, so a
+        file may be one item's first frame and another's second. An item with nothing to say in a column repeats a key
+        of its own there.
+
+    Returns
+    -------
+    Shape (n,): the smallest key of each item's group, so the order of rows and of columns does not matter.
+
+    Notes
+    -----
+    Connected components of the graph of items and keys, O(n k log(n k)) for k columns.
+    """
+    if len(keys) == 1 or len(keys[0]) == 0:
+        return keys[0]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(keys[0])
+    distinct, number = np.unique(np.concatenate(keys), return_inverse=True)
+    items = np.tile(np.arange(n), len(keys))
+    edges = coo_array((np.ones(len(items), np.int8), (items, n + number)), shape=(n + len(distinct),) * 2)
+    _, group = connected_components(edges, directed=False)
+    # Keys are sorted: the first of a group is its smallest.
+    _, first = np.unique(group[n:], return_index=True)
+    smallest: NDArray[np.uint64] = distinct[first[group[:n]]]
+    return smallest
 
 
 def quotas(sizes: Sequence[int], proportions: Sequence[int]) -> NDArray[np.int64]:
@@ -70,7 +104,7 @@ def assign_splits(
     Parameters
     ----------
     keys
-        :func:`split_key` of every item, shape (n,).
+        :func:`split_key` of every item, shape (n,), or what :func:`joined` makes of several.
     classes
         Class of every item, shape (n,): 0, 1, 2 … in an order that means something (by name), because a
         class's rounding takes earlier classes into account.
@@ -79,9 +113,10 @@ def assign_splits(
 
     Returns
     -------
-    Shape (n,), int8. Items of one key share one split. A group of several identical files counts wholly for
-    the class that most of them carry. Within a class the larger groups are placed first, each where most is
-    missing; single files then fill the quotas exactly, in the order of their keys.
+    Shape (n,), int8. Items of one key share one split. Groups of several items are placed first, the larger ones
+    before the smaller: each where the most of its items are still wanted, class by class; of equals where most is
+    missing. Single items then fill the quotas of their class exactly, in the order of their keys, unless groups
+    overfilled them.
 
     Notes
     -----
@@ -90,46 +125,56 @@ def assign_splits(
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int8)
     group_keys, group_of, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    group_class = _majority(group_of, classes, len(group_keys))
-    n_classes = int(classes.max()) + 1
-    per_class = np.bincount(group_class, weights=sizes, minlength=n_classes).astype(np.int64)
-    wanted = quotas(per_class.tolist(), proportions)
-    split_of_group = np.zeros(len(group_keys), dtype=np.int8)
-    # Largest groups first, then by key: np.unique has sorted the keys already.
-    order = np.lexsort((np.arange(len(group_keys)), -sizes, group_class))
-    starts = np.searchsorted(group_class[order], np.arange(n_classes + 1))
-    for index in range(n_classes):
-        members = order[starts[index] : starts[index + 1]]
-        split_of_group[members] = _place(sizes[members], wanted[index])
+    missing = quotas(np.bincount(classes).tolist(), proportions)
+    split_of_group = np.full(len(group_keys), -1, dtype=np.int8)
+    _place_groups(split_of_group, group_of, sizes, classes, missing)
+    is_single = split_of_group < 0
+    class_of_group = np.zeros(len(group_keys), np.int64)
+    class_of_group[group_of] = classes
+    for label in range(len(missing)):
+        # np.unique has sorted the keys already.
+        singles = np.flatnonzero(is_single & (class_of_group == label))
+        split_of_group[singles] = _fill(len(singles), missing[label])
     return split_of_group[group_of]
 
 
-def _majority(group_of: NDArray[np.int64], classes: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
-    """The class that most items of each group carry; of equals the first."""
-    n_classes = int(classes.max()) + 1
-    pairs, counts = np.unique(group_of.astype(np.int64) * n_classes + classes, return_counts=True)
-    groups, labels = np.divmod(pairs, n_classes)
-    order = np.lexsort((labels, -counts, groups))
-    first = np.searchsorted(groups[order], np.arange(n_groups))
-    majority: NDArray[np.int64] = labels[order][first]
-    return majority
+def _place_groups(
+    split_of_group: NDArray[np.int8],
+    group_of: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    missing: NDArray[np.int64],
+) -> None:
+    """Places every group of several items, and takes them off what is ``missing`` (classes, splits)."""
+    grouped = np.flatnonzero(sizes[group_of] > 1)
+    pairs, counts = np.unique(group_of[grouped].astype(np.int64) * len(missing) + classes[grouped], return_counts=True)
+    groups, labels = np.divmod(pairs, len(missing))
+    held: dict[int, list[tuple[int, int]]] = {}
+    for group, label, count in zip(groups.tolist(), labels.tolist(), counts.tolist(), strict=True):
+        held.setdefault(group, []).append((label, count))
+    left = missing.tolist()  # plain numbers: a few at a time are quicker without NumPy
+    splits = range(missing.shape[1])
+    for group in sorted(held, key=lambda one: (-sizes[one], one)):
+        parts = held[group]
+        best = max(
+            splits,
+            key=lambda split: (
+                sum(min(count, max(left[label][split], 0)) for label, count in parts),
+                sum(left[label][split] for label, _ in parts),
+                -split,
+            ),
+        )
+        for label, count in parts:
+            left[label][best] -= count
+        split_of_group[group] = best
+    missing[:] = left
 
 
-def _place(sizes: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Splits for one class's groups, given by falling size: larger ones greedily, single files to fill up."""
-    placed = np.zeros(len(sizes), dtype=np.int8)
-    missing = wanted.copy()
-    n_large = int(np.searchsorted(-sizes, -1))
-    for position in range(n_large):
-        split = int(np.argmax(missing))
-        placed[position] = split
-        missing[split] -= sizes[position]
+def _fill(n: int, missing: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Splits for ``n`` single items of one class, in the order of their keys, to fill up what is missing."""
     # Where a large group overfilled its split, the others come short: whoever was to get most gives first.
     room = np.maximum(missing, 0)
-    singles = len(sizes) - n_large
-    for _ in range(int(room.sum()) - singles):
+    for _ in range(int(room.sum()) - n):
         room[np.argmax(room)] -= 1
     # The smallest keys go to the last split (test): it changes least as labels are added.
-    fill = np.repeat(np.arange(len(wanted))[::-1], room[::-1])
-    placed[n_large:] = fill
-    return placed
+    return np.repeat(np.arange(len(missing))[::-1], room[::-1]).astype(np.int8)

@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labeling.splits import assign_splits, quotas, split_key
+from labeling.splits import assign_splits, joined, quotas, split_key
 
 # A busy machine is no failure.
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -147,3 +147,56 @@ def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
     keyed = hashlib.blake2b(b"ab" * 32, digest_size=8, key=b"7", person=b"hoshina-split")
     assert found == {str(int.from_bytes(keyed.digest(), "big"))}
     assert split_key("ab" * 32, 7) != split_key("ab" * 32, 8)
+
+
+# -- What belongs together ----------------------------------------------------------------------------
+def oracle_of_joined(columns: list[list[int]]) -> list[int]:
+    """The smallest key that can be reached from each item, by walking from key to key."""
+    reached = []
+    for item in range(len(columns[0])):
+        keys = {column[item] for column in columns}
+        while True:
+            more = {
+                column[other]
+                for other in range(len(columns[0]))
+                if keys & {column[other] for column in columns}
+                for column in columns
+            }
+            if more <= keys:
+                break
+            keys |= more
+        reached.append(min(keys))
+    return reached
+
+
+@unhurried
+@given(
+    columns=st.integers(0, 12).flatmap(
+        lambda n: st.lists(st.lists(st.integers(0, 25), min_size=n, max_size=n), min_size=1, max_size=3)
+    )
+)
+def test_items_are_joined_through_any_key(columns: list[list[int]]) -> None:
+    keys = joined([np.array(column, dtype=np.uint64) for column in columns])
+    assert keys.tolist() == (columns[0] if len(columns) == 1 else oracle_of_joined(columns))
+    assert keys.tolist() == joined([np.array(column, dtype=np.uint64) for column in columns[::-1]]).tolist() or (
+        len(columns) == 1
+    )
+
+
+def test_keys_of_all_64_bits_are_joined_exactly() -> None:
+    first = np.array([2**64 - 1, 2**64 - 2, 5], dtype=np.uint64)
+    second = np.array([7, 5, 2**64 - 2], dtype=np.uint64)
+    assert joined([first, second]).tolist() == [7, 5, 5]
+
+
+def test_groups_of_several_classes_keep_every_class_near_its_quota() -> None:
+    """Thirty nights of 20 images, in each a different mixture of three classes."""
+    rng = np.random.default_rng(3)
+    nights = np.repeat(np.arange(30), 20)
+    classes = np.concatenate([rng.choice(3, size=20, p=rng.dirichlet([2, 2, 2])) for _ in range(30)])
+    splits = assign_splits(keys_of(nights.tolist()), classes, proportions=(60, 20, 20))
+    assert all(len(set(splits[nights == night].tolist())) == 1 for night in range(30))
+    wanted = quotas(np.bincount(classes).tolist(), (60, 20, 20))
+    found = np.array([np.bincount(splits[classes == label], minlength=3) for label in range(3)])
+    assert np.abs(found - wanted).max() <= 12
+    assert np.abs(found.sum(axis=0) - wanted.sum(axis=0)).max() <= 20
