@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sampling import accuracy_views, views
+from sampling import accuracy_views, map_views, views
 
 app_name = "sampling"
 urlpatterns = [
@@ -10,4 +10,11 @@ urlpatterns = [
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),
     path("d/<slug:slug>/accuracy/share/", accuracy_views.share, name="share"),
+    path("d/<slug:slug>/map/", map_views.page, name="map"),
+    path("d/<slug:slug>/map/<int:pk>/points/", map_views.points, name="map_points"),
+    path("d/<slug:slug>/map/<int:pk>/colours/", map_views.colours, name="map_colours"),
+    path("d/<slug:slug>/map/<int:pk>/changes/", map_views.changes, name="map_changes"),
+    path("d/<slug:slug>/map/<int:pk>/legend/", map_views.legend, name="map_legend"),
+    path("d/<slug:slug>/map/<int:pk>/at/", map_views.at, name="map_at"),
+    path("d/<slug:slug>/map/<int:pk>/thumbs/", map_views.thumbs, name="map_thumbs"),
 ]

@@ -79,9 +79,11 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 def _fresh_memory() -> None:
     """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
     from modeling import policy
-    from sampling import pool
+    from sampling import colouring, maps, pool
 
     pool.forget()
+    maps.forget()
+    colouring.forget()
     policy._look_again_at.clear()
 
 

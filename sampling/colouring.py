@@ -1,0 +1,350 @@
+"""What colours the points of a map: a byte a row, an index into a legend.
+
+0 says that there is nothing to tell (no label, no prediction, no known value), 255 that the image is gone. Classes are
+1, 2, 3 … in the order of the list; a ramp goes from 1 (lowest) to 250 (highest).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoshina.arrays import StoreError
+from hoshina.jobs.life import enqueue
+from labeling.classes import PALETTE
+from labeling.fields import Column, column_of
+from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
+from modeling.algorithms.rows import blocks
+from modeling.models import EmbeddingSet
+from modeling.predictions import Predictions, active_model, active_predictions
+from modeling.store import open_vectors
+from sampling.algorithms.uncertainty import margin
+from sampling.graphs import has_oddness, oddness_of
+from sampling.pool import UNAVAILABLE, Pool
+from sampling.strategies import BadParameter
+
+Indexes = NDArray[np.uint8]
+NONE, GONE, HIGHEST = 0, UNAVAILABLE, 250
+# From dark blue over grey to yellow, ever lighter: told apart without red and green, on dark and light ground.
+RAMP = ("#3b4cb8", "#56619f", "#717690", "#8d8b84", "#aca174", "#cdb75c", "#f0cf33")
+OTHERS = "#8a8a8a"
+STATES = ("unlabelled", "labelled", "unsure", "skipped")
+BANDS = 5
+_KEPT = 8
+_BLOCK = 8192
+
+
+class NotYet(Exception):
+    """There is nothing to colour by; says what is missing. ``is_waiting``: it comes by itself."""
+
+    def __init__(self, words: str, *, is_waiting: bool = False) -> None:
+        super().__init__(words)
+        self.is_waiting = is_waiting
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a legend: the indexes ``first`` to ``last``."""
+
+    name: str
+    colour: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """Bytes by row (n_rows,), and what they mean. ``ramp`` are colours from low to high where they are a scale."""
+
+    indexes: Indexes
+    entries: tuple[Entry, ...]
+    title: str
+    ramp: tuple[str, ...] = ()
+    none: str = "No label"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing to colour by."""
+
+    by: str
+    title: str
+    # Of what it depends on beside the labels: when this changes, so do the legend and the bytes.
+    version: str
+    colour: Callable[[Dataset, Pool], Colouring] = field(repr=False)
+    # Whether a decision may change the bytes.
+    follows_labels: bool = False
+
+
+def choices_of(dataset: Dataset) -> list[Choice]:
+    """What the points can be coloured by; a fixed number of queries."""
+    classes = list(LabelClass.objects.active().filter(dataset=dataset))
+    listed = _digest([(one.pk, one.name, one.colour) for one in classes])
+    model = active_model(dataset)
+    vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    number = model.pk if model else 0
+    odd = f"{vectors.pk}.{vectors.generation}" if vectors else "0"
+    return [
+        Choice("label", "Label", listed, lambda dataset, pool: by_label(classes, pool), follows_labels=True),
+        Choice(
+            "predicted",
+            "Predicted class",
+            f"{listed}.{number}",
+            lambda dataset, pool: by_prediction(dataset, classes, pool),
+        ),
+        Choice("uncertainty", "Uncertainty", str(number), by_uncertainty),
+        Choice("oddity", "Oddity", odd, by_oddity),
+        Choice("time", "When it was labelled", "", by_time, follows_labels=True),
+        *(_field_choice(one) for one in Field.objects.filter(dataset=dataset)),
+    ]
+
+
+def choice_of(dataset: Dataset, by: str) -> Choice:
+    """The choice of that name. Raises BadParameter in words."""
+    if by == "state":
+        return Choice("state", "State", "", lambda dataset, pool: by_state(pool), follows_labels=True)
+    for choice in choices_of(dataset):
+        if choice.by == by:
+            return choice
+    raise BadParameter(
+        f"A map is coloured by label, predicted, uncertainty, oddity, time or a field, not by {by[:40]!r}."
+    )
+
+
+def state_indexes(pool: Pool) -> Indexes:
+    """State of every row, as it is in the pool: 0 unlabelled, 1 labelled, 2 unsure, 3 skipped, 255 gone."""
+    return pool.states
+
+
+def label_indexes(classes: Sequence[LabelClass], labels: NDArray[np.int64]) -> Indexes:
+    """The index of each class id in the legend, 0 for none; (n,)."""
+    table = np.zeros(max([int(labels.max(initial=0)), *(one.pk for one in classes)], default=0) + 1, np.uint8)
+    for position, one in enumerate(classes):
+        table[one.pk] = _class_index(position)
+    found: Indexes = table[labels]
+    return found
+
+
+def by_state(pool: Pool) -> Colouring:
+    entries = tuple(Entry(name.capitalize(), "", index, index) for index, name in enumerate(STATES))
+    return Colouring(state_indexes(pool), entries, "State")
+
+
+def by_label(classes: Sequence[LabelClass], pool: Pool) -> Colouring:
+    return Colouring(_without_gone(label_indexes(classes, pool.labels), pool), _class_entries(classes), "Label")
+
+
+def by_prediction(dataset: Dataset, classes: Sequence[LabelClass], pool: Pool) -> Colouring:
+    predictions = _predictions(dataset)
+    place = {one.pk: _class_index(position) for position, one in enumerate(classes)}
+    to = tuple(0 if label is None else place.get(label.pk, 0) for label in predictions.labels)
+    key = ("predicted", predictions.model.pk, len(predictions.probabilities), to)
+    told = _once(key, lambda: _likeliest(predictions.probabilities, to))
+    return Colouring(_without_gone(told, pool), _class_entries(classes), "Predicted class", none="Not predicted")
+
+
+def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
+    predictions = _predictions(dataset)
+    key = ("uncertainty", predictions.model.pk, len(predictions.probabilities))
+    told = _once(key, lambda: _unsure(predictions.probabilities))
+    ticks = ("sure", "half sure", "torn between two classes")
+    return Colouring(_without_gone(told, pool), _bands(ticks), "Uncertainty", RAMP, "Not predicted")
+
+
+def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    try:
+        vectors = open_vectors(embedding_set) if embedding_set else None
+    except StoreError as damaged:
+        raise NotYet(str(damaged)) from damaged
+    if embedding_set is None or vectors is None:
+        raise NotYet("There are no vectors yet: they are computed first (see Jobs).", is_waiting=True)
+    if not has_oddness(embedding_set, "local outlier factor"):
+        enqueue("oddness", dataset_id=dataset.pk, params={"method": "local outlier factor"})
+        raise NotYet("All images are being compared with each other once; colours follow.", is_waiting=True)
+    oddness = oddness_of(embedding_set, vectors, "local outlier factor")
+    told, _, _ = scaled(np.asarray(oddness, np.float64))
+    return Colouring(
+        _without_gone(told, pool),
+        _bands(("like its neighbours", "somewhat odd", "stands out")),
+        "Oddity",
+        RAMP,
+        "No vector",
+    )
+
+
+def by_time(dataset: Dataset, pool: Pool) -> Colouring:
+    """In the order of the decisions: labels come in bursts, which a scale of hours would show as a few colours."""
+    told = np.zeros(len(pool.states), np.uint8)
+    found = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
+    pairs = np.fromiter(
+        found.values_list("row", "decision_id").iterator(chunk_size=10_000), dtype=[("row", "<i8"), ("id", "<i8")]
+    )
+    pairs = pairs[pairs["row"] < len(told)]
+    if not len(pairs):
+        raise NotYet("Nothing is labelled yet.")
+    pairs.sort(order="id")
+    _, order = np.unique(pairs["id"], return_inverse=True)
+    told[pairs["row"]] = 1 + order * (HIGHEST - 1) // max(1, int(order.max()))
+    ends = [int(pairs["id"][at]) for at in (0, len(pairs) // 2, len(pairs) - 1)]
+    when = dict(Annotation.objects.filter(pk__in=ends).values_list("pk", "decided_at"))
+    ticks = tuple(f"{when[one]:%d %b %Y %H:%M}" if one in when else "" for one in ends)
+    return Colouring(_without_gone(told, pool), _bands(ticks), "When it was labelled", RAMP)
+
+
+def by_field(one: Field, pool: Pool) -> Colouring:
+    try:
+        column = column_of(one)
+    except StoreError as damaged:
+        raise NotYet(str(damaged)) from damaged
+    if column.is_text:
+        told, entries = _words(column)
+        return Colouring(_without_gone(told, pool), entries, one.name, none="Not known")
+    told, low, high = scaled(np.asarray(column.values, np.float64))
+    ticks = tuple(_told(value, one.kind) for value in (low, (low + high) / 2, high))
+    return Colouring(_without_gone(told, pool), _bands(ticks), one.name, RAMP, "Not known")
+
+
+def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
+    """Bytes 1 … 250 between the 1st and 99th percentile (a few extremes would leave one colour to the rest), 0 for what
+    isn't finite; and these two."""
+    known = np.isfinite(values)
+    if not known.any():
+        raise NotYet("No value is known.")
+    # Values that are there: between two of few, an extreme would still weigh in.
+    low = float(np.percentile(values[known], 1, method="higher"))
+    high = float(np.percentile(values[known], 99, method="lower"))
+    if high <= low:
+        low, high = float(values[known].min()), float(values[known].max())
+    share = np.clip((np.where(known, values, low) - low) / ((high - low) or 1), 0, 1)
+    told = np.where(known, 1 + np.rint(share * (HIGHEST - 1)), 0).astype(np.uint8)
+    return told, low, high
+
+
+# -- Details ------------------------------------------------------------------------------------
+def _field_choice(one: Field) -> Choice:
+    return Choice(
+        f"field:{one.pk}", one.name, f"{one.generation}.{one.name}", lambda dataset, pool: by_field(one, pool)
+    )
+
+
+def _class_index(position: int) -> int:
+    """Classes beyond the last index share it."""
+    return min(position + 1, HIGHEST)
+
+
+def _class_entries(classes: Sequence[LabelClass]) -> tuple[Entry, ...]:
+    entries = [Entry(one.name, one.colour, at + 1, at + 1) for at, one in enumerate(classes[: HIGHEST - 1])]
+    if len(classes) >= HIGHEST:
+        entries.append(Entry("All other classes", OTHERS, HIGHEST, HIGHEST))
+    return tuple(entries)
+
+
+def _bands(ticks: Sequence[str]) -> tuple[Entry, ...]:
+    """The ramp in five bands that can be clicked; the first, the middle and the last one are named."""
+    edges = np.linspace(1, HIGHEST + 1, BANDS + 1).astype(int).tolist()
+    names = [ticks[0], "", ticks[1], "", ticks[2]]
+    colours = [RAMP[round(at * (len(RAMP) - 1) / (BANDS - 1))] for at in range(BANDS)]
+    return tuple(
+        Entry(name, colour, first, after - 1)
+        for name, colour, first, after in zip(names, colours, edges, edges[1:], strict=False)
+    )
+
+
+def _without_gone(told: Indexes, pool: Pool) -> Indexes:
+    """As long as the pool, 255 where an image is gone, and 0 for rows newer than what was told."""
+    whole = np.zeros(len(pool.states), np.uint8)
+    n = min(len(whole), len(told))
+    whole[:n] = told[:n]
+    whole[pool.states == UNAVAILABLE] = GONE
+    return whole
+
+
+def _predictions(dataset: Dataset) -> Predictions:
+    predictions = active_predictions(dataset)
+    if predictions is None:
+        raise NotYet("There is no model yet: label images of two classes, then press R.")
+    return predictions
+
+
+def _likeliest(P: NDArray[np.float32], to: tuple[int, ...]) -> Indexes:
+    """The index of the likeliest class of each row, (n,); columns of one index are summed, those of 0 left out."""
+    kept = sorted({index for index in to if index})
+    told = np.zeros(len(P), np.uint8)
+    if not kept:
+        return told
+    gather = np.array([[index == one for one in kept] for index in to], np.float32)
+    is_plain = sorted(to) == kept
+    names = np.array(list(to) if is_plain else kept, np.uint8)
+    for part in blocks(len(P), _BLOCK):
+        some = np.asarray(P[part])
+        sums = some if is_plain else np.nan_to_num(some) @ gather
+        told[part] = np.where(np.isnan(some[:, 0]), 0, names[np.argmax(sums, axis=1)])
+    return told
+
+
+def _unsure(P: NDArray[np.float32]) -> Indexes:
+    told = np.zeros(len(P), np.uint8)
+    for part in blocks(len(P), _BLOCK):
+        scores = margin(np.asarray(P[part]))
+        known = np.isfinite(scores)
+        told[part] = np.where(known, 1 + np.rint(np.where(known, scores, 0) * (HIGHEST - 1)), 0)
+    return told
+
+
+def _words(column: Column) -> tuple[Indexes, tuple[Entry, ...]]:
+    """The most frequent values of a text have a colour each; the rest share one."""
+    codes = np.asarray(column.values, np.int32)
+    counts = np.bincount(codes[codes >= 0], minlength=1)
+    frequent = np.argsort(-counts, kind="stable")[: len(PALETTE)]
+    frequent = frequent[counts[frequent] > 0]
+    table = np.full(len(counts) + 1, HIGHEST, np.uint8)
+    table[-1] = 0  # a code of -1 is unknown
+    table[frequent] = np.arange(1, len(frequent) + 1)
+    words = column.vocabulary
+    entries = [Entry(words[int(code)], PALETTE[at], at + 1, at + 1) for at, code in enumerate(frequent)]
+    if np.count_nonzero(counts) > len(frequent):
+        entries.append(Entry("All other values", OTHERS, HIGHEST, HIGHEST))
+    found: Indexes = table[codes]
+    return found, tuple(entries)
+
+
+def _told(value: float, kind: str) -> str:
+    if kind == Field.Kind.TIME:
+        return f"{datetime.fromtimestamp(value, UTC):%d %b %Y %H:%M}"
+    return f"{value:.4g}"
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
+
+
+_told_once: OrderedDict[tuple[object, ...], Indexes] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _once(key: tuple[object, ...], made: Callable[[], Indexes]) -> Indexes:
+    """What was made for that key; a version's predictions never change."""
+    with _lock:
+        if key in _told_once:
+            _told_once.move_to_end(key)
+            return _told_once[key]
+    told = made()
+    with _lock:
+        _told_once[key] = told
+        while len(_told_once) > _KEPT:
+            _told_once.popitem(last=False)
+    return told
+
+
+def forget() -> None:
+    """Drop what is kept (tests, whose models have the same numbers)."""
+    with _lock:
+        _told_once.clear()

@@ -1,0 +1,266 @@
+"""The page of the map, and what its script asks for: points, colours, what changed, and words about a point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.cache import get_conditional_response
+from django.views.decorators.http import require_GET, require_safe
+
+from hoshina.arrays import StoreError
+from hoshina.http import HtmxHttpRequest
+from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
+from modeling.models import EmbeddingSet, Projection
+from modeling.predictions import active_predictions
+from sampling.checks import waiting_among
+from sampling.colouring import Choice, NotYet, choice_of, choices_of, label_indexes
+from sampling.maps import Drawn, drawn_of, maps_of
+from sampling.pool import UNAVAILABLE, pool_of
+from sampling.strategies import BadParameter
+
+MOST_THUMBS = 400
+# Transactions may commit in another order than their annotations were numbered: so many are looked at again.
+OVERLAP = 50
+# More changes than this are told by the whole plane of bytes.
+MOST_CHANGES = 5000
+FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What to say, and to do next, where there is no map to show."""
+
+    title: str
+    text: str
+    can_start: bool = False
+    is_waiting: bool = False
+
+
+@require_safe
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The map, of ``?projection=`` or the newest one; ``?row=`` is to be pointed at."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    maps = maps_of(dataset)
+    asked = request.GET.get("projection", "")
+    chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
+    row = request.GET.get("row", "")
+    context = {
+        "dataset": dataset,
+        "projections": maps,
+        "projection": chosen,
+        "is_gone": bool(asked) and chosen is None,
+        "lack": None if maps else _lack(dataset),
+        "row": int(row) if row.isascii() and row.isdigit() and len(row) < 10 else None,
+        "colourings": choices_of(dataset),
+    }
+    return render(request, "sampling/map.html", context)
+
+
+def _lack(dataset: Dataset) -> Lack:
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    if embedding_set is None or embedding_set.generation == 0:
+        return Lack(
+            "No vectors yet",
+            "A map lays out the images by their vectors, which are computed first. See Jobs, or run manage.py embed.",
+            is_waiting=True,
+        )
+    if embedding_set.n_vectors < FEWEST:
+        return Lack(
+            "Too few images for a map", f"A map takes {FEWEST} images with vectors; here are {embedding_set.n_vectors}."
+        )
+    return Lack("No map yet", "A map lays out all images so that those that look alike lie together.", can_start=True)
+
+
+@require_safe
+def points(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    """The places of all rows: pairs of little-endian uint16 (x, y), y upwards, 65535 twice for no place."""
+    projection = _projection(slug, pk)
+    try:
+        drawn = drawn_of(projection)
+    except StoreError as damaged:
+        return _words(str(damaged), 409)
+    etag = f'"map-{projection.pk}-{projection.generation}"'
+    square = drawn.square
+    headers = {
+        "ETag": etag,
+        # Under the address that names this generation, for ever; a later one has another address.
+        "Cache-Control": _kept_for_ever(request, projection),
+        "X-Generation": str(projection.generation),
+        "X-Bounds": f"{square.x} {square.y} {square.x + square.side} {square.y + square.side}",
+    }
+    fresh = get_conditional_response(request, etag=etag)
+    return _with(fresh or _bytes(drawn.points.astype("<u2", copy=False)), headers)
+
+
+@require_safe
+def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    """A byte a row, the index into the legend of ``?by=``."""
+    projection = _projection(slug, pk)
+    dataset = projection.dataset
+    try:
+        choice = choice_of(dataset, request.GET.get("by", "label"))
+        pool = pool_of(dataset)
+        version = _version(choice, pool.n_missing)
+        etag = f'"{len(pool.states)}-{version}-{pool.newest_annotation_id if choice.follows_labels else 0}"'
+        headers = {
+            "ETag": etag,
+            "Cache-Control": "private, no-cache",
+            "X-Version": version,
+            "X-Newest": str(pool.newest_annotation_id),
+        }
+        if fresh := get_conditional_response(request, etag=etag):
+            return _with(fresh, headers)
+        return _with(_bytes(choice.colour(dataset, pool).indexes), headers)
+    except BadParameter as problem:
+        return _words(str(problem), 422)
+    except NotYet as why:
+        return _words(str(why), 409)
+
+
+@require_GET
+def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What was decided since the annotation ``?since=``: ``[row, state, index of the label]`` each.
+
+    ``version`` is that of ``?by=`` now: when it differs from the one that the plane came with, or ``is_stale`` is true,
+    the plane and its legend are asked for again.
+    """
+    dataset = _projection(slug, pk).dataset
+    since = request.GET.get("since", "")
+    if not (since.isascii() and since.isdigit()) or len(since) > 18:
+        return _words("since has to be the number of an annotation.", 422)
+    try:
+        choice = choice_of(dataset, request.GET.get("by", "label"))
+    except BadParameter as problem:
+        return _words(str(problem), 422)
+    newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    told: dict[str, Any] = {"newest": newest, "version": _version(choice, dataset.n_missing), "is_stale": False}
+    rows = _changed(dataset, int(since)) if newest != int(since) else []
+    if len(rows) > MOST_CHANGES:
+        return _uncached(JsonResponse(told | {"is_stale": True, "rows": []}))
+    labels = np.array([label or 0 for _, _, _, label in rows], np.int64)
+    classes = list(LabelClass.objects.active().filter(dataset=dataset)) if rows else []
+    indexes = label_indexes(classes, labels).tolist()
+    changed = [
+        [row, state if is_available else UNAVAILABLE, index if is_available else UNAVAILABLE]
+        for (row, is_available, state, _), index in zip(rows, indexes, strict=True)
+    ]
+    return _uncached(JsonResponse(told | {"rows": changed}))
+
+
+def _changed(dataset: Dataset, since: int) -> list[tuple[int, bool, int, int | None]]:
+    decided = Item.objects.filter(dataset=dataset, annotations__pk__gt=since - OVERLAP).distinct()
+    return list(decided.order_by("row").values_list("row", "is_available", "state", "label_id")[: MOST_CHANGES + 1])
+
+
+@require_GET
+def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What the colours mean, with how many points have each; each entry is a button that filters."""
+    projection = _projection(slug, pk)
+    dataset = projection.dataset
+    context: dict[str, Any] = {"dataset": dataset, "by": request.GET.get("by", "label")}
+    try:
+        choice = choice_of(dataset, context["by"])
+        pool = pool_of(dataset)
+        told = choice.colour(dataset, pool)
+        drawn = drawn_of(projection)
+    except BadParameter as problem:
+        return render(request, "sampling/_map_legend.html", context | {"problem": str(problem)}, status=422)
+    except NotYet as why:
+        return render(
+            request, "sampling/_map_legend.html", context | {"problem": str(why), "is_waiting": why.is_waiting}
+        )
+    except StoreError as damaged:
+        return render(request, "sampling/_map_legend.html", context | {"problem": str(damaged)})
+    sums = np.concatenate([[0], np.cumsum(_counts(told.indexes, drawn))])
+    entries = [{"entry": one, "n": int(sums[one.last + 1] - sums[one.first])} for one in told.entries]
+    context |= {"legend": told, "entries": entries, "version": _version(choice, pool.n_missing)}
+    if not any(one.first == 0 for one in told.entries):
+        context["n_none"] = int(sums[1])
+    return render(request, "sampling/_map_legend.html", context)
+
+
+def _counts(indexes: np.ndarray[Any, np.dtype[np.uint8]], drawn: Drawn) -> np.ndarray[Any, np.dtype[np.int64]]:
+    n = min(len(indexes), len(drawn.points))
+    return np.bincount(indexes[:n][drawn.has_place()[:n]], minlength=256)
+
+
+@require_GET
+def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """What is known of one point, for the pointer above it."""
+    dataset = _projection(slug, pk).dataset
+    row = request.GET.get("row", "")
+    known = row.isascii() and row.isdigit() and len(row) < 19
+    item = Item.objects.of(dataset).filter(row=int(row)).select_related("label").first() if known else None
+    context: dict[str, Any] = {"dataset": dataset, "row": row, "item": item}
+    if item is None:
+        return render(request, "sampling/_map_point.html", context, status=404)
+    # What waits for a second look must not be led by the first.
+    is_hidden = item.row in waiting_among(dataset.pk, [item.row])
+    predictions = None if is_hidden else active_predictions(dataset)
+    context |= {
+        "frame": item.frames.order_by("pk").first(),
+        "label": None if is_hidden else item.label,
+        "state": State.UNLABELLED.label if is_hidden else State(item.state).label,
+        "suggestion": predictions.suggestions([item.row])[0] if predictions else None,
+    }
+    return render(request, "sampling/_map_point.html", context)
+
+
+@require_GET
+def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Addresses of thumbnails by row, for points that are few enough to show themselves; ``?rows=1,2,3``."""
+    dataset = _projection(slug, pk).dataset
+    asked = request.GET.get("rows", "").split(",")
+    if len(asked) > MOST_THUMBS or not all(one.isascii() and one.isdigit() and len(one) < 19 for one in asked):
+        return _words(f"rows has to be up to {MOST_THUMBS} numbers of rows, separated by commas.", 422)
+    return _uncached(JsonResponse({"thumbs": thumbs_of(dataset, [int(one) for one in asked])}))
+
+
+def thumbs_of(dataset: Dataset, rows: list[int]) -> dict[int, str]:
+    """The address of the thumbnail of each of ``rows`` that is there; one query."""
+    shown = Frame.objects.filter(item__dataset=dataset, item__row__in=rows, item__is_available=True)
+    way = dataset.shown_as
+    return {
+        frame.item.row: f"{reverse('labeling:thumbnail', args=[frame.pk, 256])}?v={frame.version(way)}"
+        for frame in shown.select_related("item").order_by("-pk")
+    }
+
+
+def _projection(slug: str, pk: int) -> Projection:
+    found = Projection.objects.select_related("dataset").filter(dataset__slug=slug, generation__gt=0)
+    return get_object_or_404(found, pk=pk)
+
+
+def _version(choice: Choice, n_missing: int) -> str:
+    return f"{choice.by}-{choice.version}-{n_missing}"
+
+
+def _kept_for_ever(request: HttpRequest, projection: Projection) -> str:
+    is_named = request.GET.get("g") == str(projection.generation)
+    return f"private, {'max-age=31536000, immutable' if is_named else 'no-cache'}"
+
+
+def _bytes(array: np.ndarray[Any, Any]) -> HttpResponse:
+    return HttpResponse(array.tobytes(), content_type="application/octet-stream")
+
+
+def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBase:
+    for name, value in headers.items():
+        response[name] = value
+    return response
+
+
+def _uncached(response: HttpResponse) -> HttpResponse:
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _words(words: str, status: int) -> HttpResponse:
+    headers = {"Cache-Control": "no-store"}
+    return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8", headers=headers)
