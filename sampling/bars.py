@@ -12,6 +12,7 @@ from labeling.templatetags.plain import percent
 from sampling.checks import Measured, measured
 from sampling.models import Round
 from sampling.queues import STRATEGIES
+from sampling.regions import region_from
 from sampling.selection import CannotRank, Filters, gather
 from sampling.strategies import BadParameter, parse_params
 from sampling.sweeping import SweepParams, prospects
@@ -94,7 +95,8 @@ def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
     strategy = STRATEGIES["sweep"]
     try:
         params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
-        found = prospects(gather(dataset, strategy, Filters(), seed=0), params.at_most)
+        filters = Filters(region=region_from(asked))
+        found = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
     except (BadParameter, CannotRank) as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
     names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))

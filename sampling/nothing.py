@@ -50,6 +50,12 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
         return Empty("Nothing in the band", "No image here has such a probability. Pull the ends of the slider apart.")
     if round_.queue == "similar":
         return Empty("Nothing so alike", "No other image here is so similar. Pull the slider to the left.")
+    if "region" in filters and not STRATEGIES[round_.queue].is_sweep:
+        address = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue={round_.queue}"
+        text = "Every image in this region of the map that the queue would show has a decision, or is someone else's."
+        if filters["state"] != "unlabelled":
+            text = "No image in this region of the map matches these filters."
+        return Empty("Nothing left in this region", text, action_label="Show all images", action_url=address)
     if round_.queue == "all" or filters["state"] != "unlabelled":
         return Empty("Nothing here", "No image matches these filters.")
     if STRATEGIES[round_.queue].is_sweep:

@@ -21,6 +21,7 @@ from sampling.graphs import inverse_lengths_of, oddness_at_hand, oddness_of
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
+from sampling.regions import MapGone, Region, located, region_from, rows_inside
 from sampling.strategies import Inputs, Ranking, Strategy
 from sampling.unseen import NotKept, Unseen, rows_of, unseen_from
 
@@ -44,11 +45,13 @@ class Filters:
     label_id: int | None = None
     predicted_id: int | None = None
     unseen: Unseen | None = None
+    region: Region | None = None
 
     def as_params(self) -> dict[str, Any]:
         state = "any" if self.state is None else State(self.state).label
         kept = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
-        return kept | (self.unseen.as_params() if self.unseen else {})
+        kept |= self.unseen.as_params() if self.unseen else {}
+        return kept | (self.region.as_params() if self.region else {})
 
 
 def new_seed() -> int:
@@ -81,6 +84,7 @@ def pull(
     :class:`~sampling.strategies.BadParameter` for parameters that can't be.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
+    filters = _located(dataset, filters)
     inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after, is_continued=is_continued)
     if is_by_chance:
         inputs = replace(inputs, X=None)
@@ -140,6 +144,8 @@ def gather(
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
     candidates = _candidates(dataset, pool, filters, predictions)
+    if filters.region is not None:
+        candidates = _within(dataset, candidates, filters.region)
     if strategy.needs_held_out:
         candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
     if holder and strategy.deals and filters.state == State.UNLABELLED:
@@ -276,7 +282,8 @@ def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None
 def filters_from(params: dict[str, Any]) -> Filters:
     """The inverse of :meth:`Filters.as_params`."""
     names = {state.label: state for state in State}
-    return Filters(names.get(params["state"]), params["label"], params["predicted"], unseen_from(params))
+    state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
+    return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params))
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:
@@ -296,6 +303,26 @@ def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Pre
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
     return rows
+
+
+def _within(dataset: Dataset, rows: NDArray[np.int64], region: Region) -> NDArray[np.int64]:
+    try:
+        inside = rows_inside(dataset, region)
+    except MapGone as gone:
+        raise _no_map(gone) from gone
+    return np.intersect1d(rows, inside, assume_unique=True)
+
+
+def _located(dataset: Dataset, filters: Filters) -> Filters:
+    """With the place of the region on the plane written down, for the map may be drawn otherwise later."""
+    try:
+        return replace(filters, region=located(dataset, filters.region))
+    except MapGone as gone:
+        raise _no_map(gone) from gone
+
+
+def _no_map(gone: MapGone) -> CannotRank:
+    return CannotRank("That map is gone", f"{gone} Choose a region of another map, or show all images.")
 
 
 def _unseen(dataset: Dataset, rows: NDArray[np.int64], filters: Filters, unseen: Unseen) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from sampling.models import Round
 from sampling.nothing import Empty, nothing_left
 from sampling.pulling import StillRanking, made
 from sampling.queues import STRATEGIES, BandParams
+from sampling.regions import MapGone, region_from, rows_inside
 from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after
 from sampling.spread import spread_of
 from sampling.strategies import BadParameter, Strategy, parse_params
@@ -117,6 +118,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         },
         "has_model": has_model,
         "unseen": _unseen_form(dataset, asked),
+        "region": _region_form(dataset, asked),
     }
     return render(request, "sampling/_queues.html", context)
 
@@ -145,6 +147,16 @@ def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
     return {"words": words_of(unseen, given, said), "kept": kept, "number": unseen.numbers[-1]}
 
 
+def _region_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
+    """The region of the map that the grid keeps to, with how many images it has; None without one."""
+    try:
+        region = region_from(asked)
+        n = None if region is None else len(rows_inside(dataset, region))
+    except (BadParameter, MapGone):
+        return None  # the grid says why
+    return None if region is None else {"n": n, "kept": region.as_params(), "map_id": region.map_id}
+
+
 def _asked(request: HtmxHttpRequest) -> QueryDict:
     """What the page's address asks for now, which may not be what it asked for when the page was made."""
     if request.GET or not request.htmx.current_url:
@@ -157,7 +169,7 @@ def _band(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
     given = {name: asked.get(name, "") for name in ("low", "high", "of")}
     try:
         params = parse_params(STRATEGIES["band"], given)
-        spread = spread_of(dataset, params)
+        spread = spread_of(dataset, params, region_from(asked))
     except (BadParameter, CannotRank) as problem:
         return {"params": BandParams(), "problem": str(problem), "bars": [], "n": 0}
     return {"params": params, "problem": "", "bars": spread.bars, "n": spread.n_inside}
@@ -244,14 +256,15 @@ def _strategy(request: HtmxHttpRequest) -> Strategy:
 
 def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
     predicted_id = _whole(request, "predicted", 0) or None
+    region = region_from(request.GET)
     if strategy.is_sweep:  # what is labelled already is not given a class by the dozen
-        return Filters(State.UNLABELLED, None, predicted_id)
+        return Filters(State.UNLABELLED, None, predicted_id, region=region)
     label_id = _whole(request, "label", 0) or None
     unseen = unseen_from(request.GET)
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
         raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, predicted_id, unseen)
+    return Filters(_STATES[name], label_id, predicted_id, unseen, region)
 
 
 def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:

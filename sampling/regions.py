@@ -1,0 +1,102 @@
+"""A region of a map as a filter: what lies within a polygon that somebody drew, or that goes around a cluster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoshina.arrays import StoreError
+from labeling.models import Dataset
+from modeling.models import Projection
+from sampling.algorithms.regions import points_in_polygon
+from sampling.maps import LAST, Drawn, Square, drawn_of
+from sampling.strategies import BadParameter
+
+Rows = NDArray[np.int64]
+Corner = tuple[int, int]
+FEWEST_CORNERS, MOST_CORNERS = 3, 300
+_CORNERS = re.compile(r"\d{1,5}-\d{1,5}(_\d{1,5}-\d{1,5})*", re.ASCII)
+
+
+class MapGone(Exception):
+    """The map of a region can't be asked any more; says why."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A polygon on the map ``map_id``: its ``corners`` in steps of a square (:mod:`sampling.maps`).
+
+    ``square`` is the one that they were told in, None in an address: that of the map as it is now. A map that grew may
+    be drawn on another one; with its square, a round's region stays where it was.
+    """
+
+    map_id: int
+    corners: tuple[Corner, ...]
+    square: Square | None = None
+
+    @property
+    def text(self) -> str:
+        """The corners as an address has them: nothing in it needs escaping."""
+        return text_of(self.corners)
+
+    def as_params(self) -> dict[str, Any]:
+        """As the address and a round have it."""
+        kept: dict[str, Any] = {"map": self.map_id, "region": self.text}
+        if self.square is not None:
+            kept["square"] = [self.square.x, self.square.y, self.square.side]
+        return kept
+
+
+def text_of(corners: tuple[Corner, ...]) -> str:
+    return "_".join(f"{x}-{y}" for x, y in corners)
+
+
+def region_from(params: Any) -> Region | None:
+    """The region that an address or a round asks for; None without one. Raises BadParameter in words."""
+    number, text = str(params.get("map") or ""), str(params.get("region") or "")
+    if not text:
+        return None
+    if not (number.isascii() and number.isdigit()) or len(number) > 18:
+        raise BadParameter("A region needs its map: map= and the map's number.")
+    if not _CORNERS.fullmatch(text):
+        raise BadParameter("A region is a list of corners, such as 1000-1000_5000-1000_3000-4000.")
+    corners = tuple((int(x), int(y)) for x, _, y in (corner.partition("-") for corner in text.split("_")))
+    if not FEWEST_CORNERS <= len(corners) <= MOST_CORNERS:
+        raise BadParameter(f"A region has {FEWEST_CORNERS} to {MOST_CORNERS} corners, not {len(corners)}.")
+    if max(max(corner) for corner in corners) > LAST:
+        raise BadParameter(f"The corners of a region lie between 0 and {LAST}.")
+    square = params.get("square")
+    return Region(int(number), corners, Square(*square) if isinstance(square, list) else None)
+
+
+def located(dataset: Dataset, region: Region | None) -> Region | None:
+    """The region with the square that its map is drawn on now, where it has none. Raises MapGone."""
+    if region is None or region.square is not None:
+        return region
+    return replace(region, square=_drawn(dataset, region).square)
+
+
+def rows_inside(dataset: Dataset, region: Region) -> Rows:
+    """Rows whose points lie in the region, ascending. Raises MapGone."""
+    drawn = _drawn(dataset, region)
+    corners = np.array(region.corners, np.float64)
+    told_in = region.square
+    if told_in is not None and told_in != drawn.square:
+        now = drawn.square
+        corners = (corners * told_in.step + [told_in.x - now.x, told_in.y - now.y]) / now.step
+    inside = points_in_polygon(drawn.points, corners)
+    return inside[drawn.has_place()[inside]]
+
+
+def _drawn(dataset: Dataset, region: Region) -> Drawn:
+    projection = Projection.objects.filter(dataset=dataset, pk=region.map_id, generation__gt=0).first()
+    if projection is None:
+        raise MapGone("The map of this region was deleted, or belongs to another dataset.")
+    try:
+        return drawn_of(projection)
+    except StoreError as damaged:
+        raise MapGone(str(damaged)) from damaged
