@@ -89,15 +89,18 @@ class Template:
                 return Place(above + found["id"], found["role"])
         return None
 
+    def other_role(self, path: str) -> str:
+        """The role that a file without a place would have if all roles counted; empty where it has none."""
+        found = self._any_role.fullmatch(self._cut(path)[1]) if self._any_role and self.roles else None
+        return found["role"] if found else ""
+
     def why_not(self, path: str) -> str:
         """Why a file has no place, in words."""
-        found = self._any_role.fullmatch(self._cut(path)[1]) if self._any_role else None
-        if found and not self.roles:
-            return f"What it has in the place of its role is longer than {MAX_ROLE} characters."
-        if found:
-            role = found["role"][:MAX_ROLE]
+        if role := self.other_role(path)[:MAX_ROLE]:
             shown = f"“{role}”" if role.isprintable() else ascii(role)
             return f"Its role would be {shown}, which is none of {', '.join(self.roles)}."
+        if self._any_role and self._any_role.fullmatch(self._cut(path)[1]):
+            return f"What it has in the place of its role is longer than {MAX_ROLE} characters."
         return f"It does not match the template {self.text} by which files are grouped."
 
     def _cut(self, path: str) -> tuple[str, str]:

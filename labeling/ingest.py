@@ -34,9 +34,11 @@ from labeling.images.scanning import Found, count, walk
 from labeling.models import MAX_PATH, Dataset, Problem
 from labeling.records import MAX_PATH_BYTES, write_problems
 from labeling.registering import folder_problem
+from labeling.regrouping import regroup, template_of
 from labeling.signals import ingested
 from labeling.watching import is_settled
-from labeling.writing import FULL_BATCH, Known, Looked, Writer, known_files
+from labeling.writing import FULL_BATCH, FileWriter, Known, Looked, Writer, known_files
+from labeling.writing_groups import GroupWriter
 
 # A batch is committed when it is full or this many seconds old. The first ones are small: people are waiting.
 FIRST_BATCH = 30
@@ -65,6 +67,7 @@ def ingest(
     *,
     reread: bool = False,
     settled: float = 0.0,
+    grouping: str | None = None,
 ) -> dict[str, Any]:
     """Bring a dataset up to date with its folder, and tell the rooms above (signal ``ingested``).
 
@@ -73,23 +76,30 @@ def ingest(
     Interrupted at any moment, a second run goes on where the first one stopped, since unchanged files are known
     by size and time and not opened; unless ``reread`` asks for it, because another part of each file is shown now.
     Files that were written to within the last ``settled`` seconds are left for the next time.
+    ``grouping``: the template by which several files make one item from now on; "": each is one; None: as before.
 
     Returns
     -------
     dict
         ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed
         seconds``; ``failed`` holds the first 100 of ``{path, reason}``, all of them are the dataset's problems.
+        Where files are grouped also ``grouping roles frames incomplete left_out``; ``items``, ``missing`` and
+        ``incomplete`` then count items, and all else files.
 
     Raises
     ------
     JobError
-        When the folder is missing, cannot be read, or never had an image in it.
+        When the folder is missing, cannot be read, or never had an image in it (that matches the template); when
+        labels would be lost by grouping its files otherwise.
     """
     began = time.monotonic()
     words = folder_problem(dataset.data_dir)
     if words:
         write_problems(dataset, {".": words})
         raise JobError(words)
+    if grouping is not None:
+        run.stage("Grouping the files")
+        regroup(dataset, grouping, extensions, run.check)
     ingestion = _Ingestion(dataset, run, extensions, reread=reread, settled=settled)
     with ingestion.writer:
         ingestion.read()
@@ -110,7 +120,7 @@ class _Ingestion:
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
         self.started_at = timezone.now()
-        self.writer = Writer(dataset, run, self.endings)
+        self.writer = _writer_for(dataset, run, self.endings)
 
     # -- Looking ----------------------------------------------------------------------------------
     def read(self) -> None:
@@ -143,7 +153,7 @@ class _Ingestion:
     def _look_at_all(self, pool: ThreadPoolExecutor) -> Iterator[Looked]:
         """Every file in the folder's order, looked at by the threads of ``pool``, a bounded way ahead."""
         ahead: deque[Future[list[Looked]]] = deque()
-        found = iter(walk(self.root, self.endings, skip=settings.STORE_DIR))
+        found = iter(self.writer.checked(walk(self.root, self.endings, skip=settings.STORE_DIR)))
         while group := list(itertools.islice(found, _GROUP)):
             known = self._look_up(group)
             for start in range(0, len(group), _SLICE):
@@ -156,7 +166,7 @@ class _Ingestion:
 
     def _look_up(self, group: Sequence[Found]) -> dict[str, Known]:
         """What is known of these files, by path."""
-        if not self.writer.has_items:
+        if not self.writer.n_rows:
             return {}
         paths = [found.path for found in group if not _name_problem(found.path)]
         return known_files(self.dataset, paths)
@@ -167,7 +177,7 @@ class _Ingestion:
         if not counts.n_found:
             words = f"There are no images in {self.root}: no file name ends in {', '.join(self.endings)}."
             write_problems(self.dataset, {".": words})
-            if not self.writer.has_items:
+            if not self.writer.n_rows:
                 raise JobError(words)
             counts.failed += 1
         Problem.objects.filter(dataset=self.dataset, seen_at__lt=self.started_at).delete()
@@ -186,7 +196,15 @@ class _Ingestion:
             "missing": self.dataset.n_missing - self.writer.n_broken,
             "n_failed": counts.failed,
             "failed": list(failed),
+            **self.writer.result(),
         }
+
+
+def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
+    template = template_of(dataset)
+    if template is None:
+        return FileWriter(dataset, run, endings)
+    return GroupWriter(dataset, run, endings, template)
 
 
 def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> list[Looked]:

@@ -33,9 +33,7 @@ def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
     new = [(path, examined) for path, examined in new if path not in taken]
     if not new:
         return
-    first = next_row(dataset)
-    rows = [(dataset.pk, row, path) for row, (path, _) in enumerate(new, start=first)]
-    _insert_many(Item, ("dataset_id", "row", "path"), "%s, %s, %s", rows)
+    first = insert_items(dataset, [path for path, _ in new])
     item_id = "(SELECT id FROM labeling_item WHERE dataset_id = %s AND row = %s)"
     frames = [
         (dataset.pk, row, dataset.pk, ROLE, path, *values_of(examined))
@@ -43,7 +41,24 @@ def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
     ]
     columns = ("item_id", "dataset_id", "role", "path", *FILLED)
     _insert_many(Frame, columns, ", ".join([item_id, *["%s"] * (len(columns) - 1)]), frames)
-    Dataset.objects.filter(pk=dataset.pk).update(n_items=F("n_items") + len(new))
+
+
+def insert_items(dataset: Dataset, paths: Sequence[str]) -> int:
+    """Make items, without frames yet; returns the row of the first, the others follow. Call it with the dataset
+    locked."""
+    first = next_row(dataset)
+    rows = [(dataset.pk, row, path) for row, path in enumerate(paths, start=first)]
+    _insert_many(Item, ("dataset_id", "row", "path"), "%s, %s, %s", rows)
+    Dataset.objects.filter(pk=dataset.pk).update(n_items=F("n_items") + len(rows))
+    return first
+
+
+def insert_frames(dataset: Dataset, new: Sequence[tuple[int, str, str, Examined]]) -> None:
+    """Make frames of files, each given as its item, role, path and content."""
+    columns = ("item_id", "dataset_id", "role", "path", *FILLED)
+    rows = [(item_id, dataset.pk, role, path, *values_of(examined)) for item_id, role, path, examined in new]
+    if rows:
+        _insert_many(Frame, columns, ", ".join(["%s"] * len(columns)), rows)
 
 
 def _insert_many(model: type[Model], columns: Sequence[str], values: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -78,12 +93,13 @@ def update_frames(changed: Sequence[tuple[int, Examined]]) -> None:
     update_many(Frame, FILLED, [(*values_of(examined), pk) for pk, examined in changed])
 
 
-def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool) -> None:
-    """Where it is not so already; the dataset's count of missing items follows."""
+def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool) -> int:
+    """Where it is not so already, and of how many; the dataset's count of missing items follows."""
     if not item_ids:
-        return
+        return 0
     n = Item.objects.filter(pk__in=item_ids, is_available=not is_available).update(is_available=is_available)
     Dataset.objects.filter(pk=dataset.pk).update(n_missing=F("n_missing") + (-n if is_available else n))
+    return n
 
 
 def write_problems(dataset: Dataset, problems: dict[str, str]) -> None:

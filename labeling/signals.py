@@ -6,5 +6,7 @@ from django.dispatch import Signal
 ingested = Signal()
 # Sent with dataset_id= after the images of a dataset came to be shown in another way.
 reshown = Signal()
+# Sent with dataset_id= when all items of a dataset are about to be made anew: nothing that goes by their rows holds.
+regrouped = Signal()
 # Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions.
 decided = Signal()

@@ -21,8 +21,16 @@ from labeling.models import Dataset
 )
 def run_ingest(run: Run) -> dict[str, Any]:
     """Bring a dataset up to date with its folder. Parameters: ``extensions``, ``reread`` (unchanged files too),
-    ``settled`` (leave files alone that were written to within so many seconds)."""
+    ``settled`` (leave files alone that were written to within so many seconds), ``grouping`` (the template by which
+    several files make one item from now on, or "")."""
     dataset = Dataset.objects.get(pk=run.dataset_id)
     extensions = run.params.get("extensions") or DEFAULT_EXTENSIONS
     settled = float(run.params.get("settled") or 0)
-    return ingest(dataset, run, extensions, reread=run.params.get("reread") is True, settled=settled)
+    return ingest(
+        dataset,
+        run,
+        extensions,
+        reread=run.params.get("reread") is True,
+        settled=settled,
+        grouping=run.params.get("grouping"),
+    )

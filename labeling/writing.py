@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from django.db import transaction
 
 from hoshina.jobs.runner import Run
 from labeling.images.reading import Examined
+from labeling.images.scanning import Found
 from labeling.models import Dataset, Frame, Item
 from labeling.moving import Finder, Home, Later, Stray, move
 from labeling.records import insert, next_row, set_available, storable, update_frames, write_problems
@@ -71,11 +73,11 @@ class Counts:
         return self.new + self.changed + self.moved + self.unchanged + self.waiting + self.failed
 
 
-class Writer:
-    """Writes for a dataset in which each file is an item; one for each run, as a context.
+class Writer(ABC):
+    """Writes what one run over a folder finds; a context.
 
-    Files whose content was replaced wait until the whole folder was looked at, because what they held may have turned
-    up elsewhere: first :meth:`write` for every file, then :meth:`settle`, then :meth:`mark_vanished`.
+    First :meth:`write` for every file, then :meth:`settle` for what had to wait until the whole folder was looked at,
+    then :meth:`mark_vanished`.
     """
 
     def __init__(self, dataset: Dataset, run: Run, endings: tuple[str, ...]) -> None:
@@ -83,32 +85,68 @@ class Writer:
         self.run = run
         self.endings = endings
         self.counts = Counts()
+        # Rows that earlier runs gave out.
+        self.n_rows = next_row(dataset)
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    @abstractmethod
+    def n_broken(self) -> int:
+        """Items whose files are there and can't be read."""
+
+    def checked(self, found: Iterable[Found]) -> Iterable[Found]:
+        """The files of the folder; those whose names say that they can't be part of the dataset as problems."""
+        return found
+
+    @abstractmethod
+    def write(self, batch: Sequence[Looked]) -> None:
+        """Write what is plain already, in one transaction."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Write what had to wait."""
+
+    @abstractmethod
+    def mark_vanished(self) -> None:
+        """Items without a file become unavailable. Files of other extensions were not looked for."""
+
+    def result(self) -> dict[str, Any]:
+        """What else there is to tell about the dataset."""
+        return {}
+
+    def lock(self) -> None:
+        """Rows are given out one by one, whoever else writes."""
+        Dataset.objects.select_for_update().get(pk=self.dataset.pk)
+
+
+class FileWriter(Writer):
+    """For a dataset in which each file is an item.
+
+    Files whose content was replaced wait, because what they held may have turned up elsewhere.
+    """
+
+    def __init__(self, dataset: Dataset, run: Run, endings: tuple[str, ...]) -> None:
+        super().__init__(dataset, run, endings)
         # Which of the items of earlier runs have a file: one byte each, by row.
-        self.seen = np.zeros(next_row(dataset), dtype=bool)
+        self.seen = np.zeros(self.n_rows, dtype=bool)
         # Those whose file is elsewhere now, and those whose file can no longer be read.
         self.is_moved, self.is_broken = self.seen.copy(), self.seen.copy()
         self.finder = Finder(dataset)
         self.replaced = Later()
 
-    def __enter__(self) -> Self:
-        self.replaced.__enter__()
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.replaced.__exit__()
 
     @property
-    def has_items(self) -> bool:
-        """Whether there were items before this run."""
-        return bool(self.seen.size)
-
-    @property
     def n_broken(self) -> int:
-        """Items whose file is there and can't be read."""
         return int((self.is_broken & ~self.is_moved).sum())
 
     def write(self, batch: Sequence[Looked]) -> None:
-        """Write what is plain already, in one transaction."""
         if not batch:
             return
         new: list[Stray] = []
@@ -137,7 +175,7 @@ class Writer:
         homes = self.finder.find(new) if new and self.seen.size else {}
         if new or touched or returned or problems:
             with transaction.atomic():
-                self._lock()
+                self.lock()
                 # Before the moves: a path that cannot be read may be that of an item that moves.
                 set_available(self.dataset, broken, False)
                 self._move_or_insert(new, homes)
@@ -146,10 +184,6 @@ class Writer:
                 write_problems(self.dataset, problems)
         self.counts.returned += len(returned)
         self.counts.failed += sum(bool(looked.problem) for looked in batch)
-
-    def _lock(self) -> None:
-        """Rows are given out one by one, whoever else writes."""
-        Dataset.objects.select_for_update().get(pk=self.dataset.pk)
 
     def _still(self, known: Known | None) -> Known | None:
         """None for an item that has moved away since it was looked up."""
@@ -171,7 +205,7 @@ class Writer:
         return moved
 
     def settle(self) -> None:
-        """Files whose content was replaced: by that of another item, which moves there, or by something new."""
+        # A file's content was replaced by that of another item, which moves there, or by something new.
         if not self.replaced.n:
             return
         self.run.stage("Comparing what was replaced", total=self.replaced.n)
@@ -180,7 +214,7 @@ class Writer:
             for batch in self.replaced.batches(FULL_BATCH):
                 homes = self.finder.find(batch)
                 with transaction.atomic():
-                    self._lock()
+                    self.lock()
                     moved = self._move(batch, homes)
                 for stray in batch:
                     if stray.path not in moved:
@@ -195,7 +229,7 @@ class Writer:
     def _write_edited(self, batch: Sequence[Stray]) -> None:
         """Other content at the same path is the same item; unless that has moved away or made way meanwhile."""
         with transaction.atomic():
-            self._lock()
+            self.lock()
             known = known_files(self.dataset, [stray.path for stray in batch])
             update_frames([(known[one.path].frame_id, one.examined) for one in batch if one.path in known])
             returned = [one.item_id for one in known.values() if not one.is_available]
@@ -205,7 +239,6 @@ class Writer:
         self.counts.returned += len(returned)
 
     def mark_vanished(self) -> None:
-        """Items without a file become unavailable. Files of other extensions were not looked for."""
         rows = np.flatnonzero(~self.seen)
         self.run.stage("Looking for missing files", total=len(rows))
         for start in range(0, len(rows), FULL_BATCH):

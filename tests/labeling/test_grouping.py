@@ -237,10 +237,8 @@ def test_a_trial_of_random_names_agrees_with_a_dictionary() -> None:
     rng = random.Random(3)
     for _ in range(20):
         roles = ["a", "b", "c", "d"][: rng.randint(1, 4)]
-        paths = {
-            f"{rng.choice(['', 'n/', 'm/'])}{rng.choice(roles)}/{rng.randint(0, 30)}{rng.choice(['.png', '.fits', '-'])}"
-            for _ in range(200)
-        }
+        choices = [["", "n/", "m/"], roles, ["/"], [str(number) for number in range(30)], [".png", ".fits", "-"]]
+        paths = {"".join(rng.choice(some) for some in choices) for _ in range(200)}
         groups: dict[str, list[str]] = defaultdict(list)
         for path in paths:
             *above, role, name = path.split("/")

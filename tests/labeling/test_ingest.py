@@ -36,6 +36,9 @@ class Steps:
     def stage(self, name: str, total: int = 0) -> None:
         self.stages.append(name)
 
+    def check(self) -> None:
+        """Nobody cancels it."""
+
     def progress(self, done: int, total: int | None = None) -> None:
         self.seen.append((done, total))
         if self.limit is not None and len(self.seen) > self.limit:

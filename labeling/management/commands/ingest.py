@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -13,10 +15,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError
+from labeling.grouping import MAX_ROLES, GroupingProblem, Template
+from labeling.grouping_trial import Example, Trial, try_out
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.rendering import Rendering
+from labeling.images.scanning import walk
 from labeling.models import Dataset
-from labeling.registering import dataset_for
+from labeling.registering import dataset_for, folder_problem
 from labeling.showing import rewrite
 
 _SHOWN = 20
@@ -48,9 +53,24 @@ class Command(BaseCommand):
             metavar="N",
             help="which part of FITS files to show, counted from 0; 'first': the first image (kept for next time)",
         )
+        parser.add_argument(
+            "--group",
+            metavar='"{id}_{role}.fits"',
+            help="make one item of several files whose paths end like this, from now on; '' for one of each file",
+        )
+        parser.add_argument(
+            "--roles", type=_roles, default=[], metavar="target,ref,diff", help="the roles that count, in their order"
+        )
+        parser.add_argument(
+            "--try", dest="is_trial", action="store_true", help="tell what --group would make of the folder; no more"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
+        template = _template(options)
+        if options["is_trial"]:
+            self._try(template, options)
+            return
         try:
             dataset = dataset_for(options["data_dir"], options["dataset"])
         except JobError as error:
@@ -58,6 +78,8 @@ class Command(BaseCommand):
         params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
         if options["hdu"] is not None:
             params["reread"] = rewrite(dataset, replace(dataset.shown_as, hdu=options["hdu"].number))
+        if options["group"] is not None:
+            params["grouping"] = template.text if template else ""
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
         if options["json"]:
             # The job keeps the first failures only; here they are all wanted.
@@ -66,19 +88,75 @@ class Command(BaseCommand):
         else:
             self._print(dataset, job.result)
 
+    def _try(self, template: Template | None, options: dict[str, Any]) -> None:
+        if template is None:
+            raise CommandError("Give a template to try: --group TEMPLATE.", returncode=2)
+        folder = Path(options["data_dir"]).expanduser()
+        words = folder_problem(folder)
+        if words:
+            raise CommandError(words)
+        extensions = options["extensions"] or DEFAULT_EXTENSIONS
+        trial = try_out(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
+        self.stdout.write(json.dumps(trial.as_json()) if options["json"] else "\n".join(_in_words(trial)))
+
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
+        files = f" from {result['frames']:,} files" if "frames" in result else ""
         self.stdout.write(
-            f"{result['dataset']}: {result['items']:,} items ({result['new']:,} new, "
+            f"{result['dataset']}: {result['items']:,} items{files} ({result['new']:,} new, "
             f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
             f"{moved}{result['missing']:,} missing) in {result['seconds']:.1f} s"
         )
+        if result.get("incomplete"):
+            self.stdout.write(
+                f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}."
+            )
+        if result.get("left_out"):
+            self.stdout.write(f"{result['left_out']:,} files of other roles were left out.")
         if result["n_failed"]:
-            self.stdout.write(f"{result['n_failed']:,} could not be read:")
+            what = "were not grouped or could not be read" if "frames" in result else "could not be read"
+            self.stdout.write(f"{result['n_failed']:,} {what}:")
             for problem in dataset.problems.all()[:_SHOWN]:
                 self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
             if result["n_failed"] > _SHOWN:
                 self.stdout.write(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
+
+
+def _in_words(trial: Trial) -> list[str]:
+    """The trial in lines for people."""
+    if not trial.n_files:
+        return ["There are no images in this folder."]
+    files = "the first files" if trial.is_partial else "files"
+    lines = [f"{trial.n_files:,} {files} make {trial.n_groups:,} items by {trial.template}."]
+    if trial.roles:
+        lines.append("Roles: " + ", ".join(f"{role} ({n:,})" for role, n in list(trial.roles.items())[:MAX_ROLES]))
+    if trial.has_too_many_roles:
+        lines.append(
+            f"These are {len(trial.roles):,} roles, more than an item may have ({MAX_ROLES}). Is {{role}} in the right "
+            "place? You may name those that count."
+        )
+    lines += _listed("Complete", trial.n_complete, trial.complete, "")
+    lines += _listed("Incomplete", trial.n_incomplete, trial.incomplete, "no ")
+    lines += _listed("Of a role that another file has", trial.n_doubled, trial.doubled, "also ")
+    return lines + _listed("Left out", trial.n_unmatched, trial.unmatched, "")
+
+
+def _listed(title: str, n: int, examples: Sequence[Example], before: str) -> list[str]:
+    shown = [f"  {_on_one_line(one.path)}" + (f": {before}{one.words}" if one.words else "") for one in examples]
+    return [f"{title}: {n:,}" + (", such as" if n > len(examples) else ""), *shown] if n else []
+
+
+def _template(options: dict[str, Any]) -> Template | None:
+    if options["roles"] and not options["group"]:
+        raise CommandError("--roles are those of a template: give --group too.", returncode=2)
+    try:
+        return Template.read(options["group"], options["roles"]) if options["group"] else None
+    except GroupingProblem as problem:
+        raise CommandError(str(problem), returncode=2) from problem
+
+
+def _roles(text: str) -> list[str]:
+    return [role.strip() for role in text.split(",")]
 
 
 @dataclass(frozen=True)
