@@ -156,4 +156,5 @@ def _start_over(dataset: Dataset) -> None:
         Item.objects.of(dataset).filter(row__gte=start, row__lt=start + _BATCH).delete()
     Dataset.objects.filter(pk=dataset.pk).update(n_items=0, n_missing=0)
     dataset.refresh_from_db(fields=["n_items", "n_missing"])
+    dataset.fields.all().delete()  # their values go by rows too
     regrouped.send(sender=Dataset, dataset_id=dataset.pk)

@@ -10,7 +10,7 @@ class ModelingConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         import modeling.exporting  # noqa: F401  (joins the export's registry)
-        from labeling.signals import decided, ingested, reshown
+        from labeling.signals import decided, ingested, regrouped, reshown
         from modeling.graphs import forget_set
         from modeling.maps import forget_projection
         from modeling.models import EmbeddingSet, Projection
@@ -18,6 +18,7 @@ class ModelingConfig(AppConfig):
 
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
         reshown.connect(embed_again, dispatch_uid="modeling.embed_again")
+        regrouped.connect(forget_rows, dispatch_uid="modeling.forget_rows")
         decided.connect(on_decided, dispatch_uid="modeling.retrain_if_due")
         post_delete.connect(forget_set, sender=EmbeddingSet, dispatch_uid="modeling.forget_set")
         post_delete.connect(forget_projection, sender=Projection, dispatch_uid="modeling.forget_projection")
@@ -38,3 +39,17 @@ def embed_again(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     from hoshina.jobs.life import enqueue
 
     enqueue("embed", dataset_id=dataset_id)
+
+
+def forget_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
+    """All items are made anew: vectors, models and maps of the old ones go by rows that mean others now."""
+    from modeling import model_files, store
+    from modeling.models import EmbeddingSet, ModelVersion, Projection
+
+    for version in ModelVersion.objects.filter(dataset=dataset_id):
+        model_files.delete_files(version)
+        version.delete()
+    Projection.objects.filter(dataset=dataset_id).delete()
+    for vectors in EmbeddingSet.objects.filter(dataset=dataset_id):
+        store.delete_vectors(vectors)
+        vectors.delete()

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -6,8 +8,19 @@ class SamplingConfig(AppConfig):
 
     def ready(self) -> None:
         import sampling.exporting  # noqa: F401  (joins the export's registry)
+        from labeling.signals import regrouped
         from modeling.signals import asks_for_draws, trained
         from sampling.accuracy import drawn_rows, estimate_version
 
         trained.connect(estimate_version, dispatch_uid="sampling.estimate_version")
         asks_for_draws.connect(drawn_rows, dispatch_uid="sampling.drawn_rows")
+        regrouped.connect(forget_rounds, dispatch_uid="sampling.forget_rounds")
+
+
+def forget_rounds(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
+    """All items are made anew: rounds name rows that mean others now, and so does what processes remember."""
+    from sampling.models import Round
+    from sampling.pool import forget
+
+    Round.objects.filter(dataset=dataset_id).delete()
+    forget()

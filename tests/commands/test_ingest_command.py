@@ -19,6 +19,8 @@ from django.core.management.base import CommandError
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
+from tests.labeling.test_ingest import save
+from tests.labeling.test_ingest_groups import triplets
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
@@ -64,6 +66,47 @@ class TestCommand:
         result = json.loads(ingest(f"--data-dir={folder}", "--dataset=cats", "--extensions=pic, .jpg", "--json"))
         assert (result["dataset"], result["items"]) == ("cats", 1)
         assert Item.objects.get().path == "one.PIC"
+
+    def test_a_template_is_tried_out_and_nothing_is_written(self, tmp_path: Path) -> None:
+        triplets(tmp_path / "in", range(3))
+        (tmp_path / "in" / "sn1_ref.png").unlink()
+        save(tmp_path / "in" / "other.png")
+        said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--try")
+        assert said.splitlines() == [
+            "9 files make 3 items by {id}_{role}.png.",
+            "Roles: target (3), ref (2), diff (3)",
+            "Complete: 2",
+            "  sn0",
+            "  sn2",
+            "Incomplete: 1",
+            "  sn1: no ref",
+            "Left out: 1",
+            "  other.png: It does not match the template {id}_{role}.png by which files are grouped.",
+        ]
+        arguments = ("--group={id}_{role}.png", "--roles=target,diff", "--try", "--json")
+        told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", *arguments))
+        assert (told["groups"], told["complete"], told["roles"]) == (3, 3, {"target": 3, "diff": 3})
+        assert not Dataset.objects.exists()
+        assert not Job.objects.exists()
+
+    def test_files_are_grouped_from_now_on(self, tmp_path: Path) -> None:
+        triplets(tmp_path / "in", range(3))
+        (tmp_path / "in" / "sn1_ref.png").unlink()
+        said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--roles=target, ref")
+        assert said.startswith("in: 3 items from 5 files (5 new, 0 changed, 0 unchanged, 0 missing) in ")
+        assert "1 are incomplete: they lack one of target, ref.\n3 files of other roles were left out.\n" in said
+        save(tmp_path / "in" / "sn1_ref.png")
+        told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", "--json"))
+        assert (told["items"], told["frames"], told["incomplete"], told["new"]) == (3, 6, 0, 1)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["--group={id}.png"], ["--roles=a,b"], ["--try"], ["--group={id}_{role}.png", "--roles=a,,b"]],
+    )
+    def test_a_template_that_cannot_be_is_wrong_usage(self, tmp_path: Path, arguments: list[str]) -> None:
+        with pytest.raises(CommandError) as caught:
+            ingest(f"--data-dir={tmp_path}", *arguments)
+        assert caught.value.returncode == 2
 
     @pytest.mark.parametrize("extensions", ["", ",", "*.png", "a/b"])
     def test_malformed_extensions_are_wrong_usage(self, tmp_path: Path, extensions: str) -> None:

@@ -51,6 +51,10 @@ class Command(BaseCommand):
         parser.add_argument("--no-browser", action="store_true", help="only print the address")
         parser.add_argument("--dataset", metavar="NAME", help="the dataset's name; default: the folder's")
         parser.add_argument(
+            "--group", metavar='"{id}_{role}.fits"', help="make one item of several files whose paths end like this"
+        )
+        parser.add_argument("--roles", metavar="target,ref,diff", help="the roles that count, in their order")
+        parser.add_argument(
             "--watch", action="store_true", help="pick up new files from now on (without FOLDER: of every dataset)"
         )
 
@@ -84,6 +88,8 @@ def _port(text: str) -> int:
 
 def _folder(options: dict[str, Any]) -> Path | None:
     if options["folder"] is None:
+        if options["group"] is not None or options["roles"]:
+            raise CommandError("Name the folder whose files are to be grouped.", returncode=2)
         return None
     if options["demo"]:
         raise CommandError("Name a folder or --demo, not both.", returncode=2)
@@ -313,6 +319,7 @@ class _Up:
             self.page = f"?dataset={dataset.slug}"
         arguments = [str(settings.BASE_DIR / "manage.py"), "ingest"]
         arguments += [f"--data-dir={folder}", f"--dataset={dataset.name}"]
+        arguments += [f"--{name}={self.options[name]}" for name in ("group", "roles") if self.options[name] is not None]
         with self.ingest_log.open("wb") as output:
             self.ingest = supervision.start(
                 arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
