@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +14,11 @@ from django.contrib.auth.models import User
 from labeling import classes
 from labeling.actions import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
+from labeling.importing.finding import IN_BATCH, ByPath
 from labeling.importing.reading import ImportProblem, Row, read_rows
 from labeling.models import Dataset, Item, LabelClass, State
 
 BATCH = 2000
-# Values of one IN (…): below 999, what the oldest supported SQLite takes.
-_IN_BATCH = 900
 # Names that a report lists of each kind; the rest is only counted.
 LISTED = 1000
 MAX_NEW_CLASSES = 2000
@@ -99,7 +97,7 @@ def import_labels(
     plan = _Plan()
     rows = read_rows(stream)
     resolve = _Resolver(dataset)
-    while batch := list(islice(rows, _IN_BATCH)):
+    while batch := list(islice(rows, IN_BATCH)):
         report.rows += len(batch)
         for row, item_id in zip(batch, resolve(batch), strict=True):
             if item_id is None:
@@ -172,48 +170,20 @@ class _Resolver:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._roots = tuple(
-            f"{str(root).replace(chr(92), '/').rstrip('/')}/" for root in (dataset.root, dataset.data_dir)
-        )
+        self._by_path = ByPath(dataset)
 
     def __call__(self, rows: Sequence[Row]) -> list[int | None]:
         """The item's id for each row, or None where the dataset has no such item."""
-        by_path = self._by_path({row.path for row in rows if row.path})
-        others = {
-            alternative
-            for row in rows
-            if row.path and row.path not in by_path
-            for alternative in self._alternatives(row.path)
-        }
-        by_path |= self._by_path(others - by_path.keys())
+        by_path = self._by_path(row.path for row in rows if row.path)
         ids = {row.item_id for row in rows if not row.path and row.item_id is not None}
         known = set(Item.objects.of(self._dataset).filter(pk__in=ids).values_list("pk", flat=True))
         found: list[int | None] = []
         for row in rows:
             if row.path:
-                spellings = (row.path, *self._alternatives(row.path))
-                found.append(next((by_path[path] for path in spellings if path in by_path), None))
+                found.append(by_path[row.path].pk if row.path in by_path else None)
             else:
                 found.append(row.item_id if row.item_id in known else None)
         return found
-
-    def _by_path(self, paths: set[str]) -> dict[str, int]:
-        # PostgreSQL's text has no NUL, and no path has one either.
-        wanted = [path for path in paths if "\0" not in path]
-        found: dict[str, int] = {}
-        for start in range(0, len(wanted), _IN_BATCH):
-            some = wanted[start : start + _IN_BATCH]
-            found |= dict(Item.objects.of(self._dataset).filter(path__in=some).values_list("path", "pk"))
-        return found
-
-    def _alternatives(self, path: str) -> Iterator[str]:
-        """Other ways to write the path: Windows' separators, the whole path, another Unicode form."""
-        tidy = path.strip().replace("\\", "/").removeprefix("./")
-        for root in self._roots:
-            tidy = tidy.removeprefix(root)
-        yield tidy
-        yield unicodedata.normalize("NFC", tidy)
-        yield unicodedata.normalize("NFD", tidy)
 
 
 # -- Classes ----------------------------------------------------------------------------------------
@@ -285,7 +255,7 @@ def _save(
 
 def _without_mark(item_ids: Sequence[int]) -> Iterator[int]:
     """Those whose history has no unsure mark yet."""
-    for start in range(0, len(item_ids), _IN_BATCH):
-        some = item_ids[start : start + _IN_BATCH]
+    for start in range(0, len(item_ids), IN_BATCH):
+        some = item_ids[start : start + IN_BATCH]
         marked = unsure_at_any_time(some)
         yield from (item_id for item_id in some if item_id not in marked)

@@ -135,7 +135,7 @@ def test_a_second_import_changes_nothing(make_dataset: MakeDataset) -> None:
 @pytest.mark.django_db
 def test_the_last_line_about_an_item_counts(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "BATCH", 2)
-    monkeypatch.setattr(saving, "_IN_BATCH", 2)
+    monkeypatch.setattr(saving, "IN_BATCH", 2)
     dataset = make_dataset(4)
     lines = ["image0000.png,cat", *(f"image000{row},dog" for row in ("1.png", "2.png", "3.png"))]
     report = load(dataset, "path,label\n" + "\n".join([*lines, "image0000.png,dog"]))

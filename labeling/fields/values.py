@@ -1,0 +1,106 @@
+"""Values as people write them: which kind a column is, numbers and times out of text, and text out of them. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+# What stands for nothing, whatever its case. Infinity is no value to sort by either.
+_UNKNOWN = frozenset({"", "-", "–", "—", "nan", "null", "n/a", "inf", "+inf", "-inf"})
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?")
+# 0042 and 5853498713160606720 are names: as numbers they would lose zeros or digits.
+_LEADING_ZERO = re.compile(r"[+-]?0\d")
+_EXACT_DIGITS = 15
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def is_unknown(text: str) -> bool:
+    """Whether a stripped cell says nothing."""
+    return text.lower() in _UNKNOWN
+
+
+def number_of(text: str) -> float | None:
+    """The number that stripped ``text`` is, NaN where it is too large for one; None where it is none."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else math.nan
+
+
+def time_of(text: str) -> float | None:
+    """Seconds since 1970 of a date or time as ISO 8601 writes it, in UTC where no zone is named; None for others."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return seconds_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds_of(moment: datetime) -> float:
+    """Seconds since 1970, to the microsecond; unlike ``timestamp`` for any year and on any system."""
+    return (moment - _EPOCH) / _MICROSECOND / 1e6
+
+
+def number_text(value: float) -> str:
+    """A number as short as it can be written without loss: 3 and not 3.0."""
+    return str(int(value)) if value.is_integer() and abs(value) < 10**_EXACT_DIGITS else repr(value)
+
+
+def time_text(seconds: float) -> str:
+    """A time in UTC as ISO 8601, no longer than it needs to be: 2011-06-07, 2011-06-07T06:33:02Z."""
+    moment = _EPOCH + timedelta(microseconds=round(seconds * 1e6))
+    if (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0):
+        return moment.date().isoformat()
+    return moment.replace(tzinfo=None).isoformat() + "Z"
+
+
+@dataclass
+class Guess:
+    """Which kind a column is, found out value by value.
+
+    A number where all known values are numbers (or none is known), a time where all are, else a text. ``not_number``
+    and ``not_time`` are the first values against it, with their line.
+    """
+
+    n_known: int = 0
+    not_number: tuple[int, str] | None = None
+    not_time: tuple[int, str] | None = None
+    # A number that is rather a name: it makes a text of the column, but may be read as a number.
+    is_name: bool = False
+
+    def add(self, line: int, text: str) -> None:
+        """One more stripped value."""
+        if is_unknown(text):
+            return
+        self.n_known += 1
+        if self.not_number is None:
+            if not _NUMBER.fullmatch(text):
+                self.not_number = (line, text)
+            elif not self.is_name:
+                self.is_name = _is_name(text)
+        if self.not_time is None and time_of(text) is None:
+            self.not_time = (line, text)
+
+    @property
+    def kind(self) -> str:
+        """``number``, ``time`` or ``text``, as Field.Kind has them."""
+        if self.not_number is None and not self.is_name:
+            return "number"
+        return "time" if self.not_time is None else "text"
+
+    def against(self, kind: str) -> tuple[int, str] | None:
+        """The first value that can't be of ``kind``, and its line; None where all can."""
+        return {"number": self.not_number, "time": self.not_time}.get(kind)
+
+
+def _is_name(text: str) -> bool:
+    if _LEADING_ZERO.match(text):
+        return True
+    digits = text.lstrip("+-")
+    return len(digits) > _EXACT_DIGITS and digits.isdigit() and int(float(digits)) != int(digits)

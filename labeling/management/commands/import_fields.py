@@ -1,0 +1,107 @@
+"""manage.py import_fields: facts about the items from a CSV file, or from the headers of FITS files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from labeling.fields.reading import KEYS, FieldProblem, Wish
+from labeling.fields.saving import Report, import_fields
+from labeling.management.datasets import add_common_arguments, pick_dataset
+from labeling.models import Dataset, Field
+
+
+class Command(BaseCommand):
+    help = (
+        "Import facts about the items as fields to filter, sort, group and export by. Doing it again changes nothing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, nargs="?", help="CSV with a header: path, item_id or a name, and facts")
+        add_common_arguments(parser)
+        parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these columns")
+        parser.add_argument(
+            "--key", type=_key, default=("", ""), metavar="KEY[=COLUMN]",
+            help="what tells the images: path (default), item_id, or name (of the file, with or without its ending); "
+            "and the column where that stands, if it has an unusual name",
+        )  # fmt: skip
+        parser.add_argument(
+            "--kinds", type=_kinds, default={}, metavar="A=text,B=number",
+            help="kinds of columns, where they should not be what their values are: number, text or time",
+        )  # fmt: skip
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        dataset = pick_dataset(options["dataset"])
+        if options["file"] is None:
+            raise CommandError("Name a CSV file.", returncode=2)
+        report = self._import(dataset, options)
+        if options["json"]:
+            self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
+        else:
+            self.stdout.write("\n".join(words_of(report)))
+
+    def _import(self, dataset: Dataset, options: dict[str, Any]) -> Report:
+        file: Path = options["file"].expanduser()
+        key, key_column = options["key"]
+        wish = Wish(key, key_column, options["columns"])
+        # None: a bar on a terminal only.
+        bar = tqdm(unit="line", desc="Reading", leave=False, disable=True if options["json"] else None)
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            with bar, file.open("rb") as stream:
+                return import_fields(dataset, stream, wish, options["kinds"], progress=progress)
+        except OSError as error:
+            raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
+        except FieldProblem as problem:
+            raise CommandError(f"{file}: {problem}") from problem
+
+
+def words_of(report: Report) -> list[str]:
+    """What an import did, a line each."""
+    lines = []
+    if report.is_latin:
+        lines.append("The file is not in UTF-8; it was read as Latin-1. Look whether its letters are right.")
+    for one in report.fields:
+        what = "new" if one.is_new else f"{one.n_changed:,} changed" if one.n_changed else "unchanged"
+        lines.append(f"{one.name} ({one.kind}): {one.n_known:,} known, {what}")
+    lines.append(f"{report.matched:,} of {report.rows:,} lines are about items of this dataset (by {report.key}).")
+    for names, why in (
+        (report.unknown, "about items that it does not have"),
+        (report.ambiguous, "about several items"),
+    ):
+        if names.lines:
+            lines.append(f"{names.lines:,} {why}: {_list(list(names.names))}.")
+    if report.empty:
+        lines.append(f"Columns without a value were left out: {_list(report.empty)}.")
+    return lines
+
+
+def _list(names: list[str], at_most: int = 10) -> str:
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _key(text: str) -> tuple[str, str]:
+    key, _, column = text.partition("=")
+    if key not in KEYS:
+        raise ValueError(text)
+    return key, column
+
+
+def _kinds(text: str) -> dict[str, str]:
+    kinds = dict(pair.rpartition("=")[::2] for pair in _names(text))
+    if not set(kinds.values()) <= set(Field.Kind.values) or "" in kinds:
+        raise ValueError(text)
+    return kinds
