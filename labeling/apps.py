@@ -7,6 +7,7 @@ class LabelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
+        import labeling.fields.exporting  # noqa: F401  (joins the export's registry)
         from labeling.fields.columns import forget_field
         from labeling.models import Field
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling.views import annotating, classes, datasets, exchange, images, items, media, workbench
+from labeling.views import annotating, classes, datasets, exchange, fields, images, items, media, workbench
 
 app_name = "labeling"
 urlpatterns = [
@@ -19,6 +19,10 @@ urlpatterns = [
     path("d/<slug:slug>/classes/<int:pk>/delete/", classes.delete, name="class_delete"),
     path("d/<slug:slug>/images/", images.page, name="images"),
     path("d/<slug:slug>/images/preview/", images.preview, name="images_preview"),
+    path("d/<slug:slug>/fields/", fields.page, name="fields"),
+    path("d/<slug:slug>/fields/list/", fields.field_list, name="field_list"),
+    path("d/<slug:slug>/fields/<int:pk>/edit/", fields.edit, name="field_edit"),
+    path("d/<slug:slug>/fields/<int:pk>/delete/", fields.delete, name="field_delete"),
     path("d/<slug:slug>/problems/", datasets.problems, name="problems"),
     path("d/<slug:slug>/problems/read-again/", datasets.read_again, name="read_again"),
     path("d/<slug:slug>/look-again/", datasets.look_again, name="look_again"),

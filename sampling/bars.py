@@ -10,6 +10,7 @@ from django.http import QueryDict
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.plain import percent
 from sampling.checks import Measured, measured
+from sampling.conditions import conditions_from
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.regions import region_from
@@ -95,7 +96,7 @@ def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
     strategy = STRATEGIES["sweep"]
     try:
         params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
-        filters = Filters(region=region_from(asked))
+        filters = Filters(region=region_from(asked), fields=conditions_from(asked))
         found = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
     except (BadParameter, CannotRank) as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}

@@ -9,6 +9,7 @@ from django.urls import reverse
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling.bars import nothing_to_sweep
+from sampling.conditions import from_params
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 
@@ -46,6 +47,9 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
             action_label="Export",
             action_url=reverse("labeling:export", args=[dataset.slug]),
         )
+    if "fields" in filters:
+        words = "; ".join(one.words for one in from_params(filters))
+        return Empty("Nothing here", f"No image matches all that is asked for ({words}). Take a filter away.")
     if round_.queue == "band":
         return Empty("Nothing in the band", "No image here has such a probability. Pull the ends of the slider apart.")
     if round_.queue == "similar":

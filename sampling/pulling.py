@@ -17,7 +17,7 @@ from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import worker_alive
 from hoshina.jobs.runner import seconds_left
-from labeling.models import Dataset
+from labeling.models import Dataset, Field
 from modeling.graphs import AT_ONCE
 from modeling.models import EmbeddingSet
 from sampling.graphs import has_oddness
@@ -120,6 +120,8 @@ def _fingerprint(dataset: Dataset, order: Order) -> str:
     """
     strategy = STRATEGIES[order.queue]
     asked = asdict(replace(order, seed=0, is_continued=False)) | {"basis": basis_of(dataset, strategy)}
+    if "fields" in order.filters:  # values that were imported again may leave other images
+        asked |= {"fields": list(Field.objects.filter(dataset=dataset).values_list("pk", "generation"))}
     if strategy.is_sweep:
         asked |= {"seed": order.seed if order.is_continued else 0, "n_decisions": dataset.n_decisions}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]

@@ -16,7 +16,9 @@ from modeling.graphs import graph_of, projection_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
+from sampling import conditions
 from sampling.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
+from sampling.conditions import Condition
 from sampling.graphs import inverse_lengths_of, oddness_at_hand, oddness_of
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
@@ -46,12 +48,14 @@ class Filters:
     predicted_id: int | None = None
     unseen: Unseen | None = None
     region: Region | None = None
+    fields: tuple[Condition, ...] = ()
 
     def as_params(self) -> dict[str, Any]:
         state = "any" if self.state is None else State(self.state).label
         kept = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
         kept |= self.unseen.as_params() if self.unseen else {}
-        return kept | (self.region.as_params() if self.region else {})
+        kept |= self.region.as_params() if self.region else {}
+        return kept | conditions.as_params(self.fields)
 
 
 def new_seed() -> int:
@@ -76,7 +80,7 @@ def pull(
 ) -> Round:
     """Rank the dataset's items with ``strategy`` and keep the first ``k`` (default: what it keeps) as a new round.
 
-    The same seed, labels, model and leases give the same ranking. ``after`` continues a queue in folder order
+    The same seed, labels, model and leases give the same ranking. ``after`` continues the queue of all images
     behind that row, ``skip`` any other behind its first ranks; ``is_by_chance`` ranks without vectors until the next
     page; ``is_continued`` passes over what the same browser was just dealt, too.
 
@@ -143,7 +147,7 @@ def gather(
         )
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
-    candidates = _candidates(dataset, pool, filters, predictions)
+    candidates = conditions.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
     if filters.region is not None:
         candidates = _within(dataset, candidates, filters.region)
     if strategy.needs_held_out:
@@ -154,7 +158,8 @@ def gather(
     labelled = pool.rows(State.LABELLED)
     settle(dataset)
     return Inputs(
-        candidates=candidates[np.searchsorted(candidates, after, side="right") :],
+        candidates=candidates,
+        after=after,
         rng=np.random.default_rng(seed),
         probabilities=None if predictions is None else predictions.probabilities,
         columns={} if predictions is None else predictions.columns(),
@@ -170,6 +175,7 @@ def gather(
         held_out=held_out,
         waiting=waiting_rows(dataset),
         risk=lambda: (risk_of(dataset), kept_by(dataset)),
+        column=lambda name: conditions.column_named(dataset, name),
     )
 
 
@@ -283,7 +289,8 @@ def filters_from(params: dict[str, Any]) -> Filters:
     """The inverse of :meth:`Filters.as_params`."""
     names = {state.label: state for state in State}
     state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
-    return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params))
+    fields = conditions.from_params(params)
+    return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params), fields)
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from labeling.models import Dataset
 from sampling.queues import STRATEGIES, BandParams, band_chances
-from sampling.regions import Region
 from sampling.selection import Filters, gather
 
 # One for each stop of the slider.
@@ -32,12 +31,12 @@ class Spread:
     n_inside: int
 
 
-def spread_of(dataset: Dataset, params: BandParams, region: Region | None = None) -> Spread:
-    """The spread of the unlabelled items' probability of the band's class, in that region of a map; O(n).
+def spread_of(dataset: Dataset, params: BandParams, filters: Filters) -> Spread:
+    """The spread of the probability of the band's class, of the items that the filters leave; O(n).
 
     Raises what :func:`~sampling.selection.gather` and :func:`~sampling.queues.band_chances` raise.
     """
-    inputs = gather(dataset, STRATEGIES["band"], Filters(region=region), seed=0)
+    inputs = gather(dataset, STRATEGIES["band"], filters, seed=0)
     _, chances = band_chances(inputs, params.of)
     counts, edges = np.histogram(chances, bins=BARS, range=(0, 1))
     # A class that is nowhere likely would draw one bar at zero and nothing else: the root shows the rest too.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from modeling.algorithms.rows import blocks
 
 if TYPE_CHECKING:
+    from labeling.fields import Column
     from modeling.algorithms.neighbours import Graph
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.risk import Kept, Risk
@@ -38,6 +39,7 @@ class Inputs:
     says of its own labels unseen, where the strategy needs it.
     ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown
     and what sweeps have promised.
+    ``after`` is the row behind which a queue of all images goes on, and ``column`` gives a field's values by its name.
     """
 
     candidates: Rows
@@ -56,6 +58,8 @@ class Inputs:
     held_out: HeldOutPredictions | None = None
     waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     risk: Callable[[], tuple[Risk, Kept]] | None = None
+    after: int = -1
+    column: Callable[[str], Column] | None = None
 
     def with_vector(self, rows: Rows) -> Rows:
         """Those of ``rows`` that have a vector."""

@@ -6,6 +6,7 @@ app_name = "sampling"
 urlpatterns = [
     path("d/<slug:slug>/grid/", views.grid, name="grid"),
     path("d/<slug:slug>/queues/", views.queues, name="queues"),
+    path("d/<slug:slug>/queues/field/", views.field, name="field"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),

@@ -13,13 +13,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest, holder
-from labeling.models import Dataset, LabelClass, State
+from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
 from sampling.bars import ClassBar, GroupBar, bar_of, class_form
 from sampling.checks import n_waiting
+from sampling.conditions import check, conditions_from
 from sampling.dealing import Tile, deal, give_back
 from sampling.examples import examples_of
+from sampling.field_controls import control_of, fields_form
 from sampling.models import Round
 from sampling.nothing import Empty, nothing_left
 from sampling.pulling import StillRanking, made
@@ -117,10 +119,19 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
         },
         "has_model": has_model,
+        "fields": fields_form(dataset, asked, current),
         "unseen": _unseen_form(dataset, asked),
         "region": _region_form(dataset, asked),
     }
     return render(request, "sampling/_queues.html", context)
+
+
+@require_GET
+def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The control of one more field to filter by (``field``, its id), as a fragment of the form."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    wanted = get_object_or_404(Field, dataset=dataset, pk=_whole(request, "field", 0))
+    return render(request, "sampling/_field.html", {"dataset": dataset, "one": control_of(dataset, wanted)})
 
 
 def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
@@ -169,7 +180,8 @@ def _band(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
     given = {name: asked.get(name, "") for name in ("low", "high", "of")}
     try:
         params = parse_params(STRATEGIES["band"], given)
-        spread = spread_of(dataset, params, region_from(asked))
+        filters = Filters(region=region_from(asked), fields=conditions_from(asked))
+        spread = spread_of(dataset, params, filters)
     except (BadParameter, CannotRank) as problem:
         return {"params": BandParams(), "problem": str(problem), "bars": [], "n": 0}
     return {"params": params, "problem": "", "bars": spread.bars, "n": spread.n_inside}
@@ -215,7 +227,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
 def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: str, n: int) -> Round:
     """The round that this page belongs to: a running one, its successor, or a new pull."""
     if before is None:
-        order = _order(request, me, n)
+        order = _order(request, dataset, me, n)
         if order.params.get("within"):  # the half that is not shown goes back to the pool
             give_back(dataset, me)
         return made(dataset, order)
@@ -227,13 +239,13 @@ def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, off
     return made(dataset, replace(order, skip=0) if is_outdated else order)
 
 
-def _order(request: HtmxHttpRequest, me: str, n: int) -> Order:
+def _order(request: HtmxHttpRequest, dataset: Dataset, me: str, n: int) -> Order:
     strategy = _strategy(request)
     given = {key: str(value) for key, value in request.GET.items()}
     return Order(
         queue=strategy.name,
         params=asdict(parse_params(strategy, given)),
-        filters=_filters(request, strategy).as_params(),
+        filters=_filters(request, dataset, strategy).as_params(),
         seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
         holder=me,
         user_id=request.user.pk,
@@ -254,17 +266,19 @@ def _strategy(request: HtmxHttpRequest) -> Strategy:
     return strategy
 
 
-def _filters(request: HtmxHttpRequest, strategy: Strategy) -> Filters:
+def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> Filters:
+    fields = conditions_from(request.GET)
+    check(dataset, fields)
     predicted_id = _whole(request, "predicted", 0) or None
     region = region_from(request.GET)
     if strategy.is_sweep:  # what is labelled already is not given a class by the dozen
-        return Filters(State.UNLABELLED, None, predicted_id, region=region)
+        return Filters(State.UNLABELLED, None, predicted_id, region=region, fields=fields)
     label_id = _whole(request, "label", 0) or None
     unseen = unseen_from(request.GET)
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
         raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, predicted_id, unseen, region)
+    return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields)
 
 
 def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labeling.exporting.archive import Member, Written, stream_zip
+from labeling.exporting.grouping import Groups
 from labeling.exporting.images import Images
 from labeling.exporting.options import OptionError, Options
 from labeling.exporting.registry import sections
@@ -22,7 +23,7 @@ from labeling.exporting.rows import BATCH, LabelRow, decided_items
 from labeling.exporting.text import csv_line, json_bytes, moment
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.models import Dataset, Item, LabelClass
-from labeling.splits import SPLITS, assign_splits, split_key
+from labeling.splits import SPLITS, assign_splits, joined, split_key
 
 FORMAT = 1
 LABEL_COLUMNS = (
@@ -35,6 +36,11 @@ HUGE_ROWS = 2**31 // 5000
 
 def refusal(dataset: Dataset, options: Options) -> str:
     """Why these options can't be had for this dataset, in words; empty where they can."""
+    if options.group_by:
+        try:
+            Groups(dataset, options.group_by)
+        except OptionError as error:
+            return str(error)
     known = {section.name: section for section in sections()}
     for name in sorted(options.extras):
         if name not in known:
@@ -63,12 +69,13 @@ class Export:
         self._contributions = [
             section.contribute(dataset, section.name in options.extras) for section in self._sections
         ]
+        self._groups = Groups(dataset, options.group_by) if options.group_by else None
         self._names = _ClassNames(dataset)
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
         # One entry per labelled item, by row: all that the splits need.
-        self._item_ids, self._class_ids, self._keys = array("q"), array("q"), array("Q")
+        self._item_ids, self._rows, self._class_ids, self._keys = array("q"), array("q"), array("q"), array("Q")
         self._splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -98,6 +105,7 @@ class Export:
         if row.label_id is not None:
             label = self._names.of(row.label_id).name
             self._item_ids.append(row.item_id)
+            self._rows.append(row.row)
             self._class_ids.append(row.label_id)
             self._keys.append(split_key(row.sha256 or f"path:{row.path}", self.options.seed))
         elif row.is_skipped:
@@ -132,22 +140,35 @@ class Export:
         by_name = sorted(self._names.all(), key=lambda label: (label.name, label.pk))
         ordinal = {label.pk: position for position, label in enumerate(by_name)}
         self._splits = assign_splits(
-            np.asarray(self._keys, dtype=np.uint64),
+            self._joined_keys(),
             np.fromiter((ordinal[pk] for pk in self._class_ids), np.int64, count=len(self._class_ids)),
             proportions=self.options.splits,
         )
-        yield csv_line(SPLIT_COLUMNS).encode()
+        yield csv_line((*SPLIT_COLUMNS, *(["group"] if self._groups else []))).encode()
         done = 0
         for ids in _batches(self._item_ids):
-            paths = dict(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
-            yield "".join(
-                csv_line(
-                    (item_id, paths[item_id], self._names.of(self._class_ids[place]).name,
-                     SPLITS[self._splits[place]])
-                )
-                for place, item_id in enumerate(ids, start=done)
-            ).encode()  # fmt: skip
+            yield self._some_splits(ids, done).encode()
             done += len(ids)
+
+    def _some_splits(self, ids: list[int], done: int) -> str:
+        paths = dict(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
+        groups: Sequence[Sequence[str]] = [[]] * len(ids)
+        if self._groups is not None:
+            groups = [[text] for text in self._groups.texts(self._rows[done : done + len(ids)])]
+        return "".join(
+            csv_line(
+                (item_id, paths[item_id], self._names.of(self._class_ids[place]).name,
+                 SPLITS[self._splits[place]], *group)
+            )
+            for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start=done)
+        )  # fmt: skip
+
+    def _joined_keys(self) -> NDArray[np.uint64]:
+        """Equal for items that have to share a split: of one file, or of one group."""
+        keys = np.asarray(self._keys, dtype=np.uint64)
+        if self._groups is None:
+            return keys
+        return joined([keys, self._groups.keys(self._rows, keys, self.options.seed)])
 
     # -- manifest.json ----------------------------------------------------------------------------
     def _manifest(self) -> Iterator[bytes]:

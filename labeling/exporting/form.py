@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -26,16 +26,22 @@ def _number(label: str, largest: int) -> forms.IntegerField:
 
 
 class ExportForm(forms.Form):
-    """Splits (train gets what val and test leave), seed, images, and a tick for each section's files."""
+    """Splits (train gets what val and test leave), their groups, seed, images, and a tick for each section's files."""
 
     val = _number("Validation, %", 100)
     test = _number("Test, %", 100)
     seed = _number("Seed", MAX_SEED)
+    group_by = forms.ChoiceField(
+        label="Keep together", required=False, error_messages={"invalid_choice": "There is no such field any more."}
+    )
     images = forms.BooleanField(label="Image files of the labelled items", required=False)
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        """``given``: the address's parameters; what is not there has its default."""
+    def __init__(self, given: Mapping[str, Any], fields: Sequence[str] = ()) -> None:
+        """``given``: the address's parameters; what is not there has its default. ``fields``: names to group by."""
         super().__init__(_DEFAULTS | {name: given[name] for name in given})
+        groups = self.fields["group_by"]
+        assert isinstance(groups, forms.ChoiceField)
+        groups.choices = [("", "identical files only"), *((name, f"equal {name}") for name in fields)]
         for section in sections():
             self.fields[section.name] = forms.BooleanField(label=section.title, required=False)
 
@@ -52,5 +58,6 @@ class ExportForm(forms.Form):
             with_images=chosen["images"],
             seed=chosen["seed"],
             splits=(100 - chosen["val"] - chosen["test"], chosen["val"], chosen["test"]),
+            group_by=chosen["group_by"],
             extras=frozenset(section.name for section in sections() if chosen[section.name]),
         )

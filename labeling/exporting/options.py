@@ -17,12 +17,14 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class Options:
-    """``splits``: percent for train, val and test; ``extras``: names of sections whose files are wanted."""
+    """``splits``: percent for train, val and test; ``group_by``: the field whose equal values share a split ("": none);
+    ``extras``: names of sections whose files are wanted."""
 
     with_images: bool = False
     seed: int = 0
     splits: tuple[int, int, int] = DEFAULT_SPLITS
     extras: frozenset[str] = frozenset()
+    group_by: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -37,6 +39,7 @@ class Options:
             "images": self.with_images,
             "seed": self.seed,
             "splits": dict(zip(SPLITS, self.splits, strict=True)),
+            "group_by": self.group_by or None,
         }
 
 

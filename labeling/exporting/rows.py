@@ -21,6 +21,7 @@ class LabelRow:
     """One item with a decision, as labels.csv tells it. ``label_id`` is None unless it is labelled."""
 
     item_id: int
+    row: int
     path: str
     label_id: int | None
     was_unsure: bool
@@ -83,11 +84,12 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
     unsure = unsure_at_any_time(ids)
     hashes = file_hashes(ids)
     rows = []
-    for _, item_id, path, state, label_id, annotation_id in batch:
+    for row, item_id, path, state, label_id, annotation_id in batch:
         decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
         rows.append(
             LabelRow(
                 item_id=item_id,
+                row=row,
                 path=path,
                 label_id=label_id if state == State.LABELLED else None,
                 was_unsure=state == State.UNSURE or item_id in unsure,

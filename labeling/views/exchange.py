@@ -16,7 +16,7 @@ from labeling import importing
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
 from labeling.importing import EXPECTED, ImportProblem, Report
-from labeling.models import Dataset, LabelClass
+from labeling.models import Dataset, Field, LabelClass
 from labeling.splits import SPLITS, quotas
 
 # A browser waits for the report, about 20 s for this much (90,000 lines); more is work for the command.
@@ -28,14 +28,14 @@ _NAMES_SHOWN = 50
 def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """What an export will hold, its options and its button; the form alone when an option changed."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    return _export_page(request, dataset, ExportForm(request.GET.dict()))
+    return _export_page(request, dataset, _form(request, dataset))
 
 
 @require_GET
 def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     """The archive, sent while it is made; options that can't be had: the page with the words."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    form = ExportForm(request.GET.dict())
+    form = _form(request, dataset)
     if form.is_valid() and (words := refusal(dataset, form.options())):
         form.add_error(None, words)
     if not form.is_valid():
@@ -48,6 +48,11 @@ def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
             "Cache-Control": "no-store",
         },
     )
+
+
+def _form(request: HtmxHttpRequest, dataset: Dataset) -> ExportForm:
+    names = Field.objects.filter(dataset=dataset).values_list("name", flat=True)
+    return ExportForm(request.GET.dict(), list(names))
 
 
 def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm) -> HttpResponse:

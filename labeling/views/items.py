@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
+from labeling.fields.facts import facts_of
 from labeling.images.headers import header_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
@@ -57,6 +58,7 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
     context |= {
         "item": item,
         "state": State(item.state).label,
+        "facts": facts_of(dataset, item.row),
         "classes": LabelClass.objects.active().filter(dataset=dataset),
         "probabilities": reverse("modeling:probabilities", args=[dataset.slug, item.row]),
     }

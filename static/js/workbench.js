@@ -376,7 +376,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 
 function queryOf(form) {
   const query = new URLSearchParams();
-  for (const [name, value] of new FormData(form)) if (value !== "") query.set(name, value);
+  for (const [name, value] of new FormData(form)) {
+    if (value === "") continue;
+    if (name.startsWith("f.")) query.append(name, value); // a field may have several values
+    else query.set(name, value);
+  }
   return query;
 }
 

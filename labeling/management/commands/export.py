@@ -34,6 +34,10 @@ class Command(BaseCommand):
             "--splits", type=_splits, default=Options().splits, metavar="TRAIN,VAL,TEST",
             help="percentages of the labelled items (default 80,10,10)",
         )  # fmt: skip
+        parser.add_argument(
+            "--group-by", default="", metavar="FIELD",
+            help="items of equal value in this field share a split, so that nothing of a group leaks into the test",
+        )  # fmt: skip
         parser.add_argument("--force", action="store_true", help="overwrite whatever --output names")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,6 +65,7 @@ def _chosen(options: dict[str, Any]) -> Options:
             seed=options["seed"],
             splits=options["splits"],
             extras=frozenset(options["extras"] or ()),
+            group_by=options["group_by"],
         )
     except OptionError as error:
         raise CommandError(str(error), returncode=2) from error

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.http import QueryDict
 
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, State
+from sampling.conditions import PREFIX, Condition, conditions_from
 from sampling.dealing import deal
 from sampling.models import Round
 from sampling.nothing import nothing_left
@@ -31,6 +33,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the queue"
         )
+        parser.add_argument(
+            "--filter", action="append", default=[], metavar="FIELD=VALUE",
+            help="only images whose field is so: a range like 2..5, a text, or unknown; may come again",
+        )  # fmt: skip
         add_common_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,10 +44,13 @@ class Command(BaseCommand):
             raise CommandError("-n has to be at least 1.", returncode=2)
         dataset = pick_dataset(options["dataset"])
         strategy = STRATEGIES[options["name"]]
-        given = dict(_pair(text) for text in options["param"])
+        given = dict(_pair("--param", text) for text in options["param"])
         seed = new_seed() if options["seed"] is None else options["seed"]
-        filters = Filters(State.LABELLED) if strategy.needs_held_out else Filters()
         try:
+            filters = Filters(
+                State.LABELLED if strategy.needs_held_out else State.UNLABELLED,
+                fields=_conditions(options["filter"]),
+            )
             params = parse_params(strategy, given)
             comparison = comparison_for(dataset, strategy.name, asdict(params))
             if comparison is not None:
@@ -78,8 +87,16 @@ def _why_none(dataset: Dataset, round_: Round) -> str:
     return f"{empty.title}. {empty.text}"
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _conditions(given: list[str]) -> tuple[Condition, ...]:
+    asked = QueryDict(mutable=True)
+    for text in given:
+        name, value = _pair("--filter", text)
+        asked.appendlist(PREFIX + name, value)
+    return conditions_from(asked)
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator:
-        raise CommandError(f"--param takes NAME=VALUE, not {text!r}.", returncode=2)
+        raise CommandError(f"{option} takes NAME=VALUE, not {text!r}.", returncode=2)
     return name, value

@@ -1,0 +1,180 @@
+"""The page of fields: which there are, and more of them from a CSV file or from the headers of FITS files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, cast
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_GET, require_http_methods
+
+from hoshina.http import HtmxHttpRequest
+from labeling.fields import editing
+from labeling.fields.reading import EXPECTED, FieldProblem, Wish
+from labeling.fields.saving import Report, import_fields
+from labeling.models import Dataset, Field
+from labeling.views.datasets import remember
+
+# A browser waits for the report; more is work for the command.
+MAX_UPLOAD = 16 * 1024 * 1024
+_NAMES_SHOWN = 50
+
+
+class ImportForm(forms.Form):
+    """A file of facts, and how it is to be understood."""
+
+    key = forms.ChoiceField(
+        label="Images are told by",
+        required=False,
+        choices=[
+            ("", "their path or item_id, whichever column there is"),
+            ("path", "their path"),
+            ("item_id", "their item_id"),
+            ("name", "their file's name, with or without its ending"),
+        ],
+    )
+    key_column = forms.CharField(
+        label="in the column", required=False, help_text="Empty: one called path, file, filename, item_id, name, image."
+    )
+    columns = forms.CharField(
+        label="Only these columns", required=False, help_text="Separated by commas. Empty: all of them."
+    )
+    texts = forms.CharField(
+        label="Columns of text",
+        required=False,
+        help_text="That would be taken for numbers or times, separated by commas.",
+    )
+
+    def wish(self) -> Wish:
+        """What a valid form asks for."""
+        given = self.cleaned_data
+        return Wish(given["key"], given["key_column"], _names(given["columns"]))
+
+    def kinds(self) -> dict[str, str]:
+        """The kinds that a valid form forces."""
+        return dict.fromkeys(_names(self.cleaned_data["texts"]), Field.Kind.TEXT.value)
+
+
+class FieldForm(forms.Form):
+    """Name and kind of a field."""
+
+    name = forms.CharField(required=False, strip=False)
+    kind = forms.ChoiceField(choices=Field.Kind.choices)
+
+
+@dataclass(frozen=True)
+class Open:
+    """The row of the list that is open, for what, and why not."""
+
+    field: Field
+    mode: Literal["edit", "delete"]
+    form: FieldForm | None = None
+    problem: str = ""
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@require_http_methods(["GET", "POST"])
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The fields of a dataset; a CSV file that is sent adds to them."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    remember(request, dataset)
+    context: dict[str, Any] = {"expected": EXPECTED, "form": ImportForm(label_suffix="")}
+    status = 200
+    if request.method == "POST":
+        form = context["form"] = ImportForm(request.POST, label_suffix="")
+        try:
+            report = _import(request, dataset, form)
+        except FieldProblem as problem:
+            context["problem"] = str(problem)
+            status = 422
+        else:
+            context |= _shown(report)
+    name = "labeling/_fields_import.html" if request.htmx else "labeling/fields.html"
+    response = render(request, name, context | _context(dataset), status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportForm) -> Report:
+    upload = request.FILES.get("file")
+    if upload is None:
+        raise FieldProblem(f"Choose a file first. {EXPECTED}")
+    if not form.is_valid():
+        raise FieldProblem("Say what tells the images.")
+    if (upload.size or 0) > MAX_UPLOAD:
+        raise FieldProblem(
+            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
+            f"manage.py import_fields FILE --dataset {dataset.slug}"
+        )
+    return import_fields(dataset, cast("BinaryIO", upload.file), form.wish(), form.kinds())
+
+
+def _shown(report: Report) -> dict[str, Any]:
+    return {
+        "report": report,
+        "unknown": list(report.unknown.names)[:_NAMES_SHOWN],
+        "ambiguous": list(report.ambiguous.names)[:_NAMES_SHOWN],
+    }
+
+
+def _context(dataset: Dataset, opened: Open | None = None, said: str = "") -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "fields": list(Field.objects.filter(dataset=dataset)),
+        "kinds": Field.Kind.choices,
+        "opened": opened,
+        "said": said,
+    }
+
+
+# -- The list -----------------------------------------------------------------------------------------------
+@require_GET
+def field_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The list alone: after an import, and what Cancel asks for."""
+    return _list(request, get_object_or_404(Dataset, slug=slug))
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Another name or kind for a field."""
+    field = _field(slug, pk)
+    if request.method == "GET":
+        form = FieldForm({"name": field.name, "kind": field.kind})
+        return _list(request, field.dataset, Open(field, "edit", form))
+    form = FieldForm(request.POST)
+    if not form.is_valid():
+        return _list(request, field.dataset, Open(field, "edit", form, "A kind is number, text or time."), status=422)
+    try:
+        if form.cleaned_data["name"] != field.name:
+            editing.rename(field, form.cleaned_data["name"])
+        if form.cleaned_data["kind"] != field.kind:
+            editing.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
+    except FieldProblem as problem:
+        return _list(request, field.dataset, Open(field, "edit", form, str(problem)), status=422)
+    return _list(request, field.dataset, said=f"{field.name} is saved.")
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Asks whether a field is to go, and has it go."""
+    field = _field(slug, pk)
+    if request.method == "GET":
+        return _list(request, field.dataset, Open(field, "delete"))
+    field.delete()
+    return _list(request, field.dataset, said=f"{field.name} is deleted.")
+
+
+def _field(slug: str, pk: int) -> Field:
+    return get_object_or_404(Field.objects.select_related("dataset"), dataset__slug=slug, pk=pk)
+
+
+def _list(
+    request: HtmxHttpRequest, dataset: Dataset, opened: Open | None = None, *, said: str = "", status: int = 200
+) -> HttpResponse:
+    return render(request, "labeling/_fields_list.html", _context(dataset, opened, said), status=status)

@@ -1,0 +1,152 @@
+"""Filters by fields: what an address asks for (``f.mass=2..5``), in words, and the rows that it leaves.
+
+``f.NAME`` may come several times; an item passes when any of its values holds, and all fields named have to hold:
+
+- numbers and times: ``2..5``, ``..5``, ``2..``, or ``3`` alone, ends included; a day stands for all of it
+- text: the value itself; ``=unknown`` is the word, and a value that begins with ``=`` gets another one
+- ``unknown``: items that have no value
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.http import QueryDict
+from numpy.typing import NDArray
+
+from hoshina.arrays import StoreError
+from labeling.fields import Column, column_of
+from labeling.fields.values import number_of, time_of
+from labeling.models import Dataset, Field
+from sampling.strategies import BadParameter
+
+PREFIX = "f."
+UNKNOWN = "unknown"
+MOST = 20
+_DAY = 86400
+_DAY_LENGTH = len("2011-06-07")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one field has to be; ``given`` as the address has it."""
+
+    name: str
+    given: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """As a page tells it."""
+        return f"{self.name} {' or '.join(one.removeprefix('=') for one in self.given)}"
+
+
+def conditions_from(asked: QueryDict) -> tuple[Condition, ...]:
+    """The conditions of an address, by name; empty values are none. Raises BadParameter where there are too many."""
+    found: dict[str, dict[str, None]] = {}
+    for key in asked:
+        if key.startswith(PREFIX):
+            for value in asked.getlist(key):
+                if value:
+                    found.setdefault(key.removeprefix(PREFIX), {}).setdefault(value)
+    if sum(len(given) for given in found.values()) > MOST * 10 or len(found) > MOST:
+        raise BadParameter(f"That is more than {MOST} fields to filter by.")
+    return tuple(Condition(name, tuple(sorted(given))) for name, given in sorted(found.items()))
+
+
+def as_params(conditions: Iterable[Condition]) -> dict[str, Any]:
+    """As a round keeps them: nothing where there are none."""
+    kept = {one.name: list(one.given) for one in conditions}
+    return {"fields": kept} if kept else {}
+
+
+def from_params(params: dict[str, Any]) -> tuple[Condition, ...]:
+    """The inverse of :func:`as_params`."""
+    return tuple(Condition(name, tuple(given)) for name, given in sorted(params.get("fields", {}).items()))
+
+
+def narrowed(dataset: Dataset, rows: NDArray[np.int64], conditions: Sequence[Condition]) -> NDArray[np.int64]:
+    """Those of the ascending ``rows`` that all conditions leave.
+
+    Raises BadParameter, in words, for a field that is not there or a value that it can't have.
+    """
+    for condition in conditions:
+        passes = mask_of(column_named(dataset, condition.name), condition)
+        # Items newer than the column have no value.
+        here = rows[: np.searchsorted(rows, len(passes))]
+        newer = rows[len(here) :] if UNKNOWN in condition.given else rows[:0]
+        rows = np.concatenate([here[passes[here]], newer])
+    return rows
+
+
+def check(dataset: Dataset, conditions: Iterable[Condition]) -> None:
+    """Refuse what :func:`narrowed` would refuse, before any work; raises BadParameter in words."""
+    for condition in conditions:
+        column = column_named(dataset, condition.name)
+        for one in condition.given:
+            if not column.is_text and one != UNKNOWN:
+                range_of(column.kind, condition.name, one)
+
+
+def column_named(dataset: Dataset, name: str) -> Column:
+    """The values of the dataset's field of that name, whatever its case. Raises BadParameter in words."""
+    field = Field.objects.filter(dataset=dataset, name__iexact=name).first() if "\0" not in name else None
+    if field is None:
+        raise BadParameter(f"There is no field {name[:80]!r}. It may have been renamed or deleted.")
+    try:
+        return column_of(field)
+    except StoreError as damaged:
+        raise BadParameter(str(damaged)) from damaged
+
+
+def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:
+    """Which of the column's rows the condition leaves, (n_rows,). Raises BadParameter in words."""
+    asked = [one for one in condition.given if one != UNKNOWN]
+    if column.is_text:
+        passes = _of_text(column, asked)
+    else:
+        passes = np.zeros(len(column.values), np.bool_)
+        for one in asked:
+            low, high = range_of(column.kind, condition.name, one)
+            passes |= (column.values >= low) & (column.values <= high)
+    return passes | ~column.known() if len(asked) < len(condition.given) else passes
+
+
+def _of_text(column: Column, asked: Sequence[str]) -> NDArray[np.bool_]:
+    codes = [column.vocabulary.code_of(one.removeprefix("=")) for one in asked]
+    codes = [code for code in codes if code >= 0]
+    if len(codes) == 1:
+        passes: NDArray[np.bool_] = column.values == codes[0]
+        return passes
+    wanted = np.zeros(len(column.vocabulary) + 1, np.bool_)  # the last one is that of code -1
+    wanted[codes] = True
+    return wanted[column.values.astype(np.int32, copy=False)]
+
+
+def range_of(kind: str, name: str, text: str) -> tuple[float, float]:
+    """The least and the largest value that ``text`` asks for; infinite at an open end. Raises BadParameter in words."""
+    first, dots, last = text.partition("..")
+    low = _end(kind, name, text, first, is_last=False, is_open=bool(dots))
+    high = _end(kind, name, text, last if dots else first, is_last=True, is_open=bool(dots))
+    if low > high:
+        raise BadParameter(f"{name}: {text[:60]!r} ends before it begins.")
+    return low, high
+
+
+def _end(kind: str, name: str, text: str, end: str, *, is_last: bool, is_open: bool) -> float:
+    end = end.strip()
+    if not end and is_open:
+        return math.inf if is_last else -math.inf
+    if kind == Field.Kind.TIME:
+        value = time_of(end)
+        # The last microsecond of the day.
+        value = value + _DAY - 1e-6 if value is not None and is_last and len(end) == _DAY_LENGTH else value
+    else:
+        value = number_of(end)
+    if value is None or math.isnan(value):
+        like = "2011-06-07..2011-06-09" if kind == Field.Kind.TIME else "2..5, ..5 or 2.."
+        raise BadParameter(f"{name} can't be {text[:60]!r}: give a range like {like}, or 'unknown'.")
+    return value

@@ -1,0 +1,191 @@
+"""The controls with which a person filters by fields: how the values are spread, and what is chosen of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.http import QueryDict
+
+from hoshina.arrays import StoreError
+from labeling.fields import column_of
+from labeling.fields.values import number_text, time_text
+from labeling.models import Dataset, Field
+from sampling.conditions import PREFIX, UNKNOWN, Condition, conditions_from, range_of
+from sampling.queues import ORDERS
+from sampling.strategies import BadParameter
+
+BARS, WORDS = 40, 8
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a histogram: its height in percent of the tallest, its words, and whether it is asked for."""
+
+    height: float
+    words: str
+    is_inside: bool
+
+
+@dataclass(frozen=True)
+class Word:
+    """A value of a text: as the address has it and as people read it, how many items have it, whether it is chosen."""
+
+    value: str
+    text: str
+    n: int | None
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a page shows of one field. ``low`` and ``high`` are the ends of the range asked for, ``least`` and ``most``
+    those of all values; ``others`` are values asked for that the control has no place for."""
+
+    field: Field
+    n_unknown: int
+    is_unknown_chosen: bool = False
+    low: str = ""
+    high: str = ""
+    least: str = ""
+    most: str = ""
+    bars: Sequence[Bar] = ()
+    words: Sequence[Word] = ()
+    n_more_words: int = 0
+    others: Sequence[str] = ()
+    problem: str = ""
+
+    @property
+    def param(self) -> str:
+        """Its name in addresses."""
+        return PREFIX + self.field.name
+
+    @property
+    def chosen_range(self) -> str:
+        return f"{self.low}..{self.high}" if self.low or self.high else ""
+
+
+def fields_form(dataset: Dataset, asked: QueryDict, queue: str) -> dict[str, Any] | None:
+    """The part of the queue's form about fields; None where there are none. One query, however many items there are."""
+    fields = list(Field.objects.filter(dataset=dataset))
+    if not fields:
+        return None
+    try:
+        conditions = {one.name.lower(): one for one in conditions_from(asked)}
+    except BadParameter:
+        conditions = {}  # the grid says why
+    used = [one for one in fields if one.name.lower() in conditions]
+    return {
+        "controls": [control_of(dataset, one, conditions.pop(one.name.lower())) for one in used],
+        # Of fields that are gone: they stay until somebody takes them away.
+        "lost": list(conditions.values()),
+        "unused": [one for one in fields if one not in used],
+        "sort": _sort_form(fields, asked) if queue == "all" else None,
+    }
+
+
+def _sort_form(fields: list[Field], asked: QueryDict) -> dict[str, Any]:
+    return {
+        "names": [one.name for one in fields],
+        "chosen": asked.get("sort", ""),
+        "orders": ORDERS,
+        "order": asked.get("order", ORDERS[0]),
+    }
+
+
+def control_of(dataset: Dataset, one: Field, condition: Condition | None = None) -> Control:
+    """The control of a field under what the address asks of it."""
+    given = list(condition.given) if condition else []
+    is_unknown_chosen = UNKNOWN in given
+    asked = [value for value in given if value != UNKNOWN]
+    n_unknown = max(0, dataset.n_items - one.n_known)
+    try:
+        spread = _spread(one, one.generation, str(settings.STORE_DIR))
+    except StoreError as damaged:
+        return Control(one, n_unknown, is_unknown_chosen, others=asked, problem=damaged.message)
+    if isinstance(spread, _Words):
+        return _of_text(one, n_unknown, is_unknown_chosen, asked, spread)
+    return _of_range(one, n_unknown, is_unknown_chosen, asked, spread)
+
+
+def _of_text(one: Field, n_unknown: int, is_unknown_chosen: bool, asked: list[str], spread: _Words) -> Control:
+    most_frequent = {value: (text, n) for value, text, n in spread.top}
+    words = [Word(value, text, n, value in asked) for value, (text, n) in most_frequent.items()]
+    words += [Word(value, value.removeprefix("="), None, True) for value in asked if value not in most_frequent]
+    return Control(one, n_unknown, is_unknown_chosen, words=words, n_more_words=spread.n - len(spread.top))
+
+
+def _of_range(one: Field, n_unknown: int, is_unknown_chosen: bool, asked: list[str], spread: _Numbers) -> Control:
+    ranges, problem = [], ""
+    for value in asked:
+        try:
+            ranges.append(range_of(one.kind, one.name, value))
+        except BadParameter as error:
+            problem = str(error)
+    low, _, high = asked[0].partition("..") if asked else ("", "", "")
+    if asked and ".." not in asked[0]:
+        high = low
+    tallest = np.sqrt(max(spread.counts, default=1) or 1)
+    bars = [
+        # A tail of few would not be seen beside a heap of many: the root shows it too.
+        Bar(
+            round(100 * float(np.sqrt(n) / tallest), 1),
+            f"{spread.text(start)} to {spread.text(stop)}: {n:,}",
+            any(low <= stop and start <= high for low, high in ranges),
+        )
+        for n, start, stop in zip(spread.counts, spread.edges, spread.edges[1:], strict=False)
+    ]
+    return Control(
+        one, n_unknown, is_unknown_chosen, low, high,
+        spread.text(spread.edges[0]) if bars else "", spread.text(spread.edges[-1]) if bars else "",
+        bars, others=asked[1:], problem=problem,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The most frequent values of a text, as addresses have them and as they are, with their counts; and how many
+    different ones there are."""
+
+    top: list[tuple[str, str, int]]
+    n: int
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The histogram of numbers or times; no bars where nothing is known."""
+
+    kind: str
+    counts: list[int]
+    edges: list[float]
+
+    def text(self, value: float) -> str:
+        """An end of a bar, no longer than it has to be."""
+        if self.kind == Field.Kind.TIME:
+            return time_text(round(value))[:16].replace("T", " ")
+        return number_text(float(f"{value:.4g}"))
+
+
+@lru_cache(maxsize=128)
+def _spread(one: Field, generation: int, store: str) -> _Words | _Numbers:
+    """How the values of a generation are spread, over all items; O(n) once."""
+    column = column_of(one)
+    known = column.values[column.known()]
+    if column.is_text:
+        counts = np.bincount(known.astype(np.int64), minlength=len(column.vocabulary))
+        order = np.lexsort((np.arange(len(counts)), -counts))[:WORDS].tolist()
+        words = [(column.vocabulary[code], int(counts[code])) for code in order]
+        return _Words([(address_of(word), word, n) for word, n in words], len(counts))
+    if not len(known):
+        return _Numbers(one.kind, [], [])
+    counts, edges = np.histogram(known, bins=BARS)
+    return _Numbers(one.kind, counts.tolist(), edges.tolist())
+
+
+def address_of(word: str) -> str:
+    """A value of a text as addresses have it."""
+    return f"={word}" if word == UNKNOWN or word.startswith("=") else word
