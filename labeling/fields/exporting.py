@@ -21,9 +21,14 @@ _ROW_BYTES, _VALUE_BYTES = 5000, 4000
 
 def why_not(dataset: Dataset) -> str:
     """Why there is no metadata.csv, and what to do about it; empty where there is."""
-    if Field.objects.filter(dataset=dataset).exists():
-        return ""
-    return "There are no fields: import a CSV file of facts, or read header cards, on the page Fields."
+    fields = list(Field.objects.filter(dataset=dataset))
+    if not fields:
+        return "There are no fields: import a CSV file of facts, or read header cards, on the page Fields."
+    try:
+        _columns(fields)
+    except OptionError as damaged:
+        return str(damaged)
+    return ""
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
@@ -36,13 +41,17 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
     }
     if not is_wanted or not fields:
         return Contribution(manifest=manifest)
-    try:
-        columns = [column_of(field) for field in fields]
-    except StoreError as damaged:
-        raise OptionError(str(damaged)) from damaged
+    columns = _columns(fields)
     is_huge = dataset.n_items * (_ROW_BYTES + _VALUE_BYTES * len(fields)) >= 2**31
     header = ["item_id", "path", *(field.name for field in fields)]
     return Contribution(manifest=manifest, members=[Member("metadata.csv", _lines(dataset, header, columns), is_huge)])
+
+
+def _columns(fields: list[Field]) -> list[Column]:
+    try:
+        return [column_of(field) for field in fields]
+    except StoreError as damaged:
+        raise OptionError(str(damaged)) from damaged
 
 
 def _lines(dataset: Dataset, header: list[str], columns: list[Column]) -> Iterator[bytes]:

@@ -33,6 +33,7 @@ PAGES = {
     "encoders": "/d/pictures/encoders/",
     "images": "/d/pictures/images/",
     "export": "/d/pictures/export/",
+    "fields": "/d/pictures/fields/",
     "import": "/d/pictures/import/",
     "problems": "/d/pictures/problems/",
     "item": "/d/pictures/items/2/",

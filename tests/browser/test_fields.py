@@ -1,0 +1,146 @@
+"""Facts from a CSV file to filtered, sorted images and a grouped export, with mouse and keyboard."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from labeling.actions import Decision, record_import
+from labeling.models import Field, Item, State
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+from tests.labeling.decisions import table
+
+N = 60
+
+
+def mass(row: int) -> int | None:
+    return None if row % 10 == 9 else row * 17 % 60
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    """Mass, band and night of 60 pictures, and of one that is not there."""
+    lines = ["path,mass,band,night"]
+    lines += [f"image{row:04d}.png,{mass(row) or '-'},{'grz'[row % 3]},{row // 6:04d}" for row in range(N)]
+    file = tmp_path / "facts.csv"
+    file.write_text("\n".join([*lines, "other.png,1,g,0000"]))
+    return file
+
+
+def _rows(bench: Bench) -> list[int]:
+    return [int(row) for row in bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
+
+
+def _import(page: Page, bench: Bench, file: Path) -> None:
+    page.goto(f"{bench.url}fields/")
+    page.get_by_label("CSV file", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("#fields-import")).to_contain_text("60 images imported")
+
+
+def _serious(page: Page) -> list[str]:
+    return [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+
+
+def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Path) -> None:
+    _import(page, bench, csv_file)
+    expect(page.locator("#fields-import")).to_contain_text("1 of 61 lines not imported")
+    expect(page.locator("#fields-list tbody tr")).to_have_count(3)
+    expect(page.locator("#fields-list")).to_contain_text("text")
+    assert _serious(page) == []
+
+    # The same file again changes nothing, and says so.
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("#fields-import")).to_contain_text("Everything was known already")
+
+    bench.open("queue=all")
+    page.get_by_label("Filter by").select_option(label="mass")
+    page.get_by_label("mass from").fill("10")
+    page.get_by_label("mass to").fill("30.5")
+    page.keyboard.press("Enter")
+    expect(page.locator("#field-controls .inside")).not_to_have_count(0)
+    inside = [row for row in range(N) if mass(row) and 10 <= mass(row) <= 30.5]
+    expect(bench.tiles).to_have_count(len(inside))
+    assert _rows(bench) == inside
+    assert "f.mass=10..30.5" in page.url
+
+    page.get_by_label("Filter by").select_option(label="band")
+    page.get_by_label("g 20").check()
+    expect(bench.tiles).to_have_count(len([row for row in inside if row % 3 == 0]))
+    page.get_by_label("r 20").check()
+    both = [row for row in inside if row % 3 != 2]
+    expect(bench.tiles).to_have_count(len(both))
+
+    page.get_by_label("Sort by").select_option("mass")
+    page.get_by_label("Order").select_option(label="falling")
+    falling = sorted(both, key=lambda row: -(mass(row) or 0))
+    expect(bench.tiles.first).to_have_attribute("data-row", str(falling[0]))
+    assert _rows(bench) == falling
+    assert _serious(page) == []
+
+    # The address alone shows the same to a colleague.
+    page.reload()
+    bench.ready()
+    assert _rows(bench) == falling
+    page.get_by_role("button", name="Take the filter by band away").click()
+    expect(bench.tiles).to_have_count(len(inside))
+
+    # Detail has the facts.
+    bench.press("Enter")
+    expect(page.locator("#side")).to_contain_text("night")
+
+    cat = bench.dataset.classes.get(name="cat")
+    record_import(
+        bench.dataset, [Decision(pk, State.LABELLED, cat.pk) for pk in Item.objects.values_list("pk", flat=True)], None
+    )
+    page.goto(f"{bench.url}export/")
+    page.get_by_label("Keep together").select_option("night")
+    expect(page.locator("#export")).to_contain_text("Images of equal night")
+    page.get_by_label("Fields of the labelled items").check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    archive = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))
+    splits = defaultdict(set)
+    for line in table(archive, "splits.csv"):
+        assert line["group"] == f"{int(line['path'][5:9]) // 6:04d}"
+        splits[line["group"]].add(line["split"])
+    assert [len(found) for found in splits.values()] == [1] * 10
+    assert {split for found in splits.values() for split in found} == {"train", "val", "test"}
+    assert table(archive, "metadata.csv")[3]["mass"] == "51"
+
+
+def test_fields_are_renamed_changed_and_deleted(bench: Bench, page: Page, csv_file: Path) -> None:
+    _import(page, bench, csv_file)
+    page.get_by_label("Edit night").click()
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("Band")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("already a field")
+    page.keyboard.press("Control+a")
+    page.get_by_label("Name").fill("date")
+    page.get_by_label("Kind").select_option("number")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#fields-list")).to_contain_text("date is saved")
+    page.get_by_label("Edit band").click()
+    page.get_by_label("Kind").select_option("time")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("band stays text")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_label("Delete mass").click()
+    page.get_by_role("button", name="Delete mass").click()
+    expect(page.locator("#fields-list")).to_contain_text("mass is deleted")
+    assert list(Field.objects.values_list("name", "kind")) == [("band", "text"), ("date", "number")]
+
+
+def test_a_page_without_fields_asks_for_none(site: Site, bench: Bench, page: Page) -> None:
+    bench.open("queue=all")
+    expect(page.locator("#queues")).to_be_visible()
+    expect(page.locator("#field-controls")).to_have_count(0)
