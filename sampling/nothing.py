@@ -47,21 +47,8 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
             action_label="Export",
             action_url=reverse("labeling:export", args=[dataset.slug]),
         )
-    if "fields" in filters:
-        words = "; ".join(one.words for one in from_params(filters))
-        return Empty("Nothing here", f"No image matches all that is asked for ({words}). Take a filter away.")
-    if round_.queue == "band":
-        return Empty("Nothing in the band", "No image here has such a probability. Pull the ends of the slider apart.")
-    if round_.queue == "similar":
-        return Empty("Nothing so alike", "No other image here is so similar. Pull the slider to the left.")
-    if "region" in filters and not STRATEGIES[round_.queue].is_sweep:
-        address = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue={round_.queue}"
-        text = "Every image in this region of the map that the queue would show has a decision, or is someone else's."
-        if filters["state"] != "unlabelled":
-            text = "No image in this region of the map matches these filters."
-        return Empty("Nothing left in this region", text, action_label="Show all images", action_url=address)
-    if round_.queue == "all" or filters["state"] != "unlabelled":
-        return Empty("Nothing here", "No image matches these filters.")
+    if narrow := _nothing_that_narrow(dataset, round_):
+        return narrow
     if STRATEGIES[round_.queue].is_sweep:
         title, text = nothing_to_sweep(round_)
         uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
@@ -74,6 +61,27 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
         "take the queue All.",
         is_waiting=True,
     )
+
+
+def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
+    """Words for what the person asked to see and there is none of; None where that is not why."""
+    filters, is_sweep = round_.params["filters"], STRATEGIES[round_.queue].is_sweep
+    if "fields" in filters and not is_sweep:
+        words = "; ".join(one.words for one in from_params(filters))
+        return Empty("Nothing here", f"No image matches all that is asked for ({words}). Take a filter away.")
+    if round_.queue == "band":
+        return Empty("Nothing in the band", "No image here has such a probability. Pull the ends of the slider apart.")
+    if round_.queue == "similar":
+        return Empty("Nothing so alike", "No other image here is so similar. Pull the slider to the left.")
+    if "region" in filters and not is_sweep:
+        address = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue={round_.queue}"
+        text = "Every image in this region of the map that the queue would show has a decision, or is someone else's."
+        if filters["state"] != "unlabelled":
+            text = "No image in this region of the map matches these filters."
+        return Empty("Nothing left in this region", text, action_label="Show all images", action_url=address)
+    if round_.queue == "all" or filters["state"] != "unlabelled":
+        return Empty("Nothing here", "No image matches these filters.")
+    return None
 
 
 def _nothing_read(dataset: Dataset) -> Empty:
