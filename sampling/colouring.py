@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +25,7 @@ from modeling.predictions import Predictions, active_model, active_predictions
 from modeling.store import open_vectors
 from sampling.algorithms.uncertainty import margin
 from sampling.graphs import has_oddness, oddness_of
+from sampling.kept import Kept
 from sampling.pool import UNAVAILABLE, Pool
 from sampling.strategies import BadParameter
 
@@ -37,7 +36,7 @@ RAMP = ("#3b4cb8", "#56619f", "#717690", "#8d8b84", "#aca174", "#cdb75c", "#f0cf
 OTHERS = "#8a8a8a"
 STATES = ("unlabelled", "labelled", "unsure", "skipped")
 BANDS = 5
-_KEPT = 8
+kept: Kept[Indexes] = Kept(8)
 _BLOCK = 8192
 
 
@@ -146,14 +145,14 @@ def by_prediction(dataset: Dataset, classes: Sequence[LabelClass], pool: Pool) -
     place = {one.pk: _class_index(position) for position, one in enumerate(classes)}
     to = tuple(0 if label is None else place.get(label.pk, 0) for label in predictions.labels)
     key = ("predicted", predictions.model.pk, len(predictions.probabilities), to)
-    told = _once(key, lambda: _likeliest(predictions.probabilities, to))
+    told = kept.once(key, lambda: _likeliest(predictions.probabilities, to))
     return Colouring(_without_gone(told, pool), _class_entries(classes), "Predicted class", none="Not predicted")
 
 
 def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
     key = ("uncertainty", predictions.model.pk, len(predictions.probabilities))
-    told = _once(key, lambda: _unsure(predictions.probabilities))
+    told = kept.once(key, lambda: _unsure(predictions.probabilities))
     ticks = ("sure", "half sure", "torn between two classes")
     return Colouring(_without_gone(told, pool), _bands(ticks), "Uncertainty", RAMP, "Not predicted")
 
@@ -324,27 +323,3 @@ def _told(value: float, kind: str) -> str:
 
 def _digest(parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
-
-
-_told_once: OrderedDict[tuple[object, ...], Indexes] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _once(key: tuple[object, ...], made: Callable[[], Indexes]) -> Indexes:
-    """What was made for that key; a version's predictions never change."""
-    with _lock:
-        if key in _told_once:
-            _told_once.move_to_end(key)
-            return _told_once[key]
-    told = made()
-    with _lock:
-        _told_once[key] = told
-        while len(_told_once) > _KEPT:
-            _told_once.popitem(last=False)
-    return told
-
-
-def forget() -> None:
-    """Drop what is kept (tests, whose models have the same numbers)."""
-    with _lock:
-        _told_once.clear()

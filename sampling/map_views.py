@@ -20,6 +20,7 @@ from modeling.models import EmbeddingSet, Projection
 from modeling.predictions import active_predictions
 from sampling.checks import waiting_among
 from sampling.colouring import Choice, NotYet, choice_of, choices_of, label_indexes
+from sampling.map_clusters import Told, parts_of, told_of
 from sampling.maps import Drawn, drawn_of, maps_of
 from sampling.pool import UNAVAILABLE, pool_of
 from sampling.strategies import BadParameter
@@ -188,6 +189,58 @@ def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 def _counts(indexes: np.ndarray[Any, np.dtype[np.uint8]], drawn: Drawn) -> np.ndarray[Any, np.dtype[np.int64]]:
     n = min(len(indexes), len(drawn.points))
     return np.bincount(indexes[:n][drawn.has_place()[:n]], minlength=256)
+
+
+@require_safe
+def clusters(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    """Clusters and gaps as JSON: outlines in the points' units, counts, and words."""
+    projection = _projection(slug, pk)
+    try:
+        told = _parts(projection)
+    except StoreError as damaged:
+        return _words(str(damaged), 409)
+    thumbs = thumbs_of(projection.dataset, [row for one in told for row in one.part.examples])
+    return _uncached(JsonResponse({"clusters": [_as_json(one, thumbs) for one in told]}))
+
+
+@require_GET
+def clusters_list(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The same as a list of links, for whoever has no pointer."""
+    projection = _projection(slug, pk)
+    context: dict[str, Any] = {"dataset": projection.dataset, "projection": projection}
+    try:
+        told = _parts(projection)
+    except StoreError as damaged:
+        return render(request, "sampling/_map_clusters.html", context | {"problem": str(damaged)})
+    thumbs = thumbs_of(projection.dataset, [row for one in told for row in one.part.examples])
+    context["parts"] = [
+        {"told": one, "thumbs": [thumbs[row] for row in one.part.examples if row in thumbs]} for one in told
+    ]
+    return render(request, "sampling/_map_clusters.html", context)
+
+
+def _parts(projection: Projection) -> list[Told]:
+    pool = pool_of(projection.dataset)
+    return told_of(projection.dataset, parts_of(projection, pool), pool)
+
+
+def _as_json(told: Told, thumbs: dict[int, str]) -> dict[str, Any]:
+    part = told.part
+    return {
+        "id": part.key,
+        "kind": part.kind,
+        "is_gap": told.is_gap,
+        "name": told.name,
+        "region": part.region,
+        "outline": part.corners.tolist(),
+        "centre": list(part.centre),
+        "n": told.n,
+        "n_labelled": told.n_labelled,
+        "labelled": told.labelled,
+        "what": told.what,
+        "colour": told.leading.colour if told.leading else None,
+        "thumbs": [{"row": row, "url": thumbs[row]} for row in part.examples if row in thumbs],
+    }
 
 
 @require_GET

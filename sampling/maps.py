@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +10,13 @@ from numpy.typing import NDArray
 from labeling.models import Dataset
 from modeling.maps import coordinates_of
 from modeling.models import Projection
+from sampling.kept import Kept
 
 Points = NDArray[np.uint16]
 # The square's last step, and what says that a row has no place on it.
 LAST, NOWHERE = 65534, 65535
 # So much of the square stays free on each side, so that no point lies on the rim.
 MARGIN = 0.02
-KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ class Drawn:
         return has
 
 
-_drawn: OrderedDict[tuple[int, int], Drawn] = OrderedDict()
-_lock = threading.Lock()
+kept: Kept[Drawn] = Kept(4)
 
 
 def drawn_of(projection: Projection) -> Drawn:
@@ -59,18 +56,8 @@ def drawn_of(projection: Projection) -> Drawn:
     ------
     StoreError : the file of coordinates is gone or damaged.
     """
-    places = coordinates_of(projection)
-    key = (projection.pk, projection.generation)
-    with _lock:
-        if key in _drawn:
-            _drawn.move_to_end(key)
-            return _drawn[key]
-    made = drawn(np.asarray(places))
-    with _lock:
-        _drawn[key] = made
-        while len(_drawn) > KEPT:
-            _drawn.popitem(last=False)
-    return made
+    places = coordinates_of(projection)  # which may find that the map grew meanwhile
+    return kept.once((projection.pk, projection.generation), lambda: drawn(np.asarray(places)))
 
 
 def drawn(places: NDArray[np.float32]) -> Drawn:
@@ -92,9 +79,3 @@ def drawn(places: NDArray[np.float32]) -> Drawn:
 def maps_of(dataset: Dataset) -> list[Projection]:
     """The dataset's maps that have points, the newest first."""
     return list(Projection.objects.filter(dataset=dataset, generation__gt=0).select_related("embedding_set"))
-
-
-def forget() -> None:
-    """Drop what is kept (tests, whose maps have the same numbers)."""
-    with _lock:
-        _drawn.clear()

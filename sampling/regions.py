@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +52,8 @@ class Region:
         return kept
 
 
-def text_of(corners: tuple[Corner, ...]) -> str:
+def text_of(corners: Iterable[Corner]) -> str:
+    """Corners as an address has them."""
     return "_".join(f"{x}-{y}" for x, y in corners)
 
 

@@ -16,6 +16,8 @@ urlpatterns = [
     path("d/<slug:slug>/map/<int:pk>/colours/", map_views.colours, name="map_colours"),
     path("d/<slug:slug>/map/<int:pk>/changes/", map_views.changes, name="map_changes"),
     path("d/<slug:slug>/map/<int:pk>/legend/", map_views.legend, name="map_legend"),
+    path("d/<slug:slug>/map/<int:pk>/clusters/", map_views.clusters, name="map_clusters"),
+    path("d/<slug:slug>/map/<int:pk>/clusters/list/", map_views.clusters_list, name="map_clusters_list"),
     path("d/<slug:slug>/map/<int:pk>/at/", map_views.at, name="map_at"),
     path("d/<slug:slug>/map/<int:pk>/thumbs/", map_views.thumbs, name="map_thumbs"),
 ]

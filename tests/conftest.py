@@ -79,11 +79,11 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 def _fresh_memory() -> None:
     """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
     from modeling import policy
-    from sampling import colouring, maps, pool
+    from sampling import colouring, map_clusters, maps, pool
 
     pool.forget()
-    maps.forget()
-    colouring.forget()
+    for one in (maps, colouring, map_clusters):
+        one.kept.forget()
     policy._look_again_at.clear()
 
 
