@@ -16,6 +16,8 @@ from django.views.decorators.http import require_GET, require_safe
 from hoshina.arrays import StoreError
 from hoshina.http import HtmxHttpRequest
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
+from labeling.views.datasets import remember
+from labeling.views.workbench import context_of
 from modeling.models import EmbeddingSet, Projection
 from modeling.predictions import active_predictions
 from sampling.checks import waiting_among
@@ -47,12 +49,13 @@ class Lack:
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The map, of ``?projection=`` or the newest one; ``?row=`` is to be pointed at."""
     dataset = get_object_or_404(Dataset, slug=slug)
+    remember(request, dataset)
     maps = maps_of(dataset)
-    asked = request.GET.get("projection", "")
+    # A region's map (``map``) is the one that is shown, unless another one is asked for.
+    asked = request.GET.get("projection") or request.GET.get("map", "")
     chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
     row = request.GET.get("row", "")
-    context = {
-        "dataset": dataset,
+    context = context_of(dataset) | {
         "projections": maps,
         "projection": chosen,
         "is_gone": bool(asked) and chosen is None,

@@ -20,8 +20,8 @@ from labeling.views.datasets import remember
 _STARTING = timedelta(minutes=1)
 
 
-def _context(dataset: Dataset) -> dict[str, Any]:
-    """What the header and the list of classes show; four queries however large the dataset is."""
+def context_of(dataset: Dataset) -> dict[str, Any]:
+    """What the header and the list of classes show, here and on the map's page; four queries however large the dataset is."""
     return {
         "dataset": dataset,
         "is_reading": _is_reading(dataset),
@@ -45,14 +45,14 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The whole screen. The tiles come as a fragment, once the browser knows how many fit."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
-    return render(request, "labeling/workbench.html", _context(dataset))
+    return render(request, "labeling/workbench.html", context_of(dataset))
 
 
 @require_safe
 def header(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The header's counts, and out of band the list of classes, after something changed elsewhere."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    context = _context(dataset)
+    context = context_of(dataset)
     response = render(request, "labeling/_header.html", context | {"is_refresh": True})
     if context["is_reading"]:
         response.headers["HX-Trigger"] = "hoshina:job"  # the strip shows how far it is

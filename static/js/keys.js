@@ -3,12 +3,13 @@ import { recall, remember } from "./store.js";
 
 const USUAL = {
   unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c",
-  stretch: "f", detail: "Enter", peek: " ", next: "n", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
+  stretch: "f", detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
 };
 const WORDS = {
   unsure: "Unsure", skip: "Skip", clear: "Take the mark off", undo: "Undo", find: "Find a class", similar: "Similar", retrain: "Retrain",
   blind: "Blind", classes: "Classes", detail: "Detail", peek: "Detail", next: "Next page", previous: "Page before",
   stretch: "Stretch of deep images", accept: "Accept the rest of a sweep", split: "Split a group",
+  map: "Show on the map", lasso: "Draw around points", box: "Draw a box",
   bigger: "Bigger tiles", smaller: "Smaller tiles", keys: "These keys",
 };
 const FIXED = {

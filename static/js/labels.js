@@ -73,10 +73,17 @@ export class Labels extends EventTarget {
     for (const one of states) {
       const pending = this.pendingOf(one.id);
       for (const tile of this.tilesOf(one.id)) {
-        mark(tile, one);
+        this.#mark(tile, one);
         setPending(tile, pending);
       }
     }
+  }
+
+  // On the tile, and told to what else shows the item.
+  #mark(tile, { state, label }) {
+    mark(tile, { state, label });
+    const detail = { row: Number(tile.dataset.row), state: Number(state), label: label ?? null };
+    document.body.dispatchEvent(new CustomEvent("hoshina:marked", { detail }));
   }
 
   #answered({ pairs, counts }) {
@@ -150,7 +157,7 @@ export class Labels extends EventTarget {
     const isFree = !this.pendingOf(item.id);
     for (const tile of this.tilesOf(item.id)) {
       tile.dataset.seen = String(item.annotation);
-      if (isFree) mark(tile, item);
+      if (isFree) this.#mark(tile, item);
     }
   }
 }

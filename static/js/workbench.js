@@ -178,6 +178,7 @@ function pageCame() {
 
 async function open(query) {
   question.close();
+  document.body.dispatchEvent(new CustomEvent("hoshina:asked", { detail: { query } }));
   try {
     await pages.open(query);
     pageCame();
@@ -188,6 +189,7 @@ async function open(query) {
 }
 
 pages.addEventListener("shown", () => {
+  document.body.dispatchEvent(new CustomEvent("hoshina:page"));
   clock.restart();
   keysDialog.draw(); // the keys that a sweep's bar names
   sweep.tell();
@@ -227,6 +229,9 @@ const commands = {
   undo,
   find: () => (classes.all().length ? palette.open() : decideByDigit(1)),
   similar,
+  map: showOnMap,
+  lasso: () => drawOnMap("lasso"),
+  box: () => drawOnMap("box"),
   retrain,
   stretch: cycleStretch,
   blind: () => setBlind(!labels.isBlind(), true),
@@ -273,6 +278,32 @@ function similar() {
   const back = here.get("queue") === "similar" ? here.get("back") : `${here}`;
   show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { asStep: true });
 }
+
+// The map is a page of its own, with this workbench beside it: there, the focused image's point is shown.
+function showOnMap() {
+  const row = cursor.tile?.dataset.row;
+  if (document.getElementById("map")) {
+    if (row !== undefined) document.body.dispatchEvent(new CustomEvent("hoshina:map-show", { detail: { row: Number(row) } }));
+    return;
+  }
+  const query = new URLSearchParams(location.search);
+  if (row !== undefined) query.set("row", row);
+  location.assign(`${bench.dataset.map}?${query}`);
+}
+
+function drawOnMap(tool) {
+  if (!document.getElementById("map")) return toast(`That key draws on the map: press ${keyLabel(keys.bound.map)} first.`);
+  document.body.dispatchEvent(new CustomEvent("hoshina:map-tool", { detail: { tool } }));
+}
+
+// The map asks for what lies in a region: the queue and its choices stay as they are.
+document.body.addEventListener("hoshina:query", async ({ detail }) => {
+  const query = new URLSearchParams(location.search);
+  query.delete("row");
+  for (const [name, value] of Object.entries(detail.set)) query.set(name, value);
+  await show(query, { asStep: true });
+  focusTile();
+});
 
 function setBlind(isBlind, isAsked) {
   document.body.classList.toggle("blind", isBlind);
@@ -392,9 +423,11 @@ function queryChanged(form, changed) {
 }
 
 function show(query, { asStep = false } = {}) {
+  const shown = new URLSearchParams(location.search).get("projection"); // the map that the page shows stays
+  if (shown && !query.has("map")) query.set("projection", shown);
   history[asStep ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
   refreshQueues(query);
-  open(query);
+  return open(query);
 }
 
 function queuesAddress(query) {
