@@ -21,7 +21,7 @@ _STARTING = timedelta(minutes=1)
 
 
 def context_of(dataset: Dataset) -> dict[str, Any]:
-    """What the header and the list of classes show, here and on the map's page; four queries however large the dataset is."""
+    """What the header and the classes show, here and on the map's page; four queries however large the dataset is."""
     return {
         "dataset": dataset,
         "is_reading": _is_reading(dataset),
