@@ -123,7 +123,7 @@ def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
 
 def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
     from labeling.images.opening import open_image
-    from modeling.pipelines.embedding import encode_files
+    from modeling.pipelines.frames import encode_files
 
     def read(file: Path) -> Pixels:
         return encoder.prepare(open_image(file, max_side=encoder.decode_side))

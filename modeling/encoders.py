@@ -11,12 +11,12 @@ from django.db.models import QuerySet
 
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
-from labeling.images.rendering import Rendering
 from labeling.models import Dataset
 from modeling import backends, store
 from modeling.backends import Encoder, Line
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.policy import retrain_after_embedding
+from modeling.seen import Seen
 
 
 class EncoderProblem(Exception):
@@ -46,14 +46,14 @@ def survey() -> list[Line]:
 
 
 # -- What the vectors are made of ----------------------------------------------------------------------
-def fingerprint_of(encoder: Encoder, rendering: Rendering) -> str:
-    """Of vectors: the encoder's, and with it the way that images are shown, unless it is the usual one."""
-    return f"{encoder.fingerprint}-{rendering.key}" if rendering.key else encoder.fingerprint
+def fingerprint_of(encoder: Encoder, seen: Seen) -> str:
+    """Of vectors: the encoder's, and with it the way that images are seen, unless it is the usual one."""
+    return f"{encoder.fingerprint}-{seen.key}" if seen.key else encoder.fingerprint
 
 
 def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
     """The dataset's vectors that were made from images as they are shown now."""
-    sets, key = EmbeddingSet.objects.filter(dataset=dataset), dataset.shown_as.key
+    sets, key = EmbeddingSet.objects.filter(dataset=dataset), Seen.of(dataset).key
     return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
 
 

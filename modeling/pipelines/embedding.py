@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +18,13 @@ from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
-from labeling.images.opening import ImageProblem, open_image
-from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, own
 from modeling.encoders import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
 from modeling.models import EmbeddingSet
+from modeling.pipelines.frames import encode_items, pictured
+from modeling.seen import Seen
 
 log = logging.getLogger(__name__)
 
@@ -67,17 +63,18 @@ def _wanted(run: Run) -> str:
 
 def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
+    seen = Seen.of(dataset)
     run.stage("Loading the encoder")
     encoder = encoder_of(backend, fresh=True)
     # In the result, so that the job's parameters stay what was asked for.
     run.job.result = {
         "backend": backend,
         "encoder": encoder.name,
-        "fingerprint": fingerprint_of(encoder, dataset.shown_as),
-        "rendering": dataset.rendering,
+        "fingerprint": fingerprint_of(encoder, seen),
+        **seen.as_params(),
     }
     run.job.save(update_fields=["result"])
-    vectors = _embedding_set(dataset, encoder)
+    vectors = _embedding_set(dataset, encoder, seen)
 
     if store.has_parts(vectors):  # of a run that was killed or cancelled
         store.merge_parts(vectors, _n_rows(dataset))
@@ -111,7 +108,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
         "fingerprint": vectors.fingerprint,
         "reason": encoder.reason,
         "items": vectors.n_vectors,
-        "dim": encoder.dim,
+        "dim": vectors.dim,
         "failed": len(stale),
         "computed": computed - len(stale),
         "seconds": round(time.monotonic() - began, 3),
@@ -151,71 +148,27 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
     """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
     # What the job settled on: the dataset's choice may be another one by now.
     encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
-    rendering = Rendering.from_params(run.job.result.get("rendering"))
-    _require_same_encoder(run, encoder, rendering)
+    seen = Seen.from_params(run.job.result)
+    _require_same_encoder(run, encoder, seen)
     vectors = EmbeddingSet.objects.select_related("dataset").get(
-        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, rendering)
+        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, seen)
     )
     known = store.open_stamps(vectors)
     wanted = [
-        (row, stamp, vectors.dataset.data_dir / path)
-        for row, stamp, path in _frames(vectors.dataset, start, stop)
-        if row >= len(known) or known[row] != stamp
+        item
+        for item in pictured(vectors.dataset, start, stop, seen)
+        if item.row >= len(known) or known[item.row] != item.stamp
     ]
-    found, readable, problems = encode_files(encoder, [path for _, _, path in wanted], run.advance, rendering)
-    stamps = np.array([stamp for _, stamp, _ in wanted], dtype=np.uint64)
-    rows = np.array([row for row, _, _ in wanted], dtype=np.int64)
+    found, readable, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance)
+    stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
+    rows = np.array([item.row for item in wanted], dtype=np.int64)
     try:
         store.save_part(vectors, start, stop, rows, np.where(readable, stamps, 0), found)
     except store.StoreError as error:
         raise JobError(error.message, error.hint) from error
     if problems:
         path, reason = problems[0]
-        log.warning("%d of %d images could not be read, such as %s: %s", len(problems), len(rows), path, reason)
-
-
-def encode_files(
-    encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None], rendering: Rendering = DEFAULT
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]:
-    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why others were not.
-
-    Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears
-    of every batch and may raise to stop.
-    """
-    out = np.zeros((len(paths), encoder.dim), dtype=np.float32)
-    readable = np.zeros(len(paths), dtype=np.bool_)
-    problems: list[tuple[Path, str]] = []
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
-    waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
-    coming = iter(paths)
-    try:
-        for first in range(0, len(paths), encoder.batch_size):
-            batch = paths[first : first + encoder.batch_size]
-            while len(waiting) < 3 * encoder.batch_size and (path := next(coming, None)) is not None:
-                waiting.append(pool.submit(_read, encoder, path, rendering))
-            pixels, positions = [], []
-            for position, path in enumerate(batch, start=first):
-                read = waiting.popleft().result()
-                if isinstance(read, str):
-                    problems.append((path, read))
-                else:
-                    pixels.append(read)
-                    positions.append(position)
-            if pixels:
-                out[positions] = encoder.encode_prepared(np.stack(pixels))
-                readable[positions] = True
-            advance(len(batch))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return out, readable, problems
-
-
-def _read(encoder: Encoder, path: Path, rendering: Rendering) -> npt.NDArray[np.uint8] | str:
-    """The pixels that the encoder wants, or why there are none."""
-    try:
-        return encoder.prepare(open_image(path, max_side=encoder.decode_side, rendering=rendering))
-    except ImageProblem as problem:
-        return problem.reason
+        log.warning("%d images could not be read, such as %s: %s", len(problems), path, reason)
 
 
 # -- The encoder of this process --------------------------------------------------------------------
@@ -245,15 +198,15 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
 
 
 def _require_still_wanted(run: Run) -> None:
-    shown = Dataset.objects.values_list("rendering", flat=True).get(pk=run.dataset_id)
-    if _wanted(run) != run.job.result.get("backend") or shown != run.job.result.get("rendering"):
+    seen = Seen.of(Dataset.objects.only("rendering", "roles", "composition").get(pk=run.dataset_id))
+    if _wanted(run) != run.job.result.get("backend") or seen != Seen.from_params(run.job.result):
         raise _Rechosen
 
 
-def _require_same_encoder(run: Run, encoder: Encoder, rendering: Rendering) -> None:
+def _require_same_encoder(run: Run, encoder: Encoder, seen: Seen) -> None:
     """Vectors of two encoders must never stand in one file."""
     wanted = run.job.result
-    if fingerprint_of(encoder, rendering) == wanted.get("fingerprint"):
+    if fingerprint_of(encoder, seen) == wanted.get("fingerprint"):
         return
     words = (
         f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
@@ -318,27 +271,12 @@ def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint
     """Rows and stamps of all available items, some thousands at a time."""
     start = 0
     n_rows = _n_rows(dataset)
+    seen = Seen.of(dataset)
     while start < n_rows:
-        frames = list(_frames(dataset, start, start + _PLAN_ROWS))
-        rows = np.array([row for row, _, _ in frames], dtype=np.int64)
-        yield rows, np.array([stamp for _, stamp, _ in frames], dtype=np.uint64)
+        items = list(pictured(dataset, start, start + _PLAN_ROWS, seen))
+        rows = np.array([item.row for item in items], dtype=np.int64)
+        yield rows, np.array([item.stamp for item in items], dtype=np.uint64)
         start += _PLAN_ROWS
-
-
-def _frames(dataset: Dataset, start: int, stop: int) -> Iterator[tuple[int, int, str]]:
-    """(row, stamp, path) of the available items with rows in [start, stop): of several frames the first."""
-    found = (
-        Item.objects.of(dataset)
-        .available()
-        .filter(row__gte=start, row__lt=stop, frames__isnull=False)
-        .order_by("row", "frames__id")
-        .values_list("row", "frames__sha256", "frames__path")
-    )
-    before = -1
-    for row, sha256, path in found:
-        if row != before:
-            yield row, store.stamp_of(sha256), path
-        before = row
 
 
 def _n_rows(dataset: Dataset) -> int:
@@ -347,14 +285,14 @@ def _n_rows(dataset: Dataset) -> int:
 
 
 # -- The database row -------------------------------------------------------------------------------
-def _embedding_set(dataset: Dataset, encoder: Encoder) -> EmbeddingSet:
+def _embedding_set(dataset: Dataset, encoder: Encoder, seen: Seen) -> EmbeddingSet:
     facts = {
         "encoder": encoder.name,
         "backend": encoder.backend,
         "reason": encoder.reason,
-        "dim": encoder.dim,
+        "dim": seen.width(encoder.dim),
     }
     found, _ = EmbeddingSet.objects.update_or_create(
-        dataset=dataset, fingerprint=fingerprint_of(encoder, dataset.shown_as), defaults=facts
+        dataset=dataset, fingerprint=fingerprint_of(encoder, seen), defaults=facts
     )
     return found

@@ -1,0 +1,180 @@
+"""From the frames of items to one vector each: what there is to encode, whether it changed, and how it is joined."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from labeling.images.opening import ImageProblem, open_image
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.models import Dataset, Item
+from modeling import store
+from modeling.backends import Encoder
+from modeling.seen import Seen
+
+Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """An item that has something to see: ``paths`` relative to the dataset's folder, by roles; ``stamp`` of what these
+    files hold, never 0."""
+
+    row: int
+    stamp: int
+    paths: dict[str, str]
+
+
+def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pictured]:
+    """The available items with rows in [start, stop). Of a dataset of single images the first frame of each."""
+    found = (
+        Item.objects.of(dataset)
+        .available()
+        .filter(row__gte=start, row__lt=stop, frames__isnull=False)
+        .order_by("row", "frames__id")
+        .values_list("row", "frames__sha256", "frames__path", "frames__role")
+    )
+    before = -1
+    stamp = 0
+    paths: dict[str, str] = {}
+    for row, sha256, path, role in found:
+        if row != before:
+            if paths:
+                yield Pictured(before, stamp or 1, paths)
+            before, stamp, paths = row, 0, {}
+        if not seen.roles and not paths:
+            stamp, paths = store.stamp_of(sha256), {role: path}
+        elif role in seen.roles:
+            stamp = (stamp + store.stamp_of(sha256) * _weight(role)) % 2**64
+            paths[role] = path
+    if paths:
+        yield Pictured(before, stamp or 1, paths)
+
+
+@lru_cache(maxsize=256)
+def _weight(role: str) -> int:
+    """An odd number for each role, so that two files that change places make another stamp."""
+    return int.from_bytes(hashlib.blake2b(role.encode(), digest_size=8).digest(), "big") | 1
+
+
+# -- Encoding -----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One picture to encode: ``open(max_side=…)`` takes the longer side that is enough."""
+
+    path: Path
+    open: Callable[..., Image.Image]
+
+
+def encode_items(
+    encoder: Encoder, items: Sequence[Pictured], root: Path, seen: Seen, advance: Callable[[int], None]
+) -> Found:
+    """Vectors of items: float32 (n, width), which of them had anything readable (n,), and why some files had not.
+
+    Frames are joined one behind the other in the order of the roles, or averaged. Where one is missing, the mean of the
+    item's other frames stands in its place: zeros would make incomplete items the most unlike of all.
+    ``advance`` hears of the number of items.
+    """
+    if not seen.has_parts:
+        return _encode(encoder, [_whole(item, root, seen) for item in items], advance)
+    owner = np.repeat(np.arange(len(items)), [len(item.paths) for item in items])
+    slot = np.array([seen.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
+    files = [root / path for item in items for path in item.paths.values()]
+    found, readable, problems = encode_files(encoder, files, _share(advance, len(items), len(files)), seen.rendering)
+    return *joined(found[readable], owner[readable], slot[readable], len(items), seen), problems
+
+
+def joined(
+    vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, seen: Seen
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """One vector for each of ``n`` items from those of their frames, and which items have any.
+
+    ``vectors`` float32 (m, dim); ``owner`` (m,) says whose each is, ``slot`` (m,) which role's. Returns (n, width).
+    """
+    counts = np.bincount(owner, minlength=n)
+    means = np.zeros((n, vectors.shape[1]), dtype=np.float32)
+    np.add.at(means, owner, vectors)
+    means /= np.maximum(counts, 1)[:, None]
+    if not seen.is_concatenated:
+        return means, counts > 0
+    beside = np.repeat(means[:, None, :], len(seen.roles), axis=1)
+    beside[owner, slot] = vectors
+    return beside.reshape(n, -1), counts > 0
+
+
+def _whole(item: Pictured, root: Path, seen: Seen) -> _Picture:
+    """An item as one picture."""
+    return _file(root / next(iter(item.paths.values())), seen.rendering)
+
+
+def _file(path: Path, rendering: Rendering) -> _Picture:
+    return _Picture(path, partial(open_image, path, rendering=rendering))
+
+
+def _share(advance: Callable[[int], None], n_items: int, n_files: int) -> Callable[[int], None]:
+    """Tells of items what is heard of files."""
+    done = [0, 0]
+
+    def hear(n: int) -> None:
+        done[0] += n
+        items = done[0] * n_items // n_files
+        advance(items - done[1])
+        done[1] = items
+
+    return hear
+
+
+def encode_files(
+    encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None], rendering: Rendering = DEFAULT
+) -> Found:
+    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why others were not."""
+    return _encode(encoder, [_file(path, rendering) for path in paths], advance)
+
+
+def _encode(encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None]) -> Found:
+    """Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears of every
+    batch and may raise to stop."""
+    out = np.zeros((len(pictures), encoder.dim), dtype=np.float32)
+    readable = np.zeros(len(pictures), dtype=np.bool_)
+    problems: list[tuple[Path, str]] = []
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
+    coming = iter(pictures)
+    try:
+        for first in range(0, len(pictures), encoder.batch_size):
+            batch = pictures[first : first + encoder.batch_size]
+            while len(waiting) < 3 * encoder.batch_size and (picture := next(coming, None)) is not None:
+                waiting.append(pool.submit(_read, encoder, picture))
+            pixels, positions = [], []
+            for position, picture in enumerate(batch, start=first):
+                read = waiting.popleft().result()
+                if isinstance(read, str):
+                    problems.append((picture.path, read))
+                else:
+                    pixels.append(read)
+                    positions.append(position)
+            if pixels:
+                out[positions] = encoder.encode_prepared(np.stack(pixels))
+                readable[positions] = True
+            advance(len(batch))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return out, readable, problems
+
+
+def _read(encoder: Encoder, picture: _Picture) -> npt.NDArray[np.uint8] | str:
+    """The pixels that the encoder wants, or why there are none."""
+    try:
+        return encoder.prepare(picture.open(max_side=encoder.decode_side))
+    except ImageProblem as problem:
+        return problem.reason
