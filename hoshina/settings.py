@@ -30,6 +30,10 @@ if EMBEDDING_BACKEND not in _ENCODERS and not re.fullmatch(r"file:.+", EMBEDDING
         f"AL_EMBEDDING_BACKEND is {EMBEDDING_BACKEND!r}; expected one of {', '.join(_ENCODERS)}, or file: and the name "
         "of a model file."
     )
+# What opening one file may take, and how much room pictures of images may take in the store.
+DECODE_SECONDS = env.integer("AL_DECODE_SECONDS", 120, minimum=1, maximum=86_400)
+DECODE_MEGABYTES = env.integer("AL_DECODE_MB", 4096, minimum=128, maximum=1_048_576)
+THUMBNAILS_MEGABYTES = env.integer("AL_THUMBNAILS_MB", 4096, minimum=16, maximum=16_777_216)
 
 
 def _kept_secret_key() -> str:
@@ -194,6 +198,9 @@ else:
         },
     }
 DATABASES = _databases
+
+# Pictures of the images that a queue shows next are made before they are asked for.
+MAKE_AHEAD = True
 
 # -- Background work ------------------------------------------------------------------------------
 BROKER_URL = env.text("AL_BROKER_URL")

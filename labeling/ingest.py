@@ -26,11 +26,13 @@ from django.utils import timezone
 
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
+from labeling.decoding import decoders, pictures
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import examine
+from labeling.images.reading import Examined, Small
 from labeling.images.rendering import Rendering
 from labeling.images.scanning import Found, count, walk
+from labeling.images.thumbnails import TILE
 from labeling.models import MAX_PATH, Dataset, Problem
 from labeling.records import MAX_PATH_BYTES, write_problems
 from labeling.registering import folder_problem
@@ -58,6 +60,8 @@ class _How:
     rendering: Rendering
     reread: bool
     settled: float
+    # The pictures that tiles need, made in passing: as long as the cache has room for all of them.
+    small: Small | None
 
 
 def ingest(
@@ -115,7 +119,7 @@ class _Ingestion:
 
     def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool, settled: float) -> None:
         self.dataset = dataset
-        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled)
+        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled, Small(TILE, pictures()))
         self.run = run
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
@@ -208,29 +212,39 @@ def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
 
 
 def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> list[Looked]:
-    """Look at a few files; runs in a thread and never touches the database."""
-    return [_look_at(how, found, known) for found, known in files]
+    """Look at a few files; runs in a thread and never touches the database. Decoders open those that are not known."""
+    looked = {found.path: _told_unopened(how, found, known) for found, known in files}
+    unopened = [(found, known) for found, known in files if looked[found.path] is None]
+    paths = [how.root / found.path for found, _ in unopened]
+    for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, how.small), strict=True):
+        looked[found.path] = _told_opened(how, found, known, said)
+    return [one for one in looked.values() if one is not None]
 
 
-def _look_at(how: _How, found: Found, known: Known | None) -> Looked:
+def _told_unopened(how: _How, found: Found, known: Known | None) -> Looked | None:
+    """What is clear of a file without opening it; None where it has to be opened."""
     problem = found.problem or _name_problem(found.path)
     if problem:
         return Looked(found.path, known, problem=problem)
-    file = how.root / found.path
+    if not how.settled and (known is None or how.reread):
+        return None
     try:
-        if how.settled or (known is not None and not how.reread):
-            status = file.stat()
-            if known is not None and not how.reread and _is_as_known(status, known):
-                return Looked(found.path, known)
-            if how.settled and not is_settled(status, how.settled):
-                return Looked(found.path, known, is_waiting=True)
-        return Looked(found.path, known, examine(file, how.rendering))
-    except ImageProblem as error:
-        if _is_being_written(file, how.settled):
-            return Looked(found.path, known, is_waiting=True)
-        return Looked(found.path, known, problem=error.reason)
+        status = (how.root / found.path).stat()
     except OSError as error:
         return Looked(found.path, known, problem=f"The file cannot be reached ({error.strerror or error}).")
+    if known is not None and not how.reread and _is_as_known(status, known):
+        return Looked(found.path, known)
+    if how.settled and not is_settled(status, how.settled):
+        return Looked(found.path, known, is_waiting=True)
+    return None
+
+
+def _told_opened(how: _How, found: Found, known: Known | None, said: Examined | ImageProblem) -> Looked:
+    if isinstance(said, Examined):
+        return Looked(found.path, known, said)
+    if _is_being_written(how.root / found.path, how.settled):
+        return Looked(found.path, known, is_waiting=True)
+    return Looked(found.path, known, problem=said.reason)
 
 
 def _is_being_written(file: Path, settled: float) -> bool:

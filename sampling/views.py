@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest, holder
+from labeling.ahead import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
@@ -27,7 +28,7 @@ from sampling.nothing import Empty, nothing_left
 from sampling.pulling import StillRanking, made
 from sampling.queues import STRATEGIES, BandParams
 from sampling.regions import MapGone, region_from, rows_inside
-from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after
+from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
 from sampling.spread import spread_of
 from sampling.strategies import BadParameter, Strategy, parse_params
 from sampling.unseen import unseen_from, words_of
@@ -213,6 +214,8 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         dealt = deal(round_, 0, n, holder=me, is_continued=False)
     if not dealt.tiles:
         return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_))
+    coming = ranked_rows(round_)[dealt.next_offset : dealt.next_offset + n].tolist()
+    make_ahead(dataset.pk, [*(tile.item.row for tile in dealt.tiles), *coming], me)
     model = active_model(dataset)
     return Page(
         kind=round_.queue,

@@ -32,6 +32,12 @@ def store(tmp_path: Path, settings: object) -> Path:
     return tmp_path / "store"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_ahead(settings: object) -> None:
+    """No thread that reads the database behind a test's back; what is made ahead is tested where it is asked for."""
+    settings.MAKE_AHEAD = False  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def picture_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a folder of small PNG files of noise on a coloured ground."""

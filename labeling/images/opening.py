@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops, ImageFile, UnidentifiedImageError, features
 
@@ -44,7 +45,7 @@ DEFAULT_EXTENSIONS = (
 
 # Of images larger than this one is unpacked at a time, so that a few threads do not fill the memory.
 _LARGE_PIXELS = 40_000_000
-_one_large = threading.Lock()
+_one_large: AbstractContextManager[object] = threading.Lock()
 
 # Pillow only warns at its own limit; MAX_PIXELS is checked here instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -97,9 +98,13 @@ def open_image(
     """
     with in_plain_words(), regular_file(path) as stream:
         image = decoded(stream, max_side, rendering)[1]
-        if max_side is not None:
-            image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return image
+        return image if max_side is None else shrink(image, max_side)
+
+
+def shrink(image: Image.Image, max_side: int) -> Image.Image:
+    """The image itself, its longer side at most ``max_side`` pixels from now on."""
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image
 
 
 def decoded(
@@ -270,6 +275,12 @@ def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
 def one_at_a_time_if_large(image: Image.Image) -> AbstractContextManager[object]:
     """Wait for other large images, when this one is large."""
     return _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext()
+
+
+def take_turns_at(file: Path) -> None:
+    """From now on, wait for large images of other processes, too: those that take turns at the same file."""
+    global _one_large
+    _one_large = FileLock(file)
 
 
 def orientation(image: Image.Image) -> int:

@@ -1,19 +1,25 @@
-"""Small pictures of images, made once and kept in a folder under the hash of the original and the rendering."""
+"""Small pictures of images, made once and kept under the hash of the original and the rendering."""
 
 from __future__ import annotations
 
 import io
 import os
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from PIL import Image
 
-from labeling.images.opening import open_image
+from labeling.images.opening import open_image, shrink
 from labeling.images.rendering import DEFAULT, Rendering
 
-# The sides in pixels that pages may ask for; a picture is never larger than its original.
-THUMBNAIL_SIZES = (256, 512)
+# The sides in pixels that pages may ask for, that of a tile first; a picture is never larger than its original.
+TILE = 256
+THUMBNAIL_SIZES = (TILE, 512)
 # The full view of what browsers cannot show themselves; they give up on much larger pictures.
 FULL_SIZE = 8192
 
@@ -23,46 +29,128 @@ _EXACT_SIDE = 64
 # A full view up to this many pixels is kept exact as well; beyond, PNG takes seconds.
 _EXACT_PIXELS = 4_000_000
 
+_SHARDS = 256
+# Between two looks at how much a shard holds so many pictures may come.
+_LOOK_EVERY = 16
+# A picture counts as used once a day: telling it of every look would write as much as it reads.
+_USED = 24 * 3600.0
+# Seconds to wait for another who makes a picture of the same shard.
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Where pictures are kept: a folder of 256 shards by the hash, of which each holds its share of ``megabytes``.
+
+    The pictures that nobody looked at for longest make room. A shard is looked through by whoever adds to it, so no
+    request ever looks at more than a 256th of the pictures.
+    """
+
+    folder: Path
+    megabytes: int
+
+    def find(self, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path | None:
+        """The picture, if it was made before."""
+        for suffix in CONTENT_TYPES:
+            place = self._place(sha256, size, suffix, rendering)
+            try:
+                used_at = place.stat().st_mtime
+            except OSError:
+                continue
+            if time.time() - used_at > _USED:
+                _touch(place)
+            return place
+        return None
+
+    def keep(self, content: bytes, suffix: str, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path:
+        """Write a picture, whole or not at all, and make room where its shard is full. Raises OSError."""
+        target = self._place(sha256, size, suffix, rendering)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+            Path(temporary).replace(target)
+        except PermissionError:
+            # Windows does not replace a file that someone reads; then another request made the same one.
+            if not target.exists():
+                raise
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        # As many hashes in a row end in one digit of 16 as in another: nothing has to be counted.
+        if int(sha256[-2:], 16) % _LOOK_EVERY == 0:
+            self.make_room(target)
+        return target
+
+    def make_room(self, newest: Path) -> None:
+        """Remove pictures of the shard of ``newest``, never itself, until the rest is within its share."""
+        pictures = []
+        for entry in os.scandir(newest.parent):
+            if entry.name != newest.name and entry.name.endswith(tuple(CONTENT_TYPES)):
+                try:
+                    status = entry.stat()
+                except OSError:  # another made room meanwhile
+                    continue
+                pictures.append((status.st_mtime, status.st_size, entry.path))
+        over = sum(size for _, size, _ in pictures) - self.megabytes * 2**20 // _SHARDS
+        for _, size, path in sorted(pictures):
+            if over <= 0:
+                return
+            try:
+                Path(path).unlink(missing_ok=True)
+            except PermissionError:  # Windows: somebody reads it
+                continue
+            over -= size
+
+    @contextmanager
+    def turn(self, sha256: str) -> Iterator[None]:
+        """Waits for others, in whatever process, who make a picture of the same shard: perhaps the very same."""
+        folder = self.folder / sha256[:2]
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "making.lock")
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout:  # making it twice is better than not at all
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _place(self, sha256: str, size: int, suffix: str, rendering: Rendering) -> Path:
+        way = f"-{rendering.key}" if rendering.key else ""
+        return self.folder / sha256[:2] / f"{sha256}-{size}{way}{suffix}"
+
 
 def thumbnail(
-    file: str | os.PathLike[str], sha256: str, size: int, folder: Path, rendering: Rendering = DEFAULT
+    file: str | os.PathLike[str], sha256: str, size: int, cache: Cache, rendering: Rendering = DEFAULT
 ) -> Path:
-    """The picture of ``file`` with its longer side at most ``size`` pixels, from ``folder`` or made now.
+    """The picture of ``file`` with its longer side at most ``size`` pixels, from the cache or made now.
 
-    Any number of threads and processes may ask for the same one at once. Raises ImageProblem.
+    Any number of threads and processes may ask for the same one at once: it is made once. Raises ImageProblem, and
+    OSError where it cannot be written.
     """
-    made = cached(sha256, size, folder, rendering)
-    if made is not None:
+    if made := cache.find(sha256, size, rendering):
         return made
-    content, suffix = render(file, size, rendering)
-    target = _place(sha256, size, folder, suffix, rendering)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(target)
-    except PermissionError:
-        # Windows does not replace a file that someone reads; then another request made the same one.
-        if not target.exists():
-            raise
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return target
-
-
-def cached(sha256: str, size: int, folder: Path, rendering: Rendering = DEFAULT) -> Path | None:
-    """The picture, if it was made before."""
-    for suffix in CONTENT_TYPES:
-        place = _place(sha256, size, folder, suffix, rendering)
-        if place.exists():
-            return place
-    return None
+    with cache.turn(sha256):
+        return cache.find(sha256, size, rendering) or cache.keep(
+            *render(file, size, rendering), sha256, size, rendering
+        )
 
 
 def render(file: str | os.PathLike[str], size: int, rendering: Rendering = DEFAULT) -> tuple[bytes, str]:
     """The bytes of the picture and its suffix, ``.png`` or ``.jpg``. Raises ImageProblem."""
-    image = open_image(file, max_side=size, rendering=rendering)
+    return encoded(open_image(file, max_side=size, rendering=rendering), size)
+
+
+def render_decoded(image: Image.Image, size: int) -> tuple[bytes, str]:
+    """As :func:`render`, of an image that was decoded for that size."""
+    return encoded(shrink(image, size), size)
+
+
+def encoded(image: Image.Image, size: int) -> tuple[bytes, str]:
+    """A picture of that size as bytes, and their suffix."""
     buffer = io.BytesIO()
     if _is_kept_exact(image, size):
         image.save(buffer, "PNG", compress_level=1 if size == FULL_SIZE else 6)
@@ -80,6 +168,8 @@ def _is_kept_exact(image: Image.Image, size: int) -> bool:
     return max(image.size) <= _EXACT_SIDE
 
 
-def _place(sha256: str, size: int, folder: Path, suffix: str, rendering: Rendering) -> Path:
-    way = f"-{rendering.key}" if rendering.key else ""
-    return folder / sha256[:2] / f"{sha256}-{size}{way}{suffix}"
+def _touch(place: Path) -> None:
+    try:
+        os.utime(place)
+    except OSError:  # of another user, or gone just now: no reason to fail
+        return

@@ -15,6 +15,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.http import HtmxHttpRequest
+from labeling.decoding import decoders
+from labeling.files import inside
 from labeling.forms import RenderingForm
 from labeling.images import thumbnails
 from labeling.images.problems import ImageProblem
@@ -22,7 +24,6 @@ from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
 from labeling.showing import show_as
 from labeling.views.datasets import remember
-from labeling.views.media import inside
 
 SIZE = 256
 SAMPLES = 6
@@ -122,6 +123,6 @@ def _made(frame: Frame, rendering: Rendering) -> tuple[bytes, str, str]:
 def _rendered(file: Path, sha256: str, rendering: Rendering) -> tuple[bytes, str, str]:
     """Kept for a moment: the preview asks whether there is one, and the browser for the picture right after."""
     try:
-        return *thumbnails.render(file, SIZE, rendering), ""
+        return *decoders().picture(file, SIZE, rendering), ""
     except ImageProblem as problem:
         return b"", "", problem.reason

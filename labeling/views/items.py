@@ -12,10 +12,10 @@ from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
 from labeling.fields.facts import facts_of
+from labeling.files import inside
 from labeling.images.headers import header_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.views.media import inside
 
 # The queue of what was decided on the item's own page (static/js/item.js): nothing chose to show it.
 OPENED = "opened"

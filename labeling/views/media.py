@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from django.conf import settings
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -16,6 +14,8 @@ from django.http import (
 )
 from django.views.decorators.http import require_safe
 
+from labeling.decoding import decoders, pictures
+from labeling.files import inside, is_current
 from labeling.images import thumbnails
 from labeling.images.opening import format_for_browsers
 from labeling.images.problems import ImageProblem
@@ -58,29 +58,18 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     if file is None:
         return _not_found("This file lies outside of the dataset's folder, so it is not shown.")
     try:
-        status = file.stat()
-        is_current = (status.st_size, status.st_mtime_ns) == (frame.size, frame.mtime_ns)
-        response = _original(file, size, rendering) or _picture(frame, file, size, rendering, is_current)
+        is_same = is_current(frame, file)
+        response = _original(file, size, rendering) or _picture(frame, file, size, rendering, is_same)
     except FileNotFoundError:
         return _not_found("The file of this image is missing.")
     except OSError as error:
         return _not_found(f"The file of this image cannot be read ({error.strerror or error}).")
     except ImageProblem as problem:
         return _not_found(problem.reason)
-    if is_current:
+    if is_same:
         return _cached(request, response, frame, etag)
     response["Cache-Control"] = "no-store"
     return response
-
-
-def inside(frame: Frame) -> Path | None:
-    """The frame's file with every link followed, if it lies in its dataset's folder."""
-    root = Path(os.path.realpath(frame.dataset.data_dir))
-    try:
-        file = Path(os.path.realpath(root / frame.path))
-    except ValueError:  # a path that no system takes
-        return None
-    return file if file.is_relative_to(root) else None
 
 
 def _original(file: Path, size: int, rendering: Rendering) -> HttpResponseBase | None:
@@ -94,13 +83,16 @@ def _original(file: Path, size: int, rendering: Rendering) -> HttpResponseBase |
     return FileResponse(file.open("rb"), content_type=content_type, filename=name)
 
 
-def _picture(frame: Frame, file: Path, size: int, rendering: Rendering, is_current: bool) -> HttpResponse:
+def _picture(frame: Frame, file: Path, size: int, rendering: Rendering, is_same: bool) -> HttpResponse:
     """A picture from the cache. Of a file that changed since the ingest, one made for this request alone."""
-    if is_current:
-        made = thumbnails.thumbnail(file, frame.sha256, size, Path(settings.STORE_DIR) / "thumbnails", rendering)
+    if is_same:
+        cache = pictures()
+        made = cache.find(frame.sha256, size, rendering) or decoders().thumbnail(
+            file, frame.sha256, size, cache, rendering
+        )
         content, suffix = made.read_bytes(), made.suffix
     else:
-        content, suffix = thumbnails.render(file, size, rendering)
+        content, suffix = decoders().picture(file, size, rendering)
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
 
 

@@ -26,7 +26,8 @@ from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
 from hoshina.jobs.views import span, waiting_words
-from labeling.images.opening import ImageProblem, open_image
+from labeling.decoding import decoders
+from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, State
 from modeling import encoders
 from modeling.backends import quick
@@ -255,9 +256,10 @@ def _some_images(dataset: Dataset) -> list[Image.Image]:
     images: list[Image.Image] = []
     for frame in chain(*some):
         try:
-            images.append(open_image(frame.file, max_side=2 * TILE, rendering=dataset.shown_as).convert("RGB"))
+            content, _ = decoders().picture(frame.file, 2 * TILE, dataset.shown_as)
         except ImageProblem:
             continue  # its reason is on the Problems page; another image shows as much here
+        images.append(Image.open(io.BytesIO(content)).convert("RGB"))
         if len(images) == IMAGES:
             break
     return images

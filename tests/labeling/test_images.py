@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -322,14 +325,14 @@ def test_large_files_are_hashed_as_a_stream(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "growing.bmp"
     noise(50, 40).save(file)
-    decode = reading._decode
+    decode = reading.decoded
 
-    def slow_decode(*given: object) -> tuple[str, int, int]:
+    def slow_decode(*given: object) -> object:
         with file.open("ab") as stream:
             stream.write(b"more")
         return decode(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reading, "_decode", slow_decode)
+    monkeypatch.setattr(reading, "decoded", slow_decode)
     with pytest.raises(ImageProblem, match="changed while"):
         examine(file)
 
@@ -364,11 +367,15 @@ def test_browsers_get_only_what_they_show_alike(tmp_path: Path) -> None:
 
 
 # -- Thumbnails -------------------------------------------------------------------------------------
+def kept(tmp_path: Path, megabytes: int = 16) -> thumbnails.Cache:
+    return thumbnails.Cache(tmp_path / "cache", megabytes)
+
+
 def test_thumbnails_shrink_and_are_made_once(tmp_path: Path) -> None:
     noise(800, 400).save(tmp_path / "a.png")
-    cache = tmp_path / "cache"
+    cache = kept(tmp_path)
     made = thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache)
-    assert made == cache / "ab" / f"{'ab' * 32}-256.jpg"
+    assert made == cache.folder / "ab" / f"{'ab' * 32}-256.jpg"
     with Image.open(made) as image:
         assert (image.format, image.size) == ("JPEG", (256, 128))
     (tmp_path / "a.png").unlink()
@@ -377,7 +384,7 @@ def test_thumbnails_shrink_and_are_made_once(tmp_path: Path) -> None:
 
 def test_small_images_are_kept_exact(tmp_path: Path) -> None:
     noise(28, 28).save(tmp_path / "a.png")
-    made = thumbnails.thumbnail(tmp_path / "a.png", "cd" * 32, 256, tmp_path / "cache")
+    made = thumbnails.thumbnail(tmp_path / "a.png", "cd" * 32, 256, kept(tmp_path))
     with Image.open(made) as image:
         assert (image.format, image.size) == ("PNG", (28, 28))
         assert np.array_equal(np.asarray(image), np.asarray(noise(28, 28)))
@@ -385,15 +392,72 @@ def test_small_images_are_kept_exact(tmp_path: Path) -> None:
 
 def test_many_threads_may_ask_at_once_and_leave_nothing_behind(tmp_path: Path) -> None:
     noise(600, 600).save(tmp_path / "a.jpg")
-    cache = tmp_path / "cache"
+    cache = kept(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, cache) for _ in range(24)]
         assert len({future.result() for future in asked}) == 1
-    assert [file.name for file in (cache / "ef").iterdir()] == [f"{'ef' * 32}-256.jpg"]
+    names = sorted(file.name for file in (cache.folder / "ef").iterdir())
+    assert names == [f"{'ef' * 32}-256.jpg", "making.lock"]
+
+
+def test_who_asks_at_once_waits_for_the_one_who_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise(600, 600).save(tmp_path / "a.jpg")
+    made, render = [], thumbnails.render
+
+    def slowly(*asked: Any) -> tuple[bytes, str]:
+        made.append(asked)
+        time.sleep(0.05)
+        return render(*asked)
+
+    monkeypatch.setattr(thumbnails, "render", slowly)
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(12):
+            pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, kept(tmp_path))
+    assert len(made) == 1
+
+
+def test_pictures_that_nobody_looked_at_for_longest_make_room(tmp_path: Path) -> None:
+    cache = kept(tmp_path)  # 64 KiB a shard
+    hashes = [f"ab{number:060x}00" for number in range(10)]
+    for number, sha256 in enumerate(hashes):
+        os.utime(cache.keep(bytes(10_000), ".jpg", sha256, 256), (number + 1, number + 1))
+    # The oldest ones went when the later ones came, as each name here makes its shard look.
+    assert [cache.find(sha256, 256) is not None for sha256 in hashes] == [number >= 3 for number in range(10)]
+    # All of the others were looked at just now; of equals any may go, but never the one that has just come.
+    newest = cache.keep(bytes(60_000), ".jpg", "ab" + "f" * 60 + "10", 256)
+    assert newest.exists()
+    assert sum(file.stat().st_size for file in newest.parent.glob("*.jpg")) <= 64 * 1024 + 60_000
+
+
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise(600, 600).save(tmp_path / "a.jpg")
+    replace = Path.replace
+
+    def full(file: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        thumbnails.thumbnail(tmp_path / "a.jpg", "ef" * 32, 256, kept(tmp_path))
+    # An ingest goes on: a picture is no part of what a file is.
+    noise(700, 700).save(tmp_path / "b.png")
+    assert (tmp_path / "b.png").stat().st_size > 64 * 1024
+    assert reading.examine(tmp_path / "b.png", small=reading.Small(256, kept(tmp_path))).width == 700
+    monkeypatch.setattr(Path, "replace", replace)
+    assert [file for file in (tmp_path / "cache").rglob("*") if file.suffix in {".part", ".jpg"}] == []
+
+
+def test_reading_a_large_file_keeps_the_picture_that_a_page_would_ask_for(tmp_path: Path) -> None:
+    noise(900, 600).save(tmp_path / "a.jpg", quality=95)
+    examined = reading.examine(tmp_path / "a.jpg", small=reading.Small(256, kept(tmp_path)))
+    made = kept(tmp_path).find(examined.sha256, 256)
+    assert made is not None
+    assert made.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]
+    assert (examined.width, examined.height) == (900, 600)
 
 
 def test_a_thumbnail_of_a_broken_file_is_a_problem_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image at all")
     with pytest.raises(ImageProblem):
-        thumbnails.thumbnail(tmp_path / "a.png", "aa" * 32, 256, tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
+        thumbnails.thumbnail(tmp_path / "a.png", "aa" * 32, 256, kept(tmp_path))
+    assert [file.name for file in (tmp_path / "cache" / "aa").iterdir()] == ["making.lock"]

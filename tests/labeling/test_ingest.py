@@ -16,6 +16,7 @@ from PIL import Image
 
 from hoshina.jobs.errors import Cancelled, JobError
 from labeling import ingest as ingest_module
+from labeling.decoding import decoders
 from labeling.ingest import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.registering import dataset_for
@@ -86,10 +87,11 @@ def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, mon
     read(folder)
     before = list(Item.objects.values()), list(Frame.objects.values())
 
-    def never(path: Path) -> None:
-        raise AssertionError(f"{path} was opened")
+    def never(paths: list[Path], *_: object) -> list[Path]:
+        assert not paths, f"{paths} were opened"
+        return paths
 
-    monkeypatch.setattr(ingest_module, "examine", never)
+    monkeypatch.setattr(decoders(), "examined", never)
     assert numbers(read(folder)) == {"items": 5, "unchanged": 5}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 

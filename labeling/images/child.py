@@ -1,0 +1,107 @@
+"""What a decoder does: reads a request a line, answers it with lines of JSON, and ends with whoever started it.
+
+Nothing here knows Django, so that a decoder starts in a fifth of a second and holds little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from labeling.images import thumbnails
+from labeling.images.opening import take_turns_at
+from labeling.images.problems import ImageProblem
+from labeling.images.reading import Small, examine
+from labeling.images.rendering import Rendering
+from labeling.images.thumbnails import Cache
+
+Answer = tuple[dict[str, Any], bytes]
+
+
+def examined(paths: list[str], rendering: dict[str, Any], small: dict[str, Any] | None) -> Iterator[Answer]:
+    """An answer for each file in turn, so that the one that is never answered is known."""
+    way = Rendering.from_params(rendering)
+    wanted = None if small is None else Small(small["size"], _cache(small["cache"]))
+    for path in paths:
+        yield _told(partial(_examined, path, way, wanted))
+
+
+def _examined(path: str, rendering: Rendering, small: Small | None) -> Answer:
+    return asdict(examine(path, rendering, small)), b""
+
+
+def picture(path: str, size: int, rendering: dict[str, Any]) -> Iterator[Answer]:
+    """The picture itself, behind its suffix."""
+
+    def made() -> Answer:
+        content, suffix = thumbnails.render(path, size, Rendering.from_params(rendering))
+        return {"suffix": suffix}, content
+
+    yield _told(made)
+
+
+def thumbnail(path: str, sha256: str, size: int, cache: dict[str, Any], rendering: dict[str, Any]) -> Iterator[Answer]:
+    """Where the picture is kept now."""
+
+    def made() -> Answer:
+        place = thumbnails.thumbnail(path, sha256, size, _cache(cache), Rendering.from_params(rendering))
+        return {"place": str(place)}, b""
+
+    yield _told(made)
+
+
+def _cache(told: dict[str, Any]) -> Cache:
+    return Cache(Path(told["folder"]), told["megabytes"])
+
+
+CALLS: dict[str, Callable[..., Iterator[Answer]]] = {
+    "examined": examined,
+    "picture": picture,
+    "thumbnail": thumbnail,
+}
+
+
+def _told(work: Callable[[], Answer]) -> Answer:
+    try:
+        return work()
+    except ImageProblem as problem:
+        return {"problem": problem.reason}, b""
+    except OSError as error:
+        return {"errno": error.errno or 0, "error": error.strerror or str(error), "file": error.filename}, b""
+    except Exception:  # noqa: BLE001 - whoever asked raises it there, with this text
+        return {"fault": traceback.format_exc()}, b""
+
+
+def main() -> None:
+    # What libraries print must not stand between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    if len(sys.argv) > 1:
+        take_turns_at(Path(sys.argv[1]))
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    while True:
+        asked = json.loads(requests.get())
+        for words, content in CALLS[asked.pop("call")](**asked):
+            answers.write(json.dumps(words | {"bytes": len(content)}).encode() + b"\n" + content)
+            answers.flush()
+
+
+def _listen(stream: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
+    """In a thread of its own, so that a decoder ends at once when nobody is left to answer, whatever it is at."""
+    for line in stream:
+        requests.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Decoders: processes that open files for others, and what becomes of a file that does one harm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from labeling.decoding import Decoders, decoders, pictures
+from labeling.images import thumbnails
+from labeling.images.problems import ImageProblem
+from labeling.images.reading import Examined, Small, examine
+from labeling.images.rendering import DEFAULT, Rendering
+from tests.parts import wait_until
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def few() -> Iterator[Decoders]:
+    made = Decoders(2, seconds=60, megabytes=4096)
+    yield made
+    made.end()
+
+
+def pictures_in(folder: Path, n: int) -> list[Path]:
+    rng = np.random.default_rng(1)
+    files = [folder / f"{number}.png" for number in range(n)]
+    for file in files:
+        Image.fromarray(rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(file)
+    return files
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if "labeling.images.child" in " ".join(one.cmdline())]
+
+
+def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Path) -> None:
+    files = [*pictures_in(tmp_path, 5), tmp_path / "none.png", tmp_path / "text.png"]
+    (tmp_path / "text.png").write_text("words")
+    inverted = Rendering(is_inverted=True)
+    said = list(few.examined(files, inverted))
+    assert said[:5] == [examine(file, inverted) for file in files[:5]]
+    reasons = [one.reason for one in said[5:] if isinstance(one, ImageProblem)]
+    assert reasons == ["The file is not there any more, or is a link to nothing.", "This is not an image but text."]
+    assert few.picture(files[0], 256, inverted) == thumbnails.render(files[0], 256, inverted)
+    with pytest.raises(ImageProblem, match="not an image but text"):
+        few.picture(tmp_path / "text.png", 256, DEFAULT)
+    pictures().folder.write_text("no folder")
+    with pytest.raises(NotADirectoryError):
+        few.thumbnail(files[0], "ab" * 32, 256, pictures(), DEFAULT)
+    pictures().folder.unlink()
+    place = few.thumbnail(files[0], "ab" * 32, 256, pictures(), DEFAULT)
+    assert place == pictures().find("ab" * 32, 256)
+
+
+class Killer(threading.Thread):
+    """Kills the first ``n`` decoders that this process starts, as soon as each is there."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(daemon=True)
+        self.n, self.killed = n, set[int]()
+
+    def run(self) -> None:
+        while len(self.killed) < self.n:
+            for one in children():
+                if one.pid not in self.killed and len(self.killed) < self.n:
+                    self.killed.add(one.pid)
+                    one.kill()
+
+
+def slow_picture(file: Path) -> Path:
+    """One that takes half a second and 240 MB to open."""
+    Image.new("RGB", (9_000, 9_000)).save(file, compress_level=1)
+    return file
+
+
+def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_path: Path) -> None:
+    killer = Killer(1)
+    killer.start()
+    files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 2)]
+    assert all(isinstance(one, Examined) for one in few.examined(files, DEFAULT))
+    killer.join()
+    killer = Killer(1)  # the one that is idle now
+    killer.start()
+    killer.join()
+    assert few.picture(files[1], 256, DEFAULT)[1] == ".png"
+
+
+def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_through(
+    few: Decoders, tmp_path: Path
+) -> None:
+    files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 3)]
+    killer = Killer(2)
+    killer.start()
+    said = list(few.examined(files, DEFAULT))
+    killer.join()
+    assert isinstance(said[0], ImageProblem)
+    assert "crashed on this file" in said[0].reason
+    assert [isinstance(one, Examined) for one in said[1:]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [({"seconds": 0.2, "megabytes": 4096}, "took longer than 0.2 s"), ({"seconds": 60, "megabytes": 150}, "150 MB")],
+)
+def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], words: str, tmp_path: Path) -> None:
+    strict = Decoders(1, **limits)
+    file = slow_picture(tmp_path / "slow.png")
+    try:
+        with pytest.raises(ImageProblem, match=words):
+            strict.picture(file, 256, DEFAULT)
+        assert not children()
+    finally:
+        strict.end()
+
+
+def test_many_threads_share_a_few_decoders(few: Decoders, tmp_path: Path) -> None:
+    files = pictures_in(tmp_path, 12)
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(lambda file: few.picture(file, 256, DEFAULT), files))
+    assert made == [thumbnails.render(file, 256) for file in files]
+    assert 1 <= len(children()) <= 2
+
+
+def test_what_is_made_ahead_leaves_room_for_those_who_wait(few: Decoders, tmp_path: Path) -> None:
+    slow, small = slow_picture(tmp_path / "slow.png"), pictures_in(tmp_path, 1)[0]
+    order: list[str] = []
+
+    def ahead(name: str) -> None:
+        few.thumbnail(slow, name * 64, 256, pictures(), DEFAULT, is_ahead=True)
+        order.append(name)
+
+    threads = [threading.Thread(target=ahead, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(children()) == 1)
+    few.picture(small, 256, DEFAULT)  # while one works ahead and the other waits for it
+    order.append("asked")
+    for thread in threads:
+        thread.join()
+    assert order[0] == "asked"
+
+
+def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    file = pictures_in(tmp_path, 1)[0]
+    script = (
+        "import django, sys, os; django.setup()\n"
+        "from pathlib import Path\n"
+        "from labeling.decoding import decoders\n"
+        "from labeling.images.rendering import DEFAULT\n"
+        f"decoders().picture(Path({str(file)!r}), 256, DEFAULT)\n"
+        "print('ready', flush=True); sys.stdin.read()\n"
+    )
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as asking:
+        assert asking.stdout is not None
+        assert asking.stdout.readline().strip() == b"ready"
+        left = psutil.Process(asking.pid).children()
+        assert len(left) == 1
+        asking.kill()
+    psutil.wait_procs(left, timeout=20)
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in left)
+
+
+def test_an_ingest_keeps_the_pictures_of_large_files(few: Decoders, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(tmp_path / "large.png")
+    files = [tmp_path / "large.png", pictures_in(tmp_path, 1)[0]]
+    large, small = few.examined(files, DEFAULT, Small(256, pictures()))
+    assert isinstance(large, Examined)
+    assert isinstance(small, Examined)
+    assert pictures().find(large.sha256, 256) is not None
+    assert pictures().find(small.sha256, 256) is None
+
+
+def test_the_processs_own_decoders_are_made_once() -> None:
+    assert decoders() is decoders()
