@@ -26,6 +26,12 @@ from tests.parts import wait_until
 pytestmark = pytest.mark.usefixtures("store")
 
 
+@pytest.fixture(autouse=True)
+def _no_others() -> None:
+    """Only decoders of the test itself are children of this process."""
+    decoders().end()
+
+
 @pytest.fixture
 def few() -> Iterator[Decoders]:
     made = Decoders(2, seconds=60, megabytes=4096)
