@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -10,5 +12,27 @@ class LabelingConfig(AppConfig):
         import labeling.fields.exporting  # noqa: F401  (joins the export's registry)
         from labeling.fields.columns import forget_field
         from labeling.models import Field
+        from labeling.signals import ingested, regrouped
 
         post_delete.connect(forget_field, sender=Field, dispatch_uid="labeling.forget_field")
+        ingested.connect(read_new_cards, dispatch_uid="labeling.read_new_cards")
+        regrouped.connect(forget_values, dispatch_uid="labeling.forget_values")
+
+
+def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
+    """New and changed files are read for the header cards that are fields."""
+    from hoshina.jobs.life import enqueue
+    from labeling.fields.cards import KIND, has_work
+    from labeling.models import Dataset
+
+    if has_work(Dataset.objects.get(pk=dataset_id)):
+        enqueue(KIND, dataset_id=dataset_id, params={"cards": []})
+
+
+def forget_values(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
+    """All items are made anew: what was known goes by rows that mean others now."""
+    from labeling.fields.columns import empty
+    from labeling.models import Field
+
+    for field in Field.objects.filter(dataset=dataset_id):
+        empty(field)

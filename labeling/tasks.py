@@ -6,6 +6,8 @@ from typing import Any
 
 from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
+from labeling.apps import read_new_cards
+from labeling.fields.cards import KIND, read_cards
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.ingest import ingest
 from labeling.models import Dataset
@@ -34,3 +36,20 @@ def run_ingest(run: Run) -> dict[str, Any]:
         settled=settled,
         grouping=run.params.get("grouping"),
     )
+
+
+@background(
+    kind=KIND,
+    queue="heavy",
+    title="Reading header cards",
+    restartable=True,
+    key="read_cards:{dataset_id}:{cards}",
+    unit="images",
+)
+def run_read_cards(run: Run) -> dict[str, Any]:
+    """Make fields of header cards. Parameters: ``cards``, their names; none: what was chosen before, of new files."""
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    result = read_cards(dataset, run, list(run.params.get("cards") or ()))
+    # Files that an ingest brought before there was a field that asks for them.
+    read_new_cards(Dataset, dataset_id=dataset.pk)
+    return result

@@ -21,6 +21,7 @@ urlpatterns = [
     path("d/<slug:slug>/images/preview/", images.preview, name="images_preview"),
     path("d/<slug:slug>/fields/", fields.page, name="fields"),
     path("d/<slug:slug>/fields/list/", fields.field_list, name="field_list"),
+    path("d/<slug:slug>/fields/cards/", fields.cards, name="field_cards"),
     path("d/<slug:slug>/fields/<int:pk>/edit/", fields.edit, name="field_edit"),
     path("d/<slug:slug>/fields/<int:pk>/delete/", fields.delete, name="field_delete"),
     path("d/<slug:slug>/problems/", datasets.problems, name="problems"),

@@ -141,6 +141,11 @@ def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> Non
         transaction.on_commit(lambda: _remove(older))
 
 
+def empty(field: Field) -> None:
+    """Nothing is known any more: the items that its values were about are no more."""
+    save_column(field, Draft(Field.Kind(field.kind), unknown_values(Field.Kind(field.kind), 0), []))
+
+
 def forget_field(instance: Field, **kwargs: object) -> None:
     """After a field was deleted: its values go too, once that is certain."""
     pk = instance.pk

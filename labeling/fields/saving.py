@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from hoshina.arrays import StoreError
-from labeling.fields.columns import Draft, column_of, save_column
+from labeling.fields.columns import Draft, Stamps, column_of, save_column
 from labeling.fields.filling import Disagreement, Filling, laid_over
 from labeling.fields.matching import SEVERAL, matcher
 from labeling.fields.reading import MAX_TEXT, FieldProblem, Layout, Line, Wish, layout_of, lines_of
@@ -36,6 +36,16 @@ class Filled:
     n_changed: int
     is_new: bool
 
+    def as_json(self) -> dict[str, object]:
+        """For ``import_fields --json``."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "known": self.n_known,
+            "changed": self.n_changed,
+            "new": self.is_new,
+        }
+
 
 @dataclass
 class Report:
@@ -54,6 +64,7 @@ class Report:
 
     @property
     def n_changed(self) -> int:
+        """Values that are others now."""
         return sum(one.n_changed for one in self.fields)
 
     @property
@@ -63,10 +74,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """For ``import_fields --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
         return {
-            "fields": [
-                {"name": one.name, "kind": one.kind, "known": one.n_known, "changed": one.n_changed, "new": one.is_new}
-                for one in self.fields
-            ],
+            "fields": [one.as_json() for one in self.fields],
             "empty_columns": self.empty,
             "rows": self.rows,
             "matched": self.matched,
@@ -234,15 +242,16 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
             there = known.get(name.lower())
             if there is not None and (there.kind, there.source) != (draft.kind, CSV):
                 raise FieldProblem(f"The field {there.name} was changed by somebody meanwhile. Try again.")
-            report.fields.append(_add(there, draft) if there else _make(dataset, name, draft, CSV))
+            report.fields.append(_add(there, draft) if there else make_field(dataset, name, draft, CSV))
 
 
-def _make(dataset: Dataset, name: str, draft: Draft, source: str) -> Filled:
+def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: Stamps | None = None) -> Filled:
+    """A new field behind all others, with its values."""
     last = Field.objects.filter(dataset=dataset).aggregate(last=Max("order"))["last"]
     made = Field.objects.create(
         dataset=dataset, name=name, kind=draft.kind, source=source, order=0 if last is None else last + 1
     )
-    save_column(made, draft)
+    save_column(made, draft, stamps)
     return Filled(made.name, made.kind, made.n_known, made.n_known, is_new=True)
 
 

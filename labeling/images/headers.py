@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,15 +48,44 @@ class Header:
     sky: tuple[tuple[str, str], ...]
 
 
+def cards_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> tuple[Card, ...]:
+    """The cards of :func:`header_of` alone."""
+    with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
+        return tuple(_all_cards(parts, fits.chosen(parts, rendering.hdu)))
+
+
+def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
+    """The values of the cards called ``names``, "" for those that are not there: of the image that is shown, else of
+    the file's first part. Reads no pixels. Raises ImageProblem as opening the image does."""
+    with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
+        headers = [fits.chosen(parts, rendering.hdu).header, parts[0].header]
+        return [_value(headers, name) for name in names]
+
+
+def _value(headers: Sequence[Any], name: str) -> str:
+    for header in headers:
+        try:
+            value = header.get(name)
+        except Exception:  # noqa: BLE001, S112 - a damaged card fails in many ways, and is as good as none
+            continue
+        if value is not None and (text := _text(value)):
+            return text[:_LONGEST]
+    return ""
+
+
 def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> Header:
     """Read the header of a FITS file. Raises ImageProblem as opening its image does."""
     with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
         part = fits.chosen(parts, rendering.hdu)
-        number = parts.index_of(part)
-        cards = _cards(number, part.header)
-        if number:
-            cards += _cards(0, parts[0].header)
-        return Header(tuple(cards[:_MOST_CARDS]), _sky(part))
+        return Header(tuple(_all_cards(parts, part)), _sky(part))
+
+
+def _all_cards(parts: Any, part: Any) -> list[Card]:
+    number = parts.index_of(part)
+    cards = _cards(number, part.header)
+    if number:
+        cards += _cards(0, parts[0].header)
+    return cards[:_MOST_CARDS]
 
 
 def _cards(number: int, header: Any) -> list[Card]:
@@ -71,6 +101,10 @@ def _cards(number: int, header: Any) -> list[Card]:
 
 
 def _text(value: object) -> str:
+    from astropy.io.fits.card import Undefined
+
+    if isinstance(value, Undefined):
+        return ""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     return str(value).strip()

@@ -1,7 +1,8 @@
-"""The page of fields: which there are, and more of them from a CSV file or from the headers of FITS files."""
+"""The page of fields: which there are, more of them from a CSV file, or from the headers of FITS files."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, cast
 
@@ -12,7 +13,10 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.http import HtmxHttpRequest
+from hoshina.jobs.life import enqueue
+from hoshina.jobs.models import Job
 from labeling.fields import editing
+from labeling.fields.cards import KIND, card_fields, check_cards, sample_of, words_of
 from labeling.fields.reading import EXPECTED, FieldProblem, Wish
 from labeling.fields.saving import Report, import_fields
 from labeling.models import Dataset, Field
@@ -21,6 +25,7 @@ from labeling.views.datasets import remember
 # A browser waits for the report; more is work for the command.
 MAX_UPLOAD = 16 * 1024 * 1024
 _NAMES_SHOWN = 50
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ImportForm(forms.Form):
@@ -178,3 +183,32 @@ def _list(
     request: HtmxHttpRequest, dataset: Dataset, opened: Open | None = None, *, said: str = "", status: int = 200
 ) -> HttpResponse:
     return render(request, "labeling/_fields_list.html", _context(dataset, opened, said), status=status)
+
+
+# -- Header cards ---------------------------------------------------------------------------------------------
+@require_http_methods(["GET", "POST"])
+def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The cards found in some of the files, to be chosen from; while a job reads them, how far it is (``job``)."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context: dict[str, Any] = {}
+    status = 200
+    newest = Job.objects.filter(kind=KIND, dataset_id=dataset.pk).order_by("-created_at")
+    job = newest.filter(state__in=Job.ACTIVE).first()
+    if request.method == "POST":
+        try:
+            job = enqueue(
+                KIND,
+                dataset_id=dataset.pk,
+                params={"cards": check_cards(dataset, request.POST.getlist("card"))},
+                user=request.user,
+            )
+        except FieldProblem as problem:
+            context["cards_problem"], status = str(problem), 422
+    if job is None:
+        watched = request.GET.get("job", "")
+        ended = newest.filter(pk=watched).first() if _UUID.fullmatch(watched) else None
+        context |= {"sample": sample_of(dataset), "ended": ended, "out_of_band": ended is not None}
+        if ended is not None and ended.state == Job.State.SUCCEEDED:
+            context["told"] = words_of(ended.result)
+    context |= _context(dataset) | {"job": job, "sources": {one.source for one in card_fields(dataset)}}
+    return render(request, "labeling/_fields_cards.html", context, status=status)

@@ -9,6 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from hoshina.jobs.console import run_command_job
+from labeling.fields.cards import KIND, check_cards
+from labeling.fields.cards import words_of as words_of_cards
 from labeling.fields.reading import KEYS, FieldProblem, Wish
 from labeling.fields.saving import Report, import_fields
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -22,6 +25,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, nargs="?", help="CSV with a header: path, item_id or a name, and facts")
+        parser.add_argument(
+            "--cards", type=_names, metavar="OBJECT,EXPTIME",
+            help="instead of a file: cards of the FITS headers, read for files that come later as well",
+        )  # fmt: skip
         add_common_arguments(parser)
         parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these columns")
         parser.add_argument(
@@ -36,13 +43,24 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        if options["file"] is None:
-            raise CommandError("Name a CSV file.", returncode=2)
+        if (options["file"] is None) == (options["cards"] is None):
+            raise CommandError("Name a CSV file, or with --cards cards of FITS headers.", returncode=2)
+        if options["cards"] is not None:
+            self._read_cards(dataset, options)
+            return
         report = self._import(dataset, options)
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
         else:
             self.stdout.write("\n".join(words_of(report)))
+
+    def _read_cards(self, dataset: Dataset, options: dict[str, Any]) -> None:
+        try:
+            cards = check_cards(dataset, options["cards"])
+        except FieldProblem as problem:
+            raise CommandError(str(problem)) from problem
+        job = run_command_job(self, KIND, dataset.pk, {"cards": cards}, as_json=options["json"])
+        self.stdout.write(json.dumps(job.result) if options["json"] else "\n".join(words_of_cards(job.result)))
 
     def _import(self, dataset: Dataset, options: dict[str, Any]) -> Report:
         file: Path = options["file"].expanduser()
