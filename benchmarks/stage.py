@@ -87,15 +87,15 @@ class Browser:
 
 
 @contextmanager
-def stage(folder: Path, n_items: int) -> Iterator[str]:
-    """Fill a store with ``n_items`` items and a model, serve it, and give its address."""
+def stage(folder: Path, n_items: int, more: str = "") -> Iterator[str]:
+    """Fill a store with ``n_items`` items, a model, and what the script ``more`` adds; serve it; give its address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
         "AL_STORE_DIR": str(folder),
         "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
     }
     run = [sys.executable, "manage.py"]
     subprocess.run([*run, "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
-    script = "import django; django.setup()\n" + FILL
+    script = "import django; django.setup()\n" + FILL + more
     subprocess.run([sys.executable, "-c", script, str(n_items)], cwd=ROOT, env=environment, check=True)
     port = _free_port()
     server = subprocess.Popen([*run, "serve", "--port", str(port)], cwd=ROOT, env=environment)

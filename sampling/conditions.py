@@ -78,7 +78,9 @@ def narrowed(dataset: Dataset, rows: NDArray[np.int64], conditions: Sequence[Con
         # Items newer than the column have no value.
         here = rows[: np.searchsorted(rows, len(passes))]
         newer = rows[len(here) :] if UNKNOWN in condition.given else rows[:0]
-        rows = np.concatenate([here[passes[here]], newer])
+        # Several times as quick as here[passes[here]].
+        left: NDArray[np.int64] = np.compress(np.take(passes, here, mode="clip"), here)
+        rows = np.concatenate([left, newer]) if len(newer) else left
     return rows
 
 
@@ -108,10 +110,11 @@ def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:
     if column.is_text:
         passes = _of_text(column, asked)
     else:
-        passes = np.zeros(len(column.values), np.bool_)
-        for one in asked:
-            low, high = range_of(column.kind, condition.name, one)
-            passes |= (column.values >= low) & (column.values <= high)
+        ranges = [range_of(column.kind, condition.name, one) for one in asked]
+        masks = [(column.values >= low) & (column.values <= high) for low, high in ranges]
+        passes = masks[0] if masks else np.zeros(len(column.values), np.bool_)
+        for mask in masks[1:]:
+            passes |= mask
     return passes | ~column.known() if len(asked) < len(condition.given) else passes
 
 

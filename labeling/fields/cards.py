@@ -85,7 +85,7 @@ def sample_of(dataset: Dataset) -> Sample:
             if card.value and card.value not in offer.examples and len(offer.examples) < _EXAMPLES:
                 offer.examples.append(card.value)
     known = [offer for offer in offers.values() if offer.examples and len(offer.name) <= MAX_NAME]
-    return Sample(len(some), n_fits, sorted(known, key=lambda offer: (-offer.n, offer.name)))
+    return Sample(len(some), n_fits, sorted(known, key=lambda offer: (-offer.n, -len(offer.examples), offer.name)))
 
 
 def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 # What stands for nothing, whatever its case. Infinity is no value to sort by either.
 _UNKNOWN = frozenset({"", "-", "–", "—", "nan", "null", "n/a", "inf", "+inf", "-inf"})
+_LONGEST_UNKNOWN = max(map(len, _UNKNOWN))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?")
 # 0042 and 5853498713160606720 are names: as numbers they would lose zeros or digits.
@@ -20,7 +21,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def is_unknown(text: str) -> bool:
     """Whether a stripped cell says nothing."""
-    return text.lower() in _UNKNOWN
+    return len(text) <= _LONGEST_UNKNOWN and text.lower() in _UNKNOWN
 
 
 def number_of(text: str) -> float | None:
