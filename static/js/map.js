@@ -11,8 +11,11 @@ const REST = 180; // ms without a move before thumbnails and words follow
 const REACH = 10; // px around the pointer in which a point counts as pointed at
 const CLOSE = 6; // how much closer "show on map" comes
 const CORNERS = 200; // a region has no more
+const FEW = 200; // points in view of which thumbnails are shown
+const CALM = 3000; // ms without a label before the clusters are told anew
 const LAST = 65534;
 
+const grouped = new Intl.NumberFormat("en-GB");
 const view = document.getElementById("map");
 const canvas = document.getElementById("map-points");
 const card = document.getElementById("map-card");
@@ -39,6 +42,7 @@ function draw() {
     const ratio = canvas.width / camera.width;
     raster.draw({ x: camera.x, y: camera.y, scale: camera.scale * ratio, radius: camera.radius * ratio });
     marks.draw();
+    if (!card.hidden) placeCard();
     view.dataset.drawn = String(Number(view.dataset.drawn ?? 0) + 1);
   });
 }
@@ -74,14 +78,14 @@ function resize() {
 
 function moved() {
   draw();
-  hideCard();
+  if (!isPinned) hideCard();
   clearTimeout(rest);
   rest = setTimeout(rested, REST);
 }
 
 async function rested() {
   const { left, right, bottom, top } = inView();
-  const rows = [...raster.within(left, right, bottom, top).slice(0, CORNERS + 1)];
+  const rows = [...raster.within(left, right, bottom, top).slice(0, FEW + 1)];
   const mine = rest;
   await marks.showThumbs(rows.map((row) => ({ row, place: raster.placeOf(row) })), async (asked) => {
     const told = await fetched(`${asks.thumbs}?rows=${asked.join(",")}`, "json");
@@ -115,17 +119,18 @@ let pointed = null;
 let asking = null;
 let isPinned = false;
 
-function pointAt(row, spot) {
-  if (row === pointed) return;
+// The point of a row is ringed and its card follows; with `isKept`, both stay until something else is pointed out.
+function pointAt(row, { isKept = false } = {}) {
+  if (row === pointed && isKept === isPinned) return;
   pointed = row;
-  isPinned = false;
+  isPinned = isKept;
   marks.setHovered(row === null ? null : raster.placeOf(row));
   card.hidden = true;
   clearTimeout(asking);
-  if (row !== null) asking = setTimeout(() => showCard(row, spot), known.has(row) ? 30 : 110);
+  if (row !== null) asking = setTimeout(() => showCard(row), known.has(row) ? 30 : 110);
 }
 
-async function showCard(row, spot) {
+async function showCard(row) {
   if (!known.has(row)) {
     const html = await fetched(`${asks.at}?row=${row}`, "text");
     if (html === null) return;
@@ -135,7 +140,11 @@ async function showCard(row, spot) {
   if (row !== pointed) return;
   card.innerHTML = known.get(row);
   card.hidden = false;
-  const at = camera.toScreen(raster.placeOf(row) ?? camera.toPlace(spot));
+  placeCard();
+}
+
+function placeCard() {
+  const at = camera.toScreen(raster.placeOf(pointed));
   const { width, height } = card.getBoundingClientRect();
   const left = at.left + 14 + width > camera.width ? at.left - 14 - width : at.left + 14;
   const top = Math.max(4, Math.min(camera.height - height - 4, at.top - height / 2));
@@ -151,8 +160,7 @@ function rowAt(spot) {
 }
 
 hand.addEventListener("hover", ({ detail: spot }) => {
-  if (isPinned) return;
-  pointAt(spot ? rowAt(spot) : null, spot);
+  if (!isPinned) pointAt(spot ? rowAt(spot) : null);
 });
 
 // A click: on a cluster's outline or words it takes the cluster; on a point it goes to its tile, or keeps its card.
@@ -163,8 +171,7 @@ hand.addEventListener("point", ({ detail: spot }) => {
   if (row === null) return hideCard();
   const tile = tileOf(row);
   if (tile) return tile.click();
-  pointAt(row, spot);
-  isPinned = true;
+  pointAt(row, { isKept: true });
 });
 
 function tileOf(row) {
@@ -182,10 +189,13 @@ hand.addEventListener("take", () => take(circled(hand.cross).map((spot) => camer
 // The images within the corners go into the grid.
 function take(corners) {
   const whole = thinned(corners).map(([x, y]) => [within(x), within(y)]);
-  const n = raster.inside(whole).length;
-  if (whole.length < 3 || n === 0) return toast("No image lies there. Draw around some points.");
-  say(`${n} images`);
-  ask({ map: asks.map, region: whole.map(([x, y]) => `${x}-${y}`).join("_") });
+  if (whole.length < 3 || !raster.inside(whole).length) return toast("No image lies there. Draw around some points.");
+  takeRegion(whole.map(([x, y]) => `${x}-${y}`).join("_"));
+}
+
+// The queue and its choices stay, and follow the region.
+function takeRegion(region) {
+  document.body.dispatchEvent(new CustomEvent("hoshina:query", { detail: { set: { map: asks.map, region } } }));
 }
 
 function within(one) {
@@ -197,22 +207,28 @@ function thinned(corners) {
   return corners.filter((_, i) => i % every === 0);
 }
 
-function ask(set) {
-  document.body.dispatchEvent(new CustomEvent("hoshina:query", { detail: { set } }));
-}
-
 function takeCluster(id) {
-  const one = clusters.find((cluster) => String(cluster.id) === String(id));
-  if (!one) return;
-  const [largest] = [...one.outlines].sort((a, b) => b.length - a.length);
-  take(largest);
+  const one = clusters.find((cluster) => cluster.id === id);
+  if (one) takeRegion(one.region);
 }
 
 // What the grid shows, also after Back or when the region was dropped elsewhere.
 function showRegion(query) {
   const text = query.get("map") === asks.map ? query.get("region") : null;
-  marks.setRegion(text && /^\d+-\d+(_\d+-\d+)+$/.test(text) ? text.split("_").map((corner) => corner.split("-").map(Number)) : null);
+  const corners = text && /^\d+-\d+(_\d+-\d+)+$/.test(text) ? text.split("_").map((corner) => corner.split("-").map(Number)) : null;
+  marks.setRegion(corners);
+  const told = document.getElementById("map-region");
+  told.hidden = !corners;
+  if (corners) told.querySelector("span").textContent = inWords(raster.inside(corners).length);
   document.getElementById("map-close").search = `?${query}`;
+}
+
+function inWords(n) {
+  return `${grouped.format(n)} ${n === 1 ? "image" : "images"} in the region`;
+}
+
+function dropRegion() {
+  document.body.dispatchEvent(new CustomEvent("hoshina:query", { detail: { set: { map: null, region: null } } }));
 }
 
 document.body.addEventListener("hoshina:asked", ({ detail }) => showRegion(detail.query));
@@ -230,9 +246,21 @@ document.getElementById("map-pane").addEventListener("click", (event) => {
   const zoom = event.target.closest("[data-map-zoom]")?.dataset.mapZoom;
   if (zoom === "all") camera.showAll();
   else if (zoom) camera.zoom(Number(zoom), hand.cross ?? undefined);
-  const cluster = event.target.closest("button[data-cluster]");
-  if (cluster) takeCluster(cluster.dataset.cluster);
+  if (event.target.closest("[data-map-drop]")) dropRegion();
 });
+
+// The list of clusters: what the pointer or the focus is on is lit on the map; a click takes it, with the queue as it is.
+const list = document.getElementById("map-clusters-slot");
+list.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-cluster]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  event.stopPropagation();
+  list.closest("details").open = false;
+  takeRegion(link.dataset.region);
+});
+for (const name of ["pointerover", "focusin"]) list.addEventListener(name, (event) => marks.light(event.target.closest("[data-cluster]")?.dataset.cluster ?? null));
+for (const name of ["pointerleave", "focusout"]) list.addEventListener(name, () => marks.light(null));
 
 document.body.addEventListener("hoshina:map-tool", ({ detail }) => {
   setTool(hand.tool === detail.tool ? "move" : detail.tool);
@@ -245,7 +273,7 @@ function show(row) {
   const place = raster.placeOf(row);
   if (!place) return toast("That image has no place on this map yet.");
   camera.show(place, CLOSE);
-  marks.setFocused(place);
+  pointAt(row, { isKept: true });
   view.focus();
 }
 
@@ -265,12 +293,16 @@ function tellCross() {
   const labelled = rows.filter((row) => raster.stateOf(row) === 1).length;
   say(rows.length ? `${rows.length} images in the circle, ${labelled} labelled. Enter takes them.` : "No image in the circle.");
   const row = raster.nearest(camera.toPlace(cross), cross.radius / camera.scale);
-  pointAt(row, cross);
+  pointAt(row);
 }
 
 // -- The workbench beside it --------------------------------------------------------------------
 document.body.addEventListener("hoshina:marked", ({ detail }) => points.decide(detail.row, detail.state, detail.label));
-document.body.addEventListener("hoshina:saved", () => points.look());
+document.body.addEventListener("hoshina:saved", () => {
+  points.look();
+  clearTimeout(loadClusters.timer);
+  loadClusters.timer = setTimeout(loadClusters, CALM);
+});
 
 function followTiles() {
   const rows = [...document.querySelectorAll("#grid .tile")].map((tile) => Number(tile.dataset.row));
@@ -292,9 +324,17 @@ function away(error) {
 }
 
 async function loadClusters() {
-  const told = asks.clusters ? await fetched(asks.clusters, "json") : null;
-  clusters = told?.clusters ?? [];
-  marks.setClusters(clusters);
+  const told = await fetched(asks.clusters, "json");
+  if (!told) return;
+  clusters = told.clusters;
+  // Gaps first: where there is no room for all words, theirs stay.
+  const parts = [...clusters].sort((a, b) => (b.kind === "gap") - (a.kind === "gap"));
+  marks.setClusters(parts.map((one) => ({ ...one, isGap: one.kind === "gap", words: captionOf(one) })));
+}
+
+function captionOf({ kind, name, n, labelled, what }) {
+  const images = `${grouped.format(n)} ${n === 1 ? "image" : "images"}`;
+  return kind === "gap" ? [`${name}: ${labelled}`, images] : [what || name, `${images}, ${labelled}`];
 }
 
 async function start() {

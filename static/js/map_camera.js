@@ -16,6 +16,7 @@ export class Camera extends EventTarget {
 
   // The pane's size; what was in its middle stays there.
   resize(width, height) {
+    if (width === this.width && height === this.height) return;
     const isAll = this.isAll;
     Object.assign(this, { width: Math.max(1, width), height: Math.max(1, height) });
     if (isAll) this.#set(this.#all());

@@ -21,17 +21,17 @@ export class Marks {
     this.hatch = this.svg.querySelector("pattern");
   }
 
-  // `clusters`: [{id, outlines: [[[x, y], …], …], words, isGap}]
+  // `clusters`: [{id, outline: [[x, y], …], words: lines of a caption, isGap}], the most important first.
   setClusters(clusters) {
     this.#clusters = clusters.map((one) => {
-      const outline = made("path", { d: one.outlines.map(pathOf).join(""), class: one.isGap ? "cluster gap" : "cluster", "data-cluster": one.id });
+      const outline = made("path", { d: pathOf(one.outline), class: one.isGap ? "cluster gap" : "cluster", "data-cluster": one.id });
       const caption = made("text", { class: one.isGap ? "caption gap" : "caption", "data-cluster": one.id });
       one.words.forEach((words, i) => {
         const line = made("tspan", { x: 0, dy: i ? "1.15em" : 0 });
         line.textContent = words;
         caption.append(line);
       });
-      return { ...one, outline, caption, top: topOf(one.outlines) };
+      return { ...one, outline, caption, top: topOf(one.outline) };
     });
     this.part.clusters.replaceChildren(...this.#clusters.map(({ outline }) => outline));
     this.part.captions.replaceChildren(...this.#clusters.map(({ caption }) => caption));
@@ -40,7 +40,7 @@ export class Marks {
 
   // The outline of a cluster that is pointed at or focused in the list; null for none.
   light(id) {
-    for (const one of this.#clusters) one.outline.classList.toggle("lit", String(one.id) === String(id));
+    for (const one of this.#clusters) one.outline.classList.toggle("lit", one.id === id);
   }
 
   setRegion(corners) {
@@ -90,7 +90,7 @@ export class Marks {
     this.#drawThumbs();
   }
 
-  // The larger clusters are named first; a caption that would lie on another one waits until there is room.
+  // A caption that would lie on another one waits until there is room.
   #drawCaptions() {
     const taken = [];
     for (const { caption, top, words } of this.#clusters) {
@@ -98,8 +98,8 @@ export class Marks {
       const wide = 4 + 6.6 * Math.max(...words.map((one) => one.length));
       const high = 15 * words.length;
       const left = Math.max(wide / 2, Math.min(this.camera.width - wide / 2, spot.left));
-      const box = { left: left - wide / 2, right: left + wide / 2, top: spot.top - 8 - high, bottom: spot.top - 4 };
-      if (box.top < 0 && spot.top > 0) [box.top, box.bottom] = [2, 2 + high];
+      const box = { left: left - wide / 2, right: left + wide / 2, top: spot.top - high / 2, bottom: spot.top + high / 2 };
+      if (box.top < 0 && box.bottom > 0) [box.top, box.bottom] = [2, 2 + high];
       const isFree = box.bottom > 0 && box.top < this.camera.height && spot.left > -wide && spot.left < this.camera.width + wide && taken.every((other) => isApart(box, other));
       caption.style.display = isFree ? "" : "none";
       if (!isFree) continue;
@@ -172,9 +172,8 @@ function crossed({ left, top, radius }) {
   return `${ring({ left, top }, radius)}M${left - 7} ${top}h14M${left} ${top - 7}v14`;
 }
 
-// Where a cluster's words go: above its highest corner.
-function topOf(outlines) {
-  const corners = outlines.flat();
+// Where a cluster's words go: on its outline, at the highest corner.
+function topOf(corners) {
   const [, y] = corners.reduce((best, corner) => (corner[1] > best[1] ? corner : best));
   const xs = corners.map(([x]) => x);
   return { x: (Math.min(...xs) + Math.max(...xs)) / 2, y };

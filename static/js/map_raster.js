@@ -5,6 +5,7 @@
 // is not. Closer in, a labelled point is a disc with a rim, one without a label a ring.
 
 export const NOWHERE = 65535;
+const GONE = 255; // the colour of a row whose image is gone
 export const LABELLED = 1; // as in tiles.js; other states are drawn as not labelled
 const PHASES = 4; // a disc's place within its pixel, in quarters
 const LEVELS = 16; // how many strengths a pixel has
@@ -99,10 +100,10 @@ export class Raster {
     return found;
   }
 
-  // Rows of the shown points within a polygon of [x, y], by the even-odd rule.
+  // Rows of all points within a polygon of [x, y], by the even-odd rule.
   inside(corners) {
     const [xs, ys] = [corners.map(([x]) => x), corners.map(([, y]) => y)];
-    const near = this.within(Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys));
+    const near = this.within(Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys), { isAll: true });
     return near.filter((row) => isInside(corners, this.#places[2 * row], this.#places[2 * row + 1]));
   }
 
@@ -202,14 +203,18 @@ export class Raster {
     return this.within(x - halfWide, x + halfWide, y - halfHigh, y + halfHigh);
   }
 
-  // The rows of the points that are shown in a box; the array is used again by the next call.
-  within(low, high, bottom, top) {
-    const [places, colours, colourOf, near] = [this.#places, this.#colours, this.#colourOf, this.#near];
+  // The rows of the points that are shown in a box, or also of those that the legend hides; the array is used again by
+  // the next call.
+  within(low, high, bottom, top, { isAll = false } = {}) {
+    const [places, colours, near] = [this.#places, this.#colours, this.#near];
+    const isOff = this.#colourOf.map((colour, i) => (isAll ? i === GONE : colour === 0));
     const n = Math.min(this.n, colours.length);
     let found = 0;
     for (let row = 0; row < n; row += 1) {
-      const [x, y] = [places[2 * row], places[2 * row + 1]];
-      if (x < low || x > high || y < bottom || y > top || colourOf[colours[row]] === 0) continue;
+      const x = places[2 * row];
+      if (x < low || x > high) continue;
+      const y = places[2 * row + 1];
+      if (y < bottom || y > top || isOff[colours[row]]) continue;
       if (x === NOWHERE && y === NOWHERE) continue;
       near[found] = row;
       found += 1;

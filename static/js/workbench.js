@@ -300,7 +300,10 @@ function drawOnMap(tool) {
 document.body.addEventListener("hoshina:query", async ({ detail }) => {
   const query = new URLSearchParams(location.search);
   query.delete("row");
-  for (const [name, value] of Object.entries(detail.set)) query.set(name, value);
+  for (const [name, value] of Object.entries(detail.set)) {
+    if (value === null) query.delete(name);
+    else query.set(name, value);
+  }
   await show(query, { asStep: true });
   focusTile();
 });
