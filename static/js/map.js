@@ -35,6 +35,7 @@ let clusters = [];
 
 // -- Drawing ------------------------------------------------------------------------------------
 function draw() {
+  view.dataset.drawn = "false";
   frame ??= requestAnimationFrame(() => {
     frame = null;
     if (!isDrawn) return;
@@ -43,7 +44,7 @@ function draw() {
     raster.draw({ x: camera.x, y: camera.y, scale: camera.scale * ratio, radius: camera.radius * ratio });
     marks.draw();
     if (!card.hidden) placeCard();
-    view.dataset.drawn = String(Number(view.dataset.drawn ?? 0) + 1);
+    view.dataset.drawn = "true";
   });
 }
 

@@ -1,0 +1,278 @@
+"""The map in a real browser: regions by hand, outline and keyboard fill the grid; labels recolour points at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from labeling.actions import Decision, record_import
+from labeling.models import Dataset, State
+from modeling.models import Projection
+from sampling.maps import drawn_of
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+from tests.browser.test_sweeps import add_model, counts
+from tests.sampling.mapping import add_map
+
+N = 60
+EDGE = 28  # pixels that the page leaves free around all points
+RING = 3.5  # pixels from the middle of a large point to its line
+HEAPS = np.array([[0, 0], [10, 1], [1, 10], [11, 11]])
+
+
+class Map:
+    """The open page: where points are on the screen, and the colours that they were drawn in."""
+
+    def __init__(self, bench: Bench, projection: Projection) -> None:
+        self.bench, self.page, self.projection = bench, bench.page, projection
+        self.view = bench.page.locator("#map")
+
+    def open(self, query: str = "queue=all") -> Map:
+        self.page.goto(f"{self.bench.url}map/?{query}")
+        self.bench.ready()
+        self.drawn()
+        return self
+
+    def drawn(self) -> None:
+        expect(self.page.locator("#map-wait")).to_be_hidden()
+        expect(self.view).to_have_attribute("data-drawn", "true")
+
+    def spots(self) -> np.ndarray:
+        """Where each row's point is in the pane, (n, 2), while all of the map is shown."""
+        box = self._box()
+        points = drawn_of(self.projection).points.astype(float)
+        low, high = points.min(axis=0), points.max(axis=0)
+        scale = min((box["width"] - 2 * EDGE) / (high[0] - low[0]), (box["height"] - 2 * EDGE) / (high[1] - low[1]))
+        away = (points - (low + high) / 2) * scale
+        return np.stack([box["width"] / 2 + away[:, 0], box["height"] / 2 - away[:, 1]], axis=1)
+
+    def colour(self, row: int) -> tuple[int, ...]:
+        """What the canvas shows of a row's point, beside its middle: there, a ring is as full as a disc."""
+        x, y = self.spots()[row]
+        found = self.page.evaluate(
+            "([x, y]) => [...document.getElementById('map-points').getContext('2d').getImageData(x, y, 1, 1).data]",
+            [float(x) + RING, float(y)],
+        )
+        return tuple(found[:3])
+
+    def lasso(self, rows: np.ndarray, *, margin: float = 24) -> None:
+        """Draws around the points of these rows, with Shift held."""
+        box, spots = self._box(), self.spots()[rows]
+        low, high = spots.min(axis=0) - margin, spots.max(axis=0) + margin
+        corners = [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
+        mouse = self.page.mouse
+        self.page.keyboard.down("Shift")
+        mouse.move(box["x"] + corners[0][0], box["y"] + corners[0][1])
+        mouse.down()
+        for x, y in corners[1:]:
+            mouse.move(box["x"] + x, box["y"] + y, steps=8)
+        mouse.up()
+        self.page.keyboard.up("Shift")
+
+    def click(self, spot: np.ndarray) -> None:
+        box = self._box()
+        self.page.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
+
+    def rows(self) -> set[int]:
+        """The rows of the tiles."""
+        return {int(row) for row in self.bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")}
+
+    def _box(self) -> Any:
+        return self.view.bounding_box()
+
+
+def heap(number: int) -> np.ndarray:
+    return np.flatnonzero(np.arange(N) % 4 == number)
+
+
+def rgb(hexadecimal: str) -> tuple[int, ...]:
+    return tuple(int(hexadecimal[at : at + 2], 16) for at in (1, 3, 5))
+
+
+def is_near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) <= 6
+
+
+@pytest.fixture
+def projection(bench: Bench) -> Projection:
+    """Four heaps of 15 points, their rows interleaved; the points of each heap lie apart from each other."""
+    at = np.arange(N)
+    within = np.stack([(at // 4) % 4, at // 16], axis=1) * 0.5
+    return add_map(bench.dataset, HEAPS[at % 4] + within)
+
+
+@pytest.fixture
+def plane(bench: Bench, projection: Projection) -> Map:
+    return Map(bench, projection)
+
+
+def test_a_lassoed_heap_is_labelled_with_a_key_recoloured_and_taken_back(plane: Map, page: Page) -> None:
+    plane.open()
+    rows = heap(1)
+    other = int(heap(2)[0])
+    before = {row: plane.colour(row) for row in [*rows.tolist(), other]}
+    plane.lasso(rows)
+    expect(page.locator("#map-region")).to_contain_text("15 images in the region")
+    expect(plane.bench.tiles).to_have_count(15)
+    assert plane.rows() == set(rows.tolist())
+    page.keyboard.press("Control+a")
+    plane.bench.press("1")
+    cat = rgb(plane.bench.dataset.classes.get(name="cat").colour)
+    plane.bench.settle()
+    plane.drawn()
+    assert all(is_near(plane.colour(int(row)), cat) for row in rows)
+    assert is_near(plane.colour(other), before[other]), "the others stay as they were"
+    assert counts(plane.bench.dataset) == {"cat": 15, "dog": 0, "bird": 0}
+
+    plane.bench.press("z")
+    plane.bench.settle()
+    plane.drawn()
+    assert all(is_near(plane.colour(row), seen) for row, seen in before.items())
+    assert counts(plane.bench.dataset) == {"cat": 0, "dog": 0, "bird": 0}
+
+
+def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> None:
+    add_model(plane.bench.dataset)  # rows below 40 are cats
+    cat = plane.bench.dataset.classes.get(name="cat")
+    plane.open(f"queue=sweep&of={cat.pk}")
+    expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
+    spot = page.evaluate(
+        """row => {
+        const [x, y] = row;
+        const box = document.getElementById('map').getBoundingClientRect();
+        for (const path of document.querySelectorAll('.cluster')) {
+            const place = path.getBoundingClientRect();
+            const [left, top] = [box.left + x, box.top + y];
+            if (left < place.left || left > place.right || top < place.top || top > place.bottom) continue;
+            for (let at = 0; at < path.getTotalLength(); at += path.getTotalLength() / 40) {
+                const on = path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
+                if (document.elementFromPoint(on.x, on.y) === path) return [on.x - box.left, on.y - box.top];
+            }
+        }
+        return null;
+    }""",
+        plane.spots()[int(heap(2)[5])].tolist(),
+    )
+    assert spot
+    plane.click(np.array(spot))
+    cats = {int(row) for row in heap(2) if row < 40}
+    expect(page.locator("#map-region")).to_contain_text("15 images")
+    expect(page.locator("#sweep-bar")).to_contain_text(f"{len(cats)} images")
+    assert plane.rows() == cats
+    n_later = page.locator("#grid .tile[data-later]").count()
+    plane.bench.press("a")
+    plane.bench.settle()
+    expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
+    assert counts(plane.bench.dataset) == {"cat": len(cats) - n_later, "dog": 0, "bird": 0}
+
+
+def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
+    plane.open()
+    plane.bench.press("m")
+    expect(plane.view).to_be_focused()
+    card = page.locator("#map-card")
+    expect(card).to_contain_text(plane.bench.dataset.items.get(row=0).path)
+    expect(page.locator("#map-thumbs img").first).to_be_visible()
+    plane.bench.press("Home", "ArrowLeft")
+    # From the middle of the pane to the middle of the first heap, and a circle around all of it.
+    for _ in range(40):
+        x, y, radius = cross(page)
+        goal = plane.spots()[heap(0)].mean(axis=0)
+        if abs(goal[0] - x) > 13:
+            plane.bench.press("ArrowLeft" if goal[0] < x else "ArrowRight")
+        elif abs(goal[1] - y) > 13:
+            plane.bench.press("ArrowUp" if goal[1] < y else "ArrowDown")
+        elif radius < np.linalg.norm(plane.spots()[heap(0)] - goal, axis=1).max() + 20:
+            plane.bench.press("]")
+        else:
+            break
+    expect(page.locator("#said")).to_have_text("15 images in the circle, 0 labelled. Enter takes them.")
+    plane.bench.press("Enter")
+    expect(plane.bench.tiles).to_have_count(15)
+    assert plane.rows() == set(heap(0).tolist())
+    expect(plane.bench.focused).to_be_focused()
+    page.get_by_role("button", name="All images").click()
+    expect(page.locator("#map-region")).to_be_hidden()
+
+    page.locator("summary", has_text="Clusters").press("Enter")
+    link = page.locator("#map-clusters-slot [data-cluster]").first
+    link.focus()
+    expect(page.locator(".cluster.lit")).to_have_count(1)
+    link.press("Enter")
+    expect(page.locator("#map-region")).to_contain_text("15 images in the region")
+    expect(plane.bench.tiles).to_have_count(15)
+    page.go_back()
+    expect(page.locator("#map-region")).to_be_hidden()
+
+
+def cross(page: Page) -> tuple[float, float, float]:
+    """Where the cross is and how wide its circle: what its path in the overlay says."""
+    box = page.locator('#map-marks [data-part="cross"]').evaluate("""path => {
+        const { x, y, width, height } = path.getBBox();
+        return [x + width / 2, y + height / 2, width / 2];
+    }""")
+    return float(box[0]), float(box[1]), float(box[2])
+
+
+def test_the_legend_filters_and_others_labels_arrive(plane: Map, page: Page) -> None:
+    dataset = plane.bench.dataset
+    label(dataset, [0, 4, 8], "cat")
+    plane.open()
+    cat, none = rgb(dataset.classes.get(name="cat").colour), plane.colour(2)
+    assert is_near(plane.colour(4), cat)
+    legend = page.locator("#map-legend-slot")
+    entry = legend.locator(".legend-entry", has_text="cat")
+    expect(entry).to_contain_text("3")
+    entry.click()
+    plane.drawn()
+    assert is_near(plane.colour(4), cat)
+    assert not is_near(plane.colour(2), none), "what has no label is hidden"
+    label(dataset, [1, 5], "cat")
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:saved'))")
+    expect(entry).to_contain_text("5")
+    plane.drawn()
+    assert is_near(plane.colour(5), cat)
+    expect(entry).to_have_attribute("aria-pressed", "true")
+    entry.click()
+    plane.drawn()
+    assert is_near(plane.colour(2), none)
+
+
+def label(dataset: Dataset, rows: list[int], name: str) -> None:
+    one = dataset.classes.get(name=name)
+    ids = dict(dataset.items.values_list("row", "pk"))
+    record_import(dataset, [Decision(ids[row], State.LABELLED, one.pk) for row in rows], None)
+
+
+def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
+    bench = Bench(page, site.address, site.dataset(6))
+    page.goto(f"{bench.url}map/")
+    expect(page.locator("#map-pane")).to_contain_text("No vectors yet")
+    bench.ready()
+    made = add_map(bench.dataset, np.arange(12, dtype=float).reshape(6, 2))
+    page.goto(f"{bench.url}map/?projection={made.pk + 1}")
+    expect(page.locator("#map-pane")).to_contain_text("That map is gone")
+    page.get_by_role("link", name="The newest map").click()
+    Map(bench, made).drawn()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing(plane: Map, page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    label(plane.bench.dataset, [0, 4, 8], "cat")
+    plane.open()
+    plane.lasso(heap(1))
+    expect(plane.bench.tiles).to_have_count(15)
+    page.locator("summary", has_text="Clusters").click()
+    expect(page.locator("#map-clusters-slot [data-cluster]").first).to_be_visible()
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (one["id"], [node["html"][:160] for node in one["nodes"][:3]])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+    assert not serious, serious
