@@ -35,36 +35,35 @@ def silently(stage: str, done: int, total: int) -> None:
     """A ``Tell`` for when nobody listens."""
 
 
-def projection_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently) -> Floats:
-    """The vectors on their principal components, float32 (n_rows, <= 64); NaN where there is no vector."""
+def projection_of(
+    embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently, *, is_unit: bool = False
+) -> Floats:
+    """The vectors on their principal components, float32 (n_rows, <= 64); NaN where there is no vector.
+
+    With ``is_unit`` those of the vectors brought to length one, for comparing by angle.
+    """
     from modeling.algorithms.neighbours import project
+
+    def count(done: int, total: int) -> None:
+        tell("Projecting the vectors", done, total)
 
     def made() -> Floats:
         tell("Projecting the vectors", 0, 0)
-        return project(vectors.X, rng=np.random.default_rng(SEED), has=vectors.has)
+        rng = np.random.default_rng(SEED)
+        return project(vectors.X, rng=rng, has=vectors.has, is_unit=is_unit, on_progress=count)
 
-    return kept(file_of(embedding_set, "projection"), made)
+    return kept(file_of(embedding_set, "unit" if is_unit else "projection"), made)
 
 
-def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently) -> Graph:
+def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently, *, is_unit: bool = False) -> Graph:
     """The k-NN graph on that projection: exact up to 20,000 images, with a measured recall of 0.98 beyond."""
-    from modeling.algorithms.neighbours import Graph, knn_graph
+    from modeling.algorithms.neighbours import Graph
 
-    file = file_of(embedding_set, "graph", "npz")
+    file = file_of(embedding_set, "unitgraph" if is_unit else "graph", "npz")
     if not file.exists():
-        Z = projection_of(embedding_set, vectors, tell)
-
-        def count(done: int, total: int) -> None:
-            tell("Finding the nearest neighbours of each image", done, total)
-
-        if len(Z) <= AT_ONCE:
-            graph, recall = knn_graph(Z, NEIGHBOURS, on_progress=count), 1.0
-        else:
-            from modeling.algorithms.cells import knn_graph_by_cells
-
-            rng = np.random.default_rng(SEED)
-            measured = knn_graph_by_cells(Z, NEIGHBOURS, rng=rng, recall=RECALL, on_progress=count)
-            graph, recall = measured.graph, measured.recall
+        graph, recall = made_graph(
+            projection_of(embedding_set, vectors, tell, is_unit=is_unit), NEIGHBOURS, tell, seed=SEED
+        )
         _keep(
             file,
             lambda draft: np.savez(draft, indices=graph.indices, distances=graph.distances, recall=np.array(recall)),
@@ -73,9 +72,23 @@ def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silentl
         return Graph(content["indices"], content["distances"])
 
 
-def recall_of(embedding_set: EmbeddingSet) -> float | None:
+def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, float]:
+    """The k-NN graph of rows (n, d), and which share of the true neighbours it holds."""
+    from modeling.algorithms.cells import knn_graph_by_cells
+    from modeling.algorithms.neighbours import knn_graph
+
+    def count(done: int, total: int) -> None:
+        tell("Finding the nearest neighbours of each image", done, total)
+
+    if len(Z) <= AT_ONCE:
+        return knn_graph(Z, k, on_progress=count), 1.0
+    measured = knn_graph_by_cells(Z, k, rng=np.random.default_rng(seed), recall=RECALL, on_progress=count)
+    return measured.graph, measured.recall
+
+
+def recall_of(embedding_set: EmbeddingSet, *, is_unit: bool = False) -> float | None:
     """Which share of true neighbours the graph holds, measured on a sample; None while there is no graph."""
-    file = file_of(embedding_set, "graph", "npz")
+    file = file_of(embedding_set, "unitgraph" if is_unit else "graph", "npz")
     if not file.exists():
         return None
     with np.load(file) as content:

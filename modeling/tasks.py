@@ -25,9 +25,11 @@ def run_embed_chunk(run: Run, start: int, stop: int) -> None:
 def run_embed(run: Run) -> dict[str, Any]:
     from modeling.pipelines.embedding import embed
     from modeling.policy import retrain_after_embedding
+    from modeling.projections import maps_after_embedding
 
     result = embed(run)
     retrain_after_embedding(run.dataset_id)
+    maps_after_embedding(run.dataset_id)
     return result
 
 
@@ -52,3 +54,31 @@ def run_predict(run: Run) -> dict[str, Any]:
     from modeling.pipelines.predicting import predict
 
     return predict(run)
+
+
+@background(
+    kind="project_map",
+    queue="heavy",
+    title="Making a map",
+    key="project_map:{dataset_id}:{method}:{n_neighbors}:{min_dist}:{perplexity}:{metric}:{seed}:{is_supervised}:{name}",
+)
+def run_project_map(run: Run) -> dict[str, Any]:
+    from modeling.pipelines.projecting import project_map
+    from modeling.projections import maps_after_embedding
+
+    result = project_map(run)
+    maps_after_embedding(run.dataset_id)  # vectors may have come meanwhile
+    return result
+
+
+@background(
+    kind="place_on_maps",
+    queue="heavy",
+    title="Placing new images on the maps",
+    key="place_on_maps:{dataset_id}",
+    restartable=True,
+)
+def run_place_on_maps(run: Run) -> dict[str, Any]:
+    from modeling.pipelines.projecting import place_on_maps
+
+    return place_on_maps(run)

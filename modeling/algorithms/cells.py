@@ -73,6 +73,43 @@ def knn_graph_by_cells(
     return MeasuredGraph(Graph(indices, distances), measured)
 
 
+def nearest_by_cells(
+    points: Floats,
+    X: Floats,
+    k: int,
+    *,
+    rng: np.random.Generator,
+    recall: float = 0.98,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Graph:
+    """The ``k`` nearest rows of ``X`` (n, d) to each of ``points`` (m, d), nearly all of them; all are finite.
+
+    Looks as far as the rows of ``X`` have to for that ``recall`` among themselves. O(n + m) memory beside the result,
+    m being read in blocks. Fewer than k rows leave -1 and NaN. ``on_progress(done, total)`` may raise to stop.
+    """
+    indices, distances = np.full((len(points), k), -1, np.int32), np.full((len(points), k), np.nan, np.float32)
+    found = min(k, len(X))
+    if found <= 0 or not len(points):
+        return Graph(indices, distances)
+    middle = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+    cells = _Cells(X - middle, rng)
+    search = Search(X[cells.order] - middle, found)
+    looked_at, _ = cells.reach(search, rng, recall)
+    cell = np.concatenate([cells.nearest(points[part] - middle) for part in blocks(len(points))])
+    order = np.argsort(cell, kind="stable")
+    starts = np.searchsorted(cell[order], np.arange(len(cells.sizes) + 1))
+    for own in np.flatnonzero(np.diff(starts)).tolist():
+        positions = cells.around(own, looked_at, search.keep)
+        columns = search.columns[positions]
+        for part in blocks(int(starts[own + 1] - starts[own]), QUERIES):
+            rows = order[starts[own] + part.start : starts[own] + part.stop]
+            near, far = search.nearest_to(points[rows] - middle, columns, positions)
+            indices[rows, :found], distances[rows, :found] = cells.order[near], far
+        if on_progress is not None:
+            on_progress(int(starts[own + 1]), len(points))
+    return Graph(indices, distances)
+
+
 class _Cells:
     """A k-means of rows (n, d): ``order`` sorts rows by cell, ``near`` lists for each cell all cells by distance."""
 
@@ -83,16 +120,21 @@ class _Cells:
         n_cells = min(n_cells, len(distinct))
         means = KMeans(n_cells, init="random", n_init=1, max_iter=ROUNDS, random_state=whole_seed(rng)).fit(distinct)
         centres = np.unique(means.cluster_centers_.astype(np.float32), axis=0)
-        half = np.einsum("ij,ij->i", centres, centres) / 2
+        self.centres = centres
+        self.half = half = np.einsum("ij,ij->i", centres, centres) / 2
         cell = np.empty(len(Z), np.int64)
         for part in blocks(len(Z)):
-            cell[part] = (half - Z[part] @ centres.T).argmin(axis=1)
+            cell[part] = self.nearest(Z[part])
         self.order: Rows = np.argsort(cell, kind="stable")
         self.sizes: NDArray[np.int64] = np.bincount(cell, minlength=len(centres))
         self.starts = np.cumsum(self.sizes) - self.sizes
         self.near: Rows = np.argsort(half - centres @ centres.T, axis=1, kind="stable")
         # Its own cell comes first, whatever rounding says of two centres that nearly coincide.
         self.near = np.array([[own, *row[row != own]] for own, row in enumerate(self.near)])
+
+    def nearest(self, points: Floats) -> Rows:
+        """The cell (b,) that each of the points (b, d) lies in."""
+        return np.asarray((self.half - points @ self.centres.T).argmin(axis=1), np.int64)
 
     def around(self, cell: int, n: int, at_least: int) -> Rows:
         """Positions of the rows of the ``n`` cells nearest to one; of more cells until there are ``at_least``."""

@@ -34,33 +34,57 @@ class Graph:
 
 
 def project(
-    X: Floats, *, rng: np.random.Generator, dims: int = PROJECTED, has: NDArray[np.bool_] | None = None
+    X: Floats,
+    *,
+    rng: np.random.Generator,
+    dims: int = PROJECTED,
+    has: NDArray[np.bool_] | None = None,
+    is_unit: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
     """``X`` (n, d) on its ``dims`` principal components: (n, min(dims, d)) float32, unwhitened.
 
     The components come from up to 20,000 rows drawn by ``rng``. Rows that are not all finite, and those where
     ``has`` (n,) is false, become NaN. ``X`` may be memory-mapped and is read in blocks. With
-    fewer than two usable rows, or when ``X`` is no wider than ``dims``, the columns are kept as they are.
+    fewer than two usable rows, or when ``X`` is no wider than ``dims``, the columns are kept as they are. With
+    ``is_unit`` rows count by their direction alone, brought to length one; rows of zeros, which have none, become NaN.
+    ``on_progress(done, total)`` counts rows and may raise to stop.
     """
     d = X.shape[1]
     known = usable(X, np.arange(len(X)) if has is None else np.flatnonzero(has))
+    taken = _directions if is_unit else np.asarray
     if d <= dims:
         result = np.full((len(X), d), np.nan, np.float32)
-        result[known] = X[known]
+        result[known] = taken(X[known])
         return result
     result = np.full((len(X), dims), np.nan, np.float32)
     if len(known) < 2:
-        result[known] = X[known, :dims]
+        result[known] = taken(X[known])[:, :dims]
         return result
     drawn = known if len(known) <= LEARNT_FROM else np.sort(rng.choice(known, LEARNT_FROM, replace=False))
     n_components = min(dims, len(drawn))
-    pca = PCA(n_components, svd_solver="randomized", random_state=whole_seed(rng)).fit(X[drawn])
+    learnt_from = taken(X[drawn])
+    if is_unit:
+        learnt_from = learnt_from[np.isfinite(learnt_from[:, 0])]
+        n_components = min(n_components, len(learnt_from))
+        if n_components < 2:
+            return np.full((len(X), dims), np.nan, np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):  # equal rows have no variance to share out
+        pca = PCA(n_components, svd_solver="randomized", random_state=whole_seed(rng)).fit(learnt_from)
     axes, mean = pca.components_.astype(np.float32), pca.mean_.astype(np.float32)
     result[known] = 0
     for part in blocks(len(known)):
         some = known[part]
-        result[some, :n_components] = (X[some] - mean) @ axes.T
+        result[some, :n_components] = (taken(X[some]) - mean) @ axes.T
+        if on_progress is not None:
+            on_progress(part.stop, len(known))
     return result
+
+
+def _directions(block: Floats) -> Floats:
+    """Rows (b, d) at length one; NaN where there is no direction."""
+    lengths = np.linalg.norm(block, axis=1, keepdims=True)
+    return (block / np.where(lengths > 0, lengths, np.nan)).astype(np.float32)
 
 
 def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | None = None) -> Graph:
@@ -89,6 +113,15 @@ def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | No
     return Graph(indices, distances)
 
 
+def among(graph: Graph, rows: Rows, k: int) -> Graph:
+    """The ``k`` nearest of ascending ``rows`` (m,), all whose neighbours are among them, as positions in ``rows``."""
+    if len(rows) == len(graph.indices):
+        return Graph(graph.indices[:, :k], graph.distances[:, :k])
+    position = np.full(len(graph.indices) + 1, -1, np.int32)  # the last one: -1 stays -1
+    position[rows] = np.arange(len(rows), dtype=np.int32)
+    return Graph(position[graph.indices[rows, :k]], graph.distances[rows, :k])
+
+
 def _spread_first(n: int) -> Rows:
     """All positions; the first tile of them sets the limits, so it is spread over the whole."""
     first = np.arange(0, n, max(1, n // COLUMNS))
@@ -110,7 +143,13 @@ class Search:
         They come from ``positions``, at least k + 2 of them, whose columns are ``columns``; best with the likely
         ones first.
         """
-        asking = np.hstack([self.Z[queries], np.ones((len(queries), 1), np.float32)])
+        return self.nearest_to(self.Z[queries], columns, positions, own=queries)
+
+    def nearest_to(
+        self, points: Floats, columns: Floats, positions: Rows, *, own: Rows | None = None
+    ) -> tuple[Rows, Floats]:
+        """The same for any ``points`` (b, d); their ``own`` positions (b,), where they have any, are left out."""
+        asking = np.hstack([points, np.ones((len(points), 1), np.float32)])
         first = max(COLUMNS, self.keep)
         costs = asking @ columns[:first].T
         best = np.argpartition(costs, self.keep - 1, axis=1)[:, : self.keep]
@@ -121,7 +160,7 @@ class Search:
             if len(passing):
                 query, column = np.divmod(passing, costs.shape[1])
                 best, cost = self._merged(best, cost, query, column + begin, costs[query, column])
-        return self._measured(queries, positions[best])
+        return self._measured(points, positions[best], own)
 
     def _merged(self, best: Rows, cost: Floats, query: Rows, column: Rows, better: Floats) -> tuple[Rows, Floats]:
         """The least costly of what was found before (b, keep) and of the pairs (query, column), in no order."""
@@ -134,13 +173,14 @@ class Search:
         kept = np.argpartition(cost, self.keep - 1, axis=1)[:, : self.keep]
         return np.take_along_axis(best, kept, axis=1), np.take_along_axis(cost, kept, axis=1)
 
-    def _measured(self, queries: Rows, found: Rows) -> tuple[Rows, Floats]:
+    def _measured(self, points: Floats, found: Rows, own: Rows | None) -> tuple[Rows, Floats]:
         """Sort by distances taken from differences, which the products round away between near-copies."""
         found = np.sort(found, axis=1)
         apart = np.empty(found.shape, np.float32)
         for column in range(found.shape[1]):
-            difference = self.Z[found[:, column]] - self.Z[queries]
+            difference = self.Z[found[:, column]] - points
             apart[:, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-        apart[found == queries[:, None]] = np.inf
+        if own is not None:
+            apart[found == own[:, None]] = np.inf
         nearest = np.argsort(apart, axis=1, kind="stable")[:, : self.k]
         return np.take_along_axis(found, nearest, axis=1), np.take_along_axis(apart, nearest, axis=1)

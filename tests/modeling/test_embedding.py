@@ -328,7 +328,7 @@ class TestEncoders:
 
     def test_helper_with_another_encoder_refuses(self, dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
         embed(dataset)
-        job = Job.objects.get()
+        job = Job.objects.get(kind="embed")
         Job.objects.filter(pk=job.pk).update(
             result={"fingerprint": "of another", "encoder": "MobileNetV2"}, worker="somebody else"
         )
@@ -422,10 +422,10 @@ class TestAfterIngest:
     def test_nothing_new_nothing_queued(self, dataset: Dataset) -> None:
         embed(dataset)
         ingested.send(sender=None, dataset_id=dataset.pk)
-        assert Job.objects.count() == 1
+        assert Job.objects.filter(kind="embed").count() == 1
         EmbeddingSet.objects.update(backend="an older one")
         assert embedding.has_work(dataset)
         EmbeddingSet.objects.update(backend="hog")
         add(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)
-        assert Job.objects.filter(state="queued").count() == 1
+        assert Job.objects.filter(kind="embed", state="queued").count() == 1
