@@ -14,11 +14,16 @@ for _name in ("AL_DATA_DIR", "AL_DB_PATH", "AL_BROKER_URL", "AL_LOGIN", "AL_HOST
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop and the ORM share a thread in browser tests
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 from labeling.models import Dataset, Frame, Item, LabelClass
+
+# No test asserts a time: on a busy machine any single example may take long.
+hypothesis.settings.register_profile("hoshina", deadline=None)
+hypothesis.settings.load_profile("hoshina")
 
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.exporting.archive import Member, Written, stream_zip
+from labeling.exporting.frames import Files, frame_lines
 from labeling.exporting.grouping import Groups
 from labeling.exporting.images import Images
 from labeling.exporting.options import OptionError, Options
@@ -23,7 +24,7 @@ from labeling.exporting.rows import BATCH, LabelRow, decided_items
 from labeling.exporting.text import csv_line, json_bytes, moment
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.models import Dataset, Item, LabelClass
-from labeling.splits import SPLITS, assign_splits, joined, split_key
+from labeling.splits import SPLITS, assign_splits, joined
 
 FORMAT = 1
 LABEL_COLUMNS = (
@@ -75,8 +76,12 @@ class Export:
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
         # One entry per labelled item, by row: all that the splits need.
-        self._item_ids, self._rows, self._class_ids, self._keys = array("q"), array("q"), array("q"), array("Q")
+        self._item_ids, self._rows, self._class_ids = array("q"), array("q"), array("q")
+        self._files = Files(options.seed)
+        # Of items of several frames also those without a label.
+        self._decided = array("q")
         self._splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+        self._largest = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return stream_zip(self._members(), self._written)
@@ -84,6 +89,8 @@ class Export:
     def _members(self) -> Iterator[Member]:
         is_huge = self.dataset.n_items > HUGE_ROWS
         yield Member("labels.csv", self._label_lines(), is_huge)
+        if self.dataset.roles:
+            yield Member("frames.csv", frame_lines(self.dataset, _batches(self._decided)), is_huge)
         yield Member("classes.json", self._class_list())
         yield Member("splits.csv", self._split_lines(), is_huge)
         for contribution in self._contributions:
@@ -102,12 +109,14 @@ class Export:
 
     def _label_line(self, row: LabelRow) -> str:
         label = ""
+        if self.dataset.roles:
+            self._decided.append(row.item_id)
         if row.label_id is not None:
             label = self._names.of(row.label_id).name
             self._item_ids.append(row.item_id)
             self._rows.append(row.row)
             self._class_ids.append(row.label_id)
-            self._keys.append(split_key(row.sha256 or f"path:{row.path}", self.options.seed))
+            self._files.add(row.files or (f"path:{row.path}",))
         elif row.is_skipped:
             self._skipped += 1
         else:
@@ -139,8 +148,10 @@ class Export:
     def _split_lines(self) -> Iterator[bytes]:
         by_name = sorted(self._names.all(), key=lambda label: (label.name, label.pk))
         ordinal = {label.pk: position for position, label in enumerate(by_name)}
+        keys = self._joined_keys()
+        self._largest = int(np.unique(keys, return_counts=True)[1].max(initial=0))
         self._splits = assign_splits(
-            self._joined_keys(),
+            keys,
             np.fromiter((ordinal[pk] for pk in self._class_ids), np.int64, count=len(self._class_ids)),
             proportions=self.options.splits,
         )
@@ -165,10 +176,10 @@ class Export:
 
     def _joined_keys(self) -> NDArray[np.uint64]:
         """Equal for items that have to share a split: of one file, or of one group."""
-        keys = np.asarray(self._keys, dtype=np.uint64)
-        if self._groups is None:
-            return keys
-        return joined([keys, self._groups.keys(self._rows, keys, self.options.seed)])
+        keys = self._files.keys()
+        if self._groups is not None:
+            keys.append(self._groups.keys(self._rows, keys[0], self.options.seed))
+        return joined(keys)
 
     # -- manifest.json ----------------------------------------------------------------------------
     def _manifest(self) -> Iterator[bytes]:
@@ -183,6 +194,7 @@ class Export:
             "libraries": library_versions(libraries),
             "dataset": {"name": self.dataset.name, "slug": self.dataset.slug},
             "rendering": self.dataset.rendering,
+            **self._grouping(),
             "counts": self._counts(),
             "splits": self._split_counts(),
             "options": self.options.as_manifest()
@@ -195,6 +207,14 @@ class Export:
         if self.options.with_images:
             manifest["images"] = self._images.as_manifest()
         yield json_bytes(manifest)
+
+    def _grouping(self) -> dict[str, Any]:
+        """How files were made items, where these have several."""
+        dataset = self.dataset
+        if not dataset.roles:
+            return {}
+        told = {"template": dataset.grouping, "roles": dataset.roles, "composition": dataset.composition}
+        return {"frames": told | {"largest_split_group": self._largest}}
 
     def _counts(self) -> dict[str, int]:
         return {

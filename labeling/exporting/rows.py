@@ -30,6 +30,8 @@ class LabelRow:
     annotator: str
     queue: str
     sha256: str
+    # SHA-256 of each of its frames' files.
+    files: tuple[str, ...]
 
 
 # row, id, path, state, label_id, newest_annotation_id
@@ -82,7 +84,7 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
         )
     }
     unsure = unsure_at_any_time(ids)
-    hashes = file_hashes(ids)
+    files = files_of(ids)
     rows = []
     for row, item_id, path, state, label_id, annotation_id in batch:
         decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
@@ -97,7 +99,8 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
                 labelled_at=decided_at,
                 annotator=annotator or "",
                 queue=queue,
-                sha256=hashes.get(item_id, ""),
+                sha256=_joint(files.get(item_id, [])),
+                files=tuple(sha256 for _, _, sha256 in files.get(item_id, [])),
             )
         )
     return rows
@@ -112,15 +115,19 @@ def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
     )
 
 
-def file_hashes(item_ids: Sequence[int]) -> dict[int, str]:
-    """SHA-256 of each of at most BATCH items: the file's, or of the roles and hashes of several frames."""
-    frames: dict[int, list[tuple[str, str]]] = {}
-    for item_id, role, sha256 in Frame.objects.filter(item_id__in=item_ids).values_list("item_id", "role", "sha256"):
-        frames.setdefault(item_id, []).append((role, sha256))
-    return {item_id: _joint(parts) for item_id, parts in frames.items()}
+def files_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
+    """The files of each of at most BATCH items, as (role, path, SHA-256), by role."""
+    files: dict[int, list[tuple[str, str, str]]] = {}
+    frames = Frame.objects.filter(item_id__in=item_ids).values_list("item_id", "role", "path", "sha256")
+    for item_id, role, path, sha256 in frames:
+        files.setdefault(item_id, []).append((role, path, sha256))
+    for some in files.values():
+        some.sort()
+    return files
 
 
-def _joint(parts: list[tuple[str, str]]) -> str:
-    if len(parts) == 1:
-        return parts[0][1]
-    return hashlib.sha256("".join(f"{role}:{sha256}\n" for role, sha256 in sorted(parts)).encode()).hexdigest()
+def _joint(files: Sequence[tuple[str, str, str]]) -> str:
+    """The file's SHA-256, or that of the roles and hashes of several frames."""
+    if len(files) <= 1:
+        return files[0][2] if files else ""
+    return hashlib.sha256("".join(f"{role}:{sha256}\n" for role, _, sha256 in files).encode()).hexdigest()

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from hoshina.jobs.errors import Cancelled, JobError
 from labeling import ingest as ingest_module
+from labeling.decoding import decoders
 from labeling.ingest import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
 from labeling.registering import dataset_for
@@ -96,10 +97,11 @@ def test_again_changes_nothing_opens_nothing_and_asks_little(tmp_path: Path, mon
     read(tmp_path / "in", FLAT)
     before = list(Item.objects.values()), list(Frame.objects.values())
 
-    def never(path: Path) -> None:
-        raise AssertionError(f"{path} was opened")
+    def never(paths: list[Path], *_: object) -> list[Path]:
+        assert not paths, f"{paths} were opened"
+        return paths
 
-    monkeypatch.setattr(ingest_module, "examine", never)
+    monkeypatch.setattr(decoders(), "examined", never)
     with CaptureQueriesContext(connection) as queries:
         assert numbers(read(tmp_path / "in")) == {"items": 70, "unchanged": 209}
     assert len(queries) < 30  # not one a file
