@@ -40,8 +40,8 @@ class Files:
         self._counts.append(len(hashes))
 
     def keys(self) -> list[NDArray[np.uint64]]:
-        """Columns (n,) for :func:`labeling.splits.joined`: each item's first file, its second, …; where it has no more the
-        first again."""
+        """Columns (n,) for :func:`labeling.splits.joined`: each item's first file, its second, …; where it has no more,
+        the first again."""
         keys, counts = np.asarray(self._keys, dtype=np.uint64), np.asarray(self._counts, dtype=np.int64)
         if not len(counts):
             return [keys]
