@@ -87,6 +87,11 @@ class Dataset(models.Model):
         return Composition.from_params(self.composition)
 
     @property
+    def shown_words(self) -> str:
+        """How its images are shown, in a few words; "" for the usual way."""
+        return "; ".join(filter(None, (self.shown_as.words, self.composed_as.words if self.roles else "")))
+
+    @property
     def n_left(self) -> int:
         return max(0, self.n_items - self.n_labelled - self.n_unsure - self.n_skipped)
 

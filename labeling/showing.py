@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 
 from hoshina.jobs.life import enqueue
+from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset
 from labeling.signals import reshown
@@ -31,5 +32,20 @@ def show_as(dataset: Dataset, rendering: Rendering, user: User | None = None) ->
     if (before.hdu, before.plane) != (rendering.hdu, rendering.plane):
         enqueue("ingest", dataset_id=dataset.pk, params={"reread": True}, user=user)
     else:
+        reshown.send(sender=Dataset, dataset_id=dataset.pk)
+    return True
+
+
+def compose_as(dataset: Dataset, composition: Composition) -> bool:
+    """Show the frames of each item in another way from now on; False when it is the same one.
+
+    Pictures follow by their addresses, and vectors by a job where the model sees something else than before.
+    """
+    before = dataset.composed_as
+    if composition == before:
+        return False
+    dataset.composition = composition.as_params()
+    dataset.save(update_fields=["composition"])
+    if before.vector_key != composition.vector_key:
         reshown.send(sender=Dataset, dataset_id=dataset.pk)
     return True

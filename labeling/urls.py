@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling.views import annotating, classes, datasets, exchange, fields, images, items, media, workbench
+from labeling.views import annotating, classes, composites, datasets, exchange, fields, images, items, media, workbench
 
 app_name = "labeling"
 urlpatterns = [
@@ -34,5 +34,6 @@ urlpatterns = [
     path("media/<int:frame_id>/thumbnail/<int:size>/", media.thumbnail, name="thumbnail"),
     path("media/<int:frame_id>/rendered/", images.picture, name="rendered"),
     path("media/<int:frame_id>/header/", items.file_header, name="file_header"),
+    path("media/items/<int:item_id>/colour/<int:size>/", composites.colour, name="colour"),
     path("media/<int:frame_id>/full/", media.full, name="full"),
 ]

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from labeling.framing import Together, together
 from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
 from labeling.querysets import ItemQuerySet
 from modeling.models import ModelVersion
@@ -30,6 +31,8 @@ class Tile:
 
     item: Item
     frame: Frame
+    # Of a dataset whose items have several frames.
+    together: Together | None
     rank: int
     shown: dict[str, Any]
     reason: str
@@ -116,9 +119,9 @@ def give_back(dataset: Dataset, holder: str) -> None:
 
 
 def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
-    frames: dict[int, Frame] = {}
-    for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("-pk"):
-        frames[frame.item_id] = frame
+    frames: dict[int, list[Frame]] = {}
+    for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("pk"):
+        frames.setdefault(frame.item_id, []).append(frame)
     labels = LabelClass.objects.in_bulk({item.label_id for _, item in items if item.label_id})
     rows = [item.row for _, item in items]
     voices = _voices(round_, rows)
@@ -150,7 +153,9 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             thoughts = [one.thinks(at) for one in voices if one.words]
             reason = "; ".join([f"Labelled {label.name}", *thoughts]) if thoughts else reason
         told = f"{reason}; rank {rank + 1:,}"
-        tiles.append(Tile(item, frames[item.pk], rank, shown, told, suggestion, label, item.row in later))
+        seen = together(round_.dataset, frames[item.pk])
+        first = seen.first if seen else frames[item.pk][0]
+        tiles.append(Tile(item, first, seen, rank, shown, told, suggestion, label, item.row in later))
     return tiles
 
 

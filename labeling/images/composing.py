@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -59,6 +59,13 @@ class Composition:
         told = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
         return told | ({"bands": list(self.bands)} if "bands" in told else {})
 
+    def bands_of(self, roles: Sequence[str]) -> tuple[str, ...]:
+        """The roles that are red, green and blue. Of fewer than three roles the first one is there several times."""
+        if self.bands or not roles:
+            return self.bands
+        last = tuple(reversed(roles[-_BANDS:]))
+        return last + (roles[0],) * (_BANDS - len(last))
+
     @property
     def is_colour(self) -> bool:
         """Whether the frames become one picture, which is what the model sees too."""
@@ -72,6 +79,13 @@ class Composition:
             if self.is_colour
             else ""
         )
+
+    @property
+    def words(self) -> str:
+        """How frames are shown, in a few words; "" for side by side."""
+        if not self.is_colour:
+            return "blinking" if self.layout == "blink" else ""
+        return f"colour of {', '.join(self.bands)}" if self.bands else "colour"
 
     @property
     def vector_key(self) -> str:

@@ -51,7 +51,7 @@ _one_large: AbstractContextManager[object] = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-_UPRIGHT = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -117,7 +117,7 @@ def decoded(
     if dicom.is_dicom(stream):
         image = dicom.read(stream, rendering)
         return "DICOM", image, image.size
-    if tiff.is_tiff(stream) and _is_beyond_pillow(stream):
+    if tiff.is_tiff(stream) and is_beyond_pillow(stream):
         return "TIFF", *_unusual_tiff(stream, max_side, rendering)
     return _raster(stream, max_side, rendering)
 
@@ -155,8 +155,8 @@ def _raster(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> tup
         turn = orientation(source)
         if not is_drafted:
             width, height = image.size
-    if turn in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[turn])
+    if turn in UPRIGHT:
+        image = image.transpose(UPRIGHT[turn])
         if turn in _SIDEWAYS:
             width, height = height, width
     return name, image, (width, height)
@@ -207,7 +207,7 @@ def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
 
 
 # -- TIFF that Pillow does not read ----------------------------------------------------------------
-def _is_beyond_pillow(stream: BinaryIO) -> bool:
+def is_beyond_pillow(stream: BinaryIO) -> bool:
     """Whether Pillow does not know this kind of TIFF, or mistakes it, or it is too large to be unpacked as a whole."""
     try:
         with Image.open(stream, formats=["TIFF"]) as image:
@@ -235,7 +235,7 @@ def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) 
     image = to_rgb(Image.fromarray(values), rendering) if values.dtype == np.uint8 else picture_of(values, rendering)
     if turn in _SIDEWAYS:
         width, height = height, width
-    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image, (width, height)
+    return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image, (width, height)
 
 
 def identified(stream: BinaryIO) -> ImageFile.ImageFile:
@@ -292,7 +292,7 @@ def orientation(image: Image.Image) -> int:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
         return 1
-    return turn if turn in _UPRIGHT else 1
+    return turn if turn in UPRIGHT else 1
 
 
 @contextmanager

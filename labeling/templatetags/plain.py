@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django import template
 
+from labeling.framing import side_by_side
 from labeling.models import Dataset, Frame
 
 register = template.Library()
@@ -27,6 +30,18 @@ def printable(path: object) -> str:
 def version(frame: Frame, dataset: Dataset) -> str:
     """What the frame's picture depends on, for its address: pictures under it are kept for ever."""
     return frame.version(dataset.shown_as)
+
+
+@register.filter
+def across(roles: Sequence[str]) -> int:
+    """How many frames of an item lie beside each other in its tile."""
+    return side_by_side(len(roles))[0]
+
+
+@register.filter
+def lines(roles: Sequence[str]) -> int:
+    """How many rows of frames an item's tile has."""
+    return side_by_side(len(roles))[1]
 
 
 @register.filter

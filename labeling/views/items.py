@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 from hoshina.http import HtmxHttpRequest
 from labeling.fields.facts import facts_of
 from labeling.files import inside
+from labeling.framing import together
 from labeling.images.headers import header_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
@@ -101,17 +102,20 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
     frames = list(item.frames.order_by("id"))
     for frame in frames:
         frame.dataset = dataset
+    seen = together(dataset, frames)
+    if seen is not None:
+        frames = [shot.frame for shot in seen.shots if shot.frame is not None]
     trouble = ""
     if not frames:
         trouble = "This item has no image file."
-    elif not _is_file(frames[0]):
+    elif not any(map(_is_file, frames)):
         trouble = (
             f"The file is not in {dataset.data_dir} any more. "
             "Its labels are kept; put the file back, or read the folder again."
         )
     elif not item.is_available:
         trouble = "The file could not be read when the folder was last read. The Problems page says why."
-    return {"frames": frames, "frame": frames[0] if frames else None, "trouble": trouble}
+    return {"frames": frames, "frame": frames[0] if frames else None, "together": seen, "trouble": trouble}
 
 
 def _is_file(frame: Frame) -> bool:

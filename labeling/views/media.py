@@ -32,7 +32,7 @@ def thumbnail(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBas
     """A small picture; its longer side is one of THUMBNAIL_SIZES, or the original's if that is smaller."""
     if size not in thumbnails.THUMBNAIL_SIZES:
         sizes = " and ".join(map(str, thumbnails.THUMBNAIL_SIZES))
-        return _not_found(f"Thumbnails come in {sizes} pixels.")
+        return not_found(f"Thumbnails come in {sizes} pixels.")
     return _answer(request, frame_id, size)
 
 
@@ -45,27 +45,27 @@ def full(request: HttpRequest, frame_id: int) -> HttpResponseBase:
 def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     frame = Frame.objects.select_related("dataset").filter(pk=frame_id).first()
     if frame is None:
-        return _not_found("There is no such image.")
+        return not_found("There is no such image.")
     rendering = frame.dataset.shown_as
     if (stretch := request.GET.get("s")) is not None:
         if stretch not in STRETCHES:
-            return _not_found(f"A stretch is one of {', '.join(STRETCHES)}.")
+            return not_found(f"A stretch is one of {', '.join(STRETCHES)}.")
         rendering = rendering.stretched(stretch)
     etag = f'"{frame.sha256}-{size}{rendering.key and "-"}{rendering.key}"'
     if etag in request.headers.get("If-None-Match", ""):
         return _cached(request, HttpResponseNotModified(), frame, etag)
     file = inside(frame)
     if file is None:
-        return _not_found("This file lies outside of the dataset's folder, so it is not shown.")
+        return not_found("This file lies outside of the dataset's folder, so it is not shown.")
     try:
         is_same = is_current(frame, file)
         response = _original(file, size, rendering) or _picture(frame, file, size, rendering, is_same)
     except FileNotFoundError:
-        return _not_found("The file of this image is missing.")
+        return not_found("The file of this image is missing.")
     except OSError as error:
-        return _not_found(f"The file of this image cannot be read ({error.strerror or error}).")
+        return not_found(f"The file of this image cannot be read ({error.strerror or error}).")
     except ImageProblem as problem:
-        return _not_found(problem.reason)
+        return not_found(problem.reason)
     if is_same:
         return _cached(request, response, frame, etag)
     response["Cache-Control"] = "no-store"
@@ -104,5 +104,5 @@ def _cached(request: HttpRequest, response: HttpResponseBase, frame: Frame, etag
     return response
 
 
-def _not_found(words: str) -> HttpResponse:
+def not_found(words: str) -> HttpResponse:
     return HttpResponseNotFound(words, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})

@@ -5,7 +5,13 @@ const MOST = 40; // times the size at which all of the image is seen
 const STEP = 1.5;
 const views = new WeakMap(); // the box -> how it is looked at: scale (1: all of it), and the shift in CSS pixels
 
-const imageOf = (box) => box.querySelector("img");
+// All pictures that are seen in the box: one, or the frames of an item, which move together.
+const imagesOf = (box) => [...box.querySelectorAll("img")].filter((image) => image.clientWidth > 0);
+const imageOf = (box) => imagesOf(box)[0] ?? box.querySelector("img");
+// Where a picture lies: the box itself, or its own cell of it.
+const cellOf = (box, image = imageOf(box)) => image?.closest(".frame") ?? box;
+const widthOf = (image) => image.naturalWidth || image.width;
+const heightOf = (image) => image.naturalHeight || image.height;
 
 function viewOf(box) {
   if (!views.has(box)) views.set(box, { scale: 1, x: 0, y: 0 });
@@ -13,34 +19,51 @@ function viewOf(box) {
 }
 
 // CSS pixels of the screen for one pixel of the image, when all of it is seen.
-function fitOf(box) {
-  const image = imageOf(box);
-  const width = image.naturalWidth || image.width;
-  const height = image.naturalHeight || image.height;
-  return Math.min(box.clientWidth / width, box.clientHeight / height) || 1;
+function fitOf(box, image = imageOf(box)) {
+  const cell = cellOf(box, image);
+  return Math.min(cell.clientWidth / widthOf(image), cell.clientHeight / heightOf(image)) || 1;
+}
+
+// How far an image may be moved to each side until its edge is seen.
+function spareOf(box, image, scale) {
+  const cell = cellOf(box, image);
+  const size = fitOf(box, image) * scale;
+  return [widthOf(image) * size - cell.clientWidth, heightOf(image) * size - cell.clientHeight].map((spare) => Math.max(0, spare / 2));
 }
 
 function show(box) {
-  const image = imageOf(box);
+  const images = imagesOf(box);
+  if (!images.length) return;
   const view = viewOf(box);
   const fit = fitOf(box);
   view.scale = Math.min(Math.max(view.scale, 1), Math.max(MOST, 2 / fit));
-  const size = fit * view.scale;
-  const spareX = Math.max(0, ((image.naturalWidth || image.width) * size - box.clientWidth) / 2);
-  const spareY = Math.max(0, ((image.naturalHeight || image.height) * size - box.clientHeight) / 2);
+  const spares = images.map((image) => spareOf(box, image, view.scale));
+  const spareX = Math.max(...spares.map(([x]) => x));
+  const spareY = Math.max(...spares.map(([, y]) => y));
   view.x = Math.min(Math.max(view.x, -spareX), spareX);
   view.y = Math.min(Math.max(view.y, -spareY), spareY);
-  image.style.transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
-  image.classList.toggle("pixels", size >= 2);
+  for (const image of images) {
+    image.style.transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    image.classList.toggle("pixels", fitOf(box, image) * view.scale >= 2);
+  }
   box.classList.toggle("zoomed", view.scale > 1);
   const level = box.querySelector("[data-zoom-level]");
-  if (level) level.textContent = `${Math.round(size * 100)} %`;
+  if (level) level.textContent = `${Math.round(fit * view.scale * 100)} %`;
+}
+
+// The cell under a place of the screen, or the first.
+function cellAt(box, clientX, clientY) {
+  const cells = imagesOf(box).map((image) => cellOf(box, image));
+  return cells.find((cell) => {
+    const { left, right, top, bottom } = cell.getBoundingClientRect();
+    return clientX >= left && clientX < right && clientY >= top && clientY < bottom;
+  }) ?? cells[0] ?? box;
 }
 
 // Zoom by a factor so that what lies under (clientX, clientY), or the middle, stays where it is.
 function zoom(box, factor, clientX, clientY) {
   const view = viewOf(box);
-  const frame = box.getBoundingClientRect();
+  const frame = cellAt(box, clientX, clientY).getBoundingClientRect();
   const x = clientX === undefined ? 0 : clientX - frame.left - frame.width / 2;
   const y = clientY === undefined ? 0 : clientY - frame.top - frame.height / 2;
   const before = view.scale;
@@ -140,7 +163,7 @@ function keyOnImage(box, event) {
   else if (event.key === "Home") showAll(box);
   else if (MOVES[event.key] && viewOf(box).scale > 1) {
     const [x, y] = MOVES[event.key];
-    pan(box, (x * box.clientWidth) / 5, (y * box.clientHeight) / 5);
+    pan(box, (x * cellOf(box).clientWidth) / 5, (y * cellOf(box).clientHeight) / 5);
   } else return false;
   return true;
 }
@@ -160,8 +183,10 @@ document.addEventListener("load", (event) => {
   const box = event.target instanceof HTMLImageElement ? boxOf(event) : null;
   if (box) show(box);
 }, true);
+document.addEventListener("hoshina:frames", ({ target }) => show(target));
+document.addEventListener("hoshina:layout", () => document.querySelectorAll("[data-zoom]").forEach(show));
 window.addEventListener("resize", () => document.querySelectorAll("[data-zoom]").forEach(show));
-document.querySelectorAll("[data-zoom]").forEach((box) => { if (imageOf(box).complete) show(box); });
+document.querySelectorAll("[data-zoom]").forEach((box) => { if (imageOf(box)?.complete) show(box); });
 
 // The header of a FITS file: only the cards that hold what is typed.
 document.addEventListener("input", ({ target }) => {

@@ -1,6 +1,7 @@
 // An item's own page: the keys of the grid, and the same outbox behind them.
 import { Clock } from "./clock.js";
 import { setBanner } from "./banner.js";
+import { cycleLayout, stepFrame } from "./frames.js";
 import { Keys } from "./keys.js";
 import { Outbox, newUuid } from "./outbox.js";
 import { recall } from "./store.js";
@@ -92,6 +93,9 @@ const commands = {
   clear: () => decide("clear", null),
   undo,
   stretch: cycleStretch,
+  layout: cycleLayout,
+  frameBefore: () => stepFrame(-1),
+  frameAfter: () => stepFrame(1),
   left: () => step("prev"),
   right: () => step("next"),
 };

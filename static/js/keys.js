@@ -3,12 +3,14 @@ import { recall, remember } from "./store.js";
 
 const USUAL = {
   unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c",
-  stretch: "f", detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
+  stretch: "f", layout: "v", frameBefore: ",", frameAfter: ".",
+  detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
 };
 const WORDS = {
   unsure: "Unsure", skip: "Skip", clear: "Take the mark off", undo: "Undo", find: "Find a class", similar: "Similar", retrain: "Retrain",
   blind: "Blind", classes: "Classes", detail: "Detail", peek: "Detail", next: "Next page", previous: "Page before",
-  stretch: "Stretch of deep images", accept: "Accept the rest of a sweep", split: "Split a group",
+  stretch: "Stretch of deep images", layout: "Layout of frames", frameBefore: "Frame before", frameAfter: "Next frame",
+  accept: "Accept the rest of a sweep", split: "Split a group",
   map: "Show on the map", lasso: "Draw around points", box: "Draw a box",
   bigger: "Bigger tiles", smaller: "Smaller tiles", keys: "These keys",
 };
@@ -18,7 +20,7 @@ const FIXED = {
 };
 // Further keys for a command, as long as nobody gave them another one.
 const ALSO = { "=": "bigger", Delete: "clear" };
-const MAY_REPEAT = new Set(["left", "right", "up", "down", "undo", "bigger", "smaller", "next", "previous"]);
+const MAY_REPEAT = new Set(["left", "right", "up", "down", "undo", "bigger", "smaller", "next", "previous", "frameBefore", "frameAfter"]);
 const LABELS = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", "-": "−" };
 
 export function usualKeys() {

@@ -1,4 +1,5 @@
 // How many tiles fit: the page is asked for as many as the screen shows at the size that the person chose.
+import { framesInTile } from "./frames.js";
 import { recall, remember } from "./store.js";
 
 const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // wished width of a tile's image, CSS pixels
@@ -20,10 +21,13 @@ export class Layout {
     const isDense = wished < 100;
     const gap = isDense ? 4 : 8;
     const strip = isDense ? 18 : 24;
+    // Frames side by side make a tile wider: each of them a little smaller than one image, all of them larger.
+    const { across, lines } = framesInTile();
+    const side = wished * (across * lines) ** -0.25;
     const width = Math.max(1, this.stage.clientWidth - gap);
     const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? BAR * remPixels() : 0));
-    let columns = Math.max(2, Math.round(width / (wished + gap)));
-    let rows = Math.max(1, Math.round(height / (wished + strip + gap)));
+    let columns = Math.max(across > 1 ? 1 : 2, Math.round(width / (side * across + gap)));
+    let rows = Math.max(1, Math.round(height / (side * lines + strip + gap)));
     while (columns * rows > MOST) {
       if (columns > rows) columns -= 1;
       else rows -= 1;

@@ -1,5 +1,6 @@
 // Pages of tiles: the one on screen, those before it (kept, so that going back is at once) and the prefetched next.
 import { classes } from "./classes.js";
+import { layout as layoutOfFrames } from "./frames.js";
 import { stretchPictures } from "./stretch.js";
 import { isSweep } from "./sweep.js";
 import { idOf, isUndecided, mark, setPending } from "./tiles.js";
@@ -197,6 +198,9 @@ function isOnGrid() {
   return !active || active === document.body || active.id === "main" || Boolean(active.closest("#grid"));
 }
 
+// Of items with several frames, what the layout shows.
+const seenPictures = () => (layoutOfFrames() === "rgb" ? ".colour img" : ".picture img:not(.colour img)");
+
 function preload({ node }) {
-  for (const image of node.querySelectorAll("img")) new Image().src = image.getAttribute("src");
+  for (const image of node.querySelectorAll(seenPictures())) new Image().src = image.getAttribute("src");
 }

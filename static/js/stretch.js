@@ -1,10 +1,12 @@
 // How deep images are stretched in this browser: as the dataset says, or for a look as one of these. Only the address
 // of each picture changes, so that nothing is asked for again but pictures.
+import { layoutWords } from "./frames.js";
 import { recall, remember } from "./store.js";
 import { say, toast } from "./toast.js";
 
 const CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"];
 const PICTURES = ".picture img, .examples img, [data-zoom] img";
+const COLOUR = ".colour img"; // has a curve of its own
 
 // The page's own: {slug, rendering} on the element that says so.
 const page = () => document.querySelector("[data-rendering]");
@@ -30,6 +32,7 @@ export function cycleStretch() {
 export function stretchPictures(root) {
   const name = chosen();
   for (const image of root.querySelectorAll(PICTURES)) {
+    if (image.matches(COLOUR)) continue;
     const before = image.getAttribute("src");
     const address = new URL(before, location.href);
     if (name) address.searchParams.set("s", name);
@@ -43,7 +46,7 @@ export function stretchPictures(root) {
 export function shownAs() {
   const own = page()?.dataset.rendering ?? "";
   const name = chosen();
-  return name ? `${own}${own ? "; " : ""}seen as ${name}` : own;
+  return [own, name && `seen as ${name}`, layoutWords()].filter(Boolean).join("; ");
 }
 
 // Fragments that htmx brings.

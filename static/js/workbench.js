@@ -3,6 +3,7 @@ import { setBanner } from "./banner.js";
 import { classes, itemsKnown } from "./classes.js";
 import { Clock } from "./clock.js";
 import { Cursor } from "./cursor.js";
+import { cycleLayout, stepFrame } from "./frames.js";
 import { Keys, KeysDialog, keyLabel } from "./keys.js";
 import { Labels } from "./labels.js";
 import { Layout } from "./layout.js";
@@ -234,6 +235,9 @@ const commands = {
   box: () => drawOnMap("box"),
   retrain,
   stretch: cycleStretch,
+  layout: cycleLayout,
+  frameBefore: () => stepFrame(-1),
+  frameAfter: () => stepFrame(1),
   blind: () => setBlind(!labels.isBlind(), true),
   classes: () => document.getElementById("open-classes").click(),
   detail: () => side.enlarge(),
@@ -258,6 +262,11 @@ const commands = {
 
 function resize(by) {
   if (!layout.resize(by)) return toast(by > 0 ? "Tiles can't be bigger." : "Tiles can't be smaller.");
+  layOut();
+}
+
+// After a change of the tiles' size or shape: as many of them as there is room for.
+function layOut() {
   layout.apply(pages.grid);
   cursor.tile?.scrollIntoView({ block: "nearest" });
   pages.forgetPrefetched();
@@ -498,6 +507,7 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
     drawSuggestion(tile);
   }
 });
+document.addEventListener("hoshina:layout", layOut);
 new ResizeObserver(() => { if (isReady && side.state === "closed") layout.apply(pages.grid); }).observe(stage);
 
 async function start() {
