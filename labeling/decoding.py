@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, cast
 import psutil
 from django.conf import settings
 
+from labeling.images.composing import Composition
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Examined, Small
 from labeling.images.rendering import Rendering
@@ -87,6 +88,19 @@ class Decoders:
     def picture(self, file: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
         """As :func:`labeling.images.thumbnails.render`."""
         asked = {"call": "picture", "path": str(file), "size": size, "rendering": rendering.as_params()}
+        words, content = self._asked(asked)
+        return content, words["suffix"]
+
+    def colour(
+        self, files: Mapping[str, Path], roles: Sequence[str], composition: Composition, size: int, rendering: Rendering
+    ) -> tuple[bytes, str]:
+        """:func:`labeling.images.lupton.composite` as bytes, and their suffix."""
+        asked: dict[str, Any] = {
+            "call": "colour",
+            "files": {role: str(file) for role, file in files.items()},
+            "roles": list(roles),
+        }
+        asked |= {"composition": composition.as_params(), "size": size, "rendering": rendering.as_params()}
         words, content = self._asked(asked)
         return content, words["suffix"]
 

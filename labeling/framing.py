@@ -60,7 +60,7 @@ class Together:
     @property
     def black_bands(self) -> str:
         """Which bands are black in the colour image because they are missing, in words; "" for none."""
-        wanted = dict.fromkeys(self._composition.bands_of(self.dataset.roles))
+        wanted = dict.fromkeys(self.composition.bands_of(self.dataset.roles))
         absent = [role for role in wanted if role not in self.bands]
         return f"{', '.join(absent)} missing: black here" if absent else ""
 
@@ -72,7 +72,7 @@ class Together:
     @cached_property
     def bands(self) -> dict[str, Frame]:
         """The frames that make up the colour image, by their role."""
-        wanted = self._composition.bands_of(self.dataset.roles)
+        wanted = self.composition.bands_of(self.dataset.roles)
         return {shot.role: shot.frame for shot in self.shots if shot.role in wanted and shot.frame is not None}
 
     @cached_property
@@ -92,8 +92,8 @@ class Together:
     def colour_hash(self) -> str:
         """What the colour image depends on besides the rendering, as 64 digits like a file's hash."""
         told = [f"{role} {frame.sha256}" for role, frame in sorted(self.bands.items())]
-        wanted = self._composition.bands_of(self.dataset.roles)
-        return hashlib.sha256("\n".join([*told, *wanted, self._composition.picture_key]).encode()).hexdigest()
+        wanted = self.composition.bands_of(self.dataset.roles)
+        return hashlib.sha256("\n".join([*told, *wanted, self.composition.picture_key]).encode()).hexdigest()
 
     @property
     def colour_version(self) -> str:
@@ -109,8 +109,8 @@ class Together:
         return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
     @cached_property
-    def _composition(self) -> Composition:
-        """With the colour image made, whatever is usually shown."""
+    def composition(self) -> Composition:
+        """The dataset's, with a colour image, whatever is usually shown."""
         return replace(self.dataset.composed_as, layout="rgb")
 
     @cached_property

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from labeling.images import thumbnails
+from labeling.images.composing import Composition
+from labeling.images.lupton import composite
 from labeling.images.opening import take_turns_at
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Small, examine
@@ -49,6 +51,21 @@ def picture(path: str, size: int, rendering: dict[str, Any]) -> Iterator[Answer]
     yield _told(made)
 
 
+def colour(
+    files: dict[str, str], roles: list[str], composition: dict[str, Any], size: int, rendering: dict[str, Any]
+) -> Iterator[Answer]:
+    """The colour image of an item's bands, behind its suffix."""
+
+    def made() -> Answer:
+        places = {role: Path(path) for role, path in files.items()}
+        way = Rendering.from_params(rendering)
+        image = composite(places, roles, Composition.from_params(composition), way, size)
+        content, suffix = thumbnails.encoded(image, size)
+        return {"suffix": suffix}, content
+
+    yield _told(made)
+
+
 def thumbnail(path: str, sha256: str, size: int, cache: dict[str, Any], rendering: dict[str, Any]) -> Iterator[Answer]:
     """Where the picture is kept now."""
 
@@ -66,6 +83,7 @@ def _cache(told: dict[str, Any]) -> Cache:
 CALLS: dict[str, Callable[..., Iterator[Answer]]] = {
     "examined": examined,
     "picture": picture,
+    "colour": colour,
     "thumbnail": thumbnail,
 }
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from labeling.images.composing import Composition
-from labeling.images.opening import in_plain_words
+from labeling.images.opening import in_plain_words, shrink
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.values import values_in
@@ -67,7 +67,7 @@ def composite(
     if rendering.is_inverted:
         image = ImageChops.invert(image)
     if max_side is not None:
-        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image = shrink(image, max_side)
     return image
 
 
@@ -85,7 +85,8 @@ def _coloured(bands: list[NDArray[Any] | None], composition: Composition, render
     shape = next(band.shape for band in bands if band is not None)
     ready = [np.zeros(shape) if band is None else _above_black(band, rendering) for band in bands]
     span = composition.range or _span((ready[0] + ready[1] + ready[2]) / 3)
-    coloured: NDArray[np.uint8] = make_lupton_rgb(*ready, minimum=0, stretch=span, Q=composition.softening)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of black by black, which astropy then makes black
+        coloured: NDArray[np.uint8] = make_lupton_rgb(*ready, minimum=0, stretch=span, Q=composition.softening)
     return coloured
 
 

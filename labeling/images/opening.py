@@ -183,7 +183,7 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
         source.seek(number)
         refuse_too_large(*source.size)
         if is_deep(source):
-            return values_of(source, lambda: _at(identified(stream), number))
+            return values_of(source, lambda: at_frame(identified(stream), number))
         frame = to_rgb(source, upright)
         return np.asarray(frame if is_coloured else frame.convert("L"))
 
@@ -194,7 +194,8 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
     return ImageChops.invert(image) if rendering.is_inverted else image
 
 
-def _at(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
+def at_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
+    """The same, at one of its frames."""
     image.seek(number)
     return image
 

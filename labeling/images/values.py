@@ -14,6 +14,7 @@ from labeling.images import dicom, fits, tiff
 from labeling.images.deep import is_deep, values_of
 from labeling.images.opening import (
     UPRIGHT,
+    at_frame,
     decoded,
     identified,
     in_plain_words,
@@ -22,6 +23,7 @@ from labeling.images.opening import (
     orientation,
     regular_file,
 )
+from labeling.images.planes import combined
 from labeling.images.problems import refuse_too_large
 from labeling.images.rendering import DEFAULT, USUAL, Rendering
 
@@ -34,8 +36,7 @@ def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, m
     """
     with in_plain_words(), regular_file(path) as stream:
         if fits.is_fits(stream):
-            planes = fits.read_planes(stream, rendering)
-            values = planes[0] if len(planes) == 1 else np.mean(planes, axis=0)
+            values = _one(fits.read_planes(stream, rendering))
         elif dicom.is_dicom(stream):
             values = _picture(stream, rendering)
         elif tiff.is_tiff(stream) and is_beyond_pillow(stream):
@@ -50,9 +51,14 @@ def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, m
 
 def _raster(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
     with identified(stream) as source, one_at_a_time_if_large(source):
-        if not is_deep(source) or rendering.plane != "first":
+        if not is_deep(source):
             return _picture(stream, rendering)
-        values = _grey(values_of(source, lambda: identified(stream)))
+
+        def read(number: int) -> NDArray[Any]:
+            source.seek(number)
+            return _grey(values_of(source, lambda: at_frame(identified(stream), number)))
+
+        values = _one(combined(getattr(source, "n_frames", 1), read, rendering.plane, kind="frame"))
         return _upright(values, orientation(source))
 
 
@@ -61,6 +67,10 @@ def _picture(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
     stream.seek(0)
     plain = replace(rendering, stretch=USUAL, low=None, high=None, is_inverted=False)
     return np.asarray(decoded(stream, None, plain)[1].convert("L"))
+
+
+def _one(planes: list[NDArray[Any]]) -> NDArray[Any]:
+    return planes[0] if len(planes) == 1 else np.asarray(np.mean(planes, axis=0))
 
 
 def _grey(values: NDArray[Any]) -> NDArray[Any]:

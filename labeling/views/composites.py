@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.views.decorators.http import require_safe
 
+from labeling.decoding import decoders, pictures
+from labeling.files import inside, is_current
 from labeling.framing import Together, together
 from labeling.images import thumbnails
-from labeling.images.lupton import composite
 from labeling.images.problems import ImageProblem
 from labeling.models import Frame
-from labeling.views.media import inside, not_found
+from labeling.views.media import not_found
 
 
 @require_safe
@@ -31,7 +31,7 @@ def colour(request: HttpRequest, item_id: int, size: int) -> HttpResponse:
     if etag in request.headers.get("If-None-Match", ""):
         return _kept(request, HttpResponseNotModified(), shown, etag)
     try:
-        content, suffix, is_current = _made(shown, size or thumbnails.FULL_SIZE)
+        content, suffix, is_same = _made(shown, size or thumbnails.FULL_SIZE)
     except FileNotFoundError:
         return not_found("The file of a band is missing.")
     except OSError as error:
@@ -39,7 +39,7 @@ def colour(request: HttpRequest, item_id: int, size: int) -> HttpResponse:
     except ImageProblem as problem:
         return not_found(problem.reason)
     response = HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
-    if is_current:
+    if is_same:
         return _kept(request, response, shown, etag)
     response["Cache-Control"] = "no-store"
     return response
@@ -48,25 +48,28 @@ def colour(request: HttpRequest, item_id: int, size: int) -> HttpResponse:
 def _made(shown: Together, size: int) -> tuple[bytes, str, bool]:
     """The picture, its suffix, and whether it is of the files as they were ingested: only then it is kept."""
     files: dict[str, Path] = {}
-    is_current = True
+    is_same = True
     for role, frame in shown.bands.items():
         file = inside(frame)
         if file is None:
             raise ImageProblem("A band lies outside of the dataset's folder, so it is not shown.")
-        status = file.stat()
-        is_current &= (status.st_size, status.st_mtime_ns) == (frame.size, frame.mtime_ns)
+        is_same &= is_current(frame, file)
         files[role] = file
-    dataset, rendering = shown.dataset, shown.dataset.shown_as
-    folder = Path(settings.STORE_DIR) / "thumbnails"
-    made = thumbnails.cached(shown.colour_hash, size, folder, rendering) if is_current else None
-    if made is None:
-        composition = replace(dataset.composed_as, layout="rgb")
-        image = composite(files, dataset.roles, composition, rendering, size)
-        content, suffix = thumbnails.encoded(image, size)
-        if not is_current:
-            return content, suffix, False
-        made = thumbnails.keep(content, suffix, shown.colour_hash, size, folder, rendering)
-    return made.read_bytes(), made.suffix, True
+    if not is_same:
+        return *_composed(shown, files, size), False
+    cache, rendering = pictures(), shown.dataset.shown_as
+    place = cache.find(shown.colour_hash, size, rendering)
+    if place is None:
+        with cache.turn(shown.colour_hash):
+            place = cache.find(shown.colour_hash, size, rendering) or cache.keep(
+                *_composed(shown, files, size), shown.colour_hash, size, rendering
+            )
+    return place.read_bytes(), place.suffix, True
+
+
+def _composed(shown: Together, files: Mapping[str, Path], size: int) -> tuple[bytes, str]:
+    dataset = shown.dataset
+    return decoders().colour(files, dataset.roles, shown.composition, size, dataset.shown_as)
 
 
 def _kept(request: HttpRequest, response: HttpResponse, shown: Together, etag: str) -> HttpResponse:
