@@ -9,7 +9,8 @@ class ModelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        import modeling.exporting  # noqa: F401  (joins the export's registry)
+        import modeling.exporting
+        import modeling.map_exporting  # noqa: F401  (and this)
         from labeling.signals import decided, ingested, regrouped, reshown
         from modeling.graphs import forget_set
         from modeling.maps import forget_projection

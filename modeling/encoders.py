@@ -16,6 +16,7 @@ from modeling import backends, store
 from modeling.backends import Encoder, Line
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.policy import retrain_after_embedding
+from modeling.projections import maps_after_embedding
 from modeling.seen import Seen
 
 
@@ -87,6 +88,7 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
     if not there.is_active:
         activate(there)
         retrain_after_embedding(dataset.pk)
+        maps_after_embedding(dataset.pk)
     return True
 
 

@@ -95,16 +95,7 @@ def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[byt
     yield csv_line(header).encode()
     if not classes:
         return
-    last, n_rows = -1, len(predictions.probabilities)
-    while True:
-        batch = list(
-            Item.objects.of(dataset)
-            .filter(row__gt=last, row__lt=n_rows)
-            .order_by("row")
-            .values_list("row", "id", "path")[:_BATCH]
-        )
-        if not batch:
-            return
+    for batch in items_by_row(dataset, len(predictions.probabilities)):
         rows = np.fromiter((row for row, _, _ in batch), np.int64, count=len(batch))
         values = summed(predictions.of_rows(rows.tolist()), columns, len(classes))
         lines = []
@@ -115,6 +106,21 @@ def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[byt
             numbers = [number(value) for value in row_values.tolist()]
             lines.append(csv_line((item_id, path, names[best], numbers[best], *numbers)))
         yield "".join(lines).encode()
+
+
+def items_by_row(dataset: Dataset, n_rows: int) -> Iterator[list[tuple[int, int, str]]]:
+    """Row, id and path of the items that an array of so many rows knows, in batches."""
+    last = -1
+    while True:
+        batch = list(
+            Item.objects.of(dataset)
+            .filter(row__gt=last, row__lt=n_rows)
+            .order_by("row")
+            .values_list("row", "id", "path")[:_BATCH]
+        )
+        if not batch:
+            return
+        yield batch
         last = batch[-1][0]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.models import Dataset
+from modeling import projections
 from modeling.maps import coordinates_of
 from modeling.models import Projection
 from sampling.kept import Kept
@@ -77,5 +78,5 @@ def drawn(places: NDArray[np.float32]) -> Drawn:
 
 
 def maps_of(dataset: Dataset) -> list[Projection]:
-    """The dataset's maps that have points, the newest first."""
-    return list(Projection.objects.filter(dataset=dataset, generation__gt=0).select_related("embedding_set"))
+    """The dataset's maps that have points, the one to show first in front."""
+    return list(projections.maps_of(dataset))

@@ -190,7 +190,8 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     assert told["rendering"] == {}
     assert told["seeds"] == {"splits": 11}
     assert told["options"] == {
-        "images": False, "metadata": False, "predictions": False, "rounds": False, "seed": 11, "group_by": None,
+        "coordinates": False, "images": False, "metadata": False, "predictions": False, "rounds": False,
+        "seed": 11, "group_by": None,
         "splits": {"train": 50, "val": 25, "test": 25},
     }  # fmt: skip
     assert told["encoder"] is None

@@ -16,17 +16,20 @@ from sklearn.manifold import trustworthiness
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
+from labeling.exporting import Options, refusal
 from labeling.models import Dataset, Frame, Item
 from modeling import maps, projections
 from modeling import store as arrays
 from modeling.map_options import MapOptions, OptionError
 from modeling.models import EmbeddingSet, Projection
 from modeling.pipelines import projecting
+from tests.labeling.decisions import archive_bytes, manifest, opened, table
 from tests.modeling.test_retraining import add_vectors, label
 
 MakeDataset = Callable[..., Dataset]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 N = 150
+COORDINATES = frozenset({"coordinates"})
 
 
 @pytest.fixture
@@ -337,6 +340,33 @@ def test_vectors_that_were_deleted_meanwhile_are_told(digits: Dataset, monkeypat
     with pytest.raises(JobError, match="deleted meanwhile"):
         made(digits, "pca")
     assert not Projection.objects.exists()
+
+
+# -- The export ------------------------------------------------------------------------------------------
+def test_coordinates_are_exported_on_request(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(40)
+    assert "There is no map yet" in refusal(dataset, Options(extras=COORDINATES))
+    has = np.arange(40) != 3
+    add_vectors(dataset, load_digits().data[:40], has)
+    made(dataset, "pca", name="Flat")
+    projection = made(dataset, seed=5)
+    grow(dataset, load_digits().data[40:42])
+    archive = opened(archive_bytes(dataset, extras=COORDINATES))
+    lines = table(archive, "coordinates.csv")
+    places = maps.coordinates_of(projection)
+    items = list(Item.objects.filter(dataset=dataset, row__lt=40).exclude(row=3).order_by("row"))
+    assert [(line["item_id"], line["path"]) for line in lines] == [(str(item.pk), item.path) for item in items]
+    got = np.array([[float(line["x"]), float(line["y"])] for line in lines])
+    np.testing.assert_allclose(got, places[has], rtol=1e-5)
+    told = manifest(archive)
+    assert told["seeds"]["map"] == 5
+    assert (told["map"]["name"], told["map"]["method"], told["map"]["points"]) == ("UMAP", "umap", 39)
+    assert told["map"]["params"]["n_neighbors"] == 15
+    assert told["map"]["quality"]["trustworthiness"] == projection.quality["trustworthiness"]
+    assert "seconds" not in told["map"]["quality"]
+    assert "map" not in manifest(opened(archive_bytes(dataset)))
+    maps.forget_projection(projection)
+    assert "is missing" in refusal(dataset, Options(extras=COORDINATES))
 
 
 # -- The command -------------------------------------------------------------------------------------------
