@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EACH = ("pages", "retrain", "encoders", "algorithms", "fields")
+EACH = ("pages", "retrain", "encoders", "algorithms", "fields", "ingest")
 
 
 def main() -> int:

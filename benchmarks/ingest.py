@@ -1,12 +1,15 @@
 """Ingest against the bare physical loop; every ratio is of two sides measured in one run.
 
-``uv run python -m benchmarks.ingest [--photos 200] [--large 100] [--small 100000] [--runs 3]``
+``uv run python -m benchmarks.ingest [--photos 200] [--large 100] [--small 20000] [--runs 3]``
 
 * photographs: ingest / a bare loop of threads that decodes at reduced scale, resizes and encodes a thumbnail;
 * 12-megapixel JPEGs: ingest / the same threads decoding every pixel with Pillow;
+* ingest and vectors: both jobs / decoding each file once for the encoder, and then the encoder alone on all of them;
 * small files: ingest / reading each file's bytes, and one ``executemany`` for each of the two tables;
 * reading again, when nothing has changed; and after the folder was renamed;
-* peak memory with a tenth of the small files and with all of them.
+* peak memory, decoders included, with a tenth of the small files and with all of them.
+
+The encoder is the one of AL_EMBEDDING_BACKEND and AL_WEIGHTS_DIR.
 """
 
 from __future__ import annotations
@@ -33,11 +36,25 @@ ROOT = Path(__file__).resolve().parent.parent
 THREADS = min(8, (os.cpu_count() or 2) + 1)  # as an ingest has
 
 INGEST = """
-import json, sys
+import json, sys, threading, time
 import django, psutil
 django.setup()
 from hoshina.jobs.life import run_now
 from labeling.registering import dataset_for
+children, sizes = psutil.Process(), []
+
+def watch():
+    while not sizes or sizes[-1] is not None:
+        total = 0
+        for child in children.children():
+            try:
+                total += child.memory_info().rss
+            except psutil.Error:
+                pass
+        sizes.append(total)
+        time.sleep(0.1)
+
+threading.Thread(target=watch, daemon=True).start()
 result = run_now("ingest", dataset_id=dataset_for(sys.argv[1], "bench").pk).result
 if sys.platform == "linux":  # getrusage counts the parent's memory, too
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -47,7 +64,37 @@ elif sys.platform == "darwin":
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 else:
     peak = psutil.Process().memory_info().peak_wset
-print(json.dumps(result | {"peak": peak}))
+print(json.dumps(result | {"peak": peak, "peak_of_decoders": max(sizes)}))
+"""
+
+EMBED = """
+import json
+import django
+django.setup()
+from hoshina.jobs.life import run_now
+from labeling.models import Dataset
+print(json.dumps(run_now("embed", dataset_id=Dataset.objects.get().pk).result))
+"""
+
+BARE = """
+import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import django, numpy as np
+django.setup()
+from labeling.images.opening import open_image
+from modeling.pipelines.embedding import encoder_of
+from django.conf import settings
+encoder = encoder_of(settings.EMBEDDING_BACKEND)
+files = sorted(Path(sys.argv[1]).rglob("*.jpg"))
+encoder.encode_prepared(np.stack([encoder.prepare(open_image(files[0], max_side=encoder.decode_side))]))
+began = time.perf_counter()
+with ThreadPoolExecutor(int(sys.argv[2])) as pool:
+    pixels = list(pool.map(lambda file: encoder.prepare(open_image(file, max_side=encoder.decode_side)), files))
+decoded = time.perf_counter()
+for first in range(0, len(pixels), encoder.batch_size):
+    encoder.encode_prepared(np.stack(pixels[first : first + encoder.batch_size]))
+print(json.dumps({"encoder": encoder.name, "decode": decoded - began, "model": time.perf_counter() - decoded}))
 """
 
 
@@ -55,7 +102,10 @@ class Store:
     """An empty store of its own, where folders are ingested as the command does it."""
 
     def __init__(self, folder: Path) -> None:
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
+        kept = {"AL_EMBEDDING_BACKEND", "AL_WEIGHTS_DIR"}
+        self.environment = {
+            name: value for name, value in os.environ.items() if name in kept or not name.startswith("AL_")
+        } | {
             "AL_STORE_DIR": str(folder),
             "DJANGO_SETTINGS_MODULE": "hoshina.settings",
         }
@@ -64,6 +114,12 @@ class Store:
     def ingest(self, images: Path) -> dict[str, float]:
         """What the ingest reported, with its peak memory in bytes."""
         return dict(json.loads(self._run("-c", INGEST, str(images))))
+
+    def embed(self) -> dict[str, float]:
+        return dict(json.loads(self._run("-c", EMBED)))
+
+    def bare_vectors(self, images: Path) -> dict[str, float]:
+        return dict(json.loads(self._run("-c", BARE, str(images), str(THREADS))))
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -161,17 +217,38 @@ def compare(name: str, work: Path, images: Path, bare: Callable[[], float], runs
     )
 
 
+def with_vectors(work: Path, images: Path, runs: int) -> None:
+    """Both jobs one after the other, as a person waits for them, against one decoding and the bare encoder."""
+    bares, ours, name = [], [], ""
+    for _ in range(runs):
+        store = fresh(work / "store")
+        bare = store.bare_vectors(images)
+        bares.append(bare["decode"] + bare["model"])
+        name = str(bare["encoder"])
+        ours.append(store.ingest(images)["seconds"] + store.embed()["seconds"])
+    ratio = statistics.median(ours) / statistics.median(bares)
+    print(
+        f"ingest and vectors ({name}): {statistics.median(ours):.2f} s, one decoding and the bare encoder "
+        f"{statistics.median(bares):.2f} s: {ratio:.2f} (target <= 1.1)",
+        flush=True,
+    )
+
+
 def small_files(work: Path, n: int, runs: int) -> None:
     write_small(work / "tenth", n // 10)
     write_small(work / "small", n)
     bare = work / "bare.db"
     compare(f"{n:,} small files", work, work / "small", lambda: bare_rows(work / "small", bare), runs, ">= 0.67")
     store = fresh(work / "store")
-    peaks = [store.ingest(work / "tenth")["peak"] / 2**20]
+    tenth = store.ingest(work / "tenth")
     store = fresh(work / "store")
-    first = store.ingest(work / "small")
-    peaks.append(first["peak"] / 2**20)
-    print(f"peak memory: {peaks[0]:.0f} MiB for {n // 10:,} files, {peaks[1]:.0f} MiB for {n:,}", flush=True)
+    whole = store.ingest(work / "small")
+    for n_files, told in ((n // 10, tenth), (n, whole)):
+        print(
+            f"peak memory, {n_files:,} files: {told['peak'] / 2**20:.0f} MiB, "
+            f"decoders {told['peak_of_decoders'] / 2**20:.0f} MiB",
+            flush=True,
+        )
     again = store.ingest(work / "small")
     print(f"nothing has changed: {again['seconds']:.2f} s, peak {again['peak'] / 2**20:.0f} MiB", flush=True)
     (work / "renamed").mkdir()
@@ -188,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=200, help="JPEGs of 1600 x 1200")
     parser.add_argument("--large", type=int, default=100, help="JPEGs of 4000 x 3000")
-    parser.add_argument("--small", type=int, default=100_000)
+    parser.add_argument("--small", type=int, default=20_000, help="PNGs of 16 x 16; 100,000 take minutes")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hoshina-bench-") as folder:
@@ -197,6 +274,7 @@ def main() -> None:
             write_photos(work / "photos", options.photos, width=1600, height=1200)
             photos = work / "photos"
             compare("photographs", work, photos, lambda: in_threads(thumbnail, photos), options.runs, ">= 0.75")
+            with_vectors(work, photos, options.runs)
         if options.large:
             write_photos(work / "large", options.large, width=4000, height=3000)
             large = work / "large"

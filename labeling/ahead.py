@@ -60,16 +60,21 @@ def _work() -> None:
     while True:
         with _came:
             _came.wait_for(lambda: bool(_waiting))
-            # Whoever came last is about to look at them.
-            holder = next(reversed(_waiting))
-            wanted = _waiting[holder]
-            rows, wanted.rows = wanted.rows[:_AT_ONCE], wanted.rows[_AT_ONCE:]
-            if not wanted.rows:
-                del _waiting[holder]
-        try:
-            _make_all(wanted.dataset_id, rows)
-        except DatabaseError as error:  # away for a moment; pages ask again
-            log.info("Pictures were not made ahead: %s", error)
+        _make_next()
+
+
+def _make_next() -> None:
+    """Some pictures for whoever came last, who is about to look at them."""
+    with _came:
+        holder = next(reversed(_waiting))
+        wanted = _waiting[holder]
+        rows, wanted.rows = wanted.rows[:_AT_ONCE], wanted.rows[_AT_ONCE:]
+        if not wanted.rows:
+            del _waiting[holder]
+    try:
+        _make_all(wanted.dataset_id, rows)
+    except DatabaseError as error:  # away for a moment; pages ask again
+        log.info("Pictures were not made ahead: %s", error)
 
 
 def _make_all(dataset_id: int, rows: Sequence[int]) -> None:
