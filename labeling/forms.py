@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from labeling import classes
+from labeling.grouping import MAX_TEMPLATE, GroupingProblem, Template
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Dataset, LabelClass
 from labeling.registering import folder_problem
@@ -204,4 +205,38 @@ class RenderingForm(forms.Form):
             )
         except ValueError as error:
             raise ValidationError(str(error)) from error
+        return given
+
+
+class GroupingForm(forms.Form):
+    """By which template files are grouped; ``cleaned_data["grouping"]`` is the Template, None for single images."""
+
+    template = forms.CharField(
+        label="Template",
+        required=False,
+        max_length=MAX_TEMPLATE,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}),
+        help_text="Compared with the end of each path; * stands for anything. Empty: each file is an item.",
+    )
+    roles = forms.CharField(
+        label="Roles that count, in order",
+        required=False,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}),
+        help_text="Such as target, ref, diff. Empty: all that there are.",
+    )
+
+    @classmethod
+    def showing(cls, grouping: Template | None) -> GroupingForm:
+        """The form filled in with what is so now."""
+        initial = {"template": grouping.plain, "roles": ", ".join(grouping.roles)} if grouping else {}
+        return cls(initial=initial, label_suffix="")
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        text, roles = given.get("template", "").strip(), given.get("roles", "").strip()
+        try:
+            named = [role.strip() for role in roles.split(",")] if roles else []
+            given["grouping"] = Template.read(text, named) if text else None
+        except GroupingProblem as problem:
+            self.add_error("template", str(problem))
         return given

@@ -80,6 +80,11 @@ class Template:
         patterns = tuple(_pattern(pieces, re.escape(role)) for role in longest_first) or (any_role,)
         return cls(told, named, patterns, None if _neighbours(pieces) else any_role, plain.count("/"))
 
+    @property
+    def plain(self) -> str:
+        """The text without the roles."""
+        return re.sub(r"\{role:[^}]*\}", "{role}", self.text)
+
     def place(self, path: str) -> Place | None:
         """Where the file at ``path`` (relative, with forward slashes) belongs; None where the template doesn't fit."""
         above, name = self._cut(path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,17 @@ from labeling.grouping import MAX_ROLES, Template, in_order
 from labeling.images.scanning import Found
 
 EXAMPLES = 5
+_USUAL_SHAPES = (
+    "{id}_{role}",
+    "{role}_{id}",
+    "{id}-{role}",
+    "{role}-{id}",
+    "{id}.{role}",
+    "{id}/{role}",
+    "{role}/{id}",
+)
+_LIKELY_ROLES = 8
+_SUGGESTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +181,26 @@ def _show(trial: Trial, template: Template, counted: _Counted, walk: Callable[[]
 def _add(examples: list[Example], example: Example) -> None:
     if len(examples) < EXAMPLES and example not in examples:
         examples.append(example)
+
+
+def suggest(paths: Sequence[str]) -> list[str]:
+    """Templates that some files' names fit, the best first: most files in whole groups, of 2 to 8 roles."""
+    endings = Counter(_ending(path) for path in paths)
+    if not endings:
+        return []
+    ending = endings.most_common(1)[0][0]
+    files = [Found(path) for path in paths if _ending(path) == ending]
+    told: list[tuple[int, str]] = []
+    for shape in _USUAL_SHAPES:
+        trial = try_out(Template.read(shape + ending), lambda: files)
+        n_whole = trial.n_complete * len(trial.roles)
+        if 2 <= len(trial.roles) <= _LIKELY_ROLES and not trial.n_doubled and 2 * n_whole > len(files):
+            told.append((n_whole, trial.template))
+    return [template for _, template in sorted(told, key=lambda one: -one[0])][:_SUGGESTED]
+
+
+def _ending(path: str) -> str:
+    """The ending of a name: ".png", ".fits.gz"; "" where that would be no text for a template."""
+    _, *parts = path.rpartition("/")[2].lstrip(".").split(".")
+    kept = parts[-2:] if parts[-1:] in (["gz"], ["fz"]) else parts[-1:]
+    return "".join(f".{part}" for part in kept) if all(part.isalnum() for part in kept) else ""

@@ -71,6 +71,16 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
         dataset.save(update_fields=["grouping", "roles"])
 
 
+def would_lose(dataset: Dataset, template: Template | None) -> str:
+    """Why files can't be grouped like this without losing decisions, in words; empty where they can."""
+    try:
+        if not _stays_one_to_one(dataset, template):
+            _require_undecided(dataset)
+    except JobError as error:
+        return f"{error.message} {error.hint}"
+    return ""
+
+
 def _require_match(dataset: Dataset, template: Template | None, extensions: Sequence[str]) -> None:
     files = walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)
     if template and not any(template.place(found.path) for found in files if not found.problem):
@@ -87,8 +97,8 @@ def _require_undecided(dataset: Dataset) -> None:
         raise JobError(
             f"{n_decided:,} images of {dataset.name} have a decision, with files grouped {now}. Grouped otherwise, "
             "some would have to be merged or split, and it could not be told which decision holds.",
-            "Make another dataset of the same folder (--dataset NAME with --group TEMPLATE), and import there what the "
-            "Export page gives of this one: a file's label goes to the item that the file is part of.",
+            "Make another dataset of the same folder (manage.py ingest with --dataset NAME and --group TEMPLATE) and "
+            "import there the labels.csv of this one's export: a file's label goes to the item that it is part of.",
         )
 
 

@@ -1,6 +1,18 @@
 from django.urls import path
 
-from labeling.views import annotating, classes, composites, datasets, exchange, fields, images, items, media, workbench
+from labeling.views import (
+    annotating,
+    classes,
+    composites,
+    datasets,
+    exchange,
+    fields,
+    grouping,
+    images,
+    items,
+    media,
+    workbench,
+)
 
 app_name = "labeling"
 urlpatterns = [
@@ -24,6 +36,8 @@ urlpatterns = [
     path("d/<slug:slug>/fields/cards/", fields.cards, name="field_cards"),
     path("d/<slug:slug>/fields/<int:pk>/edit/", fields.edit, name="field_edit"),
     path("d/<slug:slug>/fields/<int:pk>/delete/", fields.delete, name="field_delete"),
+    path("d/<slug:slug>/grouping/", grouping.page, name="grouping"),
+    path("d/<slug:slug>/grouping/trial/", grouping.trial, name="grouping_trial"),
     path("d/<slug:slug>/problems/", datasets.problems, name="problems"),
     path("d/<slug:slug>/problems/read-again/", datasets.read_again, name="read_again"),
     path("d/<slug:slug>/look-again/", datasets.look_again, name="look_again"),

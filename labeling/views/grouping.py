@@ -1,0 +1,116 @@
+"""How several files become one item: a template, tried out on the folder while it is typed, then used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseForbidden
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from hoshina.http import HtmxHttpRequest
+from hoshina.jobs.life import enqueue
+from hoshina.jobs.models import Job
+from labeling.forms import GroupingForm
+from labeling.grouping import Template
+from labeling.grouping_trial import suggest, try_out
+from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.images.scanning import Found, walk
+from labeling.models import Dataset
+from labeling.registering import folder_problem
+from labeling.regrouping import template_of, would_lose
+from labeling.views.datasets import remember
+from labeling.watching import params_like_last
+
+# A trial answers while somebody types: of a folder of millions it looks at the first files.
+_TRIAL_SECONDS = 2.0
+_SUGGEST_FROM = 4000
+_SUGGEST_SECONDS = 0.5
+# With more items whether labels would be lost is left to the job, which says so too.
+_ASKED_AT_ONCE = 20_000
+
+
+@require_http_methods(["GET", "POST"])
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The template in use, others that fit the folder, and a trial."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    remember(request, dataset)
+    if request.method == "GET":
+        form = GroupingForm(request.GET, label_suffix="")
+        chosen = form.cleaned_data.get("grouping") if form.is_valid() else None
+        if "template" not in request.GET:  # a suggestion leads here with one
+            chosen = template_of(dataset)
+            form = GroupingForm.showing(chosen)
+        return render(
+            request, "labeling/grouping.html", _context(request, dataset, form, chosen) | _suggestions(dataset)
+        )
+    if not _may_group(request):
+        return HttpResponseForbidden("Only staff may group files otherwise. Ask whoever runs HOSHINA.")
+    form = GroupingForm(request.POST, label_suffix="")
+    if form.is_valid() and (words := _refusal(dataset, form.cleaned_data["grouping"])):
+        form.add_error("template", words)
+    if not form.is_valid():
+        chosen = form.cleaned_data.get("grouping")
+        context = _context(request, dataset, form, chosen) | _suggestions(dataset)
+        return render(request, "labeling/grouping.html", context, status=422)
+    chosen = form.cleaned_data["grouping"]
+    grouping = {"grouping": chosen.text if chosen else ""}
+    enqueue("ingest", dataset_id=dataset.pk, params=params_like_last(dataset) | grouping, user=request.user)
+    messages.success(request, "The files are being grouped. The Jobs page shows how far it is.")
+    return redirect(dataset)
+
+
+@require_GET
+def trial(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """What the template in the address would make of the folder, as a fragment."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = GroupingForm(request.GET, label_suffix="")
+    chosen = form.cleaned_data["grouping"] if form.is_valid() else None
+    return render(request, "labeling/_grouping_trial.html", _context(request, dataset, form, chosen))
+
+
+def _may_group(request: HtmxHttpRequest) -> bool:
+    """Items may be made anew: the person of this machine, or staff."""
+    return not settings.LOGIN_REQUIRED or request.user.is_staff
+
+
+def _refusal(dataset: Dataset, chosen: Template | None) -> str:
+    """Why the files can't be grouped like this now, in words."""
+    if Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists():
+        return "The folder is being read just now. Group its files when that is done."
+    return would_lose(dataset, chosen) if dataset.n_items <= _ASKED_AT_ONCE else ""
+
+
+def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, chosen: Template | None) -> dict[str, Any]:
+    words = folder_problem(dataset.data_dir)
+    return {
+        "dataset": dataset,
+        "form": form,
+        "may_group": _may_group(request),
+        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "folder_problem": words,
+        "trial": try_out(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS) if chosen and not words else None,
+    }
+
+
+def _suggestions(dataset: Dataset) -> dict[str, Any]:
+    if folder_problem(dataset.data_dir):
+        return {}
+    until = time.monotonic() + _SUGGEST_SECONDS
+    paths: list[str] = []
+    for found in islice(_files(dataset), _SUGGEST_FROM):
+        if time.monotonic() > until:
+            break
+        paths += [] if found.problem else [found.path]
+    return {"suggestions": suggest(paths)}
+
+
+def _files(dataset: Dataset) -> Iterable[Found]:
+    extensions = params_like_last(dataset).get("extensions") or DEFAULT_EXTENSIONS
+    return walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)
