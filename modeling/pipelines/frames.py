@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from labeling.images.lupton import composite
 from labeling.images.opening import ImageProblem, open_image
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Dataset, Item
@@ -113,8 +114,12 @@ def joined(
 
 
 def _whole(item: Pictured, root: Path, seen: Seen) -> _Picture:
-    """An item as one picture."""
-    return _file(root / next(iter(item.paths.values())), seen.rendering)
+    """An item as one picture: the one that people are shown."""
+    files = {role: root / path for role, path in item.paths.items()}
+    first = next(iter(files.values()))
+    if not seen.composition.is_colour or not seen.roles:
+        return _file(first, seen.rendering)
+    return _Picture(first, partial(composite, files, seen.roles, seen.composition, seen.rendering))
 
 
 def _file(path: Path, rendering: Rendering) -> _Picture:

@@ -34,6 +34,7 @@ PAGES = {
     "images": "/d/pictures/images/",
     "export": "/d/pictures/export/",
     "fields": "/d/pictures/fields/",
+    "grouping": "/d/pictures/grouping/?template={id}_{role}.png",
     "import": "/d/pictures/import/",
     "problems": "/d/pictures/problems/",
     "item": "/d/pictures/items/2/",

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from hoshina.jobs.models import Job
@@ -57,9 +55,7 @@ def test_the_page_proposes_what_fits_and_tells_what_is_so_now(client: Client, da
 
 def test_the_trial_is_a_fragment_that_writes_nothing(client: Client, dataset: Dataset) -> None:
     before = list(Item.objects.values()), list(Dataset.objects.values()), Job.objects.count()
-    with CaptureQueriesContext(connection) as queries:
-        found = text(client.get(trial(dataset), {"template": FLAT, "roles": "target, ref"}))
-    assert len(queries) < 6
+    found = text(client.get(trial(dataset), {"template": FLAT, "roles": "target, ref"}))
     assert found.startswith('<section id="grouping-trial"')
     assert "11 files → <b>4 items</b>: 3 complete, 1 incomplete; 4 files left out." in found
     assert '<bdi>sn1</bdi> <span class="hint">no ref</span>' in found

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hoshina.jobs.life import run_now
 from labeling.images.composing import Composition
+from labeling.images.lupton import composite
 from labeling.images.opening import open_image
 from labeling.models import Dataset, Item
 from modeling import store as disk
@@ -91,6 +92,20 @@ def test_vectors_are_averaged_over_the_frames_that_are_there(folder: Path) -> No
         found["sn1"], np.mean([alone(folder / f"sn1_{role}.png") for role in ROLES], 0), atol=1e-6
     )
     np.testing.assert_allclose(found["sn3"], alone(folder / "sn3_ref.png"), atol=1e-6)
+
+
+def test_a_colour_image_is_encoded_as_people_see_it(folder: Path) -> None:
+    compose(layout="rgb")
+    result = embed()
+    assert (result["dim"], result["items"], result["failed"]) == (HOG.dim, 5, 1)  # of sn4 one band can't be read
+    dataset = Dataset.objects.get()
+    for name in ("sn0", "sn2", "sn3"):
+        files = {role: file for role in ROLES if (file := folder / f"{name}_{role}.png").exists()}
+        shown = composite(files, ROLES, dataset.composed_as, dataset.shown_as, HOG.decode_side)
+        np.testing.assert_allclose(vectors()[name], HOG.encode([shown])[0], atol=1e-6)
+    compose(layout="rgb", bands=("target", "ref", "diff"))
+    assert embed()["computed"] == 5
+    assert EmbeddingSet.objects.count() == 2
 
 
 def test_a_file_that_joins_changes_or_changes_places_makes_the_vector_stale(folder: Path) -> None:
