@@ -18,12 +18,13 @@ from hoshina.http import HtmxHttpRequest
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views.datasets import remember
 from labeling.views.workbench import context_of
-from modeling.models import EmbeddingSet, Projection
+from modeling import projections
+from modeling.models import Projection
 from modeling.predictions import active_predictions
 from sampling.checks import waiting_among
 from sampling.colouring import Choice, NotYet, choice_of, choices_of, label_indexes
 from sampling.map_clusters import Told, parts_of, told_of
-from sampling.maps import Drawn, drawn_of, maps_of
+from sampling.maps import Drawn, drawn_of
 from sampling.pool import UNAVAILABLE, pool_of
 from sampling.strategies import BadParameter
 
@@ -32,7 +33,6 @@ MOST_THUMBS = 400
 OVERLAP = 50
 # More changes than this are told by the whole plane of bytes.
 MOST_CHANGES = 5000
-FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class Lack:
     title: str
     text: str
     can_start: bool = False
-    is_waiting: bool = False
 
 
 @require_safe
@@ -50,7 +49,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The map, of ``?projection=`` or the newest one; ``?row=`` is to be pointed at."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
-    maps = maps_of(dataset)
+    maps = list(projections.maps_of(dataset))
     # A region's map (``map``) is the one that is shown, unless another one is asked for.
     asked = request.GET.get("projection") or request.GET.get("map", "")
     chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
@@ -67,17 +66,8 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _lack(dataset: Dataset) -> Lack:
-    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    if embedding_set is None or embedding_set.generation == 0:
-        return Lack(
-            "No vectors yet",
-            "A map lays out the images by their vectors, which are computed first. See Jobs, or run manage.py embed.",
-            is_waiting=True,
-        )
-    if embedding_set.n_vectors < FEWEST:
-        return Lack(
-            "Too few images for a map", f"A map takes {FEWEST} images with vectors; here are {embedding_set.n_vectors}."
-        )
+    if words := projections.why_not(dataset):
+        return Lack("No map yet", words)
     return Lack("No map yet", "A map lays out all images so that those that look alike lie together.", can_start=True)
 
 

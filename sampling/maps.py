@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.models import Dataset
-from modeling import projections
 from modeling.maps import coordinates_of
 from modeling.models import Projection
 from sampling.kept import Kept
@@ -75,8 +73,3 @@ def drawn(places: NDArray[np.float32]) -> Drawn:
     points[has] = np.clip(np.rint((known - corner) / square.step), 0, LAST)
     points.setflags(write=False)
     return Drawn(square, points)
-
-
-def maps_of(dataset: Dataset) -> list[Projection]:
-    """The dataset's maps that have points, the one to show first in front."""
-    return list(projections.maps_of(dataset))

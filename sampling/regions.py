@@ -14,6 +14,7 @@ from hoshina.arrays import StoreError
 from labeling.models import Dataset
 from modeling.models import Projection
 from sampling.algorithms.regions import points_in_polygon
+from sampling.kept import Kept
 from sampling.maps import LAST, Drawn, Square, drawn_of
 from sampling.strategies import BadParameter
 
@@ -21,6 +22,10 @@ Rows = NDArray[np.int64]
 Corner = tuple[int, int]
 FEWEST_CORNERS, MOST_CORNERS = 3, 300
 _CORNERS = re.compile(r"\d{1,5}-\d{1,5}(_\d{1,5}-\d{1,5})*", re.ASCII)
+
+
+# The tiles, the queue's pane and the next page ask for the same region.
+kept: Kept[Rows] = Kept(4)
 
 
 class MapGone(Exception):
@@ -79,12 +84,17 @@ def located(dataset: Dataset, region: Region | None) -> Region | None:
     """The region with the square that its map is drawn on now, where it has none. Raises MapGone."""
     if region is None or region.square is not None:
         return region
-    return replace(region, square=_drawn(dataset, region).square)
+    return replace(region, square=_drawn(dataset, region)[1].square)
 
 
 def rows_inside(dataset: Dataset, region: Region) -> Rows:
     """Rows whose points lie in the region, ascending. Raises MapGone."""
-    drawn = _drawn(dataset, region)
+    projection, drawn = _drawn(dataset, region)
+    key = (projection.pk, projection.generation, region)
+    return kept.once(key, lambda: _inside(drawn, region))
+
+
+def _inside(drawn: Drawn, region: Region) -> Rows:
     corners = np.array(region.corners, np.float64)
     told_in = region.square
     if told_in is not None and told_in != drawn.square:
@@ -94,11 +104,11 @@ def rows_inside(dataset: Dataset, region: Region) -> Rows:
     return inside[drawn.has_place()[inside]]
 
 
-def _drawn(dataset: Dataset, region: Region) -> Drawn:
+def _drawn(dataset: Dataset, region: Region) -> tuple[Projection, Drawn]:
     projection = Projection.objects.filter(dataset=dataset, pk=region.map_id, generation__gt=0).first()
     if projection is None:
         raise MapGone("The map of this region was deleted, or belongs to another dataset.")
     try:
-        return drawn_of(projection)
+        return projection, drawn_of(projection)
     except StoreError as damaged:
         raise MapGone(str(damaged)) from damaged

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sampling import accuracy_views, map_views, views
+from sampling import accuracy_views, map_making, map_views, views
 
 app_name = "sampling"
 urlpatterns = [
@@ -12,6 +12,10 @@ urlpatterns = [
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),
     path("d/<slug:slug>/accuracy/share/", accuracy_views.share, name="share"),
     path("d/<slug:slug>/map/", map_views.page, name="map"),
+    path("d/<slug:slug>/map/list/", map_making.maps, name="map_projections"),
+    path("d/<slug:slug>/map/make/", map_making.make, name="map_make"),
+    path("d/<slug:slug>/map/<int:pk>/rename/", map_making.rename, name="map_rename"),
+    path("d/<slug:slug>/map/<int:pk>/delete/", map_making.delete, name="map_delete"),
     path("d/<slug:slug>/map/<int:pk>/points/", map_views.points, name="map_points"),
     path("d/<slug:slug>/map/<int:pk>/colours/", map_views.colours, name="map_colours"),
     path("d/<slug:slug>/map/<int:pk>/changes/", map_views.changes, name="map_changes"),

@@ -90,10 +90,10 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 def _fresh_memory() -> None:
     """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
     from modeling import policy
-    from sampling import colouring, map_clusters, maps, pool
+    from sampling import colouring, map_clusters, maps, pool, regions
 
     pool.forget()
-    for one in (maps, colouring, map_clusters):
+    for one in (maps, colouring, map_clusters, regions):
         one.kept.forget()
     policy._look_again_at.clear()
 

@@ -269,14 +269,14 @@ def test_thumbnails_by_row_in_one_query(dataset: Dataset, drawn_map: Projection)
 
 # -- The page and what can't be --------------------------------------------------------------------
 def test_the_page_says_what_is_missing(dataset: Dataset, client: Client) -> None:
-    assert "No vectors yet" in client.get("/d/pictures/map/").content.decode()
+    assert "There are no vectors" in client.get("/d/pictures/map/").content.decode()
     rng = np.random.default_rng(0)
     has = np.arange(N) < 3
     vectors = add_vectors(dataset, rng.normal(size=(N, 4)), has)
-    assert "Too few images" in client.get("/d/pictures/map/").content.decode()
+    assert "A map takes 4 images" in client.get("/d/pictures/map/").content.decode()
     vectors.n_vectors = N
     vectors.save()
-    assert "No map yet" in client.get("/d/pictures/map/").content.decode()
+    assert "map/list/" in client.get("/d/pictures/map/").content.decode(), "the form of the first one"
 
 
 def test_the_page_shows_the_newest_map_or_the_one_asked_for(dataset: Dataset, client: Client) -> None:

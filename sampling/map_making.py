@@ -1,0 +1,82 @@
+"""The maps of a dataset as a list: make one, choose, rename, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import trigger_client_event
+
+from hoshina.http import HtmxHttpRequest
+from labeling.models import Dataset
+from modeling import projections
+from modeling.map_options import OptionError
+from modeling.models import Projection
+from sampling.map_form import MapForm, told_options
+
+
+@require_GET
+@never_cache
+def maps(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """All maps and the form of a new one; with ``?list`` the maps alone."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if "list" in request.GET:
+        return _listed(request, dataset)
+    context = _context(dataset) | {
+        "form": MapForm(dataset),
+        "why_not": projections.why_not(dataset),
+        "is_dialog": request.htmx.target == "dialog-body",
+    }
+    return render(request, "sampling/_map_projections.html", context)
+
+
+@require_POST
+def make(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Have a map made; the form again, with words where it can't be."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = MapForm(dataset, request.POST)
+    if not form.is_valid():
+        return render(request, "sampling/_map_new.html", {"dataset": dataset, "form": form}, status=422)
+    projections.start(dataset, form.cleaned_data["method"], form.cleaned_data["params"], request.user)
+    context = {"dataset": dataset, "form": MapForm(dataset), "is_started": True}
+    response = render(request, "sampling/_map_new.html", context)
+    return trigger_client_event(trigger_client_event(response, "hoshina:job"), "hoshina:maps")
+
+
+@require_POST
+def rename(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Give a map another name."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    projection = Projection.objects.filter(dataset=dataset, pk=pk).first()
+    if projection is None:
+        return _listed(request, dataset, problem="That map was deleted meanwhile.", status=422)
+    try:
+        projections.rename(projection, request.POST.get("name", ""))
+    except OptionError as problem:
+        return _listed(request, dataset, problem=problem.words, status=422)
+    return trigger_client_event(_listed(request, dataset), "hoshina:map-renamed", {"map": pk, "name": projection.name})
+
+
+@require_POST
+def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Remove a map; one that is gone already is gone."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    projection = Projection.objects.filter(dataset=dataset, pk=pk).first()
+    if projection is not None:
+        projections.delete(projection)
+    return trigger_client_event(_listed(request, dataset), "hoshina:map-deleted", {"map": pk})
+
+
+def _context(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "maps": [{"map": one, "told": told_options(one)} for one in projections.maps_of(dataset)],
+        "jobs": list(projections.jobs_of(dataset)),
+    }
+
+
+def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "", status: int = 200) -> HttpResponse:
+    return render(request, "sampling/_map_list.html", _context(dataset) | {"problem": problem}, status=status)
