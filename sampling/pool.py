@@ -32,12 +32,23 @@ class Pool:
     newest_annotation_id: int
     n_missing: int
 
-    def rows(self, state: State | None = State.UNLABELLED, label_id: int | None = None) -> NDArray[np.int64]:
-        """Rows in that state (``None``: any, as long as available) and of that class, ascending."""
-        wanted = self.states != UNAVAILABLE if state is None else self.states == state
+    def rows(
+        self,
+        state: State | None = State.UNLABELLED,
+        label_id: int | None = None,
+        among: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """Rows in that state (``None``: any, as long as available) and of that class, ascending.
+
+        Of the ascending rows ``among`` alone where these are given: few of them are soon gone through.
+        """
+        if among is not None:
+            among = among[: np.searchsorted(among, len(self.states))]
+        states, labels = (each if among is None else each[among] for each in (self.states, self.labels))
+        wanted = states != UNAVAILABLE if state is None else states == state
         if label_id is not None:
-            wanted &= self.labels == label_id
-        return np.flatnonzero(wanted).astype(np.int64)
+            wanted &= labels == label_id
+        return np.flatnonzero(wanted).astype(np.int64) if among is None else among[wanted]
 
 
 _pools: OrderedDict[int, Pool] = OrderedDict()

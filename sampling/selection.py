@@ -148,8 +148,6 @@ def gather(
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
     candidates = conditions.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
-    if filters.region is not None:
-        candidates = _within(dataset, candidates, filters.region)
     if strategy.needs_held_out:
         candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
     if holder and strategy.deals and filters.state == State.UNLABELLED:
@@ -304,22 +302,20 @@ def leased_to_others(dataset: Dataset, holder: str) -> list[int]:
 
 
 def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None) -> NDArray[np.int64]:
+    among = None if filters.region is None else _inside(dataset, filters.region)
     if filters.unseen is not None:
-        return _unseen(dataset, pool.rows(filters.state), filters, filters.unseen)
-    rows = pool.rows(filters.state, filters.label_id)
+        return _unseen(dataset, pool.rows(filters.state, among=among), filters, filters.unseen)
+    rows = pool.rows(filters.state, filters.label_id, among)
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
     return rows
 
 
-def _within(dataset: Dataset, rows: NDArray[np.int64], region: Region) -> NDArray[np.int64]:
+def _inside(dataset: Dataset, region: Region) -> NDArray[np.int64]:
     try:
-        inside = rows_inside(dataset, region)
+        return rows_inside(dataset, region)
     except MapGone as gone:
         raise _no_map(gone) from gone
-    # Both ascend: looking up what is inside is soon done, where sorting a million again would not be.
-    places = np.minimum(np.searchsorted(rows, inside), max(0, len(rows) - 1))
-    return inside[rows[places] == inside] if len(rows) else rows
 
 
 def _located(dataset: Dataset, filters: Filters) -> Filters:
