@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -18,6 +20,7 @@ from sampling.algorithms.clusters import (
     clusters,
     gaps,
     outline,
+    simplified,
 )
 from sampling.algorithms.regions import points_in_polygon
 
@@ -158,6 +161,28 @@ def test_an_outline_goes_around_its_cells() -> None:
         wrong = np.count_nonzero(inside != mask.reshape(-1))
         assert inside[mask.reshape(-1)].mean() > 0.95
         assert wrong <= 0.05 * mask.sum() + 8
+
+
+def test_a_simpler_line_stays_as_near_as_it_says() -> None:
+    turns = np.linspace(0, 2 * np.pi, 400)
+    radius = 50 + 8 * np.sin(5 * turns) + np.random.default_rng(0).normal(size=400) * 0.5
+    line = radius[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    line[-1] = line[0]
+    fewer = []
+    for tolerance in (0.1, 1.0, 4.0):
+        simple = simplified(line, tolerance)
+        ends = np.vstack([simple, simple[:1]])
+        nearest = np.full(len(line), np.inf)
+        for start, end in pairwise(ends):
+            steps = start + np.linspace(0, 1, 200)[:, None] * (end - start)
+            nearest = np.minimum(nearest, np.hypot(*(line[:, None] - steps[None]).T).min(axis=0))
+        assert nearest.max() <= tolerance + 0.06
+        assert {tuple(one) for one in simple} <= {tuple(one) for one in line}
+        fewer.append(len(simple))
+    assert fewer == sorted(fewer, reverse=True)
+    assert fewer[-1] < 30
+    dot = np.ones((5, 2))
+    assert len(simplified(dot, 0.1)) == 1
 
 
 # -- Gaps -----------------------------------------------------------------------------------------
