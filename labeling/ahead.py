@@ -66,6 +66,8 @@ def _work() -> None:
 def _make_next() -> None:
     """Some pictures for whoever came last, who is about to look at them."""
     with _came:
+        if not _waiting:  # forgotten just now
+            return
         holder = next(reversed(_waiting))
         wanted = _waiting[holder]
         rows, wanted.rows = wanted.rows[:_AT_ONCE], wanted.rows[_AT_ONCE:]
@@ -85,6 +87,8 @@ def _make_all(dataset_id: int, rows: Sequence[int]) -> None:
 
 
 def _make(frame: Frame) -> None:
+    if frame.dataset.roles and frame.dataset.composed_as.is_colour:
+        return  # tiles show one picture of all bands, which is made when a page asks for it
     cache, rendering = pictures(), frame.dataset.shown_as
     if cache.find(frame.sha256, TILE, rendering):
         return
