@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EACH = ("pages", "retrain", "encoders", "algorithms", "fields", "ingest")
+EACH = ("pages", "retrain", "encoders", "algorithms", "fields", "ingest", "projections")
 
 
 def main() -> int:

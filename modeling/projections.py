@@ -75,9 +75,12 @@ def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOpti
 def start(dataset: Dataset, method: str, params: Mapping[str, Any], user: User | None = None) -> Job:
     """Have a map made by a worker; the same one asked for twice is one job. Raises ``OptionError``.
 
-    ``params`` are fields of :class:`~modeling.map_options.MapOptions`; what is missing or ``None`` is as usual.
+    ``params`` are fields of :class:`~modeling.map_options.MapOptions`; what is missing or ``None`` is as usual. Where
+    there is no map yet a quick look comes first, to have something to look at meanwhile.
     """
     options = checked(dataset, method, params)
+    if options.method != "pca":
+        maps_after_embedding(dataset.pk)
     return enqueue("project_map", dataset_id=dataset.pk, params=options.as_params(), user=user)
 
 

@@ -219,9 +219,11 @@ def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vect
 def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> None:
     job = projections.start(digits, "umap", {"seed": 1, "n_neighbors": None})
     assert projections.start(digits, "umap", {"seed": 1}) == job, "asked for twice, it is one job"
+    look = Job.objects.exclude(pk=job.pk).get()
+    assert (look.params["name"], look.created_at < job.created_at) == ("Quick look", True), "to look at meanwhile"
     other = projections.start(digits, "tsne", {"seed": 1})
     assert other != job
-    assert list(projections.jobs_of(digits)) == [other, job]
+    assert list(projections.jobs_of(digits)) == [other, job, look]
     assert job.params["n_neighbors"] == 15
     first, second = made(digits, "pca", name="Birds"), made(digits, "pca")
     with pytest.raises(OptionError, match="'Birds' already"):

@@ -1,0 +1,171 @@
+"""Maps: from vectors to places, against umap-learn as it comes, and against scikit-learn's t-SNE, in one run.
+
+    uv run python -m benchmarks.projections [--n 20000] [--dim 1280] [--tsne 5000] [--large 0] [--folder FOLDER]
+
+The vectors are the images of Fashion-MNIST and their mirror images (Debian: dataset-fashion-mnist; elsewhere vectors
+made up as in benchmarks.retrain) through a random layer of ``dim`` units. Ours are timed with everything: principal
+components, neighbours, layout. Before the clock runs both sides are compiled on a few rows; what importing takes is
+told apart, in processes of their own. umap-learn runs with its defaults, on all cores and so with no seed, and once
+with a seed, which has it keep to one core; ours has the seed and gives the same bytes on any number.
+Trustworthiness is scikit-learn's, of a sample of the vectors themselves, with 15 neighbours. ``--large`` lays out so
+many made-up rows as the product does beyond 100,000: a sample is laid out, the others are placed, with the most memory
+that it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE, trustworthiness
+
+from benchmarks.label_efficiency.data import FASHION
+from benchmarks.retrain import likely_vectors, memory
+from modeling.algorithms import tsne, umap
+from modeling.algorithms.cells import knn_graph_by_cells
+from modeling.algorithms.neighbours import Graph, knn_graph, project
+from modeling.algorithms.placing import placed
+
+Floats = NDArray[np.float32]
+SAMPLE = 5000
+# As in the product: modeling/graphs.py and modeling/pipelines/projecting.py.
+NEIGHBOURS, EXACT, FITTED = 30, 20_000, 100_000
+
+
+def vectors(n: int, dim: int) -> Floats:
+    """(n, dim), of real images as far as there are some."""
+    if not FASHION.is_dir():
+        return likely_vectors(n, dim, 10, 0)[0]
+    images = np.concatenate([_pixels(FASHION / f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k")])
+    flat = np.concatenate([images, images[:, :, ::-1]])[:n].reshape(-1, 784).astype(np.float32) / 255
+    rng = np.random.default_rng(0)
+    layer = rng.standard_normal((784, dim)).astype(np.float32) / 28
+    return np.maximum(flat @ layer + rng.normal(0, 0.3, dim).astype(np.float32), 0)
+
+
+def _pixels(file: Path) -> NDArray[np.uint8]:
+    return np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+def neighbours(Z: Floats, k: int) -> Graph:
+    if len(Z) <= EXACT:
+        return knn_graph(Z, k)
+    return knn_graph_by_cells(Z, k, rng=np.random.default_rng(0)).graph
+
+
+def our_umap(X: Floats) -> Floats:
+    Z = project(X, rng=np.random.default_rng(0))
+    start = umap.start_from(project(Z, rng=np.random.default_rng(0), dims=2), 0)
+    return umap.lay_out(umap.fuzzy_graph(neighbours(Z, NEIGHBOURS), 15), start, min_dist=0.1, seed=0)
+
+
+def our_tsne(X: Floats) -> Floats:
+    Z = project(X, rng=np.random.default_rng(0))
+    start = umap.start_from(project(Z, rng=np.random.default_rng(0), dims=2), 0)
+    return tsne.lay_out(tsne.affinities(neighbours(Z, 90), 30), start)
+
+
+def measured(name: str, X: Floats, work: Callable[[Floats], Floats]) -> tuple[float, float]:
+    """Seconds, and trustworthiness; printed."""
+    began = time.perf_counter()
+    places = work(X)
+    seconds = time.perf_counter() - began
+    sample = np.random.default_rng(1).choice(len(X), min(SAMPLE, len(X)), replace=False)
+    true = float(trustworthiness(X[sample], places[sample], n_neighbors=15))
+    print(f"  {name:<44} {seconds:8.2f} s   trustworthiness {true:.4f}", flush=True)
+    return seconds, true
+
+
+def against_umap_learn(n: int, dim: int) -> None:
+    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]  # what it is loaded for is not used here
+    from umap import UMAP
+
+    X = vectors(n, dim)
+    print(f"UMAP, {n:,} x {dim:,}", flush=True)
+    for seed in (None, 0):
+        UMAP(n_epochs=2, random_state=seed).fit(X[:5000])
+    our_umap(X[:200])
+    ours = measured("ours, with a seed", X, our_umap)
+    theirs = measured("umap-learn, as it comes", X, lambda X: np.asarray(UMAP().fit_transform(X)))
+    seeded = measured("umap-learn, with a seed", X, lambda X: np.asarray(UMAP(random_state=0).fit_transform(X)))
+    print(f"  -> time {ours[0] / theirs[0]:.2f} (0.5 wanted), trustworthiness {ours[1] / theirs[1]:.3f} (0.98 wanted)")
+    print(f"  -> with a seed on both sides: time {ours[0] / seeded[0]:.2f}, trustworthiness {ours[1] / seeded[1]:.3f}")
+
+
+def against_scikit_learn(n: int, dim: int) -> None:
+    X = vectors(n, dim)
+    print(f"t-SNE, {n:,} x {dim:,}; scikit-learn's from the same principal components", flush=True)
+    our_tsne(X[:200])
+    ours = measured("ours", X, our_tsne)
+
+    def theirs(X: Floats) -> Floats:
+        return np.asarray(TSNE(random_state=0, n_jobs=-1).fit_transform(project(X, rng=np.random.default_rng(0))))
+
+    other = measured("scikit-learn's", X, theirs)
+    print(f"  -> time {ours[0] / other[0]:.2f}, trustworthiness {ours[1] / other[1]:.3f}")
+
+
+def imports() -> None:
+    """What a worker waits for before the first map: ours and umap-learn, each in a process of its own."""
+    print("Importing (compiled code is in numba's cache after the first time)", flush=True)
+    for name, statement in (
+        ("ours: numba and the layouts", "import modeling.algorithms.tsne, modeling.algorithms.umap"),
+        ("umap-learn", "import umap"),
+    ):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-W", "ignore", "-c", statement], check=True, stderr=subprocess.DEVNULL)
+        print(f"  {name:<44} {time.perf_counter() - began:8.2f} s", flush=True)
+
+
+def very_many(n: int, dim: int, folder: Path | None) -> None:
+    X, _ = likely_vectors(n, dim, 10, 0, None if folder is None else folder / "vectors.npy")
+    print(f"{n:,} x {dim:,}: {FITTED:,} laid out, the others placed", flush=True)
+    rng = np.random.default_rng(0)
+    with memory() as peak:
+        began = time.perf_counter()
+        Z = project(X, rng=rng)
+        print(f"  principal components {time.perf_counter() - began:8.2f} s", flush=True)
+        fitted = np.sort(rng.choice(n, min(n, FITTED), replace=False))
+        start = umap.start_from(project(Z, rng=rng, dims=2)[fitted], 0)
+        places = np.empty((n, 2), np.float32)
+        weights = umap.fuzzy_graph(neighbours(Z[fitted], NEIGHBOURS), 15)
+        places[fitted] = umap.lay_out(weights, start, min_dist=0.1, seed=0)
+        print(f"  and the sample laid out {time.perf_counter() - began:8.2f} s", flush=True)
+        others = np.setdiff1d(np.arange(n), fitted)
+        places[others] = placed(Z[others], Z[fitted], places[fitted], rng=rng)
+        print(f"  and all placed {time.perf_counter() - began:8.2f} s", flush=True)
+    print(f"  most memory of its own {peak[0]:,.0f} MB, with mapped files {peak[1]:,.0f} MB")
+    for name, rows in (("fitted", fitted), ("placed", others)):
+        some = rng.choice(rows, SAMPLE, replace=False)
+        true = trustworthiness(Z[some], places[some], n_neighbors=15)
+        print(f"  trustworthiness of {SAMPLE:,} {name}: {true:.4f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=20_000)
+    parser.add_argument("--dim", type=int, default=1280)
+    parser.add_argument("--tsne", type=int, default=5000, help="so many rows for t-SNE; 0: none")
+    parser.add_argument("--large", type=int, default=0, help="so many rows by a sample; 0: none")
+    parser.add_argument("--folder", type=Path, help="keep the vectors of --large in a file there, mapped into memory")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    imports()
+    if options.n:
+        against_umap_learn(options.n, options.dim)
+    if options.tsne:
+        against_scikit_learn(options.tsne, options.dim)
+    if options.large:
+        very_many(options.large, options.dim, options.folder)
+
+
+if __name__ == "__main__":
+    main()
