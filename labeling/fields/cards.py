@@ -23,6 +23,7 @@ from labeling.fields.filling import Filling, laid_over
 from labeling.fields.reading import MAX_NAME, FieldProblem
 from labeling.fields.saving import CSV, Filled, make_field, refuse_too_many
 from labeling.fields.values import Guess
+from labeling.files import inside
 from labeling.images.headers import cards_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Field, Frame
@@ -71,10 +72,12 @@ def sample_of(dataset: Dataset) -> Sample:
     offers: dict[str, Offer] = {}
     n_fits = 0
     for frame in some.values():
-        if frame.format != "FITS":
+        frame.dataset = dataset
+        file = inside(frame) if frame.format == "FITS" else None
+        if file is None:
             continue
         try:
-            cards = cards_of(dataset.data_dir / frame.path, dataset.shown_as)
+            cards = cards_of(file, dataset.shown_as)
         except (ImageProblem, OSError):  # the Problems page tells about it
             continue
         n_fits += 1

@@ -42,7 +42,7 @@ class ImportForm(forms.Form):
         ],
     )
     key_column = forms.CharField(
-        label="in the column", required=False, help_text="Empty: one called path, file, filename, item_id, name, image."
+        label="In the column", required=False, help_text="Empty: one called path, file, filename, item_id, name, image."
     )
     columns = forms.CharField(
         label="Only these columns", required=False, help_text="Separated by commas. Empty: all of them."

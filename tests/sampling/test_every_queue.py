@@ -13,7 +13,8 @@ from django.test import Client
 
 from hoshina.jobs.life import run_now
 from labeling.actions import Decision, record_import
-from labeling.models import Dataset, Item, Lease, State
+from labeling.fields.columns import Draft, save_column
+from labeling.models import Dataset, Field, Item, Lease, State
 from sampling import pulling
 from sampling.models import Round
 from sampling.queues import STRATEGIES
@@ -207,3 +208,13 @@ def test_pages_go_on_until_each_image_was_seen_once(dataset: Dataset, queue: str
         address = page.next_url
     assert len(seen) == len(set(seen)) == wanted
     assert Item.objects.count() == N
+
+
+@pytest.mark.parametrize("queue", LISTED)
+def test_a_filter_by_a_field_holds_in_every_queue(dataset: Dataset, queue: str) -> None:
+    grown(dataset)
+    field = Field.objects.create(dataset=dataset, name="third", kind="number", source="csv")
+    save_column(field, Draft(Field.Kind.NUMBER, np.arange(N) % 3 + 0.5, []))
+    rows, _ = shown(f"{queue}&low=0&high=1&f.third=1..2")  # the doubtful label, of row 7, is among them
+    assert rows
+    assert {row % 3 for row in rows} == {1}
