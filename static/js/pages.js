@@ -13,6 +13,7 @@ export class Away extends Error {}
 
 export class Pages extends EventTarget {
   #prefetched = null;
+  #asked = 0;
 
   // `labels` knows what waits for the server: {effectOf(id), pendingOf(id)}.
   constructor({ url, stage, layout, cursor, labels }) {
@@ -37,8 +38,10 @@ export class Pages extends EventTarget {
 
   // A new pull of the queue that `query` names; the pages before it are gone.
   async open(query = this.query) {
+    const asked = (this.#asked += 1);
     this.layout.hasBar = isSweep(query.get("queue"));
     const page = await this.#fetch(this.#address(`${this.url}?${query}`));
+    if (asked !== this.#asked) return; // another queue was asked for meanwhile: an answer that comes late is none
     this.query = new URLSearchParams(query);
     this.#prefetched = null;
     this.stack = [page];

@@ -396,7 +396,9 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("[data-query-form]");
-  if (form && !event.target.matches("[data-live]")) queryChanged(form, event.target.name);
+  if (!form || event.target.matches("[data-live]")) return;
+  if (event.target.type === "text") event.target.defaultValue = event.target.value; // no longer only typed
+  queryChanged(form, event.target.name);
 });
 
 // A form that was replaced meanwhile has nothing to say. The one with the slider stays, and with it the thumb.
@@ -412,7 +414,11 @@ const movedSince = followSliders((form) => {
 document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.askedAt = performance.now(); });
 document.addEventListener("htmx:beforeSwap", (event) => {
   const slot = event.detail.target;
-  if (slot?.id !== "queues-slot" || !movedSince(event.detail.xhr.askedAt)) return;
+  if (slot?.id !== "queues-slot") return;
+  // Nor under somebody's typing, which would be lost: the form is renewed once that is done.
+  const typed = slot.contains(document.activeElement) && document.activeElement;
+  if (typed && typed.type === "text" && typed.value !== typed.defaultValue) event.detail.shouldSwap = false;
+  if (!movedSince(event.detail.xhr.askedAt)) return;
   event.detail.shouldSwap = false;
   setTimeout(() => refreshQueues(queryOf(slot.querySelector("[data-query-form]"))), 500);
 });

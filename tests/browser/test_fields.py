@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections import defaultdict
 from pathlib import Path
@@ -12,9 +13,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from labeling.actions import Decision, record_import
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
 from labeling.models import Field, Item, State
 from tests.browser.bench import Bench
-from tests.browser.conftest import Site
 from tests.labeling.decisions import table
 
 N = 60
@@ -140,7 +142,15 @@ def test_fields_are_renamed_changed_and_deleted(bench: Bench, page: Page, csv_fi
     assert list(Field.objects.values_list("name", "kind")) == [("band", "text"), ("date", "number")]
 
 
-def test_a_page_without_fields_asks_for_none(site: Site, bench: Bench, page: Page) -> None:
-    bench.open("queue=all")
-    expect(page.locator("#queues")).to_be_visible()
-    expect(page.locator("#field-controls")).to_have_count(0)
+def test_what_is_being_typed_outlives_a_form_that_is_renewed(bench: Bench, page: Page, csv_file: Path) -> None:
+    with csv_file.open("rb") as stream:
+        import_fields(bench.dataset, stream, Wish())
+    bench.open("queue=all&f.mass=..50")
+    high = page.get_by_label("mass to")
+    high.press("End")
+    high.press_sequentially("9")
+    with page.expect_response(lambda response: "/queues/?" in response.url or response.url.endswith("/queues/")):
+        page.evaluate("document.body.dispatchEvent(new Event('hoshina:job-finished'))")
+    expect(high).to_have_value("509")
+    high.press("Enter")
+    expect(page).to_have_url(re.compile(r"f\.mass=\.\.509"))
