@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from django.core.exceptions import ValidationError
 
 from labeling import classes
 from labeling.grouping import MAX_TEMPLATE, GroupingProblem, Template
+from labeling.images.composing import Composition
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.models import Dataset, LabelClass
 from labeling.registering import folder_problem
 
 UNLABELLED = "unlabelled"
+COLOURS = ("red", "green", "blue")
 
 
 class NewClassForm(forms.Form):
@@ -239,4 +242,68 @@ class GroupingForm(forms.Form):
             given["grouping"] = Template.read(text, named) if text else None
         except GroupingProblem as problem:
             self.add_error("template", str(problem))
+        return given
+
+
+class CompositionForm(forms.Form):
+    """How the frames of each item are shown together; ``cleaned_data["composition"]`` is the Composition.
+
+    ``roles``: the dataset's, of which bands are chosen.
+    """
+
+    layout = forms.ChoiceField(
+        label="Frames",
+        choices=[("side", "side by side"), ("blink", "blinking in one place"), ("rgb", "as one colour image")],
+    )
+    red = forms.ChoiceField(label="Red", required=False)
+    green = forms.ChoiceField(label="Green", required=False)
+    blue = forms.ChoiceField(label="Blue", required=False)
+    softening = forms.FloatField(
+        label="Softening (Q)",
+        required=False,
+        help_text="Higher: bright parts are held down more.",
+        error_messages={"invalid": "Give a number above 0."},
+    )
+    range = forms.FloatField(
+        label="Range",
+        required=False,
+        help_text="In the files' own values. Smaller: faint parts are brighter. Empty: found in each item.",
+        error_messages={"invalid": "Give a number above 0, or nothing."},
+    )
+    vectors = forms.ChoiceField(
+        label="For models, frames are",
+        required=False,
+        choices=[("concatenate", "put one after the other"), ("average", "averaged")],
+        help_text="One after the other: models tell the roles apart. A colour image is seen by them as it is.",
+    )
+
+    def __init__(self, *args: Any, roles: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
+        usual = Composition().bands_of(tuple(roles))
+        for name, role in zip(COLOURS, usual, strict=True):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = [("", f"the usual: {role}"), *((one, one) for one in roles)]
+
+    @classmethod
+    def showing(cls, composition: Composition, roles: Sequence[str]) -> CompositionForm:
+        """The form filled in with what is so now."""
+        initial = {name: getattr(composition, name) for name in ("layout", "softening", "range", "vectors")}
+        return cls(initial=initial | dict(zip(COLOURS, composition.bands, strict=False)), roles=roles)
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        if self.errors:
+            return given
+        bands = tuple(given[name] for name in COLOURS)
+        if any(bands) and not all(bands):
+            raise ValidationError("Choose all three bands, or leave all three to the usual ones.")
+        chosen = {name: given[name] for name in ("softening", "vectors") if given[name] not in (None, "")}
+        try:
+            given["composition"] = Composition(
+                layout=given["layout"], bands=bands if all(bands) else (), range=given["range"], **chosen
+            )
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
         return given

@@ -47,6 +47,7 @@ urlpatterns = [
     path("d/<slug:slug>/import/", exchange.import_labels, name="import"),
     path("media/<int:frame_id>/thumbnail/<int:size>/", media.thumbnail, name="thumbnail"),
     path("media/<int:frame_id>/rendered/", images.picture, name="rendered"),
+    path("media/items/<int:item_id>/rendered/", images.colour, name="rendered_colour"),
     path("media/<int:frame_id>/header/", items.file_header, name="file_header"),
     path("media/items/<int:item_id>/colour/<int:size>/", composites.colour, name="colour"),
     path("media/<int:frame_id>/full/", media.full, name="full"),

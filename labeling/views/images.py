@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
@@ -17,16 +19,19 @@ from django.views.decorators.http import require_GET, require_http_methods
 from hoshina.http import HtmxHttpRequest
 from labeling.decoding import decoders
 from labeling.files import inside
-from labeling.forms import RenderingForm
+from labeling.forms import CompositionForm, RenderingForm
+from labeling.framing import together
 from labeling.images import thumbnails
+from labeling.images.composing import Composition
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
-from labeling.showing import show_as
+from labeling.showing import compose_as, show_as
 from labeling.views.datasets import remember
 
 SIZE = 256
 SAMPLES = 6
+_OUTSIDE = "This file lies outside of the dataset's folder, so it is not shown."
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,44 @@ class Sample:
     frame: Frame
     address: str
     reason: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the forms of a request say; ``composing`` is None where each file is an item."""
+
+    showing: RenderingForm
+    composing: CompositionForm | None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Choices:
+        """What is so now."""
+        composing = CompositionForm.showing(dataset.composed_as, dataset.roles) if dataset.roles else None
+        return cls(RenderingForm.showing(dataset.shown_as), composing)
+
+    @classmethod
+    def made(cls, dataset: Dataset, given: QueryDict) -> Choices:
+        """What somebody chose."""
+        composing = CompositionForm(given, roles=dataset.roles) if dataset.roles else None
+        return cls(RenderingForm(given, label_suffix=""), composing)
+
+    @property
+    def forms(self) -> list[Form]:
+        return [form for form in (self.composing, self.showing) if form is not None]
+
+    @property
+    def is_valid(self) -> bool:
+        return all(form.is_valid() for form in self.forms)
+
+    @property
+    def rendering(self) -> Rendering:
+        rendering: Rendering = self.showing.cleaned_data["rendering"]
+        return rendering
+
+    @property
+    def composition(self) -> Composition:
+        return self.composing.cleaned_data["composition"] if self.composing else Composition()
 
 
 @require_http_methods(["GET", "POST"])
@@ -44,25 +87,31 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     if request.method == "GET":
-        form = RenderingForm.showing(dataset.shown_as)
-        return render(request, "labeling/images.html", _context(dataset, form, dataset.shown_as))
-    form = RenderingForm(request.POST, label_suffix="")
-    if not form.is_valid():
-        return render(request, "labeling/images.html", _context(dataset, form, None), status=422)
-    if show_as(dataset, form.cleaned_data["rendering"], request.user):
-        messages.success(request, "Saved. Pictures follow at once, vectors by a job.")
+        context = _context(dataset, Choices.of(dataset), dataset.shown_as, dataset.composed_as)
+        return render(request, "labeling/images.html", context)
+    choices = Choices.made(dataset, request.POST)
+    if not choices.is_valid:
+        return render(request, "labeling/images.html", _context(dataset, choices), status=422)
+    # Both, so no `or`: each is saved by itself.
+    changed = [show_as(dataset, choices.rendering, request.user), _composed(dataset, choices)]
+    if any(changed):
+        messages.success(request, "Saved. Pictures follow at once, vectors by a job where models see something else.")
     else:
         messages.info(request, "Nothing changed.")
     return redirect("labeling:images", slug=dataset.slug)
+
+
+def _composed(dataset: Dataset, choices: Choices) -> bool:
+    return choices.composing is not None and compose_as(dataset, choices.composition)
 
 
 @require_GET
 def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Some images under the choices in the address, as a fragment."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    form = RenderingForm(request.GET, label_suffix="")
-    rendering = form.cleaned_data["rendering"] if form.is_valid() else None
-    return render(request, "labeling/_images_preview.html", _context(dataset, form, rendering))
+    choices = Choices.made(dataset, request.GET)
+    ways = (choices.rendering, choices.composition) if choices.is_valid else ()
+    return render(request, "labeling/_images_preview.html", _context(dataset, choices, *ways))
 
 
 @require_GET
@@ -71,42 +120,90 @@ def picture(request: HttpRequest, frame_id: int) -> HttpResponse:
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
     form = RenderingForm(request.GET)
     if not form.is_valid():
-        return HttpResponseNotFound("These choices can't be shown.", content_type="text/plain; charset=utf-8")
-    content, suffix, reason = _made(frame, form.cleaned_data["rendering"])
+        return _refused("These choices can't be shown.")
+    return _answer(*_made(frame, form.cleaned_data["rendering"]))
+
+
+@require_GET
+def colour(request: HttpRequest, item_id: int) -> HttpResponse:
+    """One colour image of a preview."""
+    frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset"))
+    if not frames or not frames[0].dataset.roles:
+        return _refused("This item has no bands for a colour image.")
+    dataset = frames[0].dataset
+    choices = Choices.made(dataset, request.GET)
+    if not choices.is_valid:
+        return _refused("These choices can't be shown.")
+    return _answer(*_coloured(dataset, frames, choices.rendering, choices.composition))
+
+
+def _refused(words: str) -> HttpResponse:
+    return HttpResponseNotFound(words, content_type="text/plain; charset=utf-8")
+
+
+def _answer(content: bytes, suffix: str, reason: str) -> HttpResponse:
     if reason:
-        return HttpResponseNotFound(reason, content_type="text/plain; charset=utf-8")
+        return _refused(reason)
     headers = {"Cache-Control": "private, max-age=300"}
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix], headers=headers)
 
 
-def _context(dataset: Dataset, form: RenderingForm, rendering: Rendering | None) -> dict[str, Any]:
+def _context(
+    dataset: Dataset, choices: Choices, rendering: Rendering | None = None, composition: Composition | None = None
+) -> dict[str, Any]:
+    is_valid = rendering is not None and composition is not None
     return {
         "dataset": dataset,
-        "form": form,
-        "is_valid": rendering is not None,
-        "samples": _samples(dataset, rendering) if rendering is not None else [],
+        "form": choices.showing,
+        "composing": choices.composing,
+        "forms": choices.forms,
+        "is_valid": is_valid,
+        "groups": _samples(dataset, rendering, composition)
+        if rendering is not None and composition is not None
+        else [],
     }
 
 
-def _samples(dataset: Dataset, rendering: Rendering) -> list[Sample]:
-    """Images from all over the folder, as the rendering shows them."""
+def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -> list[list[Sample]]:
+    """Images of items from all over the folder, as the choices show them."""
     step = max(1, dataset.n_items // SAMPLES)
     rows = range(0, dataset.n_items, step)[:SAMPLES]
-    frames = Frame.objects.filter(dataset=dataset, item__row__in=rows).order_by("item__row", "id")
-    some = {frame.item_id: frame for frame in reversed(frames)}
-    query = urlencode(_fields(rendering))
-    made = []
-    for frame in sorted(some.values(), key=lambda one: one.pk):
+    by_item: dict[int, list[Frame]] = {}
+    for frame in (
+        Frame.objects.filter(dataset=dataset, item__row__in=rows).select_related("item").order_by("item__row", "id")
+    ):
         frame.dataset = dataset
-        reason = _made(frame, rendering)[2]
-        address = f"{reverse('labeling:rendered', args=[frame.pk])}?{query}"
-        made.append(Sample(frame, address, reason))
+        by_item.setdefault(frame.item_id, []).append(frame)
+    query = _fields(rendering)
+    if dataset.roles and composition.is_colour:
+        query |= _present(CompositionForm.showing(composition, dataset.roles).initial)
+        return [[_colour_sample(dataset, frames, rendering, composition, query)] for frames in by_item.values()]
+    made = []
+    for frames in by_item.values():
+        seen = together(dataset, frames)
+        shots = frames[:1] if seen is None else [shot.frame for shot in seen.shots if shot.frame is not None]
+        made.append([_sample(frame, rendering, query, frame.role if seen else frame.path) for frame in shots])
     return made
+
+
+def _sample(frame: Frame, rendering: Rendering, query: Mapping[str, Any], words: str) -> Sample:
+    address = f"{reverse('labeling:rendered', args=[frame.pk])}?{urlencode(query)}"
+    return Sample(frame, address, _made(frame, rendering)[2], words)
+
+
+def _colour_sample(
+    dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition, query: Mapping[str, Any]
+) -> Sample:
+    address = f"{reverse('labeling:rendered_colour', args=[frames[0].item_id])}?{urlencode(query)}"
+    return Sample(frames[0], address, _coloured(dataset, frames, rendering, composition)[2], frames[0].item.path)
 
 
 def _fields(rendering: Rendering) -> dict[str, Any]:
     """The form's fields for an address."""
-    fields = RenderingForm.showing(rendering).initial
+    return _present(RenderingForm.showing(rendering).initial)
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     # A check box that is not checked is not sent.
     return {name: value for name, value in fields.items() if value is not None and value is not False}
 
@@ -115,8 +212,26 @@ def _made(frame: Frame, rendering: Rendering) -> tuple[bytes, str, str]:
     """The picture, its suffix, and the reason if there is none."""
     file = inside(frame)
     if file is None:
-        return b"", "", "This file lies outside of the dataset's folder, so it is not shown."
+        return b"", "", _OUTSIDE
     return _rendered(file, frame.sha256, rendering)
+
+
+def _coloured(
+    dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition
+) -> tuple[bytes, str, str]:
+    """As :func:`_made`, of an item's bands."""
+    seen = together(dataset, frames)
+    assert seen is not None
+    wanted = composition.bands_of(dataset.roles)
+    files: list[tuple[str, Path, str]] = []
+    for shot in seen.shots:
+        if shot.frame is None or shot.role not in wanted:
+            continue
+        file = inside(shot.frame)
+        if file is None:
+            return b"", "", _OUTSIDE
+        files.append((shot.role, file, shot.frame.sha256))
+    return _composite(tuple(files), tuple(dataset.roles), rendering, composition)
 
 
 @lru_cache(maxsize=64)
@@ -124,5 +239,16 @@ def _rendered(file: Path, sha256: str, rendering: Rendering) -> tuple[bytes, str
     """Kept for a moment: the preview asks whether there is one, and the browser for the picture right after."""
     try:
         return *decoders().picture(file, SIZE, rendering), ""
+    except ImageProblem as problem:
+        return b"", "", problem.reason
+
+
+@lru_cache(maxsize=32)
+def _composite(
+    files: tuple[tuple[str, Path, str], ...], roles: tuple[str, ...], rendering: Rendering, composition: Composition
+) -> tuple[bytes, str, str]:
+    try:
+        by_role = {role: file for role, file, _ in files}
+        return *decoders().colour(by_role, roles, composition, SIZE, rendering), ""
     except ImageProblem as problem:
         return b"", "", problem.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,57 @@ def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Clien
     page = client.get(reverse("labeling:item", args=[shown.slug, 0])).content.decode()
     assert 'data-layout="blink"' in page
     assert 'data-rendering="blinking"' in page
+
+
+# -- The choice, on the dataset's page of images --------------------------------------------------------
+USUAL = {"plane": "first", "stretch": "usual", "background": "#808080", "layout": "side", "vectors": "concatenate"}
+
+
+@pytest.mark.django_db
+def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown: Dataset) -> None:
+    address = reverse("labeling:images", args=[shown.slug])
+    page = client.get(address).content.decode()
+    assert "the usual: i" in page
+    assert page.count("/rendered/?") == 3 + 2
+    chosen = {"layout": "rgb", "red": "r", "green": "g", "blue": "g", "softening": "3", "range": "50"}
+    preview = client.get(f"{address}preview/", USUAL | chosen).content.decode()
+    colours = re.findall(r'src="(/media/items/[^"]+)"', preview)
+    assert len(colours) == 2
+    picture = client.get(colours[0].replace("&amp;", "&"))
+    composition = Composition(layout="rgb", bands=("r", "g", "g"), softening=3, range=50)
+    files = {frame.role: frame.file for frame in shown.items.get(path="m31").frames.all()}
+    expected = composite(files, shown.roles, composition)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(picture.content))), np.asarray(expected))
+    shown.refresh_from_db()
+    assert shown.composed_as == Composition()
+    assert client.post(address, USUAL | chosen).status_code == 302
+    shown.refresh_from_db()
+    assert shown.composed_as == composition
+    page = client.get(address).content.decode()
+    assert '<option value="r" selected>' in page
+    assert 'value="50.0"' in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"red": "g"}, "Choose all three bands"),
+        ({"softening": "-1"}, "The softening has to be above 0."),
+        ({"range": "0"}, "The range has to be above 0."),
+        ({"layout": "upside down"}, "is not one of the available choices"),
+        ({"red": "x", "green": "g", "blue": "g"}, "is not one of the available choices"),
+    ],
+)
+def test_what_cannot_be_composed_is_refused_in_words(
+    client: Client, shown: Dataset, wrong: dict[str, str], words: str
+) -> None:
+    address = reverse("labeling:images", args=[shown.slug])
+    response = client.post(address, USUAL | wrong)
+    assert response.status_code == 422
+    assert words in response.content.decode()
+    assert words in client.get(f"{address}preview/", USUAL | wrong).content.decode()
+    item = shown.items.get(path="m31")
+    assert client.get(reverse("labeling:rendered_colour", args=[item.pk]), USUAL | wrong).status_code == 404
+    shown.refresh_from_db()
+    assert shown.composed_as == Composition()
