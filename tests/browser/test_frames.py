@@ -1,0 +1,195 @@
+"""Items of several frames in a browser: side by side, blinking, in colour; one key labels all of an item."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from axe_playwright_python.sync_playwright import Axe
+from django.core.management import call_command
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from labeling.models import Annotation, Dataset, Frame, Item, LabelClass
+from modeling.models import EmbeddingSet
+from tests.browser.bench import Bench
+from tests.browser.conftest import Site
+
+ROLES = ("target", "ref", "diff")
+N = 10
+NO_REF = 3  # the item without a reference
+
+
+@pytest.fixture
+def triplets(site: Site, page: Page, tmp_path: Path) -> Bench:
+    """Ten triplets of FITS files as a telescope leaves them, read with a template; one lacks its reference."""
+    folder = tmp_path / "transients"
+    folder.mkdir()
+    rng = np.random.default_rng(11)
+    y, x = np.mgrid[:40, :40]
+    for number in range(N):
+        galaxy = 900 * np.exp(-np.hypot(x - 20, y - 18) / 6)
+        new = 700 * np.exp(-((x - 24) ** 2 + (y - 21) ** 2) / 4) * (number % 2)
+        ref = galaxy + rng.normal(100, 9, (40, 40))
+        target = galaxy + new + rng.normal(120, 12, (40, 40))
+        target[0, :4] = np.nan
+        for role, values in zip(ROLES, (target, ref, target - ref), strict=True):
+            if (number, role) != (NO_REF, "ref"):
+                fits.PrimaryHDU(values.astype(np.float32)).writeto(folder / f"sn{number:02d}_{role}.fits")
+    call_command("ingest", data_dir=folder, group="{id}_{role}.fits", json=True)
+    dataset = Dataset.objects.get()
+    for number, name in enumerate(("real", "bogus")):
+        LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2", key=number + 1, order=number)
+    return Bench(page, site.address, dataset)
+
+
+def seen(place: Locator) -> list[str]:
+    """The captions of the frames that can be seen there."""
+    return list(
+        place.locator(".frame").evaluate_all("""frames => frames
+            .filter(one => one.clientWidth && getComputedStyle(one).visibility === 'visible')
+            .map(one => one.classList.contains('colour') ? 'colour' : one.textContent.trim())""")
+    )
+
+
+def transforms(bench: Bench) -> set[str]:
+    """How the pictures of the detail are zoomed and moved, each way once."""
+    images = bench.page.locator(".zoom.frames .frame:not(.colour) img")
+    return set(images.evaluate_all("images => images.map(one => one.style.transform)"))
+
+
+def serious(page: Page) -> list[str]:
+    return [one["id"] for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+
+
+def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(triplets: Bench) -> None:
+    page = triplets.page
+    page.add_init_script("""
+        window.shift = 0;
+        new PerformanceObserver(list => { for (const entry of list.getEntries()) window.shift += entry.value; })
+            .observe({type: 'layout-shift', buffered: true});
+    """)
+    triplets.open()
+    assert triplets.n_tiles() == N
+    assert seen(triplets.tiles.nth(0)) == list(ROLES)
+    assert seen(triplets.tiles.nth(NO_REF)) == ["target", "no ref", "diff"]
+    expect(triplets.tiles.nth(NO_REF)).to_have_attribute("aria-label", re.compile("sn03, no ref, unlabelled"))
+    page.wait_for_function("""() => [...document.querySelectorAll('.frame:not(.colour) img')]
+        .every(image => image.complete && image.naturalWidth)""")
+    tile = triplets.tiles.first.bounding_box()
+    assert tile
+    assert 1.8 < tile["width"] / tile["height"] < 3.5
+    assert page.evaluate("window.shift") == 0
+    assert serious(page) == []
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    triplets.press("v")
+    expect(page.locator("#toasts")).to_contain_text("Frames blinking")
+    tile = triplets.tiles.first.bounding_box()
+    assert tile
+    assert 0.6 < tile["width"] / tile["height"] < 1.6
+    assert requests == []
+
+
+def test_a_key_lays_frames_out_otherwise_and_the_label_says_so(triplets: Bench) -> None:
+    page = triplets.open().page
+    triplets.press("v")
+    assert seen(triplets.focused) == ["target"]
+    triplets.press(".")
+    assert seen(triplets.focused) == ["ref"]
+    triplets.press(".", ".", ",")
+    assert seen(triplets.focused) == ["diff"]
+    assert seen(triplets.tiles.nth(1)) == ["target"]
+    triplets.press("2")
+    assert seen(triplets.tiles.nth(0)) == ["target"]
+    triplets.press("v")
+    assert seen(triplets.focused) == ["colour"]
+    image = triplets.focused.locator(".colour img")
+    page.wait_for_function("image => image.complete && image.naturalWidth === 40", arg=image.element_handle())
+    triplets.press("1")
+    triplets.settle()
+    first, second = Annotation.objects.order_by("id")
+    assert (first.item.path, first.label.name, first.rendering) == ("sn00", "bogus", "frames blinking")  # type: ignore[union-attr]
+    assert (second.item.path, second.rendering) == ("sn01", "frames as one colour image")
+    triplets.press("z", "z")
+    triplets.settle()
+    assert set(Item.objects.values_list("state", flat=True)) == {0}
+    page.reload()
+    triplets.ready()
+    assert seen(triplets.focused) == ["colour"]
+    triplets.press("v", "1")
+    triplets.settle()
+    assert Annotation.objects.latest("id").rendering == ""
+
+
+def test_only_what_is_looked_at_blinks_and_nothing_with_reduced_motion(triplets: Bench, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, reduced_motion="no-preference")
+    bench = Bench(page, triplets.address, triplets.dataset).open()
+    bench.press("v")
+    for role in ("ref", "diff", "target"):
+        expect(bench.tiles.nth(0).locator(".on")).to_have_text(role)
+    assert seen(bench.tiles.nth(1)) == ["target"]
+    bench.tiles.nth(5).hover()
+    expect(bench.tiles.nth(5).locator(".on")).to_have_text("ref")
+    bench.press("ArrowRight")
+    expect(bench.tiles.nth(1).locator(".on")).to_have_text("diff")
+    assert seen(bench.tiles.nth(0)) == ["target"]
+    page.close()
+
+
+def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triplets: Bench) -> None:
+    page = triplets.open().page
+    triplets.press("Enter")
+    box = page.locator(".zoom.frames")
+    expect(box.locator(".frame:not(.colour)")).to_have_count(3)
+    box.focus()
+    triplets.press("+", "+", "ArrowLeft")
+    [together] = transforms(triplets)
+    assert "scale(2.25)" in together
+    second = box.locator(".frame").nth(1).bounding_box()
+    assert second
+    page.mouse.move(second["x"] + 5, second["y"] + 5)
+    page.mouse.wheel(0, -300)
+    expect(box.locator("img").first).not_to_have_attribute("style", re.compile(re.escape("scale(2.25)")))
+    [closer] = transforms(triplets)
+    assert closer != together
+    box.get_by_role("button", name="ref").click()
+    assert seen(box) == ["ref"]
+    triplets.press(".")
+    assert seen(box) == ["diff"]
+    expect(box.get_by_role("button", name="diff")).to_have_attribute("aria-pressed", "true")
+    box.get_by_role("button", name="diff").click()
+    assert seen(box) == list(ROLES)
+    triplets.press("Escape")
+    page.goto(f"{triplets.url}items/{NO_REF}/")
+    expect(page.locator("#detail")).to_contain_text("Missing")
+    assert seen(page.locator(".zoom.frames")) == ["target", "no ref", "diff"]
+    assert serious(page) == []
+    page.keyboard.press("v")
+    page.keyboard.press("v")
+    expect(page.locator(".zoom .colour")).to_contain_text("ref missing: black here")
+
+
+def test_triplets_are_labelled_embedded_exported_and_split_as_single_items(triplets: Bench, tmp_path: Path) -> None:
+    triplets.open()
+    for number in range(N):
+        triplets.press("1" if number % 2 else "2")
+    triplets.settle()
+    call_command("embed", dataset=triplets.dataset.slug, json=True)
+    vectors = EmbeddingSet.objects.get(is_active=True)
+    assert vectors.n_vectors == N
+    call_command("export", dataset=triplets.dataset.slug, output=tmp_path / "out.zip", with_images=True, json=True)
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        labels = list(csv.DictReader(io.StringIO(archive.read("labels.csv").decode())))
+        splits = list(csv.DictReader(io.StringIO(archive.read("splits.csv").decode())))
+        frames = list(csv.DictReader(io.StringIO(archive.read("frames.csv").decode())))
+        pictures = [name for name in archive.namelist() if name.endswith(".fits")]
+    expected = {f"sn{number:02d}": "real" if number % 2 else "bogus" for number in range(N)}
+    assert {row["path"]: row["label"] for row in labels} == expected
+    assert len(splits) == len({row["item_id"] for row in splits}) == N
+    assert len(frames) == len(pictures) == Frame.objects.count() == 3 * N - 1
