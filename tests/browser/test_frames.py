@@ -93,7 +93,7 @@ def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(tri
     tile = triplets.tiles.first.bounding_box()
     assert tile
     assert 0.6 < tile["width"] / tile["height"] < 1.6
-    assert requests == []
+    assert not [address for address in requests if "/media/" in address]
 
 
 def test_a_key_lays_frames_out_otherwise_and_the_label_says_so(triplets: Bench) -> None:
