@@ -9,7 +9,8 @@ const GONE = 255; // the colour of a row whose image is gone
 export const LABELLED = 1; // as in tiles.js; other states are drawn as not labelled
 const PHASES = 4; // a disc's place within its pixel, in quarters
 const LEVELS = 16; // how many strengths a pixel has
-const LIT = 256; // the bit of a style that says: labelled
+const LIT = 256; // the bit of a style that says: labelled; the bits below are the colour's index
+const STYLE_BITS = 9;
 
 export class Raster {
   #places = new Uint16Array(0);
@@ -18,8 +19,7 @@ export class Raster {
   #colourOf = new Uint32Array(256); // packed as the canvas has it; 0: not shown
   #ground = 0xff000000;
   #strengths = new Uint32Array(LEVELS * 512);
-  #hits = new Uint8Array(0);
-  #styles = new Uint16Array(0);
+  #cells = new Uint32Array(0);
   #near = new Uint32Array(0);
   #image = null;
 
@@ -102,9 +102,9 @@ export class Raster {
 
   // Rows of all points within a polygon of [x, y], by the even-odd rule.
   inside(corners) {
-    const [xs, ys] = [corners.map(([x]) => x), corners.map(([, y]) => y)];
+    const [xs, ys] = [Float64Array.from(corners, ([x]) => x), Float64Array.from(corners, ([, y]) => y)];
     const near = this.within(Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys), { isAll: true });
-    return near.filter((row) => isInside(corners, this.#places[2 * row], this.#places[2 * row + 1]));
+    return near.filter((row) => isInside(xs, ys, this.#places[2 * row], this.#places[2 * row + 1]));
   }
 
   // `palette`: 256 of [r, g, b] or null for what is not shown; `ground`: [r, g, b].
@@ -128,8 +128,7 @@ export class Raster {
     if (!width || !height) return 0;
     if (this.#image?.width !== width || this.#image.height !== height) {
       this.#image = this.context.createImageData(width, height);
-      this.#hits = new Uint8Array(width * height);
-      this.#styles = new Uint16Array(width * height);
+      this.#cells = new Uint32Array(width * height);
     }
     const pixels = new Uint32Array(this.#image.data.buffer);
     const n = view.radius < 1 ? this.#count(view, pixels) : this.#stamp(view, pixels);
@@ -137,36 +136,39 @@ export class Raster {
     return n;
   }
 
-  // Points of one or two pixels' width, counted.
+  // Points of one or two pixels' width, counted: a cell a pixel, the hits above its style. One loop over a million points,
+  // so it holds nothing that could be worked out before.
   #count({ x, y, scale, radius }, pixels) {
     const { width, height } = this.canvas;
-    const [places, colours, states, colourOf] = [this.#places, this.#colours, this.#states, this.#colourOf];
-    const [hits, styles] = [this.#hits.fill(0), this.#styles.fill(0)];
+    const [places, colours, states, cells] = [this.#places, this.#colours, this.#states, this.#cells.fill(0)];
+    const isOff = this.#off();
     const size = radius < 0.6 ? 1 : 2;
     const [left, top] = [width / 2 - x * scale - (size - 1) / 2, height / 2 + y * scale - (size - 1) / 2];
     const [right, bottom] = [width - size + 1, height - size + 1];
     const n = Math.min(this.n, colours.length);
     let seen = 0;
     for (let row = 0; row < n; row += 1) {
-      const across = left + places[2 * row] * scale;
-      const down = top - places[2 * row + 1] * scale;
+      const placeX = places[2 * row];
+      const placeY = places[2 * row + 1];
+      const across = left + placeX * scale;
+      const down = top - placeY * scale;
       if (across < 0 || down < 0 || across >= right || down >= bottom) continue;
       const colour = colours[row];
-      if (colourOf[colour] === 0 || (places[2 * row] === NOWHERE && places[2 * row + 1] === NOWHERE)) continue;
+      if (isOff[colour] || (placeX === NOWHERE && placeY === NOWHERE)) continue;
       seen += 1;
       const style = states[row] === LABELLED ? LIT + colour : colour;
-      let at = (down | 0) * width + (across | 0);
-      for (let i = 0; i < size; i += 1, at += width - size) {
-        for (let j = 0; j < size; j += 1, at += 1) {
-          if (hits[at] < 255) hits[at] += 1;
-          if (style >= LIT || styles[at] < LIT) styles[at] = style;
-        }
-      }
+      const at = (down | 0) * width + (across | 0);
+      hit(cells, at, style);
+      if (size === 1) continue;
+      hit(cells, at + 1, style);
+      hit(cells, at + width, style);
+      hit(cells, at + width + 1, style);
     }
     const levels = levelsOf(seen / (width * height));
     const [ground, strengths] = [this.#ground, this.#strengths];
-    for (let at = 0; at < hits.length; at += 1) {
-      pixels[at] = hits[at] === 0 ? ground : strengths[levels[hits[at]] * 512 + styles[at]];
+    for (let at = 0; at < cells.length; at += 1) {
+      const cell = cells[at];
+      pixels[at] = cell === 0 ? ground : strengths[levels[Math.min(255, cell >>> STYLE_BITS)] * 512 + (cell & 511)];
     }
     return seen;
   }
@@ -207,7 +209,7 @@ export class Raster {
   // the next call.
   within(low, high, bottom, top, { isAll = false } = {}) {
     const [places, colours, near] = [this.#places, this.#colours, this.#near];
-    const isOff = this.#colourOf.map((colour, i) => (isAll ? i === GONE : colour === 0));
+    const isOff = isAll ? Uint8Array.from({ length: 256 }, (_, i) => Number(i === GONE)) : this.#off();
     const n = Math.min(this.n, colours.length);
     let found = 0;
     for (let row = 0; row < n; row += 1) {
@@ -220,6 +222,11 @@ export class Raster {
       found += 1;
     }
     return near.subarray(0, found);
+  }
+
+  // 1 for each index of the palette that is not shown.
+  #off() {
+    return Uint8Array.from(this.#colourOf, (colour) => Number(colour === 0));
   }
 
   // Lays `colour` through a mask onto the pixels; `strength` of 256 is opaque.
@@ -250,11 +257,17 @@ export class Raster {
   }
 }
 
-function isInside(corners, x, y) {
+// Another point in a cell, which keeps the style of a labelled one.
+function hit(cells, at, style) {
+  const before = cells[at];
+  const kept = style >= LIT || (before & LIT) === 0 ? style : before & 511;
+  cells[at] = (((before >>> STYLE_BITS) + 1) << STYLE_BITS) | kept;
+}
+
+function isInside(xs, ys, x, y) {
   let isIn = false;
-  for (let i = 0, j = corners.length - 1; i < corners.length; j = i, i += 1) {
-    const [[ax, ay], [bx, by]] = [corners[i], corners[j]];
-    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) isIn = !isIn;
+  for (let i = 0, j = xs.length - 1; i < xs.length; j = i, i += 1) {
+    if (ys[i] > y !== ys[j] > y && x < ((xs[j] - xs[i]) * (y - ys[i])) / (ys[j] - ys[i]) + xs[i]) isIn = !isIn;
   }
   return isIn;
 }
