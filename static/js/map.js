@@ -329,13 +329,13 @@ async function loadClusters() {
   if (!told) return;
   clusters = told.clusters;
   // Gaps first: where there is no room for all words, theirs stay.
-  const parts = [...clusters].sort((a, b) => (b.kind === "gap") - (a.kind === "gap"));
-  marks.setClusters(parts.map((one) => ({ ...one, isGap: one.kind === "gap", words: captionOf(one) })));
+  const parts = [...clusters].sort((a, b) => b.is_gap - a.is_gap);
+  marks.setClusters(parts.map((one) => ({ ...one, isGap: one.is_gap, words: captionOf(one) })));
 }
 
-function captionOf({ kind, name, n, labelled, what }) {
+function captionOf({ is_gap, name, n, labelled, what }) {
   const images = `${grouped.format(n)} ${n === 1 ? "image" : "images"}`;
-  return kind === "gap" ? [`${name}: ${labelled}`, images] : [what || name, `${images}, ${labelled}`];
+  return is_gap ? [`Gap: ${labelled}`, what ? `${images}, ${what}` : images] : [what || name, `${images}, ${labelled}`];
 }
 
 async function start() {
