@@ -1,4 +1,4 @@
-"""The map's page in Chromium: first paint at 100,000 and at 1,000,000 points, other colours, a label, a frame of a drag.
+"""The map's page in Chromium: first paint at 100,000 and 1,000,000 points, other colours, a label, a frame of a drag.
 
     uv run python -m benchmarks.map_browser [--small 100000] [--large 1000000] [--times 5]
 

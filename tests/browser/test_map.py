@@ -251,7 +251,7 @@ def label(dataset: Dataset, rows: list[int], name: str) -> None:
 def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
     bench = Bench(page, site.address, site.dataset(6))
     page.goto(f"{bench.url}map/")
-    expect(page.locator("#map-pane")).to_contain_text("No vectors yet")
+    expect(page.locator("#map-pane")).to_contain_text("There are no vectors of these images yet")
     bench.ready()
     made = add_map(bench.dataset, np.arange(12, dtype=float).reshape(6, 2))
     page.goto(f"{bench.url}map/?projection={made.pk + 1}")
