@@ -16,7 +16,7 @@ from labeling.fields import column_of
 from labeling.fields.values import number_text, time_text
 from labeling.models import Dataset, Field
 from sampling.conditions import PREFIX, UNKNOWN, Condition, conditions_from, range_of
-from sampling.queues import ORDERS
+from sampling.sorting import ORDERS
 from sampling.strategies import BadParameter
 
 BARS, WORDS = 40, 8

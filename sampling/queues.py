@@ -15,14 +15,13 @@ from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified, narr
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.graphs import Oddity
-from sampling.sorting import behind, first_by, sort_keys
+from sampling.sorting import AllParams, everything
 from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Rows, Strategy
 from sampling.sweeping import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
 # Uncertain spreads its first pages so that none is of near-copies; nobody labels more before the model has learnt.
 PAGE, SPREAD = 40, 200
 First = Literal["farthest", "typical"]
-ORDERS = ("ascending", "descending")
 BY_CHANCE = "Drawn at random, until there is something to rank by"
 
 
@@ -62,14 +61,6 @@ class SimilarParams:
 
     to: str = ""
     at_least: float = -1.0
-
-
-@dataclass(frozen=True)
-class AllParams:
-    """The name of the field to sort by ("": in the order of the folder), and in which order."""
-
-    sort: str = ""
-    order: str = ORDERS[0]
 
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
@@ -134,28 +125,6 @@ def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 def audit(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """Uniformly random candidates, whose labels give an honest estimate."""
     return _drawn(inputs, k, "Drawn at random, to measure honestly")
-
-
-def everything(inputs: Inputs, params: AllParams, k: int) -> Ranking:
-    """The candidates in the order of the folder, or sorted by a field: unknown values last, equal ones by row."""
-    if params.order not in ORDERS:
-        raise BadParameter(f"All: order has to be one of {', '.join(ORDERS)}, not {params.order[:40]!r}.")
-    if params.sort:
-        assert inputs.column is not None
-        keys = sort_keys(inputs.column(params.sort), is_descending=params.order == "descending")
-        left = behind(keys, inputs.candidates, inputs.after)
-        rows = first_by(keys, left, k)
-        reason = f"By {params.sort}, {params.order}"
-    else:
-        left = inputs.candidates[np.searchsorted(inputs.candidates, inputs.after, side="right") :]
-        rows, reason = left[:k], "In the order of the folder"
-    return Ranking(
-        rows=rows,
-        scores=np.zeros(len(rows), np.float32),
-        probabilities=np.ones(len(rows), np.float32),
-        reasons={"": reason},
-        is_complete=len(rows) == len(left),
-    )
 
 
 def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:

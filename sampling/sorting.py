@@ -1,16 +1,49 @@
-"""Sorting items by a field: what comes first, and where a page goes on."""
+"""The queue of all images: in the order of the folder, or sorted by a field; and where its pages go on."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labeling.fields import Column
+from sampling.strategies import BadParameter, Inputs, Ranking
 
 Rows = NDArray[np.int64]
 Keys = NDArray[np.float64]
+ORDERS = ("ascending", "descending")
+
+
+@dataclass(frozen=True)
+class AllParams:
+    """The name of the field to sort by ("": in the order of the folder), and in which order."""
+
+    sort: str = ""
+    order: str = ORDERS[0]
+
+
+def everything(inputs: Inputs, params: AllParams, k: int) -> Ranking:
+    """The candidates in the order of the folder, or sorted by a field: unknown values last, equal ones by row."""
+    if params.order not in ORDERS:
+        raise BadParameter(f"All: order has to be one of {', '.join(ORDERS)}, not {params.order[:40]!r}.")
+    if params.sort:
+        assert inputs.column is not None
+        keys = sort_keys(inputs.column(params.sort), is_descending=params.order == "descending")
+        left = behind(keys, inputs.candidates, inputs.after)
+        rows = first_by(keys, left, k)
+        reason = f"By {params.sort}, {params.order}"
+    else:
+        left = inputs.candidates[np.searchsorted(inputs.candidates, inputs.after, side="right") :]
+        rows, reason = left[:k], "In the order of the folder"
+    return Ranking(
+        rows=rows,
+        scores=np.zeros(len(rows), np.float32),
+        probabilities=np.ones(len(rows), np.float32),
+        reasons={"": reason},
+        is_complete=len(rows) == len(left),
+    )
 
 
 def sort_keys(column: Column, *, is_descending: bool) -> Keys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -17,6 +18,7 @@ _HEADERS = {
     "name": ("name", "image", "id", "path", "file", "filename"),
 }
 _NEVER_FIELDS = {*_HEADERS["path"], *_HEADERS["item_id"]}
+_WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _LONGEST_HEADER = 256 * 1024
 MAX_NAME, MAX_COLUMNS, MAX_TEXT = 80, 200, 1000
 EXPECTED = (
@@ -53,10 +55,11 @@ class Layout:
     # Lines up to the header and with it.
     n_above: int
 
-    @property
-    def decimal_comma(self) -> bool:
-        """Where semicolons part columns, commas part whole numbers from their fractions."""
-        return self.delimiter == ";"
+    def as_number(self, value: str) -> str:
+        """The value as a number would be written: where semicolons part columns, a comma may be the point of one."""
+        if self.delimiter == ";" and _WITH_COMMA.fullmatch(value):
+            return value.replace(",", ".")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +122,7 @@ def _line(number: int, values: Sequence[str], layout: Layout) -> Line:
     key = values[layout.key_place]
     if not key.strip():
         raise FieldProblem(f"Line {number} does not say which image it is about.")
-    found = [values[place].strip() for place in layout.places]
-    if layout.decimal_comma:
-        found = [with_point(value) for value in found]
-    return Line(number, key, found)
-
-
-def with_point(value: str) -> str:
-    """``3,5`` as ``3.5``; what is no such number stays."""
-    whole, comma, fraction = value.partition(",")
-    is_number = comma and whole.lstrip("+-").isdecimal() and fraction[:1].isdecimal() and "," not in fraction
-    return f"{whole}.{fraction}" if is_number else value
+    return Line(number, key, [values[place].strip() for place in layout.places])
 
 
 class _text:

@@ -152,7 +152,7 @@ def _guessed(stream: BinaryIO, layout: Layout, report: Report) -> list[Guess]:
     for line in lines_of(stream, layout):
         report.rows += 1
         for guess, value in zip(guesses, line.values, strict=True):
-            guess.add(line.number, value)
+            guess.add(line.number, layout.as_number(value))
             if len(value) > MAX_TEXT:
                 name = layout.names[guesses.index(guess)]
                 raise FieldProblem(
@@ -206,6 +206,7 @@ def _filled(
     n_rows = next_row(dataset)
     filled = {name: Filling(kind, n_rows) for name, kind in chosen.items()}
     columns = [(layout.names.index(name), name, filling) for name, filling in filled.items()]
+    numbers = {place for place, _, filling in columns if filling.kind == Field.Kind.NUMBER}
     match = matcher(dataset, layout.key)
     lines = lines_of(stream, layout)
     done = 0
@@ -215,6 +216,8 @@ def _filled(
                 (report.ambiguous if row == SEVERAL else report.unknown).add(line.key)
             elif row < n_rows:  # not one that came just now
                 report.matched += 1
+                for place in numbers:
+                    line.values[place] = layout.as_number(line.values[place])
                 _put(line, row, columns)
         done += len(batch)
         progress(done, report.rows)

@@ -109,6 +109,11 @@ def test_a_file_may_look_like_this(dataset: Dataset, text: str) -> None:
     ]
 
 
+def test_a_comma_is_a_point_only_in_numbers(dataset: Dataset) -> None:
+    load(dataset, "path;a;b\nimage0000.png;-3,5e2;3,5\nimage0001.png;,25;12,5 cm\n")
+    assert columns(dataset) == {"a": ["-350", "0.25", "", "", ""], "b": ["3,5", "12,5 cm", "", "", ""]}
+
+
 def test_items_are_told_by_id_and_by_name(dataset: Dataset) -> None:
     Item.objects.filter(row=4).update(path="sub/image0003.png")
     ids = dict(Item.objects.filter(dataset=dataset).values_list("row", "pk"))
