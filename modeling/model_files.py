@@ -73,6 +73,14 @@ def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int)
         remove(draft)
 
 
+def probabilities_written(model_version: ModelVersion) -> int:
+    """When the probabilities were written (nanoseconds), 0 while there are none: new images are predicted later."""
+    try:
+        return _probabilities_file(model_version).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] | None:
     """The probabilities float32 (n_rows, n_classes) of a model, read-only; ``None`` while there are none.
 

@@ -20,6 +20,7 @@ from labeling.classes import PALETTE
 from labeling.fields import Column, column_of
 from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
 from modeling.algorithms.rows import blocks
+from modeling.model_files import probabilities_written
 from modeling.models import EmbeddingSet
 from modeling.predictions import Predictions, active_model, active_predictions
 from modeling.store import open_vectors
@@ -88,17 +89,17 @@ def choices_of(dataset: Dataset) -> list[Choice]:
     listed = _digest([(one.pk, one.name, one.colour) for one in classes])
     model = active_model(dataset)
     vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    number = model.pk if model else 0
+    told = f"{model.pk}.{probabilities_written(model)}" if model else "0"
     odd = f"{vectors.pk}.{vectors.generation}" if vectors else "0"
     return [
         Choice("label", "Label", listed, lambda dataset, pool: by_label(classes, pool), follows_labels=True),
         Choice(
             "predicted",
             "Predicted class",
-            f"{listed}.{number}",
+            f"{listed}.{told}",
             lambda dataset, pool: by_prediction(dataset, classes, pool),
         ),
-        Choice("uncertainty", "Uncertainty", str(number), by_uncertainty),
+        Choice("uncertainty", "Uncertainty", told, by_uncertainty),
         Choice("oddity", "Oddity", odd, by_oddity),
         Choice("time", "When it was labelled", "", by_time, follows_labels=True),
         *(_field_choice(one) for one in Field.objects.filter(dataset=dataset)),
@@ -144,14 +145,14 @@ def by_prediction(dataset: Dataset, classes: Sequence[LabelClass], pool: Pool) -
     predictions = _predictions(dataset)
     place = {one.pk: _class_index(position) for position, one in enumerate(classes)}
     to = tuple(0 if label is None else place.get(label.pk, 0) for label in predictions.labels)
-    key = ("predicted", predictions.model.pk, len(predictions.probabilities), to)
+    key = ("predicted", predictions.model.pk, probabilities_written(predictions.model), to)
     told = kept.once(key, lambda: _likeliest(predictions.probabilities, to))
     return Colouring(_without_gone(told, pool), _class_entries(classes), "Predicted class", none="Not predicted")
 
 
 def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
-    key = ("uncertainty", predictions.model.pk, len(predictions.probabilities))
+    key = ("uncertainty", predictions.model.pk, probabilities_written(predictions.model))
     told = kept.once(key, lambda: _unsure(predictions.probabilities))
     ticks = ("sure", "half sure", "torn between two classes")
     return Colouring(_without_gone(told, pool), _bands(ticks), "Uncertainty", RAMP, "Not predicted")

@@ -20,6 +20,7 @@ from labeling.actions import Decision, record_import
 from labeling.classes import merge
 from labeling.fields.columns import Draft, save_column
 from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
+from modeling import model_files
 from modeling.maps import save_coordinates
 from modeling.models import Projection
 from modeling.predictions import active_predictions
@@ -27,6 +28,7 @@ from sampling.algorithms.uncertainty import margin
 from sampling.colouring import HIGHEST
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.mapping import add_map
+from tests.sampling.test_queues import add_model
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 MakeDataset = Callable[..., Dataset]
@@ -206,6 +208,19 @@ def test_a_plane_is_sent_again_only_when_it_changed(dataset: Dataset, drawn_map:
     assert newer["X-Version"] == first["X-Version"], "the legend is the same"
     LabelClass.objects.filter(name="cat").update(colour="#123456")
     assert ask("colours", drawn_map, "by=label")["X-Version"] != first["X-Version"]
+
+
+def test_predictions_that_were_made_again_are_sent_again(dataset: Dataset, drawn_map: Projection) -> None:
+    version = add_model(dataset, np.tile(np.array([[0.9, 0.1, 0]], np.float32), (N, 1)))
+    before = ask("colours", drawn_map, "by=predicted")
+    unsure = plane(drawn_map, "uncertainty")
+    with model_files.save_probabilities(version, N, 3) as written:
+        written[:] = [0.4, 0.6, 0]
+    after = ask("colours", drawn_map, "by=predicted", **{"If-None-Match": before["ETag"]})
+    assert after.status_code == 200
+    assert (set(before.content), set(after.content)) == ({1}, {2})
+    assert after["X-Version"] != before["X-Version"]
+    assert plane(drawn_map, "uncertainty")[0] > unsure[0]
 
 
 # -- Changes --------------------------------------------------------------------------------------
