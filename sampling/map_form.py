@@ -15,10 +15,10 @@ from modeling.models import Projection
 
 _METHODS = [
     ("umap", "UMAP: alike images in clumps, and how clumps lie to each other"),
-    ("tsne", "t-SNE: small neighbourhoods kept apart; distances between them say little"),
+    ("tsne", "t-SNE: small neighbourhoods kept apart; far distances say little"),
     ("pca", "PCA: the two directions in which the images differ most; at once"),
 ]
-_METRICS = [("euclidean", "the distance of their vectors"), ("cosine", "the angle of their vectors alone")]
+_METRICS = [("euclidean", "distance"), ("cosine", "angle")]
 # Which options a method heeds, in the order of the form.
 HEEDED = {
     "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised"),
@@ -40,7 +40,9 @@ class MapForm(forms.Form):
     perplexity = forms.FloatField(
         label="Perplexity", min_value=1, max_value=MAX_PERPLEXITY, help_text="About how many neighbours an image has."
     )
-    metric = forms.ChoiceField(label="Alike by", choices=_METRICS)
+    metric = forms.ChoiceField(
+        label="Alike by", choices=_METRICS, help_text="Of their vectors; the angle leaves out lengths."
+    )
     seed = forms.IntegerField(
         label="Seed", min_value=0, max_value=2**31 - 1, help_text="The same seed makes the same map."
     )
