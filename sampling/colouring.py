@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,10 @@ from modeling.models import EmbeddingSet
 from modeling.predictions import Predictions, active_model, active_predictions
 from modeling.store import open_vectors
 from sampling.algorithms.uncertainty import margin
-from sampling.graphs import has_oddness, oddness_of
+from sampling.graphs import Oddity, has_oddness, oddness_of
 from sampling.kept import Kept
 from sampling.pool import UNAVAILABLE, Pool
+from sampling.pulling import latest
 from sampling.strategies import BadParameter
 
 Indexes = NDArray[np.uint8]
@@ -37,6 +39,7 @@ RAMP = ("#3b4cb8", "#56619f", "#717690", "#8d8b84", "#aca174", "#cdb75c", "#f0cf
 OTHERS = "#8a8a8a"
 STATES = ("unlabelled", "labelled", "unsure", "skipped")
 BANDS = 5
+_ODDITY: Oddity = "local outlier factor"
 kept: Kept[Indexes] = Kept(8)
 _BLOCK = 8192
 
@@ -154,8 +157,8 @@ def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
     key = ("uncertainty", predictions.model.pk, probabilities_written(predictions.model))
     told = kept.once(key, lambda: _unsure(predictions.probabilities))
-    ticks = ("sure", "half sure", "torn between two classes")
-    return Colouring(_without_gone(told, pool), _bands(ticks), "Uncertainty", RAMP, "Not predicted")
+    names = ("sure", "fairly sure", "in doubt", "very much in doubt", "torn between two classes")
+    return Colouring(_without_gone(told, pool), _bands(names), "Uncertainty", RAMP, "Not predicted")
 
 
 def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
@@ -166,14 +169,18 @@ def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
         raise NotYet(str(damaged)) from damaged
     if embedding_set is None or vectors is None:
         raise NotYet("There are no vectors yet: they are computed first (see Jobs).", is_waiting=True)
-    if not has_oddness(embedding_set, "local outlier factor"):
-        enqueue("oddness", dataset_id=dataset.pk, params={"method": "local outlier factor"})
+    if not has_oddness(embedding_set, _ODDITY):
+        job = latest(dataset, {"method": _ODDITY}) or enqueue(
+            "oddness", dataset_id=dataset.pk, params={"method": _ODDITY}
+        )
+        if not job.is_active:
+            raise NotYet(f"{job.error or 'The comparison of all images stopped.'} Start it again on the page Jobs.")
         raise NotYet("All images are being compared with each other once; colours follow.", is_waiting=True)
-    oddness = oddness_of(embedding_set, vectors, "local outlier factor")
+    oddness = oddness_of(embedding_set, vectors, _ODDITY)
     told, _, _ = scaled(np.asarray(oddness, np.float64))
     return Colouring(
         _without_gone(told, pool),
-        _bands(("like its neighbours", "somewhat odd", "stands out")),
+        _bands(("like its neighbours", "a little odd", "somewhat odd", "odd", "stands out")),
         "Oddity",
         RAMP,
         "No vector",
@@ -193,10 +200,10 @@ def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     pairs.sort(order="id")
     _, order = np.unique(pairs["id"], return_inverse=True)
     told[pairs["row"]] = 1 + order * (HIGHEST - 1) // max(1, int(order.max()))
-    ends = [int(pairs["id"][at]) for at in (0, len(pairs) // 2, len(pairs) - 1)]
-    when = dict(Annotation.objects.filter(pk__in=ends).values_list("pk", "decided_at"))
-    ticks = tuple(f"{when[one]:%d %b %Y %H:%M}" if one in when else "" for one in ends)
-    return Colouring(_without_gone(told, pool), _bands(ticks), "When it was labelled", RAMP)
+    firsts = [int(pairs["id"][len(pairs) * band // BANDS]) for band in range(BANDS)]
+    when = dict(Annotation.objects.filter(pk__in=firsts).values_list("pk", "decided_at"))
+    names = tuple(f"from {_moment(when[one])}" if one in when else "" for one in firsts)
+    return Colouring(_without_gone(told, pool), _bands(names), "When it was labelled", RAMP)
 
 
 def by_field(one: Field, pool: Pool) -> Colouring:
@@ -208,8 +215,9 @@ def by_field(one: Field, pool: Pool) -> Colouring:
         told, entries = _words(column)
         return Colouring(_without_gone(told, pool), entries, one.name, none="Not known")
     told, low, high = scaled(np.asarray(column.values, np.float64))
-    ticks = tuple(_told(value, one.kind) for value in (low, (low + high) / 2, high))
-    return Colouring(_without_gone(told, pool), _bands(ticks), one.name, RAMP, "Not known")
+    edges = [_told(value, one.kind) for value in np.linspace(low, high, BANDS + 1).tolist()]
+    names = (f"up to {edges[1]}", *(f"{a} to {b}" for a, b in pairwise(edges[1:-1])), f"over {edges[-2]}")
+    return Colouring(_without_gone(told, pool), _bands(names), one.name, RAMP, "Not known")
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
@@ -247,14 +255,13 @@ def _class_entries(classes: Sequence[LabelClass]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _bands(ticks: Sequence[str]) -> tuple[Entry, ...]:
-    """The ramp in five bands that can be clicked; the first, the middle and the last one are named."""
+def _bands(names: Sequence[str]) -> tuple[Entry, ...]:
+    """The ramp in as many bands as there are ``names`` (BANDS), which can be clicked."""
     edges = np.linspace(1, HIGHEST + 1, BANDS + 1).astype(int).tolist()
-    names = [ticks[0], "", ticks[1], "", ticks[2]]
     colours = [RAMP[round(at * (len(RAMP) - 1) / (BANDS - 1))] for at in range(BANDS)]
     return tuple(
         Entry(name, colour, first, after - 1)
-        for name, colour, first, after in zip(names, colours, edges, edges[1:], strict=False)
+        for name, colour, (first, after) in zip(names, colours, pairwise(edges), strict=True)
     )
 
 
@@ -318,8 +325,12 @@ def _words(column: Column) -> tuple[Indexes, tuple[Entry, ...]]:
 
 def _told(value: float, kind: str) -> str:
     if kind == Field.Kind.TIME:
-        return f"{datetime.fromtimestamp(value, UTC):%d %b %Y %H:%M}"
+        return _moment(datetime.fromtimestamp(value, UTC))
     return f"{value:.4g}"
+
+
+def _moment(when: datetime) -> str:
+    return f"{when:%d %b %Y %H:%M}"
 
 
 def _digest(parts: object) -> str:

@@ -50,7 +50,7 @@ def made(dataset: Dataset, order: Order) -> Round:
         return order.pull(dataset)
     comparison = comparison_for(dataset, order.queue, order.params)
     if comparison is not None:
-        _say_how_far(_latest(dataset, comparison) or enqueue("oddness", dataset_id=dataset.pk, params=comparison))
+        _say_how_far(latest(dataset, comparison) or enqueue("oddness", dataset_id=dataset.pk, params=comparison))
     fingerprint = _fingerprint(dataset, order)
     is_auto = order.queue == "auto"
     job = _made_since(dataset, fingerprint, FRESH_OF_AUTO if is_auto else FRESH) or enqueue(
@@ -82,7 +82,7 @@ def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> d
     return {"method": method}
 
 
-def _latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
+def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
     """The comparison that runs, or that lately stopped: it is not begun again unasked."""
     same = Job.objects.filter(kind="oddness", dataset_id=dataset.pk, params=comparison)
     lately = Q(finished_at__gt=timezone.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)

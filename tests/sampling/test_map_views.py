@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
@@ -176,6 +177,11 @@ def test_fields_of_numbers_and_of_words(dataset: Dataset, drawn_map: Projection)
     assert told[0] == 1
     assert told[9] == HIGHEST
     assert told[N // 2] == pytest.approx(1 + 0.5 * (HIGHEST - 1), abs=15), "one extreme doesn't take all colours"
+    page = ask("legend", drawn_map, f"by=field:{number.pk}").content.decode()
+    names = re.findall(r'class="name">([^<]+)', page)
+    assert re.fullmatch(r"up to 0\.\d+", names[0])
+    assert re.fullmatch(r"0\.\d+ to 0\.\d+", names[1])
+    assert re.fullmatch(r"over 0\.\d+", names[4])
     words = Field.objects.create(dataset=dataset, name="Night", kind=Field.Kind.TEXT, source="csv")
     codes = np.array([-1, 0, *[1] * (N - 2)], np.int32)
     save_column(words, Draft(Field.Kind.TEXT, codes, ["first", "second"]))
@@ -192,6 +198,9 @@ def test_oddity_is_computed_by_a_job_first(dataset: Dataset, drawn_map: Projecti
     assert waiting.status_code == 409
     assert Job.objects.filter(kind="oddness").count() == 1
     assert "data-waiting" in ask("legend", drawn_map, "by=oddity").content.decode()
+    Job.objects.filter(kind="oddness").update(state=Job.State.FAILED, finished_at=timezone.now(), error="No memory.")
+    assert "No memory. Start it again" in ask("legend", drawn_map, "by=oddity").content.decode()
+    assert Job.objects.filter(kind="oddness").count() == 1, "what failed is not begun again unasked"
     run_now("oddness", dataset_id=dataset.pk, params={"method": "local outlier factor"})
     told = plane(drawn_map, "oddity")
     assert told.min() >= 1
@@ -261,6 +270,7 @@ def test_the_legend_counts_the_points_of_each_class(dataset: Dataset, drawn_map:
     assert bands[-2][1] == HIGHEST
     assert all(one[1] + 1 == two[0] for one, two in pairwise(bands[:-1]))
     assert 'data-ramp="#' in ramp
+    assert len(re.findall(r'class="name">from \d\d ', ramp)) == 5
 
 
 def test_a_point_tells_what_it_is(dataset: Dataset, drawn_map: Projection) -> None:

@@ -1,0 +1,53 @@
+"""The list of maps in a real browser: options follow the method, refusals are said, maps are renamed and deleted."""
+
+from __future__ import annotations
+
+import numpy as np
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from hoshina.jobs.models import Job
+from modeling.models import Projection
+from tests.browser.bench import Bench
+from tests.modeling.test_retraining import add_vectors
+from tests.sampling.mapping import add_map
+
+
+def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Page) -> None:
+    n = bench.dataset.n_items
+    rng = np.random.default_rng(0)
+    add_vectors(bench.dataset, rng.normal(size=(n, 4)))
+    old = add_map(bench.dataset, rng.normal(size=(n, 2)), name="Old one")
+    page.goto(f"{bench.url}map/")
+    bench.ready()
+    page.locator(".map-which > summary").click()
+    page.get_by_role("button", name="Make, rename, delete").click()
+    form = page.locator("#map-new")
+    form.locator("summary").click()
+    expect(form.get_by_label("Neighbours")).to_be_visible()
+    expect(form.get_by_label("Perplexity")).to_be_hidden()
+    form.get_by_text("t-SNE").click()
+    expect(form.get_by_label("Perplexity")).to_be_visible()
+    expect(form.get_by_label("Neighbours")).to_be_hidden()
+    form.get_by_label("Perplexity").fill("90")
+    form.get_by_role("button", name="Make the map").click()
+    expect(form.get_by_role("alert")).to_contain_text("choose a perplexity of at most")
+    expect(form.get_by_label("Neighbours")).to_be_hidden()
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+    grave = [one for one in found.response["violations"] if one["impact"] in {"serious", "critical"}]
+    assert not grave, [(one["id"], one["nodes"][0]["html"]) for one in grave]
+    form.get_by_label("Perplexity").fill("5")
+    form.get_by_label("Name").fill("Neighbourhoods")
+    form.get_by_role("button", name="Make the map").click()
+    expect(page.locator("#map-list")).to_contain_text("Neighbourhoods is being made")
+    assert Job.objects.get(kind="project_map", params__name="Neighbourhoods").params["perplexity"] == 5
+
+    page.locator(".map-rename summary").click()
+    page.get_by_label("New name").fill("First look")
+    page.get_by_label("New name").press("Enter")
+    expect(page.locator("#map-list .map-name")).to_have_text("First look")
+    assert Projection.objects.get(pk=old.pk).name == "First look"
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete First look").click()
+    expect(page.locator("#map-list .map-name")).to_have_count(0)
+    assert not Projection.objects.filter(pk=old.pk).exists()
