@@ -104,6 +104,15 @@ class Decoders:
         words, content = self._asked(asked)
         return content, words["suffix"]
 
+    def sky(self, file: Path, rendering: Rendering) -> dict[str, Any] | None:
+        """:func:`labeling.images.sky.sky_in`, for JSON."""
+        words, _ = self._asked({"call": "sky", "path": str(file), "rendering": rendering.as_params()})
+        return cast(dict[str, Any] | None, words["sky"])
+
+    def values(self, file: Path, rendering: Rendering) -> bytes:
+        """:func:`labeling.images.values.values_in`, float32, little endian, row by row."""
+        return self._asked({"call": "values", "path": str(file), "rendering": rendering.as_params()})[1]
+
     def thumbnail(
         self, file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering, *, is_ahead: bool = False
     ) -> Path:

@@ -284,7 +284,7 @@ class CompositionForm(forms.Form):
         for name, role in zip(COLOURS, usual, strict=True):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)
-            field.choices = [("", f"the usual: {role}"), *((one, one) for one in roles)]
+            field.choices = [("", f"{role} (usual)"), *((one, one) for one in roles)]
 
     @classmethod
     def showing(cls, composition: Composition, roles: Sequence[str]) -> CompositionForm:

@@ -11,6 +11,7 @@ from labeling.views import (
     images,
     items,
     media,
+    places,
     workbench,
 )
 
@@ -50,5 +51,7 @@ urlpatterns = [
     path("media/items/<int:item_id>/rendered/", images.colour, name="rendered_colour"),
     path("media/<int:frame_id>/header/", items.file_header, name="file_header"),
     path("media/items/<int:item_id>/colour/<int:size>/", composites.colour, name="colour"),
+    path("media/<int:frame_id>/sky/", places.sky, name="sky"),
+    path("media/<int:frame_id>/values/", places.values, name="values"),
     path("media/<int:frame_id>/full/", media.full, name="full"),
 ]

@@ -24,7 +24,9 @@ from labeling.images.opening import take_turns_at
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Small, examine
 from labeling.images.rendering import Rendering
+from labeling.images.sky import sky_in
 from labeling.images.thumbnails import Cache
+from labeling.images.values import values_in
 
 Answer = tuple[dict[str, Any], bytes]
 
@@ -66,6 +68,21 @@ def colour(
     yield _told(made)
 
 
+def sky(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
+    """A grid of places in the sky, or none."""
+
+    def made() -> Answer:
+        grid = sky_in(path, Rendering.from_params(rendering))
+        return {"sky": None if grid is None else grid.as_params()}, b""
+
+    yield _told(made)
+
+
+def values(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
+    """The pixels' own values as float32."""
+    yield _told(lambda: ({}, values_in(path, Rendering.from_params(rendering)).astype("<f4").tobytes()))
+
+
 def thumbnail(path: str, sha256: str, size: int, cache: dict[str, Any], rendering: dict[str, Any]) -> Iterator[Answer]:
     """Where the picture is kept now."""
 
@@ -84,6 +101,8 @@ CALLS: dict[str, Callable[..., Iterator[Answer]]] = {
     "examined": examined,
     "picture": picture,
     "colour": colour,
+    "sky": sky,
+    "values": values,
     "thumbnail": thumbnail,
 }
 

@@ -38,10 +38,18 @@ _OUTSIDE = "This file lies outside of the dataset's folder, so it is not shown."
 class Sample:
     """An image of the preview: the address of its picture, or the reason why there is none."""
 
-    frame: Frame
+    frame: Frame | None
     address: str
     reason: str
     words: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is shown of one item, and its path."""
+
+    path: str
+    samples: list[Sample]
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ def _context(
     }
 
 
-def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -> list[list[Sample]]:
+def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -> list[Group]:
     """Images of items from all over the folder, as the choices show them."""
     step = max(1, dataset.n_items // SAMPLES)
     rows = range(0, dataset.n_items, step)[:SAMPLES]
@@ -177,12 +185,23 @@ def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -
     query = _fields(rendering)
     if dataset.roles and composition.is_colour:
         query |= _present(CompositionForm.showing(composition, dataset.roles).initial)
-        return [[_colour_sample(dataset, frames, rendering, composition, query)] for frames in by_item.values()]
+        return [
+            Group(frames[0].item.path, [_colour_sample(dataset, frames, rendering, composition, query)])
+            for frames in by_item.values()
+        ]
     made = []
     for frames in by_item.values():
         seen = together(dataset, frames)
-        shots = frames[:1] if seen is None else [shot.frame for shot in seen.shots if shot.frame is not None]
-        made.append([_sample(frame, rendering, query, frame.role if seen else frame.path) for frame in shots])
+        if seen is None:
+            made.append(Group(frames[0].path, [_sample(frames[0], rendering, query, frames[0].path)]))
+            continue
+        shots = [
+            _sample(shot.frame, rendering, query, shot.role)
+            if shot.frame
+            else Sample(None, "", f"no {shot.role}", shot.role)
+            for shot in seen.shots
+        ]
+        made.append(Group(frames[0].item.path, shots))
     return made
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from axe_playwright_python.sync_playwright import Axe
 from django.core.management import call_command
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -173,6 +174,36 @@ def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triple
     page.keyboard.press("v")
     page.keyboard.press("v")
     expect(page.locator(".zoom .colour")).to_contain_text("ref missing: black here")
+
+
+def test_the_pointer_tells_pixel_value_and_place_in_the_sky(triplets: Bench) -> None:
+    file = triplets.dataset.data_dir / "sn01_ref.fits"
+    world = WCS(naxis=2)
+    world.wcs.ctype, world.wcs.crval, world.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150.1, -2.2], [20.5, 20.5]
+    world.wcs.cdelt = [-0.5 / 3600, 0.5 / 3600]
+    values = fits.getdata(file)
+    fits.PrimaryHDU(values, header=world.to_header()).writeto(file, overwrite=True)
+    page = triplets.page
+    page.goto(f"{triplets.url}items/1/")
+    image = page.locator(".zoom .frame").nth(1).locator("img")
+    told = page.locator("[data-place-told]")
+    expect(told).to_have_text("")
+    box = image.bounding_box()
+    assert box
+    side = min(box["width"], box["height"])
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+    for column, row in ((10, 30), (33, 5)):
+        page.mouse.move(left + (column + 0.5) * side / 40, top + (row + 0.5) * side / 40)
+        expect(told).to_contain_text("RA ")
+        x, y, value, longitude, latitude = re.search(  # type: ignore[union-attr]
+            r"x ([\d.]+) y ([\d.]+) · ([-\d.]+) · RA .* \((.*)°, (.*)°\)$", told.inner_text()
+        ).groups()
+        assert (float(x), float(y)) == (column + 1, 40 - row)
+        assert float(value) == pytest.approx(values[39 - row, column], rel=1e-5)
+        back = world.all_world2pix(float(longitude), float(latitude), 0)
+        assert np.hypot(back[0] - column, back[1] - (39 - row)) < 0.1
+    page.mouse.move(5, 5)
+    expect(told).to_have_text("")
 
 
 def test_triplets_are_labelled_embedded_exported_and_split_as_single_items(triplets: Bench, tmp_path: Path) -> None:
