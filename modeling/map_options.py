@@ -36,6 +36,7 @@ class MapOptions:
     metric : ``euclidean``, by the distance of vectors; ``cosine``, by their angle alone.
     seed : decides what chance decides.
     is_supervised : UMAP: labels have a say; images of different classes move apart.
+    by_library : UMAP: laid out by umap-learn itself, on one core and not to be stopped, for work that has to name it.
     name : what the map is called; empty: a name of its own.
     """
 
@@ -46,6 +47,7 @@ class MapOptions:
     metric: Metric = "euclidean"
     seed: int = 0
     is_supervised: bool = False
+    by_library: bool = False
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -59,6 +61,10 @@ class MapOptions:
         _whole("seed", self.seed, 0, 2**31 - 1)
         if not isinstance(self.is_supervised, bool):
             raise OptionError("is_supervised", "Say yes or no.")
+        if not isinstance(self.by_library, bool):
+            raise OptionError("by_library", "Say yes or no.")
+        if self.by_library and self.method != "umap":
+            raise OptionError("by_library", "umap-learn makes UMAP only.")
         if self.is_supervised and self.method != "umap":
             raise OptionError("is_supervised", "Labels have a say in UMAP only.")
         if not isinstance(self.name, str) or len(self.name) > MAX_NAME or "\x00" in self.name:
@@ -80,7 +86,7 @@ class MapOptions:
     def kept(self) -> dict[str, Any]:
         """The options that its method heeds, for the map's record."""
         heeded = {
-            "umap": ("n_neighbors", "min_dist", "metric", "is_supervised"),
+            "umap": ("n_neighbors", "min_dist", "metric", "is_supervised", "by_library"),
             "tsne": ("perplexity", "metric"),
             "pca": ("metric",),
         }[self.method]

@@ -104,7 +104,8 @@ def delete(projection: Projection) -> None:
 
 def free_name(dataset: Dataset, options: MapOptions) -> str:
     """What a map is called that was given no name: its method, and a number where that is taken."""
-    title = f"{'Supervised ' if options.is_supervised else ''}{_TITLES[options.method]}"
+    method = "umap-learn" if options.by_library else _TITLES[options.method]
+    title = f"{'Supervised ' if options.is_supervised else ''}{method}"
     taken = set(Projection.objects.filter(dataset=dataset, name__startswith=title).values_list("name", flat=True))
     number, name = 1, title
     while name in taken:

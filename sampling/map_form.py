@@ -21,7 +21,7 @@ _METHODS = [
 _METRICS = [("euclidean", "distance"), ("cosine", "angle")]
 # Which options a method heeds, in the order of the form.
 HEEDED = {
-    "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised"),
+    "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised", "by_library"),
     "tsne": ("perplexity", "metric", "seed"),
     "pca": ("metric",),
 }
@@ -48,6 +48,10 @@ class MapForm(forms.Form):
     )
     is_supervised = forms.BooleanField(
         label="Labels have a say: images of different classes move apart", required=False
+    )
+    by_library = forms.BooleanField(
+        label="Laid out by umap-learn itself, for work that has to name it: slower, and can't be stopped",
+        required=False,
     )
     name = forms.CharField(
         label="Name", required=False, max_length=MAX_NAME, help_text="Left empty: the method and a number."
@@ -93,7 +97,7 @@ class MapForm(forms.Form):
 def told_options(projection: Projection) -> str:
     """What a map was made with, in words: "UMAP, 15 neighbours, least distance 0.1, seed 0"."""
     kept = projection.params
-    words = [projection.get_method_display()]
+    words = ["UMAP by umap-learn" if kept.get("by_library") else projection.get_method_display()]
     if "n_neighbors" in kept:
         words.append(f"{kept['n_neighbors']} neighbours")
     if "min_dist" in kept:

@@ -134,7 +134,7 @@ def _laid_out(
         places = plane
     else:
         graph, recall = _graph(embedding_set, vectors, Z, fitted, options, tell)
-        places[fitted] = _fit(graph, plane[fitted], y[fitted], options, tell)
+        places[fitted] = _fit(Z[fitted], graph, plane[fitted], y[fitted], options, tell)
     others = np.setdiff1d(known, fitted, assume_unique=True)
     _place(Z, fitted, others, places, rng, tell)
     facts = {"fitted": len(fitted), "recall": recall, **_measured(Z, known, places, options.seed, tell)}
@@ -176,8 +176,9 @@ def _graph(
     return made_graph(Z[fitted], k, tell, seed=options.seed)
 
 
-def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
-    """Places (n, 2) of rows by the graph among them, beginning at ``plane`` (n, 2); ``y`` (n,) are labels or -1."""
+def _fit(Z: Floats, graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
+    """Places (n, 2) of the rows of ``Z`` by the graph among them, beginning at ``plane`` (n, 2); ``y`` (n,) are labels
+    or -1."""
     stage = "Laying out the map"
     tell(stage, 0, 0)
     from modeling.algorithms import tsne, umap
@@ -189,6 +190,18 @@ def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told)
 
     if options.method == "tsne":
         return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
+    if options.by_library:
+        from modeling.backends import umap_learn
+
+        return umap_learn.lay_out(
+            Z,
+            graph,
+            start,
+            n_neighbors=options.n_neighbors,
+            min_dist=options.min_dist,
+            seed=options.seed,
+            y=y if options.is_supervised else None,
+        )
     weights = umap.fuzzy_graph(graph, options.n_neighbors)
     if options.is_supervised:
         weights = umap.with_labels(weights, y)

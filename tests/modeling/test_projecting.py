@@ -81,6 +81,16 @@ def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, met
     assert sum(projection.quality["seconds"].values()) <= projection.seconds + 0.1
 
 
+def test_umap_learn_itself_makes_the_same_true_map_twice(digits: Dataset) -> None:
+    first, second = (made(digits, seed=4, by_library=True) for _ in range(2))
+    places = maps.coordinates_of(first)
+    assert trustworthiness(load_digits().data[:N], places, n_neighbors=15) >= 0.95
+    np.testing.assert_array_equal(places, maps.coordinates_of(second))
+    assert (first.name, second.name) == ("umap-learn", "umap-learn 2")
+    assert first.params["by_library"] is True
+    assert not np.array_equal(places, maps.coordinates_of(made(digits, seed=4)))
+
+
 def test_its_stages_are_told_and_the_same_seed_makes_the_same_map(digits: Dataset) -> None:
     seen: list[tuple[str, int, int]] = []
     job = run_now(
@@ -292,6 +302,7 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
         ("umap", {"colour": "red"}, "no such option"),
         ("tsne", {"perplexity": 60}, "at most 49"),
         ("tsne", {"is_supervised": True}, "UMAP only"),
+        ("tsne", {"by_library": True}, "UMAP only"),
     ],
 )
 def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str, object], words: str) -> None:

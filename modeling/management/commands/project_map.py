@@ -13,7 +13,7 @@ from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.map_options import OptionError
 from modeling.projections import checked
 
-_FLAGS = {"n_neighbors": "--neighbours", "is_supervised": "--supervised"}
+_FLAGS = {"n_neighbors": "--neighbours", "is_supervised": "--supervised", "by_library": "--by-library"}
 
 
 class Command(BaseCommand):
@@ -40,11 +40,15 @@ class Command(BaseCommand):
             "--supervised", dest="is_supervised", action="store_const", const=True,
             help="UMAP: labels have a say, different classes move apart",
         )  # fmt: skip
+        parser.add_argument(
+            "--by-library", dest="by_library", action="store_const", const=True,
+            help="UMAP: laid out by umap-learn itself, on one core and not to be stopped",
+        )  # fmt: skip
         parser.add_argument("--name", help="what the map is called (default: its method, with a number)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        names = ("n_neighbors", "min_dist", "perplexity", "metric", "seed", "is_supervised", "name")
+        names = ("n_neighbors", "min_dist", "perplexity", "metric", "seed", "is_supervised", "by_library", "name")
         try:
             wanted = checked(dataset, options["method"], {name: options[name] for name in names})
         except OptionError as error:
