@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ OTHERS = "#8a8a8a"
 STATES = ("unlabelled", "labelled", "unsure", "skipped")
 BANDS = 5
 _ODDITY: Oddity = "local outlier factor"
-kept: Kept[Indexes] = Kept(8)
+kept: Kept[Any] = Kept(8)
 _BLOCK = 8192
 
 
@@ -149,14 +150,14 @@ def by_prediction(dataset: Dataset, classes: Sequence[LabelClass], pool: Pool) -
     place = {one.pk: _class_index(position) for position, one in enumerate(classes)}
     to = tuple(0 if label is None else place.get(label.pk, 0) for label in predictions.labels)
     key = ("predicted", predictions.model.pk, probabilities_written(predictions.model), to)
-    told = kept.once(key, lambda: _likeliest(predictions.probabilities, to))
+    told: Indexes = kept.once(key, lambda: _likeliest(predictions.probabilities, to))
     return Colouring(_without_gone(told, pool), _class_entries(classes), "Predicted class", none="Not predicted")
 
 
 def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
     key = ("uncertainty", predictions.model.pk, probabilities_written(predictions.model))
-    told = kept.once(key, lambda: _unsure(predictions.probabilities))
+    told: Indexes = kept.once(key, lambda: _unsure(predictions.probabilities))
     names = ("sure", "fairly sure", "in doubt", "very much in doubt", "torn between two classes")
     return Colouring(_without_gone(told, pool), _bands(names), "Uncertainty", RAMP, "Not predicted")
 
@@ -190,20 +191,23 @@ def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
 def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     """In the order of the decisions: labels come in bursts, which a scale of hours would show as a few colours."""
     told = np.zeros(len(pool.states), np.uint8)
-    found = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
-    pairs = np.fromiter(
-        found.values_list("row", "decision_id").iterator(chunk_size=10_000), dtype=[("row", "<i8"), ("id", "<i8")]
-    )
-    pairs = pairs[pairs["row"] < len(told)]
-    if not len(pairs):
+    decided = kept.once(("time", dataset.pk, pool.newest_annotation_id), lambda: _decided(dataset))
+    decided = decided[decided["row"] < len(told)]
+    if not len(decided):
         raise NotYet("Nothing is labelled yet.")
-    pairs.sort(order="id")
-    _, order = np.unique(pairs["id"], return_inverse=True)
-    told[pairs["row"]] = 1 + order * (HIGHEST - 1) // max(1, int(order.max()))
-    firsts = [int(pairs["id"][len(pairs) * band // BANDS]) for band in range(BANDS)]
+    told[decided["row"]] = 1 + np.arange(len(decided)) * (HIGHEST - 1) // max(1, len(decided) - 1)
+    firsts = [int(decided["id"][len(decided) * band // BANDS]) for band in range(BANDS)]
     when = dict(Annotation.objects.filter(pk__in=firsts).values_list("pk", "decided_at"))
     names = tuple(f"from {_moment(when[one])}" if one in when else "" for one in firsts)
     return Colouring(_without_gone(told, pool), _bands(names), "When it was labelled", RAMP)
+
+
+def _decided(dataset: Dataset) -> NDArray[np.void]:
+    """Row and id of the decision that holds, of every decided item, in the order of the decisions; O(n)."""
+    found = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
+    pairs = found.values_list("row", "decision_id").iterator(chunk_size=10_000)
+    decided: NDArray[np.void] = np.fromiter(pairs, dtype=[("row", "<i8"), ("id", "<i8")])
+    return np.sort(decided, order="id")
 
 
 def by_field(one: Field, pool: Pool) -> Colouring:
@@ -283,13 +287,13 @@ def _predictions(dataset: Dataset) -> Predictions:
 
 def _likeliest(P: NDArray[np.float32], to: tuple[int, ...]) -> Indexes:
     """The index of the likeliest class of each row, (n,); columns of one index are summed, those of 0 left out."""
-    kept = sorted({index for index in to if index})
+    wanted = sorted({index for index in to if index})
     told = np.zeros(len(P), np.uint8)
-    if not kept:
+    if not wanted:
         return told
-    gather = np.array([[index == one for one in kept] for index in to], np.float32)
-    is_plain = sorted(to) == kept
-    names = np.array(list(to) if is_plain else kept, np.uint8)
+    gather = np.array([[index == one for one in wanted] for index in to], np.float32)
+    is_plain = sorted(to) == wanted
+    names = np.array(list(to) if is_plain else wanted, np.uint8)
     for part in blocks(len(P), _BLOCK):
         some = np.asarray(P[part])
         sums = some if is_plain else np.nan_to_num(some) @ gather
