@@ -161,7 +161,8 @@ function rowAt(spot) {
 }
 
 hand.addEventListener("hover", ({ detail: spot }) => {
-  if (!isPinned) pointAt(spot ? rowAt(spot) : null);
+  const row = spot ? rowAt(spot) : null;
+  if (row === null ? !isPinned : row !== pointed) pointAt(row);
 });
 
 // A click: on a cluster's outline or words it takes the cluster; on a point it goes to its tile, or keeps its card.
@@ -278,7 +279,10 @@ function show(row) {
   view.focus();
 }
 
-hand.addEventListener("leave", () => document.body.dispatchEvent(new CustomEvent("hoshina:focus-lost")));
+hand.addEventListener("leave", () => {
+  hideCard();
+  document.body.dispatchEvent(new CustomEvent("hoshina:focus-lost"));
+});
 hand.addEventListener("cross", ({ detail }) => {
   marks.setCross(detail);
   if (!detail) return;

@@ -4,6 +4,7 @@ const STILL = 4; // px: less is a click
 const CLOSER = 1.6; // by a key or a button
 const STEP = 24; // px by an arrow key, four times as far with Shift
 const [NARROWEST, WIDEST] = [8, 400]; // the cross's circle
+const AWAY = ".map-card, .map-region, .map-quick"; // what lies on the map and has clicks of its own
 const FINEST = 3; // px between the corners of a lasso
 
 export class Hand extends EventTarget {
@@ -23,7 +24,7 @@ export class Hand extends EventTarget {
     view.addEventListener("pointercancel", (event) => this.#up(event, { isOff: true }));
     view.addEventListener("pointerleave", () => this.#tell("hover", null));
     view.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    view.addEventListener("dblclick", (event) => { if (!event.target.closest(".map-card, [data-cluster]")) this.camera.zoom(2, this.#spot(event)); });
+    view.addEventListener("dblclick", (event) => { if (!event.target.closest(`${AWAY}, [data-cluster]`)) this.camera.zoom(2, this.#spot(event)); });
     view.addEventListener("keydown", (event) => this.#key(event));
     view.addEventListener("blur", () => this.#setCross(null));
   }
@@ -34,7 +35,7 @@ export class Hand extends EventTarget {
 
   // -- Mouse and fingers
   #down(event) {
-    if (event.button !== 0 || event.target.closest(".map-card")) return;
+    if (event.button !== 0 || event.target.closest(AWAY)) return;
     const spot = this.#spot(event);
     this.#fingers.set(event.pointerId, spot);
     this.#setCross(null);
@@ -51,7 +52,7 @@ export class Hand extends EventTarget {
   #moved(event) {
     const spot = this.#spot(event);
     const before = this.#fingers.get(event.pointerId);
-    if (!before) return this.#tell("hover", event.target.closest(".map-card") ? null : spot);
+    if (!before) return this.#tell("hover", event.target.closest(AWAY) ? null : spot);
     this.#fingers.set(event.pointerId, spot);
     if (this.#fingers.size > 1) return this.#pinch();
     if (!this.#began) return;
@@ -104,7 +105,7 @@ export class Hand extends EventTarget {
   }
 
   #wheel(event) {
-    if (event.target.closest(".map-card")) return;
+    if (event.target.closest(AWAY)) return;
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / 100 : event.deltaY / 3;
     this.camera.zoom(1.25 ** -Math.max(-3, Math.min(3, lines)), this.#spot(event));

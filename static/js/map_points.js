@@ -8,7 +8,7 @@ const LOOK = 5000; // ms between looks for what others decided
 export class Points extends EventTarget {
   #addresses;
   #newest = 0;
-  #version = "";
+  #version = null; // null: there was nothing to colour by
   #entries = [];
   #ramp = [];
   #chosen = new Set(); // the legend's entries that are shown; none: all
@@ -46,7 +46,7 @@ export class Points extends EventTarget {
     if (mine !== this.#asked) return; // another choice was made meanwhile
     this.by = by;
     this.#newest = Number(states.headers.get("X-Newest")) || 0;
-    this.#version = colours.headers.get("X-Version") ?? "";
+    this.#version = colours.headers.get("X-Version");
     this.raster.setStates(new Uint8Array(stateBytes));
     this.raster.setColours(bytes ? new Uint8Array(bytes) : new Uint8Array(stateBytes.byteLength));
     if (isNew) this.#chosen.clear();
@@ -72,6 +72,8 @@ export class Points extends EventTarget {
       return console.info("What others decided could not be asked for just now.", error);
     }
     const isNew = told.newest !== this.#newest;
+    // What is missing is asked for again when it comes by itself, or when what it depends on changes.
+    if (!this.slot.querySelector("[data-waiting]")) this.#version ??= told.version;
     this.#newest = told.newest;
     if (told.is_stale || told.version !== this.#version || (isNew && this.by === "time")) return this.colourBy(this.by);
     for (const [row, state, index] of told.rows) {

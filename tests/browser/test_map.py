@@ -254,6 +254,11 @@ def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
     expect(page.locator("#map-pane")).to_contain_text("There are no vectors of these images yet")
     bench.ready()
     made = add_map(bench.dataset, np.arange(12, dtype=float).reshape(6, 2))
+    page.evaluate("""document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', {
+        detail: { kind: 'project_map', kinds: ['project_map'], states: { project_map: 'succeeded' } } }))""")
+    expect(page.locator("#map-pane")).to_contain_text("There are no vectors")
+    page.get_by_role("link", name="Show it").click()
+    Map(bench, made).drawn()
     page.goto(f"{bench.url}map/?projection={made.pk + 1}")
     expect(page.locator("#map-pane")).to_contain_text("That map is gone")
     page.get_by_role("link", name="The newest map").click()
