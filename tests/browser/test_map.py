@@ -197,6 +197,8 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
     expect(plane.bench.focused).to_be_focused()
     page.get_by_role("button", name="All images").click()
     expect(page.locator("#map-region")).to_be_hidden()
+    expect(plane.bench.tiles).not_to_have_count(15)
+    expect(plane.bench.focused).to_be_focused()
 
     page.locator("summary", has_text="Clusters").press("Enter")
     link = page.locator("#map-clusters-slot [data-cluster]").first
