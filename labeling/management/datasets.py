@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
+from django.db import OperationalError, ProgrammingError
 
 from labeling.models import Dataset
 
@@ -24,7 +25,13 @@ def pick_dataset(name: str | None) -> Dataset:
     ------
     CommandError : there is none of that name, none at all, or several and no name was given.
     """
-    names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
+    try:
+        names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
+    except (OperationalError, ProgrammingError) as error:
+        raise CommandError(
+            f"The database cannot be asked ({error}). If it is new, make its tables with `manage.py migrate`, or start "
+            "with `manage.py up`."
+        ) from error
     if not names:
         raise CommandError("There is no dataset yet. Make one with `manage.py ingest --data-dir FOLDER`.")
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
