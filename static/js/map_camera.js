@@ -69,16 +69,8 @@ export class Camera extends EventTarget {
     this.#fly({ x, y, scale: Math.max(this.scale, this.#all().scale * closer) });
   }
 
-  // All of a box comes into view.
-  showBox({ left, right, bottom, top }) {
-    this.#fly(this.#fitting({ left, right, bottom, top }));
-  }
-
   #all() {
-    return this.#fitting(this.bounds);
-  }
-
-  #fitting({ left, right, bottom, top }) {
+    const { left, right, bottom, top } = this.bounds;
     const wide = (this.width - 2 * EDGE) / Math.max(1, right - left);
     const high = (this.height - 2 * EDGE) / Math.max(1, top - bottom);
     return { x: (left + right) / 2, y: (bottom + top) / 2, scale: Math.max(1e-4, Math.min(CLOSEST, wide, high)) };
