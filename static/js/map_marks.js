@@ -98,7 +98,7 @@ export class Marks {
       const wide = 4 + 6.6 * Math.max(...words.map((one) => one.length));
       const high = 15 * words.length;
       const left = Math.max(wide / 2, Math.min(this.camera.width - wide / 2, spot.left));
-      const box = { left: left - wide / 2, right: left + wide / 2, top: spot.top - high / 2, bottom: spot.top + high / 2 };
+      const box = { left: left - wide / 2, right: left + wide / 2, top: spot.top - high, bottom: spot.top };
       if (box.top < 0 && box.bottom > 0) [box.top, box.bottom] = [2, 2 + high];
       const isFree = box.bottom > 0 && box.top < this.camera.height && spot.left > -wide && spot.left < this.camera.width + wide && taken.every((other) => isApart(box, other));
       caption.style.display = isFree ? "" : "none";
@@ -172,7 +172,7 @@ function crossed({ left, top, radius }) {
   return `${ring({ left, top }, radius)}M${left - 7} ${top}h14M${left} ${top - 7}v14`;
 }
 
-// Where a cluster's words go: on its outline, at the highest corner.
+// Where a cluster's words go: above its highest corner.
 function topOf(corners) {
   const [, y] = corners.reduce((best, corner) => (corner[1] > best[1] ? corner : best));
   const xs = corners.map(([x]) => x);
