@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from hoshina.arrays import remove, require_space
 from hoshina.jobs.models import Job
-from labeling.images.opening import ImageProblem, open_image
-from labeling.images.rendering import DEFAULT, Rendering
+from labeling.exporting.frames import Files
+from labeling.images.problems import ImageProblem
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.splits import assign_splits, split_key
-from modeling.backends.encoder import Pixels, squash
+from labeling.splits import assign_splits, joined
+from modeling.backends.encoder import Pixels
+from modeling.pipelines.frames import pictured
+from modeling.pipelines.quick_frames import Feed
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest
+from modeling.seen import Seen
 
 # Parts of the labels, in the order of the split's proportions.
 TRAIN, STOPPING, TEST = 0, 1, 2
@@ -37,14 +40,14 @@ _BATCH, _AHEAD = 2000, 64
 class Labels:
     """The labels that a training may use, by ascending row.
 
-    ``rows`` int64 (n,); ``y`` int64 (n,) positions in ``class_ids``; ``paths`` and ``hashes`` of the images' files;
-    ``is_audit`` bool (n,): first decided when chance had drawn the image; ``n_decisions`` of the dataset then.
+    ``rows`` int64 (n,); ``y`` int64 (n,) positions in ``class_ids``; ``paths`` by role and ``hashes`` of the items'
+    files; ``is_audit`` bool (n,): first decided when chance had drawn the image; ``n_decisions`` of the dataset then.
     """
 
     rows: NDArray[np.int64]
     y: NDArray[np.int64]
-    paths: list[str]
-    hashes: list[str]
+    paths: list[dict[str, str]]
+    hashes: list[tuple[str, ...]]
     is_audit: NDArray[np.bool_]
     class_ids: list[int]
     n_decisions: int
@@ -97,9 +100,9 @@ def read_labels(dataset: Dataset) -> Labels:
         items.annotate(frame=Min("frames__id"))
         .filter(frame__isnull=False)
         .order_by("row")
-        .values_list("row", "label_id", "frame")
+        .values_list("row", "label_id", "pk")
     )
-    files = _files({frame for _, _, frame in found})
+    files = _files(dataset, [pk for _, _, pk in found])
     rows = np.array([row for row, _, _ in found], dtype=np.int64)
     label_ids = [label_id for _, label_id, _ in found]
     class_ids = list(LabelClass.objects.filter(dataset=dataset, pk__in=set(label_ids)).values_list("pk", flat=True))
@@ -108,21 +111,24 @@ def read_labels(dataset: Dataset) -> Labels:
     return Labels(
         rows=rows,
         y=np.array([position[label_id] for label_id in label_ids], dtype=np.int64),
-        paths=[files[frame][0] for _, _, frame in found],
-        hashes=[files[frame][1] for _, _, frame in found],
+        paths=[{role: path for role, path, _ in files[pk]} for _, _, pk in found],
+        hashes=[tuple(sha256 for _, _, sha256 in files[pk]) for _, _, pk in found],
         is_audit=np.isin(rows, audit),
         class_ids=class_ids,
         n_decisions=n_decisions,
     )
 
 
-def _files(frames: set[int]) -> dict[int, tuple[str, str]]:
-    """Path and SHA-256 of frames by their id."""
-    wanted = sorted(frames)
-    found: dict[int, tuple[str, str]] = {}
-    for start in range(0, len(wanted), 500):
-        some = Frame.objects.filter(pk__in=wanted[start : start + 500])
-        found |= {pk: (path, sha256) for pk, path, sha256 in some.values_list("pk", "path", "sha256")}
+def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
+    """Role, path and SHA-256 of the files of items; the first of each where the dataset's items have one."""
+    found: dict[int, list[tuple[str, str, str]]] = {}
+    for start in range(0, len(item_ids), 500):
+        frames = Frame.objects.filter(item_id__in=item_ids[start : start + 500]).order_by("pk")
+        for item_id, *file in frames.values_list("item_id", "role", "path", "sha256"):
+            role, path, sha256 = file
+            mine = found.setdefault(item_id, [])
+            if dataset.roles or not mine:
+                mine.append((role, path, sha256))
     return found
 
 
@@ -135,12 +141,15 @@ def _audit_rows(dataset: Dataset) -> NDArray[np.int64]:
 def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
     """Which labels train, which say when to stop, which test: int8 (n,) of TRAIN, STOPPING, TEST.
 
-    Stratified by class, identical files on one side. What chance drew goes to the test first (unless its file comes
-    several times), so that the test tells of the collection as well as it can. A class whose labels would all be held
-    out gives one group back.
+    Stratified by class, items that share a file on one side. What chance drew goes to the test first (unless its file
+    comes several times), so that the test tells of the collection as well as it can. A class whose labels would all be
+    held out gives one group back.
     """
     held = round(500 * options.validation_share)
-    group = [split_key(sha256, options.seed) >> 1 for sha256 in labels.hashes]
+    files = Files(options.seed)
+    for hashes in labels.hashes:
+        files.add(hashes)
+    group = (joined(files.keys()) >> np.uint64(1)).tolist()
     audit = {key for key, is_audit in zip(group, labels.is_audit, strict=True) if is_audit}
     # The smallest keys go to the last part.
     keys = np.array([key if key in audit else key | 1 << 63 for key in group], dtype=np.uint64)
@@ -153,19 +162,12 @@ def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
 
 
 # -- Pixels ------------------------------------------------------------------------------------------
-def image_files(dataset: Dataset, n_rows: int) -> Iterator[tuple[int, Path]]:
-    """Row and image file of each item that is there, by ascending row below ``n_rows``."""
-    last = -1
-    while True:
-        items = Item.objects.of(dataset).available().filter(row__gt=last, row__lt=n_rows, frames__isnull=False)
-        # Of several frames the first.
-        batch = list(items.annotate(frame=Min("frames__id")).order_by("row").values_list("row", "frame")[:_BATCH])
-        if not batch:
-            return
-        files = _files({frame for _, frame in batch})
-        for row, frame in batch:
-            yield row, dataset.data_dir / files[frame][0]
-        last = batch[-1][0]
+def image_files(dataset: Dataset, n_rows: int) -> Iterator[tuple[int, dict[str, Path]]]:
+    """Row and files by role of each item that is there, by ascending row below ``n_rows``."""
+    seen = Seen.of(dataset)
+    for start in range(0, n_rows, _BATCH):
+        for item in pictured(dataset, start, min(start + _BATCH, n_rows), seen):
+            yield item.row, {role: dataset.data_dir / path for role, path in item.paths.items()}
 
 
 def n_rows_of(dataset: Dataset) -> int:
@@ -174,16 +176,16 @@ def n_rows_of(dataset: Dataset) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def pixels_of(files: Iterable[Path], side: int, rendering: Rendering = DEFAULT) -> Iterator[Pixels | None]:
-    """Each image in turn as it is shown, squashed to uint8 (side, side, 3), None where it can't be read.
+def pixels_of(items: Iterable[Mapping[str, Path]], side: int, feed: Feed) -> Iterator[Pixels | None]:
+    """Each item's files in turn as they are shown, squashed to uint8 (side, side, 3), None where they can't be read.
 
     Threads read ahead.
     """
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
     waiting: deque[Future[Pixels | None]] = deque()
     try:
-        for file in files:
-            waiting.append(pool.submit(_read, file, side, rendering))
+        for files in items:
+            waiting.append(pool.submit(_read, files, side, feed))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -192,9 +194,9 @@ def pixels_of(files: Iterable[Path], side: int, rendering: Rendering = DEFAULT) 
         pool.shutdown(cancel_futures=True)
 
 
-def _read(file: Path, side: int, rendering: Rendering) -> Pixels | None:
+def _read(files: Mapping[str, Path], side: int, feed: Feed) -> Pixels | None:
     try:
-        return squash(open_image(file, max_side=2 * side, rendering=rendering), side)
+        return feed.pixels(files, side)
     except ImageProblem:
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from modeling.pipelines.quick_data import (
     room_for_pixels,
     split,
 )
+from modeling.pipelines.quick_frames import Feed, feed_of
 from modeling.pipelines.quick_judging import account, beside_assistive, calibrated
 from modeling.pipelines.quick_keeping import Plan
 from modeling.pipelines.quick_watching import Watch
@@ -117,7 +118,7 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             parts=split(labels, options),
             n_left_out=len(readable) - len(usable),
         )
-        watch = Watch(run, plan, _told(plan))
+        watch = Watch(run, plan, _told(plan, feed_of(dataset)))
         try:
             run.stage("Loading TensorFlow")
             network = _network(plan, file)
@@ -219,7 +220,7 @@ def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
         raise JobError(found[0][1], " ".join(words for _, words in found[1:]))
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _told(plan: Plan, feed: Feed) -> dict[str, Any]:
     """What the job says before its first epoch."""
     counts = np.bincount(plan.parts, minlength=3).tolist()
     facts = Facts(len(plan.y), np.bincount(plan.y, minlength=len(plan.class_ids)).tolist())
@@ -230,20 +231,26 @@ def _told(plan: Plan) -> dict[str, Any]:
         "n_stopping": counts[STOPPING],
         "n_test": counts[TEST],
         "best_epoch": 0,
-        "notes": remarks(plan.options, facts),
+        "notes": [*remarks(plan.options, facts), *_about(feed)],
     }
+
+
+def _about(feed: Feed) -> list[str]:
+    if not feed.words:
+        return []
+    return [f"{feed.words} The files of the model take such images; `classify.py` reads single ones."]
 
 
 def _best(told: dict[str, Any]) -> int:
     return int(told["best_epoch"])
 
 
-def _read(run: Run, dataset: Dataset, paths: Sequence[str], pixels: Pixels) -> NDArray[np.bool_]:
+def _read(run: Run, dataset: Dataset, paths: Sequence[Mapping[str, str]], pixels: Pixels) -> NDArray[np.bool_]:
     """Fill ``pixels`` (n, side, side, 3); which of the images could be read."""
     run.stage("Reading the images", total=len(paths))
     readable = np.zeros(len(paths), dtype=np.bool_)
-    files = (dataset.data_dir / path for path in paths)
-    for position, one in enumerate(pixels_of(files, pixels.shape[1], dataset.shown_as)):
+    files = ({role: dataset.data_dir / path for role, path in some.items()} for some in paths)
+    for position, one in enumerate(pixels_of(files, pixels.shape[1], feed_of(dataset))):
         if one is not None:
             pixels[position], readable[position] = one, True
         run.advance()
@@ -255,11 +262,12 @@ def _read(run: Run, dataset: Dataset, paths: Sequence[str], pixels: Pixels) -> N
     return readable
 
 
-def _paths(dataset: Dataset, rows: Positions) -> list[str]:
+def _paths(dataset: Dataset, rows: Positions) -> list[dict[str, str]]:
     """Where the images of rows are today; a row that is gone keeps its place, with no image."""
     wanted = set(rows.tolist())
-    files = {row: file for row, file in image_files(dataset, max(wanted, default=-1) + 1) if row in wanted}
-    return [str(files.get(row, dataset.data_dir / "-")) for row in rows.tolist()]
+    found = {row: files for row, files in image_files(dataset, max(wanted, default=-1) + 1) if row in wanted}
+    gone = {"": dataset.data_dir / "-"}
+    return [{role: str(file) for role, file in found.get(row, gone).items()} for row in rows.tolist()]
 
 
 def _network(plan: Plan, file: Path | None) -> QuickNetwork:
@@ -324,7 +332,7 @@ def _predict(run: Run, version: ModelVersion, dataset: Dataset, network: QuickNe
 def _batches(dataset: Dataset, n_rows: int, side: int) -> Iterator[tuple[Positions, Pixels]]:
     """Rows and pixels of all images that can be read, some hundreds at a time; the next are read meanwhile."""
     named, opened = tee(image_files(dataset, n_rows))
-    images = pixels_of((file for _, file in opened), side, dataset.shown_as)
+    images = pixels_of((files for _, files in opened), side, feed_of(dataset))
     pairs = zip((row for row, _ in named), images, strict=True)
     while batch := list(islice(pairs, _PREDICTED_AT_ONCE)):
         good = [(row, pixels) for row, pixels in batch if pixels is not None]

@@ -21,7 +21,9 @@ from labeling.models import Action, Annotation, Dataset, Frame, Item, State
 from modeling.backends.encoder import squash
 from modeling.pipelines import quick_data
 from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN, Labels, split
+from modeling.pipelines.quick_frames import Feed
 from modeling.quick_options import QuickOptions
+from modeling.seen import Seen
 
 MakeDataset = Callable[..., Dataset]
 
@@ -32,8 +34,8 @@ def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | 
     return Labels(
         rows=np.arange(n),
         y=np.array(y),
-        paths=[f"{at}.png" for at in range(n)],
-        hashes=[hashlib.sha256(str(name).encode()).hexdigest() for name in names],
+        paths=[{"image": f"{at}.png"} for at in range(n)],
+        hashes=[(hashlib.sha256(str(name).encode()).hexdigest(),) for name in names],
         is_audit=np.isin(np.arange(n), audit or []),
         class_ids=list(range(max(y) + 1)),
         n_decisions=n,
@@ -108,8 +110,8 @@ def test_labels_are_read_with_their_files_by_row(make_dataset: MakeDataset) -> N
     )  # fmt: skip
     labels = quick_data.read_labels(dataset)
     assert labels.rows.tolist() == [3, 5, 7, 20]
-    assert labels.paths == ["image0003.png", "image0005.png", "image0007.png", "image0020.png"]
-    assert labels.hashes[1] == f"{5:064x}"
+    assert labels.paths == [{"image": f"image{row:04}.png"} for row in (3, 5, 7, 20)]
+    assert labels.hashes[1] == (f"{5:064x}",)
     assert labels.is_audit.tolist() == [False, True, False, False]
     assert labels.y.tolist() == [1, 1, 1, 0]
     assert labels.class_ids == [label.pk for label in dataset.classes.all()[:2]], "wolf has no label"
@@ -165,7 +167,7 @@ def test_image_files_are_those_that_are_there(make_dataset: MakeDataset, monkeyp
     Item.objects.filter(row=4).update(is_available=False)
     found = list(quick_data.image_files(dataset, 8))
     assert [row for row, _ in found] == [0, 1, 2, 3, 5, 6, 7]
-    assert found[0][1] == dataset.data_dir / "image0000.png"
+    assert found[0][1] == {"image": dataset.data_dir / "image0000.png"}
     assert quick_data.n_rows_of(dataset) == 10
 
 
@@ -179,7 +181,7 @@ def test_pixels_come_in_order_and_unreadable_ones_as_none(tmp_path: Path) -> Non
         files.append(file)
     files[70].write_bytes(b"no image")
     files[149].unlink()
-    found = list(quick_data.pixels_of(iter(files), 16))
+    found = list(quick_data.pixels_of(({"image": file} for file in files), 16, Feed()))
     assert [at for at, one in enumerate(found) if one is None] == [70, 149]
     for at in (0, 69, 71, 148):
         np.testing.assert_array_equal(found[at], squash(open_image(files[at], max_side=32), 16))
@@ -188,7 +190,7 @@ def test_pixels_come_in_order_and_unreadable_ones_as_none(tmp_path: Path) -> Non
 def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)).save(tmp_path / "deep.png")
     usual, other = (
-        next(iter(quick_data.pixels_of([tmp_path / "deep.png"], 16, rendering)))
+        next(iter(quick_data.pixels_of([{"image": tmp_path / "deep.png"}], 16, Feed(Seen(rendering)))))
         for rendering in (Rendering(), Rendering(stretch="log", is_inverted=True))
     )
     assert usual is not None

@@ -1,0 +1,101 @@
+"""What a quick training sees of items that have several files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labeling.images.composing import Composition
+from labeling.images.lupton import composite
+from labeling.images.opening import ImageProblem, open_image
+from labeling.models import Dataset, Frame, Item, LabelClass
+from modeling.backends.encoder import squash
+from modeling.pipelines import quick_data
+from modeling.pipelines.quick_frames import Feed, feed_of
+from modeling.quick_options import QuickOptions
+from modeling.seen import Seen
+from tests.labeling.decisions import decide
+from tests.labeling.test_ingest_groups import FLAT, ROLES, read, triplets
+
+ROLES_4 = ("a", "b", "c", "d")
+
+
+def grey(folder: Path, *roles: str, size: int = 40) -> dict[str, Path]:
+    files = {}
+    for number, role in enumerate(roles):
+        pixels = np.random.default_rng(number).integers(0, 255, (size, size), dtype=np.uint8)
+        files[role] = folder / f"{role}.png"
+        Image.fromarray(pixels).save(files[role])
+    return files
+
+
+def alone(file: Path, width: int, height: int) -> np.ndarray:
+    return squash(open_image(file, max_side=2 * max(width, height)), width, height)
+
+
+def test_files_without_colours_are_channels_and_a_missing_one_is_grey(tmp_path: Path) -> None:
+    files = grey(tmp_path, *ROLES)
+    found = Feed(Seen(roles=ROLES), is_grey=True).pixels(files, 16)
+    for channel, role in enumerate(ROLES):
+        np.testing.assert_array_equal(found[..., channel], alone(files[role], 16, 16)[..., 0])
+    files["ref"].write_bytes(b"broken")
+    found = Feed(Seen(roles=ROLES), is_grey=True).pixels(files, 16)
+    assert (found[..., 1] == 128).all()
+    np.testing.assert_array_equal(found[..., 2], alone(files["diff"], 16, 16)[..., 0])
+    two = Feed(Seen(roles=("target", "diff")), is_grey=True).pixels(files, 16)
+    np.testing.assert_array_equal(two[..., 2], two[..., 0])
+
+
+def test_others_stand_side_by_side(tmp_path: Path) -> None:
+    files = grey(tmp_path, *ROLES)
+    found = Feed(Seen(roles=ROLES), is_grey=False).pixels({role: files[role] for role in ROLES[1:]}, 18)
+    assert (found[:, :6] == 128).all()
+    np.testing.assert_array_equal(found[:, 6:12], alone(files["ref"], 6, 18))
+    np.testing.assert_array_equal(found[:, 12:], alone(files["diff"], 6, 18))
+    files = grey(tmp_path, *ROLES_4)
+    four = Feed(Seen(roles=ROLES_4), is_grey=True)
+    assert (four.has_channels, four.words) == (False, "It sees a, b, c, d side by side in one image.")
+    assert four.pixels(files, 16).shape == (16, 16, 3)
+
+
+def test_a_colour_image_is_the_one_that_people_see(tmp_path: Path) -> None:
+    files, composition = grey(tmp_path, *ROLES), Composition(layout="rgb")
+    feed = Feed(Seen(roles=ROLES, composition=composition), is_grey=True)
+    shown = composite(files, ROLES, composition, max_side=32)
+    np.testing.assert_array_equal(feed.pixels(files, 16), squash(shown, 16))
+    assert "colour image" in feed.words
+
+
+def test_nothing_to_read_is_a_problem(tmp_path: Path) -> None:
+    for is_grey in (True, False):
+        with pytest.raises(ImageProblem):
+            Feed(Seen(roles=ROLES), is_grey=is_grey).pixels({"ref": tmp_path / "gone.png"}, 16)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("store")
+def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
+    triplets(tmp_path / "in", range(30))
+    for number in range(1, 10):  # one reference for the first ten
+        (tmp_path / "in" / f"sn{number}_ref.png").write_bytes((tmp_path / "in" / "sn0_ref.png").read_bytes())
+    (tmp_path / "in" / "sn12_ref.png").unlink()
+    read(tmp_path / "in", FLAT)
+    dataset = Dataset.objects.get()
+    assert not feed_of(dataset).has_channels  # they have colours
+    LabelClass.objects.create(dataset=dataset, name="real", colour="#0072B2")
+    decide(dataset, "assign", range(30), "real")
+    labels = quick_data.read_labels(dataset)
+    paths = dict(Item.objects.values_list("row", "path"))
+    for row, files, hashes in zip(labels.rows, labels.paths, labels.hashes, strict=True):
+        assert files == {role: f"{paths[row]}_{role}.png" for role in ROLES if (paths[row], role) != ("sn12", "ref")}
+        assert set(hashes) == set(Frame.objects.filter(item__row=row).values_list("sha256", flat=True))
+    shared = [row for row, path in paths.items() if path in {f"sn{number}" for number in range(10)}]
+    parts = quick_data.split(labels, QuickOptions(validation_share=0.5))
+    assert len(set(parts[np.isin(labels.rows, shared)].tolist())) == 1
+    found = list(quick_data.image_files(dataset, 30))
+    assert [row for row, _ in found] == list(range(30))
+    pixels = list(quick_data.pixels_of((files for _, files in found), 12, feed_of(dataset)))
+    assert all(one is not None and one.shape == (12, 12, 3) for one in pixels)
