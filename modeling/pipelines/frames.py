@@ -83,7 +83,7 @@ def encode_items(
     """Vectors of items: float32 (n, width), which of them had anything readable (n,), and why some files had not.
 
     Frames are joined one behind the other in the order of the roles, or averaged. Where one is missing, the mean of the
-    item's other frames stands in its place: zeros would make incomplete items the most unlike of all.
+    item's other frames stands in its place: it is known without looking at other items (see DESIGN_NOTES.md).
     ``advance`` hears of the number of items.
     """
     if not seen.has_parts:
