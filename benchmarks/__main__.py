@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EACH = ("pages", "retrain", "encoders", "algorithms", "fields", "ingest", "projections", "map")
+EACH = ("pages", "retrain", "encoders", "algorithms", "fields", "ingest", "projections", "map", "map_browser")
 
 
 def main() -> int:
