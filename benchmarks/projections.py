@@ -63,8 +63,9 @@ def neighbours(Z: Floats, k: int) -> Graph:
 
 def our_umap(X: Floats) -> Floats:
     Z = project(X, rng=np.random.default_rng(0))
-    start = umap.start_from(project(Z, rng=np.random.default_rng(0), dims=2), 0)
-    return umap.lay_out(umap.fuzzy_graph(neighbours(Z, NEIGHBOURS), 15), start, min_dist=0.1, seed=0)
+    weights = umap.fuzzy_graph(neighbours(Z, NEIGHBOURS), 15)
+    start = umap.smoothed(project(Z, rng=np.random.default_rng(0), dims=2), weights)
+    return umap.lay_out(weights, umap.start_from(start, 0), min_dist=0.1, seed=0)
 
 
 def our_tsne(X: Floats) -> Floats:
@@ -134,10 +135,10 @@ def very_many(n: int, dim: int, folder: Path | None) -> None:
         Z = project(X, rng=rng)
         print(f"  principal components {time.perf_counter() - began:8.2f} s", flush=True)
         fitted = np.sort(rng.choice(n, min(n, FITTED), replace=False))
-        start = umap.start_from(project(Z, rng=rng, dims=2)[fitted], 0)
         places = np.empty((n, 2), np.float32)
         weights = umap.fuzzy_graph(neighbours(Z[fitted], NEIGHBOURS), 15)
-        places[fitted] = umap.lay_out(weights, start, min_dist=0.1, seed=0)
+        start = umap.smoothed(project(Z, rng=rng, dims=2)[fitted], weights)
+        places[fitted] = umap.lay_out(weights, umap.start_from(start, 0), min_dist=0.1, seed=0)
         print(f"  and the sample laid out {time.perf_counter() - began:8.2f} s", flush=True)
         others = np.setdiff1d(np.arange(n), fitted)
         places[others] = placed(Z[others], Z[fitted], places[fitted], rng=rng)

@@ -28,6 +28,7 @@ Part = tuple[int, int]
 # As in umap-learn: small collections get more rounds.
 SMALL, EPOCHS_OF_SMALL, EPOCHS = 10_000, 500, 200
 HALVINGS = 40
+SMOOTHINGS = 100
 # No point's scale is less than this share of its mean distance.
 LEAST_SCALE = 1e-3
 # How far apart an unlabelled and any, or two labels, count as, where labels have a say.
@@ -179,6 +180,29 @@ def _scaled(start: Floats) -> Floats:
     low, high = start.min(axis=0), start.max(axis=0)
     apart = np.where(high > low, high - low, 1)
     return np.ascontiguousarray(10 * (start - low) / apart, np.float32)
+
+
+def smoothed(plane: Floats, weights: csr_array) -> Floats:
+    """Places (n, 2) after each went half the way to the mean of its neighbours, many times: from ``plane`` (n, 2).
+
+    Towards the slowest waves on the graph of ``weights``, which a spectral start would find exactly: neighbours begin
+    side by side, and what the principal components cover up comes apart.
+    """
+    degree = np.maximum(np.asarray(weights.sum(axis=1), np.float64).reshape(-1), np.finfo(np.float32).tiny)
+    places = plane.astype(np.float64)
+    for _ in range(SMOOTHINGS):
+        places = (places + weights @ places / degree[:, None]) / 2
+        places -= (degree[:, None] * places).sum(axis=0) / degree.sum()
+        # The second direction would turn into the first, and both fade.
+        x = _unit(places[:, 0], degree)
+        y = places[:, 1] - (degree * places[:, 1] * x).sum() * x
+        places = np.stack([x, _unit(y, degree)], axis=1)
+    return places.astype(np.float32)
+
+
+def _unit(values: Doubles, degree: Doubles) -> Doubles:
+    length = float(np.sqrt((degree * values * values).sum()))
+    return values / length if length > 0 else values
 
 
 def start_from(plane: Floats, seed: int) -> NDArray[np.float32]:

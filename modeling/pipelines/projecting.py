@@ -183,12 +183,11 @@ def _fit(Z: Floats, graph: Graph, plane: Floats, y: Rows, options: MapOptions, t
     tell(stage, 0, 0)
     from modeling.algorithms import tsne, umap
 
-    start = umap.start_from(plane, options.seed)
-
     def count(done: int, total: int) -> None:
         tell(stage, done, total)
 
     if options.method == "tsne":
+        start = umap.start_from(plane, options.seed)
         return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
     if options.by_library:
         from modeling.backends import umap_learn
@@ -205,6 +204,7 @@ def _fit(Z: Floats, graph: Graph, plane: Floats, y: Rows, options: MapOptions, t
     weights = umap.fuzzy_graph(graph, options.n_neighbors)
     if options.is_supervised:
         weights = umap.with_labels(weights, y)
+    start = umap.start_from(umap.smoothed(plane, weights), options.seed)
     return umap.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
 
 

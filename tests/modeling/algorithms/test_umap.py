@@ -82,11 +82,32 @@ def test_the_curve_is_that_of_umap_learn(min_dist: float, theirs: ModuleType) ->
 
 
 def test_the_layout_is_as_true_as_that_of_umap_learn(digits: np.ndarray, graph: Graph, theirs: ModuleType) -> None:
-    mine = umap.lay_out(umap.fuzzy_graph(graph, K), umap.start_from(flat(digits), 0), min_dist=0.1, seed=0)
+    weights = umap.fuzzy_graph(graph, K)
+    start = umap.start_from(umap.smoothed(flat(digits), weights), 0)
+    mine = umap.lay_out(weights, start, min_dist=0.1, seed=0)
     other = theirs.UMAP(n_neighbors=K, random_state=0, n_jobs=1).fit_transform(digits)
     true = trustworthiness(digits, mine, n_neighbors=K)
     assert true >= 0.98 * trustworthiness(digits, other, n_neighbors=K)
     assert true > 0.95
+
+
+def test_a_smoothed_start_is_near_the_slowest_waves_of_the_graph(digits: np.ndarray, graph: Graph) -> None:
+    weights = umap.fuzzy_graph(graph, K).astype(np.float64)
+    degree = np.asarray(weights.sum(axis=1)).reshape(-1)
+
+    def roughness(places: np.ndarray) -> float:
+        """Squared steps along the edges, for a spread of one."""
+        centred = places - (degree[:, None] * places).sum(axis=0) / degree.sum()
+        steps = (centred * (degree[:, None] * centred - weights @ centred)).sum(axis=0)
+        return float((steps / (degree[:, None] * centred**2).sum(axis=0)).max())
+
+    start = flat(digits).astype(np.float64)
+    smooth = umap.smoothed(flat(digits), umap.fuzzy_graph(graph, K)).astype(np.float64)
+    exact = np.linalg.eigvalsh(np.eye(N) - (weights / np.sqrt(np.outer(degree, degree))))[2]
+    assert exact <= roughness(smooth) + 1e-6
+    assert roughness(smooth) < roughness(start) / 5
+    assert abs((degree * smooth[:, 0] * smooth[:, 1]).sum()) < 1e-4, "two directions, not one twice"
+    assert np.isfinite(umap.smoothed(np.zeros((N, 2), np.float32), umap.fuzzy_graph(graph, K))).all()
 
 
 def test_labels_pull_classes_apart(digits: np.ndarray, graph: Graph) -> None:
