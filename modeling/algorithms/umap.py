@@ -189,9 +189,9 @@ def smoothed(plane: Floats, weights: csr_array) -> Floats:
     side by side, and what the principal components cover up comes apart.
     """
     degree = np.maximum(np.asarray(weights.sum(axis=1), np.float64).reshape(-1), np.finfo(np.float32).tiny)
-    places = plane.astype(np.float64)
+    places, exact = plane.astype(np.float64), weights.astype(np.float64)
     for _ in range(SMOOTHINGS):
-        places = (places + weights @ places / degree[:, None]) / 2
+        places = (places + exact @ places / degree[:, None]) / 2
         places -= (degree[:, None] * places).sum(axis=0) / degree.sum()
         # The second direction would turn into the first, and both fade.
         x = _unit(places[:, 0], degree)
