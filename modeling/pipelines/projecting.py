@@ -189,6 +189,8 @@ def _fit(Z: Floats, graph: Graph, plane: Floats, y: Rows, options: MapOptions, t
     if options.method == "tsne":
         start = umap.start_from(plane, options.seed)
         return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
+    weights = umap.fuzzy_graph(graph, options.n_neighbors)
+    start = umap.start_from(umap.smoothed(plane, weights), options.seed)
     if options.by_library:
         from modeling.backends import umap_learn
 
@@ -201,10 +203,8 @@ def _fit(Z: Floats, graph: Graph, plane: Floats, y: Rows, options: MapOptions, t
             seed=options.seed,
             y=y if options.is_supervised else None,
         )
-    weights = umap.fuzzy_graph(graph, options.n_neighbors)
     if options.is_supervised:
         weights = umap.with_labels(weights, y)
-    start = umap.start_from(umap.smoothed(plane, weights), options.seed)
     return umap.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
 
 
