@@ -174,6 +174,10 @@ def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triple
     page.keyboard.press("v")
     page.keyboard.press("v")
     expect(page.locator(".zoom .colour")).to_contain_text("ref missing: black here")
+    page.goto(f"{triplets.url}images/")
+    page.get_by_label("Frames", exact=True).select_option("rgb")
+    expect(page.locator("#images-preview img")).to_have_count(6)
+    assert serious(page) == []
 
 
 def test_the_pointer_tells_pixel_value_and_place_in_the_sky(triplets: Bench) -> None:
