@@ -72,8 +72,9 @@ def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(tri
     page = triplets.page
     page.add_init_script("""
         window.moved = []; // of the tiles' side of the page: the header waits for what jobs say
+        const ofTiles = ({ node }) => node?.parentElement?.closest('#stage') && node.className;
         new PerformanceObserver(list => { for (const { sources } of list.getEntries())
-            window.moved.push(...sources.map(({ node }) => node?.parentElement?.closest('#stage') && node.className).filter(Boolean));
+            window.moved.push(...sources.map(ofTiles).filter(Boolean));
         })
             .observe({type: 'layout-shift', buffered: true});
     """)
