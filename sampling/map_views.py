@@ -231,6 +231,7 @@ def _as_json(told: Told, thumbs: dict[int, str]) -> dict[str, Any]:
         "n_labelled": told.n_labelled,
         "labelled": told.labelled,
         "what": told.what,
+        "is_predicted": told.is_predicted,
         "colour": told.leading.colour if told.leading else None,
         "thumbs": [{"row": row, "url": thumbs[row]} for row in part.examples if row in thumbs],
     }

@@ -332,12 +332,19 @@ async function loadClusters() {
   const told = await fetched(asks.clusters, "json");
   if (!told) return;
   clusters = told.clusters;
+  captionClusters();
+}
+
+function captionClusters() {
   // Gaps first: where there is no room for all words, theirs stay.
   const parts = [...clusters].sort((a, b) => b.is_gap - a.is_gap);
   marks.setClusters(parts.map((one) => ({ ...one, isGap: one.is_gap, words: captionOf(one) })));
 }
 
-function captionOf({ is_gap, name, n, labelled, what }) {
+document.body.addEventListener("hoshina:blind", captionClusters);
+
+function captionOf({ is_gap, name, n, labelled, is_predicted, what: told }) {
+  const what = is_predicted && document.body.classList.contains("blind") ? "" : told;
   const images = `${grouped.format(n)} ${n === 1 ? "image" : "images"}`;
   return is_gap ? [`Gap: ${labelled}`, what ? `${images}, ${what}` : images] : [what || name, `${images}, ${labelled}`];
 }

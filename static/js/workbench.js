@@ -321,6 +321,7 @@ function setBlind(isBlind, isAsked) {
   document.body.classList.toggle("blind", isBlind);
   document.getElementById("blind").setAttribute("aria-pressed", String(isBlind));
   for (const tile of cursor.tiles) drawChip(tile);
+  document.body.dispatchEvent(new CustomEvent("hoshina:blind"));
   if (!isAsked) return;
   remember("blind", isBlind);
   toast(isBlind ? "Blind: suggestions are hidden, and your labels say so." : "Suggestions are shown again.");

@@ -140,6 +140,11 @@ def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> 
     cat = plane.bench.dataset.classes.get(name="cat")
     plane.open(f"queue=sweep&of={cat.pk}")
     expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
+    predicted = page.locator("#map-marks .caption", has_text="predicted")
+    expect(predicted).to_have_count(4)
+    plane.bench.press("b")  # whoever labels blind is not told by the map either
+    expect(predicted).to_have_count(0)
+    plane.bench.press("b")
     spot = page.evaluate(
         """row => {
         const [x, y] = row;

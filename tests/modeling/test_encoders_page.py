@@ -106,8 +106,7 @@ class TestUse:
         answer = post(client, "encoder_use", backend="patches")
         assert answer.status_code == 200
         assert "go on with those of HOG + colour" in answer.content.decode()
-        job = Job.objects.get(state=Job.State.QUEUED)
-        assert (job.kind, job.params) == ("embed", {})
+        assert Job.objects.get(state=Job.State.QUEUED, kind="embed").params == {}
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
         embed(dataset)
         active = EmbeddingSet.objects.get(is_active=True)
