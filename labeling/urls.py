@@ -32,6 +32,7 @@ urlpatterns = [
     path("d/<slug:slug>/classes/<int:pk>/delete/", classes.delete, name="class_delete"),
     path("d/<slug:slug>/images/", images.page, name="images"),
     path("d/<slug:slug>/images/preview/", images.preview, name="images_preview"),
+    path("d/<slug:slug>/images/limits/", images.limits, name="images_limits"),
     path("d/<slug:slug>/fields/", fields.page, name="fields"),
     path("d/<slug:slug>/fields/list/", fields.field_list, name="field_list"),
     path("d/<slug:slug>/fields/cards/", fields.cards, name="field_cards"),

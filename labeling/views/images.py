@@ -25,6 +25,7 @@ from labeling.images import thumbnails
 from labeling.images.composing import Composition
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
+from labeling.limits import CannotMeasure, measured_limits
 from labeling.models import Dataset, Frame
 from labeling.showing import compose_as, show_as
 from labeling.views.datasets import remember
@@ -120,6 +121,26 @@ def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     choices = Choices.made(dataset, request.GET)
     ways = (choices.rendering, choices.composition) if choices.is_valid else ()
     return render(request, "labeling/_images_preview.html", _context(dataset, choices, *ways))
+
+
+@require_GET
+def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The fields of the limits as a fragment, filled in with what suits all images under the choices in the address."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = RenderingForm(request.GET, label_suffix="")
+    context: dict[str, Any] = {"dataset": dataset, "form": form}
+    try:
+        if not form.is_valid():
+            raise CannotMeasure("Something above can't be so; mend it first.")
+        low, high = measured_limits(dataset, form.cleaned_data["rendering"])
+    except CannotMeasure as why:
+        return render(request, "labeling/_images_limits.html", context | {"problem": str(why)})
+    filled = request.GET.copy()
+    filled["low"], filled["high"] = f"{low:.6g}", f"{high:.6g}"
+    context["form"] = RenderingForm(filled, label_suffix="")
+    response = render(request, "labeling/_images_limits.html", context)
+    response["HX-Trigger-After-Swap"] = "hoshina:measured"
+    return response
 
 
 @require_GET

@@ -161,3 +161,30 @@ def test_how_an_image_was_shown_is_kept_with_its_label(client: Client, sky: Data
         assert Annotation.objects.latest("pk").rendering == kept
     page = client.get(reverse("labeling:item", args=[sky.slug, 0])).content.decode()
     assert "shown as inverted; seen as asinh" in page
+
+
+def test_limits_that_suit_all_images_are_measured_on_their_pixels(client: Client, sky: Dataset) -> None:
+    asked = {"plane": "first", "stretch": "linear", "background": "#808080"}
+    answer = client.get(reverse("labeling:images_limits", args=[sky.slug]), asked)
+    pixels = np.concatenate([np.tile(np.arange(60) * factor, 40) for factor in (1, 2, 3)] + [np.ones(81)])
+    low, high = np.percentile(pixels, (0.25, 99.9))
+    form = answer.content.decode()
+    assert f'value="{low:.6g}"' in form
+    assert f'value="{high:.6g}"' in form
+    assert answer["HX-Trigger-After-Swap"] == "hoshina:measured"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"stretch": "zscale"}, "Choose one of linear"),
+        ({"stretch": "linear", "hdu": "9"}, "None of the images"),
+        ({"hdu": "x"}, "mend it first"),
+    ],
+)
+def test_limits_that_cannot_be_measured_say_why(
+    client: Client, sky: Dataset, asked: dict[str, str], words: str
+) -> None:
+    answer = client.get(reverse("labeling:images_limits", args=[sky.slug]), {"plane": "first"} | asked)
+    assert words in answer.content.decode()
+    assert "HX-Trigger-After-Swap" not in answer
