@@ -37,7 +37,7 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     grave = [one for one in found.response["violations"] if one["impact"] in {"serious", "critical"}]
     assert not grave, [(one["id"], one["nodes"][0]["html"]) for one in grave]
     form.get_by_label("Perplexity").fill("5")
-    form.get_by_label("Name").fill("Neighbourhoods")
+    form.get_by_label("Name", exact=True).fill("Neighbourhoods")
     form.get_by_role("button", name="Make the map").click()
     expect(page.locator("#map-list")).to_contain_text("Neighbourhoods is being made")
     assert Job.objects.get(kind="project_map", params__name="Neighbourhoods").params["perplexity"] == 5
