@@ -103,6 +103,8 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         kept = {"AL_EMBEDDING_BACKEND", "AL_WEIGHTS_DIR"}
+        # Where it is set, every start compiles every module anew, which nobody's machine does.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self.environment = {
             name: value for name, value in os.environ.items() if name in kept or not name.startswith("AL_")
         } | {

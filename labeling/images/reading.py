@@ -20,8 +20,8 @@ from labeling.images.thumbnails import Cache
 _IN_MEMORY = 64 * 1024 * 1024
 # Enough to know that a file can be decoded.
 _SMALL = 64
-# Files up to this size are opened in a few milliseconds when a page asks for them.
-_WORTH_A_PICTURE = 64 * 1024
+# Files up to this size are opened in some milliseconds when a page asks for them, or just before.
+_WORTH_A_PICTURE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

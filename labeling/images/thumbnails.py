@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,17 +66,15 @@ class Cache:
         """Write a picture, whole or not at all, and make room where its shard is full. Raises OSError."""
         target = self._place(sha256, size, suffix, rendering)
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        draft = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-            Path(temporary).replace(target)
-        except PermissionError:
+            draft.write_bytes(content)
+            draft.replace(target)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
             # Windows does not replace a file that someone reads; then another request made the same one.
-            if not target.exists():
+            if not (isinstance(error, PermissionError) and target.exists()):
                 raise
-        finally:
-            Path(temporary).unlink(missing_ok=True)
         # As many hashes in a row end in one digit of 16 as in another: nothing has to be counted.
         if int(sha256[-2:], 16) % _LOOK_EVERY == 0:
             self.make_room(target)

@@ -183,7 +183,7 @@ def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None
 
 def test_an_ingest_keeps_the_pictures_of_large_files(few: Decoders, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    Image.fromarray(rng.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(tmp_path / "large.png")
+    Image.fromarray(rng.integers(0, 255, (600, 700, 3), dtype=np.uint8)).save(tmp_path / "large.png")
     files = [tmp_path / "large.png", pictures_in(tmp_path, 1)[0]]
     large, small = few.examined(files, DEFAULT, Small(256, pictures()))
     assert isinstance(large, Examined)
