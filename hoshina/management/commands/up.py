@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import json
 import logging
@@ -160,7 +161,8 @@ def _stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         if not stopped.is_set():
             pressed_at = time.monotonic()
-        stopped.set()
+        # In a thread: the signal may have come while this one holds the event's own lock, and would wait for ever.
+        _thread.start_new_thread(stopped.set, ())
 
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
