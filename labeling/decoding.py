@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -62,27 +63,30 @@ class Decoders:
         self._changed = threading.Condition()
 
     def examined(
-        self, files: Sequence[Path], rendering: Rendering, small: Small | None = None
+        self, files: Sequence[str | Path], rendering: Rendering, small: Small | None = None
     ) -> Iterator[Examined | ImageProblem]:
         """What each file holds, or what is wrong with it, in order; with ``small``, its picture is kept as well."""
-        left = list(files)
+        left = deque(files)
         kept = None if small is None else {"size": small.size, "cache": _told(small.cache)}
-        has_crashed = False
+        asked = {"call": "examined", "rendering": rendering.as_params(), "small": kept}
+        is_one_by_one = has_crashed = False
         while left:
-            asked = {"call": "examined", "paths": [str(file) for file in left], "rendering": rendering.as_params()}
+            paths = [str(file) for file in left]
             with self._one() as decoder:
                 try:
-                    decoder.ask(asked | {"small": kept})
+                    decoder.ask(asked | {"paths": paths, "is_one_by_one": is_one_by_one})
                     while left:
-                        words, _ = decoder.answer()
-                        left.pop(0)
-                        has_crashed = False
-                        yield _examined(words)
+                        for words in decoder.answer()[0]["files"]:
+                            left.popleft()
+                            has_crashed = False
+                            yield _examined(words)
                 except _Failed as failed:
                     # Those behind it are asked for again, of a new decoder; so is a file that may not be to blame.
-                    has_crashed = isinstance(failed, _Crashed) and not has_crashed
-                    if not has_crashed:
-                        left.pop(0)
+                    is_known = is_one_by_one or len(left) == 1
+                    has_crashed = isinstance(failed, _Crashed) and not (is_known and has_crashed)
+                    is_one_by_one = True
+                    if is_known and not has_crashed:
+                        left.popleft()
                         yield failed
 
     def picture(self, file: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
@@ -221,8 +225,9 @@ class _Decoder:
                 self._refuse(time.monotonic() > deadline)
         if line is None:
             raise _Crashed(_crash(self._process.wait()))
-        self._n_open -= 1
-        return cast(dict[str, Any], json.loads(line)), content
+        words = cast(dict[str, Any], json.loads(line))
+        self._n_open -= len(words.get("files", (1,)))
+        return words, content
 
     def _refuse(self, is_late: bool) -> None:
         if is_late:
@@ -264,7 +269,6 @@ def _crash(code: int) -> str:
 def _examined(words: dict[str, Any]) -> Examined | ImageProblem:
     if error := _error(words):
         return error if isinstance(error, ImageProblem) else ImageProblem(f"The file cannot be read ({error}).")
-    words.pop("bytes")
     return Examined(**words)
 
 

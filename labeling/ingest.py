@@ -48,6 +48,10 @@ _BATCH_SECONDS = 2.0
 # Files are looked up in the database by the group, and handed to a thread by the slice.
 _GROUP = 480
 _SLICE = 8
+_LARGEST_SLICE = 64
+# Slices grow and shrink until a thread is busy with one for about so many seconds: asking costs more than a small file
+# does, and nobody wants to wait for a slice of large ones.
+_SLICE_SECONDS = 0.1
 _SLICES_AHEAD = 64
 _FAILED_SHOWN = 100
 
@@ -141,12 +145,12 @@ class _Ingestion:
                 stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _write_in_batches(self, looked_at: Iterable[Looked], total: Future[int]) -> None:
+    def _write_in_batches(self, slices: Iterable[list[Looked]], total: Future[int]) -> None:
         batch: list[Looked] = []
         full, written_at, done = FIRST_BATCH, time.monotonic(), 0
-        for looked in looked_at:
-            batch.append(looked)
-            done += 1
+        for looked_at in slices:
+            batch += looked_at
+            done += len(looked_at)
             if len(batch) >= full or time.monotonic() - written_at > _BATCH_SECONDS:
                 self.writer.write(batch)
                 batch, full, written_at = [], min(full * 2, FULL_BATCH), time.monotonic()
@@ -154,19 +158,23 @@ class _Ingestion:
         self.writer.write(batch)
         self.run.progress(done, done)
 
-    def _look_at_all(self, pool: ThreadPoolExecutor) -> Iterator[Looked]:
+    def _look_at_all(self, pool: ThreadPoolExecutor) -> Iterator[list[Looked]]:
         """Every file in the folder's order, looked at by the threads of ``pool``, a bounded way ahead."""
-        ahead: deque[Future[list[Looked]]] = deque()
+        ahead: deque[Future[_Slice]] = deque()
         found = iter(self.writer.checked(walk(self.root, self.endings, skip=settings.STORE_DIR)))
+        size = _SLICE
         while group := list(itertools.islice(found, _GROUP)):
             known = self._look_up(group)
-            for start in range(0, len(group), _SLICE):
-                files = [(one, known.get(one.path)) for one in group[start : start + _SLICE]]
+            left = deque((one, known.get(one.path)) for one in group)
+            while left:
+                files = [left.popleft() for _ in range(min(size, len(left)))]
                 ahead.append(pool.submit(_look, self.how, files))
                 while ahead and (ahead[0].done() or len(ahead) > _SLICES_AHEAD):
-                    yield from ahead.popleft().result()
+                    looked_at = ahead.popleft().result()
+                    size = looked_at.next_size
+                    yield looked_at.files
         while ahead:
-            yield from ahead.popleft().result()
+            yield ahead.popleft().result().files
 
     def _look_up(self, group: Sequence[Found]) -> dict[str, Known]:
         """What is known of these files, by path."""
@@ -211,14 +219,25 @@ def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
     return GroupWriter(dataset, run, endings, template)
 
 
-def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> list[Looked]:
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Some files that were looked at, and how many the next such slice shall have."""
+
+    files: list[Looked]
+    next_size: int
+
+
+def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> _Slice:
     """Look at a few files; runs in a thread and never touches the database. Decoders open those that are not known."""
+    began = time.monotonic()
     looked = {found.path: _told_unopened(how, found, known) for found, known in files}
     unopened = [(found, known) for found, known in files if looked[found.path] is None]
-    paths = [how.root / found.path for found, _ in unopened]
+    paths = [f"{how.root}{os.sep}{found.path}" for found, _ in unopened]
     for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, how.small), strict=True):
         looked[found.path] = _told_opened(how, found, known, said)
-    return [one for one in looked.values() if one is not None]
+    pace = _SLICE_SECONDS / max(time.monotonic() - began, 1e-3)
+    size = min(max(int(len(files) * pace), _SLICE), _LARGEST_SLICE)
+    return _Slice([one for one in looked.values() if one is not None], size)
 
 
 def _told_unopened(how: _How, found: Found, known: Known | None) -> Looked | None:

@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Self
@@ -148,7 +148,7 @@ class Later:
         self._file.close()
 
     def add(self, stray: Stray) -> None:
-        self._file.write(json.dumps([stray.path, asdict(stray.examined)]) + "\n")
+        self._file.write(json.dumps([stray.path, stray.examined.as_params()]) + "\n")
         self.n += 1
 
     def batches(self, size: int) -> Iterator[list[Stray]]:

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import Self
@@ -53,7 +53,7 @@ class Aside:
         self._database.close()
 
     def add(self, members: Sequence[Member]) -> None:
-        rows = [(one.group, one.role, one.path, json.dumps(asdict(one.examined))) for one in members]
+        rows = [(one.group, one.role, one.path, json.dumps(one.examined.as_params())) for one in members]
         self._database.executemany("INSERT INTO member VALUES (?, ?, ?, ?)", rows)
         self.n += len(rows)
 

@@ -10,9 +10,9 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,17 +30,30 @@ from labeling.images.values import values_in
 
 Answer = tuple[dict[str, Any], bytes]
 
+# Seconds that an answer about one file waits for those about the next.
+_MOMENT = 0.02
 
-def examined(paths: list[str], rendering: dict[str, Any], small: dict[str, Any] | None) -> Iterator[Answer]:
-    """An answer for each file in turn, so that the one that is never answered is known."""
+
+def examined(
+    paths: list[str], rendering: dict[str, Any], small: dict[str, Any] | None, is_one_by_one: bool
+) -> Iterator[Answer]:
+    """What each file holds, in turn: as many in an answer as were looked at in a moment, since an answer costs more
+    than a small file does; or one by one, so that the one that is never answered is known."""
     way = Rendering.from_params(rendering)
     wanted = None if small is None else Small(small["size"], _cache(small["cache"]))
+    told: list[dict[str, Any]] = []
+    began = time.monotonic()
     for path in paths:
-        yield _told(partial(_examined, path, way, wanted))
+        told.append(_told(partial(_examined, path, way, wanted))[0])
+        if is_one_by_one or time.monotonic() - began > _MOMENT:
+            yield {"files": told}, b""
+            told, began = [], time.monotonic()
+    if told:
+        yield {"files": told}, b""
 
 
 def _examined(path: str, rendering: Rendering, small: Small | None) -> Answer:
-    return asdict(examine(path, rendering, small)), b""
+    return examine(path, rendering, small).as_params(), b""
 
 
 def picture(path: str, size: int, rendering: dict[str, Any]) -> Iterator[Answer]:

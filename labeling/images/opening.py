@@ -304,7 +304,7 @@ def regular_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
         raise ImageProblem("This is not a regular file (but a folder, a pipe or a device).")
     if status.st_size == 0:
         raise ImageProblem("The file is empty.")
-    with Path(path).open("rb") as stream:
+    with open(path, "rb") as stream:  # noqa: PTH123 - of any kind, and in half the time
         yield stream
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -34,6 +34,10 @@ class Examined:
     width: int
     height: int
     format: str
+
+    def as_params(self) -> dict[str, Any]:
+        """For JSON; its own arguments."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

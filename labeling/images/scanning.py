@@ -23,7 +23,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """What is still to be done in a folder; both lists are taken from their end."""
+    """What lies in a folder: names of files and links in order, and folders still to be looked into, last first."""
 
     names: list[str]
     links: set[str]
@@ -45,36 +45,50 @@ def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> 
     """
     endings = tuple(extension.lower() for extension in extensions)
     top = Path(os.path.realpath(root))
-    seen = {_identity(top)}
-    if skip is not None and skip.exists():
-        seen.add(_identity(skip))
-    waiting = [("", _list(top, endings))]
-    while waiting:
-        prefix, folder = waiting[-1]
-        while folder.names:
-            name = folder.names.pop()
+    for prefix, folder in _folders(top, endings, skip):
+        if isinstance(folder, Found):
+            yield folder
+            continue
+        for name in folder.names:
             found = _follow(top, prefix + name, endings) if name in folder.links else Found(prefix + name)
             if found is not None:
                 yield found
-        if not folder.folders:
+
+
+def _folders(top: Path, endings: tuple[str, ...], skip: Path | None) -> Iterator[tuple[str, _Folder | Found]]:
+    """Every folder once, each before those in it, behind what its files' paths begin with; or what is wrong with it."""
+    seen = {_identity(top)}
+    if skip is not None and skip.exists():
+        seen.add(_identity(skip))
+    folder = _list(top, endings)
+    yield "", folder
+    waiting = [("", folder.folders)]
+    while waiting:
+        prefix, left = waiting[-1]
+        if not left:
             waiting.pop()
             continue
-        below = prefix + folder.folders.pop()
+        below = prefix + left.pop()
         try:
             identity = _identity(top / below)
             # Seen: a junction or a bound folder, which leads in circles and is no link by name.
-            if identity not in seen:
-                seen.add(identity)
-                waiting.append((f"{below}/", _list(top / below, endings)))
+            if identity in seen:
+                continue
+            seen.add(identity)
+            folder = _list(top / below, endings)
         except OSError as error:
-            yield Found(below, f"The folder cannot be opened, so its images are left out ({_words(error)}).")
+            yield below, Found(below, f"The folder cannot be opened, so its images are left out ({_words(error)}).")
+            continue
+        yield f"{below}/", folder
+        waiting.append((f"{below}/", folder.folders))
 
 
 def count(root: Path, extensions: Sequence[str], stop: threading.Event, *, skip: Path | None = None) -> int:
-    """How many files :func:`walk` will find; what was counted so far once ``stop`` is set."""
+    """How many files :func:`walk` will find, links apart; what was counted so far once ``stop`` is set."""
     number = 0
-    for _ in walk(root, extensions, skip=skip):
-        number += 1
+    endings = tuple(extension.lower() for extension in extensions)
+    for _, folder in _folders(Path(os.path.realpath(root)), endings, skip):
+        number += 1 if isinstance(folder, Found) else len(folder.names) - len(folder.links)
         if stop.is_set():
             break
     return number
@@ -97,7 +111,7 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
                     folders.append(name)
             elif name.lower().endswith(endings):
                 names.append(name)
-    names.sort(reverse=True)
+    names.sort()
     folders.sort(reverse=True)
     return _Folder(names, links, folders)
 

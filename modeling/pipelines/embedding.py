@@ -238,7 +238,9 @@ def has_work(dataset: Dataset) -> bool:
     """Would ``embed`` find something to do: new or changed images, or a better encoder than the active one?"""
     backend = likely(backend_of(dataset.pk)).backend
     active = sets_as_shown(dataset).filter(is_active=True, backend=backend).first()
-    stamps = store.open_stamps(active) if active else np.empty(0, dtype=np.uint64)
+    if active is None:
+        return Item.objects.of(dataset).available().exists()
+    stamps = store.open_stamps(active)
     return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
 
 

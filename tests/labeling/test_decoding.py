@@ -103,6 +103,19 @@ def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_pat
     assert few.picture(files[1], 256, DEFAULT)[1] == ".png"
 
 
+def test_of_several_files_asked_for_at_once_the_right_one_is_given_up(tmp_path: Path) -> None:
+    small = pictures_in(tmp_path, 6)
+    files = [*small[:3], slow_picture(tmp_path / "slow.png"), *small[3:]]
+    strict = Decoders(1, seconds=60, megabytes=150)
+    try:
+        said = list(strict.examined(files, DEFAULT))
+    finally:
+        strict.end()
+    assert isinstance(said[3], ImageProblem)
+    assert "150 MB" in said[3].reason
+    assert said[:3] + said[4:] == [examine(file) for file in small]
+
+
 def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_through(
     few: Decoders, tmp_path: Path
 ) -> None:

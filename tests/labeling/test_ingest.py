@@ -345,6 +345,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(ingest_module, "FULL_BATCH", 7)
     monkeypatch.setattr(ingest_module, "_GROUP", 5)
     monkeypatch.setattr(ingest_module, "_SLICE", 2)
+    monkeypatch.setattr(ingest_module, "_LARGEST_SLICE", 2)
     monkeypatch.setattr(ingest_module, "_SLICES_AHEAD", 2)
     return
 
@@ -356,14 +357,16 @@ def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
     result = ingest(dataset_for(folder), steps)  # type: ignore[arg-type]
     assert numbers(result) == {"items": 40, "new": 40}
     assert list(Item.objects.order_by("path").values_list("row", flat=True)) == list(range(40))
-    done = [one for one, _ in steps.seen]
-    assert done[:40] == list(range(1, 41))
-    assert {total for _, total in steps.seen[:41]} <= {0, 40}
+    done = [one for one, _ in steps.seen[:-1]]  # the last is of another stage
+    assert done == sorted(done)
+    assert done[-1] == 40
+    assert len(set(done)) >= 20  # slices of two
+    assert {total for _, total in steps.seen[:-1]} <= {0, 40}
     assert steps.stages == ["Reading the images", "Looking for missing files"]
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("limit", [1, 4, 11, 29])
+@pytest.mark.parametrize("limit", [1, 4, 9, 17])
 def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFolder, limit: int) -> None:
     folder = picture_folder(30)
     told: list[int] = []
@@ -378,7 +381,7 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFol
             ingest(dataset, Steps(limit))  # type: ignore[arg-type]
         dataset.refresh_from_db()
         kept = rows(dataset)
-        assert dataset.n_items == len(kept) <= limit + 1
+        assert dataset.n_items == len(kept) <= 2 * (limit + 1)
         assert told == []
         result = read(folder)
         assert numbers(result) == {

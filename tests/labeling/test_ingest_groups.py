@@ -237,7 +237,11 @@ def test_a_changed_file_is_read_again_and_one_still_being_written_waits(tmp_path
 
 
 @pytest.mark.parametrize("template", [FLAT, "{role}/{id}.png"])
-def test_stopped_anywhere_it_goes_on_where_it_was(tmp_path: Path, template: str) -> None:
+def test_stopped_anywhere_it_goes_on_where_it_was(
+    tmp_path: Path, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "_SLICE", 1)
+    monkeypatch.setattr(ingest_module, "_LARGEST_SLICE", 1)
     triplets(tmp_path / "in", range(20), template)
     dataset = dataset_for(tmp_path / "in")
     for limit in (1, 31, 58):
