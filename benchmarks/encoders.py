@@ -29,8 +29,9 @@ import skimage.feature
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from labeling.images.squares import Pixels
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder
-from modeling.backends.encoder import FloatArray, Pixels
+from modeling.backends.encoder import FloatArray
 from modeling.backends.hog import HogEncoder, hog, to_grey
 from modeling.backends.keras_networks import import_tensorflow, quiet
 from modeling.backends.patches import PatchesEncoder

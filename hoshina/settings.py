@@ -33,6 +33,7 @@ if EMBEDDING_BACKEND not in _ENCODERS and not re.fullmatch(r"file:.+", EMBEDDING
 # What opening one file may take, and how much room pictures of images may take in the store.
 DECODE_SECONDS = env.integer("AL_DECODE_SECONDS", 120, minimum=1, maximum=86_400)
 DECODE_MEGABYTES = env.integer("AL_DECODE_MB", 4096, minimum=128, maximum=1_048_576)
+SQUARES_MEGABYTES = env.integer("AL_SQUARES_MB", 2048, minimum=0, maximum=16_777_216)
 THUMBNAILS_MEGABYTES = env.integer("AL_THUMBNAILS_MB", 4096, minimum=16, maximum=16_777_216)
 
 

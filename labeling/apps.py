@@ -11,12 +11,20 @@ class LabelingConfig(AppConfig):
 
         import labeling.fields.exporting  # noqa: F401  (joins the export's registry)
         from labeling.fields.columns import forget_field
-        from labeling.models import Field
+        from labeling.models import Dataset, Field
         from labeling.signals import ingested, regrouped
 
+        post_delete.connect(forget_files, sender=Dataset, dispatch_uid="labeling.forget_files")
         post_delete.connect(forget_field, sender=Field, dispatch_uid="labeling.forget_field")
         ingested.connect(read_new_cards, dispatch_uid="labeling.read_new_cards")
         regrouped.connect(forget_values, dispatch_uid="labeling.forget_values")
+
+
+def forget_files(sender: object, *, instance: Any, **kwargs: Any) -> None:
+    """A dataset is gone, and with it what was kept of its images until vectors are made."""
+    from labeling.decoding import forget_squares
+
+    forget_squares(instance.pk)
 
 
 def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -26,8 +27,9 @@ from django.conf import settings
 
 from labeling.images.composing import Composition
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Examined, Small
+from labeling.images.reading import NOTHING, Examined, Keep
 from labeling.images.rendering import Rendering
+from labeling.images.squares import Squares
 from labeling.images.thumbnails import Cache
 
 # Seconds between two looks at how large a decoder that works has grown.
@@ -63,12 +65,11 @@ class Decoders:
         self._changed = threading.Condition()
 
     def examined(
-        self, files: Sequence[str | Path], rendering: Rendering, small: Small | None = None
+        self, files: Sequence[str | Path], rendering: Rendering, keep: Keep = NOTHING
     ) -> Iterator[Examined | ImageProblem]:
-        """What each file holds, or what is wrong with it, in order; with ``small``, its picture is kept as well."""
+        """What each file holds, or what is wrong with it, in order; ``keep`` says what to keep of it."""
         left = deque(files)
-        kept = None if small is None else {"size": small.size, "cache": _told(small.cache)}
-        asked = {"call": "examined", "rendering": rendering.as_params(), "small": kept}
+        asked = {"call": "examined", "rendering": rendering.as_params(), "keep": keep.as_params()}
         is_one_by_one = has_crashed = False
         while left:
             paths = [str(file) for file in left]
@@ -121,7 +122,7 @@ class Decoders:
         self, file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering, *, is_ahead: bool = False
     ) -> Path:
         """As :func:`labeling.images.thumbnails.thumbnail`; ``is_ahead``: nobody waits for it, others go first."""
-        asked = {"call": "thumbnail", "path": str(file), "sha256": sha256, "size": size, "cache": _told(cache)}
+        asked = {"call": "thumbnail", "path": str(file), "sha256": sha256, "size": size, "cache": cache.as_params()}
         words, _ = self._asked(asked | {"rendering": rendering.as_params()}, is_ahead=is_ahead)
         return Path(words["place"])
 
@@ -282,13 +283,23 @@ def _error(words: dict[str, Any]) -> ImageProblem | OSError | None:
     return None
 
 
-def _told(cache: Cache) -> dict[str, Any]:
-    return {"folder": str(cache.folder), "megabytes": cache.megabytes}
-
-
 def pictures() -> Cache:
     """Where this store keeps its pictures."""
     return Cache(Path(settings.STORE_DIR) / "thumbnails", settings.THUMBNAILS_MEGABYTES)
+
+
+def squares(dataset_id: int, side: int, rendering: Rendering) -> Squares:
+    """Where what an encoder sees of a dataset's images is kept from an ingest until vectors are made."""
+    return Squares(_squares_folder(dataset_id), settings.SQUARES_MEGABYTES, side, rendering)
+
+
+def forget_squares(dataset_id: int) -> None:
+    """What is left of them when all vectors are made, or the dataset is gone."""
+    shutil.rmtree(_squares_folder(dataset_id), ignore_errors=True)
+
+
+def _squares_folder(dataset_id: int) -> Path:
+    return Path(settings.STORE_DIR) / "squares" / str(dataset_id)
 
 
 def _turns() -> Path:

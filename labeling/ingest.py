@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -26,18 +27,18 @@ from django.utils import timezone
 
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
-from labeling.decoding import decoders, pictures
+from labeling.decoding import decoders, pictures, squares
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Examined, Small
+from labeling.images.reading import Examined, Keep
 from labeling.images.rendering import Rendering
 from labeling.images.scanning import Found, count, walk
-from labeling.images.thumbnails import TILE
+from labeling.images.squares import Squares
 from labeling.models import MAX_PATH, Dataset, Problem
 from labeling.records import MAX_PATH_BYTES, write_problems
 from labeling.registering import folder_problem
 from labeling.regrouping import regroup, template_of
-from labeling.signals import ingested
+from labeling.signals import asks_for_side, ingested
 from labeling.watching import is_settled
 from labeling.writing import FULL_BATCH, FileWriter, Known, Looked, Writer, known_files
 from labeling.writing_groups import GroupWriter
@@ -54,6 +55,8 @@ _LARGEST_SLICE = 64
 _SLICE_SECONDS = 0.1
 _SLICES_AHEAD = 64
 _FAILED_SHOWN = 100
+# Squares are kept where there is so many times as much room as they may take.
+_ROOMY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ class _How:
     rendering: Rendering
     reread: bool
     settled: float
-    # The pictures that tiles need, made in passing: as long as the cache has room for all of them.
-    small: Small | None
+    # What is made in passing: the pictures of tiles, and what an encoder will ask for.
+    keep: Keep
 
 
 def ingest(
@@ -123,7 +126,8 @@ class _Ingestion:
 
     def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool, settled: float) -> None:
         self.dataset = dataset
-        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled, Small(TILE, pictures()))
+        keep = Keep(pictures(), _wanted_squares(dataset))
+        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled, keep)
         self.run = run
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
@@ -212,6 +216,15 @@ class _Ingestion:
         }
 
 
+def _wanted_squares(dataset: Dataset) -> Squares | None:
+    """Where to keep what an encoder will ask for; None where none will, or the disk has better uses for its room."""
+    answers: list[Any] = [answer for _, answer in asks_for_side.send(sender=Dataset, dataset=dataset) if answer]
+    is_roomy = shutil.disk_usage(settings.STORE_DIR).free > _ROOMY * settings.SQUARES_MEGABYTES * 2**20
+    if not answers or not settings.SQUARES_MEGABYTES or not is_roomy:
+        return None
+    return squares(dataset.pk, answers[0], dataset.shown_as)
+
+
 def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
     template = template_of(dataset)
     if template is None:
@@ -233,7 +246,7 @@ def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> _Slice:
     looked = {found.path: _told_unopened(how, found, known) for found, known in files}
     unopened = [(found, known) for found, known in files if looked[found.path] is None]
     paths = [f"{how.root}{os.sep}{found.path}" for found, _ in unopened]
-    for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, how.small), strict=True):
+    for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, how.keep), strict=True):
         looked[found.path] = _told_opened(how, found, known, said)
     pace = _SLICE_SECONDS / max(time.monotonic() - began, 1e-3)
     size = min(max(int(len(files) * pace), _SLICE), _LARGEST_SLICE)

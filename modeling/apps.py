@@ -11,18 +11,27 @@ class ModelingConfig(AppConfig):
 
         import modeling.exporting
         import modeling.map_exporting  # noqa: F401  (and this)
-        from labeling.signals import decided, ingested, regrouped, reshown
+        from labeling.signals import asks_for_side, decided, ingested, regrouped, reshown
         from modeling.graphs import forget_set
         from modeling.maps import forget_projection
         from modeling.models import EmbeddingSet, Projection
         from modeling.policy import on_decided
 
+        asks_for_side.connect(side_of, dispatch_uid="modeling.side_of")
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
         reshown.connect(embed_again, dispatch_uid="modeling.embed_again")
         regrouped.connect(forget_rows, dispatch_uid="modeling.forget_rows")
         decided.connect(on_decided, dispatch_uid="modeling.retrain_if_due")
         post_delete.connect(forget_set, sender=EmbeddingSet, dispatch_uid="modeling.forget_set")
         post_delete.connect(forget_projection, sender=Projection, dispatch_uid="modeling.forget_projection")
+
+
+def side_of(sender: object, *, dataset: Any, **kwargs: Any) -> int | None:
+    """The side of the square that the wanted encoder sees of each file."""
+    from modeling.encoders import backend_of, likely
+    from modeling.seen import Seen
+
+    return likely(backend_of(dataset.pk)).side if Seen.of(dataset).is_file_by_file else None
 
 
 def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:

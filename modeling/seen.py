@@ -39,6 +39,11 @@ class Seen:
         return params
 
     @property
+    def is_file_by_file(self) -> bool:
+        """Whether each picture that is encoded is that of one file."""
+        return not self.roles or self.has_parts
+
+    @property
     def has_parts(self) -> bool:
         """Whether each frame gets a vector of its own first."""
         return bool(self.roles) and not self.composition.is_colour

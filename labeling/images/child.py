@@ -22,7 +22,7 @@ from labeling.images.composing import Composition
 from labeling.images.lupton import composite
 from labeling.images.opening import take_turns_at
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Small, examine
+from labeling.images.reading import Keep, examine
 from labeling.images.rendering import Rendering
 from labeling.images.sky import sky_in
 from labeling.images.thumbnails import Cache
@@ -35,16 +35,16 @@ _MOMENT = 0.02
 
 
 def examined(
-    paths: list[str], rendering: dict[str, Any], small: dict[str, Any] | None, is_one_by_one: bool
+    paths: list[str], rendering: dict[str, Any], keep: dict[str, Any], is_one_by_one: bool
 ) -> Iterator[Answer]:
     """What each file holds, in turn: as many in an answer as were looked at in a moment, since an answer costs more
     than a small file does; or one by one, so that the one that is never answered is known."""
     way = Rendering.from_params(rendering)
-    wanted = None if small is None else Small(small["size"], _cache(small["cache"]))
+    kept = Keep.from_params(keep)
     told: list[dict[str, Any]] = []
     began = time.monotonic()
     for path in paths:
-        told.append(_told(partial(_examined, path, way, wanted))[0])
+        told.append(_told(partial(_examined, path, way, kept))[0])
         if is_one_by_one or time.monotonic() - began > _MOMENT:
             yield {"files": told}, b""
             told, began = [], time.monotonic()
@@ -52,8 +52,8 @@ def examined(
         yield {"files": told}, b""
 
 
-def _examined(path: str, rendering: Rendering, small: Small | None) -> Answer:
-    return examine(path, rendering, small).as_params(), b""
+def _examined(path: str, rendering: Rendering, keep: Keep) -> Answer:
+    return examine(path, rendering, keep).as_params(), b""
 
 
 def picture(path: str, size: int, rendering: dict[str, Any]) -> Iterator[Answer]:
@@ -100,14 +100,10 @@ def thumbnail(path: str, sha256: str, size: int, cache: dict[str, Any], renderin
     """Where the picture is kept now."""
 
     def made() -> Answer:
-        place = thumbnails.thumbnail(path, sha256, size, _cache(cache), Rendering.from_params(rendering))
+        place = thumbnails.thumbnail(path, sha256, size, Cache.from_params(cache), Rendering.from_params(rendering))
         return {"place": str(place)}, b""
 
     yield _told(made)
-
-
-def _cache(told: dict[str, Any]) -> Cache:
-    return Cache(Path(told["folder"]), told["megabytes"])
 
 
 CALLS: dict[str, Callable[..., Iterator[Answer]]] = {

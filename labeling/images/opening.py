@@ -101,6 +101,13 @@ def open_image(
         return image if max_side is None else shrink(image, max_side)
 
 
+def open_for_resizing(path: str | os.PathLike[str], side: int, rendering: Rendering = DEFAULT) -> Image.Image:
+    """As :func:`open_image`, of whatever size comes cheapest and has at least ``side`` pixels where the file has them:
+    for whoever resizes it anyway."""
+    with in_plain_words(), regular_file(path) as stream:
+        return decoded(stream, side, rendering)[1]
+
+
 def shrink(image: Image.Image, max_side: int) -> Image.Image:
     """The image itself, its longer side at most ``max_side`` pixels from now on."""
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)

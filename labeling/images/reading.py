@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Self
 
 from PIL import Image
 
@@ -14,14 +15,17 @@ from labeling.images import thumbnails
 from labeling.images.opening import decoded, in_plain_words, regular_file
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.thumbnails import Cache
+from labeling.images.squares import Squares, decode_side
+from labeling.images.thumbnails import TILE, Cache
 
 # Files up to this size are read in one go and hashed and decoded from memory; larger ones are streamed.
 _IN_MEMORY = 64 * 1024 * 1024
 # Enough to know that a file can be decoded.
 _SMALL = 64
-# Files up to this size are opened in some milliseconds when a page asks for them, or just before.
-_WORTH_A_PICTURE = 1024 * 1024
+# Smaller files are decoded again in the time that it takes to write and read a square.
+_WORTH_A_SQUARE = 32 * 1024
+# Pictures of smaller files are made in some milliseconds when a page asks for them, or just before; most never are.
+_WORTH_A_PICTURE = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,47 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
-class Small:
-    """Which picture to keep of each image that is read, from the same decoding."""
+class Keep:
+    """What to keep of images that are worth it, from the decoding that reads them: the pictures of their tiles, and the
+    squares that an encoder will ask for."""
 
-    size: int
-    cache: Cache
+    pictures: Cache | None = None
+    squares: Squares | None = None
+
+    def of_file(self, n_bytes: int) -> Self:
+        """What of it is worth it for a file of that size."""
+        pictures = self.pictures if n_bytes > _WORTH_A_PICTURE else None
+        return replace(self, pictures=pictures, squares=self.squares if n_bytes > _WORTH_A_SQUARE else None)
+
+    @property
+    def side(self) -> int:
+        """For which side to open an image."""
+        if self.squares is not None:
+            return decode_side(self.squares.side)
+        # Of a JPEG an eighth of the size: every byte is still unpacked, without the work for the pixels.
+        return _SMALL if self.pictures is None else TILE
+
+    def as_params(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "pictures": self.pictures and self.pictures.as_params(),
+            "squares": self.squares and self.squares.as_params(),
+        }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """From what :meth:`as_params` gave."""
+        pictures, squares = params["pictures"], params["squares"]
+        return cls(pictures and Cache.from_params(pictures), squares and Squares.from_params(squares))
 
 
-def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, small: Small | None = None) -> Examined:
+NOTHING = Keep()
+
+
+def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, keep: Keep = NOTHING) -> Examined:
     """Read, hash and fully decode an image file, as ``rendering`` chooses of its parts.
 
-    With ``small``, the picture of a file that is worth it is kept as well.
+    What ``keep`` asks for is kept of a file that is worth it.
 
     Raises
     ------
@@ -68,22 +102,21 @@ def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, small:
         else:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
-        wanted = small if small is not None and before.st_size > _WORTH_A_PICTURE else None
-        # Of a JPEG an eighth of the size: every byte is still unpacked, without the work for the pixels.
-        name, image, (width, height) = decoded(source, wanted.size if wanted else _SMALL, rendering)
+        kept = keep.of_file(before.st_size)
+        name, image, (width, height) = decoded(source, kept.side, rendering)
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ImageProblem("The file changed while it was being read; ingest again when it is complete.")
-    if wanted:
-        _keep(image, sha256, wanted, rendering)
+    _keep_small(image, sha256, kept, rendering)
     return Examined(sha256, before.st_size, before.st_mtime_ns, width, height, name)
 
 
-def _keep(image: Image.Image, sha256: str, small: Small, rendering: Rendering) -> None:
-    if small.cache.find(sha256, small.size, rendering):
-        return
+def _keep_small(image: Image.Image, sha256: str, keep: Keep, rendering: Rendering) -> None:
     try:
-        small.cache.keep(*thumbnails.render_decoded(image, small.size), sha256, small.size, rendering)
+        if keep.squares:
+            keep.squares.keep(image, sha256)
+        if keep.pictures and not keep.pictures.find(sha256, TILE, rendering):
+            keep.pictures.keep(*thumbnails.render_opened(image, TILE), sha256, TILE, rendering)
     except OSError:
-        # No room for pictures is no fault of the file; it is made, or the reason told, when a page asks for it.
+        # No room for them is no fault of the file; they are made, or the reason told, when somebody asks for them.
         return

@@ -33,7 +33,7 @@ class Kind:
     """One encoder of the registry.
 
     ``look(places)`` says in words why it can be used; it imports and downloads nothing. ``make(places)`` makes it. Both
-    raise EncoderUnavailable where it cannot be used.
+    raise EncoderUnavailable where it cannot be used. ``side`` is its ``input_side``.
     """
 
     backend: str
@@ -41,13 +41,15 @@ class Kind:
     about: str
     look: Callable[[Places], str]
     make: Callable[[Places], Encoder]
+    side: int
 
 
 @dataclass(frozen=True)
 class Line:
     """One encoder as it is listed: could it be used here, and why or why not.
 
-    ``may_download`` is true where only its weights are missing, which are asked for when it is used.
+    ``may_download`` is true where only its weights are missing, which are asked for when it is used. ``side`` is that
+    of the square that an ingest may keep for it (``Encoder.is_plain``), as far as that is known without loading it.
     """
 
     backend: str
@@ -56,6 +58,7 @@ class Line:
     reason: str
     about: str = ""
     may_download: bool = False
+    side: int | None = None
 
 
 # -- Each kind ---------------------------------------------------------------------------------------
@@ -80,7 +83,14 @@ def _make_resnet18(places: Places) -> Encoder:
 
 
 def _keras_kind(network: KerasNetwork, about: str) -> Kind:
-    return Kind(network.backend, network.title, about, partial(_look_for_keras, network), partial(_make_keras, network))
+    return Kind(
+        network.backend,
+        network.title,
+        about,
+        partial(_look_for_keras, network),
+        partial(_make_keras, network),
+        KerasEncoder.input_side,
+    )
 
 
 KINDS: dict[str, Kind] = {
@@ -100,6 +110,7 @@ KINDS: dict[str, Kind] = {
             "torch's small network, learnt from the same photos.",
             _look_for_resnet18,
             _make_resnet18,
+            ResNet18Encoder.input_side,
         ),
         Kind(
             "patches",
@@ -107,6 +118,7 @@ KINDS: dict[str, Kind] = {
             "Wavelets over patches of the image, and colours. The best of those that need no weights.",
             lambda places: "Needs nothing; less accurate on photos.",
             lambda places: PatchesEncoder("Scattering, as it was chosen."),
+            PatchesEncoder.input_side,
         ),
         Kind(
             "hog",
@@ -114,6 +126,7 @@ KINDS: dict[str, Kind] = {
             "Outlines and colours. The quickest of all.",
             lambda places: "Needs nothing; less accurate on photos.",
             lambda places: HogEncoder("HOG + colour, as it was chosen."),
+            HogEncoder.input_side,
         ),
     )
 }
@@ -202,10 +215,10 @@ def _made(kind: Kind, places: Places) -> Encoder:
 
 def _line(kind: Kind, places: Places) -> Line:
     try:
-        return Line(kind.backend, kind.title, True, kind.look(places), kind.about)
+        return Line(kind.backend, kind.title, True, kind.look(places), kind.about, side=kind.side)
     except weights.NotHere as error:
         words = f"{_words(error)} Otherwise they are downloaded first."
-        return Line(kind.backend, kind.title, False, words, kind.about, may_download=True)
+        return Line(kind.backend, kind.title, False, words, kind.about, may_download=True, side=kind.side)
     except EncoderUnavailable as error:
         return Line(kind.backend, kind.title, False, _words(error), kind.about)
 

@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-# Raise this when prepare() of any encoder gives other pixels than before: the vectors no longer compare.
-PREPROCESSING_VERSION = 2
+from labeling.images.squares import PREPROCESSING_VERSION, Pixels, decode_side, squash
 
-Pixels = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -42,7 +40,7 @@ class Encoder(ABC):
     fingerprint : 16 hexadecimal digits; equal for encoders whose vectors may be compared.
     dim : length of a vector.
     input_side : side in pixels of the square that the encoder sees.
-    decode_side : longer side in pixels that an image needs to have at most; decoding larger gains nothing.
+    is_plain : :meth:`prepare` is no more than :func:`labeling.images.squares.squash`, which an ingest may do for it.
     batch_size : how many images :meth:`encode_prepared` likes at once.
     reason : why this encoder and not a better one, in words.
     is_fallback : a better one was looked for and not found.
@@ -53,10 +51,15 @@ class Encoder(ABC):
     fingerprint: str
     dim: int
     input_side: int
-    decode_side: int
+    is_plain: bool = True
     batch_size: int
     reason: str
     is_fallback: bool = False
+
+    @property
+    def decode_side(self) -> int:
+        """The side in pixels for which to open an image; more gains next to nothing."""
+        return decode_side(self.input_side)
 
     def prepare(self, image: Image.Image) -> Pixels:
         """One upright RGB image -> uint8 (input_side, input_side, 3); safe to call from any thread."""
@@ -76,19 +79,6 @@ class Encoder(ABC):
                 for i in range(0, len(images), self.batch_size)
             ]
         )
-
-
-def squash(image: Image.Image, side: int, height: int | None = None) -> Pixels:
-    """The whole image, resized to a square of ``side`` pixels: uint8 (side, side, 3). Or side by ``height``.
-
-    Nothing is cropped away, since what is to be labelled may lie at the edge. Stretching to the square did as
-    well as grey borders on drawings and photos (see DESIGN_NOTES.md) and spends every pixel on the image.
-    """
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    # reducing_gap: a cheap box reduction first, then the true filter; 3 is visually the same as without.
-    small = image.resize((side, height or side), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(small, dtype=np.uint8)
 
 
 def fingerprint(**facts: str | int | float) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from modeling.backends.encoder import FloatArray, Pixels
+from labeling.images.squares import Pixels
+from modeling.backends.encoder import FloatArray
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 BATCH = 64

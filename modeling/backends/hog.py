@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from modeling.backends.encoder import Encoder, FloatArray, Pixels, fingerprint
+from labeling.images.squares import Pixels
+from modeling.backends.encoder import Encoder, FloatArray, fingerprint
 
 SIDE = 64
 CELL = 8
@@ -36,7 +37,6 @@ class HogEncoder(Encoder):
     name = "HOG + colour"
     dim = HOG_DIM + COLOUR_DIM
     input_side = SIDE
-    decode_side = 2 * SIDE
     batch_size = _BATCH
 
     def __init__(self, reason: str, *, is_fallback: bool = False) -> None:

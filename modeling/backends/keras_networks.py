@@ -20,16 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from labeling.images.squares import Pixels
 from modeling.backends import gpu, weights
-from modeling.backends.encoder import (
-    Encoder,
-    EncoderUnavailable,
-    FloatArray,
-    Pixels,
-    file_sha256,
-    fingerprint,
-    one_line,
-)
+from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.litert import Network, Runner, frozen, kept, library
 from modeling.backends.weights import WeightFile
 
@@ -102,7 +95,6 @@ class KerasEncoder(Encoder):
     """A network with the weights of a file; ``origin`` says in words where that was found."""
 
     input_side = SIDE
-    decode_side = 2 * SIDE
     batch_size = BATCH
 
     def __init__(self, network: KerasNetwork, file: Path, origin: str, graphs: Path | None = None) -> None:

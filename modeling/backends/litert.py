@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from modeling.backends.encoder import FloatArray, Pixels
+from labeling.images.squares import Pixels
+from modeling.backends.encoder import FloatArray
 
 # One image, (1, …), in; one vector out.
 OneByOne = Callable[[Pixels], FloatArray]

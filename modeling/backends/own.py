@@ -26,16 +26,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from labeling.images.squares import Pixels, squash
 from modeling.backends import weights
-from modeling.backends.encoder import (
-    Encoder,
-    EncoderUnavailable,
-    FloatArray,
-    Pixels,
-    file_sha256,
-    fingerprint,
-    squash,
-)
+from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint
 from modeling.backends.keras_networks import require_tensorflow
 from modeling.backends.own_runners import Input, open_model, require_onnx
 
@@ -169,7 +162,6 @@ class OwnEncoder(Encoder):
         self.name = file.title
         self.dim = self._runner.dim
         self.input_side = max(self._input.height, self._input.width)
-        self.decode_side = 2 * self.input_side
         self.reason = f"The model file {file.path.name}; pixels as {said}, {why}."
         self.fingerprint = fingerprint(
             architecture="own file, first output, maps averaged",
@@ -181,6 +173,8 @@ class OwnEncoder(Encoder):
             library=model.library,
         )
         self._require_usable(file.path)
+
+    is_plain = False
 
     def prepare(self, image: Image.Image) -> Pixels:
         if self._input.channels == 1:

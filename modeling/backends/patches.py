@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from modeling.backends.encoder import Encoder, FloatArray, Pixels, fingerprint
+from labeling.images.squares import Pixels
+from modeling.backends.encoder import Encoder, FloatArray, fingerprint
 from modeling.backends.hog import COLOUR_DIM, colour_histogram
 from modeling.backends.litert import n_cores
 
@@ -42,7 +43,6 @@ class PatchesEncoder(Encoder):
     name = "Scattering"
     dim = DIM
     input_side = SIDE
-    decode_side = 4 * SIDE
     batch_size = _BATCH
 
     def __init__(self, reason: str) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from labeling.images.squares import Pixels, squash
 from modeling.backends import weights
-from modeling.backends.encoder import EncoderUnavailable, Pixels, one_line, squash
+from modeling.backends.encoder import EncoderUnavailable, one_line
 from modeling.quick_options import BACKBONES, QuickOptions
 
 # How far an image is turned, enlarged or made smaller, and made brighter or darker, at most.

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.images.squares import Pixels
 from modeling.backends import gpu, litert, weights
-from modeling.backends.encoder import FloatArray, Pixels, one_line
+from modeling.backends.encoder import FloatArray, one_line
 from modeling.backends.keras_networks import BROKEN, NETWORKS, import_tensorflow, quiet
 from modeling.quick_options import QuickOptions
 

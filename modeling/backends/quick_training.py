@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from labeling.images.squares import Pixels
 from modeling.algorithms.calibration import fit_temperature
-from modeling.backends.encoder import FloatArray, Pixels
+from modeling.backends.encoder import FloatArray
 from modeling.backends.keras_networks import quiet
 from modeling.backends.quick import augmented_batch
 from modeling.backends.quick_network import Positions, QuickNetwork

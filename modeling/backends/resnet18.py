@@ -13,15 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from modeling.backends.encoder import (
-    Encoder,
-    EncoderUnavailable,
-    FloatArray,
-    Pixels,
-    file_sha256,
-    fingerprint,
-    one_line,
-)
+from labeling.images.squares import Pixels
+from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.weights import RESNET18, damaged
 
 PACKAGE = "torch"
@@ -39,7 +32,6 @@ class ResNet18Encoder(Encoder):
     name = RESNET18.title
     dim = DIM
     input_side = SIDE
-    decode_side = 2 * SIDE
     batch_size = BATCH
 
     def __init__(self, file: Path, origin: str) -> None:

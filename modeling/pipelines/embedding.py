@@ -18,6 +18,8 @@ from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
+from labeling.decoding import forget_squares, squares
+from labeling.images.squares import Squares
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, own
@@ -103,6 +105,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
         )
     _require_still_wanted(run)
     activate(vectors, n_failed=len(stale))
+    forget_squares(dataset.pk)
     return {
         "encoder": encoder.name,
         "fingerprint": vectors.fingerprint,
@@ -159,16 +162,26 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         for item in pictured(vectors.dataset, start, stop, seen)
         if item.row >= len(known) or known[item.row] != item.stamp
     ]
-    found, readable, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance)
+    kept = _squares(vectors.dataset, encoder, seen)
+    found, readable, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance, kept)
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
     try:
         store.save_part(vectors, start, stop, rows, np.where(readable, stamps, 0), found)
     except store.StoreError as error:
         raise JobError(error.message, error.hint) from error
+    if kept is not None:
+        kept.drop(sha256 for item in wanted for sha256 in item.hashes.values())
     if problems:
         path, reason = problems[0]
         log.warning("%d images could not be read, such as %s: %s", len(problems), path, reason)
+
+
+def _squares(dataset: Dataset, encoder: Encoder, seen: Seen) -> Squares | None:
+    """Where an ingest kept what the encoder sees of each file, if it might have."""
+    if not encoder.is_plain or not seen.is_file_by_file:
+        return None
+    return squares(dataset.pk, encoder.input_side, seen.rendering)
 
 
 # -- The encoder of this process --------------------------------------------------------------------

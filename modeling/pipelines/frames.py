@@ -16,8 +16,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from labeling.images.lupton import composite
-from labeling.images.opening import ImageProblem, open_image
+from labeling.images.opening import ImageProblem, open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.squares import Squares
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder
@@ -28,12 +29,13 @@ Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, s
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """An item that has something to see: ``paths`` relative to the dataset's folder, by roles; ``stamp`` of what these
-    files hold, never 0."""
+    """An item that has something to see: ``paths`` relative to the dataset's folder and ``hashes`` of its files, by
+    roles; ``stamp`` of what these files hold, never 0."""
 
     row: int
     stamp: int
     paths: dict[str, str]
+    hashes: dict[str, str]
 
 
 def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pictured]:
@@ -48,18 +50,19 @@ def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pi
     before = -1
     stamp = 0
     paths: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for row, sha256, path, role in found:
         if row != before:
             if paths:
-                yield Pictured(before, stamp or 1, paths)
-            before, stamp, paths = row, 0, {}
+                yield Pictured(before, stamp or 1, paths, hashes)
+            before, stamp, paths, hashes = row, 0, {}, {}
         if not seen.roles and not paths:
-            stamp, paths = store.stamp_of(sha256), {role: path}
+            stamp, paths, hashes = store.stamp_of(sha256), {role: path}, {role: sha256}
         elif role in seen.roles:
             stamp = (stamp + store.stamp_of(sha256) * _weight(role)) % 2**64
-            paths[role] = path
+            paths[role], hashes[role] = path, sha256
     if paths:
-        yield Pictured(before, stamp or 1, paths)
+        yield Pictured(before, stamp or 1, paths, hashes)
 
 
 @lru_cache(maxsize=256)
@@ -71,27 +74,36 @@ def _weight(role: str) -> int:
 # -- Encoding -----------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """One picture to encode: ``open(max_side=…)`` takes the longer side that is enough."""
+    """One picture to encode: ``open`` takes the longer side that is enough. ``sha256`` of the file that it is
+    made of, if that is a single one."""
 
     path: Path
-    open: Callable[..., Image.Image]
+    open: Callable[[int], Image.Image]
+    sha256: str = ""
 
 
 def encode_items(
-    encoder: Encoder, items: Sequence[Pictured], root: Path, seen: Seen, advance: Callable[[int], None]
+    encoder: Encoder,
+    items: Sequence[Pictured],
+    root: Path,
+    seen: Seen,
+    advance: Callable[[int], None],
+    squares: Squares | None = None,
 ) -> Found:
     """Vectors of items: float32 (n, width), which of them had anything readable (n,), and why some files had not.
 
     Frames are joined one behind the other in the order of the roles, or averaged. Where one is missing, the mean of the
     item's other frames stands in its place: it is known without looking at other items (see DESIGN_NOTES.md).
-    ``advance`` hears of the number of items.
+    ``advance`` hears of the number of items. Files of which ``squares`` holds what the encoder sees are not opened.
     """
     if not seen.has_parts:
-        return _encode(encoder, [_whole(item, root, seen) for item in items], advance)
+        return _encode(encoder, [_whole(item, root, seen) for item in items], advance, squares)
     owner = np.repeat(np.arange(len(items)), [len(item.paths) for item in items])
     slot = np.array([seen.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
-    files = [root / path for item in items for path in item.paths.values()]
-    found, readable, problems = encode_files(encoder, files, _share(advance, len(items), len(files)), seen.rendering)
+    files = [
+        _file(root / path, seen.rendering, item.hashes[role]) for item in items for role, path in item.paths.items()
+    ]
+    found, readable, problems = _encode(encoder, files, _share(advance, len(items), len(files)), squares)
     return *joined(found[readable], owner[readable], slot[readable], len(items), seen), problems
 
 
@@ -118,12 +130,12 @@ def _whole(item: Pictured, root: Path, seen: Seen) -> _Picture:
     files = {role: root / path for role, path in item.paths.items()}
     first = next(iter(files.values()))
     if not seen.composition.is_colour or not seen.roles:
-        return _file(first, seen.rendering)
+        return _file(first, seen.rendering, next(iter(item.hashes.values())))
     return _Picture(first, partial(composite, files, seen.roles, seen.composition, seen.rendering))
 
 
-def _file(path: Path, rendering: Rendering) -> _Picture:
-    return _Picture(path, partial(open_image, path, rendering=rendering))
+def _file(path: Path, rendering: Rendering, sha256: str = "") -> _Picture:
+    return _Picture(path, partial(open_for_resizing, path, rendering=rendering), sha256)
 
 
 def _share(advance: Callable[[int], None], n_items: int, n_files: int) -> Callable[[int], None]:
@@ -146,7 +158,9 @@ def encode_files(
     return _encode(encoder, [_file(path, rendering) for path in paths], advance)
 
 
-def _encode(encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None]) -> Found:
+def _encode(
+    encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None], squares: Squares | None = None
+) -> Found:
     """Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears of every
     batch and may raise to stop."""
     out = np.zeros((len(pictures), encoder.dim), dtype=np.float32)
@@ -159,7 +173,7 @@ def _encode(encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[i
         for first in range(0, len(pictures), encoder.batch_size):
             batch = pictures[first : first + encoder.batch_size]
             while len(waiting) < 3 * encoder.batch_size and (picture := next(coming, None)) is not None:
-                waiting.append(pool.submit(_read, encoder, picture))
+                waiting.append(pool.submit(_read, encoder, picture, squares))
             pixels, positions = [], []
             for position, picture in enumerate(batch, start=first):
                 read = waiting.popleft().result()
@@ -177,9 +191,12 @@ def _encode(encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[i
     return out, readable, problems
 
 
-def _read(encoder: Encoder, picture: _Picture) -> npt.NDArray[np.uint8] | str:
+def _read(encoder: Encoder, picture: _Picture, squares: Squares | None) -> npt.NDArray[np.uint8] | str:
     """The pixels that the encoder wants, or why there are none."""
+    kept = squares.find(picture.sha256) if squares and picture.sha256 else None
+    if kept is not None:
+        return kept
     try:
-        return encoder.prepare(picture.open(max_side=encoder.decode_side))
+        return encoder.prepare(picture.open(encoder.decode_side))
     except ImageProblem as problem:
         return problem.reason

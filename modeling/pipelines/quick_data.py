@@ -20,9 +20,9 @@ from hoshina.arrays import remove, require_space
 from hoshina.jobs.models import Job
 from labeling.exporting.frames import Files
 from labeling.images.problems import ImageProblem
+from labeling.images.squares import Pixels
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.splits import assign_splits, joined
-from modeling.backends.encoder import Pixels
 from modeling.pipelines.frames import pictured
 from modeling.pipelines.quick_frames import Feed
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest

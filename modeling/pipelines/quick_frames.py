@@ -13,8 +13,8 @@ from labeling.framing import side_by_side
 from labeling.images.lupton import composite
 from labeling.images.opening import ImageProblem, open_image
 from labeling.images.rendering import Rendering
+from labeling.images.squares import Pixels, squash
 from labeling.models import Dataset, Frame
-from modeling.backends.encoder import Pixels, squash
 from modeling.seen import Seen
 
 # Of so many files it is asked whether they have colours.

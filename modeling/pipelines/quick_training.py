@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from hoshina.arrays import StoreError
 from hoshina.jobs.errors import Cancelled, JobError, Stopping
 from hoshina.jobs.runner import Run
+from labeling.images.squares import Pixels
 from labeling.models import Dataset, LabelClass
 from modeling import model_files, signals, versions
 from modeling.algorithms.calibration import softmax
 from modeling.backends import EncoderUnavailable, own
-from modeling.backends.encoder import Pixels
 from modeling.backends.quick import imagenet_weights
 from modeling.models import ModelVersion
 from modeling.pipelines import quick_keeping

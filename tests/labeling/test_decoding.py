@@ -19,7 +19,7 @@ from PIL import Image
 from labeling.decoding import Decoders, decoders, pictures
 from labeling.images import thumbnails
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Examined, Small, examine
+from labeling.images.reading import Examined, Keep, examine
 from labeling.images.rendering import DEFAULT, Rendering
 from tests.parts import wait_until
 
@@ -198,7 +198,7 @@ def test_an_ingest_keeps_the_pictures_of_large_files(few: Decoders, tmp_path: Pa
     rng = np.random.default_rng(1)
     Image.fromarray(rng.integers(0, 255, (600, 700, 3), dtype=np.uint8)).save(tmp_path / "large.png")
     files = [tmp_path / "large.png", pictures_in(tmp_path, 1)[0]]
-    large, small = few.examined(files, DEFAULT, Small(256, pictures()))
+    large, small = few.examined(files, DEFAULT, Keep(pictures()))
     assert isinstance(large, Examined)
     assert isinstance(small, Examined)
     assert pictures().find(large.sha256, 256) is not None

@@ -20,7 +20,7 @@ from labeling.images import thumbnails, tiff
 from labeling.images.opening import ImageProblem, format_for_browsers, open_image
 from labeling.images.reading import examine
 from labeling.images.rendering import Rendering
-from modeling.backends.encoder import squash
+from labeling.images.squares import squash
 from tests.labeling.pictures import png16, samples, scan
 
 RAMP = np.linspace(0, 4000, 64 * 64).reshape(64, 64)

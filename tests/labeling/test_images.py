@@ -442,14 +442,14 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
     # An ingest goes on: a picture is no part of what a file is.
     noise(700, 700).save(tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 1024 * 1024
-    assert reading.examine(tmp_path / "b.png", small=reading.Small(256, kept(tmp_path))).width == 700
+    assert reading.examine(tmp_path / "b.png", keep=reading.Keep(kept(tmp_path))).width == 700
     monkeypatch.setattr(Path, "replace", replace)
     assert [file for file in (tmp_path / "cache").rglob("*") if file.suffix in {".part", ".jpg"}] == []
 
 
 def test_reading_a_large_file_keeps_the_picture_that_a_page_would_ask_for(tmp_path: Path) -> None:
     noise(1500, 1000).save(tmp_path / "a.jpg", quality=98)
-    examined = reading.examine(tmp_path / "a.jpg", small=reading.Small(256, kept(tmp_path)))
+    examined = reading.examine(tmp_path / "a.jpg", keep=reading.Keep(kept(tmp_path)))
     made = kept(tmp_path).find(examined.sha256, 256)
     assert made is not None
     assert made.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from hoshina.jobs.errors import Cancelled, JobError, Superseded
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
+from labeling.images.composing import Composition
 from labeling.images.opening import open_image
 from labeling.models import Dataset, Frame, Item
+from labeling.registering import dataset_for
 from labeling.signals import ingested
 from modeling import store as disk
 from modeling.backends import Encoder
@@ -429,3 +432,73 @@ class TestAfterIngest:
         add(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.filter(kind="embed", state="queued").count() == 1
+
+
+class TestSquares:
+    """An ingest decodes each file once, for the encoder as well."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Photographs worth a square, by item and role."""
+        made = tmp_path / "night"
+        made.mkdir()
+        for number in range(6):
+            pixels = np.random.default_rng(number).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(made / f"sn{number // 2}_{'ab'[number % 2]}.jpg", quality=90)
+        return made
+
+    @staticmethod
+    def by_path(dataset: Dataset) -> dict[str, np.ndarray]:
+        found = vectors_of(dataset)
+        return {item.path: found.X[item.row] for item in dataset.items.all()}
+
+    @pytest.mark.parametrize("grouping", ["", "{id}_{role}.jpg"])
+    def test_vectors_are_made_without_opening_a_file_again(self, folder: Path, store: Path, grouping: str) -> None:
+        dataset = dataset_for(folder)
+        run_now("ingest", dataset_id=dataset.pk, params={"grouping": grouping})
+        originals = {file: file.read_bytes() for file in folder.iterdir()}
+        for file in originals:
+            file.write_bytes(b"nothing")
+        assert len(list((store / "squares").rglob("*.rgb"))) == 6
+        assert embed(dataset)["failed"] == 0
+        kept = self.by_path(dataset)
+        assert not list((store / "squares").rglob("*.rgb"))
+        # The same as from the files.
+        for file, content in originals.items():
+            file.write_bytes(content)
+        for vectors in EmbeddingSet.objects.all():
+            disk.delete_vectors(vectors)
+            vectors.delete()
+        embed(dataset)
+        again = self.by_path(dataset)
+        assert kept.keys() == again.keys()
+        assert len(kept) == (3 if grouping else 6)
+        for path, vector in kept.items():
+            np.testing.assert_array_equal(vector, again[path])
+
+    def test_none_are_kept_where_that_is_switched_off(self, folder: Path, store: Path, settings: Any) -> None:
+        settings.SQUARES_MEGABYTES = 0
+        run_now("ingest", dataset_id=dataset_for(folder).pk)
+        assert not list((store / "squares").rglob("*.rgb"))
+
+    def test_none_are_kept_where_the_disk_is_short_of_room(
+        self, folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nearly_full = shutil.disk_usage(store)._replace(free=3 * 2048 * 2**20)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: nearly_full)
+        run_now("ingest", dataset_id=dataset_for(folder).pk)
+        assert not list((store / "squares").rglob("*.rgb"))
+
+    def test_none_are_kept_for_colour_images_of_several_files(self, folder: Path, store: Path) -> None:
+        dataset = dataset_for(folder)
+        dataset.composition = Composition(layout="rgb").as_params()
+        dataset.save()
+        run_now("ingest", dataset_id=dataset.pk, params={"grouping": "{id}_{role}.jpg"})
+        assert not list((store / "squares").rglob("*.rgb"))
+
+    def test_they_go_with_their_dataset(self, folder: Path, store: Path) -> None:
+        dataset = dataset_for(folder)
+        run_now("ingest", dataset_id=dataset.pk)
+        assert list((store / "squares").rglob("*.rgb"))
+        dataset.delete()
+        assert not list((store / "squares").rglob("*.rgb"))

@@ -28,6 +28,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from hoshina import settings as settings_module
+from labeling.images.squares import squash
 from modeling.backends import (
     BACKENDS,
     EncoderUnavailable,
@@ -40,7 +41,7 @@ from modeling.backends import (
     weights,
 )
 from modeling.backends import encoder as encoder_module
-from modeling.backends.encoder import file_sha256, fingerprint, squash
+from modeling.backends.encoder import file_sha256, fingerprint
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.keras_networks import KerasEncoder
 from modeling.backends.patches import PatchesEncoder
@@ -166,7 +167,7 @@ class TestPreparation:
 class TestFingerprint:
     def test_says_what_the_vectors_mean(self) -> None:
         # A change here makes everybody's vectors be computed again: then it has to be on purpose.
-        assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "d5b62c4497bceca1"
+        assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "a6a457a8e4b77cfe"
 
     def test_of_mobilenet_is_that_of_earlier_versions(self, mobile: KerasEncoder) -> None:
         sha256 = file_sha256(real_weights_dir() / WEIGHTS_FILE)
@@ -183,7 +184,7 @@ class TestFingerprint:
 
     def test_differs_with_the_stretch_and_all_other_preprocessing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = HogEncoder("").fingerprint
-        monkeypatch.setattr(encoder_module, "PREPROCESSING_VERSION", 3)
+        monkeypatch.setattr(encoder_module, "PREPROCESSING_VERSION", 4)
         assert HogEncoder("").fingerprint != before
 
     def test_differs_with_the_librarys_major_version_alone(

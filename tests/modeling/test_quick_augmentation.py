@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labeling.images.squares import squash
 from modeling.backends import quick, weights
-from modeling.backends.encoder import EncoderUnavailable, squash
+from modeling.backends.encoder import EncoderUnavailable
 from modeling.quick_options import AUGMENTATIONS, QuickOptions
 
 SIDE = 48

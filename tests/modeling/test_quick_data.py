@@ -17,8 +17,8 @@ from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
 from labeling.images.opening import open_image
 from labeling.images.rendering import Rendering
+from labeling.images.squares import squash
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
-from modeling.backends.encoder import squash
 from modeling.pipelines import quick_data
 from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.pipelines.quick_frames import Feed

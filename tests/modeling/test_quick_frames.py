@@ -11,8 +11,8 @@ from PIL import Image
 from labeling.images.composing import Composition
 from labeling.images.lupton import composite
 from labeling.images.opening import ImageProblem, open_image
+from labeling.images.squares import squash
 from labeling.models import Dataset, Frame, Item, LabelClass
-from modeling.backends.encoder import squash
 from modeling.pipelines import quick_data
 from modeling.pipelines.quick_frames import Feed, feed_of
 from modeling.quick_options import QuickOptions

@@ -1,0 +1,113 @@
+"""What an encoder sees of an image: the whole of it as a small square. Kept from the decoding that an ingest does
+anyway until the vectors are made, so that a file is decoded once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.thumbnails import TILE
+
+Pixels = npt.NDArray[np.uint8]
+
+# Raise this when the same image gives other pixels than before: vectors of before no longer compare.
+PREPROCESSING_VERSION = 3
+
+_SHARDS = 256
+
+
+def decode_side(side: int) -> int:
+    """For which side to open an image, of which a square of ``side`` pixels is made: also the tile's, so that one
+    decoding gives both."""
+    return max(TILE, side)
+
+
+def squash(image: Image.Image, side: int, height: int | None = None) -> Pixels:
+    """The whole image, resized to a square of ``side`` pixels: uint8 (side, side, 3). Or side by ``height``.
+
+    Nothing is cropped away, since what is to be labelled may lie at the edge. Stretching to the square did as
+    well as grey borders on drawings and photos (see DESIGN_NOTES.md) and spends every pixel on the image.
+    """
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    # reducing_gap: a cheap box reduction first, then the true filter; 3 is visually the same as without.
+    small = image.resize((side, height or side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(small, dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Squares:
+    """Where squares are kept: a folder of 256 shards by the hash, of which each takes its share of ``megabytes``.
+
+    What finds no room is not kept: whoever needs it decodes the file again.
+    """
+
+    folder: Path
+    megabytes: int
+    side: int
+    rendering: Rendering = DEFAULT
+
+    def keep(self, image: Image.Image, sha256: str) -> None:
+        """The square of an image that was opened for :func:`decode_side`. Raises OSError."""
+        place = self._place(sha256)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        n_kept = len(os.listdir(place.parent))  # noqa: PTH208 - only their number: all are of one size
+        if n_kept * self._n_bytes * _SHARDS >= self.megabytes * 2**20:
+            return
+        draft = place.with_name(f"{place.name}.{os.getpid()}-{threading.get_ident()}.part")
+        try:
+            draft.write_bytes(squash(image, self.side).tobytes())
+            draft.replace(place)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def find(self, sha256: str) -> Pixels | None:
+        """uint8 (side, side, 3), if it was kept."""
+        try:
+            content = self._place(sha256).read_bytes()
+        except OSError:  # mostly not there; and whatever is wrong with it, the file itself is
+            return None
+        if len(content) != self._n_bytes:
+            return None
+        return np.frombuffer(content, np.uint8).reshape(self.side, self.side, 3)
+
+    def drop(self, hashes: Iterable[str]) -> None:
+        """Forget these: their vectors were made."""
+        for sha256 in hashes:
+            try:
+                self._place(sha256).unlink(missing_ok=True)
+            except OSError:  # Windows: somebody reads it; the end of the job forgets it
+                continue
+
+    @property
+    def _n_bytes(self) -> int:
+        return self.side**2 * 3
+
+    def _place(self, sha256: str) -> Path:
+        way = f"-{self.rendering.key}" if self.rendering.key else ""
+        return self.folder / sha256[:2] / f"{sha256}-{self.side}-{PREPROCESSING_VERSION}{way}.rgb"
+
+    def as_params(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "folder": str(self.folder),
+            "megabytes": self.megabytes,
+            "side": self.side,
+            "rendering": self.rendering.as_params(),
+        }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """From what :meth:`as_params` gave."""
+        rendering = Rendering.from_params(params["rendering"])
+        return cls(Path(params["folder"]), params["megabytes"], params["side"], rendering)

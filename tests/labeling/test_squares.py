@@ -1,0 +1,97 @@
+"""What an encoder sees of a file, kept from the decoding that an ingest does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labeling.images.opening import open_for_resizing
+from labeling.images.reading import Keep, examine
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.squares import Squares, decode_side, squash
+from labeling.images.thumbnails import TILE, Cache
+
+
+def photo(file: Path, width: int = 900, height: int = 700, *, seed: int = 0) -> Path:
+    """Large enough to be worth a square."""
+    rng = np.random.default_rng(seed)
+    Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(file, quality=90)
+    return file
+
+
+def squares(folder: Path, *, megabytes: int = 100, side: int = 32, rendering: Rendering = DEFAULT) -> Squares:
+    return Squares(folder / "squares", megabytes, side, rendering)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("side", [32, 224, 299])
+def test_what_is_kept_is_what_an_encoder_would_see(tmp_path: Path, suffix: str, side: int) -> None:
+    file = photo(tmp_path / f"a.{suffix}")
+    for rendering in (DEFAULT, Rendering(is_inverted=True)):
+        kept = squares(tmp_path, side=side, rendering=rendering)
+        sha256 = examine(file, rendering, Keep(None, kept)).sha256
+        found = kept.find(sha256)
+        assert found is not None
+        seen = squash(open_for_resizing(file, decode_side(side), rendering), side)
+        np.testing.assert_array_equal(found, seen)
+    assert len(list((tmp_path / "squares").rglob("*.rgb"))) == 2
+
+
+def test_the_same_decoding_gives_the_picture_of_the_tile(tmp_path: Path) -> None:
+    file = photo(tmp_path / "a.jpg", 1500, 1000)
+    keep = Keep(Cache(tmp_path / "pictures", 100), squares(tmp_path))
+    sha256 = examine(file, DEFAULT, keep).sha256
+    assert keep.squares is not None
+    assert keep.pictures is not None
+    assert keep.squares.find(sha256) is not None
+    assert keep.pictures.find(sha256, TILE) is not None
+
+
+def test_small_files_are_not_worth_it(tmp_path: Path) -> None:
+    file = photo(tmp_path / "a.jpg", 90, 70)
+    kept = squares(tmp_path)
+    assert kept.find(examine(file, DEFAULT, Keep(None, kept)).sha256) is None
+
+
+def test_they_take_no_more_room_than_they_may(tmp_path: Path) -> None:
+    image = Image.new("RGB", (300, 300))
+    kept = squares(tmp_path, megabytes=3, side=64)  # a shard's share is one of these
+    for number in range(5):
+        kept.keep(image, f"ab{number:062d}")
+    assert [kept.find(f"ab{number:062d}") is not None for number in range(5)] == [True, False, False, False, False]
+    kept.drop([f"ab{number:062d}" for number in range(5)])
+    assert not list((tmp_path / "squares").rglob("*.*"))
+    kept.keep(image, f"ab{4:062d}")
+    assert kept.find(f"ab{4:062d}") is not None
+
+
+def test_what_was_cut_off_or_cannot_be_read_is_decoded_again(tmp_path: Path) -> None:
+    file = photo(tmp_path / "a.jpg")
+    kept = squares(tmp_path)
+    sha256 = examine(file, DEFAULT, Keep(None, kept)).sha256
+    (place,) = (tmp_path / "squares").rglob("*.rgb")
+    place.write_bytes(place.read_bytes()[:-1])
+    assert kept.find(sha256) is None
+    place.unlink()
+    place.mkdir()
+    assert kept.find(sha256) is None
+
+
+def test_no_room_on_the_disk_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = photo(tmp_path / "a.jpg")
+    kept = squares(tmp_path)
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert examine(file, DEFAULT, Keep(None, kept)).width == 900
+    assert [one for one in (tmp_path / "squares").rglob("*") if one.is_file()] == []
+
+
+def test_they_are_told_to_other_processes(tmp_path: Path) -> None:
+    for keep in (Keep(), Keep(Cache(tmp_path, 7)), Keep(None, squares(tmp_path, rendering=Rendering(plane=2)))):
+        assert Keep.from_params(keep.as_params()) == keep
