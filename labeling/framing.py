@@ -8,11 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, sqrt
 
-from labeling.images.composing import Composition
+from labeling.images.composing import Composition, side_by_side
 from labeling.models import Dataset, Frame
-
-# Frames side by side; of more there are several rows.
-_MOST_ACROSS = 4
 
 
 @dataclass(frozen=True)
@@ -126,9 +123,3 @@ def together(dataset: Dataset, frames: Sequence[Frame]) -> Together | None:
     roles = [*dataset.roles, *sorted(by_role.keys() - set(dataset.roles))]
     shots = tuple(Shot(role, by_role.get(role), is_first=at == 0) for at, role in enumerate(roles))
     return Together(frames[0].item_id, dataset, shots)
-
-
-def side_by_side(n: int) -> tuple[int, int]:
-    """How many of ``n`` frames lie beside each other, and in how many rows: 3 in one, 5 as 3 and 2, 9 as 3 times 3."""
-    rows = ceil(max(1, n) / _MOST_ACROSS)
-    return ceil(max(1, n) / rows), rows

@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from labeling.images.composing import Composition
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.models import Dataset
+
+if TYPE_CHECKING:
+    # No Django here: the program that goes out with a quick training knows what the training saw by this class.
+    from labeling.models import Dataset
 
 
 @dataclass(frozen=True)

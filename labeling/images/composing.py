@@ -12,6 +12,8 @@ from typing import Any
 LAYOUTS = ("side", "blink", "rgb")
 VECTORS = ("concatenate", "average")
 _BANDS = 3
+# Frames side by side; of more there are several rows.
+_MOST_ACROSS = 4
 _LARGEST = 1e30
 
 
@@ -91,6 +93,12 @@ class Composition:
     def vector_key(self) -> str:
         """A short name of how frames become a vector, for fingerprints: looking at them otherwise changes nothing."""
         return self.picture_key or _short(("vectors", self.vectors))
+
+
+def side_by_side(n: int) -> tuple[int, int]:
+    """How many of ``n`` frames lie beside each other, and in how many rows: 3 in one, 5 as 3 and 2, 9 as 3 times 3."""
+    rows = math.ceil(max(1, n) / _MOST_ACROSS)
+    return math.ceil(max(1, n) / rows), rows
 
 
 def _short(*told: tuple[str, object]) -> str:

@@ -37,7 +37,7 @@ def read(stream: BinaryIO, rendering: Rendering) -> Image.Image:
         from pydicom import pixels
     except ImportError as error:
         raise ImageProblem(
-            "This is a DICOM file. To show it, install the Python package pydicom (uv sync --extra dicom)."
+            "This is a DICOM file. To show it, install the Python package pydicom (in HOSHINA: uv sync --extra dicom)."
         ) from error
     with silenced():
         data = pydicom.dcmread(stream)

@@ -274,7 +274,8 @@ def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
         import pillow_heif
     except ImportError as error:
         raise ImageProblem(
-            "This is a HEIF image. To show it, install the Python package pillow-heif (uv sync --extra heif)."
+            "This is a HEIF image. To show it, install the Python package pillow-heif "
+            "(in HOSHINA: uv sync --extra heif)."
         ) from error
     pillow_heif.register_heif_opener()
     return ("HEIF",)

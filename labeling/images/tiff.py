@@ -100,7 +100,7 @@ def _opened(stream: BinaryIO) -> Iterator[Any]:
             raise
         raise ImageProblem(
             "The TIFF is compressed in a way that needs the Python package imagecodecs here; install it "
-            f"(uv sync --extra tiff), or save the file with deflate compression ({error})."
+            f"(in HOSHINA: uv sync --extra tiff), or save the file with deflate compression ({error})."
         ) from error
 
 

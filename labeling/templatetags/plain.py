@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from django import template
 
-from labeling.framing import side_by_side
+from labeling.images.composing import side_by_side
 from labeling.models import Dataset, Frame
 
 register = template.Library()

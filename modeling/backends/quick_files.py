@@ -1,4 +1,4 @@
-"""The files of a trained network: the formats that the libraries manage, its classes, its card, a program.
+"""The files of a trained network: the formats that the libraries manage, and what there is to know of it.
 
 All take pixels from 0 to 255 and answer with calibrated probabilities, so that nobody needs to know how an image is
 scaled or which temperature was fitted.
@@ -10,14 +10,12 @@ import contextlib
 import importlib.util
 import io
 import json
-import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modeling.backends import quick_classify
 from modeling.backends.encoder import one_line
 from modeling.backends.keras_networks import quiet
 from modeling.backends.quick_network import QuickNetwork
@@ -33,19 +31,17 @@ def write_files(
     graph: bytes,
     *,
     temperature: float,
-    classes: Sequence[str],
+    about: Mapping[str, Any],
     step: Callable[[], None],
 ) -> list[str]:
-    """Write all files but the card into ``folder``; why others are missing, in words.
+    """Write the network into ``folder`` in each format; why others are missing, in words.
 
-    ``graph`` is the frozen network that answers with probabilities; ``step`` hears of each of ``N_STEPS`` files and may
-    raise to stop.
+    ``graph`` is the frozen network that answers with probabilities, ``about`` becomes classes.json; ``step`` hears of
+    each of ``N_STEPS`` files and may raise to stop.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.tflite").write_bytes(graph)
-    facts = {"classes": list(classes), "image_side": network.options.image_side, "temperature": temperature}
-    (folder / "classes.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    shutil.copyfile(quick_classify.__file__, folder / "classify.py")
+    (folder / "classes.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     step()
     model = network.probabilities_model(temperature)
     with _silent():

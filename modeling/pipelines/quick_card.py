@@ -12,6 +12,7 @@ from labeling.models import LabelClass
 from modeling.models import ModelVersion
 from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN
 from modeling.pipelines.quick_keeping import Plan
+from modeling.pipelines.quick_program import seen_as
 from modeling.quick_options import AUGMENTATIONS, BACKBONES, QuickOptions
 
 
@@ -41,18 +42,18 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
         "",
         "## How to use it",
         "",
-        f"All files take RGB pixels from 0 to 255, {options.image_side} by {options.image_side}: the whole image, "
-        "upright, squashed to the square, transparent parts over grey. They answer with a probability for each class "
-        "of `classes.json`, in its order.",
+        "`classifier.zip` is a program that classifies a folder of images: unpack it anywhere, and see its README.md. "
+        "It opens files as they were opened here.",
         "",
-        "    pip install numpy pillow ai-edge-litert",
-        "    python classify.py FOLDER --output predictions.csv",
+        f"All other files take pixels, {options.image_side} by {options.image_side}, and answer with a probability for "
+        "each class of `classes.json`, in its order:",
+        "",
+        *seen_as(version.dataset, plan.feed),
         "",
         "## What it is not for",
         "",
         "- It answers with one of its classes whatever it is shown, also an image of something else.",
         "- What it says of images of another camera, time or place than those it learnt from was not measured.",
-        "- `classify.py` reads what Pillow reads; FITS and 16-bit images look different there.",
         *_small(plan, version),
         *(f"- {note}" for note in notes),
         "",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -19,12 +16,9 @@ from numpy.typing import NDArray
 from hoshina.arrays import remove, require_space
 from hoshina.jobs.models import Job
 from labeling.exporting.frames import Files
-from labeling.images.problems import ImageProblem
-from labeling.images.squares import Pixels
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.splits import assign_splits, joined
 from modeling.pipelines.frames import pictured
-from modeling.pipelines.quick_frames import Feed
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest
 from modeling.seen import Seen
 
@@ -33,7 +27,7 @@ TRAIN, STOPPING, TEST = 0, 1, 2
 # Larger than that, pixels lie in a file that is mapped.
 IN_MEMORY_BYTES = 512 * 2**20
 _LOOKED_AT = 1000
-_BATCH, _AHEAD = 2000, 64
+_BATCH = 2000
 
 
 @dataclass(frozen=True)
@@ -162,9 +156,8 @@ def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
 
 
 # -- Pixels ------------------------------------------------------------------------------------------
-def image_files(dataset: Dataset, n_rows: int) -> Iterator[tuple[int, dict[str, Path]]]:
+def image_files(dataset: Dataset, n_rows: int, seen: Seen) -> Iterator[tuple[int, dict[str, Path]]]:
     """Row and files by role of each item that is there, by ascending row below ``n_rows``."""
-    seen = Seen.of(dataset)
     for start in range(0, n_rows, _BATCH):
         for item in pictured(dataset, start, min(start + _BATCH, n_rows), seen):
             yield item.row, {role: dataset.data_dir / path for role, path in item.paths.items()}
@@ -174,31 +167,6 @@ def n_rows_of(dataset: Dataset) -> int:
     """One more than the last row that an item has."""
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     return 0 if last is None else int(last) + 1
-
-
-def pixels_of(items: Iterable[Mapping[str, Path]], side: int, feed: Feed) -> Iterator[Pixels | None]:
-    """Each item's files in turn as they are shown, squashed to uint8 (side, side, 3), None where they can't be read.
-
-    Threads read ahead.
-    """
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
-    waiting: deque[Future[Pixels | None]] = deque()
-    try:
-        for files in items:
-            waiting.append(pool.submit(_read, files, side, feed))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _read(files: Mapping[str, Path], side: int, feed: Feed) -> Pixels | None:
-    try:
-        return feed.pixels(files, side)
-    except ImageProblem:
-        return None
 
 
 @contextlib.contextmanager

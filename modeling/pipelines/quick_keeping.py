@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hoshina.arrays import remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
+from modeling.feeding import Feed
 from modeling.quick_options import QuickOptions
 
 FloatArray = NDArray[np.float32]
@@ -23,7 +24,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training learns and what it is judged by: the labels as they were when it began.
+    """What a training learns and what it is judged by: the labels, and how images are seen, as it was when it began.
 
     ``rows`` and ``y`` int64 (n,), ``parts`` int8 (n,) of TRAIN, STOPPING, TEST; ``n_left_out`` images that could
     not be read.
@@ -31,6 +32,7 @@ class Plan:
 
     dataset_id: int
     options: QuickOptions
+    feed: Feed
     class_ids: list[int]
     n_decisions: int
     rows: NDArray[np.int64]
@@ -58,6 +60,7 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
     about = {
         "dataset_id": plan.dataset_id,
         "options": plan.options.as_params(),
+        "feed": plan.feed.as_params(),
         "class_ids": plan.class_ids,
         "n_decisions": plan.n_decisions,
         "n_left_out": plan.n_left_out,
@@ -81,6 +84,7 @@ def open_kept(job_id: str) -> Kept:
             plan = Plan(
                 about["dataset_id"],
                 QuickOptions.from_params(about["options"]),
+                Feed.from_params(about["feed"]),
                 about["class_ids"],
                 about["n_decisions"],
                 found["rows"],

@@ -19,13 +19,14 @@ from hoshina.arrays import StoreError
 from hoshina.jobs.errors import Cancelled, JobError, Stopping
 from hoshina.jobs.runner import Run
 from labeling.images.squares import Pixels
-from labeling.models import Dataset, LabelClass
+from labeling.models import Dataset
 from modeling import model_files, signals, versions
 from modeling.algorithms.calibration import softmax
 from modeling.backends import EncoderUnavailable, own
 from modeling.backends.quick import imagenet_weights
+from modeling.feeding import Feed, inputs_of
 from modeling.models import ModelVersion
-from modeling.pipelines import quick_keeping
+from modeling.pipelines import quick_keeping, quick_program
 from modeling.pipelines.quick_card import card
 from modeling.pipelines.quick_data import (
     STOPPING,
@@ -33,12 +34,11 @@ from modeling.pipelines.quick_data import (
     TRAIN,
     image_files,
     n_rows_of,
-    pixels_of,
     read_labels,
     room_for_pixels,
     split,
 )
-from modeling.pipelines.quick_frames import Feed, feed_of
+from modeling.pipelines.quick_frames import feed_of
 from modeling.pipelines.quick_judging import account, beside_assistive, calibrated
 from modeling.pipelines.quick_keeping import Plan
 from modeling.pipelines.quick_watching import Watch
@@ -101,16 +101,18 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading the labels")
     labels = read_labels(dataset)
+    feed = feed_of(dataset)
     _refuse(options, labels.y, len(labels.class_ids))
     file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
     folder = quick_keeping.job_folder(run.job.pk)
     with room_for_pixels(folder, len(labels.rows), options.image_side) as pixels:
-        readable = _read(run, dataset, labels.paths, pixels)
+        readable = _read(run, dataset, feed, labels.paths, pixels)
         usable, labels = np.flatnonzero(readable), labels.only(readable)
         _refuse(options, labels.y, len(labels.class_ids))
         plan = Plan(
             dataset_id=dataset.pk,
             options=options,
+            feed=feed,
             class_ids=labels.class_ids,
             n_decisions=labels.n_decisions,
             rows=labels.rows,
@@ -118,7 +120,7 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             parts=split(labels, options),
             n_left_out=len(readable) - len(usable),
         )
-        watch = Watch(run, plan, _told(plan, feed_of(dataset)))
+        watch = Watch(run, plan, _told(plan))
         try:
             run.stage("Loading TensorFlow")
             network = _network(plan, file)
@@ -146,9 +148,9 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
     options = plan.options
     file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
     judged = np.flatnonzero(plan.parts != TRAIN)
-    paths = _paths(dataset, plan.rows[judged])
+    paths = _paths(dataset, plan, plan.rows[judged])
     with room_for_pixels(quick_keeping.job_folder(run.job.pk), len(judged), options.image_side) as pixels:
-        readable = _read(run, dataset, paths, pixels)
+        readable = _read(run, dataset, plan.feed, paths, pixels)
         if not readable.all():
             raise JobError(
                 f"{int((~readable).sum())} of the images that would judge the training cannot be read any more.",
@@ -187,10 +189,10 @@ def _made(
     graph = network.frozen(network.probabilities_model(temperature))
     version = _new_version(plan, dataset, metrics, temperature, is_calibrated, note)
     try:
-        _predict(run, version, dataset, network, graph)
+        _predict(run, version, plan, network, graph)
         held_out = model_files.HeldOut(rows, y[test], softmax(logits[test], temperature))
         model_files.save_held_out(version, held_out)
-        told["notes"] += _write_files(run, version, network, graph)
+        told["notes"] += _write_files(run, version, plan, network, graph)
     except BaseException:
         model_files.delete_files(version)
         version.delete()
@@ -220,7 +222,7 @@ def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
         raise JobError(found[0][1], " ".join(words for _, words in found[1:]))
 
 
-def _told(plan: Plan, feed: Feed) -> dict[str, Any]:
+def _told(plan: Plan) -> dict[str, Any]:
     """What the job says before its first epoch."""
     counts = np.bincount(plan.parts, minlength=3).tolist()
     facts = Facts(len(plan.y), np.bincount(plan.y, minlength=len(plan.class_ids)).tolist())
@@ -231,28 +233,24 @@ def _told(plan: Plan, feed: Feed) -> dict[str, Any]:
         "n_stopping": counts[STOPPING],
         "n_test": counts[TEST],
         "best_epoch": 0,
-        "notes": [*remarks(plan.options, facts), *_about(feed)],
+        "notes": [*remarks(plan.options, facts), *([plan.feed.words] if plan.feed.words else [])],
     }
-
-
-def _about(feed: Feed) -> list[str]:
-    if not feed.words:
-        return []
-    return [f"{feed.words} The files of the model take such images; `classify.py` reads single ones."]
 
 
 def _best(told: dict[str, Any]) -> int:
     return int(told["best_epoch"])
 
 
-def _read(run: Run, dataset: Dataset, paths: Sequence[Mapping[str, str]], pixels: Pixels) -> NDArray[np.bool_]:
+def _read(
+    run: Run, dataset: Dataset, feed: Feed, paths: Sequence[Mapping[str, str]], pixels: Pixels
+) -> NDArray[np.bool_]:
     """Fill ``pixels`` (n, side, side, 3); which of the images could be read."""
     run.stage("Reading the images", total=len(paths))
     readable = np.zeros(len(paths), dtype=np.bool_)
     files = ({role: dataset.data_dir / path for role, path in some.items()} for some in paths)
-    for position, one in enumerate(pixels_of(files, pixels.shape[1], feed_of(dataset))):
-        if one is not None:
-            pixels[position], readable[position] = one, True
+    for position, one in enumerate(inputs_of(files, pixels.shape[1], feed)):
+        if one.pixels is not None:
+            pixels[position], readable[position] = one.pixels, True
         run.advance()
     if len(paths) and not readable.any():
         raise JobError(
@@ -262,10 +260,11 @@ def _read(run: Run, dataset: Dataset, paths: Sequence[Mapping[str, str]], pixels
     return readable
 
 
-def _paths(dataset: Dataset, rows: Positions) -> list[dict[str, str]]:
+def _paths(dataset: Dataset, plan: Plan, rows: Positions) -> list[dict[str, str]]:
     """Where the images of rows are today; a row that is gone keeps its place, with no image."""
     wanted = set(rows.tolist())
-    found = {row: files for row, files in image_files(dataset, max(wanted, default=-1) + 1) if row in wanted}
+    items = image_files(dataset, max(wanted, default=-1) + 1, plan.feed.seen)
+    found = {row: files for row, files in items if row in wanted}
     gone = {"": dataset.data_dir / "-"}
     return [{role: str(file) for role, file in found.get(row, gone).items()} for row in rows.tolist()]
 
@@ -318,38 +317,34 @@ def _new_version(
     )
 
 
-def _predict(run: Run, version: ModelVersion, dataset: Dataset, network: QuickNetwork, graph: bytes) -> None:
+def _predict(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork, graph: bytes) -> None:
     """Probabilities of every image, by the very graph that the files hold."""
-    run.stage("Predicting every image", total=dataset.n_items)
+    run.stage("Predicting every image", total=version.dataset.n_items)
     answer = network.answers(graph, version.temperature)
     with model_files.save_probabilities(version, version.n_rows, len(version.class_ids)) as out:
-        for rows, pixels in _batches(dataset, version.n_rows, network.options.image_side):
+        for rows, pixels in _batches(version, plan, network.options.image_side):
             if len(pixels):
                 out[rows] = answer(pixels)
             run.advance(_PREDICTED_AT_ONCE)
 
 
-def _batches(dataset: Dataset, n_rows: int, side: int) -> Iterator[tuple[Positions, Pixels]]:
+def _batches(version: ModelVersion, plan: Plan, side: int) -> Iterator[tuple[Positions, Pixels]]:
     """Rows and pixels of all images that can be read, some hundreds at a time; the next are read meanwhile."""
-    named, opened = tee(image_files(dataset, n_rows))
-    images = pixels_of((files for _, files in opened), side, feed_of(dataset))
+    named, opened = tee(image_files(version.dataset, version.n_rows, plan.feed.seen))
+    images = inputs_of((files for _, files in opened), side, plan.feed)
     pairs = zip((row for row, _ in named), images, strict=True)
     while batch := list(islice(pairs, _PREDICTED_AT_ONCE)):
-        good = [(row, pixels) for row, pixels in batch if pixels is not None]
+        good = [(row, one.pixels) for row, one in batch if one.pixels is not None]
         rows = np.array([row for row, _ in good], dtype=np.int64)
         yield rows, np.stack([pixels for _, pixels in good]) if good else np.empty((0, side, side, 3), np.uint8)
 
 
-def _write_files(run: Run, version: ModelVersion, network: QuickNetwork, graph: bytes) -> list[str]:
+def _write_files(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork, graph: bytes) -> list[str]:
     from modeling.backends.quick_files import N_STEPS, write_files
 
-    run.stage("Writing the model's files", total=N_STEPS)
-    names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
-    return write_files(
-        quick_folder(version),
-        network,
-        graph,
-        temperature=version.temperature,
-        classes=[names[class_id] for class_id in version.class_ids],
-        step=run.advance,
-    )
+    run.stage("Writing the model's files", total=N_STEPS + 1)
+    folder, about = quick_folder(version), quick_program.about(version, plan)
+    notes = write_files(folder, network, graph, temperature=version.temperature, about=about, step=run.advance)
+    quick_program.write_program(version, folder, plan.feed)
+    run.advance()
+    return notes

@@ -15,8 +15,8 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from labeling.framing import side_by_side, together
-from labeling.images.composing import Composition
+from labeling.framing import together
+from labeling.images.composing import Composition, side_by_side
 from labeling.images.lupton import composite
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering

@@ -19,9 +19,9 @@ from labeling.images.opening import open_image
 from labeling.images.rendering import Rendering
 from labeling.images.squares import squash
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
+from modeling.feeding import Feed, inputs_of
 from modeling.pipelines import quick_data
 from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN, Labels, split
-from modeling.pipelines.quick_frames import Feed
 from modeling.quick_options import QuickOptions
 from modeling.seen import Seen
 
@@ -165,14 +165,14 @@ def test_image_files_are_those_that_are_there(make_dataset: MakeDataset, monkeyp
     monkeypatch.setattr(quick_data, "_BATCH", 3)
     dataset = make_dataset(10)
     Item.objects.filter(row=4).update(is_available=False)
-    found = list(quick_data.image_files(dataset, 8))
+    found = list(quick_data.image_files(dataset, 8, Seen.of(dataset)))
     assert [row for row, _ in found] == [0, 1, 2, 3, 5, 6, 7]
     assert found[0][1] == {"image": dataset.data_dir / "image0000.png"}
     assert quick_data.n_rows_of(dataset) == 10
 
 
 # -- Pixels ------------------------------------------------------------------------------------------
-def test_pixels_come_in_order_and_unreadable_ones_as_none(tmp_path: Path) -> None:
+def test_pixels_come_in_order_and_unreadable_ones_say_why(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = []
     for number in range(150):
@@ -181,16 +181,17 @@ def test_pixels_come_in_order_and_unreadable_ones_as_none(tmp_path: Path) -> Non
         files.append(file)
     files[70].write_bytes(b"no image")
     files[149].unlink()
-    found = list(quick_data.pixels_of(({"image": file} for file in files), 16, Feed()))
-    assert [at for at, one in enumerate(found) if one is None] == [70, 149]
+    found = list(inputs_of(({"image": file} for file in files), 16, Feed()))
+    assert [at for at, one in enumerate(found) if one.pixels is None] == [70, 149]
+    assert found[70].problem == "This is not an image but text."
     for at in (0, 69, 71, 148):
-        np.testing.assert_array_equal(found[at], squash(open_image(files[at], max_side=32), 16))
+        np.testing.assert_array_equal(found[at].pixels, squash(open_image(files[at], max_side=32), 16))
 
 
 def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)).save(tmp_path / "deep.png")
     usual, other = (
-        next(iter(quick_data.pixels_of([{"image": tmp_path / "deep.png"}], 16, Feed(Seen(rendering)))))
+        Feed(Seen(rendering)).fed({"image": tmp_path / "deep.png"}, 16).pixels
         for rendering in (Rendering(), Rendering(stretch="log", is_inverted=True))
     )
     assert usual is not None

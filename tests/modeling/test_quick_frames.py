@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from PIL import Image
 
 from labeling.images.composing import Composition
 from labeling.images.lupton import composite
-from labeling.images.opening import ImageProblem, open_image
+from labeling.images.opening import open_image
+from labeling.images.rendering import Rendering
 from labeling.images.squares import squash
 from labeling.models import Dataset, Frame, Item, LabelClass
+from modeling.feeding import Feed, inputs_of
 from modeling.pipelines import quick_data
-from modeling.pipelines.quick_frames import Feed, feed_of
+from modeling.pipelines.quick_frames import feed_of
 from modeling.quick_options import QuickOptions
 from modeling.seen import Seen
 from tests.labeling.decisions import decide
@@ -32,47 +35,67 @@ def grey(folder: Path, *roles: str, size: int = 40) -> dict[str, Path]:
     return files
 
 
+def fed(feed: Feed, files: dict[str, Path], side: int, problem: str = "") -> np.ndarray:
+    found = feed.fed(files, side)
+    assert found.problem == problem
+    assert found.pixels is not None
+    return found.pixels
+
+
 def alone(file: Path, width: int, height: int) -> np.ndarray:
     return squash(open_image(file, max_side=2 * max(width, height)), width, height)
 
 
 def test_files_without_colours_are_channels_and_a_missing_one_is_grey(tmp_path: Path) -> None:
     files = grey(tmp_path, *ROLES)
-    found = Feed(Seen(roles=ROLES), is_grey=True).pixels(files, 16)
+    found = fed(Feed(Seen(roles=ROLES), is_grey=True), files, 16)
     for channel, role in enumerate(ROLES):
         np.testing.assert_array_equal(found[..., channel], alone(files[role], 16, 16)[..., 0])
     files["ref"].write_bytes(b"broken")
-    found = Feed(Seen(roles=ROLES), is_grey=True).pixels(files, 16)
+    problem = "ref: This is not an image but text."
+    found = fed(Feed(Seen(roles=ROLES), is_grey=True), files, 16, problem)
     assert (found[..., 1] == 128).all()
     np.testing.assert_array_equal(found[..., 2], alone(files["diff"], 16, 16)[..., 0])
-    two = Feed(Seen(roles=("target", "diff")), is_grey=True).pixels(files, 16)
+    two = fed(Feed(Seen(roles=("target", "diff")), is_grey=True), files, 16)
     np.testing.assert_array_equal(two[..., 2], two[..., 0])
 
 
 def test_others_stand_side_by_side(tmp_path: Path) -> None:
     files = grey(tmp_path, *ROLES)
-    found = Feed(Seen(roles=ROLES), is_grey=False).pixels({role: files[role] for role in ROLES[1:]}, 18)
+    found = fed(
+        Feed(Seen(roles=ROLES), is_grey=False), {role: files[role] for role in ROLES[1:]}, 18, "target: missing"
+    )
     assert (found[:, :6] == 128).all()
     np.testing.assert_array_equal(found[:, 6:12], alone(files["ref"], 6, 18))
     np.testing.assert_array_equal(found[:, 12:], alone(files["diff"], 6, 18))
     files = grey(tmp_path, *ROLES_4)
     four = Feed(Seen(roles=ROLES_4), is_grey=True)
     assert (four.has_channels, four.words) == (False, "It sees a, b, c, d side by side in one image.")
-    assert four.pixels(files, 16).shape == (16, 16, 3)
+    assert fed(four, files, 16).shape == (16, 16, 3)
 
 
 def test_a_colour_image_is_the_one_that_people_see(tmp_path: Path) -> None:
     files, composition = grey(tmp_path, *ROLES), Composition(layout="rgb")
     feed = Feed(Seen(roles=ROLES, composition=composition), is_grey=True)
     shown = composite(files, ROLES, composition, max_side=32)
-    np.testing.assert_array_equal(feed.pixels(files, 16), squash(shown, 16))
+    np.testing.assert_array_equal(fed(feed, files, 16), squash(shown, 16))
     assert "colour image" in feed.words
+    del files["ref"]
+    shown = composite(files, ROLES, composition, max_side=32)
+    np.testing.assert_array_equal(fed(feed, files, 16, "ref: missing"), squash(shown, 16))
 
 
 def test_nothing_to_read_is_a_problem(tmp_path: Path) -> None:
     for is_grey in (True, False):
-        with pytest.raises(ImageProblem):
-            Feed(Seen(roles=ROLES), is_grey=is_grey).pixels({"ref": tmp_path / "gone.png"}, 16)
+        found = Feed(Seen(roles=ROLES), is_grey=is_grey).fed({"ref": tmp_path / "gone.png"}, 16)
+        assert found.pixels is None
+        assert found.problem.startswith("target: missing; ref: The file is not there any more")
+
+
+def test_what_is_fed_goes_through_json() -> None:
+    seen = Seen(Rendering(stretch="asinh", low=3.0), ROLES, Composition(layout="rgb", bands=ROLES))
+    for feed in (Feed(), Feed(seen), Feed(Seen(roles=ROLES), is_grey=True)):
+        assert Feed.from_params(json.loads(json.dumps(feed.as_params()))) == feed
 
 
 @pytest.mark.django_db
@@ -95,7 +118,8 @@ def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
     shared = [row for row, path in paths.items() if path in {f"sn{number}" for number in range(10)}]
     parts = quick_data.split(labels, QuickOptions(validation_share=0.5))
     assert len(set(parts[np.isin(labels.rows, shared)].tolist())) == 1
-    found = list(quick_data.image_files(dataset, 30))
+    found = list(quick_data.image_files(dataset, 30, Seen.of(dataset)))
     assert [row for row, _ in found] == list(range(30))
-    pixels = list(quick_data.pixels_of((files for _, files in found), 12, feed_of(dataset)))
-    assert all(one is not None and one.shape == (12, 12, 3) for one in pixels)
+    inputs = list(inputs_of((files for _, files in found), 12, feed_of(dataset)))
+    assert all(one.pixels is not None and one.pixels.shape == (12, 12, 3) for one in inputs)
+    assert [paths[row] for row, one in zip(labels.rows, inputs, strict=True) if one.problem] == ["sn12"]

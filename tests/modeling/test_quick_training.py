@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,7 @@ from hoshina.jobs import life
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
+from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Dataset, LabelClass, State
 from labeling.registering import dataset_for
 from modeling import model_files, versions
@@ -227,7 +229,14 @@ def test_its_files(place: Place) -> None:
     folder = quick_folder(place.version)
     names = {file.name for file in folder.iterdir()}
     assert names == set(place.job.result["files"])
-    assert {"model.keras", "model.tflite", "saved_model.zip", "classes.json", "model_card.md", "classify.py"} <= names
+    assert {
+        "model.keras",
+        "model.tflite",
+        "saved_model.zip",
+        "classes.json",
+        "model_card.md",
+        "classifier.zip",
+    } <= names
     assert ("model.onnx" in names) != any("No ONNX file" in note for note in place.job.result["notes"])
     about = json.loads((folder / "classes.json").read_text())
     assert about["classes"] == ["dark", "bright"]
@@ -241,16 +250,20 @@ def test_its_files(place: Place) -> None:
 @pytest.mark.parametrize("missing", ["model.keras", "model.tflite"])
 def test_the_program_classifies_a_folder_as_the_version_does(place: Place, tmp_path: Path, missing: str) -> None:
     """In a process of its own, with one of the two models that it can use."""
-    for file in quick_folder(place.version).iterdir():
-        if file.name != missing:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with zipfile.ZipFile(quick_folder(place.version) / "classifier.zip") as archive:
+        archive.extractall(tmp_path)
+    (program,) = tmp_path.iterdir()
+    if missing == "model.tflite":
+        shutil.copyfile(quick_folder(place.version) / "model.keras", program / "model.keras")
+        (program / missing).unlink()
     images = place.dataset.data_dir
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "classify.py"), str(images)], check=True, capture_output=True, text=True
+        [sys.executable, str(program / "classify.py"), str(images)], check=True, capture_output=True, text=True
     )
-    lines = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert len(lines) == N - 1
-    assert f"{UNREADABLE:03d}.png" in done.stderr
+    table = list(csv.DictReader(io.StringIO(done.stdout)))
+    lines = [line for line in table if not line["problem"]]
+    assert (len(table), len(lines)) == (N, N - 1)
+    assert f"{UNREADABLE:03d}.png: This is not an image but text." in done.stderr
     predictions = predictions_of(place.version)
     assert predictions is not None
     wanted = predictions.of_rows([int(line["path"].removesuffix(".png")) for line in lines])
@@ -312,8 +325,11 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert not list(quick_keeping.job_folder(job.pk).glob("*.tmp"))
     assert ModelVersion.objects.filter(kind="quick").count() == 1
 
+    # Shown otherwise meanwhile: the network goes on seeing what it was taught with.
+    Dataset.objects.update(rendering=Rendering(is_inverted=True).as_params())
     finishing = place.begin(finish=str(job.pk))
     place.store.wait(finishing, S.SUCCEEDED, S.FAILED)
+    Dataset.objects.update(rendering={})
     assert finishing.state == S.SUCCEEDED, finishing.error
     version = ModelVersion.objects.get(pk=finishing.result["version"])
     assert version.is_active
@@ -323,6 +339,10 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     held = model_files.open_held_out(version)
     assert held is not None
     assert len(held.rows) == job.result["n_test"]
+    assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
+    probabilities = model_files.open_probabilities(version)
+    assert probabilities is not None
+    np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
     job.refresh_from_db()
     assert "kept" not in job.result, "its room is given back"
     assert not quick_keeping.job_folder(job.pk).exists()
