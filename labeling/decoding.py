@@ -61,7 +61,10 @@ class Decoders:
     def __init__(self, n: int, *, seconds: float, megabytes: int) -> None:
         self._n, self._seconds, self._megabytes = n, seconds, megabytes
         self._idle: list[_Decoder] = []
-        self._n_busy = self._n_urgent = 0
+        self._n_busy = 0
+        # Who waits for one, in turn: whoever asked first has one first.
+        self._urgent: deque[object] = deque()
+        self._ahead: deque[object] = deque()
         self._changed = threading.Condition()
 
     def examined(
@@ -144,11 +147,13 @@ class Decoders:
     def _one(self, *, is_ahead: bool = False) -> Iterator[_Decoder]:
         """A decoder for this thread alone; what is made ahead leaves one free for whoever waits."""
         with self._changed:
-            self._n_urgent += not is_ahead
+            me, waiting = object(), self._ahead if is_ahead else self._urgent
+            waiting.append(me)
             try:
-                self._changed.wait_for(lambda: self._has_room(is_ahead))
+                self._changed.wait_for(lambda: waiting[0] is me and self._has_room(is_ahead))
             finally:
-                self._n_urgent -= not is_ahead
+                waiting.remove(me)
+                self._changed.notify_all()
             self._n_busy += 1
             decoder = self._idle.pop() if self._idle else None
         try:
@@ -169,7 +174,7 @@ class Decoders:
 
     def _has_room(self, is_ahead: bool) -> bool:
         if is_ahead:
-            return not self._n_urgent and self._n_busy < max(1, self._n - 1)
+            return not self._urgent and self._n_busy < max(1, self._n - 1)
         return self._n_busy < self._n
 
     def end(self) -> None:

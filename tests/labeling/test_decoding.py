@@ -16,6 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from labeling import decoding
 from labeling.decoding import Decoders, decoders, pictures
 from labeling.images import thumbnails
 from labeling.images.problems import ImageProblem
@@ -27,9 +28,10 @@ pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture(autouse=True)
-def _no_others() -> None:
-    """Only decoders of the test itself are children of this process."""
+def _alone_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only decoders of the test itself are children of this process, and what they hold for a moment is seen."""
     decoders().end()
+    monkeypatch.setattr(decoding, "_LOOK", 0.02)
 
 
 @pytest.fixture
@@ -68,6 +70,28 @@ def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Pa
     pictures().folder.unlink()
     place = few.thumbnail(files[0], "ab" * 32, 256, pictures(), DEFAULT)
     assert place == pictures().find("ab" * 32, 256)
+
+
+def test_whoever_asked_first_is_answered_first(tmp_path: Path) -> None:
+    one = Decoders(1, seconds=60, megabytes=4096)
+    files = pictures_in(tmp_path, 3)
+    held = one.examined(files, DEFAULT)
+    next(held)  # holds the only decoder until all are taken
+    order: list[int] = []
+
+    def ask(number: int) -> None:
+        one.picture(files[0], 256, DEFAULT)
+        order.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        wait_until(lambda n=number: len(one._urgent) == n)
+    assert len(list(held)) == 2
+    for thread in threads:
+        thread.join()
+    one.end()
+    assert order == list(range(8))
 
 
 class Killer(threading.Thread):
