@@ -123,11 +123,11 @@ def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
 
 
 def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
-    from labeling.images.opening import open_image
+    from labeling.images.opening import open_for_resizing
     from modeling.pipelines.frames import encode_files
 
     def read(file: Path) -> Pixels:
-        return encoder.prepare(open_image(file, max_side=encoder.decode_side))
+        return encoder.prepare(open_for_resizing(file, encoder.decode_side))
 
     pixels = np.stack([read(file) for file in files])
 
