@@ -62,7 +62,9 @@ class Seen:
             return self.rendering.key
         # An average is the same whatever the frames are called.
         roles = [] if self.has_parts and not self.is_concatenated else self.roles
-        told = json.dumps([self.rendering.key, self.composition.vector_key, roles])
+        # What stands for a missing frame is part of what a vector means.
+        filled = ["mean of the role"] if self.is_concatenated else []
+        told = json.dumps([self.rendering.key, self.composition.vector_key, roles, *filled])
         return hashlib.blake2b(told.encode(), digest_size=5).hexdigest()
 
     def width(self, dim: int) -> int:

@@ -5,12 +5,17 @@ All live under ``settings.STORE_DIR``::
 
     vectors/<dataset>/<fingerprint>/vectors-<generation>.npy   float32 (n_rows, dim)
     vectors/<dataset>/<fingerprint>/stamps-<generation>.npy    uint64 (n_rows,), 0: this row has no vector
+    vectors/<dataset>/<fingerprint>/missing-<generation>.npy   bool (n_rows, n_slots), only where a frame is missing
     vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished shares of a running job
 
 A file is written under a temporary name, then renamed, and never changed afterwards: new vectors make a new
 generation, because Windows cannot replace a file that somebody has mapped. The database row says which
 generation counts. A *stamp* is the start of the image's SHA-256: where it differs from the frame's, the
 vector is stale.
+
+The vector of an item of several frames has a slot for each role. Where a frame is missing the mean of its role stands
+in, over the frames that are there. It changes with every image that comes, so a generation is filled anew from what it
+holds, and the result does not depend on the order in which the vectors came.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +61,8 @@ log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float32]
 Stamps = npt.NDArray[np.uint64]
+Slots = npt.NDArray[np.bool_]
+Block = tuple[int, FloatArray]
 
 _ABANDONED_SECONDS = 24 * 3600
 _REEMBED = "Run `manage.py embed` to compute the vectors again."
@@ -115,7 +123,7 @@ def open_stamps(embedding_set: EmbeddingSet) -> Stamps:
     Damaged or missing files count as none, so that computing again is always a way out.
     """
     old = _open_or_nothing(embedding_set)
-    return np.empty(0, dtype=np.uint64) if old is None else np.array(old[1])
+    return np.empty(0, dtype=np.uint64) if old is None else np.array(old.stamps)
 
 
 def save_part(
@@ -125,16 +133,20 @@ def save_part(
     rows: npt.NDArray[np.int64],
     stamps: Stamps,
     vectors: FloatArray,
+    missing: Slots | None = None,
 ) -> None:
     """Keep the finished rows of [start, stop) until :func:`merge_parts`; a part that is there is complete.
 
-    ``rows`` (k,), ``stamps`` (k,) and ``vectors`` (k, dim). A stamp of 0, or a vector that is not finite,
-    takes the row's vector away.
+    ``rows`` (k,), ``stamps`` (k,), ``vectors`` (k, dim), and ``missing`` bool (k, n_slots): which slots of equal width
+    hold no frame. A stamp of 0, a vector that is not finite, or one of empty slots only, takes the row's vector away.
     """
-    part = np.zeros(len(rows), dtype=_part_dtype(embedding_set.dim))
+    missing = np.zeros((len(rows), 1), np.bool_) if missing is None else missing
+    is_sound = np.isfinite(vectors).all(axis=1) & ~missing.all(axis=1)
+    part = np.zeros(len(rows), dtype=_part_dtype(embedding_set.dim, missing.shape[1]))
     part["row"] = rows
-    part["stamp"] = np.where(np.isfinite(vectors).all(axis=1), stamps, 0)
+    part["stamp"] = np.where(is_sound, stamps, 0)
     part["vector"] = np.where(part["stamp"][:, None] != 0, vectors, 0)
+    part["missing"] = missing & (part["stamp"][:, None] != 0)
     folder = _folder(embedding_set) / "parts"
     with writing(folder / f"{start:012d}-{stop:012d}.npy") as stream:
         np.lib.format.write_array(stream, part, allow_pickle=False)
@@ -164,8 +176,8 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
         generation=generation, n_vectors=n_vectors, updated_at=timezone.now()
     )
     if not changed:
-        remove(_vectors_file(embedding_set, generation))
-        remove(_stamps_file(embedding_set, generation))
+        for file in (_vectors_file, _stamps_file, _missing_file):
+            remove(file(embedding_set, generation))
         raise StoreError(f"Another run wrote to {folder} at the same time.", "Start the job again.")
     embedding_set.generation, embedding_set.n_vectors = generation, n_vectors
     for part in parts:
@@ -192,14 +204,18 @@ def _stamps_file(embedding_set: EmbeddingSet, generation: int) -> Path:
     return _folder(embedding_set) / f"stamps-{generation}.npy"
 
 
+def _missing_file(embedding_set: EmbeddingSet, generation: int) -> Path:
+    return _folder(embedding_set) / f"missing-{generation}.npy"
+
+
 def _next_generation(embedding_set: EmbeddingSet) -> int:
     """One that no file has ever had, so that a run believed dead cannot write into a live run's files."""
     found = [int(file.stem.split("-")[1]) for file in _folder(embedding_set).glob("*-*.npy")]
     return max([*found, embedding_set.generation]) + 1
 
 
-def _part_dtype(dim: int) -> np.dtype[np.void]:
-    return np.dtype([("row", "<i8"), ("stamp", "<u8"), ("vector", "<f4", (dim,))])
+def _part_dtype(dim: int, n_slots: int) -> np.dtype[np.void]:
+    return np.dtype([("row", "<i8"), ("stamp", "<u8"), ("vector", "<f4", (dim,)), ("missing", "?", (n_slots,))])
 
 
 # -- Reading --------------------------------------------------------------------------------------
@@ -215,16 +231,37 @@ def _open_generation(embedding_set: EmbeddingSet) -> Vectors:
     return Vectors(X=X, has=np.asarray(stamps != 0), generation=generation, fingerprint=embedding_set.fingerprint)
 
 
-def _open_or_nothing(embedding_set: EmbeddingSet) -> tuple[FloatArray, Stamps] | None:
-    """Vectors and stamps so far; ``None`` when there are none or the log says that they cannot be read."""
+@dataclass(frozen=True)
+class _Old:
+    """The current generation: vectors (n, dim), stamps (n,), and which slots were filled (n, n_slots)."""
+
+    X: FloatArray
+    stamps: Stamps
+    missing: Slots
+
+
+def _open_or_nothing(embedding_set: EmbeddingSet) -> _Old | None:
+    """The vectors so far; ``None`` when there are none or the log says that they cannot be read."""
     try:
         vectors = open_vectors(embedding_set)
         if vectors is None:
             return None
-        return vectors.X, map_array(_stamps_file(embedding_set, vectors.generation), _REEMBED)
+        stamps = map_array(_stamps_file(embedding_set, vectors.generation), _REEMBED)
+        return _Old(vectors.X, stamps, _open_missing(embedding_set, vectors))
     except (StoreError, FileNotFoundError) as error:
         log.warning("%s All vectors have to be computed again.", error)
         return None
+
+
+def _open_missing(embedding_set: EmbeddingSet, vectors: Vectors) -> Slots:
+    file = _missing_file(embedding_set, vectors.generation)
+    try:
+        missing: Slots = map_array(file, _REEMBED)
+    except FileNotFoundError:  # nothing was missing
+        return np.zeros((len(vectors), 1), dtype=np.bool_)
+    if missing.dtype != np.bool_ or missing.ndim != 2 or len(missing) != len(vectors):
+        raise StoreError(f"{file} holds {missing.dtype} {missing.shape}, not slots of {len(vectors)} rows.", _REEMBED)
+    return missing
 
 
 @dataclass(frozen=True)
@@ -234,6 +271,7 @@ class _Part:
     file: Path
     rows: npt.NDArray[np.int64]
     stamps: Stamps
+    missing: Slots
 
     @property
     def end(self) -> int:
@@ -246,39 +284,66 @@ def _find_parts(folder: Path, dim: int) -> list[_Part]:
     for file in sorted(folder.glob("*.npy")):
         try:
             content = np.load(file, allow_pickle=False)
-            if content.dtype != _part_dtype(dim):
+            if content.dtype != _part_dtype(dim, content["missing"].shape[1]):
                 raise ValueError(f"{content.dtype} is not what was written")
-        except (ValueError, EOFError, OSError) as error:
+        except (ValueError, IndexError, EOFError, OSError) as error:
             log.warning("%s is left out, being damaged (%s).", file, error)
             remove(file)
             continue
-        parts.append(_Part(file, content["row"].copy(), content["stamp"].copy()))
+        parts.append(_Part(file, content["row"].copy(), content["stamp"].copy(), content["missing"].copy()))
     return parts
 
 
 def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int) -> tuple[list[_Part], Stamps]:
-    """Write the two files of a new generation; the parts that went into it, and its stamps."""
+    """Write the files of a new generation; the parts that went into it, and its stamps."""
     folder, dim = _folder(embedding_set), embedding_set.dim
     parts = _find_parts(folder / "parts", dim)
     old = _open_or_nothing(embedding_set)
-    n_rows = max(n_rows, len(old[1]) if old else 0, *(part.end for part in parts), 0)
-    require_space(folder, n_rows * (dim * 4 + 8))
+    n_rows = max(n_rows, len(old.stamps) if old else 0, *(part.end for part in parts), 0)
+    n_slots = max([1 if old is None else old.missing.shape[1], *(part.missing.shape[1] for part in parts)])
     stamps = np.zeros(n_rows, dtype=np.uint64)
+    missing = np.zeros((n_rows, n_slots), dtype=np.bool_)
     if old is not None:
-        stamps[: len(old[1])] = old[1]
+        # Of a generation that lacked nothing one column is known, which says so of all.
+        stamps[: len(old.stamps)], missing[: len(old.missing)] = old.stamps, old.missing
     for part in parts:
-        stamps[part.rows] = part.stamps
+        stamps[part.rows], missing[part.rows] = part.stamps, part.missing
+    require_space(folder, n_rows * (dim * 4 + 8) + missing.size)
+    blocks = partial(_joined_blocks, old.X if old else None, parts, n_rows, dim)
+    means = _means(blocks(), stamps, missing, dim) if missing.any() else None
     with writing(_vectors_file(embedding_set, generation)) as stream:
         write_header(stream, (n_rows, dim), np.dtype(np.float32))
-        for block in _joined_blocks(old[0] if old else None, parts, n_rows, dim):
+        for start, block in blocks():
+            if means is not None:
+                rows, slots = np.nonzero(missing[start : start + len(block)])
+                block.reshape(len(block), *means.shape)[rows, slots] = means[slots]
             stream.write(block.data)
     with writing(_stamps_file(embedding_set, generation)) as stream:
         np.lib.format.write_array(stream, stamps, allow_pickle=False)
+    if means is not None:
+        with writing(_missing_file(embedding_set, generation)) as stream:
+            np.lib.format.write_array(stream, missing, allow_pickle=False)
     return parts, stamps
 
 
-def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, dim: int) -> Iterator[FloatArray]:
-    """The lines of a new generation from top to bottom: old ones, overlaid by the parts' rows."""
+def _means(blocks: Iterator[Block], stamps: Stamps, missing: Slots, dim: int) -> FloatArray:
+    """The mean of what is there in each slot, float32 (n_slots, dim / n_slots); zeros where nothing is.
+
+    Summed from top to bottom, so that only what the rows hold decides, and not when they came.
+    """
+    n_slots = missing.shape[1]
+    sums = np.zeros((n_slots, dim // n_slots))
+    is_there = ~missing & (stamps != 0)[:, None]
+    for start, block in blocks:
+        frames = block.reshape(len(block), *sums.shape)
+        for slot, those in enumerate(is_there[start : start + len(block)].T):
+            sums[slot] += frames[those, slot].sum(axis=0, dtype=np.float64)
+    means: FloatArray = (sums / np.maximum(is_there.sum(axis=0), 1)[:, None]).astype(np.float32)
+    return means
+
+
+def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, dim: int) -> Iterator[Block]:
+    """The lines of a new generation from top to bottom: old ones, overlaid by the parts' rows; and the first's row."""
     start = 0
     for count in block_lengths(n_rows, dim * 4):
         stop = start + count
@@ -289,7 +354,7 @@ def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, 
             inside = (part.rows >= start) & (part.rows < stop)
             if inside.any():
                 block[part.rows[inside] - start] = np.load(part.file)["vector"][inside]
-        yield block
+        yield start, block
         start = stop
 
 

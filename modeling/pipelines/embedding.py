@@ -163,11 +163,11 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         if item.row >= len(known) or known[item.row] != item.stamp
     ]
     kept = _squares(vectors.dataset, encoder, seen)
-    found, readable, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance, kept)
+    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance, kept)
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
     try:
-        store.save_part(vectors, start, stop, rows, np.where(readable, stamps, 0), found)
+        store.save_part(vectors, start, stop, rows, stamps, found, missing)
     except store.StoreError as error:
         raise JobError(error.message, error.hint) from error
     if kept is not None:

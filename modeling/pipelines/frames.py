@@ -90,14 +90,15 @@ def encode_items(
     advance: Callable[[int], None],
     squares: Squares | None = None,
 ) -> Found:
-    """Vectors of items: float32 (n, width), which of them had anything readable (n,), and why some files had not.
+    """Vectors of items: float32 (n, width), which of their slots hold none (n, slots), and why some files had none.
 
-    Frames are joined one behind the other in the order of the roles, or averaged. Where one is missing, the mean of the
-    item's other frames stands in its place: it is known without looking at other items (see DESIGN_NOTES.md).
+    Frames are joined one behind the other in the order of the roles, or averaged. A slot is the place of one frame: one
+    for each role where they are joined, else one in all. What stands in an empty one, the store knows.
     ``advance`` hears of the number of items. Files of which ``squares`` holds what the encoder sees are not opened.
     """
     if not seen.has_parts:
-        return _encode(encoder, [_whole(item, root, seen) for item in items], advance, squares)
+        found, readable, problems = _encode(encoder, [_whole(item, root, seen) for item in items], advance, squares)
+        return found, ~readable[:, None], problems
     owner = np.repeat(np.arange(len(items)), [len(item.paths) for item in items])
     slot = np.array([seen.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
     files = [
@@ -110,19 +111,20 @@ def encode_items(
 def joined(
     vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, seen: Seen
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """One vector for each of ``n`` items from those of their frames, and which items have any.
+    """One vector for each of ``n`` items from those of their frames, (n, width), and which slots are empty (n, slots).
 
-    ``vectors`` float32 (m, dim); ``owner`` (m,) says whose each is, ``slot`` (m,) which role's. Returns (n, width).
+    ``vectors`` float32 (m, dim); ``owner`` (m,) says whose each is, ``slot`` (m,) which role's. Empty slots are zeros.
     """
+    if seen.is_concatenated:
+        beside = np.zeros((n, len(seen.roles), vectors.shape[1]), dtype=np.float32)
+        missing = np.ones(beside.shape[:2], dtype=np.bool_)
+        beside[owner, slot], missing[owner, slot] = vectors, False
+        return beside.reshape(n, -1), missing
     counts = np.bincount(owner, minlength=n)
     means = np.zeros((n, vectors.shape[1]), dtype=np.float32)
     np.add.at(means, owner, vectors)
     means /= np.maximum(counts, 1)[:, None]
-    if not seen.is_concatenated:
-        return means, counts > 0
-    beside = np.repeat(means[:, None, :], len(seen.roles), axis=1)
-    beside[owner, slot] = vectors
-    return beside.reshape(n, -1), counts > 0
+    return means, counts[:, None] == 0
 
 
 def _whole(item: Pictured, root: Path, seen: Seen) -> _Picture:

@@ -77,11 +77,65 @@ def test_vectors_stand_one_behind_the_other_in_the_order_of_the_roles(folder: Pa
     found = vectors()
     whole = [alone(folder / f"sn0_{role}.png") for role in ROLES]
     np.testing.assert_allclose(found["sn0"], np.concatenate(whole), atol=1e-6)
-    target, diff, only = (alone(folder / name) for name in ("sn2_target.png", "sn2_diff.png", "sn3_ref.png"))
-    np.testing.assert_allclose(found["sn2"], np.concatenate([target, (target + diff) / 2, diff]), atol=1e-6)
-    np.testing.assert_allclose(found["sn3"], np.tile(only, 3), atol=1e-6)
-    target, diff = alone(folder / "sn4_target.png"), alone(folder / "sn4_diff.png")
-    np.testing.assert_allclose(found["sn4"], np.concatenate([target, (target + diff) / 2, diff]), atol=1e-6)
+
+
+def require_role_means(folder: Path, found: dict[str, np.ndarray[Any, Any]], lacking: dict[str, set[str]]) -> None:
+    """Each item's own frames, and where it lacks one the mean of the role over the items that have it."""
+    frames = {
+        (name, role): alone(folder / f"{name}_{role}.png")
+        for name in found for role in ROLES if role not in lacking.get(name, ())
+    }  # fmt: skip
+    means = {role: np.mean([one for (_, its), one in frames.items() if its == role], axis=0) for role in ROLES}
+    for name, vector in found.items():
+        wanted = np.concatenate([frames.get((name, role), means[role]) for role in ROLES])
+        np.testing.assert_allclose(vector, wanted, atol=1e-6)
+
+
+LACKING = {"sn2": {"ref"}, "sn3": {"target", "diff"}, "sn4": {"ref"}}
+
+
+def test_the_mean_of_its_role_stands_for_a_missing_frame_also_when_more_come(folder: Path) -> None:
+    embed()
+    require_role_means(folder, vectors(), LACKING)
+    triplets(folder, range(6, 15))
+    read(folder)
+    assert embed()["computed"] == 9 + 1  # and sn4, whose broken file is no part of it any more
+    require_role_means(folder, vectors(), LACKING)
+    save(folder / "sn2_ref.png", seed=21)
+    (folder / "sn7_target.png").unlink()
+    read(folder)
+    embed()
+    require_role_means(folder, vectors(), {"sn3": {"target", "diff"}, "sn4": {"ref"}, "sn7": {"target"}})
+
+
+def test_it_is_the_same_whenever_the_images_came(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit by bit: in one run, or a few images at a time in runs of which one was stopped in the middle."""
+    triplets(folder, range(6, 15))
+    read(folder)
+    embed()
+    at_once = vectors()
+    EmbeddingSet.objects.get().delete()
+    Item.objects.filter(row__gte=4).update(is_available=False)
+    embed()
+    Item.objects.update(is_available=True)
+    real, calls = embedding.embed_chunk, []
+
+    def stopped(run: Any, start: int, stop: int) -> None:
+        real(run, start, stop)
+        calls.append(start)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding, "embed_chunk", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            embed()
+    assert disk.has_parts(EmbeddingSet.objects.get())
+    embed()
+    later = vectors()
+    assert later.keys() == at_once.keys()
+    for name, vector in later.items():
+        np.testing.assert_array_equal(vector, at_once[name])
 
 
 def test_vectors_are_averaged_over_the_frames_that_are_there(folder: Path) -> None:
@@ -194,11 +248,15 @@ def test_joining_agrees_with_one_item_at_a_time(data: st.DataObject) -> None:
     roles = tuple(f"r{number}" for number in range(n_roles))
     for how in ("concatenate", "average"):
         seen = Seen(roles=roles, composition=Composition(vectors=how))
-        found, has = joined(X, owner, slot, n, seen)
+        found, missing = joined(X, owner, slot, n, seen)
         assert found.shape == (n, seen.width(dim))
         for item in range(n):
             mine = {s: vector for o, s, vector in zip(owner, slot, X, strict=True) if o == item}
-            assert has[item] == bool(mine)
-            mean = np.mean(list(mine.values()), axis=0) if mine else np.zeros(dim)
-            wanted = [mine.get(number, mean) for number in range(n_roles)] if how == "concatenate" else [mean]
+            nothing = np.zeros(dim)
+            if how == "concatenate":
+                assert missing[item].tolist() == [number not in mine for number in range(n_roles)]
+                wanted = [mine.get(number, nothing) for number in range(n_roles)]
+            else:
+                assert missing[item].tolist() == [not mine]
+                wanted = [np.mean(list(mine.values()), axis=0) if mine else nothing]
             np.testing.assert_allclose(found[item], np.concatenate(wanted), atol=1e-5)

@@ -100,6 +100,50 @@ class TestVectors:
             assert (int(stamps[row]), found.X[row].tolist()) == truth.get(row, nothing)
         assert found.has.tolist() == [bool(truth.get(row, nothing)[0]) for row in range(len(found))]
 
+    @pytest.mark.parametrize("block_bytes", [1, 5 * 6 * 4, 2**20])
+    def test_empty_slots_hold_the_mean_of_the_others_whatever_came_when(
+        self, vectors_of: EmbeddingSet, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Three slots of two numbers; the rows of each part, and some of them again, in generations of any order."""
+        monkeypatch.setattr(arrays, "_BLOCK_BYTES", block_bytes)
+        EmbeddingSet.objects.update(dim=6)
+        vectors_of.refresh_from_db()
+        rng = np.random.default_rng(block_bytes)
+        truth: dict[int, np.ndarray] = {}
+        for round_ in range(6):
+            for start in rng.permutation([0, 20, 40]):
+                rows = start + np.flatnonzero(rng.random(20) < 0.5)
+                frames = rng.normal(size=(len(rows), 3, 2)).astype(np.float32)
+                missing = rng.random((len(rows), 3)) < (0.0 if round_ == 0 else 0.3)
+                disk.save_part(
+                    vectors_of, start, start + 20, rows, np.full(len(rows), 7, np.uint64),
+                    np.where(missing[..., None], 0, frames).reshape(-1, 6), missing,
+                )  # fmt: skip
+                for row, one, lacks in zip(rows.tolist(), frames, missing, strict=True):
+                    truth[row] = np.where(lacks[:, None], np.nan, one)
+            disk.merge_parts(vectors_of, 60)
+            found = disk.open_vectors(vectors_of)
+            assert found is not None
+            known = {row: one for row, one in truth.items() if not np.isnan(one).all()}
+            assert found.has.nonzero()[0].tolist() == sorted(known)
+            means = np.nanmean(list(known.values()), axis=0)
+            for row, one in known.items():
+                np.testing.assert_allclose(found.X[row].reshape(3, 2), np.where(np.isnan(one), means, one), atol=1e-5)
+            assert (found.X[~found.has] == 0).all()
+
+    def test_a_damaged_list_of_empty_slots_has_all_computed_again(self, vectors_of: EmbeddingSet, store: Path) -> None:
+        EmbeddingSet.objects.update(dim=6)
+        vectors_of.refresh_from_db()
+        missing = np.array([[False, True], [False, False]])
+        disk.save_part(
+            vectors_of, 0, 2, np.array([0, 1]), np.array([7, 7], np.uint64), np.ones((2, 6), np.float32), missing
+        )
+        disk.merge_parts(vectors_of, 2)
+        assert disk.open_stamps(vectors_of).tolist() == [7, 7]
+        (file,) = store.rglob("missing-*.npy")
+        file.write_bytes(file.read_bytes()[:-1])
+        assert not len(disk.open_stamps(vectors_of))
+
     def test_vector_that_is_not_finite_is_no_vector(self, vectors_of: EmbeddingSet) -> None:
         vectors = np.ones((2, DIM), np.float32)
         vectors[1, 3] = np.inf
