@@ -17,10 +17,10 @@ from astropy.io import fits
 from PIL import Image, ImageCms
 
 from labeling.images import thumbnails, tiff
-from labeling.images.opening import ImageProblem, format_for_browsers, open_image
+from labeling.images.opening import ImageProblem, format_for_browsers, open_for_resizing, open_image
 from labeling.images.reading import examine
 from labeling.images.rendering import Rendering
-from labeling.images.squares import squash
+from labeling.images.squares import decode_side, squash
 from tests.labeling.pictures import png16, samples, scan
 
 RAMP = np.linspace(0, 4000, 64 * 64).reshape(64, 64)
@@ -467,5 +467,5 @@ def test_the_model_sees_the_pixels_that_the_person_sees(tmp_path: Path, name: st
         seen = np.asarray(Image.open(io.BytesIO(shown)))
         assert seen.shape == (40, 60, 3)
         for side in (96, 224):
-            given = squash(open_image(file, max_side=2 * side, rendering=rendering), side)
+            given = squash(open_for_resizing(file, decode_side(side), rendering), side)
             assert (given == squash(Image.fromarray(seen), side)).all(), kind
