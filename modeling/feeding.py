@@ -17,9 +17,9 @@ from PIL import Image
 
 from labeling.images.composing import side_by_side
 from labeling.images.lupton import composite
-from labeling.images.opening import open_image
+from labeling.images.opening import open_for_resizing
 from labeling.images.problems import ImageProblem
-from labeling.images.squares import Pixels, squash
+from labeling.images.squares import Pixels, decode_side, squash
 from modeling.seen import Seen
 
 _CHANNELS = 3
@@ -123,7 +123,7 @@ class Feed:
         return parts, problems
 
     def _open(self, file: Path, side: int) -> Image.Image:
-        return open_image(file, max_side=2 * side, rendering=self.seen.rendering)
+        return open_for_resizing(file, decode_side(side), self.seen.rendering)
 
 
 def _told(problems: Mapping[str, str]) -> str:

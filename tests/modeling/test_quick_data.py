@@ -15,7 +15,7 @@ from PIL import Image
 
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
-from labeling.images.opening import open_image
+from labeling.images.opening import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.images.squares import squash
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
@@ -185,7 +185,7 @@ def test_pixels_come_in_order_and_unreadable_ones_say_why(tmp_path: Path) -> Non
     assert [at for at, one in enumerate(found) if one.pixels is None] == [70, 149]
     assert found[70].problem == "This is not an image but text."
     for at in (0, 69, 71, 148):
-        np.testing.assert_array_equal(found[at].pixels, squash(open_image(files[at], max_side=32), 16))
+        np.testing.assert_array_equal(found[at].pixels, squash(open_for_resizing(files[at], 256), 16))
 
 
 def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:

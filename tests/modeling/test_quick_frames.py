@@ -11,7 +11,7 @@ from PIL import Image
 
 from labeling.images.composing import Composition
 from labeling.images.lupton import composite
-from labeling.images.opening import open_image
+from labeling.images.opening import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.images.squares import squash
 from labeling.models import Dataset, Frame, Item, LabelClass
@@ -43,7 +43,7 @@ def fed(feed: Feed, files: dict[str, Path], side: int, problem: str = "") -> np.
 
 
 def alone(file: Path, width: int, height: int) -> np.ndarray:
-    return squash(open_image(file, max_side=2 * max(width, height)), width, height)
+    return squash(open_for_resizing(file, 256), width, height)
 
 
 def test_files_without_colours_are_channels_and_a_missing_one_is_grey(tmp_path: Path) -> None:
