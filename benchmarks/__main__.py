@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EACH = ("pages", "retrain", "encoders", "algorithms", "fields", "ingest", "projections", "map", "map_browser")
+EACH = (
+    "pages",
+    "retrain",
+    "encoders",
+    "algorithms",
+    "fields",
+    "headers",
+    "ingest",
+    "projections",
+    "map",
+    "map_browser",
+)
 
 
 def main() -> int:

@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ import psutil
 from django.conf import settings
 
 from labeling.images.composing import Composition
+from labeling.images.headers import Header
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import NOTHING, Examined, Keep
 from labeling.images.rendering import Rendering
@@ -34,6 +36,8 @@ from labeling.images.thumbnails import Cache
 
 # Seconds between two looks at how large a decoder that works has grown.
 _LOOK = 0.25
+# Files whose headers are asked for at once, of one decoder.
+_SLICE = 100
 _ENDED: tuple[bytes | None, bytes] = (None, b"")
 
 
@@ -71,8 +75,32 @@ class Decoders:
         self, files: Sequence[str | Path], rendering: Rendering, keep: Keep = NOTHING
     ) -> Iterator[Examined | ImageProblem]:
         """What each file holds, or what is wrong with it, in order; ``keep`` says what to keep of it."""
-        left = deque(files)
         asked = {"call": "examined", "rendering": rendering.as_params(), "keep": keep.as_params()}
+        for words in self._each(files, asked):
+            yield words if isinstance(words, ImageProblem) else Examined(**words)
+
+    def card_values(
+        self, files: Sequence[str | Path], names: Sequence[str], rendering: Rendering
+    ) -> Generator[list[str] | ImageProblem, None, None]:
+        """:func:`labeling.images.headers.values_of` of each file, or what is wrong with it, in order; read by all
+        decoders at once."""
+        asked = {"call": "card_values", "names": list(names), "rendering": rendering.as_params()}
+        slices = [files[start : start + _SLICE] for start in range(0, len(files), _SLICE)]
+
+        def ask(some: Sequence[str | Path]) -> list[dict[str, Any] | ImageProblem]:
+            return list(self._each(some, asked))
+
+        with ThreadPoolExecutor(self._n, thread_name_prefix="cards") as pool:
+            try:
+                for told in pool.map(ask, slices):
+                    for words in told:
+                        yield words if isinstance(words, ImageProblem) else words["values"]
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _each(self, files: Sequence[str | Path], asked: dict[str, Any]) -> Iterator[dict[str, Any] | ImageProblem]:
+        """What one decoder says of each file, in order."""
+        left = deque(files)
         is_one_by_one = has_crashed = False
         while left:
             paths = [str(file) for file in left]
@@ -83,7 +111,7 @@ class Decoders:
                         for words in decoder.answer()[0]["files"]:
                             left.popleft()
                             has_crashed = False
-                            yield _examined(words)
+                            yield _problem(words) or words
                 except _Failed as failed:
                     # Those behind it are asked for again, of a new decoder; so is a file that may not be to blame.
                     is_known = is_one_by_one or len(left) == 1
@@ -111,6 +139,16 @@ class Decoders:
         asked |= {"composition": composition.as_params(), "size": size, "rendering": rendering.as_params()}
         words, content = self._asked(asked)
         return content, words["suffix"]
+
+    def format_for_browsers(self, file: Path, rendering: Rendering) -> str:
+        """As :func:`labeling.images.opening.format_for_browsers`."""
+        asked = {"call": "format_for_browsers", "path": str(file), "rendering": rendering.as_params()}
+        return str(self._asked(asked)[0]["format"])
+
+    def header(self, file: Path, rendering: Rendering, *, with_sky: bool = True) -> Header:
+        """As :func:`labeling.images.headers.header_of`."""
+        asked = {"call": "header", "path": str(file), "rendering": rendering.as_params(), "with_sky": with_sky}
+        return Header.from_params(self._asked(asked)[0])
 
     def sky(self, file: Path, rendering: Rendering) -> dict[str, Any] | None:
         """:func:`labeling.images.sky.sky_in`, for JSON."""
@@ -272,10 +310,9 @@ def _crash(code: int) -> str:
     return f"The decoder crashed on this file ({how}): it is damaged in an unusual way, or made to do harm."
 
 
-def _examined(words: dict[str, Any]) -> Examined | ImageProblem:
-    if error := _error(words):
-        return error if isinstance(error, ImageProblem) else ImageProblem(f"The file cannot be read ({error}).")
-    return Examined(**words)
+def _problem(words: dict[str, Any]) -> ImageProblem | None:
+    error = _error(words)
+    return error if isinstance(error, ImageProblem | None) else ImageProblem(f"The file cannot be read ({error}).")
 
 
 def _error(words: dict[str, Any]) -> ImageProblem | OSError | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from hoshina.arrays import StoreError, remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
+from labeling.decoding import decoders
 from labeling.fields.columns import Column, Stamps, column_of, save_column, stamps_of, unknown_values
 from labeling.fields.filling import Filling, laid_over
 from labeling.fields.reading import MAX_NAME, FieldProblem
 from labeling.fields.saving import CSV, Filled, make_field, refuse_too_many
 from labeling.fields.values import Guess
 from labeling.files import inside
-from labeling.images.headers import cards_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Field, Frame
 from labeling.records import next_row
@@ -77,7 +78,7 @@ def sample_of(dataset: Dataset) -> Sample:
         if file is None:
             continue
         try:
-            cards = cards_of(file, dataset.shown_as)
+            cards = decoders().header(file, dataset.shown_as, with_sky=False).cards
         except (ImageProblem, OSError):  # the Problems page tells about it
             continue
         n_fits += 1
@@ -186,18 +187,16 @@ def _read_shares(dataset: Dataset, run: Run, targets: Sequence[_Target], folder:
 
 def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: int) -> dict[str, Any]:
     names = [target.card for target in targets]
-    rows, failed = [], 0
     stamps = [target.stamps for target in targets]
-    for row, stamp, path in _files(dataset, start, start + SHARE):
-        if not _is_stale(row, stamp, stamps):
-            continue
-        try:
-            values = values_of(dataset.data_dir / path, names, dataset.shown_as)
-        except (ImageProblem, OSError):  # the Problems page tells about it
-            values = [""] * len(names)
-            failed += 1
-        rows.append((row, stamp, values))
-        run.progress(row)
+    stale = [one for one in _files(dataset, start, start + SHARE) if _is_stale(one[0], one[1], stamps)]
+    files = [dataset.data_dir / path for _, _, path in stale]
+    rows, failed = [], 0
+    with closing(decoders().card_values(files, names, dataset.shown_as)) as told:
+        for (row, stamp, _), values in zip(stale, told, strict=True):
+            is_read = isinstance(values, list)
+            failed += not is_read  # the Problems page tells about it
+            rows.append((row, stamp, values if is_read else [""] * len(names)))
+            run.progress(row)
     return {"cards": names, "rows": rows, "failed": failed}
 
 

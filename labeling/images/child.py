@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from labeling.images import thumbnails
+from labeling.images import opening, thumbnails
 from labeling.images.composing import Composition
+from labeling.images.headers import header_of, values_of
 from labeling.images.lupton import composite
-from labeling.images.opening import take_turns_at
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Keep, examine
 from labeling.images.rendering import Rendering
@@ -37,23 +37,29 @@ _MOMENT = 0.02
 def examined(
     paths: list[str], rendering: dict[str, Any], keep: dict[str, Any], is_one_by_one: bool
 ) -> Iterator[Answer]:
-    """What each file holds, in turn: as many in an answer as were looked at in a moment, since an answer costs more
-    than a small file does; or one by one, so that the one that is never answered is known."""
+    """What each file holds, in turn."""
+    way, kept = Rendering.from_params(rendering), Keep.from_params(keep)
+    return _each(paths, lambda path: (examine(path, way, kept).as_params(), b""), is_one_by_one)
+
+
+def card_values(paths: list[str], rendering: dict[str, Any], names: list[str], is_one_by_one: bool) -> Iterator[Answer]:
+    """The values of some cards of each file's headers, in turn."""
     way = Rendering.from_params(rendering)
-    kept = Keep.from_params(keep)
+    return _each(paths, lambda path: ({"values": values_of(path, names, way)}, b""), is_one_by_one)
+
+
+def _each(paths: list[str], look: Callable[[str], Answer], is_one_by_one: bool) -> Iterator[Answer]:
+    """As many files in an answer as were looked at in a moment, since an answer costs more than a small file does; or
+    one by one, so that the one that is never answered is known."""
     told: list[dict[str, Any]] = []
     began = time.monotonic()
     for path in paths:
-        told.append(_told(partial(_examined, path, way, kept))[0])
+        told.append(_told(partial(look, path))[0])
         if is_one_by_one or time.monotonic() - began > _MOMENT:
             yield {"files": told}, b""
             told, began = [], time.monotonic()
     if told:
         yield {"files": told}, b""
-
-
-def _examined(path: str, rendering: Rendering, keep: Keep) -> Answer:
-    return examine(path, rendering, keep).as_params(), b""
 
 
 def picture(path: str, size: int, rendering: dict[str, Any]) -> Iterator[Answer]:
@@ -79,6 +85,17 @@ def colour(
         return {"suffix": suffix}, content
 
     yield _told(made)
+
+
+def format_for_browsers(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
+    """The format in which browsers show the file as it is shown here, or nothing."""
+    yield _told(lambda: ({"format": opening.format_for_browsers(path, Rendering.from_params(rendering))}, b""))
+
+
+def header(path: str, rendering: dict[str, Any], with_sky: bool) -> Iterator[Answer]:
+    """The cards of a FITS file, and its place in the sky."""
+    way = Rendering.from_params(rendering)
+    yield _told(lambda: (header_of(path, way, with_sky=with_sky).as_params(), b""))
 
 
 def sky(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
@@ -108,6 +125,9 @@ def thumbnail(path: str, sha256: str, size: int, cache: dict[str, Any], renderin
 
 CALLS: dict[str, Callable[..., Iterator[Answer]]] = {
     "examined": examined,
+    "card_values": card_values,
+    "format_for_browsers": format_for_browsers,
+    "header": header,
     "picture": picture,
     "colour": colour,
     "sky": sky,
@@ -132,7 +152,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if len(sys.argv) > 1:
-        take_turns_at(Path(sys.argv[1]))
+        opening.take_turns_at(Path(sys.argv[1]))
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     while True:

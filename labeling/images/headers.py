@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Self
 
 import numpy as np
 
-from labeling.images import fits
+from labeling.images import fits, plain
 from labeling.images.opening import in_plain_words, regular_file
 from labeling.images.quiet import silenced
 from labeling.images.rendering import DEFAULT, Rendering
@@ -47,18 +47,27 @@ class Header:
     cards: tuple[Card, ...]
     sky: tuple[tuple[str, str], ...]
 
+    def as_params(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"cards": list(map(astuple, self.cards)), "sky": self.sky}
 
-def cards_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> tuple[Card, ...]:
-    """The cards of :func:`header_of` alone."""
-    with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
-        return tuple(_all_cards(parts, fits.chosen(parts, rendering.hdu)))
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """From what :meth:`as_params` gave."""
+        return cls(
+            tuple(Card(*card) for card in params["cards"]), tuple((name, words) for name, words in params["sky"])
+        )
 
 
 def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
     """The values of the cards called ``names``, "" for those that are not there: of the image that is shown, else of
     the file's first part. Reads no pixels. Raises ImageProblem as opening the image does."""
-    with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
-        headers = [fits.chosen(parts, rendering.hdu).header, parts[0].header]
+    with in_plain_words(), silenced(), regular_file(path) as stream:
+        try:
+            headers = plain.headers_in(stream, names, rendering.hdu)
+        except plain.NotPlain:
+            with fits.parts_of(stream) as parts:
+                headers = [fits.chosen(parts, rendering.hdu).header, parts[0].header]
         return [_value(headers, name) for name in names]
 
 
@@ -73,11 +82,11 @@ def _value(headers: Sequence[Any], name: str) -> str:
     return ""
 
 
-def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> Header:
+def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, with_sky: bool = True) -> Header:
     """Read the header of a FITS file. Raises ImageProblem as opening its image does."""
     with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
         part = fits.chosen(parts, rendering.hdu)
-        return Header(tuple(_all_cards(parts, part)), _sky(part))
+        return Header(tuple(_all_cards(parts, part)), _sky(part) if with_sky else ())
 
 
 def _all_cards(parts: Any, part: Any) -> list[Card]:

@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
+from labeling.decoding import decoders
 from labeling.fields.facts import facts_of
 from labeling.files import inside
 from labeling.framing import together
-from labeling.images.headers import header_of
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
 
@@ -74,7 +74,7 @@ def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
     if file is None:
         return render(request, "labeling/_file_header.html", context | {"reason": "The file is outside of its folder."})
     try:
-        found = header_of(file, frame.dataset.shown_as)
+        found = decoders().header(file, frame.dataset.shown_as)
     except ImageProblem as problem:
         return render(request, "labeling/_file_header.html", context | {"reason": problem.reason})
     return render(request, "labeling/_file_header.html", context | {"header": found})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from django.http import (
@@ -17,7 +18,6 @@ from django.views.decorators.http import require_safe
 from labeling.decoding import decoders, pictures
 from labeling.files import inside, is_current
 from labeling.images import thumbnails
-from labeling.images.opening import format_for_browsers
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import STRETCHES, Rendering
 from labeling.models import Frame
@@ -59,7 +59,7 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
         return not_found("This file lies outside of the dataset's folder, so it is not shown.")
     try:
         is_same = is_current(frame, file)
-        response = _original(file, size, rendering) or _picture(frame, file, size, rendering, is_same)
+        response = _original(frame, file, size, rendering, is_same) or _picture(frame, file, size, rendering, is_same)
     except FileNotFoundError:
         return not_found("The file of this image is missing.")
     except OSError as error:
@@ -72,15 +72,22 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     return response
 
 
-def _original(file: Path, size: int, rendering: Rendering) -> HttpResponseBase | None:
+def _original(frame: Frame, file: Path, size: int, rendering: Rendering, is_same: bool) -> HttpResponseBase | None:
     """For a full view: the file itself, streamed, where browsers show it as all else here does."""
     if size != thumbnails.FULL_SIZE:
         return None
-    content_type = _CONTENT_TYPES.get(format_for_browsers(file, rendering))
+    told = _known_format(file, frame.sha256, rendering) if is_same else decoders().format_for_browsers(file, rendering)
+    content_type = _CONTENT_TYPES.get(told)
     if content_type is None:
         return None
     name = "".join(character if character.isprintable() else "_" for character in file.name)
     return FileResponse(file.open("rb"), content_type=content_type, filename=name)
+
+
+@lru_cache(maxsize=10_000)
+def _known_format(file: Path, sha256: str, rendering: Rendering) -> str:
+    """Asked for once for each content: of a PNG file all pixels are unpacked to know it."""
+    return decoders().format_for_browsers(file, rendering)
 
 
 def _picture(frame: Frame, file: Path, size: int, rendering: Rendering, is_same: bool) -> HttpResponse:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from labeling import decoding
 from labeling.decoding import Decoders, decoders, pictures
 from labeling.images import thumbnails
+from labeling.images.headers import header_of, values_of
+from labeling.images.opening import format_for_browsers
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Examined, Keep, examine
 from labeling.images.rendering import DEFAULT, Rendering
+from tests.labeling.test_file_headers import orion
 from tests.parts import wait_until
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -50,7 +54,14 @@ def pictures_in(folder: Path, n: int) -> list[Path]:
 
 
 def children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "labeling.images.child" in " ".join(one.cmdline())]
+    return list(filter(_is_decoder, psutil.Process().children()))
+
+
+def _is_decoder(one: psutil.Process) -> bool:
+    try:
+        return "labeling.images.child" in one.cmdline()
+    except psutil.NoSuchProcess:  # it went just now
+        return False
 
 
 def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Path) -> None:
@@ -164,6 +175,86 @@ def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], wor
         with pytest.raises(ImageProblem, match=words):
             strict.picture(file, 256, DEFAULT)
         assert not children()
+    finally:
+        strict.end()
+
+
+def fits_in(folder: Path, n: int) -> list[Path]:
+    files = [folder / f"{number}.fits" for number in range(n)]
+    for number, file in enumerate(files):
+        image = fits.PrimaryHDU(np.full((4, 6), number, np.float32), orion())
+        image.header["OBJECT"] = f"M {number}"
+        image.writeto(file)
+    return files
+
+
+def values_of_one(few: Decoders, file: Path) -> list[str]:
+    (values,) = few.card_values([file], ["OBJECT", "NAXIS1"], DEFAULT)
+    if isinstance(values, ImageProblem):
+        raise values
+    return values
+
+
+ABOUT_HEADERS: dict[str, tuple[Callable[[Decoders, Path], object], Callable[[Path], object]]] = {
+    "format": (lambda few, file: few.format_for_browsers(file, DEFAULT), lambda file: format_for_browsers(file)),
+    "header": (lambda few, file: few.header(file, DEFAULT), lambda file: header_of(file)),
+    "cards": (values_of_one, lambda file: values_of(file, ["OBJECT", "NAXIS1"])),
+}
+
+
+@pytest.mark.parametrize("name", ABOUT_HEADERS)
+def test_what_decoders_say_of_headers_and_whom_it_costs(few: Decoders, tmp_path: Path, name: str) -> None:
+    """What this process would see; and of a file that ends its decoder, or holds it up, why there is nothing."""
+    (file,) = fits_in(tmp_path, 1)
+    ask, plainly = ABOUT_HEADERS[name]
+    killer = Killer(2)
+    killer.start()
+    with pytest.raises(ImageProblem, match="crashed on this file"):
+        ask(few, file)
+    killer.join()
+    assert ask(few, file) == plainly(file)
+    few._idle[0]._seconds = 0.5
+    children()[0].suspend()
+    with pytest.raises(ImageProblem, match=r"took longer than 0\.5 s"):
+        ask(few, file)
+    assert not children()
+    if name == "format":
+        assert ask(few, pictures_in(tmp_path, 1)[0]) == "PNG"
+        return
+    (tmp_path / "text.fits").write_text("words")
+    with pytest.raises(ImageProblem):
+        ask(few, tmp_path / "text.fits")
+
+
+def test_a_header_may_come_without_the_sky(few: Decoders, tmp_path: Path) -> None:
+    (file,) = fits_in(tmp_path, 1)
+    whole, less = few.header(file, DEFAULT), few.header(file, DEFAULT, with_sky=False)
+    assert (less.cards, less.sky) == (whole.cards, ())
+    assert whole.sky
+
+
+def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders, tmp_path: Path) -> None:
+    files = fits_in(tmp_path, 130)
+    files[60].write_text("words")
+    killer = Killer(1)
+    killer.start()
+    told = list(few.card_values(files, ["OBJECT"], DEFAULT))
+    killer.join()
+    assert isinstance(told[60], ImageProblem)
+    assert told[:60] + told[61:] == [[f"M {number}"] for number in range(130) if number != 60]
+    assert len(children()) == 2
+    some = few.card_values(files, ["OBJECT"], DEFAULT)
+    next(some)
+    some.close()  # as a job that is cancelled
+    assert len(few._idle) == len(children()) == 2
+
+
+def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: Path) -> None:
+    """Of a PNG file all is unpacked to know which way is up."""
+    strict = Decoders(1, seconds=60, megabytes=150)
+    try:
+        with pytest.raises(ImageProblem, match="150 MB"):
+            strict.format_for_browsers(slow_picture(tmp_path / "slow.png"), DEFAULT)
     finally:
         strict.end()
 

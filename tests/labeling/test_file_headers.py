@@ -13,10 +13,13 @@ from astropy.wcs import WCS
 from django.test import Client
 from django.urls import reverse
 
+from labeling import decoding
+from labeling.decoding import Decoders
 from labeling.images.headers import header_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
+from labeling.views import items
 
 
 def orion(kind: tuple[str, str] = ("RA---TAN", "DEC--TAN")) -> fits.Header:
@@ -109,6 +112,23 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
     assert "has no HDU 7" in client.get(address).content.decode()
     frame.file.unlink()
     assert "not there any more" in client.get(address).content.decode()
+
+
+@pytest.mark.django_db
+def test_a_header_whose_decoder_fails_is_told(
+    client: Client, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(1)
+    dataset.data_dir.mkdir()
+    Frame.objects.update(format="FITS")
+    frame = Frame.objects.get()
+    fits.PrimaryHDU(np.ones((4, 6), np.float32), orion()).writeto(frame.file)
+    strict = Decoders(1, seconds=60, megabytes=1)  # the first look at how large it is ends it
+    monkeypatch.setattr(items, "decoders", lambda: strict)
+    monkeypatch.setattr(decoding, "_LOOK", 0.01)
+    answer = client.get(reverse("labeling:file_header", args=[frame.pk]))
+    assert answer.status_code == 200
+    assert "took more than 1 MB" in answer.content.decode()
 
 
 def test_what_is_no_fits_is_a_problem(tmp_path: Path) -> None:

@@ -16,9 +16,12 @@ from django.urls import reverse
 from PIL import Image
 
 from hoshina.jobs.errors import Cancelled
+from labeling.decoding import Decoders
+from labeling.images.rendering import Rendering
 from labeling.ingest import ingest
 from labeling.models import Dataset, Frame, Item
 from labeling.registering import dataset_for
+from labeling.views import media
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +146,46 @@ def test_the_full_view_is_the_file_itself_where_browsers_can(
         assert response["X-Content-Type-Options"] == "nosniff"
         assert content(response) == frame.file.read_bytes()
         response.close()
+
+
+def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_rendering(
+    client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool]] = []
+    ask = Decoders.format_for_browsers
+
+    def counting(own: Decoders, file: Path, rendering: Rendering) -> str:
+        asked.append((file.name, rendering.is_inverted))
+        return ask(own, file, rendering)
+
+    monkeypatch.setattr(Decoders, "format_for_browsers", counting)
+    (frame,) = frames(a_png=noise(20, 20))
+    for _ in range(3):
+        content(client.get(full(frame)))
+    assert asked == [("a.png", False)]
+    Dataset.objects.update(rendering=Rendering(is_inverted=True).as_params())
+    assert picture(client.get(full(frame))).getpixel((3, 3)) != noise(20, 20).getpixel((3, 3))
+    Dataset.objects.update(rendering={})
+    noise(30, 20).convert("RGBA").save(frame.file)  # changed, and not ingested: it may be anything by the next time
+    for _ in range(2):
+        assert picture(client.get(full(frame))).mode == "RGB"
+    assert asked == [("a.png", False), ("a.png", True), ("a.png", False), ("a.png", False)]
+
+
+def test_a_full_view_whose_decoder_fails_is_404_with_the_reason(
+    client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (frame,) = frames(a_png=Image.new("RGB", (9_000, 9_000)))
+    strict = Decoders(1, seconds=60, megabytes=150)
+    monkeypatch.setattr(media, "decoders", lambda: strict)
+    try:
+        response = client.get(full(frame))
+        assert (response.status_code, response["Cache-Control"]) == (404, "no-store")
+        assert "took more than 150 MB" in response.content.decode()
+        noise(20, 20).save(frame.file)
+        assert picture(client.get(full(frame))).size == (20, 20)
+    finally:
+        strict.end()
 
 
 def test_the_full_view_of_other_files_is_a_picture_of_full_size(

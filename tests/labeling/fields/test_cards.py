@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from django.test import Client
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import claim, execute, run_now
 from hoshina.jobs.models import Job
+from labeling.decoding import Decoders
 from labeling.fields import cards, column_of
 from labeling.fields.columns import Draft, save_column
 from labeling.fields.facts import texts_of
 from labeling.images.headers import values_of
+from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Field
 from labeling.registering import dataset_for
 from labeling.signals import regrouped
@@ -111,14 +113,16 @@ def test_a_job_that_was_killed_reads_no_share_twice(
 ) -> None:
     monkeypatch.setattr(cards, "SHARE", 4)
     opened: list[str] = []
+    read_by_decoders = Decoders.card_values
 
-    def fail_at_seven(path: Path, *args: Any) -> list[str]:
-        opened.append(path.name)
-        if len(opened) == 7:
-            raise SystemExit  # as a worker that is told to stop
-        return values_of(path, *args)
+    def fail_at_seven(own: Decoders, files: list[Path], *args: Any) -> Iterator[list[str] | ImageProblem]:
+        for file, values in zip(files, read_by_decoders(own, files, *args), strict=True):
+            opened.append(file.name)
+            if len(opened) == 7:
+                raise SystemExit  # as a worker that is told to stop
+            yield values
 
-    monkeypatch.setattr(cards, "values_of", fail_at_seven)
+    monkeypatch.setattr(Decoders, "card_values", fail_at_seven)
     with pytest.raises(SystemExit):
         read(dataset, "EXPTIME")
     assert not Field.objects.exists()
