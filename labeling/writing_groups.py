@@ -6,7 +6,7 @@ A file joins the item of its group whenever it comes: in this run or a later one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,18 @@ from labeling.grouping import MAX_ROLES, Template, in_order
 from labeling.images.reading import Examined
 from labeling.images.scanning import Found
 from labeling.models import Dataset, Frame, Item
-from labeling.moving_groups import Aside, Home, Member, best, homes_of, move_groups
+from labeling.moving_groups import (
+    Aside,
+    Home,
+    Member,
+    best,
+    forget_waiting,
+    has_rival,
+    homes_at,
+    homes_of,
+    move_groups,
+    only,
+)
 from labeling.records import (
     FILLED,
     insert_frames,
@@ -108,8 +119,8 @@ class GroupWriter(Writer):
                 touched += [(known.frame_id, examined)] if examined else []
                 returned |= set() if known.is_available else {known.item_id}
                 self.counts.unchanged += 1
-        new, known_elsewhere = self._apart(new)
-        self.aside.add(replaced + known_elsewhere)
+        new, waiting = self._apart(new, replaced)
+        self.aside.add(replaced + waiting)
         self.counts.failed += len(problems)
         if new or touched or returned or problems:
             with transaction.atomic():
@@ -129,15 +140,18 @@ class GroupWriter(Writer):
         assert place is not None  # what has none is a problem, see `checked`
         return Member(place.group, place.role, path, examined)
 
-    def _apart(self, members: list[Member]) -> tuple[list[Member], list[Member]]:
-        """Those with new content, and those whose content an item of earlier runs has: these may have been moved."""
+    def _apart(self, members: list[Member], replaced: list[Member]) -> tuple[list[Member], list[Member]]:
+        """Those with new content, and those whose content an item of earlier runs has: these may have been moved, and
+        what is new of their groups was edited then."""
         if not self.n_rows or not members:
             return members, []
         frames = Frame.objects.filter(dataset=self.dataset, sha256__in={one.examined.sha256 for one in members})
         known = set(frames.filter(item__row__lt=self.n_rows).values_list("sha256", flat=True).distinct())
+        groups = {one.group for one in members if one.examined.sha256 in known} | {one.group for one in replaced}
+        groups |= self.aside.among({one.group for one in members} - groups)
         return (
-            [one for one in members if one.examined.sha256 not in known],
-            [one for one in members if one.examined.sha256 in known],
+            [one for one in members if one.group not in groups],
+            [one for one in members if one.group in groups],
         )
 
     def _return(self, item_ids: Iterable[int]) -> None:
@@ -218,11 +232,14 @@ class GroupWriter(Writer):
         total = self.aside.n
         self.run.stage("Comparing what was moved or replaced", total=total)
         for is_whole in (True, False):
+            moved: list[str] = []
             for groups in self.aside.batches(_GROUPS_AT_ONCE):
                 with transaction.atomic():
                     self.lock()
-                    self.aside.remove(self._move(groups, is_whole=is_whole))
+                    moved += self._move(groups, is_whole=is_whole)
                 self.run.progress(self.counts.moved)
+            # Not before: a group is compared with all others, whichever came first.
+            self.aside.remove(moved)
         done = self.counts.moved
         for groups in self.aside.batches(_GROUPS_AT_ONCE):
             with transaction.atomic():
@@ -231,43 +248,76 @@ class GroupWriter(Writer):
                 write_problems(self.dataset, self._join(members, is_last=True))
             done += len(members)
             self.run.progress(min(done, total))
+        with transaction.atomic():
+            self.lock()
+            forget_waiting(self.dataset)
 
     def _move(self, groups: Sequence[Sequence[Member]], *, is_whole: bool) -> list[str]:
         """Let items follow their files; returns the groups that were given one."""
         homes = homes_of(self.dataset, groups)
-        paths = [members[0].group for members in groups]
-        there = {path: (pk, row) for path, pk, row in self._rows_at(paths)}
+        places = homes_at(self.dataset, [members[0].group for members in groups])
         moves: dict[int, tuple[Home, Sequence[Member]]] = {}
         for members in groups:
-            pk, row = there.get(members[0].group, (0, 0))
-            if pk and pk not in moves and not self._is_free(row):
+            place = places.get(members[0].group)
+            whole = self._with_rest(members, place)
+            if not _roles_once(whole) or (place is not None and self._is_broken(place)):
                 continue
             near = {home.item_id: home for one in members for home in homes.get(one.examined.sha256, ())}
             fitting = [
                 home
                 for home in near.values()
-                if self._is_gone(home) and home.fits(members, is_whole=is_whole) and _roles_once(members)
+                if home.fits(whole, is_whole=is_whole)
+                and self._may_leave(home, whole)
+                and not (is_whole and home.item_id in moves)
+                and (place is None or place.item_id in moves or home.displaces(place, self._left(place), whole))
             ]
-            home = best(fitting, members)
-            if home is not None:
-                moves[home.item_id] = (home, members)
-                self._mark(home.row, members)
-                self.counts.moved += len(members)
+            home = best(fitting, whole) if is_whole else only(fitting, whole)
+            if home is None or home.item_id in moves or (not is_whole and has_rival(home, members, self.aside)):
+                continue
+            moves[home.item_id] = (home, whole)
+            self.counts.moved += len(members)
+        self._leave_behind(moves)
         move_groups(self.dataset, list(moves.values()))
-        self._tell_roles({one.role for _, members in moves.values() for one in members})
-        return [members[0].group for _, members in moves.values()]
+        for home, whole in moves.values():
+            self._mark(home.row, whole)
+        self._tell_roles({one.role for _, whole in moves.values() for one in whole})
+        return [whole[0].group for _, whole in moves.values()]
 
-    def _rows_at(self, paths: Sequence[str]) -> Iterable[tuple[str, int, int]]:
-        return Item.objects.filter(dataset=self.dataset, path__in=paths).values_list("path", "pk", "row")
+    def _left(self, home: Home) -> list[str]:
+        """The roles of an item's files that are where they were, or were not looked for."""
+        if home.row >= self.n_rows:
+            return list(home.frames)
+        there = int(self.seen[home.row] | self.broken[home.row])
+        return [
+            role
+            for role, kept in home.frames.items()
+            # Files may have been moved since they were seen.
+            if (there & self.bits.get(role, 0) and (self.dataset.data_dir / kept.path).exists())
+            or (home.is_available and not kept.path.lower().endswith(self.endings))
+        ]
 
-    def _is_free(self, row: int) -> bool:
-        """Whether none of an item's files is where it was."""
-        return row < self.n_rows and not self.seen[row] and not self.broken[row]
+    def _with_rest(self, members: Sequence[Member], place: Home | None) -> Sequence[Member]:
+        """All files of a group: those put aside, and those of the item of its path that are unchanged."""
+        if place is None:
+            return members
+        known = {one.role for one in members}
+        return [*members, *(place.member(role) for role in self._left(place) if role not in known)]
 
-    def _is_gone(self, home: Home) -> bool:
-        """Whether an item is free, and all of its files were looked for."""
-        were_looked_for = all(path.lower().endswith(self.endings) for _, _, path in home.frames.values())
-        return self._is_free(home.row) and (were_looked_for or not home.is_available)
+    def _may_leave(self, home: Home, members: Sequence[Member]) -> bool:
+        """Whether nothing that tells of an item is left where it was, and more of it is found among ``members``."""
+        left = self._left(home)
+        return not home.is_told_by(left) and len(left) < home.n_alike(members) and not self._is_broken(home)
+
+    def _is_broken(self, home: Home) -> bool:
+        """Whether a file of the item is where it was, but cannot be read."""
+        return home.row < self.n_rows and bool(self.broken[home.row])
+
+    def _leave_behind(self, moves: Mapping[int, tuple[Home, Sequence[Member]]]) -> None:
+        """Files that an item leaves where it was are part of whatever else lies there."""
+        taken = {one.path for _, whole in moves.values() for one in whole}
+        for home, _ in moves.values():
+            left = [home.member(role) for role in self._left(home)]
+            self.aside.add([one for one in left if one.path not in taken and one.path.lower().endswith(self.endings)])
 
     # -- What is gone -----------------------------------------------------------------------------------
     def mark_vanished(self) -> None:

@@ -15,6 +15,8 @@ TESTS = (
     "test_moving.py::test_renumbered_files_keep_their_labels",
     "test_moving_groups.py::test_a_renamed_folder_keeps_all_items[True-{role}/{id}.png]",
     "test_moving_groups.py::test_two_groups_that_changed_places",
+    "test_moving_edited_groups.py::test_two_groups_that_changed_places_while_one_was_edited[True-target-{role}/{id}.png]",
+    "test_moving_edited_groups.py::test_an_edited_file_that_came_before_the_others_makes_way",
     "test_ingest_groups.py::test_where_nothing_is_decided_files_can_be_grouped_otherwise",
     "test_ingest_groups.py::test_a_template_by_which_items_stay_the_same_keeps_their_labels",
 )
