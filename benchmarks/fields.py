@@ -2,20 +2,20 @@
 
     uv run python -m benchmarks.fields [--large 1000000] [--small 10000] [--requests 100]
 
-The mask is made in this process, turn by turn with NumPy's; pages are asked of two real servers in turn. Also: how
-long a CSV file of as many lines takes to become fields, against the csv module alone.
+The mask is made in this process, turn by turn with NumPy's; pages are asked of two real servers in turn. Also: a CSV
+file with a line for each of the images becomes fields, in a process of its own; its time and its memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import io
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -23,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.pages import Reader, line, p95, timed
-from benchmarks.stage import stage
+from benchmarks.stage import ROOT, stage
 
 MASS = """
 from labeling.fields.columns import Draft, save_column
@@ -76,46 +76,60 @@ def pages(small: str, large: str, requests: int) -> None:
         print(f"  -> p95 large / small = {p95(times[1]) / p95(times[0]):.2f}")
 
 
-def imports(n: int) -> None:
-    """The two readings of a file of four columns and what they find, without the database."""
-    from labeling.fields.filling import Filling
-    from labeling.fields.reading import Wish, layout_of, lines_of
-    from labeling.fields.values import Guess
-    from labeling.models import Field
+# Two lines: seconds, and MiB of its own memory at most (without the database's file, which the system maps).
+IMPORT = """
+import sys, threading, time, django
+django.setup()
+import psutil
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
+from labeling.models import Dataset, Field
+me, ended, most = psutil.Process(), threading.Event(), [0]
+def own():
+    told = me.memory_info()
+    return told.rss - getattr(told, "shared", 0)
+def watch():
+    while not ended.wait(0.05):
+        most[0] = max(most[0], own())
+dataset, before = Dataset.objects.get(), own()
+threading.Thread(target=watch, daemon=True).start()
+began = time.perf_counter()
+with open(sys.argv[1], "rb") as stream:
+    report = import_fields(dataset, stream, Wish())
+seconds = time.perf_counter() - began
+ended.set()
+assert report.matched == dataset.n_items
+print(seconds)
+print((most[0] - before) / 2**20)
+Field.objects.filter(name__in=("flux", "night", "at")).delete()
+"""
 
-    text = "path,mass,night,at\n" + "".join(
-        f"night{i % 97}/image{i:07d}.png,{i * 0.37:.3f},night{i % 97},2024-01-{1 + i % 28:02d}T01:02:03\n"
-        for i in range(n)
+
+def imports(store: Path, n: int) -> None:
+    """A file of ``n`` lines becomes three fields of the dataset in ``store``, against the csv module and a dict."""
+    file = store / "facts.csv"
+    with file.open("w") as stream:
+        stream.write("path,flux,night,at\n")
+        for i in range(n):
+            at = f"2024-01-{1 + i % 28:02d}T01:02:03"
+            stream.write(f"night{i % 97}/image{i:07d}.png,{i * 0.37:.3f},night{i % 97},{at}\n")
+    environment = os.environ | {"AL_STORE_DIR": str(store)}
+    told = subprocess.run(
+        [sys.executable, "-c", IMPORT, str(file)], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
     )
-    stream = io.BytesIO(text.encode())
-
-    def own() -> None:
-        layout = layout_of(stream, Wish())
-        guesses = [Guess() for _ in layout.names]
-        for one in lines_of(stream, layout):
-            for guess, value in zip(guesses, one.values, strict=True):
-                guess.add(one.number, value)
-        fillings = [Filling(Field.Kind(guess.kind), n) for guess in guesses]
-        for row, one in enumerate(lines_of(stream, layout)):
-            for filling, value in zip(fillings, one.values, strict=True):
-                filling.put(row, value)
-        for filling in fillings:
-            filling.draft()
-
-    def bare() -> None:
-        stream.seek(0)
-        wrapper = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-        for _ in csv.reader(wrapper):
-            pass
-        wrapper.detach()
-
-    def seconds(work: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    plain, made = seconds(bare), seconds(own)
-    print(f"{n:,} lines to four columns: {made:.1f} s; the csv module alone, once: {plain:.1f} s")
+    seconds, megabytes = map(float, told.stdout.split())
+    rows = {f"night{i % 97}/image{i:07d}.png": i for i in range(n)}
+    began = time.perf_counter()
+    with file.open(newline="") as stream:
+        reader = csv.reader(stream)
+        next(reader)
+        for cells in reader:
+            rows[cells[0]]
+    bare = time.perf_counter() - began
+    print(
+        f"{n:,} lines to three columns: {seconds:.1f} s, {n / seconds:,.0f} lines/s, {seconds / bare:.0f} times csv and"
+    )
+    print(f"  a dict's look-up alone ({bare:.2f} s); {megabytes:.0f} MiB, {megabytes * 2**20 / n:.0f} bytes a line")
 
 
 def main() -> None:
@@ -130,9 +144,10 @@ def main() -> None:
 
         django.setup()
         masks(options.large)
-        imports(options.large // 5)
         small = stack.enter_context(stage(Path(folder) / "small", options.small, MASS))
         large = stack.enter_context(stage(Path(folder) / "large", options.large, MASS))
+        imports(Path(folder) / "small", options.small)
+        imports(Path(folder) / "large", options.large)
         pages(small, large, options.requests)
 
 

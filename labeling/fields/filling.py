@@ -52,14 +52,14 @@ class Filling:
         self._values[row] = value
 
     def draft(self) -> Draft:
-        """What was filled in, its words sorted."""
+        """What was filled in, its words sorted; numbers and times are not copied, so nothing may be put in any more."""
         if self.kind != Kind.TEXT:
-            return Draft(self.kind, np.array(self._values), [])
+            return Draft(self.kind, np.frombuffer(self._values, np.float64), [])
         words = sorted(self._codes)
         place = np.empty(len(words) + 1, np.int32)
         place[[self._codes[word] for word in words]] = np.arange(len(words), dtype=np.int32)
         place[UNKNOWN_CODE] = UNKNOWN_CODE
-        return Draft(self.kind, place[np.array(self._values, np.int32)], words)
+        return Draft(self.kind, place[np.frombuffer(self._values, np.int32)], words)
 
 
 def laid_over(older: Column, newer: Draft) -> tuple[Draft, int]:

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _DELIMITERS = ",;\t"
 KEYS = ("path", "item_id", "name")
@@ -62,8 +62,7 @@ class Layout:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line: its number, what tells the item, and the stripped values of the layout's columns."""
 
     number: int
@@ -107,7 +106,7 @@ def lines_of(stream: BinaryIO, layout: Layout) -> Iterator[Line]:
         try:
             for values in reader:
                 number = layout.n_above + reader.line_num
-                if any(value.strip() for value in values):
+                if any(map(str.strip, values)):
                     yield _line(number, values, layout)
         except csv.Error as error:
             raise FieldProblem(f"After line {number} the quotes do not add up ({error}). {EXPECTED}") from error
