@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
-from django.conf import settings
 
-from tests.parts import postgres_server
+from tests.parts import run_on_postgresql
 
 TESTS = (
     "test_moving.py::test_renumbered_files_keep_their_labels",
@@ -24,15 +19,4 @@ TESTS = (
 
 @pytest.mark.postgres
 def test_moved_files_keep_their_items_on_postgresql() -> None:
-    with postgres_server() as url:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AL_", "PYTEST_"))}
-        ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", *(f"tests/labeling/{name}" for name in TESTS)],
-            env=environment | {"AL_DATABASE_URL": url},
-            cwd=settings.BASE_DIR,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "skipped" not in ran.stdout
+    run_on_postgresql(*(f"tests/labeling/{name}" for name in TESTS))
