@@ -29,9 +29,10 @@ class ModelingConfig(AppConfig):
 def side_of(sender: object, *, dataset: Any, **kwargs: Any) -> int | None:
     """The side of the square that the wanted encoder sees of each file."""
     from modeling.encoders import backend_of, likely
-    from modeling.seen import Seen
 
-    return likely(backend_of(dataset.pk)).side if Seen.of(dataset).is_file_by_file else None
+    # Not by the roles: an ingest of new groups begins before there are any.
+    is_one_picture = bool(dataset.grouping) and dataset.composed_as.is_colour
+    return None if is_one_picture else likely(backend_of(dataset.pk)).side
 
 
 def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
