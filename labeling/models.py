@@ -47,6 +47,10 @@ class Dataset(models.Model):
     roles = models.JSONField(default=list, blank=True, editable=False)
     # How the frames of an item are shown and encoded together, as Composition.as_params gives it.
     composition = models.JSONField(default=dict, blank=True, editable=False)
+    # Images of equal value in this field are never on both sides of a split (labeling.fields.together).
+    together_by = models.ForeignKey(
+        "Field", null=True, on_delete=models.SET_NULL, related_name="keeps_together", editable=False
+    )
     # Whether new files in its folder are looked for; when next, and what was seen the last time (labeling.watching).
     is_watched = models.BooleanField(default=False, editable=False)
     next_look_at = models.DateTimeField(null=True, editable=False)

@@ -7,6 +7,7 @@ on the order of the rows, the machine or ``PYTHONHASHSEED``.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,28 @@ def split_key(group: str, seed: int) -> int:
         group.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode(), person=_PERSON
     )
     return int.from_bytes(keyed.digest(), "big")
+
+
+class Files:
+    """The files of items, as keys for the splits: 8 bytes a file and 4 an item."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._keys, self._counts = array("Q"), array("I")
+
+    def add(self, hashes: Sequence[str]) -> None:
+        """The files of the next item; one at least."""
+        self._keys.extend(split_key(sha256, self._seed) for sha256 in hashes)
+        self._counts.append(len(hashes))
+
+    def keys(self) -> list[NDArray[np.uint64]]:
+        """Columns (n,) for :func:`joined`: each item's first file, its second, …; where it has no more,
+        the first again."""
+        keys, counts = np.asarray(self._keys, dtype=np.uint64), np.asarray(self._counts, dtype=np.int64)
+        if not len(counts):
+            return [keys]
+        firsts = np.cumsum(counts) - counts
+        return [keys[firsts + np.where(counts > number, number, 0)] for number in range(counts.max())]
 
 
 def joined(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:

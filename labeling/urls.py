@@ -35,6 +35,7 @@ urlpatterns = [
     path("d/<slug:slug>/images/limits/", images.limits, name="images_limits"),
     path("d/<slug:slug>/fields/", fields.page, name="fields"),
     path("d/<slug:slug>/fields/list/", fields.field_list, name="field_list"),
+    path("d/<slug:slug>/fields/together/", fields.field_together, name="field_together"),
     path("d/<slug:slug>/fields/cards/", fields.cards, name="field_cards"),
     path("d/<slug:slug>/fields/<int:pk>/edit/", fields.edit, name="field_edit"),
     path("d/<slug:slug>/fields/<int:pk>/delete/", fields.delete, name="field_delete"),

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.exporting.archive import Member, Written, stream_zip
-from labeling.exporting.frames import Files, frame_lines
-from labeling.exporting.grouping import Groups
+from labeling.exporting.frames import frame_lines
+from labeling.exporting.grouping import groups_by
 from labeling.exporting.images import Images
 from labeling.exporting.options import OptionError, Options
 from labeling.exporting.registry import sections
@@ -24,7 +24,7 @@ from labeling.exporting.rows import BATCH, LabelRow, decided_items
 from labeling.exporting.text import csv_line, json_bytes, moment
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.models import Dataset, Item, LabelClass
-from labeling.splits import SPLITS, assign_splits, joined
+from labeling.splits import SPLITS, Files, assign_splits, joined
 
 FORMAT = 1
 LABEL_COLUMNS = (
@@ -39,7 +39,7 @@ def refusal(dataset: Dataset, options: Options) -> str:
     """Why these options can't be had for this dataset, in words; empty where they can."""
     if options.group_by:
         try:
-            Groups(dataset, options.group_by)
+            groups_by(dataset, options.group_by)
         except OptionError as error:
             return str(error)
     known = {section.name: section for section in sections()}
@@ -70,7 +70,7 @@ class Export:
         self._contributions = [
             section.contribute(dataset, section.name in options.extras) for section in self._sections
         ]
-        self._groups = Groups(dataset, options.group_by) if options.group_by else None
+        self._groups = groups_by(dataset, options.group_by) if options.group_by else None
         self._names = _ClassNames(dataset)
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}

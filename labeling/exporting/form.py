@@ -36,9 +36,10 @@ class ExportForm(forms.Form):
     )
     images = forms.BooleanField(label="Image files of the labelled items", required=False)
 
-    def __init__(self, given: Mapping[str, Any], fields: Sequence[str] = ()) -> None:
-        """``given``: the address's parameters; what is not there has its default. ``fields``: names to group by."""
-        super().__init__(_DEFAULTS | {name: given[name] for name in given})
+    def __init__(self, given: Mapping[str, Any], fields: Sequence[str] = (), group_by: str = "") -> None:
+        """``given``: the address's parameters; what is not there has its default. ``fields``: names to group by, and
+        which of them the dataset chose."""
+        super().__init__(_DEFAULTS | {"group_by": group_by} | {name: given[name] for name in given})
         groups = self.fields["group_by"]
         assert isinstance(groups, forms.ChoiceField)
         groups.choices = [("", "identical files only"), *((name, f"equal {name}") for name in fields)]

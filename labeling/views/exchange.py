@@ -51,8 +51,9 @@ def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
 
 
 def _form(request: HtmxHttpRequest, dataset: Dataset) -> ExportForm:
-    names = Field.objects.filter(dataset=dataset).values_list("name", flat=True)
-    return ExportForm(request.GET.dict(), list(names))
+    fields = list(Field.objects.filter(dataset=dataset))
+    chosen = next((one.name for one in fields if one.pk == dataset.together_by_id), "")
+    return ExportForm(request.GET.dict(), [one.name for one in fields], chosen)
 
 
 def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm) -> HttpResponse:

@@ -10,12 +10,13 @@ from django import forms
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from hoshina.arrays import StoreError
 from hoshina.http import HtmxHttpRequest
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
-from labeling.fields import editing
+from labeling.fields import editing, together
 from labeling.fields.cards import KIND, card_fields, check_cards, sample_of, words_of
 from labeling.fields.reading import EXPECTED, FieldProblem, Wish
 from labeling.fields.saving import Report, import_fields
@@ -129,13 +130,24 @@ def _shown(report: Report) -> dict[str, Any]:
 
 
 def _context(dataset: Dataset, opened: Open | None = None, said: str = "") -> dict[str, Any]:
+    fields = list(Field.objects.filter(dataset=dataset))
     return {
         "dataset": dataset,
-        "fields": list(Field.objects.filter(dataset=dataset)),
+        "fields": fields,
         "kinds": Field.Kind.choices,
         "opened": opened,
         "said": said,
+        **_together(dataset, fields),
     }
+
+
+def _together(dataset: Dataset, fields: list[Field]) -> dict[str, Any]:
+    """By which of the fields images are kept together, and what groups that makes."""
+    field = next((one for one in fields if one.pk == dataset.together_by_id), None)
+    try:
+        return {"chosen": field, "tally": together.tally_of(dataset, field) if field else None}
+    except StoreError as damaged:
+        return {"chosen": field, "together_problem": str(damaged)}
 
 
 # -- The list -----------------------------------------------------------------------------------------------
@@ -173,6 +185,20 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return _list(request, field.dataset, Open(field, "delete"))
     field.delete()
     return _list(request, field.dataset, said=f"{field.name} is deleted.")
+
+
+@require_POST
+def field_together(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """By which field images are kept together from now on."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context: dict[str, Any] = {}
+    try:
+        together.choose(dataset, request.POST.get("field", ""))
+        context["is_chosen_now"] = True
+    except FieldProblem as problem:
+        context["together_problem"] = str(problem)
+    status = 422 if "together_problem" in context else 200
+    return render(request, "labeling/_fields_together.html", _context(dataset) | context, status=status)
 
 
 def _field(slug: str, pk: int) -> Field:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from hoshina.arrays import remove, require_space
 from hoshina.jobs.models import Job
-from labeling.exporting.frames import Files
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.splits import assign_splits, joined
+from labeling.splits import Files, assign_splits, joined
 from modeling.pipelines.frames import pictured
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest
 from modeling.seen import Seen

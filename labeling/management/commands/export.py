@@ -14,7 +14,9 @@ from uuid import uuid4
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
+from labeling.fields.together import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
+from labeling.models import Dataset
 
 
 class Command(BaseCommand):
@@ -35,8 +37,9 @@ class Command(BaseCommand):
             help="percentages of the labelled items (default 80,10,10)",
         )  # fmt: skip
         parser.add_argument(
-            "--group-by", default="", metavar="FIELD",
-            help="items of equal value in this field share a split, so that nothing of a group leaks into the test",
+            "--group-by", metavar="FIELD",
+            help="items of equal value in this field share a split, so that nothing of a group leaks into the test "
+            "(default: the field that the dataset chose, see import_fields; \"\": none)",
         )  # fmt: skip
         parser.add_argument("--force", action="store_true", help="overwrite whatever --output names")
 
@@ -46,7 +49,7 @@ class Command(BaseCommand):
         if not options["force"]:
             _refuse_overwriting(output)
         try:
-            export = Export(dataset, _chosen(options))
+            export = Export(dataset, _chosen(dataset, options))
             sha256 = write(export, output)
         except OptionError as error:
             raise CommandError(str(error)) from error
@@ -58,14 +61,18 @@ class Command(BaseCommand):
             self.stdout.write(f"{export.rows} items with a decision written to {output}\nsha256 {sha256}")
 
 
-def _chosen(options: dict[str, Any]) -> Options:
+def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
+    group_by: str | None = options["group_by"]
+    if group_by is None:
+        field = chosen(dataset)
+        group_by = field.name if field else ""
     try:
         return Options(
             with_images=options["with_images"],
             seed=options["seed"],
             splits=options["splits"],
             extras=frozenset(options["extras"] or ()),
-            group_by=options["group_by"],
+            group_by=group_by,
         )
     except OptionError as error:
         raise CommandError(str(error), returncode=2) from error

@@ -9,11 +9,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from hoshina.arrays import StoreError
 from hoshina.jobs.console import run_command_job
 from labeling.fields.cards import KIND, check_cards
 from labeling.fields.cards import words_of as words_of_cards
 from labeling.fields.reading import KEYS, FieldProblem, Wish
 from labeling.fields.saving import Report, import_fields
+from labeling.fields.together import choose, tally_of
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Field
 
@@ -29,6 +31,11 @@ class Command(BaseCommand):
             "--cards", type=_names, metavar="OBJECT,EXPTIME",
             help="instead of a file: cards of the FITS headers, read for files that come later as well",
         )  # fmt: skip
+        parser.add_argument(
+            "--group-by", metavar="FIELD",
+            help="images of equal value in this field belong together from now on: they are never on both sides of a "
+            "split, in exports, accuracy and training (\"\": none); alone, or with one of the others",
+        )  # fmt: skip
         add_common_arguments(parser)
         parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these columns")
         parser.add_argument(
@@ -43,24 +50,29 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        if (options["file"] is None) == (options["cards"] is None):
+        is_alone = options["file"] is None and options["cards"] is None and options["group_by"] is not None
+        if (options["file"] is None) == (options["cards"] is None) and not is_alone:
             raise CommandError("Name a CSV file, or with --cards cards of FITS headers.", returncode=2)
+        told: dict[str, object] = {}
+        lines: list[str] = []
         if options["cards"] is not None:
-            self._read_cards(dataset, options)
-            return
-        report = self._import(dataset, options)
-        if options["json"]:
-            self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
-        else:
-            self.stdout.write("\n".join(words_of(report)))
+            told = self._read_cards(dataset, options)
+            lines = words_of_cards(told)
+        elif options["file"] is not None:
+            report = self._import(dataset, options)
+            told, lines = report.as_json(), words_of(report)
+        if options["group_by"] is not None:
+            grouped, more = _keep_together(dataset, options["group_by"])
+            told, lines = told | grouped, lines + more
+        self.stdout.write(json.dumps(told, ensure_ascii=False) if options["json"] else "\n".join(lines))
 
-    def _read_cards(self, dataset: Dataset, options: dict[str, Any]) -> None:
+    def _read_cards(self, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
         try:
             cards = check_cards(dataset, options["cards"])
         except FieldProblem as problem:
             raise CommandError(str(problem)) from problem
         job = run_command_job(self, KIND, dataset.pk, {"cards": cards}, as_json=options["json"])
-        self.stdout.write(json.dumps(job.result) if options["json"] else "\n".join(words_of_cards(job.result)))
+        return dict(job.result)
 
     def _import(self, dataset: Dataset, options: dict[str, Any]) -> Report:
         file: Path = options["file"].expanduser()
@@ -80,6 +92,21 @@ class Command(BaseCommand):
             raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
         except FieldProblem as problem:
             raise CommandError(f"{file}: {problem}") from problem
+
+
+def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list[str]]:
+    """Make the choice; what it is, as JSON and in lines."""
+    try:
+        field = choose(dataset, name.strip())
+        tally = tally_of(dataset, field) if field else None
+    except (FieldProblem, StoreError) as problem:
+        raise CommandError(str(problem)) from problem
+    if tally is None:
+        return {"group_by": None}, ["Nothing but identical files is kept together."]
+    told: dict[str, object] = {"group_by": tally.name, "groups": tally.n_groups, "largest_group": tally.largest}
+    line = f"Images of one {tally.name} are kept together: {tally.n_groups:,} groups, the largest of {tally.largest:,}"
+    line += f"; {tally.n_unknown:,} images without one are by themselves." if tally.n_unknown else "."
+    return told | {"without_group": tally.n_unknown}, [line, *filter(None, [tally.warning])]
 
 
 def words_of(report: Report) -> list[str]:
