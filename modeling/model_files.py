@@ -125,20 +125,25 @@ class HeldOut:
     """What a model version says of the labels that it was made from, each by a fit that had not seen it.
 
     ``rows`` int64 (m,), ascending; ``columns`` int64 (m,), the label at that time as a position in ``class_ids``;
-    ``probabilities`` float32 (m, n_classes), calibrated, 0 for a class that nothing else was labelled as.
+    ``probabilities`` float32 (m, n_classes), calibrated, 0 for a class that nothing else was labelled as; ``groups``
+    int64 (m,), equal for those that were kept on one side, None where no two were.
     """
 
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     probabilities: FloatArray
+    groups: npt.NDArray[np.int64] | None = None
 
 
 def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
     """Write a model version's held-out probabilities, all at once or not at all."""
-    lines = np.zeros(len(held_out.rows), dtype=_held_out_dtype(held_out.probabilities.shape[1]))
+    is_grouped = held_out.groups is not None
+    lines = np.zeros(len(held_out.rows), dtype=_held_out_dtype(held_out.probabilities.shape[1], is_grouped))
     lines["row"] = held_out.rows
     lines["column"] = held_out.columns
     lines["probability"] = held_out.probabilities
+    if is_grouped:
+        lines["group"] = held_out.groups
     with writing(_held_out_file(model_version)) as stream:
         np.lib.format.write_array(stream, lines, allow_pickle=False)
 
@@ -155,12 +160,14 @@ def open_held_out(model_version: ModelVersion) -> HeldOut | None:
         lines: Any = map_array(file, _RETRAIN)
     except FileNotFoundError:
         return None
-    expected = _held_out_dtype(len(model_version.class_ids))
+    is_grouped = "group" in (lines.dtype.names or ())
+    expected = _held_out_dtype(len(model_version.class_ids), is_grouped)
     if lines.dtype != expected or lines.ndim != 1:
         raise StoreError(
             f"{file} holds {lines.dtype} {lines.shape}, not lines for {len(model_version.class_ids)} classes.", _RETRAIN
         )
-    return HeldOut(np.array(lines["row"]), np.array(lines["column"]), np.array(lines["probability"]))
+    groups = np.array(lines["group"]) if is_grouped else None
+    return HeldOut(np.array(lines["row"]), np.array(lines["column"]), np.array(lines["probability"]), groups)
 
 
 def has_held_out(model_version: ModelVersion) -> bool:
@@ -210,5 +217,6 @@ def _head_file(model_version: ModelVersion) -> Path:
     return folder_of(model_version) / "head.npz"
 
 
-def _held_out_dtype(n_classes: int) -> np.dtype[Any]:
-    return np.dtype([("row", "<i8"), ("column", "<i8"), ("probability", "<f4", (n_classes,))])
+def _held_out_dtype(n_classes: int, is_grouped: bool) -> np.dtype[Any]:
+    group = [("group", "<i8")] if is_grouped else []
+    return np.dtype([("row", "<i8"), ("column", "<i8"), ("probability", "<f4", (n_classes,)), *group])

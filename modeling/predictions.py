@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hoshina.arrays import StoreError
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
+from modeling.algorithms.folds import groups_per_class
 from modeling.model_files import open_held_out, open_probabilities
 from modeling.models import ModelVersion
 
@@ -82,7 +83,8 @@ class HeldOutPredictions:
     ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the id of the class that each was labelled as then, today's
     where it was merged, 0 where it was deleted; ``probabilities`` float32 (m, c) of today's ``labels`` (c of them),
     those of merged classes summed and those of deleted ones dropped. ``is_alone`` bool (m,): nothing else was
-    labelled as this class, so that nothing could tell it.
+    labelled as this class, or nothing of another group, so that nothing could tell it. ``groups`` int64 (m,), equal
+    for those that were kept on one side, None where no two were.
     """
 
     model: ModelVersion
@@ -91,6 +93,7 @@ class HeldOutPredictions:
     probabilities: NDArray[np.float32]
     labels: tuple[LabelClass, ...]
     is_alone: NDArray[np.bool_]
+    groups: NDArray[np.int64] | None = None
 
     def predicted(self) -> NDArray[np.int64]:
         """(m,) the id of the likeliest class of each row, the first of equals; 0 where no class is left."""
@@ -149,8 +152,9 @@ def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
         if label is not None:
             P[:, place[label.pk]] += kept.probabilities[:, column]
     today = np.array([0 if label is None else label.pk for label in by_column], dtype=np.int64)
-    counts = np.bincount(kept.columns, minlength=len(by_column))
-    return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, counts[kept.columns] < 2)
+    counts = np.bincount(kept.columns) if kept.groups is None else groups_per_class(kept.columns, kept.groups)
+    is_alone = counts[kept.columns] < 2
+    return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, is_alone, kept.groups)
 
 
 def _labels_of(model: ModelVersion) -> tuple[LabelClass | None, ...]:

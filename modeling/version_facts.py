@@ -151,3 +151,26 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
     if not precision or not recall:
         return 0.0
     return 2 * precision * recall / (precision + recall)
+
+
+# -- What was kept together -----------------------------------------------------------------------
+def together_words(version: ModelVersion) -> str:
+    """By what images were kept on one side when the version was measured; "" where only identical files were."""
+    kept: dict[str, Any] | None = version.metrics.get("together")
+    if not kept:
+        return ""
+    name = kept["field"]
+    words = (
+        f"Images of one {name} are kept together: {kept['groups']:,} groups, the largest of {kept['largest']:,} labels"
+    )
+    return words + (f", {kept['unknown']:,} without a {name} by themselves." if kept["unknown"] else ".")
+
+
+def other_choice(version: ModelVersion, dataset: Dataset) -> str:
+    """What the dataset keeps together today, where that is not what the version was measured by; "" where it is."""
+    kept: dict[str, Any] | None = version.metrics.get("together")
+    if (kept["field_id"] if kept else None) == dataset.together_by_id:
+        return ""
+    field = dataset.together_by
+    now = f"images of one {field.name} are" if field else "only identical files are"
+    return f"By today’s choice {now} kept together; that holds from the next training on."

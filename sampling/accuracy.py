@@ -25,7 +25,7 @@ from sampling.algorithms.estimates import (
     forecast,
     labels_to_halve,
     of_collection,
-    wilson_continuous,
+    wilson_grouped,
 )
 from sampling.models import AccuracyEstimate, Round
 from sampling.pool import pool_of
@@ -43,12 +43,14 @@ AHEAD, POINTS, SEED = 2.0, 9, 0
 class Judged:
     """Labelled images in the order in which they were first labelled, as far as something unseen speaks of them.
 
-    ``right`` bool (m,), ``is_audit`` bool (m,), ``label_ids`` int64 (m,).
+    ``right`` bool (m,), ``is_audit`` bool (m,), ``label_ids`` int64 (m,), ``groups`` int64 (m,), equal for images that
+    the version held out together.
     """
 
     right: NDArray[np.bool_]
     is_audit: NDArray[np.bool_]
     label_ids: NDArray[np.int64]
+    groups: NDArray[np.int64]
     n_undecided: int
 
 
@@ -58,7 +60,7 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
     if not judged.is_audit.any():
         return
     n_items = len(judged.right) + _n_unlabelled(version)
-    told = of_collection(judged.right, judged.is_audit, n_items)
+    told = of_collection(judged.right, judged.is_audit, n_items, judged.groups)
     AccuracyEstimate.objects.update_or_create(
         model_version=version,
         defaults={
@@ -81,29 +83,36 @@ def judge(version: ModelVersion) -> Judged:
     """Every label that something unseen speaks of, and whether it agrees."""
     labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
     drawn, n_undecided = _drawn(version.dataset_id)
-    said = _said(version)
-    # A quick training has seen the labels that it was not tested by; an earlier model's word is none about it.
-    may_speak_for = version.kind != ModelVersion.Kind.QUICK
-    found: list[tuple[int, bool, bool, int]] = []
+    said, group_of = _said(version)
+    # A quick training has seen the labels that it was not tested by; an earlier model's word is none about it. Nor is
+    # it where images belong together: that model may have learnt from others of the same group.
+    may_speak_for = version.kind != ModelVersion.Kind.QUICK and not version.metrics.get("together")
+    found: list[tuple[int, bool, bool, int, int]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
         draw = drawn.get(row)
         predicted = said.get(row) or (draw.suggested_id if draw and may_speak_for else None)
         if predicted is not None:
-            found.append((draw.pk if draw else decision_id or 0, predicted == label_id, draw is not None, label_id))
+            order = draw.pk if draw else decision_id or 0
+            found.append((order, predicted == label_id, draw is not None, label_id, group_of.get(row, -1 - row)))
     found.sort()
-    columns = list(zip(*found, strict=True)) or [(), (), (), ()]
+    columns = list(zip(*found, strict=True)) or [(), (), (), (), ()]
     return Judged(
         right=np.array(columns[1], dtype=bool),
         is_audit=np.array(columns[2], dtype=bool),
         label_ids=np.array(columns[3], dtype=np.int64),
+        groups=np.array(columns[4], dtype=np.int64),
         n_undecided=n_undecided,
     )
 
 
-def _said(version: ModelVersion) -> dict[int, int]:
-    """By row, the class (its id) that fits which had not seen the row's label say."""
+def _said(version: ModelVersion) -> tuple[dict[int, int], dict[int, int]]:
+    """By row, the class (its id) that fits which had not seen the row's label say, and the group it is of, if any."""
     held = held_out_of(version)
-    return {} if held is None else dict(zip(held.rows.tolist(), held.predicted().tolist(), strict=True))
+    if held is None:
+        return {}, {}
+    rows = held.rows.tolist()
+    groups = {} if held.groups is None else dict(zip(rows, held.groups.tolist(), strict=True))
+    return dict(zip(rows, held.predicted().tolist(), strict=True)), groups
 
 
 def drawn_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> set[int]:
@@ -184,9 +193,10 @@ def _n_unlabelled(version: ModelVersion) -> int:
 def _per_class(judged: Judged) -> list[dict[str, Any]]:
     found = []
     for label_id in np.unique(judged.label_ids[judged.is_audit]).tolist():
-        right = judged.right[judged.is_audit & (judged.label_ids == label_id)]
+        mine = judged.is_audit & (judged.label_ids == label_id)
+        right = judged.right[mine]
         if len(right) >= MIN_OF_CLASS:
-            told = wilson_continuous(int(right.sum()), len(right))
+            told = wilson_grouped(right, judged.groups[mine])
             kept = {name: value for name, value in asdict(told).items() if name != "n"}
             found.append({"class_id": label_id, "n": len(right), "n_right": int(right.sum()), **kept})
     return found

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from modeling.algorithms.features import Float32, Rows, Standardised, standardise
-from modeling.algorithms.folds import stratified_folds
+from modeling.algorithms.folds import grouped_folds, groups_per_class, stratified_folds
 from modeling.algorithms.head import (
     ABSENT_LOGIT,
     DEFAULT_C,
@@ -211,6 +211,7 @@ def calibrate(
     *,
     method: Method = "temperature",
     is_audit: NDArray[np.bool_] | None = None,
+    is_grouped: bool = False,
 ) -> Calibrated:
     """Fit a method to held-out logits, and keep it where it lowers the log loss of labels that it wasn't fitted to.
 
@@ -244,7 +245,8 @@ def calibrate(
     if found.method == "none":
         words[1:] = ["the probabilities needed no correction"] if method != "none" else []
     if labels.size < y.size:
-        words.append(f"{y.size - labels.size} left out as the only label of their class")
+        alone = "whose class no other group has" if is_grouped else "as the only label of their class"
+        words.append(f"{y.size - labels.size} left out {alone}")
     after = np.array(held.logits)
     after[known] = corrected
     after[~known] = found.logits(held.logits[~known])
@@ -277,25 +279,33 @@ def _fits(method: str, by_audit: bool) -> Fit:
     return fit
 
 
-def choose_folds(y: Integers, seed: int = 0) -> Folds:
-    """Stratified folds, or the reason why there are too few labels.
+def choose_folds(y: Integers, seed: int = 0, groups: Integers | None = None) -> Folds:
+    """Stratified folds, of whole ``groups`` (n,) where some labels belong together, or the reason why not.
 
     Twenty below 500 labels, ten below 2,000 and five from there: with few labels each one that is held out is missed,
-    and fits with a fifth less of them would make the model look points worse than it is. A class counts from its
-    second label: a single one cannot be both learnt from and held out, and half of the labels needed must be such.
+    and fits with a fifth less of them would make the model look points worse than it is. No more than there are groups.
+    A class counts from its second label, or group with it: what is only on one side cannot be both learnt from and held
+    out, and half of the labels needed must be such.
     """
     counts = np.bincount(y)
-    shared = counts[counts >= 2]
-    usable = int(shared.sum())
+    is_shared = (counts if groups is None else groups_per_class(y, groups)) >= 2
+    usable = int(counts[is_shared].sum())
     if y.size < MIN_LABELS:
         return Folds(None, 0, f"uncalibrated, too few labels ({y.size} of the {MIN_LABELS} needed)")
     if usable < MIN_SHARED:
-        where = "in classes with two or more"
+        where = "in classes with two or more" if groups is None else "in classes that two or more groups have"
         return Folds(None, 0, f"uncalibrated, too few labels {where} ({usable} of the {MIN_SHARED} needed)")
-    if shared.size < 2:
-        return Folds(None, 0, "uncalibrated, only one class has two labels or more")
+    if np.count_nonzero(is_shared) < 2:
+        of_what = "has two labels or more" if groups is None else "is in two groups or more"
+        return Folds(None, 0, f"uncalibrated, only one class {of_what}")
     n_folds = 20 if y.size < 500 else 10 if y.size < 2000 else 5
-    return Folds(stratified_folds(y, n_folds, seed), n_folds, "")
+    if groups is None:
+        return Folds(stratified_folds(y, n_folds, seed), n_folds, "")
+    n_folds = min(n_folds, np.unique(groups).size)
+    folds = grouped_folds(y, groups, n_folds, seed)
+    if min(np.unique(y[folds != fold]).size for fold in range(n_folds)) < 2:
+        return Folds(None, 0, "uncalibrated, without its largest group only one class is left to learn from")
+    return Folds(folds, n_folds, "")
 
 
 def out_of_fold_logits(

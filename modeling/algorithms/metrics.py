@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+
+from modeling.algorithms.intervals import grouped_interval
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -23,7 +24,7 @@ class Reliability:
 
     confidence: NDArray[np.float64]  # (b,) mean probability of the predicted class
     accuracy: NDArray[np.float64]  # (b,) share of predictions that were right
-    lower: NDArray[np.float64]  # (b,) Wilson interval of the accuracy
+    lower: NDArray[np.float64]  # (b,) interval of the accuracy, see `grouped_interval`
     upper: NDArray[np.float64]  # (b,)
     count: NDArray[np.int64]  # (b,) rows
 
@@ -75,7 +76,7 @@ def suitable_bins(n: int) -> int:
     return min(MOST_BINS, max(1, n // ROWS_OF_BIN))
 
 
-def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> Reliability:
+def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15, groups: Integers | None = None) -> Reliability:
     """Sort predictions by their confidence into bins of equal mass and compare confidence with accuracy.
 
     Rows of equal confidence always share a bin (the one of the first of them), so the result does not
@@ -89,6 +90,8 @@ def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> Reli
         (n,) true class positions in ``0..c-1``.
     n_bins
         At most this many bins.
+    groups
+        (n,) numbers, equal for rows that belong together, for the intervals; None: no two do.
 
     Raises
     ------
@@ -111,7 +114,10 @@ def reliability(probabilities: Floats, y: Integers, *, n_bins: int = 15) -> Reli
     hits = np.bincount(bins, weights=correct, minlength=n_bins)[used]
     total = np.bincount(bins, weights=confidence, minlength=n_bins)[used]
     count = count[used]
-    intervals = np.array([wilson_interval(int(k), int(n)) for k, n in zip(hits, count, strict=True)])
+    within = [bins == one for one in np.flatnonzero(used)]
+    intervals = np.array(
+        [grouped_interval(correct[here] > 0, None if groups is None else groups[here]) for here in within]
+    )
     return Reliability(
         confidence=total / count,
         accuracy=hits / count,
@@ -142,28 +148,6 @@ def brier(probabilities: Floats, y: Integers) -> float:
     wide = probabilities.astype(np.float64)
     own = wide[np.arange(y.size), y]
     return float((np.square(wide).sum(axis=1) - 2.0 * own + 1.0).mean())
-
-
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval (1927) for a share of ``successes`` in ``n`` trials; (0, 1) for no trials.
-
-    Raises ValueError for fewer than 0 or more than ``n`` successes, or a confidence outside (0, 1).
-    """
-    if not 0 <= successes <= n:
-        raise ValueError(f"There cannot be {successes} successes in {n} trials.")
-    if not 0 < confidence < 1:
-        raise ValueError("confidence must lie between 0 and 1.")
-    if n == 0:
-        return 0.0, 1.0
-    z = float(ndtri(0.5 + confidence / 2))
-    share = successes / n
-    middle = share + z * z / (2 * n)
-    reach = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    scale = 1 + z * z / n
-    # At the ends the bound is exactly the share; rounding must not push it past.
-    lower = 0.0 if successes == 0 else (middle - reach) / scale
-    upper = 1.0 if successes == n else (middle + reach) / scale
-    return lower, upper
 
 
 def confusion(y: Integers, predicted: Integers, n_classes: int) -> Confusion:

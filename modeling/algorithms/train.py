@@ -33,7 +33,8 @@ from modeling.algorithms.head import (
     solve,
     standard_start,
 )
-from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins, wilson_interval
+from modeling.algorithms.intervals import effective_labels, grouped_interval
+from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
 from modeling.algorithms.scaling import Calibration, Method
 
 Integers = NDArray[np.integer[Any]]
@@ -77,6 +78,7 @@ def train(
     class_weights: ClassWeights = "equal",
     method: Method = "temperature",
     is_audit: NDArray[np.bool_] | None = None,
+    groups: Integers | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Fit the head, choose its penalty and calibration on held-out labels, and measure it.
@@ -100,13 +102,16 @@ def train(
         How probabilities are corrected, see `calibrate`.
     is_audit
         (n,) which labels were drawn by chance; None: as if all were.
+    groups
+        (n,) numbers, equal for labels that belong together; None: no two do. None of a group is ever predicted by a fit
+        that has seen another of it, and intervals are as wide as so many groups allow.
     on_progress
         Called with (fits done, fits to do); may raise to stop.
 
     Returns
     -------
     Trained
-        ``metrics`` holds ``n_labels n_per_class n_folds C accuracy accuracy_interval ece_before ece_after
+        ``metrics`` holds ``n_labels n_per_class n_folds C accuracy accuracy_interval n_effective ece_before ece_after
         log_loss_before log_loss_after brier_before brier_after confusion reliability reliability_before precision
         recall f1 n_iter converged calibration_method class_weights``. Every number is out of fold: accuracy, confusion
         (rows are the truth), precision, recall and F1 over all labels; the others over labels whose class has another
@@ -124,7 +129,7 @@ def train(
     The penalty is the best of at most five by held-out log loss, which flatters the reported numbers by a hair.
     """
     X, labels = checked_rows(X, y, n_classes)
-    folds = choose_folds(labels, seed)
+    folds = choose_folds(labels, seed, groups)
     steps = _Steps(1 + folds.n_folds, on_progress)
     rows = standardise(X)
     lesson = _Lesson(rows, labels, n_classes, row_weights(labels, n_classes, None, _weight(class_weights)), steps)
@@ -137,8 +142,8 @@ def train(
     rest = dict.fromkeys(np.setdiff1d(folds.fold, list(tried)).tolist(), full)
     held = judge(rows, labels, folds.fold, tried | lesson.fit_without(folds.fold, rest, C))
     head = plain_head(rows, full)
-    told = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit)
-    metrics = _metrics(labels, folds, head, C, n_classes) | _quality(held, labels, told, n_classes)
+    told = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit, is_grouped=groups is not None)
+    metrics = _metrics(labels, folds, head, C, n_classes) | _quality(held, labels, told, n_classes, groups)
     metrics |= {"calibration_method": told.calibration.method, "class_weights": class_weights}
     note = (
         told.note
@@ -237,7 +242,9 @@ def _choose(lesson: _Lesson, folds: Integers, begin: Solution | None) -> tuple[f
 
 
 def _held_out_loss(held: OutOfFold, y: Integers, weight: Float32) -> tuple[float, float]:
-    """The temperature for held-out logits, and their log loss at it."""
+    """The temperature for held-out logits, and their log loss at it; infinite where nothing knew their classes."""
+    if not held.known.any():
+        return 1.0, float("inf")
     logits, labels, weight = held.logits[held.known], y[held.known], weight[held.known]
     temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD, weight=weight)
     return temperature, logit_log_loss(logits, labels, temperature, weight)
@@ -246,8 +253,8 @@ def _held_out_loss(held: OutOfFold, y: Integers, weight: Float32) -> tuple[float
 def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) -> dict[str, Any]:
     """Every key of the account, with None for what takes held-out labels."""
     unknown = (
-        "accuracy accuracy_interval ece_before ece_after log_loss_before log_loss_after brier_before brier_after "
-        "confusion precision recall f1 reliability reliability_before"
+        "accuracy accuracy_interval n_effective ece_before ece_after log_loss_before log_loss_after brier_before "
+        "brier_after confusion precision recall f1 reliability reliability_before"
     )
     return dict.fromkeys(unknown.split()) | {
         "n_labels": int(y.size),
@@ -260,20 +267,23 @@ def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) ->
     }
 
 
-def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int) -> dict[str, Any]:
+def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int, groups: Integers | None) -> dict[str, Any]:
     """What the held-out logits say, as JSON-able numbers."""
     # As the probabilities that are kept say: only a temperature never changes which class is the likeliest.
     predicted = softmax(told.logits).argmax(axis=1)
-    n_right = int((predicted == y).sum())
+    right = predicted == y
     table = confusion(y, predicted, n_classes)
     labels = y[held.known]
     logits, corrected = held.logits[held.known], told.logits[held.known]
     before, after = softmax(logits), softmax(corrected)
-    bars_before = reliability(before, labels, n_bins=suitable_bins(labels.size))
-    bars_after = reliability(after, labels, n_bins=suitable_bins(labels.size))
+    known_groups = None if groups is None else groups[held.known]
+    n_bins = suitable_bins(labels.size)
+    bars_before = reliability(before, labels, n_bins=n_bins, groups=known_groups)
+    bars_after = reliability(after, labels, n_bins=n_bins, groups=known_groups)
     return {
-        "accuracy": n_right / y.size,
-        "accuracy_interval": list(wilson_interval(n_right, int(y.size))),
+        "accuracy": int(np.count_nonzero(right)) / y.size,
+        "accuracy_interval": list(grouped_interval(right, groups)),
+        "n_effective": effective_labels(right, groups),
         "ece_before": bars_before.error,
         "ece_after": bars_after.error,
         "log_loss_before": logit_log_loss(logits, labels),

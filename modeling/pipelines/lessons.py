@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.models import Dataset, Item, LabelClass, State
+from labeling.models import Dataset, Frame, Item, LabelClass, State
 from modeling import signals, store
+from modeling.pipelines.sides import Sides, sides_of
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """Rows (n,), ascending, classes (n,) as positions in ``class_ids``, and which of the labels chance chose (n,)."""
+    """Rows (n,), ascending, classes (n,) as positions in ``class_ids``, and which of the labels chance chose (n,).
+
+    ``sides`` tell which of the images (n,) have to be held out together.
+    """
 
     rows: NDArray[np.int64]
     y: NDArray[np.int64]
@@ -22,6 +26,7 @@ class Lessons:
     class_ids: list[int]
     n_decisions: int
     n_without_vector: int
+    sides: Sides
 
 
 def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
@@ -38,7 +43,8 @@ def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
     class_ids = [class_id for class_id in class_ids if class_id in set(label_ids.tolist())]
     position = {label_id: column for column, label_id in enumerate(class_ids)}
     y = np.array([position[label_id] for label_id in label_ids.tolist()], dtype=np.int64)
-    return Lessons(rows, y, _by_chance(dataset, rows), class_ids, n_decisions, int((~usable).sum()))
+    sides = sides_of(dataset, rows, _hashes(dataset, rows))
+    return Lessons(rows, y, _by_chance(dataset, rows), class_ids, n_decisions, int((~usable).sum()), sides)
 
 
 def count_decisions(dataset: Dataset) -> int:
@@ -54,7 +60,7 @@ def still_in_use(dataset: Dataset, class_ids: list[int]) -> bool:
 def gathered(vectors: store.Vectors, lessons: Lessons) -> tuple[NDArray[np.float32], Lessons]:
     """The vectors (n, d) of the labelled images, without those that hold anything but numbers."""
     X = np.ascontiguousarray(vectors.X[lessons.rows])
-    sound = np.isfinite(X).all(axis=1)
+    sound = np.asarray(np.isfinite(X).all(axis=1))
     if sound.all():
         return X, lessons
     used, y = np.unique(lessons.y[sound], return_inverse=True)
@@ -65,12 +71,22 @@ def gathered(vectors: store.Vectors, lessons: Lessons) -> tuple[NDArray[np.float
         [lessons.class_ids[position] for position in used.tolist()],
         lessons.n_decisions,
         lessons.n_without_vector + int((~sound).sum()),
+        lessons.sides.only(sound),
     )
 
 
 def _in_use(dataset: Dataset, label_ids: NDArray[np.int64]) -> list[int]:
     wanted = set(label_ids.tolist())
     return list(LabelClass.objects.active().filter(dataset=dataset, pk__in=wanted).values_list("pk", flat=True))
+
+
+def _hashes(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """The hashes of the files of each labelled row; something of its own where it has none."""
+    labelled = Frame.objects.filter(item__dataset=dataset, item__state=State.LABELLED)
+    found: dict[int, tuple[str, ...]] = {}
+    for row, sha256 in labelled.values_list("item__row", "sha256"):
+        found[row] = (*found.get(row, ()), sha256)
+    return [found.get(row) or (f"row:{row}",) for row in rows.tolist()]
 
 
 def _by_chance(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -32,7 +32,7 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
         "|---|---|---|---|",
         *(_counts(plan, column, names[class_id]) for column, class_id in enumerate(version.class_ids)),
         "",
-        "Identical files are never on two sides. The test's images were not looked at before the end.",
+        f"{_together(plan)} are never on two sides. The test's images were not looked at before the end.",
         "",
         "## How good it is",
         "",
@@ -76,6 +76,12 @@ def how(options: QuickOptions) -> str:
         words = f"a classifier on {title} with ImageNet's weights"
     chosen = [name for name in AUGMENTATIONS if getattr(options, name)]
     return f"{words}, augmented ({', '.join(chosen)})" if chosen else words
+
+
+def _together(plan: Plan) -> str:
+    if plan.together is None:
+        return "Identical files"
+    return f"Identical files, and images of one {plan.together['field']} ({plan.together['groups']} groups),"
 
 
 def _counts(plan: Plan, column: int, name: str) -> str:

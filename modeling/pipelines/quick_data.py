@@ -14,10 +14,12 @@ from django.db.models import Max, Min
 from numpy.typing import NDArray
 
 from hoshina.arrays import remove, require_space
+from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.splits import Files, assign_splits, joined
+from labeling.splits import assign_splits
 from modeling.pipelines.frames import pictured
+from modeling.pipelines.sides import Sides
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest
 from modeling.seen import Seen
 
@@ -131,18 +133,19 @@ def _audit_rows(dataset: Dataset) -> NDArray[np.int64]:
     return np.array(list(firsts.values_list("item__row", flat=True)), dtype=np.int64)
 
 
-def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
+def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int8]:
     """Which labels train, which say when to stop, which test: int8 (n,) of TRAIN, STOPPING, TEST.
 
-    Stratified by class, items that share a file on one side. What chance drew goes to the test first (unless its file
-    comes several times), so that the test tells of the collection as well as it can. A class whose labels would all be
-    held out gives one group back.
+    Stratified by class, items that share a file or a group on one side. What chance drew goes to the test first (unless
+    it is of a group of several), so that the test tells of the collection as well as it can. A class whose labels would
+    all be held out gives one group back, and a part that got none takes the smallest group that can be spared.
+
+    Raises
+    ------
+    JobError : there are too few groups for three parts.
     """
     held = round(500 * options.validation_share)
-    files = Files(options.seed)
-    for hashes in labels.hashes:
-        files.add(hashes)
-    group = (joined(files.keys()) >> np.uint64(1)).tolist()
+    group = (sides.keys >> np.uint64(1)).tolist()
     audit = {key for key, is_audit in zip(group, labels.is_audit, strict=True) if is_audit}
     # The smallest keys go to the last part.
     keys = np.array([key if key in audit else key | 1 << 63 for key in group], dtype=np.uint64)
@@ -151,7 +154,29 @@ def split(labels: Labels, options: QuickOptions) -> NDArray[np.int8]:
         own = labels.y == column
         if own.any() and not (parts[own] == TRAIN).any():
             parts[keys == keys[own].max()] = TRAIN
+    for part in (TEST, STOPPING):
+        if not (parts == part).any():
+            parts[_spare_group(keys, labels.y, parts, sides)] = part
     return parts
+
+
+def _spare_group(
+    keys: NDArray[np.uint64], y: NDArray[np.int64], parts: NDArray[np.int8], sides: Sides
+) -> NDArray[np.bool_]:
+    """The labels (n,) of the smallest group that its part can do without, and every class of it as well."""
+    groups, first, sizes = np.unique(keys, return_index=True, return_counts=True)
+    per_part = np.bincount(parts[first], minlength=3)
+    for one in np.argsort(sizes, kind="stable").tolist():
+        mine, part = keys == groups[one], parts[first[one]]
+        is_learnt = part != TRAIN or np.isin(y[mine], y[(parts == TRAIN) & ~mine]).all()
+        if per_part[part] > 1 and is_learnt:
+            return np.asarray(mine)
+    name = sides.field.name if sides.field else "file"
+    raise JobError(
+        f"The labels can't be divided into images to learn from, to stop by and to test with: by {name} they make "
+        f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class has to be learnt from one at least.",
+        "Label images of other groups, or choose a finer field, or none, on the page Fields.",
+    )
 
 
 # -- Pixels ------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from labeling.models import Dataset
 from modeling import versions
 from modeling.algorithms.calibration import MIN_LABELS, fit_temperature, logit_log_loss, softmax
-from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins, wilson_interval
+from modeling.algorithms.intervals import effective_labels, grouped_interval
+from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
 from modeling.backends.quick_training import TEMPERATURE_PRIOR_SD
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
@@ -27,19 +28,26 @@ def calibrated(logits: FloatArray, y: Positions) -> tuple[float, bool, str]:
     return temperature, True, f"calibrated on the {len(y)} labels that said when to stop, measured on the test's"
 
 
-def account(logits: FloatArray, y: Positions, temperature: float, n_classes: int) -> dict[str, Any]:
-    """What the test half's logits (n, c) say, by the names that the assistive model's account has. JSON-able."""
+def account(
+    logits: FloatArray, y: Positions, temperature: float, n_classes: int, groups: Positions | None = None
+) -> dict[str, Any]:
+    """What the test half's logits (n, c) say, by the names that the assistive model's account has. JSON-able.
+
+    ``groups`` (n,) are equal for images that belong together, None where no two do: intervals heed them.
+    """
     predicted = logits.argmax(axis=1)
-    n_right = int((predicted == y).sum())
+    right = predicted == y
     table = confusion(y, predicted, n_classes)
     before, after = softmax(logits), softmax(logits, temperature)
-    bars_before, bars_after = (reliability(one, y, n_bins=suitable_bins(len(y))) for one in (before, after))
+    n_bins = suitable_bins(len(y))
+    bars_before, bars_after = (reliability(one, y, n_bins=n_bins, groups=groups) for one in (before, after))
     both = table.counts.sum(axis=0) + table.counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
         f1 = np.where(both > 0, 2 * np.diagonal(table.counts) / np.maximum(both, 1), np.nan)
     return {
-        "accuracy": n_right / len(y),
-        "accuracy_interval": list(wilson_interval(n_right, len(y))),
+        "accuracy": int(np.count_nonzero(right)) / len(y),
+        "accuracy_interval": list(grouped_interval(right, groups)),
+        "n_effective": effective_labels(right, groups),
         "ece_before": bars_before.error,
         "ece_after": bars_after.error,
         "log_loss_before": logit_log_loss(logits, y),

@@ -27,7 +27,8 @@ class Plan:
     """What a training learns and what it is judged by: the labels, and how images are seen, as it was when it began.
 
     ``rows`` and ``y`` int64 (n,), ``parts`` int8 (n,) of TRAIN, STOPPING, TEST; ``n_left_out`` images that could
-    not be read.
+    not be read. ``groups`` int64 (n,), equal for images that belong together, None where no two do; ``together`` tells
+    by which field.
     """
 
     dataset_id: int
@@ -39,6 +40,8 @@ class Plan:
     y: NDArray[np.int64]
     parts: NDArray[np.int8]
     n_left_out: int
+    groups: NDArray[np.int64] | None = None
+    together: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
         "class_ids": plan.class_ids,
         "n_decisions": plan.n_decisions,
         "n_left_out": plan.n_left_out,
+        "together": plan.together,
         "told": told,
     }
     arrays: dict[str, Any] = {f"weights{number}": one for number, one in enumerate(weights)}
+    if plan.groups is not None:
+        arrays["groups"] = plan.groups
     with writing(_file(job_id)) as stream:
         text = np.array(json.dumps(about))
         np.savez(stream, about=text, rows=plan.rows, y=plan.y, parts=plan.parts, **arrays)
@@ -91,6 +97,8 @@ def open_kept(job_id: str) -> Kept:
                 found["y"],
                 found["parts"],
                 about["n_left_out"],
+                found.get("groups"),
+                about.get("together"),
             )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise gone from error

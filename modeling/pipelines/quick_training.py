@@ -43,6 +43,7 @@ from modeling.pipelines.quick_judging import account, beside_assistive, calibrat
 from modeling.pipelines.quick_keeping import Plan
 from modeling.pipelines.quick_watching import Watch
 from modeling.pipelines.retraining import summary
+from modeling.pipelines.sides import sides_of
 from modeling.quick_options import Facts, OptionError, QuickOptions, problems, remarks
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
         readable = _read(run, dataset, feed, labels.paths, pixels)
         usable, labels = np.flatnonzero(readable), labels.only(readable)
         _refuse(options, labels.y, len(labels.class_ids))
+        sides = sides_of(dataset, labels.rows, labels.hashes, options.seed)
         plan = Plan(
             dataset_id=dataset.pk,
             options=options,
@@ -117,8 +119,10 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             n_decisions=labels.n_decisions,
             rows=labels.rows,
             y=labels.y,
-            parts=split(labels, options),
+            parts=split(labels, sides, options),
             n_left_out=len(readable) - len(usable),
+            groups=sides.groups(),
+            together=sides.as_json(),
         )
         watch = Watch(run, plan, _told(plan))
         try:
@@ -175,13 +179,15 @@ def _made(
     logits = network.logits(pixels, judged)
     temperature, is_calibrated, note = calibrated(logits[part == STOPPING], y[part == STOPPING])
     dataset, test = Dataset.objects.get(pk=plan.dataset_id), part == TEST
+    groups = None if plan.groups is None else plan.groups[plan.parts == TEST]
     rows, class_ids = plan.rows[plan.parts == TEST], np.array(plan.class_ids, dtype=np.int64)
     predicted = logits[test].argmax(axis=1)
     metrics = {
         "n_labels": len(plan.y),
         "n_per_class": np.bincount(plan.y, minlength=len(class_ids)).tolist(),
         "n_folds": 0,
-        **account(logits[test], y[test], temperature, len(class_ids)),
+        **account(logits[test], y[test], temperature, len(class_ids), groups),
+        "together": plan.together,
         **beside_assistive(dataset, rows, class_ids[y[test]], class_ids[predicted]),
         **{name: told[name] for name in ("epochs", "best_epoch", "n_train", "n_stopping", "n_test")},
     }
@@ -190,7 +196,7 @@ def _made(
     version = _new_version(plan, dataset, metrics, temperature, is_calibrated, note)
     try:
         _predict(run, version, plan, network, graph)
-        held_out = model_files.HeldOut(rows, y[test], softmax(logits[test], temperature))
+        held_out = model_files.HeldOut(rows, y[test], softmax(logits[test], temperature), groups)
         model_files.save_held_out(version, held_out)
         told["notes"] += _write_files(run, version, plan, network, graph)
     except BaseException:
@@ -233,8 +239,20 @@ def _told(plan: Plan) -> dict[str, Any]:
         "n_stopping": counts[STOPPING],
         "n_test": counts[TEST],
         "best_epoch": 0,
-        "notes": [*remarks(plan.options, facts), *([plan.feed.words] if plan.feed.words else [])],
+        "notes": [
+            *remarks(plan.options, facts),
+            *([plan.feed.words] if plan.feed.words else []),
+            *_about_groups(plan),
+        ],
     }
+
+
+def _about_groups(plan: Plan) -> list[str]:
+    if plan.together is None or plan.groups is None:
+        return []
+    n_test = len(np.unique(plan.groups[plan.parts == TEST]))
+    words = f"Images of one {plan.together['field']} are on one side; the test has {n_test} of "
+    return [f"{words}{plan.together['groups']} groups, and its interval is as wide as so many allow."]
 
 
 def _best(told: dict[str, Any]) -> int:

@@ -42,7 +42,8 @@ def retrain(run: Run) -> dict[str, Any]:
         model_files.save_head(version, trained.head)
         _predict(run, version, vectors, trained)
         if trained.held_out is not None:
-            model_files.save_held_out(version, model_files.HeldOut(lessons.rows, lessons.y, trained.held_out))
+            held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
+            model_files.save_held_out(version, held_out)
         run.stage("Putting the model in use")  # unless it was called off: a person may have chosen another meanwhile
     except BaseException:
         model_files.delete_files(version)
@@ -72,6 +73,7 @@ def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: sto
             class_weights=_class_weights(policy),
             method=_METHODS[policy.calibration],
             is_audit=lessons.is_audit,
+            groups=lessons.sides.groups(),
             on_progress=run.progress,
         )
         if still_in_use(dataset, lessons.class_ids):
@@ -114,13 +116,15 @@ def _start(dataset: Dataset, embedding_set: EmbeddingSet, class_ids: list[int]) 
 
 
 def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) -> Trained:
-    """What a person should know about the labels, told with the calibration."""
-    remarks = []
+    """What a person should know about the labels, told with the calibration; and what was kept together."""
+    remarks: list[str] = []
     if lessons.n_without_vector:
         remarks.append(f"{lessons.n_without_vector} labelled images have no vector and were left out")
     if (X[0] == X).all():
         remarks.append("all labelled images have the same vector, so that nothing tells them apart")
-    return replace(trained, note="; ".join([trained.note, *remarks]))
+    remarks += filter(None, [lessons.sides.remark()])
+    metrics = trained.metrics | {"together": lessons.sides.as_json()}
+    return replace(trained, note="; ".join([trained.note, *remarks]), metrics=metrics)
 
 
 def calibration_of(version: ModelVersion) -> Calibration:
@@ -213,5 +217,6 @@ def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:
         "calibration": version.calibration_method,
         "calibrated": version.is_calibrated,
         "note": version.calibration_note,
+        "together": metrics.get("together"),
         "seconds": round(version.seconds, 3),
     }

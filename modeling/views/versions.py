@@ -36,7 +36,9 @@ from modeling.version_facts import (
     confusion,
     differing_url,
     names_of,
+    other_choice,
     survivors,
+    together_words,
 )
 from modeling.version_plots import (
     PLOTTED,
@@ -167,6 +169,8 @@ def _quality(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelC
         "bins": {"n": len(counts), "least": min(counts), "most": max(counts)} if counts else None,
         "epochs": epochs_plots(shown.metrics.get("epochs") or ()),
         "calibration": calibration_words(shown),
+        "together": together_words(shown),
+        "other_choice": other_choice(shown, dataset) if shown.is_active else "",
         "options": [(option_words(name), value) for name, value in shown.options.items()],
         "files": _files(shown),
     }

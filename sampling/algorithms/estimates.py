@@ -13,6 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from modeling.algorithms.intervals import effective_labels
 from modeling.algorithms.rows import Doubles
 
 Z95 = NormalDist().inv_cdf(0.975)
@@ -77,6 +78,18 @@ def wilson_continuous(n_right: float, n: float, *, z: float = Z95) -> Estimate:
     low = 0.0 if n_right == 0 else max(0.0, min(plain.low, edge(-1)))
     high = 1.0 if n_right == n else min(1.0, max(plain.high, edge(1)))
     return Estimate(p, low, high, float(n))
+
+
+def wilson_grouped(right: NDArray[np.bool_], groups: NDArray[np.int64] | None, *, z: float = Z95) -> Estimate:
+    """The same of as many labels as ``right`` (m,) are worth, those of equal ``groups`` (m,) belonging together."""
+    share, worth = float(np.mean(right)), _worth(right, groups)
+    told = wilson_continuous(share * worth, worth, z=z)
+    return Estimate(share, told.low, told.high, worth)
+
+
+def _worth(right: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> float:
+    """One label at least: a single group tells of itself."""
+    return max(1.0, effective_labels(right, groups))
 
 
 def labels_to_halve(told: Estimate, *, z: float = Z95) -> int:
@@ -192,7 +205,14 @@ def corrected(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: flo
     return Estimate(value, interval.low, interval.high, effective)
 
 
-def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items: int, *, z: float = Z95) -> Estimate:
+def of_collection(
+    right: NDArray[np.bool_],
+    is_audit: NDArray[np.bool_],
+    n_items: int,
+    groups: NDArray[np.int64] | None = None,
+    *,
+    z: float = Z95,
+) -> Estimate:
     """Accuracy over a whole collection of which some items were drawn by chance and others chosen in any way.
 
     Parameters
@@ -204,6 +224,9 @@ def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items
         (m,) whether the item was drawn uniformly from what had no label yet.
     n_items
         Items in the collection, labelled or not; at least m.
+    groups
+        (m,) numbers, equal for items that belong together, each judged by a fit that saw none of its group; None: no
+        two do.
 
     Returns
     -------
@@ -223,7 +246,8 @@ def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items
     (2021) with the audit's draws alone, so that queues without chance may come between. While few items of many
     are labelled it is the plain share of the audit. The interval is Wilson's with the
     correction for continuity, of as many labels as those of the audit are worth with their weights: the plain one
-    held the truth in fewer replays than it promises where there were few (benchmarks/audit.py). O(m).
+    held the truth in fewer replays than it promises where there were few (benchmarks/audit.py). Draws of one group are
+    right or wrong together, as the next group will be: by their design effect they are worth fewer. O(m log m).
     """
     m = len(right)
     if m > n_items:
@@ -235,6 +259,8 @@ def of_collection(right: NDArray[np.bool_], is_audit: NDArray[np.bool_], n_items
     left = (n_items - before).astype(np.float64)
     value = min(1.0, float(np.mean((known + left * right[is_audit]) / n_items)))
     effective = float(left.sum() ** 2 / np.square(left).sum())
+    if groups is not None:
+        effective = max(1.0, effective * _worth(right[is_audit], groups[is_audit]) / len(left))
     interval = wilson_continuous(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
+from labeling.fields.together import choose, keys_together
 from labeling.images.opening import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.images.squares import squash
@@ -22,6 +27,7 @@ from labeling.models import Action, Annotation, Dataset, Frame, Item, State
 from modeling.feeding import Feed, inputs_of
 from modeling.pipelines import quick_data
 from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN, Labels, split
+from modeling.pipelines.sides import Sides, sides_of
 from modeling.quick_options import QuickOptions
 from modeling.seen import Seen
 
@@ -42,10 +48,16 @@ def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | 
     )
 
 
+def parts_of(labels: Labels, options: QuickOptions) -> np.ndarray:
+    """The split of labels that only their files keep together."""
+    keys = keys_together(None, labels.rows, labels.hashes, options.seed)
+    return split(labels, Sides(keys, None, np.zeros(len(keys), np.bool_)), options)
+
+
 # -- The split ---------------------------------------------------------------------------------------
 def test_each_class_is_split_by_the_share() -> None:
     y = np.repeat([0, 1, 2], [100, 50, 20])
-    parts = split(labels_of(y.tolist()), QuickOptions(validation_share=0.2))
+    parts = parts_of(labels_of(y.tolist()), QuickOptions(validation_share=0.2))
     for column, n in enumerate((100, 50, 20)):
         counts = np.bincount(parts[y == column], minlength=3)
         assert counts.tolist() == [n * 8 // 10, n // 10, n // 10]
@@ -60,7 +72,18 @@ def test_identical_images_never_straddle_and_every_class_is_learnt(
     items: list[tuple[int, int]], share: float, seed: int
 ) -> None:
     y, groups = [label for label, _ in items], [group for _, group in items]
-    parts = split(labels_of(y, groups), QuickOptions(validation_share=share, seed=seed))
+    options = QuickOptions(validation_share=share, seed=seed)
+    held = [{group for label, group in items if label == own} for own in set(y)]
+    only_ones = set.union(set(), *(one for one in held if len(one) == 1))
+    if len(set(groups)) < 3 or len(only_ones) > len(set(groups)) - 2:
+        with pytest.raises(JobError, match=f"make {len(set(groups))} group"):
+            parts_of(labels_of(y, groups), options)
+        return
+    try:
+        parts = parts_of(labels_of(y, groups), options)
+    except JobError:  # two classes may share the groups that could be spared
+        return
+    assert set(parts.tolist()) == {TRAIN, STOPPING, TEST}
     for group in set(groups):
         assert len({int(part) for part, own in zip(parts, groups, strict=True) if own == group}) == 1
     for label in set(y):
@@ -70,23 +93,55 @@ def test_identical_images_never_straddle_and_every_class_is_learnt(
 def test_what_chance_drew_is_tested_first() -> None:
     y = [0, 1] * 100
     audit = list(range(30, 42))
-    parts = split(labels_of(y, audit=audit), QuickOptions(validation_share=0.2))
+    parts = parts_of(labels_of(y, audit=audit), QuickOptions(validation_share=0.2))
     assert (parts[audit] == TEST).all()
     assert (parts == TEST).sum() == 20
     assert (parts == STOPPING).sum() == 20
     many = list(range(100))
-    parts = split(labels_of(y, audit=many), QuickOptions(validation_share=0.2))
+    parts = parts_of(labels_of(y, audit=many), QuickOptions(validation_share=0.2))
     assert set(np.flatnonzero(parts == TEST)) <= set(many), "as many as the share takes"
     assert (parts == TEST).sum() == 20
 
 
 def test_the_seed_decides_and_a_new_label_moves_few_others() -> None:
     y = [0, 1, 2] * 50
-    one, same, other = (split(labels_of(y), QuickOptions(seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (parts_of(labels_of(y), QuickOptions(seed=seed)) for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
-    more = split(labels_of([*y, 0, 1, 2]), QuickOptions(seed=1))
+    more = parts_of(labels_of([*y, 0, 1, 2]), QuickOptions(seed=1))
     assert (more[: len(y)] != one).sum() <= 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_images_of_one_group_are_on_one_side(make_dataset: MakeDataset, store: Path) -> None:
+    dataset = make_dataset(120)
+    lines = ["path,night", *(f"image{row:04d}.png,{row // 10}" for row in range(110))]
+    import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
+    labels = labels_of([row % 2 for row in range(120)])
+    options = QuickOptions(validation_share=0.3, seed=3)
+    plain = split(labels, sides_of(dataset, labels.rows, labels.hashes, 3), options)
+    assert len(set(plain[:10].tolist())) > 1
+    choose(dataset, "night")
+    sides = sides_of(dataset, labels.rows, labels.hashes, 3)
+    parts = split(labels, sides, options)
+    for night in range(11):
+        assert len(set(parts[10 * night : 10 * night + 10].tolist())) == 1
+    assert np.bincount(parts).min() >= 10
+    told = sides.as_json()
+    assert told is not None
+    assert (told["field"], told["groups"], told["largest"], told["unknown"]) == ("night", 21, 10, 10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeDataset, store: Path) -> None:
+    dataset = make_dataset(40)
+    lines = ["path,night", *(f"image{row:04d}.png,{row // 20}" for row in range(40))]
+    import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
+    choose(dataset, "night")
+    labels = labels_of([row % 2 for row in range(40)])
+    with pytest.raises(JobError, match="by night they make 2 groups") as caught:
+        split(labels, sides_of(dataset, labels.rows, labels.hashes), QuickOptions())
+    assert "finer field" in caught.value.hint
 
 
 # -- From the database ---------------------------------------------------------------------------------

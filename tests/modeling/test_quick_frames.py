@@ -18,6 +18,7 @@ from labeling.models import Dataset, Frame, Item, LabelClass
 from modeling.feeding import Feed, inputs_of
 from modeling.pipelines import quick_data
 from modeling.pipelines.quick_frames import feed_of
+from modeling.pipelines.sides import sides_of
 from modeling.quick_options import QuickOptions
 from modeling.seen import Seen
 from tests.labeling.decisions import decide
@@ -116,7 +117,8 @@ def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
         assert files == {role: f"{paths[row]}_{role}.png" for role in ROLES if (paths[row], role) != ("sn12", "ref")}
         assert set(hashes) == set(Frame.objects.filter(item__row=row).values_list("sha256", flat=True))
     shared = [row for row, path in paths.items() if path in {f"sn{number}" for number in range(10)}]
-    parts = quick_data.split(labels, QuickOptions(validation_share=0.5))
+    sides = sides_of(dataset, labels.rows, labels.hashes)
+    parts = quick_data.split(labels, sides, QuickOptions(validation_share=0.5))
     assert len(set(parts[np.isin(labels.rows, shared)].tolist())) == 1
     found = list(quick_data.image_files(dataset, 30, Seen.of(dataset)))
     assert [row for row, _ in found] == list(range(30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,11 @@ from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, Request, Target, apply, record_import
-from labeling.models import Action, Dataset, LabelClass, State
+from labeling.fields import together
+from labeling.fields.columns import empty
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
+from labeling.models import Action, Dataset, Field, Frame, LabelClass, State
 from modeling import model_files, policy, signals
 from modeling import store as arrays
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
@@ -325,3 +330,95 @@ def test_retrain_button_asks_for_one_job(make_dataset: MakeDataset, client: Clie
         assert (response.status_code, response.headers["HX-Trigger"]) == (204, '{"hoshina:job": {}}')
     assert Job.objects.filter(kind="retrain").count() == 1
     assert client.get(f"/d/{dataset.slug}/model/retrain/").status_code == 405
+
+
+# -- What belongs together --------------------------------------------------------------------------
+def kept_together(dataset: Dataset, name: str, values: list[str]) -> Field:
+    """A field with a value for each row, and images of equal value kept together."""
+    lines = [f"path,{name}", *(f"image{row:04d}.png,{value}" for row, value in enumerate(values))]
+    import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
+    field = together.choose(dataset, name)
+    assert field is not None
+    return field
+
+
+def labelled_clouds(dataset: Dataset, n: int) -> np.ndarray:
+    X, y = two_clouds(n)
+    add_vectors(dataset, X)
+    label(dataset, list(range(n)), y)
+    return y
+
+
+def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(120)
+    # What tells the class is the night's own: six images of each are all but the same.
+    rng = np.random.default_rng(0)
+    add_vectors(dataset, rng.normal(size=(20, 40)).repeat(6, axis=0) + 0.05 * rng.normal(size=(120, 40)))
+    label(dataset, list(range(120)), rng.permutation(np.arange(20) % 2).repeat(6))
+    plain = run_now("retrain", dataset_id=dataset.pk).result
+    assert plain["accuracy"] > 0.95
+    assert plain["together"] is None
+
+    field = kept_together(dataset, "night", [f"n{row // 6}" for row in range(119)])
+    assert "images of one night are kept together; that holds from" in client.get("/d/pictures/model/").content.decode()
+    told = run_now("retrain", dataset_id=dataset.pk).result
+    assert told["accuracy"] < 0.8
+    assert told["together"] == {"field_id": field.pk, "field": "night", "groups": 21, "largest": 6, "unknown": 1}
+    assert set(plain) == set(told)
+    held = held_out_of(ModelVersion.objects.get(is_active=True))
+    assert held is not None
+    assert held.groups is not None
+    assert [len(set(held.groups[at : at + 5].tolist())) for at in range(0, 120, 6)] == [1] * 20
+    page = client.get("/d/pictures/model/").content.decode()
+    assert "Images of one night are kept together: 21 groups, the largest of 6 labels, 1 without a night" in page
+    assert "from the next training on" not in page
+
+    Field.objects.all().delete()
+    page = client.get("/d/pictures/model/").content.decode()
+    assert "only identical files are kept together; that holds from the next training on" in page
+
+
+def test_identical_files_are_held_out_together_without_any_choice(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(80)
+    labelled_clouds(dataset, 80)
+    run_now("retrain", dataset_id=dataset.pk)
+    held = held_out_of(ModelVersion.objects.get(is_active=True))
+    assert held is not None
+    assert held.groups is None
+    Frame.objects.filter(item__row__in=[3, 17, 40]).update(sha256="f" * 64)
+    run_now("retrain", dataset_id=dataset.pk)
+    held = held_out_of(ModelVersion.objects.get(is_active=True))
+    assert held is not None
+    assert held.groups is not None
+    assert len(set(held.groups[[3, 17, 40]].tolist())) == 1
+    assert len(set(held.groups.tolist())) == 78
+
+
+def test_groups_that_hold_nothing_out_are_told(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(60)
+    y = labelled_clouds(dataset, 60)
+    kept_together(dataset, "kind", [f"k{one}" for one in y])
+    told = run_now("retrain", dataset_id=dataset.pk).result
+    assert told["accuracy"] is None
+    assert "in classes that two or more groups have" in told["note"]
+    assert "none could be held out, see Calibration" in client.get("/d/pictures/model/").content.decode()
+
+
+def test_a_group_that_has_most_and_a_field_that_has_none_are_remarked(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(60)
+    labelled_clouds(dataset, 60)
+    field = kept_together(dataset, "camera", ["a" if row < 45 else f"b{row}" for row in range(60)])
+    assert "one camera has 75% of the labels" in run_now("retrain", dataset_id=dataset.pk).result["note"]
+    empty(field)
+    assert "no labelled image has a value of camera" in run_now("retrain", dataset_id=dataset.pk).result["note"]
+
+
+def test_values_that_cannot_be_read_stop_the_training_in_words(make_dataset: MakeDataset, store: Path) -> None:
+    dataset = make_dataset(60)
+    labelled_clouds(dataset, 60)
+    field = kept_together(dataset, "night", [f"n{row // 6}" for row in range(60)])
+    for file in (store / "fields" / str(field.pk)).iterdir():
+        file.unlink()
+    with pytest.raises(JobError, match="of the field night is missing"):
+        run_now("retrain", dataset_id=dataset.pk)
+    assert not ModelVersion.objects.exists()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.life import run_now
 from labeling.actions import Request, Shown, Target, apply
+from labeling.fields import together
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
 from labeling.models import Action, Dataset, Item, LabelClass, State
 from modeling import model_files
 from modeling.models import ModelVersion
@@ -86,6 +91,25 @@ def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(
     for one in kept.per_class:
         same = wilson_continuous(one["n_right"], one["n"])
         assert (one["value"], one["low"], one["high"]) == pytest.approx((same.value, same.low, same.high))
+
+
+def test_where_images_belong_together_the_interval_heeds_it(told: tuple[Dataset, np.ndarray], client: Client) -> None:
+    dataset, _ = told
+    lines = ["path,night", *(f"image{row:04d}.png,{row // 5}" for row in range(120))]
+    import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
+    together.choose(dataset, "night")
+    kept = retrained(dataset)
+    held = held_out_of(kept.model_version)
+    assert held is not None
+    right, groups = held.predicted() == held.given, np.arange(55) // 5
+    expected = of_collection(right, np.arange(55) >= 30, 120, groups)
+    assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
+    plain = of_collection(right, np.arange(55) >= 30, 120)
+    assert kept.value == plain.value
+    assert kept.high - kept.low > plain.high - plain.low
+    assert 1 <= kept.n_effective < plain.n
+    page = client.get("/d/pictures/accuracy/").content.decode()
+    assert "each is judged by a fit that knew none of its night" in page
 
 
 def test_history_outlives_the_arrays(told: tuple[Dataset, np.ndarray]) -> None:

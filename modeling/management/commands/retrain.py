@@ -33,6 +33,9 @@ class Command(BaseCommand):
         if told["accuracy"] is not None:
             low, high = told["accuracy_interval"]
             self.stdout.write(f"Accuracy {told['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}).")
+        if told["together"]:
+            kept = told["together"]
+            self.stdout.write(f"Images of one {kept['field']} were held out together: {kept['groups']} groups.")
         if told["calibrated"]:
             self.stdout.write(
                 f"Calibration error {told['ece_before']:.3f} before, {told['ece_after']:.3f} after {_correction(told)}."

@@ -7,9 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.metrics import log_loss as sklearn_log_loss
 
@@ -20,7 +17,6 @@ from modeling.algorithms.metrics import (
     log_loss,
     reliability,
     suitable_bins,
-    wilson_interval,
 )
 
 
@@ -100,27 +96,6 @@ def test_brier_is_the_squared_distance() -> None:
     for row, truth in zip(probabilities.astype(float), y, strict=True):
         by_hand += sum((p - (k == truth)) ** 2 for k, p in enumerate(row))
     assert brier(probabilities, y) == pytest.approx(by_hand / 60, abs=1e-9)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.integers(1, 400), st.data())
-def test_wilson_interval_is_that_of_scipy(n: int, data: st.DataObject) -> None:
-    successes = data.draw(st.integers(0, n))
-    confidence = data.draw(st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-    low, high = wilson_interval(successes, n, confidence)
-    expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
-    assert 0 <= low <= successes / n <= high <= 1
-
-
-def test_wilson_interval_without_trials_knows_nothing() -> None:
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-@pytest.mark.parametrize(("successes", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0)])
-def test_wilson_interval_refuses_nonsense(successes: int, n: int, confidence: float) -> None:
-    with pytest.raises(ValueError):
-        wilson_interval(successes, n, confidence)
 
 
 def test_confusion_precision_and_recall_are_those_of_scikit_learn() -> None:

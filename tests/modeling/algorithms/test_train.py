@@ -27,6 +27,7 @@ KEYS = {
     "n_labels", "n_folds", "C", "accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before",
     "log_loss_after", "brier_before", "brier_after", "confusion", "reliability", "precision", "recall",
     "n_iter", "converged", "n_per_class", "reliability_before", "f1", "calibration_method", "class_weights",
+    "n_effective",
 }  # fmt: skip
 
 
@@ -249,3 +250,81 @@ def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
 
     with pytest.raises(InterruptedError):
         train(X, y, n_classes=3, on_progress=stop)
+
+
+# -- Labels that belong together ------------------------------------------------------------------
+def copies(n: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``n`` originals of a class that nothing tells, each several times with little noise; shuffled, with its number."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(n), size))
+    y = rng.permutation(np.arange(n) % 2)[groups]
+    X = rng.normal(size=(n, 64))[groups] + 0.05 * rng.normal(size=(n * size, 64))
+    return X.astype(np.float32), y, groups
+
+
+def test_neighbours_leak_into_plain_folds_and_not_into_those_of_groups() -> None:
+    X, y, groups = copies(60, 6)
+    plain, grouped = train(X, y, n_classes=2), train(X, y, n_classes=2, groups=groups)
+    assert plain.metrics["accuracy"] > 0.95, "each is known by its copies"
+    low, high = grouped.metrics["accuracy_interval"]
+    assert low < 0.5 < high, "nothing tells the class of a new original"
+    assert high - low > 1.5 * (plain.metrics["accuracy_interval"][1] - plain.metrics["accuracy_interval"][0])
+    assert grouped.metrics["n_effective"] < 90
+    assert (grouped.head.weights == train(X, y, n_classes=2, groups=groups).head.weights).all()
+
+
+def test_groups_of_one_change_the_folds_but_not_what_they_tell() -> None:
+    (X, y), _ = digits(600)
+    plain, single = train(X, y, n_classes=10), train(X, y, n_classes=10, groups=np.arange(600) * 3)
+    assert single.metrics["n_effective"] == 600
+    assert abs(plain.metrics["accuracy"] - single.metrics["accuracy"]) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "reason"),
+    [
+        ([0, 1] * 20, [0] * 40, "too few labels in classes that two or more groups have (0 of the 10 needed)"),
+        ([0] * 20 + [1] * 20, [0] * 20 + [1] * 20, "too few labels in classes that two or more groups have"),
+        ([0] * 30 + [1] * 10, [0, 1] * 15 + [2] * 10, "only one class is in two groups or more"),
+    ],
+)
+def test_why_groups_hold_nothing_out_is_said(y: list[int], groups: list[int], reason: str) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    trained = train(X, np.array(y), n_classes=2, groups=np.array(groups))
+    assert reason in trained.note
+    assert not trained.is_calibrated
+    assert trained.metrics["accuracy"] is None
+
+
+def test_two_groups_make_two_folds_and_a_wide_interval() -> None:
+    X, y = blobs(60, 5, 3, seed=1)
+    trained = train(X, y, n_classes=3, groups=np.arange(60) % 2)
+    assert trained.metrics["n_folds"] == 2
+    low, high = trained.metrics["accuracy_interval"]
+    assert high - low > 0.5
+
+
+@pytest.mark.parametrize("n_groups", [2, 3, 5, 25])
+@pytest.mark.parametrize("n", [24, 700])
+def test_no_groups_are_too_odd_to_train_with(n: int, n_groups: int) -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        # One group holds nearly everything, the others share what is left; classes hang on groups.
+        groups = np.where(rng.random(n) < 0.85, 0, rng.integers(0, n_groups, n))
+        y = np.where(rng.random(n) < 0.5, groups % 3, rng.integers(0, 3, n))
+        y[:3] = [0, 1, 2]
+        X = rng.normal(size=(n, 4)).astype(np.float32) + y[:, None]
+        trained = train(X, y, n_classes=3, groups=groups, method="vector")
+        json.dumps(trained.metrics, allow_nan=False)
+        accuracy = trained.metrics["accuracy"]
+        assert accuracy is not None or "uncalibrated" in trained.note
+        if accuracy is not None:
+            low, high = trained.metrics["accuracy_interval"]
+            assert 0 <= low <= accuracy <= high <= 1
+
+
+def test_a_class_of_one_group_is_left_out_of_the_calibration_in_words() -> None:
+    X, y = blobs(80, 5, 3, seed=2)
+    groups = np.where(y == 0, 99, np.arange(80) % 16)
+    trained = train(X, y, n_classes=3, groups=groups)
+    assert f"{(y == 0).sum()} left out whose class no other group has" in trained.note

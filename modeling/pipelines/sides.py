@@ -1,0 +1,75 @@
+"""Which labelled images are never on two sides: those of one group of the dataset's choice, and identical files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoshina.arrays import StoreError
+from hoshina.jobs.errors import JobError
+from labeling.fields.together import LARGE_SHARE, Groups, chosen, keys_together
+from labeling.models import Dataset, Field
+
+
+@dataclass(frozen=True)
+class Sides:
+    """``keys`` uint64 (n,), equal for images that have to be on one side; the ``field`` that was chosen, if any, and
+    ``is_known`` bool (n,), which images have a value in it."""
+
+    keys: NDArray[np.uint64]
+    field: Field | None
+    is_known: NDArray[np.bool_]
+
+    def only(self, kept: NDArray[np.bool_]) -> Sides:
+        """Those at which ``kept`` bool (n,) is true."""
+        return replace(self, keys=self.keys[kept], is_known=self.is_known[kept])
+
+    def groups(self) -> NDArray[np.int64] | None:
+        """Numbers from 0 (n,), equal for images that have to be on one side; None where no two have to."""
+        distinct, numbers = np.unique(self.keys, return_inverse=True)
+        return None if len(distinct) == len(self.keys) else numbers.astype(np.int64)
+
+    def as_json(self) -> dict[str, Any] | None:
+        """The field and what it made of the labels, to be kept with a version; None where none was chosen."""
+        if self.field is None:
+            return None
+        sizes = np.unique(self.keys, return_counts=True)[1]
+        return {
+            "field_id": self.field.pk,
+            "field": self.field.name,
+            "groups": len(sizes),
+            "largest": int(sizes.max(initial=0)),
+            "unknown": int(np.count_nonzero(~self.is_known)),
+        }
+
+    def remark(self) -> str:
+        """What a person should know about the groups of these labels; "" where there is nothing to say."""
+        told = self.as_json()
+        if told is None or not len(self.keys):
+            return ""
+        name, share = told["field"], told["largest"] / len(self.keys)
+        if not self.is_known.any():
+            return f"no labelled image has a value of {name}, so only identical files were kept together"
+        if share > LARGE_SHARE:
+            return f"one {name} has {share:.0%} of the labels, so that accuracy rests on few images: label others"
+        return ""
+
+
+def sides_of(dataset: Dataset, rows: NDArray[np.int64], hashes: Sequence[Sequence[str]], seed: int = 0) -> Sides:
+    """The sides of labelled images; ``hashes`` are those of each one's files, one at least.
+
+    Raises
+    ------
+    JobError : the values of the chosen field can't be read; nothing is trained as if there were no groups.
+    """
+    field = chosen(dataset)
+    try:
+        groups = Groups(field) if field is not None else None
+    except StoreError as damaged:
+        raise JobError(damaged.message, damaged.hint) from damaged
+    is_known = np.zeros(len(rows), np.bool_) if groups is None else groups.known(rows)
+    return Sides(keys_together(groups, rows, hashes, seed), field, is_known)
