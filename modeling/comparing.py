@@ -24,16 +24,18 @@ class Shared:
     """What two versions say of the images that both held out.
 
     ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the id of the class that the later version learnt; ``first``
-    and ``second`` int64 (m,) the ids of the classes that they predicted.
+    and ``second`` int64 (m,) the ids of the classes that they predicted; ``groups`` int64 (m,), equal for images that
+    the later one kept together, None where no two were.
     """
 
     rows: Rows
     given: Rows
     first: Rows
     second: Rows
+    groups: Rows | None
 
     def paired(self) -> Paired:
-        return paired(self.first == self.given, self.second == self.given)
+        return paired(self.first == self.given, self.second == self.given, self.groups)
 
     def side(self, name: str) -> Rows:
         """Rows on which they disagree and the ``first``, the ``second`` or ``neither`` is right."""
@@ -57,11 +59,13 @@ def shared(first: ModelVersion, second: ModelVersion) -> Shared | None:
     later = (of_first, at_first) if first.number > second.number else (of_second, at_second)
     given = later[0].given[later[1]]
     told = (given > 0) & ~of_first.is_alone[at_first] & ~of_second.is_alone[at_second]
+    groups = later[0].groups
     return Shared(
         rows[told],
         given[told],
         of_first.predicted()[at_first][told],
         of_second.predicted()[at_second][told],
+        None if groups is None else groups[later[1]][told],
     )
 
 

@@ -17,14 +17,14 @@ from scipy.special import ndtri, stdtrit
 
 
 def effective_labels(
-    right: NDArray[np.bool_], groups: NDArray[np.integer[Any]] | None, *, confidence: float = 0.95
+    right: NDArray[Any], groups: NDArray[np.integer[Any]] | None, *, confidence: float = 0.95
 ) -> float:
-    """How many independent labels would tell the share of the right ones as surely as these.
+    """How many independent labels would tell the share of the right ones, or another mean, as surely as these.
 
     Parameters
     ----------
     right
-        (n,) whether each was told rightly.
+        (n,) whether each was told rightly, or any numbers whose mean is asked for.
     groups
         (n,) numbers, equal for labels that belong together; None: no two do.
     confidence
@@ -39,7 +39,7 @@ def effective_labels(
     -----
     n divided by the design effect: the variance of a ratio of group totals (linearised, G / (G - 1) times the sum over
     groups of squared surpluses) over that of n independent labels, never below 1; then times the squared ratio of t
-    quantiles with n - 1 and G - 1 degrees of freedom. Where all or none are right no spread can be seen, and each group
+    quantiles with n - 1 and G - 1 degrees of freedom. Where all are the same no spread can be seen, and each group
     counts as if it were of one mind: Kish's n^2 / sum of squared sizes. O(n log n).
     """
     n = right.size
@@ -51,12 +51,11 @@ def effective_labels(
         return float(n)
     if n_groups < 2:
         return 0.0
-    share = float(right.mean())
-    if share in (0.0, 1.0):
+    if (right == right[0]).all():
         return n * n / float(np.square(sizes).sum())
-    surplus = np.bincount(place, weights=right - share)
+    surplus = np.bincount(place, weights=right - right.mean())
     variance = n_groups / (n_groups - 1) * float(np.square(surplus).sum()) / n**2
-    effect = max(1.0, variance / (share * (1 - share) / n))
+    effect = max(1.0, variance / (float(right.var()) / n))
     quantiles = stdtrit(np.array([n - 1, n_groups - 1]), 0.5 + confidence / 2)
     return float(n / effect * (quantiles[0] / quantiles[1]) ** 2)
 

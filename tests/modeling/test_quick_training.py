@@ -24,6 +24,9 @@ from hoshina.jobs import life
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
+from labeling.fields import together
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
 from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Dataset, LabelClass, State
 from labeling.registering import dataset_for
@@ -312,6 +315,9 @@ def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
 
 
 def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place: Place) -> None:
+    lines = ["path,shelf", *(f"{row:03d}.png,{row // 5}" for row in range(N))]
+    import_fields(place.dataset, io.BytesIO("\n".join(lines).encode()), Wish())
+    together.choose(place.dataset, "shelf")
     job = place.begin(ENDLESS)
     place.wait_for_epochs(job)
     assert job.stage.startswith("Training: epoch ")
@@ -327,6 +333,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
 
     # Shown otherwise meanwhile: the network goes on seeing what it was taught with.
     Dataset.objects.update(rendering=Rendering(is_inverted=True).as_params())
+    together.choose(place.dataset, "")
     finishing = place.begin(finish=str(job.pk))
     place.store.wait(finishing, S.SUCCEEDED, S.FAILED)
     Dataset.objects.update(rendering={})
@@ -339,6 +346,16 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     held = model_files.open_held_out(version)
     assert held is not None
     assert len(held.rows) == job.result["n_test"]
+    # What was kept together when it began: whole shelves, two of which share a file.
+    assert held.groups is not None
+    assert version.metrics["together"]["field"] == "shelf"
+    shelves, counts = np.unique(held.rows // 5, return_counts=True)
+    learnt = [row for row in range(N_LABELLED) if row != UNREADABLE]
+    assert counts.tolist() == [sum(row // 5 == shelf for row in learnt) for shelf in shelves.tolist()]
+    assert version.metrics["n_effective"] < len(held.rows)
+    told = (quick_folder(version) / "model_card.md").read_text()
+    assert f"images of one shelf ({version.metrics['together']['groups']} groups), are never on two sides" in told
+    assert any("Images of one shelf are on one side" in note for note in finishing.result["notes"])
     assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
     probabilities = model_files.open_probabilities(version)
     assert probabilities is not None

@@ -58,3 +58,40 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(gain: float, loss: floa
             low, high = Paired(n, 0, c, b).interval()
             covered += weight * (low <= gain - loss <= high)
     assert covered > 0.935
+
+
+# -- Rows that belong together ----------------------------------------------------------------------
+def alike(n_groups: int, size: int, gain: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two classifiers that agree but on some groups, of which the second gets ``gain`` more of all; whole groups."""
+    rng = np.random.default_rng(seed)
+    groups = np.arange(n_groups).repeat(size)
+    luck = rng.random(n_groups)
+    return (luck < 0.2)[groups], (luck > 0.8 - gain)[groups], groups
+
+
+def test_groups_of_copies_are_worth_what_their_originals_are() -> None:
+    first, second, groups = alike(60, 8, 0.1, seed=1)
+    plain, grouped, originals = paired(first, second), paired(first, second, groups), paired(first[::8], second[::8])
+    assert (grouped.difference, grouped.n) == (plain.difference, 480)
+    assert grouped.worth == pytest.approx(1 / 8, rel=0.08)
+    assert grouped.interval() == pytest.approx(originals.interval(), abs=0.02)
+    assert plain.chance < originals.chance
+    assert grouped.chance == pytest.approx(originals.chance, abs=0.15)
+
+
+def test_equals_are_seldom_told_apart_by_groups() -> None:
+    wrong = np.zeros(2)
+    for seed in range(300):
+        first, second, groups = alike(40, 6, 0.0, seed)
+        for place, some in enumerate((None, groups)):
+            low, high = paired(first, second, some).interval()
+            wrong[place] += not low <= 0 <= high
+    assert wrong[0] / 300 > 0.25
+    assert wrong[1] / 300 < 0.07
+
+
+def test_no_disagreement_and_one_group_say_nothing() -> None:
+    right = np.ones(20, bool)
+    assert paired(right, right, np.zeros(20, np.int64)).interval() == pytest.approx((-0.98, 0.98), abs=0.05)
+    assert paired(right, right, np.zeros(20, np.int64)).chance == 1.0
+    assert paired(right[:0], right[:0], np.zeros(0, np.int64)).interval() == (-1.0, 1.0)

@@ -254,7 +254,7 @@ def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
 
 # -- Labels that belong together ------------------------------------------------------------------
 def copies(n: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``n`` originals of a class that nothing tells, each several times with little noise; shuffled, with its number."""
+    """``n`` originals of a class that nothing tells, each several times with little noise; shuffled, and numbered."""
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.repeat(np.arange(n), size))
     y = rng.permutation(np.arange(n) % 2)[groups]

@@ -1,0 +1,82 @@
+"""What belongs together, chosen on the page, kept by export and accuracy."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from hoshina.jobs.life import run_now
+from labeling.actions import Decision, record_import
+from labeling.fields.reading import Wish
+from labeling.fields.saving import import_fields
+from labeling.models import Dataset, State
+from tests.browser.conftest import Site
+from tests.browser.test_pages import _serious
+from tests.modeling.test_retraining import add_vectors
+
+N, SIZE = 120, 6
+
+
+@pytest.fixture
+def dataset(site: Site) -> Dataset:
+    """Six all but equal pictures of each of twenty nights; what they are is the night's own."""
+    dataset = site.dataset(N)
+    rng = np.random.default_rng(0)
+    nights = np.arange(N) // SIZE
+    add_vectors(dataset, rng.normal(size=(N // SIZE, 40))[nights] + 0.05 * rng.normal(size=(N, 40)))
+    y = rng.permutation(np.arange(N // SIZE) % 2)[nights]
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    ids = dict(dataset.items.values_list("row", "pk"))
+    record_import(dataset, [Decision(ids[row], State.LABELLED, classes[y[row]]) for row in range(N)], None)
+    lines = ["path,night,depth", *(f"image{row:04d}.png,2026-03-{1 + nights[row]:02d},{row}.5" for row in range(N))]
+    import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish(), {"night": "text"})
+    return dataset
+
+
+def _accuracy(page: Page, site: Site) -> str:
+    page.goto(f"{site.address}/d/pictures/model/")
+    return page.locator("#facts-title + dl").inner_text()
+
+
+def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dataset: Dataset) -> None:
+    plain = run_now("retrain", dataset_id=dataset.pk).result["accuracy"]
+    page.goto(f"{site.address}/d/pictures/fields/")
+    choice = page.get_by_label("Images with the same value of")
+    expect(choice).to_have_value("")
+    choice.select_option("depth")
+    told = page.locator("#together-told")
+    expect(told).to_contain_text("No two images have the same depth")
+    choice.focus()
+    choice.select_option("night")
+    expect(told).to_contain_text("20 groups; the largest has 6 of 120 images.")
+    expect(told).to_contain_text("holds for exports at once")
+    expect(choice).to_be_focused()  # the keyboard goes on from where it was
+    assert _serious(page) == []
+    page.reload()
+    expect(choice).to_have_value("night")
+
+    assert "By today’s choice images of one night are kept together" in _accuracy(page, site)
+    run_now("retrain", dataset_id=dataset.pk)
+    words = _accuracy(page, site)
+    assert "Images of one night are kept together: 20 groups, the largest of 6 labels." in words
+    assert "By today’s choice" not in words
+    model = dataset.model_versions.get(is_active=True)  # type: ignore[attr-defined]
+    assert model.metrics["accuracy"] < plain - 0.2
+    assert _serious(page) == []
+    page.get_by_role("link", name="Change").click()
+    expect(choice).to_be_visible()
+
+    page.goto(f"{site.address}/d/pictures/export/")
+    expect(page.get_by_label("Keep together")).to_have_value("night")
+    page.get_by_label("Keep together").select_option("")
+    expect(page.locator("#splits-title + .hint")).to_contain_text("Identical files never land in two")
+
+    # A field that images are kept together by does not go without a word.
+    page.goto(f"{site.address}/d/pictures/fields/")
+    page.get_by_role("button", name="Delete night").click()
+    expect(page.locator("#fields-list")).to_contain_text("Images are kept together by it.")
+    page.get_by_role("button", name="Delete night").click()
+    expect(choice).to_have_value("")
