@@ -37,7 +37,7 @@ from labeling.images.thumbnails import Cache
 # Seconds between two looks at how large a decoder that works has grown.
 _LOOK = 0.25
 # Files whose headers are asked for at once, of one decoder.
-_SLICE = 100
+_SLICE = 50
 _ENDED: tuple[bytes | None, bytes] = (None, b"")
 
 
