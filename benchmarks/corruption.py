@@ -83,29 +83,49 @@ def huge(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
 KINDS = (cut, flip, flip, zero, splice, shift, huge)
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One file: damaged in one of KINDS' ways, or ``good``. ``source`` says which of the samples it was made of."""
+
+    source: str
+    kind: str
+    suffix: str
+    content: bytes
+    rng: Rng
+
+    @property
+    def is_good(self) -> bool:
+        return self.kind == "good"
+
+
+def case_of(number: int, seed: int, good: dict[str, bytes]) -> Case:
+    """The case of that number, the same each time; of ``good`` files, by name."""
+    names = sorted(good)
+    rng = np.random.default_rng([seed, number])
+    name, kind = names[rng.integers(len(names))], KINDS[rng.integers(len(KINDS))]
+    # Content decides, so a name of another kind is no damage more.
+    suffix = "".join(Path(names[rng.integers(len(names))]).suffixes) or ".jpg"
+    if number % _ONE_GOOD_IN == 0:
+        return Case(name, "good", suffix, good[name], rng)
+    return Case(name, kind.__name__, suffix, kind(good[name], rng, [good[other] for other in names]), rng)
+
+
 # -- In the watched process ---------------------------------------------------------------------------
 def work(start: int, stop: int, seed: int, folder: Path) -> None:
     """Cases [start, stop): a line of JSON before and after each."""
     files = samples(folder)
     good = {name: file.read_bytes() for name, file in files.items()}
-    names, contents = sorted(good), [good[name] for name in sorted(good)]
     whole = {name: open_image(file, max_side=224).tobytes() for name, file in files.items()}
     ways = [Rendering(), Rendering(stretch="asinh"), Rendering(plane="max"), Rendering(plane="rgb", is_inverted=True)]
     for number in range(start, stop):
-        rng = np.random.default_rng([seed, number])
-        name, way = names[rng.integers(len(names))], ways[rng.integers(len(ways))]
-        is_good = number % _ONE_GOOD_IN == 0
-        kind = KINDS[rng.integers(len(KINDS))]
-        content = good[name] if is_good else kind(good[name], rng, contents)
-        print(json.dumps({"number": number, "name": name, "kind": "good" if is_good else kind.__name__}), flush=True)
-        # Content decides, so a name of another kind is no damage more.
-        suffix = Path(names[rng.integers(len(names))]).suffix or ".jpg"
-        file = folder / f"case{suffix}"
-        file.write_bytes(content)
-        if is_good:
-            outcome = "good" if open_image(file, max_side=224).tobytes() == whole[name] else "lost"
+        case = case_of(number, seed, good)
+        print(json.dumps({"number": number, "name": case.source, "kind": case.kind}), flush=True)
+        file = folder / f"case{case.suffix}"
+        file.write_bytes(case.content)
+        if case.is_good:
+            outcome = "good" if open_image(file, max_side=224).tobytes() == whole[case.source] else "lost"
         else:
-            outcome = _outcome(file, way)
+            outcome = _outcome(file, ways[case.rng.integers(len(ways))])
         file.unlink()
         print(json.dumps({"outcome": outcome}), flush=True)
 

@@ -52,7 +52,7 @@ def read(stream: BinaryIO, rendering: Rendering) -> Image.Image:
 def _refuse(data: Any) -> int:
     """How many frames there are; refuses what is not to be shown."""
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
-        raise ImageProblem("The DICOM file holds no image.")
+        raise ImageProblem("The DICOM file holds no image; remove it, or copy it again if it should.")
     height, width = int(data.Rows), int(data.Columns)
     refuse_too_large(width, height)
     frame = width * height * int(data.get("SamplesPerPixel", 1)) * max(1, int(data.get("BitsAllocated", 8)) // 8)

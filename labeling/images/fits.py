@@ -143,7 +143,8 @@ def _refuse_truncated(part: Any, parts: Any) -> None:
     size = place["datSpan"] - 2879 if hasattr(part, "compression_type") else part.size
     if place["datLoc"] + size > end:
         raise ImageProblem(
-            f"The file is truncated: its image needs {place['datLoc'] + size:,} bytes and the file has {end:,}."
+            f"The file is truncated: its image needs {place['datLoc'] + size:,} bytes and the file has {end:,}. "
+            "Copy or download it again."
         )
 
 

@@ -6,9 +6,9 @@ same.
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
-import struct
 import threading
 import warnings
 import zlib
@@ -28,7 +28,7 @@ from labeling.images import dicom, fits, tiff
 from labeling.images.colour import to_rgb
 from labeling.images.deep import is_deep, picture_of, values_of
 from labeling.images.planes import combined
-from labeling.images.problems import MAX_PIXELS, ImageProblem, refuse_too_large
+from labeling.images.problems import MAX_PIXELS, TRUNCATED, ImageProblem, refuse_too_large
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.stretching import stretch
 
@@ -311,7 +311,7 @@ def regular_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     if not stat.S_ISREG(status.st_mode):
         raise ImageProblem("This is not a regular file (but a folder, a pipe or a device).")
     if status.st_size == 0:
-        raise ImageProblem("The file is empty.")
+        raise ImageProblem("The file is empty; copy it again or remove it.")
     with open(path, "rb") as stream:  # noqa: PTH123 - of any kind, and in half the time
         yield stream
 
@@ -328,18 +328,20 @@ def in_plain_words() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return "The file is not there any more, or is a link to nothing."
     if isinstance(error, PermissionError):
-        return "There is no permission to read the file."
+        return "There is no permission to read the file; whoever runs HOSHINA needs it."
     if isinstance(error, MemoryError):
-        return "The image is too large for the memory of this machine."
+        return "The image is too large for the memory of this machine; save it smaller."
     if isinstance(error, EOFError) or "truncated" in said.lower():
-        return "The file is truncated: it ends before the image does."
-    if isinstance(error, (struct.error, zlib.error, SyntaxError, ValueError, OSError)):
-        return f"The file is damaged and cannot be read as an image ({said})."
-    return f"The image cannot be read ({type(error).__name__}: {said})."
+        return TRUNCATED
+    if isinstance(error, zlib.error | gzip.BadGzipFile):
+        said = "what is packed in it does not fit its checksum"  # whose digits make every such file a reason of its own
+    elif isinstance(error, TypeError | AttributeError | LookupError):
+        said = f"what its header says makes no sense to the decoder: {said}"
+    return f"The file is damaged and cannot be read as an image; copy or save it again ({said})."
 
 
 def _what_else(stream: BinaryIO) -> str:
@@ -350,14 +352,14 @@ def _what_else(stream: BinaryIO) -> str:
         if start.startswith(magic):
             return f"This is not an image but {words}."
     if start.startswith((b"II*\x00", b"MM\x00*", b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")):
-        return "The file begins like an image, but is damaged, truncated or of a kind that cannot be read here."
+        return "The file begins like an image, but is damaged, truncated or of a rare kind; copy or save it again."
     if not start.strip(b"\x00"):
-        return "The file holds only zeros; perhaps copying it failed."
+        return "The file holds only zeros; perhaps copying it failed: copy it again."
     if b"\x00" not in start and _is_text(start):
         if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
             return "This is not an image but a web page."
         return "This is not an image but text."
-    return f"This is not an image of a kind that can be read here ({', '.join(FORMATS)})."
+    return f"This is not an image of a kind that can be read here ({', '.join(FORMATS)}); convert or remove it."
 
 
 def _is_text(start: bytes) -> bool:

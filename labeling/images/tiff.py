@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.images.planes import combined
-from labeling.images.problems import ImageProblem, refuse_too_large
+from labeling.images.problems import TRUNCATED, ImageProblem, refuse_too_large
 from labeling.images.rendering import Rendering
 
 _MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -25,6 +25,8 @@ MAX_REDUCED_PIXELS = 4_000_000_000
 _MOST_PIECES = 2_000_000
 # One piece of a file, and all of an image that is not shrunk, take at most so many bytes.
 _MOST_PIECE = 256 * 2**20
+# Packed pieces are read so many bytes at once; tifffile alone would read as many as there are, up to 256 MB.
+_READ_AT_ONCE = 8 * 2**20
 _MOST_WHOLE = 2**31
 _MOST_SHRUNK_PIXELS = 32_000_000
 _OVERVIEWS = 32
@@ -93,7 +95,7 @@ def _opened(stream: BinaryIO) -> Iterator[Any]:
     try:
         with tifffile.TiffFile(stream, _multifile=False) as file:
             if not len(file.pages):
-                raise ImageProblem("The TIFF file holds no image.")
+                raise ImageProblem("The TIFF file holds no image; copy or save it again.")
             yield file
     except (ValueError, KeyError) as error:
         if "imagecodecs" not in str(error):
@@ -135,7 +137,9 @@ def _refuse_wrong_pieces(page: Any) -> None:
     """A damaged size asks for millions of pieces that are not there."""
     wanted, there = int(np.prod(page.chunked)), len(page.dataoffsets)
     if wanted != there:
-        raise ImageProblem(f"The TIFF is damaged: its size asks for {wanted:,} pieces, and it lists {there:,}.")
+        raise ImageProblem(
+            f"The TIFF is damaged: its size asks for {wanted:,} pieces, and it lists {there:,}. Copy or save it again."
+        )
     if wanted > _MOST_PIECES:
         raise ImageProblem(f"The TIFF is cut in too many pieces ({wanted:,}); save it in larger tiles.")
 
@@ -201,7 +205,7 @@ def _pieces(page: Any) -> Iterator[tuple[NDArray[Any], int, int, int]]:
     piece = page.chunks
     if int(np.prod(piece)) * page.dtype.itemsize > _MOST_PIECE:
         raise ImageProblem("The TIFF is packed in one piece that is too large for the memory; save it in tiles.")
-    for pixels, place, _ in page.segments(maxworkers=1):
+    for pixels, place, _ in page.segments(maxworkers=1, buffersize=_READ_AT_ONCE):
         if pixels is not None:
             yield pixels[0], place[2], place[3], place[0] if page.planarconfig == 2 else 0
 
@@ -217,5 +221,5 @@ def _rows(page: Any) -> Iterator[tuple[NDArray[Any], int, int, int]]:
         n = min(step, page.imagelength - y)
         content = handle.read(n * width * samples * dtype.itemsize)
         if len(content) < n * width * samples * dtype.itemsize:
-            raise ImageProblem("The file is truncated: it ends before the image does.")
+            raise ImageProblem(TRUNCATED)
         yield np.frombuffer(content, dtype).reshape(n, width, samples), y, 0, 0

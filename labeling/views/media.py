@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from labeling.models import Frame
 _CONTENT_TYPES = {
     "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif",
 }  # fmt: skip
+# The disk is full, or this user's share of it.
+_NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @require_safe
@@ -91,16 +94,26 @@ def _known_format(file: Path, sha256: str, rendering: Rendering) -> str:
 
 
 def _picture(frame: Frame, file: Path, size: int, rendering: Rendering, is_same: bool) -> HttpResponse:
-    """A picture from the cache. Of a file that changed since the ingest, one made for this request alone."""
-    if is_same:
-        cache = pictures()
-        made = cache.find(frame.sha256, size, rendering) or decoders().thumbnail(
-            file, frame.sha256, size, cache, rendering
-        )
+    """A picture from the cache. Of a file that changed since the ingest, or where the disk is full, one made for this
+    request alone."""
+    made = _kept(frame, file, size, rendering) if is_same else None
+    if made is not None:
         content, suffix = made.read_bytes(), made.suffix
     else:
         content, suffix = decoders().picture(file, size, rendering)
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
+
+
+def _kept(frame: Frame, file: Path, size: int, rendering: Rendering) -> Path | None:
+    cache = pictures()
+    try:
+        return cache.find(frame.sha256, size, rendering) or decoders().thumbnail(
+            file, frame.sha256, size, cache, rendering
+        )
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        return None
 
 
 def _cached(request: HttpRequest, response: HttpResponseBase, frame: Frame, etag: str) -> HttpResponseBase:

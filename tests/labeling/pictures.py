@@ -75,11 +75,18 @@ def samples(folder: Path) -> dict[str, Path]:
     for suffix in ("jpg", "png", "tif", "webp", "bmp", "gif", "avif", "heic"):
         made[suffix] = folder / f"plain.{suffix}"
         (image.convert("RGB") if suffix in {"jpg", "bmp", "gif"} else image).save(made[suffix])
-    names = ("deep.png", "rgb.png", "deep.tif", "packed.tif", "bands.tif", "a.fits", "rice.fits", "a.fits.gz", "a.dcm")
+    for kind, packed in (("lzw", "tiff_lzw"), ("jpeg", "jpeg")):
+        made[f"{kind}.tif"] = folder / f"{kind}.tif"
+        image.convert("RGB").save(made[f"{kind}.tif"], compression=packed)
+    names = (
+        "deep.png", "rgb.png", "deep.tif", "packed.tif", "big.tif", "bands.tif",
+        "a.fits", "rice.fits", "a.fits.gz", "a.dcm",
+    )  # fmt: skip
     made |= {name: folder / name for name in names}
     Image.fromarray(deep).save(made["deep.png"])
     made["rgb.png"].write_bytes(png16(np.stack([deep, deep.T.reshape(40, 60), deep], axis=-1)))
     tifffile.imwrite(made["packed.tif"], deep, compression="zlib", predictor=True, tile=(16, 16))
+    tifffile.imwrite(made["big.tif"], deep, compression="zlib", tile=(16, 32), bigtiff=True)
     tifffile.imwrite(made["deep.tif"], np.stack([deep, deep + 99]))
     tifffile.imwrite(
         made["bands.tif"], rng.normal(500, 99, (4, 40, 60)), planarconfig="separate", photometric="minisblack"

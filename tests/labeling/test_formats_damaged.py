@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
-from benchmarks import corruption
-from labeling.images.opening import open_image
+from benchmarks import corruption, corruption_ingest
+from labeling.images.opening import in_plain_words, open_image
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import examine
 from tests.labeling.pictures import samples
@@ -44,7 +45,7 @@ def test_hundreds_of_damaged_files_crash_nothing_and_lose_nothing() -> None:
     assert told.wrong == []
     assert told.outcomes["good"] == 60
     assert sum(told.outcomes.values()) == 600
-    assert len(told.refused) == 17
+    assert len(told.refused) == 20
     assert told.shown
 
 
@@ -64,3 +65,29 @@ def test_a_crash_and_a_hang_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     told = corruption.run(6, seed=0, patience=8)
     assert told.outcomes == {"refused": 4, "crashed": 1, "hung": 1}
     assert [words.split(":")[0] for words in told.wrong] == ["crashed (11)", "hung"]
+
+
+def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> None:
+    told = corruption_ingest.run(400, 21, tmp_path)
+    assert told.wrong == []
+    assert told.n_good == 40
+    assert told.items >= 40
+    assert told.reasons.total() > 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (IndexError("list index out of range"), "makes no sense to the decoder: list index out of range)."),
+        (zlib.error("Error -3 while decompressing"), "copy or save it again (what is packed in it does not fit"),
+        (OSError("decoder error -2."), "copy or save it again (decoder error -2)."),
+        (RuntimeError("file truncated"), "Copy or download it again."),
+        (MemoryError(), "save it smaller."),
+        (PermissionError(13, "no"), "whoever runs HOSHINA needs it."),
+    ],
+)
+def test_reasons_say_what_to_do_and_name_no_class_of_errors(kind: Exception, words: str) -> None:
+    with pytest.raises(ImageProblem) as told, in_plain_words():
+        raise kind
+    assert words in told.value.reason
+    assert corruption_ingest.is_plain(told.value.reason)

@@ -17,6 +17,7 @@ from PIL import Image
 from hoshina.jobs.errors import Cancelled, JobError
 from labeling import ingest as ingest_module
 from labeling.decoding import decoders
+from labeling.images.scanning import Found
 from labeling.ingest import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.registering import dataset_for
@@ -165,6 +166,28 @@ def test_files_that_cannot_be_read_are_problems_and_the_rest_goes_on(picture_fol
     assert "text" in reasons["text.jpg"]
     assert "truncated" in reasons["cut.png"]
     assert set(Problem.objects.values_list("path", flat=True)) == reasons.keys()
+
+
+def test_a_file_that_is_deleted_between_the_scan_and_its_reading_is_a_problem(
+    picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = picture_folder(3)
+    walk = ingest_module.walk
+
+    def walk_and_delete(*args: Any, **choices: Any) -> Iterator[Found]:
+        for found in walk(*args, **choices):
+            if found.path == "image0001.png":
+                (folder / found.path).unlink()
+            yield found
+
+    monkeypatch.setattr(ingest_module, "walk", walk_and_delete)
+    result = read(folder)
+    assert numbers(result) == {"items": 2, "new": 2, "n_failed": 1}
+    reason = "The file is not there any more, or is a link to nothing."
+    assert result["failed"] == [{"path": "image0001.png", "reason": reason}]
+    monkeypatch.undo()
+    assert numbers(read(folder)) == {"items": 2, "unchanged": 2}
+    assert not Problem.objects.exists()
 
 
 def test_a_solved_problem_is_forgotten_and_a_new_one_takes_the_item_away(picture_folder: MakeFolder) -> None:

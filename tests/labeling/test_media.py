@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -123,6 +124,18 @@ def test_a_missing_or_broken_file_is_404_with_the_reason(client: Client, frames:
         assert "missing" in response.content.decode()
         assert response["Cache-Control"] == "no-store"
     assert "not an image but text" in client.get(thumbnail(other)).content.decode()
+
+
+def test_on_a_full_disk_pictures_are_shown_all_the_same(
+    client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (frame,) = frames(a_png=Image.new("RGB", (30, 30), "red"))
+
+    def full_disk(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", "/store/thumbnails/ab/draft.part")
+
+    monkeypatch.setattr(Decoders, "thumbnail", full_disk)
+    assert picture(client.get(thumbnail(frame))).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(

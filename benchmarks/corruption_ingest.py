@@ -1,0 +1,201 @@
+"""``uv run python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``: damaged files on the way of every file.
+
+The cases of benchmarks.corruption lie in one folder, a good file in ten among them. ``manage.py ingest`` reads it, and
+what it let in is then asked for as a picture, through the decoders. Told are: whether the ingest came through, good
+files that were lost, damaged ones that are neither an item nor a problem, reasons that are no plain words, and the most
+memory that the ingest and any of its decoders held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.corruption import case_of
+from tests.labeling.pictures import samples
+
+ROOT = Path(__file__).resolve().parent.parent
+# Seconds for a thousand files: a decoder that hangs is given up by AL_DECODE_SECONDS long before.
+PATIENCE = 600.0
+# Decoders are looked at four times a second: what they hold for so many seconds has to be within AL_DECODE_MB.
+_LONG = 1.0
+DECODE_SECONDS, DECODE_MEGABYTES = 20, 600
+_NO_PLAIN_WORDS = re.compile(r"Traceback|\w+(Error|Exception|Warning)\b|<class|0x[0-9a-f]{6}|\n")
+
+AFTERWARDS = """
+import json
+import django
+django.setup()
+from labeling.decoding import decoders, pictures
+from labeling.images.problems import ImageProblem
+from labeling.models import Dataset, Frame, Problem
+dataset = Dataset.objects.get()
+hidden = {}
+for frame in Frame.objects.filter(dataset=dataset).order_by("pk"):
+    try:
+        file = dataset.data_dir / frame.path
+        decoders().thumbnail(file, frame.sha256, 256, pictures(), dataset.shown_as)
+    except ImageProblem as problem:
+        hidden[frame.path] = problem.reason
+print(json.dumps({
+    "items": list(Frame.objects.values_list("path", flat=True)),
+    "problems": dict(Problem.objects.values_list("path", "reason")),
+    "hidden": hidden,
+}))
+"""
+
+
+@dataclass
+class Told:
+    """What became of the files."""
+
+    n: int
+    n_good: int
+    seconds: float
+    megabytes: int
+    decoder_megabytes: int
+    n_decoders: int
+    items: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+def run(n: int, seed: int, folder: Path) -> Told:
+    """Writes, reads and judges the first ``n`` cases; all below ``folder``."""
+    good = _write(n, seed, folder)
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "hoshina.settings",
+        "AL_STORE_DIR": str(folder / "store"),
+        "AL_DECODE_SECONDS": str(DECODE_SECONDS),
+        "AL_DECODE_MB": str(DECODE_MEGABYTES),
+    }
+    command = [sys.executable, "manage.py", "ingest", "--data-dir", str(folder / "in"), "--json"]
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
+    began = time.monotonic()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        watch = _Watch(process.pid)
+        watch.start()
+        try:
+            _, said = process.communicate(timeout=PATIENCE * (1 + n / 1000))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = "it hung"
+        watch.stop()
+    told = Told(n, len(good), time.monotonic() - began, watch.own >> 20, watch.decoder >> 20, len(watch.decoders))
+    if watch.longest_over > _LONG:
+        told.wrong.append(f"a decoder held more than {DECODE_MEGABYTES} MB for {watch.longest_over:.1f} s")
+    if process.returncode != 0:
+        told.wrong.append(f"the ingest ended with {process.returncode}: {said.strip()[-2000:]}")
+        return told
+    after = subprocess.run(
+        [sys.executable, "-c", AFTERWARDS], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    _judge(told, good, {file.name for file in (folder / "in").iterdir()}, json.loads(after.stdout))
+    return told
+
+
+def _write(n: int, seed: int, folder: Path) -> set[str]:
+    """The files of all cases; the names of the good ones."""
+    for name in ("in", "samples"):
+        (folder / name).mkdir()
+    contents = {name: file.read_bytes() for name, file in samples(folder / "samples").items()}
+    good = set()
+    for number in range(n):
+        case = case_of(number, seed, contents)
+        file = folder / "in" / f"{number:06d}-{case.kind}-{case.source.replace('.', '-')}{case.suffix}"
+        file.write_bytes(case.content)
+        if case.is_good:
+            good.add(file.name)
+    return good
+
+
+def _judge(told: Told, good: set[str], names: set[str], after: dict[str, dict[str, str]]) -> None:
+    items, problems = set(after["items"]), after["problems"]
+    told.items = len(items)
+    told.reasons.update(re.sub(r"\d[\d,.]*", "N", reason) for reason in problems.values())
+    told.wrong += [f"a good file was lost: {name}: {problems.get(name)}" for name in sorted(good - items)]
+    told.wrong += [f"neither an item nor a problem: {name}" for name in sorted(names - items - problems.keys())]
+    told.wrong += [f"no plain words: {path}: {words}" for path, words in problems.items() if not is_plain(words)]
+    told.wrong += [f"let in and not shown: {path}: {words}" for path, words in after["hidden"].items()]
+
+
+def is_plain(reason: str) -> bool:
+    """Whether a reason is a sentence for people, rather than what a library said to programmers."""
+    return reason.endswith(".") and not _NO_PLAIN_WORDS.search(reason)
+
+
+class _Watch(threading.Thread):
+    """The most that a process held, the most that any of its children did, and for how long one held too much."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process, self._has_ended = psutil.Process(pid), threading.Event()
+        self.own = self.decoder = 0
+        self.longest_over = 0.0
+        self.decoders = set[int]()
+        self._over_since: dict[int, float] = {}
+
+    def run(self) -> None:
+        while not self._has_ended.wait(0.05):
+            try:
+                self.own = max(self.own, self._process.memory_info().rss)
+                for child in self._process.children():
+                    self._look(child)
+            except psutil.NoSuchProcess:
+                continue
+
+    def _look(self, child: psutil.Process) -> None:
+        held, now = child.memory_info().rss, time.monotonic()
+        self.decoders.add(child.pid)
+        self.decoder = max(self.decoder, held)
+        if held >> 20 <= DECODE_MEGABYTES:
+            self._over_since.pop(child.pid, None)
+        else:
+            self.longest_over = max(self.longest_over, now - self._over_since.setdefault(child.pid, now))
+
+    def stop(self) -> None:
+        self._has_ended.set()
+        self.join()
+
+
+def _report(told: Told, show: Sequence[str]) -> None:
+    print(f"{told.n:,} files, {told.n_good:,} of them good: ingested in {told.seconds:.0f} s")
+    print(f"{told.items:,} items, {sum(told.reasons.values()):,} problems for {len(told.reasons)} kinds of reason")
+    # A decoder may hold more between two looks at it.
+    print(
+        f"the ingest held {told.megabytes} MB at most, a decoder {told.decoder_megabytes} MB (of {DECODE_MEGABYTES}); "
+        f"{told.n_decoders} decoders were started"
+    )
+    print("\n".join(show))
+    print("\n".join(told.wrong) or "nothing crashed, hung or was lost; each has a reason")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--reasons", action="store_true", help="list them all")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        told = run(options.n, options.seed, Path(folder))
+    _report(told, [f"{n:6,} {words}" for words, n in told.reasons.most_common()] if options.reasons else [])
+    return 1 if told.wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

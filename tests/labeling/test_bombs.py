@@ -1,0 +1,146 @@
+"""Small files that unpack to gigabytes, and a full disk: what each costs is a decoder, or a picture not kept."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from astropy.io import fits
+from PIL import Image
+
+from labeling.decoding import Decoders
+from labeling.images.problems import ImageProblem
+from labeling.images.reading import Examined
+from labeling.images.rendering import DEFAULT
+
+pytestmark = pytest.mark.usefixtures("store")
+
+MOST_MEGABYTES = 250
+UNPACKED = 800  # megabytes of zeros
+
+
+def zeros(wbits: int = 15) -> bytes:
+    packer = zlib.compressobj(9, wbits=wbits)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(UNPACKED)) + packer.flush()
+
+
+def png(width: int, height: int, body: bytes, *more: bytes) -> bytes:
+    def chunk(content: bytes) -> bytes:
+        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(chunk, [header, *more, b"IDAT" + body, b"IEND"]))
+
+
+def png_text() -> bytes:
+    return png(60, 40, zlib.compress(bytes(40 * 181)), b"zTXta\0\0" + zeros())
+
+
+def tiff_bands() -> bytes:
+    """Many bands: Pillow leaves them to tifffile, which unpacks each strip whole."""
+    written = io.BytesIO()
+    with tifffile.TiffWriter(written) as writer:
+        writer.write(
+            iter([zeros()] * 5), shape=(5, 40, 60), dtype=np.float64, compression="zlib", planarconfig="separate",
+            photometric="minisblack", rowsperstrip=40,
+        )  # fmt: skip
+    return written.getvalue()
+
+
+def tiff_strip() -> bytes:
+    written = io.BytesIO()
+    with tifffile.TiffWriter(written) as writer:
+        writer.write(iter([zeros()]), shape=(40, 60), dtype=np.uint8, compression="zlib", rowsperstrip=40)
+    return written.getvalue()
+
+
+def fits_tile() -> bytes:
+    """A packed FITS image whose only tile unpacks to far more than the image has."""
+    plain = io.BytesIO()
+    image = fits.CompImageHDU(np.zeros((40, 60), np.int16), compression_type="GZIP_1", tile_shape=(40, 60))
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(plain)
+    with fits.open(io.BytesIO(plain.getvalue()), disable_image_compression=True) as parts:
+        cards = {name: value for name, value in parts[1].header.items() if name.startswith("Z")}
+    tile = np.array([np.frombuffer(zeros(wbits=31), np.uint8)], dtype=object)
+    table = fits.BinTableHDU.from_columns([fits.Column("COMPRESSED_DATA", "1PB()", array=tile)])
+    table.header.update(cards)
+    written = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda: png(60_000, 60_000, zeros()), "3,600 megapixels"),
+        (lambda: png(60, 40, zeros()), None),  # the image is whole; what comes behind it is never unpacked
+        (png_text, "damaged"),
+        (tiff_strip, None),
+        (tiff_bands, "more than 250 MB of memory"),
+        (fits_tile, "more than 250 MB of memory"),
+    ],
+)
+def test_a_bomb_is_refused_or_costs_a_decoder_and_never_those_behind_it(
+    tmp_path: Path, content: Callable[[], bytes], words: str | None
+) -> None:
+    bomb, good = tmp_path / "bomb", tmp_path / "good.png"
+    bomb.write_bytes(content())
+    assert bomb.stat().st_size < 8 * 2**20
+    Image.new("RGB", (60, 40)).save(good)
+    strict = Decoders(1, seconds=60, megabytes=MOST_MEGABYTES)
+    try:
+        said = list(strict.examined([bomb, good], DEFAULT))
+    finally:
+        strict.end()
+    if words is None:
+        assert isinstance(said[0], Examined)
+    else:
+        assert isinstance(said[0], ImageProblem)
+        assert words in said[0].reason
+    assert isinstance(said[1], Examined)
+
+
+# -- A full disk ------------------------------------------------------------------------------------
+FULL = """
+import errno, resource, signal, sys
+from pathlib import Path
+import django
+django.setup()
+from labeling.decoding import decoders, pictures
+from labeling.images.rendering import DEFAULT
+file = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    decoders().thumbnail(file, "ab" * 32, 512, pictures(), DEFAULT)
+except OSError as error:
+    print(error.errno in (errno.EFBIG, errno.ENOSPC), end=" ")
+from labeling.images.reading import Keep
+(known,) = decoders().examined([file], DEFAULT, Keep(pictures()))
+print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suffix in {".part", ".jpg"}])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="only Unix limits the size of files")
+def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_known_all_the_same(
+    tmp_path: Path, settings: Any
+) -> None:
+    """A limit to the size of files ends a write in its middle, as a full disk does."""
+    noise = np.random.default_rng(1).integers(0, 255, (900, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "a.png")],
+        env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.split() == ["True", "900", "[]"]
