@@ -18,7 +18,8 @@ _BATCH = 2000
 # What a row may take at most, for the choice of 64-bit sizes: this for the path, and 13 bytes a number.
 _ROW_BYTES = 5000
 _MEASURES = (
-    "accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before", "log_loss_after",
+    "accuracy", "accuracy_interval", "n_effective", "together", "ece_before", "ece_after", "log_loss_before",
+    "log_loss_after",
 )  # fmt: skip
 
 

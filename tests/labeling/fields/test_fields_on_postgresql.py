@@ -19,6 +19,7 @@ TESTS = (
     f"{QUEUES}::test_an_address_is_kept_with_the_round_and_can_be_pulled_again",
     f"{QUEUES}::test_all_images_sorted_page_by_page",
     EXPORT,
+    "tests/labeling/fields/test_together.py",
 )
 
 

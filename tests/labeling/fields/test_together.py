@@ -49,7 +49,7 @@ def command(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client: Client) -> None:
-    assert "no field</option>" in client.get("/d/pictures/fields/").content.decode()
+    assert "Nothing but identical files is kept together." in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "night"}).content.decode()
     assert "<b>10</b> groups; the largest has <b>6</b> of 60 images. 5 images without a night" in answer
     dataset.refresh_from_db()
@@ -178,3 +178,9 @@ def test_a_name_that_is_not_there_lists_those_that_are(dataset: Dataset) -> None
     Field.objects.all().delete()
     with pytest.raises(FieldProblem, match="no fields yet"):
         together.choose(dataset, "patient")
+
+
+def test_a_dataset_goes_with_the_field_that_it_chose(dataset: Dataset) -> None:
+    together.choose(dataset, "night")
+    Dataset.objects.get().delete()
+    assert not Field.objects.exists()
