@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from labeling.images import fits, plain
+from labeling.images import fits, plain_fits
 from labeling.images.opening import in_plain_words, regular_file
 from labeling.images.quiet import silenced
 from labeling.images.rendering import DEFAULT, Rendering
@@ -64,8 +64,8 @@ def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Ren
     the file's first part. Reads no pixels. Raises ImageProblem as opening the image does."""
     with in_plain_words(), silenced(), regular_file(path) as stream:
         try:
-            headers = plain.headers_in(stream, names, rendering.hdu)
-        except plain.NotPlain:
+            headers = plain_fits.headers_in(stream, names, rendering.hdu)
+        except plain_fits.NotPlain:
             with fits.parts_of(stream) as parts:
                 headers = [fits.chosen(parts, rendering.hdu).header, parts[0].header]
         return [_value(headers, name) for name in names]

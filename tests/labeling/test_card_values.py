@@ -12,7 +12,7 @@ import pytest
 import sunpy.data.test
 from astropy.io import fits
 
-from labeling.images import headers, plain
+from labeling.images import headers, plain_fits
 from labeling.images.fits import EXTENSIONS, chosen, parts_of
 from labeling.images.headers import header_of, values_of
 from labeling.images.opening import in_plain_words, regular_file
@@ -38,8 +38,8 @@ def said(work: Callable[..., list[str]], *args: object) -> list[str] | str:
 def is_plain(file: Path, hdu: int | None = None) -> bool:
     with file.open("rb") as stream:
         try:
-            plain.headers_in(stream, [], hdu)
-        except plain.NotPlain:
+            plain_fits.headers_in(stream, [], hdu)
+        except plain_fits.NotPlain:
             return False
     return True
 
