@@ -31,7 +31,7 @@ _CODE = (
     "modeling/__init__.py", "modeling/feeding.py", "modeling/seen.py",
 )  # fmt: skip
 # Of the code of `labeling/images` what only HOSHINA itself runs.
-_LEFT_OUT = frozenset({"child.py", "reading.py", "sky.py", "headers.py", "plain.py"})
+_LEFT_OUT = frozenset({"child.py", "reading.py", "sky.py", "headers.py", "plain_fits.py"})
 _NEEDED = ("numpy", "pillow", "filelock", "astropy", "tifffile", "ai-edge-litert")
 _IF_INSTALLED = {"imagecodecs": "more TIFF compressions", "pillow-heif": "HEIF", "pydicom": "DICOM"}
 
