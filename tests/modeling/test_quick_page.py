@@ -15,7 +15,7 @@ from django.utils import timezone
 from PIL import Image
 
 from hoshina.jobs.models import Job
-from labeling.models import Dataset
+from labeling.models import Dataset, Field
 from modeling import model_files
 from modeling.backends import quick, weights
 from modeling.models import EncoderChoice, ModelVersion
@@ -90,6 +90,13 @@ def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: 
     told = plain(page)
     assert "Of 40 labels 28 are learnt from" in told
     assert "6 are looked at only at the end" in told
+
+
+def test_the_form_says_what_is_kept_together(client: Client, dataset: Dataset) -> None:
+    assert "Identical images stay together." in plain(ask(client))
+    dataset.together_by = Field.objects.create(dataset=dataset, name="night", kind="text", source="csv")
+    dataset.save(update_fields=["together_by"])
+    assert "and so do images of one night: their groups may shift these numbers." in plain(ask(client))
 
 
 def test_the_same_on_a_page_of_its_own(client: Client, dataset: Dataset) -> None:
