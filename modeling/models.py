@@ -114,6 +114,11 @@ class Projection(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def tag(self) -> str:
+        """Another one for each map, and for each time that its coordinates are written."""
+        return f"{self.pk}.{self.generation}"
+
 
 class EncoderChoice(models.Model):
     """Which encoder a dataset's vectors come from, where a person chose one: else AL_EMBEDDING_BACKEND says."""

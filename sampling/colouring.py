@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -31,7 +31,7 @@ from sampling.graphs import Oddity, has_oddness, oddness_of
 from sampling.kept import Kept
 from sampling.pool import UNAVAILABLE, Pool
 from sampling.pulling import latest
-from sampling.strategies import BadParameter
+from sampling.strategies import BadParameter, Rows
 
 Indexes = NDArray[np.uint8]
 NONE, GONE, HIGHEST = 0, UNAVAILABLE, 250
@@ -85,6 +85,8 @@ class Choice:
     colour: Callable[[Dataset, Pool], Colouring] = field(repr=False)
     # Whether a decision may change the bytes.
     follows_labels: bool = False
+    # Whether a colour tells what an image was taken for, by a person or a model.
+    is_telling: bool = False
 
 
 def choices_of(dataset: Dataset) -> list[Choice]:
@@ -96,16 +98,17 @@ def choices_of(dataset: Dataset) -> list[Choice]:
     told = f"{model.pk}.{probabilities_written(model)}" if model else "0"
     odd = f"{vectors.pk}.{vectors.generation}" if vectors else "0"
     return [
-        Choice("label", "Label", listed, lambda dataset, pool: by_label(classes, pool), follows_labels=True),
+        Choice("label", "Label", listed, lambda dataset, pool: by_label(classes, pool), True, is_telling=True),
         Choice(
             "predicted",
             "Predicted class",
             f"{listed}.{told}",
             lambda dataset, pool: by_prediction(dataset, classes, pool),
+            is_telling=True,
         ),
-        Choice("uncertainty", "Uncertainty", told, by_uncertainty),
+        Choice("uncertainty", "Uncertainty", told, by_uncertainty, is_telling=True),
         Choice("oddity", "Oddity", odd, by_oddity),
-        Choice("time", "When it was labelled", "", by_time, follows_labels=True),
+        Choice("time", "When it was labelled", "", by_time, follows_labels=True, is_telling=True),
         *(_field_choice(one) for one in Field.objects.filter(dataset=dataset)),
     ]
 
@@ -113,13 +116,24 @@ def choices_of(dataset: Dataset) -> list[Choice]:
 def choice_of(dataset: Dataset, by: str) -> Choice:
     """The choice of that name. Raises BadParameter in words."""
     if by == "state":
-        return Choice("state", "State", "", lambda dataset, pool: by_state(pool), follows_labels=True)
+        return Choice("state", "State", "", lambda dataset, pool: by_state(pool), True, is_telling=True)
     for choice in choices_of(dataset):
         if choice.by == by:
             return choice
     raise BadParameter(
         f"A map is coloured by label, predicted, uncertainty, oddity, time or a field, not by {by[:40]!r}."
     )
+
+
+def coloured(choice: Choice, dataset: Dataset, pool: Pool, hidden: Rows) -> Colouring:
+    """What ``choice`` says, but nothing of the rows ``hidden`` where it would tell what they were taken for."""
+    told = choice.colour(dataset, pool)
+    hidden = hidden[hidden < len(told.indexes)]
+    if not choice.is_telling or not len(hidden):
+        return told
+    indexes = told.indexes.copy()
+    indexes[hidden[indexes[hidden] != GONE]] = NONE
+    return replace(told, indexes=indexes)
 
 
 def state_indexes(pool: Pool) -> Indexes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +22,12 @@ from labeling.views.workbench import context_of
 from modeling import projections
 from modeling.models import Projection
 from modeling.predictions import active_predictions
-from sampling.checks import waiting_among
-from sampling.colouring import Choice, NotYet, choice_of, choices_of, label_indexes
+from sampling.checks import waiting_among, waiting_rows
+from sampling.colouring import Choice, NotYet, choice_of, choices_of, coloured, label_indexes
 from sampling.map_clusters import Told, parts_of, told_of
 from sampling.maps import Drawn, drawn_of
 from sampling.pool import UNAVAILABLE, pool_of
-from sampling.strategies import BadParameter
+from sampling.strategies import BadParameter, Rows
 
 MOST_THUMBS = 400
 # Transactions may commit in another order than their annotations were numbered: so many are looked at again.
@@ -62,7 +63,10 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "row": int(row) if row.isascii() and row.isdigit() and len(row) < 10 else None,
         "colourings": choices_of(dataset),
     }
-    return render(request, "sampling/map.html", context)
+    response = render(request, "sampling/map.html", context)
+    if chosen:
+        response["X-Map"] = chosen.tag
+    return response
 
 
 def _lack(dataset: Dataset) -> Lack:
@@ -99,8 +103,8 @@ def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
     dataset = projection.dataset
     try:
         choice = choice_of(dataset, request.GET.get("by", "label"))
-        pool = pool_of(dataset)
-        version = _version(choice, pool.n_missing)
+        pool, hidden = pool_of(dataset), waiting_rows(dataset)
+        version = _version(choice, pool.n_missing, hidden)
         etag = f'"{len(pool.states)}-{version}-{pool.newest_annotation_id if choice.follows_labels else 0}"'
         headers = {
             "ETag": etag,
@@ -110,7 +114,7 @@ def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
         }
         if fresh := get_conditional_response(request, etag=etag):
             return _with(fresh, headers)
-        return _with(_bytes(choice.colour(dataset, pool).indexes), headers)
+        return _with(_bytes(coloured(choice, dataset, pool, hidden).indexes), headers)
     except BadParameter as problem:
         return _words(str(problem), 422)
     except NotYet as why:
@@ -133,10 +137,17 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except BadParameter as problem:
         return _words(str(problem), 422)
     newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    told: dict[str, Any] = {"newest": newest, "version": _version(choice, dataset.n_missing), "is_stale": False}
+    hidden = waiting_rows(dataset)
+    version = _version(choice, dataset.n_missing, hidden)
+    told: dict[str, Any] = {"newest": newest, "version": version, "is_stale": False}
     rows = _changed(dataset, int(since)) if newest != int(since) else []
     if len(rows) > MOST_CHANGES:
         return _uncached(JsonResponse(told | {"is_stale": True, "rows": []}))
+    concealed = set(hidden.tolist())
+    rows = [
+        (row, is_there, 0, None) if row in concealed else (row, is_there, state, label)
+        for row, is_there, state, label in rows
+    ]
     labels = np.array([label or 0 for _, _, _, label in rows], np.int64)
     classes = list(LabelClass.objects.active().filter(dataset=dataset)) if rows else []
     indexes = label_indexes(classes, labels).tolist()
@@ -161,7 +172,8 @@ def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     try:
         choice = choice_of(dataset, context["by"])
         pool = pool_of(dataset)
-        told = choice.colour(dataset, pool)
+        hidden = waiting_rows(dataset)
+        told = coloured(choice, dataset, pool, hidden)
         drawn = drawn_of(projection)
     except BadParameter as problem:
         return render(request, "sampling/_map_legend.html", context | {"problem": str(problem)}, status=422)
@@ -173,7 +185,7 @@ def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return render(request, "sampling/_map_legend.html", context | {"problem": str(damaged)})
     sums = np.concatenate([[0], np.cumsum(_counts(told.indexes, drawn))])
     entries = [{"entry": one, "n": int(sums[one.last + 1] - sums[one.first])} for one in told.entries]
-    context |= {"legend": told, "entries": entries, "version": _version(choice, pool.n_missing)}
+    context |= {"legend": told, "entries": entries, "version": _version(choice, pool.n_missing, hidden)}
     if not any(one.first == 0 for one in told.entries):
         context["n_none"] = int(sums[1])
     return render(request, "sampling/_map_legend.html", context)
@@ -284,8 +296,10 @@ def _projection(slug: str, pk: int) -> Projection:
     return get_object_or_404(found, pk=pk)
 
 
-def _version(choice: Choice, n_missing: int) -> str:
-    return f"{choice.by}-{choice.version}-{n_missing}"
+def _version(choice: Choice, n_missing: int, hidden: Rows) -> str:
+    """What waits for a second look is left out, so the plane is another one when something else waits."""
+    concealed = f"-{zlib.crc32(hidden.tobytes()):x}" if choice.is_telling and len(hidden) else ""
+    return f"{choice.by}-{choice.version}-{n_missing}{concealed}"
 
 
 def _kept_for_ever(request: HttpRequest, projection: Projection) -> str:

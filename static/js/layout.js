@@ -28,6 +28,10 @@ export class Layout {
     const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? BAR * remPixels() : 0));
     let columns = Math.max(across > 1 ? 1 : 2, Math.round(width / (side * across + gap)));
     let rows = Math.max(1, Math.round(height / (side * lines + strip + gap)));
+    if (across * lines > 1) {
+      const room = { width, height, gap, strip, side, across, lines };
+      ({ columns, rows } = fullest(neighbours(columns, rows, across), room));
+    }
     while (columns * rows > MOST) {
       if (columns > rows) columns -= 1;
       else rows -= 1;
@@ -53,6 +57,24 @@ export class Layout {
     remember("tile-size", SIZES[step]);
     return true;
   }
+}
+
+// One more and one less of each.
+function neighbours(columns, rows, across) {
+  const near = (n, least) => [n, n - 1, n + 1].filter((one) => one >= least);
+  return near(columns, across > 1 ? 1 : 2).flatMap((c) => near(rows, 1).map((r) => ({ columns: c, rows: r })));
+}
+
+// Of these the one whose frames (square, as most are) fill their tiles best at about the wished size.
+function fullest(choices, { width, height, gap, strip, side, across, lines }) {
+  const worth = ({ columns, rows }) => {
+    const w = width / columns - gap;
+    const h = height / rows - gap - strip;
+    const frame = Math.min(w / across, h / lines);
+    if (frame <= 0) return 0;
+    return ((frame * frame * across * lines) / (w * h)) * Math.min(frame / side, side / frame);
+  };
+  return choices.reduce((best, one) => (worth(one) > worth(best) ? one : best));
 }
 
 function remPixels() {

@@ -88,6 +88,19 @@ def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(tri
     tile = triplets.tiles.first.bounding_box()
     assert tile
     assert 1.8 < tile["width"] / tile["height"] < 3.5
+    # The strip that suggestions will need names the frames meanwhile, in every tile, and hides nothing of them.
+    for number in (0, 5):
+        frame = triplets.tiles.nth(number).locator(".frame").first.bounding_box()
+        name = triplets.tiles.nth(number).locator(".frame > small").first.bounding_box()
+        assert seen(triplets.tiles.nth(number)) == list(ROLES)
+        assert frame
+        assert name
+        assert name["y"] >= frame["y"] + frame["height"] - 1
+        whole = triplets.tiles.nth(number).bounding_box()
+        assert whole
+        assert name["y"] + name["height"] <= whole["y"] + whole["height"] + 1
+        # Square frames take at least so much of the height above it.
+        assert frame["width"] > 0.85 * frame["height"]
     assert page.evaluate("window.moved") == []
     assert serious(page) == []
     requests: list[str] = []

@@ -51,3 +51,22 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     page.get_by_role("button", name="Delete First look").click()
     expect(page.locator("#map-list .map-name")).to_have_count(0)
     assert not Projection.objects.filter(pk=old.pk).exists()
+
+
+def test_the_map_that_is_shown_is_not_offered(bench: Bench, page: Page) -> None:
+    """The page may be opened after a map was written and before its job is done."""
+    n = bench.dataset.n_items
+    rng = np.random.default_rng(0)
+    add_vectors(bench.dataset, rng.normal(size=(n, 4)))
+    add_map(bench.dataset, rng.normal(size=(n, 2)), name="Quick look")
+    page.goto(f"{bench.url}map/")
+    bench.ready()
+    tell = """() => document.body.dispatchEvent(new CustomEvent("hoshina:job-finished",
+        { detail: { kinds: ["project_map"], states: { project_map: "succeeded" } } }))"""
+    with page.expect_response(lambda response: response.request.method == "HEAD"):
+        page.evaluate(tell)
+    page.wait_for_timeout(200)
+    expect(page.locator("#map-news")).not_to_contain_text("A map is ready")
+    add_map(bench.dataset, rng.normal(size=(n, 2)), name="Neighbourhoods")
+    page.evaluate(tell)
+    expect(page.locator("#map-news")).to_contain_text("A map is ready")

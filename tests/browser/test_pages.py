@@ -340,3 +340,19 @@ def test_no_motion_when_none_is_wanted(browser: Browser, site: Site, furnished: 
     )
     assert max(durations) == 0
     context.close()
+
+
+def test_a_badge_that_comes_or_grows_moves_no_job(bench: Bench, page: Page) -> None:
+    """Jobs fill the header from its end, so that Cancel stays under the pointer."""
+    bench.open()
+    page.locator("#badge").wait_for()
+    page.locator("#strip").evaluate("""strip => strip.innerHTML =
+        '<span class="strip-job">Computing vectors <button type="button" class="link">Cancel</button></span>'""")
+    cancel = page.locator("#strip button")
+    before = cancel.bounding_box()
+    page.locator("#badge").evaluate("badge => badge.insertAdjacentHTML('beforeend', '<b class=badge>training…</b>')")
+    assert cancel.bounding_box() == before
+    train = page.locator("#open-quick").bounding_box()
+    page.locator("#badge-slot").evaluate("slot => slot.innerHTML = ''")
+    page.locator("#strip-slot").evaluate("slot => slot.innerHTML = ''")  # as the page comes
+    assert page.locator("#open-quick").bounding_box() == train

@@ -27,6 +27,7 @@ from modeling.models import Projection
 from modeling.predictions import active_predictions
 from sampling.algorithms.uncertainty import margin
 from sampling.colouring import HIGHEST
+from sampling.models import Check, Round
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.mapping import add_map
 from tests.sampling.test_queues import add_model
@@ -364,3 +365,43 @@ def test_what_a_page_asks_the_database_does_not_grow(make_dataset: MakeDataset) 
                 ask(what, projection, query, client)
             counts.setdefault((what, query if what != "thumbs" else ""), set()).add(len(captured))
     assert all(len(found) == 1 for found in counts.values()), counts
+
+
+# -- Checks of sweeps -----------------------------------------------------------------------------
+def await_check(dataset: Dataset, row: int) -> Check:
+    """As if a sweep had accepted the page that hid the image of that row."""
+    swept = dataset.classes.first()
+    page = Round.objects.create(dataset=dataset, queue="sweep", seed=1)
+    item = dataset.items.get(row=row)
+    words = {"probability": 0.9, "labels": 10.0, "promised": 0.01, "outcome": Check.Outcome.WAITING}
+    return Check.objects.create(dataset=dataset, item=item, round=page, label=swept, **words)
+
+
+@pytest.mark.parametrize("by", ["label", "predicted", "uncertainty", "time", "state"])
+def test_no_colour_gives_away_what_waits_for_its_check(dataset: Dataset, drawn_map: Projection, by: str) -> None:
+    train(dataset)
+    before = ask("colours", drawn_map, f"by={by}")
+    told = np.frombuffer(before.content, np.uint8)
+    assert told[4]
+    check = await_check(dataset, 4)
+    hidden = plane(drawn_map, by)
+    assert hidden[4] == 0
+    assert (np.delete(hidden, 4) == np.delete(told, 4)).all()
+    legend = ask("legend", drawn_map, f"by={by}").content.decode()
+    assert sum(map(int, re.findall(r"<b>(\d+)</b>", legend))) == N - 1  # row 5 has no place
+    # Whoever asks with the tag of before gets the new plane, and whoever follows the changes is told of it.
+    assert ask("colours", drawn_map, f"by={by}", **{"if-none-match": before["ETag"]}).status_code == 200
+    changes = json.loads(ask("changes", drawn_map, f"by={by}&since=0").content)
+    assert changes["version"] != before["X-Version"]
+    assert [row[1:] for row in changes["rows"] if row[0] == 4] == [[0, 0]]
+    check.outcome = Check.Outcome.RIGHT
+    check.save()
+    assert (plane(drawn_map, by) == told).all()
+
+
+def test_how_odd_an_image_is_gives_nothing_away(dataset: Dataset, drawn_map: Projection) -> None:
+    train(dataset)
+    run_now("oddness", dataset_id=dataset.pk, params={"method": "local outlier factor"})
+    told = plane(drawn_map, "oddity")
+    await_check(dataset, 4)
+    assert (plane(drawn_map, "oddity") == told).all()
