@@ -218,6 +218,8 @@ def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: D
     expect(page.locator("#head")).not_to_contain_text("because you chose it")
     page.get_by_role("button", name="Retrain").click()
     expect(page.locator("#head")).to_contain_text("Model 5 is in use. Show it")
+    page.wait_for_timeout(1500)
+    assert page.locator("#toasts .toast", has_text="Training the model: done").count() == 1
     page.get_by_role("link", name="Show it").click()
     expect(page.get_by_role("heading", name="Model 5", exact=True)).to_be_visible()
 
