@@ -10,9 +10,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q
 
+from hoshina.jobs.models import Job
 from modeling.backends import own
 from modeling.encoders import EncoderProblem, graphs_dir
+from modeling.models import EmbeddingSet, EncoderChoice
 
 # Larger files are put into the folder by hand.
 MAX_UPLOAD = 512 * 2**20
@@ -46,6 +49,49 @@ def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "")
             own.json_files(target)[0].write_text(text, encoding="utf-8")
         draft.rename(target)
     return own.PREFIX + name
+
+
+def removable() -> set[str]:
+    """The names by which encoders are chosen whose files came by the page: those of AL_WEIGHTS_DIR aren't ours."""
+    folder = graphs_dir() / own.FOLDER
+    return {
+        own.PREFIX + path.name for path in own.list_files(settings.WEIGHTS_DIR, graphs_dir()) if path.parent == folder
+    }
+
+
+def remove_own(backend: str) -> None:
+    """Remove a model file that came by the page, and what was said about it. Vectors that it made stay.
+
+    Raises
+    ------
+    EncoderProblem : there is none of that name, or something uses it.
+    """
+    if backend not in removable():
+        raise EncoderProblem("There is no model file of that name that was added here.")
+    name = backend.removeprefix(own.PREFIX)
+    if user := _user_of(backend):
+        raise EncoderProblem(f"{name} is in use: {user}. Go over to another encoder there first.")
+    target = graphs_dir() / own.FOLDER / name
+    for path in (target, *own.json_files(target)):
+        # birds.json may be said of birds.onnx as well as of birds.keras.
+        is_shared = path == target.with_suffix(".json") and len(list(target.parent.glob(f"{target.stem}.*"))) > 1
+        if not is_shared:
+            path.unlink(missing_ok=True)
+
+
+def _user_of(backend: str) -> str:
+    """What needs the encoder, in words; "" for nothing."""
+    named = Q(backend=backend) | Q(backend__startswith=f"{backend}@")
+    if chosen := EncoderChoice.objects.filter(named).select_related("dataset").first():
+        return f"it is the encoder of {chosen.dataset}"
+    if active := EmbeddingSet.objects.filter(named, is_active=True).select_related("dataset").first():
+        return f"the vectors of {active.dataset} come from it"
+    if settings.EMBEDDING_BACKEND.partition("@")[0] == backend:
+        return "AL_EMBEDDING_BACKEND names it"
+    asked = Job.objects.filter(kind="embed", state__in=Job.ACTIVE).values_list("params", flat=True)
+    if any(str(params.get("backend", "")).partition("@")[0] == backend for params in asked):
+        return "vectors are being computed with it"
+    return ""
 
 
 def _is_taken(name: str, target: Path) -> bool:

@@ -18,6 +18,7 @@ urlpatterns = [
     path("d/<slug:slug>/encoders/", encoders.page, name="encoders"),
     path("d/<slug:slug>/encoders/use/", encoders.use, name="encoder_use"),
     path("d/<slug:slug>/encoders/add/", encoders.add, name="encoder_add"),
+    path("d/<slug:slug>/encoders/remove/", encoders.remove, name="encoder_remove"),
     path("d/<slug:slug>/encoders/<int:pk>/delete/", encoders.delete, name="encoder_delete"),
     path("d/<slug:slug>/quick/", quick.quick_page, name="quick"),
     path("d/<slug:slug>/quick/check/", quick.check, name="quick_check"),

@@ -21,7 +21,7 @@ from modeling.backends import Line
 from modeling.backends.own import PREPROCESSINGS
 from modeling.encoders import EncoderProblem
 from modeling.models import EmbeddingSet, EncoderChoice
-from modeling.own_files import MAX_UPLOAD, add_own
+from modeling.own_files import MAX_UPLOAD, add_own, removable, remove_own
 
 
 class OwnModelForm(forms.Form):
@@ -54,6 +54,7 @@ class _Row:
     line: Line
     is_wanted: bool
     sets: list[EmbeddingSet]
+    is_removable: bool
 
     @property
     def can_be_used(self) -> bool:
@@ -116,13 +117,26 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "modeling/_add.html", context, status=422)
 
 
+@require_POST
+def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Remove the model file ``backend`` that was added here and that nothing uses."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if not may_add_models(request):
+        return HttpResponseForbidden("Only staff may remove model files: they are there for every dataset.")
+    try:
+        remove_own(request.POST.get("backend", ""))
+    except EncoderProblem as problem:
+        return _listed(request, dataset, problem=str(problem))
+    return _listed(request, dataset)
+
+
 def may_add_models(request: HtmxHttpRequest) -> bool:
     """A model file is run on the server, for every dataset: the person of this machine may add one, or staff."""
     return not settings.LOGIN_REQUIRED or request.user.is_staff
 
 
 def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "") -> HttpResponse:
-    context = {**_context(dataset), "problem": problem}
+    context = {**_context(dataset), "may_add": may_add_models(request), "problem": problem}
     response = render(request, "modeling/_encoders.html", context, status=422 if problem else 200)
     patch_vary_headers(response, ["HX-Request"])
     return response
@@ -131,10 +145,16 @@ def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "") ->
 def _context(dataset: Dataset) -> dict[str, Any]:
     sets = list(EmbeddingSet.objects.filter(dataset=dataset).order_by("-is_active", "-updated_at"))
     wanted = encoders.likely(encoders.backend_of(dataset.pk))
+    ours = removable()
     return {
         "dataset": dataset,
         "rows": [
-            _Row(line, line.backend == wanted.backend, [one for one in sets if one.backend == line.backend])
+            _Row(
+                line,
+                line.backend == wanted.backend,
+                [one for one in sets if one.backend == line.backend],
+                line.backend in ours,
+            )
             for line in _lines(wanted, sets)
         ],
         "active": next((one for one in sets if one.is_active), None),

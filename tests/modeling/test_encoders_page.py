@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,13 @@ class TestPage:
         text = client.get("/d/pictures/encoders/").content.decode()
         assert "There is no model file &#x27;b.onnx&#x27;" in text
         assert "an earlier version" in text
+
+    def test_the_header_leads_there(self, client: Client, dataset: Dataset) -> None:
+        embed(dataset)
+        link = r'<a class="encoder-link" href="/d/pictures/encoders/"[^>]*>· HOG \+ colour'
+        assert re.search(link, client.get("/d/pictures/model/badge/").content.decode())
+        model = '<a href="/d/pictures/model/" aria-current="page">Model</a>'
+        assert model in client.get("/d/pictures/encoders/").content.decode()
 
     def test_unknown_dataset(self, client: Client) -> None:
         assert client.get("/d/nothing/encoders/").status_code == 404
@@ -350,6 +358,62 @@ class TestAdd:
         assert post(client, "encoder_add", file=tflite()).status_code == 403
         client.force_login(User.objects.create_user("bob", is_staff=True))
         assert post(client, "encoder_add", file=tflite()).status_code == 200
+
+
+class TestRemove:
+    def remove(self, client: Client, name: str = "birds.tflite") -> Any:
+        return post(client, "encoder_remove", backend=f"file:{name}")
+
+    def test_with_what_is_said_about_it(self, client: Client, dataset: Dataset, store: Path) -> None:
+        post(client, "encoder_add", file=tflite(), name="Birds of Mey")
+        post(client, "encoder_add", file=tflite("bees.tflite"))
+        assert client.get("/d/pictures/encoders/").content.decode().count("/encoders/remove/") == 2
+        answer = self.remove(client)
+        assert answer.status_code == 200
+        assert "Birds of Mey" not in answer.content.decode()
+        assert answer.content.decode().count("/encoders/remove/") == 1
+        assert [one.name for one in (store / "encoders" / "own").iterdir()] == ["bees.tflite"]
+
+    def test_not_while_it_is_in_use(self, client: Client, dataset: Dataset, store: Path, settings: Any) -> None:
+        post(client, "encoder_add", file=tflite())
+        choice = EncoderChoice.objects.create(dataset=dataset, backend="file:birds.tflite@0..1")
+        assert "it is the encoder of pictures" in self.remove(client).content.decode()
+        choice.delete()
+        facts = {"fingerprint": "f", "encoder": "Birds", "dim": 3, "backend": "file:birds.tflite"}
+        vectors = EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
+        answer = self.remove(client)
+        assert answer.status_code == 422
+        assert "the vectors of pictures come from it" in answer.content.decode()
+        vectors.delete()
+        settings.EMBEDDING_BACKEND = "file:birds.tflite"
+        assert "AL_EMBEDDING_BACKEND names it" in self.remove(client).content.decode()
+        settings.EMBEDDING_BACKEND = "hog"
+        job = Job.objects.create(
+            kind="embed", dataset_id=dataset.pk, params={"backend": "file:birds.tflite"}, state=Job.State.QUEUED
+        )
+        assert "being computed with it" in self.remove(client).content.decode()
+        job.delete()
+        assert (store / "encoders" / "own" / "birds.tflite").is_file()
+        assert self.remove(client).status_code == 200
+
+    def test_nothing_but_what_was_added_here(
+        self, client: Client, dataset: Dataset, store: Path, settings: Any, tmp_path: Path
+    ) -> None:
+        post(client, "encoder_add", file=tflite())
+        settings.WEIGHTS_DIR = tmp_path / "weights"
+        settings.WEIGHTS_DIR.mkdir()
+        (settings.WEIGHTS_DIR / "ours.tflite").write_bytes(b"of whoever runs this")
+        for name in ("ours.tflite", "../own/birds.tflite", "", "none.tflite"):
+            assert "no model file of that name" in self.remove(client, name).content.decode()
+        assert (settings.WEIGHTS_DIR / "ours.tflite").is_file()
+        assert (store / "encoders" / "own" / "birds.tflite").is_file()
+
+    def test_only_staff_where_people_sign_in(self, client: Client, dataset: Dataset, settings: Any) -> None:
+        post(client, "encoder_add", file=tflite())
+        settings.LOGIN_REQUIRED = True
+        client.force_login(User.objects.create_user("ann"))
+        assert "/encoders/remove/" not in client.get("/d/pictures/encoders/").content.decode()
+        assert self.remove(client).status_code == 403
 
 
 def test_vectors_of_scattering_are_what_the_page_says(dataset: Dataset) -> None:
