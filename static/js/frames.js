@@ -41,7 +41,7 @@ export function cycleLayout() {
   for (const box of document.querySelectorAll(".frames.alone")) showAll(box);
   const how = next === "blink" && isStill.matches ? " Step with , and . as motion is reduced." : "";
   const words = `Frames ${WORDS[next]}${next === host.dataset.ownLayout ? ", as usual" : ""}.`;
-  toast(words + how);
+  toast(words + how, "", "layout");
   say(words);
   show();
   document.dispatchEvent(new CustomEvent("hoshina:layout"));

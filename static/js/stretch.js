@@ -24,7 +24,7 @@ export function cycleStretch() {
   remember(setting(), next);
   stretchPictures(document);
   const words = next ? `Stretch: ${next}` : "Stretch: the dataset's own";
-  toast(`${words}. Images of 8 bits stay as they are.`);
+  toast(`${words}. Images of 8 bits stay as they are.`, "", "stretch");
   say(words);
 }
 

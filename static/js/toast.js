@@ -1,12 +1,15 @@
 // Quiet words at the edge of the screen, and a line for screen readers.
 const LASTS = { "": 4000, success: 4000, error: 12000, warning: 9000 };
 
-export function toast(words, kind = "") {
+// Of one topic only the newest is shown: a key that goes through a few choices leaves no pile.
+export function toast(words, kind = "", topic = "") {
   const region = document.getElementById("toasts");
+  if (topic) region.querySelector(`[data-topic="${topic}"]`)?.remove();
   const same = [...region.children].find((shown) => shown.firstChild?.textContent === words);
   same?.remove();
   const shown = document.createElement("p");
   shown.className = `toast ${kind}`;
+  shown.dataset.topic = topic;
   const text = document.createElement("span");
   text.textContent = words;
   shown.append(text);
