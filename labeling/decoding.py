@@ -332,7 +332,7 @@ def pictures() -> Cache:
 
 def squares(dataset_id: int, side: int, rendering: Rendering) -> Squares:
     """Where what an encoder sees of a dataset's images is kept from an ingest until vectors are made."""
-    return Squares(_squares_folder(dataset_id), settings.SQUARES_MEGABYTES, side, rendering)
+    return Squares(_squares_folder(dataset_id), side, rendering)
 
 
 def forget_squares(dataset_id: int) -> None:

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from hoshina.jobs.runner import Run
 from labeling.decoding import decoders, pictures, squares
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Examined, Keep
+from labeling.images.reading import WORTH_A_SQUARE, Examined, Keep
 from labeling.images.rendering import Rendering
 from labeling.images.scanning import Found, count, walk
 from labeling.images.squares import Squares
@@ -59,6 +59,22 @@ _FAILED_SHOWN = 100
 _ROOMY = 4
 
 
+class Room:
+    """How many more squares may be kept; any thread takes from it."""
+
+    def __init__(self, squares: Squares | None) -> None:
+        most = settings.SQUARES_MEGABYTES * 2**20
+        self._left = most // squares.n_bytes - squares.count() if squares else 0
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return self._left > 0
+
+    def take(self, n: int) -> None:
+        with self._lock:
+            self._left -= n
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     """How to look at the files."""
@@ -67,8 +83,9 @@ class _How:
     rendering: Rendering
     reread: bool
     settled: float
-    # What is made in passing: the pictures of tiles, and what an encoder will ask for.
+    # What is made in passing: the pictures of tiles, and what an encoder will ask for as long as there is room.
     keep: Keep
+    room: Room
 
 
 def ingest(
@@ -126,8 +143,8 @@ class _Ingestion:
 
     def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool, settled: float) -> None:
         self.dataset = dataset
-        keep = Keep(pictures(), _wanted_squares(dataset))
-        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled, keep)
+        kept = _wanted_squares(dataset)
+        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled, Keep(pictures(), kept), Room(kept))
         self.run = run
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
@@ -246,8 +263,10 @@ def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> _Slice:
     looked = {found.path: _told_unopened(how, found, known) for found, known in files}
     unopened = [(found, known) for found, known in files if looked[found.path] is None]
     paths = [f"{how.root}{os.sep}{found.path}" for found, _ in unopened]
-    for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, how.keep), strict=True):
+    keep = how.keep if how.room else replace(how.keep, squares=None)
+    for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, keep), strict=True):
         looked[found.path] = _told_opened(how, found, known, said)
+        how.room.take(isinstance(said, Examined) and said.size > WORTH_A_SQUARE)
     pace = _SLICE_SECONDS / max(time.monotonic() - began, 1e-3)
     size = min(max(int(len(files) * pace), _SLICE), _LARGEST_SLICE)
     return _Slice([one for one in looked.values() if one is not None], size)

@@ -23,7 +23,7 @@ _IN_MEMORY = 64 * 1024 * 1024
 # Enough to know that a file can be decoded.
 _SMALL = 64
 # Smaller files are decoded again in the time that it takes to write and read a square.
-_WORTH_A_SQUARE = 32 * 1024
+WORTH_A_SQUARE = 32 * 1024
 # Pictures of smaller files are made in some milliseconds when a page asks for them, or just before; most never are.
 _WORTH_A_PICTURE = 512 * 1024
 
@@ -55,7 +55,7 @@ class Keep:
     def of_file(self, n_bytes: int) -> Self:
         """What of it is worth it for a file of that size."""
         pictures = self.pictures if n_bytes > _WORTH_A_PICTURE else None
-        return replace(self, pictures=pictures, squares=self.squares if n_bytes > _WORTH_A_SQUARE else None)
+        return replace(self, pictures=pictures, squares=self.squares if n_bytes > WORTH_A_SQUARE else None)
 
     @property
     def side(self) -> int:

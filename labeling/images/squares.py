@@ -22,8 +22,6 @@ Pixels = npt.NDArray[np.uint8]
 # Raise this when the same image gives other pixels than before: vectors of before no longer compare.
 PREPROCESSING_VERSION = 3
 
-_SHARDS = 256
-
 
 def decode_side(side: int) -> int:
     """For which side to open an image, of which a square of ``side`` pixels is made: also the tile's, so that one
@@ -46,13 +44,9 @@ def squash(image: Image.Image, side: int, height: int | None = None) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Squares:
-    """Where squares are kept: a folder of 256 shards by the hash, of which each takes its share of ``megabytes``.
-
-    What finds no room is not kept: whoever needs it decodes the file again.
-    """
+    """Where squares are kept: a folder of 16 shards by the hash; more would cost more than what is written to them."""
 
     folder: Path
-    megabytes: int
     side: int
     rendering: Rendering = DEFAULT
 
@@ -60,9 +54,6 @@ class Squares:
         """The square of an image that was opened for :func:`decode_side`. Raises OSError."""
         place = self._place(sha256)
         place.parent.mkdir(parents=True, exist_ok=True)
-        n_kept = len(os.listdir(place.parent))  # noqa: PTH208 - only their number: all are of one size
-        if n_kept * self._n_bytes * _SHARDS >= self.megabytes * 2**20:
-            return
         draft = place.with_name(f"{place.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
             draft.write_bytes(squash(image, self.side).tobytes())
@@ -77,7 +68,7 @@ class Squares:
             content = self._place(sha256).read_bytes()
         except OSError:  # mostly not there; and whatever is wrong with it, the file itself is
             return None
-        if len(content) != self._n_bytes:
+        if len(content) != self.n_bytes:
             return None
         return np.frombuffer(content, np.uint8).reshape(self.side, self.side, 3)
 
@@ -90,18 +81,22 @@ class Squares:
                 continue
 
     @property
-    def _n_bytes(self) -> int:
+    def n_bytes(self) -> int:
+        """What each of them takes."""
         return self.side**2 * 3
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(1 for _ in self.folder.glob("*/*.rgb"))
 
     def _place(self, sha256: str) -> Path:
         way = f"-{self.rendering.key}" if self.rendering.key else ""
-        return self.folder / sha256[:2] / f"{sha256}-{self.side}-{PREPROCESSING_VERSION}{way}.rgb"
+        return self.folder / sha256[0] / f"{sha256}-{self.side}-{PREPROCESSING_VERSION}{way}.rgb"
 
     def as_params(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "folder": str(self.folder),
-            "megabytes": self.megabytes,
             "side": self.side,
             "rendering": self.rendering.as_params(),
         }
@@ -110,4 +105,4 @@ class Squares:
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """From what :meth:`as_params` gave."""
         rendering = Rendering.from_params(params["rendering"])
-        return cls(Path(params["folder"]), params["megabytes"], params["side"], rendering)
+        return cls(Path(params["folder"]), params["side"], rendering)

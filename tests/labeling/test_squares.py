@@ -22,8 +22,8 @@ def photo(file: Path, width: int = 900, height: int = 700, *, seed: int = 0) -> 
     return file
 
 
-def squares(folder: Path, *, megabytes: int = 100, side: int = 32, rendering: Rendering = DEFAULT) -> Squares:
-    return Squares(folder / "squares", megabytes, side, rendering)
+def squares(folder: Path, *, side: int = 32, rendering: Rendering = DEFAULT) -> Squares:
+    return Squares(folder / "squares", side, rendering)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
@@ -56,16 +56,18 @@ def test_small_files_are_not_worth_it(tmp_path: Path) -> None:
     assert kept.find(examine(file, DEFAULT, Keep(None, kept)).sha256) is None
 
 
-def test_they_take_no_more_room_than_they_may(tmp_path: Path) -> None:
+def test_they_are_counted_and_forgotten(tmp_path: Path) -> None:
     image = Image.new("RGB", (300, 300))
-    kept = squares(tmp_path, megabytes=3, side=64)  # a shard's share is one of these
-    for number in range(5):
-        kept.keep(image, f"ab{number:062d}")
-    assert [kept.find(f"ab{number:062d}") is not None for number in range(5)] == [True, False, False, False, False]
-    kept.drop([f"ab{number:062d}" for number in range(5)])
-    assert not list((tmp_path / "squares").rglob("*.*"))
-    kept.keep(image, f"ab{4:062d}")
-    assert kept.find(f"ab{4:062d}") is not None
+    kept = squares(tmp_path, side=64)
+    assert kept.count() == 0
+    hashes = [f"{number:x}{number:063d}" for number in range(5)]
+    for sha256 in hashes:
+        kept.keep(image, sha256)
+    assert kept.count() == 5
+    assert {file.stat().st_size for file in (tmp_path / "squares").rglob("*.rgb")} == {kept.n_bytes}
+    kept.drop(hashes[:4])
+    assert [kept.find(sha256) is not None for sha256 in hashes] == [False] * 4 + [True]
+    assert kept.count() == 1
 
 
 def test_what_was_cut_off_or_cannot_be_read_is_decoded_again(tmp_path: Path) -> None:

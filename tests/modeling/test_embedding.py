@@ -16,6 +16,7 @@ from hoshina.jobs.errors import Cancelled, JobError, Superseded
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
+from labeling import ingest as ingest_module
 from labeling.images.composing import Composition
 from labeling.images.opening import open_image
 from labeling.models import Dataset, Frame, Item
@@ -480,6 +481,22 @@ class TestSquares:
         settings.SQUARES_MEGABYTES = 0
         run_now("ingest", dataset_id=dataset_for(folder).pk)
         assert not list((store / "squares").rglob("*.rgb"))
+
+    def test_no_more_are_kept_than_there_is_room_for(
+        self, folder: Path, store: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ingest_module, "_SLICE", 1)
+        monkeypatch.setattr(ingest_module, "_LARGEST_SLICE", 1)
+        monkeypatch.setattr(ingest_module, "_SLICES_AHEAD", 0)
+        settings.SQUARES_MEGABYTES = 1
+        for number in range(100):  # each takes 12 KB
+            file = folder / f"more{number}_a.jpg"
+            file.write_bytes((folder / "sn0_a.jpg").read_bytes() + str(number).encode())
+        dataset = dataset_for(folder)
+        run_now("ingest", dataset_id=dataset.pk)
+        n = len(list((store / "squares").rglob("*.rgb")))
+        assert 2**20 // (64 * 64 * 3) <= n < 100
+        assert embed(dataset)["items"] == 106
 
     def test_none_are_kept_where_the_disk_is_short_of_room(
         self, folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
