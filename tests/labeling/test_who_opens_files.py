@@ -17,7 +17,7 @@ from PIL import Image
 
 from hoshina.jobs.life import run_now
 from labeling.decoding import decoders
-from labeling.images import opening, plain
+from labeling.images import opening, plain_fits
 from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("store", "transactional_db")
 def opened_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What this process opens by a reader of images, from now on."""
     opened: list[str] = []
-    readers = ((Image, "open"), (fits, "open"), (tifffile, "TiffFile"), (opening, "decoded"), (plain, "headers_in"))
-    for place, name in readers:
+    readers = {Image: "open", fits: "open", tifffile: "TiffFile", opening: "decoded", plain_fits: "headers_in"}
+    for place, name in readers.items():
         monkeypatch.setattr(place, name, noting(getattr(place, name), name, opened))
     return opened
 
