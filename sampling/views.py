@@ -120,6 +120,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
         },
         "has_model": has_model,
+        "has_vectors": has_vectors,
         "fields": fields_form(dataset, asked, current),
         "unseen": _unseen_form(dataset, asked),
         "region": _region_form(dataset, asked),
@@ -137,9 +138,9 @@ def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
     if strategy.needs_model and not has_model:
-        return "needs a model: label, then press R"
+        return "Needs a model. "
     if strategy.needs_vectors and not has_vectors:
-        return "needs vectors: being computed"
+        return "Needs vectors. "
     return ""
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from hoshina.arrays import StoreError
+from hoshina.jobs.life import run_now
 from labeling.fields import column_of, editing
 from labeling.fields.facts import facts_of
 from labeling.fields.reading import FieldProblem
 from labeling.models import Dataset, Field
+from labeling.registering import dataset_for
 
 MakeDataset = Callable[..., Dataset]
 PAGE = "/d/pictures/fields/"
@@ -183,3 +187,16 @@ def test_fields_cost_the_queues_one_query_and_the_page_no_more_for_more_items(
             about_fields = [one for one in queries.captured_queries if '"labeling_field"' in one["sql"]]
             assert len(about_fields) == 1
     assert counts[:2] == counts[2:]
+
+
+def test_headers_without_anything_to_choose_say_so(store: Path, tmp_path: Path, client: Client, db: None) -> None:
+    (tmp_path / "plain").mkdir()
+    for number in range(3):
+        pixels = np.full((8, 8), number, np.float32)
+        fits.PrimaryHDU(pixels).writeto(tmp_path / "plain" / f"{number}.fits")
+    run_now("ingest", dataset_id=dataset_for(tmp_path / "plain").pk)
+    page = client.get("/d/plain/fields/cards/").content.decode()
+    assert (
+        "The headers of the 3 files that were looked at hold the shape of the image and nothing else to read." in page
+    )
+    assert "Read the chosen cards" not in page
