@@ -327,7 +327,7 @@ def _error(words: dict[str, Any]) -> ImageProblem | OSError | None:
 
 def pictures() -> Cache:
     """Where this store keeps its pictures."""
-    return Cache(Path(settings.STORE_DIR) / "thumbnails", settings.THUMBNAILS_MEGABYTES)
+    return Cache(Path(settings.STORE_DIR) / "thumbs", settings.THUMBNAILS_MEGABYTES)
 
 
 def squares(dataset_id: int, side: int, rendering: Rendering) -> Squares:

@@ -10,12 +10,12 @@ import numpy as np
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET, require_safe
 
 from hoshina.arrays import StoreError
 from hoshina.http import HtmxHttpRequest
+from labeling.display.picture_urls import thumb_url
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views.datasets import remember
 from labeling.views.workbench import context_of
@@ -284,11 +284,7 @@ def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def thumbs_of(dataset: Dataset, rows: list[int]) -> dict[int, str]:
     """The address of the thumbnail of each of ``rows`` that is there; one query."""
     shown = Frame.objects.filter(item__dataset=dataset, item__row__in=rows, item__is_available=True)
-    way = dataset.shown_as
-    return {
-        frame.item.row: f"{reverse('labeling:thumbnail', args=[frame.pk, 256])}?v={frame.version(way)}"
-        for frame in shown.select_related("item").order_by("-pk")
-    }
+    return {frame.item.row: thumb_url(frame, dataset) for frame in shown.select_related("item").order_by("-pk")}
 
 
 def _projection(slug: str, pk: int) -> Projection:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from django import template
 
+from labeling.display import picture_urls
+from labeling.framing import Together
 from labeling.images.composing import side_by_side
 from labeling.models import Dataset, Frame
 
@@ -28,8 +30,32 @@ def printable(path: object) -> str:
 
 @register.filter
 def version(frame: Frame, dataset: Dataset) -> str:
-    """What the frame's picture depends on, for its address: pictures under it are kept for ever."""
+    """Return what the frame's picture depends on, for its address: pictures under it are cached forever."""
     return frame.version(dataset.shown_as)
+
+
+@register.filter
+def thumb(frame: Frame, dataset: Dataset) -> str:
+    """Return the address of the frame's thumbnail."""
+    return picture_urls.thumb_url(frame, dataset)
+
+
+@register.filter
+def full_view(frame: Frame, dataset: Dataset) -> str:
+    """Return the address of the frame's full view."""
+    return picture_urls.file_url(frame, dataset)
+
+
+@register.filter
+def color_thumb(item: Together) -> str:
+    """Return the address of the thumbnail of the item's color image."""
+    return picture_urls.color_thumb_url(item)
+
+
+@register.filter
+def color_view(item: Together) -> str:
+    """Return the address of the item's color image in full size."""
+    return picture_urls.color_file_url(item)
 
 
 @register.filter

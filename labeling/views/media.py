@@ -1,10 +1,16 @@
-"""Pictures: thumbnails and full views, only ever of files inside of a dataset's folder."""
+"""Pictures of items: thumbnails and full views, only ever of files inside of a dataset's folder.
+
+One address and one code path for each picture: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``, with
+``?frame=ROLE`` for one file of an item that has several and ``?color=1`` for the color image made of its bands.
+"""
 
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 from django.http import (
     FileResponse,
@@ -13,11 +19,14 @@ from django.http import (
     HttpResponseBase,
     HttpResponseNotFound,
     HttpResponseNotModified,
+    HttpResponsePermanentRedirect,
 )
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from labeling.decoding import decoders, pictures
 from labeling.files import inside, is_current
+from labeling.framing import Together, together
 from labeling.images import thumbnails
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import STRETCHES, Rendering
@@ -28,41 +37,93 @@ _CONTENT_TYPES = {
 }  # fmt: skip
 # The disk is full, or this user's share of it.
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_OUTSIDE = "This file lies outside of the dataset's folder, so it is not shown."
 
 
 @require_safe
-def thumbnail(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
-    """A small picture; its longer side is one of THUMBNAIL_SIZES, or the original's if that is smaller."""
-    if size not in thumbnails.THUMBNAIL_SIZES:
+def thumb(request: HttpRequest, item_id: int) -> HttpResponseBase:
+    """Return a small picture of an item, its longer side at most ``size`` (256 or 512) pixels."""
+    size = request.GET.get("size", str(thumbnails.TILE))
+    if size not in map(str, thumbnails.THUMBNAIL_SIZES):
         sizes = " and ".join(map(str, thumbnails.THUMBNAIL_SIZES))
         return not_found(f"Thumbnails come in {sizes} pixels.")
-    return _answer(request, frame_id, size)
+    return _answer(request, item_id, int(size))
 
 
 @require_safe
-def full(request: HttpRequest, frame_id: int) -> HttpResponseBase:
-    """The image itself where browsers can show it as the model sees it, else a picture of its full size."""
-    return _answer(request, frame_id, thumbnails.FULL_SIZE)
+def file(request: HttpRequest, item_id: int) -> HttpResponseBase:
+    """Return the full view: the file itself where browsers show it as the model sees it, else a picture of it."""
+    return _answer(request, item_id, thumbnails.FULL_SIZE)
 
 
-def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
-    frame = Frame.objects.select_related("dataset").filter(pk=frame_id).first()
+@require_safe
+def frame_thumbnail(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
+    """Redirect from an earlier address of a file's thumbnail."""
+    return _moved(request, "labeling:thumb", frame_id, f"size={size}")
+
+
+@require_safe
+def frame_full(request: HttpRequest, frame_id: int) -> HttpResponseBase:
+    """Redirect from an earlier address of a file's full view."""
+    return _moved(request, "labeling:file", frame_id)
+
+
+@require_safe
+def item_colors(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
+    """Redirect from an earlier address of an item's color image; ``size`` 0 is the full view."""
+    query = request.GET.copy()
+    query["color"] = "1"
+    if size:
+        query["size"] = str(size)
+    address = reverse("labeling:thumb" if size else "labeling:file", args=[item_id])
+    return HttpResponsePermanentRedirect(f"{address}?{query.urlencode()}")
+
+
+def _moved(request: HttpRequest, view: str, frame_id: int, more: str = "") -> HttpResponseBase:
+    frame = Frame.objects.filter(pk=frame_id).only("item_id", "role").first()
     if frame is None:
         return not_found("There is no such image.")
-    rendering = frame.dataset.shown_as
-    if (stretch := request.GET.get("s")) is not None:
-        if stretch not in STRETCHES:
-            return not_found(f"A stretch is one of {', '.join(STRETCHES)}.")
-        rendering = rendering.stretched(stretch)
-    etag = f'"{frame.sha256}-{size}{rendering.key and "-"}{rendering.key}"'
-    if etag in request.headers.get("If-None-Match", ""):
-        return _cached(request, HttpResponseNotModified(), frame, etag)
-    file = inside(frame)
-    if file is None:
-        return not_found("This file lies outside of the dataset's folder, so it is not shown.")
+    query = request.GET.copy()
+    query["frame"] = frame.role
+    return HttpResponsePermanentRedirect(
+        f"{reverse(view, args=[frame.item_id])}?{'&'.join(filter(None, [query.urlencode(), more]))}"
+    )
+
+
+class _Picture(Protocol):
+    """A picture of an item: what it depends on, and how it is made."""
+
+    @property
+    def content_hash(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def rendering(self) -> Rendering: ...
+
+    def respond(self, size: int) -> tuple[HttpResponseBase, bool]:
+        """Return the picture, and whether its files are as they were ingested.
+
+        Raises OSError and ImageProblem.
+        """
+
+
+class _Refused(Exception):
+    """The request names no picture; the message says why."""
+
+
+def _answer(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
     try:
-        is_same = is_current(frame, file)
-        response = _original(frame, file, size, rendering, is_same) or _picture(frame, file, size, rendering, is_same)
+        picture = _picture_of(request, item_id)
+    except _Refused as refusal:
+        return not_found(str(refusal))
+    key = picture.rendering.key
+    etag = f'"{picture.content_hash}-{size}{key and "-"}{key}"'
+    if etag in request.headers.get("If-None-Match", ""):
+        return _cached(request, HttpResponseNotModified(), picture, etag)
+    try:
+        response, is_same = picture.respond(size)
     except FileNotFoundError:
         return not_found("The file of this image is missing.")
     except OSError as error:
@@ -70,59 +131,174 @@ def _answer(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     except ImageProblem as problem:
         return not_found(problem.reason)
     if is_same:
-        return _cached(request, response, frame, etag)
+        return _cached(request, response, picture, etag)
     response["Cache-Control"] = "no-store"
     return response
 
 
-def _original(frame: Frame, file: Path, size: int, rendering: Rendering, is_same: bool) -> HttpResponseBase | None:
-    """For a full view: the file itself, streamed, where browsers show it as all else here does."""
-    if size != thumbnails.FULL_SIZE:
-        return None
-    told = _known_format(file, frame.sha256, rendering) if is_same else decoders().format_for_browsers(file, rendering)
-    content_type = _CONTENT_TYPES.get(told)
-    if content_type is None:
-        return None
-    name = "".join(character if character.isprintable() else "_" for character in file.name)
-    return FileResponse(file.open("rb"), content_type=content_type, filename=name)
+def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
+    """Return the picture that the address asks for; by default the one that the item's tile shows."""
+    frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset").order_by("id"))
+    if not frames:
+        raise _Refused("There is no such image.")
+    role = request.GET.get("frame")
+    item = together(frames[0].dataset, frames)
+    wants_colors = request.GET.get("color") == "1"
+    if wants_colors or (role is None and item is not None and frames[0].dataset.composed_as.is_colour):
+        if item is not None and item.bands:
+            return _ColorPicture(item)
+        if wants_colors:
+            raise _Refused("This item has no bands for a color image.")
+    if role is None:
+        frame = item.first if item is not None else frames[0]
+        return _FramePicture(frame, _rendering_of(request, frame))
+    by_role = {frame.role: frame for frame in frames}
+    if role in by_role:
+        return _FramePicture(by_role[role], _rendering_of(request, by_role[role]))
+    names = [name for name in frames[0].dataset.roles if name in by_role] or list(by_role)
+    raise _Refused(f"This item has no frame {role!r}. It has {', '.join(names)}.")
+
+
+def _rendering_of(request: HttpRequest, frame: Frame) -> Rendering:
+    """Return how the dataset's images are shown, with another stretch (``s``) where the address has one."""
+    rendering = frame.dataset.shown_as
+    stretch = request.GET.get("s")
+    if stretch is None:
+        return rendering
+    if stretch not in STRETCHES:
+        raise _Refused(f"A stretch is one of {', '.join(STRETCHES)}.")
+    return rendering.stretched(stretch)
+
+
+@dataclass(frozen=True)
+class _FramePicture:
+    """The picture of one file."""
+
+    frame: Frame
+    rendering: Rendering
+
+    @property
+    def content_hash(self) -> str:
+        return self.frame.sha256
+
+    @property
+    def version(self) -> str:
+        return self.frame.version(self.frame.dataset.shown_as)
+
+    def respond(self, size: int) -> tuple[HttpResponseBase, bool]:
+        file = inside(self.frame)
+        if file is None:
+            raise ImageProblem(_OUTSIDE)
+        is_same = is_current(self.frame, file)
+        return self._original(file, size, is_same) or self._rendered(file, size, is_same), is_same
+
+    def _original(self, file: Path, size: int, is_same: bool) -> HttpResponseBase | None:
+        """Return the file itself for a full view, streamed, where browsers show it as all else here does."""
+        if size != thumbnails.FULL_SIZE:
+            return None
+        if is_same:
+            format_ = _cached_format(file, self.frame.sha256, self.rendering)
+        else:
+            format_ = decoders().format_for_browsers(file, self.rendering)
+        content_type = _CONTENT_TYPES.get(format_)
+        if content_type is None:
+            return None
+        name = "".join(character if character.isprintable() else "_" for character in file.name)
+        return FileResponse(file.open("rb"), content_type=content_type, filename=name)
+
+    def _rendered(self, file: Path, size: int, is_same: bool) -> HttpResponse:
+        """Return a picture from the cache, or one made for this request alone where it cannot be cached: of a file
+        that changed since the ingest, or on a full disk."""
+        place = self._cached(file, size) if is_same else None
+        if place is not None:
+            return _response(place.read_bytes(), place.suffix)
+        return _response(*decoders().picture(file, size, self.rendering))
+
+    def _cached(self, file: Path, size: int) -> Path | None:
+        cache, sha256 = pictures(), self.frame.sha256
+        try:
+            return cache.find(sha256, size, self.rendering) or decoders().thumbnail(
+                file, sha256, size, cache, self.rendering
+            )
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            return None
+
+
+@dataclass(frozen=True)
+class _ColorPicture:
+    """The color image made of an item's bands."""
+
+    item: Together
+
+    @property
+    def rendering(self) -> Rendering:
+        """A stretch for a look does not apply: the colors have a curve of their own."""
+        return self.item.dataset.shown_as
+
+    @property
+    def content_hash(self) -> str:
+        return self.item.colour_hash
+
+    @property
+    def version(self) -> str:
+        return self.item.colour_version
+
+    def respond(self, size: int) -> tuple[HttpResponseBase, bool]:
+        files: dict[str, Path] = {}
+        is_same = True
+        for role, frame in self.item.bands.items():
+            file = inside(frame)
+            if file is None:
+                raise ImageProblem(_OUTSIDE)
+            is_same &= is_current(frame, file)
+            files[role] = file
+        content, suffix = self._cached(files, size) if is_same else self._composed(files, size)
+        return _response(content, suffix), is_same
+
+    def _cached(self, files: dict[str, Path], size: int) -> tuple[bytes, str]:
+        cache, key = pictures(), self.content_hash
+        place = cache.find(key, size, self.rendering)
+        if place is None:
+            made: tuple[bytes, str] | None = None
+            try:
+                with cache.turn(key):
+                    place = cache.find(key, size, self.rendering)
+                    if place is None:
+                        made = self._composed(files, size)
+                        place = cache.keep(*made, key, size, self.rendering)
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                return made or self._composed(files, size)
+        return place.read_bytes(), place.suffix
+
+    def _composed(self, files: dict[str, Path], size: int) -> tuple[bytes, str]:
+        dataset = self.item.dataset
+        return decoders().colour(files, dataset.roles, self.item.composition, size, self.rendering)
 
 
 @lru_cache(maxsize=10_000)
-def _known_format(file: Path, sha256: str, rendering: Rendering) -> str:
-    """Asked for once for each content: of a PNG file all pixels are unpacked to know it."""
+def _cached_format(file: Path, sha256: str, rendering: Rendering) -> str:
+    """Return the format to send the file as, or "". Asked once for each content: PNG files are unpacked for it."""
     return decoders().format_for_browsers(file, rendering)
 
 
-def _picture(frame: Frame, file: Path, size: int, rendering: Rendering, is_same: bool) -> HttpResponse:
-    """A picture from the cache. Of a file that changed since the ingest, or where the disk is full, one made for this
-    request alone."""
-    made = _kept(frame, file, size, rendering) if is_same else None
-    if made is not None:
-        content, suffix = made.read_bytes(), made.suffix
-    else:
-        content, suffix = decoders().picture(file, size, rendering)
+def _response(content: bytes, suffix: str) -> HttpResponse:
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
 
 
-def _kept(frame: Frame, file: Path, size: int, rendering: Rendering) -> Path | None:
-    cache = pictures()
-    try:
-        return cache.find(frame.sha256, size, rendering) or decoders().thumbnail(
-            file, frame.sha256, size, cache, rendering
-        )
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        return None
-
-
-def _cached(request: HttpRequest, response: HttpResponseBase, frame: Frame, etag: str) -> HttpResponseBase:
-    """Kept by the browser: for ever under an address that names this content and way, else asked for each time."""
-    is_versioned = request.GET.get("v") == frame.version(frame.dataset.shown_as)
+def _cached(request: HttpRequest, response: HttpResponseBase, picture: _Picture, etag: str) -> HttpResponseBase:
+    """Let the browser cache it: forever under an address that names this version, else asked for each time."""
+    is_versioned = request.GET.get("v") == picture.version
     response["Cache-Control"] = f"private, {'max-age=31536000, immutable' if is_versioned else 'no-cache'}"
     response["ETag"] = etag
     return response
 
 
-def not_found(words: str) -> HttpResponse:
-    return HttpResponseNotFound(words, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
+def not_found(message: str) -> HttpResponse:
+    """Return a 404 in plain text that no browser caches."""
+    return HttpResponseNotFound(
+        message, content_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"}
+    )

@@ -198,7 +198,7 @@ def test_nothing_moves_while_thumbnails_load(page: Page, site: Site) -> None:
             .observe({type: 'layout-shift', buffered: true});
     """)
     held: list[Route] = []
-    page.route("**/media/**", lambda route: held.append(route))
+    page.route("**/api/thumb/**", lambda route: held.append(route))
     bench = Bench(page, site.address, site.dataset()).open()
     page.wait_for_timeout(500)
     assert held

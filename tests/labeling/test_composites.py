@@ -138,7 +138,8 @@ def shown(store: Path, tmp_path: Path) -> Dataset:
 
 
 def colour(item: Item, size: int = 256, v: str = "") -> str:
-    return f"{reverse('labeling:colour', args=[item.pk, size])}{v and f'?v={v}'}"
+    address = f"/api/thumb/{item.pk}?color=1&size={size}" if size else f"/api/file/{item.pk}?color=1"
+    return address + (f"&v={v}" if v else "")
 
 
 def seen(item: Item) -> Any:
@@ -156,7 +157,7 @@ def test_a_colour_image_is_made_once_typed_and_kept(client: Client, shown: Datas
     files = {frame.role: frame.file for frame in item.frames.all()}
     expected = composite(files, shown.roles, Composition(layout="rgb"))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(response.content))), np.asarray(expected))
-    assert [file.read_bytes() for file in store.glob("thumbnails/*/*.png")] == [response.content]
+    assert [file.read_bytes() for file in store.glob("thumbs/*/*.png")] == [response.content]
     etag = response["ETag"]
     assert client.get(colour(item), headers={"If-None-Match": etag}).status_code == 304
     full = client.get(colour(item, 0))
@@ -173,25 +174,25 @@ def test_a_band_that_changed_since_the_ingest_is_shown_and_not_kept(
     item = shown.items.get(path="m33")
     before = client.get(colour(item)).content
     fits.PrimaryHDU(np.eye(20, 30)).writeto(item.frames.get(role="i").file, overwrite=True)
-    kept = list(store.glob("thumbnails/*/*.png"))
+    kept = list(store.glob("thumbs/*/*.png"))
     response = client.get(colour(item))
     assert response["Cache-Control"] == "no-store"
     assert response.content != before
-    assert list(store.glob("thumbnails/*/*.png")) == kept
+    assert list(store.glob("thumbs/*/*.png")) == kept
 
 
 @pytest.mark.django_db
 def test_what_has_no_colour_image_says_why(client: Client, shown: Dataset) -> None:
     item = shown.items.get(path="m31")
     assert client.get(colour(item, 300)).status_code == 404
-    assert client.get(reverse("labeling:colour", args=[item.pk + 99, 256])).status_code == 404
+    assert client.get(f"/api/thumb/{item.pk + 99}?color=1").status_code == 404
     item.frames.get(role="r").file.unlink()
     response = client.get(colour(item))
-    assert (response.status_code, response.content) == (404, b"The file of a band is missing.")
+    assert (response.status_code, response.content) == (404, b"The file of this image is missing.")
     Frame.objects.filter(item=item, role="g").update(path="../../etc/passwd")
     assert b"outside of the dataset's folder" in client.get(colour(item)).content
     Dataset.objects.update(roles=[])
-    assert client.get(colour(item)).content == b"This item has no bands for a colour image."
+    assert client.get(colour(item)).content == b"This item has no bands for a color image."
 
 
 # -- Frames together ----------------------------------------------------------------------------------

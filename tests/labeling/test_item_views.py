@@ -60,7 +60,7 @@ def test_page_and_fragment_show_the_same_item(client: Client, dataset: Dataset) 
     for response in (page, fragment):
         found = text(response)
         assert found.count('id="detail"') == 1
-        assert f'src="{reverse("labeling:full", args=[frame.pk])}?v={frame.sha256[:12]}" width="24"' in found
+        assert f'src="/api/file/{frame.item_id}?v={frame.sha256[:12]}" width="24"' in found
         assert reverse("modeling:probabilities", args=["pictures", 2]) in found
         for fact in ("image0002.png", "24 × 24 px", "100", "PNG", frame.sha256[:12], dataset.root):
             assert fact in found

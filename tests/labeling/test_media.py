@@ -7,21 +7,23 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 from django.http import HttpResponseBase
 from django.test import Client
-from django.urls import reverse
 from PIL import Image
 
 from hoshina.jobs.errors import Cancelled
 from labeling.decoding import Decoders
+from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.ingest import ingest
 from labeling.models import Dataset, Frame, Item
 from labeling.registering import dataset_for
+from labeling.showing import compose_as
 from labeling.views import media
 
 pytestmark = pytest.mark.django_db
@@ -59,12 +61,13 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def thumbnail(frame: Frame, size: int = 256, *, v: str = "") -> str:
-    address = reverse("labeling:thumbnail", args=[frame.pk, size])
-    return f"{address}?v={v}" if v else address
+    address = f"/api/thumb/{frame.item_id}"
+    query = [size != 256 and f"size={size}", v and f"v={v}"]
+    return f"{address}?{'&'.join(filter(None, query))}"
 
 
 def full(frame: Frame) -> str:
-    return reverse("labeling:full", args=[frame.pk])
+    return f"/api/file/{frame.item_id}"
 
 
 def content(response: HttpResponseBase) -> bytes:
@@ -82,7 +85,7 @@ def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: Callable[..
     assert response["Content-Type"] == "image/jpeg"
     assert picture(response).size == (256, 128)
     assert picture(client.get(thumbnail(frame, 512))).size == (512, 256)
-    assert len(list((store / "thumbnails").rglob("*.jpg"))) == 2
+    assert len(list((store / "thumbs").rglob("*.jpg"))) == 2
     response = client.get(thumbnail(small))
     assert response["Content-Type"] == "image/png"
     assert picture(response).size == (20, 30)
@@ -111,7 +114,7 @@ def test_other_sizes_and_methods_and_frames_are_refused_with_words(
     assert (response.status_code, response["Content-Type"]) == (404, "text/plain; charset=utf-8")
     assert response.content.decode() == "Thumbnails come in 256 and 512 pixels."
     assert client.post(thumbnail(frame)).status_code == 405
-    assert client.get(reverse("labeling:full", args=[frame.pk + 1])).status_code == 404
+    assert client.get(f"/api/file/{frame.item_id + 1}").status_code == 404
 
 
 def test_a_missing_or_broken_file_is_404_with_the_reason(client: Client, frames: Callable[..., list[Frame]]) -> None:
@@ -146,7 +149,7 @@ def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(
     response = client.get(thumbnail(frame, v=frame.sha256[:12]))
     assert picture(response).getpixel((0, 0)) == (0, 0, 255)
     assert response["Cache-Control"] == "no-store"
-    assert not (store / "thumbnails").exists()
+    assert not (store / "thumbs").exists()
 
 
 def test_the_full_view_is_the_file_itself_where_browsers_can(
@@ -289,3 +292,71 @@ def test_who_is_not_signed_in_sees_no_picture(
     for address in (thumbnail(frame), full(frame)):
         response = client.get(address)
         assert response.status_code in {302, 401}
+
+
+# -- Addresses ----------------------------------------------------------------------------------------
+@pytest.fixture
+def triplet(store: Path, tmp_path: Path) -> Item:
+    """An item of three files: g is 10, r is 20, i is 30 everywhere."""
+    folder = tmp_path / "bands"
+    folder.mkdir()
+    for value, role in ((10, "g"), (20, "r"), (30, "i")):
+        Image.new("L", (20, 12), value).save(folder / f"m31_{role}.png")
+    dataset = dataset_for(folder)
+    dataset.grouping, dataset.roles = "{id}_{role}.png", ["g", "r", "i"]
+    dataset.save()
+    ingest(dataset, Steps())  # type: ignore[arg-type]
+    return Item.objects.get()
+
+
+def test_a_tiff_file_is_converted_in_both_views(client: Client, frames: Callable[..., list[Frame]]) -> None:
+    (frame,) = frames(a_tif=Image.fromarray(np.full((20, 30), 40_000, np.uint16)))
+    for address in (f"/api/thumb/{frame.item_id}", f"/api/file/{frame.item_id}"):
+        response = client.get(address)
+        assert response["Content-Type"] == "image/png"
+        assert picture(response).size == (30, 20)
+
+
+def test_a_frame_of_an_item_with_several_is_named_by_its_role(client: Client, triplet: Item) -> None:
+    for address in (f"/api/thumb/{triplet.pk}", f"/api/file/{triplet.pk}"):
+        values = [picture(client.get(f"{address}?frame={role}")).getpixel((0, 0)) for role in "gri"]
+        assert values in ([10, 20, 30], [(10,) * 3, (20,) * 3, (30,) * 3])
+        assert picture(client.get(address)).getpixel((0, 0)) in (10, (10,) * 3)  # the first one, as its tile shows
+        colors = picture(client.get(f"{address}?color=1"))
+        assert colors.mode == "RGB"
+        refused = client.get(f"{address}?frame=z")
+        assert (refused.status_code, refused.content.decode()) == (
+            404,
+            "This item has no frame 'z'. It has g, r, i.",
+        )
+
+
+def test_without_a_frame_an_item_shown_in_color_is_its_color_image(client: Client, triplet: Item) -> None:
+    compose_as(triplet.dataset, Composition(layout="rgb"))
+    assert client.get(f"/api/thumb/{triplet.pk}")["ETag"] == client.get(f"/api/thumb/{triplet.pk}?color=1")["ETag"]
+
+
+def test_earlier_addresses_lead_to_the_new_ones(client: Client, triplet: Item) -> None:
+    frame = triplet.frames.get(role="r")
+    for before, after in (
+        (f"/media/{frame.pk}/thumbnail/512/?v=1", f"/api/thumb/{triplet.pk}?v=1&frame=r&size=512"),
+        (f"/media/{frame.pk}/full/?s=log", f"/api/file/{triplet.pk}?s=log&frame=r"),
+        (f"/media/items/{triplet.pk}/colour/256/", f"/api/thumb/{triplet.pk}?color=1&size=256"),
+        (f"/media/items/{triplet.pk}/colour/0/", f"/api/file/{triplet.pk}?color=1"),
+    ):
+        response = client.get(before)
+        assert (response.status_code, response["Location"]) == (301, after)
+        found = client.get(after)
+        assert found.status_code == 200
+        found.close()
+
+
+def test_the_cache_of_an_earlier_version_moves_along(store: Path) -> None:
+    (store / "thumbnails" / "ab").mkdir(parents=True)
+    (store / "thumbnails" / "ab" / "kept.png").write_bytes(b"made before")
+    move_thumbnails = import_module("labeling.migrations.0008_thumbs_folder").move_thumbnails
+    move_thumbnails()
+    assert (store / "thumbs" / "ab" / "kept.png").read_bytes() == b"made before"
+    (store / "thumbnails").mkdir()
+    move_thumbnails()  # a second run finds the new folder, and leaves it
+    assert (store / "thumbs" / "ab" / "kept.png").exists()

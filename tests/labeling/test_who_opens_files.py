@@ -72,9 +72,9 @@ def test_single_files(opened_here: list[str], client: Client, tmp_path: Path) ->
     assert run_now("ingest", dataset_id=dataset.pk).result["items"] == 4
     assert run_now("read_cards", dataset_id=dataset.pk, params={"cards": ["CTYPE1"]}).result["files"] == 1
     for frame in Frame.objects.all():
-        for name in ("full", "sky", "values", "rendered"):
+        for name in ("sky", "values", "rendered"):
             ask(client, f"{reverse(f'labeling:{name}', args=[frame.pk])}?{urlencode(_fields(Rendering()))}")
-        ask(client, reverse("labeling:thumbnail", args=[frame.pk, 256]))
+        ask(client, f"/api/thumb/{frame.item_id}?frame={frame.role}", f"/api/file/{frame.item_id}?frame={frame.role}")
     ask(client, reverse("labeling:file_header", args=[Frame.objects.get(format="FITS").pk]))
     slug = [dataset.slug]
     ask(client, *(reverse(f"labeling:{name}", args=slug) for name in ("images", "field_cards", "grouping", "problems")))
@@ -93,7 +93,7 @@ def test_several_files_an_item(opened_here: list[str], client: Client, tmp_path:
     assert set(dataset.roles) == set(BANDS)
     compose_as(dataset, Composition(layout="rgb"))
     item = Item.objects.get()
-    ask(client, *(reverse("labeling:colour", args=[item.pk, size]) for size in (0, 256)))
+    ask(client, f"/api/thumb/{item.pk}?color=1", f"/api/file/{item.pk}?color=1")
     ask(client, reverse("labeling:images", args=[dataset.slug]), reverse("labeling:detail", args=[dataset.slug, 0]))
     assert opened_here == []
     assert decoders()._idle  # that did it

@@ -288,7 +288,7 @@ def test_thumbnails_by_row_in_one_query(dataset: Dataset, drawn_map: Projection)
     Item.objects.filter(row=2).update(is_available=False)
     told = json.loads(ask("thumbs", drawn_map, "rows=1,2,3,4000").content)["thumbs"]
     assert set(told) == {"1", "3"}
-    assert re.fullmatch(r"/thumbnails?/\d+/256/?\?v=\w+|.*256.*\?v=.*", told["1"])
+    assert re.fullmatch(r"/api/thumb/\d+\?v=\w+", told["1"])
     for bad in ("", "a", "1,,2", ",".join(["1"] * 401)):
         assert ask("thumbs", drawn_map, f"rows={bad}").status_code == 422
 

@@ -1,0 +1,39 @@
+"""The addresses of an item's pictures: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from labeling.framing import Together
+from labeling.models import Dataset, Frame
+
+
+def thumb_url(frame: Frame, dataset: Dataset) -> str:
+    """Return the address of the frame's thumbnail, which browsers may cache forever."""
+    return _of_frame("labeling:thumb", frame, dataset)
+
+
+def file_url(frame: Frame, dataset: Dataset) -> str:
+    """Return the address of the frame's full view, which browsers may cache forever."""
+    return _of_frame("labeling:file", frame, dataset)
+
+
+def color_thumb_url(item: Together) -> str:
+    """Return the address of the thumbnail of the item's color image."""
+    return _of_colors("labeling:thumb", item)
+
+
+def color_file_url(item: Together) -> str:
+    """Return the address of the item's color image in full size."""
+    return _of_colors("labeling:file", item)
+
+
+def _of_frame(view: str, frame: Frame, dataset: Dataset) -> str:
+    role = {"frame": frame.role} if dataset.roles else {}
+    return f"{reverse(view, args=[frame.item_id])}?{urlencode(role | {'v': frame.version(dataset.shown_as)})}"
+
+
+def _of_colors(view: str, item: Together) -> str:
+    return f"{reverse(view, args=[item.item_id])}?{urlencode({'color': 1, 'v': item.colour_version})}"
