@@ -280,7 +280,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "auto",
             "Auto",
-            "The best mix for the moment: typical images, then those the model is unsure about, one in ten by chance.",
+            "The best mix right now: typical images first, then uncertain ones; one in ten is random.",
             auto,
             is_slow=True,
             follows_model=True,
@@ -289,7 +289,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "uncertain",
             "Uncertain",
-            "Images that the model can't decide about, unlike each other: each label here teaches it much.",
+            "Images the model cannot decide about, varied so that each label teaches it most.",
             uncertain,
             UncertainParams,
             needs_model=True,
@@ -299,7 +299,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "diverse",
             "Diverse",
-            "Images unlike everything labelled so far, to cover the whole collection.",
+            "Images unlike everything labeled so far, to cover the whole dataset.",
             diverse,
             DiverseParams,
             choices={"by": get_args(First)},
@@ -310,7 +310,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "oddities",
             "Oddities",
-            "Images that stand out from all others: artefacts, mistakes, discoveries.",
+            "Images that stand out from all others: artifacts, errors, discoveries.",
             oddities,
             OdditiesParams,
             needs_vectors=True,
@@ -320,7 +320,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "band",
             "Band",
-            "Images to which the model gives a probability between two values: for one class, or for the likeliest.",
+            "Images whose predicted probability lies between two values.",
             band,
             BandParams,
             needs_model=True,
@@ -329,7 +329,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "suspects",
             "Suspects",
-            "Labelled images whose label the model doubts without having learnt from it: mistakes to correct.",
+            "Labels the model disagrees with when it has not been trained on them: errors to correct.",
             suspects,
             needs_model=True,
             needs_held_out=True,
@@ -339,7 +339,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "sweep",
             "Sweep",
-            "Images that the model takes for one class, a page at a time: mark those that are not, accept the rest.",
+            "A page of images predicted as one class: mark the exceptions, accept the rest.",
             sweep,
             SweepParams,
             needs_model=True,
@@ -350,7 +350,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "groups",
             "Groups",
-            "Images that look almost alike, a group at a time: one key labels them all.",
+            "Images that look almost the same, one group at a time: one key labels them all.",
             groups,
             GroupsParams,
             needs_vectors=True,
@@ -361,21 +361,21 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "checks",
             "Checks",
-            "Images of sweeps that you see again without the suggestion: they measure how right the sweeps were.",
+            "Images from sweeps, shown again without the suggestion, to measure how often sweeps are right.",
             checks,
             is_listed=False,
         ),
-        Strategy("random", "Random", "Unlabelled images drawn by chance, without any preference.", random),
+        Strategy("random", "Random", "A random sample of the unlabeled images.", random),
         Strategy(
             "audit",
             "Audit",
-            "Images drawn by chance to measure the model honestly, whatever else you label.",
+            "A random sample that measures the accuracy of the model on the whole dataset.",
             audit,
         ),
         Strategy(
             "similar",
             "Similar",
-            "Images that look like the chosen ones (press S on an image).",
+            "Images that look like the ones you chose (press S on an image).",
             similar,
             SimilarParams,
             needs_vectors=True,

@@ -105,6 +105,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "queues": options,
         "choices": _choices(asked, strategy),
         "help": strategy.help if strategy else "",
+        "title": strategy.title if strategy else "Queue",
         "examples": examples_of(dataset, asked) if current == "similar" else None,
         "band": _band(dataset, asked) if current == "band" and has_model else None,
         "sweep": class_form(dataset, asked) if current == "sweep" and has_model else None,
@@ -138,9 +139,9 @@ def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
     if strategy.needs_model and not has_model:
-        return "Needs a model. "
+        return "Needs a model."
     if strategy.needs_vectors and not has_vectors:
-        return "Needs vectors. "
+        return "Needs embeddings."
     return ""
 
 

@@ -64,6 +64,18 @@ function isInside(element, event) {
   return event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
 }
 
+// Arrows move through an open menu.
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const menu = step && event.target.closest?.("details[data-menu-details][open]");
+  if (!menu) return;
+  const entries = [...menu.querySelectorAll(".menu-list :is(a, button:not(:disabled))")];
+  if (!entries.length) return;
+  const at = entries.indexOf(document.activeElement);
+  entries[at < 0 ? (step > 0 ? 0 : entries.length - 1) : (at + step + entries.length) % entries.length].focus();
+  event.preventDefault();
+});
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   const open = document.querySelector('[data-menu][aria-expanded="true"], details[data-menu-details][open] > summary');

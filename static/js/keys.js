@@ -2,13 +2,13 @@
 import { recall, remember } from "./store.js";
 
 const USUAL = {
-  unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c",
+  unsure: "0", skip: "x", clear: "Backspace", undo: "z", find: "/", similar: "s", retrain: "r", blind: "b", classes: "c", queue: "q",
   stretch: "f", layout: "v", frameBefore: ",", frameAfter: ".",
   detail: "Enter", peek: " ", next: "n", map: "m", lasso: "l", box: "o", previous: "p", accept: "a", split: "t", bigger: "+", smaller: "-", keys: "?",
 };
 const WORDS = {
-  unsure: "Unsure", skip: "Skip", clear: "Take the mark off", undo: "Undo", find: "Find a class", similar: "Similar", retrain: "Retrain",
-  blind: "Blind", classes: "Classes", detail: "Detail", peek: "Detail", next: "Next page", previous: "Page before",
+  unsure: "Unsure", skip: "Skip", clear: "Clear label", undo: "Undo", find: "Find a class", similar: "Similar", retrain: "Retrain",
+  blind: "Blind", classes: "Classes", queue: "Choose a queue", detail: "Detail", peek: "Detail", next: "Next page", previous: "Page before",
   stretch: "Stretch of deep images", layout: "Layout of frames", frameBefore: "Frame before", frameAfter: "Next frame",
   accept: "Accept the rest of a sweep", split: "Split a group",
   map: "Show on the map", lasso: "Draw around points", box: "Draw a box",
@@ -31,10 +31,23 @@ export function keyLabel(key) {
   return LABELS[key] ?? (key.length === 1 ? key.toUpperCase() : key);
 }
 
-// The key of an event, whatever the layout: letters in lower case, digits also where the layout wants Shift for them.
+// Whether the letter typed last was of another script than Latin, as on a Cyrillic, Greek or Hebrew layout.
+let isOtherScript = false;
+const MARKS = { Slash: ["/", "?"], Comma: [",", "<"], Period: [".", ">"], Minus: ["-", "_"], Equal: ["=", "+"], BracketLeft: ["[", "{"], BracketRight: ["]", "}"] };
+
+// The key of an event, whatever the layout: Latin letters in lower case, digits also where the layout wants Shift for
+// them, and the key's position on a US keyboard where the layout has no Latin letters.
 export function keyOf(event) {
-  if (!event.shiftKey && /^Digit\d$/.test(event.code) && !/^\d$/.test(event.key)) return event.code.slice(5);
-  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const { key, code = "", shiftKey } = event;
+  if (!shiftKey && /^Digit\d$/.test(code) && !/^\d$/.test(key)) return code.slice(5);
+  if (key.length !== 1) return key;
+  if (/\p{L}/u.test(key)) isOtherScript = !/\p{Script=Latin}/u.test(key);
+  return (isOtherScript && atPosition(code, shiftKey)) || key.toLowerCase();
+}
+
+function atPosition(code, shiftKey) {
+  if (/^Key[A-Z]$/.test(code)) return code.slice(3).toLowerCase();
+  return MARKS[code]?.[shiftKey ? 1 : 0];
 }
 
 export class Keys {
@@ -102,7 +115,7 @@ function belongsToControl(target, key) {
   if (target.closest(".tile")) return false;
   if ((key === "Enter" || key === " ") && target.closest("a, button, summary, label, input")) return true;
   const isMove = key in FIXED && key !== "Escape";
-  return isMove && Boolean(target.closest("input, #side-body, .left, summary"));
+  return isMove && Boolean(target.closest("input, #side-body, .left, summary, .menu-list"));
 }
 
 // -- The dialog that lists and changes them ---------------------------------------------------------

@@ -1,5 +1,7 @@
 // Hands on the map: the mouse, fingers and the keyboard, told as events.
 // "hover" {spot | null}, "point" {spot}, "draw" {spots}, "drawn" {spots}, "cross" {left, top, radius} | null, "take", "leave".
+import { keyOf } from "./keys.js";
+
 const STILL = 4; // px: less is a click
 const CLOSER = 1.6; // by a key or a button
 const STEP = 24; // px by an arrow key, four times as far with Shift
@@ -118,7 +120,9 @@ export class Hand extends EventTarget {
     if (done) event.preventDefault();
   }
 
-  #command({ key, shiftKey }) {
+  #command(event) {
+    const { shiftKey } = event;
+    const key = keyOf(event);
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (key in arrows) return this.#step(...arrows[key].map((one) => one * STEP * (shiftKey ? 4 : 1)));
     const middle = this.#cross ?? undefined;

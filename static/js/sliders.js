@@ -1,4 +1,4 @@
-// Sliders of the queue's form: bars, words and tiles follow the thumb at once; images are asked for when it rests.
+// Sliders of the queue's form: bars, text and tiles follow the thumb at once; the server is asked when it rests.
 const REST = 250; // ms
 
 // `changed(form)` is called when a slider rests, once for a burst of keys. Returns whether one has moved since a moment
@@ -30,7 +30,11 @@ function followBand(form, moved) {
     bar.classList.toggle("inside", isInside);
     if (isInside) n += Number(bar.dataset.n);
   });
-  if (bars.length) tell(form, `${Number(low.value).toFixed(2)} to ${Number(high.value).toFixed(2)}: about ${n.toLocaleString("en")} images`);
+  if (!bars.length) return;
+  tell(form, `Probability ${Number(low.value).toFixed(2)} to ${Number(high.value).toFixed(2)}`);
+  const pull = form.querySelector("#pull-count");
+  pull.textContent = `about ${n.toLocaleString("en")} image${n === 1 ? "" : "s"}`;
+  pull.closest("button").disabled = n === 0;
 }
 
 // Tiles of this page that will go are dimmed meanwhile.

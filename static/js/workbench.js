@@ -229,7 +229,8 @@ const commands = {
   clear: () => decide("clear"),
   undo,
   find: () => (classes.all().length ? palette.open() : decideByDigit(1)),
-  similar,
+  similar: () => similar(cursor.targets),
+  queue: openQueues,
   map: showOnMap,
   lasso: () => drawOnMap("lasso"),
   box: () => drawOnMap("box"),
@@ -280,12 +281,19 @@ function retrain() {
 }
 
 // The images that look like the selection (or the focused one), as a queue to sweep; the browser's Back returns.
-function similar() {
-  const rows = cursor.targets.map((tile) => tile.dataset.row);
+function similar(tiles) {
+  const rows = tiles.map((tile) => tile.dataset.row);
   if (!rows.length) return;
   const here = new URLSearchParams(location.search);
   const back = here.get("queue") === "similar" ? here.get("back") : `${here}`;
   show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { asStep: true });
+}
+
+function openQueues() {
+  const menu = document.querySelector("#queue-menu details");
+  if (!menu) return; // still on its way
+  menu.open = true;
+  (menu.querySelector("[aria-current]") ?? menu.querySelector("button:not(:disabled)"))?.focus();
 }
 
 // The map is a page of its own, with this workbench beside it: there, the focused image's point is shown.
@@ -362,6 +370,8 @@ document.addEventListener("click", (event) => {
     decide("assign", classes.ofId(classButton.dataset.class));
     return focusTile();
   }
+  const queue = event.target.closest("#queue-menu .queue");
+  if (queue) return chooseQueue(queue);
   const decision = event.target.closest("#side-body [data-decide]");
   if (decision) return decideInDetail(decision);
   const link = event.target.closest("a[data-query-link]");
@@ -371,6 +381,10 @@ document.addEventListener("click", (event) => {
     return focusTile();
   }
   const tile = event.target.closest("#grid .tile");
+  if (tile && event.target.closest(".tile-similar")) {
+    similar(cursor.targets.includes(tile) ? cursor.targets : [tile]);
+    return focusTile();
+  }
   if (tile) cursor.clicked(tile, { shift: event.shiftKey, toggle: event.ctrlKey || event.metaKey || Boolean(event.target.closest(".tick")) });
   sweep.tell();
 });
@@ -393,11 +407,23 @@ document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-query-form]")) return;
   event.preventDefault();
   queryChanged(event.target, null);
+  if (event.submitter) focusTile(); // Pull: the keys belong to the images that come
 });
+
+// A queue of the header's menu, which keeps the filters of the form.
+function chooseQueue(button) {
+  const form = document.getElementById("queues");
+  form.querySelector('input[name="queue"]').value = button.value;
+  button.closest("details").open = false;
+  queryChanged(form, "queue");
+  focusTile();
+}
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("[data-query-form]");
-  if (!form || event.target.matches("[data-live]")) return;
+  if (!form) return;
+  if (event.target.matches("select[data-live]")) return previewQuery(form);
+  if (event.target.matches("[data-live]")) return;
   if (event.target.type === "text") event.target.defaultValue = event.target.value; // no longer only typed
   queryChanged(form, event.target.name);
 });
@@ -407,8 +433,24 @@ const movedSince = followSliders((form) => {
   if (!form.isConnected) return;
   const query = queryOf(form);
   history.replaceState(null, "", `${location.pathname}?${query}`);
-  window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: "#range-told", select: "#range-told", swap: "outerHTML" });
-  open(query);
+  const part = form.elements.low ? "#band-pull" : "#range-told";
+  window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: part, select: part, swap: "outerHTML" });
+  if (!form.elements.low) open(query); // the band is asked for by its button
+});
+
+// The form as another choice has it, without asking for images.
+function previewQuery(form) {
+  const query = queryOf(form);
+  history.replaceState(null, "", `${location.pathname}?${query}`);
+  refreshQueues(query);
+}
+
+// A menu that is open stays as it is.
+document.addEventListener("htmx:oobBeforeSwap", (event) => {
+  if (event.detail.target.id === "queue-menu" && event.detail.target.querySelector("details[open]")) event.detail.shouldSwap = false;
+});
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  if (event.detail.target?.id === "queue-menu") keysDialog.draw();
 });
 
 // A job that ends renews the form, but not under a moving thumb, which would jump back to where it was: a little later.

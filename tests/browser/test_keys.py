@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from labeling.models import Annotation, Item, LabelClass
 from tests.browser.bench import Bench
@@ -444,12 +444,13 @@ def test_a_queue_and_a_filter_make_an_address(bench: Bench) -> None:
 
 def test_a_queue_chosen_with_the_mouse_gives_the_keys_back(bench: Bench) -> None:
     bench.open()
-    bench.page.get_by_role("radio", name="Random").click()
+    bench.page.locator("#queue-menu summary").click()
+    bench.page.locator('#queue-menu button[value="random"]').click()
     expect(bench.page.locator("#grid[data-kind=random]")).to_have_count(1)
     expect(bench.focused).to_be_focused()
     bench.press("ArrowRight", "1")
     assert bench.states()[:2] == ["0", "1"]
-    expect(bench.page.get_by_role("radio", name="Random")).to_be_checked()
+    expect(bench.page.locator("#queue-menu summary")).to_contain_text("Random")
 
 
 def test_looking_through_what_is_decided_turns_no_page(bench: Bench) -> None:
@@ -473,3 +474,48 @@ def test_footer_buttons_do_what_the_keys_do(bench: Bench, kind: str) -> None:
     bench.settle()
     body = json.loads(bench.sent[0].post_data or "")
     assert body["actions"][0]["kind"] == kind
+
+
+LAYOUTS = {
+    "cyrillic": {"z": "я", "x": "ч", "q": "й", "/": ".", "a": "ф"},
+    "greek": {"z": "ζ", "x": "χ", "q": ";", "/": "/", "a": "α"},
+    "hebrew": {"z": "ז", "x": "ס", "q": "/", "/": ".", "a": "ש"},
+}
+CODES = {"/": "Slash"}
+
+
+def _press_at(page: Page, position: str, key: str, **modifiers: bool) -> None:
+    """Press the key at a position of a US keyboard where the layout has another character."""
+    page.evaluate(
+        """([key, code, modifiers]) => (document.activeElement ?? document.body).dispatchEvent(
+            new KeyboardEvent("keydown", {key, code, bubbles: true, cancelable: true, ...modifiers}))""",
+        [key, CODES.get(position, f"Key{position.upper()}"), modifiers],
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_keys_work_by_position_on_layouts_without_latin_letters(bench: Bench, layout: str) -> None:
+    bench.open()
+    keys = LAYOUTS[layout]
+    _press_at(bench.page, "x", keys["x"])
+    assert bench.states()[:2] == ["3", "0"], "X skips"
+    _press_at(bench.page, "z", keys["z"])
+    assert bench.states()[:2] == ["0", "0"], "Z undoes"
+    _press_at(bench.page, "a", keys["a"], ctrlKey=True)
+    expect(bench.selected).to_have_count(bench.n_tiles())
+    bench.press("Escape")
+    _press_at(bench.page, "q", keys["q"])
+    expect(bench.page.locator("#queue-menu details")).to_have_attribute("open", "")
+    bench.press("Escape")
+    _press_at(bench.page, "/", keys["/"])
+    expect(bench.page.locator("#palette")).to_be_visible()
+
+
+def test_latin_layouts_go_by_letter(bench: Bench) -> None:
+    """On QWERTZ and Dvorak letters and marks are where the layout has them."""
+    bench.open()
+    _press_at(bench.page, "/", "z")  # Dvorak has Z there
+    expect(bench.toasts).to_contain_text("nothing left to undo")
+    _press_at(bench.page, "x", "q")  # and Q at the place of X
+    expect(bench.page.locator("#queue-menu details")).to_have_attribute("open", "")
+    assert set(bench.states()) == {"0"}

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hoshina.jobs.life import run_now
 from labeling.actions import Decision, record_import
@@ -43,9 +43,10 @@ def dataset(site: Site) -> Dataset:
 
 
 def _choose(page: Page, queue: str) -> Locator:
-    """Presses the queue's radio button and waits for what it shows."""
-    page.locator(f'#queues input[name="queue"][value="{queue}"]').check()
-    expect(page.locator(f'#queues input[value="{queue}"]')).to_be_checked()
+    """Choose the queue in the header's menu and wait for it to be the current one."""
+    page.locator("#queue-menu summary").click()
+    page.locator(f'#queue-menu button[value="{queue}"]').click()
+    expect(page.locator("#queue-menu summary b")).to_have_text(STRATEGIES[queue].title)
     return page.locator(f'#grid[data-kind="{queue}"]')
 
 
@@ -79,11 +80,70 @@ def test_a_queue_is_chosen_says_what_it_is_for_and_deals(page: Page, site: Site,
         assert len((tile.get_attribute("title") or "").split("\n")) == 2, "its name and why it is shown"
 
 
+def test_queues_are_chosen_by_keyboard_and_keep_the_filters(page: Page, site: Site, dataset: Dataset) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=random&seed=3&predicted=")
+    page.locator("#choice-predicted").select_option(label="dog")
+    expect(page).to_have_url(re.compile("predicted="))
+    bench.press("q")
+    expect(page.locator('#queue-menu button[value="random"]')).to_be_focused()
+    expect(page.locator('#queue-menu button[value="uncertain"]')).to_contain_text(STRATEGIES["uncertain"].help)
+    bench.press("ArrowDown")
+    expect(page.locator('#queue-menu button[value="audit"]')).to_be_focused()
+    bench.press("ArrowUp", "ArrowUp", "Escape")
+    expect(page.locator("#queue-menu details")).not_to_have_attribute("open", "")
+    bench.press("q", "ArrowDown", "ArrowDown", "Enter")
+    expect(page.locator('#grid[data-kind="all"]')).to_be_visible()
+    expect(page.locator("#choice-predicted option:checked")).to_have_text("dog")
+    expect(bench.focused).to_be_focused()
+    assert "queue=all" in page.url
+    assert "predicted=" in page.url
+
+
+def test_a_menu_that_is_open_stays_when_a_job_ends(page: Page, site: Site, dataset: Dataset) -> None:
+    Bench(page, site.address, dataset).open("queue=all")
+    page.locator("#queue-menu summary").click()
+    with page.expect_response("**/queues/**"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
+    page.wait_for_timeout(300)
+    expect(page.locator('#queue-menu button[value="random"]')).to_be_visible()
+
+
+def test_queues_that_are_not_available_yet_say_why(page: Page, site: Site) -> None:
+    Bench(page, site.address, site.dataset(30, name="new")).open("queue=all")
+    page.locator("#queue-menu summary").click()
+    for queue, reason in (("uncertain", "Needs a model."), ("diverse", "Needs embeddings.")):
+        button = page.locator(f'#queue-menu button[value="{queue}"]')
+        expect(button).to_be_disabled()
+        expect(button).to_contain_text(reason)
+    expect(page.locator("#queue-menu .queue-note")).to_contain_text("once embeddings are computed")
+
+
+def test_the_similar_icon_of_a_tile(page: Page, site: Site, dataset: Dataset, browser: Browser) -> None:
+    bench = Bench(page, site.address, dataset).open("queue=all&state=unlabelled")
+    icon = bench.tiles.nth(3).locator(".tile-similar")
+    expect(icon).to_be_hidden()
+    expect(bench.focused.locator(".tile-similar")).to_be_visible()
+    bench.tiles.nth(3).hover()
+    expect(icon).to_be_visible()
+    row = bench.tiles.nth(3).get_attribute("data-row")
+    icon.click()
+    expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
+    assert f"to={row}" in page.url
+    expect(page.locator("#queues .examples img")).to_have_count(1)
+    touch = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True)
+    tablet = touch.new_page()
+    Bench(tablet, site.address, dataset).open("queue=all&state=unlabelled")
+    for tile in tablet.locator("#grid .tile").all()[:4]:
+        expect(tile.locator(".tile-similar")).to_be_visible()
+    touch.close()
+
+
 def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset) -> None:
     bench = Bench(page, site.address, dataset).open("queue=band&low=0.3&high=0.8")
     told, low, high = page.locator("#range-told"), page.locator("#band-low"), page.locator("#band-high")
+    count = page.locator("#pull-count")
     before = _band_rows(dataset, 0.3, 0.8)
-    expect(told).to_contain_text(f"{len(before)} image")
+    expect(count).to_have_text(f"{len(before)} images")
     assert set(_rows(bench)) == before
     high.focus()
     for _ in range(20):
@@ -92,19 +152,24 @@ def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset)
     expect(told).to_contain_text("0.30 to 1.00")
     after = _band_rows(dataset, 0.3, 1)
     assert len(after) > len(before)
-    expect(told).to_have_text(re.compile(rf"0\.30 to 1\.00: {len(after)} image"))
+    expect(count).to_have_text(f"{len(after)} images")
+    expect(high).to_be_focused()
+    expect(bench.tiles).to_have_count(len(before))  # the page stays until the button asks for another
+    page.keyboard.press("Enter")
     expect(bench.tiles).to_have_count(len(after))
     assert set(_rows(bench)) == after
-    expect(high).to_be_focused()
+    expect(bench.focused).to_be_focused()
+    high.focus()
     page.keyboard.press("Home")
     assert (low.input_value(), high.input_value()) == ("0.3", "0.3"), "the ends never cross"
     page.keyboard.press("Shift+Tab")
     expect(low).to_be_focused()
     page.keyboard.press("End")
     assert (low.input_value(), high.input_value()) == ("0.3", "0.3")
-    n = len(_band_rows(dataset, 0.3, 0.3))
-    expect(told).to_have_text(re.compile(rf"0\.30 to 0\.30: {n} image"))
-    expect(page.locator("#grid .empty h1")).to_have_text("Nothing in the band")
+    assert not _band_rows(dataset, 0.3, 0.3)
+    expect(told).to_have_text("Probability 0.30 to 0.30")
+    expect(count).to_have_text("0 images")
+    expect(page.get_by_role("button", name="Pull 0 images")).to_be_disabled()
     assert "low=0.3&high=0.3" in page.url
 
 
@@ -117,7 +182,8 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     page.wait_for_load_state("networkidle")
     told, low = page.locator("#range-told"), page.locator("#band-low")
     everything = _band_rows(dataset, 0, 1, dog.pk)
-    expect(told).to_contain_text(f"{len(everything)} images")
+    count = page.locator("#pull-count")
+    expect(count).to_have_text(f"{len(everything)} images")
     low.scroll_into_view_if_needed()
     box = low.bounding_box()
     assert box is not None
@@ -125,13 +191,14 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     page.mouse.move(thumb["x"], thumb["y"])
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.5, thumb["y"], steps=8)
-    expect(told).to_contain_text("about")  # at once, before the images are asked for
+    expect(count).to_contain_text("about")  # at once, before the server is asked
     page.mouse.up()
     reached = float(low.input_value())
     assert 0.4 < reached < 0.6
     inside = _band_rows(dataset, reached, 1, dog.pk)
     assert 0 < len(inside) < len(everything)
-    expect(told).to_have_text(re.compile(rf"1\.00: {len(inside)} image"))
+    expect(told).to_have_text(re.compile(r"to 1\.00$"))
+    page.get_by_role("button", name=f"Pull {len(inside)} images").click()
     expect(bench.tiles).to_have_count(len(inside))
     assert set(_rows(bench)) == inside
     bars = page.locator(".band-slider rect")
@@ -191,7 +258,7 @@ def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, d
 
     page.route("**/queues/**", late)
     page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
-    expect(page.locator("#range-told")).to_have_text(re.compile(r"0\.30 to 0\.81: \d+ image"))
+    expect(page.locator("#range-told")).to_have_text("Probability 0.30 to 0.81")
     page.wait_for_timeout(800)
     assert high.input_value() == "0.81"
     assert len(asked) >= 3, "the words, and the form once more"

@@ -103,7 +103,8 @@ def test_from_a_folder_to_a_data_set(browser: Browser, running: Up) -> None:
     page.keyboard.press("r")
     expect(page.locator("#badge")).to_contain_text("model 1", timeout=120_000)
 
-    page.get_by_role("radio", name="Uncertain").check()
+    page.locator("#queue-menu summary").click()
+    page.locator('#queue-menu button[value="uncertain"]').click()
     expect(page.locator("#grid[data-kind=uncertain] .suggestion").first).to_contain_text("%", timeout=60_000)
     before = dict(person.labels)
     person.label(3)
