@@ -1,6 +1,7 @@
 // What every page needs: the theme, menus, the dialog, words for failed requests, and focus that is never lost.
 import { setBanner } from "./banner.js";
 import { recall, remember } from "./store.js";
+import { wasAsked } from "./swaps.js";
 import { localTimes } from "./times.js";
 import { toast, watchToasts } from "./toast.js";
 
@@ -105,11 +106,7 @@ document.getElementById("dialog")?.addEventListener("close", () => {
 });
 
 // -- Requests -------------------------------------------------------------------------------------
-// A person who pressed something hears why nothing came of it; what the page asked by itself stays quiet.
-function wasAsked(detail) {
-  return ["click", "submit", "change", "keydown", "keyup"].includes(detail.requestConfig?.triggeringEvent?.type);
-}
-
+// A person who pressed something is told why nothing happened; what the page asked for stays quiet.
 document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (event.detail.xhr.status !== 401) return;
   event.preventDefault(); // htmx would leave the page at once; labels and thoughts are on it

@@ -422,7 +422,7 @@ function chooseQueue(button) {
 document.addEventListener("change", (event) => {
   const form = event.target.closest?.("[data-query-form]");
   if (!form) return;
-  if (event.target.matches("select[data-live]")) return previewQuery(form);
+  if (event.target.matches("[data-preview]")) return previewQuery(form);
   if (event.target.matches("[data-live]")) return;
   if (event.target.type === "text") event.target.defaultValue = event.target.value; // no longer only typed
   queryChanged(form, event.target.name);
@@ -458,9 +458,6 @@ document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.ask
 document.addEventListener("htmx:beforeSwap", (event) => {
   const slot = event.detail.target;
   if (slot?.id !== "queues-slot") return;
-  // Nor under somebody's typing, which would be lost: the form is renewed once that is done.
-  const typed = slot.contains(document.activeElement) && document.activeElement;
-  if (typed && typed.type === "text" && typed.value !== typed.defaultValue) event.detail.shouldSwap = false;
   if (!movedSince(event.detail.xhr.askedAt)) return;
   event.detail.shouldSwap = false;
   setTimeout(() => refreshQueues(queryOf(slot.querySelector("[data-query-form]"))), 500);
