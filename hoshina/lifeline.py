@@ -14,11 +14,20 @@ VARIABLE = "HOSHINA_PARENT"
 
 log = logging.getLogger(__name__)
 
+_is_child_of_up = False
+
+
+def is_child_of_up() -> bool:
+    """Return whether ``up`` started this process, and so the workers too."""
+    return _is_child_of_up
+
 
 def watch_parent() -> None:
-    """In a child of ``up``: ends this process soon after its parent. Elsewhere: nothing."""
+    """In a child of ``up``: end this process soon after its parent. Elsewhere: nothing."""
+    global _is_child_of_up
     parent = os.environ.pop(VARIABLE, "")  # popped: what a child starts itself is the child's to stop
     if parent:
+        _is_child_of_up = True
         threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
 
 

@@ -5,11 +5,14 @@ Each is computed once for a generation of vectors. The algorithms are imported w
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
+from zipfile import BadZipFile
 
 import numpy as np
 from django.conf import settings
@@ -21,6 +24,9 @@ from modeling.store import Vectors
 if TYPE_CHECKING:
     from modeling.algorithms.neighbours import Graph
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Floats = NDArray[np.float32]
 # tell(stage, done, total); total 0: nobody knows. May raise to stop.
 Tell = Callable[[str, int, int], None]
@@ -29,6 +35,10 @@ SEED = 0
 # More images than this are compared in a job of its own, and their graph holds nearly all neighbours, not all.
 AT_ONCE = 20_000
 RECALL = 0.98
+
+
+# What reading a file raises that was cut short or overwritten.
+DAMAGES = (ValueError, EOFError, OSError, KeyError, BadZipFile, zlib.error)
 
 
 def silently(stage: str, done: int, total: int) -> None:
@@ -59,17 +69,16 @@ def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silentl
     """The k-NN graph on that projection: exact up to 20,000 images, with a measured recall of 0.98 beyond."""
     from modeling.algorithms.neighbours import Graph
 
-    file = file_of(embedding_set, "unitgraph" if is_unit else "graph", "npz")
-    if not file.exists():
-        graph, recall = made_graph(
-            projection_of(embedding_set, vectors, tell, is_unit=is_unit), NEIGHBOURS, tell, seed=SEED
-        )
-        _keep(
-            file,
-            lambda draft: np.savez(draft, indices=graph.indices, distances=graph.distances, recall=np.array(recall)),
-        )
-    with np.load(file) as content:
-        return Graph(content["indices"], content["distances"])
+    def write(draft: Path) -> None:
+        Z = projection_of(embedding_set, vectors, tell, is_unit=is_unit)
+        graph, recall = made_graph(Z, NEIGHBOURS, tell, seed=SEED)
+        np.savez(draft, indices=graph.indices, distances=graph.distances, recall=np.array(recall))
+
+    def read(file: Path) -> Graph:
+        with file.open("rb") as stream, np.load(stream) as content:
+            return Graph(content["indices"], content["distances"])
+
+    return _cached(file_of(embedding_set, "unitgraph" if is_unit else "graph", "npz"), read, write)
 
 
 def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, float]:
@@ -89,10 +98,13 @@ def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, floa
 def recall_of(embedding_set: EmbeddingSet, *, is_unit: bool = False) -> float | None:
     """Which share of true neighbours the graph holds, measured on a sample; None while there is no graph."""
     file = file_of(embedding_set, "unitgraph" if is_unit else "graph", "npz")
-    if not file.exists():
+    try:
+        with file.open("rb") as stream, np.load(stream) as content:
+            return float(content["recall"])
+    except FileNotFoundError:
         return None
-    with np.load(file) as content:
-        return float(content["recall"])
+    except DAMAGES:  # whoever needs the graph next makes it again
+        return None
 
 
 def forget_set(instance: EmbeddingSet, **kwargs: object) -> None:
@@ -112,11 +124,33 @@ def file_of(embedding_set: EmbeddingSet, name: str, suffix: str = "npy") -> Path
 
 
 def kept(file: Path, made: Callable[[], Floats]) -> Floats:
-    """The array of that file, mapped; made and written if it isn't there."""
-    if not file.exists():
-        content = made()
-        _keep(file, lambda draft: np.save(draft, content))
+    """Return the array of that file, mapped. Where it is missing or damaged, compute and write it first."""
+    return _cached(file, _mapped, lambda draft: np.save(draft, made()))
+
+
+def is_intact(file: Path) -> bool:
+    """Return whether the array of that file can be mapped, so that :func:`kept` computes nothing."""
+    try:
+        _mapped(file)
+    except (FileNotFoundError, *DAMAGES):
+        return False
+    return True
+
+
+def _mapped(file: Path) -> Floats:
     return cast(Floats, np.load(file, mmap_mode="r" if file.stat().st_size > 128 else None))
+
+
+def _cached(file: Path, read: Callable[[Path], T], write: Callable[[Path], None]) -> T:
+    """Return what ``read`` makes of a file. Where it is missing or damaged, ``write`` it first."""
+    try:
+        return read(file)
+    except FileNotFoundError:
+        pass
+    except DAMAGES as error:
+        log.warning("%s is damaged (%s). It is computed again.", file, error)
+    _keep(file, write)
+    return read(file)
 
 
 def _keep(file: Path, write: Callable[[Path], None]) -> None:
@@ -125,6 +159,8 @@ def _keep(file: Path, write: Callable[[Path], None]) -> None:
     draft = file.with_name(f"draft-{os.getpid()}-{file.name}")
     try:
         write(draft)
+        with draft.open("rb+") as stream:
+            os.fsync(stream.fileno())
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)

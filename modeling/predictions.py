@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.arrays import StoreError
+from hoshina.jobs.life import enqueue
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.algorithms.folds import groups_per_class
@@ -17,6 +18,9 @@ from modeling.model_files import open_held_out, open_probabilities
 from modeling.models import ModelVersion
 
 log = logging.getLogger(__name__)
+
+# Versions whose files were found damaged: said once, and trained again once.
+_damaged: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,8 @@ def active_predictions(dataset: Dataset) -> Predictions | None:
 def predictions_of(model: ModelVersion) -> Predictions | None:
     try:
         probabilities = open_probabilities(model)
-    except StoreError:
-        # Pages go on without suggestions, as they do without a model; a retrain writes the file anew.
-        log.exception("The probabilities of %s can't be read.", model)
+    except StoreError as error:
+        _recompute(model, error)
         return None
     if probabilities is None:
         return None
@@ -139,8 +142,8 @@ def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
     """The held-out predictions of a model; None where too few labels could be held out, or its files are gone."""
     try:
         kept = open_held_out(model)
-    except StoreError:
-        log.exception("The held-out probabilities of %s can't be read.", model)
+    except StoreError as error:
+        _recompute(model, error)
         return None
     if kept is None:
         return None
@@ -155,6 +158,19 @@ def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
     counts = np.bincount(kept.columns) if kept.groups is None else groups_per_class(kept.columns, kept.groups)
     is_alone = counts[kept.columns] < 2
     return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, is_alone, kept.groups)
+
+
+def _recompute(model: ModelVersion, error: StoreError) -> None:
+    """Have damaged probabilities computed again by a retrain. Pages go on without suggestions meanwhile.
+
+    A quick training is not repeated for it, which would take long and give another network.
+    """
+    if model.pk in _damaged:
+        return
+    _damaged.add(model.pk)
+    log.error("The probabilities of %s cannot be read: %s", model, error)
+    if model.is_active and model.kind == ModelVersion.Kind.ASSISTIVE:
+        enqueue("retrain", dataset_id=model.dataset_id)
 
 
 def _labels_of(model: ModelVersion) -> tuple[LabelClass | None, ...]:

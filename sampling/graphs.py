@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from modeling.graphs import AT_ONCE, SEED, Floats, Tell, file_of, graph_of, kept, projection_of, silently
+from modeling.graphs import AT_ONCE, SEED, Floats, Tell, file_of, graph_of, is_intact, kept, projection_of, silently
 from modeling.models import EmbeddingSet
 from modeling.store import Vectors
 
@@ -33,8 +33,8 @@ def oddness_of(embedding_set: EmbeddingSet, vectors: Vectors, method: Oddity, te
 
 
 def has_oddness(embedding_set: EmbeddingSet, method: Oddity) -> bool:
-    """Whether `oddness_of` is at once."""
-    return file_of(embedding_set, _FILES[method]).exists()
+    """Return whether `oddness_of` has nothing to compute."""
+    return is_intact(file_of(embedding_set, _FILES[method]))
 
 
 def oddness_at_hand(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats | None:

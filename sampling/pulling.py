@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
-from hoshina.jobs.presence import worker_alive
+from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import seconds_left
 from labeling.models import Dataset, Field
 from modeling.graphs import AT_ONCE
@@ -67,8 +67,8 @@ def made(dataset: Dataset, order: Order) -> Round:
     if not job.is_active:
         raise CannotRank(job.error or "The ranking stopped", job.hint or "Try again.")
     if not worker_alive("interactive"):
-        raise StillRanking("No worker is running that could rank them. Start one: manage.py worker interactive.")
-    raise StillRanking("This takes a moment; the images appear here by themselves.")
+        raise StillRanking(missing_worker_message("interactive"))
+    raise StillRanking("This takes a moment. The images appear here when they are ranked.")
 
 
 def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -97,7 +97,7 @@ def _say_how_far(job: Job) -> NoReturn:
             "Start it again on the page Jobs.".strip(),
         )
     if job.state == Job.State.QUEUED and not worker_alive("heavy"):
-        raise StillRanking("No worker is running that could compare them. Start one: manage.py worker heavy.")
+        raise StillRanking(missing_worker_message("heavy"))
     left = seconds_left(job)
     far = f" {100 * job.done // job.total} % done" if job.total else ""
     far += f", about {max(1, round(left / 60))} min left" if left is not None else ""

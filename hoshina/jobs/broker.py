@@ -6,6 +6,8 @@ still being written. This one writes under another name first, and whoever remov
 
 from __future__ import annotations
 
+import base64
+import logging
 import time
 import uuid
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
+
+log = logging.getLogger(__name__)
 
 
 class Channel(virtual.Channel):
@@ -41,12 +45,26 @@ class Channel(virtual.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         for file in self._files(queue):
             try:
-                content = file.read_text(encoding="utf-8")
+                content = file.read_bytes()
+                message = _read(content)
+                if message is None:
+                    self._set_aside(file)
+                    continue
                 file.unlink()
+            except IsADirectoryError:
+                self._set_aside(file)
+                continue
             except (FileNotFoundError, PermissionError):  # another worker has it, or has just had it
                 continue
-            return loads(content)
+            return message
         raise Empty
+
+    def _set_aside(self, file: Path) -> None:
+        """Move a message that cannot be read out of the way: it must not stop those behind it."""
+        target = self.folder / "unreadable" / file.name
+        target.parent.mkdir(exist_ok=True)
+        file.replace(target)
+        log.error("A message of the broker cannot be read; it was moved to %s and the next one is taken.", target)
 
     def _size(self, queue: str) -> int:
         return len(self._files(queue))
@@ -56,6 +74,19 @@ class Channel(virtual.Channel):
         for file in files:
             file.unlink(missing_ok=True)
         return len(files)
+
+
+def _read(content: bytes) -> dict[str, Any] | None:
+    """Return the message of a file, or None for one that is empty, cut off or no message at all."""
+    try:
+        message = loads(content.decode("utf-8"))
+        properties = message["properties"]
+        is_message = isinstance(message["body"], str) and {"delivery_tag", "delivery_info"} <= properties.keys()
+        if properties.get("body_encoding") == "base64":
+            base64.b64decode(message["body"], validate=True).decode("utf-8")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return message if is_message else None
 
 
 class Transport(virtual.Transport):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import threading
 import time
 from typing import Any
@@ -14,12 +15,14 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import connections
 
-from hoshina.jobs import life, presence
+from hoshina.jobs import beat_process, life, presence
 from hoshina.jobs.runner import is_busy, stopping
 
 log = logging.getLogger(__name__)
 
 _ended = threading.Event()
+# Kept, so that the pipe to it stays open while this process lives.
+_beats: list[subprocess.Popen[bytes]] = []
 
 
 def _care(queues: str) -> None:
@@ -56,6 +59,8 @@ def _silence(**_: Any) -> None:
 def _begin(sender: Any, **_: Any) -> None:
     queues = ",".join(sorted(sender.app.amqp.queues.consume_from))
     threading.Thread(target=_care_for_ever, args=(queues,), name="caretaker", daemon=True).start()
+    if settings.BROKER_URL:  # with the embedded broker, whether this process lives can be looked up
+        _beats.append(beat_process.start(presence.me()))
 
 
 @worker_shutting_down.connect
@@ -68,7 +73,16 @@ def _stop(**_: Any) -> None:
 @worker_shutdown.connect
 def _end(**_: Any) -> None:
     _ended.set()
+    _stop_beats()
     _sign_off()
+
+
+def _stop_beats() -> None:
+    """End the heartbeats first, so that none comes after the worker has signed off."""
+    for process in _beats:
+        process.kill()
+        process.wait()
+    _beats.clear()
 
 
 def _sign_off() -> None:
@@ -95,5 +109,6 @@ def leave(grace: float = 0.0) -> None:
         log.warning("Could not give back the running job, its silence will tell: %s", error)
     finally:
         _ended.set()  # or the caretaker would sign on again
+        _stop_beats()
         _sign_off()
         os._exit(0)

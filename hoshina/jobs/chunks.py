@@ -15,7 +15,7 @@ from django.utils import timezone
 from hoshina.jobs import news, registry
 from hoshina.jobs.errors import Cancelled, JobError, Superseded
 from hoshina.jobs.models import Chunk, Job
-from hoshina.jobs.presence import alive, me
+from hoshina.jobs.presence import alive, is_surely_alive, me
 from hoshina.jobs.runner import Run, heartbeat, stopping
 
 log = logging.getLogger(__name__)
@@ -141,6 +141,8 @@ def _take(job: Job) -> Chunk | None:
     """Claims the first free chunk; one whose worker fell silent is free too."""
     since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
     free = Chunk.objects.filter(Q(worker="") | Q(heartbeat_at__lt=since), job=job, done=False)
+    silent = free.exclude(worker="").values_list("worker", flat=True).distinct()
+    free = free.exclude(worker__in=[worker for worker in silent if worker != me() and is_surely_alive(worker)])
     while (chunk := free.order_by("start").first()) is not None:
         if free.filter(pk=chunk.pk).update(worker=me(), heartbeat_at=timezone.now()):
             return chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,14 +19,15 @@ from django.utils import timezone
 from hoshina.jobs import news, registry
 from hoshina.jobs.errors import Cancelled, JobError, Stopping, Superseded
 from hoshina.jobs.models import Chunk, Job
-from hoshina.jobs.presence import is_surely_dead, me
-from hoshina.jobs.runner import OnProgress, Run, heartbeat
+from hoshina.jobs.presence import is_surely_alive, is_surely_dead, me
+from hoshina.jobs.runner import OnProgress, Run, heartbeat, running
 
 log = logging.getLogger(__name__)
 
 State = Job.State
 _cared_at = 0.0
 LOST = "The worker that ran this stopped."
+SILENT = "The worker that ran this has stopped responding."
 LOST_HINT = "Start it again."
 
 
@@ -121,32 +122,44 @@ def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException
     """Runs a job that this process claimed and writes down how it ended; returns what it raised."""
     run = Run(job, on_progress=on_progress)
     cause: BaseException | None = None
-    with heartbeat(run.beat):
-        try:
-            spec = registry.get(job.kind)
-            # Through JSON and back here, so that a result no database takes fails this job with words.
-            result = json.loads(json.dumps(spec.function(run), allow_nan=False))
-            _end(run, State.SUCCEEDED, result=result, stage="", done=job.done, total=job.total)
-        except (Cancelled, KeyboardInterrupt) as error:
-            cause = error
-            _end(run, State.CANCELLED)
-        except (Stopping, SystemExit) as error:
-            cause = error
-            give_back(job)
-        except Superseded as error:
-            cause = error
-        except JobError as error:
-            cause = error
-            _end(run, State.FAILED, error=_text(error.message), hint=_text(error.hint))
-        except Exception as error:
-            cause = error
-            log.exception("%s failed", job)
-            _end(run, State.FAILED, error=_text(f"{type(error).__name__}: {error}"))
+    running.add(job.pk)
+    try:
+        with heartbeat(run.beat):
+            cause = _execute(run)
+    finally:
+        running.discard(job.pk)
     job.refresh_from_db()
     if on_progress is not None:
         on_progress(job)
     if isinstance(cause, KeyboardInterrupt | SystemExit):
         raise cause
+    return cause
+
+
+def _execute(run: Run) -> BaseException | None:
+    """Run the job's function and write down how it ended. Return what it raised."""
+    job = run.job
+    cause: BaseException | None = None
+    try:
+        spec = registry.get(job.kind)
+        # Through JSON and back here, so that a result no database takes fails this job with words.
+        result = json.loads(json.dumps(spec.function(run), allow_nan=False))
+        _end(run, State.SUCCEEDED, result=result, stage="", done=job.done, total=job.total)
+    except (Cancelled, KeyboardInterrupt) as error:
+        cause = error
+        _end(run, State.CANCELLED)
+    except (Stopping, SystemExit) as error:
+        cause = error
+        give_back(job)
+    except Superseded as error:
+        cause = error
+    except JobError as error:
+        cause = error
+        _end(run, State.FAILED, error=_text(error.message), hint=_text(error.hint))
+    except Exception as error:
+        cause = error
+        log.exception("%s failed", job)
+        _end(run, State.FAILED, error=_text(f"{type(error).__name__}: {error}"))
     return cause
 
 
@@ -189,17 +202,26 @@ def retry(job: Job, user: User | None = None) -> Job:
 
 # -- Deaths -------------------------------------------------------------------------------------------
 def reap(*, by_silence: bool = True) -> int:
-    """Finds running jobs whose worker died and queues or ends them; returns how many. Cheap if none runs.
+    """Find running jobs whose worker died, and queue or end them. Return how many. Cheap if none runs.
 
-    Without ``by_silence`` only those count as dead whose process is known to be gone.
+    A process that is alive on this machine keeps its jobs, however long a native call silences it. Without
+    ``by_silence`` only those count as dead whose process is known to be gone.
     """
     since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
     found = 0
     for job in Job.objects.filter(state=State.RUNNING):
-        is_silent = job.heartbeat_at is None or job.heartbeat_at < since
-        if (by_silence and is_silent) or is_surely_dead(job.worker):
+        if is_surely_dead(job.worker):
             found += _bury(job, hint=LOST_HINT)
+        elif by_silence and _is_silent(job, since):
+            found += _bury(job, error=SILENT, hint=LOST_HINT)
     return found
+
+
+def _is_silent(job: Job, since: datetime) -> bool:
+    """Return whether nothing was heard of a running job after ``since`` although it should have been."""
+    if job.worker == me():  # this process knows what it runs: a job whose end it could not save is not among it
+        return job.pk not in running and job.started_at is not None and job.started_at < since
+    return (job.heartbeat_at is None or job.heartbeat_at < since) and not is_surely_alive(job.worker)
 
 
 def give_back(job: Job) -> None:
@@ -215,8 +237,8 @@ def give_back_all(worker: str | None = None) -> None:
     Chunk.objects.filter(worker=name, done=False).update(worker="", heartbeat_at=None)
 
 
-def _bury(job: Job, *, counted: bool = True, hint: str) -> bool:
-    """Ends or re-queues a job whose run is over, unless the row changed since ``job`` was read."""
+def _bury(job: Job, *, counted: bool = True, error: str = LOST, hint: str) -> bool:
+    """End or re-queue a job whose run is over, unless the row changed since ``job`` was read."""
     now = timezone.now()
     held = Job.objects.filter(pk=job.pk, state=State.RUNNING, worker=job.worker, attempts=job.attempts)
     if counted:  # a heartbeat in between means that it lives
@@ -225,9 +247,9 @@ def _bury(job: Job, *, counted: bool = True, hint: str) -> bool:
         return True
     spec = registry.find(job.kind)
     if spec is None or not spec.restartable:
-        return bool(held.update(state=State.LOST, finished_at=now, error=LOST, hint=hint))
+        return bool(held.update(state=State.LOST, finished_at=now, error=error, hint=hint))
     if counted and job.attempts >= settings.JOB_ATTEMPTS:
-        words = f"{LOST} It was tried {job.attempts} times."
+        words = f"{error} It was tried {job.attempts} times."
         return bool(held.update(state=State.LOST, finished_at=now, error=words, hint=hint))
     attempts = job.attempts if counted else max(job.attempts - 1, 0)
     if not held.update(state=State.QUEUED, worker="", sent_at=None, heartbeat_at=None, attempts=attempts):

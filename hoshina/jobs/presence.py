@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from hoshina.jobs.models import Worker
+from hoshina.lifeline import is_child_of_up
 from hoshina.processes import describe, lives
 
 
@@ -39,6 +40,16 @@ def is_surely_dead(worker: str) -> bool:
     return not settings.BROKER_URL and name == host() and not lives(process)
 
 
+def is_surely_alive(worker: str) -> bool:
+    """Return whether ``worker`` is a process of this machine that runs, however long it has been silent.
+
+    Only claimed with the embedded broker, as in :func:`is_surely_dead`; beside a Redis, heartbeats come from a
+    process of their own (``beat_process``).
+    """
+    name, _, process = worker.partition(":")
+    return not settings.BROKER_URL and name == host() and lives(process)
+
+
 def say_alive(queues: str) -> None:
     """Writes down that this worker lives and serves ``queues`` (comma-separated)."""
     Worker.objects.update_or_create(name=me(), defaults={"queues": queues, "seen_at": timezone.now()})
@@ -55,15 +66,27 @@ def forget_old() -> None:
 
 
 def alive(queue: str) -> set[str]:
-    """Names of the workers that serve ``queue`` and were seen within ``settings.JOB_STALE`` seconds."""
+    """Return the names of the workers that serve ``queue`` and are alive.
+
+    Those are workers whose process runs on this machine, and others seen within ``settings.JOB_STALE`` seconds.
+    """
     since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
     return {
         worker.name
-        for worker in Worker.objects.filter(seen_at__gte=since)
-        if queue in worker.queues.split(",") and not is_surely_dead(worker.name)
+        for worker in Worker.objects.all()
+        if queue in worker.queues.split(",")
+        and not is_surely_dead(worker.name)
+        and (worker.seen_at >= since or is_surely_alive(worker.name))
     }
 
 
 def worker_alive(queue: str) -> bool:
-    """Whether somebody would take a job of ``queue``."""
+    """Return whether a worker would take a job of ``queue``."""
     return bool(alive(queue))
+
+
+def missing_worker_message(queue: str) -> str:
+    """Return what to tell people while no worker serves ``queue``, and what they can do about it."""
+    if is_child_of_up():  # it starts workers, and starts them again: there is nothing for people to do
+        return f"The worker is starting. If this lasts, see {settings.STORE_DIR / 'logs' / f'worker-{queue}.log'}."
+    return f"No worker is running: start one with manage.py worker {queue}."

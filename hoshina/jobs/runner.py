@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
@@ -25,6 +26,8 @@ OnProgress = Callable[[Job], None]
 
 # Set when this process is asked to shut down; every Run in it then raises Stopping.
 stopping = threading.Event()
+# The jobs that this process is running now.
+running: set[UUID] = set()
 _busy = 0
 
 

@@ -25,7 +25,7 @@ from hoshina.http import HtmxHttpRequest
 from hoshina.jobs import life, registry
 from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
-from hoshina.jobs.presence import worker_alive
+from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import rate, seconds_left
 
 PAGE = 50
@@ -61,7 +61,7 @@ def waiting_words(job: Job) -> str:
     if job.sent_at is None and timezone.now() - job.created_at > timedelta(seconds=2):
         return "The broker cannot be reached. This starts when it is back."
     if not worker_alive(job.queue):
-        return f"No worker is running: start one with manage.py worker {job.queue}."
+        return missing_worker_message(job.queue)
     return "Waiting for a worker"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import threading
 import time
@@ -18,6 +19,8 @@ from PIL import Image
 from labeling.images.opening import open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
 
+log = logging.getLogger(__name__)
+
 # The sides in pixels that pages may ask for, that of a tile first; a picture is never larger than its original.
 TILE = 256
 THUMBNAIL_SIZES = (TILE, 512)
@@ -25,6 +28,7 @@ THUMBNAIL_SIZES = (TILE, 512)
 FULL_SIZE = 8192
 
 CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+_ENDS = {".png": b"IEND\xaeB`\x82", ".jpg": b"\xff\xd9"}
 # Up to this side every pixel is kept as it is: such images are looked at enlarged.
 _EXACT_SIDE = 64
 # A full view up to this many pixels is kept exact as well; beyond, PNG takes seconds.
@@ -70,6 +74,10 @@ class Cache:
             try:
                 used_at = place.stat().st_mtime
             except OSError:
+                continue
+            if not _is_whole(place):
+                log.warning("%s is damaged. The picture is made again.", place)
+                place.unlink(missing_ok=True)
                 continue
             if time.time() - used_at > _USED:
                 _touch(place)
@@ -179,6 +187,17 @@ def _is_kept_exact(image: Image.Image, size: int) -> bool:
     if size == FULL_SIZE:
         return image.width * image.height <= _EXACT_PIXELS
     return max(image.size) <= _EXACT_SIDE
+
+
+def _is_whole(place: Path) -> bool:
+    """Return whether a cached picture has its end, which a power cut may have taken."""
+    end = _ENDS[place.suffix]
+    try:
+        with place.open("rb") as stream:
+            stream.seek(-len(end), os.SEEK_END)
+            return stream.read() == end
+    except OSError:  # shorter than its end
+        return False
 
 
 def _touch(place: Path) -> None:

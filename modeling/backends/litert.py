@@ -7,8 +7,11 @@ seconds. TensorFlow is needed once, to freeze the network; the file is kept unde
 from __future__ import annotations
 
 import contextlib
+import glob
+import hashlib
 import importlib.metadata
 import io
+import logging
 import os
 import tempfile
 import threading
@@ -22,6 +25,8 @@ import numpy.typing as npt
 
 from labeling.images.squares import Pixels
 from modeling.backends.encoder import FloatArray
+
+log = logging.getLogger(__name__)
 
 # One image, (1, …), in; one vector out.
 OneByOne = Callable[[Pixels], FloatArray]
@@ -107,23 +112,37 @@ def library() -> str:
 
 
 def kept(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
-    """The frozen network that is kept in ``folder`` as ``name``; made, and kept whole or not at all, if it is new."""
+    """Return the frozen network that is cached in ``folder`` as ``name``; freeze and cache it where it is missing.
+
+    The start of the content's SHA-256 is part of the file's name, so that a damaged file is noticed and made again.
+    """
     if folder is None:
         return freeze()
-    file = folder / f"{name}.tflite"
-    if file.is_file():
-        return file.read_bytes()
+    for file in folder.glob(f"{glob.escape(name)}.*.tflite"):
+        graph = file.read_bytes()
+        if file.name == f"{name}.{_digest(graph)}.tflite":
+            return graph
+        log.warning("%s is damaged. The network is frozen again.", file)
+        file.unlink(missing_ok=True)
     graph = freeze()
     folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.{_digest(graph)}.tflite"
     handle, draft = tempfile.mkstemp(dir=folder, prefix=file.name, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(graph)
+            stream.flush()
+            os.fsync(stream.fileno())
         Path(draft).chmod(0o644)  # mkstemp's files are their maker's alone; workers may run as other users
         Path(draft).replace(file)
+        (folder / f"{name}.tflite").unlink(missing_ok=True)  # of an earlier version, which cannot be checked
     finally:
         Path(draft).unlink(missing_ok=True)
     return graph
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def frozen(tensorflow: Any, model: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from django.db.models import Max
 from numpy.typing import NDArray
 
 from hoshina.arrays import StoreError
-from hoshina.jobs.errors import Cancelled, JobError, Stopping
+from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.images.squares import Pixels
 from labeling.models import Dataset
@@ -48,6 +49,8 @@ from modeling.quick_options import Facts, OptionError, QuickOptions, problems, r
 
 if TYPE_CHECKING:
     from modeling.backends.quick_network import QuickNetwork
+
+log = logging.getLogger(__name__)
 
 FEATURES = "features.keras"
 _PREDICTED_AT_ONCE = 256
@@ -131,12 +134,20 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             _teach(network, plan, pixels, usable, watch)
             judged = usable[plan.parts != TRAIN]
             result = _made(run, watch, network, pixels, judged, began)
-        except (Cancelled, Stopping, KeyboardInterrupt):
-            watch.keep()
+        except BaseException:  # however it ends: the best epoch seen can still become a version
+            _salvage(watch)
             raise
     quick_keeping.forget(dataset.pk)
     quick_keeping.remove(run.job.pk)
     return result
+
+
+def _salvage(watch: Watch) -> None:
+    """Keep the best epoch seen. Where that fails, too, the reason why the training ended is told all the same."""
+    try:
+        watch.keep()
+    except StoreError as error:
+        log.warning("The best weights of %s could not be kept: %s", watch.run.job, error)
 
 
 def _finish(run: Run, began: float) -> dict[str, Any]:

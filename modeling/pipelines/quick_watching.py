@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.jobs.errors import Superseded
+from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
 from modeling.backends.quick_training import Epoch
 from modeling.pipelines import quick_keeping
@@ -81,4 +82,8 @@ class Watch:
         self.told["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
         quick_keeping.keep(self.run.job.pk, self.plan, self._weights, self.told)
         self._is_kept, self._kept_at = True, time.monotonic()
-        self.tell()
+        # Also of a job that was given up meanwhile: its page offers what was kept.
+        job = self.run.job
+        Job.objects.filter(pk=job.pk, worker=job.worker, attempts=job.attempts).exclude(
+            state__in=[Job.State.QUEUED, Job.State.SUCCEEDED]
+        ).update(result=self.told)

@@ -94,7 +94,7 @@ def samples(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def finish(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """Make a version of the best weights that a cancelled training kept."""
+    """Make a version of the best weights that a training kept which ended early."""
     dataset = get_object_or_404(Dataset, slug=slug)
     kept = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk, result__has_key="kept")
     return _watch(request, dataset, enqueue_training(request, dataset, {"finish": str(kept.pk)}))
@@ -221,7 +221,7 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
 def _told(job: Job) -> str:
     """What was asked for, in a line."""
     if "finish" in job.params:
-        return "the best weights of a training that was cancelled"
+        return "the best epoch of a training that ended early"
     options = QuickOptions.from_params(job.params)
     how = "fine-tuned" if options.is_fine_tuned else "classifier on top"
     return f"{BACKBONES[options.backbone].title}, {how}, {options.epochs} epochs at most, {options.image_side} pixels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -60,6 +61,15 @@ def deaf(run: Run) -> dict[str, Any]:
     note(run, f"begun:{os.getpid()}")
     time.sleep(run.params["pause"])
     return {}
+
+
+@background(kind="test_native", queue="interactive", title="Native", key="test_native:{name}")
+def native(run: Run) -> dict[str, Any]:
+    """One call of ``pause`` seconds that holds the interpreter's lock, so that no thread of this process runs."""
+    note(run, f"begun:{os.getpid()}")
+    began = time.perf_counter()
+    ctypes.PyDLL(None).usleep(int(run.params["pause"] * 1e6))
+    return {"seconds": time.perf_counter() - began}
 
 
 def share(run: Run, start: int, stop: int) -> None:

@@ -78,6 +78,55 @@ def test_an_unfinished_message_is_not_read(tmp_path: Path) -> None:
     assert got == []
 
 
+UNREADABLE = {
+    "empty": b"",
+    "half-written": b'{"body": "eyJuIjog',
+    "not UTF-8": b'{"body": "\xff\xfe"}',
+    "no message": b'{"n": 1}',
+    "null": b"null",
+    "no object": b"[1, 2]",
+    "body not base64": b'{"body": "%%%", "properties": {"delivery_tag": "a", "delivery_info": {}, '
+    b'"body_encoding": "base64"}}',
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("name", ["interactive", "heavy"])
+def test_a_message_that_cannot_be_read_is_set_aside_and_the_next_one_is_taken(
+    tmp_path: Path, kind: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = tmp_path / "broker"
+    broker.mkdir()
+    (broker / f"0-older.{name}.msg").write_bytes(UNREADABLE[kind])
+    send(broker, name, 7)
+    (broker / f"9-newer.{name}.msg").write_bytes(UNREADABLE[kind])
+    got: list[int] = []
+    receive(broker, name, got)
+    assert got == [7]
+    assert sorted(file.name for file in (broker / "unreadable").iterdir()) == [
+        f"0-older.{name}.msg",
+        f"9-newer.{name}.msg",
+    ]
+    assert list(broker.glob("*.msg")) == []
+    assert caplog.text.count("cannot be read; it was moved to") == 2
+
+
+def test_a_worker_goes_on_after_messages_that_cannot_be_read(files_store: Store) -> None:
+    """Also after those that can be read and hold no task that it knows."""
+    broker = files_store.folder / "broker"
+    broker.mkdir(exist_ok=True)
+    for number, content in enumerate(UNREADABLE.values()):
+        for name in ("interactive", "heavy"):
+            (broker / f"0-{number}.{name}.msg").write_bytes(content)
+    (broker / "0-folder.heavy.msg").mkdir()
+    send(broker, "heavy", 1)
+    worker = files_store.worker("interactive", "heavy")
+    for kind in ("test_steps", "test_chunks"):
+        files_store.wait(files_store.enqueue(kind, n=1, pause=0), Job.State.SUCCEEDED, seconds=60)
+    assert worker.poll() is None
+    assert len(list((broker / "unreadable").iterdir())) == 2 * len(UNREADABLE) + 1
+
+
 def test_size_and_purge(tmp_path: Path) -> None:
     with connect(tmp_path) as connection:
         assert queue("heavy")(connection.channel()).queue_declare(passive=False).message_count == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from hoshina.jobs import chunks, life, news, presence, registry, tasks
+from hoshina import lifeline
+from hoshina.jobs import chunks, life, news, presence, registry, runner, tasks
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
 from hoshina.jobs.runner import Run, seconds_left, stopping
+from hoshina.processes import describe
 from tests.jobs import tasks as test_jobs
 
 pytestmark = pytest.mark.django_db
@@ -115,7 +119,7 @@ def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
         "living": S.RUNNING,
     }  # fmt: skip
     plain.refresh_from_db()
-    assert (plain.error, plain.hint) == ("The worker that ran this stopped.", "Start it again.")
+    assert (plain.error, plain.hint) == ("The worker that ran this has stopped responding.", "Start it again.")
     again.refresh_from_db()
     assert (again.worker, again.sent_at, again.attempts) == ("", None, 1)
     assert [third.pk, asked.pk, unknown.pk]
@@ -142,6 +146,51 @@ def test_a_dead_process_of_this_machine_needs_no_silence(
     settings.BROKER_URL = ""
     assert not presence.worker_alive("interactive")
     assert life.reap() == 1
+
+
+@pytest.fixture
+def other_process() -> Iterator[str]:
+    """The name of a worker that is a process of this machine, alive and silent."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    yield f"{presence.host()}:{describe(process.pid)}"
+    process.kill()
+    process.wait()
+
+
+def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
+    queue_job: Callable[..., Job], other_process: str
+) -> None:
+    job = stale(queue_job(), worker=other_process)
+    long_ago = timezone.now() - timedelta(hours=1)
+    Worker.objects.create(name=other_process, queues="interactive", seen_at=long_ago)
+    assert life.reap() == 0
+    assert presence.worker_alive("interactive")
+    chunk = Chunk.objects.create(job=job, start=0, stop=1, worker=other_process, heartbeat_at=long_ago)
+    assert chunks._take(job) is None
+    Chunk.objects.create(job=job, start=1, stop=2, worker="elsewhere:1:1", heartbeat_at=long_ago)
+    taken = chunks._take(job)
+    assert taken is not None
+    assert taken.start == 1
+    assert chunk.pk
+
+
+def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: Callable[..., Job]) -> None:
+    """Its end could not be saved, say, while the database was away."""
+    job = stale(queue_job(), worker=presence.me(), started_at=timezone.now() - timedelta(minutes=5))
+    runner.running.add(job.pk)
+    assert life.reap() == 0
+    runner.running.clear()
+    assert life.reap() == 1
+    job.refresh_from_db()
+    assert job.state == S.LOST
+
+
+def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPatch, store: Any) -> None:
+    assert presence.missing_worker_message("heavy").endswith("start one with manage.py worker heavy.")
+    monkeypatch.setattr(lifeline, "_is_child_of_up", True)
+    message = presence.missing_worker_message("heavy")
+    assert message.startswith("The worker is starting.")
+    assert str(store / "logs" / "worker-heavy.log") in message
 
 
 def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:

@@ -63,15 +63,22 @@ def test_page(client: Client, make_job: Callable[..., Job], make_dataset: Callab
 
 @pytest.mark.parametrize(
     ("done", "total", "words"),
-    [(49_600, 100_000, r"49 %, 4\d s left, 1,2[34]\d images/s"), (100, 0, r" 2\.[45] images/s")],
+    [(49_600, 100_000, "49 %, 41 s left, 1,240 images/s"), (100, 0, " 2.5 images/s")],
 )
 def test_how_fast_a_folder_is_read(
-    client: Client, make_job: Callable[..., Job], done: int, total: int, words: str
+    client: Client,
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    done: int,
+    total: int,
+    words: str,
 ) -> None:
-    began = timezone.now() - timedelta(seconds=40)
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    began = now - timedelta(seconds=40)
     job = make_job(S.RUNNING, kind="ingest", dataset_id=1, done=done, total=total, stage_started_at=began)
     strip = client.get(reverse("jobs:strip", args=[1]))
-    assert re.search(words, text(strip))
+    assert words in text(strip)
     Job.objects.filter(pk=job.pk).update(kind="retrain")
     assert "images/s" not in text(client.get(reverse("jobs:strip", args=[1])))
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from hoshina.jobs import life, presence
@@ -109,7 +110,8 @@ def test_a_killed_worker_loses_what_cannot_go_on(any_store: Store) -> None:
     any_store.kill(worker)
     any_store.worker("interactive")
     any_store.wait(job, S.LOST)
-    assert job.error == "The worker that ran this stopped."
+    # Beside Redis nobody can look up the process: its silence tells.
+    assert job.error == (life.SILENT if any_store.broker_url else life.LOST)
     assert job.hint == "Start it again."
     assert len(any_store.lines(job)) == 1
 
@@ -228,3 +230,35 @@ def test_ctrl_c_cancels_a_commands_job(files_store: Store, number: signal.Signal
     output, _ = process.communicate(timeout=60)
     assert output.decode().strip() == "Steps was stopped. 130"
     assert Job.objects.get().state == S.CANCELLED
+
+
+def test_a_worker_that_is_silent_in_a_native_call_keeps_its_job(any_store: Store) -> None:
+    """The call holds the interpreter's lock for longer than a silent worker is waited for (2 s here)."""
+    any_store.worker("interactive", wait=False)
+    any_store.worker("interactive")  # looks after the jobs of the other one, or is looked after
+    job = any_store.enqueue("test_native", pause=8)
+    any_store.wait(job, S.RUNNING)
+    seen = set()
+
+    def ended() -> bool:
+        life.reap()
+        job.refresh_from_db()
+        seen.add(job.state)
+        assert presence.worker_alive("interactive")
+        return not job.is_active
+
+    wait_until(ended, why="the native call")
+    assert (job.state, job.attempts, seen - {S.RUNNING, S.SUCCEEDED}) == (S.SUCCEEDED, 1, set())
+    assert job.result["seconds"] >= 8
+
+
+@pytest.mark.redis
+def test_heartbeats_end_with_the_worker(any_store: Store) -> None:
+    worker = any_store.worker("interactive")
+    beats = [
+        process for process in psutil.Process(worker.pid).children() if "beat_process" in " ".join(process.cmdline())
+    ]
+    assert len(beats) == (1 if any_store.broker_url else 0)
+    any_store.kill(worker)
+    _, alive = psutil.wait_procs(beats, timeout=10)
+    assert alive == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import importlib
 import importlib.metadata
@@ -539,10 +540,11 @@ class TestMobileNet:
         assert told[1].decode().split() == [mobile.fingerprint, "False"]
         assert [file.suffix for file in (tmp_path / "graphs").iterdir()] == [".tflite"]
 
-    def test_a_damaged_frozen_network_is_told_with_what_to_delete(self, tmp_path: Path) -> None:
+    def test_a_frozen_network_that_does_not_run_is_told_with_what_to_delete(self, tmp_path: Path) -> None:
         weights = real_weights_dir() / WEIGHTS_FILE
-        name = f"mobilenet_v2-{file_sha256(weights)[:16]}.tflite"
-        (tmp_path / name).write_bytes(b"cut short")
+        content = b"written whole, and no network"
+        name = f"mobilenet_v2-{file_sha256(weights)[:16]}.{hashlib.sha256(content).hexdigest()[:16]}.tflite"
+        (tmp_path / name).write_bytes(content)
         with pytest.raises(EncoderUnavailable, match="LiteRT could not run") as raised:
             choose_encoder("tensorflow", real_weights_dir(), tmp_path)
         assert str(tmp_path) in raised.value.hint

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 from django.conf import settings
+from django.utils import timezone
 from PIL import Image
 
 from hoshina.jobs import life
@@ -363,6 +364,24 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     job.refresh_from_db()
     assert "kept" not in job.result, "its room is given back"
     assert not quick_keeping.job_folder(job.pk).exists()
+
+
+def test_a_training_that_is_given_up_keeps_its_best_epoch(place: Place) -> None:
+    """As when the machine slept for longer than a silent worker is waited for."""
+    job = place.begin(ENDLESS)
+    place.wait_for_epochs(job)
+    Job.objects.filter(pk=job.pk).update(state=S.LOST, finished_at=timezone.now(), error=life.SILENT)
+
+    def is_kept() -> bool:
+        job.refresh_from_db()
+        return "kept" in job.result
+
+    wait_until(is_kept, why="the best weights")
+    assert (job.state, job.error) == (S.LOST, life.SILENT)
+    finishing = place.begin(finish=str(job.pk))
+    place.store.wait(finishing, S.SUCCEEDED, S.FAILED)
+    assert finishing.state == S.SUCCEEDED, finishing.error
+    assert ModelVersion.objects.get(pk=finishing.result["version"]).is_active
 
 
 def test_a_killed_worker_leaves_a_job_that_says_so_and_can_be_begun_again(place: Place) -> None:

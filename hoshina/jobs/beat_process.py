@@ -1,0 +1,84 @@
+"""Heartbeats of a worker from a process of its own, which no native call of the worker can hold up.
+
+Used beside Redis, where a worker's process cannot be looked up: it may run on another machine, or in a container.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+def start(worker: str) -> subprocess.Popen[bytes]:
+    """Start a process that sends heartbeats for ``worker`` for as long as this process lives."""
+    from django.conf import settings
+
+    given = {"worker": worker, "database": settings.DATABASES["default"], "seconds": settings.JOB_HEARTBEAT}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hoshina.jobs.beat_process"], stdin=subprocess.PIPE, cwd=settings.BASE_DIR
+    )
+    assert process.stdin is not None
+    # The pipe stays open: the process ends when this one does, in whatever way.
+    process.stdin.write(json.dumps(given, default=str).encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+def beat(worker: str) -> None:
+    """Write down that the worker, its running jobs and its shares of others' jobs are alive."""
+    from django.utils import timezone
+
+    from hoshina.jobs.models import Chunk, Job, Worker
+
+    now = timezone.now()
+    Worker.objects.filter(name=worker).update(seen_at=now)
+    Job.objects.filter(worker=worker, state=Job.State.RUNNING).update(heartbeat_at=now)
+    Chunk.objects.filter(worker=worker, done=False).update(heartbeat_at=now)
+
+
+def main() -> None:
+    """Send heartbeats until standard input ends, which it does with the process that started this one."""
+    given: dict[str, Any] = json.loads(sys.stdin.readline())
+    _set_up(given["database"])
+    from django.db import Error as AnyDatabaseError
+    from django.db import connection
+
+    ended = threading.Event()
+    threading.Thread(target=_wait_for_the_end, args=(ended,), daemon=True).start()
+    while not ended.wait(given["seconds"]):
+        try:
+            beat(given["worker"])
+        except AnyDatabaseError as error:
+            log.warning("A heartbeat could not be saved, trying again: %s", error)
+            connection.close()
+
+
+def _set_up(database: dict[str, Any]) -> None:
+    """Set up Django with the models of jobs alone, which takes a third of the memory of the whole."""
+    import django
+    from django.conf import settings
+
+    apps = ["django.contrib.contenttypes", "django.contrib.auth", "hoshina.jobs"]
+    settings.configure(
+        DATABASES={"default": database},
+        INSTALLED_APPS=apps,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+def _wait_for_the_end(ended: threading.Event) -> None:
+    while sys.stdin.read(4096):
+        pass
+    ended.set()
+
+
+if __name__ == "__main__":
+    main()
