@@ -1,3 +1,7 @@
+# All in one container, with an embedded database and broker:
+#     docker build -t hoshina .
+#     docker run -p 8000:8000 -e AL_DATA_DIR=/data -v /path/to/images:/data:ro -v hoshina:/store hoshina
+# The log prints a link for the first sign-in. For a server with PostgreSQL and Redis see docker-compose.yml.
 FROM python:3.12-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -22,11 +26,20 @@ COPY templates templates
 COPY static static
 
 RUN useradd --system --uid 10001 --create-home hoshina \
-    && mkdir /store /images \
+    && mkdir /store /images /data \
     && chown hoshina /store
 USER hoshina
-ENV AL_STORE_DIR=/store
+
+# Reachable from the host, so people sign in. Other names than localhost: -e AL_ALLOWED_HOSTS=labels.example.org
+ENV AL_STORE_DIR=/store \
+    AL_HOST=0.0.0.0 \
+    AL_PORT=8000 \
+    AL_ALLOWED_HOSTS=localhost,127.0.0.1,[::1] \
+    AL_LOGIN=1 \
+    KERAS_HOME=/store/keras \
+    NUMBA_CACHE_DIR=/store/numba
 VOLUME /store
 EXPOSE 8000
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["python", "-m", "hoshina.health"]
 
-CMD ["python", "manage.py", "serve"]
+CMD ["python", "manage.py", "up", "--no-browser"]

@@ -13,7 +13,13 @@ if __name__ == "__main__":
         execute_from_command_line(sys.argv)
         sys.stdout.flush()
     except ImproperlyConfigured as error:
-        sys.exit(f"Wrong setting: {error}")
+        from hoshina.commands import print_failure, wants_json
+
+        print_failure(f"Wrong setting: {error}", as_json=wants_json(sys.argv))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         # Whoever read the output (head, less) has seen enough; nothing is left to say at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -37,18 +37,34 @@ SQUARES_MEGABYTES = env.integer("AL_SQUARES_MB", 2048, minimum=0, maximum=16_777
 THUMBNAILS_MEGABYTES = env.integer("AL_THUMBNAILS_MB", 4096, minimum=16, maximum=16_777_216)
 
 
+def _make_folder(folder: Path, variable: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{variable} needs the folder {folder}, which cannot be made ({error.strerror}). "
+            "Name one that can be written."
+        ) from error
+
+
 def _kept_secret_key() -> str:
-    """A secret key made once and kept in the store: for use on this machine alone."""
+    """Return a secret key that is made once and kept in the store, readable by its owner alone."""
+    _make_folder(STORE_DIR, "AL_STORE_DIR")
     file = STORE_DIR / "secret_key"
     try:
         return file.read_text(encoding="ascii")
     except FileNotFoundError:
-        STORE_DIR.mkdir(parents=True, exist_ok=True)
-    made = secrets.token_urlsafe(48)
+        made = secrets.token_urlsafe(48)
+    except (OSError, ValueError) as error:
+        raise ImproperlyConfigured(f"The secret key in {file} cannot be read ({error}).") from error
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:  # another process of the same `up` was faster
         return file.read_text(encoding="ascii")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"AL_STORE_DIR is {STORE_DIR}, which cannot be written ({error.strerror}). Name a folder that can be."
+        ) from error
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(made)
     return made
@@ -82,8 +98,8 @@ if not LOCAL_ONLY:
         why
         for why in (
             ""
-            if len(_given_key) >= _SHORTEST_KEY
-            else f"AL_SECRET_KEY (or AL_SECRET_KEY_FILE) of {_SHORTEST_KEY} characters or more",
+            if not _given_key or len(_given_key) >= _SHORTEST_KEY
+            else f"AL_SECRET_KEY (or AL_SECRET_KEY_FILE) of {_SHORTEST_KEY} characters or more, or none",
             "" if env.text("AL_ALLOWED_HOSTS") else "AL_ALLOWED_HOSTS",
             "" if LOGIN_REQUIRED else "AL_LOGIN=1",
         )
@@ -183,7 +199,7 @@ if DATABASE_URL:
         )
 else:
     _db_path = env.path("AL_DB_PATH", STORE_DIR / "app.db")
-    _db_path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(_db_path.parent, "AL_DB_PATH")
     _databases["default"] = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(_db_path),

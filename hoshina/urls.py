@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
+from hoshina.first_sign_in import FirstSignInView
 from hoshina.jobs.views import healthz
 from labeling.views.datasets import home
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("", home, name="home"),
     path("healthz", healthz, name="healthz"),
     path("sign-in/", auth_views.LoginView.as_view(), name="login"),
+    path("sign-in/first/<uidb64>/<token>/", FirstSignInView.as_view(), name="first_sign_in"),
     path("sign-out/", auth_views.LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("jobs/", include("hoshina.jobs.urls")),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -84,6 +87,77 @@ def test_dockerfile() -> None:
         for name in source.split():
             assert f"!{name.rstrip('*')}" in ignored, name
             assert name == "uv.lock*" or (ROOT / name).exists()
+
+
+def _dockerfile() -> tuple[dict[str, str], list[str]]:
+    """The variables and the command of the image."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text, re.MULTILINE))))
+    command = re.search(r"^CMD (\[.+\])$", text, re.MULTILINE)
+    assert command
+    return variables, json.loads(command[1])
+
+
+def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+    """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link."""
+    variables, command = _dockerfile()
+    port = free_port()
+    assert variables.pop("PATH")
+    variables |= {"AL_STORE_DIR": str(tmp_path / "store"), "AL_PORT": str(port), "AL_DATA_DIR": str(picture_folder(12))}
+    variables |= {name: str(tmp_path / "store" / name) for name in ("KERAS_HOME", "NUMBA_CACHE_DIR")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable if word == "python" else word for word in command],
+        cwd=ROOT, env=kept | variables | {"AL_EMBEDDING_BACKEND": "hog"}, stdout=log, stderr=log,
+    )  # fmt: skip
+    log.close()
+    try:
+        pattern = rf"http://localhost:{port}(/sign-in/first/\S+)"
+        wait_until(lambda: re.search(pattern, (tmp_path / "log").read_text()), why="the link for the first sign-in")
+        found = re.search(pattern, (tmp_path / "log").read_text())
+        assert found
+        everything = {"database": True, "broker": True, "workers": {"interactive": True, "heavy": True}}
+        wait_until(lambda: health.ask("0.0.0.0", port) == (200, everything), why="web and workers")
+        _sign_in_once(f"http://localhost:{port}", found[1])
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+
+def _sign_in_once(site: str, path: str) -> None:
+    """Follow the link, choose a password, see the images; the link is void then, and the password signs in."""
+    visitor = _Visitor(site)
+    assert "/sign-in/" in visitor.open("/")[0], "nobody sees images without signing in"
+    address, page = visitor.open(path)
+    assert "Choose a password" in page
+    password = "a long enough password"
+    address, page = visitor.post(address, new_password1=password, new_password2=password)
+    assert address.endswith("/d/pictures/")
+    wait_until(lambda: "12" in visitor.open("/d/pictures/header/")[1], why="the images")
+    assert "This link has been used" in _Visitor(site).open(path)[1]
+    again = _Visitor(site)
+    address, page = again.open("/sign-in/")
+    address, page = again.post(address, username="admin", password=password)
+    assert address.endswith("/d/pictures/")
+
+
+class _Visitor:
+    """A browser without scripts."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(), urllib.request.ProxyHandler({}))
+
+    def open(self, path: str, data: bytes | None = None) -> tuple[str, str]:
+        address = path if path.startswith("http") else self.site + path
+        with self.opener.open(address, data, timeout=60) as answer:
+            return answer.url, answer.read().decode()
+
+    def post(self, address: str, **fields: str) -> tuple[str, str]:
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.open(address)[1])
+        assert token
+        return self.open(address, urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode())
 
 
 class Containers:

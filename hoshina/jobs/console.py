@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
+from hoshina.commands import Failure
 from hoshina.jobs import registry
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import run_now
@@ -113,16 +114,16 @@ def run_command_job(
     params: dict[str, Any] | None = None,
     as_json: bool = False,
 ) -> Job:
-    """Runs a job in the foreground of ``command`` with a bar (none with ``as_json``); returns it succeeded.
+    """Run a job in the foreground of ``command`` with a bar (none with ``as_json``). Return it when it succeeded.
 
     Raises
     ------
-    CommandError : the job failed, in one line (exit 1), or was stopped with Ctrl-C (exit 130).
+    Failure : the job failed, or was stopped with Ctrl-C.
     """
     try:
         with _terminate_interrupts(), progress_bar(quiet=as_json) as on_progress:
             return run_now(kind, dataset_id=dataset_id, params=params, on_progress=on_progress)
     except JobError as error:
-        raise CommandError(" ".join(str(error).split())) from error
+        raise Failure(error.message, error.hint) from error
     except KeyboardInterrupt as error:
-        raise CommandError(f"{registry.title(kind)} was stopped.", returncode=130) from error
+        raise Failure(f"{registry.title(kind)} was stopped.") from error

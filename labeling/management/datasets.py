@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
-from django.db import OperationalError, ProgrammingError
 
+from hoshina.commands import Failure
 from labeling.models import Dataset
 
 _SHOWN = 20
@@ -25,15 +25,9 @@ def pick_dataset(name: str | None) -> Dataset:
     ------
     CommandError : there is none of that name, none at all, or several and no name was given.
     """
-    try:
-        names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
-    except (OperationalError, ProgrammingError) as error:
-        raise CommandError(
-            f"The database cannot be asked ({error}). If it is new, make its tables with `manage.py migrate`, or start "
-            "with `manage.py up`."
-        ) from error
+    names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
     if not names:
-        raise CommandError("There is no dataset yet. Make one with `manage.py ingest --data-dir FOLDER`.")
+        raise Failure("There is no dataset yet.", "Make one with `manage.py ingest --data-dir FOLDER`.")
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     if name is None:
         if len(names) > 1:
@@ -41,5 +35,5 @@ def pick_dataset(name: str | None) -> Dataset:
         return Dataset.objects.get()
     found = Dataset.objects.filter(name=name).first() or Dataset.objects.filter(slug=name).first()
     if found is None:
-        raise CommandError(f"There is no dataset called {name!r}; there are: {listed}.")
+        raise Failure(f"There is no dataset called {name!r}.", f"There are: {listed}.")
     return found

@@ -96,7 +96,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
 
 def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
-    """In a process of its own: exit 130, in one line, and the best weights lie in the store."""
+    """In a process of its own: exit 1, in one line, and the best weights lie in the store."""
     bright_and_dark(tmp_path / "pictures")
     store = tmp_path / "store"
     environment = {
@@ -129,7 +129,7 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=300)
-    assert running.returncode == 130, err
+    assert running.returncode == 1, err
     assert out == ""
     assert "Quick training was stopped." in err
     assert "Traceback" not in err

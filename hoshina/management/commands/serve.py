@@ -8,12 +8,15 @@ import threading
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.urls import get_resolver
 
+from hoshina.commands import HoshinaCommand
+from hoshina.lifeline import is_child_of_up
 
-class Command(BaseCommand):
-    requires_system_checks = []  # they load every page, which takes a second
+
+class Command(HoshinaCommand):
+    needs_database = not is_child_of_up()  # which prepares it
     help = "Serves the pages. The workers are started apart (manage.py worker), or all at once: manage.py up."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -22,14 +22,14 @@ from typing import Any
 import psutil
 from django.apps import apps
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as AnyDatabaseError
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from filelock import FileLock, Timeout
 
 from hoshina import health, supervision
+from hoshina.commands import HoshinaCommand, prepare_database
+from hoshina.first_sign_in import first_sign_in_path
 from hoshina.jobs import life, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError
@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 PORTS_TRIED = 50
 
 
-class Command(BaseCommand):
-    requires_system_checks = []
+class Command(HoshinaCommand):
+    needs_database = False  # it prepares the database while the web server starts
     help = "Starts everything for a folder of images and opens the browser. Ctrl-C stops all of it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images")
+        parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images (default: AL_DATA_DIR)")
         parser.add_argument("--demo", action="store_true", help="the 1,797 handwritten digits of scikit-learn")
         parser.add_argument("--port", type=_port, default=settings.PORT, help="default: AL_PORT or 8000")
         parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         settings.STORE_DIR.mkdir(parents=True, exist_ok=True)
         with _hold_store() as held, _stop_signals() as stopped:
             if folder is None and not options["demo"]:
-                _migrate()
+                prepare_database(may_migrate_server=True)
                 if not _has_datasets():
                     raise CommandError(
                         "There is nothing to show yet. Name a folder of images (manage.py up FOLDER), or try "
@@ -74,13 +74,6 @@ class Command(BaseCommand):
             _Up(self, options, held, stopped).run(folder)
 
 
-def _migrate() -> None:
-    """Only when there is something to migrate: looking takes a tenth of the time."""
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", verbosity=0, interactive=False)
-
-
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a whole number from 1 to 65535.")
@@ -88,6 +81,8 @@ def _port(text: str) -> int:
 
 
 def _folder(options: dict[str, Any]) -> Path | None:
+    if options["folder"] is None and settings.DATA_DIR is not None and not options["demo"]:
+        options["folder"] = settings.DATA_DIR
     if options["folder"] is None:
         if options["group"] is not None or options["roles"]:
             raise CommandError("Name the folder whose files are to be grouped.", returncode=2)
@@ -225,7 +220,7 @@ class _Up:
 
     @property
     def url(self) -> str:
-        host = settings.HOST if settings.LOCAL_ONLY else socket.gethostname()
+        host = settings.HOST if settings.LOCAL_ONLY else health.allowed_host(settings.ALLOWED_HOSTS)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def say(self, words: str) -> None:
@@ -239,7 +234,7 @@ class _Up:
         try:
             web, *workers = self.tree.children
             web.start()  # it loads its pages while the tables are made
-            _migrate()
+            prepare_database(may_migrate_server=True)
             self._start_ingest(folder)
             self._note()
             while not self.stopped.is_set() and not self._is_abandoned():
@@ -291,8 +286,8 @@ class _Up:
             return False
         address = self.url + self.page
         self.say(f"HOSHINA is at {address} (Ctrl-C stops it)")
-        if settings.LOGIN_REQUIRED:
-            self.say("People have to sign in: manage.py createsuperuser makes the first account.")
+        if settings.LOGIN_REQUIRED and (path := first_sign_in_path()):
+            self.say(f"Nobody has a password yet. Sign in once with this link: {self.url.rstrip('/')}{path}")
         if not self.options["no_browser"]:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         return True

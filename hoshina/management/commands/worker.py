@@ -9,18 +9,20 @@ from typing import Any
 
 import psutil
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from hoshina.commands import HoshinaCommand
 from hoshina.jobs.models import Worker
 from hoshina.jobs.presence import host
 from hoshina.jobs.registry import QUEUES
+from hoshina.lifeline import is_child_of_up
 
 _NICENESS = 10
 
 
-class Command(BaseCommand):
-    requires_system_checks = []  # they load every page, which takes a second
+class Command(HoshinaCommand):
+    needs_database = not is_child_of_up()  # which prepares it
     help = "Runs a worker that takes background jobs. Start as many as you like, on any machine."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from hoshina.commands import HoshinaCommand
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
 from labeling.fields.together import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Write a dataset's labels, classes and splits (and images, predictions) as a ZIP archive."
 
     def add_arguments(self, parser: CommandParser) -> None:

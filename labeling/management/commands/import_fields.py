@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from hoshina.arrays import StoreError
+from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.fields.cards import KIND, check_cards
 from labeling.fields.cards import words_of as words_of_cards
@@ -20,7 +21,7 @@ from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Field
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = (
         "Import facts about the items as fields to filter, sort, group and export by. Doing it again changes nothing."
     )

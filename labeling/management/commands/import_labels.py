@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
+from hoshina.commands import HoshinaCommand
 from hoshina.http import local_user
 from labeling.importing import ImportProblem, Report, import_labels
 from labeling.management.datasets import add_common_arguments, pick_dataset
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Import labels from a CSV file, by path or item_id. Doing it again changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:

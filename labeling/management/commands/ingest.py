@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from hoshina.commands import Failure, HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError
 from labeling.grouping import MAX_ROLES, GroupingProblem, Template
@@ -27,10 +28,8 @@ from labeling.showing import rewrite
 _SHOWN = 20
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Read a folder of images into a dataset; safe to run again."
-    # They import every page, and someone waits for the first images.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -74,7 +73,7 @@ class Command(BaseCommand):
         try:
             dataset = dataset_for(options["data_dir"], options["dataset"])
         except JobError as error:
-            raise CommandError(str(error)) from error
+            raise Failure(error.message, error.hint) from error
         params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
         if options["hdu"] is not None:
             params["reread"] = rewrite(dataset, replace(dataset.shown_as, hdu=options["hdu"].number))

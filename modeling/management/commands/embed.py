@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
@@ -20,7 +21,7 @@ from modeling.encoders import backend_of, likely, survey
 from modeling.models import EmbeddingSet, EncoderChoice
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Compute vectors for images that have none or have changed."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -6,8 +6,9 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.map_options import OptionError
@@ -16,7 +17,7 @@ from modeling.projections import checked
 _FLAGS = {"n_neighbors": "--neighbours", "is_supervised": "--supervised", "by_library": "--by-library"}
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Lay all images out in the plane so that alike ones lie together; several maps can be kept."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -7,8 +7,9 @@ from argparse import ArgumentParser, BooleanOptionalAction
 from dataclasses import fields
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.pipelines.quick_data import facts_of, usual_options
@@ -22,7 +23,7 @@ _SAID = {
 }
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = (
         "Train a network on the labelled images, calibrate it, and predict every image. "
         "What is not said is as in the dataset's last quick training, or as suits its images."

@@ -6,14 +6,13 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.models import RetrainPolicy
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Train the assistive model on the labels given so far, calibrate it, and predict every image."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

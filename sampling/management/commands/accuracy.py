@@ -6,8 +6,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from hoshina.commands import HoshinaCommand
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.accuracy import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
 
@@ -16,7 +15,7 @@ NOT_KNOWN = (
 )
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Tell the honest accuracy of the newest model, and what more labels would bring."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.http import QueryDict
 
+from hoshina.commands import Failure, HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, State
@@ -23,7 +24,7 @@ from sampling.selection import CannotRank, Filters, new_seed, pull
 from sampling.strategies import BadParameter, parse_params
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "Rank the unlabelled images with a queue (Suspects: the labelled ones) and list the first of them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -45,6 +46,10 @@ class Command(BaseCommand):
         dataset = pick_dataset(options["dataset"])
         strategy = STRATEGIES[options["name"]]
         given = dict(_pair("--param", text) for text in options["param"])
+        known = [field.name for field in fields(strategy.params)]
+        if unknown := sorted(given.keys() - set(known)):
+            takes = f"It takes {', '.join(known)}." if known else "It takes none."
+            raise Failure(f"{strategy.title} has no parameter {unknown[0]!r}.", takes, returncode=2)
         seed = new_seed() if options["seed"] is None else options["seed"]
         try:
             filters = Filters(

@@ -6,8 +6,9 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from hoshina.commands import HoshinaCommand
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Item
 from sampling.dealing import deal
@@ -16,7 +17,7 @@ from sampling.selection import CannotRank, Filters, pull
 from sampling.strategies import BadParameter
 
 
-class Command(BaseCommand):
+class Command(HoshinaCommand):
     help = "List the images most like one image, or like any of several, by the cosine of their vectors."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

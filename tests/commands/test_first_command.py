@@ -1,0 +1,123 @@
+"""The first command on a new store works, and every failure is one line, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.parts import postgres_server, require
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**kept, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
+    """The one line of a failure."""
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr.strip()
+
+
+def failure_json(done: subprocess.CompletedProcess[str], code: int = 1) -> dict[str, str]:
+    """The object of a failure with --json; nothing else is printed."""
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert done.stderr == ""
+    told = json.loads(done.stdout)
+    assert set(told) == {"error", "hint"}
+    return dict(told)
+
+
+def test_ingest_makes_the_tables_of_a_new_store(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+    done = manage(tmp_path / "store", "ingest", "--data-dir", str(picture_folder(3)), "--json")
+    assert (done.returncode, json.loads(done.stdout)["items"], done.stderr) == (0, 3, "")
+
+
+def test_the_encoders_are_listed_on_a_new_store(tmp_path: Path) -> None:
+    done = manage(tmp_path / "store", "embed", "--list", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sets"] == []
+
+
+COMMANDS = {
+    "embed": (), "retrain": (), "quick_train": (), "project_map": (), "queue": ("auto",), "similar": ("a.png",),
+    "accuracy": (), "import_labels": ("labels.csv",), "import_fields": ("fields.csv",), "export": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_new_store_has_no_dataset_and_every_command_says_what_to_do(tmp_path: Path, command: str) -> None:
+    for name in ("labels.csv", "fields.csv"):
+        (tmp_path / name).write_text("path,label\na.png,cat\n")
+    arguments = [str(tmp_path / one) if one.endswith(".csv") else one for one in COMMANDS[command]]
+    done = manage(tmp_path / "store", command, *arguments, "--json")
+    assert failure_json(done) == {
+        "error": "There is no dataset yet.",
+        "hint": "Make one with `manage.py ingest --data-dir FOLDER`.",
+    }
+
+
+def test_a_store_that_cannot_be_made_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    store = tmp_path / "file" / "store"
+    wanted = f"Wrong setting: AL_STORE_DIR needs the folder {store}, which cannot be made (Not a directory)."
+    for command in (("embed", "--list"), ("up",), ("ingest", "--data-dir", str(tmp_path))):
+        assert failure(manage(store, *command)).startswith(wanted)
+    assert failure_json(manage(store, "accuracy", "--json"))["error"].startswith(wanted)
+
+
+def test_a_database_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    done = manage(tmp_path / "store", "accuracy", AL_DB_PATH=str(tmp_path / "folder"))
+    assert failure(done).startswith(
+        f"The database {tmp_path / 'folder'} does not answer: unable to open database file."
+    )
+    text = tmp_path / "text.db"
+    text.write_text("this is no database " * 100)
+    assert "file is not a database" in failure(manage(tmp_path / "store", "accuracy", AL_DB_PATH=str(text)))
+        manage(tmp_path / "store", "accuracy", AL_DB_PATH=str(tmp_path / "text.db"))
+    )
+
+
+def test_wrong_usage_ends_with_2(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+    store = tmp_path / "store"
+    manage(store, "ingest", "--data-dir", str(picture_folder(3)))
+    assert "invalid choice: 'nonsense'" in failure_json(manage(store, "queue", "nonsense", "--json"), 2)["error"]
+    assert failure(manage(store, "queue", "random", "--param", "sed=1"), 2) == (
+        "Random has no parameter 'sed'. It takes none."
+    )
+    done = failure_json(manage(store, "queue", "band", "--param", "lo=0.3", "--json"), 2)
+    assert done == {"error": "Band has no parameter 'lo'.", "hint": "It takes low, high, of."}
+    assert failure(manage(store, "queue", "band", "--param", "low"), 2) == "--param takes NAME=VALUE, not 'low'."
+
+
+@pytest.mark.postgres
+def test_a_server_that_has_not_been_migrated_says_so(tmp_path: Path) -> None:
+    require("postgres")
+    with postgres_server() as url:
+        done = manage(tmp_path, "ingest", "--data-dir", str(tmp_path), "--json", AL_DATABASE_URL=url)
+        assert failure_json(done) == {
+            "error": "The tables of the database are missing or out of date.",
+            "hint": "Run manage.py migrate.",
+        }
+        assert manage(tmp_path, "migrate", "-v0", AL_DATABASE_URL=url).returncode == 0
+        assert failure(manage(tmp_path, "accuracy", AL_DATABASE_URL=url)).startswith("There is no dataset yet.")
+    assert "does not answer" in failure(manage(tmp_path, "accuracy", AL_DATABASE_URL=url))
