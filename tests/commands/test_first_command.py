@@ -93,8 +93,6 @@ def test_a_database_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> N
     text = tmp_path / "text.db"
     text.write_text("this is no database " * 100)
     assert "file is not a database" in failure(manage(tmp_path / "store", "accuracy", AL_DB_PATH=str(text)))
-        manage(tmp_path / "store", "accuracy", AL_DB_PATH=str(tmp_path / "text.db"))
-    )
 
 
 def test_wrong_usage_ends_with_2(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
