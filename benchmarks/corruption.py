@@ -23,7 +23,8 @@ from typing import IO
 
 import numpy as np
 
-from labeling.images.opening import format_for_browsers, open_image
+from labeling.images.browsers import format_for_browsers
+from labeling.images.opening import open_image
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import examine
 from labeling.images.rendering import Rendering

@@ -90,11 +90,11 @@ def _make(frame: Frame) -> None:
     if frame.dataset.roles and frame.dataset.composed_as.is_colour:
         return  # tiles show one picture of all bands, which is made when a page asks for it
     cache, rendering = pictures(), frame.dataset.shown_as
-    if cache.find(frame.sha256, TILE, rendering):
+    if cache.find(frame.picture_hash, TILE, rendering):
         return
     try:
         file = inside(frame)
         if file is not None and is_current(frame, file):
-            decoders().thumbnail(file, frame.sha256, TILE, cache, rendering, is_ahead=True)
+            decoders().thumbnail(file, frame.picture_hash, TILE, cache, rendering, is_ahead=True)
     except (ImageProblem, OSError) as error:
         log.info("The picture of %s was not made ahead: %s", frame.path, error)

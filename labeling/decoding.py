@@ -141,7 +141,7 @@ class Decoders:
         return content, words["suffix"]
 
     def format_for_browsers(self, file: Path, rendering: Rendering) -> str:
-        """As :func:`labeling.images.opening.format_for_browsers`."""
+        """As :func:`labeling.images.browsers.format_for_browsers`."""
         asked = {"call": "format_for_browsers", "path": str(file), "rendering": rendering.as_params()}
         return str(self._asked(asked)[0]["format"])
 

@@ -19,6 +19,8 @@ from labeling.registering import folder_problem
 
 UNLABELLED = "unlabelled"
 COLOURS = ("red", "green", "blue")
+# Fields of the rendering's form that are filled in as they are.
+_PLAIN = ("hdu", "stretch", "low", "high", "is_inverted", "first_row", "shows_cut")
 
 
 class NewClassForm(forms.Form):
@@ -178,12 +180,19 @@ class RenderingForm(forms.Form):
     background = forms.CharField(
         label="Ground under transparent pixels", required=False, widget=forms.TextInput(attrs={"type": "color"})
     )
+    first_row = forms.ChoiceField(
+        label="First row of FITS images",
+        required=False,
+        choices=[("bottom", "at the bottom, as the standard says"), ("top", "at the top")],
+        help_text="Where the header has no ROWORDER card.",
+    )
+    shows_cut = forms.BooleanField(label="Show files that end too early, with the missing part gray", required=False)
 
     @classmethod
     def showing(cls, rendering: Rendering) -> RenderingForm:
         """The form filled in with what is so now."""
         number = rendering.plane if isinstance(rendering.plane, int) else None
-        plain = {name: getattr(rendering, name) for name in ("hdu", "stretch", "low", "high", "is_inverted")}
+        plain = {name: getattr(rendering, name) for name in _PLAIN}
         plane = "number" if number is not None else rendering.plane
         initial = {**plain, "plane": plane, "number": number, "background": rendering.background}
         return cls(initial=initial, label_suffix="")
@@ -205,6 +214,8 @@ class RenderingForm(forms.Form):
                 high=given["high"],
                 is_inverted=given["is_inverted"],
                 background=given["background"].lower() or DEFAULT.background,
+                first_row=given["first_row"] or DEFAULT.first_row,
+                shows_cut=given["shows_cut"],
             )
         except ValueError as error:
             raise ValidationError(str(error)) from error

@@ -88,7 +88,7 @@ class Together:
     @cached_property
     def colour_hash(self) -> str:
         """What the colour image depends on besides the rendering, as 64 digits like a file's hash."""
-        told = [f"{role} {frame.sha256}" for role, frame in sorted(self.bands.items())]
+        told = [f"{role} {frame.picture_hash}" for role, frame in sorted(self.bands.items())]
         wanted = self.composition.bands_of(self.dataset.roles)
         return hashlib.sha256("\n".join([*told, *wanted, self.composition.picture_key]).encode()).hexdigest()
 
@@ -101,7 +101,7 @@ class Together:
     @cached_property
     def key(self) -> str:
         """A short name of all that can be seen of the item, for elements that stay while it does."""
-        told = [f"{shot.role} {shot.frame and shot.frame.sha256}" for shot in self.shots]
+        told = [f"{shot.role} {shot.frame and shot.frame.picture_hash}" for shot in self.shots]
         told += [self.colour_version, self.dataset.shown_as.key, self.dataset.composed_as.layout]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 

@@ -35,7 +35,7 @@ from labeling.images.rendering import Rendering
 from labeling.images.scanning import Found, count, walk
 from labeling.images.squares import Squares
 from labeling.models import MAX_PATH, Dataset, Problem
-from labeling.records import MAX_PATH_BYTES, write_problems
+from labeling.records import MAX_PATH_BYTES, noted_frames, write_problems
 from labeling.registering import folder_problem
 from labeling.regrouping import regroup, template_of
 from labeling.signals import asks_for_side, ingested
@@ -55,6 +55,7 @@ _LARGEST_SLICE = 64
 _SLICE_SECONDS = 0.1
 _SLICES_AHEAD = 64
 _FAILED_SHOWN = 100
+_NOTED_SHOWN = 100
 # Squares are kept where there is so many times as much room as they may take.
 _ROOMY = 4
 
@@ -109,8 +110,9 @@ def ingest(
     Returns
     -------
     dict
-        ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed
-        seconds``; ``failed`` holds the first 100 of ``{path, reason}``, all of them are the dataset's problems.
+        ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed noted
+        seconds``; ``failed`` holds the first 100 of ``{path, reason}``, all of them are the dataset's problems; and
+        ``noted`` the first 100 of ``{path, note}``: files that are shown although something is wrong with them.
         Where files are grouped also ``grouping roles frames incomplete left_out``; ``items``, ``missing`` and
         ``incomplete`` then count items, and all else files.
 
@@ -229,6 +231,7 @@ class _Ingestion:
             "missing": self.dataset.n_missing - self.writer.n_broken,
             "n_failed": counts.failed,
             "failed": list(failed),
+            "noted": list(noted_frames(self.dataset).values("path", "note")[:_NOTED_SHOWN]),
             **self.writer.result(),
         }
 
@@ -283,7 +286,7 @@ def _told_unopened(how: _How, found: Found, known: Known | None) -> Looked | Non
         status = (how.root / found.path).stat()
     except OSError as error:
         return Looked(found.path, known, problem=f"The file cannot be reached ({error.strerror or error}).")
-    if known is not None and not how.reread and _is_as_known(status, known):
+    if known is not None and not how.reread and not known.is_outdated and _is_as_known(status, known):
         return Looked(found.path, known)
     if how.settled and not is_settled(status, how.settled):
         return Looked(found.path, known, is_waiting=True)

@@ -13,11 +13,13 @@ from django.urls import reverse
 
 from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
+from labeling.images.revisions import picture_hash
 from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
 
 # Longer paths are refused at ingest: PostgreSQL's index of (dataset, path) could not hold them.
 MAX_PATH = 1000
 MAX_RENDERING = 120
+MAX_NOTE = 300
 
 
 class State(models.IntegerChoices):
@@ -193,21 +195,35 @@ class Frame(models.Model):
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     format = models.CharField(max_length=20)
+    # Which way of reading such content it was decoded by (labeling.images.revisions); NULL: by an older version of
+    # HOSHINA that may have shown it otherwise, so the next ingest reads it again.
+    revision = models.PositiveSmallIntegerField(null=True, default=0)
+    # What is wrong with the file although it can be shown; usually nothing.
+    note = models.CharField(max_length=MAX_NOTE, blank=True, default="")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["dataset", "path"], name="frame_path"),
             models.UniqueConstraint(fields=["item", "role"], name="frame_role"),
         ]
-        # Files that were moved are recognised by their content.
-        indexes = [models.Index(fields=["dataset", "sha256"], name="frame_content")]
+        indexes = [
+            # Files that were moved are recognised by their content.
+            models.Index(fields=["dataset", "sha256"], name="frame_content"),
+            models.Index(fields=["dataset", "path"], condition=~Q(note=""), name="frame_note"),
+        ]
 
     def __str__(self) -> str:
         return self.path
 
     def version(self, rendering: Rendering) -> str:
         """What its picture depends on, for addresses: the start of its content's hash, and the way it is shown."""
-        return f"{self.sha256[:12]}-{rendering.key}" if rendering.key else self.sha256[:12]
+        start = self.picture_hash[:12]
+        return f"{start}-{rendering.key}" if rendering.key else start
+
+    @property
+    def picture_hash(self) -> str:
+        """What its pictures and vectors are kept under: 64 digits like its content's hash."""
+        return picture_hash(self.sha256, self.revision or 0)
 
     @property
     def file(self) -> Path:

@@ -19,9 +19,9 @@ from typing import IO, Self
 
 from django.db.models import Case, Count, IntegerField, Q, Value, When
 
-from labeling.images.opening import regular_file
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Examined
+from labeling.images.source_file import regular_file
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
 from labeling.records import FILLED, set_available, update_many, values_of
 

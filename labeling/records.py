@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Max, Model
+from django.db.models import F, Max, Model, QuerySet
 
 from labeling.images.reading import Examined
 from labeling.models import MAX_PATH, Dataset, Frame, Item, Problem
@@ -18,7 +18,7 @@ ROLE = "image"
 # PostgreSQL's index of (dataset, path) takes no more than this.
 MAX_PATH_BYTES = 2500
 # What a frame holds of its file.
-FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format")
+FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format", "revision", "note")
 _filled: Callable[[Examined], tuple[Any, ...]] = attrgetter(*FILLED)
 
 
@@ -112,6 +112,11 @@ def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool)
     n = Item.objects.filter(pk__in=item_ids, is_available=not is_available).update(is_available=is_available)
     Dataset.objects.filter(pk=dataset.pk).update(n_missing=F("n_missing") + (-n if is_available else n))
     return n
+
+
+def noted_frames(dataset: Dataset) -> QuerySet[Frame]:
+    """Return the frames that are shown although something is wrong with their files, by path."""
+    return Frame.objects.filter(dataset=dataset).exclude(note="").order_by("path")
 
 
 def write_problems(dataset: Dataset, problems: dict[str, str]) -> None:

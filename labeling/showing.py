@@ -24,16 +24,21 @@ def show_as(dataset: Dataset, rendering: Rendering, user: User | None = None) ->
     """Show images in another way from now on; False when it is the same one.
 
     Thumbnails follow by their addresses, and vectors by a job. Another part of each file may have another size, or be
-    none at all: then the folder is read again before.
+    none at all, and cut files come and go: then the folder is read again before.
     """
     before = dataset.shown_as
     if not rewrite(dataset, rendering):
         return False
-    if (before.hdu, before.plane) != (rendering.hdu, rendering.plane):
+    if _chosen(before) != _chosen(rendering):
         enqueue("ingest", dataset_id=dataset.pk, params={"reread": True}, user=user)
     else:
         reshown.send(sender=Dataset, dataset_id=dataset.pk)
     return True
+
+
+def _chosen(rendering: Rendering) -> tuple[object, ...]:
+    """What decides which files can be shown, and how large they are."""
+    return rendering.hdu, rendering.plane, rendering.shows_cut
 
 
 def compose_as(dataset: Dataset, composition: Composition) -> bool:

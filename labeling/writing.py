@@ -23,7 +23,7 @@ FULL_BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database holds of a file."""
+    """What the database holds of a file; ``is_outdated``: an older version of HOSHINA may have shown it otherwise."""
 
     item_id: int
     frame_id: int
@@ -32,6 +32,7 @@ class Known:
     size: int
     mtime_ns: int
     sha256: str
+    is_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,11 @@ class Looked:
 def known_files(dataset: Dataset, paths: Sequence[str]) -> dict[str, Known]:
     """What the database holds of the files at these paths."""
     frames = Frame.objects.filter(dataset=dataset, path__in=paths).values_list(
-        "path", "item_id", "id", "item__row", "item__is_available", "size", "mtime_ns", "sha256"
+        "path", "item_id", "id", "item__row", "item__is_available", "size", "mtime_ns", "sha256", "revision"
     )
     return {
-        path: Known(item_id, frame_id, row, is_available, size, mtime_ns, sha256)
-        for path, item_id, frame_id, row, is_available, size, mtime_ns, sha256 in frames
+        path: Known(item_id, frame_id, row, is_available, size, mtime_ns, sha256, revision is None)
+        for path, item_id, frame_id, row, is_available, size, mtime_ns, sha256, revision in frames
     }
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from labeling.images import opening, thumbnails
+from labeling.images import browsers, opening, thumbnails
 from labeling.images.composing import Composition
 from labeling.images.headers import header_of, values_of
 from labeling.images.lupton import composite
@@ -89,7 +89,7 @@ def colour(
 
 def format_for_browsers(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
     """The format in which browsers show the file as it is shown here, or nothing."""
-    yield _told(lambda: ({"format": opening.format_for_browsers(path, Rendering.from_params(rendering))}, b""))
+    yield _told(lambda: ({"format": browsers.format_for_browsers(path, Rendering.from_params(rendering))}, b""))
 
 
 def header(path: str, rendering: dict[str, Any], with_sky: bool) -> Iterator[Answer]:

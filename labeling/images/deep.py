@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from labeling.images.colour import over_ground
+from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import Rendering
 from labeling.images.stretching import stretch
 
@@ -53,7 +54,11 @@ def values_of(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFil
 
 
 def picture_of(values: NDArray[Any], rendering: Rendering) -> Image.Image:
-    """Deep values as RGB under the stretch; what is transparent doesn't count for it and lies over the background."""
+    """Deep values as RGB under the stretch; what is transparent doesn't count for it and lies over the background.
+
+    Raises ImageProblem if nothing is known.
+    """
+    refuse_unknown(values)
     if values.ndim == 2 or values.shape[2] == 3:
         return Image.fromarray(stretch(values, rendering)).convert("RGB")
     colours, alpha = values[..., :-1], values[..., -1]

@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labeling.images import dicom_codecs, dicom_lookup
 from labeling.images.planes import combined
 from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.quiet import silenced
+from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import USUAL, Rendering
 from labeling.images.stretching import between, stretch
 
 EXTENSIONS = (".dcm", ".dicom")
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _MOST_BYTES = 2**31
+# What files without the preamble begin with: an element of group 2 or 8 with its type, or with its length.
+_ELEMENT = re.compile(rb"[\x02\x08]\x00[\x00-\x7f]\x00(?:UL|OB|UI|CS|LO|SH|DA|TM|ST|PN|IS)", re.DOTALL)
+_IMPLICIT = re.compile(rb"\x08\x00[\x00\x01\x05\x08\x16\x18]\x00[\x00-\x80]\x00\x00\x00", re.DOTALL)
+_BEGINNING = 16
 
 
 def is_dicom(stream: BinaryIO) -> bool:
-    """Whether the file begins as DICOM does; the position is left at the start."""
+    """Whether the file begins as DICOM does, with or without its preamble; the position is left at the start."""
     start = stream.read(_MAGIC_AT + len(_MAGIC))
     stream.seek(0)
-    return start[_MAGIC_AT:] == _MAGIC
+    if start[_MAGIC_AT:] == _MAGIC:
+        return True
+    return bool(_ELEMENT.match(start) or _IMPLICIT.match(start)) and _has_image(stream)
 
 
-def read(stream: BinaryIO, rendering: Rendering) -> Image.Image:
-    """The picture of the chosen frame as RGB.
+def _has_image(stream: BinaryIO) -> bool:
+    """Whether a file that might be DICOM has the elements of an image. Without pydicom nobody can tell: then not."""
+    try:
+        import pydicom
 
-    The usual stretch is the window that the file itself names, else percentiles; MONOCHROME1 is shown with its white
-    where it belongs. Raises ImageProblem for a file without pixels, a too large one, or without pydicom.
+        with silenced():
+            data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+            return bool(data.get("Rows")) and bool(data.get("Columns"))
+    except Exception:  # noqa: BLE001 - no DICOM file then
+        return False
+    finally:
+        stream.seek(0)
+
+
+def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
+    """The picture of the chosen frame as RGB, and its revision (labeling.images.revisions).
+
+    The usual stretch is the lookup table or the window that the file itself names, else percentiles; MONOCHROME1 is
+    shown with its white where it belongs. What the file declares as padding is unknown, and black.
+    Raises ImageProblem for a file without pixels, a too large one, or without pydicom.
     """
     try:
         import pydicom
@@ -40,13 +64,17 @@ def read(stream: BinaryIO, rendering: Rendering) -> Image.Image:
             "This is a DICOM file. To show it, install the Python package pydicom (in HOSHINA: uv sync --extra dicom)."
         ) from error
     with silenced():
-        data = pydicom.dcmread(stream)
+        data = pydicom.dcmread(stream, force=True)
         n = _refuse(data)
+        dicom_codecs.require(data)
         frames = combined(n, lambda number: _frame(pixels, data, number), rendering.plane, kind="frame")
+    refuse_unknown(*frames)
     if len(frames) == 3:
-        grey = [frame if frame.ndim == 2 else frame.mean(axis=2) for frame in frames]
-        return Image.fromarray(np.stack([_bytes(one, data, rendering) for one in grey], axis=-1))
-    return Image.fromarray(_bytes(frames[0], data, rendering)).convert("RGB")
+        gray = [frame if frame.ndim == 2 else frame.mean(axis=2) for frame in frames]
+        image = Image.fromarray(np.stack([_bytes(one, data, rendering) for one in gray], axis=-1))
+    else:
+        image = Image.fromarray(_bytes(frames[0], data, rendering)).convert("RGB")
+    return image, int(dicom_lookup.is_reinterpreted(data))
 
 
 def _refuse(data: Any) -> int:
@@ -62,32 +90,45 @@ def _refuse(data: Any) -> int:
 
 
 def _frame(pixels: Any, data: Any, number: int) -> NDArray[Any]:
-    """One frame in the units of the file (such as Hounsfield's): (h, w), or (h, w, 3) of colours."""
-    values: NDArray[Any] = pixels.pixel_array(data, index=number)
-    if values.ndim == 3:
-        return values
-    return np.asarray(pixels.apply_modality_lut(values, data), dtype=np.float32)
+    """One frame in the units of the file (such as Hounsfield's): (h, w), or (h, w, 3) of colors."""
+    stored: NDArray[Any] = pixels.pixel_array(data, index=number)
+    if stored.ndim == 3:
+        return stored
+    if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+        return dicom_lookup.in_colours(stored, data)
+    wanted = np.float64 if stored.dtype.itemsize > 2 else np.float32
+    values = np.array(pixels.apply_modality_lut(stored, data), dtype=wanted)
+    padding = dicom_lookup.padding(stored, data)
+    if padding is not None:
+        values[padding] = np.nan
+    return values
 
 
 def _bytes(values: NDArray[Any], data: Any, rendering: Rendering) -> NDArray[np.uint8]:
     if values.ndim == 3 and values.dtype == np.uint8:
         return 255 - values if rendering.is_inverted else values
-    window = _window(data)
-    if rendering.stretch == USUAL and window is not None and values.ndim == 2:
-        picture = between(values, *window)
-        if rendering.is_inverted:
-            picture = 255 - picture
-    else:
+    picture = _as_asked(values, data) if rendering.stretch == USUAL and values.ndim == 2 else None
+    if picture is None:
         picture = stretch(values, rendering)
-    return 255 - picture if data.get("PhotometricInterpretation") == "MONOCHROME1" else picture
+    elif rendering.is_inverted:
+        picture = 255 - picture
+    if dicom_lookup.is_inverse(data):
+        picture = 255 - picture
+    if values.dtype.kind == "f":
+        picture[np.isnan(values)] = 0
+    return picture
 
 
-def _window(data: Any) -> tuple[float, float] | None:
-    """The lowest and highest value of the window that the file asks for."""
-    centre, width = data.get("WindowCenter"), data.get("WindowWidth")
-    if centre is None or width is None:
+def _as_asked(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
+    """The picture by the lookup table or the window that the file names, if it does."""
+    picture = dicom_lookup.by_table(values, data)
+    if picture is not None:
+        return picture
+    window = dicom_lookup.window(data)
+    if window is None:
         return None
-    # Of several windows the first.
-    centre = centre if isinstance(centre, int | float) else centre[0]
-    width = width if isinstance(width, int | float) else width[0]
-    return float(centre) - float(width) / 2, float(centre) + float(width) / 2
+    centre, width = window
+    if str(data.get("VOILUTFunction", "")).upper() == "SIGMOID":
+        share = 1 / (1 + np.exp(np.clip(-4 * (values.astype(np.float64) - centre) / width, -700, 700)))
+        return np.asarray(np.rint(np.nan_to_num(share) * 255).astype(np.uint8))
+    return between(values, centre - width / 2, centre + width / 2)

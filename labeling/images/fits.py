@@ -15,10 +15,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from labeling.images.planes import combined
 from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.quiet import silenced
+from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.stretching import stretch
 
@@ -70,34 +72,53 @@ def chosen(parts: Any, hdu: int | None) -> Any:
     raise ImageProblem(f"The FITS file holds no image: {named}.")
 
 
-def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> list[NDArray[Any]]:
-    """What is to be shown in its own values: one plane (h, w), or three for red, green and blue.
+def begins_on_top(header: Any, rendering: Rendering = DEFAULT) -> bool:
+    """Whether the first row is the top one: by the card ROWORDER, else as the dataset says."""
+    order = _row_order(header)
+    return order == "TOP-DOWN" or (rendering.first_row == "top" and order != "BOTTOM-UP")
 
-    Row 0 is the top of the picture: FITS counts rows from the bottom, so it is flipped. Unknown pixels are
-    not-a-number. Raises ImageProblem for a file without an image, a truncated or a too large one.
+
+def _row_order(header: Any) -> str:
+    try:
+        return str(header.get("ROWORDER", "")).strip().upper()
+    except Exception:  # noqa: BLE001 - a damaged card fails in many ways, and is as good as none
+        return ""
+
+
+def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> list[NDArray[Any]]:
+    """As :func:`read_oriented`, the planes alone."""
+    return read_oriented(stream, rendering)[0]
+
+
+def read_oriented(stream: BinaryIO, rendering: Rendering) -> tuple[list[NDArray[Any]], bool]:
+    """What is to be shown in its own values: one plane (h, w), or three for red, green and blue; and whether the header
+    says that the first row is the top one.
+
+    Row 0 is the top of the picture: FITS counts rows from the bottom unless its header says otherwise.
+    Unknown pixels are not-a-number. Raises ImageProblem for a file without an image, a truncated or a too large one.
     """
     with parts_of(stream) as parts:
         part = chosen(parts, rendering.hdu)
         height, width = part.shape[-2:]
         refuse_too_large(width, height)
-        if 0 in part.shape:
-            raise ImageProblem("The FITS image has no pixels.")
         _refuse_truncated(part, parts)
         outer = part.shape[:-2]
         planes = combined(int(np.prod(outer)), lambda number: _plane(part, outer, number), rendering.plane)
-    return [np.flipud(plane) for plane in planes]
+        is_flipped = not begins_on_top(part.header, rendering)
+        is_told = _row_order(part.header) == "TOP-DOWN"
+    return [np.flipud(plane) if is_flipped else plane for plane in planes], is_told
 
 
-def read_stretched(stream: BinaryIO, rendering: Rendering = DEFAULT) -> NDArray[np.uint8]:
-    """The picture of :func:`read_planes`, (h, w) or (h, w, 3) bytes; unknown pixels are black.
+def read_picture(stream: BinaryIO, rendering: Rendering = DEFAULT) -> tuple[Image.Image, int]:
+    """The picture of :func:`read_planes` as RGB, and its revision; unknown pixels are black.
 
     Bands differ in their values, so each of three planes is stretched on its own.
     """
-    planes = read_planes(stream, rendering)
-    if not any(np.isfinite(plane).any() for plane in planes):
-        raise ImageProblem("The FITS image holds no finite value at all.")
+    planes, is_told = read_oriented(stream, rendering)
+    refuse_unknown(*planes)
     pictures = [stretch(plane, rendering, usual="zscale") for plane in planes]
-    return pictures[0] if len(pictures) == 1 else np.stack(pictures, axis=-1)
+    picture = pictures[0] if len(pictures) == 1 else np.stack(pictures, axis=-1)
+    return Image.fromarray(picture).convert("RGB"), int(is_told)
 
 
 def _numbered(parts: Any, hdu: int) -> Any:
@@ -110,14 +131,14 @@ def _numbered(parts: Any, hdu: int) -> Any:
 
 
 def _is_image(part: Any) -> bool:
-    return bool(part.is_image) and len(part.shape) >= 2
+    return bool(part.is_image) and len(part.shape) >= 2 and 0 not in part.shape
 
 
 def _what(part: Any) -> str:
     if not part.is_image:
         rows = getattr(part, "header", {}).get("NAXIS2")
         return f"a table of {rows:,} rows" if isinstance(rows, int) else "of a kind without an image"
-    if not part.shape:
+    if not part.shape or 0 in part.shape:
         return "empty"
     return f"a spectrum or a series of {part.shape[0]:,} values (one dimension)"
 

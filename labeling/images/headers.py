@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from labeling.images import fits, plain_fits
-from labeling.images.opening import in_plain_words, regular_file
 from labeling.images.quiet import silenced
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.source_file import in_plain_words, regular_file
 
 _MOST_CARDS = 5000
 _LONGEST = 300

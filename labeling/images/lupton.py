@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from labeling.images.composing import Composition
-from labeling.images.opening import in_plain_words, shrink
+from labeling.images.opening import shrink
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.source_file import in_plain_words
 from labeling.images.values import values_in
 
 # Three bands are in memory several times over, in double precision.

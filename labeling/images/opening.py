@@ -6,40 +6,39 @@ same.
 
 from __future__ import annotations
 
-import gzip
 import os
-import stat
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from io import BufferedReader
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageFile, UnidentifiedImageError, features
+from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError, features
 
-from labeling.images import dicom, fits, tiff
+from labeling.images import dicom, fits, jpegxl, tiff, tiff_reduced, truncated
 from labeling.images.colour import to_rgb
 from labeling.images.deep import is_deep, picture_of, values_of
+from labeling.images.orientation import SIDEWAYS, UPRIGHT, orientation, turned_back
 from labeling.images.planes import combined
-from labeling.images.problems import MAX_PIXELS, TRUNCATED, ImageProblem, refuse_too_large
+from labeling.images.problems import MAX_PIXELS, ImageProblem, refuse_too_large
+from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.samples import Meaning
+from labeling.images.source_file import FORMATS, in_plain_words, regular_file, what_else
 from labeling.images.stretching import stretch
 
-__all__ = ["DEFAULT_EXTENSIONS", "FORMATS", "MAX_PIXELS", "ImageProblem", "format_for_browsers", "open_image"]
+__all__ = ["DEFAULT_EXTENSIONS", "FORMATS", "MAX_PIXELS", "ImageProblem", "open_image"]
 
-_PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
-# Of these the browser and open_image show the same, if other things are right.
-_BROWSER_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-FORMATS = ("JPEG", "PNG", "TIFF", "WebP", "BMP", "GIF", "AVIF", "FITS", "HEIF", "DICOM")
+_PILLOW_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000")
 DEFAULT_EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif",
+    ".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jpc", ".jxl",
     *fits.EXTENSIONS, *dicom.EXTENSIONS,
 )  # fmt: skip
 
@@ -51,27 +50,10 @@ _one_large: AbstractContextManager[object] = threading.Lock()
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SIDEWAYS = frozenset({5, 6, 7, 8})
-# Tags of TIFF; channels that lie one after the other are taken for 8 bits by Pillow.
-_BITS, _LAYOUT, _SEPARATE = 258, 284, 2
+# What Pillow calls otherwise than people do.
+_NAMES = {"MPO": "JPEG", "JPEG2000": "JPEG 2000"}
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
-_NOT_IMAGES = (
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"\x00\x05\x16\x07", "a note that macOS keeps beside a file"),
-    (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
-)
 
 
 def open_image(
@@ -97,7 +79,7 @@ def open_image(
         When no image can be got from the file, with the reason in plain words.
     """
     with in_plain_words(), regular_file(path) as stream:
-        image = decoded(stream, max_side, rendering)[1]
+        image = decoded(stream, max_side, rendering).image
         return image if max_side is None else shrink(image, max_side)
 
 
@@ -105,7 +87,7 @@ def open_for_resizing(path: str | os.PathLike[str], side: int, rendering: Render
     """As :func:`open_image`, of whatever size comes cheapest and has at least ``side`` pixels where the file has them:
     for whoever resizes it anyway."""
     with in_plain_words(), regular_file(path) as stream:
-        return decoded(stream, side, rendering)[1]
+        return decoded(stream, side, rendering).image
 
 
 def shrink(image: Image.Image, max_side: int) -> Image.Image:
@@ -114,64 +96,75 @@ def shrink(image: Image.Image, max_side: int) -> Image.Image:
     return image
 
 
-def decoded(
-    stream: BinaryIO, max_side: int | None = None, rendering: Rendering = DEFAULT
-) -> tuple[str, Image.Image, tuple[int, int]]:
-    """The format, the image as :func:`open_image` gives it before it is shrunk for good, and its full size."""
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image as :func:`open_image` gives it before it is shrunk for good.
+
+    ``size``: of the whole image. ``note``: what is wrong with the file although it can be shown; usually empty.
+    ``revision``: as in labeling.images.revisions.
+    """
+
+    format: str
+    image: Image.Image
+    size: tuple[int, int]
+    note: str = ""
+    revision: int = 0
+
+
+def decoded(stream: BinaryIO, max_side: int | None = None, rendering: Rendering = DEFAULT) -> Decoded:
+    """Decode the image in ``stream``. Raises ImageProblem, and whatever else decoders raise."""
     if fits.is_fits(stream):
-        image = Image.fromarray(fits.read_stretched(stream, rendering)).convert("RGB")
-        return "FITS", image, image.size
+        return _whole("FITS", *fits.read_picture(stream, rendering))
     if dicom.is_dicom(stream):
-        image = dicom.read(stream, rendering)
-        return "DICOM", image, image.size
-    if tiff.is_tiff(stream) and is_beyond_pillow(stream):
-        return "TIFF", *_unusual_tiff(stream, max_side, rendering)
+        return _whole("DICOM", *dicom.read(stream, rendering))
+    if jpegxl.is_jpegxl(stream):
+        return _whole("JPEG XL", jpegxl.read(stream).picture(rendering))
+    if tiff.is_tiff(stream):
+        return _tiff(stream, max_side, rendering)
     return _raster(stream, max_side, rendering)
 
 
-def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> str:
-    """The format of a file that browsers show just as :func:`open_image` does, else nothing.
-
-    Not so: FITS, TIFF and other formats that some browsers lack, more than 8 bits (grey is nearly black there), CMYK,
-    transparency (there the page shines through), anything that moves (here one frame counts), what is shown inverted,
-    and orientation outside of JPEG, which browsers leave to chance. Raises ImageProblem.
-    """
-    with in_plain_words(), regular_file(path) as stream:
-        if fits.is_fits(stream) or dicom.is_dicom(stream) or tiff.is_tiff(stream) or rendering.is_inverted:
-            return ""
-        with identified(stream) as image:
-            name = "JPEG" if image.format == "MPO" else str(image.format)
-            if name not in _BROWSER_FORMATS or is_deep(image) or image.mode == "CMYK" or image.has_transparency_data:
-                return ""
-            if name != "JPEG" and (getattr(image, "is_animated", False) or orientation(image) != 1):
-                return ""
-            return name
+def _whole(name: str, image: Image.Image, revision: int = 0) -> Decoded:
+    return Decoded(name, image, image.size, revision=revision)
 
 
 # -- What Pillow reads ----------------------------------------------------------------------------
-def _raster(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> tuple[str, Image.Image, tuple[int, int]]:
+def _raster(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decoded:
     """As :func:`decoded`; at most a little larger than ``max_side`` when the file is a large JPEG."""
-    with identified(stream) as source, one_at_a_time_if_large(source):
+    try:
+        return _complete(stream, max_side, rendering)
+    except (OSError, EOFError, SyntaxError) as error:
+        if not truncated.is_cut(error):
+            raise
+        mended = truncated.mended(stream, rendering.shows_cut)
+        if mended is None:
+            raise
+    found = _complete(BytesIO(mended.content), max_side, rendering)
+    return replace(found, note=mended.note)
+
+
+def _complete(stream: BinaryIO, max_side: int | None, rendering: Rendering, page: int = 0) -> Decoded:
+    with at_frame(identified(stream), page) as source, one_at_a_time_if_large(source):
         # MPO is what cameras make that store several pictures in one JPEG file.
-        name = "JPEG" if source.format == "MPO" else str(source.format)
+        name = _NAMES.get(str(source.format), str(source.format))
         width, height = source.size
         if max_side is not None:
             source.draft("RGB", (max_side, max_side))
         is_drafted = source.size != (width, height)
-        image = _of_frames(source, stream, name, rendering) or _of_first(source, stream, rendering)
+        image = _of_frames(source, stream, name, rendering) or _of_first(source, stream, rendering, page)
         turn = orientation(source)
         if not is_drafted:
             width, height = image.size
     if turn in UPRIGHT:
         image = image.transpose(UPRIGHT[turn])
-        if turn in _SIDEWAYS:
+        if turn in SIDEWAYS:
             width, height = height, width
-    return name, image, (width, height)
+    return Decoded(name, image, (width, height), revision=int(page > 0))
 
 
-def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Rendering) -> Image.Image:
+def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Rendering, page: int) -> Image.Image:
     if is_deep(source):
-        return picture_of(values_of(source, lambda: identified(stream)), rendering)
+        return picture_of(values_of(source, lambda: at_frame(identified(stream), page)), rendering)
     source.load()
     return to_rgb(source, rendering)
 
@@ -203,47 +196,107 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
 
 def at_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
     """The same, at one of its frames."""
-    image.seek(number)
+    if number:
+        image.seek(number)
+        refuse_too_large(*image.size)
     return image
 
 
 def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
     """Deep planes: one as it is, three as red, green and blue, each stretched on its own."""
+    refuse_unknown(*planes)
     if len(planes) == 1:
         return picture_of(planes[0], rendering)
     return Image.fromarray(np.stack([stretch(plane, rendering) for plane in planes], axis=-1))
 
 
-# -- TIFF that Pillow does not read ----------------------------------------------------------------
-def is_beyond_pillow(stream: BinaryIO) -> bool:
-    """Whether Pillow does not know this kind of TIFF, or mistakes it, or it is too large to be unpacked as a whole."""
+# -- TIFF -----------------------------------------------------------------------------------------
+def _tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decoded:
+    """By Pillow if it knows that kind of TIFF, doesn't mistake it, and the image is not too large as a whole."""
+    page = page_for_pillow(stream, rendering)
+    if page is not None:
+        try:
+            return _complete(stream, max_side, rendering, page)
+        except OSError:  # such as a compression that this Pillow lacks
+            return _unusual_tiff(stream, max_side, rendering)
+    return _unusual_tiff(stream, max_side, rendering)
+
+
+def page_for_pillow(stream: BinaryIO, rendering: Rendering) -> int | None:
+    """The number of the first full page if Pillow can be trusted with it, else None."""
     try:
         with Image.open(stream, formats=["TIFF"]) as image:
+            if rendering.plane != "first" and getattr(image, "n_frames", 1) > 1 and _has_copies(image):
+                return None
+            number = _first_full(image)
             tags = getattr(image, "tag_v2", {})
-            bits, layout = tags.get(_BITS, (1,)), tags.get(_LAYOUT, 1)
-            is_mistaken = max(bits) > 8 and len(bits) > 1 and layout == _SEPARATE
-            return is_mistaken or image.width * image.height > MAX_PIXELS
-    except UnidentifiedImageError:
-        return True
+            is_fit = image.width * image.height <= MAX_PIXELS and not tiff.is_mistaken(tags)
+            return number if is_fit else None
+    except (UnidentifiedImageError, EOFError, SyntaxError):
+        return None
     finally:
         stream.seek(0)
 
 
-def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> tuple[Image.Image, tuple[int, int]]:
-    width, height = tiff.size_of(stream)
-    turn = tiff.turn_of(stream)
+def _first_full(image: Any) -> int:
+    """Go to the first page that is neither a smaller copy nor a mask of another, and return its number."""
+    number = 0
+    while tiff.is_copy(image.tag_v2.get(tiff.SUBFILE), image.tag_v2.get(tiff.OLD_SUBFILE)):
+        number += 1
+        image.seek(number)  # raises EOFError behind the last: then it may lie below another page
+    return number
+
+
+def _has_copies(image: Any) -> bool:
+    for number in range(image.n_frames):
+        image.seek(number)
+        if tiff.is_copy(image.tag_v2.get(tiff.SUBFILE), image.tag_v2.get(tiff.OLD_SUBFILE)):
+            return True
+    image.seek(0)
+    return False
+
+
+def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decoded:
+    about = tiff.describe(stream)
+    width, height = about.size
     if width * height > MAX_PIXELS:
         if max_side is None:
             raise ImageProblem(f"The image has {width * height / 1e6:,.0f} megapixels: it can only be opened reduced.")
         with _one_large:
-            values = tiff.read_reduced(stream, max_side)
+            raster = tiff_reduced.read(stream, max_side)
     else:
-        values = tiff.read_whole(stream, rendering)
-        height, width = values.shape[:2]
-    image = to_rgb(Image.fromarray(values), rendering) if values.dtype == np.uint8 else picture_of(values, rendering)
-    if turn in _SIDEWAYS:
+        raster = tiff.read(stream, rendering, partial(samples_by_pillow, stream))
+        height, width = raster.colours.shape[:2]
+    image = raster.picture(rendering)
+    if about.turn in SIDEWAYS:
         width, height = height, width
-    return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image, (width, height)
+    image = image.transpose(UPRIGHT[about.turn]) if about.turn in UPRIGHT else image
+    return Decoded("TIFF", image, (width, height), revision=about.revision)
+
+
+def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
+    """Samples (h, w, 1) of one of tifffile's pages of gray, as stored, where Pillow has the codec; else None."""
+    if page.samplesperpixel != 1 or page.dtype.itemsize > 4 or page.bitspersample not in {8, 16, 32}:
+        return None
+    try:
+        with at_frame(identified(stream), page.index) as image:
+            is_inverted = image.mode == "L" and page.photometric == 0
+            turn = Meaning(page).turn
+            values = values_of(image, lambda: identified(stream)) if is_deep(image) else _loaded(image)
+    except (OSError, ImageProblem):
+        return None
+    if values.ndim != 2 or values.dtype.itemsize < page.dtype.itemsize:
+        return None
+    if values.dtype.itemsize > page.dtype.itemsize:
+        values = values.astype(page.dtype)
+    values = np.ascontiguousarray(turned_back(255 - values if is_inverted else values, turn))
+    stored = values.astype(values.dtype.newbyteorder("="), copy=False).view(page.dtype.newbyteorder("="))
+    return np.asarray(stored[..., None])
+
+
+def _loaded(image: ImageFile.ImageFile) -> NDArray[Any]:
+    image.load()
+    return np.asarray(image)
 
 
 def identified(stream: BinaryIO) -> ImageFile.ImageFile:
@@ -251,7 +304,7 @@ def identified(stream: BinaryIO) -> ImageFile.ImageFile:
     try:
         image = Image.open(stream, formats=_formats_of(stream))
     except UnidentifiedImageError as error:
-        raise ImageProblem(_what_else(stream)) from error
+        raise ImageProblem(what_else(stream)) from error
     width, height = image.size
     refuse_too_large(width, height)
     return image
@@ -290,81 +343,3 @@ def take_turns_at(file: Path) -> None:
     """From now on, wait for large images of other processes, too: those that take turns at the same file."""
     global _one_large
     _one_large = FileLock(file)
-
-
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8. A broken EXIF block costs the orientation, not the image.
-
-    TIFF files are turned by Pillow as they load, so ask after loading.
-    """
-    try:
-        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
-        return 1
-    return turn if turn in UPRIGHT else 1
-
-
-@contextmanager
-def regular_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
-    """The file opened for reading, if it is a regular one that is not empty; a pipe would block for ever."""
-    status = os.stat(path)  # noqa: PTH116 - a path of any kind
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageProblem("This is not a regular file (but a folder, a pipe or a device).")
-    if status.st_size == 0:
-        raise ImageProblem("The file is empty; copy it again or remove it.")
-    with open(path, "rb") as stream:  # noqa: PTH123 - of any kind, and in half the time
-        yield stream
-
-
-@contextmanager
-def in_plain_words() -> Iterator[None]:
-    """Whatever opening or decoding raises becomes an ImageProblem."""
-    try:
-        yield
-    except ImageProblem:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise ImageProblem(_reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if isinstance(error, FileNotFoundError):
-        return "The file is not there any more, or is a link to nothing."
-    if isinstance(error, PermissionError):
-        return "There is no permission to read the file; whoever runs HOSHINA needs it."
-    if isinstance(error, MemoryError):
-        return "The image is too large for the memory of this machine; save it smaller."
-    if isinstance(error, EOFError) or "truncated" in said.lower():
-        return TRUNCATED
-    if isinstance(error, zlib.error | gzip.BadGzipFile):
-        said = "what is packed in it does not fit its checksum"  # whose digits make every such file a reason of its own
-    elif isinstance(error, TypeError | AttributeError | LookupError):
-        said = f"what its header says makes no sense to the decoder: {said}"
-    return f"The file is damaged and cannot be read as an image; copy or save it again ({said})."
-
-
-def _what_else(stream: BinaryIO) -> str:
-    """Words for a file that no decoder knows."""
-    stream.seek(0)
-    start = stream.read(512)
-    for magic, words in _NOT_IMAGES:
-        if start.startswith(magic):
-            return f"This is not an image but {words}."
-    if start.startswith((b"II*\x00", b"MM\x00*", b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")):
-        return "The file begins like an image, but is damaged, truncated or of a rare kind; copy or save it again."
-    if not start.strip(b"\x00"):
-        return "The file holds only zeros; perhaps copying it failed: copy it again."
-    if b"\x00" not in start and _is_text(start):
-        if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            return "This is not an image but a web page."
-        return "This is not an image but text."
-    return f"This is not an image of a kind that can be read here ({', '.join(FORMATS)}); convert or remove it."
-
-
-def _is_text(start: bytes) -> bool:
-    try:
-        start.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start >= len(start) - 3  # only a character cut by the end of the sample
-    return True

@@ -72,7 +72,7 @@ class _Header:
         if is_image is None or self._names[0] != name or b"ZIMAGE  " in self._names or has_groups:
             raise NotPlain
         axes = [self._number(b"NAXIS%d" % (axis + 1)) for axis in range(self._number(b"NAXIS"))]
-        self.is_image = is_image and len(axes) >= 2
+        self.is_image = is_image and len(axes) >= 2 and 0 not in axes
         n_values = self._number(b"PCOUNT", 0) + prod(axes) if axes else 0
         self.n_bytes = abs(self._number(b"BITPIX")) * self._number(b"GCOUNT", 1) * n_values // 8
 

@@ -12,9 +12,11 @@ from typing import Any, BinaryIO, Self
 from PIL import Image
 
 from labeling.images import thumbnails
-from labeling.images.opening import decoded, in_plain_words, regular_file
+from labeling.images.opening import decoded
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.revisions import picture_hash
+from labeling.images.source_file import in_plain_words, regular_file
 from labeling.images.squares import Squares, decode_side
 from labeling.images.thumbnails import TILE, Cache
 
@@ -30,7 +32,10 @@ _WORTH_A_PICTURE = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One readable image file. ``width`` and ``height`` are in pixels, upright; ``size`` is in bytes."""
+    """One readable image file. ``width`` and ``height`` are in pixels, upright; ``size`` is in bytes.
+
+    ``revision``: as in labeling.images.revisions. ``note``: what is wrong with it although it can be shown.
+    """
 
     sha256: str
     size: int
@@ -38,6 +43,8 @@ class Examined:
     width: int
     height: int
     format: str
+    revision: int = 0
+    note: str = ""
 
     def as_params(self) -> dict[str, Any]:
         """For JSON; its own arguments."""
@@ -103,12 +110,13 @@ def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, keep: 
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
         kept = keep.of_file(before.st_size)
-        name, image, (width, height) = decoded(source, kept.side, rendering)
+        found = decoded(source, kept.side, rendering)
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise ImageProblem("The file changed while it was being read; ingest again when it is complete.")
-    _keep_small(image, sha256, kept, rendering)
-    return Examined(sha256, before.st_size, before.st_mtime_ns, width, height, name)
+    _keep_small(found.image, picture_hash(sha256, found.revision), kept, rendering)
+    width, height = found.size
+    return Examined(sha256, before.st_size, before.st_mtime_ns, width, height, found.format, found.revision, found.note)
 
 
 def _keep_small(image: Image.Image, sha256: str, keep: Keep, rendering: Rendering) -> None:

@@ -21,6 +21,7 @@ USUAL = "usual"
 STRETCHES = (USUAL, *RANGES, *CURVES)
 
 PLANES = ("first", "max", "mean", "rgb")
+FIRST_ROWS = ("bottom", "top")
 _MOST_PLANES = 100_000
 _MOST_HDUS = 10_000
 _GREY = "#808080"
@@ -35,7 +36,8 @@ class Rendering:
     several planes (of a cube, the pages of a TIFF, the frames of an animation): one of PLANES or a number from 0.
     ``stretch`` is for what has more than 8 bits: USUAL is zscale for FITS and percentiles for all else. ``low`` and
     ``high``, in the file's own values, are shared by all images; None: found in each. ``background`` lies under what
-    is transparent.
+    is transparent. ``first_row``: where FITS images begin whose header has no ROWORDER, "bottom" (the standard) or
+    "top". ``shows_cut``: whether files that end too early are shown, with gray where they are cut.
     """
 
     hdu: int | None = None
@@ -45,6 +47,8 @@ class Rendering:
     high: float | None = None
     is_inverted: bool = False
     background: str = _GREY
+    first_row: str = "bottom"
+    shows_cut: bool = False
 
     def __post_init__(self) -> None:
         _require(self.hdu is None or (_is_whole(self.hdu) and 0 <= self.hdu < _MOST_HDUS), "An HDU counts from 0.")
@@ -64,6 +68,8 @@ class Rendering:
         if self.low is not None and self.high is not None:
             _require(self.low < self.high, "The upper limit has to be above the lower one.")
         _require(isinstance(self.is_inverted, bool), "Inverted is yes or no.")
+        _require(isinstance(self.shows_cut, bool), "Whether cut files are shown is yes or no.")
+        _require(self.first_row in FIRST_ROWS, f"The first row is one of {', '.join(FIRST_ROWS)}.")
         _require(
             isinstance(self.background, str) and re.fullmatch(r"#[0-9a-f]{6}", self.background) is not None,
             "Give the background as #rrggbb.",
@@ -112,6 +118,10 @@ class Rendering:
             said.append("inverted")
         if self.background != _GREY:
             said.append(f"on {self.background}")
+        if self.first_row != "bottom":
+            said.append("first row on top")
+        if self.shows_cut:
+            said.append("cut files shown")
         return ", ".join(said)
 
     def _limits(self) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.images import fits
-from labeling.images.opening import in_plain_words, regular_file
 from labeling.images.quiet import silenced
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.source_file import in_plain_words, regular_file
 
 # Nodes along each side: more are taken until what lies between them is right to this share of a pixel.
 _NODES = (3, 5, 9, 17, 33, 65)
@@ -49,12 +49,12 @@ def sky_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> SkyG
         with fits.parts_of(stream) as parts:
             part = fits.chosen(parts, rendering.hdu)
             try:
-                return _measured(part)
+                return _measured(part, fits.begins_on_top(part.header, rendering))
             except Exception:  # noqa: BLE001 - a WCS that makes no sense fails in many ways: then there is no position
                 return None
 
 
-def _measured(part: Any) -> SkyGrid | None:
+def _measured(part: Any, begins_on_top: bool) -> SkyGrid | None:
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
@@ -71,6 +71,7 @@ def _measured(part: Any) -> SkyGrid | None:
                 break
     if not np.isfinite(vectors).any() or not np.isfinite(error):
         return None
+    vectors = vectors[::-1] if begins_on_top else vectors  # the file counts its rows downwards
     return SkyGrid(world.wcs.lngtyp.strip(), n, vectors, float(f"{error:.2g}"))
 
 

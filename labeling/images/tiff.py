@@ -1,35 +1,46 @@
-"""TIFF files that Pillow does not read: many bands, floats in colours, and those of gigapixels.
+"""TIFF files that Pillow does not read, or mistakes: many bands, floats in colors, white at zero, "no data" values.
 
-tifffile (with scikit-image) reads them; it is imported when such a file is opened. Images too large for the memory
-come from a smaller copy in the file (an overview), or are shrunk piece by piece while they are read.
+tifffile reads them; it is imported when such a file is opened. Those of gigapixels: labeling.images.tiff_reduced.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labeling.images.planes import combined
-from labeling.images.problems import TRUNCATED, ImageProblem, refuse_too_large
+from labeling.images.problems import ImageProblem, refuse_too_large
+from labeling.images.raster import Raster
 from labeling.images.rendering import Rendering
+from labeling.images.samples import (
+    CIELAB,
+    COLOURS,
+    EXTRA_SAMPLES,
+    LABS,
+    NO_DATA,
+    PALETTE,
+    WHITE_IS_ZERO,
+    Meaning,
+    tag_of,
+)
+
+# The samples of a page, (h, w, n), or None.
+Pixels = Callable[[Any], NDArray[Any] | None]
 
 _MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-# Of what is shrunk while it is read, for want of an overview; unpacking that many takes half a minute.
-MAX_REDUCED_PIXELS = 4_000_000_000
 _MOST_PIECES = 2_000_000
-# One piece of a file, and all of an image that is not shrunk, take at most so many bytes.
-_MOST_PIECE = 256 * 2**20
-# Packed pieces are read so many bytes at once; tifffile alone would read as many as there are, up to 256 MB.
-_READ_AT_ONCE = 8 * 2**20
 _MOST_WHOLE = 2**31
-_MOST_SHRUNK_PIXELS = 32_000_000
-_OVERVIEWS = 32
+OVERVIEWS = 32
+# Tags of TIFF 6.0; NewSubfileType, and SubfileType that came before.
+SUBFILE, OLD_SUBFILE = 254, 255
+_BITS, _PHOTOMETRIC, _SAMPLES, _LAYOUT, _KIND = 258, 262, 277, 284, 339
+_SEPARATE, _UNSIGNED, _SIGNED = 2, 1, 2
 
 
 def is_tiff(stream: BinaryIO) -> bool:
@@ -40,54 +51,101 @@ def is_tiff(stream: BinaryIO) -> bool:
     return start in _MAGICS
 
 
-def read_whole(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
-    """The page that ``rendering`` chooses in its own values: (h, w) or (h, w, 2 to 4), alpha last if 2 or 4.
+def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None) -> Raster:
+    """The page, or the bands, that ``rendering`` chooses.
 
-    Bands that are no colours are planes, of which the rendering chooses; a file of one page only has such planes.
+    Bands that are no colors are planes, of which the rendering chooses; a file of one page only has such planes.
+    ``by_pillow`` gives the samples of the first page where tifffile lacks a codec.
     """
-    with _opened(stream) as file:
-        n = len(file.pages)
-        if n > 1 and not _has_bands(file.pages[0]):
-            planes = combined(n, lambda number: _pixels(file.pages[number]), rendering.plane, kind="page")
-        else:
-            pixels = _pixels(file.pages[0])
-            if not _has_bands(file.pages[0]):
-                return pixels
-            planes = combined(pixels.shape[2], lambda number: pixels[..., number], rendering.plane, kind="band")
-    return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+    with opened(stream) as file:
+        page = _refuse_odd(first_page(file))
+        meaning = Meaning(page)
+        if meaning.bands:
+            return _of_bands(meaning, _samples_or(page, by_pillow), rendering)
+        pages = [page] if rendering.plane == "first" else main_pages(file)
+        if len(pages) == 1:
+            return meaning.raster(_samples_or(page, by_pillow))
+        return _of_pages(pages, rendering)
 
 
-def size_of(stream: BinaryIO) -> tuple[int, int]:
-    """Width and height of the first page, as stored."""
-    with _opened(stream) as file:
-        page = file.pages[0]
-        return page.imagewidth, page.imagelength
+@dataclass(frozen=True, slots=True)
+class About:
+    """The first full page: its size as stored, its orientation, and its revision (labeling.images.revisions)."""
+
+    size: tuple[int, int]
+    turn: int
+    revision: int
 
 
-def turn_of(stream: BinaryIO) -> int:
-    """The orientation of the first page, 1 to 8."""
-    with _opened(stream) as file:
-        tag = file.pages[0].tags.get(274)
-        return tag.value if tag is not None and tag.value in range(1, 9) else 1
+def describe(stream: BinaryIO) -> About:
+    """Read the header of the first full page."""
+    with opened(stream) as file:
+        page = first_page(file)
+        tags = {tag.code: tag.value for tag in page.tags}
+        revision = int(is_reinterpreted(tags) or page is not file.pages[0])
+        return About((page.imagewidth, page.imagelength), Meaning(page).turn, revision)
 
 
-def read_reduced(stream: BinaryIO, max_side: int) -> NDArray[Any]:
-    """The first page of a file of any size, with the longer side twice ``max_side`` or more, or what memory allows.
+def main_pages(file: Any) -> list[Any]:
+    """The pages that are images of their own: neither smaller copies nor masks; the first if there is no other."""
+    return [page for page in map(whole_page, file.pages) if not _is_of_another(page)] or [first_page(file)]
 
-    Each pixel is the mean of a square of the page's (or its overview's). Values and shape as :func:`read_whole`, of
-    the first band where there are bands.
-    """
-    with _opened(stream) as file:
-        page = _smallest_enough(file, max_side)
-        width, height = page.imagewidth, page.imagelength
-        if width * height > MAX_REDUCED_PIXELS:
-            refuse_too_large(width, height, MAX_REDUCED_PIXELS)
-        fitting = math.ceil(math.sqrt(width * height / _MOST_SHRUNK_PIXELS))
-        return _shrunk(page, max(fitting, max(width, height) // (2 * max_side)))
+
+def first_page(file: Any) -> Any:
+    """The first page that is an image of its own, also below another one, as in raw formats; else the first of all."""
+    for page in map(whole_page, file.pages):
+        if not _is_of_another(page):
+            return page
+    first = file.pages[0]
+    below = map(whole_page, first.pages[:OVERVIEWS]) if first.subifds else ()
+    return next((page for page in below if not _is_of_another(page)), first)
+
+
+def _is_of_another(page: Any) -> bool:
+    return is_copy(tag_of(page, SUBFILE), tag_of(page, OLD_SUBFILE))
+
+
+def is_mask(page: Any) -> bool:
+    """Whether it says which pixels of another are transparent."""
+    return bool(int(tag_of(page, SUBFILE) or 0) & 0b100)
+
+
+def is_copy(kind: Any, old_kind: Any) -> bool:
+    """Whether the tags NewSubfileType and SubfileType say that a page is a smaller copy, or a mask, of another."""
+    return bool(int(kind or 0) & 0b101) or old_kind == 2
+
+
+def is_mistaken(tags: Mapping[int, Any]) -> bool:
+    """Whether Pillow opens a page of these tags, but takes it for something else than it is."""
+    is_deep = max(_numbers(tags.get(_BITS, 1))) > 8
+    is_separate = tags.get(_SAMPLES, 1) > 1 and tags.get(_LAYOUT, 1) == _SEPARATE
+    return (is_deep and is_separate) or is_reinterpreted(tags)
+
+
+def is_reinterpreted(tags: Mapping[int, Any]) -> bool:
+    """Whether the samples of a page of these tags mean something else than HOSHINA once took them for."""
+    bits = max(_numbers(tags.get(_BITS, 1)))
+    kind = _numbers(tags.get(_KIND, _UNSIGNED))[0]
+    photometric, n = int(tags.get(_PHOTOMETRIC, WHITE_IS_ZERO)), int(tags.get(_SAMPLES, 1))
+    extras = _numbers(tags.get(EXTRA_SAMPLES, ()))
+    n_alpha = sum(extra in (1, 2) for extra in extras[:1])
+    return (
+        NO_DATA in tags
+        or (photometric == WHITE_IS_ZERO and (bits > 8 or kind != _UNSIGNED))
+        or (kind == _SIGNED and bits == 8)
+        or (kind == _UNSIGNED and bits == 32)
+        or (photometric in LABS and (bits > 8 or photometric != CIELAB))
+        or (photometric == PALETTE and (bits > 8 or n > 1))
+        or n - COLOURS.get(photometric, 1) > n_alpha
+    )
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (int(value),)
 
 
 @contextmanager
-def _opened(stream: BinaryIO) -> Iterator[Any]:
+def opened(stream: BinaryIO) -> Iterator[Any]:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is said by its problem
@@ -106,34 +164,87 @@ def _opened(stream: BinaryIO) -> Iterator[Any]:
         ) from error
 
 
-def _has_bands(page: Any) -> bool:
-    """Whether its samples are something else than grey, colours and alpha."""
-    colours = 3 if page.photometric in {2, 6} else 1
-    return bool(page.samplesperpixel not in {colours, colours + 1})
+def _of_pages(pages: list[Any], rendering: Rendering) -> Raster:
+    """One page, or what is made of several."""
+    if isinstance(rendering.plane, int) and rendering.plane < len(pages):
+        page = _refuse_odd(pages[rendering.plane])
+        return Meaning(page).raster(_samples(page))
+
+    def plane(number: int) -> NDArray[Any]:
+        page = _refuse_odd(pages[number])
+        raster = Meaning(page).raster(_samples(page))
+        return raster.plane if rendering.plane == "rgb" else raster.values
+
+    return _combined(combined(len(pages), plane, rendering.plane, kind="page"), Meaning(pages[0]).is_for_screen)
 
 
-def _pixels(page: Any) -> NDArray[Any]:
-    """All of a page, (h, w) or (h, w, samples)."""
+def _of_bands(meaning: Meaning, samples: NDArray[Any], rendering: Rendering) -> Raster:
+    """One band, or what is made of several."""
+    bands = meaning.bands
+    if rendering.plane in {"first", "rgb"} and meaning.n_colours == 3:
+        return meaning.raster(samples)
+    number = 0 if rendering.plane == "first" else rendering.plane
+    if isinstance(number, int) and number < len(bands):
+        return meaning.raster(samples, bands[number])
+
+    def plane(number: int) -> NDArray[Any]:
+        return meaning.raster(samples, bands[number]).values
+
+    return _combined(combined(len(bands), plane, rendering.plane, kind="band"), meaning.is_for_screen)
+
+
+def _combined(planes: list[NDArray[Any]], is_for_screen: bool) -> Raster:
+    values = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+    unknown = np.zeros(values.shape[:2], np.bool_)
+    if values.dtype.kind == "f" and is_for_screen:
+        missing = np.isnan(values)
+        unknown = missing if missing.ndim == 2 else missing.all(axis=2)
+        values = np.rint(np.nan_to_num(values)).astype(np.uint8)
+    return Raster(values, unknown=unknown, is_for_screen=is_for_screen and values.dtype == np.uint8)
+
+
+def whole_page(page: Any) -> Any:
+    """With its own tags: tifffile reads some pages as frames that share those of the first."""
+    return page.aspage() if hasattr(page, "aspage") else page
+
+
+def _refuse_odd(page: Any) -> Any:
+    """The page, if it holds plain numbers of a flat image that fit into memory."""
     refuse_too_large(page.imagewidth, page.imagelength)
-    dtype = page.dtype
-    if dtype is None or dtype.kind not in "uif":
+    refuse_no_numbers(page)
+    refuse_wrong_pieces(page)
+    n_bytes = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize
+    if n_bytes > _MOST_WHOLE:
+        raise ImageProblem(f"The image would take {n_bytes / 2**30:.1f} GiB of memory.")
+    return page
+
+
+def refuse_no_numbers(page: Any) -> None:
+    if page.dtype is None or page.dtype.kind not in "uifb":
         raise ImageProblem("The TIFF holds values that are no plain numbers, which can't be shown.")
     if page.imagedepth > 1:
         raise ImageProblem("The TIFF holds a volume, which can't be shown as an image.")
-    _refuse_wrong_pieces(page)
-    n_bytes = page.imagewidth * page.imagelength * page.samplesperpixel * dtype.itemsize
-    if n_bytes > _MOST_WHOLE:
-        raise ImageProblem(f"The image would take {n_bytes / 2**30:.1f} GiB of memory.")
+
+
+def _samples_or(page: Any, by_pillow: Pixels | None) -> NDArray[Any]:
+    """All of a page, by Pillow if tifffile lacks the codec and Pillow has it."""
+    try:
+        return _samples(page)
+    except (ValueError, KeyError) as error:
+        if "imagecodecs" not in str(error) or by_pillow is None or (samples := by_pillow(page)) is None:
+            raise
+        return samples
+
+
+def _samples(page: Any) -> NDArray[Any]:
+    """All of a page, (h, w, samples)."""
     pixels: NDArray[Any] = page.asarray(maxworkers=1)
     if page.samplesperpixel > 1 and page.planarconfig == 2:
         pixels = np.moveaxis(pixels, 0, -1)
-    pixels = pixels.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
-    if page.photometric == 0:  # white is zero
-        pixels = np.iinfo(dtype).max - pixels if dtype.kind == "u" else -pixels
-    return pixels[..., 0] if page.samplesperpixel == 1 else pixels
+    return pixels.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
 
 
-def _refuse_wrong_pieces(page: Any) -> None:
+def refuse_wrong_pieces(page: Any) -> None:
     """A damaged size asks for millions of pieces that are not there."""
     wanted, there = int(np.prod(page.chunked)), len(page.dataoffsets)
     if wanted != there:
@@ -142,84 +253,3 @@ def _refuse_wrong_pieces(page: Any) -> None:
         )
     if wanted > _MOST_PIECES:
         raise ImageProblem(f"The TIFF is cut in too many pieces ({wanted:,}); save it in larger tiles.")
-
-
-def _smallest_enough(file: Any, max_side: int) -> Any:
-    """The first page, or the smallest copy of it that is large enough."""
-    first = file.pages[0]
-    best = first
-    below = list(first.pages[:_OVERVIEWS]) if first.subifds else []
-    beside = [file.pages[number] for number in range(1, min(len(file.pages), _OVERVIEWS))]
-    for page in (*below, *beside):
-        page = page.aspage() if hasattr(page, "aspage") else page
-        is_alike = abs(page.imagewidth / page.imagelength * first.imagelength / first.imagewidth - 1) < 0.01
-        is_smaller = max_side <= max(page.imagewidth, page.imagelength) < max(best.imagewidth, best.imagelength)
-        if is_alike and is_smaller and page.dtype == first.dtype and page.samplesperpixel == first.samplesperpixel:
-            best = page
-    return best
-
-
-def _shrunk(page: Any, factor: int) -> NDArray[Any]:
-    """Means over squares of ``factor`` pixels, piece by piece."""
-    if page.dtype is None or page.dtype.kind not in "uif" or page.imagedepth > 1:
-        raise ImageProblem("The TIFF holds values that are no plain numbers of a flat image, which can't be shown.")
-    _refuse_wrong_pieces(page)
-    n = 1 if _has_bands(page) else page.samplesperpixel
-    shape = -(-page.imagelength // factor), -(-page.imagewidth // factor), n
-    total = np.zeros(shape, np.float64 if page.dtype.itemsize > 2 else np.float32)
-    area = np.zeros(shape[:2], np.int32)
-    for piece, y, x, sample in _pieces(page):
-        piece = piece[: page.imagelength - y, : page.imagewidth - x]
-        if sample >= n or not piece.size:
-            continue
-        rows, columns = _cuts(y, piece.shape[0], factor), _cuts(x, piece.shape[1], factor)
-        # Row by row of squares: several times faster than np.add.reduceat along this axis.
-        ends = [*rows[1:], len(piece)]
-        sums = np.stack([piece[a:b, :, :n].sum(axis=0, dtype=np.float64) for a, b in zip(rows, ends, strict=True)])
-        sums = np.add.reduceat(sums, columns, axis=1)
-        at = slice(y // factor, y // factor + len(rows)), slice(x // factor, x // factor + len(columns))
-        total[(*at, slice(sample, sample + sums.shape[2]))] += sums
-        if sample == 0:
-            heights, widths = np.diff(rows, append=piece.shape[0]), np.diff(columns, append=piece.shape[1])
-            area[at] += np.outer(heights, widths).astype(np.int32)
-    means = total / np.maximum(area, 1)[..., None]
-    if page.photometric == 0:
-        means = (np.iinfo(page.dtype).max if page.dtype.kind == "u" else 0) - means
-    if page.dtype == np.uint8:
-        means = np.rint(means).astype(np.uint8)
-    return means[..., 0] if n == 1 else means
-
-
-def _cuts(start: int, length: int, factor: int) -> NDArray[np.int64]:
-    """Where within a piece the squares of ``factor`` pixels begin, the first one perhaps before the piece."""
-    first = -start % factor
-    cuts = np.arange(first, length, factor)
-    return cuts if first == 0 else np.concatenate([[0], cuts])
-
-
-def _pieces(page: Any) -> Iterator[tuple[NDArray[Any], int, int, int]]:
-    """Tiles or strips as (rows, columns, samples) with their place: row, column and sample of their first pixel."""
-    if page.compression == 1 and page.is_contiguous and page.planarconfig == 1 and not page.is_tiled:
-        yield from _rows(page)
-        return
-    piece = page.chunks
-    if int(np.prod(piece)) * page.dtype.itemsize > _MOST_PIECE:
-        raise ImageProblem("The TIFF is packed in one piece that is too large for the memory; save it in tiles.")
-    for pixels, place, _ in page.segments(maxworkers=1, buffersize=_READ_AT_ONCE):
-        if pixels is not None:
-            yield pixels[0], place[2], place[3], place[0] if page.planarconfig == 2 else 0
-
-
-def _rows(page: Any) -> Iterator[tuple[NDArray[Any], int, int, int]]:
-    """Rows that lie one after the other, unpacked, some at a time."""
-    width, samples = page.imagewidth, page.samplesperpixel
-    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
-    step = max(1, _MOST_PIECE // 16 // (width * samples * dtype.itemsize))
-    handle = page.parent.filehandle
-    handle.seek(page.dataoffsets[0])
-    for y in range(0, page.imagelength, step):
-        n = min(step, page.imagelength - y)
-        content = handle.read(n * width * samples * dtype.itemsize)
-        if len(content) < n * width * samples * dtype.itemsize:
-            raise ImageProblem(TRUNCATED)
-        yield np.frombuffer(content, dtype).reshape(n, width, samples), y, 0, 0

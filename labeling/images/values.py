@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from labeling.images import dicom, fits, tiff
+from labeling.images import dicom, fits, jpegxl, tiff
 from labeling.images.deep import is_deep, values_of
 from labeling.images.opening import (
-    UPRIGHT,
     at_frame,
     decoded,
     identified,
-    in_plain_words,
-    is_beyond_pillow,
     one_at_a_time_if_large,
-    orientation,
-    regular_file,
+    page_for_pillow,
+    samples_by_pillow,
 )
+from labeling.images.orientation import orientation, upright
 from labeling.images.planes import combined
 from labeling.images.problems import refuse_too_large
 from labeling.images.rendering import DEFAULT, USUAL, Rendering
+from labeling.images.source_file import in_plain_words, regular_file
 
 
 def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, most: int | None = None) -> NDArray[Any]:
@@ -39,9 +38,10 @@ def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, m
             values = _one(fits.read_planes(stream, rendering))
         elif dicom.is_dicom(stream):
             values = _picture(stream, rendering)
-        elif tiff.is_tiff(stream) and is_beyond_pillow(stream):
-            refuse_too_large(*tiff.size_of(stream))
-            values = _upright(_grey(tiff.read_whole(stream, rendering)), tiff.turn_of(stream))
+        elif jpegxl.is_jpegxl(stream):
+            values = jpegxl.read(stream).plane
+        elif tiff.is_tiff(stream):
+            values = _tiff(stream, rendering)
         else:
             values = _raster(stream, rendering)
     if most is not None:
@@ -49,8 +49,17 @@ def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, m
     return values
 
 
-def _raster(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
-    with identified(stream) as source, one_at_a_time_if_large(source):
+def _tiff(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
+    page = page_for_pillow(stream, rendering)
+    if page is not None:
+        return _raster(stream, rendering, page)
+    about = tiff.describe(stream)
+    refuse_too_large(*about.size)
+    return upright(tiff.read(stream, rendering, partial(samples_by_pillow, stream)).plane, about.turn)
+
+
+def _raster(stream: BinaryIO, rendering: Rendering, page: int = 0) -> NDArray[Any]:
+    with at_frame(identified(stream), page) as source, one_at_a_time_if_large(source):
         if not is_deep(source):
             return _picture(stream, rendering)
 
@@ -58,15 +67,16 @@ def _raster(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
             source.seek(number)
             return _grey(values_of(source, lambda: at_frame(identified(stream), number)))
 
-        values = _one(combined(getattr(source, "n_frames", 1), read, rendering.plane, kind="frame"))
-        return _upright(values, orientation(source))
+        n = 1 if page else getattr(source, "n_frames", 1)
+        values = _one(combined(n, (lambda number: read(number + page)), rendering.plane, kind="frame"))
+        return upright(values, orientation(source))
 
 
 def _picture(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
     """What a screen shows, 0 to 255, under the usual stretch."""
     stream.seek(0)
     plain = replace(rendering, stretch=USUAL, low=None, high=None, is_inverted=False)
-    return np.asarray(decoded(stream, None, plain)[1].convert("L"))
+    return np.asarray(decoded(stream, None, plain).image.convert("L"))
 
 
 def _one(planes: list[NDArray[Any]]) -> NDArray[Any]:
@@ -80,9 +90,3 @@ def _grey(values: NDArray[Any]) -> NDArray[Any]:
     if values.shape[2] == 3:
         return np.asarray(values.mean(axis=2))
     return np.where(values[..., -1] > 0, values[..., :-1].mean(axis=2), np.nan)
-
-
-def _upright(values: NDArray[Any], turn: int) -> NDArray[Any]:
-    if turn not in UPRIGHT:
-        return values
-    return np.asarray(Image.fromarray(values.astype(np.float32)).transpose(UPRIGHT[turn]))

@@ -19,7 +19,8 @@ from hoshina.http import HtmxHttpRequest
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import enqueue
 from labeling.forms import AddFolderForm
-from labeling.models import Dataset, Problem
+from labeling.models import Dataset, Frame, Problem
+from labeling.records import noted_frames
 from labeling.registering import dataset_for
 from labeling.watching import params_like_last
 
@@ -123,6 +124,7 @@ def problems(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "after": after,
         "groups": _by_reason(shown),
         "next": urlencode(following),
+        "notes": [] if after or reason else _notes(dataset),
         **_reasons(dataset),
     }
     return render(request, "labeling/problems.html", context)
@@ -132,6 +134,12 @@ def _by_reason(found: list[Problem]) -> list[tuple[str, list[Problem]]]:
     """The problems of one page under their reasons; within each by path, as they came."""
     ordered = sorted(found, key=lambda problem: problem.reason)
     return [(reason, list(group)) for reason, group in groupby(ordered, key=lambda problem: problem.reason)]
+
+
+def _notes(dataset: Dataset) -> list[tuple[str, list[Frame]]]:
+    """The first files that are shown although something is wrong with them, under what that is."""
+    found = sorted(noted_frames(dataset)[:PROBLEMS_ON_PAGE], key=lambda frame: frame.note)
+    return [(note, list(group)) for note, group in groupby(found, key=lambda frame: frame.note)]
 
 
 def _reasons(dataset: Dataset) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def _made(frame: Frame, rendering: Rendering) -> tuple[bytes, str, str]:
     file = inside(frame)
     if file is None:
         return b"", "", _OUTSIDE
-    return _rendered(file, frame.sha256, rendering)
+    return _rendered(file, frame.picture_hash, rendering)
 
 
 def _coloured(
@@ -270,7 +270,7 @@ def _coloured(
         file = inside(shot.frame)
         if file is None:
             return b"", "", _OUTSIDE
-        files.append((shot.role, file, shot.frame.sha256))
+        files.append((shot.role, file, shot.frame.picture_hash))
     return _composite(tuple(files), tuple(dataset.roles), rendering, composition)
 
 

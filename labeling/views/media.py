@@ -179,7 +179,7 @@ class _FramePicture:
 
     @property
     def content_hash(self) -> str:
-        return self.frame.sha256
+        return self.frame.picture_hash
 
     @property
     def version(self) -> str:
@@ -197,7 +197,7 @@ class _FramePicture:
         if size != thumbnails.FULL_SIZE:
             return None
         if is_same:
-            format_ = _cached_format(file, self.frame.sha256, self.rendering)
+            format_ = _cached_format(file, self.frame.picture_hash, self.rendering)
         else:
             format_ = decoders().format_for_browsers(file, self.rendering)
         content_type = _CONTENT_TYPES.get(format_)
@@ -215,7 +215,7 @@ class _FramePicture:
         return _response(*decoders().picture(file, size, self.rendering))
 
     def _cached(self, file: Path, size: int) -> Path | None:
-        cache, sha256 = pictures(), self.frame.sha256
+        cache, sha256 = pictures(), self.frame.picture_hash
         try:
             return cache.find(sha256, size, self.rendering) or decoders().thumbnail(
                 file, sha256, size, cache, self.rendering

@@ -18,6 +18,7 @@ from PIL import Image
 from labeling.images.lupton import composite
 from labeling.images.opening import ImageProblem, open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.revisions import picture_hash
 from labeling.images.squares import Squares
 from labeling.models import Dataset, Item
 from modeling import store
@@ -29,8 +30,8 @@ Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, s
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """An item that has something to see: ``paths`` relative to the dataset's folder and ``hashes`` of its files, by
-    roles; ``stamp`` of what these files hold, never 0."""
+    """An item that has something to see: ``paths`` relative to the dataset's folder and ``hashes`` of what its files
+    show, by roles; ``stamp`` of all that these files show, never 0."""
 
     row: int
     stamp: int
@@ -45,13 +46,14 @@ def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pi
         .available()
         .filter(row__gte=start, row__lt=stop, frames__isnull=False)
         .order_by("row", "frames__id")
-        .values_list("row", "frames__sha256", "frames__path", "frames__role")
+        .values_list("row", "frames__sha256", "frames__revision", "frames__path", "frames__role")
     )
     before = -1
     stamp = 0
     paths: dict[str, str] = {}
     hashes: dict[str, str] = {}
-    for row, sha256, path, role in found:
+    for row, content, revision, path, role in found:
+        sha256 = picture_hash(content, revision or 0)
         if row != before:
             if paths:
                 yield Pictured(before, stamp or 1, paths, hashes)

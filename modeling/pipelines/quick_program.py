@@ -31,9 +31,15 @@ _CODE = (
     "modeling/__init__.py", "modeling/feeding.py", "modeling/seen.py",
 )  # fmt: skip
 # Of the code of `labeling/images` what only HOSHINA itself runs.
-_LEFT_OUT = frozenset({"child.py", "reading.py", "sky.py", "headers.py", "plain_fits.py"})
+_LEFT_OUT = frozenset(
+    {"browsers.py", "child.py", "headers.py", "plain_fits.py", "reading.py", "revisions.py", "sky.py"}
+)
 _NEEDED = ("numpy", "pillow", "filelock", "astropy", "tifffile", "ai-edge-litert")
-_IF_INSTALLED = {"imagecodecs": "more TIFF compressions", "pillow-heif": "HEIF", "pydicom": "DICOM"}
+_IF_INSTALLED = {
+    "imagecodecs": "JPEG XL, more compressions of TIFF and DICOM",
+    "pillow-heif": "HEIF",
+    "pydicom": "DICOM",
+}
 
 
 def about(version: ModelVersion, plan: Plan) -> dict[str, Any]:

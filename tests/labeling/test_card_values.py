@@ -15,9 +15,9 @@ from astropy.io import fits
 from labeling.images import headers, plain_fits
 from labeling.images.fits import EXTENSIONS, chosen, parts_of
 from labeling.images.headers import header_of, values_of
-from labeling.images.opening import in_plain_words, regular_file
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
+from labeling.images.source_file import in_plain_words, regular_file
 
 IMAGE = np.arange(48, dtype=np.int16).reshape(6, 8)
 

@@ -20,8 +20,8 @@ from PIL import Image
 from labeling import decoding
 from labeling.decoding import Decoders, decoders, pictures
 from labeling.images import thumbnails
+from labeling.images.browsers import format_for_browsers
 from labeling.images.headers import header_of, values_of
-from labeling.images.opening import format_for_browsers
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import Examined, Keep, examine
 from labeling.images.rendering import DEFAULT, Rendering

@@ -16,8 +16,9 @@ import tifffile
 from astropy.io import fits
 from PIL import Image, ImageCms
 
-from labeling.images import thumbnails, tiff
-from labeling.images.opening import ImageProblem, format_for_browsers, open_for_resizing, open_image
+from labeling.images import thumbnails, tiff_reduced
+from labeling.images.browsers import format_for_browsers
+from labeling.images.opening import ImageProblem, open_for_resizing, open_image
 from labeling.images.reading import examine
 from labeling.images.rendering import Rendering
 from labeling.images.squares import decode_side, squash
@@ -343,7 +344,7 @@ def test_what_is_too_large_comes_reduced_and_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict, dtype: type, colours: int
 ) -> None:
     monkeypatch.setattr("labeling.images.opening.MAX_PIXELS", 10_000)
-    monkeypatch.setattr(tiff, "_MOST_PIECE", 200_000)
+    monkeypatch.setattr(tiff_reduced, "_MOST_PIECE", 200_000)
     if colours == 1 and "planarconfig" in how:
         return
     height, width = 331, 502
@@ -395,7 +396,7 @@ def test_an_overview_is_taken_where_there_is_one(tmp_path: Path, monkeypatch: py
 
 def test_one_piece_too_large_for_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labeling.images.opening.MAX_PIXELS", 10_000)
-    monkeypatch.setattr(tiff, "_MOST_PIECE", 50_000)
+    monkeypatch.setattr(tiff_reduced, "_MOST_PIECE", 50_000)
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((400, 500), np.uint8), rowsperstrip=400, compression="zlib")
     with pytest.raises(ImageProblem, match="save it in tiles"):
         open_image(tmp_path / "a.tif", max_side=50)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import corruption, corruption_ingest
-from labeling.images.opening import in_plain_words, open_image
+from labeling.images.opening import open_image
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import examine
+from labeling.images.source_file import in_plain_words
 from tests.labeling.pictures import samples
 
 # What is cut off behind all that is shown: a second page, or what fills the last block up.

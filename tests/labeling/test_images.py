@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labeling.images import reading, stretching, thumbnails
-from labeling.images.opening import ImageProblem, format_for_browsers, open_image
+from labeling.images.browsers import format_for_browsers
+from labeling.images.opening import ImageProblem, open_image
 from labeling.images.problems import MAX_PIXELS
 from labeling.images.reading import examine
 

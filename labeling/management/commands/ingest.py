@@ -19,7 +19,7 @@ from hoshina.jobs.errors import JobError
 from labeling.grouping import MAX_ROLES, GroupingProblem, Template
 from labeling.grouping_trial import Example, Trial, try_out
 from labeling.images.opening import DEFAULT_EXTENSIONS
-from labeling.images.rendering import Rendering
+from labeling.images.rendering import FIRST_ROWS, Rendering
 from labeling.images.scanning import walk
 from labeling.models import Dataset
 from labeling.registering import dataset_for, folder_problem
@@ -53,6 +53,16 @@ class Command(HoshinaCommand):
             help="which part of FITS files to show, counted from 0; 'first': the first image (kept for next time)",
         )
         parser.add_argument(
+            "--first-row",
+            choices=FIRST_ROWS,
+            help="where FITS images begin whose header has no ROWORDER card (kept for next time)",
+        )
+        parser.add_argument(
+            "--cut-files",
+            choices=("refuse", "show"),
+            help="what to do with files that end too early; 'show': the missing part gray (kept for next time)",
+        )
+        parser.add_argument(
             "--group",
             metavar='"{id}_{role}.fits"',
             help="make one item of several files whose paths end like this, from now on; '' for one of each file",
@@ -75,8 +85,8 @@ class Command(HoshinaCommand):
         except JobError as error:
             raise Failure(error.message, error.hint) from error
         params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
-        if options["hdu"] is not None:
-            params["reread"] = rewrite(dataset, replace(dataset.shown_as, hdu=options["hdu"].number))
+        if wanted := _wanted_rendering(options):
+            params["reread"] = rewrite(dataset, replace(dataset.shown_as, **wanted))
         if options["group"] is not None:
             params["grouping"] = template.text if template else ""
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
@@ -119,6 +129,20 @@ class Command(HoshinaCommand):
                 self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
             if result["n_failed"] > _SHOWN:
                 self.stdout.write(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
+        for noted in result["noted"][:_SHOWN]:
+            self.stdout.write(f"Shown, with a note: {_on_one_line(noted['path'])}: {noted['note']}")
+
+
+def _wanted_rendering(options: dict[str, Any]) -> dict[str, Any]:
+    """What the options say of how images are shown."""
+    wanted: dict[str, Any] = {}
+    if options["hdu"] is not None:
+        wanted["hdu"] = options["hdu"].number
+    if options["first_row"] is not None:
+        wanted["first_row"] = options["first_row"]
+    if options["cut_files"] is not None:
+        wanted["shows_cut"] = options["cut_files"] == "show"
+    return wanted
 
 
 def _in_words(trial: Trial) -> list[str]:

@@ -1,0 +1,89 @@
+"""Codecs for pydicom from the optional package imagecodecs: JPEG Lossless, JPEG-LS, JPEG 2000, and JPEG of 12 bits."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from labeling.images.problems import ImageProblem
+
+_JPEG_12 = "1.2.840.10008.1.2.4.51"
+_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
+_ALL = (_JPEG_12, *_LOSSLESS, *_JPEG_LS, *_JPEG_2000)
+
+# What pydicom asks of a module that decodes: what each needs, and whether it is there.
+DECODER_DEPENDENCIES = dict.fromkeys(_ALL, ("imagecodecs>=2025.3.30",))
+
+
+def is_available(uid: str) -> bool:
+    """Whether frames packed in this way can be decoded here."""
+    return uid in _ALL and find_spec("imagecodecs") is not None
+
+
+def decode_frame(source: bytes, runner: Any) -> bytes:
+    """Decode one frame. Called by pydicom, whose ``runner`` knows the image, and hears how it is laid out."""
+    import imagecodecs
+
+    uid = str(runner.transfer_syntax)
+    if uid in _LOSSLESS:
+        pixels = _lossless(source)
+    elif uid in _JPEG_LS:
+        pixels = imagecodecs.jpegls_decode(source)
+    elif uid in _JPEG_2000:
+        pixels = imagecodecs.jpeg2k_decode(source)
+    else:
+        pixels = imagecodecs.jpeg8_decode(source)
+    runner.set_option("bits_allocated", pixels.dtype.itemsize * 8)
+    if runner.samples_per_pixel > 1:
+        runner.set_option("planar_configuration", 0)
+        if str(runner.photometric_interpretation) in {"YBR_ICT", "YBR_RCT"}:
+            runner.set_option("photometric_interpretation", "RGB")
+    return bytes(pixels.tobytes())
+
+
+def _lossless(source: bytes) -> Any:
+    """By the faster of two decoders that know it, or by the other one, which knows more kinds."""
+    import imagecodecs
+
+    try:
+        return imagecodecs.ljpeg_decode(source)
+    except RuntimeError:
+        return imagecodecs.jpegsof3_decode(source)
+
+
+def require(data: Any) -> None:
+    """Make sure that the image can be decoded. Raises ImageProblem that names the package that would."""
+    from pydicom.pixels import get_decoder
+
+    uid = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+    if uid is None or not uid.is_compressed or not uid.is_encapsulated:
+        return
+    _register()
+    try:
+        is_known = get_decoder(uid).is_available
+    except NotImplementedError:
+        is_known = False
+    if is_known:
+        return
+    if str(uid) in _ALL:
+        raise ImageProblem(
+            f"The DICOM image is compressed as {uid.name}. To show it, install the Python package imagecodecs "
+            "(in HOSHINA: uv sync --extra dicom)."
+        )
+    raise ImageProblem(
+        f"The DICOM image is compressed as {uid.name}, which can't be read here. Convert it, "
+        "for example to JPEG 2000 or without compression."
+    )
+
+
+@cache
+def _register() -> None:
+    """Tell pydicom of these codecs, once."""
+    from pydicom.pixels import get_decoder
+
+    for uid in _ALL:
+        if is_available(uid):
+            get_decoder(uid).add_plugin("hoshina", (__name__, "decode_frame"))

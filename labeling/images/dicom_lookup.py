@@ -1,0 +1,146 @@
+"""What a DICOM file says about its values: palettes, lookup tables, windows, padding, and which end is white."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.images.problems import ImageProblem
+
+_ENTRIES = 2**16
+
+
+def is_reinterpreted(data: Any) -> bool:
+    """Whether the values mean something else than HOSHINA once took them for."""
+    return bool(
+        data.get("PhotometricInterpretation") == "PALETTE COLOR"
+        or _table_of(data) is not None
+        or (is_inverse(data) and data.get("PhotometricInterpretation") != "MONOCHROME1")
+        or str(data.get("VOILUTFunction", "")).upper() == "SIGMOID"
+        or any(name in data for name in _PADDINGS)
+        or (_windows(data)[:1] != [window(data)] and "WindowWidth" in data)
+    )
+
+
+# -- Colors -----------------------------------------------------------------------------------------
+def in_colours(stored: NDArray[Any], data: Any) -> NDArray[np.uint8]:
+    """The colors of numbers of the file's palette: (h, w, 3)."""
+    name = "{}PaletteColorLookupTableDescriptor"
+    if name.format("Red") not in data:
+        raise ImageProblem("The DICOM file has a palette image without a palette; copy or export it again.")
+    first = _first(data[name.format("Red")].value[1], data)
+    tables = np.stack([_channel(data, colour) for colour in ("Red", "Green", "Blue")], axis=-1)
+    # Some programs write colors of 8 bits into tables of 16.
+    if tables.dtype.itemsize > 1 and tables.max() > 255:
+        tables = tables >> 8
+    places = np.clip(stored.astype(np.int64) - first, 0, len(tables) - 1)
+    return np.asarray(tables.astype(np.uint8)[places])
+
+
+def _channel(data: Any, colour: str) -> NDArray[Any]:
+    n = int(data[f"{colour}PaletteColorLookupTableDescriptor"].value[0]) or _ENTRIES
+    plain = data.get(f"{colour}PaletteColorLookupTableData")
+    if plain is None:
+        return _from_segments(data, colour, n)
+    return _numbers(plain, n, data)
+
+
+def _from_segments(data: Any, colour: str, n: int) -> NDArray[Any]:
+    """A table written as runs and slopes, which pydicom unfolds."""
+    from pydicom.pixels.processing import apply_color_lut
+
+    first = _first(data.RedPaletteColorLookupTableDescriptor[1], data)
+    numbers = np.arange(first, first + n).reshape(1, -1)
+    return np.asarray(apply_color_lut(numbers, data)[0, :, ("Red", "Green", "Blue").index(colour)])
+
+
+# -- Gray -------------------------------------------------------------------------------------------
+_PADDINGS = ("PixelPaddingValue", "FloatPixelPaddingValue", "DoubleFloatPixelPaddingValue")
+
+
+def padding(stored: NDArray[Any], data: Any) -> NDArray[np.bool_] | None:
+    """Which stored values the file declares as padding around the image; None where it declares none."""
+    name = next((name for name in _PADDINGS if data.get(name) is not None), None)
+    if name is None:
+        return None
+    value = _as_stored(data.get(name), stored.dtype)
+    limit = data.get(name.replace("Value", "RangeLimit"))
+    other = value if limit is None else _as_stored(limit, stored.dtype)
+    return np.asarray((stored >= min(value, other)) & (stored <= max(value, other)))
+
+
+def is_inverse(data: Any) -> bool:
+    """Whether the smallest value is white."""
+    is_first = data.get("PhotometricInterpretation") == "MONOCHROME1"
+    return is_first or str(data.get("PresentationLUTShape", "")).upper() == "INVERSE"
+
+
+def window(data: Any) -> tuple[float, float] | None:
+    """Middle and width of the first window that makes sense; None without one."""
+    for centre, width in _windows(data):
+        if math.isfinite(centre) and math.isfinite(width) and width > 0:
+            return centre, width
+    return None
+
+
+def by_table(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
+    """The picture of gray values by the file's own lookup table (VOI LUT Sequence); None without one."""
+    table = _table_of(data)
+    if table is None:
+        return None
+    n, first, bits = (int(number) for number in table.LUTDescriptor)
+    entries = _numbers(table.LUTData, n or _ENTRIES, data).astype(np.int64)
+    if first >= _ENTRIES // 2 and np.nanmin(values) < 0:
+        first -= _ENTRIES
+    places = np.clip(np.rint(np.nan_to_num(values)).astype(np.int64) - first, 0, len(entries) - 1)
+    full = max(2**bits - 1, int(entries.max()), 1)
+    return np.asarray(np.rint(entries[places] * (255 / full)).astype(np.uint8))
+
+
+def _table_of(data: Any) -> Any:
+    tables = data.get("VOILUTSequence")
+    return tables[0] if tables and tables[0].get("LUTData") is not None and "LUTDescriptor" in tables[0] else None
+
+
+def _windows(data: Any) -> list[tuple[float, float]]:
+    centres, widths = _floats(data.get("WindowCenter")), _floats(data.get("WindowWidth"))
+    return list(zip(centres, widths, strict=False))
+
+
+def _floats(value: Any) -> list[float]:
+    if value is None or value == "":
+        return []
+    values = [value] if isinstance(value, int | float | str) else list(value)
+    return [float(number) for number in values if number not in (None, "")]
+
+
+def _numbers(table: Any, n: int, data: Any) -> NDArray[Any]:
+    """The entries of a lookup table, of 8 or 16 bits."""
+    if not isinstance(table, bytes):
+        return np.asarray(table if isinstance(table, list | tuple) or hasattr(table, "__iter__") else [table])[:n]
+    if len(table) < 2 * n:
+        return np.frombuffer(table, np.uint8)[:n]
+    is_little = getattr(data, "original_encoding", (None, True))[1] is not False
+    return np.frombuffer(table[: 2 * n], "<u2" if is_little else ">u2")
+
+
+def _first(number: Any, data: Any) -> int:
+    """The value of a table's first entry, which may be negative where the pixels may be."""
+    first = int(number)
+    return first - _ENTRIES if first >= _ENTRIES // 2 and data.get("PixelRepresentation") == 1 else first
+
+
+def _as_stored(value: Any, dtype: np.dtype[Any]) -> float:
+    """A value in the pixels' own numbers; some programs write negative ones as large ones, and the other way."""
+    number = float(value)
+    if dtype.kind == "f":
+        return float(np.dtype(dtype).type(number))
+    limits = np.iinfo(dtype)
+    if number > limits.max:
+        number -= 2 ** (8 * dtype.itemsize)
+    elif number < limits.min:
+        number += 2 ** (8 * dtype.itemsize)
+    return number

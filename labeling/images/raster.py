@@ -1,0 +1,90 @@
+"""Decoded pixels with their meaning: which are colors, which are transparent, which are unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labeling.images.colour import over_ground, to_rgb
+from labeling.images.problems import ImageProblem
+from labeling.images.rendering import Rendering
+from labeling.images.stretching import stretch
+
+NOTHING_KNOWN = (
+    "The image holds no finite value at all: every pixel is not-a-number, or the value that the file declares as "
+    "no data. Check how the file was made, or remove it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """One image as decoded, not yet turned upright.
+
+    ``colours``: (h, w) gray or (h, w, 3), of any number type; uint8 if ``is_for_screen``, which means that the values
+    are what a screen shows and are not stretched. ``alpha``: uint8 (h, w), straight. ``unknown``: bool (h, w).
+    """
+
+    colours: NDArray[Any]
+    alpha: NDArray[np.uint8] | None = None
+    unknown: NDArray[np.bool_] | None = None
+    is_for_screen: bool = False
+    profile: bytes | None = None
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The colors, with not-a-number where they are unknown."""
+        if self.unknown is None or not self.unknown.any():
+            return self.colours
+        values = self.colours.astype(_floating(self.colours.dtype))
+        values[self.unknown] = np.nan
+        return values
+
+    @property
+    def plane(self) -> NDArray[Any]:
+        """One value per pixel, (h, w): the mean of colors; not-a-number where unknown or transparent."""
+        values = self.values
+        if values.ndim == 3:
+            values = values.mean(axis=2)
+        return values if self.alpha is None else np.where(self.alpha > 0, values, np.nan)
+
+    def picture(self, rendering: Rendering) -> Image.Image:
+        """The image as RGB under ``rendering``; what is unknown is black. Raises ImageProblem if nothing is known."""
+        image = self._for_screen(rendering) if self.is_for_screen else self._stretched(rendering)
+        return image if self.alpha is None else over_ground(image, Image.fromarray(self.alpha), rendering)
+
+    def _for_screen(self, rendering: Rendering) -> Image.Image:
+        image = Image.fromarray(np.ascontiguousarray(self.colours))
+        if self.profile:
+            image.info["icc_profile"] = self.profile
+        image = to_rgb(image, rendering)
+        if self.unknown is None or not self.unknown.any():
+            return image
+        if self.unknown.all():
+            raise ImageProblem(NOTHING_KNOWN)
+        image.paste((0, 0, 0), mask=Image.fromarray(self.unknown.astype(np.uint8) * 255))
+        return image
+
+    def _stretched(self, rendering: Rendering) -> Image.Image:
+        values = self.values
+        refuse_unknown(values)
+        if self.alpha is not None:  # what is transparent does not count for the stretch
+            values = values.astype(_floating(values.dtype))
+            values[self.alpha == 0] = np.nan
+        return Image.fromarray(stretch(values, rendering)).convert("RGB")
+
+
+def refuse_unknown(*planes: NDArray[Any]) -> None:
+    """Raise ImageProblem when no pixel of any plane has a finite value."""
+    if not any(plane.dtype.kind in "iub" or np.isfinite(plane).any() for plane in planes):
+        raise ImageProblem(NOTHING_KNOWN)
+
+
+def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The smallest type with not-a-number that keeps the digits."""
+    if dtype.kind == "f":
+        return dtype.newbyteorder("=")
+    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)

@@ -1,0 +1,145 @@
+"""Files that end too early: what is there of the picture, with gray where it is missing.
+
+A JPEG that lacks only its last bytes has the whole picture, and is shown in any case. Of others a dataset chooses
+(``Rendering.shows_cut``) whether they are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from labeling.images.problems import TRUNCATED
+
+# A picture of which no more than this share is missing counts as whole.
+_WHOLE = 0.005
+_GRAY = 0x80
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_PALETTE = 3
+# Comparing looks at no more pixels than this along a side.
+_COMPARED_SIDE = 1024
+_FILLED = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A file as if it were whole, and what to tell people about it."""
+
+    content: bytes
+    note: str
+
+
+def is_cut(error: Exception) -> bool:
+    """Whether a decoder complains that the file ends too early."""
+    words = str(error).lower()
+    return isinstance(error, EOFError) or any(hint in words for hint in ("truncated", "not processed", "broken png"))
+
+
+def mended(stream: BinaryIO, shows_cut: bool) -> Mended | None:
+    """The cut file as if it were whole; None if nothing of it can be shown, or it is not to be shown."""
+    stream.seek(0)
+    content = stream.read()
+    if content.startswith(_JPEG):
+        made, missing = content + _JPEG_END, _missing_of_jpeg(content)
+    elif shows_cut and content.startswith(_PNG):
+        made, missing = _mended_png(content)
+    elif shows_cut and content.startswith(b"BM"):
+        made, missing = _mended_bmp(content)
+    else:
+        return None
+    if missing <= _WHOLE:
+        return Mended(made, "The end of the file is missing, and the picture is complete. Copy it again to be sure.")
+    if not shows_cut or missing >= 1:
+        return None
+    return Mended(made, f"{TRUNCATED} The missing part ({missing:.0%}) is shown gray.")
+
+
+# -- JPEG -------------------------------------------------------------------------------------------
+def _missing_of_jpeg(content: bytes) -> float:
+    """Which share of the picture is missing.
+
+    A decoder skips what lies between the last pixels and the end, so what is put there changes the picture only where
+    pixels are missing.
+    """
+    noise = np.random.default_rng(0).integers(1, 255, _FILLED, dtype=np.uint8).tobytes()
+    try:
+        pictures = [_reduced(content + filling + _JPEG_END) for filling in (b"", noise, noise[::-1])]
+    except (OSError, SyntaxError, ValueError):
+        return 1.0
+    differ = np.zeros(pictures[0].shape[:2], np.bool_)
+    for picture in pictures[1:]:
+        differ |= (picture != pictures[0]).any(axis=2)
+    # Chance fills some pixels as they were; rows are missing from the first that differs on.
+    rows = np.flatnonzero(differ.any(axis=1))
+    if not rows.size:
+        return 0.0
+    return float(max(differ.mean(), 1 - (rows[0] + 8) / len(differ)))
+
+
+def _reduced(content: bytes) -> NDArray[np.uint8]:
+    with Image.open(BytesIO(content), formats=["JPEG"]) as image:
+        image.draft("RGB", (_COMPARED_SIDE, _COMPARED_SIDE))
+        return np.asarray(image.convert("RGB"))
+
+
+# -- PNG --------------------------------------------------------------------------------------------
+def _mended_png(content: bytes) -> tuple[bytes, float]:
+    """With rows of gray for those that are missing; of palette images with their first color."""
+    before, packed, after = _png_parts(content)
+    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", before[16:29])
+    row = 1 + (width * bits * _PNG_CHANNELS.get(kind, 1) + 7) // 8
+    if interlaced:  # its rows lie in seven passes: no telling how much of each is there
+        return content, 1.0
+    unpacker = zlib.decompressobj()
+    rows = bytearray()
+    try:
+        rows += unpacker.decompress(packed, row * height)
+    except zlib.error:
+        return content, 1.0
+    whole = len(rows) // row
+    filling = bytes([0]) + bytes([0 if kind == _PNG_PALETTE else _GRAY]) * (row - 1)
+    made = bytes(rows[: whole * row]) + filling * (height - whole)
+    body = before + _chunk(b"IDAT", zlib.compress(made, 1)) + after + _chunk(b"IEND", b"")
+    return body, 1 - whole / height
+
+
+def _png_parts(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before the packed pixels, those, and whole chunks behind them."""
+    before, packed, after = bytearray(_PNG), bytearray(), bytearray()
+    at = len(_PNG)
+    while at + 8 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        kind, data = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        if kind == b"IDAT":
+            packed += data
+        elif len(data) == length and kind != b"IEND":
+            (after if packed else before).extend(_chunk(kind, data))
+        at += 12 + length
+    return bytes(before), bytes(packed), bytes(after)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+# -- BMP --------------------------------------------------------------------------------------------
+def _mended_bmp(content: bytes) -> tuple[bytes, float]:
+    """Filled up with gray; of what is packed nothing can be told."""
+    if len(content) < 54:
+        return content, 1.0
+    begin, width, height = struct.unpack("<10xI4xii", content[:26])
+    bits, packing = struct.unpack("<HI", content[28:34])
+    size = (abs(width) * bits + 31) // 32 * 4 * abs(height)
+    if packing not in {0, 3} or len(content) <= begin or size <= 0 or size > 2**31:
+        return content, 1.0
+    missing = max(0, begin + size - len(content))
+    return content + bytes([_GRAY]) * missing, missing / size

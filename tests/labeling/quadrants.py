@@ -1,0 +1,46 @@
+"""The picture of the awkward files: 96 by 64 pixels of four quadrants, in colors or in rising grays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labeling.images.opening import open_image
+from labeling.images.rendering import Rendering
+
+WIDTH, HEIGHT = 96, 64
+COLOURS = np.array([[220, 40, 40], [40, 180, 60], [40, 60, 220], [230, 220, 60]])
+
+
+def quadrants(values: Any) -> np.ndarray:
+    """(64, 96, ...) of the values of the top left, top right, bottom left and bottom right quadrant."""
+    values = np.asarray(values)
+    number = (np.arange(HEIGHT)[:, None] >= HEIGHT // 2) * 2 + (np.arange(WIDTH)[None] >= WIDTH // 2)
+    return values[number]
+
+
+def corners(pixels: np.ndarray) -> np.ndarray:
+    """The middles of the four quadrants."""
+    height, width = pixels.shape[:2]
+    rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
+    return np.array([pixels[y, x] for y in rows for x in columns]).astype(int)
+
+
+def opened(file: Path, **choices: Any) -> np.ndarray:
+    return np.asarray(open_image(file, rendering=Rendering(**choices)))
+
+
+def assert_rising(file: Path, **choices: Any) -> None:
+    """Grays from black to white, about as far apart from each other as the values."""
+    pixels = opened(file, **choices)
+    assert (pixels[..., :1] == pixels).all()
+    seen = corners(pixels)[:, 0]
+    assert (seen[0], seen[3]) == (0, 255), seen
+    assert np.diff(seen).min() > 40, seen
+
+
+def assert_colours(file: Path, tolerance: int = 1, **choices: Any) -> None:
+    seen = corners(opened(file, **choices))
+    assert abs(seen - COLOURS).max() <= tolerance, seen
