@@ -12,7 +12,7 @@ from django.db import transaction
 
 from hoshina.jobs.runner import Run
 from labeling.images.reading import Examined
-from labeling.images.scanning import Found
+from labeling.images.scanning import Found, is_looked_for
 from labeling.models import Dataset, Frame, Item
 from labeling.moving import Finder, Home, Later, Stray, move
 from labeling.records import insert, next_row, set_available, storable, update_frames, write_problems
@@ -246,6 +246,6 @@ class FileWriter(Writer):
             some = rows[start : start + FULL_BATCH].tolist()
             with transaction.atomic():
                 items = Item.objects.filter(dataset=self.dataset, row__in=some, is_available=True)
-                gone = [pk for pk, path in items.values_list("pk", "path") if path.lower().endswith(self.endings)]
+                gone = [pk for pk, path in items.values_list("pk", "path") if is_looked_for(path, self.endings)]
                 set_available(self.dataset, gone, False)
             self.run.progress(start + len(some))

@@ -17,7 +17,7 @@ from django.db.models import Count, QuerySet
 from hoshina.jobs.runner import Run
 from labeling.grouping import MAX_ROLES, Template, in_order
 from labeling.images.reading import Examined
-from labeling.images.scanning import Found
+from labeling.images.scanning import Found, is_looked_for
 from labeling.models import Dataset, Frame, Item
 from labeling.moving_groups import (
     Aside,
@@ -293,7 +293,7 @@ class GroupWriter(Writer):
             for role, kept in home.frames.items()
             # Files may have been moved since they were seen.
             if (there & self.bits.get(role, 0) and (self.dataset.data_dir / kept.path).exists())
-            or (home.is_available and not kept.path.lower().endswith(self.endings))
+            or (home.is_available and not is_looked_for(kept.path, self.endings))
         ]
 
     def _with_rest(self, members: Sequence[Member], place: Home | None) -> Sequence[Member]:
@@ -317,7 +317,7 @@ class GroupWriter(Writer):
         taken = {one.path for _, whole in moves.values() for one in whole}
         for home, _ in moves.values():
             left = [home.member(role) for role in self._left(home)]
-            self.aside.add([one for one in left if one.path not in taken and one.path.lower().endswith(self.endings)])
+            self.aside.add([one for one in left if one.path not in taken and is_looked_for(one.path, self.endings)])
 
     # -- What is gone -----------------------------------------------------------------------------------
     def mark_vanished(self) -> None:
@@ -338,7 +338,7 @@ class GroupWriter(Writer):
         gone: dict[int, list[int]] = defaultdict(list)
         for item_id, row, role, pk, path in frames.values_list("item_id", "item__row", "role", "pk", "path"):
             bit = self.bits.get(role, 0)
-            was_looked_for = path.lower().endswith(self.endings) or self.broken[row] & bit
+            was_looked_for = is_looked_for(path, self.endings) or self.broken[row] & bit
             if bit and was_looked_for and not self.seen[row] & bit:
                 gone[item_id].append(pk)
             else:

@@ -23,16 +23,21 @@ _MOST_BYTES = 2**31
 # What files without the preamble begin with: an element of group 2 or 8 with its type, or with its length.
 _ELEMENT = re.compile(rb"[\x02\x08]\x00[\x00-\x7f]\x00(?:UL|OB|UI|CS|LO|SH|DA|TM|ST|PN|IS)", re.DOTALL)
 _IMPLICIT = re.compile(rb"\x08\x00[\x00\x01\x05\x08\x16\x18]\x00[\x00-\x80]\x00\x00\x00", re.DOTALL)
-_BEGINNING = 16
+BEGINNING = _MAGIC_AT + len(_MAGIC)
 
 
 def is_dicom(stream: BinaryIO) -> bool:
     """Whether the file begins as DICOM does, with or without its preamble; the position is left at the start."""
-    start = stream.read(_MAGIC_AT + len(_MAGIC))
+    start = stream.read(BEGINNING)
     stream.seek(0)
     if start[_MAGIC_AT:] == _MAGIC:
         return True
-    return bool(_ELEMENT.match(start) or _IMPLICIT.match(start)) and _has_image(stream)
+    return begins_like_dicom(start) and _has_image(stream)
+
+
+def begins_like_dicom(start: bytes) -> bool:
+    """Whether these first bytes of a file are those of DICOM, as far as they can tell."""
+    return start[_MAGIC_AT:] == _MAGIC or bool(_ELEMENT.match(start) or _IMPLICIT.match(start))
 
 
 def _has_image(stream: BinaryIO) -> bool:
@@ -65,6 +70,7 @@ def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
         ) from error
     with silenced():
         data = pydicom.dcmread(stream, force=True)
+        _complete_meta(data)
         n = _refuse(data)
         dicom_codecs.require(data)
         frames = combined(n, lambda number: _frame(pixels, data, number), rendering.plane, kind="frame")
@@ -75,6 +81,19 @@ def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
     else:
         image = Image.fromarray(_bytes(frames[0], data, rendering)).convert("RGB")
     return image, int(dicom_lookup.is_reinterpreted(data))
+
+
+def _complete_meta(data: Any) -> None:
+    """Write down how a file is encoded that doesn't say so itself: pydicom has found out, and asks for it."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    meta = getattr(data, "file_meta", None) or FileMetaDataset()
+    if "TransferSyntaxUID" not in meta:
+        is_implicit, is_little = data.original_encoding
+        explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+        meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+        data.file_meta = meta
 
 
 def _refuse(data: Any) -> int:

@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from labeling.images import dicom
+
 # Notes that systems leave beside people's files.
+# The table of contents of a DICOM disk.
+_DIRECTORY = "DICOMDIR"
 _SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
@@ -34,9 +38,10 @@ def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> 
     """Find every file under ``root`` whose name ends in one of ``extensions`` (in any case).
 
     The files of a folder come first, sorted by name, then its folders, sorted; the names of one folder at a
-    time are in memory. Names that begin with a dot are passed over, and so is the folder ``skip``. A link
-    to a file is followed where it stays inside of the root. A link to a folder is not: what lies inside of
-    the root is found under its own name; one that leads outside or back to a folder above it is a problem.
+    time are in memory. Files without an ending are opened for their first bytes where DICOM is among
+    ``extensions``, since many have none. Names that begin with a dot are passed over, and so is the folder
+    ``skip``. A link to a file is followed where it stays inside of the root. A link to a folder is not: what lies
+    inside of the root is found under its own name; one that leads outside or back to a folder above it is a problem.
 
     Raises
     ------
@@ -109,11 +114,35 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
             elif entry.is_dir(follow_symlinks=False):
                 if name not in _SKIPPED_FOLDERS:
                     folders.append(name)
-            elif name.lower().endswith(endings):
+            elif name.lower().endswith(endings) or (
+                may_be_bare(name, endings) and _is_bare_dicom(entry.path) and entry.is_file()
+            ):
                 names.append(name)
     names.sort()
     folders.sort(reverse=True)
     return _Folder(names, links, folders)
+
+
+def is_looked_for(path: str, endings: tuple[str, ...]) -> bool:
+    """Whether :func:`walk` finds an image at this path: by its ending, or as one of DICOM without any."""
+    return path.lower().endswith(endings) or may_be_bare(path.rsplit("/", 1)[-1], endings)
+
+
+def may_be_bare(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether a name has no ending, or one of digits as UIDs have it, and files of DICOM are looked for."""
+    if dicom.EXTENSIONS[0] not in endings or name == _DIRECTORY:
+        return False
+    ending = name.rpartition(".")[2] if "." in name else ""
+    return not ending or ending.isdecimal()
+
+
+def _is_bare_dicom(path: str) -> bool:
+    """Whether the first bytes are those of DICOM; the file is opened only if its name has no ending."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123 - a million of them
+            return dicom.begins_like_dicom(stream.read(dicom.BEGINNING))
+    except OSError:  # a file without an ending that can't be read is no image that is missed
+        return False
 
 
 def _follow(top: Path, path: str, endings: tuple[str, ...]) -> Found | None:

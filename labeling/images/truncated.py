@@ -20,6 +20,8 @@ from labeling.images.problems import TRUNCATED
 
 # A picture of which no more than this share is missing counts as whole.
 _WHOLE = 0.005
+# Of which more than this is missing is no picture.
+_NOTHING = 0.99
 _GRAY = 0x80
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -58,7 +60,7 @@ def mended(stream: BinaryIO, shows_cut: bool) -> Mended | None:
         return None
     if missing <= _WHOLE:
         return Mended(made, "The end of the file is missing, and the picture is complete. Copy it again to be sure.")
-    if not shows_cut or missing >= 1:
+    if not shows_cut or missing > _NOTHING:
         return None
     return Mended(made, f"{TRUNCATED} The missing part ({missing:.0%}) is shown gray.")
 

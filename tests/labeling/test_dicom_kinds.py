@@ -77,7 +77,6 @@ def test_a_palette_written_as_runs_and_slopes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [0, -1000])
 def test_the_lookup_table_of_the_file_counts(tmp_path: Path, first: int) -> None:
     entries = np.zeros(2048, int)
-    entries[np.array([100, 200, 300, 400]) - (0 if first == 0 else -600) + (0 if first == 0 else 0)] = 0
     values = quadrants([100, 200, 300, 400]) + first
     entries[[100, 200, 300, 400]] = [0, 4095, 1365, 2730]  # which no window could do
     file = write(tmp_path / "a.dcm", values, VOILUTSequence=[table(entries, first, 12)])
@@ -199,7 +198,7 @@ def test_packed_pixels_are_unpacked(tmp_path: Path, syntax: str) -> None:
     values = np.linspace(0, 30000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
     file = packed(tmp_path / "a.dcm", syntax, values)
     shown = opened(file, stretch="minmax")[..., 0].astype(int)
-    assert abs(shown - values / 30000 * 255).max() <= 1
+    assert abs(shown - values / 30000 * 255).max() <= (5 if syntax.endswith(".91") else 1)  # that one is lossy
 
 
 @pytest.mark.parametrize("syntax", ENCODERS)

@@ -11,7 +11,7 @@ def read_again(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("labeling", "0007_together_by"),
+        ("labeling", "0008_thumbs_folder"),
     ]
 
     operations = [
