@@ -224,13 +224,16 @@ def _tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decod
 
 def page_for_pillow(stream: BinaryIO, rendering: Rendering) -> int | None:
     """The number of the first full page if Pillow can be trusted with it, else None."""
+    if tiff.is_large_big_endian(stream):
+        return None
     try:
         with Image.open(stream, formats=["TIFF"]) as image:
             if rendering.plane != "first" and getattr(image, "n_frames", 1) > 1 and _has_copies(image):
                 return None
             number = _first_full(image)
-            tags = getattr(image, "tag_v2", {})
-            is_fit = image.width * image.height <= MAX_PIXELS and not tiff.is_mistaken(tags)
+            tags: Any = image.tag_v2  # type: ignore[attr-defined] # those of TIFF
+            is_big_endian = tags.prefix.startswith(b"MM")
+            is_fit = image.width * image.height <= MAX_PIXELS and not tiff.is_mistaken(tags, is_big_endian)
             return number if is_fit else None
     except (UnidentifiedImageError, EOFError, SyntaxError):
         return None

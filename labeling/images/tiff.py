@@ -51,6 +51,13 @@ def is_tiff(stream: BinaryIO) -> bool:
     return start in _MAGICS
 
 
+def is_large_big_endian(stream: BinaryIO) -> bool:
+    """Whether it is a BigTIFF with the highest byte first, whose tags Pillow misreads; left at the start."""
+    start = stream.read(4)
+    stream.seek(0)
+    return start == _MAGICS[3]
+
+
 def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None) -> Raster:
     """The page, or the bands, that ``rendering`` chooses.
 
@@ -82,7 +89,8 @@ def describe(stream: BinaryIO) -> About:
     with opened(stream) as file:
         page = first_page(file)
         tags = {tag.code: tag.value for tag in page.tags}
-        revision = int(is_reinterpreted(tags) or page is not file.pages[0])
+        was_swapped = is_swapped(tags) and file.byteorder == ">" and page.compression != 1
+        revision = int(is_reinterpreted(tags) or was_swapped or page is not file.pages[0])
         return About((page.imagewidth, page.imagelength), Meaning(page).turn, revision)
 
 
@@ -115,11 +123,16 @@ def is_copy(kind: Any, old_kind: Any) -> bool:
     return bool(int(kind or 0) & 0b101) or old_kind == 2
 
 
-def is_mistaken(tags: Mapping[int, Any]) -> bool:
+def is_mistaken(tags: Mapping[int, Any], is_big_endian: bool) -> bool:
     """Whether Pillow opens a page of these tags, but takes it for something else than it is."""
     is_deep = max(_numbers(tags.get(_BITS, 1))) > 8
     is_separate = tags.get(_SAMPLES, 1) > 1 and tags.get(_LAYOUT, 1) == _SEPARATE
-    return (is_deep and is_separate) or is_reinterpreted(tags)
+    return (is_deep and is_separate) or (is_big_endian and is_swapped(tags)) or is_reinterpreted(tags)
+
+
+def is_swapped(tags: Mapping[int, Any]) -> bool:
+    """Whether Pillow swaps the bytes of the samples once too often in a compressed file of the other order."""
+    return max(_numbers(tags.get(_BITS, 1))) > 8 and _numbers(tags.get(_KIND, _UNSIGNED))[0] != _UNSIGNED
 
 
 def is_reinterpreted(tags: Mapping[int, Any]) -> bool:

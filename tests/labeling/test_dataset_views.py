@@ -247,7 +247,7 @@ def test_problems_ask_the_database_as_often_for_many(client: Client, make_datase
         with CaptureQueriesContext(connection) as queries:
             client.get(PROBLEMS)
         asked.append(len(queries))
-    assert asked[0] == asked[1] == 5
+    assert asked[0] == asked[1] == 6
 
 
 @pytest.mark.parametrize("query", [{"after": "\x00"}, {"reason": "\x00"}, {"after": "zzzz"}, {"reason": "none"}])

@@ -87,6 +87,21 @@ def test_unsigned_32_bits_above_half_of_their_range(tmp_path: Path, packing: dic
 
 
 @packed
+@pytest.mark.parametrize("byteorder", "<>")
+@pytest.mark.parametrize("dtype", ["u2", "i2", "u4", "i4", "f4", "f8"])
+def test_every_depth_in_both_orders_of_bytes(
+    tmp_path: Path, dtype: str, byteorder: str, packing: dict[str, Any]
+) -> None:
+    scale = {"i2": 0.5, "u4": 70_000, "i4": 30_000}.get(dtype, 1)
+    values = quadrants(np.array(RISING) * scale).astype(dtype)
+    if dtype[0] == "f":
+        packing = {key: kind for key, kind in packing.items() if key != "predictor"}
+    tifffile.imwrite(tmp_path / "a.tif", values, **(packing | {"byteorder": byteorder}))
+    assert_rising(tmp_path / "a.tif")
+    assert (values_in(tmp_path / "a.tif") == values).all()
+
+
+@packed
 def test_signed_bytes(tmp_path: Path, packing: dict[str, Any]) -> None:
     tifffile.imwrite(tmp_path / "a.tif", quadrants([-100, -40, 30, 100]).astype(np.int8), **packing)
     assert_rising(tmp_path / "a.tif")
