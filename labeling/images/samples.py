@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.images.lab import rgb_of_lab, white_of
 from labeling.images.problems import ImageProblem
 from labeling.images.raster import Raster
 
-# Tags and values of TIFF 6.0; the last one is GDAL's.
-EXTRA_SAMPLES, NO_DATA, _ORIENTATION, _XMP, _PROFILE = 338, 42113, 274, 700, 34675
+# Tags and values of TIFF 6.0, GDAL and Adobe.
+EXTRA_SAMPLES, NO_DATA, WHITE_POINT, _ORIENTATION, _XMP, _PROFILE = 338, 42113, 318, 274, 700, 34675
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 WHITE_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 2, 3, 5, 6, 8, 9
 LABS = frozenset({CIELAB, ICCLAB})
@@ -108,7 +109,7 @@ class Meaning:
         if kind == PALETTE:
             return self._from_palette(pixels[..., 0])
         if kind in LABS:
-            return rgb_of_lab(pixels, is_signed=kind == CIELAB)
+            return rgb_of_lab(pixels, white_of(tag_of(self.page, WHITE_POINT)), is_signed=kind == CIELAB)
         if kind == CMYK and pixels.shape[2] == 4:
             ink = pixels.astype(np.float32) / self._full
             return np.asarray(np.rint((1 - ink[..., :3]) * (1 - ink[..., 3:]) * 255).clip(0, 255).astype(np.uint8))
@@ -169,32 +170,6 @@ class Meaning:
         opaque = np.rint(share * 255).astype(np.uint8)
         opaque[(share > 0) & (opaque == 0)] = 1
         return np.asarray(opaque)
-
-
-_D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
-# Bradford's adaptation to D65 is part of it.
-_SRGB_OF_D50 = np.array(
-    [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]],
-    np.float32,
-)
-
-
-def rgb_of_lab(pixels: NDArray[Any], *, is_signed: bool) -> NDArray[np.uint8]:
-    """CIE L*a*b* under D50, as TIFF packs it in 8 or 16 bits, as sRGB: uint8 (h, w, 3)."""
-    bits = pixels.dtype.itemsize * 8
-    unit = 2.0 ** (bits - 8)
-    if is_signed:
-        lightness = pixels[..., 0].astype(np.float32) * (100 / (2**bits - 1))
-        a, b = (pixels[..., at].astype(f"i{bits // 8}").astype(np.float32) / unit for at in (1, 2))
-    else:  # as in ICC profiles
-        lightness = pixels[..., 0].astype(np.float32) * (100 / (255 * unit))
-        a, b = (pixels[..., at].astype(np.float32) / unit - 128 for at in (1, 2))
-    fy = (lightness + 16) / 116
-    curved = np.stack([fy + a / 500, fy, fy - b / 200], axis=-1)
-    cubed = np.where(curved > 6 / 29, curved**3, 3 * (6 / 29) ** 2 * (curved - 4 / 29))
-    linear = np.clip((cubed * _D50) @ _SRGB_OF_D50.T, 0, 1)
-    shown = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
-    return np.asarray(np.rint(shown * 255).astype(np.uint8))
 
 
 def _straight(pixels: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.images.lab import is_d50, white_of
 from labeling.images.planes import combined
 from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.raster import Raster
@@ -26,6 +27,7 @@ from labeling.images.samples import (
     NO_DATA,
     PALETTE,
     WHITE_IS_ZERO,
+    WHITE_POINT,
     Meaning,
     tag_of,
 )
@@ -39,7 +41,8 @@ _MOST_WHOLE = 2**31
 OVERVIEWS = 32
 # Tags of TIFF 6.0; NewSubfileType, and SubfileType that came before.
 SUBFILE, OLD_SUBFILE = 254, 255
-_BITS, _PHOTOMETRIC, _SAMPLES, _LAYOUT, _KIND = 258, 262, 277, 284, 339
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _LAYOUT, _KIND = 258, 259, 262, 277, 284, 339
+_JPEGS = frozenset({6, 7})
 _SEPARATE, _UNSIGNED, _SIGNED = 2, 1, 2
 
 
@@ -147,10 +150,15 @@ def is_reinterpreted(tags: Mapping[int, Any]) -> bool:
         or (photometric == WHITE_IS_ZERO and (bits > 8 or kind != _UNSIGNED))
         or (kind == _SIGNED and bits == 8)
         or (kind == _UNSIGNED and bits == 32)
-        or (photometric in LABS and (bits > 8 or photometric != CIELAB))
+        or (photometric in LABS and (bits > 8 or photometric != CIELAB or _has_odd_white(tags)))
         or (photometric == PALETTE and (bits > 8 or n > 1))
         or n - COLOURS.get(photometric, 1) > n_alpha
     )
+
+
+def _has_odd_white(tags: Mapping[int, Any]) -> bool:
+    """Whether L*a*b* is relative to another white than Pillow takes for granted; JPEG is left to Pillow in any case."""
+    return tags.get(_COMPRESSION) not in _JPEGS and not is_d50(white_of(tags.get(WHITE_POINT)))
 
 
 def _numbers(value: Any) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms
+from skimage.color import rgb2lab
 
 from labeling.images import opening, tiff
 from labeling.images.opening import ImageProblem, open_image
@@ -292,6 +293,24 @@ def test_lab_is_shown_in_its_colours(tmp_path: Path, bits: int, kind: str) -> No
     stored = np.concatenate([lightness, ab], axis=-1).astype(f"u{bits // 8}")
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric=kind, planarconfig="contig")
     assert_colours(tmp_path / "a.tif", tolerance=10)  # 8 bits of L*a*b* tell no more apart
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_lab_is_relative_to_the_white_that_the_file_names(tmp_path: Path, bits: int) -> None:
+    """Against scikit-image, under D65 and D50."""
+    for white, illuminant in (((0.3127, 0.3290), "D65"), (None, "D50")):
+        gray = np.full((HEIGHT, WIDTH, 3), 0.5)
+        lab = rgb2lab(quadrants(COLOURS) / 255 if illuminant == "D65" else gray, illuminant="D65")
+        unit = 2 ** (bits - 8)
+        ab = np.rint(lab[..., 1:] * unit).astype(int) % 2**bits
+        lightness = np.rint(lab[..., :1] / 100 * (2**bits - 1))
+        stored = np.concatenate([lightness, ab], axis=-1).astype(f"u{bits // 8}")
+        tags = [(318, "2I", 2, (31270, 100_000, 32900, 100_000), True)] if white else []
+        tifffile.imwrite(tmp_path / "a.tif", stored, photometric="cielab", planarconfig="contig", extratags=tags)
+        if white:
+            assert_colours(tmp_path / "a.tif", tolerance=10 if bits == 8 else 2)
+        else:
+            assert abs(corners(opened(tmp_path / "a.tif")) - 128).max() <= 2
 
 
 # -- Pages ------------------------------------------------------------------------------------------------
