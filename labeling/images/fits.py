@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labeling.images.planes import combined
-from labeling.images.problems import ImageProblem, refuse_too_large
+from labeling.images.problems import TRUNCATED, ImageProblem, refuse_too_large
 from labeling.images.quiet import silenced
-from labeling.images.raster import refuse_unknown
+from labeling.images.raster import MISSING, refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.stretching import stretch
 
@@ -85,14 +86,21 @@ def _row_order(header: Any) -> str:
         return ""
 
 
-def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> list[NDArray[Any]]:
-    """As :func:`read_oriented`, the planes alone."""
-    return read_oriented(stream, rendering)[0]
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """What is to be shown in its own values: one plane (h, w), or three for red, green and blue.
+
+    ``says_top``: whether the header says that the first row is the top one. ``missing``: bool (h, w), what a cut file
+    lacks of the planes; None of a whole one.
+    """
+
+    planes: list[NDArray[Any]]
+    says_top: bool
+    missing: NDArray[np.bool_] | None
 
 
-def read_oriented(stream: BinaryIO, rendering: Rendering) -> tuple[list[NDArray[Any]], bool]:
-    """What is to be shown in its own values: one plane (h, w), or three for red, green and blue; and whether the header
-    says that the first row is the top one.
+def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> Planes:
+    """The planes that ``rendering`` chooses.
 
     Row 0 is the top of the picture: FITS counts rows from the bottom unless its header says otherwise.
     Unknown pixels are not-a-number. Raises ImageProblem for a file without an image, a truncated or a too large one.
@@ -101,24 +109,37 @@ def read_oriented(stream: BinaryIO, rendering: Rendering) -> tuple[list[NDArray[
         part = chosen(parts, rendering.hdu)
         height, width = part.shape[-2:]
         refuse_too_large(width, height)
-        _refuse_truncated(part, parts)
         outer = part.shape[:-2]
-        planes = combined(int(np.prod(outer)), lambda number: _plane(part, outer, number), rendering.plane)
-        is_flipped = not begins_on_top(part.header, rendering)
-        is_told = _row_order(part.header) == "TOP-DOWN"
-    return [np.flipud(plane) if is_flipped else plane for plane in planes], is_told
+        missing = None
+        try:
+            _refuse_truncated(part)
+            planes = combined(int(np.prod(outer)), lambda number: _plane(part, outer, number), rendering.plane)
+        except ImageProblem:
+            if not rendering.shows_cut or hasattr(part, "compression_type"):
+                raise
+            planes, missing = _planes_there(part, outer, rendering)
+        says_top = _row_order(part.header) == "TOP-DOWN"
+        if not begins_on_top(part.header, rendering):
+            planes = [np.flipud(plane) for plane in planes]
+            missing = None if missing is None else np.flipud(missing)
+    return Planes(planes, says_top, missing)
 
 
-def read_picture(stream: BinaryIO, rendering: Rendering = DEFAULT) -> tuple[Image.Image, int]:
-    """The picture of :func:`read_planes` as RGB, and its revision; unknown pixels are black.
+def read_picture(stream: BinaryIO, rendering: Rendering = DEFAULT) -> tuple[Image.Image, int, float]:
+    """The picture of :func:`read_planes` as RGB, its revision, and which share of it a cut file lacks.
 
-    Bands differ in their values, so each of three planes is stretched on its own.
+    Unknown pixels are black, missing ones gray. Bands differ in their values, so each of three planes is stretched on
+    its own.
     """
-    planes, is_told = read_oriented(stream, rendering)
-    refuse_unknown(*planes)
-    pictures = [stretch(plane, rendering, usual="zscale") for plane in planes]
+    found = read_planes(stream, rendering)
+    refuse_unknown(*found.planes)
+    pictures = [stretch(plane, rendering, usual="zscale") for plane in found.planes]
     picture = pictures[0] if len(pictures) == 1 else np.stack(pictures, axis=-1)
-    return Image.fromarray(picture).convert("RGB"), int(is_told)
+    image = Image.fromarray(picture).convert("RGB")
+    if found.missing is None:
+        return image, int(found.says_top), 0.0
+    image.paste(MISSING, mask=Image.fromarray(found.missing.astype(np.uint8) * 255))
+    return image, int(found.says_top), float(found.missing.mean())
 
 
 def _numbered(parts: Any, hdu: int) -> Any:
@@ -152,7 +173,34 @@ def _plane(part: Any, outer: tuple[int, ...], number: int) -> NDArray[Any]:
     return plane.astype(wanted)
 
 
-def _refuse_truncated(part: Any, parts: Any) -> None:
+def _planes_there(
+    part: Any, outer: tuple[int, ...], rendering: Rendering
+) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
+    """The planes of a plain image of which the file holds the first rows, and what of them is missing."""
+    height, width = part.shape[-2:]
+    place = part.fileinfo()
+    stored = np.dtype({8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[int(part.header["BITPIX"])])
+
+    def plane(number: int) -> NDArray[Any]:
+        place["file"].seek(place["datLoc"] + number * height * width * stored.itemsize)
+        content = place["file"].read(height * width * stored.itemsize)
+        rows = len(content) // (width * stored.itemsize)
+        values = np.full((height, width), np.nan)
+        there = np.frombuffer(content[: rows * width * stored.itemsize], stored).reshape(rows, width)
+        values[:rows] = there.astype(np.float64) * part.header.get("BSCALE", 1) + part.header.get("BZERO", 0)
+        blank = part.header.get("BLANK")
+        if blank is not None and stored.kind != "f":
+            values[:rows][there == blank] = np.nan
+        return values
+
+    planes = combined(int(np.prod(outer)), plane, rendering.plane)
+    missing = np.all([np.isnan(one).all(axis=1) for one in planes], axis=0)
+    if missing.all():
+        raise ImageProblem(TRUNCATED)
+    return planes, np.repeat(missing[:, None], width, axis=1)
+
+
+def _refuse_truncated(part: Any) -> None:
     """Astropy only warns of a short file, and then fails with words about buffers."""
     place = part.fileinfo()
     stream = place["file"]

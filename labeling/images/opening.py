@@ -114,7 +114,8 @@ class Decoded:
 def decoded(stream: BinaryIO, max_side: int | None = None, rendering: Rendering = DEFAULT) -> Decoded:
     """Decode the image in ``stream``. Raises ImageProblem, and whatever else decoders raise."""
     if fits.is_fits(stream):
-        return _whole("FITS", *fits.read_picture(stream, rendering))
+        image, revision, missing = fits.read_picture(stream, rendering)
+        return Decoded("FITS", image, image.size, truncated.note_of(missing) if missing else "", revision)
     if dicom.is_dicom(stream):
         return _whole("DICOM", *dicom.read(stream, rendering))
     if jpegxl.is_jpegxl(stream):
@@ -274,7 +275,8 @@ def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) 
     if about.turn in SIDEWAYS:
         width, height = height, width
     image = image.transpose(UPRIGHT[about.turn]) if about.turn in UPRIGHT else image
-    return Decoded("TIFF", image, (width, height), revision=about.revision)
+    note = "" if raster.missing is None else truncated.note_of(float(raster.missing.mean()))
+    return Decoded("TIFF", image, (width, height), note, about.revision)
 
 
 def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:

@@ -20,12 +20,17 @@ NOTHING_KNOWN = (
 )
 
 
+# The color of what a cut file lacks.
+MISSING = (128, 128, 128)
+
+
 @dataclass(frozen=True, slots=True)
 class Raster:
     """One image as decoded, not yet turned upright.
 
     ``colours``: (h, w) gray or (h, w, 3), of any number type; uint8 if ``is_for_screen``, which means that the values
     are what a screen shows and are not stretched. ``alpha``: uint8 (h, w), straight. ``unknown``: bool (h, w).
+    ``missing``: bool (h, w), what a cut file lacks: unknown as well, but gray.
     """
 
     colours: NDArray[Any]
@@ -33,14 +38,17 @@ class Raster:
     unknown: NDArray[np.bool_] | None = None
     is_for_screen: bool = False
     profile: bytes | None = None
+    missing: NDArray[np.bool_] | None = None
 
     @property
     def values(self) -> NDArray[Any]:
         """The colors, with not-a-number where they are unknown."""
-        if self.unknown is None or not self.unknown.any():
+        masks = [mask for mask in (self.unknown, self.missing) if mask is not None and mask.any()]
+        if not masks:
             return self.colours
         values = self.colours.astype(_floating(self.colours.dtype))
-        values[self.unknown] = np.nan
+        for mask in masks:
+            values[mask] = np.nan
         return values
 
     @property
@@ -54,7 +62,11 @@ class Raster:
     def picture(self, rendering: Rendering) -> Image.Image:
         """The image as RGB under ``rendering``; what is unknown is black. Raises ImageProblem if nothing is known."""
         image = self._for_screen(rendering) if self.is_for_screen else self._stretched(rendering)
-        return image if self.alpha is None else over_ground(image, Image.fromarray(self.alpha), rendering)
+        if self.alpha is not None:
+            image = over_ground(image, Image.fromarray(self.alpha), rendering)
+        if self.missing is not None:
+            image.paste(MISSING, mask=Image.fromarray(self.missing.astype(np.uint8) * 255))
+        return image
 
     def _for_screen(self, rendering: Rendering) -> Image.Image:
         image = Image.fromarray(np.ascontiguousarray(self.colours))

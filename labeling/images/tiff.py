@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,6 +31,7 @@ from labeling.images.samples import (
     Meaning,
     tag_of,
 )
+from labeling.images.tiff_cut import samples_there
 
 # The samples of a page, (h, w, n), or None.
 Pixels = Callable[[Any], NDArray[Any] | None]
@@ -70,12 +71,12 @@ def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None
     with opened(stream) as file:
         page = _refuse_odd(first_page(file))
         meaning = Meaning(page)
-        if meaning.bands:
-            return _of_bands(meaning, _samples_or(page, by_pillow), rendering)
-        pages = [page] if rendering.plane == "first" else main_pages(file)
-        if len(pages) == 1:
-            return meaning.raster(_samples_or(page, by_pillow))
-        return _of_pages(pages, rendering)
+        pages = [page] if rendering.plane == "first" or meaning.bands else main_pages(file)
+        if len(pages) > 1:
+            return _of_pages(pages, rendering)
+        samples, missing = _samples_there(page, by_pillow, rendering)
+        raster = _of_bands(meaning, samples, rendering) if meaning.bands else meaning.raster(samples)
+        return replace(raster, missing=missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,18 @@ def refuse_no_numbers(page: Any) -> None:
         raise ImageProblem("The TIFF holds values that are no plain numbers, which can't be shown.")
     if page.imagedepth > 1:
         raise ImageProblem("The TIFF holds a volume, which can't be shown as an image.")
+
+
+def _samples_there(
+    page: Any, by_pillow: Pixels | None, rendering: Rendering
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """All of a page; or, if cut files are shown, what is there of it, and where it is missing."""
+    try:
+        return _samples_or(page, by_pillow), None
+    except Exception as error:
+        if not rendering.shows_cut or "imagecodecs" in str(error):
+            raise
+        return samples_there(page)
 
 
 def _samples_or(page: Any, by_pillow: Pixels | None) -> NDArray[Any]:

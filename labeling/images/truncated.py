@@ -62,7 +62,12 @@ def mended(stream: BinaryIO, shows_cut: bool) -> Mended | None:
         return Mended(made, "The end of the file is missing, and the picture is complete. Copy it again to be sure.")
     if not shows_cut or missing > _NOTHING:
         return None
-    return Mended(made, f"{TRUNCATED} The missing part ({missing:.0%}) is shown gray.")
+    return Mended(made, note_of(missing))
+
+
+def note_of(missing: float) -> str:
+    """What to tell people of a picture of which that share is missing."""
+    return f"{TRUNCATED} The missing part ({missing:.0%}) is shown gray."
 
 
 # -- JPEG -------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, m
     """
     with in_plain_words(), regular_file(path) as stream:
         if fits.is_fits(stream):
-            values = _one(fits.read_planes(stream, rendering))
+            values = _one(fits.read_planes(stream, rendering).planes)
         elif dicom.is_dicom(stream):
             values = _picture(stream, rendering)
         elif jpegxl.is_jpegxl(stream):

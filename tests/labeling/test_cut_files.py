@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from astropy.io import fits
 from PIL import Image
 
 from labeling.images.opening import ImageProblem, open_for_resizing, open_image
 from labeling.images.reading import examine
 from labeling.images.rendering import Rendering
+from labeling.images.values import values_in
 from tests.labeling.quadrants import COLOURS, assert_colours, corners, opened, quadrants
 
 SHOWN = Rendering(shows_cut=True)
@@ -120,3 +123,55 @@ def test_whole_files_are_as_ever_where_cut_ones_are_shown(tmp_path: Path) -> Non
     (tmp_path / "a.png").write_bytes(content("PNG"))
     assert_colours(tmp_path / "a.png", shows_cut=True)
     assert examine(tmp_path / "a.png", SHOWN).note == ""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {}, {"rowsperstrip": 8}, {"rowsperstrip": 8, "compression": "zlib"}, {"tile": (16, 16)},
+        {"rowsperstrip": 4, "compression": "lzw"}, {"planarconfig": "separate", "rowsperstrip": 8},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_a_cut_tiff_is_gray_where_it_is_missing(tmp_path: Path, dtype: str, how: dict[str, Any]) -> None:
+    pixels = np.random.default_rng(3).integers(0, 250 if dtype == "u1" else 60000, (64, 96, 3)).astype(dtype)
+    stored = np.moveaxis(pixels, -1, 0) if "planarconfig" in how else pixels
+    tifffile.imwrite(tmp_path / "whole.tif", stored, photometric="rgb", **how)
+    whole = (tmp_path / "whole.tif").read_bytes()
+    share = 0.9 if "planarconfig" in how else 0.5
+    (tmp_path / "a.tif").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ImageProblem):
+        open_image(tmp_path / "a.tif")
+    of = {} if dtype == "u1" else {"stretch": "linear", "low": 0.0, "high": 60000.0}
+    shown, wanted = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.tif", "whole.tif"))
+    assert (shown[:16] == wanted[:16]).all()
+    assert (shown[-4:] == 128).all()
+    assert "is shown gray" in examine(tmp_path / "a.tif", SHOWN).note
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("order", ["BOTTOM-UP", "TOP-DOWN"])
+def test_a_cut_fits_is_gray_where_it_is_missing(tmp_path: Path, dtype: str, order: str) -> None:
+    pixels = np.random.default_rng(3).integers(0, 250, (200, 300)).astype(dtype)
+    part = fits.PrimaryHDU(pixels)
+    part.header["ROWORDER"] = order
+    if dtype == "i2":
+        part.header["BSCALE"], part.header["BZERO"] = 2.0, 10.0
+        pixels = (pixels * 2 + 10).astype(dtype)
+    part.writeto(tmp_path / "whole.fits")
+    whole = (tmp_path / "whole.fits").read_bytes()
+    (tmp_path / "a.fits").write_bytes(whole[: 2880 + pixels.dtype.itemsize * 300 * 120 + 7])
+    with pytest.raises(ImageProblem, match="truncated"):
+        open_image(tmp_path / "a.fits")
+    of = {"stretch": "linear", "low": 0.0, "high": 600.0}
+    shown, wanted = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.fits", "whole.fits"))
+    rows = slice(0, 119) if order == "TOP-DOWN" else slice(81, 200)
+    gone = slice(121, 200) if order == "TOP-DOWN" else slice(0, 79)
+    assert (shown[rows] == wanted[rows]).all()
+    assert (shown[gone] == 128).all()
+    assert "(40%) is shown gray" in examine(tmp_path / "a.fits", SHOWN).note
+    assert np.isnan(values_in(tmp_path / "a.fits", SHOWN)[gone]).all()
+    (tmp_path / "a.fits").write_bytes(whole[:2880])
+    with pytest.raises(ImageProblem, match="truncated"):
+        open_image(tmp_path / "a.fits", rendering=SHOWN)
