@@ -218,7 +218,10 @@ def _tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decod
     if page is not None:
         try:
             return _complete(stream, max_side, rendering, page)
-        except OSError:  # such as a compression that this Pillow lacks
+        except OSError:
+            # A compression that this Pillow lacks, or a cut file; of others what Pillow says of the damage counts.
+            if tiff.has_usual_compression(stream) and not rendering.shows_cut:
+                raise
             return _unusual_tiff(stream, max_side, rendering)
     return _unusual_tiff(stream, max_side, rendering)
 

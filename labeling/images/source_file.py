@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ def _reason(error: Exception) -> str:
         return "There is no permission to read the file; whoever runs HOSHINA needs it."
     if isinstance(error, MemoryError):
         return "The image is too large for the memory of this machine; save it smaller."
+    if found := re.search(r"(?:decoder|encoder) (\w+) not available", said):
+        return f"This Pillow was built without {found[1]}, which the file needs. Install Pillow from PyPI (uv sync)."
     if isinstance(error, EOFError) or "truncated" in said.lower():
         return TRUNCATED
     if isinstance(error, zlib.error | gzip.BadGzipFile):

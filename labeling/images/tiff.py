@@ -43,6 +43,8 @@ OVERVIEWS = 32
 # Tags of TIFF 6.0; NewSubfileType, and SubfileType that came before.
 SUBFILE, OLD_SUBFILE = 254, 255
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _LAYOUT, _KIND = 258, 259, 262, 277, 284, 339
+# None, CCITT, LZW, JPEG, deflate, PackBits.
+_USUAL_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
 _JPEGS = frozenset({6, 7})
 _SEPARATE, _UNSIGNED, _SIGNED = 2, 1, 2
 
@@ -77,6 +79,12 @@ def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None
         samples, missing = _samples_there(page, by_pillow, rendering)
         raster = _of_bands(meaning, samples, rendering) if meaning.bands else meaning.raster(samples)
         return replace(raster, missing=missing)
+
+
+def has_usual_compression(stream: BinaryIO) -> bool:
+    """Whether every Pillow unpacks the first full page, if it is sound."""
+    with opened(stream) as file:
+        return int(first_page(file).compression) in _USUAL_COMPRESSIONS
 
 
 @dataclass(frozen=True, slots=True)

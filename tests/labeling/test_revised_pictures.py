@@ -134,7 +134,10 @@ def test_a_file_without_its_end_is_an_item_with_a_note(client: Client, folder: P
         assert "no end.jpg" in page
         result = read(folder)
         assert len(result["noted"]) == 1
-    assert client.get(full(Frame.objects.get(path="no end.jpg"))).status_code == 200
+    frame = Frame.objects.select_related("item").get(path="no end.jpg")
+    assert client.get(full(frame)).status_code == 200
+    detail = reverse("labeling:detail", args=[frame.dataset.slug, frame.item.row])
+    assert note in client.get(detail, headers={"HX-Request": "true"}).content.decode()
     (folder / "no end.jpg").write_bytes((folder / "a.jpg").read_bytes() + b" ")
     assert read(folder)["noted"] == []
     assert "Shown, with a note" not in client.get(address).content.decode()

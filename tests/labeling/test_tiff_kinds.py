@@ -411,3 +411,24 @@ def test_compressions_of_others_are_read_or_their_package_is_named(
     with pytest.raises(ImageProblem, match=r"install .*imagecodecs|imagecodecs here; install it") as caught:
         opened(file)
     assert "damaged" not in caught.value.reason
+
+
+@pytest.mark.parametrize("packing", ["lzw", "zlib", "jpeg", None])
+def test_a_damaged_file_without_imagecodecs_is_damaged_and_lacks_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str | None
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", quadrants(COLOURS).astype(np.uint8), photometric="rgb", compression=packing)
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 3 // 4])
+    lacking_codecs(monkeypatch)
+    with pytest.raises(ImageProblem) as caught:
+        opened(tmp_path / "a.tif")
+    assert "imagecodecs" not in caught.value.reason
+
+
+def test_a_codec_that_pillow_was_built_without_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(quadrants(COLOURS).astype(np.uint8)).save(tmp_path / "a.jp2")
+    monkeypatch.delattr("PIL._imaging.jpeg2k_decoder")
+    with pytest.raises(ImageProblem, match="built without jpeg2k") as caught:
+        opened(tmp_path / "a.jp2")
+    assert "damaged" not in caught.value.reason
