@@ -25,11 +25,12 @@ class Migration(migrations.Migration):
             name="revision",
             field=models.PositiveSmallIntegerField(default=0, null=True),
         ),
-        migrations.RunPython(read_again, migrations.RunPython.noop, elidable=True),
         migrations.AddIndex(
             model_name="frame",
             index=models.Index(
                 condition=models.Q(("note", ""), _negated=True), fields=["dataset", "path"], name="frame_note"
             ),
         ),
+        # Last, since PostgreSQL alters no table with changes that wait.
+        migrations.RunPython(read_again, migrations.RunPython.noop, elidable=True),
     ]

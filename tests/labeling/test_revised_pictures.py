@@ -53,9 +53,16 @@ def folder(store: Path, tmp_path: Path) -> Path:
     return folder
 
 
+class Unhurried(Steps):
+    """A run that nobody cancels."""
+
+    def check(self) -> None:
+        return
+
+
 def read(folder: Path, **how: object) -> dict:
     dataset = dataset_for(folder)
-    return ingest(dataset, Steps(), **how)  # type: ignore[arg-type]
+    return ingest(dataset, Unhurried(), **how)  # type: ignore[arg-type]
 
 
 def stamps(dataset: Dataset) -> dict[str, int]:
@@ -205,3 +212,20 @@ def test_dicom_files_without_an_ending_are_found_by_their_content(folder: Path) 
     assert not Item.objects.get(path="IM0001").is_available
     # Those of other endings are not looked for, and stay.
     assert read(folder, extensions=[".jpg"])["missing"] == 1
+
+
+def test_frames_of_grouped_files_are_read_again_too(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "grouped"
+    folder.mkdir()
+    grays = quadrants([55000, 38000, 21000, 1000]).astype(np.uint16)
+    tifffile.imwrite(folder / "m1_white.tif", grays, photometric="miniswhite")
+    tifffile.imwrite(folder / "m1_black.tif", grays)
+    read(folder, grouping="{id}_{role}.tif")
+    dataset = Dataset.objects.get()
+    now = next(pictured(dataset, 0, 9, Seen.of(dataset)))
+    importlib.import_module("labeling.migrations.0009_frame_revision_and_note").read_again(apps, None)
+    before = next(pictured(dataset, 0, 9, Seen.of(dataset)))
+    assert before.stamp != now.stamp
+    assert read(folder)["unchanged"] == 2
+    assert dict(Frame.objects.values_list("role", "revision")) == {"white": 1, "black": 0}
+    assert next(pictured(dataset, 0, 9, Seen.of(dataset))).stamp == now.stamp
