@@ -74,13 +74,16 @@ def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
         n = _refuse(data)
         dicom_codecs.require(data)
         frames = combined(n, lambda number: _frame(pixels, data, number), rendering.plane, kind="frame")
-    refuse_unknown(*frames)
+        refuse_unknown(*frames)
+        first = rendering.plane if isinstance(rendering.plane, int) and n > 1 else 0
+        shown = [dicom_lookup.of_frame(data, first + number) for number in range(len(frames))]
     if len(frames) == 3:
         gray = [frame if frame.ndim == 2 else frame.mean(axis=2) for frame in frames]
-        image = Image.fromarray(np.stack([_bytes(one, data, rendering) for one in gray], axis=-1))
+        bands = [_bytes(one, about, rendering) for one, about in zip(gray, shown, strict=True)]
+        image = Image.fromarray(np.stack(bands, axis=-1))
     else:
-        image = Image.fromarray(_bytes(frames[0], data, rendering)).convert("RGB")
-    return image, int(dicom_lookup.is_reinterpreted(data))
+        image = Image.fromarray(_bytes(frames[0], shown[0], rendering)).convert("RGB")
+    return image, int(shown[0] is not data or dicom_lookup.is_reinterpreted(data))
 
 
 def _complete_meta(data: Any) -> None:
@@ -116,7 +119,7 @@ def _frame(pixels: Any, data: Any, number: int) -> NDArray[Any]:
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         return dicom_lookup.in_colours(stored, data)
     wanted = np.float64 if stored.dtype.itemsize > 2 else np.float32
-    values = np.array(pixels.apply_modality_lut(stored, data), dtype=wanted)
+    values = np.array(pixels.apply_modality_lut(stored, dicom_lookup.of_frame(data, number)), dtype=wanted)
     padding = dicom_lookup.padding(stored, data)
     if padding is not None:
         values[padding] = np.nan

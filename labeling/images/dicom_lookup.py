@@ -25,6 +25,37 @@ def is_reinterpreted(data: Any) -> bool:
     )
 
 
+# Groups of elements of every frame, and pixels.
+_LARGE = frozenset({0x52009229, 0x52009230, 0x7FE00008, 0x7FE00009, 0x7FE00010})
+# Of frames that each have their own: the groups of elements, and those in them that count here.
+_GROUPS = {
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+}
+
+
+def of_frame(data: Any, number: int) -> Any:
+    """The elements that say how one frame is shown: of an enhanced file those of the frame, else the file's own."""
+    each, shared = data.get("PerFrameFunctionalGroupsSequence") or [], data.get("SharedFunctionalGroupsSequence") or []
+    groups = [*each[number : number + 1], *shared[:1]]
+    found = {}
+    for name, elements in _GROUPS.items():
+        items = [group.get(name)[0] for group in groups if group.get(name)]
+        for element in elements:
+            item = next((item for item in items if item.get(element) is not None), None)
+            if item is not None and data.get(element) is None:
+                found[element] = item[element]
+    if not found:
+        return data
+    from pydicom import Dataset
+
+    own = Dataset()  # copies of pydicom's share what they hold
+    own.update({tag: data.get_item(tag) for tag in data.keys() if tag not in _LARGE})  # noqa: SIM118 - as bare numbers
+    for element in found.values():
+        own.add(element)
+    return own
+
+
 # -- Colors -----------------------------------------------------------------------------------------
 def in_colours(stored: NDArray[Any], data: Any) -> NDArray[np.uint8]:
     """The colors of numbers of the file's palette: (h, w, 3)."""

@@ -110,6 +110,32 @@ def test_a_window_in_the_form_of_an_s(tmp_path: Path) -> None:
     assert abs(corners(opened(file))[:, 0] - expected).max() <= 1
 
 
+@pytest.mark.parametrize("place", ["shared", "each"])
+def test_frames_of_enhanced_files_have_their_own_windows_and_slopes(tmp_path: Path, place: str) -> None:
+    def groups(centre: float, slope: float) -> pydicom.Dataset:
+        window, rescale, group = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        window.WindowCenter, window.WindowWidth = centre, 400
+        rescale.RescaleSlope, rescale.RescaleIntercept = slope, 0
+        group.FrameVOILUTSequence, group.PixelValueTransformationSequence = [window], [rescale]
+        return group
+
+    file = tmp_path / "a.dcm"
+    each = [groups(500, 2), groups(250, 1)]
+    elements = {"PerFrameFunctionalGroupsSequence": each}
+    if place == "shared":
+        elements = {"SharedFunctionalGroupsSequence": [groups(500, 2)]}
+    file.write_bytes(scan(np.stack([GRAYS, GRAYS]), **elements))
+    values = np.array([100, 200, 300, 400])
+    assert abs(corners(opened(file))[:, 0] - np.clip((values * 2 - 300) / 400, 0, 1) * 255).max() <= 1
+    second = (values * 2 - 300) / 400 if place == "shared" else (values - 50) / 400
+    assert abs(corners(opened(file, plane=1))[:, 0] - np.clip(second, 0, 1) * 255).max() <= 1
+    assert_rising(file, stretch="minmax")
+    if place == "each":  # the largest of both is the first's, with its slope of 2 and its window
+        assert (opened(file, plane="max") == opened(file)).all()
+        mean = np.clip((values * 1.5 - 300) / 400, 0, 1) * 255
+        assert abs(corners(opened(file, plane="mean"))[:, 0] - mean).max() <= 1
+
+
 # -- Padding ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("value", "limit", "padding"),
