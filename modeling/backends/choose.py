@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from modeling.backends import keras_networks, own, resnet18, weights
+from modeling.backends import keras_networks, own, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.hog import HogEncoder
 from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
 from modeling.backends.patches import PatchesEncoder
-from modeling.backends.resnet18 import ResNet18Encoder
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +71,6 @@ def _make_keras(network: KerasNetwork, places: Places) -> Encoder:
     return KerasEncoder(network, *weights.locate(network.weights, places.weights_dir), places.graphs)
 
 
-def _look_for_resnet18(places: Places) -> str:
-    resnet18.require_torch()
-    return f"Weights {weights.locate(weights.RESNET18, places.weights_dir, download=False)[1]}."
-
-
-def _make_resnet18(places: Places) -> Encoder:
-    resnet18.require_torch()
-    return ResNet18Encoder(*weights.locate(weights.RESNET18, places.weights_dir))
-
-
 def _keras_kind(network: KerasNetwork, about: str) -> Kind:
     return Kind(
         network.backend,
@@ -104,14 +93,7 @@ KINDS: dict[str, Kind] = {
             keras_networks.EFFICIENTNET_B0, "Learnt from the same photos, told apart more finely; half as quick."
         ),
         _keras_kind(keras_networks.RESNET50, "Large, learnt from the same photos; several times slower."),
-        Kind(
-            "resnet18",
-            "ResNet18",
-            "torch's small network, learnt from the same photos.",
-            _look_for_resnet18,
-            _make_resnet18,
-            ResNet18Encoder.input_side,
-        ),
+        _keras_kind(keras_networks.RESNET18, "torchvision's small network, trained on the same photos."),
         Kind(
             "patches",
             "Scattering",

@@ -1,8 +1,8 @@
-"""Networks of keras.applications with their ImageNet weights, run by LiteRT, or by Keras where there is a GPU.
+"""Networks with their ImageNet weights as Keras models, run by LiteRT, or by Keras where there is a GPU.
 
-MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 (Tan and Le, ICML 2019), ResNet50 (He et al., CVPR 2016); the
-head is left off and the last feature map averaged. TensorFlow is imported the first time, to freeze a network, and
-not again.
+MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 (Tan and Le, ICML 2019), ResNet50 and ResNet18 (He et al., CVPR
+2016); the head is left off and the last feature map averaged. TensorFlow is imported the first time, to freeze a
+network, and not again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from labeling.images.squares import Pixels
-from modeling.backends import gpu, weights
+from modeling.backends import gpu, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.litert import Network, Runner, frozen, kept, library
 from modeling.backends.weights import WeightFile
@@ -36,7 +36,10 @@ BROKEN = (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError,
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """One architecture: ``scaled(keras, pixels, model)`` turns 0 … 255 into what its weights were trained on."""
+    """One architecture: a ``function`` of keras.applications, or else ``make(keras, file)``.
+
+    ``scaled(keras, pixels, model)`` turns 0 … 255 into what its weights were trained on.
+    """
 
     backend: str
     weights: WeightFile
@@ -44,18 +47,32 @@ class KerasNetwork:
     architecture: str
     normalisation: str
     scaled: Callable[[Any, Any, Any], Any]
+    make: Callable[[Any, Path], Any] | None = None
+
+    def build(self, keras: Any, file: Path) -> Any:
+        """Return the network with the weights of a file."""
+        if self.make is not None:
+            return self.make(keras, file)
+        application = getattr(keras.applications, self.function)
+        model = application(input_shape=(SIDE, SIDE, 3), include_top=False, pooling="avg", weights=None)
+        model.load_weights(str(file))
+        return model
 
     @property
     def title(self) -> str:
         return self.weights.title
 
 
+def _resnet18(keras: Any, file: Path) -> Any:
+    return resnet18.resnet18(keras, file, SIDE)
+
+
 def _to_one(keras: Any, pixels: Any, model: Any) -> Any:
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
 
 
-# ImageNet's deviations, as Keras's EfficientNet has them.
-_DEVIATION = (0.229, 0.224, 0.225)
+# ImageNet's means and deviations of red, green and blue from 0 to 1.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _by_deviation(keras: Any, pixels: Any, model: Any) -> Any:
@@ -76,8 +93,19 @@ def _blue_first(keras: Any, pixels: Any, model: Any) -> Any:
     return less(keras.ops.flip(pixels, axis=-1))
 
 
+def _standardized(keras: Any, pixels: Any, model: Any) -> Any:
+    scales = [1 / (255 * deviation) for deviation in _DEVIATION]
+    offsets = [-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)]
+    return keras.layers.Rescaling(scales, offset=offsets)(pixels)
+
+
 MOBILENET_V2 = KerasNetwork(
-    "mobilenet_v2", weights.MOBILENET_V2, "MobileNetV2", "mobilenet_v2_1.0_224 average", "x/127.5-1", _to_one
+    "mobilenet_v2",
+    weights.MOBILENET_V2,
+    "MobileNetV2",
+    "mobilenet_v2_1.0_224 average",
+    "x/127.5-1",
+    _to_one,
 )
 EFFICIENTNET_B0 = KerasNetwork(
     "efficientnet_b0",
@@ -88,7 +116,10 @@ EFFICIENTNET_B0 = KerasNetwork(
     _by_deviation,
 )
 RESNET50 = KerasNetwork("resnet50", weights.RESNET50, "ResNet50", "resnet50 average", "bgr - mean", _blue_first)
-NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, RESNET50)
+RESNET18 = KerasNetwork(
+    "resnet18", weights.RESNET18, "", "resnet18 average", "(x/255-mean)/deviation", _standardized, make=_resnet18
+)
+NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, RESNET50, RESNET18)
 
 
 class KerasEncoder(Encoder):
@@ -215,10 +246,8 @@ def _frozen(network: KerasNetwork, file: Path) -> bytes:
 def _model(network: KerasNetwork, keras: Any, file: Path, *, batch_size: int | None = None) -> Any:
     """The network as a Keras model of pixels from 0 to 255."""
     with quiet():
-        build = getattr(keras.applications, network.function)
-        model = build(input_shape=(SIDE, SIDE, 3), include_top=False, pooling="avg", weights=None)
         try:
-            model.load_weights(str(file))
+            model = network.build(keras, file)
         except BROKEN as error:
             raise weights.damaged(network.weights, file, one_line(error)) from error
         pixels = keras.Input((SIDE, SIDE, 3), batch_size=batch_size)

@@ -1,7 +1,7 @@
 """Pretrained weight files: where each lies on this machine, or whence it comes.
 
 Looked for by the file's own name in AL_WEIGHTS_DIR, then in the library's cache, then fetched into that cache from the
-library's own address. Imports neither TensorFlow nor torch.
+library's own address. Imports no TensorFlow.
 """
 
 from __future__ import annotations

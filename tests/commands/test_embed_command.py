@@ -122,8 +122,9 @@ class TestInProcess:
         call_command("embed")
         assert "1 images could not be read." in capsys.readouterr().out
 
-    def test_failure_is_one_line(self, dataset: Dataset) -> None:
-        with pytest.raises(CommandError, match="torch") as raised:
+    def test_failure_is_one_line(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
+        with pytest.raises(CommandError, match="TensorFlow is not installed") as raised:
             call_command("embed", backend="torch")
         assert "\n" not in str(raised.value)
         assert raised.value.returncode == 1
@@ -238,7 +239,7 @@ class TestPickDataset:
 
     def test_unknown_name(self, make_dataset: Callable[..., Dataset]) -> None:
         make_dataset(0, name="birds")
-        with pytest.raises(CommandError, match=r"no dataset called 'cats'; there are: birds\."):
+        with pytest.raises(CommandError, match=r"no dataset called 'cats'\. There are: birds\."):
             pick_dataset("cats")
 
     def test_none_at_all(self) -> None:

@@ -176,13 +176,3 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
         told.append(json.loads(printed)["sha256"])
         assert hashlib.sha256(output.read_bytes()).hexdigest() == told[-1]
     assert told[0] == told[1]
-
-
-def test_a_store_without_tables_is_told_in_one_line(tmp_path: Path) -> None:
-    environment = os.environ | {"AL_STORE_DIR": str(tmp_path / "new")}
-    done = subprocess.run(
-        [sys.executable, "manage.py", "export"], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "manage.py migrate" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -244,9 +244,10 @@ class TestTrouble:
         with pytest.raises(JobError, match="None of the 22 images"):
             embed(dataset)
 
-    def test_encoder_that_cannot_run(self, dataset: Dataset, settings: Any) -> None:
+    def test_encoder_that_cannot_run(self, dataset: Dataset, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.EMBEDDING_BACKEND = "torch"
-        with pytest.raises(JobError, match="torch") as raised:
+        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
+        with pytest.raises(JobError, match="TensorFlow is not installed") as raised:
             embed(dataset)
         assert "another encoder" in raised.value.hint
         assert Job.objects.get().state == Job.State.FAILED

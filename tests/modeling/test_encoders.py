@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import importlib
 import importlib.metadata
+import os
 import socket
 import subprocess
 import sys
@@ -37,7 +38,6 @@ from modeling.backends import (
     gpu,
     keras_networks,
     likely,
-    resnet18,
     survey,
     weights,
 )
@@ -47,6 +47,7 @@ from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to
 from modeling.backends.keras_networks import KerasEncoder
 from modeling.backends.patches import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
+from tests.modeling.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 
 # Frozen once for all tests of this file that may share it.
@@ -485,20 +486,44 @@ class TestGpu:
         assert gpu.may_be_there() is expected
 
 
-class TestTorch:
-    def test_without_it_a_sentence_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(resnet18, "PACKAGE", "torch_of_nowhere")
-        with pytest.raises(EncoderUnavailable, match="torch is not installed") as raised:
-            choose_encoder("torch", None)
-        assert "--extra torch" in raised.value.hint
-        assert not likely("resnet18").may_download
-
-    def test_without_weights_a_sentence_says_which_file(self, offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(resnet18, "PACKAGE", "numpy")  # something that is there
+class TestResNet18:
+    def test_without_weights_a_sentence_says_which_file(self, offline: Path) -> None:
         assert "resnet18-f37072fd.pth in AL_WEIGHTS_DIR" in likely("resnet18").reason
-        with pytest.raises(EncoderUnavailable, match="ResNet18's weights could not be downloaded") as raised:
-            choose_encoder("resnet18", None)
-        assert "resnet18-f37072fd.pth" in raised.value.hint
+        for name in ("resnet18", "torch"):
+            with pytest.raises(EncoderUnavailable, match="ResNet18's weights could not be downloaded") as raised:
+                choose_encoder(name, None)
+            assert "resnet18-f37072fd.pth" in raised.value.hint
+
+    def test_same_numbers_as_a_plain_forward_pass_with_random_weights(self, tmp_path: Path) -> None:
+        """Torch itself gave cosines of at least 0.9999999 on such weights; it is too large for the tests."""
+        state = resnet18_state(np.random.default_rng(4))
+        save_as_torch_does(tmp_path / weights.RESNET18.file, state)
+        encoder = choose_encoder("torch", tmp_path, tmp_path / "graphs")
+        images = pictures(2, seed=6)
+        found = encoder.encode(images)
+        assert found.shape == (2, encoder.dim) == (2, 512)
+        for vector, image in zip(found, images, strict=True):
+            expected = resnet18_forward(state, squash(image, 224))
+            np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        assert encoder.fingerprint == choose_encoder("resnet18", tmp_path, tmp_path / "graphs").fingerprint
+
+    @pytest.mark.parametrize("kind", ["cut", "text", "code", "other", "beyond"])
+    def test_a_damaged_or_hostile_file_is_refused(self, kind: str, tmp_path: Path) -> None:
+        file = tmp_path / weights.RESNET18.file
+        state = resnet18_state(np.random.default_rng(4))
+        if kind == "other":
+            save_as_torch_does(file, {"weight": state["conv1.weight"]})
+        elif kind == "code":
+            save_as_torch_does(file, {"weight": os.system})  # type: ignore[dict-item]
+        elif kind == "beyond":
+            save_as_torch_does(file, state, shorten="conv1.weight")
+        else:
+            save_as_torch_does(file, state)
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 2] if kind == "cut" else b"only words")
+        with pytest.raises(EncoderUnavailable, match="damaged or of another kind") as raised:
+            choose_encoder("resnet18", tmp_path, tmp_path / "graphs")
+        assert "replace it by a whole resnet18-f37072fd.pth" in raised.value.hint
 
 
 class TestMobileNet:

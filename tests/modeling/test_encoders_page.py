@@ -169,12 +169,12 @@ class TestUse:
 
     @pytest.mark.parametrize(
         ("backend", "words"),
-        [("magic", "no encoder called"), ("file:x.onnx", "no model file"), ("resnet18", "torch is not installed")],
+        [("magic", "no encoder called"), ("file:x.onnx", "no model file"), ("resnet50", "TensorFlow is not installed")],
     )
     def test_what_cannot_be_used_is_refused(
         self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("modeling.backends.resnet18.PACKAGE", "torch_of_nowhere")
+        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
         answer = post(client, "encoder_use", backend=backend)
         assert answer.status_code == 422
         assert words in answer.content.decode()

@@ -1,0 +1,124 @@
+"""Weight files as torch writes them, and ResNet18 in plain NumPy, to compare with."""
+
+from __future__ import annotations
+
+import collections
+import io
+import pickle
+import sys
+import types
+import zipfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+State = dict[str, np.ndarray]
+_STORAGES = {"float32": "FloatStorage", "int64": "LongStorage"}
+
+
+def save_as_torch_does(file: Path, state: State, *, shorten: str = "") -> None:
+    """Write what ``torch.save`` makes of a dictionary of tensors; ``shorten`` takes the end of one's storage off."""
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+
+    def _rebuild_tensor_v2(*_: Any) -> None:
+        raise AssertionError
+
+    _rebuild_tensor_v2.__module__ = "torch._utils"
+    _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
+    for name in _STORAGES.values():
+        setattr(torch, name, type(name, (), {"__module__": "torch", "__qualname__": name}))
+    storages: dict[str, np.ndarray] = {}
+
+    class Storage:
+        def __init__(self, key: str, content: np.ndarray) -> None:
+            self.key, self.content = key, content
+
+    class Tensor:
+        def __init__(self, name: str, content: np.ndarray) -> None:
+            self.storage, self.content = Storage(str(len(storages)), content), content
+            storages[self.storage.key] = content.ravel()[: -9 if name == shorten else None]
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            strides = tuple(step // self.content.itemsize for step in self.content.strides)
+            given = (self.storage, 0, self.content.shape, strides, False, collections.OrderedDict())
+            return _rebuild_tensor_v2, given
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, found: Any) -> Any:
+            if not isinstance(found, Storage):
+                return None
+            kind = getattr(torch, _STORAGES[str(found.content.dtype)])
+            return "storage", kind, found.key, "cpu", storages[found.key].size
+
+    stream = io.BytesIO()
+    given = {name: Tensor(name, one) if isinstance(one, np.ndarray) else one for name, one in state.items()}
+    with mock.patch.dict(sys.modules, {"torch": torch, "torch._utils": utils}):
+        Pickler(stream, protocol=2).dump(collections.OrderedDict(given))
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("weights/data.pkl", stream.getvalue())
+        archive.writestr("weights/byteorder", "little")
+        for key, content in storages.items():
+            archive.writestr(f"weights/data/{key}", content.tobytes())
+
+
+def resnet18_state(rng: np.random.Generator) -> State:
+    """Random weights under torchvision's names."""
+    state: State = {}
+
+    def add(convolution: str, norm: str, n_out: int, n_in: int, size: int) -> None:
+        scale = np.sqrt(2 / (n_in * size**2))
+        state[f"{convolution}.weight"] = (scale * rng.normal(size=(n_out, n_in, size, size))).astype(np.float32)
+        for name, low, high in (("weight", 0.5, 1), ("bias", -0.1, 0.1), ("running_mean", -0.1, 0.1)):
+            state[f"{norm}.{name}"] = rng.uniform(low, high, n_out).astype(np.float32)
+        state[f"{norm}.running_var"] = rng.uniform(0.5, 1, n_out).astype(np.float32)
+        state[f"{norm}.num_batches_tracked"] = np.array(7)
+
+    add("conv1", "bn1", 64, 3, 7)
+    n = 64
+    for stage, width in enumerate((64, 128, 256, 512), 1):
+        for block in (0, 1):
+            name = f"layer{stage}.{block}"
+            add(f"{name}.conv1", f"{name}.bn1", width, n, 3)
+            add(f"{name}.conv2", f"{name}.bn2", width, width, 3)
+            if stage > 1 and block == 0:
+                add(f"{name}.downsample.0", f"{name}.downsample.1", width, n, 1)
+            n = width
+    state["fc.weight"] = rng.normal(size=(10, 512)).astype(np.float32)
+    return state
+
+
+def resnet18_forward(state: State, pixels: np.ndarray) -> np.ndarray:
+    """(512,): the averages of the last map of uint8 ``pixels`` (h, w, 3)."""
+
+    def layer(values: np.ndarray, convolution: str, norm: str, stride: int, padding: int) -> np.ndarray:
+        found = _convolve(values, state[f"{convolution}.weight"], stride, padding)
+        scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + 1e-5)
+        return (found - state[f"{norm}.running_mean"][:, None, None]) * scale[:, None, None] + state[f"{norm}.bias"][
+            :, None, None
+        ]
+
+    scaled = (pixels / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    values = np.maximum(layer(scaled.transpose(2, 0, 1), "conv1", "bn1", 2, 3), 0)
+    values = _windows(np.pad(values, ((0, 0), (1, 1), (1, 1))), 3, 2).max(axis=(3, 4))
+    for stage in (1, 2, 3, 4):
+        for block in (0, 1):
+            name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+            added = np.maximum(layer(values, f"{name}.conv1", f"{name}.bn1", stride, 1), 0)
+            added = layer(added, f"{name}.conv2", f"{name}.bn2", 1, 1)
+            if f"{name}.downsample.0.weight" in state:
+                values = layer(values, f"{name}.downsample.0", f"{name}.downsample.1", stride, 0)
+            values = np.maximum(values + added, 0)
+    return values.mean(axis=(1, 2))
+
+
+def _windows(values: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """(c, h, w) to (c, y, x, size, size)."""
+    return np.lib.stride_tricks.sliding_window_view(values, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+
+
+def _convolve(values: np.ndarray, kernel: np.ndarray, stride: int, padding: int) -> np.ndarray:
+    padded = np.pad(values, ((0, 0), (padding, padding), (padding, padding)))
+    return np.einsum("cyxab,ocab->oyx", _windows(padded, kernel.shape[2], stride), kernel, optimize=True)
