@@ -23,6 +23,7 @@ DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
 _ENCODERS = (
     "auto", "tensorflow", "torch", "mobilenet_v2", "efficientnet_b0", "resnet50", "resnet18", "patches", "hog",
+    "hog+scattering",
 )  # fmt: skip
 EMBEDDING_BACKEND = env.text("AL_EMBEDDING_BACKEND", "auto")
 if EMBEDDING_BACKEND not in _ENCODERS and not re.fullmatch(r"file:.+", EMBEDDING_BACKEND):

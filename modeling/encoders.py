@@ -31,9 +31,16 @@ def graphs_dir() -> Path:
 
 
 def backend_of(dataset_id: int) -> str:
-    """The encoder that is wanted: the dataset's own choice, or what AL_EMBEDDING_BACKEND says."""
+    """Return the encoder that is wanted: the dataset's own choice, or what AL_EMBEDDING_BACKEND says.
+
+    With ``auto``, a dataset whose vectors come from the fallback of earlier versions keeps that fallback.
+    """
     chosen = EncoderChoice.objects.filter(dataset=dataset_id).values_list("backend", flat=True).first()
-    return chosen or str(settings.EMBEDDING_BACKEND)
+    wanted = chosen or str(settings.EMBEDDING_BACKEND)
+    if wanted != backends.AUTO:
+        return wanted
+    is_old = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True, backend=backends.OLD_FALLBACK).exists()
+    return backends.AUTO_WITH_OLD_FALLBACK if is_old else wanted
 
 
 def likely(backend: str) -> Line:

@@ -1,10 +1,23 @@
 """Encoders: the only place that imports TensorFlow, and only once an encoder is made."""
 
-from modeling.backends.choose import BACKENDS, Line, choose_encoder, is_backend, likely, survey
+from modeling.backends.choose import (
+    AUTO,
+    AUTO_WITH_OLD_FALLBACK,
+    BACKENDS,
+    OLD_FALLBACK,
+    Line,
+    choose_encoder,
+    is_backend,
+    likely,
+    survey,
+)
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 
 __all__ = [
+    "AUTO",
+    "AUTO_WITH_OLD_FALLBACK",
     "BACKENDS",
+    "OLD_FALLBACK",
     "Encoder",
     "EncoderUnavailable",
     "Line",

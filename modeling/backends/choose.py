@@ -11,6 +11,7 @@ from pathlib import Path
 from modeling.backends import keras_networks, own, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.hog import HogEncoder
+from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import KerasEncoder, KerasNetwork
 from modeling.backends.patches import PatchesEncoder
 
@@ -95,9 +96,17 @@ KINDS: dict[str, Kind] = {
         _keras_kind(keras_networks.RESNET50, "Large, learnt from the same photos; several times slower."),
         _keras_kind(keras_networks.RESNET18, "torchvision's small network, trained on the same photos."),
         Kind(
+            "hog+scattering",
+            "HOG + Scattering",
+            "Outlines, wavelets and colors. The best of those that need no weights.",
+            lambda places: "Needs nothing; less accurate on photos.",
+            lambda places: HogScatteringEncoder("HOG + Scattering, as it was chosen."),
+            HogScatteringEncoder.input_side,
+        ),
+        Kind(
             "patches",
             "Scattering",
-            "Wavelets over patches of the image, and colours. The best of those that need no weights.",
+            "Wavelets over patches of the image, and colors, without outlines.",
             lambda places: "Needs nothing; less accurate on photos.",
             lambda places: PatchesEncoder("Scattering, as it was chosen."),
             PatchesEncoder.input_side,
@@ -114,7 +123,10 @@ KINDS: dict[str, Kind] = {
 }
 # Names by which an encoder was known before there were several of a library.
 ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
-BEST, FALLBACK = "mobilenet_v2", "patches"
+BEST, FALLBACK = "mobilenet_v2", "hog+scattering"
+# What was the fallback before: datasets with its vectors keep it while there is nothing better than a fallback.
+OLD_FALLBACK = "patches"
+AUTO_WITH_OLD_FALLBACK = f"{AUTO}/{OLD_FALLBACK}"
 BACKENDS = (AUTO, *ALIASES, *KINDS)
 
 
@@ -129,8 +141,9 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
 
     Parameters
     ----------
-    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else what needs no weights;
-        any other name insists: one of BACKENDS, or ``file:<name>`` for a model file (see ``modeling.backends.own``).
+    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else HOG + Scattering, which
+        needs no weights (``auto/patches``: else Scattering); any other name insists: one of BACKENDS, or
+        ``file:<name>`` for a model file (see ``modeling.backends.own``).
     weights_dir : the folder of pretrained weight files, if there is one.
     graphs : where frozen networks are kept, so that TensorFlow need not be loaded a second time; own model files lie
         in a folder of it.
@@ -140,12 +153,13 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
     EncoderUnavailable : the encoder that was insisted on cannot run here, or there is no such encoder.
     """
     places = Places(weights_dir, graphs)
-    if backend != AUTO:
+    fallback = _fallback_of(backend)
+    if not fallback:
         return _insisted(backend, places)
     try:
         return _made(KINDS[BEST], places)
     except EncoderUnavailable as error:
-        encoder = _made(KINDS[FALLBACK], places)
+        encoder = _made(KINDS[fallback], places)
         log.info("%s; using %s", error.message, encoder.name)
         encoder.reason = f"{error.message}; using {encoder.name}. {error.hint}".strip()
         encoder.is_fallback = True
@@ -162,9 +176,9 @@ def survey(weights_dir: Path | None = None, graphs: Path | None = None) -> list[
 def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Line:
     """The line of :func:`survey` that :func:`choose_encoder` will most likely go by."""
     places = Places(weights_dir, graphs)
-    if backend == AUTO:
+    if fallback := _fallback_of(backend):
         best = _line(KINDS[BEST], places)
-        return best if best.available else _line(KINDS[FALLBACK], places)
+        return best if best.available else _line(KINDS[fallback], places)
     kind = KINDS.get(ALIASES.get(backend, backend))
     if kind is not None:
         return _line(kind, places)
@@ -173,6 +187,11 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
     except EncoderUnavailable as error:
         return Line(backend, backend, False, _words(error))
     return _own_line(file.path, backend)
+
+
+def _fallback_of(backend: str) -> str:
+    """Return the encoder that ``auto`` takes without weights; empty where ``backend`` insists on one."""
+    return {AUTO: FALLBACK, AUTO_WITH_OLD_FALLBACK: OLD_FALLBACK}.get(backend, "")
 
 
 def _insisted(backend: str, places: Places) -> Encoder:

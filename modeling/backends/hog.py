@@ -58,8 +58,8 @@ class HogEncoder(Encoder):
         for start in range(0, len(pixels), _BATCH):
             batch = pixels[start : start + _BATCH]
             part = out[start : start + _BATCH]
-            part[:, :HOG_DIM] = _unit_rows(hog(to_grey(batch)))
-            part[:, HOG_DIM:] = COLOUR_WEIGHT * _unit_rows(np.sqrt(colour_histogram(batch)))
+            part[:, :HOG_DIM] = unit_rows(hog(to_grey(batch)))
+            part[:, HOG_DIM:] = COLOUR_WEIGHT * unit_rows(np.sqrt(colour_histogram(batch)))
         return out
 
 
@@ -129,7 +129,7 @@ def _normalised_blocks(cells: FloatArray) -> FloatArray:
     return blocks.reshape(len(cells), HOG_DIM)
 
 
-def _unit_rows(rows: FloatArray) -> FloatArray:
+def unit_rows(rows: FloatArray) -> FloatArray:
     """Rows to length 1; a row of zeros (an image of one colour has no outlines) stays zeros."""
     length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
     length[length == 0] = 1

@@ -44,6 +44,7 @@ from modeling.backends import (
 from modeling.backends import encoder as encoder_module
 from modeling.backends.encoder import file_sha256, fingerprint
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
+from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import KerasEncoder
 from modeling.backends.patches import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
@@ -202,7 +203,8 @@ class TestFingerprint:
 
     def test_of_each_encoder_is_its_own(self, mobile: KerasEncoder) -> None:
         found = [mobile.fingerprint, HogEncoder("").fingerprint, PatchesEncoder("").fingerprint]
-        assert len(set(found)) == 3
+        found.append(HogScatteringEncoder("").fingerprint)
+        assert len(set(found)) == 4
 
     def test_of_other_weights_is_another(self, tmp_path: Path, mobile: KerasEncoder) -> None:
         changed = tmp_path / WEIGHTS_FILE
@@ -238,11 +240,19 @@ class TestChoice:
 
     def test_auto_without_weights_falls_back_and_says_why(self, offline: Path, tmp_path: Path) -> None:
         encoder = choose_encoder("auto", tmp_path)
-        assert (encoder.name, encoder.backend) == ("Scattering", "patches")
+        assert (encoder.name, encoder.backend) == ("HOG + Scattering", "hog+scattering")
         assert encoder.is_fallback
-        for words in ("MobileNetV2's weights could not be downloaded (", "using Scattering", WEIGHTS_FILE):
+        for words in ("MobileNetV2's weights could not be downloaded (", "using HOG + Scattering", WEIGHTS_FILE):
             assert words in encoder.reason
         assert "AL_WEIGHTS_DIR" in encoder.reason
+
+    def test_auto_keeps_the_fallback_of_earlier_versions_where_it_was_used(self, offline: Path, tmp_path: Path) -> None:
+        encoder = choose_encoder("auto/patches", tmp_path)
+        assert (encoder.name, encoder.backend, encoder.is_fallback) == ("Scattering", "patches", True)
+        assert "using Scattering" in encoder.reason
+        assert likely("auto/patches", tmp_path).backend == "patches"
+        (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
+        assert likely("auto/patches", tmp_path).encoder == "MobileNetV2"
 
     def test_tensorflow_without_weights_says_what_to_do(self, offline: Path) -> None:
         with pytest.raises(EncoderUnavailable, match="could not be downloaded") as raised:
@@ -251,7 +261,7 @@ class TestChoice:
 
     def test_auto_without_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
-        assert "TensorFlow is not installed; using Scattering." in choose_encoder("auto", tmp_path).reason
+        assert "TensorFlow is not installed; using HOG + Scattering." in choose_encoder("auto", tmp_path).reason
 
     @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
     def test_damaged_weights(self, damage: str, offline: Path, tmp_path: Path) -> None:
@@ -292,7 +302,7 @@ class TestChoice:
         assert not offline.exists()
 
     def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
-        assert likely("auto", tmp_path).encoder == "Scattering"
+        assert likely("auto", tmp_path).encoder == "HOG + Scattering"
         (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
         assert likely("auto", tmp_path).encoder == likely("tensorflow", tmp_path).encoder == "MobileNetV2"
         assert likely("hog", tmp_path).encoder == "HOG + colour"

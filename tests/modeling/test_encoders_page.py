@@ -19,6 +19,7 @@ from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling import encoders, own_files
+from modeling.backends import keras_networks
 from modeling.backends.patches import PatchesEncoder
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.pipelines import embedding
@@ -56,7 +57,15 @@ def embed(dataset: Dataset) -> None:
 class TestPage:
     def test_every_encoder_and_whether_it_can_be_used(self, client: Client, dataset: Dataset) -> None:
         text = client.get("/d/pictures/encoders/").content.decode()
-        for words in ("MobileNetV2", "EfficientNetB0", "ResNet50", "ResNet18", "Scattering", "HOG + colour"):
+        for words in (
+            "MobileNetV2",
+            "EfficientNetB0",
+            "ResNet50",
+            "ResNet18",
+            "Scattering",
+            "HOG + colour",
+            "HOG + Scattering",
+        ):
             assert words in text
         assert "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR" in text
         assert "as the settings say" in text
@@ -414,6 +423,44 @@ class TestRemove:
         client.force_login(User.objects.create_user("ann"))
         assert "/encoders/remove/" not in client.get("/d/pictures/encoders/").content.decode()
         assert self.remove(client).status_code == 403
+
+
+class TestFallbackOfEarlierVersions:
+    """Stores from when Scattering was the fallback."""
+
+    @pytest.fixture(autouse=True)
+    def _no_weights(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.EMBEDDING_BACKEND = "auto"
+        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+        monkeypatch.setattr(embedding, "_encoders", {})
+
+    def test_a_new_dataset_gets_the_new_fallback(self, dataset: Dataset) -> None:
+        embed(dataset)
+        made = EmbeddingSet.objects.get(is_active=True)
+        assert (made.backend, made.encoder, made.dim) == ("hog+scattering", "HOG + Scattering", 3220)
+        assert "TensorFlow is not installed; using HOG + Scattering" in made.reason
+
+    def test_vectors_of_scattering_stay_and_grow(self, dataset: Dataset, settings: Any) -> None:
+        settings.EMBEDDING_BACKEND = "patches"
+        embed(dataset)
+        before = EmbeddingSet.objects.get()
+        settings.EMBEDDING_BACKEND = "auto"
+        add(dataset, 6)
+        Dataset.objects.update(n_items=7)
+        embed(dataset)
+        after = EmbeddingSet.objects.get()
+        assert (after.pk, after.is_active, after.fingerprint) == (before.pk, True, before.fingerprint)
+        assert (after.n_vectors, after.encoder) == (7, "Scattering")
+
+    def test_going_over_to_the_new_one_is_a_choice(self, dataset: Dataset, settings: Any) -> None:
+        settings.EMBEDDING_BACKEND = "patches"
+        embed(dataset)
+        settings.EMBEDDING_BACKEND = "auto"
+        assert encoders.backend_of(dataset.pk) == "auto/patches"
+        assert not encoders.use(dataset, "hog+scattering")
+        embed(dataset)
+        assert EmbeddingSet.objects.get(is_active=True).backend == "hog+scattering"
+        assert encoders.backend_of(dataset.pk) == "hog+scattering"
 
 
 def test_vectors_of_scattering_are_what_the_page_says(dataset: Dataset) -> None:

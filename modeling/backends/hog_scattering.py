@@ -1,0 +1,65 @@
+"""HOG + Scattering: outlines, textures and colors in one vector; the encoder where there are no weights.
+
+Histograms of oriented gradients (``modeling.backends.hog``) and scattering averages (``modeling.backends.patches``) err
+on different images, so that a classifier on both is better than on either (DESIGN_NOTES.md has the figures).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from labeling.images.squares import Pixels
+from modeling.backends import hog, patches
+from modeling.backends.encoder import Encoder, FloatArray, fingerprint
+from modeling.backends.litert import n_cores
+
+SIDE = hog.SIDE
+TIMES = SIDE // patches.SIDE
+DIM = hog.HOG_DIM + patches.DIM
+# Scattering's numbers are logarithms, with about this many times the spread of HOG's, whose part has length 1. Divided
+# by it, both parts count alike where vectors are compared by distance.
+SCATTERING_SCALE = 24.0
+_BATCH = 128
+_SHARE = 16
+
+
+class HogScatteringEncoder(Encoder):
+    """HOG of a 64 x 64 version of the image, scattering and a color histogram of a 32 x 32 one."""
+
+    name = "HOG + Scattering"
+    dim = DIM
+    input_side = SIDE
+    batch_size = _BATCH
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.fingerprint = fingerprint(
+            architecture="hog+scattering",
+            hog=f"{SIDE} {hog.CELL} {hog.ORIENTATIONS} {hog.BLOCK}",
+            scattering=patches.PatchesEncoder("").fingerprint,
+            scattering_scale=SCATTERING_SCALE,
+            resize="bilinear squash, then means of 2 x 2",
+        )
+        self._pool = ThreadPoolExecutor(n_cores(), thread_name_prefix="hog-scattering")
+
+    def encode_prepared(self, pixels: Pixels) -> FloatArray:
+        shares = [pixels[start : start + _SHARE] for start in range(0, len(pixels), _SHARE)]
+        found = list(self._pool.map(described, shares))
+        return np.concatenate(found) if found else np.empty((0, DIM), np.float32)
+
+
+def described(pixels: Pixels) -> FloatArray:
+    """Return float32 (n, DIM) for uint8 (n, 64, 64, 3)."""
+    outlines = hog.unit_rows(hog.hog(hog.to_grey(pixels)))
+    textures = patches.described(halved(pixels)) / np.float32(SCATTERING_SCALE)
+    return np.concatenate([outlines, textures], axis=1, dtype=np.float32)
+
+
+def halved(pixels: Pixels) -> Pixels:
+    """Return uint8 (n, 32, 32, 3) for (n, 64, 64, 3): the rounded mean of each 2 x 2 pixels."""
+    n, height, width, channels = pixels.shape
+    cells = pixels.reshape(n, height // TIMES, TIMES, width // TIMES, TIMES, channels)
+    sums = cells.sum(axis=(2, 4), dtype=np.uint16)
+    return ((sums + TIMES**2 // 2) // TIMES**2).astype(np.uint8)
