@@ -59,6 +59,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "projections": maps,
         "projection": chosen,
         "is_gone": bool(asked) and chosen is None,
+        **_beyond_quick_look(dataset, maps, chosen),
         "lack": None if maps else _lack(dataset),
         "row": int(row) if row.isascii() and row.isdigit() and len(row) < 10 else None,
         "colourings": choices_of(dataset),
@@ -67,6 +68,15 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if chosen:
         response["X-Map"] = chosen.tag
     return response
+
+
+def _beyond_quick_look(dataset: Dataset, maps: list[Projection], chosen: Projection | None) -> dict[str, Any]:
+    """Return what to offer somebody who looks at the quick look: a map that exists, or the news that one is coming."""
+    if chosen is None or not chosen.is_quick:  # type: ignore[attr-defined]  # annotated by maps_of
+        return {}
+    better = next((one for one in maps if one.embedding_set_id == chosen.embedding_set_id and one != chosen), None)
+    is_making = better is None and projections.jobs_of(dataset).filter(params__method="umap").exists()
+    return {"better": better, "is_making": is_making}
 
 
 def _lack(dataset: Dataset) -> Lack:

@@ -3,12 +3,15 @@ import { remember, recall } from "./store.js";
 import { Camera } from "./map_camera.js";
 import { Hand, circled } from "./map_hand.js";
 import { Marks } from "./map_marks.js";
+import { smallestAround } from "./map_outlines.js";
 import { Points } from "./map_points.js";
 import { Raster } from "./map_raster.js";
 import { say, toast } from "./toast.js";
 
 const REST = 180; // ms without a move before thumbnails and words follow
 const REACH = 10; // px around the pointer in which a point counts as pointed at
+const HIT = 3; // px beside a point's disc at which a click is on the point
+const NEAR = 3; // how much closer than the whole map: from there on, a click on a point inside an outline means the point
 const CLOSE = 6; // how much closer "show on map" comes
 const CORNERS = 200; // a region has no more
 const FEW = 200; // points in view of which thumbnails are shown
@@ -32,6 +35,8 @@ let isPainted = false; // their colours are mixed
 let frame = null;
 let rest = null;
 let clusters = [];
+let region = null; // the shown region, as the address has it
+let lit = null; // the id of the outline under the pointer
 
 // -- Drawing ------------------------------------------------------------------------------------
 function draw() {
@@ -162,13 +167,34 @@ function rowAt(spot) {
 
 hand.addEventListener("hover", ({ detail: spot }) => {
   const row = spot ? rowAt(spot) : null;
+  lightAt(spot);
   if (row === null ? !isPinned : row !== pointed) pointAt(row);
 });
 
-// A click: on a cluster's outline or words it takes the cluster; on a point it goes to its tile, or keeps its card.
+// The cluster or gap that a click at the spot takes: the one whose line or caption is there, else the smallest one around
+// it. None inside the region that is shown, or on a point when the map is close: there, the point is meant.
+function clusterAt(spot) {
+  const marked = spot.target?.closest?.("[data-cluster]");
+  if (marked) return clusters.find((cluster) => cluster.id === marked.dataset.cluster) ?? null;
+  const found = smallestAround(clusters, camera.toPlace(spot));
+  if (!found || found.region === region) return null;
+  const isOnPoint = camera.closeness >= NEAR && raster.nearest(camera.toPlace(spot), (camera.radius + HIT) / camera.scale) !== null;
+  return isOnPoint ? null : found;
+}
+
+// The outline that a click would take is highlighted.
+function lightAt(spot) {
+  const id = (spot && clusterAt(spot)?.id) ?? null;
+  if (id === lit) return;
+  lit = id;
+  marks.light(id);
+  view.classList.toggle("on-cluster", id !== null);
+}
+
+// A click takes the cluster that it is in; elsewhere it goes to the tile of the point there, or keeps the point's card.
 hand.addEventListener("point", ({ detail: spot }) => {
-  const cluster = spot.target.closest?.("[data-cluster]");
-  if (cluster) return takeCluster(cluster.dataset.cluster);
+  const cluster = clusterAt(spot);
+  if (cluster) return takeRegion(cluster.region);
   const row = rowAt(spot);
   if (row === null) return hideCard();
   const tile = tileOf(row);
@@ -209,15 +235,11 @@ function thinned(corners) {
   return corners.filter((_, i) => i % every === 0);
 }
 
-function takeCluster(id) {
-  const one = clusters.find((cluster) => cluster.id === id);
-  if (one) takeRegion(one.region);
-}
-
 // What the grid shows, also after Back or when the region was dropped elsewhere.
 function showRegion(query) {
   const text = query.get("map") === asks.map ? query.get("region") : null;
   const corners = text && /^\d+-\d+(_\d+-\d+)+$/.test(text) ? text.split("_").map((corner) => corner.split("-").map(Number)) : null;
+  region = corners && text;
   marks.setRegion(corners);
   const told = document.getElementById("map-region");
   told.hidden = !corners;
@@ -338,6 +360,7 @@ async function loadClusters() {
 function captionClusters() {
   // Gaps first: where there is no room for all words, theirs stay.
   const parts = [...clusters].sort((a, b) => b.is_gap - a.is_gap);
+  lit = null;
   marks.setClusters(parts.map((one) => ({ ...one, isGap: one.is_gap, words: captionOf(one) })));
 }
 

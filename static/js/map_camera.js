@@ -34,6 +34,11 @@ export class Camera extends EventTarget {
     return Math.abs(this.scale / all.scale - 1) < 0.01 && Math.abs(this.x - all.x) * this.scale < 2 && Math.abs(this.y - all.y) * this.scale < 2;
   }
 
+  // How much closer the map is than when all of it is shown: 1 for all.
+  get closeness() {
+    return this.scale / this.#all().scale;
+  }
+
   // A point's radius: as large as the pane has room for, growing as one comes closer.
   get radius() {
     const first = Math.min(5, Math.sqrt((this.width * this.height * FILLED) / (this.n * Math.PI)));

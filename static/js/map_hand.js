@@ -54,7 +54,7 @@ export class Hand extends EventTarget {
   #moved(event) {
     const spot = this.#spot(event);
     const before = this.#fingers.get(event.pointerId);
-    if (!before) return this.#tell("hover", event.target.closest(AWAY) ? null : spot);
+    if (!before) return this.#tell("hover", event.target.closest(AWAY) ? null : { ...spot, target: event.target });
     this.#fingers.set(event.pointerId, spot);
     if (this.#fingers.size > 1) return this.#pinch();
     if (!this.#began) return;

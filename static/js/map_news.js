@@ -20,5 +20,6 @@ document.body.addEventListener("hoshina:job-finished", async ({ detail }) => {
     link.textContent = offer;
     news.querySelector("span").textContent = words;
     news.classList.add("told");
+    document.querySelector(".map-quick")?.remove(); // it says that the map is being made
   }
 });

@@ -81,6 +81,14 @@ class Map:
         """The rows of the tiles."""
         return {int(row) for row in self.bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")}
 
+    def shows(self, rows: np.ndarray) -> None:
+        """Wait until the tiles are those of exactly these rows."""
+        self.page.wait_for_function(
+            """rows => JSON.stringify([...document.querySelectorAll('#grid .tile')]
+                .map(tile => Number(tile.dataset.row)).sort((a, b) => a - b)) === JSON.stringify(rows)""",
+            arg=sorted(rows.tolist()),
+        )
+
     def _box(self) -> Any:
         return self.view.bounding_box()
 
@@ -288,3 +296,64 @@ def test_axe_finds_nothing(plane: Map, page: Page, scheme: str) -> None:
         if one["impact"] in {"serious", "critical"}
     ]
     assert not serious, serious
+
+
+def test_a_click_anywhere_inside_an_outline_selects_its_cluster(plane: Map, page: Page) -> None:
+    plane.open()
+    expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
+    spots = plane.spots()
+    # On a point, between points, and after another cluster: each selects the 15 images of its heap.
+    inner = heap(2)[np.argsort(np.linalg.norm(spots[heap(2)] - spots[heap(2)].mean(axis=0), axis=1))[0]]
+    for number, spot in ((2, spots[inner]), (1, (spots[heap(1)[0]] + spots[heap(1)[5]]) / 2), (0, spots[heap(0)[5]])):
+        plane.click(spot)
+        expect(page.locator("#map-region")).to_contain_text("15 images in the region")
+        plane.shows(heap(number))
+    # Once its cluster is selected, a point is a point again: its tile gets the focus.
+    row = int(heap(0)[6])
+    plane.click(spots[row])
+    expect(page.locator(f'#grid .tile[data-row="{row}"]')).to_be_focused()
+    plane.shows(heap(0))
+
+
+def test_the_outline_that_a_click_would_select_is_highlighted(plane: Map, page: Page) -> None:
+    plane.open()
+    expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
+    box, spots = plane.view.bounding_box(), plane.spots()
+    assert box
+    page.mouse.move(box["x"] + spots[heap(3)].mean(axis=0)[0], box["y"] + spots[heap(3)].mean(axis=0)[1])
+    expect(page.locator(".cluster.lit")).to_have_count(1)
+    expect(plane.view).to_have_css("cursor", "pointer")
+    between = spots.mean(axis=0)
+    page.mouse.move(box["x"] + between[0], box["y"] + between[1])
+    expect(page.locator(".cluster.lit")).to_have_count(0)
+
+
+def test_close_to_the_points_a_click_on_one_means_the_point(plane: Map, page: Page) -> None:
+    plane.open("queue=all&row=6")  # the map opens close to that point
+    expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
+    middle = np.array([plane.view.bounding_box()["width"], plane.view.bounding_box()["height"]]) / 2  # type: ignore[index]
+    page.wait_for_timeout(200)  # the flight
+    plane.drawn()
+    tile = page.locator('#grid .tile[data-row="6"]')
+    plane.click(middle)
+    expect(tile).to_be_focused()
+    expect(page.locator("#map-region")).to_be_hidden()
+    plane.click(middle + np.array([0, 24]))  # inside the outline, beside the point
+    expect(page.locator("#map-region")).to_contain_text("15 images in the region")
+    plane.shows(heap(2))
+
+
+@pytest.mark.parametrize(("place", "expected"), [(5, "large"), (2.5, "small"), (15, None)])
+def test_of_nested_outlines_the_smallest_is_meant(plane: Map, page: Page, place: float, expected: str | None) -> None:
+    plane.open()
+    found = page.evaluate(
+        """async place => {
+        const script = [...document.scripts].find(({ src }) => /map[.\\w]*\\.js$/.test(src)).src;
+        const { smallestAround } = await import(script.replace(/map[.\\w]*\\.js$/, "map_outlines.js"));
+        const square = (id, from, to) => ({ id, outline: [[from, from], [to, from], [to, to], [from, to]] });
+        const all = [square("small", 2, 3), square("large", 0, 10), square("beside", 20, 30)];
+        return smallestAround(all, { x: place, y: place })?.id ?? null;
+    }""",
+        place,
+    )
+    assert found == expected

@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from hoshina.jobs.models import Job
+from modeling.map_options import MapOptions
 from modeling.models import Projection
 from tests.browser.bench import Bench
 from tests.modeling.test_retraining import add_vectors
@@ -70,3 +71,34 @@ def test_the_map_that_is_shown_is_not_offered(bench: Bench, page: Page) -> None:
     add_map(bench.dataset, rng.normal(size=(n, 2)), name="Neighbourhoods")
     page.evaluate(tell)
     expect(page.locator("#map-news")).to_contain_text("A map is ready")
+
+
+def test_umap_follows_the_quick_look_with_one_offer(bench: Bench, page: Page) -> None:
+    n = bench.dataset.n_items
+    rng = np.random.default_rng(0)
+    add_vectors(bench.dataset, rng.normal(size=(n, 4)))
+    look = add_map(bench.dataset, rng.normal(size=(n, 2)), name="Quick look")
+    job = Job.objects.create(
+        kind="project_map", queue="heavy", dataset_id=bench.dataset.pk, params=MapOptions(is_automatic=True).as_params()
+    )
+    page.goto(f"{bench.url}map/")
+    bench.ready()
+    note = page.locator(".map-quick")
+    expect(note).to_have_text("Quick look (PCA). The UMAP map is being computed.")
+    umap = add_map(bench.dataset, rng.normal(size=(n, 2)), name="UMAP")
+    Job.objects.filter(pk=job.pk).update(state=Job.State.SUCCEEDED)
+    finished = """() => document.body.dispatchEvent(new CustomEvent("hoshina:job-finished",
+        { detail: { kinds: ["project_map"], states: { project_map: "succeeded" } } }))"""
+    page.evaluate(finished)
+    expect(page.locator("#map-news")).to_have_text("A map is ready. Show it")
+    expect(note).to_have_count(0)
+    expect(page.locator("#map")).to_have_attribute("data-map", str(look.pk))  # what is shown stays until asked
+    page.locator("#map-news a").click()
+    expect(page.locator("#map")).to_have_attribute("data-map", str(umap.pk))
+    # Later the page opens with UMAP; whoever goes back to the quick look finds one link.
+    page.goto(f"{bench.url}map/")
+    expect(page.locator("#map")).to_have_attribute("data-map", str(umap.pk))
+    page.goto(f"{bench.url}map/?projection={look.pk}")
+    expect(note).to_have_text("Quick look (PCA). Show UMAP")
+    note.get_by_role("link").click()
+    expect(page.locator("#map")).to_have_attribute("data-map", str(umap.pk))
