@@ -36,8 +36,9 @@ class MapOptions:
     metric : ``euclidean``, by the distance of vectors; ``cosine``, by their angle alone.
     seed : decides what chance decides.
     is_supervised : UMAP: labels have a say; images of different classes move apart.
-    by_library : UMAP: laid out by umap-learn itself, on one core and not to be stopped, for work that has to name it.
+    by_library : accepted from older commands and without effect: umap-learn lays out every UMAP.
     name : what the map is called; empty: a name of its own.
+    is_automatic : begun after an embedding rather than by a person.
     """
 
     method: Method = "umap"
@@ -49,6 +50,7 @@ class MapOptions:
     is_supervised: bool = False
     by_library: bool = False
     name: str = ""
+    is_automatic: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -86,11 +88,14 @@ class MapOptions:
     def kept(self) -> dict[str, Any]:
         """The options that its method heeds, for the map's record."""
         heeded = {
-            "umap": ("n_neighbors", "min_dist", "metric", "is_supervised", "by_library"),
+            "umap": ("n_neighbors", "min_dist", "metric", "is_supervised"),
             "tsne": ("perplexity", "metric"),
             "pca": ("metric",),
         }[self.method]
-        return {name: getattr(self, name) for name in heeded}
+        # Maps of earlier versions without it were laid out by other code.
+        by_library = {"by_library": True} if self.method == "umap" else {}
+        automatic = {"is_automatic": True} if self.is_automatic else {}
+        return {name: getattr(self, name) for name in heeded} | by_library | automatic
 
 
 def suited(options: MapOptions, n_images: int, given: frozenset[str]) -> MapOptions:

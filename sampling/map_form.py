@@ -21,7 +21,7 @@ _METHODS = [
 _METRICS = [("euclidean", "distance"), ("cosine", "angle")]
 # Which options a method heeds, in the order of the form.
 HEEDED = {
-    "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised", "by_library"),
+    "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised"),
     "tsne": ("perplexity", "metric", "seed"),
     "pca": ("metric",),
 }
@@ -48,10 +48,6 @@ class MapForm(forms.Form):
     )
     is_supervised = forms.BooleanField(
         label="Labels have a say: images of different classes move apart", required=False
-    )
-    by_library = forms.BooleanField(
-        label="Laid out by umap-learn itself, for work that has to name it: slower, and can't be stopped",
-        required=False,
     )
     name = forms.CharField(
         label="Name", required=False, max_length=MAX_NAME, help_text="Left empty: the method and a number."

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from modeling.algorithms.neighbours import QUERIES, Graph, Search
-from modeling.algorithms.rows import Floats, Rows, blocks, usable, whole_seed
+from modeling.algorithms.rows import Floats, Rows, blocks, in_threads, usable, whole_seed
 
 # The cells are learnt from so many rows a cell, in so many rounds: they need to be compact, not optimal.
 LEARNT_PER_CELL, ROUNDS = 40, 8
@@ -59,17 +59,20 @@ def knn_graph_by_cells(
     known, Z = known[cells.order], Z[cells.order]  # the rows of a cell now follow each other
     search = Search(Z, found)
     looked_at, measured = cells.reach(search, rng, recall)
-    done = 0
-    for cell in range(len(cells.sizes)):
+
+    def search_cell(cell: int) -> None:
         positions = cells.around(cell, looked_at, search.keep)
         columns = search.columns[positions]
         for part in blocks(int(cells.sizes[cell]), QUERIES):
             queries = cells.starts[cell] + np.arange(part.start, part.stop)
             near, far = search.nearest(queries, columns, positions)
             indices[known[queries], :found], distances[known[queries], :found] = known[near], far
-        done += int(cells.sizes[cell])
+
+    def tell(cell: int) -> None:
         if on_progress is not None:
-            on_progress(done, len(known))
+            on_progress(int(cells.starts[cell] + cells.sizes[cell]), len(known))
+
+    in_threads(search_cell, range(len(cells.sizes)), tell)
     return MeasuredGraph(Graph(indices, distances), measured)
 
 
@@ -98,15 +101,20 @@ def nearest_by_cells(
     cell = np.concatenate([cells.nearest(points[part] - middle) for part in blocks(len(points))])
     order = np.argsort(cell, kind="stable")
     starts = np.searchsorted(cell[order], np.arange(len(cells.sizes) + 1))
-    for own in np.flatnonzero(np.diff(starts)).tolist():
+
+    def search_cell(own: int) -> None:
         positions = cells.around(own, looked_at, search.keep)
         columns = search.columns[positions]
         for part in blocks(int(starts[own + 1] - starts[own]), QUERIES):
             rows = order[starts[own] + part.start : starts[own] + part.stop]
             near, far = search.nearest_to(points[rows] - middle, columns, positions)
             indices[rows, :found], distances[rows, :found] = cells.order[near], far
+
+    def tell(own: int) -> None:
         if on_progress is not None:
             on_progress(int(starts[own + 1]), len(points))
+
+    in_threads(search_cell, np.flatnonzero(np.diff(starts)).tolist(), tell)
     return Graph(indices, distances)
 
 

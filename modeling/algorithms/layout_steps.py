@@ -1,73 +1,13 @@
-"""The inner loops of the layouts, compiled: see ``modeling.algorithms.umap`` and ``modeling.algorithms.tsne``."""
+"""The inner loops of t-SNE, compiled: see ``modeling.algorithms.tsne``."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# A point is pushed away from so many random others for each pull by a neighbour; no step is longer than this.
-NEGATIVES = 5
-LONGEST = 4.0
 # The grid of t-SNE interpolates by parabolas: through so many nodes a box and direction.
 NODES = 3
-
-
-@njit(nogil=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
-def epoch(
-    first: int,
-    last: int,
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    period: NDArray[np.float32],
-    next_at: NDArray[np.float32],
-    places: NDArray[np.float32],
-    moved: NDArray[np.float32],
-    a: float,
-    b: float,
-    speed: float,
-    round_: int,
-    seed: int,
-) -> None:
-    """Move the rows ``first`` … ``last - 1`` from ``places`` to ``moved`` by the edges (CSR) whose turn it is."""
-    n = np.uint64(len(places))
-    a32, b32, speed32 = np.float32(a), np.float32(b), np.float32(speed)
-    one, longest, near = np.float32(1), np.float32(LONGEST), np.float32(0.001)
-    for row in range(first, last):
-        x, y = places[row, 0], places[row, 1]
-        state = (
-            np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
-            + np.uint64(round_) * np.uint64(0xD1B54A32D192ED03)
-            + np.uint64(row) * np.uint64(0x8CB92BA72F3D8DD7)
-        )
-        for edge in range(indptr[row], indptr[row + 1]):
-            if next_at[edge] > round_:
-                continue
-            next_at[edge] += period[edge]
-            other = indices[edge]
-            dx, dy = x - places[other, 0], y - places[other, 1]
-            squared = dx * dx + dy * dy
-            if squared > 0:
-                power = math.exp(b32 * math.log(squared))
-                # Twice: the edge's other direction pulls at this point as well.
-                pull = np.float32(-4) * a32 * b32 * power / (squared * (one + a32 * power))
-                x += speed32 * min(max(pull * dx, -longest), longest)
-                y += speed32 * min(max(pull * dy, -longest), longest)
-            for _ in range(NEGATIVES):
-                state += np.uint64(0x9E3779B97F4A7C15)
-                mixed = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-                mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-                stranger = np.int64(((mixed >> np.uint64(32)) * n) >> np.uint64(32))
-                dx, dy = x - places[stranger, 0], y - places[stranger, 1]
-                squared = dx * dx + dy * dy
-                if squared > 0 and stranger != row:
-                    power = math.exp(b32 * math.log(squared))
-                    push = np.float32(2) * b32 / ((near + squared) * (one + a32 * power))
-                    x += speed32 * min(max(push * dx, -longest), longest)
-                    y += speed32 * min(max(push * dy, -longest), longest)
-        moved[row, 0], moved[row, 1] = x, y
 
 
 @njit(nogil=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from modeling.algorithms.rows import Floats, Rows, blocks, usable, whole_seed
+from modeling.algorithms.rows import Floats, Rows, blocks, in_threads, usable, whole_seed
 
 PROJECTED = 64
 # Components are learnt from at most so many rows; more do not change them visibly.
@@ -104,12 +104,17 @@ def knn_graph(X: Floats, k: int, *, on_progress: Callable[[int, int], None] | No
         search = Search(Z, found)
         order = _spread_first(len(Z))
         columns = search.columns[order]
-        for part in blocks(len(known), QUERIES):
+
+        def search_part(part: slice) -> None:
             near, far = search.nearest(np.arange(part.start, part.stop), columns, order)
             indices[known[part], :found] = known[near]
             distances[known[part], :found] = far
+
+        def tell(part: slice) -> None:
             if on_progress is not None:
                 on_progress(part.stop, len(known))
+
+        in_threads(search_part, list(blocks(len(known), QUERIES)), tell)
     return Graph(indices, distances)
 
 

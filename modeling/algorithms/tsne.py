@@ -19,9 +19,10 @@ from scipy.sparse import coo_array, csr_array
 
 from modeling.algorithms.layout_steps import NODES, gather, pulls, pushes_of_all, spread
 from modeling.algorithms.neighbours import Graph
-from modeling.algorithms.rows import Doubles, Floats, blocks
-from modeling.algorithms.umap import Part, cores, parts_of_equal_work
+from modeling.algorithms.rows import Doubles, Floats, blocks, cores
 
+# Rows from and to.
+Part = tuple[int, int]
 ROUNDS, EARLY, EXAGGERATION = 750, 250, 12.0
 SLOWEST = 50.0
 HALVINGS = 40
@@ -163,3 +164,10 @@ def _energy(spectrum: NDArray[np.complex128], kernel: NDArray[np.complex128], wi
     # A real transform keeps half of the columns: the inner ones stand for two.
     doubled = slice(1, (wide + 1) // 2)
     return float((dense.sum() + dense[:, doubled].sum()) / wide**2)
+
+
+def parts_of_equal_work(indptr: NDArray[np.int64]) -> list[Part]:
+    """Rows from and to, a part for each core, with about as many edges (CSR) each."""
+    edges = np.linspace(0, indptr[-1], cores() + 1)
+    cuts = np.unique(np.r_[0, np.searchsorted(indptr, edges[1:-1]), len(indptr) - 1])
+    return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))

@@ -62,4 +62,5 @@ def halved(pixels: Pixels) -> Pixels:
     n, height, width, channels = pixels.shape
     cells = pixels.reshape(n, height // TIMES, TIMES, width // TIMES, TIMES, channels)
     sums = cells.sum(axis=(2, 4), dtype=np.uint16)
-    return ((sums + TIMES**2 // 2) // TIMES**2).astype(np.uint8)
+    means: Pixels = ((sums + TIMES**2 // 2) // TIMES**2).astype(np.uint8)
+    return means

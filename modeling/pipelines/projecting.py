@@ -70,6 +70,8 @@ def project_map(run: Run) -> dict[str, Any]:
     try:
         options = MapOptions.from_params(run.params)
         embedding_set, vectors = _vectors(dataset)
+        if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
+            return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
         places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
     except OptionError as error:
         raise JobError(error.words) from error
@@ -79,6 +81,8 @@ def project_map(run: Run) -> dict[str, Any]:
     facts["seconds"] = tell.seconds
     n_points = int(np.isfinite(places[:, 0]).sum())
     projection = _kept(dataset, embedding_set, vectors, options, places, facts, time.perf_counter() - began)
+    if options.is_automatic:
+        _forget_older_automatic(projection)
     return {
         "projection": projection.pk,
         "name": projection.name,
@@ -134,7 +138,7 @@ def _laid_out(
         places = plane
     else:
         graph, recall = _graph(embedding_set, vectors, Z, fitted, options, tell)
-        places[fitted] = _fit(Z[fitted], graph, plane[fitted], y[fitted], options, tell)
+        places[fitted] = _fit(graph, plane[fitted], y[fitted], options, tell)
     others = np.setdiff1d(known, fitted, assume_unique=True)
     _place(Z, fitted, others, places, rng, tell)
     facts = {"fitted": len(fitted), "recall": recall, **_measured(Z, known, places, options.seed, tell)}
@@ -176,36 +180,28 @@ def _graph(
     return made_graph(Z[fitted], k, tell, seed=options.seed)
 
 
-def _fit(Z: Floats, graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
-    """Places (n, 2) of the rows of ``Z`` by the graph among them, beginning at ``plane`` (n, 2); ``y`` (n,) are labels
+def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
+    """Return places (n, 2) of rows by the graph among them, beginning at ``plane`` (n, 2); ``y`` (n,) are labels
     or -1."""
     stage = "Laying out the map"
-    tell(stage, 0, 0)
-    from modeling.algorithms import tsne, umap
+    tell("Preparing the layout", 0, 0)  # the first one in a process imports and compiles
+    from modeling.algorithms.initialization import smoothed, start_from
 
     def count(done: int, total: int) -> None:
         tell(stage, done, total)
 
     if options.method == "tsne":
-        start = umap.start_from(plane, options.seed)
-        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
-    weights = umap.fuzzy_graph(graph, options.n_neighbors)
-    start = umap.start_from(umap.smoothed(plane, weights), options.seed)
-    if options.by_library:
-        from modeling.backends import umap_learn
+        from modeling.algorithms import tsne
 
-        return umap_learn.lay_out(
-            Z,
-            graph,
-            start,
-            n_neighbors=options.n_neighbors,
-            min_dist=options.min_dist,
-            seed=options.seed,
-            y=y if options.is_supervised else None,
-        )
+        start = start_from(plane, options.seed)
+        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
+    from modeling.backends import umap_learn
+
+    weights = umap_learn.fuzzy_graph(graph, options.n_neighbors)
+    start = start_from(smoothed(plane, weights), options.seed)
     if options.is_supervised:
-        weights = umap.with_labels(weights, y)
-    return umap.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
+        weights = umap_learn.fuzzy_graph(graph, options.n_neighbors, y)
+    return umap_learn.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
 
 
 def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random.Generator, tell: _Told) -> None:
@@ -275,6 +271,26 @@ def _kept(
         projection.delete()
         raise
     return projection
+
+
+def _made_meanwhile(run: Run, embedding_set: EmbeddingSet) -> Projection | None:
+    """Return a UMAP map of these vectors that a person made after this automatic one was asked for."""
+    made = Projection.objects.filter(
+        embedding_set=embedding_set,
+        method=Projection.Method.UMAP,
+        generation__gt=0,
+        created_at__gt=run.job.created_at,
+    )
+    return next((one for one in made if not one.params.get("is_supervised")), None)
+
+
+def _forget_older_automatic(projection: Projection) -> None:
+    """Keep one automatic map beside the new one, which somebody may be looking at, and those that were renamed."""
+    older = Projection.objects.filter(
+        dataset=projection.dataset_id, params__is_automatic=True, pk__lt=projection.pk, name__regex=r"^UMAP( \d+)?$"
+    )
+    for one in older.order_by("-pk")[1:]:
+        one.delete()
 
 
 def _save_under_a_free_name(projection: Projection, options: MapOptions) -> None:

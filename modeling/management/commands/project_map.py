@@ -43,7 +43,7 @@ class Command(HoshinaCommand):
         )  # fmt: skip
         parser.add_argument(
             "--by-library", dest="by_library", action="store_const", const=True,
-            help="UMAP: laid out by umap-learn itself, on one core and not to be stopped",
+            help="no effect: umap-learn lays out every UMAP (kept for older scripts)",
         )  # fmt: skip
         parser.add_argument("--name", help="what the map is called (default: its method, with a number)")
 

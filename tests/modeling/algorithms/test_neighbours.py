@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 from modeling.algorithms import neighbours
 from modeling.algorithms.cells import knn_graph_by_cells
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.neighbours import among, knn_graph, project
 
 
 def vectors(n: int = 300, d: int = 10, seed: int = 0) -> np.ndarray:
@@ -139,3 +139,10 @@ def test_graph_by_cells_stops_when_it_is_told_to() -> None:
 
     with pytest.raises(Enough):
         knn_graph_by_cells(vectors(900), 3, rng=np.random.default_rng(0), on_progress=stop)
+
+
+def test_a_graph_among_some_rows_counts_by_their_positions() -> None:
+    X = np.array([[0], [1], [np.nan], [5]], np.float32)
+    some = among(knn_graph(X, 3), np.array([0, 1, 3]), 3)
+    assert some.indices.tolist() == [[1, 2, -1], [0, 2, -1], [1, 0, -1]]
+    assert some.distances[2, :2].tolist() == [4, 5]

@@ -7,10 +7,11 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
-from modeling.algorithms import umap
 from modeling.algorithms.cells import nearest_by_cells
+from modeling.algorithms.initialization import start_from
 from modeling.algorithms.neighbours import knn_graph, project
-from modeling.algorithms.placing import placed
+from modeling.algorithms.placing import memberships, placed
+from modeling.backends import umap_learn
 
 
 @pytest.mark.parametrize(("n", "m"), [(2000, 700), (5, 3), (1, 2)])
@@ -50,10 +51,10 @@ def test_placed_digits_are_as_true_as_fitted_ones() -> None:
     X = load_digits().data.astype(np.float32)
     order = np.random.default_rng(0).permutation(len(X))
     fitted, rest = order[:900], order[900:]
-    weights = umap.fuzzy_graph(knn_graph(X[fitted], 15), 15)
-    places = umap.lay_out(
+    weights = umap_learn.fuzzy_graph(knn_graph(X[fitted], 15), 15)
+    places = umap_learn.lay_out(
         weights,
-        umap.start_from(project(X[fitted], rng=np.random.default_rng(0), dims=2), 0),
+        start_from(project(X[fitted], rng=np.random.default_rng(0), dims=2), 0),
         min_dist=0.1,
         seed=0,
         n_epochs=200,
@@ -61,3 +62,13 @@ def test_placed_digits_are_as_true_as_fitted_ones() -> None:
     got = placed(X[rest], X[fitted], places, rng=np.random.default_rng(0))
     of_fitted = trustworthiness(X[fitted], places, n_neighbors=15)
     assert trustworthiness(X[rest], got, n_neighbors=15) >= 0.97 * of_fitted
+
+
+@pytest.mark.parametrize("n_copies", [1, 20])
+def test_memberships_are_those_of_umap_learn(n_copies: int) -> None:
+    X = np.repeat(load_digits().data[:200].astype(np.float32), n_copies, axis=0)[:400]
+    graph = knn_graph(X, 15)
+    both = umap_learn.fuzzy_graph(graph, 16).toarray()  # counts the row itself
+    one_way = np.zeros(both.shape)
+    np.put_along_axis(one_way, graph.indices.astype(int), memberships(graph.distances), axis=1)
+    np.testing.assert_allclose(one_way + one_way.T - one_way * one_way.T, both, atol=2e-4)

@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE, trustworthiness
 
 from modeling.algorithms import tsne
+from modeling.algorithms.initialization import start_from
 from modeling.algorithms.neighbours import knn_graph, project
-from modeling.algorithms.umap import start_from
 
 N, PERPLEXITY = 400, 20
 
@@ -97,7 +97,6 @@ def test_it_is_the_same_every_time_and_on_any_number_of_cores(
     made = []
     for cores in (1, 3):
         monkeypatch.setattr(tsne, "cores", lambda cores=cores: cores)
-        monkeypatch.setattr("modeling.algorithms.umap.cores", lambda cores=cores: cores)
         for exactly in (5000, 0):
             monkeypatch.setattr(tsne, "EXACTLY", exactly)
             made.append(tsne.lay_out(weights, start_from(flat(digits), 0), n_rounds=20))

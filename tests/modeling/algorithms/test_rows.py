@@ -1,0 +1,77 @@
+"""Work on a thread for each core: all of it, in order, the same numbers, and stopped when asked."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from modeling.algorithms import rows
+from modeling.algorithms.cells import knn_graph_by_cells, nearest_by_cells
+from modeling.algorithms.neighbours import knn_graph
+from modeling.algorithms.rows import in_threads
+
+
+def test_every_part_is_done_and_reported_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "cores", lambda: 3)
+    done, told, threads = set(), [], set()
+    meet = threading.Barrier(3, timeout=30)
+
+    def work(part: int) -> None:
+        if part < 3:
+            meet.wait()  # three at a time
+        threads.add(threading.get_ident())
+        done.add(part)
+
+    in_threads(work, range(50), told.append)
+    assert done == set(range(50))
+    assert told == list(range(50))
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
+
+
+def test_what_has_not_begun_is_dropped_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "cores", lambda: 2)
+    begun: list[int] = []
+    go_on = threading.Event()
+
+    def work(part: int) -> None:
+        begun.append(part)
+        if part:
+            go_on.wait(30)
+
+    def stop(part: int) -> None:
+        threading.Timer(0.2, go_on.set).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(work, range(1000), stop)
+    assert len(begun) <= 4
+
+
+def test_an_error_of_a_part_is_raised() -> None:
+    def work(part: int) -> None:
+        if part == 3:
+            raise ValueError("part 3")
+
+    with pytest.raises(ValueError, match="part 3"):
+        in_threads(work, range(10), lambda part: None)
+
+
+@pytest.mark.parametrize("cores", [2, 5])
+def test_neighbors_are_the_same_on_any_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).standard_normal((3000, 10)).astype(np.float32)
+
+    def found() -> list[bytes]:
+        graphs = [
+            knn_graph(X, 7),
+            knn_graph_by_cells(X, 7, rng=np.random.default_rng(1)).graph,
+            nearest_by_cells(X[:900], X[1000:], 7, rng=np.random.default_rng(1)),
+        ]
+        return [one.indices.tobytes() + one.distances.tobytes() for one in graphs]
+
+    monkeypatch.setattr(rows, "cores", lambda: 1)
+    alone = found()
+    monkeypatch.setattr(rows, "cores", lambda: cores)
+    assert found() == alone
