@@ -23,6 +23,8 @@ class EmbeddingSet(models.Model):
     generation = models.PositiveIntegerField(default=0)
     n_vectors = models.PositiveBigIntegerField(default=0)
     n_failed = models.PositiveBigIntegerField(default=0)
+    # How many vectors there were when a UMAP map of them was last begun automatically; 0: never.
+    n_mapped = models.PositiveBigIntegerField(default=0)
     is_active = models.BooleanField(default=False)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Max, Q, QuerySet
 
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
@@ -29,8 +30,10 @@ __all__ = [
     "why_not",
 ]
 
-# What is made by itself, within seconds, so that there is something to look at.
+# The map that is there within seconds, by principal components.
 QUICK_LOOK = "Quick look"
+# A set of vectors that has grown by this factor gets a new UMAP map; up to then new images are placed on the last one.
+GROWTH = 2
 _TITLES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
 
@@ -79,9 +82,12 @@ def start(dataset: Dataset, method: str, params: Mapping[str, Any], user: User |
     there is no map yet a quick look comes first, to have something to look at meanwhile.
     """
     options = checked(dataset, method, params)
-    if options.method != "pca":
-        maps_after_embedding(dataset.pk)
-    return enqueue("project_map", dataset_id=dataset.pk, params=options.as_params(), user=user)
+    vectors = _active_set(dataset)
+    if options.method != "pca" and vectors is not None:
+        _quick_look(vectors)
+    automatic = replace(options, is_automatic=True).as_params()
+    begun = next((job for job in jobs_of(dataset) if job.params == automatic), None)
+    return begun or enqueue("project_map", dataset_id=dataset.pk, params=options.as_params(), user=user)
 
 
 def rename(projection: Projection, name: str) -> None:
@@ -104,8 +110,7 @@ def delete(projection: Projection) -> None:
 
 def free_name(dataset: Dataset, options: MapOptions) -> str:
     """What a map is called that was given no name: its method, and a number where that is taken."""
-    method = "umap-learn" if options.by_library else _TITLES[options.method]
-    title = f"{'Supervised ' if options.is_supervised else ''}{method}"
+    title = f"{'Supervised ' if options.is_supervised else ''}{_TITLES[options.method]}"
     taken = set(Projection.objects.filter(dataset=dataset, name__startswith=title).values_list("name", flat=True))
     number, name = 1, title
     while name in taken:
@@ -115,16 +120,39 @@ def free_name(dataset: Dataset, options: MapOptions) -> str:
 
 
 def maps_after_embedding(dataset_id: int) -> None:
-    """New vectors: places for new images on the maps that there are, and a quick look where there is none."""
+    """Begin what new vectors need: places for new images on existing maps, a quick look, and a UMAP map."""
     vectors = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True, n_vectors__gte=FEWEST).first()
     if vectors is None:
         return
     maps = Projection.objects.filter(embedding_set=vectors, generation__gt=0)
     if maps.filter(vectors_generation__lt=vectors.generation).exists():
         enqueue("place_on_maps", dataset_id=dataset_id)
-    if not maps.exists():
+    _quick_look(vectors)
+    _umap_if_due(vectors)
+
+
+def _quick_look(vectors: EmbeddingSet) -> None:
+    """Begin a map by principal components where there is no map of these vectors."""
+    if not Projection.objects.filter(embedding_set=vectors, generation__gt=0).exists():
         quick = MapOptions(method="pca", name=QUICK_LOOK)
-        enqueue("project_map", dataset_id=dataset_id, params=quick.as_params())
+        enqueue("project_map", dataset_id=vectors.dataset_id, params=quick.as_params())
+
+
+def _umap_if_due(vectors: EmbeddingSet) -> None:
+    """Begin a UMAP map of a set of vectors that has none, or that has doubled since the last one was begun.
+
+    Once for each size: a map that was cancelled or deleted does not come back with the next few images.
+    """
+    n_mapped = vectors.n_mapped
+    if not n_mapped:  # a person may have made one before maps were begun automatically
+        theirs = Projection.objects.filter(embedding_set=vectors, method=Projection.Method.UMAP, generation__gt=0)
+        n_mapped = theirs.aggregate(most=Max("n_points"))["most"] or 0
+    if vectors.n_vectors < max(FEWEST, GROWTH * n_mapped):
+        return
+    unchanged = EmbeddingSet.objects.filter(pk=vectors.pk, n_mapped=vectors.n_mapped)
+    if unchanged.update(n_mapped=vectors.n_vectors):
+        options = suited(MapOptions(is_automatic=True), vectors.n_vectors, frozenset())
+        enqueue("project_map", dataset_id=vectors.dataset_id, params=options.as_params())
 
 
 def _active_set(dataset: Dataset) -> EmbeddingSet | None:

@@ -60,7 +60,8 @@ def run_predict(run: Run) -> dict[str, Any]:
     kind="project_map",
     queue="heavy",
     title="Making a map",
-    key="project_map:{dataset_id}:{method}:{n_neighbors}:{min_dist}:{perplexity}:{metric}:{seed}:{is_supervised}:{name}",
+    restartable=True,  # from the start: nothing is kept before the end
+    key="project_map:{dataset_id}:{method}:{n_neighbors}:{min_dist}:{perplexity}:{metric}:{seed}:{is_supervised}:{name}:{is_automatic}",
 )
 def run_project_map(run: Run) -> dict[str, Any]:
     from modeling.pipelines.projecting import project_map

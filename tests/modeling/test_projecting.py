@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
+from hoshina.jobs import registry
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
@@ -81,14 +82,13 @@ def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, met
     assert sum(projection.quality["seconds"].values()) <= projection.seconds + 0.1
 
 
-def test_umap_learn_itself_makes_the_same_true_map_twice(digits: Dataset) -> None:
-    first, second = (made(digits, seed=4, by_library=True) for _ in range(2))
+def test_umap_learn_makes_the_same_true_map_twice_with_the_old_option_or_without(digits: Dataset) -> None:
+    first, second = made(digits, seed=4, by_library=True), made(digits, seed=4)
     places = maps.coordinates_of(first)
     assert trustworthiness(load_digits().data[:N], places, n_neighbors=15) >= 0.95
     np.testing.assert_array_equal(places, maps.coordinates_of(second))
-    assert (first.name, second.name) == ("umap-learn", "umap-learn 2")
-    assert first.params["by_library"] is True
-    assert not np.array_equal(places, maps.coordinates_of(made(digits, seed=4)))
+    assert (first.name, second.name) == ("UMAP", "UMAP 2")
+    assert first.params["by_library"] is second.params["by_library"] is True
 
 
 def test_its_stages_are_told_and_the_same_seed_makes_the_same_map(digits: Dataset) -> None:
@@ -205,7 +205,7 @@ def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vect
     assert not Job.objects.exists(), "nothing to look at"
     first = add_vectors(dataset, load_digits().data[:N])
     projections.maps_after_embedding(dataset.pk)
-    job = Job.objects.get(kind="project_map")
+    job, _ = Job.objects.filter(kind="project_map").order_by("created_at")
     look = Projection.objects.get(
         pk=run_now("project_map", dataset_id=dataset.pk, params=job.params).result["projection"]
     )
@@ -223,6 +223,97 @@ def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vect
     assert again.embedding_set == second
     assert list(projections.maps_of(dataset)) == [again, umap]
     assert first.pk != second.pk
+
+
+def queued() -> list[tuple[str, str]]:
+    """The jobs that wait, in order: kind and method."""
+    jobs = Job.objects.filter(state=Job.State.QUEUED).order_by("created_at")
+    return [(job.kind, job.params.get("method", "")) for job in jobs]
+
+
+def run_queued() -> None:
+    for job in Job.objects.filter(state=Job.State.QUEUED).order_by("created_at"):
+        run_now(job.kind, dataset_id=job.dataset_id, params=job.params)
+
+
+def test_after_the_first_vectors_a_quick_look_is_made_and_then_umap(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(N)
+    add_vectors(dataset, load_digits().data[:N])
+    projections.maps_after_embedding(dataset.pk)
+    assert queued() == [("project_map", "pca"), ("project_map", "umap")]
+    assert set(Job.objects.values_list("queue", flat=True)) == {"heavy"}, "no retrain waits for a map"
+    projections.maps_after_embedding(dataset.pk)
+    assert len(queued()) == 2, "each once"
+    run_queued()
+    umap, look = projections.maps_of(dataset)
+    assert (umap.name, umap.method, umap.params["is_automatic"]) == ("UMAP", "umap", True)
+    assert (look.name, look.method) == ("Quick look", "pca")
+    assert queued() == []
+    projections.maps_after_embedding(dataset.pk)
+    assert queued() == []
+
+
+def test_few_new_images_are_placed_and_twice_as_many_get_a_new_map(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(40)
+    add_vectors(dataset, load_digits().data[:40])
+    projections.maps_after_embedding(dataset.pk)
+    run_queued()
+    first = Projection.objects.get(name="UMAP")
+    grow(dataset, load_digits().data[40:60])
+    projections.maps_after_embedding(dataset.pk)
+    assert queued() == [("place_on_maps", "")]
+    run_queued()
+    grow(dataset, load_digits().data[60:80])
+    projections.maps_after_embedding(dataset.pk)
+    assert queued() == [("place_on_maps", ""), ("project_map", "umap")]
+    run_queued()
+    second = Projection.objects.get(name="UMAP 2")
+    assert (second.n_points, second.n_placed) == (80, 0)
+    assert projections.maps_of(dataset)[0] == second, "the page opens with the new one"
+    grow(dataset, load_digits().data[80:160])
+    projections.maps_after_embedding(dataset.pk)
+    run_queued()
+    assert not Projection.objects.filter(pk=first.pk).exists(), "of the automatic ones, the last two stay"
+    assert [one.name for one in projections.maps_of(dataset)] == ["UMAP 3", "UMAP 2", "Quick look"]
+
+
+def test_an_automatic_map_that_was_deleted_or_is_not_wanted_does_not_come_back(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(60)
+    add_vectors(dataset, load_digits().data[:60])
+    projections.maps_after_embedding(dataset.pk)
+    Job.objects.filter(params__method="umap").update(state=Job.State.CANCELLED)
+    run_queued()
+    grow(dataset, load_digits().data[60:63])
+    projections.maps_after_embedding(dataset.pk)
+    assert queued() == [("place_on_maps", "")]
+
+
+def test_a_map_that_a_person_made_before_counts(digits: Dataset) -> None:
+    made(digits)
+    projections.maps_after_embedding(digits.pk)
+    assert queued() == []
+
+
+def test_a_person_who_asks_for_tsne_gets_a_quick_look_meanwhile_and_no_umap(digits: Dataset) -> None:
+    projections.start(digits, "tsne", {})
+    assert queued() == [("project_map", "pca"), ("project_map", "tsne")]
+
+
+def test_a_person_who_asks_for_the_automatic_map_gets_that_one(digits: Dataset) -> None:
+    projections.maps_after_embedding(digits.pk)
+    assert projections.start(digits, "umap", {}) == Job.objects.get(params__method="umap")
+    assert projections.start(digits, "umap", {"seed": 3}).params["is_automatic"] is False
+
+
+def test_a_command_may_make_the_map_first(digits: Dataset) -> None:
+    projections.maps_after_embedding(digits.pk)
+    call_command("project_map", stdout=StringIO())
+    run_queued()
+    assert sorted(Projection.objects.values_list("name", flat=True)) == ["Quick look", "UMAP"], "not made twice"
+
+
+def test_a_map_that_a_stopped_worker_left_is_begun_again() -> None:
+    assert registry.get("project_map").restartable
 
 
 # -- Keeping them --------------------------------------------------------------------------------------------
