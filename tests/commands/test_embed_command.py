@@ -71,7 +71,7 @@ class TestAsAProcess:
         away = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "KERAS_HOME": str(tmp_path / "keras")}
         out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR="", **away))
         result = json.loads(out)
-        assert (result["encoder"], result["items"]) == ("Scattering", 6)
+        assert (result["encoder"], result["items"]) == ("HOG + Scattering", 6)
         assert WEIGHTS_FILE in result["reason"]
         out, err = finished(manage(ingested_store, "embed", "--backend", "tensorflow", AL_WEIGHTS_DIR="", **away), 1)
         assert out == ""
