@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,16 +36,18 @@ def test_another_encoder_takes_over_once_its_vectors_are_whole(page: Page, site:
     expect(page.get_by_role("row", name="HOG + colour")).to_contain_text("in use")
     page.get_by_role("button", name="Use Scattering").click()
     expect(page.locator("#encoders")).to_contain_text("go on with those of HOG + colour")
-    expect(page.get_by_role("row", name="Scattering")).to_contain_text("chosen")
+    expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("chosen")
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
     work("embed")
-    expect(page.get_by_role("row", name="Scattering")).to_contain_text("in use")  # the page asks again by itself
+    expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text(
+        "in use"
+    )  # the page asks again by itself
     page.get_by_role("button", name="Use HOG + colour").click()
     expect(page.get_by_role("row", name="HOG + colour")).to_contain_text("in use")  # at once: they are there
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete the vectors of Scattering").click()
-    expect(page.get_by_role("row", name="Scattering")).to_contain_text("none")
+    expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("none")
     assert EmbeddingSet.objects.count() == 1
 
 

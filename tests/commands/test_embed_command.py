@@ -19,6 +19,7 @@ from PIL import Image
 from hoshina.jobs.models import Job
 from labeling.management.datasets import pick_dataset
 from labeling.models import Dataset
+from modeling.backends import keras_networks
 from modeling.models import EmbeddingSet, EncoderChoice
 from modeling.pipelines.embedding import CHUNK_ROWS
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
@@ -192,6 +193,17 @@ class TestInProcess:
         assert (listed["wanted"], listed["chosen"]["encoder"]) == ("patches", "Scattering")
         assert listed["choices"] == [{"dataset": "pictures", "backend": "patches"}]
         assert listed["encoders"][-1]["backend"] == "file:birds.tflite"
+
+    def test_vectors_of_the_old_fallback_are_listed_as_auto(
+        self, dataset: Dataset, settings: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.EMBEDDING_BACKEND = "auto"
+        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+        facts = {"fingerprint": "f", "encoder": "Scattering", "dim": 1456, "backend": "patches"}
+        EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
+        call_command("embed", "--list", "--dataset", "pictures", "--json")
+        listed = json.loads(capsys.readouterr().out)
+        assert (listed["wanted"], listed["chosen"]["backend"]) == ("auto", "patches")
 
     def test_the_datasets_choice_counts_unless_a_run_insists(
         self, dataset: Dataset, capsys: pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
-from modeling.backends import BACKENDS, is_backend
+from modeling.backends import AUTO, AUTO_WITH_OLD_FALLBACK, BACKENDS, is_backend
 from modeling.encoders import backend_of, likely, survey
 from modeling.models import EmbeddingSet, EncoderChoice
 
@@ -68,7 +68,7 @@ class Command(HoshinaCommand):
             found, choices = found.filter(dataset=dataset), choices.filter(dataset=dataset)
             wanted = backend or backend_of(dataset.pk)
         listed = {
-            "wanted": wanted,
+            "wanted": AUTO if wanted == AUTO_WITH_OLD_FALLBACK else wanted,
             "chosen": asdict(likely(wanted)),
             "encoders": [asdict(line) for line in survey()],
             "choices": [{"dataset": one.dataset.name, "backend": one.backend} for one in choices],
