@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from django_htmx.middleware import HtmxDetails
 
 # Answered to anyone, and without making a session: machines ask for these.
 _WITHOUT_SESSION = ("/healthz", "/static/")
+HOLDER_CHARS = 40
 
 
 class HtmxHttpRequest(HttpRequest):
@@ -68,7 +70,21 @@ class SignInMiddleware(LoginRequiredMiddleware):
 
 
 def holder(request: HttpRequest) -> str:
-    """A short name for this browser: whose leases and actions these are."""
+    """Return a name for this browser, under which its actions are undone: a hash of the session's key.
+
+    The key itself would let whoever reads the database, or a backup of it, take over the session.
+    """
     if request.session.session_key is None:
         request.session.create()
-    return str(request.session.session_key)
+    return hashlib.sha256(str(request.session.session_key).encode()).hexdigest()[:HOLDER_CHARS]
+
+
+def window(request: HttpRequest) -> str:
+    """Return a name for one window of this browser, to which items are leased.
+
+    The page makes a name up when it is loaded (``window`` in the address or the form); without one the whole browser
+    is one window.
+    """
+    name = request.GET.get("window") or request.POST.get("window") or ""
+    browser = holder(request)
+    return hashlib.sha256(f"{browser}/{name}".encode()).hexdigest()[:HOLDER_CHARS] if name else browser

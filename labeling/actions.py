@@ -18,6 +18,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from labeling import ledger
+from labeling.decisions import provenance
+from labeling.decisions.provenance import Claim
+from labeling.decisions.provenance import Shown as Shown
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from labeling.signals import decided
 
@@ -28,32 +31,25 @@ _STATE_OF = {
     Action.Kind.CLEAR: State.UNLABELLED,
 }
 _COUNTER_OF = {State.LABELLED: "n_labelled", State.UNSURE: "n_unsure", State.SKIPPED: "n_skipped"}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How an item came to be shown; the fields of the same names of :class:`~labeling.models.Annotation`."""
-
-    queue: str = ""
-    round_id: int | None = None
-    rank: int | None = None
-    score: float | None = None
-    selection_probability: float | None = None
-    model_version_id: int | None = None
-    suggested_label_id: int | None = None
-    suggested_probability: float | None = None
-    suggestion_shown: bool | None = None
-    rendering: str = ""
+NOT_SHOWN = Shown()
+NOT_SERVED = (
+    "The server did not show you these items at this rank of this round. The labels are saved, but not as coming from "
+    "a queue, and they do not count as random draws. Send the round and rank that the page was given."
+)
 
 
 @dataclass(frozen=True)
 class Target:
-    """One item of an action; ``seen`` is the newest annotation that the page knew, ``seconds`` the time spent."""
+    """One item of an action; ``seen`` is the newest annotation that the page knew, ``seconds`` the time spent.
+
+    ``claim`` is what a browser says of how the item was shown, until it is looked up (:func:`with_provenance`).
+    """
 
     item_id: int
     seen: int = 0
     seconds: float | None = None
-    shown: Shown = Shown()
+    shown: Shown = NOT_SHOWN
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True)
@@ -70,13 +66,19 @@ class Request:
 
 @dataclass
 class Result:
-    """What became of a request: ``status`` is saved, repeated (it was saved before) or refused (see ``error``)."""
+    """What became of a request: ``status`` is saved, repeated (it was saved before) or refused (see ``error``).
+
+    ``unconfirmed`` are items that were not served as the browser said: their label is saved without provenance, and
+    ``hint`` says so.
+    """
 
     uuid: uuid.UUID
     status: str
     error: str = ""
     items: list[dict[str, Any]] = field(default_factory=list)
     conflicts: list[dict[str, Any]] = field(default_factory=list)
+    unconfirmed: list[int] = field(default_factory=list)
+    hint: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -212,7 +214,7 @@ class _Batch:
         annotations = [self._annotation(request, target) for target in targets]
         write_annotations(action, annotations, self.items, self.tally)
         touched = [outcome(self.items[target.item_id]) for target in targets]
-        return Result(request.uuid, "saved", items=touched, conflicts=conflicts)
+        return Result(request.uuid, "saved", items=touched, conflicts=conflicts, **_unconfirmed(request))
 
     def _annotation(self, request: Request, target: Target) -> Annotation:
         return Annotation(
@@ -343,6 +345,28 @@ def _name(user: User | None) -> str:
     return user.get_username() if user is not None else "someone"
 
 
-def with_suggestion(shown: Shown, was_shown: bool | None) -> Shown:
-    """``shown`` with whether the suggestion was visible; None where there was none to see."""
-    return replace(shown, suggestion_shown=was_shown if shown.suggested_label_id is not None else None)
+def with_provenance(dataset: Dataset, requests: Sequence[Request], user_id: int | None) -> list[Request]:
+    """Look up how the items of requests from a browser came to be shown; one query, none without claims.
+
+    Of a claim that is true the target keeps what was served, its rendering and whether the suggestion was visible
+    (None where there was none). A claim that is not true stays on the target, whose provenance is empty.
+    """
+    claims = {target.claim for request in requests for target in request.targets if target.claim is not None}
+    served = provenance.confirmed(dataset.pk, user_id, claims)
+
+    def looked_up(target: Target) -> Target:
+        was_visible = target.shown.suggestion_shown
+        shown = served.get(target.claim) if target.claim else None
+        if shown is None:
+            return replace(target, shown=replace(target.shown, suggestion_shown=None))
+        was_visible = was_visible if shown.suggested_label_id is not None else None
+        shown = replace(shown, suggestion_shown=was_visible, rendering=target.shown.rendering)
+        return replace(target, shown=shown, claim=None)
+
+    return [replace(request, targets=tuple(looked_up(target) for target in request.targets)) for request in requests]
+
+
+def _unconfirmed(request: Request) -> dict[str, Any]:
+    """Return the part of a result that names the items which were not served as claimed."""
+    ids = [target.item_id for target in request.targets if target.claim is not None]
+    return {"unconfirmed": ids, "hint": NOT_SERVED} if ids else {}

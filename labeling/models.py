@@ -298,7 +298,7 @@ class Action(models.Model):
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
-    # The browser that did it: another browser's newer decision is a conflict, one's own is not.
+    # The browser that did it (hoshina.http.holder): another browser's newer decision is a conflict, one's own is not.
     holder = models.CharField(max_length=64, blank=True)
     undoes = models.OneToOneField("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -313,7 +313,7 @@ class Action(models.Model):
 class Annotation(models.Model):
     """One decision about one item, append-only, with how the item came to be shown."""
 
-    # Queues whose images are drawn uniformly from what has no label yet.
+    # Queues that draw uniformly at random from everything without a label, as long as no filter is set.
     AUDIT_QUEUES = ("audit", "auto/audit")
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="annotations", db_index=False)
@@ -328,7 +328,8 @@ class Annotation(models.Model):
     decided_at = models.DateTimeField()
     seconds = models.FloatField(null=True)
 
-    # How the item came to be shown. Rounds and models live in rooms above, hence numbers and no foreign keys.
+    # How the item came to be shown, as the server recorded it (labeling.decisions.provenance). Rounds and models
+    # live in apps above this one, hence numbers and no foreign keys.
     queue = models.CharField(max_length=40, blank=True)
     round_id = models.BigIntegerField(null=True)
     rank = models.PositiveBigIntegerField(null=True)
@@ -339,21 +340,33 @@ class Annotation(models.Model):
     suggestion_shown = models.BooleanField(null=True)
     suggested_label_id = models.BigIntegerField(null=True)
     suggested_probability = models.FloatField(null=True)
+    # True: drawn uniformly at random from all items without a label (labeling.decisions.random_draws).
+    is_random_draw = models.BooleanField(null=True)
     # How the image was shown, in words, where that was not the usual way.
     rendering = models.CharField(max_length=MAX_RENDERING, blank=True, default="")
 
     class Meta:
-        indexes = [models.Index(fields=["item", "-id"], name="annotation_history")]
+        indexes = [
+            models.Index(fields=["item", "-id"], name="annotation_history"),
+            models.Index(fields=["item"], condition=Q(is_random_draw=True), name="annotation_random_draw"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.item_id}: {State(self.state).label}"
 
 
 class Lease(models.Model):
-    """An item shown in someone's browser just now, and therefore not dealt to anyone else."""
+    """An item shown to a person just now, and therefore not to anyone else.
+
+    It belongs to the person; ``holder`` is the window in which the item is shown (:func:`hoshina.http.window`), so that
+    two windows of one person show different items while there are enough.
+    """
 
     item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="lease")
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     holder = models.CharField(max_length=64)
     expires_at = models.DateTimeField()
 

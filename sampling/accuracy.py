@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import QuerySet
 from numpy.typing import NDArray
 
-from labeling.actions import surviving
-from labeling.models import Annotation, Dataset, Item, LabelClass, State
+from labeling.decisions.random_draws import random_draws
+from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of, predictions_of
 from sampling.algorithms.estimates import (
@@ -27,7 +26,7 @@ from sampling.algorithms.estimates import (
     of_collection,
     wilson_grouped,
 )
-from sampling.models import AccuracyEstimate, Round
+from sampling.models import AccuracyEstimate
 from sampling.pool import pool_of
 
 # With fewer audit labels of a class its recall would be anybody's guess.
@@ -82,17 +81,17 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
 def judge(version: ModelVersion) -> Judged:
     """Every label that something unseen speaks of, and whether it agrees."""
     labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
-    drawn, n_undecided = _drawn(version.dataset_id)
+    draws = random_draws(version.dataset_id)
     said, group_of = _said(version)
     # A quick training has seen the labels that it was not tested by; an earlier model's word is none about it. Nor is
     # it where images belong together: that model may have learnt from others of the same group.
     may_speak_for = version.kind != ModelVersion.Kind.QUICK and not version.metrics.get("together")
     found: list[tuple[int, bool, bool, int, int]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
-        draw = drawn.get(row)
+        draw = draws.labeled.get(row)
         predicted = said.get(row) or (draw.suggested_id if draw and may_speak_for else None)
         if predicted is not None:
-            order = draw.pk if draw else decision_id or 0
+            order = draw.annotation_id if draw else decision_id or 0
             found.append((order, predicted == label_id, draw is not None, label_id, group_of.get(row, -1 - row)))
     found.sort()
     columns = list(zip(*found, strict=True)) or [(), (), (), (), ()]
@@ -101,7 +100,7 @@ def judge(version: ModelVersion) -> Judged:
         is_audit=np.array(columns[2], dtype=bool),
         label_ids=np.array(columns[3], dtype=np.int64),
         groups=np.array(columns[4], dtype=np.int64),
-        n_undecided=n_undecided,
+        n_undecided=draws.n_undecided,
     )
 
 
@@ -113,71 +112,6 @@ def _said(version: ModelVersion) -> tuple[dict[int, int], dict[int, int]]:
     rows = held.rows.tolist()
     groups = {} if held.groups is None else dict(zip(rows, held.groups.tolist(), strict=True))
     return dict(zip(rows, held.predicted().tolist(), strict=True)), groups
-
-
-def drawn_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> set[int]:
-    """The rows of the images that are labelled now and were drawn by chance from everything without a label."""
-    return set(_drawn(dataset_id)[0])
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """The decision with which an image of the audit was first decided."""
-
-    pk: int
-    suggested_id: int | None
-
-
-def _drawn(dataset_id: int) -> tuple[dict[int, _Draw], int]:
-    """The draws by row of the images that are labelled now, and how many others were drawn and left without a class.
-
-    An image is of the audit when the first of the decisions that led to the one that holds was made in the audit:
-    correcting a label later, in whatever queue, does not change how the image was chosen.
-    """
-    firsts = Annotation.objects.filter(
-        item__dataset=dataset_id, queue__in=Annotation.AUDIT_QUEUES, previous=None, item__is_available=True
-    ).exclude(state=State.UNLABELLED)
-    firsts = firsts.exclude(round_id__in=_filtered_rounds(firsts))
-    facts = firsts.values_list("pk", "suggested_label_id", "item_id", "item__row", "item__state", "item__decision_id")
-    suggested = _survivors(dataset_id)
-    draws, n_undecided = {}, 0
-    older = _previous([fact[2] for fact in facts if fact[0] != fact[5]])
-    for pk, suggested_id, _, row, state, decision_id in facts:
-        if _first_of(decision_id, older) != pk:
-            continue
-        if state == State.LABELLED:
-            draws[row] = _Draw(pk, suggested.get(suggested_id))
-        else:
-            n_undecided += 1
-    return draws, n_undecided
-
-
-def _filtered_rounds(draws: QuerySet[Annotation]) -> list[int]:
-    """Rounds that drew from a part of what has no label, and so do not stand for the whole."""
-    rounds = Round.objects.filter(pk__in=draws.values("round_id")).values_list("pk", "params")
-    whole = {"state": "unlabelled", "label": None, "predicted": None}
-    return [pk for pk, params in rounds if params.get("filters", whole) != whole]
-
-
-def _previous(item_ids: list[int]) -> dict[int, int | None]:
-    """By annotation, the decision that held before, for the items whose first decision is not the one that holds."""
-    found: dict[int, int | None] = {}
-    for start in range(0, len(item_ids), 500):
-        some = Annotation.objects.filter(item__in=item_ids[start : start + 500])
-        found |= dict(some.values_list("pk", "previous_id"))
-    return found
-
-
-def _first_of(decision_id: int | None, older: dict[int, int | None]) -> int | None:
-    while decision_id is not None and older.get(decision_id) is not None:
-        decision_id = older[decision_id]
-    return decision_id
-
-
-def _survivors(dataset_id: int) -> dict[int | None, int]:
-    """By class id, the id of what became of the class, without those that were deleted."""
-    classes = LabelClass.objects.filter(dataset=dataset_id).select_related("merged_into")
-    return {label.pk: left.pk for label in classes if (left := surviving(label)) is not None}
 
 
 def _n_unlabelled(version: ModelVersion) -> int:

@@ -8,12 +8,14 @@ class SamplingConfig(AppConfig):
 
     def ready(self) -> None:
         import sampling.exporting  # noqa: F401  (joins the export's registry)
+        from labeling.decisions import provenance
         from labeling.signals import regrouped
-        from modeling.signals import asks_for_draws, trained
-        from sampling.accuracy import drawn_rows, estimate_version
+        from modeling.signals import trained
+        from sampling.accuracy import estimate_version
+        from sampling.served import look_up
 
+        provenance.register(look_up)
         trained.connect(estimate_version, dispatch_uid="sampling.estimate_version")
-        asks_for_draws.connect(drawn_rows, dispatch_uid="sampling.drawn_rows")
         regrouped.connect(forget_rounds, dispatch_uid="sampling.forget_rounds")
 
 

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
 
 from labeling.framing import Together, together
-from labeling.models import Dataset, Frame, Item, LabelClass, Lease, State
+from labeling.models import Dataset, Frame, Item, LabelClass, State
 from labeling.querysets import ItemQuerySet
 from modeling.models import ModelVersion
 from modeling.predictions import Suggestion, active_predictions, held_out_of
 from sampling.checks import waiting_among
+from sampling.leases import Window, blocking, take
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 from sampling.selection import filters_from, ranked_rows
-
-LEASE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,8 @@ class Tile:
 
     @property
     def shown_json(self) -> str:
-        return json.dumps(self.shown, separators=(",", ":"))
+        """What the page sends back with a label, and the score, by which the page itself filters."""
+        return json.dumps({name: self.shown[name] for name in ("round_id", "rank", "score")}, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -54,32 +51,28 @@ class Deal:
     next_offset: int
 
 
-def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool) -> Deal:
-    """Up to ``n`` tiles of the round from rank ``offset`` on, still as its filters want them and free to take.
+def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool, user_id: int | None = None) -> Deal:
+    """Return up to ``n`` tiles of the round from rank ``offset`` on that still match its filters and may be shown.
 
-    A page that continues another leaves out what the person was just dealt, in whatever round that was.
+    A page that continues another leaves out what the window (``holder``) shows already, in whatever round that was.
     """
+    window = Window(holder, user_id)
     strategy = STRATEGIES[round_.queue]
     filters = filters_from(round_.params["filters"])
-    is_leased = strategy.deals and filters.state == State.UNLABELLED and bool(holder)
-    with transaction.atomic():
-        if is_leased:
-            # Whoever deals waits here for another who is dealing, so that no item goes to both.
-            Dataset.objects.select_for_update().get(pk=round_.dataset_id)
-        free = _free(round_, holder if is_leased else None, is_continued)
-        items, next_offset = _collect(round_, offset, n, free, filters.state)
-        if is_leased:
-            _lease(round_.dataset, [item for _, item in items], holder)
-    return Deal(_tiles(round_, items), next_offset)
-
-
-def _free(round_: Round, holder: str | None, is_continued: bool) -> ItemQuerySet:
-    """Available items that nobody else holds; without a holder, all available ones."""
     items = Item.objects.filter(dataset=round_.dataset_id).available()
-    if holder is None:
-        return items
-    held = Q(lease__expires_at__gt=timezone.now())
-    return items.exclude(held if is_continued else held & ~Q(lease__holder=holder))
+    if not (strategy.deals and filters.state == State.UNLABELLED and holder):
+        found, next_offset = _collect(round_, offset, n, items, filters.state)
+        return Deal(_tiles(round_, found), next_offset)
+    with transaction.atomic():
+        # A second request waits here for the first, so that no item goes to both.
+        Dataset.objects.select_for_update().get(pk=round_.dataset_id)
+        for avoids_own in (True, False):  # the person's own other windows keep their items while there are others
+            blocked = blocking(window, is_continued=is_continued, avoids_own=avoids_own)
+            found, next_offset = _collect(round_, offset, n, items.exclude(blocked), filters.state)
+            if found:
+                break
+        take(round_.dataset, [item for _, item in found], window)
+    return Deal(_tiles(round_, found), next_offset)
 
 
 def _collect(
@@ -102,22 +95,6 @@ def _collect(
     return chosen, offset
 
 
-def _lease(dataset: Dataset, items: list[Item], holder: str) -> None:
-    now = timezone.now()
-    Lease.objects.filter(dataset=dataset, expires_at__lte=now).delete()
-    Lease.objects.bulk_create(
-        [Lease(item=item, dataset=dataset, holder=holder, expires_at=now + LEASE) for item in items],
-        update_conflicts=True,
-        unique_fields=["item"],
-        update_fields=["holder", "expires_at"],
-    )
-
-
-def give_back(dataset: Dataset, holder: str) -> None:
-    """Let go of what this browser was dealt and has not decided."""
-    Lease.objects.filter(dataset=dataset, holder=holder).delete()
-
-
 def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     frames: dict[int, list[Frame]] = {}
     for frame in Frame.objects.filter(item__in=[item.pk for _, item in items]).order_by("pk"):
@@ -137,10 +114,9 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         suggestion = None if item.row in hidden or not voices else voices[-1].suggestions[at]
         if item.row in hidden:  # a second look must not be led by the first
             item.state, item.label_id = State.UNLABELLED, None
-        source, reason = round_.reasons[sources[rank] if len(sources) else 0]
+        _, reason = round_.reasons[sources[rank] if len(sources) else 0]
         shown = {
-            # "auto/audit": which part of a mixed queue dealt it.
-            "queue": f"{round_.queue}/{source}" if source else round_.queue,
+            "queue": round_.queue_of(rank),
             "round_id": round_.pk,
             "rank": rank,
             "score": float(scores[rank]),

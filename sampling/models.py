@@ -1,4 +1,8 @@
-"""Round: one run of a queue. AccuracyEstimate: how right a model is. Check: an image that measures a sweep."""
+"""What queues leave behind.
+
+Round: one run of a queue. ServedPage: a page of it as a person saw it. AccuracyEstimate: how right a model is.
+Check: an image that measures a sweep.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from django.db import models
 
 from labeling.models import Action, Dataset, Item, LabelClass
 from modeling.models import ModelVersion
+
+# The filters of a round (sampling.selection.Filters.as_params) that leave out nothing but what has a label.
+UNFILTERED = {"state": "unlabelled", "label": None, "predicted": None}
 
 
 class Round(models.Model):
@@ -43,6 +50,46 @@ class Round(models.Model):
 
     def __str__(self) -> str:
         return f"round {self.id}: {self.queue}"
+
+    def queue_of(self, rank: int) -> str:
+        """Return the queue that ranked an item here; "auto/audit" names the part of a mixed queue."""
+        source = self.reasons[self.sources[rank] if self.sources else 0][0] if self.reasons else ""
+        return f"{self.queue}/{source}" if source else self.queue
+
+    @property
+    def is_unfiltered(self) -> bool:
+        """Whether it ranked all items without a label, and so can represent the whole collection."""
+        return bool(self.params.get("filters", UNFILTERED) == UNFILTERED)
+
+
+class ServedPage(models.Model):
+    """A page of a round as it was sent to a person: which items at which ranks, with which suggestions.
+
+    A label names the round and the rank of its item; only what is recorded here counts as shown. Arrays of one value
+    per tile, by ascending rank: ranks uint32, item_ids and suggested_ids int64 (0: no suggestion), and
+    suggested_probabilities float32.
+    """
+
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="pages", db_index=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    first_rank = models.PositiveIntegerField()
+    last_rank = models.PositiveIntegerField()
+    ranks = models.BinaryField()
+    item_ids = models.BinaryField()
+    suggested_ids = models.BinaryField()
+    suggested_probabilities = models.BinaryField()
+    # The model that made the suggestions.
+    model_version_id = models.BigIntegerField(null=True)
+    served_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["round", "user", "first_rank"], name="served_page_ranks")]
+
+    def __str__(self) -> str:
+        return f"ranks {self.first_rank} to {self.last_rank} of round {self.round_id}"
 
 
 class AccuracyEstimate(models.Model):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
 from hoshina.jobs.models import Job
-from labeling.models import Dataset
+from labeling.models import Dataset, State
 from sampling.bars import nothing_to_sweep
 from sampling.conditions import from_params
+from sampling.leases import LEASE, NO_WINDOW, Holding, Window, holdings
 from sampling.models import Round
 from sampling.queues import STRATEGIES
 
@@ -24,11 +25,24 @@ class Empty:
     action_label: str = ""
     action_url: str = ""
     is_waiting: bool = False
+    # Who holds images that the queue might have shown.
+    holdings: tuple[Holding, ...] = ()
+
+    @property
+    def has_own(self) -> bool:
+        """Whether the person's own other windows hold some."""
+        return any(one.is_own for one in self.holdings)
 
 
-def nothing_left(dataset: Dataset, round_: Round) -> Empty:
-    """Why a round has no image to show."""
+def nothing_left(dataset: Dataset, round_: Round, window: Window = NO_WINDOW) -> Empty:
+    """Return why a round has no image to show in ``window``, and who holds what."""
     dataset.refresh_from_db()
+    is_leased = STRATEGIES[round_.queue].deals and round_.params["filters"]["state"] == State.UNLABELLED.label
+    held = tuple(holdings(dataset, window)) if is_leased and dataset.n_left else ()
+    return replace(_why(dataset, round_, held), holdings=held)
+
+
+def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
     if dataset.n_items == 0:
         return _nothing_read(dataset)
     if STRATEGIES[round_.queue].needs_held_out:
@@ -55,12 +69,14 @@ def nothing_left(dataset: Dataset, round_: Round) -> Empty:
         return Empty(title, text, action_label="Uncertain", action_url=uncertain)
     if filters["predicted"] is not None:
         return Empty("Nothing here", "No unlabelled image is predicted as this class.")
-    return Empty(
-        "Nothing to deal",
-        "What is left is being labelled by others just now, or has no vectors yet. Try again in a moment, or "
-        "take the queue All.",
-        is_waiting=True,
-    )
+    if held:
+        text = (
+            "Others are labeling what is left. Their images become available when they leave the page, or "
+            f"{LEASE.seconds // 60} minutes after they were last active."
+        )
+    else:
+        text = "What is left has no embedding yet. Try again in a moment, or choose the queue All."
+    return Empty("No images available right now", text, is_waiting=True)
 
 
 def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:

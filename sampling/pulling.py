@@ -116,10 +116,14 @@ def _is_for_a_worker(dataset: Dataset, order: Order) -> bool:
 def _fingerprint(dataset: Dataset, order: Order) -> str:
     """What makes two orders the same: all but the seed, which nobody chose.
 
-    The next page of groups is another group, though, and so is the first one after a decision.
+    The windows of one person share a ranking: which of its items each shows is settled when they are dealt. A sweep
+    is one page, though, so that its windows need rankings of their own; its next page is another group, and so is the
+    first one after a decision.
     """
     strategy = STRATEGIES[order.queue]
-    asked = asdict(replace(order, seed=0, is_continued=False)) | {"basis": basis_of(dataset, strategy)}
+    is_shared = order.user_id is not None and not strategy.is_sweep
+    holder = "" if is_shared else order.holder
+    asked = asdict(replace(order, seed=0, is_continued=False, holder=holder)) | {"basis": basis_of(dataset, strategy)}
     if "fields" in order.filters:  # values that were imported again may leave other images
         asked |= {"fields": list(Field.objects.filter(dataset=dataset).values_list("pk", "generation"))}
     if strategy.is_sweep:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from django.db.models import F
-from django.utils import timezone
 from numpy.typing import NDArray
 
-from labeling.models import Annotation, Dataset, Lease, State
+from labeling.models import Annotation, Dataset, State
 from modeling.graphs import graph_of, projection_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
@@ -20,6 +19,7 @@ from sampling import conditions
 from sampling.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
 from sampling.conditions import Condition
 from sampling.graphs import inverse_lengths_of, oddness_at_hand, oddness_of
+from sampling.leases import NO_WINDOW, Window, available
 from sampling.models import Round
 from sampling.pool import Pool, pool_of
 from sampling.queues import STRATEGIES
@@ -82,14 +82,15 @@ def pull(
 
     The same seed, labels, model and leases give the same ranking. ``after`` continues the queue of all images
     behind that row, ``skip`` any other behind its first ranks; ``is_by_chance`` ranks without vectors until the next
-    page; ``is_continued`` passes over what the same browser was just dealt, too.
+    page; ``is_continued`` also passes over what the same window (``holder``) shows already.
 
     Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
     :class:`~sampling.strategies.BadParameter` for parameters that can't be.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
     filters = _located(dataset, filters)
-    inputs = gather(dataset, strategy, filters, seed=seed, holder=holder, after=after, is_continued=is_continued)
+    window = Window(holder, user_id)
+    inputs = gather(dataset, strategy, filters, seed=seed, window=window, after=after, is_continued=is_continued)
     if is_by_chance:
         inputs = replace(inputs, X=None)
     ranking = strategy.rank(inputs, params, skip + (k or strategy.kept)).after_first(skip)
@@ -122,7 +123,7 @@ def gather(
     filters: Filters,
     *,
     seed: int,
-    holder: str = "",
+    window: Window = NO_WINDOW,
     after: int = -1,
     is_continued: bool = False,
 ) -> Inputs:
@@ -150,9 +151,8 @@ def gather(
     candidates = conditions.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
     if strategy.needs_held_out:
         candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
-    if holder and strategy.deals and filters.state == State.UNLABELLED:
-        taken = leased_to_others(dataset, "" if is_continued else holder)
-        candidates = np.setdiff1d(candidates, taken, assume_unique=True)
+    if window.name and strategy.deals and filters.state == State.UNLABELLED:
+        candidates = available(dataset, candidates, window, is_continued=is_continued)
     labelled = pool.rows(State.LABELLED)
     settle(dataset)
     return Inputs(
@@ -239,7 +239,7 @@ class Order:
     user_id: int | None = None
     # Deal by chance, without vectors, while the real ranking is being made.
     is_by_chance: bool = False
-    # Pass over what the same browser was just dealt: it turns the page.
+    # Pass over what the same window (``holder``) shows already: it turns the page.
     is_continued: bool = False
     # How many ranks to keep, where the queue's page is what it ranks; None: as many as the queue keeps.
     k: int | None = None
@@ -293,12 +293,6 @@ def filters_from(params: dict[str, Any]) -> Filters:
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:
     return np.frombuffer(round_.rows, dtype="<i8")
-
-
-def leased_to_others(dataset: Dataset, holder: str) -> list[int]:
-    """Rows in other people's hands just now."""
-    held = Lease.objects.filter(dataset=dataset, expires_at__gt=timezone.now()).exclude(holder=holder)
-    return list(held.values_list("item__row", flat=True))
 
 
 def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None) -> NDArray[np.int64]:

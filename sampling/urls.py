@@ -1,12 +1,14 @@
 from django.urls import path
 
-from sampling import accuracy_views, map_making, map_views, views
+from sampling import accuracy_views, lease_views, map_making, map_views, views
 
 app_name = "sampling"
 urlpatterns = [
     path("d/<slug:slug>/grid/", views.grid, name="grid"),
     path("d/<slug:slug>/queues/", views.queues, name="queues"),
     path("d/<slug:slug>/queues/field/", views.field, name="field"),
+    path("d/<slug:slug>/leases/renew/", lease_views.renew, name="leases_renew"),
+    path("d/<slug:slug>/leases/release/", lease_views.release, name="leases_release"),
     path("d/<slug:slug>/accuracy/", accuracy_views.page, name="accuracy"),
     path("d/<slug:slug>/accuracy/honest/", accuracy_views.honest, name="honest"),
     path("d/<slug:slug>/accuracy/plot/", accuracy_views.accuracy_plot, name="plot"),

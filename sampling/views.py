@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from hoshina.http import HtmxHttpRequest, holder
+from hoshina.http import HtmxHttpRequest
 from labeling.ahead import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
@@ -20,15 +20,18 @@ from modeling.predictions import active_model
 from sampling.bars import ClassBar, GroupBar, bar_of, class_form
 from sampling.checks import n_waiting
 from sampling.conditions import check, conditions_from
-from sampling.dealing import Tile, deal, give_back
+from sampling.dealing import Deal, Tile, deal
 from sampling.examples import examples_of
 from sampling.field_controls import control_of, fields_form
+from sampling.lease_views import window_of
+from sampling.leases import Window, release
 from sampling.models import Round
 from sampling.nothing import Empty, nothing_left
 from sampling.pulling import StillRanking, made
 from sampling.queues import STRATEGIES, BandParams
 from sampling.regions import MapGone, region_from, rows_inside
 from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
+from sampling.served import record
 from sampling.spread import spread_of
 from sampling.strategies import BadParameter, Strategy, parse_params
 from sampling.unseen import unseen_from, words_of
@@ -201,23 +204,26 @@ def _choices(asked: QueryDict, strategy: Strategy | None) -> list[dict[str, Any]
 
 def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     n = min(max(_whole(request, "n", PAGE), 1), LARGEST_PAGE)
-    me = holder(request)
+    me = window_of(request)
     before = Round.objects.filter(dataset=dataset, pk=_whole(request, "round", 0)).first()
     offset = _whole(request, "offset", 0)
+    if before is None:  # what the window showed before is replaced
+        release(dataset, me)
     round_ = _round(request, dataset, before, offset, me, n)
     if before is None or round_.pk != before.pk:
         offset = 0
-    dealt = deal(round_, offset, n, holder=me, is_continued=before is not None)
+    dealt = _deal(round_, offset, n, me, is_continued=before is not None)
     if not dealt.tiles and before is not None:
         # Everything was dealt once and passed over by turning pages: begin again.
-        give_back(dataset, me)
-        again = order_after(round_, holder=me, user_id=request.user.pk, k=_ranks(round_.queue, n))
+        release(dataset, me)
+        again = order_after(round_, holder=me.name, user_id=me.user_id, k=_ranks(round_.queue, n))
         round_ = made(dataset, replace(again, after=-1, skip=0, is_continued=False))
-        dealt = deal(round_, 0, n, holder=me, is_continued=False)
+        dealt = _deal(round_, 0, n, me, is_continued=False)
     if not dealt.tiles:
-        return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_))
+        return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_, me))
+    record(round_, dealt.tiles, me.user_id)
     coming = ranked_rows(round_)[dealt.next_offset : dealt.next_offset + n].tolist()
-    make_ahead(dataset.pk, [*(tile.item.row for tile in dealt.tiles), *coming], me)
+    make_ahead(dataset.pk, [*(tile.item.row for tile in dealt.tiles), *coming], me.name)
     model = active_model(dataset)
     return Page(
         kind=round_.queue,
@@ -229,22 +235,23 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     )
 
 
-def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: str, n: int) -> Round:
+def _deal(round_: Round, offset: int, n: int, me: Window, *, is_continued: bool) -> Deal:
+    return deal(round_, offset, n, holder=me.name, user_id=me.user_id, is_continued=is_continued)
+
+
+def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: Window, n: int) -> Round:
     """The round that this page belongs to: a running one, its successor, or a new pull."""
     if before is None:
-        order = _order(request, dataset, me, n)
-        if order.params.get("within"):  # the half that is not shown goes back to the pool
-            give_back(dataset, me)
-        return made(dataset, order)
+        return made(dataset, _order(request, dataset, me, n))
     is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
     is_spent = offset >= before.n_ranked and not before.is_complete
     if not is_outdated and not is_spent:
         return before
-    order = order_after(before, holder=me, user_id=request.user.pk, k=_ranks(before.queue, n))
+    order = order_after(before, holder=me.name, user_id=me.user_id, k=_ranks(before.queue, n))
     return made(dataset, replace(order, skip=0) if is_outdated else order)
 
 
-def _order(request: HtmxHttpRequest, dataset: Dataset, me: str, n: int) -> Order:
+def _order(request: HtmxHttpRequest, dataset: Dataset, me: Window, n: int) -> Order:
     strategy = _strategy(request)
     given = {key: str(value) for key, value in request.GET.items()}
     return Order(
@@ -252,8 +259,8 @@ def _order(request: HtmxHttpRequest, dataset: Dataset, me: str, n: int) -> Order
         params=asdict(parse_params(strategy, given)),
         filters=_filters(request, dataset, strategy).as_params(),
         seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
-        holder=me,
-        user_id=request.user.pk,
+        holder=me.name,
+        user_id=me.user_id,
         k=_ranks(strategy.name, n),
     )
 

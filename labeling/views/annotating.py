@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST
 
 from hoshina.http import HtmxHttpRequest, holder
 from labeling import ledger
-from labeling.actions import Request, Shown, Target, apply, with_suggestion
+from labeling.actions import Request, Shown, Target, apply, with_provenance
+from labeling.decisions.provenance import OPENED, Claim
 from labeling.models import MAX_RENDERING, Action
 
 MAX_ACTIONS = 200
@@ -26,7 +27,11 @@ class Malformed(ValueError):
 
 @require_POST
 def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
-    """Save a batch of actions; what is answered as saved is on the disk."""
+    """Save a batch of actions; what is answered as saved is on the disk.
+
+    A label is never lost over its provenance: what the server did not show is saved without any, and named in the
+    answer (``unconfirmed``).
+    """
     dataset = ledger.dataset_of_slug(slug)
     if dataset is None:
         raise Http404("There is no such dataset.")
@@ -34,6 +39,7 @@ def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
         requests = _requests(request)
     except Malformed as error:
         return JsonResponse({"error": str(error)}, status=400)
+    requests = with_provenance(dataset, requests, request.user.pk)
     saved = apply(dataset, requests, user=request.user, holder=holder(request))
     return JsonResponse({"results": [result.as_json() for result in saved.results], "counts": saved.counts()})
 
@@ -82,29 +88,35 @@ def _target(item: Any, action: dict[str, Any]) -> Target:
     item_id = _whole(item.get("id"), "id")
     if item_id is None:
         raise Malformed("An item of an action needs its id.")
-    was_shown = action.get("suggestion_shown")
+    was_visible = action.get("suggestion_shown")
+    raw = item.get("shown")
+    raw = raw if isinstance(raw, dict) else {}
+    queue = str(raw.get("queue") or "")
     return Target(
         item_id=item_id,
         seen=_whole(item.get("seen"), "seen") or 0,
         seconds=_number(item.get("seconds"), "seconds"),
-        shown=with_suggestion(_shown(item.get("shown")), was_shown if isinstance(was_shown, bool) else None),
+        shown=Shown(
+            queue=OPENED if queue == OPENED else "",
+            suggestion_shown=was_visible if isinstance(was_visible, bool) else None,
+            rendering=str(raw.get("rendering") or "").replace("\x00", "")[:MAX_RENDERING],
+        ),
+        claim=_claim(item_id, raw, queue),
     )
 
 
-def _shown(raw: Any) -> Shown:
-    if not isinstance(raw, dict):
-        return Shown()
-    return Shown(
-        queue=str(raw.get("queue") or "")[:40],
-        round_id=_whole(raw.get("round_id"), "round_id"),
-        rank=_whole(raw.get("rank"), "rank"),
-        score=_number(raw.get("score"), "score"),
-        selection_probability=_number(raw.get("selection_probability"), "selection_probability"),
-        model_version_id=_whole(raw.get("model_version_id"), "model_version_id"),
-        suggested_label_id=_whole(raw.get("suggested_label_id"), "suggested_label_id"),
-        suggested_probability=_number(raw.get("suggested_probability"), "suggested_probability"),
-        rendering=str(raw.get("rendering") or "").replace("\x00", "")[:MAX_RENDERING],
-    )
+def _claim(item_id: int, raw: dict[str, Any], queue: str) -> Claim | None:
+    """Return where the browser says that it saw the item; None where it names neither a round nor a queue.
+
+    Pages from before the server looked provenance up send a score, a model and more, which are ignored. No round has
+    the number 0, so a queue without a round is never confirmed.
+    """
+    round_id, rank = _whole(raw.get("round_id"), "round_id"), _whole(raw.get("rank"), "rank")
+    if round_id is None and queue in ("", OPENED):
+        return None
+    if round_id is None or rank is None:
+        return Claim(item_id, 0, 0)
+    return Claim(item_id, round_id, rank)
 
 
 def _whole(value: Any, name: str) -> int | None:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
+from labeling.decisions.provenance import OPENED
 from labeling.decoding import decoders
 from labeling.fields.facts import facts_of
 from labeling.files import inside
@@ -18,8 +19,6 @@ from labeling.framing import together
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
 
-# The queue of what was decided on the item's own page (static/js/item.js): nothing chose to show it.
-OPENED = "opened"
 # Decisions shown at a time; older ones are a link away.
 HISTORY = 20
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, Frame, Item, LabelClass, State
-from modeling import signals, store
+from modeling import store
 from modeling.pipelines.sides import Sides, sides_of
 
 
@@ -90,8 +90,4 @@ def _hashes(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
 
 
 def _by_chance(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    answers: list[tuple[Any, Any]] = signals.asks_for_draws.send(sender=Dataset, dataset_id=dataset.pk)
-    drawn: set[int] = set()
-    for _, found in answers:
-        drawn |= found
-    return np.isin(rows, np.fromiter(drawn, np.int64, len(drawn)))
+    return np.isin(rows, np.array(list(random_draws(dataset.pk).labeled), np.int64))

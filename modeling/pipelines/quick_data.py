@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from hoshina.arrays import remove, require_space
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
-from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
+from labeling.decisions.random_draws import random_draws
+from labeling.models import Dataset, Frame, Item, LabelClass, State
 from labeling.splits import assign_splits
 from modeling.pipelines.frames import pictured
 from modeling.pipelines.sides import Sides
@@ -36,7 +37,7 @@ class Labels:
     """The labels that a training may use, by ascending row.
 
     ``rows`` int64 (n,); ``y`` int64 (n,) positions in ``class_ids``; ``paths`` by role and ``hashes`` of the items'
-    files; ``is_audit`` bool (n,): first decided when chance had drawn the image; ``n_decisions`` of the dataset then.
+    files; ``is_audit`` bool (n,): random draws; ``n_decisions`` of the dataset then.
     """
 
     rows: NDArray[np.int64]
@@ -102,13 +103,13 @@ def read_labels(dataset: Dataset) -> Labels:
     label_ids = [label_id for _, label_id, _ in found]
     class_ids = list(LabelClass.objects.filter(dataset=dataset, pk__in=set(label_ids)).values_list("pk", flat=True))
     position = {class_id: column for column, class_id in enumerate(class_ids)}
-    audit = _audit_rows(dataset)
+    drawn = np.array(list(random_draws(dataset.pk).labeled), dtype=np.int64)
     return Labels(
         rows=rows,
         y=np.array([position[label_id] for label_id in label_ids], dtype=np.int64),
         paths=[{role: path for role, path, _ in files[pk]} for _, _, pk in found],
         hashes=[tuple(sha256 for _, _, sha256 in files[pk]) for _, _, pk in found],
-        is_audit=np.isin(rows, audit),
+        is_audit=np.isin(rows, drawn),
         class_ids=class_ids,
         n_decisions=n_decisions,
     )
@@ -125,12 +126,6 @@ def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[st
             if dataset.roles or not mine:
                 mine.append((role, path, sha256))
     return found
-
-
-def _audit_rows(dataset: Dataset) -> NDArray[np.int64]:
-    """Rows that were first decided when chance had drawn them."""
-    firsts = Annotation.objects.filter(item__dataset=dataset, queue__in=Annotation.AUDIT_QUEUES, previous=None)
-    return np.array(list(firsts.values_list("item__row", flat=True)), dtype=np.int64)
 
 
 def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int8]:

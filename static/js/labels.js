@@ -7,6 +7,12 @@ import { say, toast } from "./toast.js";
 
 const SAID = { unsure: "unsure", skip: "skipped", clear: "mark taken off" };
 
+// Where the server showed the tile: it looks up the rest itself.
+function placeOf(tile) {
+  const { round_id, rank } = JSON.parse(tile.dataset.shown || "{}");
+  return { round_id, rank };
+}
+
 export class Labels extends EventTarget {
   #mine = new Map(); // uuid -> record, while it waits
   #undoStack = [];
@@ -43,7 +49,7 @@ export class Labels extends EventTarget {
       at: new Date().toISOString(),
       suggestion_shown: hasSuggestion ? !this.isBlind() : null,
       overwrite: tiles.every((tile) => tile.dataset.conflict !== undefined),
-      items: tiles.map((tile) => ({ id: idOf(tile), seen: Number(tile.dataset.seen) || 0, seconds, shown: { ...JSON.parse(tile.dataset.shown || "{}"), rendering } })),
+      items: tiles.map((tile) => ({ id: idOf(tile), seen: Number(tile.dataset.seen) || 0, seconds, shown: { ...placeOf(tile), rendering } })),
     };
     this.clock.restart();
     for (const tile of tiles) setConflict(tile, null);

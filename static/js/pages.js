@@ -1,6 +1,7 @@
 // Pages of tiles: the one on screen, those before it (kept, so that going back is at once) and the prefetched next.
 import { classes } from "./classes.js";
 import { layout as layoutOfFrames } from "./frames.js";
+import { windowName } from "./leases.js";
 import { stretchPictures } from "./stretch.js";
 import { isSweep } from "./sweep.js";
 import { idOf, isUndecided, mark, setPending } from "./tiles.js";
@@ -144,6 +145,7 @@ export class Pages extends EventTarget {
   #address(url, n = this.layout.fit().n) {
     const address = new URL(url, location.href);
     address.searchParams.set("n", n);
+    address.searchParams.set("window", windowName);
     return address;
   }
 

@@ -7,6 +7,7 @@ import { cycleLayout, stepFrame } from "./frames.js";
 import { Keys, KeysDialog, keyLabel } from "./keys.js";
 import { Labels } from "./labels.js";
 import { Layout } from "./layout.js";
+import { Leases } from "./leases.js";
 import { Outbox } from "./outbox.js";
 import { Pages, SignedOut } from "./pages.js";
 import { Palette } from "./palette.js";
@@ -16,7 +17,7 @@ import { recall, remember } from "./store.js";
 import { cycleStretch } from "./stretch.js";
 import { Sweep } from "./sweep.js";
 import { followSliders } from "./sliders.js";
-import { drawChip, drawSuggestion, isUndecided } from "./tiles.js";
+import { drawChip, drawSuggestion, idOf, isUndecided } from "./tiles.js";
 import { say, toast } from "./toast.js";
 
 const MANY = 20; // more tiles than this at once are asked about first
@@ -31,6 +32,7 @@ const labels = new Labels({ outbox, clock });
 const cursor = new Cursor();
 const layout = new Layout(stage);
 const pages = new Pages({ url: bench.dataset.grid, stage, layout, cursor, labels });
+const leases = new Leases({ renewUrl: bench.dataset.renew, releaseUrl: bench.dataset.release, itemIds: () => cursor.tiles.map(idOf) });
 const side = new SidePane(bench);
 const sweep = new Sweep({ pages, cursor });
 const keys = new Keys();
@@ -372,6 +374,7 @@ document.addEventListener("click", (event) => {
   }
   const queue = event.target.closest("#queue-menu .queue");
   if (queue) return chooseQueue(queue);
+  if (event.target.closest("[data-take-back]")) return leases.takeBack().then(() => open(pages.query));
   const decision = event.target.closest("#side-body [data-decide]");
   if (decision) return decideInDetail(decision);
   const link = event.target.closest("a[data-query-link]");

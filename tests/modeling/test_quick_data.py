@@ -17,6 +17,7 @@ from PIL import Image
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
+from labeling.decisions.random_draws import random_draws
 from labeling.fields.reading import Wish
 from labeling.fields.saving import import_fields
 from labeling.fields.together import choose, keys_together
@@ -150,7 +151,8 @@ def decide(dataset: Dataset, rows: list[int], queue: str = "") -> None:
     classes = list(dataset.classes.all())
     ids = dict(dataset.items.values_list("row", "pk"))
     record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in rows], None)
-    Annotation.objects.filter(item__row__in=rows).update(queue=queue)
+    is_draw = True if queue in Annotation.AUDIT_QUEUES else None
+    Annotation.objects.filter(item__row__in=rows).update(queue=queue, is_random_draw=is_draw)
 
 
 @pytest.mark.django_db
@@ -190,6 +192,27 @@ def test_a_label_corrected_from_the_audit_is_still_of_the_audit(make_dataset: Ma
     )  # fmt: skip
     Item.objects.filter(pk=first.item_id).update(decision_id=later.pk)
     assert quick_data.read_labels(dataset).is_audit.tolist() == [True]
+
+
+@pytest.mark.django_db
+def test_the_audit_is_the_same_as_for_the_accuracy(make_dataset: MakeDataset) -> None:
+    """Not a draw: one from a part of the collection, one that was undone, and one that chance did not make."""
+    dataset = make_dataset(8)
+    decide(dataset, [1, 2, 3], queue="audit")
+    decide(dataset, [4], queue="uncertain")
+    Annotation.objects.filter(item__row=2).update(is_random_draw=None)  # as a filtered pull of the audit is saved
+    undone = Annotation.objects.get(item__row=3)
+    action = Action.objects.create(uuid="0" * 32, dataset=dataset, kind="undo", undoes=undone.action)
+    back = Annotation.objects.create(item=undone.item, action=action, state=State.UNLABELLED, decided_at=timezone.now())
+    Item.objects.filter(pk=undone.item_id).update(
+        decision_id=None, newest_annotation_id=back.pk, label=None, state=State.UNLABELLED
+    )
+    decide(dataset, [3])
+    labels = quick_data.read_labels(dataset)
+    assert dict(zip(labels.rows.tolist(), labels.is_audit.tolist(), strict=True)) == {
+        1: True, 2: False, 3: False, 4: False,
+    }  # fmt: skip
+    assert sorted(random_draws(dataset.pk).labeled) == [1]
 
 
 @pytest.mark.django_db

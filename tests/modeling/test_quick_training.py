@@ -110,7 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_bl
         ids = dict(dataset.items.values_list("row", "pk"))
         decisions = [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in range(N_LABELLED)]
         record_import(dataset, decisions, None)
-        Annotation.objects.filter(item__row__in=AUDIT).update(queue="audit")
+        Annotation.objects.filter(item__row__in=AUDIT).update(queue="audit", is_random_draw=True)
         add_vectors(dataset, np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32))
         life.run_now("retrain", dataset_id=dataset.pk)
         (root / "images" / f"{UNREADABLE:03d}.png").write_bytes(b"no image any more")
@@ -214,10 +214,10 @@ def test_the_honest_accuracy_asks_nothing_that_it_was_taught(place: Place) -> No
     dark = LabelClass.objects.get(name="dark")
     taught = sorted(set(range(N_LABELLED)) - set(held.rows.tolist()))[:5]
     changed = Annotation.objects.filter(item__row__in=taught)
-    changed.update(queue="audit", suggested_label_id=dark.pk)
+    changed.update(queue="audit", is_random_draw=True, suggested_label_id=dark.pk)
     judged = accuracy.judge(version)
     assert (len(judged.right), int(judged.is_audit.sum())) == (len(held.rows), len(AUDIT))
-    changed.update(queue="", suggested_label_id=None)
+    changed.update(queue="", is_random_draw=None, suggested_label_id=None)
     kept = AccuracyEstimate.objects.get(model_version=version)
     assert kept.n_audit == len(AUDIT)
     assert kept.n_items == len(held.rows) + N - N_LABELLED

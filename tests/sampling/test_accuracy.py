@@ -18,16 +18,15 @@ from labeling.actions import Request, Shown, Target, apply
 from labeling.fields import together
 from labeling.fields.reading import Wish
 from labeling.fields.saving import import_fields
-from labeling.models import Action, Dataset, Item, LabelClass, State
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling import model_files
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
 from sampling import accuracy
 from sampling.algorithms.estimates import of_collection, wilson, wilson_continuous
 from sampling.models import AccuracyEstimate
-from sampling.queues import STRATEGIES
-from sampling.selection import Filters, pull
 from tests.modeling.test_retraining import add_vectors, two_clouds
+from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 MakeDataset = Callable[..., Dataset]
@@ -36,7 +35,12 @@ MakeDataset = Callable[..., Dataset]
 def decide(
     dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: object
 ) -> None:
-    """One action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …)."""
+    """One action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
+
+    The audit's queues draw at random, unless ``is_random_draw`` says otherwise, as for a pull with a filter.
+    """
+    if shown.get("queue") in Annotation.AUDIT_QUEUES:
+        shown.setdefault("is_random_draw", True)
     items = {item.row: item for item in Item.objects.filter(dataset=dataset, row__in=rows)}
     targets = tuple(
         Target(items[row].pk, seen=items[row].newest_annotation_id, shown=Shown(**shown))  # type: ignore[arg-type]
@@ -179,15 +183,17 @@ def test_draws_left_without_a_class_are_counted_apart_until_they_get_one(told: t
     assert (kept.n_audit, kept.n_undecided) == (26, 1)
 
 
-def test_a_draw_from_a_part_of_the_collection_does_not_stand_for_the_whole(told: tuple[Dataset, np.ndarray]) -> None:
+def test_a_draw_from_a_part_of_the_collection_does_not_stand_for_the_whole(
+    told: tuple[Dataset, np.ndarray], client: Client
+) -> None:
     dataset, _ = told
     run_now("retrain", dataset_id=dataset.pk)
     cat = LabelClass.objects.get(name="cat")
-    strategy = STRATEGIES["audit"]
-    part = pull(dataset, strategy, strategy.params(), Filters(predicted_id=cat.pk), seed=1)
-    whole = pull(dataset, strategy, strategy.params(), Filters(), seed=1)
-    decide(dataset, [80, 81], "cat", queue="audit", round_id=part.pk)
-    decide(dataset, [82], "cat", queue="audit", round_id=whole.pk)
+    for query, n in ((f"queue=audit&predicted={cat.pk}", 2), ("queue=audit", 1)):
+        tiles = client.get(f"/d/pictures/grid/?n={n}&{query}").context["page"].tiles
+        assert len(tiles) == n
+        assert label_tiles(client, dataset, tiles)["results"][0]["unconfirmed"] == []
+    assert Annotation.objects.filter(queue="audit").count() == 12 + 3
     assert retrained(dataset).n_audit == 26
 
 

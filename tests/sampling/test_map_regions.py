@@ -11,11 +11,11 @@ from django.test import Client
 
 from hoshina.jobs.life import run_now
 from labeling.actions import Decision, record_import
-from labeling.models import Dataset, Item, Lease, State
+from labeling.decisions.random_draws import random_draws
+from labeling.models import Annotation, Dataset, Item, Lease, State
 from modeling.maps import save_coordinates
 from modeling.models import Projection
 from sampling import pulling
-from sampling.accuracy import drawn_rows
 from sampling.maps import drawn_of
 from sampling.models import Round
 from sampling.queues import STRATEGIES
@@ -23,7 +23,9 @@ from sampling.regions import Region, region_from, rows_inside
 from sampling.selection import Filters, filters_from, pull, ranked_rows
 from sampling.strategies import BadParameter, NoParams
 from tests.modeling.test_retraining import add_vectors
+from tests.people import person
 from tests.sampling.mapping import add_map
+from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "_ranked_at_once")]
 MakeDataset = Callable[..., Dataset]
@@ -225,8 +227,8 @@ def test_two_people_in_one_region_get_different_images(dataset: Dataset, left: s
     one, two = (
         {int(row) for row in re.findall(r'data-row="(\d+)"', page)}
         for page in (
-            Client().get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
-            Client().get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
+            person("ana").get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
+            person("bob").get(f"/d/pictures/grid/?n=12&queue=uncertain&{left}").content.decode(),
         )
     )
     assert one
@@ -234,24 +236,13 @@ def test_two_people_in_one_region_get_different_images(dataset: Dataset, left: s
     assert not one & two
 
 
-def test_an_audit_within_a_region_is_none_of_the_whole(dataset: Dataset, left: str, client: Client) -> None:
-    rows, _ = rows_shown(client, f"queue=audit&{left}")
-    round_ = Round.objects.latest("pk")
-    item = Item.objects.get(row=rows[0])
-    item.annotations.create(
-        action=item.dataset.actions.create(uuid="12345678123456781234567812345678", kind="assign"),
-        state=State.LABELLED, label=dataset.classes.first(), decided_at="2026-01-01T00:00Z", queue="audit",
-        round_id=round_.pk,
-    )  # fmt: skip
-    newest = item.annotations.latest("pk").pk
-    Item.objects.filter(pk=item.pk).update(state=State.LABELLED, decision_id=newest, newest_annotation_id=newest)
-    assert rows[0] not in _drawn(dataset)
-    Round.objects.update(params={"filters": Filters().as_params()})
-    assert rows[0] in _drawn(dataset)
-
-
-def _drawn(dataset: Dataset) -> list[int]:
-    return np.asarray(drawn_rows(Dataset, dataset_id=dataset.pk)).tolist()  # type: ignore[arg-type]
+def test_an_audit_within_a_region_does_not_represent_the_whole(dataset: Dataset, left: str, client: Client) -> None:
+    for query, is_draw in ((f"queue=audit&{left}", False), ("queue=audit", True)):
+        tile = client.get(f"/d/pictures/grid/?n=1&{query}").context["page"].tiles[0]
+        assert label_tiles(client, dataset, [tile])["results"][0]["unconfirmed"] == []
+        annotation = Annotation.objects.latest("pk")
+        assert (annotation.queue, annotation.round_id) == ("audit", tile.shown["round_id"])
+        assert (tile.item.row in random_draws(dataset.pk).labeled) is is_draw
 
 
 def test_filters_come_back_from_a_round() -> None:

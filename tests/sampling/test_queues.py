@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from labeling.actions import Decision, Request, Target, apply, record_import
-from labeling.models import Action, Dataset, Item, Lease, State
+from labeling.models import Action, Dataset, Item, State
 from modeling import model_files
 from modeling.models import ModelVersion
 from sampling import pool
@@ -117,18 +116,6 @@ def test_all_goes_on_behind_the_ranks_kept(
     assert seen == list(range(30))
 
 
-def test_two_people_never_get_the_same_items(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(40)
-    ana, bob = Client(), Client()
-    url = f"/d/{dataset.slug}/grid/?queue=random&n=15"
-    first, second = tiles(ana.get(url)), tiles(bob.get(url))
-    assert len(first) == len(second) == 15
-    assert not set(first) & set(second)
-    third = tiles(Client().get(url))
-    assert len(third) == 10
-    assert tiles(ana.get(url + "&seed=1")), "one's own leases are no obstacle to a fresh pull"
-
-
 def test_turning_pages_without_labelling_goes_on_and_round_again(
     make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,14 +146,6 @@ def test_what_is_labelled_already_is_gone_through_to_the_end_and_round_again(
         url = page.context["page"].next_url or "/d/pictures/grid/?queue=uncertain&state=labelled&n=5"
     assert [row for some in seen[:5] for row in some] == list(range(24))
     assert seen[5] == [0, 1, 2, 3, 4]
-
-
-def test_an_expired_lease_frees_its_item(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(5)
-    Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5")
-    assert tiles(Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5")) == []
-    Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert len(tiles(Client().get(f"/d/{dataset.slug}/grid/?queue=random&n=5"))) == 5
 
 
 def test_a_newer_model_starts_a_new_round_on_the_next_page(make_dataset: MakeDataset, client: Client) -> None:

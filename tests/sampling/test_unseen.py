@@ -15,7 +15,7 @@ from modeling import model_files
 from modeling.comparing import shared
 from modeling.models import ModelVersion, RetrainPolicy
 from sampling.accuracy import judge
-from sampling.models import Round
+from sampling.models import Round, ServedPage
 from sampling.selection import Filters, filters_from
 from sampling.strategies import BadParameter
 from sampling.unseen import Unseen, unseen_from
@@ -95,12 +95,12 @@ def test_the_filter_is_that_of_the_version_and_not_of_the_one_in_use(trained: Da
 
 def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Dataset, client: Client) -> None:
     cat, dog = trained.classes.order_by("pk")[:2]
-    page = client.get(
-        f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&label={cat.pk}&predicted={dog.pk}&confused=1"
-    ).content.decode()
+    answer = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&label={cat.pk}&predicted={dog.pk}&confused=1")
+    page = answer.content.decode()
     assert re.search(r"Labelled cat; model 1 thought dog \(0\.\d\d\)", page)
     first = ModelVersion.objects.get(number=1)
-    assert f"&quot;model_version_id&quot;:{first.pk}," in page
+    assert {tile.shown["model_version_id"] for tile in answer.context["page"].tiles} == {first.pk}
+    assert ServedPage.objects.get().model_version_id == first.pk
 
 
 @pytest.mark.parametrize("side", ["first", "second", "neither"])

@@ -1,0 +1,55 @@
+"""How an item came to be shown when it was labeled: named by the browser, looked up by the server.
+
+A page sends the round and the rank of each item and whether a suggestion was visible. The queue, the score, the
+selection probability and the suggestion come from what the server recorded when it served the page. The app that
+serves pages registers its look-up here, so that this app needs to know nothing about rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+# Queues that a page may name without a round: an item that was opened on its own page.
+OPENED = "opened"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How an item came to be shown; the fields of the same names of :class:`~labeling.models.Annotation`."""
+
+    queue: str = ""
+    round_id: int | None = None
+    rank: int | None = None
+    score: float | None = None
+    selection_probability: float | None = None
+    model_version_id: int | None = None
+    suggested_label_id: int | None = None
+    suggested_probability: float | None = None
+    suggestion_shown: bool | None = None
+    is_random_draw: bool | None = None
+    rendering: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a browser says: it was shown this item at this rank (from 0) of this round."""
+
+    item_id: int
+    round_id: int
+    rank: int
+
+
+# (dataset id, user id, claims) -> what was served, by claim; claims about what was not served are missing.
+LookUp = Callable[[int, int | None, Collection[Claim]], Mapping[Claim, Shown]]
+_look_ups: list[LookUp] = []
+
+
+def register(look_up: LookUp) -> None:
+    """Make ``look_up`` the one that confirms claims; registering again replaces it."""
+    _look_ups[:] = [look_up]
+
+
+def confirmed(dataset_id: int, user_id: int | None, claims: Collection[Claim]) -> Mapping[Claim, Shown]:
+    """Return how the items came to be shown, for the claims that are true."""
+    return _look_ups[0](dataset_id, user_id, claims) if claims and _look_ups else {}

@@ -1,0 +1,138 @@
+"""Leases: which items are in whose hands just now, so that two people never label the same one.
+
+A lease belongs to a person and names the window that shows the item. Other people are never given a leased item. The
+person's own windows avoid each other's items while there are others, and are given them when nothing else is left:
+nobody is locked out by themselves. A window's leases end when it asks for something else, when it is left, or a
+quarter of an hour after the last sign of activity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+from numpy.typing import NDArray
+
+from labeling.models import Dataset, Item, Lease, State
+
+LEASE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a person's browser; without a ``name`` nothing is leased. ``user_id`` None: nobody signed in."""
+
+    name: str = ""
+    user_id: int | None = None
+
+    def is_own(self, prefix: str = "") -> Q:
+        """Return the condition for leases of the same person; ``prefix`` as in ``lease__``."""
+        own = Q(**{f"{prefix}holder": self.name})
+        return own if self.user_id is None else own | Q(**{f"{prefix}user": self.user_id})
+
+
+NO_WINDOW = Window()
+
+
+@dataclass(frozen=True)
+class Holding:
+    """How many items a person holds, and until when at most; ``is_own`` for the person's other windows."""
+
+    name: str
+    n: int
+    until: datetime
+    is_own: bool
+
+
+def _current(dataset_id: int) -> Q:
+    return Q(dataset=dataset_id, expires_at__gt=timezone.now())
+
+
+def available(
+    dataset: Dataset, candidates: NDArray[np.int64], window: Window, *, is_continued: bool
+) -> NDArray[np.int64]:
+    """Return those of the rows ``candidates`` that may be shown in ``window``.
+
+    With ``is_continued`` the window goes on, so what it shows already is left out.
+    """
+    others, elsewhere, here = [], [], []
+    leases = Lease.objects.filter(_current(dataset.pk)).values_list("item__row", "user_id", "holder")
+    for row, user_id, holder in leases:
+        if holder == window.name:
+            here.append(row)
+        elif user_id is not None and user_id == window.user_id:
+            elsewhere.append(row)
+        else:
+            others.append(row)
+    free = np.setdiff1d(candidates, others + (here if is_continued else []), assume_unique=True)
+    avoiding = np.setdiff1d(free, elsewhere, assume_unique=True)
+    return avoiding if len(avoiding) else free
+
+
+def blocking(window: Window, *, is_continued: bool, avoids_own: bool) -> Q:
+    """Return the condition for items that ``window`` may not show, as :func:`available` has it."""
+    held = Q(lease__expires_at__gt=timezone.now())
+    here = Q(lease__holder=window.name)
+    if avoids_own:
+        return held if is_continued else held & ~here
+    blocked = held & ~window.is_own("lease__")
+    return blocked | (held & here) if is_continued else blocked
+
+
+def take(dataset: Dataset, items: Iterable[Item], window: Window) -> None:
+    """Lease the items to the window, whoever held them."""
+    now = timezone.now()
+    Lease.objects.filter(dataset=dataset, expires_at__lte=now).delete()
+    Lease.objects.bulk_create(
+        [_lease(dataset, item.pk, window, now) for item in items],
+        update_conflicts=True,
+        unique_fields=["item"],
+        update_fields=["user", "holder", "expires_at"],
+    )
+
+
+def renew(dataset: Dataset, window: Window, item_ids: Collection[int] = ()) -> None:
+    """Extend the window's leases, and lease again those of ``item_ids`` without a label that nobody holds."""
+    now = timezone.now()
+    Lease.objects.filter(dataset=dataset, holder=window.name).update(expires_at=now + LEASE)
+    if not item_ids:
+        return
+    Lease.objects.filter(dataset=dataset, expires_at__lte=now).delete()
+    items = Item.objects.filter(dataset=dataset, pk__in=item_ids, state=State.UNLABELLED)
+    Lease.objects.bulk_create(
+        [_lease(dataset, pk, window, now) for pk in items.values_list("pk", flat=True)], ignore_conflicts=True
+    )
+
+
+def release(dataset: Dataset, window: Window) -> None:
+    """End the window's leases."""
+    Lease.objects.filter(dataset=dataset, holder=window.name).delete()
+
+
+def release_all(dataset: Dataset, window: Window) -> None:
+    """End the leases of all windows of the person."""
+    Lease.objects.filter(window.is_own(), dataset=dataset).delete()
+
+
+def holdings(dataset: Dataset, window: Window) -> list[Holding]:
+    """Return who holds items that ``window`` does not show: the person's other windows first, then by name."""
+    held = Lease.objects.filter(_current(dataset.pk)).exclude(holder=window.name)
+    counted = held.values("user_id", "user__username").annotate(n=Count("pk"), until=Max("expires_at"))
+    found = [
+        Holding(
+            name=one["user__username"] or "someone",
+            n=one["n"],
+            until=one["until"],
+            is_own=one["user_id"] is not None and one["user_id"] == window.user_id,
+        )
+        for one in counted.order_by("user__username")
+    ]
+    return sorted(found, key=lambda one: not one.is_own)
+
+
+def _lease(dataset: Dataset, item_id: int, window: Window, now: datetime) -> Lease:
+    return Lease(item_id=item_id, dataset=dataset, user_id=window.user_id, holder=window.name, expires_at=now + LEASE)
