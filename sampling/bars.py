@@ -18,6 +18,8 @@ from sampling.selection import CannotRank, Filters, gather
 from sampling.strategies import BadParameter, parse_params
 from sampling.sweeping import SweepParams, prospects
 
+# As sampling.algorithms.groups has it, which the web process does not load.
+AGREEMENT = 0.95
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
@@ -40,20 +42,56 @@ class ClassBar:
 
 @dataclass(frozen=True)
 class GroupBar:
-    """The bar of a group sweep; ``agreement`` of ``n_pairs`` labelled pairs as close as this group, None if unknown."""
+    """The bar of a group sweep.
+
+    ``agreement`` is the share of labeled pairs this similar that are of one class, with its interval and the number of
+    pairs; None where there are none. ``is_known``: it is known to be at least 95 %.
+    """
 
     n: int
     agreement: float | None
+    low: float
+    high: float
     n_pairs: int
     is_half: bool
+    is_known: bool
     kind: str = "group"
+
+    @property
+    def warning(self) -> str:
+        """What is known against one key for all of it; "" where enough is known for it."""
+        if self.is_known:
+            return ""
+        if self.agreement is None:
+            return "No labeled pairs are this similar, so it is not known whether such images share a class."
+        if self.agreement >= AGREEMENT:
+            return f"Too few labeled pairs to rely on: {self.measured} share a class."
+        return f"Only {self.measured} share a class."
+
+    @property
+    def measured(self) -> str:
+        """The agreement with its interval, in words."""
+        if self.agreement is None:
+            return ""
+        digits = 1 if self.agreement >= 0.9 else 0
+        share, low, high = (f"{100 * one:.{digits}f}" for one in (self.agreement, self.low, self.high))
+        pairs = "pair" if self.n_pairs == 1 else "pairs"
+        return f"{share} % (95 % interval {low} to {high} %) of {self.n_pairs:,} labeled {pairs} this similar"
 
 
 def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | None:
     """The bar above a page of ``n`` tiles; None for queues that are no sweeps."""
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
-        return GroupBar(n, facts.get("agreement"), facts.get("n_pairs", 0), "is_half" in facts)
+        return GroupBar(
+            n,
+            agreement=facts.get("agreement"),
+            low=facts.get("low", 0.0),
+            high=facts.get("high", 1.0),
+            n_pairs=facts.get("n_pairs", 0),
+            is_half="is_half" in facts,
+            is_known=facts.get("is_known", False),
+        )
     if round_.queue != "sweep":
         return None
     label = LabelClass.objects.get(pk=facts["of"])
@@ -71,10 +109,12 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
                 "Nothing to group",
                 "No image without a label has a vector. Take Auto, or wait for the vectors (Jobs).",
             )
+        if facts.get("is_strict"):
+            return _no_known_group(facts)
         return (
-            "No images are that alike",
-            f"Among {facts['n_candidates']:,} images without a label no two are as close as the slider asks. Make it "
-            "looser, or take Sweep or Auto.",
+            "No images are that similar",
+            f"Of {facts['n_candidates']:,} images without a label, no two are as close as the slider asks. Make it "
+            "looser, or choose Sweep or Auto.",
         )
     name = LabelClass.objects.get(pk=facts["of"]).name
     if not facts["n_predicted"]:
@@ -88,6 +128,21 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
         f"Too uncertain to sweep at {share}",
         f"What is left predicted as {name} ({facts['n_predicted']:,} images, the surest at {surest}) is "
         f"too uncertain to sweep at {share}: label some in Uncertain first, allow more, or choose another class.",
+    )
+
+
+def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
+    """Title and text where no group is left, or none yet, that is known to be of one class."""
+    if facts["radius"]:
+        return (
+            "No group left that is similar enough",
+            "No group is left within the distance at which labeled pairs are known to share a class. Show looser "
+            "groups, or choose Sweep or Auto.",
+        )
+    return (
+        "Not enough is known for groups yet",
+        "A group is offered where labeled pairs as similar as its images share a class in at least 95 % (by the lower "
+        "end of the 95 % interval). Label more images in other queues first, or show looser groups.",
     )
 
 

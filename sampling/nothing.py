@@ -65,6 +65,9 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
         return narrow
     if STRATEGIES[round_.queue].is_sweep:
         title, text = nothing_to_sweep(round_)
+        if round_.params.get("facts", {}).get("is_strict") and round_.params["facts"]["n_candidates"]:
+            looser = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=groups&loose=1"
+            return Empty(title, text, action_label="Show looser groups", action_url=looser)
         uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
         return Empty(title, text, action_label="Uncertain", action_url=uncertain)
     if filters["predicted"] is not None:

@@ -171,6 +171,7 @@ def gather(
         oddness_at_hand=lambda: oddness_at_hand(*_of(embedding_set)),
         inverse_lengths=lambda: inverse_lengths_of(*_of(embedding_set)),
         held_out=held_out,
+        pressed=lambda rows: pressed_together(dataset, rows),
         waiting=waiting_rows(dataset),
         risk=lambda: (risk_of(dataset), kept_by(dataset)),
         column=lambda name: conditions.column_named(dataset, name),
@@ -186,6 +187,15 @@ def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
             "more and press R.",
         )
     return held_out
+
+
+def pressed_together(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each row the key press of a sweep that gave its label, or a number of its own."""
+    swept = Annotation.objects.filter(
+        item__dataset=dataset, item__row__in=rows.tolist(), queue__in=("groups", "sweep"), pk=F("item__decision_id")
+    )
+    action_of = dict(swept.values_list("item__row", "action_id"))
+    return np.array([action_of.get(row, -1 - row) for row in rows.tolist()], np.int64)
 
 
 def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:

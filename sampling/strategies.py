@@ -37,6 +37,7 @@ class Inputs:
     the k-NN graph; ``oddness`` tells by method how much each row stands out, ``oddness_at_hand`` only if that takes
     no more than a moment, and ``inverse_lengths`` one over the length of each vector. ``held_out`` is what the model
     says of its own labels unseen, where the strategy needs it.
+    ``pressed`` gives, by rows, numbers that are equal for rows whose label one key gave.
     ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown
     and what sweeps have promised.
     ``after`` is the row behind which a queue of all images goes on, and ``column`` gives a field's values by its name.
@@ -56,6 +57,7 @@ class Inputs:
     oddness_at_hand: Callable[[], Floats | None] | None = None
     inverse_lengths: Callable[[], Floats] | None = None
     held_out: HeldOutPredictions | None = None
+    pressed: Callable[[Rows], Rows] | None = None
     waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     risk: Callable[[], tuple[Risk, Kept]] | None = None
     after: int = -1

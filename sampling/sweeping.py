@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from sampling.algorithms.ranking import top
 from sampling.algorithms.risk import SMALLEST_CHECKED, draw_checks, page_of, predicted_as, spread_in, surest
 from sampling.strategies import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
+
+if TYPE_CHECKING:
+    from sampling.algorithms.groups import Agreement
 
 CHECK = "check"
 CHECKED_AGAIN = "Checked again, to measure a sweep"
@@ -27,9 +31,13 @@ class SweepParams:
 
 @dataclass(frozen=True)
 class GroupsParams:
-    """How far the radius is stretched, and the rows of a group to split, separated by commas."""
+    """How far the radius is stretched, and the rows of a group to split, separated by commas.
+
+    ``loose`` 1: also groups of which it is not known that they agree; these alone can be stretched beyond 1.
+    """
 
     looseness: float = 1.0
+    loose: int = 0
     within: str = ""
 
 
@@ -92,30 +100,58 @@ def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
 
 
 def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
-    """Candidates so alike that one key may label them all; with ``within`` the tighter half of those rows."""
-    from sampling.algorithms.groups import densest, radius_of, tighter_half
+    """Candidates so alike that one key may label them all; with ``within`` the tighter half of those rows.
+
+    Without ``loose`` only as far as labeled pairs are known to agree, and only where the labels at hand do.
+    """
+    from sampling.algorithms.groups import LabeledPairs, densest, tighter_half, usual_radius
 
     assert inputs.projected is not None
     if not 0.1 <= params.looseness <= 10:
         raise BadParameter("Groups: looseness has to lie between 0.1 and 10.")
+    if params.loose not in (0, 1):
+        raise BadParameter("Groups: loose has to be 0 (only groups that are known to agree) or 1.")
     Z = inputs.projected()
     known = inputs.with_vector(inputs.candidates)
     known = _without(known[known < len(Z)], inputs.waiting)
+    n_candidates = len(known)
+    pairs = LabeledPairs(
+        Z, inputs.with_vector(inputs.labelled), _labels(inputs), rng=inputs.rng, pressed=inputs.pressed
+    )
+    strict = pairs.known()
+
+    def agreement_at(radius: float) -> Agreement:
+        is_within = strict is not None and radius <= strict.radius
+        return replace(strict, radius=radius) if strict is not None and is_within else pairs.within(radius)
+
     if params.within:
         asked = _rows(params.within)
         half = tighter_half(Z, asked[np.isin(asked, known)][:MOST])
-        facts: dict[str, Any] = {"is_half": True, "n_split": len(asked)}
-        return _ranking(half.rows, -half.distances, "The tighter half of a group", facts)
-    rng = inputs.rng
-    radius = radius_of(Z, known, inputs.with_vector(inputs.labelled), _labels(inputs), rng=rng)
-    group = densest(Z, known, radius.value * params.looseness, min(k, MOST), rng=rng)
-    facts = {
-        "radius": _digits(radius.value * params.looseness),
-        "agreement": None if np.isnan(radius.agreement) else _digits(radius.agreement),
-        "n_pairs": radius.n_pairs,
-        "n_candidates": len(known),
-    }
+        agreement = agreement_at(float(half.distances.max(initial=0)))
+        told: dict[str, Any] = {"is_half": True, "n_split": len(asked), **_agreement(agreement)}
+        return _ranking(half.rows, -half.distances, "The tighter half of a group", told)
+    if params.loose:
+        base = strict.radius if strict is not None else usual_radius(Z, known, rng=inputs.rng)
+        agreement, avoid = agreement_at(base * params.looseness), None
+    else:
+        agreement = agreement_at(0.0 if strict is None else strict.radius * min(params.looseness, 1))
+        avoid = partial(pairs.is_mixed, radius=agreement.radius)
+        known = known if strict is not None else known[:0]
+    group = densest(Z, known, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
+    facts = {"n_candidates": n_candidates, "is_strict": not params.loose, **_agreement(agreement)}
     return _ranking(group.rows, -group.distances, "Looks like the others of this page", facts)
+
+
+def _agreement(agreement: Agreement) -> dict[str, Any]:
+    """Return what the page says about a group."""
+    return {
+        "radius": _digits(agreement.radius),
+        "agreement": None if np.isnan(agreement.share) else _digits(agreement.share),
+        "low": _digits(agreement.low),
+        "high": _digits(agreement.high),
+        "n_pairs": agreement.n_pairs,
+        "is_known": agreement.is_known,
+    }
 
 
 def checks(inputs: Inputs, params: NoParams, k: int) -> Ranking:

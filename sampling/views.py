@@ -120,7 +120,10 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
             "queue": current,
-            **{name: asked.get(name, "") for name in ("label", "predicted", "seed", "to", "at_least", "looseness")},
+            **{
+                name: asked.get(name, "")
+                for name in ("label", "predicted", "seed", "to", "at_least", "looseness", "loose")
+            },
             "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
         },
         "has_model": has_model,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import betaincinv, ndtri, stdtrit
 
 
 def effective_labels(
@@ -93,3 +93,18 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
     lower = 0.0 if successes == 0 else (middle - reach) / scale
     upper = 1.0 if successes == n else (middle + reach) / scale
     return lower, upper
+
+
+def exact_interval(
+    successes: NDArray[np.float64], n: NDArray[np.float64], confidence: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the exact interval of Clopper and Pearson (Biometrika 26, 1934) of shares, also in fractions.
+
+    It never covers less often than it says, which Wilson's does for shares near 1. (0, 1) where ``n`` is 0.
+    """
+    tail = (1 - confidence) / 2
+    failures = n - successes
+    with np.errstate(invalid="ignore"):
+        low = np.where(successes > 0, betaincinv(np.maximum(successes, 1e-12), failures + 1, tail), 0.0)
+        high = np.where(failures > 1e-9, betaincinv(successes + 1, np.maximum(failures, 1e-12), 1 - tail), 1.0)
+    return low, high

@@ -35,6 +35,11 @@ export class Sweep {
     return this.cursor.tiles.filter((tile) => isUndecided(tile) && isSelected(tile));
   }
 
+  // What is known against labeling all of a group at once; "" where enough is known for it.
+  get warning() {
+    return (this.kind === "group" && document.getElementById("sweep-bar")?.dataset.warning) || "";
+  }
+
   // After any change of the marks: the bar counts them.
   tell() {
     const shown = document.querySelector("[data-sweep-marked]");

@@ -97,10 +97,19 @@ function accept() {
   sweep.tell();
 }
 
-// A group: one key for all of it but what is marked, which goes back to the others.
-function decideGroup(kind, label) {
-  const { rest } = sweep;
+// A group: one key for all of it but what is marked, which goes back to the others. Where too little is known of such
+// groups, it is asked first.
+function decideGroup(kind, label, { confirmed = false } = {}) {
+  const { rest, warning } = sweep;
   if (!rest.length) return toast("Every image is marked as not of this group. Take some marks off, or turn the page.");
+  if (warning && label && rest.length > 1 && !confirmed) {
+    return question.ask({
+      words: `${warning} Label all ${rest.length} images as ${label.name}?`,
+      again: `${kind}:${label.id}`,
+      yes: () => decideGroup(kind, label, { confirmed: true }),
+      no: focusTile,
+    });
+  }
   decideTiles(kind, label, rest);
   if (turning === null) turnSoon();
 }

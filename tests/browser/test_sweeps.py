@@ -118,7 +118,7 @@ def alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     spread = np.where(heap == 0, 0.1, 2.0)[:, None]
     add_vectors(bench.dataset, (heap[:, None] * 10 + spread * rng.normal(size=(N, 6))).astype(np.float32))
     monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
-    return bench.open("queue=groups&looseness=2")
+    return bench.open("queue=groups&loose=1&looseness=2")
 
 
 def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, page: Page) -> None:
@@ -129,6 +129,15 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
     expect(page.locator("#sweep-bar")).to_contain_text("all of them")
     alike.tiles.nth(1).click()
     alike.press("2")
+    question = page.get_by_role("alertdialog")
+    expect(question).to_contain_text(
+        "No labeled pairs are this similar, so it is not known whether such images share a class. "
+        f"Label all {len(ids) - 1} images as dog?"
+    )
+    alike.press("Escape")
+    expect(question).to_have_count(0)
+    assert alike.n_annotations() == 0, "one key labels nothing yet"
+    alike.press("2", "2")
     expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
     alike.settle()
     assert counts(alike.dataset) == {"cat": 0, "dog": len(ids) - 1, "bird": 0}
@@ -136,6 +145,40 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
     alike.press("z")
     alike.settle()
     assert counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
+
+
+def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(alike: Bench, page: Page) -> None:
+    classes = list(alike.dataset.classes.all())
+    alike.dataset.items.bulk_create(
+        [Item(dataset=alike.dataset, row=row, path=f"more{row}.png") for row in range(N, N + 160)]
+    )
+    ids = dict(alike.dataset.items.values_list("row", "pk"))
+    rng = np.random.default_rng(1)
+    X = np.concatenate([np.arange(N) % 4, np.arange(160) % 4])[:, None] * 10 + 0.1 * rng.normal(size=(N + 160, 6))
+    add_vectors(alike.dataset, X.astype(np.float32))
+    labeled = [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in range(N, N + 160)]
+    record_import(alike.dataset, labeled, None)
+    alike.open("queue=groups")
+    expect(page.locator("#sweep-bar")).to_contain_text("100.0 % (95 % interval")
+    n = alike.n_tiles()
+    assert n > 3
+    shown = alike.ids()
+    alike.press("1")
+    expect(page.locator(f"#item-{shown[0]}")).to_have_count(0)
+    alike.settle()
+    assert all(alike.outcome(one) == (1, "cat") for one in shown)
+
+
+def test_looser_groups_are_shown_on_request(alike: Bench, page: Page) -> None:
+    alike.open("queue=groups")
+    expect(page.locator("#grid")).to_contain_text("Not enough is known for groups yet")
+    page.get_by_label("Looser groups").check()
+    expect(alike.tiles.first).to_be_visible()
+    expect(page.locator("#sweep-bar .warn")).to_contain_text("No labeled pairs are this similar")
+    page.get_by_label("Looser groups").uncheck()
+    expect(page.locator("#grid.is-empty")).to_be_visible()
+    page.get_by_role("link", name="Show looser groups").click()
+    expect(alike.tiles.first).to_be_visible()
 
 
 def test_a_group_is_split(alike: Bench, page: Page) -> None:

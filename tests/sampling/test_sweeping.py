@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from labeling.actions import Request, Shown, Target, apply
-from labeling.models import Action, Dataset, Item, LabelClass
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass
 from sampling import pool, pulling
 from sampling.checks import kept_by, measured, risk_of, settle, waiting_rows
 from sampling.dealing import Tile, deal
@@ -23,6 +25,7 @@ from sampling.selection import Filters, pull, ranked_rows
 from sampling.strategies import BadParameter, Inputs, NoParams, Ranking
 from sampling.sweeping import GroupsParams, SweepParams, with_checks
 from tests.modeling.test_retraining import add_vectors
+from tests.sampling.test_accuracy import decide as label
 from tests.sampling.test_queues import add_model, two_class
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -295,16 +298,16 @@ def test_groups_by_page_split_and_in_words(
     X = heap[:, None] * 10 + np.where(heap == 1, 0.1, 2.0)[:, None] * rng.normal(size=(N, 6))
     add_vectors(dataset, X.astype(np.float32))
     first, again = (
-        ranked_rows(pull(dataset, STRATEGIES["groups"], GroupsParams(3.0), Filters(), seed=4, k=60)).tolist()
+        ranked_rows(pull(dataset, STRATEGIES["groups"], GroupsParams(3.0, 1), Filters(), seed=4, k=60)).tolist()
         for _ in range(2)
     )
     assert first == again
     assert len(first) > 5
     assert {row % 4 for row in first} == {1}
-    page = client.get(f"{url}&looseness=3&n=60").context["page"]
+    page = client.get(f"{url}&loose=1&looseness=3&n=60").context["page"]
     assert page.bar.kind == "group"
     within = ",".join(str(tile.item.row) for tile in page.tiles)
-    half = client.get(f"{url}&within={within}&n=60").context["page"]
+    half = client.get(f"{url}&loose=1&within={within}&n=60").context["page"]
     assert half.bar.is_half
     assert {tile.item.row for tile in half.tiles} < {tile.item.row for tile in page.tiles}
     after = client.get(half.next_url).context["page"]
@@ -312,4 +315,80 @@ def test_groups_by_page_split_and_in_words(
     assert not after.bar.is_half, "after the half comes another group"
     assert client.get(f"{url}&within=a,b").status_code == 422
     assert client.get(f"{url}&looseness=99").status_code == 422
-    assert "No images are that alike" in client.get(f"{url}&looseness=0.1").content.decode()
+    assert client.get(f"{url}&loose=2").status_code == 422
+    assert "No images are that similar" in client.get(f"{url}&loose=1&looseness=0.1").content.decode()
+
+
+def two_heaps(dataset: Dataset, n: int) -> None:
+    """Vectors in two tight heaps far from each other, by even and odd rows."""
+    noise = 0.05 * np.random.default_rng(0).normal(size=(n, 6))
+    add_vectors(dataset, ((np.arange(n) % 2)[:, None] * 10 + noise).astype(np.float32))
+
+
+def test_only_groups_that_are_known_to_agree_are_offered(
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    dataset = make_dataset(300)
+    two_heaps(dataset, 300)
+    url = f"/d/{dataset.slug}/grid/?queue=groups&n=40"
+    nothing = client.get(url).content.decode()
+    assert "Not enough is known for groups yet" in nothing
+    assert 'href="/d/pictures/?queue=groups&amp;loose=1">Show looser groups' in nothing
+    loose = client.get(f"{url}&loose=1").content.decode()
+    assert "No labeled pairs are this similar, so it is not known" in loose
+    for row in range(60):
+        label(dataset, [row], ("cat", "dog")[row % 2])
+    assert "Not enough is known" in client.get(url).content.decode(), "58 comparisons are too few"
+    answer = client.get(f"{url}&loose=1&looseness=2").content.decode()
+    assert re.search(
+        r'data-warning="Too few labeled pairs to rely on: 100.0 % \(95 % interval [89]\d\.\d to 100.0 %\)', answer
+    )
+    for row in range(60, 100):
+        label(dataset, [row], ("cat", "dog")[row % 2])
+    known = client.get(url)
+    page = known.context["page"]
+    assert len({tile.item.row % 2 for tile in page.tiles}) == 1
+    assert page.bar.is_known
+    assert "data-warning" not in known.content.decode()
+    words = " ".join(known.content.decode().split())
+    assert re.search(r"100\.0 % \(95 % interval 9[5-9]\.\d to 100\.0 %\) of [\d,]+ labeled pairs this similar", words)
+
+
+def test_what_one_key_labeled_is_no_evidence(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(300)
+    two_heaps(dataset, 300)
+
+    def facts() -> dict[str, Any]:
+        found: dict[str, Any] = pull(dataset, STRATEGIES["groups"], GroupsParams(), Filters(), seed=1).params["facts"]
+        return found
+
+    label(dataset, list(range(0, 200, 2)), "cat", queue="groups")
+    label(dataset, list(range(1, 200, 2)), "dog", queue="groups")
+    assert facts()["n_pairs"] == 0
+    Annotation.objects.update(queue="uncertain")
+    assert facts()["is_known"]
+
+
+def test_a_looser_group_tells_how_few_pairs_agree(
+    make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fourteen images of three classes, say: what was measured is on the page, and it asks before it labels them."""
+    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    dataset = make_dataset(120, classes=("cat", "dog", "bird"))
+    two_heaps(dataset, 120)
+    for row in range(60):
+        label(dataset, [row], ("cat", "dog", "bird")[row % 3])
+    url = f"/d/{dataset.slug}/grid/?queue=groups&n=40"
+    assert client.get(url).context["page"].tiles == []
+    page = client.get(f"{url}&loose=1&looseness=2").context["page"]
+    assert page.tiles
+    assert not page.bar.is_known
+    assert re.fullmatch(
+        r"Only 3\d % \(95 % interval [12]\d to [45]\d %\) of [\d,]+ labeled pairs this similar share a class\.",
+        page.bar.warning,
+    ), page.bar.warning
+    pane = client.get(f"/d/{dataset.slug}/queues/?queue=groups&loose=1").content.decode()
+    assert 'name="loose" value="1" checked' in pane
+    assert 'name="looseness"' in pane
+    assert 'name="looseness"' not in client.get(f"/d/{dataset.slug}/queues/?queue=groups").content.decode()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
-from modeling.algorithms.intervals import effective_labels, grouped_interval, wilson_interval
+from modeling.algorithms.intervals import effective_labels, exact_interval, grouped_interval, wilson_interval
 
 
 @settings(deadline=None, max_examples=50)
@@ -21,6 +21,23 @@ def test_wilson_interval_is_that_of_scipy(n: int, data: st.DataObject) -> None:
     expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
     assert 0 <= low <= successes / n <= high <= 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 400), st.data())
+def test_exact_interval_is_that_of_scipy(n: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(0, n))
+    confidence = data.draw(st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+    low, high = exact_interval(np.array([float(successes)]), np.array([float(n)]), confidence)
+    expected = binomtest(successes, n).proportion_ci(confidence, method="exact")
+    assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_exact_interval_takes_many_at_once_and_none_know_nothing() -> None:
+    low, high = exact_interval(np.array([0.0, 3.5, 7.0]), np.array([0.0, 7.0, 7.0]))
+    assert (low[0], high[0]) == (0, 1)
+    assert low[1] == pytest.approx(1 - high[1], abs=1e-9)
+    assert (low[2], high[2]) == (pytest.approx(0.025 ** (1 / 7)), 1)
 
 
 def test_wilson_interval_without_trials_knows_nothing() -> None:

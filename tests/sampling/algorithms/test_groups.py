@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from sampling.algorithms import groups
-from sampling.algorithms.groups import densest, radius_of, squared_distances, tighter_half
+from sampling.algorithms.groups import LabeledPairs, densest, squared_distances, tighter_half, usual_radius
 
 
 def heaps(seed: int, n: int = 120, d: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,42 +56,116 @@ def test_nothing_alike_gives_no_group() -> None:
     assert densest(copies, range(4), 0.0, 240, rng=np.random.default_rng(0)).rows.tolist() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_radius_is_the_largest_at_which_labelled_pairs_agree(seed: int) -> None:
+def slow_agreement(
+    X: np.ndarray, labelled: np.ndarray, labels: np.ndarray, radius: float, pressed: dict[int, int] | None = None
+) -> tuple[float, float, float, int]:
+    """Share, 95 % interval and number of pairs, by loops and a union of the rows that pairs join."""
+    part = {row: row for row in labelled.tolist()}
+
+    def root(row: int) -> int:
+        while part[row] != row:
+            row = part[row]
+        return row
+
+    agreeing, n, joined = 0, 0, 0
+    for i, a in enumerate(labelled.tolist()):
+        for k, b in enumerate(labelled.tolist()[:i]):
+            if not (np.isfinite(X[a]).all() and np.isfinite(X[b]).all()) or distance(X, a, b) > radius:
+                continue
+            if pressed is not None and pressed[a] == pressed[b]:
+                continue
+            n += 1
+            agreeing += bool(labels[i] == labels[k])
+            if root(a) != root(b):
+                part[root(a)] = root(b)
+                joined += 1
+    if not n:
+        return float("nan"), 0.0, 1.0, 0
+    share = agreeing / n
+    low = beta.ppf(0.025, share * joined, joined - share * joined + 1) if agreeing else 0.0
+    high = beta.ppf(0.975, share * joined + 1, joined - share * joined) if agreeing < n else 1.0
+    return share, float(low), float(high), n
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("radius", [0.0, 0.4, 1.5, 6.0, 60.0])
+@pytest.mark.parametrize("is_pressed", [False, True])
+def test_agreement_is_that_of_the_pairs_within_a_radius(seed: int, radius: float, is_pressed: bool) -> None:
     X, heap, order = heaps(seed)
-    labelled, candidates = order[:50], np.sort(order[50:])
+    labelled = order[:50]
+    labels = np.where(np.random.default_rng(seed).random(50) < 0.1, 9, heap[labelled] // 2)
+    pressed = {row: row // 3 for row in range(len(X))} if is_pressed else None
+    given = (lambda rows: rows // 3) if is_pressed else None
+    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0), pressed=given)
+    found = pairs.within(radius)
+    share, low, high, n = slow_agreement(X, labelled, labels, radius, pressed)
+    assert found.n_pairs == n
+    assert (found.share, found.low, found.high) == pytest.approx((share, low, high), abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_known_radius_is_the_largest_whose_interval_lies_above(seed: int) -> None:
+    X, heap, order = heaps(seed, n=320)
+    labelled = order[:240]
     labels = heap[labelled] // 2 + 1  # two classes of two heaps each
-    usable = [i for i, row in enumerate(labelled) if np.isfinite(X[row]).all()]
-    pairs = sorted(
-        (distance(X, labelled[i], labelled[j]), bool(labels[i] == labels[j])) for i in usable for j in usable if i < j
-    )
-    agreed, last = 0, 0
-    for count, (_, agrees) in enumerate(pairs, 1):
-        agreed += agrees
-        if agreed >= 0.98 * count:
-            last = count
-    found = radius_of(X, candidates, labelled, labels, rng=np.random.default_rng(0))
-    assert found.n_pairs == last
-    assert found.value == pytest.approx(pairs[last - 1][0], rel=1e-4)
-    assert found.agreement >= 0.98
+    found = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0)).known()
+    assert found is not None
+    assert found.is_known
+    up_to = found.radius * (1 + 1e-6)  # single precision
+    assert found.low == pytest.approx(slow_agreement(X, labelled, labels, up_to)[1], abs=1e-3)
+    assert slow_agreement(X, labelled, labels, 1.2 * found.radius)[1] < 0.95
 
 
-def test_radius_without_labels_comes_from_the_closest_candidates() -> None:
+@pytest.mark.parametrize(("n", "is_known"), [(72, False), (73, True)])
+def test_seventy_three_alike_are_enough_and_one_less_is_not(n: int, is_known: bool) -> None:
+    """73 rows joined by 72 comparisons that all agree: 0.025 ** (1 / 72) is just above 95 %."""
+    X = np.zeros((n, 2), np.float32)
+    found = LabeledPairs(X, range(n), np.zeros(n), rng=np.random.default_rng(0)).known()
+    assert (found is not None) is is_known
+    assert n * (n - 1) // 2 > 2000, "and not as many as there are pairs"
+
+
+def test_pairs_that_one_key_labeled_tell_nothing() -> None:
+    X = np.zeros((100, 2), np.float32)
+    one_key = LabeledPairs(X, range(100), np.zeros(100), rng=np.random.default_rng(0), pressed=lambda rows: rows * 0)
+    assert one_key.known() is None
+    assert np.isnan(one_key.within(1).share)
+    by_twos = LabeledPairs(X, range(100), np.zeros(100), rng=np.random.default_rng(0), pressed=lambda rows: rows // 2)
+    assert by_twos.known() is not None
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_without_pairs_nothing_is_known(n: int) -> None:
+    pairs = LabeledPairs(np.zeros((3, 2), np.float32), range(n), np.zeros(n), rng=np.random.default_rng(0))
+    assert pairs.known() is None
+    found = pairs.within(1.0)
+    assert (found.low, found.high, found.n_pairs, found.is_known) == (0, 1, 0, False)
+    assert not pairs.is_mixed(np.array([1, 2]), 1.0).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_place_where_labels_differ_is_no_middle(seed: int) -> None:
+    X, _, order = heaps(seed)
+    labelled, labels = order[:60], order[:60] % 2
+    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0))
+    rows = np.array([row for row in order[60:] if np.isfinite(X[row]).all()])
+    near = [{int(labels[i]) for i, one in enumerate(labelled) if distance(X, one, row) <= 2.0} for row in rows]
+    mixed = pairs.is_mixed(rows, 2.0)
+    assert mixed.tolist() == [len(classes) > 1 for classes in near]
+    assert 0 < mixed.sum() < len(rows)
+    group = densest(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: pairs.is_mixed(some, 2.0))
+    assert group.rows[0] not in rows[mixed]
+    none = densest(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: np.ones(len(some), bool))
+    assert not len(none.rows)
+
+
+def test_the_usual_radius_comes_from_the_closest_candidates() -> None:
     X, _, _ = heaps(0)
     usable = [row for row in range(len(X)) if np.isfinite(X[row]).all()]
     eighth = [sorted(distance(X, row, other) for other in usable)[8] for row in usable]
-    found = radius_of(X, np.arange(len(X)), [], [], rng=np.random.default_rng(0))
-    assert found.value == pytest.approx(np.quantile(eighth, 0.05), rel=1e-4)
-    assert np.isnan(found.agreement)
-    assert found.n_pairs == 0
-    assert radius_of(X, usable[:1], [], [], rng=np.random.default_rng(0)).value == 0
-
-
-def test_radius_that_few_pairs_speak_for_tells_how_they_agree() -> None:
-    X = np.array([[0.0], [0.1], [0.2], [5.0], [5.1]], np.float32)
-    found = radius_of(X, [0, 1, 2], [0, 1, 3], [1, 2, 1], rng=np.random.default_rng(0))
-    assert found.n_pairs == 1
-    assert found.agreement == 0
+    found = usual_radius(X, np.arange(len(X)), rng=np.random.default_rng(0))
+    assert found == pytest.approx(np.quantile(eighth, 0.05), rel=1e-4)
+    assert usual_radius(X, usable[:1], rng=np.random.default_rng(0)) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))

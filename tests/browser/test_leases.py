@@ -1,0 +1,48 @@
+"""Leases in a real browser: two windows show different images, and one that is left gives its images back."""
+
+from __future__ import annotations
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from labeling.models import Annotation, Lease
+from tests.browser.bench import Bench
+from tests.browser.test_sweeps import add_model
+from tests.parts import wait_until
+
+
+def test_two_windows_of_one_person_show_different_images(bench: Bench, context: BrowserContext) -> None:
+    bench.open("queue=random&seed=1")
+    other = Bench(context.new_page(), bench.address, bench.dataset).open("queue=random&seed=1")
+    assert bench.ids()
+    assert other.ids()
+    assert not set(bench.ids()) & set(other.ids())
+
+
+def test_a_page_that_is_left_gives_its_images_back(bench: Bench, page: Page) -> None:
+    bench.open("queue=random")
+    shown = set(bench.ids())
+    assert set(Lease.objects.values_list("item_id", flat=True)) == shown
+    page.goto(f"{bench.address}/d/{bench.dataset.slug}/accuracy/")
+    wait_until(lambda: not Lease.objects.exists(), why="the leases to end")
+
+
+def test_the_images_of_ones_other_windows_can_be_taken_back(bench: Bench, context: BrowserContext) -> None:
+    add_model(bench.dataset)
+    bench.open("queue=random")
+    n = bench.n_tiles()
+    other = Bench(context.new_page(), bench.address, bench.dataset).open("queue=band&low=0.4&high=0.41")
+    empty = other.page.locator("#grid.is-empty")
+    expect(empty).to_contain_text(f"You, in another window: {n} images, until")
+    empty.get_by_role("button", name="Take back my images").click()
+    expect(empty.locator(".holdings")).to_have_count(0)
+    assert not Lease.objects.exists()
+
+
+def test_labels_carry_the_round_and_the_rank(bench: Bench, page: Page) -> None:
+    bench.open("queue=audit")
+    bench.press("1")
+    bench.settle()
+    [written] = Annotation.objects.all()
+    assert (written.queue, written.rank, written.is_random_draw) == ("audit", 0, True)
+    sent = bench.sent[-1].post_data_json
+    assert set(sent["actions"][0]["items"][0]["shown"]) == {"round_id", "rank", "rendering"}
