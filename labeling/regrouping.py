@@ -17,6 +17,7 @@ from django.db.models import Max
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import cancel
 from hoshina.jobs.models import Job
+from hoshina.words import counted
 from labeling.grouping import GroupingProblem, Place, Template, in_order
 from labeling.images.scanning import walk
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
@@ -95,7 +96,8 @@ def _require_undecided(dataset: Dataset) -> None:
     if n_decided:
         now = f"by {dataset.grouping}" if dataset.grouping else "each by itself"
         raise JobError(
-            f"{n_decided:,} images of {dataset.name} have a decision, with files grouped {now}. Grouped otherwise, "
+            f"{counted(n_decided, 'image')} of {dataset.name} {'has' if n_decided == 1 else 'have'} a decision, with "
+            f"files grouped {now}. Grouped otherwise, "
             "some would have to be merged or split, and it could not be told which decision holds.",
             "Make another dataset of the same folder (manage.py ingest with --dataset NAME and --group TEMPLATE) and "
             "import there the labels.csv of this one's export: a file's label goes to the item that it is part of.",

@@ -147,7 +147,7 @@ class RetrainPolicy(models.Model):
 
     dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="retrain_policy")
     is_automatic = models.BooleanField(default=True)
-    # Retrain after this many new decisions, or this share of the labels if that is more.
+    # Retrain after this many new labels, or this share of the labels if that is more.
     min_new = models.PositiveIntegerField(default=20)
     share_new = models.FloatField(default=0.1)
     calibration = models.CharField(max_length=12, choices=Calibration, default=Calibration.TEMPERATURE)

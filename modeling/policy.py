@@ -1,16 +1,18 @@
-"""When the assistive model retrains by itself."""
+"""When the assistive model is retrained automatically."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from hoshina.jobs.life import enqueue
-from labeling.models import Dataset, LabelClass
+from labeling.models import Annotation, Dataset, Item, LabelClass, State
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import active_model
 
 # The first model comes early: a person wants to see it get useful.
 FIRST_MODEL_AT = 10
+# Decisions that are read to count new labels, and how many of them with one query.
+MOST_READ, AT_ONCE = 10_000, 500
 # By dataset, the number of decisions at which to look again: a label saved before that costs no query here.
 _look_again_at: dict[int, int] = {}
 
@@ -19,21 +21,49 @@ def policy_of(dataset: Dataset) -> RetrainPolicy:
     return RetrainPolicy.objects.get_or_create(dataset=dataset)[0]
 
 
-def due_at(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | None) -> int:
-    """The number of decisions at which the next model is due."""
+def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
+    """Return how many labels hold that were given or changed since ``model`` read them; all labels without a model.
+
+    What was undone again does not count, nor do skipped and unsure items. Reads as many decisions as came since, the
+    newest first and by primary key, and no more than 10,000: of more than that each counts as a label.
+    """
     if model is None:
-        return FIRST_MODEL_AT
-    return model.n_decisions + max(policy.min_new, round(policy.share_new * model.n_labels))
+        return dataset.n_labelled
+    n_since = max(0, dataset.n_decisions - model.n_decisions)
+    if n_since > MOST_READ:
+        return n_since
+    found, before = 0, None
+    for _ in range(MOST_READ // AT_ONCE):
+        if n_since <= 0:
+            break
+        newest = Annotation.objects.all() if before is None else Annotation.objects.filter(pk__lt=before)
+        batch = list(newest.order_by("-pk").values_list("pk", "item_id", "state")[:AT_ONCE])
+        if not batch:
+            break
+        items = Item.objects.filter(pk__in={item_id for _, item_id, _ in batch}, dataset=dataset)
+        current = dict(items.values_list("pk", "decision_id"))
+        own = [one for one in batch if one[1] in current][:n_since]
+        found += sum(state == State.LABELLED and current[item_id] == pk for pk, item_id, state in own)
+        n_since -= len(own)
+        before = batch[-1][0]
+    return found
+
+
+def labels_to_go(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | None) -> int:
+    """Return how many more labels the next model takes; 0 where it is due."""
+    wanted = FIRST_MODEL_AT if model is None else max(policy.min_new, round(policy.share_new * model.n_labels))
+    return max(0, wanted - new_labels(dataset, model))
 
 
 def retrain_if_due(dataset: Dataset) -> None:
     """Ask for a retrain when enough new labels came, vectors exist and two classes have labels."""
     policy = policy_of(dataset)
     model = active_model(dataset)
-    due = due_at(dataset, policy, model)
     is_waiting = not policy.is_automatic or (model is not None and model.is_chosen)
-    if is_waiting or dataset.n_decisions < due:
-        _look_again_at[dataset.pk] = dataset.n_decisions + policy.min_new if is_waiting else due
+    to_go = 0 if is_waiting else labels_to_go(dataset, policy, model)
+    if is_waiting or to_go:
+        # Each decision adds one new label at most.
+        _look_again_at[dataset.pk] = dataset.n_decisions + (max(1, policy.min_new) if is_waiting else to_go)
         return
     # Whatever comes of it, nobody waits for these look-ups at every key.
     _look_again_at[dataset.pk] = dataset.n_decisions + max(1, policy.min_new)

@@ -33,7 +33,7 @@ def run_embed(run: Run) -> dict[str, Any]:
     return result
 
 
-@background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}")
+@background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True)
 def run_retrain(run: Run) -> dict[str, Any]:
     from modeling.pipelines.retraining import retrain
 

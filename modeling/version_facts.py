@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from hoshina.words import counted
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.model_files import has_held_out
@@ -159,10 +160,8 @@ def together_words(version: ModelVersion) -> str:
     kept: dict[str, Any] | None = version.metrics.get("together")
     if not kept:
         return ""
-    name = kept["field"]
-    words = (
-        f"Images of one {name} are kept together: {kept['groups']:,} groups, the largest of {kept['largest']:,} labels"
-    )
+    name, n_groups, largest = kept["field"], counted(kept["groups"], "group"), counted(kept["largest"], "label")
+    words = f"Images of one {name} are kept together: {n_groups}, the largest of {largest}"
     return words + (f", {kept['unknown']:,} without a {name} by themselves." if kept["unknown"] else ".")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from hoshina.words import counted
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 from modeling.plots import Axis, Plot, Point, Series, plot
@@ -34,7 +35,7 @@ class Brief:
     @property
     def words(self) -> str:
         kind = ", quick training" if self.kind == ModelVersion.Kind.QUICK else ""
-        return f"Model {self.number}{kind}, {self.n_labels:,} labels"
+        return f"Model {self.number}{kind}, {counted(self.n_labels, 'label')}"
 
 
 def briefs(dataset: Dataset) -> list[Brief]:
@@ -63,15 +64,15 @@ def _along(known: Sequence[Brief]) -> Axis:
 
 
 def accuracy_plot(known: Sequence[Brief], honest: Sequence[Point] = ()) -> Plot:
-    """Accuracy against version; ``honest``: the estimates for the whole collection, which a room above knows."""
+    """Held-out accuracy against version; ``honest``: the audited accuracies, which the app above knows."""
     points = [
-        Point(one.number, one.accuracy, one.interval, f"{one.words}\n{_told(one)} on its labels", one.href)
+        Point(one.number, one.accuracy, one.interval, f"{one.words}\nheld-out accuracy {_told(one)}", one.href)
         for one in known
         if one.accuracy is not None
     ]
-    series = [Series("on its labels, each unseen", points)]
+    series = [Series("held-out", points)]
     if honest:
-        series.append(Series("of all images, estimated", honest))
+        series.append(Series("audited", honest))
     return plot("accuracy", "Accuracy of the versions", series, x=_along(known), y=_SHARE, group=_GROUP)
 
 
@@ -93,7 +94,10 @@ def labels_plot(known: Sequence[Brief]) -> Plot:
 
 
 def learning_plot(known: Iterable[Brief], shown: int) -> Plot:
-    """Accuracy on the labels against their number, a line a kind of training; of equals the newest version speaks."""
+    """Held-out accuracy against the number of labels, a line for each kind of training.
+
+    Of versions with the same number of labels the newest counts.
+    """
     by_kind: dict[str, dict[int, Brief]] = {kind: {} for kind in ModelVersion.Kind.values}
     for one in known:
         if one.accuracy is not None:
@@ -103,8 +107,8 @@ def learning_plot(known: Iterable[Brief], shown: int) -> Plot:
         for kind, by_labels in by_kind.items()
         if by_labels
     ]
-    x = Axis("labels learnt from", is_whole=True, low=0)
-    return plot("learning", "Accuracy over the number of labels", series, x=x, y=_SHARE)
+    x = Axis("training labels", is_whole=True, low=0)
+    return plot("learning", "Held-out accuracy over the number of labels", series, x=x, y=_SHARE)
 
 
 def _learnt(one: Brief, shown: int) -> Point:
@@ -157,7 +161,8 @@ def _bins(bins: Sequence[Mapping[str, Any]], words: str) -> list[Point]:
             one["confidence"],
             one["accuracy"],
             (one["lower"], one["upper"]) if "lower" in one else None,
-            f"{one['count']:,} images given {one['confidence']:.2f}, {words}\n{one['accuracy']:.2f} of them right"
+            f"{counted(one['count'], 'image')} given {one['confidence']:.2f}, {words}\n"
+            f"{one['accuracy']:.2f} of them right"
             + (f" ({one['lower']:.2f} to {one['upper']:.2f})" if "lower" in one else ""),
             weight=one["count"] / most,
         )

@@ -1,4 +1,4 @@
-"""Honest accuracy: how right a model is about the whole collection, by the labels of images drawn by chance.
+"""Audited accuracy: how right a model is about the whole collection, by the labels of images drawn at random.
 
 A model never judges an image that it has learnt from: each label is compared with what a fit said that had not seen
 it, while the version was made. Where there are too few labels for that, the suggestion that was written down with the
@@ -8,6 +8,7 @@ from or was stopped by is left out, as if it were no part of the collection.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, Item, LabelClass, State
+from modeling.audited import Audited
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of, predictions_of
 from sampling.algorithms.estimates import (
@@ -156,6 +158,22 @@ class Outlook:
 def latest(dataset: Dataset) -> AccuracyEstimate | None:
     """The estimate of the newest version that has one."""
     return AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version").first()
+
+
+def audited(dataset_id: int, version_ids: Collection[int]) -> dict[int, Audited]:
+    """Return the audited accuracies of these versions, by version id."""
+    known = AccuracyEstimate.objects.filter(dataset=dataset_id, model_version__in=version_ids)
+    return {one.model_version_id: _audited(one) for one in known.select_related("model_version")}
+
+
+def newest_audited(dataset_id: int) -> Audited | None:
+    """Return the audited accuracy of the newest version that has one."""
+    newest = AccuracyEstimate.objects.filter(dataset=dataset_id).select_related("model_version").first()
+    return _audited(newest) if newest else None
+
+
+def _audited(kept: AccuracyEstimate) -> Audited:
+    return Audited(kept.model_version.number, kept.value, kept.low, kept.high, kept.n_audit)
 
 
 def history(dataset: Dataset) -> list[AccuracyEstimate]:

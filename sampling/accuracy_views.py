@@ -1,4 +1,4 @@
-"""The page of honest accuracy: the number with its interval, recall by class, its history, and a forecast."""
+"""The page of audited accuracy: the number with its interval, recall by class, its history, and a forecast."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
+from hoshina.words import counted
 from labeling.models import Dataset, LabelClass
+from modeling.models import ModelVersion
 from modeling.plots import Point
 from modeling.predictions import active_model
 from modeling.version_plots import accuracy_plot as plot_of_accuracy
 from modeling.version_plots import briefs
-from sampling.accuracy import MIN_AUDIT, MIN_OF_CLASS, Outlook, history, latest, more_to_halve, outlook
+from sampling.accuracy import MIN_AUDIT, MIN_OF_CLASS, Outlook, history, latest, more_to_halve, newest_audited, outlook
 from sampling.models import AccuracyEstimate
 
 # The chart's inner size, in its own units; the axis texts stand outside.
@@ -71,7 +73,7 @@ class Chart:
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Honest accuracy with everything that it rests on."""
+    """Audited accuracy with everything that it rests on, beside the held-out accuracy."""
     dataset = get_object_or_404(Dataset, slug=slug)
     estimates = history(dataset)
     newest = estimates[-1] if estimates else None
@@ -89,9 +91,19 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "outlook_more": ahead.end["labels"] - newest.n_labels if ahead.end and newest else 0,
         "chart": drawn(estimates, ahead) if estimates else None,
         "history": [{"kept": one, "share": share_of(one)} for one in reversed(estimates)],
-        "model": active_model(dataset),
+        "model": (model := active_model(dataset)),
+        "held_out": _held_out(model),
     }
     return render(request, "sampling/accuracy.html", context)
+
+
+def _held_out(model: ModelVersion | None) -> str:
+    """Return the held-out accuracy of a version with its interval; "" where it has none."""
+    if model is None or model.metrics.get("accuracy") is None:
+        return ""
+    low, high = model.metrics["accuracy_interval"]
+    share = told(model.metrics["accuracy"], low, high)
+    return f"{share.value} % (95 % interval {share.low} to {share.high} %)"
 
 
 @require_GET
@@ -116,7 +128,7 @@ def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             one.model_version.number,
             one.value,
             (one.low, one.high),
-            f"Model {one.model_version.number}\n{share_of(one)} of all images, by {one.n_audit} drawn by chance",
+            f"Model {one.model_version.number}\naudited accuracy {share_of(one)}, from {one.n_audit} drawn at random",
             reverse("modeling:version", args=[dataset.slug, one.model_version.number]),
         )
         for one in estimates
@@ -129,12 +141,12 @@ def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The number for the model's badge; nothing where there is none, so that the badge stays as it is."""
+    """Return the audited accuracy as the model's badge shows it; 204 where there is none."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    newest = latest(dataset)
+    newest = newest_audited(dataset.pk)
     if newest is None:
         return HttpResponse(status=204)
-    return render(request, "sampling/_share.html", {"newest": newest, "share": share_of(newest)})
+    return render(request, "sampling/_share.html", {"audited": newest, "model": active_model(dataset)})
 
 
 def of_version(dataset: Dataset, number: str) -> AccuracyEstimate | None:
@@ -194,7 +206,8 @@ def drawn(estimates: list[AccuracyEstimate], ahead: Outlook) -> Chart:
     bars = [
         Bar(
             x(one.n_labels), y(one.value), y(one.high), min(HEIGHT, y(one.low)),
-            f"Model {one.model_version.number}, {one.n_labels:,} labels: {share_of(one)}", one is estimates[-1],
+            f"Model {one.model_version.number}, {counted(one.n_labels, 'label')}: {share_of(one)}",
+            one is estimates[-1],
         )
         for one in estimates
     ]  # fmt: skip

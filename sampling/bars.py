@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import QueryDict
 
+from hoshina.words import counted
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.plain import percent
 from sampling.checks import Measured, measured
@@ -75,8 +76,7 @@ class GroupBar:
             return ""
         digits = 1 if self.agreement >= 0.9 else 0
         share, low, high = (f"{100 * one:.{digits}f}" for one in (self.agreement, self.low, self.high))
-        pairs = "pair" if self.n_pairs == 1 else "pairs"
-        return f"{share} % (95 % interval {low} to {high} %) of {self.n_pairs:,} labeled {pairs} this similar"
+        return f"{share} % (95 % interval {low} to {high} %) of {counted(self.n_pairs, 'labeled pair')} this similar"
 
 
 def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | None:
@@ -113,8 +113,8 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
             return _no_known_group(facts)
         return (
             "No images are that similar",
-            f"Of {facts['n_candidates']:,} images without a label, no two are as close as the slider asks. Make it "
-            "looser, or choose Sweep or Auto.",
+            f"Of {counted(facts['n_candidates'], 'image')} without a label, no two are as close as the slider asks. "
+            "Make it looser, or choose Sweep or Auto.",
         )
     name = LabelClass.objects.get(pk=facts["of"]).name
     if not facts["n_predicted"]:
@@ -126,7 +126,7 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
     surest = percent(facts["surest"])
     return (
         f"Too uncertain to sweep at {share}",
-        f"What is left predicted as {name} ({facts['n_predicted']:,} images, the surest at {surest}) is "
+        f"What is left predicted as {name} ({counted(facts['n_predicted'], 'image')}, the surest at {surest}) is "
         f"too uncertain to sweep at {share}: label some in Uncertain first, allow more, or choose another class.",
     )
 

@@ -124,7 +124,7 @@ def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 def audit(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """Uniformly random candidates, whose labels give an honest estimate."""
-    return _drawn(inputs, k, "Drawn at random, to measure honestly")
+    return _drawn(inputs, k, "Drawn at random, to measure accuracy")
 
 
 def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
@@ -369,7 +369,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "audit",
             "Audit",
-            "A random sample that measures the accuracy of the model on the whole dataset.",
+            "A random sample that measures the audited accuracy: that of the model on the whole dataset.",
             audit,
         ),
         Strategy(

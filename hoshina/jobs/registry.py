@@ -33,6 +33,7 @@ class Kind:
     key: str = ""
     chunk: ChunkWork | None = None
     is_quiet: bool = False
+    is_silent: bool = False
     unit: str = ""
 
     def key_for(self, dataset_id: int | None, params: Mapping[str, Any]) -> str:
@@ -58,6 +59,7 @@ def background(
     key: str = "",
     chunk: ChunkWork | None = None,
     is_quiet: bool = False,
+    is_silent: bool = False,
     unit: str = "",
 ) -> Callable[[Work], Work]:
     """Registers ``function(run) -> result`` (a JSON object) as a kind of job.
@@ -71,6 +73,7 @@ def background(
     key : a template such as ``"retrain:{dataset_id}"``; of jobs with the same key one at most is active.
     chunk : ``chunk(run, start, stop)``, one share of the work; see :func:`hoshina.jobs.chunks.work_through`.
     is_quiet : a page waits for it and shows its result itself: no strip, no toast, no line in the history.
+    is_silent : no toast when it succeeds, because the page shows what came of it in its place.
     unit : what it counts ("images"), where people want to know how many a second.
     """
     if queue not in QUEUES:
@@ -80,7 +83,7 @@ def background(
         known = _kinds.get(kind)
         if known is not None and known.function.__qualname__ != function.__qualname__:
             raise ValueError(f"Two functions are registered as job kind {kind!r}.")
-        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet, unit)
+        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet, is_silent, unit)
         return function
 
     return register
@@ -119,6 +122,12 @@ def quiet_kinds() -> list[str]:
     """The kinds that pages don't list."""
     discover()
     return [kind.name for kind in _kinds.values() if kind.is_quiet]
+
+
+def is_silent(name: str) -> bool:
+    """Return whether the success of such a job is no news."""
+    kind = find(name)
+    return kind is not None and kind.is_silent
 
 
 def unit(name: str) -> str:

@@ -192,7 +192,7 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
     context = {
         "dataset_id": dataset_id,
         "lines": _lines(active),
-        "ended": _lines(ended),
+        "ended": _lines([job for job in ended if job.state != Job.State.SUCCEEDED or not registry.is_silent(job.kind)]),
         "watch": ",".join(str(job.pk) for job in active),
         "now": timezone.now().isoformat(),
     }

@@ -19,6 +19,7 @@ from hoshina.arrays import StoreError, remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
+from hoshina.words import counted
 from labeling.decoding import decoders
 from labeling.fields.columns import Column, Stamps, column_of, save_column, stamps_of, unknown_values
 from labeling.fields.filling import Filling, laid_over
@@ -309,10 +310,10 @@ def words_of(result: dict[str, Any]) -> list[str]:
         + (", new" if one["new"] else f", {one['changed']:,} changed")
         for one in result["fields"]
     ]
-    lines.append(f"The headers of {result['files']:,} files were read.")
+    lines.append(f"Headers read: {counted(result['files'], 'file')}.")
     if result["failed"]:
         lines.append(f"{result['failed']:,} could not be read; the Problems page says why.")
     if result["without"]:
         lines.append(f"No file has {', '.join(result['without'])}.")
-    lines += [f"{name}: {n:,} values are of another kind, and unknown." for name, n in result["unfit"].items()]
+    lines += [f"{name}: {counted(n, 'value')} of another kind, left unknown." for name, n in result["unfit"].items()]
     return lines

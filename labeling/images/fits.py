@@ -158,7 +158,9 @@ def _is_image(part: Any) -> bool:
 def _what(part: Any) -> str:
     if not part.is_image:
         rows = getattr(part, "header", {}).get("NAXIS2")
-        return f"a table of {rows:,} rows" if isinstance(rows, int) else "of a kind without an image"
+        if not isinstance(rows, int):
+            return "of a kind without an image"
+        return "a table of 1 row" if rows == 1 else f"a table of {rows:,} rows"
     if not part.shape or 0 in part.shape:
         return "empty"
     return f"a spectrum or a series of {part.shape[0]:,} values (one dimension)"

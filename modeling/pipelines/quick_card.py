@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hoshina.words import counted
 from labeling.exporting.version import app_version
 from labeling.models import LabelClass
 from modeling.models import ModelVersion
@@ -23,8 +24,8 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
     lines = [
         f"# {version.dataset.name}: model {version.number}",
         "",
-        f"An image classifier of {len(version.class_ids)} classes, made by HOSHINA {app_version()} on "
-        f"{version.created_at:%Y-%m-%d}: {how(options)}.",
+        f"An image classifier of {counted(len(version.class_ids), 'class', 'classes')}, made by HOSHINA "
+        f"{app_version()} on {version.created_at:%Y-%m-%d}: {how(options)}.",
         "",
         "## What it learnt from",
         "",
@@ -92,7 +93,7 @@ def _counts(plan: Plan, column: int, name: str) -> str:
 def _quality(metrics: dict[str, Any]) -> list[str]:
     low, high = metrics["accuracy_interval"]
     lines = [
-        f"- Accuracy on {metrics['n_test']} test images: {metrics['accuracy']:.1%} "
+        f"- Held-out accuracy on {counted(metrics['n_test'], 'test image')}: {metrics['accuracy']:.1%} "
         f"(95 % interval {low:.1%} to {high:.1%})",
         f"- Log loss: {metrics['log_loss_after']:.3f} ({metrics['log_loss_before']:.3f} before calibration)",
         f"- Expected calibration error: {metrics['ece_after']:.3f} ({metrics['ece_before']:.3f} before)",
@@ -100,7 +101,7 @@ def _quality(metrics: dict[str, Any]) -> list[str]:
     beside = metrics["assistive"]
     if beside:
         lines.append(
-            f"- On the same {beside['n']} images model {beside['version']}, on ready-made vectors, "
+            f"- On {beside['n']:,} of the same images, model {beside['version']}, on ready-made vectors, "
             f"has {beside['accuracy']:.1%} and this one {beside['quick_accuracy']:.1%}."
         )
     return lines

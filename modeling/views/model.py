@@ -14,8 +14,9 @@ from hoshina.http import HtmxHttpRequest
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass
+from modeling.audited import newest_audited
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from modeling.policy import forget, policy_of
+from modeling.policy import forget, new_labels, policy_of
 from modeling.predictions import active_model, active_predictions
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class PolicyForm(_PolicyModelForm):
         model = RetrainPolicy
         fields = ["is_automatic", "min_new", "share_new", "calibration", "class_weights"]
         labels = {
-            "is_automatic": "Retrain by itself",
-            "min_new": "after so many new decisions",
-            "share_new": "or this share of the labels, whichever is more (0.1 is a tenth)",
+            "is_automatic": "Retrain automatically",
+            "min_new": "after this many new labels",
+            "share_new": "or after this share of the labels, whichever is more (0.1 is a tenth)",
             "calibration": "Calibration of the probabilities",
             "class_weights": "In training",
         }
@@ -101,10 +102,11 @@ def state_of(dataset: Dataset) -> dict[str, Any]:
     model = active_model(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     retraining = Job.objects.filter(kind="retrain", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
-    n_newer = max(0, dataset.n_decisions - model.n_decisions) if model else 0
+    n_newer = new_labels(dataset, model) if model else 0
     return {
         "model": model,
         "half_width": _half_width(model),
+        "audited": newest_audited(dataset.pk) if model else None,
         "embedding_set": embedding_set,
         "retraining": retraining,
         "n_newer": n_newer,

@@ -26,6 +26,7 @@ from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
 from hoshina.jobs.views import span, waiting_words
+from hoshina.words import counted
 from labeling.decoding import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, State
@@ -224,7 +225,8 @@ def _told(job: Job) -> str:
         return "the best epoch of a training that ended early"
     options = QuickOptions.from_params(job.params)
     how = "fine-tuned" if options.is_fine_tuned else "classifier on top"
-    return f"{BACKBONES[options.backbone].title}, {how}, {options.epochs} epochs at most, {options.image_side} pixels"
+    epochs = counted(options.epochs, "epoch")
+    return f"{BACKBONES[options.backbone].title}, {how}, {epochs} at most, {options.image_side} pixels"
 
 
 def _curves(epochs: list[dict[str, Any]], job: Job) -> list[Plot]:

@@ -17,6 +17,7 @@ from hoshina.http import HtmxHttpRequest
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
 from modeling import model_files, versions
+from modeling.audited import Audited, audited
 from modeling.comparing import (
     SIDES,
     calibration_words,
@@ -27,7 +28,7 @@ from modeling.comparing import (
     verdict,
 )
 from modeling.models import ModelVersion
-from modeling.policy import due_at, policy_of
+from modeling.policy import labels_to_go, policy_of
 from modeling.version_facts import (
     ClassLine,
     Named,
@@ -143,7 +144,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion | None
     context = {
         "dataset": dataset,
         "form": PolicyForm(instance=policy),
-        "due_at": due_at(dataset, policy, state["model"]),
+        "labels_to_go": labels_to_go(dataset, policy, state["model"]),
         **state,
         **_list(dataset, _before(request)),
     }
@@ -245,7 +246,10 @@ def _list(dataset: Dataset, before: int | None) -> dict[str, Any]:
     every = ModelVersion.objects.filter(dataset=dataset).select_related("embedding_set").defer("metrics")
     rows = every if before is None else every.filter(number__lt=before)
     told = {name: F(f"metrics__{name}") for name in ("accuracy", "accuracy_interval", "ece_after", "log_loss_after")}
-    found = list(rows.annotate(**told)[: PAGE + 1])
+    found: list[Any] = list(rows.annotate(**told)[: PAGE + 1])
+    known = audited(dataset.pk, [version.pk for version in found])
+    for version in found:
+        version.audited = known.get(version.pk)
     return {
         "versions": found[:PAGE],
         "before": before,
@@ -288,8 +292,15 @@ def _side_by_side(dataset: Dataset, first: ModelVersion, second: ModelVersion) -
         "differences": differences(first, second, labels),
         "changes": changes(first, second, labels),
         "calibrations": [calibration_words(one) for one in (first, second)],
+        "audited": _audited_pair(dataset, first, second),
         **_paired(dataset, first, second),
     }
+
+
+def _audited_pair(dataset: Dataset, first: ModelVersion, second: ModelVersion) -> list[Audited | None]:
+    """Return the audited accuracies of both; [] where neither has one."""
+    known = audited(dataset.pk, [first.pk, second.pk])
+    return [known.get(one.pk) for one in (first, second)] if known else []
 
 
 def _paired(dataset: Dataset, first: ModelVersion, second: ModelVersion) -> dict[str, Any]:

@@ -25,7 +25,7 @@ REASONS = {
     UNSURE: "The model is unsure",
     RARE: "May be of a class with few labels",
     ODD: "Stands out from all others",
-    AUDIT: "Drawn at random, to check the model honestly",
+    AUDIT: "Drawn at random, to measure accuracy",
 }
 # So many labels a class, and doubts mean something.
 COLD_PER_CLASS = 2

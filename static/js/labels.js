@@ -4,6 +4,7 @@ import { newUuid } from "./outbox.js";
 import { shownAs } from "./stretch.js";
 import { OUTCOME, idOf, mark, setConflict, setPending, stateOf } from "./tiles.js";
 import { say, toast } from "./toast.js";
+import { counted } from "./words.js";
 
 const SAID = { unsure: "unsure", skip: "skipped", clear: "mark taken off" };
 
@@ -56,7 +57,7 @@ export class Labels extends EventTarget {
     this.#keep({ action, effect: [...effect, ...later.map(outcome)], before });
     this.#undoStack.push({ uuid: action.uuid, before, effect });
     const what = label?.name ?? SAID[kind];
-    say(before.length === 1 ? what : `${before.length} images: ${what}`);
+    say(before.length === 1 ? what : `${counted(before.length, "image")}: ${what}`);
   }
 
   // Takes the newest decision back. The id of an item that it was about, where this page knows it.
@@ -65,7 +66,9 @@ export class Labels extends EventTarget {
     const action = { uuid: newUuid(), kind: "undo", at: new Date().toISOString(), items: [] };
     this.#keep({ action, effect: last?.before ?? [], before: last?.effect ?? [], undoes: last?.uuid });
     this.clock.restart();
-    if (last) say(last.before.length === 1 ? "undone" : `undone for ${last.before.length} images`);
+    const n = last?.before.length ?? 0;
+    if (n === 1) say("Undone");
+    else if (n) toast(`Undid ${counted(n, "label")}.`, "", "undo");
     return last?.before[0]?.id ?? null;
   }
 
@@ -123,7 +126,7 @@ export class Labels extends EventTarget {
     this.#paintFree(record.before.filter(({ id }) => !restored.has(id)));
     if (isMine && !record.effect.length && result.items?.length) {
       const n = result.items.length;
-      toast(n === 1 ? "Undone for one image, which may be on another page." : `Undone for ${n} images, some of them perhaps on other pages.`);
+      toast(`Undid ${counted(n, "label")}, perhaps on other pages.`, "", "undo");
     }
   }
 

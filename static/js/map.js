@@ -7,6 +7,7 @@ import { smallestAround } from "./map_outlines.js";
 import { Points } from "./map_points.js";
 import { Raster } from "./map_raster.js";
 import { say, toast } from "./toast.js";
+import { counted } from "./words.js";
 
 const REST = 180; // ms without a move before thumbnails and words follow
 const REACH = 10; // px around the pointer in which a point counts as pointed at
@@ -318,7 +319,7 @@ function tellCross() {
   if (!cross) return;
   const rows = raster.inside(circled(cross).map((spot) => camera.toPlace(spot)).map(({ x, y }) => [x, y]));
   const labelled = rows.filter((row) => raster.stateOf(row) === 1).length;
-  say(rows.length ? `${rows.length} images in the circle, ${labelled} labelled. Enter takes them.` : "No image in the circle.");
+  say(rows.length ? `${counted(rows.length, "image")} in the circle, ${labelled} labeled. Enter takes them.` : "No image in the circle.");
   const row = raster.nearest(camera.toPlace(cross), cross.radius / camera.scale);
   pointAt(row);
 }

@@ -19,6 +19,7 @@ import { Sweep } from "./sweep.js";
 import { followSliders } from "./sliders.js";
 import { drawChip, drawSuggestion, idOf, isUndecided } from "./tiles.js";
 import { say, toast } from "./toast.js";
+import { counted } from "./words.js";
 
 const MANY = 20; // more tiles than this at once are asked about first
 const SEEN = 250; // ms for which the last mark of a page is seen before the page turns
@@ -207,7 +208,7 @@ pages.addEventListener("shown", () => {
   sweep.tell();
   if (document.activeElement === document.body) focusTile();
   side.follow(cursor.tile);
-  say(cursor.tiles.length ? `${cursor.tiles.length} images` : "");
+  say(cursor.tiles.length ? counted(cursor.tiles.length, "image") : "");
   pages.prefetch();
 });
 

@@ -50,5 +50,5 @@ def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Da
 def test_the_workbench_tells_the_honest_number(page: Page, site: Site, furnished: Dataset) -> None:
     page.goto(f"{site.address}/d/pictures/?queue=all")
     expect(page.locator("#badge")).to_contain_text("86 %")
-    expect(page.locator("#badge")).to_contain_text("(74–93)")
+    expect(page.locator("#badge")).to_contain_text("(74 to 93)")
     assert _serious(page) == []

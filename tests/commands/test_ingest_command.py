@@ -96,7 +96,7 @@ class TestCommand:
         (tmp_path / "in" / "sn1_ref.png").unlink()
         said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--roles=target, ref")
         assert said.startswith("in: 3 items from 5 files (5 new, 0 changed, 0 unchanged, 0 missing) in ")
-        assert "1 are incomplete: they lack one of target, ref.\n3 files of other roles were left out.\n" in said
+        assert "1 are incomplete: they lack one of target, ref.\nLeft out: 3 files of other roles.\n" in said
         save(tmp_path / "in" / "sn1_ref.png")
         told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", "--json"))
         assert (told["items"], told["frames"], told["incomplete"], told["new"]) == (3, 6, 0, 1)

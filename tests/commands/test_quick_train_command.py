@@ -68,7 +68,7 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
 
     said = quick_train.words(told)
     assert said[0].startswith("Model 1: 20 labels of 2 classes, best epoch ")
-    assert said[1].startswith("Accuracy on 3 test images ")
+    assert said[1].startswith("Held-out accuracy on 3 test images ")
     assert "uncalibrated, too few labels" in said[2]
     assert said[-1].startswith("Files: classes.json, classifier.zip")
     assert usual_options(dataset) == wanted, "what the next one does unless it is told otherwise"

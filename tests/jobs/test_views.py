@@ -164,7 +164,7 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: Callable
     assert 'id="strip"' in idle
     make_job(S.RUNNING, dataset_id=2)
     assert "every 1s" not in client.get(url).content.decode()
-    job = make_job(S.RUNNING, dataset_id=1, kind="retrain", stage="Fitting", done=1, total=3)
+    job = make_job(S.RUNNING, dataset_id=1, kind="embed", stage="Fitting", done=1, total=3)
     response = client.get(url)
     assert "HX-Trigger" not in response
     html = response.content.decode()
@@ -180,7 +180,7 @@ def test_strip_while_something_runs_and_after(client: Client, make_job: Callable
     assert 'hx-swap-oob="beforeend:#toasts"' in html
     assert "data-toast" in html
     told = json.loads(response["HX-Trigger"])["hoshina:job-finished"]
-    assert told == {"kind": "retrain", "kinds": ["retrain"], "states": {"retrain": "succeeded"}}
+    assert told == {"kind": "embed", "kinds": ["embed"], "states": {"embed": "succeeded"}}
     # Told once: the next answer has no toast.
     assert "data-toast" not in client.get(re.search(r'hx-get="([^"]+)"', html)[1]).content.decode()  # type: ignore[index]
 
@@ -257,3 +257,17 @@ def test_admin_shows_jobs(admin_client: Client, make_job: Callable[..., Job]) ->
     assert "retrain" in admin_client.get(reverse("admin:jobs_job_changelist")).content.decode()
     assert admin_client.get(reverse("admin:jobs_job_change", args=[job.pk])).status_code == 200
     assert admin_client.get(reverse("admin:jobs_job_add")).status_code == 403
+
+
+@pytest.mark.parametrize(("state", "has_toast"), [(S.SUCCEEDED, False), (S.FAILED, True)])
+def test_a_retrain_that_succeeds_covers_no_tiles(
+    client: Client, make_job: Callable[..., Job], state: str, has_toast: bool
+) -> None:
+    """The badge shows the new model; a toast after each one would lie over the images. A failure is news."""
+    job = make_job(S.RUNNING, dataset_id=1, kind="retrain")
+    poll = re.search(r'hx-get="([^"]+)"', client.get("/jobs/strip/1/").content.decode())
+    assert poll
+    Job.objects.filter(pk=job.pk).update(state=state, error="It broke.", finished_at=timezone.now())
+    response = client.get(poll[1].replace("&amp;", "&"))
+    assert ("data-toast" in response.content.decode()) is has_toast
+    assert "hoshina:job-finished" in response["HX-Trigger"], "the pages renew themselves all the same"

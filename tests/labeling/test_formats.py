@@ -225,7 +225,7 @@ def test_every_fits_file_of_sunpy_shows_sensibly_or_says_why_not() -> None:
     reasons = {
         "eve_l1_esp_2011046_00_truncated.fits": "HDU 0 is empty; HDU 1 is a table",
         "gbm.fits": "HDU 0 is empty; HDU 1 is a table",
-        "go1520110607.fits": "HDU 3 is a table of 1 rows",
+        "go1520110607.fits": "HDU 3 is a table of 1 row",
         "go1520120601.fits.gz": "HDU 3 is a table of 1 rows",
         "hsi_obssumm_20120601_018_truncated.fits.gz": "HDU 5 is a table of 1 rows; …",
         "lyra_20150101-000000_lev3_std_truncated.fits.gz": "HDU 1 is a table of 10 rows",

@@ -106,7 +106,7 @@ def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Clie
     assert "1 item has a decision" in text(client.get(page(dataset)))
     response = client.post(page(dataset), {"template": FLAT})
     assert response.status_code == 422
-    assert "1 images of in have a decision" in text(response)
+    assert "1 image of in has a decision" in text(response)
     assert "import there the labels.csv" in text(response)
     assert not Job.objects.filter(kind="ingest").exists()
 

@@ -172,7 +172,7 @@ def test_words_for_a_version_that_could_hold_nothing_out(make_dataset: MakeDatas
     trained(make_dataset(40), 10)
     shown = words(client, PAGE)
     assert "too few labels" in shown
-    assert "On its labels not known yet" in shown
+    assert "Held-out accuracy not known yet" in shown
     assert "Reliability Not known" in shown
     assert "Confusion Not known" in shown
     assert "The curve begins with the first version that could hold labels out" in shown
@@ -545,8 +545,8 @@ def test_the_plot_of_accuracy_has_the_estimates_where_there_are_some(make_datase
     assert 'id="plot-accuracy"' in html
     assert 'id="plot-accuracy"' in client.get(PAGE).content.decode(), "in its place"
     shown = words(client, "/d/pictures/accuracy/plot/")
-    assert "of all images, estimated 2 0.875 0.500 to 0.938" in shown
-    assert "on its labels, each unseen 3 0.750 0.600 to 0.900" in shown
+    assert "audited 2 0.875 0.500 to 0.938" in shown
+    assert "held-out 3 0.750 0.600 to 0.900" in shown
     honest = "/d/pictures/accuracy/honest/"
     assert "88 % of all images" in words(client, f"{honest}?model=2")
     assert "not known of this version" in words(client, f"{honest}?model=1")

@@ -200,7 +200,7 @@ def test_a_run_shows_its_curves_and_asks_again_until_it_ends(client: Client, dat
     page = response.content.decode()
     assert response.status_code == 286
     assert "every 1s" not in page
-    assert "The best weights so far are kept: epoch 2, right about 75 %" in plain(page)
+    assert "The best weights so far are kept: epoch 2, accuracy on the validation set 75 %" in plain(page)
 
 
 def test_kept_weights_become_a_model(client: Client, dataset: Dataset) -> None:
@@ -225,8 +225,8 @@ def test_a_success_is_told_beside_the_assistive_model(client: Client, dataset: D
     version = make_version(dataset)
     make_job(dataset, "succeeded", result={"version": version.pk, "n_test": 20, "epochs": EPOCHS})
     told = plain(ask(client))
-    assert "Model 3 is in use : right about 90 % of 20 images that it never saw (80 % to 95 %)" in told
-    assert "the assistive model was right about 85 % of the same" in told
+    assert "Model 3 is in use : held-out accuracy 90 % on 20 test images (95 % interval 80 % to 95 %)" in told
+    assert "the assistive model has 85 % on the same images" in told
 
 
 def test_only_its_own_files_are_served(client: Client, dataset: Dataset, store: Path) -> None:

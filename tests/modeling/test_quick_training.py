@@ -246,7 +246,7 @@ def test_its_files(place: Place) -> None:
     assert about["classes"] == ["dark", "bright"]
     assert about["temperature"] == place.version.temperature
     told = (folder / "model_card.md").read_text()
-    assert f"Accuracy on {place.job.result['n_test']} test images" in told
+    assert f"Held-out accuracy on {place.job.result['n_test']} test images" in told
     assert "MobileNetV2" in told
     assert str(place.store.folder.parent) not in told, "names no folder"
 

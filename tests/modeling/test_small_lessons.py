@@ -222,7 +222,7 @@ def test_labels_changed_during_the_fit_count_as_newer(
     # The model says what it learnt, not what was decided since.
     ids = list(dataset.classes.values_list("pk", flat=True))
     assert held.given[:3].tolist() == [ids[k] for k in y[:3]]
-    assert "5 decisions since" in client.get(f"/d/{dataset.slug}/model/badge/").content.decode()
+    assert "5 new labels" in client.get(f"/d/{dataset.slug}/model/badge/").content.decode()
 
 
 # -- Warm starts --------------------------------------------------------------------------------------
@@ -378,4 +378,4 @@ def test_the_command_says_what_the_job_says(
     assert "before" in told
     assert ("Platt scaling, each class by itself." in told) == (result["calibration"] == "platt")
     assert "Calibrated on 100 held-out labels in 20 folds" in told
-    assert "2 decisions came while it was trained" in told
+    assert "Meanwhile came 2 decisions, for the next model." in told

@@ -1,4 +1,4 @@
-"""The page and the command of honest accuracy, its line on the model's page, and the manifest."""
+"""The page and the command of audited accuracy, its line on the model's page, and the manifest."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ def test_the_number_never_comes_without_its_interval(make_dataset: MakeDataset, 
     share = told(newest.value, newest.low, newest.high)
     shown = words(client)
     assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
-    assert "50 labels of images drawn by chance, 43 of which" in shown
+    assert "50 labels of images drawn at random, 43 of which" in shown
     assert "2 more are unsure or skipped" in shown
-    assert "of all images in this collection" in shown
+    assert "Audited accuracy" in shown
+    assert "is right about this share of all images in the collection" in shown
     assert "90 % 70 to 97 %" in shown, "recall of cats"
     assert "fewer than 10 drawn" in shown, "dogs"
     assert f"{share} with 480 more labels" not in shown
@@ -93,20 +94,40 @@ def test_the_models_page_asks_for_the_number(make_dataset: MakeDataset, client: 
     assert f'hx-get="{PAGE}honest/"' in client.get("/d/pictures/model/").content.decode()
     told_there = words(client, f"{PAGE}honest/")
     assert "86 % of all images, 95 % interval 74 to 93 %" in told_there
-    assert "by 50 images drawn by chance" in told_there
+    assert "from 50 images drawn at random" in told_there
 
 
-def test_the_badge_asks_for_the_number_and_keeps_its_own_without(make_dataset: MakeDataset, client: Client) -> None:
-    url = f"{PAGE}share/"
-    dataset = furnished(make_dataset)
-    assert "86 % (74–93)" in words(client, url)
+def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(
+    make_dataset: MakeDataset, client: Client
+) -> None:
+    url, badge_url = f"{PAGE}share/", "/d/pictures/model/badge/"
+    furnished(make_dataset)
+    active = ModelVersion.objects.get(is_active=True)
+    active.metrics = {"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]}
+    active.save()
+    for shown in (words(client, url), words(client, badge_url)):
+        assert "audited accuracy 86 % (74 to 93)" in shown
+        assert "70 %" not in shown
+    AccuracyEstimate.objects.filter(model_version=active).delete()
+    assert re.search(r"audited accuracy \d+ % \(\d+ to \d+\) of model 3", words(client, badge_url)), "an older one"
     assert client.post(url).status_code == 405
     AccuracyEstimate.objects.all().delete()
     assert client.get(url).status_code == 204
-    ModelVersion.objects.filter(is_active=True).update(metrics={"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]})
-    badge = client.get(f"/d/{dataset.slug}/model/badge/").content.decode()
-    assert f'hx-get="{url}"' in badge
-    assert "70 %" in badge
+    assert "held-out accuracy 70 % ± 10" in words(client, badge_url)
+    assert "audited" not in words(client, badge_url)
+    told_there = words(client)
+    assert "Not known yet" in told_there
+    assert "held-out accuracy: 70 % (95 % interval 60 to 80 %)" in told_there
+
+
+def test_versions_show_both_accuracies_by_name(make_dataset: MakeDataset, client: Client) -> None:
+    furnished(make_dataset)
+    versions = words(client, "/d/pictures/model/versions/")
+    assert "Audited accuracy Held-out accuracy 95 % interval" in versions
+    assert "86 % 74 to 93" in versions
+    assert "Audited accuracy" in words(client, "/d/pictures/model/")
+    side_by_side = words(client, "/d/pictures/model/compare/?a=3&b=4")
+    assert re.search(r"Audited accuracy \d+ % \d+ to \d+ 86 % 74 to 93 Held-out accuracy", side_by_side)
 
 
 def test_the_page_is_reachable_and_marks_itself(make_dataset: MakeDataset, client: Client) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from django.core.management.base import CommandError, CommandParser
 
 from hoshina.commands import HoshinaCommand
+from hoshina.words import counted
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
 from labeling.fields.together import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -59,7 +60,7 @@ class Command(HoshinaCommand):
         if options["json"]:
             self.stdout.write(json.dumps({"path": str(output), "items": export.rows, "sha256": sha256}))
         else:
-            self.stdout.write(f"{export.rows} items with a decision written to {output}\nsha256 {sha256}")
+            self.stdout.write(f"{counted(export.rows, 'item')} with a decision written to {output}\nsha256 {sha256}")
 
 
 def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:

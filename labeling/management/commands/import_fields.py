@@ -12,6 +12,7 @@ from tqdm import tqdm
 from hoshina.arrays import StoreError
 from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
+from hoshina.words import counted
 from labeling.fields.cards import KIND, check_cards
 from labeling.fields.cards import words_of as words_of_cards
 from labeling.fields.reading import KEYS, FieldProblem, Wish
@@ -105,8 +106,9 @@ def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list
     if tally is None:
         return {"group_by": None}, ["Nothing but identical files is kept together."]
     told: dict[str, object] = {"group_by": tally.name, "groups": tally.n_groups, "largest_group": tally.largest}
-    line = f"Images of one {tally.name} are kept together: {tally.n_groups:,} groups, the largest of {tally.largest:,}"
-    line += f"; {tally.n_unknown:,} images without one are by themselves." if tally.n_unknown else "."
+    n_groups = counted(tally.n_groups, "group")
+    line = f"Images of one {tally.name} are kept together: {n_groups}, the largest of {tally.largest:,}"
+    line += f"; {counted(tally.n_unknown, 'image')} without one, each a group of its own." if tally.n_unknown else "."
     return told | {"without_group": tally.n_unknown}, [line, *filter(None, [tally.warning])]
 
 

@@ -16,6 +16,7 @@ from django.core.management.base import CommandError, CommandParser
 from hoshina.commands import Failure, HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError
+from hoshina.words import counted
 from labeling.grouping import MAX_ROLES, GroupingProblem, Template
 from labeling.grouping_trial import Example, Trial, try_out
 from labeling.images.opening import DEFAULT_EXTENSIONS
@@ -110,9 +111,9 @@ class Command(HoshinaCommand):
 
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
-        files = f" from {result['frames']:,} files" if "frames" in result else ""
+        files = f" from {counted(result['frames'], 'file')}" if "frames" in result else ""
         self.stdout.write(
-            f"{result['dataset']}: {result['items']:,} items{files} ({result['new']:,} new, "
+            f"{result['dataset']}: {counted(result['items'], 'item')}{files} ({result['new']:,} new, "
             f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
             f"{moved}{result['missing']:,} missing) in {result['seconds']:.1f} s"
         )
@@ -121,7 +122,7 @@ class Command(HoshinaCommand):
                 f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}."
             )
         if result.get("left_out"):
-            self.stdout.write(f"{result['left_out']:,} files of other roles were left out.")
+            self.stdout.write(f"Left out: {counted(result['left_out'], 'file')} of other roles.")
         if result["n_failed"]:
             what = "were not grouped or could not be read" if "frames" in result else "could not be read"
             self.stdout.write(f"{result['n_failed']:,} {what}:")
@@ -150,7 +151,7 @@ def _in_words(trial: Trial) -> list[str]:
     if not trial.n_files:
         return ["There are no images in this folder."]
     files = "the first files" if trial.is_partial else "files"
-    lines = [f"{trial.n_files:,} {files} make {trial.n_groups:,} items by {trial.template}."]
+    lines = [f"{trial.n_files:,} {files} make {counted(trial.n_groups, 'item')} by {trial.template}."]
     if trial.roles:
         lines.append("Roles: " + ", ".join(f"{role} ({n:,})" for role, n in list(trial.roles.items())[:MAX_ROLES]))
     if trial.has_too_many_roles:

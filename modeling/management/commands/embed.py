@@ -14,6 +14,7 @@ from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
+from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 from modeling.backends import AUTO, AUTO_WITH_OLD_FALLBACK, BACKENDS, is_backend
@@ -56,7 +57,7 @@ class Command(HoshinaCommand):
             f"{result['encoder']}, {result['computed']:,} of them new, in {result['seconds']:.1f} s."
         )
         if result["failed"]:
-            self.stdout.write(f"{result['failed']:,} images could not be read.")
+            self.stdout.write(f"{counted(result['failed'], 'image')} could not be read.")
         self.stdout.write(result["reason"])
 
     def _list(self, name: str | None, backend: str | None, *, as_json: bool) -> None:

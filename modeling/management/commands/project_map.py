@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
+from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.map_options import OptionError
 from modeling.projections import checked
@@ -64,6 +65,6 @@ class Command(HoshinaCommand):
         placed = told["points"] - told["fitted"]
         by_others = f", {placed:,} of them placed by their neighbours" if placed else ""
         self.stdout.write(
-            f"Map {told['name']!r}: {told['points']:,} images{by_others}, in {told['seconds']:.1f} s. "
+            f"Map {told['name']!r}: {counted(told['points'], 'image')}{by_others}, in {told['seconds']:.1f} s. "
             f"Trustworthiness {told['trustworthiness']:.3f}."
         )

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 
 from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
+from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.pipelines.quick_data import facts_of, usual_options
 from modeling.quick_options import AUGMENTATIONS, BACKBONES, OptionError, QuickOptions, problems
@@ -70,10 +71,12 @@ class Command(HoshinaCommand):
 def words(told: dict[str, Any]) -> list[str]:
     """A finished training for people: what ``--json`` prints, in lines."""
     low, high = told["accuracy_interval"]
+    classes = counted(len(told["classes"]), "class", "classes")
     lines = [
-        f"Model {told['model_version']}: {told['labels']} labels of {len(told['classes'])} classes, "
+        f"Model {told['model_version']}: {counted(told['labels'], 'label')} of {classes}, "
         f"best epoch {told['best_epoch']} of {len(told['epochs'])}, in {told['seconds']} s.",
-        f"Accuracy on {told['n_test']} test images {told['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}).",
+        f"Held-out accuracy on {counted(told['n_test'], 'test image')} {told['accuracy']:.1%} "
+        f"(95 % interval {low:.1%} to {high:.1%}).",
     ]
     if told["calibrated"]:
         lines.append(
@@ -85,7 +88,7 @@ def words(told: dict[str, Any]) -> list[str]:
     beside = told["assistive"]
     if beside:
         lines.append(
-            f"On the same {beside['n']} images: {beside['quick_accuracy']:.1%}, "
+            f"On {beside['n']:,} of the same images: {beside['quick_accuracy']:.1%}, "
             f"and {beside['accuracy']:.1%} by model {beside['version']}."
         )
     return [*lines, *told["notes"], f"Files: {', '.join(told['files'])}, in {told['folder']}"]

@@ -8,7 +8,9 @@ from typing import Any
 
 from hoshina.commands import HoshinaCommand
 from hoshina.jobs.console import run_command_job
+from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
+from modeling.audited import newest_audited
 from modeling.models import RetrainPolicy
 
 
@@ -25,23 +27,28 @@ class Command(HoshinaCommand):
             self.stdout.write(json.dumps(job.result))
             return
         told = job.result
+        classes = counted(len(told["classes"]), "class", "classes")
         self.stdout.write(
-            f"Model {told['model_version']}: {told['labels']} labels of {len(told['classes'])} classes in "
-            f"{told['seconds']} s."
+            f"Model {told['model_version']}: {counted(told['labels'], 'label')} of {classes} in {told['seconds']} s."
         )
         if told["accuracy"] is not None:
             low, high = told["accuracy_interval"]
-            self.stdout.write(f"Accuracy {told['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}).")
+            self.stdout.write(f"Held-out accuracy {told['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}).")
+        if audited := newest_audited(dataset.pk):
+            self.stdout.write(
+                f"Audited accuracy {audited.percent} % (95 % interval {audited.interval} %), model {audited.number}."
+            )
         if told["together"]:
             kept = told["together"]
-            self.stdout.write(f"Images of one {kept['field']} were held out together: {kept['groups']} groups.")
+            n_groups = counted(kept["groups"], "group")
+            self.stdout.write(f"Images of one {kept['field']} were held out together: {n_groups}.")
         if told["calibrated"]:
             self.stdout.write(
                 f"Calibration error {told['ece_before']:.3f} before, {told['ece_after']:.3f} after {_correction(told)}."
             )
         self.stdout.write(f"{told['note'][:1].upper()}{told['note'][1:]}.")
         if told["newer"]:
-            self.stdout.write(f"{told['newer']} decisions came while it was trained: they count for the next model.")
+            self.stdout.write(f"Meanwhile came {counted(told['newer'], 'decision')}, for the next model.")
 
 
 def _correction(told: dict[str, Any]) -> str:

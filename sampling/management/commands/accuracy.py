@@ -1,4 +1,4 @@
-"""``manage.py accuracy``: how right the model is, by the labels of images drawn by chance."""
+"""``manage.py accuracy``: the audited accuracy, from the labels of images drawn at random."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from hoshina.commands import HoshinaCommand
+from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.accuracy import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
 
@@ -16,7 +17,7 @@ NOT_KNOWN = (
 
 
 class Command(HoshinaCommand):
-    help = "Tell the honest accuracy of the newest model, and what more labels would bring."
+    help = "Print the audited accuracy of the newest model, and what more labels would bring."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)
@@ -47,15 +48,16 @@ class Command(HoshinaCommand):
             self.stdout.write(NOT_KNOWN)
             return
         self.stdout.write(
-            f"Accuracy {newest.value:.1%} (95 % interval {newest.low:.1%} to {newest.high:.1%}) of model "
-            f"{newest.model_version.number} on the whole collection, by {newest.n_audit} images drawn by chance."
+            f"Audited accuracy {newest.value:.1%} (95 % interval {newest.low:.1%} to {newest.high:.1%}) of model "
+            f"{newest.model_version.number} on the whole collection, "
+            f"from {counted(newest.n_audit, 'image')} drawn at random."
         )
         for one in per_class:
             low, high = one["interval"]
             self.stdout.write(
-                f"  {one['class']}: recall {one['recall']:.1%} ({low:.1%} to {high:.1%}, {one['n']} images)"
+                f"  {one['class']}: recall {one['recall']:.1%} ({low:.1%} to {high:.1%}, {counted(one['n'], 'image')})"
             )
-        self.stdout.write(f"{more_to_halve(newest)} more audit labels would halve the interval.")
+        self.stdout.write(f"{counted(more_to_halve(newest), 'more audit label')} would halve the interval.")
         self.stdout.write(
             f"About {end['value']:.1%} ({end['low']:.1%} to {end['high']:.1%}) at {end['labels']} labels."
             if end
