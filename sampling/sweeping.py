@@ -130,11 +130,12 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
         agreement = agreement_at(float(half.distances.max(initial=0)))
         told: dict[str, Any] = {"is_half": True, "n_split": len(asked), **_agreement(agreement)}
         return _ranking(half.rows, -half.distances, "The tighter half of a group", told)
+    usual = usual_radius(Z, known, rng=inputs.rng)
     if params.loose:
-        base = strict.radius if strict is not None else usual_radius(Z, known, rng=inputs.rng)
-        agreement, avoid = agreement_at(base * params.looseness), None
-    else:
-        agreement = agreement_at(0.0 if strict is None else strict.radius * min(params.looseness, 1))
+        agreement, avoid = agreement_at(usual * params.looseness), None
+    else:  # as tight as usual where labels would allow more: the groups are smaller and of fewer classes
+        tight = 0.0 if strict is None else min(strict.radius, usual)
+        agreement = agreement_at(tight * min(params.looseness, 1))
         avoid = partial(pairs.is_mixed, radius=agreement.radius)
         known = known if strict is not None else known[:0]
     group = densest(Z, known, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components
 
 from modeling.algorithms.intervals import exact_interval
 from modeling.algorithms.rows import Doubles, Floats, Rows, as_rows, blocks, usable
@@ -26,14 +26,16 @@ CLOSEST = 0.05
 # Pairs of labeled images that close share a class in this share at least, by the lower end of its 95 % interval.
 AGREEMENT = 0.95
 LABELLED_SAMPLE = 1500
-# Radii that are tried.
-RADII = 400
+# A radius is measured by the pairs that are no closer than this share of it.
+EDGE = np.float32(0.9)
+# Radii that are tried: so many by number of pairs, and as many by distance.
+RADII = 150
 ROUNDS_OF_LLOYD = 25
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many labeled pairs within ``radius`` share a class, with the 95 % interval of that share.
+    """How many labeled pairs about ``radius`` apart share a class, with the 95 % interval of that share.
 
     ``share`` is NaN, and the interval (0, 1), where there are no such pairs.
     """
@@ -74,9 +76,10 @@ class LabeledPairs:
 
     Notes
     -----
-    Pairs of the same rows tell of each other: of k rows that are all close, k - 1 comparisons decide the rest. So the
-    interval is Clopper and Pearson's for as many trials as there are edges in a forest that joins the close rows.
-    O(m^2 log m).
+    What is measured at a radius are the pairs that are at most a tenth closer: an average over all closer pairs would
+    hide that those at the edge differ. Pairs of the same rows tell of each other: of k rows that are all joined by
+    pairs, k - 1 comparisons decide the rest. So the interval is Clopper and Pearson's for as many trials as there are
+    edges in a forest that joins the rows. O(m^2 log m).
     """
 
     def __init__(
@@ -100,29 +103,44 @@ class LabeledPairs:
             together = pressed(known)
             told = together[i] != together[j]
             i, j = i[told], j[told]
-        apart = np.sqrt(squared_distances(X[known], X[known])[i, j]).astype(np.float32) if len(i) else np.empty(0)
+        apart = (
+            np.sqrt(squared_distances(X[known], X[known])[i, j]).astype(np.float32)
+            if len(i)
+            else np.empty(0, np.float32)
+        )
         order = np.argsort(apart, kind="stable")
-        self.apart = apart[order]
-        self._n_agreeing = np.cumsum(classes[i[order]] == classes[j[order]])
-        self._joined_at = _forest(i[order], j[order], len(known))
+        self.apart: Floats = apart[order]
+        self._i, self._j = i[order], j[order]
+        self._n_agreeing = np.concatenate([[0], np.cumsum(classes[self._i] == classes[self._j])])
 
     def within(self, radius: float) -> Agreement:
-        """Return how the pairs within ``radius`` agree."""
-        n = int(np.searchsorted(self.apart, np.float32(radius), side="right"))
-        if not n:
-            return Agreement(radius)
-        shares, lows, highs = self._intervals(np.array([n]))
-        return Agreement(radius, float(shares[0]), float(lows[0]), float(highs[0]), n)
+        """Return how the pairs agree that are at most ``radius`` apart, and at most a tenth closer."""
+        start, stop = self._edge(np.array([radius]))
+        return self._measured(radius, int(start[0]), int(stop[0]))
 
     def known(self) -> Agreement | None:
-        """Return the agreement at the largest radius at which it is known to be enough; None where there is none."""
+        """Return the agreement at the largest radius at which it is known to be enough; None where there is none.
+
+        Radii beyond one at which it is known not to be enough do not count, however their own pairs agree.
+        """
         if not len(self.apart):
             return None
-        tried = np.unique(np.geomspace(1, len(self.apart), RADII).astype(np.int64))
-        counts = np.unique(np.searchsorted(self.apart, self.apart[tried - 1], side="right"))
-        _, lows, _ = self._intervals(counts)
-        enough = np.flatnonzero(lows >= AGREEMENT)
-        return self.within(float(self.apart[counts[enough[-1]] - 1])) if len(enough) else None
+        # Evenly by number of pairs, on a logarithmic scale, and evenly by distance.
+        by_number = np.geomspace(1, len(self.apart), RADII).astype(np.int64)
+        by_distance = np.searchsorted(self.apart, np.linspace(self.apart[0], self.apart[-1], RADII), side="right")
+        tried = np.unique(np.concatenate([by_number, by_distance])) - 1
+        start, stop = self._edge(self.apart[tried])
+        n_pairs = (stop - start).astype(np.float64)
+        shares = (self._n_agreeing[stop] - self._n_agreeing[start]) / n_pairs
+        # No forest has more edges than this: most radii need no look at theirs.
+        n_most = np.minimum(n_pairs, len(self.rows) - 1)
+        low, high = exact_interval(shares * n_most, n_most)
+        possible = (low >= AGREEMENT) & ~np.logical_or.accumulate(high < AGREEMENT)
+        for at in np.flatnonzero(possible)[::-1].tolist():
+            found = self._measured(float(self.apart[tried[at]]), int(start[at]), int(stop[at]))
+            if found.is_known:
+                return found
+        return None
 
     def is_mixed(self, rows: Rows, radius: float) -> NDArray[np.bool_]:
         """Return for each of ``rows`` (n,) whether labeled rows within ``radius`` of it are of several classes."""
@@ -133,12 +151,23 @@ class LabeledPairs:
         smallest = np.where(near, self.classes, np.iinfo(np.int64).max).min(axis=1)
         return np.asarray(near.any(axis=1) & (largest != smallest))
 
-    def _intervals(self, counts: Rows) -> tuple[Doubles, Doubles, Doubles]:
-        """Return share, low and high (m,) of the closest pairs, as many as ``counts`` (m,) says each."""
-        shares = self._n_agreeing[counts - 1] / counts
-        n = np.searchsorted(self._joined_at, counts, side="left").astype(np.float64)
-        low, high = exact_interval(shares * n, n)
-        return shares, low, high
+    def _edge(self, radii: Floats) -> tuple[Rows, Rows]:
+        """Return from which pair to which the ones at the edge of each radius go."""
+        radii = np.asarray(radii, np.float32)
+        return (
+            np.searchsorted(self.apart, EDGE * radii, side="left"),
+            np.searchsorted(self.apart, radii, side="right"),
+        )
+
+    def _measured(self, radius: float, start: int, stop: int) -> Agreement:
+        n = stop - start
+        if n <= 0:
+            return Agreement(radius)
+        share = float(self._n_agreeing[stop] - self._n_agreeing[start]) / n
+        joined = coo_array((np.ones(n, bool), (self._i[start:stop], self._j[start:stop])), shape=(len(self.rows),) * 2)
+        n_comparisons = float(len(self.rows) - connected_components(joined, directed=False, return_labels=False))
+        low, high = exact_interval(np.array([share * n_comparisons]), np.array([n_comparisons]))
+        return Agreement(radius, share, float(low[0]), float(high[0]), n)
 
 
 def usual_radius(X: Floats, candidates: ArrayLike, *, rng: np.random.Generator) -> float:
@@ -222,15 +251,6 @@ def squared_distances(A: ArrayLike, B: ArrayLike) -> Doubles:
     left, right = left - shift, right - shift
     squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * left @ right.T
     return np.asarray(np.maximum(squared, 0))
-
-
-def _forest(i: Rows, j: Rows, n: int) -> Rows:
-    """Return at which pairs, counted from 0, a pair joins rows that no earlier pairs had joined; ascending."""
-    if not len(i):
-        return np.empty(0, np.int64)
-    # scipy takes a weight of 0 for no edge: pairs count from 1.
-    graph = coo_array((np.arange(1, len(i) + 1, dtype=np.float64), (i, j)), shape=(n, n))
-    return np.sort(minimum_spanning_tree(graph.tocsr()).data).astype(np.int64) - 1
 
 
 def _sample(rows: Rows, n: int, rng: np.random.Generator) -> Rows:
