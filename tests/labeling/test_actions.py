@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import random
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from hoshina.http import HOLDER_CHARS
 from labeling.actions import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 
@@ -250,3 +255,18 @@ def test_queries_do_not_grow_with_the_items_of_an_action(make_dataset: MakeDatas
     with CaptureQueriesContext(connection) as many:
         press(dataset, Action.Kind.ASSIGN, items[3:9], label=dog)
     assert len(many) == len(few)
+
+
+def test_actions_from_before_keep_their_undo_but_not_the_session_key(make_dataset: MakeDataset) -> None:
+    """The migration hashes what older versions stored, as hoshina.http.holder does; other names stay."""
+    migration = importlib.import_module("labeling.migrations.0009_random_draws_and_leases")
+    dataset = make_dataset(3)
+    cat = dataset.classes.get(name="cat")
+    key = "abcdefghijklmnopqrstuvwxyz012345"
+    one, two = dataset.items.order_by("row")[:2]
+    press(dataset, Action.Kind.ASSIGN, [one], label=cat, holder=key)
+    press(dataset, Action.Kind.ASSIGN, [two], label=cat, holder="command")
+    migration.hash_holders(apps, SimpleNamespace(connection=connection))
+    hashed = hashlib.sha256(key.encode()).hexdigest()[:HOLDER_CHARS]
+    assert set(Action.objects.values_list("holder", flat=True)) == {hashed, "command"}
+    assert press(dataset, Action.Kind.UNDO, holder=hashed).status == "saved"
