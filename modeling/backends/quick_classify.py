@@ -108,7 +108,7 @@ def _grouped(folder: Path, endings: list[str], feed: Feed, template: Template) -
         else:
             files[place.role] = found.path
     if n_left_out:
-        print(f"{n_left_out:,} files left out: their role is none of {', '.join(feed.seen.roles)}.", file=sys.stderr)
+        print(f"Files left out: {n_left_out:,}. Their role is none of {', '.join(feed.seen.roles)}.", file=sys.stderr)
     for path in sorted(groups):
         yield Item(path, groups[path])
 

@@ -18,6 +18,7 @@ from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
+from hoshina.words import counted
 from labeling.decoding import forget_squares, squares
 from labeling.images.squares import Squares
 from labeling.models import Dataset, Item
@@ -174,7 +175,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         kept.drop(sha256 for item in wanted for sha256 in item.hashes.values())
     if problems:
         path, reason = problems[0]
-        log.warning("%d images could not be read, such as %s: %s", len(problems), path, reason)
+        log.warning("%s could not be read, such as %s: %s", counted(len(problems), "image"), path, reason)
 
 
 def _squares(dataset: Dataset, encoder: Encoder, seen: Seen) -> Squares | None:

@@ -121,7 +121,7 @@ class TestInProcess:
     def test_unreadable_images_are_said(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         (dataset.data_dir / "image0002.png").write_bytes(b"")
         call_command("embed")
-        assert "1 images could not be read." in capsys.readouterr().out
+        assert "1 image could not be read." in capsys.readouterr().out
 
     def test_failure_is_one_line(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")

@@ -291,7 +291,7 @@ def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path
     read(tmp_path / "in")
     Item.objects.filter(path="sn1_ref.png").update(state=State.SKIPPED)
     before = list(Item.objects.values())
-    with pytest.raises(JobError, match="1 images of in have a decision, with files grouped each by itself"):
+    with pytest.raises(JobError, match="1 image of in has a decision, with files grouped each by itself"):
         read(tmp_path / "in", FLAT)
     assert list(Item.objects.values()) == before
     read(tmp_path / "in", "")  # as it is already

@@ -262,7 +262,7 @@ def test_triplets_are_channels_and_what_is_missing_is_said(triplets: tuple[Path,
     assert by_path["field 2/sn5"]["problem"].startswith("diff: The file is")
     assert by_path["notes.fits"]["problem"].startswith("It does not match the template")
     assert {path for path, line in by_path.items() if line["problem"]} == {"field 0/sn3", "field 2/sn5", "notes.fits"}
-    assert "1 files left out" in said, "the mask"
+    assert "Files left out: 1." in said, "the mask"
     readme = (program.folder / "README.md").read_text()
     assert "It sees target, ref, diff as the channels of one image." in readme
     assert "`{id}_{role:target,ref,diff}.fits`" in readme

@@ -53,7 +53,7 @@ class Command(HoshinaCommand):
             return
         result = job.result
         self.stdout.write(
-            f"{dataset.name}: {result['items']:,} vectors of {result['dim']:,} numbers by "
+            f"{dataset.name}: {counted(result['items'], 'vector')} of {result['dim']:,} numbers by "
             f"{result['encoder']}, {result['computed']:,} of them new, in {result['seconds']:.1f} s."
         )
         if result["failed"]:
