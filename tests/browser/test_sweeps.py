@@ -144,6 +144,7 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
     assert counts(alike.dataset) == {"cat": 0, "dog": len(ids) - 1, "bird": 0}
     assert alike.outcome(ids[1]) == (0, "")
     alike.press("z")
+    expect(alike.toasts).to_contain_text(f"Undid {len(ids) - 1} labels.")
     alike.settle()
     assert counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
 
