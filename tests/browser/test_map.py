@@ -203,7 +203,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
             plane.bench.press("]")
         else:
             break
-    expect(page.locator("#said")).to_have_text("15 images in the circle, 0 labelled. Enter takes them.")
+    expect(page.locator("#said")).to_have_text("15 images in the circle, 0 labeled. Enter takes them.")
     plane.bench.press("Enter")
     expect(plane.bench.tiles).to_have_count(15)
     assert plane.rows() == set(heap(0).tolist())
