@@ -39,7 +39,7 @@ def _is_ranked(round_, queue: str, rank: int | None, row: int) -> bool:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0009_random_draws_and_leases"),
+        ("labeling", "0010_random_draws_and_leases"),
         ("sampling", "0004_sweep_checks"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

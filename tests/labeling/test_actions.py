@@ -259,7 +259,7 @@ def test_queries_do_not_grow_with_the_items_of_an_action(make_dataset: MakeDatas
 
 def test_actions_from_before_keep_their_undo_but_not_the_session_key(make_dataset: MakeDataset) -> None:
     """The migration hashes what older versions stored, as hoshina.http.holder does; other names stay."""
-    migration = importlib.import_module("labeling.migrations.0009_random_draws_and_leases")
+    migration = importlib.import_module("labeling.migrations.0010_random_draws_and_leases")
     dataset = make_dataset(3)
     cat = dataset.classes.get(name="cat")
     key = "abcdefghijklmnopqrstuvwxyz012345"

@@ -28,7 +28,7 @@ def drop_leases(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("labeling", "0008_thumbs_folder"),
+        ("labeling", "0009_frame_revision_and_note"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
