@@ -128,7 +128,7 @@ def maps_after_embedding(dataset_id: int) -> None:
     if maps.filter(vectors_generation__lt=vectors.generation).exists():
         enqueue("place_on_maps", dataset_id=dataset_id)
     _quick_look(vectors)
-    _umap_if_due(vectors)
+    umap_if_due(vectors)
 
 
 def _quick_look(vectors: EmbeddingSet) -> None:
@@ -138,7 +138,7 @@ def _quick_look(vectors: EmbeddingSet) -> None:
         enqueue("project_map", dataset_id=vectors.dataset_id, params=quick.as_params())
 
 
-def _umap_if_due(vectors: EmbeddingSet) -> None:
+def umap_if_due(vectors: EmbeddingSet) -> None:
     """Begin a UMAP map of a set of vectors that has none, or that has doubled since the last one was begun.
 
     Once for each size: a map that was cancelled or deleted does not come back with the next few images.

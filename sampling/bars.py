@@ -141,8 +141,8 @@ def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
         )
     return (
         "Not enough is known for groups yet",
-        "A group is offered where labeled pairs as similar as its images share a class in at least 95 % (by the lower "
-        "end of the 95 % interval). Label more images in other queues first, or show looser groups.",
+        "Groups appear once at least 95 % of labeled pairs this similar are known to share a class. Label more images "
+        "in other queues first, or show looser groups.",
     )
 
 

@@ -75,8 +75,10 @@ def _beyond_quick_look(dataset: Dataset, maps: list[Projection], chosen: Project
     if chosen is None or not chosen.is_quick:  # type: ignore[attr-defined]  # annotated by maps_of
         return {}
     better = next((one for one in maps if one.embedding_set_id == chosen.embedding_set_id and one != chosen), None)
-    is_making = better is None and projections.jobs_of(dataset).filter(params__method="umap").exists()
-    return {"better": better, "is_making": is_making}
+    jobs = projections.jobs_of(dataset)
+    if better is None and chosen.embedding_set.is_active and not jobs.exists():
+        projections.umap_if_due(chosen.embedding_set)  # an earlier version of HOSHINA did not begin it
+    return {"better": better, "is_making": better is None and jobs.filter(params__method="umap").exists()}
 
 
 def _lack(dataset: Dataset) -> Lack:

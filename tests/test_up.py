@@ -31,10 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 class Up:
     """A running ``up`` whose lines are collected."""
 
-    def __init__(self, store: Path, *arguments: str) -> None:
+    def __init__(self, store: Path, *arguments: str, backend: str = "hog") -> None:
         self.store = store
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-        environment |= {"AL_STORE_DIR": str(store), "AL_EMBEDDING_BACKEND": "hog", "PYTHONUNBUFFERED": "1"}
+        environment |= {"AL_STORE_DIR": str(store), "AL_EMBEDDING_BACKEND": backend, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", "up", "--no-browser", *arguments],
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -10,8 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
+from modeling.map_options import MapOptions
 from modeling.models import EmbeddingSet, Projection
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.mapping import add_map
@@ -133,3 +135,19 @@ def test_the_list_asks_as_often_for_many_as_for_one(dataset: Dataset, client: Cl
         counts.append(len(captured))
     assert len(set(counts)) == 1, counts
     assert EmbeddingSet.objects.count() == 2
+
+
+def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opened(
+    client: Client, make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(40)
+    vectors = add_vectors(dataset, np.random.default_rng(1).normal(size=(40, 5)))
+    run_now("project_map", dataset_id=dataset.pk, params=MapOptions(method="pca", name="Quick look").as_params())
+    for _ in range(2):
+        page = client.get(f"/d/{dataset.slug}/map/").content.decode()
+        assert "The UMAP map is being computed." in page
+        assert [job.params["method"] for job in Job.objects.filter(state=Job.State.QUEUED)] == ["umap"], "once"
+    Job.objects.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED)
+    assert "Make a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"
+    vectors.refresh_from_db()
+    assert vectors.n_mapped == 40
