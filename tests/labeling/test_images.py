@@ -421,7 +421,7 @@ def test_pictures_that_nobody_looked_at_for_longest_make_room(tmp_path: Path) ->
     cache = kept(tmp_path)  # 64 KiB a shard
     hashes = [f"ab{number:060x}00" for number in range(10)]
     for number, sha256 in enumerate(hashes):
-        os.utime(cache.keep(bytes(10_000), ".jpg", sha256, 256), (number + 1, number + 1))
+        os.utime(cache.keep(bytes(9_998) + b"\xff\xd9", ".jpg", sha256, 256), (number + 1, number + 1))
     # The oldest ones went when the later ones came, as each name here makes its shard look.
     assert [cache.find(sha256, 256) is not None for sha256 in hashes] == [number >= 3 for number in range(10)]
     # All of the others were looked at just now; of equals any may go, but never the one that has just come.
