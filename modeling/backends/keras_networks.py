@@ -183,7 +183,9 @@ def is_installed() -> bool:
 
 def require_tensorflow(title: str) -> None:
     if not is_installed():
-        raise EncoderUnavailable("TensorFlow is not installed", f"Install it to use {title}.")
+        raise EncoderUnavailable(
+            "TensorFlow is not installed", f"Install it to use {title}, or choose another encoder."
+        )
 
 
 def weights_at_hand(backend: str, weights_dir: Path | None) -> str:
