@@ -165,7 +165,7 @@ class TestInProcess:
         call_command("embed", "--list")
         said = capsys.readouterr().out
         assert "\n* hog " in said
-        assert "torch" in said
+        assert "ResNet18" in said
         assert "pictures: 4 x 1,828 by HOG + colour" in said
         call_command("embed", "--list", "--json")
         listed = json.loads(capsys.readouterr().out)
