@@ -28,6 +28,7 @@ from django.utils import timezone
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.decoding import decoders, pictures, squares
+from labeling.images.natural_order import natural_key
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import WORTH_A_SQUARE, Examined, Keep
@@ -230,7 +231,7 @@ class _Ingestion:
             "returned": counts.returned,
             "missing": self.dataset.n_missing - self.writer.n_broken,
             "n_failed": counts.failed,
-            "failed": list(failed),
+            "failed": sorted(failed, key=lambda problem: natural_key(problem["path"])),
             "noted": list(noted_frames(self.dataset).values("path", "note")[:_NOTED_SHOWN]),
             **self.writer.result(),
         }

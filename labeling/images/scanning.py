@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labeling.images import dicom
+from labeling.images.natural_order import natural_key
 
 # Notes that systems leave beside people's files.
 # The table of contents of a DICOM disk.
@@ -37,11 +38,12 @@ class _Folder:
 def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> Iterator[Found]:
     """Find every file under ``root`` whose name ends in one of ``extensions`` (in any case).
 
-    The files of a folder come first, sorted by name, then its folders, sorted; the names of one folder at a
-    time are in memory. Files without an ending are opened for their first bytes where DICOM is among
-    ``extensions``, since many have none. Names that begin with a dot are passed over, and so is the folder
-    ``skip``. A link to a file is followed where it stays inside of the root. A link to a folder is not: what lies
-    inside of the root is found under its own name; one that leads outside or back to a folder above it is a problem.
+    The files of a folder come first, in natural order of their names (frame2 before frame10), then its folders, in
+    the same order; the names of one folder at a time are in memory. Files without an ending are opened for their first
+    bytes where DICOM is among ``extensions``, since many have none. Names that begin with a dot are passed over, and so
+    is the folder ``skip``. A link to a file is followed where it stays inside of the root. A link to a folder is not:
+    what lies inside of the root is found under its own name; one that leads outside or back to a folder above it is a
+    problem.
 
     Raises
     ------
@@ -118,8 +120,8 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
                 may_be_bare(name, endings) and _is_bare_dicom(entry.path) and entry.is_file()
             ):
                 names.append(name)
-    names.sort()
-    folders.sort(reverse=True)
+    names.sort(key=natural_key)
+    folders.sort(key=natural_key, reverse=True)
     return _Folder(names, links, folders)
 
 

@@ -19,6 +19,7 @@ from hoshina.http import HtmxHttpRequest
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import enqueue
 from labeling.forms import AddFolderForm
+from labeling.images.natural_order import natural_key
 from labeling.models import Dataset, Frame, Problem
 from labeling.records import noted_frames
 from labeling.registering import dataset_for
@@ -131,14 +132,14 @@ def problems(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _by_reason(found: list[Problem]) -> list[tuple[str, list[Problem]]]:
-    """The problems of one page under their reasons; within each by path, as they came."""
-    ordered = sorted(found, key=lambda problem: problem.reason)
+    """Group the problems of one page by reason; within each, paths are in natural order."""
+    ordered = sorted(found, key=lambda problem: (problem.reason, natural_key(problem.path)))
     return [(reason, list(group)) for reason, group in groupby(ordered, key=lambda problem: problem.reason)]
 
 
 def _notes(dataset: Dataset) -> list[tuple[str, list[Frame]]]:
     """The first files that are shown although something is wrong with them, under what that is."""
-    found = sorted(noted_frames(dataset)[:PROBLEMS_ON_PAGE], key=lambda frame: frame.note)
+    found = sorted(noted_frames(dataset)[:PROBLEMS_ON_PAGE], key=lambda frame: (frame.note, natural_key(frame.path)))
     return [(note, list(group)) for note, group in groupby(found, key=lambda frame: frame.note)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -10,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from labeling.images.natural_order import natural_key
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
 from labeling.images.reading import examine
@@ -33,6 +37,26 @@ def test_walk_finds_images_below_in_a_fixed_order(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.JPG", "z.png", "a/9.webp", "b/1.png", "b/2.png", "b/deep/0.fits"]
     assert count(tmp_path, DEFAULT_EXTENSIONS, threading.Event()) == 6
     assert [found.path for found in walk(tmp_path, [".webp"])] == ["a/9.webp"]
+
+
+def test_walk_goes_in_natural_order(tmp_path: Path) -> None:
+    touch(tmp_path, "frame10.png", "frame2.png", "Frame1.png", "frame02.png", "night10/1.png", "night9/20.png")
+    touch(tmp_path, "night9/3.png", "x1y10.png", "x1y9.png", "7.png", "10.png", "a.png", f"n{'9' * 60}.png", "n2²1.png")
+    assert names(tmp_path) == [
+        "7.png", "10.png", "a.png", "Frame1.png", "frame02.png", "frame2.png", "frame10.png", "n2²1.png",
+        f"n{'9' * 60}.png", "x1y9.png", "x1y10.png", "night9/3.png", "night9/20.png", "night10/1.png",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text("aB019٣²-. ", max_size=8), max_size=8))
+def test_natural_order_compares_numbers_by_value(texts: list[str]) -> None:
+    """As comparing lists of text and numbers, part by part."""
+
+    def slow_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+        parts = re.findall(r"[0-9]+|[^0-9]", name.casefold())
+        return [(48, int(part), "") if part[0] in "0123456789" else (ord(part), 0, part) for part in parts], name
+
+    assert sorted(texts, key=natural_key) == sorted(texts, key=slow_key)
 
 
 def test_walk_leaves_out_the_store(tmp_path: Path) -> None:
