@@ -1,4 +1,8 @@
-"""Cards of FITS headers become fields: all files' headers are read by a job, and new files' after each ingest."""
+"""Cards of FITS headers and facts of EXIF blocks become fields.
+
+All files' headers are read by a job, and those of new files after each ingest. EXIF facts are cards here, with the
+names of :data:`labeling.images.exif.COMMENTS`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Case, Q, QuerySet, When
 
 from hoshina.arrays import StoreError, remove_folder, writing
 from hoshina.jobs.errors import JobError
@@ -27,6 +31,7 @@ from labeling.fields.reading import MAX_NAME, FieldProblem
 from labeling.fields.saving import CSV, Filled, make_field, refuse_too_many
 from labeling.fields.values import Guess
 from labeling.files import inside
+from labeling.images import exif
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Field, Frame
 from labeling.records import next_row
@@ -36,6 +41,8 @@ SAMPLE = 12
 # Rows of a share: what is read twice at most when a worker dies.
 SHARE = 1000
 _EXAMPLES = 3
+# Formats whose files have a header to read: cards of FITS, EXIF of the others.
+FORMATS = ("FITS", "JPEG", "TIFF", "PNG", "WEBP", "HEIF", "AVIF")
 # What every header has to say of its own array, or of the file.
 _STRUCTURE = {
     "", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "NAXIS4", "EXTEND", "PCOUNT", "GCOUNT", "XTENSION",
@@ -56,10 +63,10 @@ class Offer:
 
 @dataclass(frozen=True)
 class Sample:
-    """The cards of some files from all over the folder: ``n_fits`` of the ``n_files`` that were looked at have any."""
+    """The cards of some files from all over the folder: ``n_read`` of the ``n_files`` looked at have any."""
 
     n_files: int
-    n_fits: int
+    n_read: int
     offers: list[Offer]
 
 
@@ -67,22 +74,23 @@ def sample_of(dataset: Dataset) -> Sample:
     """Look at a dozen files; those that many have come first. Its cost does not grow with the dataset."""
     step = max(1, dataset.n_items // SAMPLE)
     rows = range(0, dataset.n_items, step)[:SAMPLE]
-    frames = Frame.objects.filter(dataset=dataset, item__row__in=rows).order_by("item__row", "id")
     some: dict[int, Frame] = {}
-    for frame in frames:  # of several the first
+    for frame in _in_order(Frame.objects.filter(dataset=dataset, item__row__in=rows)):  # of several the first
         some.setdefault(frame.item_id, frame)
     offers: dict[str, Offer] = {}
-    n_fits = 0
+    n_read = 0
     for frame in some.values():
         frame.dataset = dataset
-        file = inside(frame) if frame.format == "FITS" else None
+        file = inside(frame) if frame.format in FORMATS else None
         if file is None:
             continue
         try:
             cards = decoders().header(file, dataset.shown_as, with_sky=False).cards
         except (ImageProblem, OSError):  # the Problems page tells about it
             continue
-        n_fits += 1
+        if not cards:
+            continue
+        n_read += 1
         first = {card.name: card for card in reversed(cards) if card.name.upper() not in _STRUCTURE}
         for card in first.values():
             offer = offers.setdefault(card.name, Offer(card.name, card.comment))
@@ -90,18 +98,18 @@ def sample_of(dataset: Dataset) -> Sample:
             if card.value and card.value not in offer.examples and len(offer.examples) < _EXAMPLES:
                 offer.examples.append(card.value)
     known = [offer for offer in offers.values() if offer.examples and len(offer.name) <= MAX_NAME]
-    return Sample(len(some), n_fits, sorted(known, key=lambda offer: (-offer.n, -len(offer.examples), offer.name)))
+    return Sample(len(some), n_read, sorted(known, key=lambda offer: (-offer.n, -len(offer.examples), offer.name)))
 
 
 def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
-    """The names of the cards as headers have them, each once.
+    """Return the names of the cards as headers have them, each once: FITS in upper case, EXIF as DateTimeOriginal.
 
     Raises
     ------
     FieldProblem
         There are none, too many, or a field of another origin has such a name.
     """
-    names = list(dict.fromkeys(" ".join(card.split()).upper() for card in cards if card.strip()))
+    names = list(dict.fromkeys(_tidy(card) for card in cards if card.strip()))
     if not names:
         raise FieldProblem("Choose at least one card.")
     fields = {one.name.lower(): one for one in Field.objects.filter(dataset=dataset)}
@@ -114,6 +122,12 @@ def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
             raise FieldProblem(f"There is a field {there.name} already, from elsewhere. Rename or delete it first.")
     refuse_too_many(len(fields), len([name for name in names if name not in sources]))
     return names
+
+
+def _tidy(card: str) -> str:
+    """A card's name as its header has it. In upper case it is one of FITS, even where EXIF has the word too (MODEL)."""
+    name = " ".join(card.split())
+    return name if name.isupper() else exif.name_of(name) or name.upper()
 
 
 def card_fields(dataset: Dataset) -> list[Field]:
@@ -210,15 +224,22 @@ def _kept(file: Path) -> dict[str, Any] | None:
 
 
 def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tuple[int, int, str]]:
-    """Row, stamp and path of the first FITS file of each item, by row."""
-    frames = Frame.objects.filter(dataset=dataset, format="FITS", item__is_available=True)
+    """Yield row, stamp and path of the file of each item whose header counts, by row: the first one of FITS, else the
+    first with a header."""
+    frames = Frame.objects.filter(dataset=dataset, format__in=FORMATS, item__is_available=True)
     last, before = next_row(dataset) if stop is None else stop, -1
     for low in range(start, last, SHARE):
         some = frames.filter(Q(item__row__gte=low) & Q(item__row__lt=min(low + SHARE, last)))
-        for row, sha256, path in some.order_by("item__row", "id").values_list("item__row", "sha256", "path"):
+        for row, sha256, path in _in_order(some).values_list("item__row", "sha256", "path"):
             if row != before:
                 yield row, int(sha256[:16], 16) or 1, path
             before = row
+
+
+def _in_order(frames: QuerySet[Frame]) -> QuerySet[Frame]:
+    """By row; of several frames of one item those of FITS first."""
+    is_other = Case(When(format="FITS", then=0), default=1)
+    return frames.order_by("item__row", is_other, "id")
 
 
 def _is_stale(row: int, stamp: int, stamps: Sequence[Stamps]) -> bool:
@@ -235,10 +256,7 @@ def _save(dataset: Dataset, targets: Sequence[_Target], folder: Path) -> dict[st
         for guess, value in zip(guesses, values, strict=True):
             guess.add(0, value)
     n_rows = next_row(dataset)
-    fillings = [
-        Filling(Field.Kind(target.field.kind if target.field else guess.kind), n_rows)
-        for target, guess in zip(targets, guesses, strict=True)
-    ]
+    fillings = [Filling(_kind(target, guess), n_rows) for target, guess in zip(targets, guesses, strict=True)]
     stamps = np.zeros(n_rows, np.uint64)
     for row, stamp, values in _rows(folder):
         stamps[row] = stamp
@@ -261,6 +279,12 @@ def _save(dataset: Dataset, targets: Sequence[_Target], folder: Path) -> dict[st
         "without": without,
         "unfit": dict(+unfit),
     }
+
+
+def _kind(target: _Target, guess: Guess) -> Field.Kind:
+    if target.field is not None:
+        return Field.Kind(target.field.kind)
+    return Field.Kind.TEXT if target.card in exif.TEXTS else Field.Kind(guess.kind)
 
 
 def _rows(folder: Path) -> Iterator[tuple[int, int, list[str]]]:

@@ -12,6 +12,8 @@ _UNKNOWN = frozenset({"", "-", "–", "—", "nan", "null", "n/a", "inf", "+inf"
 _LONGEST_UNKNOWN = max(map(len, _UNKNOWN))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([T ].+)?")
+# EXIF writes 2024:05:01 12:34:56, and zeros where the time is not known.
+_EXIF_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d)([T ].+)?")
 # 0042 and 5853498713160606720 are names: as numbers they would lose zeros or digits.
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 _EXACT_DIGITS = 15
@@ -33,9 +35,18 @@ def number_of(text: str) -> float | None:
 
 
 def time_of(text: str) -> float | None:
-    """Seconds since 1970 of a date or time as ISO 8601 writes it, in UTC where no zone is named; None for others."""
+    """Return seconds since 1970 of a date or time as ISO 8601 or EXIF writes it, in UTC where no zone is named.
+
+    NaN for EXIF's placeholder of an unknown time (``0000:00:00 00:00:00``); None for text that is no time.
+    """
     if not _TIME.fullmatch(text):
-        return None
+        exif = _EXIF_TIME.fullmatch(text)
+        if exif is None:
+            return None
+        year, month, day, clock = exif.groups()
+        if year == month + day == "0000":
+            return math.nan
+        text = f"{year}-{month}-{day}{clock or ''}"
     try:
         moment = datetime.fromisoformat(text)
         return seconds_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""What a FITS file says about itself: its header cards, and where in the sky it looks."""
+"""What a file says about itself: the header cards of FITS and where in the sky it looks, the EXIF block of others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from labeling.images import fits, plain_fits
+from labeling.images import exif, fits, plain_fits
 from labeling.images.quiet import silenced
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.source_file import in_plain_words, regular_file
@@ -60,9 +60,15 @@ class Header:
 
 
 def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
-    """The values of the cards called ``names``, "" for those that are not there: of the image that is shown, else of
-    the file's first part. Reads no pixels. Raises ImageProblem as opening the image does."""
+    """Return the values of the cards called ``names``, "" for those that are not there.
+
+    Of FITS: of the image that is shown, else of the file's first part. Of other formats: what their EXIF block says
+    (:data:`labeling.images.exif.COMMENTS`). Reads no pixels. Raises ImageProblem as opening the image does.
+    """
     with in_plain_words(), silenced(), regular_file(path) as stream:
+        if not fits.is_fits(stream):
+            facts = exif.facts_in(stream)
+            return [facts.get(exif.name_of(name) or "", "") for name in names]
         try:
             headers = plain_fits.headers_in(stream, names, rendering.hdu)
         except plain_fits.NotPlain:
@@ -83,10 +89,14 @@ def _value(headers: Sequence[Any], name: str) -> str:
 
 
 def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, with_sky: bool = True) -> Header:
-    """Read the header of a FITS file. Raises ImageProblem as opening its image does."""
-    with in_plain_words(), regular_file(path) as stream, fits.parts_of(stream) as parts:
-        part = fits.chosen(parts, rendering.hdu)
-        return Header(tuple(_all_cards(parts, part)), _sky(part) if with_sky else ())
+    """Read the header of a FITS file, or what the EXIF block of another says. Raises ImageProblem as opening does."""
+    with in_plain_words(), regular_file(path) as stream:
+        if not fits.is_fits(stream):
+            facts = exif.facts_in(stream)
+            return Header(tuple(Card(0, name, value, exif.COMMENTS[name]) for name, value in facts.items()), ())
+        with fits.parts_of(stream) as parts:
+            part = fits.chosen(parts, rendering.hdu)
+            return Header(tuple(_all_cards(parts, part)), _sky(part) if with_sky else ())
 
 
 def _all_cards(parts: Any, part: Any) -> list[Card]:

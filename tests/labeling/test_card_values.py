@@ -13,7 +13,7 @@ import sunpy.data.test
 from astropy.io import fits
 
 from labeling.images import headers, plain_fits
-from labeling.images.fits import EXTENSIONS, chosen, parts_of
+from labeling.images.fits import EXTENSIONS, chosen, is_fits, parts_of
 from labeling.images.headers import header_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
@@ -58,12 +58,24 @@ def compare(file: Path) -> None:
             assert said(values_of, file, [name], rendering) == said(by_astropy, file, [name], hdu), (file.name, name)
 
 
-SUNPY = sorted(file for file in Path(sunpy.data.test.rootdir).rglob("*") if file.name.lower().endswith(EXTENSIONS))
+def begins_like_fits(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return is_fits(stream)
+
+
+NAMED_SO = sorted(file for file in Path(sunpy.data.test.rootdir).rglob("*") if file.name.lower().endswith(EXTENSIONS))
+SUNPY = [file for file in NAMED_SO if begins_like_fits(file)]
 
 
 @pytest.mark.parametrize("file", SUNPY, ids=lambda file: file.name)
 def test_every_fits_file_of_sunpy(file: Path) -> None:
     compare(file)
+
+
+@pytest.mark.parametrize("file", sorted({*NAMED_SO} - {*SUNPY}), ids=lambda file: file.name)
+def test_what_is_called_fits_and_is_not(file: Path) -> None:
+    with pytest.raises(ImageProblem, match="not an image"):
+        values_of(file, ["OBJECT"])
 
 
 def test_most_files_of_sunpy_are_plain() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hoshina.jobs.life import run_now
 from labeling.decoding import decoders
-from labeling.images import opening, plain_fits
+from labeling.images import exif, opening, plain_fits
 from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
@@ -35,6 +35,7 @@ def opened_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What this process opens by a reader of images, from now on."""
     opened: list[str] = []
     readers = {Image: "open", fits: "open", tifffile: "TiffFile", opening: "decoded", plain_fits: "headers_in"}
+    readers |= {exif: "facts_in"}
     for place, name in readers.items():
         monkeypatch.setattr(place, name, noting(getattr(place, name), name, opened))
     return opened
@@ -70,7 +71,7 @@ def test_single_files(opened_here: list[str], client: Client, tmp_path: Path) ->
     dataset = dataset_for(folder, None)
     opened_here.clear()
     assert run_now("ingest", dataset_id=dataset.pk).result["items"] == 4
-    assert run_now("read_cards", dataset_id=dataset.pk, params={"cards": ["CTYPE1"]}).result["files"] == 1
+    assert run_now("read_cards", dataset_id=dataset.pk, params={"cards": ["CTYPE1"]}).result["files"] == 4
     for frame in Frame.objects.all():
         for name in ("sky", "values", "rendered"):
             ask(client, f"{reverse(f'labeling:{name}', args=[frame.pk])}?{urlencode(_fields(Rendering()))}")

@@ -1,4 +1,4 @@
-"""manage.py import_fields: facts about the items from a CSV file, or from the headers of FITS files."""
+"""manage.py import_fields: metadata of the items from a CSV file, from FITS headers or from EXIF."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Command(HoshinaCommand):
         parser.add_argument("file", type=Path, nargs="?", help="CSV with a header: path, item_id or a name, and facts")
         parser.add_argument(
             "--cards", type=_names, metavar="OBJECT,EXPTIME",
-            help="instead of a file: cards of the FITS headers, read for files that come later as well",
+            help="instead of a file: cards of FITS headers or EXIF facts (DateTimeOriginal, GPSLatitude, Model), read "
+            "for files that come later as well",
         )  # fmt: skip
         parser.add_argument(
             "--group-by", metavar="FIELD",
@@ -54,7 +55,7 @@ class Command(HoshinaCommand):
         dataset = pick_dataset(options["dataset"])
         is_alone = options["file"] is None and options["cards"] is None and options["group_by"] is not None
         if (options["file"] is None) == (options["cards"] is None) and not is_alone:
-            raise CommandError("Name a CSV file, or with --cards cards of FITS headers.", returncode=2)
+            raise CommandError("Name a CSV file, or with --cards header cards or EXIF facts.", returncode=2)
         told: dict[str, object] = {}
         lines: list[str] = []
         if options["cards"] is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,10 @@ def columns(dataset: Dataset) -> dict[str, list[str]]:
         (["2011-06-07", "2011-06-07T06:33:02.770", "2011-06-07 06:33:02Z", ""], "time"),
         (["2011-06-07T06:33:02+02:00"], "time"),
         (["2011-13-07"], "text"),
+        (["2021:05:03 14:22:11", "2021:05:03 14:22:12.25+02:00", "2021:05:03", ""], "time"),
+        (["2021:05:03 14:22:11", "0000:00:00 00:00:00", "2021-05-03"], "time"),
+        (["2021:13:03 14:22:11"], "text"),
+        (["14:22:11"], "text"),
         (["1", "2011-06-07"], "text"),
         (["2011-06-07", "1"], "text"),
         (["7", "seven"], "text"),
@@ -87,6 +92,16 @@ def test_zones_count_from_utc() -> None:
     assert time_text(86400) == "1970-01-02"
 
 
+def test_times_as_exif_writes_them() -> None:
+    assert time_of("1970:01:01 00:00:01.5") == 1.5
+    assert time_of("1970:01:01 02:00:01+02:00") == 1
+    assert time_of("1970:01:02") == 86400
+    unknown = time_of("0000:00:00 00:00:00")
+    assert unknown is not None
+    assert math.isnan(unknown)
+    assert time_of("1970:02:31 00:00:00") is None
+
+
 # -- Files ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "text",
@@ -107,6 +122,16 @@ def test_a_file_may_look_like_this(dataset: Dataset, text: str) -> None:
         ("mass", "number", 1, True),
         ("band", "text", 2, True),
     ]
+
+
+def test_a_column_of_exif_times_is_a_time(dataset: Dataset) -> None:
+    report = load(
+        dataset,
+        "path,taken\nimage0001.png,2021:05:03 14:22:11\nimage0002.png,0000:00:00 00:00:00\n"
+        "image0003.png,2021:05:03 14:22:12\n",
+    )
+    assert [(one.name, one.kind, one.n_known) for one in report.fields] == [("taken", "time", 2)]
+    assert columns(dataset) == {"taken": ["", "2021-05-03T14:22:11Z", "", "2021-05-03T14:22:12Z", ""]}
 
 
 def test_a_comma_is_a_point_only_in_numbers(dataset: Dataset) -> None:

@@ -1,0 +1,257 @@
+"""Facts that cameras and telescopes write into EXIF blocks: when, where, and with what a picture was taken."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, BinaryIO
+
+from PIL import ExifTags, Image
+
+from labeling.images import opening, tiff
+from labeling.images.quiet import silenced
+
+# Each fact by its EXIF name, and what it means.
+COMMENTS = {
+    "DateTimeOriginal": "when the picture was taken; with time zone where the file has it",
+    "GPSDateTime": "when the position was measured, UTC",
+    "GPSLatitude": "decimal degrees, south negative",
+    "GPSLongitude": "decimal degrees, west negative",
+    "GPSAltitude": "meters above sea level",
+    "Make": "camera manufacturer",
+    "Model": "camera model",
+    "BodySerialNumber": "camera serial number",
+    "LensModel": "lens",
+    "ExposureTime": "seconds",
+    "FNumber": "aperture",
+    "ISO": "sensitivity",
+    "FocalLength": "millimeters",
+    "DateTime": "when the file was last changed by the camera or a program",
+}
+# Names of things stay text, even if all of them are digits.
+TEXTS = frozenset({"Make", "Model", "BodySerialNumber", "LensModel"})
+_BY_LOWER = {name.lower(): name for name in COMMENTS}
+
+_LONGEST = 300
+_TIME = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?(\.\d+)?")
+_OFFSET = re.compile(r"[+-]\d\d:\d\d|Z")
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_GPS, _TAG = ExifTags.GPS, ExifTags.Base
+Tags = Mapping[int, Any]
+
+
+@dataclass
+class _Block:
+    """The tags of an EXIF block by its three directories; what can't be read is missing."""
+
+    base: Tags = field(default_factory=dict)
+    exif: Tags = field(default_factory=dict)
+    gps: Tags = field(default_factory=dict)
+
+
+def name_of(name: str) -> str | None:
+    """Return the EXIF name as COMMENTS has it, whatever its case; None for others."""
+    return _BY_LOWER.get(name.lower())
+
+
+def facts_in(stream: BinaryIO) -> dict[str, str]:
+    """Return what the EXIF block of an image says, by the names of COMMENTS; facts it does not have are left out.
+
+    Reads no pixels. A broken block costs the facts in it and nothing else.
+
+    Raises
+    ------
+    ImageProblem
+        The file is no image that Pillow knows.
+    """
+    with silenced():
+        block = _block(stream)
+    facts = {
+        "DateTimeOriginal": _time(
+            block.exif.get(_TAG.DateTimeOriginal),
+            block.exif.get(_TAG.SubsecTimeOriginal),
+            block.exif.get(_TAG.OffsetTimeOriginal),
+        ),
+        "GPSDateTime": _gps_time(block.gps),
+        "GPSLatitude": _degrees(block.gps.get(_GPS.GPSLatitude), block.gps.get(_GPS.GPSLatitudeRef), "NS", 90),
+        "GPSLongitude": _degrees(block.gps.get(_GPS.GPSLongitude), block.gps.get(_GPS.GPSLongitudeRef), "EW", 180),
+        "GPSAltitude": _altitude(block.gps),
+        "Make": _text(block.base.get(_TAG.Make)),
+        "Model": _text(block.base.get(_TAG.Model)),
+        "BodySerialNumber": _text(block.exif.get(_TAG.BodySerialNumber)),
+        "LensModel": _text(block.exif.get(_TAG.LensModel)),
+        "ExposureTime": _number(block.exif.get(_TAG.ExposureTime)),
+        "FNumber": _number(block.exif.get(_TAG.FNumber)),
+        "ISO": _number(block.exif.get(_TAG.ISOSpeedRatings)),
+        "FocalLength": _number(block.exif.get(_TAG.FocalLength)),
+        "DateTime": _time(
+            block.base.get(_TAG.DateTime), block.exif.get(_TAG.SubsecTime), block.exif.get(_TAG.OffsetTime)
+        ),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+# -- Reading the block ------------------------------------------------------------------------------
+def _block(stream: BinaryIO) -> _Block:
+    stream.seek(0)
+    head = stream.read(16)
+    stream.seek(0)
+    if tiff.is_tiff(stream):
+        return _tags(_from_tiff(stream, head))
+    with opening.identified(stream) as image:
+        try:
+            # Pillow's own way for PNG files decodes all pixels to look behind them.
+            exif = Image.Image.getexif(image)
+        except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
+            return _Block()
+        if head.startswith(_PNG) and not len(exif):
+            return _tags(_from_bytes(_png_block(stream)))
+        return _tags(exif)
+
+
+def _tags(exif: Image.Exif | None) -> _Block:
+    if exif is None:
+        return _Block()
+    return _Block(_directory(exif), _directory(exif, ExifTags.IFD.Exif), _directory(exif, ExifTags.IFD.GPSInfo))
+
+
+def _directory(exif: Image.Exif, tag: int | None = None) -> Tags:
+    """One directory of the block; a broken one is empty, and a broken value is left out."""
+    try:
+        return dict(exif) if tag is None else exif.get_ifd(tag)
+    except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
+        return {}
+
+
+def _from_bytes(content: bytes) -> Image.Exif | None:
+    exif = Image.Exif()
+    try:
+        exif.load(content)
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    return exif
+
+
+def _from_tiff(stream: BinaryIO, head: bytes) -> Image.Exif | None:
+    """Read the first directory of a TIFF file, also where Pillow does not know its pixels. Of BigTIFF, Pillow reads the
+    directories of little-endian files only."""
+    exif = Image.Exif()
+    try:
+        exif.endian = "<" if head[:2] == b"II" else ">"
+        exif.bigtiff = 43 in head[2:4]
+        (offset,) = struct.unpack_from(exif.endian + ("Q" if exif.bigtiff else "L"), head, 8 if exif.bigtiff else 4)
+        exif.load_from_fp(stream, offset)
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    return exif
+
+
+def _png_block(stream: BinaryIO) -> bytes:
+    """The eXIf chunk of a PNG file, which may stand behind the pixels; empty if there is none."""
+    stream.seek(len(_PNG))
+    while len(head := stream.read(8)) == 8:
+        size, name = struct.unpack(">L4s", head)
+        if name == b"eXIf":
+            return stream.read(size)
+        if name == b"IEND":
+            break
+        stream.seek(size + 4, 1)
+    return b""
+
+
+# -- Values as text ---------------------------------------------------------------------------------
+def _text(value: object) -> str:
+    """Text without the padding of cameras; UTF-8 where it is that, as many programs write it."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if not isinstance(value, str):
+        return ""
+    value = value.split("\0", 1)[0]
+    with suppress(UnicodeError):
+        value = value.encode("latin-1").decode("utf-8")
+    return " ".join(_UNREADABLE.sub(" ", value).split())[:_LONGEST]
+
+
+def _real(value: object) -> float:
+    """A number of a tag; NaN where it is none, such as a fraction with the denominator zero."""
+    if isinstance(value, tuple | list):
+        value = value[0] if value else None
+    if isinstance(value, bytes):
+        value = value[0] if len(value) == 1 else None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def _written(number: float, digits: int) -> str:
+    """The number rounded to ``digits`` decimals; empty for NaN."""
+    if math.isnan(number):
+        return ""
+    rounded = round(number, digits)
+    return str(int(rounded)) if rounded.is_integer() else f"{rounded:.{digits}f}".rstrip("0")
+
+
+def _number(value: object) -> str:
+    return _written(_real(value), 8)
+
+
+def _degrees(value: object, reference: object, signs: str, most: int) -> str:
+    """Signed decimal degrees of degrees, minutes and seconds; ``signs`` are the letters of positive and negative.
+
+    Empty where the hemisphere is not known, or a part is missing or makes no sense.
+    """
+    letter = _text(reference)[:1].upper()
+    parts = [_real(part) for part in (value if isinstance(value, tuple | list) else (value,))]
+    if not letter or letter not in signs or not 1 <= len(parts) <= 3:
+        return ""
+    degrees = sum(part / 60**place for place, part in enumerate(parts))
+    if not all(part >= 0 for part in parts) or not degrees <= most:
+        return ""
+    return _written(-degrees if letter == signs[1] and degrees else degrees, 8)
+
+
+def _altitude(gps: Tags) -> str:
+    """Meters, negative below sea level; the references 2 and 3 (EXIF 3.0) are those of an ellipsoid."""
+    meters = _real(gps.get(_GPS.GPSAltitude))
+    is_below = _real(gps.get(_GPS.GPSAltitudeRef)) in (1, 3)
+    return _written(-meters if is_below and meters else meters, 4)
+
+
+def _time(value: object, fraction: object = None, offset: object = None) -> str:
+    """ISO 8601 of a time as EXIF writes it, with fractions of a second and time zone where these are known."""
+    found = _TIME.fullmatch(_text(value))
+    if found is None:
+        return ""
+    year, month, day, hour, minute, second, point = found.groups()
+    digits = _text(fraction)
+    if point is None and digits.isascii() and digits.isdigit():
+        point = f".{digits}"
+    zone = _text(offset)
+    text = f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}{(point or '')[:7]}"
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:  # zeros where the time is not known, or the 31st of June
+        return ""
+    return text + zone if _OFFSET.fullmatch(zone) else text
+
+
+def _gps_time(gps: Tags) -> str:
+    clock = gps.get(_GPS.GPSTimeStamp)
+    if not isinstance(clock, tuple | list) or len(clock) != 3:
+        return ""
+    hour, minute, second = map(_real, clock)
+    if not (0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60):
+        return ""
+    whole = int(second)
+    clock_text = f"{int(hour):02d}:{int(minute):02d}:{whole:02d}"
+    date = _text(gps.get(_GPS.GPSDateStamp))
+    text = _time(f"{date} {clock_text}", f"{int((second - whole) * 1000):03d}" if second > whole else None)
+    return f"{text}Z" if text else ""
