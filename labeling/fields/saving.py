@@ -13,13 +13,14 @@ from django.db.models import Max
 from hoshina.arrays import StoreError
 from labeling.fields.columns import Draft, Stamps, column_of, save_column
 from labeling.fields.filling import Disagreement, Filling, laid_over
-from labeling.fields.matching import SEVERAL, matcher
 from labeling.fields.reading import MAX_TEXT, FieldProblem, Layout, Line, Wish, layout_of, lines_of
 from labeling.fields.values import Guess
-from labeling.importing.finding import IN_BATCH
 from labeling.importing.saving import Names
 from labeling.models import Dataset, Field
 from labeling.records import next_row
+from labeling.tables.finding import IN_BATCH, SEVERAL
+from labeling.tables.matching import Matcher
+from labeling.tables.text import TableProblem, guessed_note, seekable
 
 CSV = "csv"
 MAX_FIELDS = 200
@@ -54,10 +55,15 @@ class Report:
     rows: int = 0
     matched: int = 0
     key: str = ""
+    key_column: str = ""
     encoding: str = ""
+    # Lines whose item was found by file name where a path was looked for.
+    by_name: int = 0
     fields: list[Filled] = field(default_factory=list)
     # Columns without a single value.
     empty: list[str] = field(default_factory=list)
+    # Columns whose names or values are too long for a field.
+    too_long: list[str] = field(default_factory=list)
     unknown: Names = field(default_factory=Names)
     # File names that more than one item has.
     ambiguous: Names = field(default_factory=Names)
@@ -68,17 +74,21 @@ class Report:
         return sum(one.n_changed for one in self.fields)
 
     @property
-    def is_latin(self) -> bool:
-        return self.encoding == "latin-1"
+    def encoding_note(self) -> str:
+        """What to check where the encoding is a guess; empty where it is certain."""
+        return guessed_note(self.encoding)
 
     def as_json(self) -> dict[str, object]:
         """For ``import_fields --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
         return {
             "fields": [one.as_json() for one in self.fields],
             "empty_columns": self.empty,
+            "too_long_columns": self.too_long,
             "rows": self.rows,
             "matched": self.matched,
             "key": self.key,
+            "key_column": self.key_column,
+            "found_by_name": self.by_name,
             "encoding": self.encoding,
             "unknown_items": list(self.unknown.names),
             "lines_with_unknown_item": self.unknown.lines,
@@ -106,32 +116,39 @@ def import_fields(
     FieldProblem
         The file can't be read, or makes no sense. Nothing was imported.
     """
-    if not stream.seekable():
-        raise FieldProblem("The file is read twice, so it can't be a pipe. Save it to a file first.")
+    try:
+        with seekable(stream) as table:
+            return _import(dataset, table, wish, kinds or {}, progress)
+    except (StoreError, TableProblem) as error:
+        raise error if isinstance(error, FieldProblem) else FieldProblem(str(error)) from error
+
+
+def _import(dataset: Dataset, stream: BinaryIO, wish: Wish, kinds: Mapping[str, str], progress: Progress) -> Report:
     layout = layout_of(stream, wish)
-    report = Report(key=layout.key, encoding=layout.encoding)
-    guesses = _guessed(stream, layout, report)
+    report = Report(key=layout.key, key_column=layout.key_column, encoding=layout.encoding)
+    layout, guesses = _guessed(stream, layout, report, may_leave_out=not wish.columns)
+    report.too_long = list(layout.left_out)
     known = _fields(dataset)
-    chosen = _kinds(layout, guesses, known, kinds or {})
+    chosen = _kinds(layout, guesses, known, kinds)
     report.empty = [name for name in layout.names if name not in chosen]
     filled = _filled(dataset, stream, layout, chosen, report, progress)
     if not report.matched:
         raise FieldProblem(_words_for_nothing(report))
-    try:
-        _save(dataset, {name: filling.draft() for name, filling in filled.items()}, report)
-    except StoreError as error:
-        raise FieldProblem(str(error)) from error
+    _save(dataset, {name: filling.draft() for name, filling in filled.items()}, report)
     return report
 
 
 def _words_for_nothing(report: Report) -> str:
     names = [*report.unknown.names, *report.ambiguous.names]
     hint = {
-        "path": "Is it the file's name alone, or another id? Then say so: the key is then the name.",
-        "name": "Several images may have that name: then give their paths.",
+        "path": "If that is the file's name alone or another id, choose --key name.",
+        "name": "If several images have that name, give their paths.",
         "item_id": "Ids are those of an export of this dataset.",
-    }[report.key]
-    return f"No line is about an image of this dataset; the first says {names[0][:100]!r} ({report.key}). {hint}"
+    }.get(report.key, "Choose the column that names the images with --key COLUMN.")
+    return (
+        f"No line is about an image of this dataset; the first says {names[0][:100]!r} "
+        f"(column {report.key_column!r}). {hint}"
+    )
 
 
 def refuse_too_many(n_known: int, n_new: int) -> None:
@@ -147,21 +164,27 @@ def _fields(dataset: Dataset) -> dict[str, Field]:
 
 
 # -- The first reading: kinds ---------------------------------------------------------------------------
-def _guessed(stream: BinaryIO, layout: Layout, report: Report) -> list[Guess]:
+def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out: bool) -> tuple[Layout, list[Guess]]:
+    """The kinds of the columns; those with values too long for a field are left out, or refused if asked for."""
     guesses = [Guess() for _ in layout.names]
+    too_long: dict[str, int] = {}
     for line in lines_of(stream, layout):
         report.rows += 1
-        for guess, value in zip(guesses, line.values, strict=True):
-            guess.add(line.number, layout.as_number(value))
+        for name, guess, value in zip(layout.names, guesses, line.values, strict=True):
             if len(value) > MAX_TEXT:
-                name = layout.names[guesses.index(guess)]
-                raise FieldProblem(
-                    f"Line {line.number}: the value of {name} is longer than {MAX_TEXT:,} characters. "
-                    "Leave that column out by naming those that you want."
-                )
+                too_long.setdefault(name, line.number)
+            else:
+                guess.add(line.number, layout.as_number(value))
     if not report.rows:
         raise FieldProblem("The file has a header and no other line.")
-    return guesses
+    if too_long and (not may_leave_out or len(too_long) == len(guesses)):
+        name, number = next(iter(too_long.items()))
+        raise FieldProblem(
+            f"Line {number}: the value of {name} is longer than {MAX_TEXT:,} characters. "
+            "Choose columns without it (--columns A,B)."
+        )
+    kept = [guess for name, guess in zip(layout.names, guesses, strict=True) if name not in too_long]
+    return layout.without(list(too_long)), kept
 
 
 def _kinds(
@@ -207,13 +230,13 @@ def _filled(
     filled = {name: Filling(kind, n_rows) for name, kind in chosen.items()}
     columns = [(layout.names.index(name), name, filling) for name, filling in filled.items()]
     numbers = {place for place, _, filling in columns if filling.kind == Field.Kind.NUMBER}
-    match = matcher(dataset, layout.key)
+    match = Matcher(dataset, layout.key)
     lines = lines_of(stream, layout)
     done = 0
     while batch := list(islice(lines, IN_BATCH)):
-        for line, row in zip(batch, match(batch), strict=True):
+        for line, (_, row) in zip(batch, match([line.key for line in batch]), strict=True):
             if row < 0:
-                (report.ambiguous if row == SEVERAL else report.unknown).add(line.key)
+                (report.ambiguous if row == SEVERAL.row else report.unknown).add(line.key)
             elif row < n_rows:  # not one that came just now
                 report.matched += 1
                 for place in numbers:
@@ -221,6 +244,7 @@ def _filled(
                 _put(line, row, columns)
         done += len(batch)
         progress(done, report.rows)
+    report.by_name = match.n_by_name
     return filled
 
 

@@ -10,13 +10,17 @@ from typing import BinaryIO
 
 import numpy as np
 from django.contrib.auth.models import User
+from django.db import transaction
 
 from labeling import classes
 from labeling.actions import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
-from labeling.importing.finding import IN_BATCH, ByPath
-from labeling.importing.reading import ImportProblem, Row, read_rows
-from labeling.models import Dataset, Item, LabelClass, State
+from labeling.importing.reading import Choice, ImportProblem, Layout, Row, layout_of, read_rows
+from labeling.importing.spellings import Spellings, matched, word_of
+from labeling.models import Dataset, LabelClass, State
+from labeling.tables.finding import IN_BATCH, SEVERAL
+from labeling.tables.matching import Matcher
+from labeling.tables.text import TableProblem, guessed_note, seekable
 
 BATCH = 2000
 # Names that a report lists of each kind; the rest is only counted.
@@ -44,7 +48,8 @@ class Report:
 
     ``rows``: lines of the file; ``applied`` and ``unchanged``: items; ``undecided``: lines without a label
     that are neither unsure nor skipped; ``repeated``: lines about an item that a later line, which counts,
-    speaks of again.
+    speaks of again; ``by_name``: lines whose item was found by file name where a path was looked for; ``merged``:
+    labels that were taken for another spelling of a class, and its name.
     """
 
     rows: int = 0
@@ -52,9 +57,22 @@ class Report:
     unchanged: int = 0
     undecided: int = 0
     repeated: int = 0
+    by_name: int = 0
+    encoding: str = ""
+    # What the file calls the columns that were read.
+    key_column: str = ""
+    label_column: str = ""
+    merged: dict[str, str] = field(default_factory=dict)
     unknown_paths: Names = field(default_factory=Names)
+    # File names that more than one item has.
+    ambiguous: Names = field(default_factory=Names)
     unknown_classes: Names = field(default_factory=Names)
     created_classes: list[str] = field(default_factory=list)
+
+    @property
+    def encoding_note(self) -> str:
+        """What to check where the encoding is a guess; empty where it is certain."""
+        return guessed_note(self.encoding)
 
     def as_json(self) -> dict[str, object]:
         """For ``import_labels --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
@@ -69,6 +87,13 @@ class Report:
             "repeated": self.repeated,
             "lines_with_unknown_path": self.unknown_paths.lines,
             "lines_with_unknown_class": self.unknown_classes.lines,
+            "ambiguous_names": list(self.ambiguous.names),
+            "lines_with_ambiguous_name": self.ambiguous.lines,
+            "found_by_name": self.by_name,
+            "key_column": self.key_column,
+            "label_column": self.label_column,
+            "encoding": self.encoding,
+            "merged_labels": self.merged,
         }
 
 
@@ -78,6 +103,7 @@ def import_labels(
     *,
     user: User | None,
     create_classes: bool = False,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Apply a CSV file's decisions; doing it again changes nothing.
@@ -86,30 +112,45 @@ def import_labels(
     labelled or skipped item that ``was_unsure`` gets that mark in its history too. Where several lines speak
     of one item, the last one counts. ``path`` goes before ``item_id``.
 
-    Memory: about 50 bytes per line. ``progress(done, total)`` counts items being saved.
+    The whole file is read and checked before anything is saved. Memory: about 50 bytes per line.
+    ``progress(done, total)`` counts items being saved.
 
     Raises
     ------
     ImportProblem
         The file can't be read, or makes no sense. Nothing was imported.
     """
-    report = Report()
+    try:
+        with seekable(stream) as table:
+            plan, report = _planned(dataset, table, choice)
+        label_ids = _label_ids(dataset, plan, report, choice, create_classes)
+    except TableProblem as problem:
+        raise problem if isinstance(problem, ImportProblem) else ImportProblem(str(problem)) from problem
+    _save(dataset, plan, label_ids, user, report, progress)
+    return report
+
+
+def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan, Report]:
+    """Read the whole table."""
+    layout = layout_of(stream, choice)
+    key_column = layout.header("path") or layout.header("item_id")
+    report = Report(encoding=layout.table.encoding, key_column=key_column, label_column=layout.header("label"))
     plan = _Plan()
-    rows = read_rows(stream)
-    resolve = _Resolver(dataset)
+    rows = read_rows(stream, layout)
+    resolve = _Resolver(dataset, layout)
     while batch := list(islice(rows, IN_BATCH)):
         report.rows += len(batch)
         for row, item_id in zip(batch, resolve(batch), strict=True):
-            if item_id is None:
-                report.unknown_paths.add(row.path or str(row.item_id))
+            if item_id < 0:
+                names = report.ambiguous if item_id == SEVERAL.pk else report.unknown_paths
+                names.add(row.path or str(row.item_id))
             elif not row.is_decision:
                 report.undecided += 1
             else:
                 plan.add(item_id, row)
     report.repeated = plan.keep_last()
-    label_ids = _label_ids(dataset, plan, report, create_classes)
-    _save(dataset, plan, label_ids, user, report, progress)
-    return report
+    report.by_name = resolve.n_by_name
+    return plan, report
 
 
 class _Plan:
@@ -129,7 +170,7 @@ class _Plan:
         self.is_skipped.append(row.is_skipped)
 
     def _number(self, label: str) -> int:
-        word = _word(label)
+        word = word_of(label)
         if word not in self._numbers:
             self._numbers[word] = len(self.labels)
             self.labels.append(label)
@@ -156,64 +197,53 @@ class _Plan:
         return Decision(self.items[place], state)
 
 
-def _word(label: str) -> str:
-    """What labels have in common that mean the same class: case, spaces and Unicode form do not matter."""
-    try:
-        return classes.same_word(classes.tidy_name(label))
-    except classes.ClassProblem:  # too long or invisible: no class has such a name
-        return label
-
-
 # -- Items ------------------------------------------------------------------------------------------
 class _Resolver:
-    """Finds the items that rows speak of."""
+    """Finds the items that rows are about."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._by_path = ByPath(dataset)
+    def __init__(self, dataset: Dataset, layout: Layout) -> None:
+        self._match = Matcher(dataset, layout.key)
+        self._by_id = Matcher(dataset, "item_id")
 
-    def __call__(self, rows: Sequence[Row]) -> list[int | None]:
-        """The item's id for each row, or None where the dataset has no such item."""
-        by_path = self._by_path(row.path for row in rows if row.path)
-        ids = {row.item_id for row in rows if not row.path and row.item_id is not None}
-        known = set(Item.objects.of(self._dataset).filter(pk__in=ids).values_list("pk", flat=True))
-        found: list[int | None] = []
-        for row in rows:
-            if row.path:
-                found.append(by_path[row.path].pk if row.path in by_path else None)
-            else:
-                found.append(row.item_id if row.item_id in known else None)
-        return found
+    def __call__(self, rows: Sequence[Row]) -> list[int]:
+        """The item's id for each row, that of NOBODY or that of SEVERAL."""
+        paths = self._match([row.path for row in rows if row.path])
+        ids = self._by_id([str(row.item_id) for row in rows if not row.path])
+        by_path, by_id = iter(paths), iter(ids)
+        return [next(by_path if row.path else by_id).pk for row in rows]
+
+    @property
+    def n_by_name(self) -> int:
+        return self._match.n_by_name
 
 
 # -- Classes ----------------------------------------------------------------------------------------
-def _label_ids(dataset: Dataset, plan: _Plan, report: Report, create: bool) -> dict[int, int]:
+def _label_ids(dataset: Dataset, plan: _Plan, report: Report, choice: Choice, create: bool) -> dict[int, int]:
     """The class of each label's number; the missing ones are made if ``create``, and else reported."""
-    by_word = {_word(label.name): label.pk for label in LabelClass.objects.active().filter(dataset=dataset)}
+    existing = {label.name: label.pk for label in LabelClass.objects.active().filter(dataset=dataset)}
     used = set(plan.label_of) - {_NO_LABEL}
-    label_ids: dict[int, int] = {}
-    missing: list[int] = []
-    for number, label in enumerate(plan.labels):
-        pk = by_word.get(_word(label))
-        if pk is not None:
-            label_ids[number] = pk
-        elif number in used:
-            missing.append(number)
-    if not create:
-        for number in plan.label_of:
-            if number != _NO_LABEL and number not in label_ids:
-                report.unknown_classes.add(plan.labels[number])
-        return label_ids
+    found = matched(plan.labels, used, existing, choice.same_numbers, may_create=create)
+    report.merged = found.merged
+    if create:
+        return _with_created(dataset, plan, found, report)
+    for number in plan.label_of:
+        if number != _NO_LABEL and number not in found.class_of:
+            report.unknown_classes.add(plan.labels[number])
+    return found.class_of
+
+
+def _with_created(dataset: Dataset, plan: _Plan, found: Spellings, report: Report) -> dict[int, int]:
+    """The class of each label's number, once those that are missing are made: all of them or none."""
+    missing = sorted(set(found.same_as.values()))
     if len(missing) > MAX_NEW_CLASSES:
         raise ImportProblem(
             f"The file names {len(missing)} classes that do not exist; at most {MAX_NEW_CLASSES} are made. "
-            "Is label the right column?"
+            f"Is {report.label_column!r} the right column? Choose another with --label COLUMN."
         )
-    for number in missing:
-        made = _created(dataset, plan.labels[number])
-        label_ids[number] = made.pk
-        report.created_classes.append(made.name)
-    return label_ids
+    with transaction.atomic():
+        made = {number: _created(dataset, plan.labels[number]) for number in missing}
+    report.created_classes = [label.name for label in made.values()]
+    return found.class_of | {number: made[first].pk for number, first in found.same_as.items()}
 
 
 def _created(dataset: Dataset, name: str) -> LabelClass:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+from django import forms
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
@@ -15,7 +16,8 @@ from hoshina.http import HtmxHttpRequest
 from labeling import importing
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
-from labeling.importing import EXPECTED, ImportProblem, Report
+from labeling.importing import EXPECTED, Choice, ImportProblem, NumbersQuestion, Report
+from labeling.importing.spellings import KEEP, MERGE
 from labeling.models import Dataset, Field, LabelClass
 from labeling.splits import SPLITS, quotas
 
@@ -64,6 +66,7 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm) -
         "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
         "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
         "expected": EXPECTED,
+        "import_choices": ImportChoices(label_suffix="", auto_id="import-%s"),
     }
     if is_valid:
         context |= _splits(dataset, form.options().splits)
@@ -95,15 +98,40 @@ def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
 
 
 # -- Import -----------------------------------------------------------------------------------------
+class ImportChoices(forms.Form):
+    """How a table of labels is to be read, where it is not found out."""
+
+    key_column = forms.CharField(
+        label="Column that names the images",
+        required=False,
+        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
+    )
+    label_column = forms.CharField(
+        label="Column with the labels", required=False, help_text="Empty: label, class, category, choice, target, …"
+    )
+    encoding = forms.CharField(
+        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
+    )
+
+    def choice(self, same_numbers: str) -> Choice:
+        """What a valid form asks for."""
+        given = self.cleaned_data
+        return Choice("", given["key_column"], given["label_column"], given["encoding"], same_numbers)
+
+
 @require_http_methods(["GET", "POST"])
 def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """A form for a CSV file, and the report of what it changed."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    context: dict[str, Any] = {"dataset": dataset, "expected": EXPECTED}
+    form = ImportChoices(request.POST if request.method == "POST" else None, label_suffix="", auto_id="import-%s")
+    context: dict[str, Any] = {"dataset": dataset, "expected": EXPECTED, "import_choices": form}
     status = 200
     if request.method == "POST":
+        context["same_numbers"], context["creates"] = _answers(request)
         try:
-            report = _import(request, dataset)
+            report = _import(request, dataset, form)
+        except NumbersQuestion as question:
+            context["question"] = question
         except ImportProblem as problem:
             context["problem"] = str(problem)
             status = 422
@@ -115,7 +143,14 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return response
 
 
-def _import(request: HtmxHttpRequest, dataset: Dataset) -> Report:
+def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
+    """What the buttons below the form said: whether equal numbers are one class, and whether to make classes."""
+    said = " ".join([*request.POST.getlist("create_classes"), request.POST.get("same_numbers", "")]).split()
+    same_numbers = next((word for word in said if word in (MERGE, KEEP)), "")
+    return same_numbers, "create_classes" in request.POST or "create" in said
+
+
+def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> Report:
     upload = request.FILES.get("file")
     if upload is None:
         raise ImportProblem(f"Choose a file first. {EXPECTED}")
@@ -124,8 +159,15 @@ def _import(request: HtmxHttpRequest, dataset: Dataset) -> Report:
             f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
             f"manage.py import_labels FILE --dataset {dataset.slug}"
         )
+    if not form.is_valid():
+        raise ImportProblem("The choices can't be read. Reload the page and choose again.")
+    same_numbers, creates = _answers(request)
     return importing.import_labels(
-        dataset, cast("BinaryIO", upload.file), user=request.user, create_classes="create_classes" in request.POST
+        dataset,
+        cast("BinaryIO", upload.file),
+        user=request.user,
+        create_classes=creates,
+        choice=form.choice(same_numbers),
     )
 
 
@@ -134,4 +176,6 @@ def _shown(report: Report) -> dict[str, Any]:
         "report": report,
         "unknown_paths": list(report.unknown_paths.names)[:_NAMES_SHOWN],
         "unknown_classes": list(report.unknown_classes.names)[:_NAMES_SHOWN],
+        "ambiguous": list(report.ambiguous.names)[:_NAMES_SHOWN],
+        "merged": list(report.merged.items())[:_NAMES_SHOWN],
     }

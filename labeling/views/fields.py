@@ -1,4 +1,4 @@
-"""The page of fields: which there are, more of them from a CSV file, or from the headers of FITS files."""
+"""The page of fields: which there are, more of them from a CSV file, from FITS headers or from EXIF."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ class ImportForm(forms.Form):
         label="Images are told by",
         required=False,
         choices=[
-            ("", "their path or item_id, whichever column there is"),
+            ("", "whatever the column holds"),
             ("path", "their path"),
             ("item_id", "their item_id"),
             ("name", "their file's name, with or without its ending"),
         ],
     )
     key_column = forms.CharField(
-        label="In the column", required=False, help_text="Empty: one called path, file, filename, item_id, name, image."
+        label="In the column",
+        required=False,
+        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
     )
     columns = forms.CharField(
         label="Only these columns", required=False, help_text="Separated by commas. Empty: all of them."
@@ -53,11 +55,14 @@ class ImportForm(forms.Form):
         required=False,
         help_text="That would be taken for numbers or times, separated by commas.",
     )
+    encoding = forms.CharField(
+        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
+    )
 
     def wish(self) -> Wish:
         """What a valid form asks for."""
         given = self.cleaned_data
-        return Wish(given["key"], given["key_column"], _names(given["columns"]))
+        return Wish(given["key"], given["key_column"], _names(given["columns"]), given["encoding"])
 
     def kinds(self) -> dict[str, str]:
         """The kinds that a valid form forces."""

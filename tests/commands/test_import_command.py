@@ -58,7 +58,7 @@ def test_it_speaks_to_people(make_dataset: MakeDataset, file: Path) -> None:
     call_command("import_labels", str(file), stdout=out)
     assert out.getvalue().splitlines() == [
         "2 applied, 0 unchanged, of 4 lines.",
-        "1 line about items that this dataset does not have: no.png.",
+        "1 line about items that this dataset does not have (column path): no.png.",
         "1 line of unknown classes: emu. Add --create-classes to make them.",
     ]
 
@@ -82,7 +82,8 @@ def test_the_dataset_may_be_named(make_dataset: MakeDataset, file: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "could not be read"), (b"\xff\xfe", "not text in UTF-8"), (b"", "empty")]
+    ("content", "words"),
+    [(None, "could not be read"), (b"path,label\na\x81,cat", "not text in Windows-1252"), (b"", "empty")],
 )
 def test_a_file_that_cannot_be_read_fails_in_words(
     make_dataset: MakeDataset, tmp_path: Path, content: bytes | None, words: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -197,7 +198,7 @@ def test_unknown_classes_can_be_made(client: Client, dataset: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"\x89PNG\xff", "not text in UTF-8"), (b"one,two\n1,2\n", "The columns are"), (b"\n", "is empty")],
+    [(b"path\x81\xff", "not text in Windows-1252"), (b"one,two\n1,2\n", "The columns are"), (b"\n", "is empty")],
 )
 def test_a_file_that_makes_no_sense_is_refused_in_words(
     client: Client, dataset: Dataset, content: bytes, words: str
@@ -233,6 +234,42 @@ def test_without_scripts_the_page_comes_whole(client: Client, dataset: Dataset) 
     response = upload(client, dataset, b"path,label\nimage0019.png,dog\n", htmx=False)
     assert [template.name for template in response.templates][:1] == ["labeling/import.html"]
     assert "1 applied" in text_of(response)
+
+
+def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dataset: Dataset) -> None:
+    content = "galaxy|kind\nimage0019|dog\n".encode("utf-16")
+    asked = upload(client, dataset, content)
+    assert asked.status_code == 422
+    assert "The columns are 'galaxy', 'kind'. Choose" in unescape(text_of(asked))
+    told = upload(client, dataset, content, key_column="galaxy", label_column="Kind")
+    assert "1 applied" in text_of(told)
+    assert "1 line matched by file name alone." in text_of(told)
+    told = upload(client, dataset, "path,label\nimage0019.png,dög\n".encode("cp1252"), create_classes="on")
+    assert "read as Windows-1252" in text_of(told)
+    assert "no encoding" in text_of(upload(client, dataset, content, encoding="klingon"))
+
+
+def test_the_page_asks_about_numbers_and_remembers_the_answers(client: Client, dataset: Dataset) -> None:
+    content = b"path,label\nimage0017.png,1\nimage0018.png,01\n"
+    asked = upload(client, dataset, content, create_classes="on")
+    text = text_of(asked)
+    assert asked.status_code == 200
+    assert "Nothing was imported yet." in text
+    assert '<span class="badge">1</span><span class="badge">01</span>' in text
+    assert 'name="same_numbers" value="keep create"' in text
+    assert not LabelClass.objects.filter(name__in=["1", "01"]).exists()
+    told = upload(client, dataset, content, same_numbers="keep create")
+    assert "New classes: 1, 01." in text_of(told)
+    # Another order of the questions: the numbers first, then whether to make the classes.
+    LabelClass.objects.create(dataset=dataset, name="7", order=20, colour="#000000")
+    content = b"path,label\nimage0017.png,07\nimage0018.png,emu\n"
+    assert 'name="same_numbers" value="merge"' in text_of(upload(client, dataset, content))
+    told = upload(client, dataset, content, same_numbers="merge")
+    assert "<code>07</code> is <code>7</code>" in text_of(told)
+    assert 'name="create_classes" value="merge"' in text_of(told)
+    told = upload(client, dataset, content, create_classes="merge")
+    assert "New classes: emu." in text_of(told)
+    assert Item.objects.get(dataset=dataset, row=17).label.name == "7"  # type: ignore[union-attr]
 
 
 def test_the_import_needs_the_csrf_token(dataset: Dataset) -> None:

@@ -15,10 +15,11 @@ from hoshina.jobs.console import run_command_job
 from hoshina.words import counted
 from labeling.fields.cards import KIND, check_cards
 from labeling.fields.cards import words_of as words_of_cards
-from labeling.fields.reading import KEYS, FieldProblem, Wish
+from labeling.fields.reading import FieldProblem, Wish
 from labeling.fields.saving import Report, import_fields
 from labeling.fields.together import choose, tally_of
 from labeling.management.datasets import add_common_arguments, pick_dataset
+from labeling.management.tables import add_table_arguments
 from labeling.models import Dataset, Field
 
 
@@ -41,11 +42,7 @@ class Command(HoshinaCommand):
         )  # fmt: skip
         add_common_arguments(parser)
         parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these columns")
-        parser.add_argument(
-            "--key", type=_key, default=("", ""), metavar="KEY[=COLUMN]",
-            help="what tells the images: path (default), item_id, or name (of the file, with or without its ending); "
-            "and the column where that stands, if it has an unusual name",
-        )  # fmt: skip
+        add_table_arguments(parser)
         parser.add_argument(
             "--kinds", type=_kinds, default={}, metavar="A=text,B=number",
             help="kinds of columns, where they should not be what their values are: number, text or time",
@@ -80,7 +77,7 @@ class Command(HoshinaCommand):
     def _import(self, dataset: Dataset, options: dict[str, Any]) -> Report:
         file: Path = options["file"].expanduser()
         key, key_column = options["key"]
-        wish = Wish(key, key_column, options["columns"])
+        wish = Wish(key, key_column, options["columns"], options["encoding"])
         # None: a bar on a terminal only.
         bar = tqdm(unit="line", desc="Reading", leave=False, disable=True if options["json"] else None)
 
@@ -116,18 +113,24 @@ def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list
 def words_of(report: Report) -> list[str]:
     """What an import did, a line each."""
     lines = []
-    if report.is_latin:
-        lines.append("The file is not in UTF-8; it was read as Latin-1. Look whether its letters are right.")
+    if report.encoding_note:
+        lines.append(report.encoding_note)
     for one in report.fields:
         what = "new" if one.is_new else f"{one.n_changed:,} changed" if one.n_changed else "unchanged"
         lines.append(f"{one.name} ({one.kind}): {one.n_known:,} known, {what}")
-    lines.append(f"{report.matched:,} of {report.rows:,} lines are about items of this dataset (by {report.key}).")
+    lines.append(
+        f"{report.matched:,} of {report.rows:,} lines are about items of this dataset (column {report.key_column})."
+    )
+    if report.by_name:
+        lines.append(f"{report.by_name:,} of them were matched by file name alone.")
     for names, why in (
         (report.unknown, "about items that it does not have"),
         (report.ambiguous, "about several items"),
     ):
         if names.lines:
             lines.append(f"{names.lines:,} {why}: {_list(list(names.names))}.")
+    if report.too_long:
+        lines.append(f"Columns with names or values too long for a field were left out: {_list(report.too_long)}.")
     if report.empty:
         lines.append(f"Columns without a value were left out: {_list(report.empty)}.")
     return lines
@@ -140,13 +143,6 @@ def _list(names: list[str], at_most: int = 10) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _key(text: str) -> tuple[str, str]:
-    key, _, column = text.partition("=")
-    if key not in KEYS:
-        raise ValueError(text)
-    return key, column
 
 
 def _kinds(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""manage.py import_labels: decisions from a CSV file."""
+"""manage.py import_labels: labels from a CSV file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from tqdm import tqdm
 
 from hoshina.commands import HoshinaCommand
 from hoshina.http import local_user
-from labeling.importing import ImportProblem, Report, import_labels
+from labeling.importing import Choice, ImportProblem, Report, import_labels
+from labeling.importing.spellings import KEEP, MERGE
 from labeling.management.datasets import add_common_arguments, pick_dataset
+from labeling.management.tables import add_table_arguments
 
 
 class Command(HoshinaCommand):
-    help = "Import labels from a CSV file, by path or item_id. Doing it again changes nothing."
+    help = "Import labels from a CSV file. Doing it again changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="CSV with a header: path or item_id, and label")
+        parser.add_argument("file", type=Path, help="CSV with a header: a column that names the image, and label")
         add_common_arguments(parser)
         parser.add_argument("--create-classes", action="store_true", help="make the classes that are missing")
+        add_table_arguments(parser)
+        parser.add_argument("--label", default="", metavar="COLUMN", help="the column with the labels")
+        parser.add_argument(
+            "--same-numbers", choices=(MERGE, KEEP), default="",
+            help="whether labels such as 1 and 01 are one class or several; without it, such a file is refused",
+        )  # fmt: skip
         parser.add_argument("--user", help="whose decisions these are (a user name); yours if not given")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,8 +47,9 @@ class Command(HoshinaCommand):
         try:
             with bar, file.open("rb") as stream:
                 report = import_labels(
-                    dataset, stream, user=user, create_classes=options["create_classes"], progress=progress
-                )
+                    dataset, stream, user=user, create_classes=options["create_classes"], choice=_choice(options),
+                    progress=progress,
+                )  # fmt: skip
         except OSError as error:
             raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
         except ImportProblem as problem:
@@ -49,6 +58,11 @@ class Command(HoshinaCommand):
             self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
         else:
             self.stdout.write("\n".join(_words(report)))
+
+
+def _choice(options: dict[str, Any]) -> Choice:
+    key, key_column = options["key"]
+    return Choice(key, key_column, options["label"], options["encoding"], options["same_numbers"])
 
 
 def _user(name: str | None) -> User:
@@ -62,12 +76,25 @@ def _user(name: str | None) -> User:
 
 def _words(report: Report) -> list[str]:
     lines = [f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."]
+    if report.encoding_note:
+        lines.append(report.encoding_note)
+    if report.by_name:
+        lines.append(f"{_lines(report.by_name)} matched by file name alone.")
+    if report.merged:
+        lines.append(
+            f"Labels that are other spellings of a class: {_list([f'{a} is {b}' for a, b in report.merged.items()])}."
+        )
     if report.created_classes:
         lines.append(f"New classes: {_list(report.created_classes)}.")
     if report.unknown_paths.lines:
         lines.append(
-            f"{_lines(report.unknown_paths.lines)} about items that this dataset does not have: "
-            f"{_list(list(report.unknown_paths.names))}."
+            f"{_lines(report.unknown_paths.lines)} about items that this dataset does not have "
+            f"(column {report.key_column}): {_list(list(report.unknown_paths.names))}."
+        )
+    if report.ambiguous.lines:
+        lines.append(
+            f"{_lines(report.ambiguous.lines)} about several items of the same file name: "
+            f"{_list(list(report.ambiguous.names))}. Give their paths."
         )
     if report.unknown_classes.lines:
         lines.append(

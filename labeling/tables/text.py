@@ -1,0 +1,134 @@
+"""The text of a table: which encoding the file is in, and reading it from its start as often as needed."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+UTF_8, WINDOWS = "utf-8-sig", "cp1252"
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, UTF_8),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+_SAMPLE = 4096
+_PIECE = 2**20
+_IN_MEMORY = 16 * 2**20
+# Characters that no text has, whatever its encoding.
+_CONTROLS = frozenset(range(32)) - set(b"\t\n\r\f")
+_WORKBOOKS = ((b"PK\x03\x04", "a ZIP archive, such as an Excel workbook"), (b"\xd0\xcf\x11\xe0", "an Excel workbook"))
+
+
+class TableProblem(Exception):
+    """Why a table can't be read, for the person who brought it. Nothing was imported."""
+
+
+@contextmanager
+def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """The stream itself, or a copy in a temporary file of one that can be read only once, such as a pipe."""
+    if stream.seekable():
+        yield stream
+        return
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
+        shutil.copyfileobj(stream, copy)
+        yield cast(BinaryIO, copy)
+
+
+@contextmanager
+def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
+    """The stream as text from its start; it stays open for its owner.
+
+    Raises TableProblem where the text is not in that encoding.
+    """
+    stream.seek(0)
+    text = io.TextIOWrapper(stream, encoding=encoding, newline="")
+    try:
+        yield text
+    except UnicodeError as error:
+        raise TableProblem(f"The file is not text in {name_of(encoding)}. Save it as CSV in UTF-8.") from error
+    finally:
+        text.detach()
+
+
+def encoding_of(stream: BinaryIO, asked: str = "") -> str:
+    """Find the encoding: ``asked``, by the byte order mark, UTF-16 by its zeros, UTF-8 where valid, else Windows-1252.
+
+    The whole file is read, 1 MiB at a time. Raises TableProblem where it is not text in the encoding found.
+    """
+    stream.seek(0)
+    sample = stream.read(_SAMPLE)
+    found = _asked(asked) if asked else _marked(sample)
+    if not found:
+        _refuse_workbooks(sample)
+        found = _without_mark(sample)
+    if found:
+        _check(stream, found)
+        return found
+    try:
+        _check(stream, UTF_8)
+    except TableProblem:
+        _check(stream, WINDOWS)
+        return WINDOWS
+    return UTF_8
+
+
+def name_of(encoding: str) -> str:
+    """The encoding as people call it."""
+    names = {UTF_8: "UTF-8", WINDOWS: "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+    return names.get(encoding, encoding.upper())
+
+
+def guessed_note(encoding: str) -> str:
+    """What to check where the encoding was guessed; empty where it is certain."""
+    if encoding != WINDOWS:
+        return ""
+    return (
+        f"The file is not in UTF-8; it was read as {name_of(encoding)}. Check letters with accents. "
+        "If they are wrong, choose the encoding (--encoding)."
+    )
+
+
+def refuse_controls(header: str) -> None:
+    """Raise TableProblem for a first line that no text has."""
+    if any(ord(character) in _CONTROLS for character in header):
+        raise TableProblem("This is not a text file. Save the table as CSV in UTF-8.")
+
+
+def _asked(asked: str) -> str:
+    try:
+        name = codecs.lookup(asked.strip()).name
+        "".encode(name)
+    except (LookupError, ValueError) as error:
+        raise TableProblem(f"There is no encoding {asked[:40]!r}. Examples: utf-8, cp1252, cp1251, utf-16.") from error
+    return {"utf-8": UTF_8}.get(name, name)
+
+
+def _marked(sample: bytes) -> str:
+    return next((encoding for mark, encoding in _MARKS if sample.startswith(mark)), "")
+
+
+def _refuse_workbooks(sample: bytes) -> None:
+    for start, what in _WORKBOOKS:
+        if sample.startswith(start):
+            raise TableProblem(f"This is not a text file but {what}. Save the table as CSV in UTF-8.")
+
+
+def _without_mark(sample: bytes) -> str:
+    """UTF-16 that begins with no mark: most letters of the first kilobytes have a zero on the same side."""
+    first, second = sample[::2], sample[1::2]
+    if not second:
+        return ""
+    zeros = first.count(0) / len(first), second.count(0) / len(second)
+    if zeros[1] > 0.4 and zeros[0] < 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if zeros[0] > 0.4 and zeros[1] < 0.1 else ""
+
+
+def _check(stream: BinaryIO, encoding: str) -> None:
+    with opened(stream, encoding) as text:
+        while text.read(_PIECE):
+            pass
