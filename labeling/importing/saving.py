@@ -70,6 +70,11 @@ class Report:
     created_classes: list[str] = field(default_factory=list)
 
     @property
+    def is_about_nothing(self) -> bool:
+        """Whether no line is about an item of the dataset."""
+        return 0 < self.rows == self.unknown_paths.lines + self.ambiguous.lines
+
+    @property
     def encoding_note(self) -> str:
         """What to check where the encoding is a guess; empty where it is certain."""
         return guessed_note(self.encoding)

@@ -249,6 +249,14 @@ def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dat
     assert "no encoding" in text_of(upload(client, dataset, content, encoding="klingon"))
 
 
+def test_the_page_says_that_no_line_is_about_an_item(client: Client, dataset: Dataset) -> None:
+    told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n"))
+    assert "No line is about an item of this dataset: the column path names none." in told
+    told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n", key_column="id"))
+    assert "No line is about" not in told
+    assert "1 applied" in told
+
+
 def test_the_page_asks_about_numbers_and_remembers_the_answers(client: Client, dataset: Dataset) -> None:
     content = b"path,label\nimage0017.png,1\nimage0018.png,01\n"
     asked = upload(client, dataset, content, create_classes="on")

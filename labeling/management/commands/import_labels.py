@@ -78,6 +78,10 @@ def _words(report: Report) -> list[str]:
     lines = [f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."]
     if report.encoding_note:
         lines.append(report.encoding_note)
+    if report.is_about_nothing:
+        lines.append(
+            "No line is about an item of this dataset. Choose the column that names the images (--key COLUMN)."
+        )
     if report.by_name:
         lines.append(f"{_lines(report.by_name)} matched by file name alone.")
     if report.merged:
