@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from labeling import ledger
 from labeling.decisions import provenance
+from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import Claim
 from labeling.decisions.provenance import Shown as Shown
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
@@ -217,15 +218,20 @@ class _Batch:
         return Result(request.uuid, "saved", items=touched, conflicts=conflicts, **_unconfirmed(request))
 
     def _annotation(self, request: Request, target: Target) -> Annotation:
+        item = self.items[target.item_id]
+        state, label_id = _STATE_OF[request.kind], request.label_id if request.kind == Action.Kind.ASSIGN else None
+        shown = target.shown
+        if item.is_content_changed and (item.state, item.label_id) == (state, label_id):
+            shown = replace(shown, queue=CONFIRMATION, selection_probability=None, is_random_draw=None)
         return Annotation(
             item_id=target.item_id,
-            state=_STATE_OF[request.kind],
-            label_id=request.label_id if request.kind == Action.Kind.ASSIGN else None,
-            previous_id=self.items[target.item_id].decision_id,
+            state=state,
+            label_id=label_id,
+            previous_id=item.decision_id,
             annotator_id=self.user_id,
             decided_at=request.at,
             seconds=target.seconds,
-            **vars(target.shown),
+            **vars(shown),
         )
 
     def _conflicts(self, targets: Iterable[Target]) -> list[dict[str, Any]]:
@@ -301,6 +307,7 @@ def outcome(item: Item) -> dict[str, Any]:
         "annotation": item.newest_annotation_id,
         "state": item.state,
         "label": item.label_id,
+        "changed": item.is_content_changed,
     }
 
 

@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from labeling.actions import Shown, Tally, write_annotations
+from labeling.decisions.content_changes import mark_content_changed
 from labeling.ledger import items_for_update
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from labeling.signals import decided
@@ -280,5 +281,7 @@ def _move_labels(action: Action, items: dict[int, Item], into: LabelClass | None
             for name in _PROVENANCE:
                 setattr(moved, name, getattr(decision, name))
         annotations.append(moved)
+    changed = [pk for pk, item in items.items() if item.is_content_changed]
     write_annotations(action, annotations, items, tally)
+    mark_content_changed(changed)  # nobody has looked at their new content
     tally.write()

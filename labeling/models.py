@@ -165,6 +165,9 @@ class Item(models.Model):
     newest_annotation_id = models.BigIntegerField(default=0)
     # The annotation whose decision holds: the newest one, or the older one that an undo went back to.
     decision_id = models.BigIntegerField(null=True)
+    # The newest annotation when the content of its files last changed: decisions up to it are about other content.
+    # NULL: it has not changed since the first decision.
+    content_changed_after = models.BigIntegerField(null=True, editable=False)
 
     objects = ItemQuerySet.as_manager()
 
@@ -176,10 +179,23 @@ class Item(models.Model):
         indexes = [
             models.Index(fields=["dataset", "state", "row"], name="item_state"),
             models.Index(fields=["label", "row"], name="item_label"),
+            models.Index(
+                fields=["dataset", "row"], condition=Q(content_changed_after__isnull=False), name="item_content_changed"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.path
+
+    @property
+    def is_content_changed(self) -> bool:
+        """Whether the content of its files changed after the decision that holds."""
+        return self.state != State.UNLABELLED and is_older(self.decision_id, self.content_changed_after)
+
+
+def is_older(decision_id: int | None, changed_after: int | None) -> bool:
+    """Whether a decision was made before the content changed; the annotations' ids tell."""
+    return decision_id is not None and changed_after is not None and decision_id <= changed_after
 
 
 class Frame(models.Model):

@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 
 from django.db.models import Count, Q
 
+from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.reading import Examined
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
 from labeling.records import FILLED, insert_frames, set_available, update_many, values_of
@@ -294,8 +295,15 @@ def move_groups(dataset: Dataset, moves: Sequence[tuple[Home, Sequence[Member]]]
         left += [kept.key for role, kept in home.frames.items() if role not in roles]
     update_many(Frame, ("path", *FILLED), updates)
     insert_frames(dataset, new)
+    mark_content_changed([home.item_id for home, members in moves if _has_other_content(home, members)])
     Frame.objects.filter(pk__in=left).delete()
     set_available(dataset, list(movers), True)
+
+
+def _has_other_content(home: Home, members: Sequence[Member]) -> bool:
+    """Return whether a file of the group was edited, or is new to the item, when it moved."""
+    known = {role: kept.examined.sha256 for role, kept in home.frames.items()}
+    return any(known.get(one.role) != one.examined.sha256 for one in members)
 
 
 def forget_waiting(dataset: Dataset) -> None:

@@ -35,3 +35,8 @@ class ItemQuerySet(models.QuerySet["Item"]):
     def to_label(self) -> ItemQuerySet:
         """Those that a queue may deal: available, and no decision made."""
         return self.available().filter(state=0)
+
+    def changed_since_decision(self) -> ItemQuerySet:
+        """Those whose files changed after the decision that holds; through a partial index."""
+        changed = self.filter(content_changed_after__isnull=False, decision_id__lte=models.F("content_changed_after"))
+        return changed.exclude(state=0)

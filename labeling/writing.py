@@ -11,6 +11,7 @@ import numpy as np
 from django.db import transaction
 
 from hoshina.jobs.runner import Run
+from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.reading import Examined
 from labeling.images.scanning import Found, is_looked_for
 from labeling.models import Dataset, Frame, Item
@@ -233,6 +234,14 @@ class FileWriter(Writer):
             self.lock()
             known = known_files(self.dataset, [stray.path for stray in batch])
             update_frames([(known[one.path].frame_id, one.examined) for one in batch if one.path in known])
+            # Another run, thought dead, may have written the same content meanwhile.
+            mark_content_changed(
+                [
+                    found.item_id
+                    for one in batch
+                    if (found := known.get(one.path)) is not None and found.sha256 != one.examined.sha256
+                ]
+            )
             returned = [one.item_id for one in known.values() if not one.is_available]
             set_available(self.dataset, returned, True)
             self._move_or_insert([stray for stray in batch if stray.path not in known], {})

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Count, QuerySet
 
 from hoshina.jobs.runner import Run
+from labeling.decisions.content_changes import mark_content_changed
 from labeling.grouping import MAX_ROLES, Template, in_order
 from labeling.images.reading import Examined
 from labeling.images.scanning import Found, is_looked_for
@@ -49,12 +50,12 @@ _GROUPS_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """The item of a group, and the (key, path) of its frames by their roles; the key is 0 for one just made."""
+    """The item of a group, and (key, path, SHA-256) of its frames by their roles; the key is 0 for one just made."""
 
     pk: int
     row: int
     is_available: bool
-    frames: dict[str, tuple[int, str]]
+    frames: dict[str, tuple[int, str, str]]
 
 
 class GroupWriter(Writer):
@@ -168,10 +169,12 @@ class GroupWriter(Writer):
             return {}
         items = self._items_of(members)
         problems: dict[str, str] = {}
-        new, updates, returned = [], [], set()
+        new, updates = [], []
+        returned: set[int] = set()
+        changed: set[int] = set()
         for one in members:
             item = items[one.group]
-            frame_id, path = item.frames.get(one.role, (0, ""))
+            frame_id, path, sha256 = item.frames.get(one.role, (0, "", ""))
             is_gone = item.row < self.n_rows and not (self.seen[item.row] | self.broken[item.row]) & self.bits[one.role]
             if not path:
                 new.append((item.pk, one.role, one.path, one.examined))
@@ -186,11 +189,13 @@ class GroupWriter(Writer):
             else:
                 updates.append((one.path, *values_of(one.examined), frame_id))
                 self.counts.changed += 1
-            item.frames[one.role] = (frame_id, one.path)
+            item.frames[one.role] = (frame_id, one.path, one.examined.sha256)
+            changed |= set() if sha256 == one.examined.sha256 else {item.pk}
             self._mark(item.row, [one])
             returned |= set() if item.is_available else {item.pk}
         insert_frames(self.dataset, new)
         update_many(Frame, ("path", *FILLED), updates)
+        mark_content_changed(changed)
         self._return(returned)
         self._tell_roles({role for _, role, _, _ in new})
         self.counts.failed += len(problems)
@@ -211,9 +216,9 @@ class GroupWriter(Writer):
             first = insert_items(self.dataset, made)
             items |= _by_path(there.filter(row__gte=first))
         by_key = {item.pk: item for item in items.values()}
-        frames = Frame.objects.filter(item__in=by_key).values_list("item_id", "role", "pk", "path")
-        for item_id, role, pk, path in frames:
-            by_key[item_id].frames[role] = (pk, path)
+        frames = Frame.objects.filter(item__in=by_key).values_list("item_id", "role", "pk", "path", "sha256")
+        for item_id, role, pk, path, sha256 in frames:
+            by_key[item_id].frames[role] = (pk, path, sha256)
         return items
 
     def _tell_roles(self, roles: set[str]) -> None:

@@ -60,6 +60,8 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
     strategy = STRATEGIES[round_.queue]
     filters = filters_from(round_.params["filters"])
     items = Item.objects.filter(dataset=round_.dataset_id).available()
+    if filters.is_changed:
+        items = items.changed_since_decision()
     if not (strategy.deals and filters.state == State.UNLABELLED and holder):
         found, next_offset = _collect(round_, offset, n, items, filters.state)
         return Deal(_tiles(round_, found), next_offset)

@@ -13,6 +13,7 @@ from sampling.conditions import from_params
 from sampling.leases import LEASE, NO_WINDOW, Holding, Window, holdings
 from sampling.models import Round
 from sampling.queues import STRATEGIES
+from sampling.selection import CHANGED
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
 def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     """Words for what the person asked to see and there is none of; None where that is not why."""
     filters, is_sweep = round_.params["filters"], STRATEGIES[round_.queue].is_sweep
+    if filters["state"] == CHANGED and not any(value for name, value in filters.items() if name != "state"):
+        return Empty("Nothing changed", "No file changed after its image was labeled, as far as the folder was read.")
     if "fields" in filters and not is_sweep:
         words = "; ".join(one.words for one in from_params(filters))
         return Empty("Nothing here", f"No image matches all that is asked for ({words}). Take a filter away.")

@@ -10,7 +10,7 @@ import numpy as np
 from django.db.models import F
 from numpy.typing import NDArray
 
-from labeling.models import Annotation, Dataset, State
+from labeling.models import Annotation, Dataset, Item, State
 from modeling.graphs import graph_of, projection_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
@@ -27,6 +27,9 @@ from sampling.regions import MapGone, Region, located, region_from, rows_inside
 from sampling.strategies import Inputs, Ranking, Strategy
 from sampling.unseen import NotKept, Unseen, rows_of, unseen_from
 
+# The state of the address and of a round that stands for ``Filters.is_changed``.
+CHANGED = "changed"
+
 
 class CannotRank(Exception):
     """A queue has nothing to rank with; says what is missing and what to do."""
@@ -40,7 +43,8 @@ class CannotRank(Exception):
 class Filters:
     """Which items a pull considers. ``state`` None: every available one.
 
-    With ``unseen`` the label and the prediction are those of that version then, not of today.
+    With ``unseen`` the label and the prediction are those of that version then, not of today. ``is_changed``: only
+    items whose files changed after their decision.
     """
 
     state: State | None = State.UNLABELLED
@@ -49,9 +53,11 @@ class Filters:
     unseen: Unseen | None = None
     region: Region | None = None
     fields: tuple[Condition, ...] = ()
+    is_changed: bool = False
 
     def as_params(self) -> dict[str, Any]:
         state = "any" if self.state is None else State(self.state).label
+        state = CHANGED if self.is_changed else state
         kept = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
         kept |= self.unseen.as_params() if self.unseen else {}
         kept |= self.region.as_params() if self.region else {}
@@ -298,7 +304,8 @@ def filters_from(params: dict[str, Any]) -> Filters:
     names = {state.label: state for state in State}
     state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
     fields = conditions.from_params(params)
-    return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params), fields)
+    is_changed = params["state"] == CHANGED
+    return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params), fields, is_changed)
 
 
 def ranked_rows(round_: Round) -> NDArray[np.int64]:
@@ -307,12 +314,21 @@ def ranked_rows(round_: Round) -> NDArray[np.int64]:
 
 def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None) -> NDArray[np.int64]:
     among = None if filters.region is None else _inside(dataset, filters.region)
+    if filters.is_changed:
+        among = _changed(dataset, among)
     if filters.unseen is not None:
         return _unseen(dataset, pool.rows(filters.state, among=among), filters, filters.unseen)
     rows = pool.rows(filters.state, filters.label_id, among)
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
     return rows
+
+
+def _changed(dataset: Dataset, among: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the rows, ascending, whose files changed after their decision."""
+    changed = Item.objects.of(dataset).changed_since_decision().order_by("row").values_list("row", flat=True)
+    rows = np.fromiter(changed.iterator(chunk_size=10_000), np.int64)
+    return rows if among is None else np.intersect1d(among, rows, assume_unique=True)
 
 
 def _inside(dataset: Dataset, region: Region) -> NDArray[np.int64]:

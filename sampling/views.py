@@ -30,7 +30,7 @@ from sampling.nothing import Empty, nothing_left
 from sampling.pulling import StillRanking, made
 from sampling.queues import STRATEGIES, BandParams
 from sampling.regions import MapGone, region_from, rows_inside
-from sampling.selection import CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
+from sampling.selection import CHANGED, CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
 from sampling.served import record
 from sampling.spread import spread_of
 from sampling.strategies import BadParameter, Strategy, parse_params
@@ -44,6 +44,7 @@ _STATES: dict[str, State | None] = {
     "unsure": State.UNSURE,
     "skipped": State.SKIPPED,
     "any": None,
+    CHANGED: None,
 }
 
 
@@ -116,6 +117,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "states": [
             ("unlabelled", "To label"),
             *((s, s.capitalize()) for s in ("labelled", "unsure", "skipped")),
+            (CHANGED, "Changed since labeled"),
         ],
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
@@ -293,7 +295,7 @@ def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> 
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
         raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
-    return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields)
+    return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields, name == CHANGED)
 
 
 def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:

@@ -6,6 +6,7 @@ people go on labelling. It keeps about 40 bytes per labelled item, for the split
 
 from __future__ import annotations
 
+import platform
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from labeling.splits import SPLITS, Files, assign_splits, joined
 FORMAT = 1
 LABEL_COLUMNS = (
     "item_id", "path", "label", "was_unsure", "skipped", "labelled_at", "annotator", "queue", "sha256",
+    "created_at", "content_changed",
 )  # fmt: skip
 SPLIT_COLUMNS = ("item_id", "path", "label", "split")
 # A path may take 4,000 bytes: with more rows than this a file might exceed 2 GiB.
@@ -125,6 +127,7 @@ class Export:
             (
                 row.item_id, row.path, label, row.was_unsure, row.is_skipped,
                 moment(row.labelled_at), row.annotator, row.queue, row.sha256,
+                moment(row.created_at), int(row.is_content_changed),
             )
         )  # fmt: skip
 
@@ -191,6 +194,7 @@ class Export:
         manifest |= {
             "format": FORMAT,
             "app": {"name": "hoshina", "version": app_version()},
+            "python": platform.python_version(),
             "libraries": library_versions(libraries),
             "dataset": {"name": self.dataset.name, "slug": self.dataset.slug},
             "rendering": self.dataset.rendering,

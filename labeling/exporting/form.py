@@ -11,6 +11,8 @@ from labeling.exporting.options import DEFAULT_SPLITS, MAX_SEED, Options
 from labeling.exporting.registry import sections
 
 _WHOLE = "Give a whole number from {} to {}."
+# Sent before the tick box, so that an address tells "no images" from "as usual".
+NO_IMAGES = "false"
 _DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0"}
 
 
@@ -34,12 +36,15 @@ class ExportForm(forms.Form):
     group_by = forms.ChoiceField(
         label="Keep together", required=False, error_messages={"invalid_choice": "There is no such field any more."}
     )
-    images = forms.BooleanField(label="Image files of the labelled items", required=False)
+    images = forms.BooleanField(label="Image files of the labeled items", required=False)
 
-    def __init__(self, given: Mapping[str, Any], fields: Sequence[str] = (), group_by: str = "") -> None:
+    def __init__(
+        self, given: Mapping[str, Any], fields: Sequence[str] = (), group_by: str = "", *, with_images: bool = False
+    ) -> None:
         """``given``: the address's parameters; what is not there has its default. ``fields``: names to group by, and
-        which of them the dataset chose."""
-        super().__init__(_DEFAULTS | {"group_by": group_by} | {name: given[name] for name in given})
+        which of them the dataset chose. ``with_images``: whether the images are included by default."""
+        defaults = _DEFAULTS | {"group_by": group_by, "images": "on" if with_images else NO_IMAGES}
+        super().__init__(defaults | {name: given[name] for name in given})
         groups = self.fields["group_by"]
         assert isinstance(groups, forms.ChoiceField)
         groups.choices = [("", "identical files only"), *((name, f"equal {name}") for name in fields)]

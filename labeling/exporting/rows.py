@@ -10,7 +10,9 @@ from datetime import datetime
 from itertools import islice
 from operator import itemgetter
 
-from labeling.models import Action, Annotation, Dataset, Frame, Item, State
+from django.db.models import Min
+
+from labeling.models import Action, Annotation, Dataset, Frame, Item, State, is_older
 
 # Ids of one IN (…): below 999, what the oldest supported SQLite takes.
 BATCH = 900
@@ -32,10 +34,17 @@ class LabelRow:
     sha256: str
     # SHA-256 of each of its frames' files.
     files: tuple[str, ...]
+    # When it was first decided about; undone decisions do not count.
+    created_at: datetime | None
+    # Whether its files changed after the decision that holds.
+    is_content_changed: bool
 
 
-# row, id, path, state, label_id, newest_annotation_id
-_ItemTuple = tuple[int, int, str, int, int | None, int]
+# row, id, path, state, label_id, newest_annotation_id, decision_id, content_changed_after
+_ItemTuple = tuple[int, int, str, int, int | None, int, int | None, int | None]
+_COLUMNS = (
+    "row", "id", "path", "state", "label_id", "newest_annotation_id", "decision_id", "content_changed_after",
+)  # fmt: skip
 # decided_at, annotator, queue
 _Decision = tuple[datetime | None, str | None, str]
 
@@ -54,10 +63,7 @@ def _of_state(dataset: Dataset, state: State) -> Iterator[_ItemTuple]:
     last = -1
     while True:
         found = list(
-            Item.objects.of(dataset)
-            .filter(state=state, row__gt=last)
-            .order_by("row")
-            .values_list("row", "id", "path", "state", "label_id", "newest_annotation_id")[:BATCH]
+            Item.objects.of(dataset).filter(state=state, row__gt=last).order_by("row").values_list(*_COLUMNS)[:BATCH]
         )
         yield from found
         if len(found) < BATCH:
@@ -84,9 +90,10 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
         )
     }
     unsure = unsure_at_any_time(ids)
+    first = first_decided_at(ids)
     files = files_of(ids)
     rows = []
-    for row, item_id, path, state, label_id, annotation_id in batch:
+    for row, item_id, path, state, label_id, annotation_id, decision_id, changed_after in batch:
         decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
         rows.append(
             LabelRow(
@@ -101,6 +108,8 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
                 queue=queue,
                 sha256=_joint(files.get(item_id, [])),
                 files=tuple(sha256 for _, _, sha256 in files.get(item_id, [])),
+                created_at=first.get(item_id),
+                is_content_changed=is_older(decision_id, changed_after),
             )
         )
     return rows
@@ -113,6 +122,13 @@ def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
         .exclude(action__kind=Action.Kind.UNDO)
         .values_list("item_id", flat=True)
     )
+
+
+def first_decided_at(item_ids: Sequence[int]) -> dict[int, datetime]:
+    """Return when each of at most BATCH items was first decided about. An undone decision is none."""
+    held = Annotation.objects.filter(item_id__in=item_ids, action__undone_by__isnull=True)
+    held = held.exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
+    return dict(held.values_list("item_id").annotate(first=Min("decided_at")).order_by())
 
 
 def files_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:

@@ -9,7 +9,13 @@ from importlib import metadata
 
 from django.conf import settings
 
-LIBRARIES: Mapping[str, tuple[str, ...]] = {"django": ("django",), "numpy": ("numpy",), "pillow": ("pillow",)}
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "django": ("django",),
+    "numpy": ("numpy",),
+    "pillow": ("pillow",),
+    "astropy": ("astropy",),
+    "tifffile": ("tifffile",),
+}
 
 
 @cache

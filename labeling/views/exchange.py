@@ -14,8 +14,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.http import HtmxHttpRequest
 from labeling import importing
+from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
+from labeling.exporting.size import ImagesSize, images_size
 from labeling.importing import EXPECTED, Choice, ImportProblem, NumbersQuestion, Report
 from labeling.importing.spellings import KEEP, MERGE
 from labeling.models import Dataset, Field, LabelClass
@@ -30,18 +32,20 @@ _NAMES_SHOWN = 50
 def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """What an export will hold, its options and its button; the form alone when an option changed."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    return _export_page(request, dataset, _form(request, dataset))
+    size = images_size(dataset)
+    return _export_page(request, dataset, _form(request, dataset, size), size)
 
 
 @require_GET
 def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     """The archive, sent while it is made; options that can't be had: the page with the words."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    form = _form(request, dataset)
+    size = images_size(dataset)
+    form = _form(request, dataset, size)
     if form.is_valid() and (words := refusal(dataset, form.options())):
         form.add_error(None, words)
     if not form.is_valid():
-        return _export_page(request, dataset, form)
+        return _export_page(request, dataset, form, size)
     return StreamingHttpResponse(
         iter(Export(dataset, form.options())),
         content_type="application/zip",
@@ -52,13 +56,14 @@ def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
     )
 
 
-def _form(request: HtmxHttpRequest, dataset: Dataset) -> ExportForm:
+def _form(request: HtmxHttpRequest, dataset: Dataset, size: ImagesSize) -> ExportForm:
     fields = list(Field.objects.filter(dataset=dataset))
     chosen = next((one.name for one in fields if one.pk == dataset.together_by_id), "")
-    return ExportForm(request.GET.dict(), [one.name for one in fields], chosen)
+    names = [one.name for one in fields]
+    return ExportForm(request.GET.dict(), names, chosen, with_images=size.is_included)
 
 
-def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm) -> HttpResponse:
+def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, size: ImagesSize) -> HttpResponse:
     is_valid = form.is_valid()
     context: dict[str, Any] = {
         "dataset": dataset,
@@ -67,6 +72,9 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm) -
         "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
         "expected": EXPECTED,
         "import_choices": ImportChoices(label_suffix="", auto_id="import-%s"),
+        "size": size,
+        "n_changed": count_content_changed(dataset),
+        "counted_up_to": COUNTED_UP_TO,
     }
     if is_valid:
         context |= _splits(dataset, form.options().splits)

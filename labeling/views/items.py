@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.http import HtmxHttpRequest
+from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import OPENED
 from labeling.decoding import decoders
 from labeling.fields.facts import facts_of
@@ -163,13 +164,15 @@ def _what(annotation: Annotation) -> str:
         return f"{outcome} (class “{earlier}” was {'merged' if annotation.label else 'deleted'})"
     if annotation.action.kind == Action.Kind.IMPORT:
         return f"{outcome} (imported)"
-    return outcome
+    return f"{outcome} (confirmed)" if annotation.queue == CONFIRMATION else outcome
 
 
 def _shown(annotation: Annotation, suggested: dict[int, LabelClass]) -> Iterable[str]:
     """How the item came to be shown, in words, from most to least telling."""
     if annotation.queue == OPENED:
         yield "opened on its own page"
+    elif annotation.queue == CONFIRMATION:
+        yield "after its file changed"
     elif annotation.queue:
         rank = f", rank {annotation.rank + 1:,}" if annotation.rank is not None else ""
         yield f"queue {annotation.queue}{rank}"

@@ -16,7 +16,7 @@ const outbox = new Outbox({ name: page.dataset.outbox, url: page.dataset.annotat
 const mine = new Set(); // uuids of what was decided here and is not answered yet
 
 const detail = () => document.getElementById("detail");
-const buttons = () => [...page.querySelectorAll("[data-decide]")];
+const buttons = () => [...page.querySelectorAll(".detail-decide [data-decide]")];
 
 function stateNow() {
   const { item, state, label } = detail().dataset;
@@ -42,7 +42,7 @@ function keep(action, effect, before) {
 function decide(kind, button) {
   const before = stateNow();
   const after = { id: before.id, state: OUTCOME[kind], label: button?.dataset.label ? Number(button.dataset.label) : null };
-  const name = button?.querySelector("[data-name]")?.textContent ?? "no mark";
+  const name = kind === "clear" ? "no mark" : button?.querySelector("[data-name]")?.textContent ?? "no mark";
   paint(after, `Now: ${name} (being saved)`);
   say(name);
   const item = { id: before.id, seen: Number(detail().dataset.seen), seconds: clock.share(1), shown: { queue: "opened", rendering: shownAs() } };

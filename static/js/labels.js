@@ -89,8 +89,8 @@ export class Labels extends EventTarget {
   }
 
   // On the tile, and told to what else shows the item.
-  #mark(tile, { state, label }) {
-    mark(tile, { state, label });
+  #mark(tile, { state, label, changed }) {
+    mark(tile, { state, label, changed });
     const detail = { row: Number(tile.dataset.row), state: Number(state), label: label ?? null };
     document.body.dispatchEvent(new CustomEvent("hoshina:marked", { detail }));
   }

@@ -4,7 +4,7 @@ import { layout as layoutOfFrames } from "./frames.js";
 import { windowName } from "./leases.js";
 import { stretchPictures } from "./stretch.js";
 import { isSweep } from "./sweep.js";
-import { idOf, isUndecided, mark, setPending } from "./tiles.js";
+import { idOf, isUndecided, mark, setPending, stateOf } from "./tiles.js";
 
 const KEPT = 12;
 const STALE = 5 * 60 * 1000;
@@ -191,7 +191,7 @@ export class Pages extends EventTarget {
       const effect = this.labels.effectOf(id);
       const known = classes.ofId(tile.dataset.label);
       if (effect) mark(tile, effect);
-      else if (known || tile.dataset.state !== "0") mark(tile, { state: Number(tile.dataset.state), label: known?.id ?? null });
+      else if (known || tile.dataset.state !== "0") mark(tile, { ...stateOf(tile), label: known?.id ?? null });
       setPending(tile, this.labels.pendingOf(id));
     }
   }

@@ -13,15 +13,17 @@ export function idOf(tile) {
 }
 
 export function stateOf(tile) {
-  return { id: idOf(tile), state: Number(tile.dataset.state), label: tile.dataset.label ? Number(tile.dataset.label) : null };
+  const label = tile.dataset.label ? Number(tile.dataset.label) : null;
+  return { id: idOf(tile), state: Number(tile.dataset.state), label, changed: tile.dataset.changed !== undefined };
 }
 
 export function isUndecided(tile) {
   return tile.dataset.state === "0";
 }
 
-// Shows `state` and `label` (a class's id, or null) on the tile.
-export function mark(tile, { state, label }) {
+// Shows `state` and `label` (a class's id, or null) on the tile, and whether the file changed after that decision.
+export function mark(tile, { state, label, changed = false }) {
+  tile.toggleAttribute("data-changed", changed);
   tile.dataset.state = String(state);
   tile.dataset.label = label ?? "";
   drawChip(tile);
@@ -42,7 +44,8 @@ export function drawChip(tile) {
     tile.style.removeProperty("--mark");
   }
   const words = state === LABELLED ? `labelled ${name}` : STATES[state];
-  tile.setAttribute("aria-label", `${tile.dataset.name}, ${words}${suggestionWords(tile)}`);
+  const since = tile.dataset.changed === undefined ? "" : ", file changed since";
+  tile.setAttribute("aria-label", `${tile.dataset.name}, ${words}${since}${suggestionWords(tile)}`);
 }
 
 // A renamed or recoloured class is shown so on the tiles that are there.

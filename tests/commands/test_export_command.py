@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from labeling.management.commands import export as command
-from labeling.models import Dataset
+from labeling.models import Dataset, Frame
 from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
 
 MakeDataset = Callable[..., Dataset]
@@ -43,9 +43,10 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 @pytest.mark.django_db
 def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "new" / "out.zip"
-    told = run("--output", str(output), "--seed", "3", "--splits", "50,30,20")
+    told = run("--output", str(output), "--seed", "3", "--splits", "50,30,20", "--no-images")
     content = output.read_bytes()
-    assert told == {"path": str(output), "items": 11, "sha256": hashlib.sha256(content).hexdigest()}
+    sha256 = hashlib.sha256(content).hexdigest()
+    assert told == {"path": str(output), "items": 11, "sha256": sha256, "images": False}
     assert content == archive_bytes(dataset, seed=3, splits=(50, 30, 20))
     assert list(output.parent.iterdir()) == [output]
 
@@ -66,6 +67,26 @@ def test_images_are_put_in(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "out.zip"
     run("--output", str(output), "--with-images")
     assert manifest(zipfile.ZipFile(output))["images"]["missing"]["count"] == 10
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("size", "is_included"), [(99_999_999, True), (100_000_000, False)])
+def test_images_are_included_by_default_below_1_gb(
+    dataset: Dataset, tmp_path: Path, size: int, is_included: bool
+) -> None:
+    # Ten labeled items; what is skipped or undecided does not count.
+    Frame.objects.filter(item__row__lt=10).update(size=size)
+    Frame.objects.filter(item__row__gte=10).update(size=10**12)
+    output = tmp_path / "out.zip"
+    out, err = io.StringIO(), io.StringIO()
+    call_command("export", "--output", str(output), stdout=out, stderr=err)
+    assert manifest(zipfile.ZipFile(output))["options"]["images"] is is_included
+    assert (command.LEFT_OUT in err.getvalue()) is not is_included
+    assert run("--output", str(output))["images"] is is_included
+    assert run("--output", str(output), "--with-images")["images"] is True
+    assert run("--output", str(output), "--no-images")["images"] is False
+    with pytest.raises(CommandError, match="not allowed with"):
+        run("--with-images", "--no-images")
 
 
 @pytest.mark.django_db

@@ -15,7 +15,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from labeling.models import Annotation, Dataset, Item, LabelClass, State
+from labeling.decisions.content_changes import mark_content_changed
+from labeling.exporting.size import ImagesSize, images_size
+from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views import exchange
 from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
 
@@ -117,7 +119,7 @@ def test_the_page_costs_the_same_for_more_items_and_classes(
 
 def test_an_empty_dataset_says_what_to_do(client: Client, make_dataset: MakeDataset) -> None:
     response = client.get(export_url(make_dataset(0, classes=())))
-    assert "Nothing is labelled yet" in text_of(response)
+    assert "Nothing is labeled yet" in text_of(response)
 
 
 def test_an_unknown_dataset_is_not_found(client: Client) -> None:
@@ -138,7 +140,7 @@ def test_whoever_is_not_signed_in_gets_nothing(client: Client, dataset: Dataset,
 
 # -- The archive ------------------------------------------------------------------------------------
 def test_the_archive_is_streamed(client: Client, dataset: Dataset) -> None:
-    response = client.get(zip_url(dataset), {"val": "20", "test": "20", "seed": "4"})
+    response = client.get(zip_url(dataset), {"val": "20", "test": "20", "seed": "4", "images": "false"})
     assert response.status_code == 200
     assert response.streaming
     assert not response.has_header("Content-Length")
@@ -160,6 +162,54 @@ def test_predictions_without_a_model_are_refused(client: Client, dataset: Datase
 def test_missing_images_do_not_stop_it(client: Client, dataset: Dataset) -> None:
     archive = opened(client.get(zip_url(dataset), {"images": "on"}).getvalue())
     assert manifest(archive)["images"]["missing"]["count"] == 15
+
+
+@pytest.mark.parametrize(("size", "is_included"), [(66_666_666, True), (66_666_667, False)])
+def test_images_are_ticked_while_they_total_less_than_1_gb(
+    client: Client, dataset: Dataset, size: int, is_included: bool
+) -> None:
+    Frame.objects.filter(item__state=State.LABELLED).update(size=size)  # 15 of them
+    Frame.objects.exclude(item__state=State.LABELLED).update(size=10**12)
+    page = client.get(export_url(dataset))
+    assert page.context["form"]["images"].value() is is_included
+    text = text_of(page)
+    assert ("Of 15 labeled images, 953.7 MB in total" in text) is is_included
+    assert ("They are left out unless you tick the box, because they total 1 GB or more." in text) is not is_included
+
+    def has_images(**given: str | list[str]) -> bool:
+        told = manifest(opened(client.get(zip_url(dataset), given).getvalue()))
+        return bool(told["options"]["images"])
+
+    assert has_images(seed="1") is is_included
+    # As the form sends it, without and with the tick; and as addresses had it before.
+    assert has_images(images="false") is False
+    assert has_images(images=["false", "on"]) is True
+    assert has_images(images="on") is True
+    unticked = client.get(export_url(dataset), {"images": "false", "val": "20"}, headers=HTMX)
+    assert unticked.context["form"]["images"].value() is False
+
+
+def test_the_size_of_the_images_is_added_up_in_a_few_queries(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labeling.exporting.size._AT_ONCE", 4)
+    for row, item in enumerate(dataset.items.order_by("row")):
+        item.frames.update(size=10**row if row < 8 else 1)
+    assert images_size(dataset) == ImagesSize(11_111_118, is_total=True)  # 8 of 10^0 to 10^7, and 7 more
+    dataset.items.get(row=1).frames.update(size=2 * 10**9)
+    with CaptureQueriesContext(connection) as queries:
+        assert not images_size(dataset).is_included
+    assert len(queries) == 2  # it ends where the limit is passed
+
+
+def test_the_page_counts_what_changed_after_its_decision(client: Client, dataset: Dataset) -> None:
+    assert "content-changed" not in text_of(client.get(export_url(dataset)))
+    items = dict(dataset.items.values_list("row", "pk"))
+    mark_content_changed([items[0], items[15], items[19]])  # row 19 has no decision
+    page = client.get(export_url(dataset))
+    assert page.context["n_changed"] == 2
+    assert 'href="/d/pictures/?queue=all&amp;state=changed"' in text_of(page)
+    rows = table(opened(archive_bytes(dataset)), "labels.csv")
+    assert [row["path"] for row in rows if row["content_changed"] == "1"] == ["image0000.png", "image0015.png"]
+    assert {row["content_changed"] for row in rows} == {"0", "1"}
 
 
 # -- Import -----------------------------------------------------------------------------------------

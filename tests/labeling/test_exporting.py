@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from labeling.exporting import Contribution, Export, Member, OptionError, Option
 from labeling.exporting import registry as registry_module
 from labeling.exporting.archive import stream_zip
 from labeling.exporting.rows import BATCH, decided_items
-from labeling.exporting.text import cell, csv_line, json_bytes, number
+from labeling.exporting.text import cell, csv_line, json_bytes, moment, number
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.labeling.decisions import AT, archive_bytes, decide, manifest, opened, table
 
@@ -44,11 +46,32 @@ def test_labels_has_one_line_per_decision(make_dataset: MakeDataset, ana: User) 
     ids = dict(Item.objects.values_list("row", "pk"))
     at = "2026-03-04T05:06:07.000089Z"
     assert lines == [
-        "item_id,path,label,was_unsure,skipped,labelled_at,annotator,queue,sha256",
-        f"{ids[1]},image0001.png,,true,false,{at},ana,random,{1:064x}",
-        f"{ids[3]},image0003.png,,false,true,{at},ana,random,{3:064x}",
-        f"{ids[4]},image0004.png,dog,false,false,{at},ana,uncertain,{4:064x}",
+        "item_id,path,label,was_unsure,skipped,labelled_at,annotator,queue,sha256,created_at,content_changed",
+        f"{ids[1]},image0001.png,,true,false,{at},ana,random,{1:064x},{at},0",
+        f"{ids[3]},image0003.png,,false,true,{at},ana,random,{3:064x},{at},0",
+        f"{ids[4]},image0004.png,dog,false,false,{at},ana,uncertain,{4:064x},{at},0",
         "",
+    ]
+
+
+def test_created_at_is_the_time_of_the_first_decision_that_was_not_undone(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(4)
+    times = [AT + timedelta(hours=hours) for hours in range(6)]
+    decide(dataset, "unsure", [0], at=times[1])
+    decide(dataset, "assign", [0], "cat", at=times[2])  # row 0: first unsure
+    decide(dataset, "assign", [1], "cat", at=times[3])
+    decide(dataset, "clear", [1], at=times[4])
+    decide(dataset, "assign", [1], "dog", at=times[5])  # row 1: cleared and labeled again
+    decide(dataset, "assign", [2], "cat", at=times[0])
+    decide(dataset, "undo")
+    decide(dataset, "assign", [2], "dog", at=times[4])  # row 2: the first was a slip
+    decide(dataset, "assign", [3], "cat", at=times[1])
+    decide(dataset, "assign", [3], "dog", at=times[2])
+    decide(dataset, "undo")  # row 3: back to the first
+    rows = table(opened(archive_bytes(dataset)), "labels.csv")
+    wanted = [(times[2], times[1]), (times[5], times[3]), (times[4], times[4]), (times[1], times[1])]
+    assert [(row["labelled_at"], row["created_at"]) for row in rows] == [
+        tuple(moment(one) for one in pair) for pair in wanted
     ]
 
 
@@ -197,6 +220,9 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     assert told["encoder"] is None
     assert told["model"] is None
     assert {"django", "numpy", "pillow", "scikit-learn"} <= set(told["libraries"])
+    assert told["libraries"]["astropy"] == metadata.version("astropy")
+    assert told["libraries"]["umap-learn"] == metadata.version("umap-learn")
+    assert told["python"] == platform.python_version()
     assert told["app"] == {"name": "hoshina", "version": "0.1.0"}
     for name, facts in told["files"].items():
         content = archive.read(name)

@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from labeling.actions import Decision, Request, Target, apply, record_import
+from labeling.decisions.content_changes import mark_content_changed
 from labeling.models import Action, Dataset, Item, State
 from modeling import model_files
 from modeling.models import ModelVersion
@@ -62,6 +63,30 @@ def label(dataset: Dataset, rows: list[int], *, holder: str = "me") -> None:
 
 def tiles(response: object) -> list[int]:
     return [tile.item.row for tile in response.context["page"].tiles]  # type: ignore[attr-defined]
+
+
+def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: MakeDataset, client: Client) -> None:
+    dataset = make_dataset(8)
+    add_model(dataset, two_class([0.9, 0.55, 0.1, 0.5, 0.7, 0.6, 0.2, 0.3]))
+    label(dataset, [1, 2, 4, 6])
+    by_row = dict(dataset.items.values_list("row", "pk"))
+    mark_content_changed([by_row[row] for row in (0, 1, 4, 6)])
+    Item.objects.filter(row=6).update(is_available=False)
+    Dataset.objects.update(n_missing=1)
+    url = f"/d/{dataset.slug}/grid/?state=changed"
+    assert tiles(client.get(f"{url}&queue=all")) == [1, 4]
+    assert tiles(client.get(f"{url}&queue=uncertain")) == [1, 4]
+    cat, dog = dataset.classes.order_by("order")
+    assert tiles(client.get(f"{url}&queue=all&label={cat.pk}")) == [1, 4]
+    assert tiles(client.get(f"{url}&queue=all&label={dog.pk}")) == []
+    # Page by page, while the ones before are being confirmed.
+    first = client.get(f"{url}&queue=all&n=1")
+    label(dataset, [1])
+    assert tiles(client.get(first.context["page"].next_url)) == [4]
+    assert Round.objects.latest("pk").params["filters"]["state"] == "changed"
+    label(dataset, [4])
+    empty = client.get(f"{url}&queue=all")
+    assert empty.context["page"].empty.title == "Nothing changed"
 
 
 def test_uncertain_ranks_by_margin_and_leaves_out_what_is_labelled(make_dataset: MakeDataset) -> None:

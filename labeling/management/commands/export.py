@@ -16,9 +16,12 @@ from django.core.management.base import CommandError, CommandParser
 from hoshina.commands import HoshinaCommand
 from hoshina.words import counted
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
+from labeling.exporting.size import images_size
 from labeling.fields.together import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
+
+LEFT_OUT = "The image files are left out, because they total 1 GB or more. Add --with-images to include them."
 
 
 class Command(HoshinaCommand):
@@ -27,7 +30,14 @@ class Command(HoshinaCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add_common_arguments(parser)
         parser.add_argument("--output", type=Path, help="the archive to write; <dataset>.zip if not given")
-        parser.add_argument("--with-images", action="store_true", help="put the labelled images in as well")
+        images = parser.add_mutually_exclusive_group()
+        images.add_argument(
+            "--with-images", dest="with_images", action="store_true", default=None,
+            help="include the files of the labeled images (default: where they total less than 1 GB)",
+        )  # fmt: skip
+        images.add_argument(
+            "--no-images", dest="with_images", action="store_false", default=None, help="leave the image files out"
+        )
         for section in sections():
             parser.add_argument(
                 f"--with-{section.name}", dest="extras", action="append_const", const=section.name,
@@ -50,17 +60,21 @@ class Command(HoshinaCommand):
         output = (options["output"] or Path(f"{dataset.slug}.zip")).expanduser().absolute()
         if not options["force"]:
             _refuse_overwriting(output)
+        chosen_options = _chosen(dataset, options)
         try:
-            export = Export(dataset, _chosen(dataset, options))
+            export = Export(dataset, chosen_options)
             sha256 = write(export, output)
         except OptionError as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{output} could not be written: {error.strerror or error}.") from error
         if options["json"]:
-            self.stdout.write(json.dumps({"path": str(output), "items": export.rows, "sha256": sha256}))
+            result = {"path": str(output), "items": export.rows, "sha256": sha256, "images": chosen_options.with_images}
+            self.stdout.write(json.dumps(result))
         else:
             self.stdout.write(f"{counted(export.rows, 'item')} with a decision written to {output}\nsha256 {sha256}")
+        if options["with_images"] is None and not chosen_options.with_images:
+            self.stderr.write(LEFT_OUT)
 
 
 def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
@@ -70,7 +84,7 @@ def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
         group_by = field.name if field else ""
     try:
         return Options(
-            with_images=options["with_images"],
+            with_images=images_size(dataset).is_included if options["with_images"] is None else options["with_images"],
             seed=options["seed"],
             splits=options["splits"],
             extras=frozenset(options["extras"] or ()),
