@@ -248,7 +248,7 @@ def bench_suspects(size: Size) -> None:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
-        print("suspects: install cleanlab to compare with it: uv sync --group bench")
+        print("suspects: install cleanlab to compare with it: uv sync")
         return
     images = {"digits": load_digits(return_X_y=True)}
     if FASHION.exists():

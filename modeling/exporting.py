@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from numpy.typing import NDArray
 
 from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.text import csv_line, number
-from labeling.models import Dataset, Item, LabelClass
-from modeling.models import EmbeddingSet, ModelVersion
-from modeling.predictions import Predictions, active_model, active_predictions
+from labeling.models import Dataset, Item, LabelClass, State
+from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
+from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 
 _BATCH = 2000
 # What a row may take at most, for the choice of 64-bit sizes: this for the path, and 13 bytes a number.
 _ROW_BYTES = 5000
+# After the classes, so that every earlier column stays where it was.
+_HELD_OUT_COLUMNS = ("is_labeled", "held_out")
 _MEASURES = (
     "accuracy", "accuracy_interval", "n_effective", "together", "ece_before", "ece_after", "log_loss_before",
     "log_loss_after",
@@ -38,7 +42,15 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
     encoder = model.embedding_set if model is not None else None
     if encoder is None:
         encoder = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    manifest: dict[str, Any] = {"encoder": _encoder(encoder), "model": _model(model)}
+    manifest: dict[str, Any] = {
+        "encoder": _encoder(encoder),
+        "model": _model(model),
+        "embedding_backend": {
+            "setting": settings.EMBEDDING_BACKEND,
+            "chosen": EncoderChoice.objects.filter(dataset=dataset).values_list("backend", flat=True).first(),
+            "used": (encoder.backend or None) if encoder is not None else None,
+        },
+    }
     predictions = active_predictions(dataset) if is_wanted else None
     members = [] if predictions is None else [_member(dataset, predictions)]
     return Contribution(manifest=manifest, members=members)
@@ -85,28 +97,69 @@ def _member(dataset: Dataset, predictions: Predictions) -> Member:
 
 
 def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[bytes]:
-    """predictions.csv: every item with a prediction, by row; a column per class of today.
+    """Yield predictions.csv: every item with a prediction, by row; a column per class of today.
 
     The columns of merged classes are summed. A deleted class has no column, so that a row may then sum to
     less than 1. ``predicted`` is the likeliest column's class, the first of equals.
+
+    A labeled item has ``is_labeled`` 1, and ``held_out`` 1 where its probabilities are out-of-fold: from a fit that was
+    trained without it. Other labeled items have those of the model itself, which has seen the only label of a class
+    (or of its group), and the training and validation part of a quick training, but no label that came later.
     """
     classes, columns = _columns(predictions)
     names = [label.name for label in classes]
-    header = ("item_id", "path", "predicted", "probability", *(f"p:{name}" for name in names))
+    header = ("item_id", "path", "predicted", "probability", *(f"p:{name}" for name in names), *_HELD_OUT_COLUMNS)
     yield csv_line(header).encode()
     if not classes:
         return
+    held_out = _HeldOut.of(predictions.model, [label.pk for label in classes])
     for batch in items_by_row(dataset, len(predictions.probabilities)):
         rows = np.fromiter((row for row, _, _ in batch), np.int64, count=len(batch))
         values = summed(predictions.of_rows(rows.tolist()), columns, len(classes))
+        is_labeled = _are_labeled(dataset, rows)
+        is_held_out = held_out.put_in(values, rows, is_labeled)
         lines = []
-        for (_, item_id, path), row_values in zip(batch, values, strict=True):
-            if np.isnan(row_values).any():
+        for at, (_, item_id, path) in enumerate(batch):
+            if np.isnan(values[at]).any():
                 continue
-            best = int(np.argmax(row_values))
-            numbers = [number(value) for value in row_values.tolist()]
-            lines.append(csv_line((item_id, path, names[best], numbers[best], *numbers)))
+            best = int(np.argmax(values[at]))
+            numbers = [number(value) for value in values[at].tolist()]
+            flags = (int(is_labeled[at]), int(is_held_out[at]))
+            lines.append(csv_line((item_id, path, names[best], numbers[best], *numbers, *flags)))
         yield "".join(lines).encode()
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Out-of-fold probabilities (m, n_classes) of ascending rows (m,)."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, model: ModelVersion, class_ids: Sequence[int]) -> _HeldOut:
+        """Those of a model, without the items that nothing else could tell: their class was unknown to the fit."""
+        kept: HeldOutPredictions | None = held_out_of(model)
+        if kept is None:
+            return cls(np.empty(0, np.int64), np.empty((0, len(class_ids))))
+        known = [label.pk for label in kept.labels]
+        usable = ~kept.is_alone
+        order = [known.index(class_id) for class_id in class_ids]
+        return cls(kept.rows[usable], kept.probabilities[usable][:, order].astype(np.float64))
+
+    def put_in(
+        self, values: NDArray[np.float64], rows: NDArray[np.int64], is_labeled: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Replace the values (n, n_classes) of labeled rows (n,) where there are such. Return which were (n,)."""
+        found = is_labeled & np.isin(rows, self.rows)
+        values[found] = self.values[np.searchsorted(self.rows, rows[found])]
+        return found
+
+
+def _are_labeled(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of ascending rows are labeled now."""
+    labeled = Item.objects.of(dataset).filter(state=State.LABELLED, row__gte=int(rows[0]), row__lte=int(rows[-1]))
+    return np.isin(rows, np.fromiter(labeled.values_list("row", flat=True), np.int64))
 
 
 def items_by_row(dataset: Dataset, n_rows: int) -> Iterator[list[tuple[int, int, str]]]:
@@ -156,6 +209,8 @@ register(
             "litert": ("ai-edge-litert",),
             "torch": ("torch",),
             "onnxruntime": ("onnxruntime",),
+            "umap-learn": ("umap-learn",),
+            "numba": ("numba",),
         },
     )
 )

@@ -156,7 +156,8 @@ def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
             P[:, place[label.pk]] += kept.probabilities[:, column]
     today = np.array([0 if label is None else label.pk for label in by_column], dtype=np.int64)
     counts = np.bincount(kept.columns) if kept.groups is None else groups_per_class(kept.columns, kept.groups)
-    is_alone = counts[kept.columns] < 2
+    # The test part of a quick training has others of its class in the training part.
+    is_alone = (counts[kept.columns] < 2) & (model.kind != ModelVersion.Kind.QUICK)
     return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, is_alone, kept.groups)
 
 

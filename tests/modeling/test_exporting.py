@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
@@ -19,7 +20,7 @@ from labeling import classes
 from labeling.models import Dataset, Item, LabelClass
 from modeling import exporting
 from modeling.model_files import delete_files, save_probabilities
-from modeling.models import EmbeddingSet, ModelVersion
+from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -61,10 +62,10 @@ def test_a_line_for_each_item_with_a_prediction(make_dataset: MakeDataset) -> No
     ids = dict(Item.objects.values_list("row", "pk"))
     text = opened(archive_bytes(dataset, extras=EXTRAS)).read("predictions.csv").decode()
     assert text.split("\n") == [
-        "item_id,path,predicted,probability,p:cat,p:dog",
-        f"{ids[0]},image0000.png,cat,0.75,0.75,0.25",
-        f"{ids[1]},image0001.png,dog,0.9,0.1,0.9",
-        f"{ids[3]},image0003.png,cat,0.666667,0.666667,0.333333",
+        "item_id,path,predicted,probability,p:cat,p:dog,is_labeled,held_out",
+        f"{ids[0]},image0000.png,cat,0.75,0.75,0.25,0,0",
+        f"{ids[1]},image0001.png,dog,0.9,0.1,0.9,0,0",
+        f"{ids[3]},image0003.png,cat,0.666667,0.666667,0.333333,0,0",
         "",
     ]
 
@@ -77,8 +78,10 @@ def test_classes_renamed_merged_and_deleted_since(make_dataset: MakeDataset) -> 
     classes.delete(by_name["emu"], user=None)
     classes.edit(by_name["dog"], name="hound", colour="#000000", key=None)
     rows = predictions(dataset)
-    assert list(rows[0]) == ["item_id", "path", "predicted", "probability", "p:cat", "p:hound"]
-    assert [list(row.values())[2:] for row in rows] == [
+    assert list(rows[0]) == [
+        "item_id", "path", "predicted", "probability", "p:cat", "p:hound", "is_labeled", "held_out",
+    ]  # fmt: skip
+    assert [list(row.values())[2:6] for row in rows] == [
         ["cat", "0.6", "0.6", "0.3"],
         ["cat", "0.2", "0.2", "0.2"],
     ]
@@ -127,6 +130,11 @@ def test_the_manifest_tells_encoder_and_model(make_dataset: MakeDataset) -> None
         "measured": {"accuracy": 0.75, "log_loss_after": 0.5},
     }
     assert told["options"]["predictions"] is False
+    assert told["embedding_backend"] == {"setting": settings.EMBEDDING_BACKEND, "chosen": None, "used": None}
+    EmbeddingSet.objects.update(backend="hog")
+    EncoderChoice.objects.create(dataset=dataset, backend="resnet18")
+    told = manifest(opened(archive_bytes(dataset)))["embedding_backend"]
+    assert (told["chosen"], told["used"]) == ("resnet18", "hog")
 
 
 def test_an_encoder_without_a_model_is_told_too(make_dataset: MakeDataset) -> None:
