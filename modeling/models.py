@@ -152,6 +152,8 @@ class RetrainPolicy(models.Model):
     share_new = models.FloatField(default=0.1)
     calibration = models.CharField(max_length=12, choices=Calibration, default=Calibration.TEMPERATURE)
     class_weights = models.CharField(max_length=12, choices=Weights, default=Weights.EQUAL)
+    # A retrain was asked for that has to wait for embeddings: it starts when the embedding job ends.
+    is_requested = models.BooleanField(default=False, editable=False)
 
     class Meta:
         verbose_name_plural = "retrain policies"

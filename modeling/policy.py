@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import User
+
 from hoshina.jobs.life import enqueue
+from hoshina.jobs.models import Job
 from labeling.models import Annotation, Dataset, Item, LabelClass, State
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import active_model
@@ -56,7 +59,7 @@ def labels_to_go(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | 
 
 
 def retrain_if_due(dataset: Dataset) -> None:
-    """Ask for a retrain when enough new labels came, vectors exist and two classes have labels."""
+    """Ask for a retrain when enough new labels came and two classes have labels; embeddings come first."""
     policy = policy_of(dataset)
     model = active_model(dataset)
     is_waiting = not policy.is_automatic or (model is not None and model.is_chosen)
@@ -67,17 +70,57 @@ def retrain_if_due(dataset: Dataset) -> None:
         return
     # Whatever comes of it, nobody waits for these look-ups at every key.
     _look_again_at[dataset.pk] = dataset.n_decisions + max(1, policy.min_new)
-    has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
-    n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
-    if has_vectors and n_classes >= 2:
-        enqueue("retrain", dataset_id=dataset.pk)
+    if count_labeled_classes(dataset) >= 2 and (has_embeddings(dataset) or not _was_embedding_stopped(dataset)):
+        request_retrain(dataset)
+
+
+def request_retrain(dataset: Dataset, user: User | None = None) -> Job:
+    """Queue a retrain. Without embeddings these are computed first, and the retrain follows: return that job.
+
+    With labels of fewer than two classes the retrain is queued all the same; it fails with a message about the labels.
+    """
+    if has_embeddings(dataset) or count_labeled_classes(dataset) < 2:
+        return enqueue("retrain", dataset_id=dataset.pk, user=user)
+    return embed_and_retrain(dataset, user)
+
+
+def embed_and_retrain(dataset: Dataset, user: User | None = None) -> Job:
+    """Queue the embedding job (or join the one that runs) and have a retrain follow it. Return the next of the two."""
+    had_embeddings = has_embeddings(dataset)
+    policy_of(dataset)
+    RetrainPolicy.objects.filter(dataset=dataset).update(is_requested=True)
+    # An embedding job that ended in between has not seen the request.
+    if not had_embeddings and has_embeddings(dataset) and _take_request(dataset.pk):
+        return enqueue("retrain", dataset_id=dataset.pk, user=user)
+    return enqueue("embed", dataset_id=dataset.pk, user=user)
+
+
+def has_embeddings(dataset: Dataset) -> bool:
+    """Whether there are embeddings in use, of some of the images at least."""
+    return EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
+
+
+def count_labeled_classes(dataset: Dataset) -> int:
+    return LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
+
+
+def _take_request(dataset_id: int) -> bool:
+    return bool(RetrainPolicy.objects.filter(dataset=dataset_id, is_requested=True).update(is_requested=False))
+
+
+def _was_embedding_stopped(dataset: Dataset) -> bool:
+    """Whether the last embedding job failed or was cancelled: it is not started again unasked."""
+    newest = Job.objects.filter(kind="embed", dataset_id=dataset.pk).order_by("-created_at").first()
+    return newest is not None and not newest.is_active and newest.state != Job.State.SUCCEEDED
 
 
 def retrain_after_embedding(dataset_id: int) -> None:
-    """New vectors: a model that exists has nothing to say about them yet, and one may be due."""
+    """Retrain after new embeddings: it was asked for, a model knows nothing of them yet, or one is due."""
     dataset = Dataset.objects.get(pk=dataset_id)
     model = active_model(dataset)
-    if model is None:
+    if _take_request(dataset_id):
+        enqueue("retrain", dataset_id=dataset_id, params={"is_after_embedding": True})
+    elif model is None:
         retrain_if_due(dataset)
     elif model.is_chosen:
         if model.kind == ModelVersion.Kind.ASSISTIVE:  # it stays, and tells of the new images, too

@@ -35,9 +35,17 @@ def run_embed(run: Run) -> dict[str, Any]:
 
 @background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True)
 def run_retrain(run: Run) -> dict[str, Any]:
-    from modeling.pipelines.retraining import retrain
+    from labeling.models import Dataset
+    from modeling.pipelines.retraining import MissingEmbeddings, retrain
+    from modeling.policy import embed_and_retrain
 
-    return retrain(run)
+    try:
+        return retrain(run)
+    except MissingEmbeddings:
+        if run.params.get("is_after_embedding"):  # the images cannot be read: another embedding job changes nothing
+            raise
+        embed_and_retrain(Dataset.objects.get(pk=run.dataset_id))
+        return {"waits_for": "embed"}
 
 
 @background(kind="quick_train", queue="heavy", title="Quick training", key="quick_train:{dataset_id}")

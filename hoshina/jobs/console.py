@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 from uuid import UUID
@@ -14,10 +15,13 @@ from tqdm import tqdm
 
 from hoshina.commands import Failure
 from hoshina.jobs import registry
-from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import run_now
+from hoshina.jobs.errors import ActiveElsewhere, JobError
+from hoshina.jobs.life import reap, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import OnProgress
+
+# Seconds between two looks at a job of another process.
+FOLLOW_EVERY = 0.3
 
 
 class Bar:
@@ -120,9 +124,51 @@ def run_command_job(
     ------
     Failure : the job failed, or was stopped with Ctrl-C.
     """
+    return _in_foreground(
+        kind, lambda show: run_now(kind, dataset_id=dataset_id, params=params, on_progress=show), as_json=as_json
+    )
+
+
+def run_or_follow_command_job(kind: str, dataset_id: int, *, as_json: bool = False) -> Job:
+    """Run a job in the foreground, or wait for the one of this kind that is active elsewhere.
+
+    A queued one is run here with its own parameters. Raises what :func:`run_command_job` does.
+    """
+    return _in_foreground(kind, lambda show: _run_or_follow(kind, dataset_id, show), as_json=as_json)
+
+
+def _run_or_follow(kind: str, dataset_id: int, show: OnProgress) -> Job:
+    while True:
+        reap()
+        active = Job.objects.filter(kind=kind, dataset_id=dataset_id, state__in=Job.ACTIVE).first()
+        if active is None or active.state == Job.State.QUEUED:
+            try:
+                return run_now(kind, dataset_id=dataset_id, params=active.params if active else {}, on_progress=show)
+            except ActiveElsewhere:
+                continue
+        if (ended := _follow(active, show)) is not None:
+            return ended
+
+
+def _follow(job: Job, show: OnProgress) -> Job | None:
+    """Wait until a running job ends. Return it when it succeeded, None when it was put back into the queue."""
+    while job.state == Job.State.RUNNING:
+        show(job)
+        time.sleep(FOLLOW_EVERY)
+        reap()  # its worker may have died
+        job.refresh_from_db()
+    if job.state == Job.State.SUCCEEDED:
+        return job
+    if job.state == Job.State.QUEUED:
+        return None
+    title = registry.title(job.kind)
+    raise JobError(job.error or f"{title} was {job.get_state_display().lower()} in another process.", job.hint)
+
+
+def _in_foreground(kind: str, work: Callable[[OnProgress], Job], *, as_json: bool) -> Job:
     try:
         with _terminate_interrupts(), progress_bar(quiet=as_json) as on_progress:
-            return run_now(kind, dataset_id=dataset_id, params=params, on_progress=on_progress)
+            return work(on_progress)
     except JobError as error:
         raise Failure(error.message, error.hint) from error
     except KeyboardInterrupt as error:

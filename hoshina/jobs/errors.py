@@ -21,6 +21,10 @@ class JobError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
+class ActiveElsewhere(JobError):
+    """Another process runs the job, or is about to."""
+
+
 class Cancelled(Exception):
     """Somebody asked this job to stop."""
 

@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from hoshina.jobs import news, registry
-from hoshina.jobs.errors import Cancelled, JobError, Stopping, Superseded
+from hoshina.jobs.errors import ActiveElsewhere, Cancelled, JobError, Stopping, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import is_surely_alive, is_surely_dead, me
 from hoshina.jobs.runner import OnProgress, Run, heartbeat, running
@@ -102,7 +102,7 @@ def run_now(
     if not made:
         claimed = claim(job.pk) if job.params == (params or {}) else None
         if claimed is None:
-            raise JobError(
+            raise ActiveElsewhere(
                 f"{registry.title(kind)} is already {job.get_state_display().lower()} in another process.",
                 "Wait for it, or cancel it on the Jobs page.",
             )

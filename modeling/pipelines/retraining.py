@@ -30,11 +30,19 @@ SEED = 0
 ATTEMPTS = 3
 
 
+_EMBED = "Wait until the images are embedded (see the running jobs), or run manage.py embed."
+
+
+class MissingEmbeddings(JobError):
+    """Too few of the labeled images have an embedding to train with."""
+
+
 def retrain(run: Run) -> dict[str, Any]:
     """Fit, calibrate, predict every item, and make the new version the active one."""
     started = time.perf_counter()
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading labels and vectors")
+    _refuse_unlabeled(dataset)
     embedding_set, vectors = _vectors(dataset)
     lessons, trained = _learn(run, dataset, embedding_set, vectors)
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
@@ -59,9 +67,9 @@ def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: sto
     policy = policy_of(dataset)
     for _ in range(ATTEMPTS):
         lessons = read_lessons(dataset, vectors)
-        _refuse_too_little(dataset, lessons)
+        _refuse_too_little(dataset, lessons, MissingEmbeddings)
         X, lessons = gathered(vectors, lessons)
-        _refuse_too_little(dataset, lessons)
+        _refuse_too_little(dataset, lessons, JobError)  # what is no number stays so: waiting would not help
         run.check()
         run.stage("Fitting and calibrating the model")
         trained = train(
@@ -139,28 +147,38 @@ def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
     except store.StoreError as damaged:
         raise JobError(damaged.message, hint=damaged.hint) from damaged
     if embedding_set is None or vectors is None:
-        raise JobError(
-            "There are no vectors of these images yet.",
-            hint="Wait until the images are embedded (see the running jobs), or run manage.py embed.",
-        )
+        raise MissingEmbeddings("There are no vectors of these images yet.", hint=_EMBED)
     return embedding_set, vectors
 
 
-def _refuse_too_little(dataset: Dataset, lessons: Lessons) -> None:
+def _refuse_unlabeled(dataset: Dataset) -> None:
+    """Refuse labels that make no two classes, before anything is computed for them."""
+    labeled = list(LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0)[:2])
+    if len(labeled) == 1:
+        raise _one_class(labeled[0].name, labeled[0].n_items)
+    if not labeled:
+        raise JobError("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+
+
+def _one_class(name: str, n: int) -> JobError:
+    return JobError(
+        f"Only one class has labels: {name} ({n}).",
+        hint="Label at least one image of another class: a model needs two to tell apart.",
+    )
+
+
+def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[JobError]) -> None:
     if len(lessons.class_ids) >= 2:
         return
     if lessons.n_without_vector:
-        raise JobError(
+        raise error(
             f"{lessons.n_without_vector} labelled images have no vector yet, and the others do not make two classes.",
-            hint="Wait until the images are embedded (see the running jobs), or run manage.py embed.",
+            hint=_EMBED,
         )
     if not lessons.class_ids:
         raise JobError("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
     name = LabelClass.objects.get(pk=lessons.class_ids[0]).name
-    raise JobError(
-        f"Only one class has labels: {name} ({len(lessons.y)}).",
-        hint="Label at least one image of another class: a model needs two to tell apart.",
-    )
+    raise _one_class(name, len(lessons.y))
 
 
 def _new_version(

@@ -16,7 +16,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass
 from modeling.audited import newest_audited
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from modeling.policy import forget, new_labels, policy_of
+from modeling.policy import forget, new_labels, policy_of, request_retrain
 from modeling.predictions import active_model, active_predictions
 
 if TYPE_CHECKING:
@@ -61,17 +61,22 @@ def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     form = PolicyForm(request.POST, instance=policy_of(dataset))
     if not form.is_valid():
         return render(request, "modeling/_policy.html", {"dataset": dataset, "form": form}, status=422)
-    form.save()
+    form.save(commit=False).save(update_fields=form.fields)  # a request for a retrain may have come meanwhile
     forget(dataset)
     return render(request, "modeling/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
 
 
 @require_POST
 def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Ask for a retrain; a second ask while one runs is the same one."""
+    """Ask for a retrain; a second ask while one runs is the same one. Embeddings that are missing come first."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    enqueue("retrain", dataset_id=dataset.pk, user=request.user)
-    return _asked()
+    job = request_retrain(dataset, request.user)
+    response = _asked()
+    if job.kind == "retrain":
+        return response
+    begins = "are being computed" if job.state == Job.State.RUNNING else "are computed first"
+    text = f"Embeddings {begins}. The model is trained as soon as they are ready."
+    return trigger_client_event(response, "hoshina:toast", {"text": text})
 
 
 @require_POST
@@ -102,6 +107,11 @@ def state_of(dataset: Dataset) -> dict[str, Any]:
     model = active_model(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     retraining = Job.objects.filter(kind="retrain", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
+    is_embedding_first = (
+        retraining is None
+        and RetrainPolicy.objects.filter(dataset=dataset, is_requested=True).exists()
+        and Job.objects.filter(kind="embed", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists()
+    )
     n_newer = new_labels(dataset, model) if model else 0
     return {
         "model": model,
@@ -109,6 +119,7 @@ def state_of(dataset: Dataset) -> dict[str, Any]:
         "audited": newest_audited(dataset.pk) if model else None,
         "embedding_set": embedding_set,
         "retraining": retraining,
+        "is_embedding_first": is_embedding_first,
         "n_newer": n_newer,
         "n_classes_labelled": LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count(),
     }

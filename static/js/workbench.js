@@ -289,7 +289,7 @@ function layOut() {
 
 function retrain() {
   window.htmx.ajax("POST", bench.dataset.retrain, { source: bench, swap: "none" });
-  say("Retraining");
+  say("Asked for a retrain");
 }
 
 // The images that look like the selection (or the focused one), as a queue to sweep; the browser's Back returns.

@@ -6,27 +6,43 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from hoshina.commands import HoshinaCommand
-from hoshina.jobs.console import run_command_job
+from hoshina.commands import Failure, HoshinaCommand
+from hoshina.jobs.console import run_command_job, run_or_follow_command_job
 from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.audited import newest_audited
+from modeling.embedded_labels import has_labels_without_embedding
 from modeling.models import RetrainPolicy
+from modeling.policy import count_labeled_classes
 
 
 class Command(HoshinaCommand):
-    help = "Train the assistive model on the labels given so far, calibrate it, and predict every image."
+    help = (
+        "Train the assistive model on the labels given so far, calibrate it, and predict every image. "
+        "Embeddings of labeled images that are missing are computed first."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])
-        if options["json"]:
-            self.stdout.write(json.dumps(job.result))
-            return
+        embedded = None
+        if count_labeled_classes(dataset) >= 2 and has_labels_without_embedding(dataset):
+            embedded = run_or_follow_command_job("embed", dataset.pk, as_json=options["json"]).result
+            # The embedding job may have asked for the retrain already.
+            job = run_or_follow_command_job("retrain", dataset.pk, as_json=options["json"])
+        else:
+            job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])
         told = job.result
+        if "waits_for" in told:
+            raise Failure("There are too few embeddings to train with.", "Run manage.py embed, then retrain again.")
+        if options["json"]:
+            self.stdout.write(json.dumps(told | ({"embedded": embedded} if embedded else {})))
+            return
+        if embedded:
+            n_computed = counted(embedded["computed"], "embedding")
+            self.stdout.write(f"Computed {n_computed} with {embedded['encoder']} first.")
         classes = counted(len(told["classes"]), "class", "classes")
         self.stdout.write(
             f"Model {told['model_version']}: {counted(told['labels'], 'label')} of {classes} in {told['seconds']} s."
