@@ -138,7 +138,7 @@ def test_the_impossible_is_refused_in_words(
     response = client.post(URL, {**FORM, **changes}, headers={"HX-Request": "true"})
     assert response.status_code == 422
     assert words in plain(response.content.decode()).replace("&#x27;", "'")
-    assert not Job.objects.exists()
+    assert not Job.objects.filter(kind="quick_train").exists()
 
 
 def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: Dataset) -> None:
@@ -146,7 +146,7 @@ def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: 
     assert "Choose MobileNetV2, whose weights are here, or a network that begins at random" in told
     given = {**FORM, "backbone": "resnet50", "weights": "random", "is_fine_tuned": "yes"}
     assert client.post(URL, given).status_code == 200
-    assert Job.objects.get().params["weights"] == "random"
+    assert Job.objects.get(kind="quick_train").params["weights"] == "random"
 
 
 def test_too_few_labels(client: Client, make_dataset: Callable[..., Dataset]) -> None:
