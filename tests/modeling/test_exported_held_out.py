@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from cleanlab.filter import find_label_issues
+from django.conf import settings
 from numpy.typing import NDArray
 
 from hoshina.jobs.life import run_now
@@ -77,6 +79,23 @@ def test_cleanlab_finds_planted_errors_in_the_export(planted: tuple[Dataset, set
     assert hits >= 0.75 * N_PLANTED
     assert hits >= 0.5 * len(found)
     assert hits_in_sample <= 0.15 * N_PLANTED
+
+
+def test_the_example_in_the_docs_finds_them(
+    planted: tuple[Dataset, set[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    dataset, wrong = planted
+    archive_file = opened(archive_bytes(dataset, extras=frozenset({"predictions"})))
+    archive_file.extractall(tmp_path, ["labels.csv", "predictions.csv"])
+    monkeypatch.chdir(tmp_path)
+    docs = (settings.BASE_DIR / "docs" / "exports.md").read_text()
+    exec(docs.split("```python\n")[1].split("```")[0], {})
+    printed = capsys.readouterr().out
+    found = {row for row in range(N_LABELED) if f"image{row:04d}.png" in printed}
+    assert len(found & wrong) >= 0.75 * N_PLANTED
 
 
 def test_the_export_agrees_with_labels_as_often_as_the_held_out_accuracy_says(

@@ -208,7 +208,7 @@ def test_kept_weights_become_a_model(client: Client, dataset: Dataset) -> None:
     assert client.post(f"{URL}{bare.pk}/finish/").status_code == 404
     kept = make_job(dataset, "cancelled", result={"kept": {"epoch": 2, "val_accuracy": None}})
     assert client.post(f"{URL}{kept.pk}/finish/", headers={"HX-Request": "true"}).status_code == 200
-    assert Job.objects.get(state="queued").params == {"finish": str(kept.pk)}
+    assert Job.objects.get(kind="quick_train", state="queued").params == {"finish": str(kept.pk)}
 
 
 @pytest.mark.parametrize("state", ["cancelled", "failed", "lost"])

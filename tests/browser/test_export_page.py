@@ -1,0 +1,43 @@
+"""The Export page in a browser: the tick box for images keeps what was chosen."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.bench import Bench
+from tests.labeling.decisions import decide
+
+
+def _images(page: Page) -> list[str]:
+    """Downloads the archive and returns the images in it."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download pictures.zip").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        names = [name for name in archive.namelist() if name.startswith("images/")]
+        assert json.loads(archive.read("manifest.json"))["options"]["images"] is bool(names)
+    return names
+
+
+def test_images_are_ticked_and_stay_unticked(bench: Bench) -> None:
+    decide(bench.dataset, "assign", [0, 1], "cat")
+    page = bench.page
+    page.goto(f"{bench.address}/d/{bench.dataset.slug}/export/")
+    box = page.get_by_label("Image files of the labeled items")
+    expect(box).to_be_checked()
+    expect(page.locator("#images-size")).to_contain_text("Of 2 labeled images, 200 bytes in total")
+    assert _images(page) == ["images/image0000.png", "images/image0001.png"]
+
+    box.uncheck()
+    page.locator("#id_seed").fill("7")
+    with page.expect_response("**/export/?*seed=7*"):
+        page.locator("#id_seed").press("Tab")
+    expect(box).not_to_be_checked()
+    assert _images(page) == []
+    box.check()
+    expect(box).to_be_checked()
+    assert len(_images(page)) == 2
