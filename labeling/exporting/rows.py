@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 from operator import itemgetter
 
-from django.db.models import Min
+from django.db.models import Count, Min, Q
 
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State, is_older
 
@@ -89,46 +89,51 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
             "pk", "decided_at", "annotator__username", "queue"
         )
     }
-    unsure = unsure_at_any_time(ids)
-    first = first_decided_at(ids)
+    history = histories(ids)
     files = files_of(ids)
     rows = []
     for row, item_id, path, state, label_id, annotation_id, decision_id, changed_after in batch:
         decided_at, annotator, queue = newest.get(annotation_id, (None, None, ""))
+        created_at, was_unsure = history.get(item_id, (None, False))
         rows.append(
             LabelRow(
                 item_id=item_id,
                 row=row,
                 path=path,
                 label_id=label_id if state == State.LABELLED else None,
-                was_unsure=state == State.UNSURE or item_id in unsure,
+                was_unsure=state == State.UNSURE or was_unsure,
                 is_skipped=state == State.SKIPPED,
                 labelled_at=decided_at,
                 annotator=annotator or "",
                 queue=queue,
                 sha256=_joint(files.get(item_id, [])),
                 files=tuple(sha256 for _, _, sha256 in files.get(item_id, [])),
-                created_at=first.get(item_id),
+                created_at=created_at,
                 is_content_changed=is_older(decision_id, changed_after),
             )
         )
     return rows
 
 
-def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
-    """Those of at most BATCH items that were once marked unsure; a mark that was undone is no mark."""
-    return set(
-        Annotation.objects.filter(item_id__in=item_ids, state=State.UNSURE, action__undone_by__isnull=True)
-        .exclude(action__kind=Action.Kind.UNDO)
-        .values_list("item_id", flat=True)
-    )
+def histories(item_ids: Sequence[int]) -> dict[int, tuple[datetime, bool]]:
+    """Return when each of at most BATCH items was first decided about, and whether it was ever marked unsure.
 
-
-def first_decided_at(item_ids: Sequence[int]) -> dict[int, datetime]:
-    """Return when each of at most BATCH items was first decided about. An undone decision is none."""
+    A decision that was undone is none.
+    """
     held = Annotation.objects.filter(item_id__in=item_ids, action__undone_by__isnull=True)
     held = held.exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
-    return dict(held.values_list("item_id").annotate(first=Min("decided_at")).order_by())
+    of_items = held.values("item_id").annotate(
+        first=Min("decided_at"), n_unsure=Count("pk", filter=Q(state=State.UNSURE))
+    )
+    return {
+        item_id: (first, n_unsure > 0)
+        for item_id, first, n_unsure in of_items.order_by().values_list("item_id", "first", "n_unsure")
+    }
+
+
+def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
+    """Return those of at most BATCH items that were ever marked unsure."""
+    return {item_id for item_id, (_, was_unsure) in histories(item_ids).items() if was_unsure}
 
 
 def files_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:

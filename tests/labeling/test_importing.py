@@ -314,7 +314,7 @@ def test_an_export_comes_back_the_same(make_dataset: MakeDataset) -> None:
             for archive in (exported, again)
         ]
 
-    before, after = essence("labels.csv", "item_id", "labelled_at", "annotator", "queue")
+    before, after = essence("labels.csv", "item_id", "labelled_at", "created_at", "annotator", "queue")
     assert before == after
     before, after = essence("splits.csv", "item_id")
     assert before == after
