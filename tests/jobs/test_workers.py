@@ -215,7 +215,9 @@ def test_a_helper_makes_way_and_comes_back_and_its_error_fails_the_job(files_sto
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_cancels_a_commands_job(files_store: Store, number: signal.Signals) -> None:
     params = {"name": "a", "notes": str(files_store.folder / "notes"), "n": 10000, "pause": 0.02}
+    # A test run that was started in the background has its children ignore Ctrl-C.
     code = f"""if True:
+        import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
         import django; django.setup()
         from django.core.management.base import BaseCommand, CommandError
         from hoshina.jobs.console import run_command_job
