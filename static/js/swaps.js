@@ -20,11 +20,14 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (!isPress && typedOver(event.detail)) event.detail.shouldSwap = false;
 });
 
-// Of several requests for the dialog, the newest is shown.
-let newest = null;
-document.addEventListener("htmx:beforeRequest", ({ detail }) => {
-  if (detail.target?.id === "dialog-body") newest = detail.xhr;
-});
+// Answers come in any order. One that was asked for before what its target shows is out of date, and so is one that
+// was asked for before a change was answered.
+let asked = 0;
+const shown = new Map(); // by the target's id: requests up to this number are out of date
+document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.number = asked += 1; });
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  if (detail.target?.id === "dialog-body" && detail.xhr !== newest) detail.shouldSwap = false;
+  const { target, xhr, requestConfig } = detail;
+  if (!target?.id || !detail.shouldSwap) return;
+  if (xhr.number < (shown.get(target.id) ?? 0)) detail.shouldSwap = false;
+  else shown.set(target.id, requestConfig.verb === "get" ? xhr.number : asked);
 });

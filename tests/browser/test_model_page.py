@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job
@@ -222,6 +223,46 @@ def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: D
     expect(page.locator("#toasts .toast", has_text="Training the model: done")).to_have_count(0)
     page.get_by_role("link", name="Show it").click()
     expect(page.get_by_role("heading", name="Model 5", exact=True)).to_be_visible()
+
+
+def test_an_answer_that_was_asked_for_before_a_change_does_not_undo_it(
+    page: Page, site: Site, dataset: Dataset
+) -> None:
+    _open(page, site)
+    page.locator("#versions").get_by_role("link", name="3", exact=True).click()
+    page.wait_for_url("**/d/pictures/model/3/")
+    page.get_by_role("button", name="Use this version").click()
+    expect(page.locator("#head")).to_contain_text("because you chose it")
+    held: list[Route] = []
+
+    def late(route: Route) -> None:
+        if not held:  # answered now, and here after the change
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/model/3/head/", late)
+    page.evaluate(JOB_FINISHED)
+    wait_for(page, lambda: bool(held))
+    before = page.locator("#head").evaluate("head => head.outerHTML")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#head")).not_to_contain_text("because you chose it")
+    held[0].fulfill(body=before, content_type="text/html")
+    page.wait_for_timeout(500)
+    expect(page.locator("#head")).not_to_contain_text("because you chose it")
+
+
+# As the strip of jobs tells a page that one has ended.
+JOB_FINISHED = """() => document.body.dispatchEvent(
+    new CustomEvent("hoshina:job-finished", { detail: { kinds: [], states: {} } }))"""
+
+
+def wait_for(page: Page, true: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if true():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("waited in vain")
 
 
 def test_a_version_at_hand_is_in_use_at_once(page: Page, site: Site, dataset: Dataset) -> None:

@@ -90,7 +90,9 @@ def test_a_training_runs_to_its_end_while_labelling_goes_on(page: Page, running:
     expect(page.locator("#badge")).to_contain_text("model 2", timeout=SLOW)
 
     page.locator("#open-quick").click()
-    expect(page.locator(".quick-last")).to_contain_text(re.compile(r"Model 2 is in use: right about\s+\d+ %\s+of 9 im"))
+    expect(page.locator(".quick-last")).to_contain_text(
+        re.compile(r"Model 2 is in use: held-out accuracy\s+\d+ %\s+on 9")
+    )
     page.keyboard.press("Escape")
     [(kind, is_chosen, rows)] = running.query(
         "select kind, is_chosen, n_rows from modeling_modelversion where number = 2"

@@ -108,6 +108,8 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
         return subprocess.Popen(
             [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
+            # A test run that was started in the background has its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     labels = tmp_path / "labels.csv"
