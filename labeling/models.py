@@ -189,12 +189,12 @@ class Item(models.Model):
 
     @property
     def is_content_changed(self) -> bool:
-        """Whether the content of its files changed after the decision that holds."""
+        """Return whether the content of its files changed after the decision that holds."""
         return self.state != State.UNLABELLED and is_older(self.decision_id, self.content_changed_after)
 
 
 def is_older(decision_id: int | None, changed_after: int | None) -> bool:
-    """Whether a decision was made before the content changed; the annotations' ids tell."""
+    """Return whether a decision was made before the content changed; the annotations' ids tell."""
     return decision_id is not None and changed_after is not None and decision_id <= changed_after
 
 
@@ -238,7 +238,7 @@ class Frame(models.Model):
 
     @property
     def picture_hash(self) -> str:
-        """What its pictures and vectors are kept under: 64 digits like its content's hash."""
+        """Return what its pictures and vectors are kept under: 64 digits like its content's hash."""
         return picture_hash(self.sha256, self.revision or 0)
 
     @property

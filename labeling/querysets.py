@@ -37,6 +37,6 @@ class ItemQuerySet(models.QuerySet["Item"]):
         return self.available().filter(state=0)
 
     def changed_since_decision(self) -> ItemQuerySet:
-        """Those whose files changed after the decision that holds; through a partial index."""
+        """Return those whose files changed after the decision that holds; through a partial index."""
         changed = self.filter(content_changed_after__isnull=False, decision_id__lte=models.F("content_changed_after"))
         return changed.exclude(state=0)

@@ -37,7 +37,7 @@ def show_as(dataset: Dataset, rendering: Rendering, user: User | None = None) ->
 
 
 def _chosen(rendering: Rendering) -> tuple[object, ...]:
-    """What decides which files can be shown, and how large they are."""
+    """Return what decides which files can be shown, and how large they are."""
     return rendering.hdu, rendering.plane, rendering.shows_cut
 
 

@@ -26,12 +26,12 @@ class Audited:
 
     @property
     def percent(self) -> str:
-        """The share in percent, with as many decimals as the interval allows."""
+        """Return the share in percent, with as many decimals as the interval allows."""
         return self._digits(self.value)
 
     @property
     def interval(self) -> str:
-        """The ends of the interval in percent: ``88 to 95``."""
+        """Return the ends of the interval in percent: ``88 to 95``."""
         return f"{self._digits(self.low)} to {self._digits(self.high)}"
 
     def _digits(self, share: float) -> str:

@@ -96,7 +96,7 @@ def embed_and_retrain(dataset: Dataset, user: User | None = None) -> Job:
 
 
 def has_embeddings(dataset: Dataset) -> bool:
-    """Whether there are embeddings in use, of some of the images at least."""
+    """Return whether there are embeddings in use, of some of the images at least."""
     return EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
 
 
@@ -109,7 +109,7 @@ def _take_request(dataset_id: int) -> bool:
 
 
 def _was_embedding_stopped(dataset: Dataset) -> bool:
-    """Whether the last embedding job failed or was cancelled: it is not started again unasked."""
+    """Return whether the last embedding job failed or was cancelled: it is not started again unasked."""
     newest = Job.objects.filter(kind="embed", dataset_id=dataset.pk).order_by("-created_at").first()
     return newest is not None and not newest.is_active and newest.state != Job.State.SUCCEEDED
 

@@ -60,7 +60,7 @@ class GroupBar:
 
     @property
     def warning(self) -> str:
-        """What is known against one key for all of it; "" where enough is known for it."""
+        """Return what is known against one key for all of it; "" where enough is known for it."""
         if self.is_known:
             return ""
         if self.agreement is None:
@@ -71,7 +71,7 @@ class GroupBar:
 
     @property
     def measured(self) -> str:
-        """The agreement with its interval, in words."""
+        """Return the agreement with its interval, in words."""
         if self.agreement is None:
             return ""
         digits = 1 if self.agreement >= 0.9 else 0

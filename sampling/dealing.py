@@ -39,7 +39,7 @@ class Tile:
 
     @property
     def shown_json(self) -> str:
-        """What the page sends back with a label, and the score, by which the page itself filters."""
+        """Return what the page sends back with a label, and the score, by which the page itself filters."""
         return json.dumps({name: self.shown[name] for name in ("round_id", "rank", "score")}, separators=(",", ":"))
 
 

@@ -58,7 +58,7 @@ class Round(models.Model):
 
     @property
     def is_unfiltered(self) -> bool:
-        """Whether it ranked all items without a label, and so can represent the whole collection."""
+        """Return whether it ranked all items without a label, and so can represent the whole collection."""
         return bool(self.params.get("filters", UNFILTERED) == UNFILTERED)
 
 

@@ -31,7 +31,7 @@ class Empty:
 
     @property
     def has_own(self) -> bool:
-        """Whether the person's own other windows hold some."""
+        """Return whether the person's own other windows hold some."""
         return any(one.is_own for one in self.holdings)
 
 

@@ -23,7 +23,7 @@ class ImagesSize:
 
     @property
     def is_included(self) -> bool:
-        """Whether an export includes the images by default."""
+        """Return whether an export includes the images by default."""
         return self.is_total
 
     @property

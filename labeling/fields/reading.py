@@ -67,7 +67,7 @@ class Layout:
         return value
 
     def without(self, names: Sequence[str]) -> Layout:
-        """The layout without some of the columns."""
+        """Return the layout without some of the columns."""
         kept = [(name, place) for name, place in zip(self.names, self.places, strict=True) if name not in names]
         return Layout(
             self.table, self.key, self.key_place,
@@ -132,7 +132,7 @@ def _line(number: int, values: Sequence[str], layout: Layout) -> Line:
 
 
 def _wanted(headers: Sequence[str], key_place: int, wish: Wish) -> tuple[list[int], list[str]]:
-    """The places of the columns that become fields, and the names of those whose names are too long."""
+    """Return the places of the columns that become fields, and the names of those whose names are too long."""
     if wish.columns:
         wanted = sorted({column_of(headers, name) for name in wish.columns} - {key_place})
     else:

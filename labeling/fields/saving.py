@@ -75,7 +75,7 @@ class Report:
 
     @property
     def encoding_note(self) -> str:
-        """What to check where the encoding is a guess; empty where it is certain."""
+        """Return what to check where the encoding is a guess; empty where it is certain."""
         return guessed_note(self.encoding)
 
     def as_json(self) -> dict[str, object]:
@@ -165,7 +165,7 @@ def _fields(dataset: Dataset) -> dict[str, Field]:
 
 # -- The first reading: kinds ---------------------------------------------------------------------------
 def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out: bool) -> tuple[Layout, list[Guess]]:
-    """The kinds of the columns; those with values too long for a field are left out, or refused if asked for."""
+    """Return the kinds of the columns; those with values too long for a field are left out, or refused if asked for."""
     guesses = [Guess() for _ in layout.names]
     too_long: dict[str, int] = {}
     for line in lines_of(stream, layout):

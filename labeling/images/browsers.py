@@ -61,7 +61,7 @@ def _is_plain_jpeg(image: Any, stream: BinaryIO) -> bool:
 
 
 def _exif_orientation(block: bytes | None) -> int:
-    """What the EXIF block alone says: browsers don't look into XMP."""
+    """Return what the EXIF block alone says: browsers don't look into XMP."""
     if not block:
         return 1
     exif = Image.Exif()
@@ -73,7 +73,7 @@ def _exif_orientation(block: bytes | None) -> int:
 
 
 def _frame_marker(stream: BinaryIO) -> int:
-    """The marker of a JPEG that says how it is coded, 0 without; ``stream`` is left at its pixels."""
+    """Return the marker of a JPEG that says how it is coded, 0 without; ``stream`` is left at its pixels."""
     stream.seek(2)
     coded = 0
     while len(head := stream.read(2)) == 2 and head[0] == 0xFF:
@@ -109,7 +109,7 @@ def _is_plain_png(image: Any, stream: BinaryIO) -> bool:
 
 
 def _chunks(stream: BinaryIO) -> dict[bytes, bytes] | None:
-    """The small chunks of a PNG by their names; None if the last one is missing."""
+    """Return the small chunks of a PNG by their names; None if the last one is missing."""
     found: dict[bytes, bytes] = {}
     stream.seek(_PNG_START)
     while len(head := stream.read(8)) == 8:
@@ -150,7 +150,7 @@ _CHECKS = {
 
 @lru_cache(maxsize=64)
 def is_srgb(profile: bytes, mode: str) -> bool:
-    """Whether a profile leaves the colors of an RGB image as they are: not by its name, but by what it does."""
+    """Return whether a profile leaves the colors of an RGB image as they are: not by its name, but by what it does."""
     from PIL import ImageCms
 
     if mode not in {"RGB", "P"}:

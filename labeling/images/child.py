@@ -93,7 +93,7 @@ def format_for_browsers(path: str, rendering: dict[str, Any]) -> Iterator[Answer
 
 
 def header(path: str, rendering: dict[str, Any], with_sky: bool) -> Iterator[Answer]:
-    """The cards of a file, and its place in the sky."""
+    """Return the cards of a file, and its place in the sky."""
     way = Rendering.from_params(rendering)
     yield _told(lambda: (header_of(path, way, with_sky=with_sky).as_params(), b""))
 

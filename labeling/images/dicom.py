@@ -27,7 +27,7 @@ BEGINNING = _MAGIC_AT + len(_MAGIC)
 
 
 def is_dicom(stream: BinaryIO) -> bool:
-    """Whether the file begins as DICOM does, with or without its preamble; the position is left at the start."""
+    """Return whether the file begins as DICOM does, with or without its preamble; the position is left at the start."""
     start = stream.read(BEGINNING)
     stream.seek(0)
     if start[_MAGIC_AT:] == _MAGIC:
@@ -36,7 +36,7 @@ def is_dicom(stream: BinaryIO) -> bool:
 
 
 def begins_like_dicom(start: bytes) -> bool:
-    """Whether these first bytes of a file are those of DICOM, as far as they can tell."""
+    """Return whether these first bytes of a file are those of DICOM, as far as they can tell."""
     return start[_MAGIC_AT:] == _MAGIC or bool(_ELEMENT.match(start) or _IMPLICIT.match(start))
 
 
@@ -55,7 +55,7 @@ def _has_image(stream: BinaryIO) -> bool:
 
 
 def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
-    """The picture of the chosen frame as RGB, and its revision (labeling.images.revisions).
+    """Return the picture of the chosen frame as RGB, and its revision (labeling.images.revisions).
 
     The usual stretch is the lookup table or the window that the file itself names, else percentiles; MONOCHROME1 is
     shown with its white where it belongs. What the file declares as padding is unknown, and black.
@@ -142,7 +142,7 @@ def _bytes(values: NDArray[Any], data: Any, rendering: Rendering) -> NDArray[np.
 
 
 def _as_asked(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
-    """The picture by the lookup table or the window that the file names, if it does."""
+    """Return the picture by the lookup table or the window that the file names, if it does."""
     picture = dicom_lookup.by_table(values, data)
     if picture is not None:
         return picture

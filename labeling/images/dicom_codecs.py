@@ -19,7 +19,7 @@ DECODER_DEPENDENCIES = dict.fromkeys(_ALL, ("imagecodecs>=2025.3.30",))
 
 
 def is_available(uid: str) -> bool:
-    """Whether frames packed in this way can be decoded here."""
+    """Return whether frames packed in this way can be decoded here."""
     return uid in _ALL and find_spec("imagecodecs") is not None
 
 

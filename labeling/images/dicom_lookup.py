@@ -14,7 +14,7 @@ _ENTRIES = 2**16
 
 
 def is_reinterpreted(data: Any) -> bool:
-    """Whether the values mean something else than HOSHINA once took them for."""
+    """Return whether the values mean something else than HOSHINA once took them for."""
     return bool(
         data.get("PhotometricInterpretation") == "PALETTE COLOR"
         or _table_of(data) is not None
@@ -58,7 +58,7 @@ def of_frame(data: Any, number: int) -> Any:
 
 # -- Colors -----------------------------------------------------------------------------------------
 def in_colours(stored: NDArray[Any], data: Any) -> NDArray[np.uint8]:
-    """The colors of numbers of the file's palette: (h, w, 3)."""
+    """Return the colors of numbers of the file's palette: (h, w, 3)."""
     name = "{}PaletteColorLookupTableDescriptor"
     if name.format("Red") not in data:
         raise ImageProblem("The DICOM file has a palette image without a palette; copy or export it again.")
@@ -80,7 +80,7 @@ def _channel(data: Any, colour: str) -> NDArray[Any]:
 
 
 def _from_segments(data: Any, colour: str, n: int) -> NDArray[Any]:
-    """A table written as runs and slopes, which pydicom unfolds."""
+    """Return a table written as runs and slopes, which pydicom unfolds."""
     from pydicom.pixels.processing import apply_color_lut
 
     first = _first(data.RedPaletteColorLookupTableDescriptor[1], data)
@@ -93,7 +93,7 @@ _PADDINGS = ("PixelPaddingValue", "FloatPixelPaddingValue", "DoubleFloatPixelPad
 
 
 def padding(stored: NDArray[Any], data: Any) -> NDArray[np.bool_] | None:
-    """Which stored values the file declares as padding around the image; None where it declares none."""
+    """Return which stored values the file declares as padding around the image; None where it declares none."""
     name = next((name for name in _PADDINGS if data.get(name) is not None), None)
     if name is None:
         return None
@@ -104,7 +104,7 @@ def padding(stored: NDArray[Any], data: Any) -> NDArray[np.bool_] | None:
 
 
 def is_inverse(data: Any) -> bool:
-    """Whether the smallest value is white."""
+    """Return whether the smallest value is white."""
     is_first = data.get("PhotometricInterpretation") == "MONOCHROME1"
     return is_first or str(data.get("PresentationLUTShape", "")).upper() == "INVERSE"
 
@@ -118,7 +118,7 @@ def window(data: Any) -> tuple[float, float] | None:
 
 
 def by_table(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
-    """The picture of gray values by the file's own lookup table (VOI LUT Sequence); None without one."""
+    """Return the picture of gray values by the file's own lookup table (VOI LUT Sequence); None without one."""
     table = _table_of(data)
     if table is None:
         return None
@@ -149,7 +149,7 @@ def _floats(value: Any) -> list[float]:
 
 
 def _numbers(table: Any, n: int, data: Any) -> NDArray[Any]:
-    """The entries of a lookup table, of 8 or 16 bits."""
+    """Return the entries of a lookup table, of 8 or 16 bits."""
     if not isinstance(table, bytes):
         return np.asarray(table if isinstance(table, list | tuple) or hasattr(table, "__iter__") else [table])[:n]
     if len(table) < 2 * n:
@@ -159,13 +159,13 @@ def _numbers(table: Any, n: int, data: Any) -> NDArray[Any]:
 
 
 def _first(number: Any, data: Any) -> int:
-    """The value of a table's first entry, which may be negative where the pixels may be."""
+    """Return the value of a table's first entry, which may be negative where the pixels may be."""
     first = int(number)
     return first - _ENTRIES if first >= _ENTRIES // 2 and data.get("PixelRepresentation") == 1 else first
 
 
 def _as_stored(value: Any, dtype: np.dtype[Any]) -> float:
-    """A value in the pixels' own numbers; some programs write negative ones as large ones, and the other way."""
+    """Return a value in the pixels' own numbers; some programs write negative ones as large ones, and the other way."""
     number = float(value)
     if dtype.kind == "f":
         return float(np.dtype(dtype).type(number))

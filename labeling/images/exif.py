@@ -153,7 +153,7 @@ def _from_tiff(stream: BinaryIO, head: bytes) -> Image.Exif | None:
 
 
 def _png_block(stream: BinaryIO) -> bytes:
-    """The eXIf chunk of a PNG file, which may stand behind the pixels; empty if there is none."""
+    """Return the eXIf chunk of a PNG file, which may stand behind the pixels; empty if there is none."""
     stream.seek(len(_PNG))
     while len(head := stream.read(8)) == 8:
         size, name = struct.unpack(">L4s", head)
@@ -179,7 +179,7 @@ def _text(value: object) -> str:
 
 
 def _real(value: object) -> float:
-    """A number of a tag; NaN where it is none, such as a fraction with the denominator zero."""
+    """Return a number of a tag; NaN where it is none, such as a fraction with the denominator zero."""
     if isinstance(value, tuple | list):
         value = value[0] if value else None
     if isinstance(value, bytes):
@@ -192,7 +192,7 @@ def _real(value: object) -> float:
 
 
 def _written(number: float, digits: int) -> str:
-    """The number rounded to ``digits`` decimals; empty for NaN."""
+    """Return the number rounded to ``digits`` decimals; empty for NaN."""
     if math.isnan(number):
         return ""
     rounded = round(number, digits)

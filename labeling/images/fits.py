@@ -74,7 +74,7 @@ def chosen(parts: Any, hdu: int | None) -> Any:
 
 
 def begins_on_top(header: Any, rendering: Rendering = DEFAULT) -> bool:
-    """Whether the first row is the top one: by the card ROWORDER, else as the dataset says."""
+    """Return whether the first row is the top one: by the card ROWORDER, else as the dataset says."""
     order = _row_order(header)
     return order == "TOP-DOWN" or (rendering.first_row == "top" and order != "BOTTOM-UP")
 
@@ -100,7 +100,7 @@ class Planes:
 
 
 def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> Planes:
-    """The planes that ``rendering`` chooses.
+    """Return the planes that ``rendering`` chooses.
 
     Row 0 is the top of the picture: FITS counts rows from the bottom unless its header says otherwise.
     Unknown pixels are not-a-number. Raises ImageProblem for a file without an image, a truncated or a too large one.
@@ -126,7 +126,7 @@ def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> Planes:
 
 
 def read_picture(stream: BinaryIO, rendering: Rendering = DEFAULT) -> tuple[Image.Image, int, float]:
-    """The picture of :func:`read_planes` as RGB, its revision, and which share of it a cut file lacks.
+    """Return the picture of :func:`read_planes` as RGB, its revision, and which share of it a cut file lacks.
 
     Unknown pixels are black, missing ones gray. Bands differ in their values, so each of three planes is stretched on
     its own.
@@ -178,7 +178,7 @@ def _plane(part: Any, outer: tuple[int, ...], number: int) -> NDArray[Any]:
 def _planes_there(
     part: Any, outer: tuple[int, ...], rendering: Rendering
 ) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
-    """The planes of a plain image of which the file holds the first rows, and what of them is missing."""
+    """Return the planes of a plain image of which the file holds the first rows, and what of them is missing."""
     height, width = part.shape[-2:]
     place = part.fileinfo()
     stored = np.dtype({8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[int(part.header["BITPIX"])])

@@ -19,7 +19,7 @@ _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def is_jpegxl(stream: BinaryIO) -> bool:
-    """Whether the file begins as JPEG XL does; the position is left at the start."""
+    """Return whether the file begins as JPEG XL does; the position is left at the start."""
     start = stream.read(len(_BOXED))
     stream.seek(0)
     return start == _BOXED or start.startswith(_BARE)
@@ -80,7 +80,7 @@ def size_of(content: bytes) -> tuple[int, int]:
 
 
 def _codestream(content: bytes) -> bytes:
-    """The first bytes of the image itself, out of the boxes that it may lie in."""
+    """Return the first bytes of the image itself, out of the boxes that it may lie in."""
     if content.startswith(_BARE):
         return content[:18]
     at = 0

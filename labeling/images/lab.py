@@ -29,7 +29,7 @@ def white_of(value: Any) -> tuple[float, float]:
 
 
 def is_d50(white: tuple[float, float]) -> bool:
-    """Whether that is the white that others take for granted."""
+    """Return whether that is the white that others take for granted."""
     return max(abs(white[0] - D50[0]), abs(white[1] - D50[1])) < _SAME
 
 

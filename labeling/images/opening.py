@@ -227,7 +227,7 @@ def _tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decod
 
 
 def page_for_pillow(stream: BinaryIO, rendering: Rendering) -> int | None:
-    """The number of the first full page if Pillow can be trusted with it, else None."""
+    """Return the number of the first full page if Pillow can be trusted with it, else None."""
     if tiff.is_large_big_endian(stream):
         return None
     try:

@@ -42,7 +42,7 @@ class Raster:
 
     @property
     def values(self) -> NDArray[Any]:
-        """The colors, with not-a-number where they are unknown."""
+        """Return the colors, with not-a-number where they are unknown."""
         masks = [mask for mask in (self.unknown, self.missing) if mask is not None and mask.any()]
         if not masks:
             return self.colours
@@ -96,7 +96,7 @@ def refuse_unknown(*planes: NDArray[Any]) -> None:
 
 
 def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The smallest type with not-a-number that keeps the digits."""
+    """Return the smallest type with not-a-number that keeps the digits."""
     if dtype.kind == "f":
         return dtype.newbyteorder("=")
     return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)

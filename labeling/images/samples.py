@@ -32,12 +32,12 @@ class Meaning:
 
     @cached_property
     def n_colours(self) -> int:
-        """How many samples are gray or colors; the others are alpha or bands."""
+        """Return how many samples are gray or colors; the others are alpha or bands."""
         return min(COLOURS.get(int(self.page.photometric), 1), int(self.page.samplesperpixel))
 
     @cached_property
     def alpha(self) -> int | None:
-        """The sample that the file calls alpha."""
+        """Return the sample that the file calls alpha."""
         for place, kind in enumerate(self._extras):
             if kind in (_ASSOCIATED, _UNASSOCIATED) and self.n_colours + place < self.page.samplesperpixel:
                 return self.n_colours + place
@@ -45,19 +45,19 @@ class Meaning:
 
     @cached_property
     def bands(self) -> list[int]:
-        """The samples to choose from, if some are neither colors nor alpha; else empty."""
+        """Return the samples to choose from, if some are neither colors nor alpha; else empty."""
         bands = [sample for sample in range(self.page.samplesperpixel) if sample != self.alpha]
         return bands if len(bands) > self.n_colours and self.is_plain else []
 
     @cached_property
     def is_for_screen(self) -> bool:
-        """Whether the values are those of a screen, which are not stretched."""
+        """Return whether the values are those of a screen, which are not stretched."""
         is_small = self.page.dtype.kind == "b" or (self.page.dtype.kind == "u" and self._bits <= 8)
         return is_small or not self.is_plain
 
     @property
     def turn(self) -> int:
-        """The orientation, 1 to 8."""
+        """Return the orientation, 1 to 8."""
         turn = tag_of(self.page, _ORIENTATION)
         if turn is None and (xmp := tag_of(self.page, _XMP)) is not None:
             xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
@@ -66,7 +66,7 @@ class Meaning:
         return turn if turn in range(1, 9) else 1
 
     def unknown(self, samples: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Which of the samples have the value that says "no data"; None where no value does."""
+        """Return which of the samples have the value that says "no data"; None where no value does."""
         no_data = _no_data(self.page)
         if no_data is None:
             return None
@@ -80,7 +80,7 @@ class Meaning:
             return np.asarray(np.abs(samples - wanted) <= 2 * _UNITS_OFF * np.spacing(np.abs(wanted) / 2))
 
     def raster(self, samples: NDArray[Any], band: int | None = None) -> Raster:
-        """The image of samples (h, w, n), or that of one of its bands."""
+        """Return the image of samples (h, w, n), or that of one of its bands."""
         chosen = list(range(self.n_colours)) if band is None else [band]
         unknown = self.unknown(samples[..., chosen])
         return self.raster_of(samples, chosen, None if unknown is None else np.asarray(unknown.all(axis=2)))
@@ -124,7 +124,7 @@ class Meaning:
 
     @property
     def is_plain(self) -> bool:
-        """Whether samples are brightnesses, and not numbers of a palette or of a color space."""
+        """Return whether samples are brightnesses, and not numbers of a palette or of a color space."""
         return int(self.page.photometric) not in {PALETTE, CMYK, *LABS}
 
     @property
@@ -138,7 +138,7 @@ class Meaning:
 
     @property
     def _full(self) -> int:
-        """The largest value of unsigned integers."""
+        """Return the largest value of unsigned integers."""
         if self.page.dtype.kind == "b":
             return 1
         return int(2 ** min(self._bits, self.page.dtype.itemsize * 8) - 1)
@@ -182,13 +182,13 @@ def _straight(pixels: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def tag_of(page: Any, code: int) -> Any:
-    """The value of one of its tags, None without."""
+    """Return the value of one of its tags, None without."""
     tag = page.tags.get(code)
     return None if tag is None else tag.value
 
 
 def _no_data(page: Any) -> int | float | None:
-    """The number that the file gives for "no data", if it is one and finite: not-a-number is unknown anyway."""
+    """Return the number that the file gives for "no data", if it is one and finite: not-a-number is unknown anyway."""
     text = tag_of(page, NO_DATA)
     text = text.decode("ascii", "ignore") if isinstance(text, bytes) else str("" if text is None else text)
     text = text.strip("\x00 \t\r\n").replace(",", ".")

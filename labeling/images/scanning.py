@@ -126,12 +126,12 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
 
 
 def is_looked_for(path: str, endings: tuple[str, ...]) -> bool:
-    """Whether :func:`walk` finds an image at this path: by its ending, or as one of DICOM without any."""
+    """Return whether :func:`walk` finds an image at this path: by its ending, or as one of DICOM without any."""
     return path.lower().endswith(endings) or may_be_bare(path.rsplit("/", 1)[-1], endings)
 
 
 def may_be_bare(name: str, endings: tuple[str, ...]) -> bool:
-    """Whether a name has no ending, or one of digits as UIDs have it, and files of DICOM are looked for."""
+    """Return whether a name has no ending, or one of digits as UIDs have it, and files of DICOM are looked for."""
     if dicom.EXTENSIONS[0] not in endings or name == _DIRECTORY:
         return False
     ending = name.rpartition(".")[2] if "." in name else ""
@@ -139,7 +139,7 @@ def may_be_bare(name: str, endings: tuple[str, ...]) -> bool:
 
 
 def _is_bare_dicom(path: str) -> bool:
-    """Whether the first bytes are those of DICOM; the file is opened only if its name has no ending."""
+    """Return whether the first bytes are those of DICOM; the file is opened only if its name has no ending."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123 - a million of them
             return dicom.begins_like_dicom(stream.read(dicom.BEGINNING))

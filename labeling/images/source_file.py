@@ -28,7 +28,7 @@ _NOT_IMAGES = (
 
 @contextmanager
 def regular_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
-    """The file opened for reading, if it is a regular one that is not empty; a pipe would block for ever."""
+    """Return the file opened for reading, if it is a regular one that is not empty; a pipe would block for ever."""
     status = os.stat(path)  # noqa: PTH116 - a path of any kind
     if not stat.S_ISREG(status.st_mode):
         raise ImageProblem("This is not a regular file (but a folder, a pipe or a device).")

@@ -58,14 +58,14 @@ def is_tiff(stream: BinaryIO) -> bool:
 
 
 def is_large_big_endian(stream: BinaryIO) -> bool:
-    """Whether it is a BigTIFF with the highest byte first, whose tags Pillow misreads; left at the start."""
+    """Return whether it is a BigTIFF with the highest byte first, whose tags Pillow misreads; left at the start."""
     start = stream.read(4)
     stream.seek(0)
     return start == _MAGICS[3]
 
 
 def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None) -> Raster:
-    """The page, or the bands, that ``rendering`` chooses.
+    """Return the page, or the bands, that ``rendering`` chooses.
 
     Bands that are no colors are planes, of which the rendering chooses; a file of one page only has such planes.
     ``by_pillow`` gives the samples of the first page where tifffile lacks a codec.
@@ -82,7 +82,7 @@ def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None
 
 
 def has_usual_compression(stream: BinaryIO) -> bool:
-    """Whether every Pillow unpacks the first full page, if it is sound."""
+    """Return whether every Pillow unpacks the first full page, if it is sound."""
     with opened(stream) as file:
         return int(first_page(file).compression) in _USUAL_COMPRESSIONS
 
@@ -126,7 +126,7 @@ def _is_of_another(page: Any) -> bool:
 
 
 def is_mask(page: Any) -> bool:
-    """Whether it says which pixels of another are transparent."""
+    """Return whether it says which pixels of another are transparent."""
     return bool(int(tag_of(page, SUBFILE) or 0) & 0b100)
 
 
@@ -136,19 +136,19 @@ def is_copy(kind: Any, old_kind: Any) -> bool:
 
 
 def is_mistaken(tags: Mapping[int, Any], is_big_endian: bool) -> bool:
-    """Whether Pillow opens a page of these tags, but takes it for something else than it is."""
+    """Return whether Pillow opens a page of these tags, but takes it for something else than it is."""
     is_deep = max(_numbers(tags.get(_BITS, 1))) > 8
     is_separate = tags.get(_SAMPLES, 1) > 1 and tags.get(_LAYOUT, 1) == _SEPARATE
     return (is_deep and is_separate) or (is_big_endian and is_swapped(tags)) or is_reinterpreted(tags)
 
 
 def is_swapped(tags: Mapping[int, Any]) -> bool:
-    """Whether Pillow swaps the bytes of the samples once too often in a compressed file of the other order."""
+    """Return whether Pillow swaps the bytes of the samples once too often in a compressed file of the other order."""
     return max(_numbers(tags.get(_BITS, 1))) > 8 and _numbers(tags.get(_KIND, _UNSIGNED))[0] != _UNSIGNED
 
 
 def is_reinterpreted(tags: Mapping[int, Any]) -> bool:
-    """Whether the samples of a page of these tags mean something else than HOSHINA once took them for."""
+    """Return whether the samples of a page of these tags mean something else than HOSHINA once took them for."""
     bits = max(_numbers(tags.get(_BITS, 1)))
     kind = _numbers(tags.get(_KIND, _UNSIGNED))[0]
     photometric, n = int(tags.get(_PHOTOMETRIC, WHITE_IS_ZERO)), int(tags.get(_SAMPLES, 1))
@@ -239,7 +239,7 @@ def whole_page(page: Any) -> Any:
 
 
 def _refuse_odd(page: Any) -> Any:
-    """The page, if it holds plain numbers of a flat image that fit into memory."""
+    """Return the page, if it holds plain numbers of a flat image that fit into memory."""
     refuse_too_large(page.imagewidth, page.imagelength)
     refuse_no_numbers(page)
     refuse_wrong_pieces(page)

@@ -11,7 +11,7 @@ from labeling.images.problems import TRUNCATED, ImageProblem
 
 
 def samples_there(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The samples (h, w, n) of tifffile's page, 0 where the file lacks them, and where that is (h, w).
+    """Return the samples (h, w, n) of tifffile's page, 0 where the file lacks them, and where that is (h, w).
 
     Raises ImageProblem if nothing is there.
     """
@@ -41,7 +41,7 @@ def samples_there(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _piece(page: Any, index: int) -> tuple[bytes, int]:
-    """The bytes of a strip or tile, and how many of its rows they hold; of what is packed all or nothing."""
+    """Return the bytes of a strip or tile, and how many of its rows they hold; of what is packed all or nothing."""
     offset, n_bytes = page.dataoffsets[index], page.databytecounts[index]
     handle = page.parent.filehandle
     handle.seek(offset)

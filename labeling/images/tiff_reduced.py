@@ -46,7 +46,7 @@ def read(stream: BinaryIO, max_side: int) -> Raster:
 
 
 def _smallest_enough(file: Any, max_side: int) -> Any:
-    """The first full page, or the smallest copy of it that is large enough."""
+    """Return the first full page, or the smallest copy of it that is large enough."""
     first = first_page(file)
     best = first
     below = list(first.pages[:OVERVIEWS]) if first.subifds else []
@@ -113,14 +113,14 @@ def _sums(piece: NDArray[Any], y: int, x: int, factor: int) -> NDArray[np.float6
 
 
 def _areas(piece: NDArray[Any], y: int, x: int, factor: int) -> NDArray[np.int64]:
-    """How many pixels of the piece lie in each of the squares, (rows, columns, 1)."""
+    """Return how many pixels of the piece lie in each of the squares, (rows, columns, 1)."""
     heights = np.diff(_cuts(y, piece.shape[0], factor), append=piece.shape[0])
     widths = np.diff(_cuts(x, piece.shape[1], factor), append=piece.shape[1])
     return np.asarray(np.outer(heights, widths)[..., None])
 
 
 def _cuts(start: int, length: int, factor: int) -> NDArray[np.int64]:
-    """Where within a piece the squares of ``factor`` pixels begin, the first one perhaps before the piece."""
+    """Return where within a piece the squares of ``factor`` pixels begin, the first one perhaps before the piece."""
     first = -start % factor
     cuts = np.arange(first, length, factor)
     return cuts if first == 0 else np.concatenate([[0], cuts])

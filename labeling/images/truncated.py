@@ -41,13 +41,13 @@ class Mended:
 
 
 def is_cut(error: Exception) -> bool:
-    """Whether a decoder complains that the file ends too early."""
+    """Return whether a decoder complains that the file ends too early."""
     words = str(error).lower()
     return isinstance(error, EOFError) or any(hint in words for hint in ("truncated", "not processed", "broken png"))
 
 
 def mended(stream: BinaryIO, shows_cut: bool) -> Mended | None:
-    """The cut file as if it were whole; None if nothing of it can be shown, or it is not to be shown."""
+    """Return the cut file as if it were whole; None if nothing of it can be shown, or it is not to be shown."""
     stream.seek(0)
     content = stream.read()
     if content.startswith(_JPEG):
@@ -66,13 +66,13 @@ def mended(stream: BinaryIO, shows_cut: bool) -> Mended | None:
 
 
 def note_of(missing: float) -> str:
-    """What to tell people of a picture of which that share is missing."""
+    """Return what to tell people of a picture of which that share is missing."""
     return f"{TRUNCATED} The missing part ({missing:.0%}) is shown gray."
 
 
 # -- JPEG -------------------------------------------------------------------------------------------
 def _missing_of_jpeg(content: bytes) -> float:
-    """Which share of the picture is missing.
+    """Return which share of the picture is missing.
 
     A decoder skips what lies between the last pixels and the end, so what is put there changes the picture only where
     pixels are missing.
@@ -120,7 +120,7 @@ def _mended_png(content: bytes) -> tuple[bytes, float]:
 
 
 def _png_parts(content: bytes) -> tuple[bytes, bytes, bytes]:
-    """What stands before the packed pixels, those, and whole chunks behind them."""
+    """Return what stands before the packed pixels, those, and whole chunks behind them."""
     before, packed, after = bytearray(_PNG), bytearray(), bytearray()
     at = len(_PNG)
     while at + 8 <= len(content):

@@ -68,7 +68,7 @@ class Layout:
     columns: Mapping[str, int]
 
     def header(self, column: str) -> str:
-        """What the file calls the column; empty where it has none."""
+        """Return what the file calls the column; empty where it has none."""
         place = self.columns.get(column)
         return "" if place is None else self.table.headers[place]
 
@@ -126,7 +126,7 @@ def read_rows(stream: BinaryIO, layout: Layout | None = None) -> Iterator[Row]:
 
 
 def _labels_in(headers: Sequence[str], column: str) -> list[int]:
-    """The places of the columns that may hold the label; of this program's names the surest alone."""
+    """Return the places of the columns that may hold the label; of this program's names the surest alone."""
     lower = [name.lower() for name in headers]
     if column:
         asked = " ".join(column.split()).lower()

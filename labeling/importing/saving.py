@@ -71,12 +71,12 @@ class Report:
 
     @property
     def is_about_nothing(self) -> bool:
-        """Whether no line is about an item of the dataset."""
+        """Return whether no line is about an item of the dataset."""
         return 0 < self.rows == self.unknown_paths.lines + self.ambiguous.lines
 
     @property
     def encoding_note(self) -> str:
-        """What to check where the encoding is a guess; empty where it is certain."""
+        """Return what to check where the encoding is a guess; empty where it is certain."""
         return guessed_note(self.encoding)
 
     def as_json(self) -> dict[str, object]:
@@ -211,7 +211,7 @@ class _Resolver:
         self._by_id = Matcher(dataset, "item_id")
 
     def __call__(self, rows: Sequence[Row]) -> list[int]:
-        """The item's id for each row, that of NOBODY or that of SEVERAL."""
+        """Return the item's id for each row, that of NOBODY or that of SEVERAL."""
         paths = self._match([row.path for row in rows if row.path])
         ids = self._by_id([str(row.item_id) for row in rows if not row.path])
         by_path, by_id = iter(paths), iter(ids)
@@ -238,7 +238,7 @@ def _label_ids(dataset: Dataset, plan: _Plan, report: Report, choice: Choice, cr
 
 
 def _with_created(dataset: Dataset, plan: _Plan, found: Spellings, report: Report) -> dict[int, int]:
-    """The class of each label's number, once those that are missing are made: all of them or none."""
+    """Return the class of each label's number, once those that are missing are made: all of them or none."""
     missing = sorted(set(found.same_as.values()))
     if len(missing) > MAX_NEW_CLASSES:
         raise ImportProblem(

@@ -44,7 +44,7 @@ class Spellings:
 
 
 def word_of(label: str) -> str:
-    """What labels have in common that mean the same class: case, spaces and Unicode form do not matter."""
+    """Return what labels have in common that mean the same class: case, spaces and Unicode form do not matter."""
     try:
         return classes.same_word(classes.tidy_name(label))
     except classes.ClassProblem:  # too long or invisible: no class has such a name

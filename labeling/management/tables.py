@@ -21,7 +21,7 @@ def add_table_arguments(parser: CommandParser) -> None:
 
 
 def _key(text: str) -> tuple[str, str]:
-    """How items are named, and in which column."""
+    """Return how items are named, and in which column."""
     kind, sign, column = text.partition("=")
     if kind in KEYS:
         return kind, column

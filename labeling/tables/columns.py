@@ -57,7 +57,7 @@ def key_of(headers: Sequence[str], kind: str = "", column: str = "") -> Key | No
 
 
 def column_of(headers: Sequence[str], column: str) -> int:
-    """The place of a column that a person chose.
+    """Return the place of a column that a person chose.
 
     Raises
     ------

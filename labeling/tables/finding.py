@@ -45,7 +45,7 @@ class ByPath:
         )
 
     def __call__(self, paths: Iterable[str]) -> dict[str, Found]:
-        """The item of each path as it was given; paths of no item are left out.
+        """Return the item of each path as it was given; paths of no item are left out.
 
         A path may be the item's, that of one of its frames, or another way to write either: Windows' separators, the
         whole path, another Unicode form.
@@ -137,14 +137,14 @@ class ByName:
 
 
 def names_of(path: str) -> set[str]:
-    """A file's name, and the name without its ending."""
+    """Return a file's name, and the name without its ending."""
     name = PurePosixPath(path).name
     ending = next((one for one in _LONGEST_FIRST if name.lower().endswith(one)), PurePosixPath(name).suffix)
     return {name, name[: len(name) - len(ending)] or name}
 
 
 def _has_folders(path: str, key: str) -> bool:
-    """Whether the folders of ``key`` are the last ones of ``path``."""
+    """Return whether the folders of ``key`` are the last ones of ``path``."""
     folders = PurePosixPath(key).parts[:-1]
     return not folders or PurePosixPath(path).parts[:-1][-len(folders) :] == folders
 
@@ -205,7 +205,7 @@ def _last(key: str) -> str:
 
 
 def _local(key: str) -> str:
-    """The path that a URL of an annotation tool means; other keys with forward slashes."""
+    """Return the path that a URL of an annotation tool means; other keys with forward slashes."""
     tidy = key.strip().replace("\\", "/").removeprefix("./")
     if "?d=" in tidy:  # Label Studio's local files
         return parse_qs(urlsplit(tidy).query).get("d", [tidy])[0]

@@ -35,7 +35,7 @@ class Layout:
 
     @property
     def listed(self) -> str:
-        """The first columns, for a message."""
+        """Return the first columns, for a message."""
         shown = ", ".join(repr(name[:40]) for name in self.headers[:20])
         return f"The columns are {shown or 'none'}{' and more' if len(self.headers) > 20 else ''}."
 
@@ -91,7 +91,7 @@ def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]
 
 
 def _first_line(text: io.TextIOWrapper) -> tuple[str, int]:
-    """The first line that is not empty, and how many are before it."""
+    """Return the first line that is not empty, and how many are before it."""
     number = 0
     while line := text.readline(_SAMPLE):
         if line.strip():
@@ -111,7 +111,7 @@ def _best(sample: str, delimiters: str, rank: Rank) -> tuple[str, list[str]]:
 
 
 def _records(sample: str, delimiter: str) -> list[list[str]]:
-    """The first records of the sample; it may end within one."""
+    """Return the first records of the sample; it may end within one."""
     records: list[list[str]] = []
     try:
         for record in islice(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True), _RECORDS):

@@ -36,17 +36,17 @@ class Matcher:
             self._find = find
 
     def __call__(self, keys: Sequence[str]) -> list[Found]:
-        """The item of each key; NOBODY where there is none, SEVERAL where a name means more than one."""
+        """Return the item of each key; NOBODY where there is none, SEVERAL where a name means more than one."""
         return self._find(keys)
 
     @property
     def n_by_name(self) -> int:
-        """How many items were found by file name though a path was looked for."""
+        """Return how many items were found by file name though a path was looked for."""
         return self._any.n_by_name if self._any is not None else 0
 
 
 def id_of(number: int, text: str) -> int:
-    """The item_id that a cell of line ``number`` holds. Raises TableProblem where it is no whole number."""
+    """Return the item_id that a cell of line ``number`` holds. Raises TableProblem where it is no whole number."""
     text = text.strip()
     if not _ID.fullmatch(text):
         raise TableProblem(f"Line {number}: item_id is {text[:40]!r}; expected a whole number.")

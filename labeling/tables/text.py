@@ -29,7 +29,7 @@ class TableProblem(Exception):
 
 @contextmanager
 def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """The stream itself, or a copy in a temporary file of one that can be read only once, such as a pipe."""
+    """Return the stream itself, or a copy in a temporary file of one that can be read only once, such as a pipe."""
     if stream.seekable():
         yield stream
         return
@@ -40,7 +40,7 @@ def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """The stream as text from its start; it stays open for its owner.
+    """Return the stream as text from its start; it stays open for its owner.
 
     Raises TableProblem where the text is not in that encoding.
     """
@@ -77,13 +77,13 @@ def encoding_of(stream: BinaryIO, asked: str = "") -> str:
 
 
 def name_of(encoding: str) -> str:
-    """The encoding as people call it."""
+    """Return the encoding as people call it."""
     names = {UTF_8: "UTF-8", WINDOWS: "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
     return names.get(encoding, encoding.upper())
 
 
 def guessed_note(encoding: str) -> str:
-    """What to check where the encoding was guessed; empty where it is certain."""
+    """Return what to check where the encoding was guessed; empty where it is certain."""
     if encoding != WINDOWS:
         return ""
     return (

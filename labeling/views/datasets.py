@@ -138,7 +138,7 @@ def _by_reason(found: list[Problem]) -> list[tuple[str, list[Problem]]]:
 
 
 def _notes(dataset: Dataset) -> list[tuple[str, list[Frame]]]:
-    """The first files that are shown although something is wrong with them, under what that is."""
+    """Return the first files that are shown although something is wrong with them, under what that is."""
     found = sorted(noted_frames(dataset)[:PROBLEMS_ON_PAGE], key=lambda frame: (frame.note, natural_key(frame.path)))
     return [(note, list(group)) for note, group in groupby(found, key=lambda frame: frame.note)]
 

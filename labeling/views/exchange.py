@@ -122,7 +122,7 @@ class ImportChoices(forms.Form):
     )
 
     def choice(self, same_numbers: str) -> Choice:
-        """What a valid form asks for."""
+        """Return what a valid form asks for."""
         given = self.cleaned_data
         return Choice("", given["key_column"], given["label_column"], given["encoding"], same_numbers)
 
@@ -152,7 +152,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
-    """What the buttons below the form said: whether equal numbers are one class, and whether to make classes."""
+    """Return what the buttons below the form said: whether equal numbers are one class, and whether to make classes."""
     said = " ".join([*request.POST.getlist("create_classes"), request.POST.get("same_numbers", "")]).split()
     same_numbers = next((word for word in said if word in (MERGE, KEEP)), "")
     return same_numbers, "create_classes" in request.POST or "create" in said

@@ -234,7 +234,7 @@ class _ColorPicture:
 
     @property
     def rendering(self) -> Rendering:
-        """A stretch for a look does not apply: the colors have a curve of their own."""
+        """Return a stretch for a look does not apply: the colors have a curve of their own."""
         return self.item.dataset.shown_as
 
     @property

@@ -48,7 +48,7 @@ class Agreement:
 
     @property
     def is_known(self) -> bool:
-        """Whether pairs within the radius are known to share a class in 95 % of all cases or more."""
+        """Return whether pairs within the radius are known to share a class in 95 % of all cases or more."""
         return self.low >= AGREEMENT
 
 

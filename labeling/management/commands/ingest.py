@@ -135,7 +135,7 @@ class Command(HoshinaCommand):
 
 
 def _wanted_rendering(options: dict[str, Any]) -> dict[str, Any]:
-    """What the options say of how images are shown."""
+    """Return what the options say of how images are shown."""
     wanted: dict[str, Any] = {}
     if options["hdu"] is not None:
         wanted["hdu"] = options["hdu"].number
