@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model, login
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
@@ -52,6 +52,31 @@ def local_user_middleware(
         ):
             login(request, local_user(), backend="django.contrib.auth.backends.ModelBackend")
         return get_response(request)
+
+    return middleware
+
+
+def head_middleware(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Send no body with the answer to HEAD, which the web server leaves to the application.
+
+    Otherwise the body would be taken for the beginning of the connection's next answer.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if request.method != "HEAD":
+            return response
+        if isinstance(response, StreamingHttpResponse):
+            if isinstance(response, FileResponse) and response.file_to_stream is not None:
+                response.file_to_stream.close()
+                response.file_to_stream = None
+            response.streaming_content = ()
+        elif isinstance(response, HttpResponse):
+            response.headers.setdefault("Content-Length", str(len(response.content)))
+            response.content = b""
+        return response
 
     return middleware
 

@@ -143,6 +143,7 @@ INSTALLED_APPS = [
     "sampling",
 ]
 MIDDLEWARE = [
+    "hoshina.http.head_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -28,6 +28,7 @@ document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.num
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const { target, xhr, requestConfig } = detail;
   if (!target?.id || !detail.shouldSwap) return;
-  if (xhr.number < (shown.get(target.id) ?? 0)) detail.shouldSwap = false;
-  else shown.set(target.id, requestConfig.verb === "get" ? xhr.number : asked);
+  const isChange = requestConfig.verb !== "get"; // its answer is always the newest state
+  if (!isChange && xhr.number < (shown.get(target.id) ?? 0)) detail.shouldSwap = false;
+  else shown.set(target.id, isChange ? asked : xhr.number);
 });

@@ -505,7 +505,9 @@ function queuesAddress(query) {
   return `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`;
 }
 
+// A form that is still on its way knows less than what was chosen since: it would take the choice back.
 function refreshQueues(query) {
+  window.htmx.trigger("#queues-slot", "htmx:abort");
   window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
 }
 
