@@ -447,7 +447,7 @@ const movedSince = followSliders((form) => {
   const query = queryOf(form);
   history.replaceState(null, "", `${location.pathname}?${query}`);
   const part = form.elements.low ? "#band-pull" : "#range-told";
-  window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: part, select: part, swap: "outerHTML" });
+  askQueues(query, { target: part, select: part, swap: "outerHTML" });
   if (!form.elements.low) open(query); // the band is asked for by its button
 });
 
@@ -505,10 +505,15 @@ function queuesAddress(query) {
   return `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`;
 }
 
+function askQueues(query, options) {
+  const answered = window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", ...options });
+  answered?.catch?.((error) => console.info("The queue's form was asked for anew.", error));
+}
+
 // A form that is still on its way knows less than what was chosen since: it would take the choice back.
 function refreshQueues(query) {
   window.htmx.trigger("#queues-slot", "htmx:abort");
-  window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", target: "#queues-slot", swap: "innerHTML" });
+  askQueues(query, { target: "#queues-slot", swap: "innerHTML" });
 }
 
 window.addEventListener("popstate", () => {
