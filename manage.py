@@ -13,7 +13,7 @@ if __name__ == "__main__":
         execute_from_command_line(sys.argv)
         sys.stdout.flush()
     except ImproperlyConfigured as error:
-        from hoshina.commands import print_failure, wants_json
+        from hoshina.core.commands import print_failure, wants_json
 
         print_failure(f"Wrong setting: {error}", as_json=wants_json(sys.argv))
         sys.exit(1)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from hoshina.arrays import Passing
+from hoshina.core.storage import Passing
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import fit_head, predict_in_blocks
 from modeling.algorithms.train import Trained, train

@@ -5,7 +5,9 @@ class HoshinaConfig(AppConfig):
     name = "hoshina"
 
     def ready(self) -> None:
-        from hoshina import checks, lifeline
+        from hoshina import checks
+        from hoshina.core import parent_watch
+        from hoshina.jobs.caretaker import leave
 
         checks.register_all()
-        lifeline.watch_parent()
+        parent_watch.watch_parent(leave)

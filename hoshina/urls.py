@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
-from hoshina.first_sign_in import FirstSignInView
 from hoshina.jobs.views import healthz
+from hoshina.web.first_sign_in import FirstSignInView
 from labeling.views.datasets import home
 
 admin.site.site_header = admin.site.site_title = "HOSHINA"

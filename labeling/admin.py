@@ -17,8 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from hoshina.admin import BigTableAdmin, ReadOnlyAdmin
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.admin import BigTableAdmin, ReadOnlyAdmin
+from hoshina.core.http import HtmxHttpRequest
 from labeling import classes
 from labeling.forms import LabelsGoForm, tidy
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, Problem

@@ -314,7 +314,7 @@ class Action(models.Model):
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
-    # The browser that did it (hoshina.http.holder): another browser's newer decision is a conflict, one's own is not.
+    # The browser that made it (hoshina.core.http.holder): only another browser's newer decision is a conflict.
     holder = models.CharField(max_length=64, blank=True)
     undoes = models.OneToOneField("self", null=True, on_delete=models.SET_NULL, related_name="undone_by")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -374,8 +374,8 @@ class Annotation(models.Model):
 class Lease(models.Model):
     """An item shown to a person just now, and therefore not to anyone else.
 
-    It belongs to the person; ``holder`` is the window in which the item is shown (:func:`hoshina.http.window`), so that
-    two windows of one person show different items while there are enough.
+    It belongs to the person; ``holder`` is the window in which the item is shown (:func:`hoshina.core.http.window`),
+    so that two windows of one person show different items while there are enough.
     """
 
     item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="lease")

@@ -14,10 +14,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 
+from hoshina.core.plural import counted
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import cancel
 from hoshina.jobs.models import Job
-from hoshina.words import counted
 from labeling.grouping import GroupingProblem, Place, Template, in_order
 from labeling.images.scanning import walk
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State

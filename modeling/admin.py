@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import HttpRequest
 
-from hoshina.admin import BigTableAdmin, ReadOnlyAdmin
+from hoshina.core.admin import BigTableAdmin, ReadOnlyAdmin
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 
 

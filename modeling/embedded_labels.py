@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.models import Dataset, Item, State
 from modeling.models import EmbeddingSet
 from modeling.store import open_vectors

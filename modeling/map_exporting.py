@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.text import csv_line, number
 from labeling.models import Dataset

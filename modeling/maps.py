@@ -9,7 +9,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError, map_array, remove, remove_folder, writing
+from hoshina.core.storage import StoreError, map_array, remove, remove_folder, writing
 from modeling.models import Projection
 
 Floats = NDArray[np.float32]

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from django.conf import settings
 
-from hoshina.arrays import (
+from hoshina.core.storage import (
     StoreError,
     block_lengths,
     map_array,

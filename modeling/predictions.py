@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from hoshina.jobs.life import enqueue
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass

@@ -33,7 +33,7 @@ import numpy.typing as npt
 from django.conf import settings
 from django.utils import timezone
 
-from hoshina.arrays import (
+from hoshina.core.storage import (
     StoreError,
     block_lengths,
     map_array,

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.urls import reverse
 
-from hoshina.words import counted
+from hoshina.core.charts import Axis, Plot, Point, Series, plot
+from hoshina.core.plural import counted
 from labeling.models import Dataset
 from modeling.models import ModelVersion
-from modeling.plots import Axis, Plot, Point, Series, plot
 
 # A plot shows so many of the newest versions; the table has them all.
 PLOTTED = 100

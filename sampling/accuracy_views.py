@@ -11,11 +11,11 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from hoshina.http import HtmxHttpRequest
-from hoshina.words import counted
+from hoshina.core.charts import Point
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
-from modeling.plots import Point
 from modeling.predictions import active_model
 from modeling.version_plots import accuracy_plot as plot_of_accuracy
 from modeling.version_plots import briefs

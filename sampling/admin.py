@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from hoshina.admin import ReadOnlyAdmin
+from hoshina.core.admin import ReadOnlyAdmin
 from sampling.models import AccuracyEstimate, Round
 
 # The ranking itself: raw arrays, large, and nothing to read.

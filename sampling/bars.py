@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from hoshina.words import counted
+from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.plain import percent
 from sampling.checks import Measured, measured

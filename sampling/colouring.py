@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.caches import Kept
+from hoshina.core.storage import StoreError
 from hoshina.jobs.life import enqueue
 from labeling.classes import PALETTE
 from labeling.fields import Column, column_of
@@ -28,7 +29,6 @@ from modeling.predictions import Predictions, active_model, active_predictions
 from modeling.store import open_vectors
 from sampling.algorithms.uncertainty import margin
 from sampling.graphs import Oddity, has_oddness, oddness_of
-from sampling.kept import Kept
 from sampling.pool import UNAVAILABLE, Pool
 from sampling.pulling import latest
 from sampling.strategies import BadParameter, Rows

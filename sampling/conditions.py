@@ -18,7 +18,7 @@ import numpy as np
 from django.http import QueryDict
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.fields import Column, column_of
 from labeling.fields.values import number_of, time_of
 from labeling.models import Dataset, Field

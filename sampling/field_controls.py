@@ -11,7 +11,7 @@ import numpy as np
 from django.conf import settings
 from django.http import QueryDict
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.values import number_text, time_text
 from labeling.models import Dataset, Field

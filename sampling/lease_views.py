@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST
 
-from hoshina.http import HtmxHttpRequest, window
+from hoshina.core.http import HtmxHttpRequest, window
 from labeling.models import Dataset
 from sampling import leases
 from sampling.leases import Window

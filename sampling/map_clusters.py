@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.caches import Kept
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.plain import percent
 from modeling.models import Projection
 from sampling.algorithms.clusters import LACKING, Corners, clusters, gaps
 from sampling.algorithms.regions import points_in_polygon
 from sampling.colouring import Indexes, NotYet, by_prediction, label_indexes
-from sampling.kept import Kept
 from sampling.maps import Drawn, drawn_of
 from sampling.pool import UNAVAILABLE, Pool
 from sampling.regions import text_of

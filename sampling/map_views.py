@@ -13,8 +13,8 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET, require_safe
 
-from hoshina.arrays import StoreError
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.storage import StoreError
 from labeling.display.picture_urls import thumb_url
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views.datasets import remember

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.caches import Kept
 from modeling.maps import coordinates_of
 from modeling.models import Projection
-from sampling.kept import Kept
 
 Points = NDArray[np.uint16]
 # The square's last step, and what says that a row has no place on it.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.caches import Kept
+from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.models import Projection
 from sampling.algorithms.regions import points_in_polygon
-from sampling.kept import Kept
 from sampling.maps import LAST, Drawn, Square, drawn_of
 from sampling.strategies import BadParameter
 

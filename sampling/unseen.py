@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.comparing import SIDES, shared
 from modeling.model_files import HeldOut, open_held_out

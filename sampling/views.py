@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from labeling.ahead import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet

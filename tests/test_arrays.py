@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoshina.arrays import Passing
+from hoshina.core.storage import Passing
 
 
 def resident(file: Path) -> int:

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from hoshina import env
+from hoshina.core import env
 
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ("hoshina", "labeling", "modeling", "sampling")
 
 
 def variables_read() -> set[str]:
-    """Names that the code hands to a function of hoshina.env or looks up in os.environ."""
+    """Names that the code hands to a function of hoshina.core.env or looks up in os.environ."""
     found = set()
     for file in (file for app in APPS for file in (ROOT / app).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

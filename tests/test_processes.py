@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from hoshina import supervision
-from hoshina.processes import describe, lives
+from hoshina.core.processes import describe, lives
+from hoshina.management import supervision
 from tests.parts import wait_until
 
 

@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from hoshina import health
-from hoshina.processes import describe, lives
+from hoshina.core.processes import describe, lives
 from tests.parts import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]

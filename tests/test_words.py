@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hoshina.words import counted
+from hoshina.core.plural import counted
 
 ROOT = Path(__file__).parent.parent
 NOUNS = "images|items|labels|files|epochs|decisions|pairs|groups|checks|classes|rows|values|jobs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from hoshina.admin import ReadOnlyAdmin
+from hoshina.core.admin import ReadOnlyAdmin
 from hoshina.jobs.models import Job, Worker
 
 

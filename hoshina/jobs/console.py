@@ -13,7 +13,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from hoshina.commands import Failure
+from hoshina.core.commands import Failure
 from hoshina.jobs import registry
 from hoshina.jobs.errors import ActiveElsewhere, JobError
 from hoshina.jobs.life import reap, run_now

@@ -10,9 +10,9 @@ from functools import cache
 from django.conf import settings
 from django.utils import timezone
 
+from hoshina.core.parent_watch import is_child_of_up
+from hoshina.core.processes import describe, lives
 from hoshina.jobs.models import Worker
-from hoshina.lifeline import is_child_of_up
-from hoshina.processes import describe, lives
 
 
 @cache

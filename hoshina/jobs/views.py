@@ -21,7 +21,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs import life, registry
 from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.exporting.options import OptionError
 from labeling.fields.reading import FieldProblem
 from labeling.fields.together import Groups, named

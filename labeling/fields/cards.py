@@ -19,11 +19,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Q, QuerySet, When
 
-from hoshina.arrays import StoreError, remove_folder, writing
+from hoshina.core.plural import counted
+from hoshina.core.storage import StoreError, remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
-from hoshina.words import counted
 from labeling.decoding import decoders
 from labeling.fields.columns import Column, Stamps, column_of, save_column, stamps_of, unknown_values
 from labeling.fields.filling import Filling, laid_over

@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError, map_array, remove, remove_folder, writing
+from hoshina.core.storage import StoreError, map_array, remove, remove_folder, writing
 from labeling.fields.words import NO_WORDS, Vocabulary, packed
 from labeling.models import Dataset, Field
 

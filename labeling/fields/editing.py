@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.fields.columns import column_of, save_column
 from labeling.fields.filling import converted
 from labeling.fields.reading import MAX_NAME, FieldProblem

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.exporting import Contribution, Member, OptionError, Section, register
 from labeling.exporting.text import csv_line
 from labeling.fields.columns import Column, column_of

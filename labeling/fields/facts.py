@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.fields.columns import UNKNOWN_CODE, Column, column_of
 from labeling.fields.values import number_text, time_text
 from labeling.models import Dataset, Field

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from django.db import transaction
 from django.db.models import Max
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.fields.columns import Draft, Stamps, column_of, save_column
 from labeling.fields.filling import Disagreement, Filling, laid_over
 from labeling.fields.reading import MAX_TEXT, FieldProblem, Layout, Line, Wish, layout_of, lines_of

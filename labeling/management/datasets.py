@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from hoshina.commands import Failure
+from hoshina.core.commands import Failure
 from labeling.models import Dataset
 
 _SHOWN = 20

@@ -11,7 +11,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_POST
 
-from hoshina.http import HtmxHttpRequest, holder
+from hoshina.core.http import HtmxHttpRequest, holder
 from labeling import ledger
 from labeling.actions import Request, Shown, Target, apply, with_provenance
 from labeling.decisions.provenance import OPENED, Claim

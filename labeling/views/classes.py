@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
-from hoshina.http import HtmxHttpRequest, holder
+from hoshina.core.http import HtmxHttpRequest, holder
 from labeling import classes
 from labeling.forms import ClassForm, LabelsGoForm, NewClassForm
 from labeling.models import Dataset, LabelClass

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import enqueue
 from labeling.forms import AddFolderForm

@@ -12,7 +12,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from labeling import importing
 from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
 from labeling.exporting import Export, refusal, sections

@@ -12,8 +12,8 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from hoshina.arrays import StoreError
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.storage import StoreError
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from labeling.fields import editing, together

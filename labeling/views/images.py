@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from labeling.decoding import decoders
 from labeling.files import inside
 from labeling.forms import CompositionForm, RenderingForm

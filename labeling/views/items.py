@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import OPENED
 from labeling.decoding import decoders

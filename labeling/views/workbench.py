@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from labeling.views.datasets import remember

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from django.conf import settings
 from django.db.models import Max
 
+from hoshina.core.plural import counted
 from hoshina.jobs.chunks import work_through
 from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
-from hoshina.words import counted
 from labeling.decoding import forget_squares, squares
 from labeling.images.squares import Squares
 from labeling.models import Dataset, Item

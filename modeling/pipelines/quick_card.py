@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hoshina.words import counted
+from hoshina.core.plural import counted
 from labeling.exporting.version import app_version
 from labeling.models import LabelClass
 from modeling.models import ModelVersion

@@ -13,7 +13,7 @@ import psutil
 from django.db.models import Max, Min
 from numpy.typing import NDArray
 
-from hoshina.arrays import remove, require_space
+from hoshina.core.storage import remove, require_space
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws

@@ -13,7 +13,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from hoshina.arrays import remove_folder, writing
+from hoshina.core.storage import remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from modeling.feeding import Feed

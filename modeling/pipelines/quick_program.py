@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
-from hoshina.arrays import writing
+from hoshina.core.storage import writing
 from labeling.exporting.version import app_version
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.models import Dataset, LabelClass

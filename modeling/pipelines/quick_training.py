@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.images.squares import Pixels

@@ -11,7 +11,7 @@ import numpy as np
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from hoshina.arrays import Passing
+from hoshina.core.storage import Passing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, LabelClass

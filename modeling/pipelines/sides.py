@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from labeling.fields.together import LARGE_SHARE, Groups, chosen, keys_together
 from labeling.models import Dataset, Field

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass

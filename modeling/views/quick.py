@@ -20,13 +20,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 from PIL import Image
 
-from hoshina.http import HtmxHttpRequest
+from hoshina.core.charts import Axis, Plot, Point, Series, plot
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.plural import counted
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
 from hoshina.jobs.views import span, waiting_words
-from hoshina.words import counted
 from labeling.decoding import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, State
@@ -36,7 +37,6 @@ from modeling.encoders import EncoderProblem
 from modeling.models import ModelVersion
 from modeling.pipelines.quick_data import facts_of, usual_options
 from modeling.pipelines.quick_training import make_encoder, quick_folder
-from modeling.plots import Axis, Plot, Point, Series, plot
 from modeling.quick_form import QuickForm
 from modeling.quick_options import AUGMENTATIONS, BACKBONES, QuickOptions, remarks
 

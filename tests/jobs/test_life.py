@@ -13,13 +13,13 @@ import pytest
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from hoshina import lifeline
+from hoshina.core import parent_watch
+from hoshina.core.processes import describe
 from hoshina.jobs import chunks, life, news, presence, registry, runner, tasks
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
 from hoshina.jobs.runner import Run, seconds_left, stopping
-from hoshina.processes import describe
 from tests.jobs import tasks as test_jobs
 
 pytestmark = pytest.mark.django_db
@@ -187,7 +187,7 @@ def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: Callable[
 
 def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPatch, store: Any) -> None:
     assert presence.missing_worker_message("heavy").endswith("start one with manage.py worker heavy.")
-    monkeypatch.setattr(lifeline, "_is_child_of_up", True)
+    monkeypatch.setattr(parent_watch, "_is_child_of_up", True)
     message = presence.missing_worker_message("heavy")
     assert message.startswith("The worker is starting.")
     assert str(store / "logs" / "worker-heavy.log") in message

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from hoshina.http import HOLDER_CHARS
+from hoshina.core.http import HOLDER_CHARS
 from labeling.actions import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 
@@ -258,7 +258,7 @@ def test_queries_do_not_grow_with_the_items_of_an_action(make_dataset: MakeDatas
 
 
 def test_actions_from_before_keep_their_undo_but_not_the_session_key(make_dataset: MakeDataset) -> None:
-    """The migration hashes what older versions stored, as hoshina.http.holder does; other names stay."""
+    """The migration hashes what older versions stored, as hoshina.core.http.holder does; other names stay."""
     migration = importlib.import_module("labeling.migrations.0010_random_draws_and_leases")
     dataset = make_dataset(3)
     cat = dataset.classes.get(name="cat")

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from hoshina.admin import BoundedPaginator
+from hoshina.core.admin import BoundedPaginator
 from hoshina.jobs.models import Job
 from labeling import classes
 from labeling.actions import Request, Target, apply
@@ -270,7 +270,7 @@ def test_lists_ask_the_database_as_often_for_many_rows(client: Client, dataset: 
 
 def test_a_list_counts_no_further_than_it_shows(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BoundedPaginator(Item.objects.order_by("-id"), 100).count == 10
-    monkeypatch.setattr("hoshina.admin.MOST_LISTED", 7)
+    monkeypatch.setattr("hoshina.core.admin.MOST_LISTED", 7)
     paginator = BoundedPaginator(Item.objects.order_by("-id"), 3)
     with CaptureQueriesContext(connection) as asked:
         assert (paginator.count, paginator.num_pages) == (7, 3)

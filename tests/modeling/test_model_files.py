@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling import model_files as kept
 from modeling.algorithms.head import Head

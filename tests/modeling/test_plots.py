@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling.plots import Axis, Plot, Point, Series, nice_step, plot, scale
+from hoshina.core.charts import Axis, Plot, Point, Series, nice_step, plot, scale
 
 X, Y = Axis("version", is_whole=True, is_tight=True), Axis("accuracy", high=1)
 

@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.life import run_now
 from hoshina.jobs.models import Job

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hoshina import arrays
+from hoshina.core import storage
 from labeling.models import Dataset
 from modeling import store as disk
 from modeling.models import EmbeddingSet
@@ -74,7 +74,7 @@ class TestVectors:
     def test_merging_against_a_plain_dictionary(
         self, vectors_of: EmbeddingSet, block_bytes: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(arrays, "_BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(storage, "_BLOCK_BYTES", block_bytes)
         rng = np.random.default_rng(block_bytes)
         truth: dict[int, tuple[int, list[float]]] = {}
         n_rows = 0
@@ -105,7 +105,7 @@ class TestVectors:
         self, vectors_of: EmbeddingSet, block_bytes: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Three slots of two numbers; the rows of each part, and some of them again, in generations of any order."""
-        monkeypatch.setattr(arrays, "_BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(storage, "_BLOCK_BYTES", block_bytes)
         EmbeddingSet.objects.update(dim=6)
         vectors_of.refresh_from_db()
         rng = np.random.default_rng(block_bytes)
@@ -264,11 +264,11 @@ class TestDamage:
 
 
 def test_old_maps_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "_MAPS_KEPT", 3)
+    monkeypatch.setattr(storage, "_MAPS_KEPT", 3)
     for number in range(6):
         np.save(tmp_path / f"{number}.npy", np.zeros((100, 100)))
-        arrays.map_array(tmp_path / f"{number}.npy", "")
-    assert len(arrays._maps) == 3
+        storage.map_array(tmp_path / f"{number}.npy", "")
+    assert len(storage._maps) == 3
 
 
 def test_abandoned_drafts_are_removed_in_time(

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.urls import get_resolver
 
-from hoshina.commands import HoshinaCommand
-from hoshina.lifeline import is_child_of_up
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.parent_watch import is_child_of_up
 
 
 class Command(HoshinaCommand):

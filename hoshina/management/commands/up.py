@@ -27,14 +27,15 @@ from django.db import Error as AnyDatabaseError
 from django.db import connection
 from filelock import FileLock, Timeout
 
-from hoshina import health, supervision
-from hoshina.commands import HoshinaCommand, prepare_database
-from hoshina.first_sign_in import first_sign_in_path
+from hoshina import health
+from hoshina.core.commands import HoshinaCommand, prepare_database
+from hoshina.core.processes import describe, lives
 from hoshina.jobs import life, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
-from hoshina.processes import describe, lives
+from hoshina.management import supervision
+from hoshina.web.first_sign_in import first_sign_in_path
 
 log = logging.getLogger(__name__)
 

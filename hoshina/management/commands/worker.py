@@ -12,11 +12,11 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from hoshina.commands import HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.parent_watch import is_child_of_up
 from hoshina.jobs.models import Worker
 from hoshina.jobs.presence import host
 from hoshina.jobs.registry import QUEUES
-from hoshina.lifeline import is_child_of_up
 
 _NICENESS = 10
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from django.core.management.base import CommandError, CommandParser
 
-from hoshina.commands import HoshinaCommand
-from hoshina.words import counted
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.plural import counted
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
 from labeling.exporting.size import images_size
 from labeling.fields.together import chosen

@@ -9,10 +9,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from hoshina.arrays import StoreError
-from hoshina.commands import HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.plural import counted
+from hoshina.core.storage import StoreError
 from hoshina.jobs.console import run_command_job
-from hoshina.words import counted
 from labeling.fields.cards import KIND, check_cards
 from labeling.fields.cards import words_of as words_of_cards
 from labeling.fields.reading import FieldProblem, Wish

@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from hoshina.commands import HoshinaCommand
-from hoshina.http import local_user
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.http import local_user
 from labeling.importing import Choice, ImportProblem, Report, import_labels
 from labeling.importing.spellings import KEEP, MERGE
 from labeling.management.datasets import add_common_arguments, pick_dataset

@@ -13,10 +13,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from hoshina.commands import Failure, HoshinaCommand
+from hoshina.core.commands import Failure, HoshinaCommand
+from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError
-from hoshina.words import counted
 from labeling.grouping import MAX_ROLES, GroupingProblem, Template
 from labeling.grouping_trial import Example, Trial, try_out
 from labeling.images.opening import DEFAULT_EXTENSIONS

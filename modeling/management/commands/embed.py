@@ -10,11 +10,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from hoshina.commands import HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.life import cancel, reap
 from hoshina.jobs.models import Job
-from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 from modeling.backends import AUTO, AUTO_WITH_OLD_FALLBACK, BACKENDS, is_backend

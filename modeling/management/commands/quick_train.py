@@ -9,9 +9,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from hoshina.commands import HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
-from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.pipelines.quick_data import facts_of, usual_options
 from modeling.quick_options import AUGMENTATIONS, BACKBONES, OptionError, QuickOptions, problems

@@ -6,9 +6,9 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from hoshina.commands import Failure, HoshinaCommand
+from hoshina.core.commands import Failure, HoshinaCommand
+from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job, run_or_follow_command_job
-from hoshina.words import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.audited import newest_audited
 from modeling.embedded_labels import has_labels_without_embedding

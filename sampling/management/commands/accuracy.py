@@ -6,8 +6,8 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from hoshina.commands import HoshinaCommand
-from hoshina.words import counted
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.plural import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.accuracy import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.http import QueryDict
 
-from hoshina.commands import Failure, HoshinaCommand
+from hoshina.core.commands import Failure, HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, State

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from hoshina.commands import HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Item
 from sampling.dealing import deal

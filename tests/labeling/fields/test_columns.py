@@ -19,7 +19,7 @@ from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.columns import Draft, save_column
 from labeling.fields.words import Vocabulary, packed

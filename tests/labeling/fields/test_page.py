@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from hoshina.arrays import StoreError
+from hoshina.core.storage import StoreError
 from hoshina.jobs.life import run_now
 from labeling.fields import column_of, editing
 from labeling.fields.facts import facts_of

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from hoshina import lifeline
-from hoshina.processes import describe, lives
+from hoshina.core import parent_watch
+from hoshina.core.processes import describe, lives
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ WELL_AFTER = 60.0
 
 def start(arguments: Sequence[str], *, stdout: int | None, stderr: int | None, cwd: Path) -> subprocess.Popen[bytes]:
     """Starts a Python process in its own group, so that a terminal's Ctrl-C reaches only its parent."""
-    environment = {**os.environ, lifeline.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    environment = {**os.environ, parent_watch.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
@@ -41,7 +41,7 @@ def start(arguments: Sequence[str], *, stdout: int | None, stderr: int | None, c
 
 
 def identity_of(process: subprocess.Popen[bytes]) -> str:
-    """See :func:`hoshina.processes.describe`."""
+    """See :func:`hoshina.core.processes.describe`."""
     try:
         return describe(process.pid)
     except psutil.NoSuchProcess:  # it failed at once

@@ -1,4 +1,4 @@
-"""Children of ``manage.py up`` notice when it is gone, even when it was killed hard."""
+"""Watch the parent process: children of ``manage.py up`` stop when it is gone, even when it was killed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
-from hoshina.processes import lives
+from hoshina.core.processes import lives
 
 # Set by `up` for its children: "<process id>:<when it started>".
 VARIABLE = "HOSHINA_PARENT"
@@ -22,19 +23,17 @@ def is_child_of_up() -> bool:
     return _is_child_of_up
 
 
-def watch_parent() -> None:
-    """In a child of ``up``: end this process soon after its parent. Elsewhere: nothing."""
+def watch_parent(leave: Callable[[], None]) -> None:
+    """In a child of ``up``, call ``leave`` soon after the parent is gone. Do nothing in other processes."""
     global _is_child_of_up
     parent = os.environ.pop(VARIABLE, "")  # popped: what a child starts itself is the child's to stop
     if parent:
         _is_child_of_up = True
-        threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
+        threading.Thread(target=_watch, args=(parent, leave), name="parent-watch", daemon=True).start()
 
 
-def _watch(parent: str) -> None:
+def _watch(parent: str, leave: Callable[[], None]) -> None:
     while lives(parent):
         time.sleep(0.5)
     log.warning("The process that started this one is gone; stopping.")
-    from hoshina.jobs.caretaker import leave
-
     leave()
