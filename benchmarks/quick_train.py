@@ -159,7 +159,7 @@ def retrain_meanwhile(rounds: int) -> None:
 def retrains(place: Place, rounds: int) -> list[float]:
     """The seconds that retrains say they took, the first left out."""
     code = (
-        "import django; django.setup(); from hoshina.jobs.life import run_now\n"
+        "import django; django.setup(); from hoshina.jobs.lifecycle import run_now\n"
         f"print([run_now('retrain', dataset_id=1).result['seconds'] for _ in range({rounds} + 1)][1:])\n"
     )
     environment = {**place.environment, "DJANGO_SETTINGS_MODULE": "hoshina.settings"}
@@ -172,7 +172,7 @@ def retrains(place: Place, rounds: int) -> list[float]:
 def begin_training(place: Place) -> None:
     """Have the worker fine-tune a network, and wait until it is at it."""
     code = (
-        "import django, time; django.setup(); from hoshina.jobs.life import enqueue\n"
+        "import django, time; django.setup(); from hoshina.jobs.lifecycle import enqueue\n"
         "params = dict(is_fine_tuned=True, epochs=100, early_stopping=0, flip=True)\n"
         "job = enqueue('quick_train', dataset_id=1, params=params)\n"
         "while not job.result.get('live'): time.sleep(0.5); job.refresh_from_db(); assert not job.error, job.error\n"

@@ -7,7 +7,7 @@ class HoshinaConfig(AppConfig):
     def ready(self) -> None:
         from hoshina import checks
         from hoshina.core import parent_watch
-        from hoshina.jobs.caretaker import leave
+        from hoshina.jobs.reaper import leave
 
         checks.register_all()
         parent_watch.watch_parent(leave)

@@ -29,7 +29,7 @@ def forget_files(sender: object, *, instance: Any, **kwargs: Any) -> None:
 
 def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """New and changed files are read for the header cards that are fields."""
-    from hoshina.jobs.life import enqueue
+    from hoshina.jobs.lifecycle import enqueue
     from labeling.fields.cards import KIND, has_work
     from labeling.models import Dataset
 

@@ -16,7 +16,7 @@ from django.db.models import Max
 
 from hoshina.core.plural import counted
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import cancel
+from hoshina.jobs.lifecycle import cancel
 from hoshina.jobs.models import Job
 from labeling.grouping import GroupingProblem, Place, Template, in_order
 from labeling.images.scanning import walk

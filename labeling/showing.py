@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset

@@ -25,7 +25,7 @@ from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.images.opening import DEFAULT_EXTENSIONS
 from labeling.images.scanning import walk

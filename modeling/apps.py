@@ -37,7 +37,7 @@ def side_of(sender: object, *, dataset: Any, **kwargs: Any) -> int | None:
 
 def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """After an ingest: vectors for what is new or changed, or by an encoder that runs here only now."""
-    from hoshina.jobs.life import enqueue
+    from hoshina.jobs.lifecycle import enqueue
     from labeling.models import Dataset
     from modeling.pipelines.embedding import has_work
 
@@ -47,7 +47,7 @@ def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
 def embed_again(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """Images are shown in another way: vectors of what is to be seen now."""
-    from hoshina.jobs.life import enqueue
+    from hoshina.jobs.lifecycle import enqueue
 
     enqueue("embed", dataset_id=dataset_id)
 

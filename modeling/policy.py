@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Annotation, Dataset, Item, LabelClass, State
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.core.storage import StoreError
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from labeling.actions import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.algorithms.folds import groups_per_class

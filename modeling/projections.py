@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
 
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
 from modeling.map_options import FEWEST, MAX_NAME, MapOptions, OptionError, require_possible, suited

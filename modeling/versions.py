@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from hoshina.jobs.life import cancel, enqueue
+from hoshina.jobs.lifecycle import cancel, enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling import model_files, policy

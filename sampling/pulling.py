@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from django.db.models import Q
 from django.utils import timezone
 
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import seconds_left

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
-from hoshina.jobs import news, registry
+from hoshina.jobs import notify, registry
 from hoshina.jobs.errors import Cancelled, JobError, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import alive, is_surely_alive, me
@@ -165,5 +165,5 @@ def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
 def _ask_for_help(job: Job) -> None:
     left = Chunk.objects.filter(job=job, done=False, worker="").count()
     for _ in range(min(left, len(alive(job.queue) - {me()}))):
-        if not news.send_help_job(job):
+        if not notify.send_help_job(job):
             return

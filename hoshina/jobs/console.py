@@ -16,7 +16,7 @@ from tqdm import tqdm
 from hoshina.core.commands import Failure
 from hoshina.jobs import registry
 from hoshina.jobs.errors import ActiveElsewhere, JobError
-from hoshina.jobs.life import reap, run_now
+from hoshina.jobs.lifecycle import reap, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import OnProgress
 

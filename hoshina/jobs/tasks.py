@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hoshina.celery import app
-from hoshina.jobs import caretaker, life
+from hoshina.jobs import lifecycle
 from hoshina.jobs.chunks import help_with
 from hoshina.jobs.models import Job
-from hoshina.jobs.news import HELP_JOB, RUN_JOB
+from hoshina.jobs.notify import HELP_JOB, RUN_JOB
 from hoshina.jobs.runner import stopping
 
 __all__ = ["caretaker", "help_job", "run_job"]
@@ -18,16 +18,16 @@ def run_job(job_id: str) -> None:
     if stopping.is_set():
         _pass_on(job_id)
         return
-    job = life.claim(job_id)
+    job = lifecycle.claim(job_id)
     if job is not None:
-        life.execute(job)
+        lifecycle.execute(job)
 
 
 def _pass_on(job_id: str) -> None:
     """What this process gave back on its way out must not come to it again: the news is for another worker."""
     job = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).first()
     if job is not None:
-        life.tell_broker(job)
+        lifecycle.tell_broker(job)
 
 
 @app.task(name=HELP_JOB, ignore_result=True)

@@ -22,7 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from hoshina.core.http import HtmxHttpRequest
-from hoshina.jobs import life, registry
+from hoshina.jobs import lifecycle, registry
 from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
@@ -110,7 +110,7 @@ def _take_care() -> None:
     global _cared_at
     if time.monotonic() - _cared_at > settings.JOB_HEARTBEAT:
         _cared_at = time.monotonic()
-        life.take_care()
+        lifecycle.take_care()
 
 
 # -- The Jobs page ----------------------------------------------------------------------------------
@@ -162,14 +162,14 @@ def job_list(request: HttpRequest) -> HttpResponse:
 @require_POST
 def cancel(request: HtmxHttpRequest, pk: UUID) -> HttpResponse:
     """Cancels a queued job at once; asks a running one to stop."""
-    life.cancel(get_object_or_404(Job, pk=pk))
+    lifecycle.cancel(get_object_or_404(Job, pk=pk))
     return _changed(request)
 
 
 @require_POST
 def retry(request: HtmxHttpRequest, pk: UUID) -> HttpResponse:
     """Queues a job like this one."""
-    life.retry(get_object_or_404(Job, pk=pk), user=request.user)
+    lifecycle.retry(get_object_or_404(Job, pk=pk), user=request.user)
     return _changed(request)
 
 

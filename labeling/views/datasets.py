@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from labeling.forms import AddFolderForm
 from labeling.images.natural_order import natural_key
 from labeling.models import Dataset, Frame, Problem

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.storage import StoreError
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.fields import editing, together
 from labeling.fields.cards import KIND, card_fields, check_cards, sample_of, words_of

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item, LabelClass
 from modeling.audited import newest_audited

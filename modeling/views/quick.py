@@ -24,7 +24,7 @@ from hoshina.core.charts import Axis, Plot, Point, Series, plot
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.plural import counted
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import enqueue
+from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
 from hoshina.jobs.views import span, waiting_words

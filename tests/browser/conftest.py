@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from hoshina.jobs.life import claim, execute
+from hoshina.jobs.lifecycle import claim, execute
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling import pool

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from hoshina.jobs.life import claim, execute, run_now
+from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.models import EmbeddingSet

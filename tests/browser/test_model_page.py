@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, State

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.predictions import active_predictions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.actions import Decision, record_import
 from labeling.fields.reading import Wish
 from labeling.fields.saving import import_fields

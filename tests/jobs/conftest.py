@@ -19,7 +19,7 @@ from django.db import connections
 from django.test import override_settings
 
 from hoshina.celery import app
-from hoshina.jobs import life, presence
+from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job
 from tests.jobs import tasks as test_jobs
 from tests.parts import redis_server, wait_until
@@ -78,7 +78,7 @@ class Store:
         self.names += 1
         name = params.pop("name", str(self.names))
         notes = str(self.folder / f"notes-{name}.txt")
-        return life.enqueue(kind, params={"name": name, "notes": notes, **params})
+        return lifecycle.enqueue(kind, params={"name": name, "notes": notes, **params})
 
     def wait(self, job: Job, *states: str, seconds: float = 180) -> Job:
         """Waits until the job is in one of these states."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
-from hoshina.jobs import life
+from hoshina.jobs import lifecycle
 from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
 from tests.jobs.conftest import Store, open_store
@@ -146,7 +146,7 @@ def test_a_job_waits_while_the_broker_is_away(tmp_path: Path, migrated: Path, dj
         job.refresh_from_db()
         assert (job.state, job.sent_at) == (Job.State.QUEUED, None)
         assert not broker_answers()
-        assert life.resend() == 0
+        assert lifecycle.resend() == 0
         job.refresh_from_db()
         assert (job.state, job.sent_at) == (Job.State.QUEUED, None)
 
@@ -183,5 +183,5 @@ def test_an_unwritable_embedded_broker_is_noticed(files_store: Store) -> None:
     job.refresh_from_db()
     assert job.sent_at is None
     (files_store.folder / "broker").unlink()
-    life.resend()
+    lifecycle.resend()
     wait_until(lambda: list((files_store.folder / "broker").glob("*.msg")), why="the message")

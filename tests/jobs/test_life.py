@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from hoshina.core import parent_watch
 from hoshina.core.processes import describe
-from hoshina.jobs import chunks, life, news, presence, registry, runner, tasks
+from hoshina.jobs import chunks, lifecycle, notify, presence, registry, runner, tasks
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
@@ -31,7 +31,7 @@ S = Job.State
 def queue_job(tmp_path: Any) -> Callable[..., Job]:
     def make(kind: str = "test_steps", **params: Any) -> Job:
         given = {"name": "a", "notes": str(tmp_path / "notes"), "n": 2, "pause": 0}
-        return life.enqueue(kind, params={**given, **params})
+        return lifecycle.enqueue(kind, params={**given, **params})
 
     return make
 
@@ -47,14 +47,14 @@ def stale(job: Job, **fields: Any) -> Job:
 
 def test_only_one_claims_a_job(queue_job: Callable[..., Job]) -> None:
     job = queue_job()
-    claimed = life.claim(job.pk)
+    claimed = lifecycle.claim(job.pk)
     assert claimed is not None
     assert (claimed.state, claimed.attempts, claimed.worker) == (S.RUNNING, 1, presence.me())
-    assert life.claim(job.pk) is None
+    assert lifecycle.claim(job.pk) is None
 
 
 def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> None:
-    job = life.claim(queue_job().pk)
+    job = lifecycle.claim(queue_job().pk)
     assert job is not None
     run = Run(job)
     run.stage("One", total=5)
@@ -62,7 +62,7 @@ def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> N
     with pytest.raises(Superseded):
         run.stage("Two")
     run.beat()
-    life._end(run, S.SUCCEEDED)
+    lifecycle._end(run, S.SUCCEEDED)
     job.refresh_from_db()
     assert (job.state, job.stage, job.worker) == (S.RUNNING, "One", "other:1:1")
 
@@ -70,7 +70,7 @@ def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> N
 def test_run_now(queue_job: Callable[..., Job], tmp_path: Any) -> None:
     seen = []
     params = {"name": "a", "notes": str(tmp_path / "notes"), "n": 3, "pause": 0}
-    job = life.run_now("test_steps", params=params, on_progress=lambda job: seen.append((job.done, job.total)))
+    job = lifecycle.run_now("test_steps", params=params, on_progress=lambda job: seen.append((job.done, job.total)))
     assert (job.state, job.result, job.attempts) == (S.SUCCEEDED, {"steps": 3}, 1)
     assert seen[0] == (0, 3)
     assert seen[-1] == (3, 3)
@@ -81,13 +81,13 @@ def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
 ) -> None:
     job = queue_job()
     with pytest.raises(JobError, match="Steps is already queued in another process"):
-        life.run_now("test_steps", params={**job.params, "n": 7})
-    assert life.run_now("test_steps", params=job.params) == job
+        lifecycle.run_now("test_steps", params={**job.params, "n": 7})
+    assert lifecycle.run_now("test_steps", params=job.params) == job
     assert queue_job() != job
-    running = life.claim(queue_job().pk)
+    running = lifecycle.claim(queue_job().pk)
     assert running is not None
     with pytest.raises(JobError, match=r"Steps is already running in another process\. Wait for it"):
-        life.run_now("test_steps", params=running.params)
+        lifecycle.run_now("test_steps", params=running.params)
 
 
 def test_failures_in_the_foreground(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,7 +98,7 @@ def test_failures_in_the_foreground(tmp_path: Any, caplog: pytest.LogCaptureFixt
     assert "Traceback" not in caplog.text
     caplog.set_level(logging.ERROR)
     with pytest.raises(JobError, match="ZeroDivisionError: one by  zero"):
-        life.run_now("test_error", params={**params, "how": "bug"})
+        lifecycle.run_now("test_error", params={**params, "how": "bug"})
     assert "Traceback" in caplog.text
     assert set(Job.objects.values_list("state", flat=True)) == {S.FAILED}
 
@@ -111,8 +111,8 @@ def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
     unknown = stale(queue_job("test_again", name="unknown"), kind="of_an_older_version")
     living = stale(queue_job("test_steps", name="living"))
     Job.objects.filter(pk=living.pk).update(heartbeat_at=timezone.now())
-    assert life.reap() == 5
-    assert life.reap() == 0
+    assert lifecycle.reap() == 5
+    assert lifecycle.reap() == 0
     states = {job.params["name"]: job.state for job in Job.objects.all()}
     assert states == {
         "plain": S.LOST, "again": S.QUEUED, "third": S.LOST, "asked": S.CANCELLED, "unknown": S.LOST,
@@ -128,7 +128,7 @@ def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
 def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: Callable[..., Job]) -> None:
     job = stale(queue_job())
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
-    assert not life._bury(job, hint="")  # it was read before the heartbeat came
+    assert not lifecycle._bury(job, hint="")  # it was read before the heartbeat came
     job.refresh_from_db()
     assert job.state == S.RUNNING
 
@@ -142,10 +142,10 @@ def test_a_dead_process_of_this_machine_needs_no_silence(
     Worker.objects.create(name=dead, queues="interactive", seen_at=timezone.now())
     settings.BROKER_URL = "redis://localhost/0"  # containers may share a host name: silence has to tell
     assert presence.worker_alive("interactive")
-    assert life.reap() == 0
+    assert lifecycle.reap() == 0
     settings.BROKER_URL = ""
     assert not presence.worker_alive("interactive")
-    assert life.reap() == 1
+    assert lifecycle.reap() == 1
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
     job = stale(queue_job(), worker=other_process)
     long_ago = timezone.now() - timedelta(hours=1)
     Worker.objects.create(name=other_process, queues="interactive", seen_at=long_ago)
-    assert life.reap() == 0
+    assert lifecycle.reap() == 0
     assert presence.worker_alive("interactive")
     chunk = Chunk.objects.create(job=job, start=0, stop=1, worker=other_process, heartbeat_at=long_ago)
     assert chunks._take(job) is None
@@ -178,9 +178,9 @@ def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: Callable[
     """Its end could not be saved, say, while the database was away."""
     job = stale(queue_job(), worker=presence.me(), started_at=timezone.now() - timedelta(minutes=5))
     runner.running.add(job.pk)
-    assert life.reap() == 0
+    assert lifecycle.reap() == 0
     runner.running.clear()
-    assert life.reap() == 1
+    assert lifecycle.reap() == 1
     job.refresh_from_db()
     assert job.state == S.LOST
 
@@ -195,17 +195,17 @@ def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPat
 
 def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
     job = queue_job()
-    assert life.retry(job) == job  # active: nothing to do
-    assert life.cancel(job).state == S.CANCELLED
-    assert life.cancel(job).state == S.CANCELLED
-    again = life.retry(job)
+    assert lifecycle.retry(job) == job  # active: nothing to do
+    assert lifecycle.cancel(job).state == S.CANCELLED
+    assert lifecycle.cancel(job).state == S.CANCELLED
+    again = lifecycle.retry(job)
     assert (again.state, again.params, again.key) == (S.QUEUED, job.params, job.key)
     assert again != job
-    claimed = life.claim(again.pk)
+    claimed = lifecycle.claim(again.pk)
     assert claimed is not None
-    life.cancel(claimed)
+    lifecycle.cancel(claimed)
     assert (claimed.state, claimed.cancel_requested) == (S.RUNNING, True)
-    life.execute(claimed)
+    lifecycle.execute(claimed)
     assert claimed.state == S.CANCELLED
 
 
@@ -215,9 +215,9 @@ def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: 
     Chunk.objects.create(job=job, start=20, stop=25, done=True)  # of other shares: not wanted any more
     Chunk.objects.create(job=job, start=30, stop=40, worker="elsewhere:1:1", heartbeat_at=timezone.now())
     Chunk.objects.filter(start=30).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
-    claimed = life.claim(job.pk)
+    claimed = lifecycle.claim(job.pk)
     assert claimed is not None
-    life.execute(claimed)
+    lifecycle.execute(claimed)
     assert claimed.state == S.SUCCEEDED, claimed.error
     done = [line.split(":")[0] for line in test_jobs.notes(tmp_path / "notes")]
     assert done == ["0-10", "20-30", "30-40"]
@@ -233,7 +233,7 @@ def test_what_nobody_asks_for_is_forgotten(queue_job: Callable[..., Job], monkey
             Chunk.objects.create(job=job, start=0, stop=1)
             if ended:
                 Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED, finished_at=ended)
-    life.forget_old()
+    lifecycle.forget_old()
     kept = {(job.kind, job.params["name"], job.chunks.count()) for job in Job.objects.all()}
     assert kept == {
         ("test_again", "new", 1), ("test_again", "active", 1),
@@ -243,12 +243,12 @@ def test_what_nobody_asks_for_is_forgotten(queue_job: Callable[..., Job], monkey
 
 def test_misuse_is_told() -> None:
     with pytest.raises(LookupError, match="no job kind 'nonsense'"):
-        life.enqueue("nonsense")
+        lifecycle.enqueue("nonsense")
     with pytest.raises(ValueError, match="Queue 'slow' of job kind 'x'"):
         registry.background(kind="x", queue="slow", title="X")
     with pytest.raises(ValueError, match="Two functions are registered as job kind 'test_steps'"):
         registry.background(kind="test_steps", queue="heavy", title="X")(lambda run: {})
-    job = life.claim(life.enqueue("test_steps", params={"name": "a"}).pk)
+    job = lifecycle.claim(lifecycle.enqueue("test_steps", params={"name": "a"}).pk)
     assert job is not None
     with pytest.raises(ValueError, match="belongs to no dataset"):
         _ = Run(job).dataset_id
@@ -275,20 +275,20 @@ def test_resend_leaves_jobs_alone_whose_workers_are_busy(
     queue_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Job] = []
-    monkeypatch.setattr(news, "send_run_job", lambda job: bool(sent.append(job) or True))
+    monkeypatch.setattr(notify, "send_run_job", lambda job: bool(sent.append(job) or True))
     job = queue_job()
     long_ago = timezone.now() - timedelta(minutes=5)
     Job.objects.filter(pk=job.pk).update(sent_at=long_ago)
-    life.resend()
+    lifecycle.resend()
     assert sent == []  # nobody is there
     Worker.objects.create(name="elsewhere:1:1", queues="interactive,heavy", seen_at=timezone.now())
     busy = stale(queue_job("test_again", name="busy"), heartbeat_at=timezone.now())
-    life.resend()
+    lifecycle.resend()
     assert sent == []  # the only worker is busy
     Job.objects.filter(pk=busy.pk).update(state=S.SUCCEEDED)
-    life.resend()
+    lifecycle.resend()
     assert sent == [job]
-    life.resend()
+    lifecycle.resend()
     assert sent == [job]  # it was told a moment ago
 
 
@@ -297,7 +297,7 @@ def test_a_worker_on_its_way_out_takes_nothing_and_passes_the_news_on(
 ) -> None:
     """Or it would take again what it has just given back, and end with it."""
     sent: list[Job] = []
-    monkeypatch.setattr(news, "send_run_job", lambda job: bool(sent.append(job) or True))
+    monkeypatch.setattr(notify, "send_run_job", lambda job: bool(sent.append(job) or True))
     job = queue_job()
     stopping.set()
     try:

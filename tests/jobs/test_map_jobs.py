@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hoshina.jobs import life
+from hoshina.jobs import lifecycle
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.map_options import MapOptions
@@ -25,7 +25,7 @@ def test_a_map_is_cancelled_within_its_layout_and_made_when_asked_again(
     dataset = make_dataset(N)
     add_vectors(dataset, np.random.default_rng(0).standard_normal((N, 80)).astype(np.float32))
     files_store.worker("heavy")
-    job = life.enqueue("project_map", dataset_id=dataset.pk, params=MapOptions(method="tsne").as_params())
+    job = lifecycle.enqueue("project_map", dataset_id=dataset.pk, params=MapOptions(method="tsne").as_params())
 
     def is_laying_out() -> bool:
         job.refresh_from_db()
@@ -33,11 +33,11 @@ def test_a_map_is_cancelled_within_its_layout_and_made_when_asked_again(
         return job.stage == "Laying out the map" and job.done > 0
 
     wait_until(is_laying_out, why="the layout")
-    life.cancel(job)
+    lifecycle.cancel(job)
     files_store.wait(job, S.CANCELLED)
     assert 0 < job.done < job.total
     assert not Projection.objects.exists()
     assert not (files_store.folder / "maps").exists()
-    again = life.enqueue("project_map", dataset_id=dataset.pk, params=MapOptions(method="pca").as_params())
+    again = lifecycle.enqueue("project_map", dataset_id=dataset.pk, params=MapOptions(method="pca").as_params())
     files_store.wait(again, S.SUCCEEDED)
     assert Projection.objects.get().n_points == N

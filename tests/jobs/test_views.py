@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from hoshina.jobs import life, presence
+from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
 from labeling.models import Dataset
 
@@ -225,7 +225,7 @@ def test_whoever_watches_reaps(client: Client, make_job: Callable[..., Job], mon
     from hoshina.jobs import views
 
     job = make_job(S.RUNNING, dataset_id=1, heartbeat_at=timezone.now() - timedelta(minutes=2), worker="elsewhere:1:1")
-    monkeypatch.setattr(life, "_cared_at", 0.0)
+    monkeypatch.setattr(lifecycle, "_cared_at", 0.0)
     monkeypatch.setattr(views, "_cared_at", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
     job.refresh_from_db()

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from hoshina.jobs import life, presence
+from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Chunk, Job
 from tests.jobs.conftest import Store
 from tests.parts import wait_until
@@ -40,7 +40,7 @@ def test_progress_and_cancel(working_store: Store) -> None:
 
     wait_until(moved, why="progress")
     assert (job.stage, job.total) == ("Stepping", 10000)
-    life.cancel(job)
+    lifecycle.cancel(job)
     working_store.wait(job, S.CANCELLED)
     assert job.done < 10000
     assert job.finished_at
@@ -52,9 +52,9 @@ def test_cancelled_before_it_began(working_store: Store) -> None:
     running = working_store.enqueue("test_steps", n=10000, pause=0.02)
     working_store.wait(running, S.RUNNING)
     job = working_store.enqueue("test_steps", n=1, pause=0)
-    life.cancel(job)
+    lifecycle.cancel(job)
     assert job.state == S.CANCELLED
-    life.cancel(running)
+    lifecycle.cancel(running)
     working_store.wait(working_store.enqueue("test_steps", n=1, pause=0), S.SUCCEEDED)
     job.refresh_from_db()
     assert job.state == S.CANCELLED
@@ -66,7 +66,7 @@ def test_the_same_key_returns_the_active_job(working_store: Store) -> None:
     assert working_store.enqueue("test_steps", n=5, pause=0, name="same") == first
     working_store.wait(first, S.RUNNING)
     assert working_store.enqueue("test_steps", n=5, pause=0, name="same") == first
-    life.cancel(first)
+    lifecycle.cancel(first)
     working_store.wait(first, S.CANCELLED)
     second = working_store.enqueue("test_steps", n=1, pause=0, name="same")
     assert second != first
@@ -85,12 +85,12 @@ def test_errors_and_retry(working_store: Store, how: str, error: str, hint: str)
     job = working_store.wait(working_store.enqueue("test_error", how=how), S.FAILED)
     assert job.error.startswith(error)
     assert job.hint == hint
-    again = life.retry(job)
+    again = lifecycle.retry(job)
     assert again != job
     assert again.params == job.params
     working_store.wait(again, S.FAILED)
     succeeded = working_store.wait(working_store.enqueue("test_steps", n=1, pause=0), S.SUCCEEDED)
-    assert life.retry(succeeded) == succeeded
+    assert lifecycle.retry(succeeded) == succeeded
 
 
 def test_heavy_work_makes_no_retrain_wait(working_store: Store) -> None:
@@ -99,7 +99,7 @@ def test_heavy_work_makes_no_retrain_wait(working_store: Store) -> None:
     working_store.wait(working_store.enqueue("test_steps", n=1, pause=0), S.SUCCEEDED)
     heavy.refresh_from_db()
     assert heavy.state == S.RUNNING
-    life.cancel(heavy)
+    lifecycle.cancel(heavy)
     working_store.wait(heavy, S.CANCELLED)
 
 
@@ -111,7 +111,7 @@ def test_a_killed_worker_loses_what_cannot_go_on(any_store: Store) -> None:
     any_store.worker("interactive")
     any_store.wait(job, S.LOST)
     # Beside Redis nobody can look up the process: its silence tells.
-    assert job.error == (life.SILENT if any_store.broker_url else life.LOST)
+    assert job.error == (lifecycle.SILENT if any_store.broker_url else lifecycle.LOST)
     assert job.hint == "Start it again."
     assert len(any_store.lines(job)) == 1
 
@@ -166,7 +166,7 @@ def test_a_long_call_is_no_death_and_sigterm_does_not_wait_for_it(files_store: S
     files_store.wait(job, S.RUNNING)
     until = time.monotonic() + 5  # more than twice as long as silence is taken for death
     while time.monotonic() < until:
-        assert life.reap() == 0
+        assert lifecycle.reap() == 0
         time.sleep(0.1)
     job.refresh_from_db()
     assert (job.state, job.attempts) == (S.RUNNING, 1)
@@ -203,7 +203,7 @@ def test_a_helper_makes_way_and_comes_back_and_its_error_fails_the_job(files_sto
     before = len(files_store.lines(long))
     helper = short.worker.split(":")[1]
     wait_until(lambda: helper in helpers(long, before), why="it to help again")
-    life.cancel(long)
+    lifecycle.cancel(long)
     files_store.wait(long, S.CANCELLED)
 
     broken = files_store.enqueue("test_chunks", n=20, pause=0.05, fails_at=77)
@@ -243,7 +243,7 @@ def test_a_worker_that_is_silent_in_a_native_call_keeps_its_job(any_store: Store
     seen = set()
 
     def ended() -> bool:
-        life.reap()
+        lifecycle.reap()
         job.refresh_from_db()
         seen.add(job.state)
         assert presence.worker_alive("interactive")

@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Dataset, Frame, LabelClass, Problem

@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.decoding import decoders
 from labeling.images import exif, opening, plain_fits
 from labeling.images.composing import Composition

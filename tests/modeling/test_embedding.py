@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hoshina.jobs.errors import Cancelled, JobError, Superseded
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
 from labeling import ingest as ingest_module

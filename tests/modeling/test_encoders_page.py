@@ -15,7 +15,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling import encoders, own_files

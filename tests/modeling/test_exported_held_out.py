@@ -11,7 +11,7 @@ from cleanlab.filter import find_label_issues
 from django.conf import settings
 from numpy.typing import NDArray
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling import model_files

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import enqueue, run_now
+from hoshina.jobs.lifecycle import enqueue, run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
 from labeling.models import Dataset, Item, LabelClass, State

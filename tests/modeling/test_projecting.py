@@ -15,7 +15,7 @@ from sklearn.manifold import trustworthiness
 
 from hoshina.jobs import registry
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.exporting import Options, refusal
 from labeling.models import Dataset, Frame, Item

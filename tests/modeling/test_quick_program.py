@@ -22,7 +22,7 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.images.composing import Composition
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, LabelClass

@@ -21,7 +21,7 @@ from django.conf import settings
 from django.utils import timezone
 from PIL import Image
 
-from hoshina.jobs import life
+from hoshina.jobs import lifecycle
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, record_import
@@ -72,7 +72,7 @@ class Place:
 
     def begin(self, options: QuickOptions | None = None, **params: Any) -> Job:
         wanted = params if options is None else options.as_params()
-        return life.enqueue("quick_train", dataset_id=self.dataset.pk, params=wanted)
+        return lifecycle.enqueue("quick_train", dataset_id=self.dataset.pk, params=wanted)
 
     def wait_for_epochs(self, job: Job) -> None:
         def has_begun() -> bool:
@@ -103,7 +103,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_bl
     fill(root / "images")
     with django_db_blocker.unblock(), open_store(root / "store", migrated, "") as store:
         dataset = dataset_for(str(root / "images"), "pictures")
-        life.run_now("ingest", dataset_id=dataset.pk)
+        lifecycle.run_now("ingest", dataset_id=dataset.pk)
         Job.objects.filter(kind="embed").update(state=S.CANCELLED)  # vectors are made up below
         made = LabelClass.objects.create
         classes = [made(dataset=dataset, name=name, colour="#E69F00") for name in ("dark", "bright")]
@@ -112,7 +112,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_bl
         record_import(dataset, decisions, None)
         Annotation.objects.filter(item__row__in=AUDIT).update(queue="audit", is_random_draw=True)
         add_vectors(dataset, np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32))
-        life.run_now("retrain", dataset_id=dataset.pk)
+        lifecycle.run_now("retrain", dataset_id=dataset.pk)
         (root / "images" / f"{UNREADABLE:03d}.png").write_bytes(b"no image any more")
         log = (store.folder / "worker.log").open("ab")
         worker = store.manage("worker", "heavy", stdout=log, stderr=log, env={"AL_WEIGHTS_DIR": weights})
@@ -310,7 +310,7 @@ def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
         ({"finish": "../../etc"}, "not kept any more"),
     ):
         with pytest.raises(JobError, match=words) as refused:
-            life.run_now("quick_train", dataset_id=place.dataset.pk, params=params)
+            lifecycle.run_now("quick_train", dataset_id=place.dataset.pk, params=params)
         assert refused.value.hint or "pixels" in words
     assert ModelVersion.objects.filter(kind="quick").count() == 1
 
@@ -324,7 +324,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert job.stage.startswith("Training: epoch ")
     assert job.stage.endswith(" of 200")
     assert job.total == 200 * job.result["live"]["batches"]
-    life.cancel(job)
+    lifecycle.cancel(job)
     place.store.wait(job, S.CANCELLED)
     kept = job.result["kept"]
     assert kept["epoch"] == job.result["best_epoch"]
@@ -370,14 +370,14 @@ def test_a_training_that_is_given_up_keeps_its_best_epoch(place: Place) -> None:
     """As when the machine slept for longer than a silent worker is waited for."""
     job = place.begin(ENDLESS)
     place.wait_for_epochs(job)
-    Job.objects.filter(pk=job.pk).update(state=S.LOST, finished_at=timezone.now(), error=life.SILENT)
+    Job.objects.filter(pk=job.pk).update(state=S.LOST, finished_at=timezone.now(), error=lifecycle.SILENT)
 
     def is_kept() -> bool:
         job.refresh_from_db()
         return "kept" in job.result
 
     wait_until(is_kept, why="the best weights")
-    assert (job.state, job.error) == (S.LOST, life.SILENT)
+    assert (job.state, job.error) == (S.LOST, lifecycle.SILENT)
     finishing = place.begin(finish=str(job.pk))
     place.store.wait(finishing, S.SUCCEEDED, S.FAILED)
     assert finishing.state == S.SUCCEEDED, finishing.error
@@ -388,10 +388,10 @@ def test_a_killed_worker_leaves_a_job_that_says_so_and_can_be_begun_again(place:
     job = place.begin(ENDLESS)
     place.wait_for_epochs(job)
     place.store.kill(place.worker)
-    life.reap()
+    lifecycle.reap()
     job.refresh_from_db()
-    assert (job.state, job.error) == (S.LOST, life.LOST)
+    assert (job.state, job.error) == (S.LOST, lifecycle.LOST)
     assert job.result["epochs"], "how far it came is still told"
-    again = life.retry(job)
+    again = lifecycle.retry(job)
     assert (again.state, again.params) == (S.QUEUED, job.params)
-    life.cancel(again)
+    lifecycle.cancel(again)

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from hoshina.jobs import console
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import cancel, claim, enqueue, execute, run_now
+from hoshina.jobs.lifecycle import cancel, claim, enqueue, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling import policy

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.actions import Decision, Request, Target, apply, record_import
 from labeling.fields import together

@@ -15,7 +15,7 @@ import pytest
 from django.core.management import call_command
 
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling import classes
 from labeling.models import Dataset, LabelClass
 from modeling import model_files

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.actions import Request, Shown, Target, apply
 from labeling.fields import together
 from labeling.fields.reading import Wish

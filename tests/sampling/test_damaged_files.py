@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.images.rendering import DEFAULT
 from labeling.images.thumbnails import TILE, Cache, encoded

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from django.test import Client
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.actions import Decision, record_import
 from labeling.decisions.random_draws import random_draws
 from labeling.models import Annotation, Dataset, Item, Lease, State

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.actions import Decision, Request, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion

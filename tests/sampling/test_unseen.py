@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from django.test import Client
 
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.models import Dataset, Item, LabelClass, State
 from modeling import model_files
 from modeling.comparing import shared

@@ -16,7 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import cancel, run_now
+from hoshina.jobs.lifecycle import cancel, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
 from labeling.actions import Decision, record_import

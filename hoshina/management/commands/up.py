@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from hoshina import health
 from hoshina.core.commands import HoshinaCommand, prepare_database
 from hoshina.core.processes import describe, lives
-from hoshina.jobs import life, presence, registry
+from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
@@ -358,7 +358,7 @@ def _give_back(identity: str) -> None:
     """The jobs of a child that is dead for certain go on at once, not after its heartbeat has gone stale."""
     name = f"{presence.host()}:{identity}"
     try:
-        life.give_back_all(name)
+        lifecycle.give_back_all(name)
         presence.say_gone(name)
     except AnyDatabaseError as error:
         log.warning("Could not give back what %s ran, its silence will tell: %s", name, error)

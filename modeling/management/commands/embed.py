@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
-from hoshina.jobs.life import cancel, reap
+from hoshina.jobs.lifecycle import cancel, reap
 from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from hoshina.jobs.errors import JobError
-from hoshina.jobs.life import claim, execute, run_now
+from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.decoding import Decoders
 from labeling.fields import cards, column_of

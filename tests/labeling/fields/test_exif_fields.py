@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 from PIL import ExifTags, Image
 
-from hoshina.jobs.life import claim, execute, run_now
+from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.fields import cards, column_of
 from labeling.fields.facts import texts_of

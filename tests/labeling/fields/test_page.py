@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.storage import StoreError
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.fields import column_of, editing
 from labeling.fields.facts import facts_of
 from labeling.fields.reading import FieldProblem

@@ -16,7 +16,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from django.db.models import F, Q
 from django.utils import timezone
 
-from hoshina.jobs import news, registry
+from hoshina.jobs import notify, registry
 from hoshina.jobs.errors import ActiveElsewhere, Cancelled, JobError, Stopping, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import is_surely_alive, is_surely_dead, me
@@ -65,7 +65,7 @@ def _find_or_make(kind: str, dataset_id: int | None, params: dict[str, Any], **f
 
 def tell_broker(job: Job) -> bool:
     """Sends the news of a queued job. When the broker is away the job stays queued and ``sent_at`` empty."""
-    if not news.send_run_job(job):
+    if not notify.send_run_job(job):
         return False
     Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())  # it may be running by now
     return True

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import connections
 
-from hoshina.jobs import beat_process, life, presence
+from hoshina.jobs import beat_process, lifecycle, presence
 from hoshina.jobs.runner import is_busy, stopping
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,10 @@ _beats: list[subprocess.Popen[bytes]] = []
 def _care(queues: str) -> None:
     try:
         presence.forget_old()
-        life.forget_old()
+        lifecycle.forget_old()
         while True:
             presence.say_alive(queues)
-            life.take_care()
+            lifecycle.take_care()
             if _ended.wait(settings.JOB_HEARTBEAT):
                 break
     finally:
@@ -104,7 +104,7 @@ def leave(grace: float = 0.0) -> None:
     last.daemon = True
     last.start()
     try:
-        life.give_back_all()  # also a job that was claimed a moment ago and has not begun
+        lifecycle.give_back_all()  # also a job that was claimed a moment ago and has not begun
     except AnyDatabaseError as error:
         log.warning("Could not give back the running job, its silence will tell: %s", error)
     finally:
