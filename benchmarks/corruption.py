@@ -23,10 +23,10 @@ from typing import IO
 
 import numpy as np
 
-from labeling.images.browsers import format_for_browsers
-from labeling.images.opening import open_image
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.file_check import examine
+from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import examine
 from labeling.images.rendering import Rendering
 from tests.labeling.pictures import samples
 

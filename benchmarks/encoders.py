@@ -33,7 +33,7 @@ import skimage.feature
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder
 from modeling.backends.encoder import FloatArray
 from modeling.backends.hog import HogEncoder, hog, to_grey
@@ -129,7 +129,7 @@ def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
 
 
 def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
-    from labeling.images.opening import open_for_resizing
+    from labeling.images.open_image import open_for_resizing
     from modeling.pipelines.frames import encode_files
 
     def read(file: Path) -> Pixels:

@@ -55,8 +55,8 @@ def by_astropy(file: Path) -> list[str]:
 
 
 def compare(files: list[Path], rounds: int) -> None:
-    from labeling.decoding import decoders
-    from labeling.images.headers import values_of
+    from labeling.images.decoder_pool import decoders
+    from labeling.images.file_headers import values_of
     from labeling.images.rendering import DEFAULT
 
     ways: dict[str, Callable[[], object]] = {

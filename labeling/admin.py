@@ -19,10 +19,10 @@ from django.template.response import TemplateResponse
 
 from hoshina.core.admin import BigTableAdmin, ReadOnlyAdmin
 from hoshina.core.http import HtmxHttpRequest
-from labeling import classes
+from labeling.decisions import classes
 from labeling.forms import LabelsGoForm, tidy
+from labeling.ingest.dataset_folder import folder_problem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, Problem
-from labeling.registering import folder_problem
 from labeling.views.classes import retire
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ class LabelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        import labeling.fields.exporting  # noqa: F401  (joins the export's registry)
+        import labeling.fields.export  # noqa: F401  (joins the export's registry)
         from labeling.fields.columns import forget_field
         from labeling.models import Dataset, Field
         from labeling.signals import ingested, regrouped
@@ -22,7 +22,7 @@ class LabelingConfig(AppConfig):
 
 def forget_files(sender: object, *, instance: Any, **kwargs: Any) -> None:
     """A dataset is gone, and with it what was kept of its images until vectors are made."""
-    from labeling.decoding import forget_squares
+    from labeling.images.decoder_pool import forget_squares
 
     forget_squares(instance.pk)
 
@@ -30,7 +30,7 @@ def forget_files(sender: object, *, instance: Any, **kwargs: Any) -> None:
 def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """New and changed files are read for the header cards that are fields."""
     from hoshina.jobs.lifecycle import enqueue
-    from labeling.fields.cards import KIND, has_work
+    from labeling.fields.header_fields import KIND, has_work
     from labeling.models import Dataset
 
     if has_work(Dataset.objects.get(pk=dataset_id)):

@@ -10,12 +10,12 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from labeling import classes
-from labeling.grouping import MAX_TEMPLATE, GroupingProblem, Template
-from labeling.images.composing import Composition
+from labeling.decisions import classes
+from labeling.images.composite import Composition
 from labeling.images.rendering import DEFAULT, Rendering
+from labeling.ingest.dataset_folder import folder_problem
+from labeling.ingest.grouping_template import MAX_TEMPLATE, GroupingProblem, Template
 from labeling.models import Dataset, LabelClass
-from labeling.registering import folder_problem
 
 UNLABELLED = "unlabelled"
 COLOURS = ("red", "green", "blue")
@@ -39,7 +39,7 @@ class NewClassForm(forms.Form):
 
 
 def tidy(name: str) -> str:
-    """:func:`labeling.classes.tidy_name` for a form."""
+    """:func:`labeling.decisions.classes.tidy_name` for a form."""
     try:
         return classes.tidy_name(name)
     except classes.ClassProblem as problem:

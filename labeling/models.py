@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.urls import reverse
 
-from labeling.images.composing import Composition
+from labeling.images.composite import Composition
 from labeling.images.rendering import Rendering
 from labeling.images.revisions import picture_hash
 from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
@@ -43,17 +43,18 @@ class Dataset(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # How its images are shown, as Rendering.as_params gives it: to people and to models alike.
     rendering = models.JSONField(default=dict, blank=True, editable=False)
-    # How several files become one item, such as "{id}_{role}.fits" (labeling.grouping); "": each file is an item.
+    # Template by which several files make one item, such as "{id}_{role}.fits"; "": each file is an item
+    # (labeling.ingest.grouping_template).
     grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
     # The roles of its items' frames, in the order in which they are shown; [] where each file is an item.
     roles = models.JSONField(default=list, blank=True, editable=False)
     # How the frames of an item are shown and encoded together, as Composition.as_params gives it.
     composition = models.JSONField(default=dict, blank=True, editable=False)
-    # Images of equal value in this field are never on both sides of a split (labeling.fields.together).
+    # Images of equal value in this field are never on both sides of a split (labeling.fields.split_groups).
     together_by = models.ForeignKey(
         "Field", null=True, on_delete=models.SET_NULL, related_name="keeps_together", editable=False
     )
-    # Whether new files in its folder are looked for; when next, and what was seen the last time (labeling.watching).
+    # Whether the folder is scanned for new files; when next, and what the last scan saw (labeling.ingest.folder_watch).
     is_watched = models.BooleanField(default=False, editable=False)
     next_look_at = models.DateTimeField(null=True, editable=False)
     last_look = models.CharField(max_length=40, blank=True, default="", editable=False)

@@ -4,8 +4,8 @@ from django.dispatch import Signal
 
 # Sent with dataset_id= after an ingest job succeeded.
 ingested = Signal()
-# Asked with dataset= before its folder is read: answers are the side of the square (labeling.images.squares) that an
-# encoder will want of each of its files, or None.
+# Asked with dataset= before its folder is read: answers are the side of the square that an encoder will want of each of
+# its files (labeling.images.encoder_inputs), or None.
 asks_for_side = Signal()
 # Sent with dataset_id= after the images of a dataset came to be shown in another way.
 reshown = Signal()

@@ -7,9 +7,9 @@ from typing import Any
 from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
 from labeling.apps import read_new_cards
-from labeling.fields.cards import KIND, read_cards
-from labeling.images.opening import DEFAULT_EXTENSIONS
-from labeling.ingest import ingest
+from labeling.fields.header_fields import KIND, read_cards
+from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset
 
 

@@ -1,16 +1,16 @@
 from django.urls import path
 
 from labeling.views import (
-    annotating,
     classes,
     datasets,
-    exchange,
+    decisions,
+    export_import,
     fields,
     grouping,
     images,
     items,
     media,
-    places,
+    pointer,
     workbench,
 )
 
@@ -19,7 +19,7 @@ urlpatterns = [
     path("datasets/", datasets.index, name="datasets"),
     path("d/<slug:slug>/", workbench.page, name="workbench"),
     path("d/<slug:slug>/header/", workbench.header, name="header"),
-    path("d/<slug:slug>/annotate/", annotating.annotate, name="annotate"),
+    path("d/<slug:slug>/annotate/", decisions.annotate, name="annotate"),
     path("d/<slug:slug>/items/<int:row>/", items.page, name="item"),
     path("d/<slug:slug>/items/<int:row>/detail/", items.detail, name="detail"),
     path("d/<slug:slug>/classes/", classes.page, name="classes"),
@@ -44,9 +44,9 @@ urlpatterns = [
     path("d/<slug:slug>/problems/read-again/", datasets.read_again, name="read_again"),
     path("d/<slug:slug>/look-again/", datasets.look_again, name="look_again"),
     path("d/<slug:slug>/watch/", datasets.watch, name="watch"),
-    path("d/<slug:slug>/export/", exchange.export_page, name="export"),
-    path("d/<slug:slug>/export.zip", exchange.export_zip, name="export_zip"),
-    path("d/<slug:slug>/import/", exchange.import_labels, name="import"),
+    path("d/<slug:slug>/export/", export_import.export_page, name="export"),
+    path("d/<slug:slug>/export.zip", export_import.export_zip, name="export_zip"),
+    path("d/<slug:slug>/import/", export_import.import_labels, name="import"),
     path("api/thumb/<int:item_id>", media.thumb, name="thumb"),
     path("api/file/<int:item_id>", media.file, name="file"),
     path("media/<int:frame_id>/thumbnail/<int:size>/", media.frame_thumbnail, name="thumbnail"),
@@ -54,7 +54,7 @@ urlpatterns = [
     path("media/items/<int:item_id>/rendered/", images.colour, name="rendered_colour"),
     path("media/<int:frame_id>/header/", items.file_header, name="file_header"),
     path("media/items/<int:item_id>/colour/<int:size>/", media.item_colors, name="colour"),
-    path("media/<int:frame_id>/sky/", places.sky, name="sky"),
-    path("media/<int:frame_id>/values/", places.values, name="values"),
+    path("media/<int:frame_id>/sky/", pointer.sky, name="sky"),
+    path("media/<int:frame_id>/values/", pointer.values, name="values"),
     path("media/<int:frame_id>/full/", media.frame_full, name="full"),
 ]

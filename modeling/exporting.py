@@ -11,7 +11,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from labeling.exporting import Contribution, Member, Section, register
-from labeling.exporting.text import csv_line, number
+from labeling.exporting.canonical_text import csv_line, number
 from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of

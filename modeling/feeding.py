@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from labeling.images.composing import side_by_side
-from labeling.images.lupton import composite
-from labeling.images.opening import open_for_resizing
+from labeling.images.composite import side_by_side
+from labeling.images.encoder_inputs import Pixels, decode_side, squash
+from labeling.images.lupton_rgb import composite
+from labeling.images.open_image import open_for_resizing
 from labeling.images.problems import ImageProblem
-from labeling.images.squares import Pixels, decode_side, squash
 from modeling.seen import Seen
 
 _CHANNELS = 3

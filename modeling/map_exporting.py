@@ -9,7 +9,7 @@ import numpy as np
 
 from hoshina.core.storage import StoreError
 from labeling.exporting import Contribution, Member, Section, register
-from labeling.exporting.text import csv_line, number
+from labeling.exporting.canonical_text import csv_line, number
 from labeling.models import Dataset
 from modeling.exporting import items_by_row
 from modeling.maps import Floats, coordinates_of

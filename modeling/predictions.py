@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
-from labeling.actions import surviving
+from labeling.decisions.save import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.algorithms.folds import groups_per_class
 from modeling.model_files import open_held_out, open_probabilities

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from labeling.images.composing import Composition
+from labeling.images.composite import Composition
 from labeling.images.rendering import DEFAULT, Rendering
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from hoshina.core.plural import counted
-from labeling.actions import surviving
+from labeling.decisions.save import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.model_files import has_held_out
 from modeling.models import ModelVersion

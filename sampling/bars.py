@@ -9,7 +9,7 @@ from django.http import QueryDict
 
 from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
-from labeling.templatetags.plain import percent
+from labeling.templatetags.item_display import percent
 from sampling.checks import Measured, measured
 from sampling.conditions import conditions_from
 from sampling.models import Round

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db.models import Count, F, Max, Q, Sum
 
-from labeling.actions import surviving
+from labeling.decisions.save import surviving
 from labeling.models import Annotation, Dataset, Item, State
 from sampling.algorithms.estimates import share_of_sums
 from sampling.algorithms.risk import Kept, Risk, doubt_of, miss_rate

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hoshina.core.caches import Kept
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
-from labeling.classes import PALETTE
+from labeling.decisions.classes import PALETTE
 from labeling.fields import Column, column_of
 from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
 from modeling.algorithms.rows import blocks

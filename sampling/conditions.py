@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.storage import StoreError
 from labeling.fields import Column, column_of
-from labeling.fields.values import number_of, time_of
+from labeling.fields.parse_values import number_of, time_of
 from labeling.models import Dataset, Field
 from sampling.strategies import BadParameter
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 
-from labeling.framing import Together, together
+from labeling.display.item_frames import Together, together
 from labeling.models import Dataset, Frame, Item, LabelClass, State
 from labeling.querysets import ItemQuerySet
 from modeling.models import ModelVersion

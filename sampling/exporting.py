@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, F
 
 from labeling.exporting import Contribution, Member, Section, register
-from labeling.exporting.text import csv_line
+from labeling.exporting.canonical_text import csv_line
 from labeling.models import Annotation, Dataset
 from modeling.models import ModelVersion
 from sampling.accuracy import latest, recalls_by_name

@@ -13,7 +13,7 @@ from django.http import QueryDict
 
 from hoshina.core.storage import StoreError
 from labeling.fields import column_of
-from labeling.fields.values import number_text, time_text
+from labeling.fields.parse_values import number_text, time_text
 from labeling.models import Dataset, Field
 from sampling.conditions import PREFIX, UNKNOWN, Condition, conditions_from, range_of
 from sampling.sorting import ORDERS

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.caches import Kept
 from labeling.models import Dataset, LabelClass
-from labeling.templatetags.plain import percent
+from labeling.templatetags.item_display import percent
 from modeling.models import Projection
 from sampling.algorithms.clusters import LACKING, Corners, clusters, gaps
 from sampling.algorithms.regions import points_in_polygon

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.core.http import HtmxHttpRequest
-from labeling.ahead import make_ahead
+from labeling.display.prefetch import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model

@@ -89,12 +89,12 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 @pytest.fixture(autouse=True)
 def _fresh_memory() -> None:
     """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
-    from labeling.fields import together
+    from labeling.fields import split_groups
     from modeling import policy
     from sampling import colouring, map_clusters, maps, pool, regions
 
     pool.forget()
-    together._counted.cache_clear()
+    split_groups._counted.cache_clear()
     for one in (maps, colouring, map_clusters, regions):
         one.kept.forget()
     policy._look_again_at.clear()

@@ -11,8 +11,8 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 import pytest
 
 from hoshina.wsgi import application
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Frame
-from labeling.registering import dataset_for
 from tests.labeling.test_media import Steps, ingest
 
 pytestmark = pytest.mark.django_db

@@ -148,7 +148,7 @@ def _stamp_files() -> list[Path]:
 
 def _opened(file: Path) -> Image.Image:
     """A stamp over the same grey as the product's."""
-    from labeling.images.opening import open_image
+    from labeling.images.open_image import open_image
 
     return open_image(file)
 

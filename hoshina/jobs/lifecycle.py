@@ -297,7 +297,7 @@ def forget_old() -> None:
 
 
 def take_care() -> None:
-    """What a caretaker does every few seconds; a database that is busy or away is left for the next time."""
+    """What a reaper does every few seconds; a database that is busy or away is left for the next time."""
     global _cared_at
     # After a computer's sleep everybody was silent, also those who live: they get a moment to say so.
     was_away = time.time() - _cared_at > settings.JOB_STALE

@@ -39,12 +39,12 @@ def _care(queues: str) -> None:
 
 
 def _care_for_ever(queues: str) -> None:
-    """The caretaker outlives a database that is busy or away."""
+    """The reaper outlives a database that is busy or away."""
     while not _ended.is_set():
         try:
             _care(queues)
         except AnyDatabaseError as error:
-            log.warning("The caretaker could not reach the database, trying again: %s", error)
+            log.warning("The reaper could not reach the database, trying again: %s", error)
             _ended.wait(1)
 
 
@@ -58,7 +58,7 @@ def _silence(**_: Any) -> None:
 @worker_ready.connect
 def _begin(sender: Any, **_: Any) -> None:
     queues = ",".join(sorted(sender.app.amqp.queues.consume_from))
-    threading.Thread(target=_care_for_ever, args=(queues,), name="caretaker", daemon=True).start()
+    threading.Thread(target=_care_for_ever, args=(queues,), name="reaper", daemon=True).start()
     if settings.BROKER_URL:  # with the embedded broker, whether this process lives can be looked up
         _beats.append(beat_process.start(presence.me()))
 
@@ -108,7 +108,7 @@ def leave(grace: float = 0.0) -> None:
     except AnyDatabaseError as error:
         log.warning("Could not give back the running job, its silence will tell: %s", error)
     finally:
-        _ended.set()  # or the caretaker would sign on again
+        _ended.set()  # or the reaper would sign on again
         _stop_beats()
         _sign_off()
         os._exit(0)

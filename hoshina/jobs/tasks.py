@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hoshina.celery import app
-from hoshina.jobs import lifecycle
+from hoshina.jobs import lifecycle, reaper
 from hoshina.jobs.chunks import help_with
 from hoshina.jobs.models import Job
 from hoshina.jobs.notify import HELP_JOB, RUN_JOB
 from hoshina.jobs.runner import stopping
 
-__all__ = ["caretaker", "help_job", "run_job"]
+__all__ = ["help_job", "reaper", "run_job"]
 
 
 @app.task(name=RUN_JOB, ignore_result=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labeling.actions import surviving
+from labeling.decisions.save import surviving
 from labeling.models import Annotation, LabelClass, State
 
 

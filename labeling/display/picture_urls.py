@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from labeling.framing import Together
+from labeling.display.item_frames import Together
 from labeling.models import Dataset, Frame
 
 

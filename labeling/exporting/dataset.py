@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.exporting.archive import Member, Written, stream_zip
+from labeling.exporting.canonical_text import csv_line, json_bytes, moment
 from labeling.exporting.frames import frame_lines
-from labeling.exporting.grouping import groups_by
+from labeling.exporting.group_splits import groups_by
 from labeling.exporting.images import Images
 from labeling.exporting.options import OptionError, Options
 from labeling.exporting.registry import sections
 from labeling.exporting.rows import BATCH, LabelRow, decided_items
-from labeling.exporting.text import csv_line, json_bytes, moment
+from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
+from labeling.exporting.zip_stream import Member, Written, stream_zip
 from labeling.models import Dataset, Item, LabelClass
-from labeling.splits import SPLITS, Files, assign_splits, joined
 
 FORMAT = 1
 LABEL_COLUMNS = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from labeling.exporting.canonical_text import csv_line
 from labeling.exporting.rows import files_of
-from labeling.exporting.text import csv_line
 from labeling.models import Dataset
 
 COLUMNS = ("item_id", "role", "path", "sha256")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from labeling.exporting.archive import Member
+from labeling.exporting.zip_stream import Member
 from labeling.models import Dataset, Frame
 
 CHUNK = 1024 * 1024

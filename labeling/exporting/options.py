@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from labeling.splits import SPLITS
+from labeling.exporting.splits import SPLITS
 
 MAX_SEED = 2**63 - 1
 DEFAULT_SPLITS = (80, 10, 10)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labeling.exporting.archive import Member
+from labeling.exporting.zip_stream import Member
 from labeling.models import Dataset
 
 

@@ -4,7 +4,7 @@ Each generation of a field is a set of files that is never changed::
 
     fields/<field>/values-<generation>.npy    numbers and times float64 (n_rows,), NaN: unknown;
                                               text int32 (n_rows,), codes of its vocabulary, -1: unknown
-    fields/<field>/words-<generation>.npy     uint8, the vocabulary of a text (labeling.fields.words)
+    fields/<field>/words-<generation>.npy     uint8, the vocabulary of a text (labeling.fields.text_values)
     fields/<field>/starts-<generation>.npy    int64, where each of its words begins
     fields/<field>/stamps-<generation>.npy    uint64 (n_rows,), of a header's card: which file each row was read from
 
@@ -24,7 +24,7 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from hoshina.core.storage import StoreError, map_array, remove, remove_folder, writing
-from labeling.fields.words import NO_WORDS, Vocabulary, packed
+from labeling.fields.text_values import NO_WORDS, Vocabulary, packed
 from labeling.models import Dataset, Field
 
 Values = NDArray[np.float64] | NDArray[np.int32]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labeling.images import dicom_codecs, dicom_lookup
+from labeling.images.library_warnings import silenced
 from labeling.images.planes import combined
 from labeling.images.problems import ImageProblem, refuse_too_large
-from labeling.images.quiet import silenced
 from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import USUAL, Rendering
-from labeling.images.stretching import between, stretch
+from labeling.images.stretch import between, stretch
 
 EXTENSIONS = (".dcm", ".dicom")
 _MAGIC_AT, _MAGIC = 128, b"DICM"

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 
-from labeling.images import opening, tiff
-from labeling.images.quiet import silenced
+from labeling.images import open_image, tiff
+from labeling.images.library_warnings import silenced
 
 # Each fact by its EXIF name, and what it means.
 COMMENTS = {
@@ -104,7 +104,7 @@ def _block(stream: BinaryIO) -> _Block:
     stream.seek(0)
     if tiff.is_tiff(stream):
         return _tags(_from_tiff(stream, head))
-    with opening.identified(stream) as image:
+    with open_image.identified(stream) as image:
         try:
             # Pillow's own way for PNG files decodes all pixels to look behind them.
             exif = Image.Image.getexif(image)

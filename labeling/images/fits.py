@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from labeling.images.library_warnings import silenced
 from labeling.images.planes import combined
 from labeling.images.problems import TRUNCATED, ImageProblem, refuse_too_large
-from labeling.images.quiet import silenced
 from labeling.images.raster import MISSING, refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.stretching import stretch
+from labeling.images.stretch import stretch
 
 EXTENSIONS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fz")
 _MAGIC = b"SIMPLE  ="

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labeling.images.colour import over_ground, to_rgb
+from labeling.images.color import over_ground, to_rgb
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
-from labeling.images.stretching import stretch
+from labeling.images.stretch import stretch
 
 NOTHING_KNOWN = (
     "The image holds no finite value at all: every pixel is not-a-number, or the value that the file declares as "

@@ -16,7 +16,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from labeling.images.opening import open_for_resizing
+from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.images.lab import is_d50, white_of
+from labeling.images.cielab import is_d50, white_of
 from labeling.images.planes import combined
 from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.raster import Raster
 from labeling.images.rendering import Rendering
-from labeling.images.samples import (
+from labeling.images.tiff_cut import samples_there
+from labeling.images.tiff_samples import (
     CIELAB,
     COLOURS,
     EXTRA_SAMPLES,
@@ -31,7 +32,6 @@ from labeling.images.samples import (
     Meaning,
     tag_of,
 )
-from labeling.images.tiff_cut import samples_there
 
 # The samples of a page, (h, w, n), or None.
 Pixels = Callable[[Any], NDArray[Any] | None]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from labeling.images.problems import TRUNCATED, ImageProblem, refuse_too_large
 from labeling.images.raster import Raster
-from labeling.images.samples import Meaning
 from labeling.images.tiff import (
     OVERVIEWS,
     first_page,
@@ -21,6 +20,7 @@ from labeling.images.tiff import (
     refuse_wrong_pieces,
     whole_page,
 )
+from labeling.images.tiff_samples import Meaning
 
 # Of what is shrunk while it is read, for want of an overview; unpacking that many takes half a minute.
 MAX_REDUCED_PIXELS = 4_000_000_000

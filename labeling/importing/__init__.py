@@ -1,7 +1,7 @@
 """Labels in: reading a CSV file of decisions, and saving them."""
 
-from labeling.importing.reading import EXPECTED, Choice, ImportProblem
-from labeling.importing.saving import Report, import_labels
-from labeling.importing.spellings import NumbersQuestion
+from labeling.importing.class_spellings import NumbersQuestion
+from labeling.importing.label_table import EXPECTED, Choice, ImportProblem
+from labeling.importing.save_table import Report, import_labels
 
 __all__ = ["EXPECTED", "Choice", "ImportProblem", "NumbersQuestion", "Report", "import_labels"]

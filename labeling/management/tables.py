@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
-from labeling.tables.columns import KEYS
+from labeling.tables.item_column import KEYS
 
 
 def add_table_arguments(parser: CommandParser) -> None:

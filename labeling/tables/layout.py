@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from labeling.tables.text import TableProblem, encoding_of, opened, refuse_controls
+from labeling.tables.encoding import TableProblem, encoding_of, opened, refuse_controls
 
 DELIMITERS = ",;\t|"
 # Annotation tools put whole JSON documents into a cell. The csv module has one limit for the process, 128 KiB.

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest, holder
-from labeling import classes
+from labeling.decisions import classes
 from labeling.forms import ClassForm, LabelsGoForm, NewClassForm
 from labeling.models import Dataset, LabelClass
 from labeling.views.datasets import remember

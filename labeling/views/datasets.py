@@ -20,10 +20,10 @@ from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import enqueue
 from labeling.forms import AddFolderForm
 from labeling.images.natural_order import natural_key
+from labeling.ingest.bulk_sql import noted_frames
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.folder_watch import params_like_last
 from labeling.models import Dataset, Frame, Problem
-from labeling.records import noted_frames
-from labeling.registering import dataset_for
-from labeling.watching import params_like_last
 
 USED_LAST = "dataset"
 PROBLEMS_ON_PAGE = 100

@@ -16,10 +16,10 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
-from labeling.fields import editing, together
-from labeling.fields.cards import KIND, card_fields, check_cards, sample_of, words_of
-from labeling.fields.reading import EXPECTED, FieldProblem, Wish
-from labeling.fields.saving import Report, import_fields
+from labeling.fields import field_edits, split_groups
+from labeling.fields.header_fields import KIND, card_fields, check_cards, sample_of, words_of
+from labeling.fields.metadata_table import EXPECTED, FieldProblem, Wish
+from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field
 from labeling.views.datasets import remember
 
@@ -150,7 +150,7 @@ def _together(dataset: Dataset, fields: list[Field]) -> dict[str, Any]:
     """By which of the fields images are kept together, and what groups that makes."""
     field = next((one for one in fields if one.pk == dataset.together_by_id), None)
     try:
-        return {"chosen": field, "tally": together.tally_of(dataset, field) if field else None}
+        return {"chosen": field, "tally": split_groups.tally_of(dataset, field) if field else None}
     except StoreError as damaged:
         return {"chosen": field, "together_problem": str(damaged)}
 
@@ -174,9 +174,9 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return _list(request, field.dataset, Open(field, "edit", form, "A kind is number, text or time."), status=422)
     try:
         if form.cleaned_data["name"] != field.name:
-            editing.rename(field, form.cleaned_data["name"])
+            field_edits.rename(field, form.cleaned_data["name"])
         if form.cleaned_data["kind"] != field.kind:
-            editing.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
+            field_edits.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
     except FieldProblem as problem:
         return _list(request, field.dataset, Open(field, "edit", form, str(problem)), status=422)
     return _list(request, field.dataset, said=f"{field.name} is saved.")
@@ -198,7 +198,7 @@ def field_together(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     context: dict[str, Any] = {}
     try:
-        together.choose(dataset, request.POST.get("field", ""))
+        split_groups.choose(dataset, request.POST.get("field", ""))
         context["is_chosen_now"] = True
     except FieldProblem as problem:
         context["together_problem"] = str(problem)

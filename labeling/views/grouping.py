@@ -18,15 +18,15 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.forms import GroupingForm
-from labeling.grouping import Template
-from labeling.grouping_trial import suggest, try_out
-from labeling.images.opening import DEFAULT_EXTENSIONS
-from labeling.images.scanning import Found, walk
+from labeling.images.folder_walk import Found, walk
+from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.dataset_folder import folder_problem
+from labeling.ingest.folder_watch import params_like_last
+from labeling.ingest.grouping_change import template_of, would_lose
+from labeling.ingest.grouping_preview import suggest, try_out
+from labeling.ingest.grouping_template import Template
 from labeling.models import Dataset
-from labeling.registering import folder_problem
-from labeling.regrouping import template_of, would_lose
 from labeling.views.datasets import remember
-from labeling.watching import params_like_last
 
 # A trial answers while somebody types: of a folder of millions it looks at the first files.
 _TRIAL_SECONDS = 2.0

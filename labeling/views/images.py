@@ -17,17 +17,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.http import HtmxHttpRequest
-from labeling.decoding import decoders
-from labeling.files import inside
+from labeling.display.frame_file import inside
+from labeling.display.item_frames import together
+from labeling.display.settings import compose_as, show_as
+from labeling.display.stretch_limits import CannotMeasure, measured_limits
 from labeling.forms import CompositionForm, RenderingForm
-from labeling.framing import together
 from labeling.images import thumbnails
-from labeling.images.composing import Composition
+from labeling.images.composite import Composition
+from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
-from labeling.limits import CannotMeasure, measured_limits
 from labeling.models import Dataset, Frame
-from labeling.showing import compose_as, show_as
 from labeling.views.datasets import remember
 
 SIZE = 256

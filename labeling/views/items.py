@@ -13,10 +13,10 @@ from django.views.decorators.http import require_GET
 from hoshina.core.http import HtmxHttpRequest
 from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import OPENED
-from labeling.decoding import decoders
-from labeling.fields.facts import facts_of
-from labeling.files import inside
-from labeling.framing import together
+from labeling.display.frame_file import inside
+from labeling.display.item_frames import together
+from labeling.fields.item_values import facts_of
+from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
 

@@ -24,10 +24,10 @@ from django.http import (
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from labeling.decoding import decoders, pictures
-from labeling.files import inside, is_current
-from labeling.framing import Together, together
+from labeling.display.frame_file import inside, is_current
+from labeling.display.item_frames import Together, together
 from labeling.images import thumbnails
+from labeling.images.decoder_pool import decoders, pictures
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import STRETCHES, Rendering
 from labeling.models import Frame

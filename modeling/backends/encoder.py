@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labeling.images.squares import PREPROCESSING_VERSION, Pixels, decode_side, squash
+from labeling.images.encoder_inputs import PREPROCESSING_VERSION, Pixels, decode_side, squash
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -40,7 +40,7 @@ class Encoder(ABC):
     fingerprint : 16 hexadecimal digits; equal for encoders whose vectors may be compared.
     dim : length of a vector.
     input_side : side in pixels of the square that the encoder sees.
-    is_plain : :meth:`prepare` is no more than :func:`labeling.images.squares.squash`, which an ingest may do for it.
+    is_plain : :meth:`prepare` is only :func:`labeling.images.encoder_inputs.squash`, which an ingest may do for it.
     batch_size : how many images :meth:`encode_prepared` likes at once.
     reason : why this encoder and not a better one, in words.
     is_fallback : a better one was looked for and not found.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends.encoder import FloatArray
 
 _DRIVER = Path("/proc/driver/nvidia/version")

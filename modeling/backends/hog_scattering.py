@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends import hog, patches
 from modeling.backends.encoder import Encoder, FloatArray, fingerprint
 from modeling.backends.litert import n_cores

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends import gpu, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
 from modeling.backends.litert import Network, Runner, frozen, kept, library

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends.encoder import FloatArray
 
 log = logging.getLogger(__name__)

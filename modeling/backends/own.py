@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labeling.images.squares import Pixels, squash
+from labeling.images.encoder_inputs import Pixels, squash
 from modeling.backends import weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint
 from modeling.backends.keras_networks import require_tensorflow

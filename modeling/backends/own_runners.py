@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends import litert
 from modeling.backends.encoder import EncoderUnavailable, FloatArray, one_line
 from modeling.backends.keras_networks import BROKEN, import_tensorflow, quiet, require_tensorflow

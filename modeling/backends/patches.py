@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends.encoder import Encoder, FloatArray, fingerprint
 from modeling.backends.hog import COLOUR_DIM, colour_histogram
 from modeling.backends.litert import n_cores

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labeling.images.squares import Pixels, squash
+from labeling.images.encoder_inputs import Pixels, squash
 from modeling.backends import weights
 from modeling.backends.encoder import EncoderUnavailable, one_line
 from modeling.quick_options import BACKBONES, QuickOptions

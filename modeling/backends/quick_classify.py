@@ -28,8 +28,8 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it runs on machines of others
 try:
     import numpy as np
 
-    from labeling.grouping import GroupingProblem, Template
-    from labeling.images.scanning import walk
+    from labeling.images.folder_walk import walk
+    from labeling.ingest.grouping_template import GroupingProblem, Template
     from modeling.feeding import Feed, inputs_of
 except ModuleNotFoundError as missing:
     raise SystemExit(f"The Python package {missing.name} is not there. Install what is needed: {_INSTALL}") from missing

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.backends import gpu, litert, weights
 from modeling.backends.encoder import FloatArray, one_line
 from modeling.backends.keras_networks import BROKEN, NETWORKS, import_tensorflow, quiet

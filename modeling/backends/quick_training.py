@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from modeling.algorithms.calibration import fit_temperature
 from modeling.backends.encoder import FloatArray
 from modeling.backends.keras_networks import quiet

@@ -19,8 +19,8 @@ from hoshina.jobs.errors import JobError, Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
-from labeling.decoding import forget_squares, squares
-from labeling.images.squares import Squares
+from labeling.images.decoder_pool import forget_squares, squares
+from labeling.images.encoder_inputs import Squares
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, own

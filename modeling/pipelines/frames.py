@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labeling.images.lupton import composite
-from labeling.images.opening import ImageProblem, open_for_resizing
+from labeling.images.encoder_inputs import Squares
+from labeling.images.lupton_rgb import composite
+from labeling.images.open_image import ImageProblem, open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.revisions import picture_hash
-from labeling.images.squares import Squares
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder

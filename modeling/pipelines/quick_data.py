@@ -17,8 +17,8 @@ from hoshina.core.storage import remove, require_space
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
+from labeling.exporting.splits import assign_splits
 from labeling.models import Dataset, Frame, Item, LabelClass, State
-from labeling.splits import assign_splits
 from modeling.pipelines.frames import pictured
 from modeling.pipelines.sides import Sides
 from modeling.quick_options import Facts, OptionError, QuickOptions, suggest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labeling.images.opening import open_image
+from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame
 from modeling.feeding import Feed

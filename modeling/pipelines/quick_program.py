@@ -15,9 +15,9 @@ from django.conf import settings
 
 from hoshina.core.storage import writing
 from labeling.exporting.version import app_version
-from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.folder_watch import params_like_last
 from labeling.models import Dataset, LabelClass
-from labeling.watching import params_like_last
 from modeling.feeding import Feed
 from modeling.models import ModelVersion
 from modeling.pipelines.quick_keeping import Plan
@@ -27,12 +27,22 @@ NAME = "classifier.zip"
 _PROGRAM = "modeling/backends/quick_classify.py"
 # What the program imports; a contract in pyproject.toml keeps all of it free of Django.
 _CODE = (
-    "labeling/__init__.py", "labeling/grouping.py", "labeling/images/*.py",
+    "labeling/__init__.py", "labeling/images/*.py",
+    "labeling/ingest/__init__.py", "labeling/ingest/grouping_template.py",
     "modeling/__init__.py", "modeling/feeding.py", "modeling/seen.py",
 )  # fmt: skip
 # Of the code of `labeling/images` what only HOSHINA itself runs.
 _LEFT_OUT = frozenset(
-    {"browsers.py", "child.py", "headers.py", "plain_fits.py", "reading.py", "revisions.py", "sky.py"}
+    {
+        "browser_formats.py",
+        "decoder_pool.py",
+        "decoder_process.py",
+        "file_check.py",
+        "file_headers.py",
+        "fits_cards.py",
+        "revisions.py",
+        "sky_coordinates.py",
+    }
 )
 _NEEDED = ("numpy", "pillow", "filelock", "astropy", "tifffile", "ai-edge-litert")
 _IF_INSTALLED = {

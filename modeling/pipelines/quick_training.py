@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
-from labeling.images.squares import Pixels
+from labeling.images.encoder_inputs import Pixels
 from labeling.models import Dataset
 from modeling import model_files, signals, versions
 from modeling.algorithms.calibration import softmax

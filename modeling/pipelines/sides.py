@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
-from labeling.fields.together import LARGE_SHARE, Groups, chosen, keys_together
+from labeling.fields.split_groups import LARGE_SHARE, Groups, chosen, keys_together
 from labeling.models import Dataset, Field
 
 

@@ -28,7 +28,7 @@ from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
 from hoshina.jobs.views import span, waiting_words
-from labeling.decoding import decoders
+from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, State
 from modeling import encoders

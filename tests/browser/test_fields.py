@@ -12,9 +12,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from labeling.actions import Decision, record_import
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.decisions.save import Decision, record_import
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Field, Item, State
 from tests.browser.bench import Bench
 from tests.labeling.decisions import table

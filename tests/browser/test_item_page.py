@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from labeling import classes
+from labeling.decisions import classes
 from labeling.models import Annotation, Item, LabelClass
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling import model_files
 from modeling.comparing import shared

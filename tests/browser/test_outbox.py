@@ -13,7 +13,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from labeling import actions
+from labeling.decisions import save as decisions
 from labeling.models import Action, Annotation, LabelClass
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
@@ -235,11 +235,11 @@ def test_somebody_elses_label_is_shown_and_can_be_overwritten(bench: Bench) -> N
     bench.open()
     pk = bench.ids()[0]
     bird = LabelClass.objects.get(dataset=bench.dataset, name="bird")
-    request = actions.Request(
+    request = decisions.Request(
         uuid=uuid4(), kind=Action.Kind.ASSIGN, at=timezone.now(),
-        label_id=bird.pk, targets=(actions.Target(pk),),
+        label_id=bird.pk, targets=(decisions.Target(pk),),
     )  # fmt: skip
-    actions.apply(bench.dataset, [request], user=User.objects.create_user("ben"), holder="another browser")
+    decisions.apply(bench.dataset, [request], user=User.objects.create_user("ben"), holder="another browser")
     bench.press("1")
     expect(bench.toasts).to_contain_text("ben decided this image meanwhile (bird)")
     assert bench.chip(0) == "3 bird"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from hoshina.jobs.models import Job
-from labeling import actions
+from labeling.decisions import save as decisions
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
 from modeling.model_files import save_probabilities
 from modeling.models import EmbeddingSet, ModelVersion
@@ -48,14 +48,14 @@ def _label(dataset: Dataset, n: int) -> None:
     classes = list(LabelClass.objects.filter(dataset=dataset))
     for i, item in enumerate(Item.objects.filter(dataset=dataset).order_by("row")[:n]):
         kind = Action.Kind.UNSURE if i == n - 1 else Action.Kind.ASSIGN
-        request = actions.Request(
+        request = decisions.Request(
             uuid=uuid4(),
             kind=kind,
             at=timezone.now(),
             label_id=classes[i % 2].pk if kind == Action.Kind.ASSIGN else None,
-            targets=(actions.Target(item.pk),),
+            targets=(decisions.Target(item.pk),),
         )
-        actions.apply(dataset, [request], user=None, holder="earlier")
+        decisions.apply(dataset, [request], user=None, holder="earlier")
 
 
 def add_model(dataset: Dataset) -> ModelVersion:

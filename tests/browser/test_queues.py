@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.predictions import active_predictions
 from sampling.queues import STRATEGIES

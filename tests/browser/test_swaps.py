@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 from playwright.sync_api import Page, Route, expect
 
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 

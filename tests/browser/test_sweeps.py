@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.model_files import save_probabilities
 from modeling.models import ModelVersion

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Decision, record_import
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.decisions.save import Decision, record_import
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, State
 from tests.browser.conftest import Site
 from tests.browser.test_pages import _serious

@@ -20,7 +20,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
 
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling.management.commands import quick_train
 from modeling.models import ModelVersion

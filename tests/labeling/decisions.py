@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from labeling.actions import Request, Shown, Target, apply
+from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.exporting import Export, Options
 from labeling.models import Action, Dataset, Item, LabelClass
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labeling.images.opening import open_image
+from labeling.images.open_image import open_image
 from labeling.images.rendering import Rendering
 
 WIDTH, HEIGHT = 96, 64

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.core.http import HOLDER_CHARS
-from labeling.actions import Decision, Request, Result, Shown, Target, apply, record_import
+from labeling.decisions.save import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 
 pytestmark = pytest.mark.django_db

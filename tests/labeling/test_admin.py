@@ -19,8 +19,8 @@ from django.utils import timezone
 
 from hoshina.core.admin import BoundedPaginator
 from hoshina.jobs.models import Job
-from labeling import classes
-from labeling.actions import Request, Target, apply
+from labeling.decisions import classes
+from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from sampling.models import Round

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from labeling import ahead
-from labeling.decoding import pictures
-from labeling.ingest import ingest
+from labeling.display import prefetch
+from labeling.images.decoder_pool import pictures
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame
-from labeling.registering import dataset_for
 from tests.labeling.test_ingest import Steps
 from tests.parts import wait_until
 
@@ -33,18 +33,18 @@ def dataset(picture_folder: MakeFolder) -> Dataset:
 def made(monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[int]:
     """The rows whose pictures were made, without a thread: what was asked for waits for ``work``."""
     settings.MAKE_AHEAD = True
-    monkeypatch.setattr(ahead.threading, "Thread", _Never)
-    monkeypatch.setattr(ahead, "_thread", None)
-    monkeypatch.setattr(ahead, "_AT_ONCE", 2)
-    ahead._waiting.clear()
+    monkeypatch.setattr(prefetch.threading, "Thread", _Never)
+    monkeypatch.setattr(prefetch, "_thread", None)
+    monkeypatch.setattr(prefetch, "_AT_ONCE", 2)
+    prefetch._waiting.clear()
     rows: list[int] = []
-    make = ahead._make
+    make = prefetch._make
 
     def noted(frame: Frame) -> None:
         rows.append(frame.item.row)
         make(frame)
 
-    monkeypatch.setattr(ahead, "_make", noted)
+    monkeypatch.setattr(prefetch, "_make", noted)
     return rows
 
 
@@ -56,12 +56,12 @@ class _Never:
 
 
 def work() -> None:
-    while ahead._waiting:
-        ahead._make_next()
+    while prefetch._waiting:
+        prefetch._make_next()
 
 
 def test_pictures_are_made_in_the_order_of_the_queue(dataset: Dataset, made: list[int]) -> None:
-    ahead.make_ahead(dataset.pk, [5, 0, 3, 1], "a")
+    prefetch.make_ahead(dataset.pk, [5, 0, 3, 1], "a")
     work()
     assert made == [5, 0, 3, 1]
     kept = {frame.item.row for frame in Frame.objects.select_related("item") if pictures().find(frame.sha256, 256)}
@@ -69,13 +69,13 @@ def test_pictures_are_made_in_the_order_of_the_queue(dataset: Dataset, made: lis
 
 
 def test_who_turned_the_page_last_goes_first_and_forgets_the_page_before(dataset: Dataset, made: list[int]) -> None:
-    ahead.make_ahead(dataset.pk, [0, 1, 2], "a")
-    ahead.make_ahead(dataset.pk, [3], "b")
-    ahead.make_ahead(dataset.pk, [6, 7], "a")
+    prefetch.make_ahead(dataset.pk, [0, 1, 2], "a")
+    prefetch.make_ahead(dataset.pk, [3], "b")
+    prefetch.make_ahead(dataset.pk, [6, 7], "a")
     work()
     assert made == [6, 7, 3]
-    ahead.make_ahead(dataset.pk, [], "a")
-    assert not ahead._waiting
+    prefetch.make_ahead(dataset.pk, [], "a")
+    assert not prefetch._waiting
 
 
 def test_changed_files_and_those_outside_of_the_folder_are_left_alone(
@@ -91,7 +91,7 @@ def test_changed_files_and_those_outside_of_the_folder_are_left_alone(
     except OSError:
         pytest.skip("no symbolic links here")
     os.utime(elsewhere, ns=(linked.mtime_ns, linked.mtime_ns))
-    ahead.make_ahead(dataset.pk, [0, 1], "a")
+    prefetch.make_ahead(dataset.pk, [0, 1], "a")
     work()
     assert made == [0, 1]
     assert pictures().find(changed.sha256, 256) is None
@@ -110,6 +110,6 @@ def test_the_thread_makes_them(dataset: Dataset, settings: Any, monkeypatch: pyt
     settings.MAKE_AHEAD = True
     frame = Frame.objects.select_related("dataset", "item").get(item__row=4)
     # The thread's own connection would not see the test's database, which lives in memory.
-    monkeypatch.setattr(ahead, "_make_all", lambda dataset_id, rows: ahead._make(frame))
-    ahead.make_ahead(dataset.pk, [4], "a")
+    monkeypatch.setattr(prefetch, "_make_all", lambda dataset_id, rows: prefetch._make(frame))
+    prefetch.make_ahead(dataset.pk, [4], "a")
     wait_until(lambda: pictures().find(frame.sha256, 256))

@@ -20,9 +20,9 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
-from labeling.decoding import Decoders
+from labeling.images.decoder_pool import Decoders
+from labeling.images.file_check import Examined
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Examined
 from labeling.images.rendering import DEFAULT
 
 pytestmark = pytest.mark.usefixtures("store")

@@ -12,9 +12,9 @@ import pytest
 import sunpy.data.test
 from astropy.io import fits
 
-from labeling.images import headers, plain_fits
+from labeling.images import file_headers, fits_cards
+from labeling.images.file_headers import header_of, values_of
 from labeling.images.fits import EXTENSIONS, chosen, is_fits, parts_of
-from labeling.images.headers import header_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.images.source_file import in_plain_words, regular_file
@@ -25,7 +25,7 @@ IMAGE = np.arange(48, dtype=np.int16).reshape(6, 8)
 def by_astropy(file: Path, names: Sequence[str], hdu: int | None) -> list[str]:
     with in_plain_words(), regular_file(file) as stream, parts_of(stream) as parts:
         both = [chosen(parts, hdu).header, parts[0].header]
-        return [headers._value(both, name) for name in names]
+        return [file_headers._value(both, name) for name in names]
 
 
 def said(work: Callable[..., list[str]], *args: object) -> list[str] | str:
@@ -38,8 +38,8 @@ def said(work: Callable[..., list[str]], *args: object) -> list[str] | str:
 def is_plain(file: Path, hdu: int | None = None) -> bool:
     with file.open("rb") as stream:
         try:
-            plain_fits.headers_in(stream, [], hdu)
-        except plain_fits.NotPlain:
+            fits_cards.headers_in(stream, [], hdu)
+        except fits_cards.NotPlain:
             return False
     return True
 

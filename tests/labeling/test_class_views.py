@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from labeling import classes
-from labeling.actions import Request, Target, apply
+from labeling.decisions import classes
+from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset, Item, LabelClass
 
 pytestmark = pytest.mark.django_db

@@ -15,8 +15,8 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeling import classes
-from labeling.actions import Request, Shown, Target, apply
+from labeling.decisions import classes
+from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling import policy
 

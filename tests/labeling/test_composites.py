@@ -15,14 +15,14 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from labeling.framing import together
-from labeling.images.composing import Composition, side_by_side
-from labeling.images.lupton import composite
+from labeling.display.item_frames import together
+from labeling.display.settings import compose_as
+from labeling.images.composite import Composition, side_by_side
+from labeling.images.lupton_rgb import composite
+from labeling.images.pixel_values import values_in
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
-from labeling.images.values import values_in
 from labeling.models import Dataset, Frame, Item
-from labeling.showing import compose_as
 from labeling.signals import reshown
 from tests.labeling.pictures import samples
 from tests.labeling.test_ingest_groups import read

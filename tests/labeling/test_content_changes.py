@@ -11,9 +11,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from labeling import classes
-from labeling.actions import Decision, record_import
+from labeling.decisions import classes
 from labeling.decisions.content_changes import CONFIRMATION, count_content_changed, mark_content_changed
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.labeling import test_ingest_groups
 from tests.labeling.decisions import archive_bytes, decide, opened, table

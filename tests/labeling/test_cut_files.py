@@ -12,10 +12,10 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
-from labeling.images.opening import ImageProblem, open_for_resizing, open_image
-from labeling.images.reading import examine
+from labeling.images.file_check import examine
+from labeling.images.open_image import ImageProblem, open_for_resizing, open_image
+from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
-from labeling.images.values import values_in
 from tests.labeling.quadrants import COLOURS, assert_colours, corners, opened, quadrants
 
 SHOWN = Rendering(shows_cut=True)

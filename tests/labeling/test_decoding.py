@@ -17,13 +17,12 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from labeling import decoding
-from labeling.decoding import Decoders, decoders, pictures
-from labeling.images import thumbnails
-from labeling.images.browsers import format_for_browsers
-from labeling.images.headers import header_of, values_of
+from labeling.images import decoder_pool, thumbnails
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.decoder_pool import Decoders, decoders, pictures
+from labeling.images.file_check import Examined, Keep, examine
+from labeling.images.file_headers import header_of, values_of
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import Examined, Keep, examine
 from labeling.images.rendering import DEFAULT, Rendering
 from tests.labeling.test_file_headers import orion
 from tests.parts import wait_until
@@ -35,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("store")
 def _alone_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only decoders of the test itself are children of this process, and what they hold for a moment is seen."""
     decoders().end()
-    monkeypatch.setattr(decoding, "_LOOK", 0.02)
+    monkeypatch.setattr(decoder_pool, "_LOOK", 0.02)
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def children() -> list[psutil.Process]:
 
 def _is_decoder(one: psutil.Process) -> bool:
     try:
-        return "labeling.images.child" in one.cmdline()
+        return "labeling.images.decoder_process" in one.cmdline()
     except psutil.NoSuchProcess:  # it went just now
         return False
 
@@ -291,7 +290,7 @@ def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None
     script = (
         "import django, sys, os; django.setup()\n"
         "from pathlib import Path\n"
-        "from labeling.decoding import decoders\n"
+        "from labeling.images.decoder_pool import decoders\n"
         "from labeling.images.rendering import DEFAULT\n"
         f"decoders().picture(Path({str(file)!r}), 256, DEFAULT)\n"
         "print('ready', flush=True); sys.stdin.read()\n"

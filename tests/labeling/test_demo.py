@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from labeling.demo import write_digits
+from labeling.ingest.demo_images import write_digits
 
 
 def test_the_demo_is_written_once(tmp_path: Path) -> None:

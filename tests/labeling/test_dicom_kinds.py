@@ -15,8 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
 from labeling.images import dicom_codecs
-from labeling.images.opening import ImageProblem, open_image
-from labeling.images.reading import examine
+from labeling.images.file_check import examine
+from labeling.images.open_image import ImageProblem, open_image
 from tests.labeling.pictures import scan
 from tests.labeling.quadrants import COLOURS, HEIGHT, WIDTH, assert_colours, assert_rising, corners, opened, quadrants
 

@@ -18,9 +18,9 @@ from PIL import ExifTags, Image, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 from labeling.images.exif import COMMENTS, facts_in, name_of
-from labeling.images.headers import header_of, values_of
+from labeling.images.file_headers import header_of, values_of
+from labeling.images.library_warnings import silenced
 from labeling.images.problems import ImageProblem
-from labeling.images.quiet import silenced
 
 Rationals = tuple[tuple[int, int], ...]
 SYDNEY: Rationals = ((33, 1), (51, 1), (354, 10))

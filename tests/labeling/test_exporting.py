@@ -18,12 +18,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from labeling import classes
+from labeling.decisions import classes
 from labeling.exporting import Contribution, Export, Member, OptionError, Options, Section, parse_splits
 from labeling.exporting import registry as registry_module
-from labeling.exporting.archive import stream_zip
+from labeling.exporting.canonical_text import cell, csv_line, json_bytes, moment, number
 from labeling.exporting.rows import BATCH, decided_items
-from labeling.exporting.text import cell, csv_line, json_bytes, moment, number
+from labeling.exporting.zip_stream import stream_zip
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.labeling.decisions import AT, archive_bytes, decide, manifest, opened, table
 

@@ -109,8 +109,8 @@ def test_labels_come_back_by_the_paths_of_items_and_of_files(tmp_path: Path) -> 
 
 def test_labels_of_single_files_go_to_the_items_that_these_are_part_of(tmp_path: Path) -> None:
     """What the refusal to group a labelled dataset otherwise tells people to do."""
-    from labeling.ingest import ingest
-    from labeling.registering import dataset_for
+    from labeling.ingest.dataset_folder import dataset_for
+    from labeling.ingest.scan import ingest
     from tests.labeling.test_ingest import Steps
 
     triplets(tmp_path / "in", range(4))

@@ -13,9 +13,9 @@ from astropy.wcs import WCS
 from django.test import Client
 from django.urls import reverse
 
-from labeling import decoding
-from labeling.decoding import Decoders
-from labeling.images.headers import header_of
+from labeling.images import decoder_pool
+from labeling.images.decoder_pool import Decoders
+from labeling.images.file_headers import header_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
@@ -125,7 +125,7 @@ def test_a_header_whose_decoder_fails_is_told(
     fits.PrimaryHDU(np.ones((4, 6), np.float32), orion()).writeto(frame.file)
     strict = Decoders(1, seconds=60, megabytes=1)  # the first look at how large it is ends it
     monkeypatch.setattr(items, "decoders", lambda: strict)
-    monkeypatch.setattr(decoding, "_LOOK", 0.01)
+    monkeypatch.setattr(decoder_pool, "_LOOK", 0.01)
     answer = client.get(reverse("labeling:file_header", args=[frame.pk]))
     assert answer.status_code == 200
     assert "took more than 1 MB" in answer.content.decode()

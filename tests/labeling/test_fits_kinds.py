@@ -10,12 +10,12 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from labeling.images.headers import values_of
-from labeling.images.opening import ImageProblem, open_image
-from labeling.images.reading import examine
+from labeling.images.file_check import examine
+from labeling.images.file_headers import values_of
+from labeling.images.open_image import ImageProblem, open_image
+from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
-from labeling.images.sky import sky_in
-from labeling.images.values import values_in
+from labeling.images.sky_coordinates import sky_in
 from tests.labeling.quadrants import HEIGHT, WIDTH, corners, opened, quadrants
 
 GRAYS = quadrants([100, 200, 300, 400]).astype(np.float32)

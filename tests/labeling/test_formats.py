@@ -17,11 +17,11 @@ from astropy.io import fits
 from PIL import Image, ImageCms
 
 from labeling.images import thumbnails, tiff_reduced
-from labeling.images.browsers import format_for_browsers
-from labeling.images.opening import ImageProblem, open_for_resizing, open_image
-from labeling.images.reading import examine
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.encoder_inputs import decode_side, squash
+from labeling.images.file_check import examine
+from labeling.images.open_image import ImageProblem, open_for_resizing, open_image
 from labeling.images.rendering import Rendering
-from labeling.images.squares import decode_side, squash
 from tests.labeling.pictures import png16, samples, scan
 
 RAMP = np.linspace(0, 4000, 64 * 64).reshape(64, 64)
@@ -343,7 +343,7 @@ def test_bands_that_are_no_colours_are_planes(tmp_path: Path) -> None:
 def test_what_is_too_large_comes_reduced_and_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict, dtype: type, colours: int
 ) -> None:
-    monkeypatch.setattr("labeling.images.opening.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("labeling.images.open_image.MAX_PIXELS", 10_000)
     monkeypatch.setattr(tiff_reduced, "_MOST_PIECE", 200_000)
     if colours == 1 and "planarconfig" in how:
         return
@@ -385,7 +385,7 @@ def test_a_quarter_of_a_gigapixel_comes_within_the_memory(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("place", ["below", "beside"])
 def test_an_overview_is_taken_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    monkeypatch.setattr("labeling.images.opening.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("labeling.images.open_image.MAX_PIXELS", 10_000)
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(np.full((600, 900), 10, np.uint8), subifds=2 if place == "below" else None)
         for size, level in ((300, 50), (100, 90)):
@@ -395,7 +395,7 @@ def test_an_overview_is_taken_where_there_is_one(tmp_path: Path, monkeypatch: py
 
 
 def test_one_piece_too_large_for_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labeling.images.opening.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("labeling.images.open_image.MAX_PIXELS", 10_000)
     monkeypatch.setattr(tiff_reduced, "_MOST_PIECE", 50_000)
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((400, 500), np.uint8), rowsperstrip=400, compression="zlib")
     with pytest.raises(ImageProblem, match="save it in tiles"):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import corruption, corruption_ingest
-from labeling.images.opening import open_image
+from labeling.images.file_check import examine
+from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import examine
 from labeling.images.source_file import in_plain_words
 from tests.labeling.pictures import samples
 

@@ -14,13 +14,13 @@ import pytest
 from django.test import Client
 from PIL import Image, ImageCms
 
-from labeling.images.browsers import format_for_browsers
-from labeling.images.opening import open_for_resizing
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.encoder_inputs import squash
+from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
-from labeling.images.squares import squash
-from labeling.ingest import ingest
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Frame
-from labeling.registering import dataset_for
 from tests.labeling.quadrants import COLOURS, corners, quadrants
 from tests.labeling.test_formats import swapped_profile
 from tests.labeling.test_media import Steps, content, full, thumbnail

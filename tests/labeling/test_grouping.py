@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labeling.grouping import GroupingProblem, Place, Template, in_order
-from labeling.grouping_trial import EXAMPLES, try_out
-from labeling.images.scanning import Found
+from labeling.images.folder_walk import Found
+from labeling.ingest.grouping_preview import EXAMPLES, try_out
+from labeling.ingest.grouping_template import GroupingProblem, Place, Template, in_order
 
 
 def placed(template: str, path: str, *roles: str) -> tuple[str, str] | None:

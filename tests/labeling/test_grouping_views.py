@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from hoshina.jobs.models import Job
-from labeling.grouping_trial import suggest
+from labeling.ingest.grouping_preview import suggest
 from labeling.models import Dataset, Item, State
 from labeling.views import grouping as views
 from tests.labeling.test_ingest_groups import FLAT, read, triplets

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from labeling.images import reading, stretching, thumbnails
-from labeling.images.browsers import format_for_browsers
-from labeling.images.opening import ImageProblem, open_image
+from labeling.images import file_check, stretch, thumbnails
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.file_check import examine
+from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.problems import MAX_PIXELS
-from labeling.images.reading import examine
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
@@ -316,7 +316,7 @@ def test_missing_folders_and_pipes_are_problems(tmp_path: Path) -> None:
 
 
 def test_large_files_are_hashed_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_IN_MEMORY", 10)
+    monkeypatch.setattr(file_check, "_IN_MEMORY", 10)
     noise(50, 40).save(tmp_path / "a.png")
     examined = examine(tmp_path / "a.png")
     assert examined.sha256 == hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
@@ -326,14 +326,14 @@ def test_large_files_are_hashed_as_a_stream(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "growing.bmp"
     noise(50, 40).save(file)
-    decode = reading.decoded
+    decode = file_check.decoded
 
     def slow_decode(*given: object) -> object:
         with file.open("ab") as stream:
             stream.write(b"more")
         return decode(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reading, "decoded", slow_decode)
+    monkeypatch.setattr(file_check, "decoded", slow_decode)
     with pytest.raises(ImageProblem, match="changed while"):
         examine(file)
 
@@ -341,15 +341,15 @@ def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeyp
 # -- Stretching -----------------------------------------------------------------------------------
 def test_stretch_of_few_bright_spots_and_of_nothing() -> None:
     dark = np.zeros((100, 100), np.uint16)
-    assert stretching.by_percentile(dark).max() == 0
+    assert stretch.by_percentile(dark).max() == 0
     dark[50, 50] = 40_000
-    assert stretching.by_percentile(dark)[50, 50] == 255
-    assert stretching.by_percentile(np.full((3, 3), np.nan, np.float32)).max() == 0
+    assert stretch.by_percentile(dark)[50, 50] == 255
+    assert stretch.by_percentile(np.full((3, 3), np.nan, np.float32)).max() == 0
 
 
 def test_stretch_clips_and_maps_linearly() -> None:
     values = np.array([[-np.inf, 0, 50], [100, 1e38, np.nan]], np.float32)
-    assert stretching.between(values, 0, 100).tolist() == [[0, 0, 128], [255, 255, 0]]
+    assert stretch.between(values, 0, 100).tolist() == [[0, 0, 128], [255, 255, 0]]
 
 
 # -- Browsers ---------------------------------------------------------------------------------------
@@ -443,14 +443,14 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
     # An ingest goes on: a picture is no part of what a file is.
     noise(700, 700).save(tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 1024 * 1024
-    assert reading.examine(tmp_path / "b.png", keep=reading.Keep(kept(tmp_path))).width == 700
+    assert file_check.examine(tmp_path / "b.png", keep=file_check.Keep(kept(tmp_path))).width == 700
     monkeypatch.setattr(Path, "replace", replace)
     assert [file for file in (tmp_path / "cache").rglob("*") if file.suffix in {".part", ".jpg"}] == []
 
 
 def test_reading_a_large_file_keeps_the_picture_that_a_page_would_ask_for(tmp_path: Path) -> None:
     noise(1500, 1000).save(tmp_path / "a.jpg", quality=98)
-    examined = reading.examine(tmp_path / "a.jpg", keep=reading.Keep(kept(tmp_path)))
+    examined = file_check.examine(tmp_path / "a.jpg", keep=file_check.Keep(kept(tmp_path)))
     made = kept(tmp_path).find(examined.sha256, 256)
     assert made is not None
     assert made.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]

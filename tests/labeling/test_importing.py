@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 
-from labeling import classes
-from labeling.importing import ImportProblem, Report, import_labels, saving
-from labeling.importing.reading import Row, read_rows
+from labeling.decisions import classes
+from labeling.importing import ImportProblem, Report, import_labels, save_table
+from labeling.importing.label_table import Row, read_rows
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.tables.text import TableProblem
+from labeling.tables.encoding import TableProblem
 from tests.labeling.decisions import archive_bytes, decide, opened, table
 
 MakeDataset = Callable[..., Dataset]
@@ -135,8 +135,8 @@ def test_a_second_import_changes_nothing(make_dataset: MakeDataset) -> None:
 
 @pytest.mark.django_db
 def test_the_last_line_about_an_item_counts(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "BATCH", 2)
-    monkeypatch.setattr(saving, "IN_BATCH", 2)
+    monkeypatch.setattr(save_table, "BATCH", 2)
+    monkeypatch.setattr(save_table, "IN_BATCH", 2)
     dataset = make_dataset(4)
     lines = ["image0000.png,cat", *(f"image000{row},dog" for row in ("1.png", "2.png", "3.png"))]
     report = load(dataset, "path,label\n" + "\n".join([*lines, "image0000.png,dog"]))
@@ -256,7 +256,7 @@ def test_a_class_name_that_cannot_be_is_refused(make_dataset: MakeDataset) -> No
 
 @pytest.mark.django_db
 def test_a_column_of_anything_makes_no_classes(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "MAX_NEW_CLASSES", 3)
+    monkeypatch.setattr(save_table, "MAX_NEW_CLASSES", 3)
     dataset = make_dataset(4)
     lines = "\n".join(f"image000{row}.png,note {row}" for row in range(4))
     with pytest.raises(ImportProblem, match="Is 'label' the right column"):
@@ -276,7 +276,7 @@ def test_a_fault_in_the_last_line_applies_nothing(make_dataset: MakeDataset) -> 
 
 @pytest.mark.django_db
 def test_progress_is_told(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "BATCH", 2)
+    monkeypatch.setattr(save_table, "BATCH", 2)
     dataset = make_dataset(5)
     told: list[tuple[int, int]] = []
     lines = "\n".join(f"image000{row}.png,cat" for row in range(5))

@@ -15,12 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
 from hoshina.jobs.errors import Cancelled, JobError
-from labeling import ingest as ingest_module
-from labeling.decoding import decoders
-from labeling.images.scanning import Found
-from labeling.ingest import ingest
+from labeling.images.decoder_pool import decoders
+from labeling.images.folder_walk import Found
+from labeling.ingest import scan as ingest_module
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
-from labeling.registering import dataset_for
 from labeling.signals import ingested
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]

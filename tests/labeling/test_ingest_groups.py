@@ -12,11 +12,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from hoshina.jobs.errors import Cancelled, JobError
-from labeling import ingest as ingest_module
-from labeling.decoding import decoders
-from labeling.ingest import ingest
+from labeling.images.decoder_pool import decoders
+from labeling.ingest import scan as ingest_module
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
-from labeling.registering import dataset_for
 from labeling.signals import regrouped
 from tests.labeling.test_ingest import Steps, numbers, save
 

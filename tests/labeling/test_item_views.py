@@ -14,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from labeling import classes
-from labeling.actions import Request, Shown, Target, apply
+from labeling.decisions import classes
+from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
 
 pytestmark = pytest.mark.django_db

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from labeling.images import jpegxl
-from labeling.images.browsers import format_for_browsers
-from labeling.images.opening import DEFAULT_EXTENSIONS, ImageProblem, open_image
-from labeling.images.reading import examine
-from labeling.images.values import values_in
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.file_check import examine
+from labeling.images.open_image import DEFAULT_EXTENSIONS, ImageProblem, open_image
+from labeling.images.pixel_values import values_in
 from tests.labeling.quadrants import COLOURS, HEIGHT, WIDTH, assert_colours, assert_rising, corners, opened, quadrants
 
 PICTURE = quadrants(COLOURS).astype(np.uint8)

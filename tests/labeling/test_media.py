@@ -17,13 +17,13 @@ from django.test import Client
 from PIL import Image
 
 from hoshina.jobs.errors import Cancelled
-from labeling.decoding import Decoders
-from labeling.images.composing import Composition
+from labeling.display.settings import compose_as
+from labeling.images.composite import Composition
+from labeling.images.decoder_pool import Decoders
 from labeling.images.rendering import Rendering
-from labeling.ingest import ingest
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item
-from labeling.registering import dataset_for
-from labeling.showing import compose_as
 from labeling.views import media
 
 pytestmark = pytest.mark.django_db

@@ -17,11 +17,11 @@ from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
 from hoshina.jobs.errors import Cancelled
-from labeling import ingest as ingest_module
-from labeling import moving
-from labeling.ingest import ingest
+from labeling.ingest import file_moves
+from labeling.ingest import scan as ingest_module
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
-from labeling.registering import dataset_for
 from tests.labeling.test_ingest import Steps, numbers, read, save
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -246,7 +246,7 @@ def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
 def test_a_thousand_black_images_are_looked_at_once_each(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moving, "_FEW", 3)
+    monkeypatch.setattr(file_moves, "_FEW", 3)
     monkeypatch.setattr(ingest_module, "FIRST_BATCH", 4)
     monkeypatch.setattr(ingest_module, "FULL_BATCH", 4)
     folder = picture_folder(1)
@@ -258,13 +258,13 @@ def test_a_thousand_black_images_are_looked_at_once_each(
         (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
     save(folder / "one more.png", seed=5)
     looked: list[str] = []
-    is_free = moving.Finder._is_free
+    is_free = file_moves.Finder._is_free
 
-    def counted(self: moving.Finder, home: moving.Home, stray: moving.Stray) -> bool:
+    def counted(self: file_moves.Finder, home: file_moves.Home, stray: file_moves.Stray) -> bool:
         looked.append(home.path)
         return is_free(self, home, stray)
 
-    monkeypatch.setattr(moving.Finder, "_is_free", counted)
+    monkeypatch.setattr(file_moves.Finder, "_is_free", counted)
     assert numbers(read(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
     assert labels() == {"moved 20.png": "was black 30.png"}
     assert max(Counter(looked).values()) == 1
@@ -394,7 +394,7 @@ def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "many batches":
         for name, value in (("FIRST_BATCH", 2), ("FULL_BATCH", 3), ("_GROUP", 3), ("_SLICE", 2)):
             monkeypatch.setattr(ingest_module, name, value)
-        monkeypatch.setattr(moving, "_FEW", 1)
+        monkeypatch.setattr(file_moves, "_FEW", 1)
     return str(request.param)
 
 

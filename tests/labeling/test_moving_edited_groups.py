@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from labeling import writing_groups
+from labeling.ingest import group_writer
+from labeling.ingest.group_writer import GroupWriter
 from labeling.models import Dataset, Item
-from labeling.writing_groups import GroupWriter
 from tests.labeling.test_ingest import numbers, save
 from tests.labeling.test_ingest_groups import FLAT, ROLES, consistent, grouped, label, labels, read, there, triplets
 from tests.labeling.test_moving_groups import rename
@@ -262,7 +262,7 @@ def test_after_anything_labels_are_where_their_groups_are(
 ) -> None:
     """Renamed, swapped, edited, added, half of them with a shared reference; ingests are stopped anywhere between."""
     rng = random.Random(seed)
-    monkeypatch.setattr(writing_groups, "_GROUPS_AT_ONCE", rng.choice([1, 2, 100]))
+    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", rng.choice([1, 2, 100]))
     world = World(tmp_path / "in", rng.choice(TEMPLATES), rng)
     triplets(world.folder / "a", range(8), world.template)
     share_reference(world.folder, world.template, [f"a/sn{number}" for number in range(4)])

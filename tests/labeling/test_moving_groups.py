@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from labeling import moving_groups
-from labeling.images.reading import Examined
+from labeling.images.file_check import Examined
+from labeling.ingest import group_moves
+from labeling.ingest.group_moves import Aside, Member
 from labeling.models import Dataset, Frame, Item
-from labeling.moving_groups import Aside, Member
 from tests.labeling.test_ingest import numbers, save
 from tests.labeling.test_ingest_groups import FLAT, ROLES, consistent, grouped, label, labels, read, there, triplets
 
@@ -157,7 +157,7 @@ def test_of_identical_groups_those_with_labels_are_found_first(tmp_path: Path) -
 
 
 def test_a_content_that_very_many_share_tells_of_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving_groups, "_FEW", 3)
+    monkeypatch.setattr(group_moves, "_FEW", 3)
     folder = tmp_path / "in"
     triplets(folder / "a", range(5))
     for number in range(1, 5):
@@ -170,9 +170,9 @@ def test_a_content_that_very_many_share_tells_of_no_item(tmp_path: Path, monkeyp
 
 
 def test_it_takes_a_few_queries_and_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labeling import writing_groups
+    from labeling.ingest import group_writer
 
-    monkeypatch.setattr(writing_groups, "_GROUPS_AT_ONCE", 3)
+    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", 3)
     folder = tmp_path / "in"
     triplets(folder, range(10))
     read(folder, FLAT)
@@ -231,10 +231,10 @@ def test_what_is_put_aside_comes_back_by_groups_and_is_removed(tmp_path: Path) -
 
 
 def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labeling import writing_groups
-    from labeling.writing_groups import GroupWriter
+    from labeling.ingest import group_writer
+    from labeling.ingest.group_writer import GroupWriter
 
-    monkeypatch.setattr(writing_groups, "_GROUPS_AT_ONCE", 2)
+    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", 2)
     folder = tmp_path / "in"
     triplets(folder / "a", range(6), "{role}/{id}.png")
     read(folder, "{role}/{id}.png")

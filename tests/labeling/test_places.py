@@ -12,10 +12,10 @@ from astropy.wcs import WCS
 from django.test import Client
 from django.urls import reverse
 
-from labeling.images.sky import SkyGrid, sky_in
-from labeling.ingest import ingest
+from labeling.images.sky_coordinates import SkyGrid, sky_in
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Frame
-from labeling.registering import dataset_for
 from tests.labeling.pictures import samples
 from tests.labeling.test_ingest import Steps
 

@@ -18,9 +18,9 @@ from PIL import Image
 
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
+from labeling.display.settings import show_as
 from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Dataset, Frame, LabelClass, Problem
-from labeling.showing import show_as
 from modeling.models import EmbeddingSet
 from modeling.pipelines.embedding import has_work
 from modeling.store import open_vectors

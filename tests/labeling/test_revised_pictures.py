@@ -19,15 +19,15 @@ from django.urls import reverse
 from PIL import Image
 
 from hoshina.jobs.models import Job
-from labeling.decoding import Decoders, pictures
-from labeling.images.reading import Keep, examine
+from labeling.display.settings import rewrite
+from labeling.images.decoder_pool import Decoders, pictures
+from labeling.images.file_check import Keep, examine
 from labeling.images.rendering import Rendering
 from labeling.images.revisions import picture_hash
 from labeling.images.thumbnails import TILE
-from labeling.ingest import ingest
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
-from labeling.registering import dataset_for
-from labeling.showing import rewrite
 from modeling.pipelines.frames import pictured
 from modeling.seen import Seen
 from tests.labeling.pictures import scan
@@ -111,7 +111,7 @@ def test_only_what_is_shown_otherwise_is_made_anew(
 
 
 def test_pictures_kept_by_an_ingest_are_those_that_pages_ask_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labeling.images.reading._WORTH_A_PICTURE", 0)
+    monkeypatch.setattr("labeling.images.file_check._WORTH_A_PICTURE", 0)
     found = examine(folder / "white.tif", Rendering(), Keep(pictures()))
     assert pictures().find(picture_hash(found.sha256, 1), TILE) is not None
     assert pictures().find(found.sha256, TILE) is None

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labeling.images.file_check import examine
+from labeling.images.folder_walk import count, walk
 from labeling.images.natural_order import natural_key
-from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
-from labeling.images.reading import examine
-from labeling.images.scanning import count, walk
 
 
 def names(root: Path, **kwargs: Path) -> list[str]:

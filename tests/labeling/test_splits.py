@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from labeling.splits import assign_splits, joined, quotas, split_key
+from labeling.exporting.splits import assign_splits, joined, quotas, split_key
 
 # A busy machine is no failure.
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -132,7 +132,7 @@ def test_nothing_to_divide() -> None:
 
 
 def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
-    code = "from labeling.splits import split_key; print(split_key('ab' * 32, 7))"
+    code = "from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"
     found = {
         subprocess.run(
             [sys.executable, "-c", code],

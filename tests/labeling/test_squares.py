@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.images.opening import open_for_resizing
-from labeling.images.reading import Keep, examine
+from labeling.images.encoder_inputs import Squares, decode_side, squash
+from labeling.images.file_check import Keep, examine
+from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.squares import Squares, decode_side, squash
 from labeling.images.thumbnails import TILE, Cache
 
 

@@ -11,11 +11,12 @@ import tifffile
 from PIL import Image, ImageCms
 from skimage.color import rgb2lab
 
-from labeling.images import opening, tiff
-from labeling.images.opening import ImageProblem, open_image
-from labeling.images.reading import examine
+from labeling.images import open_image as open_image_module
+from labeling.images import tiff
+from labeling.images.file_check import examine
+from labeling.images.open_image import ImageProblem, open_image
+from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
-from labeling.images.values import values_in
 from tests.labeling.quadrants import COLOURS, HEIGHT, WIDTH, assert_colours, assert_rising, corners, opened, quadrants
 
 RISING = [1000, 21000, 38000, 55000]
@@ -123,8 +124,8 @@ def test_orientation_counts_in_every_depth(tmp_path: Path, dtype: str, photometr
         tmp_path / "a.tif", stored, photometric=photometric, extratags=[(274, "H", 1, turn, True)], **packing
     )
     upright = Image.fromarray(opened(tmp_path / "plain.tif"))
-    if turn in opening.UPRIGHT:
-        upright = upright.transpose(opening.UPRIGHT[turn])
+    if turn in open_image_module.UPRIGHT:
+        upright = upright.transpose(open_image_module.UPRIGHT[turn])
     assert (opened(tmp_path / "a.tif") == np.asarray(upright)).all()
     assert (examine(tmp_path / "a.tif").width, examine(tmp_path / "a.tif").height) == upright.size
 
@@ -342,7 +343,7 @@ def test_smaller_copies_and_masks_are_no_pages_to_choose(tmp_path: Path) -> None
 # -- Gigapixels, and files without a codec ------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["miniswhite", "nodata", "palette", "infrared", "u4", "i1"])
 def test_what_is_reduced_means_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr("labeling.images.opening.MAX_PIXELS", 3000)
+    monkeypatch.setattr("labeling.images.open_image.MAX_PIXELS", 3000)
     file, tiles = tmp_path / "a.tif", {"tile": (16, 32), "compression": "zlib"}
     if kind == "palette":
         maps = np.zeros((3, 256), np.uint16)
@@ -407,7 +408,7 @@ def test_compressions_of_others_are_read_or_their_package_is_named(
     tifffile.imwrite(file, quadrants(COLOURS).astype(np.uint8), photometric="rgb", compression=packing, **how)
     assert_colours(file, tolerance=6)
     lacking_codecs(monkeypatch)
-    monkeypatch.setattr(opening, "page_for_pillow", lambda *_: None)
+    monkeypatch.setattr(open_image_module, "page_for_pillow", lambda *_: None)
     with pytest.raises(ImageProblem, match=r"install .*imagecodecs|imagecodecs here; install it") as caught:
         opened(file)
     assert "damaged" not in caught.value.reason

@@ -18,11 +18,11 @@ from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
-from labeling import watching
-from labeling.ingest import ingest
+from labeling.ingest import folder_watch
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.folder_watch import look, look_at_due, pause_after
+from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
-from labeling.registering import dataset_for
-from labeling.watching import look, look_at_due, pause_after
 from tests.labeling.test_ingest import Steps, numbers, read, save
 from tests.parts import free_port, wait_until
 from tests.test_up import Up, up
@@ -72,7 +72,7 @@ class TestLook:
         before = look(folder, PNG)
         save(folder / "new.png")
         assert look(folder, PNG) == before
-        age(folder / "new.png", watching.SETTLED + 1)
+        age(folder / "new.png", folder_watch.SETTLED + 1)
         assert look(folder, PNG).n == 4
 
     def test_a_clock_that_is_ahead_hides_nothing(self, picture_folder: MakeFolder) -> None:
@@ -83,7 +83,7 @@ class TestLook:
     def test_looking_takes_a_twentieth_of_the_time_at_most(self) -> None:
         for seconds in (0.0, 0.001, 0.1, 5.0, 300.0):
             pause = pause_after(seconds)
-            assert pause >= watching.SHORTEST_PAUSE
+            assert pause >= folder_watch.SHORTEST_PAUSE
             assert seconds / (seconds + pause) <= 0.05 + 1e-9
 
 
@@ -212,9 +212,9 @@ class TestDue:
                 raise OperationalError("database is locked")
             stopped.set()
 
-        monkeypatch.setattr(watching, "_TICK", 0.01)
-        monkeypatch.setattr(watching, "look_at_due", fail_first)
-        watching.start(stopped).join(timeout=20)
+        monkeypatch.setattr(folder_watch, "_TICK", 0.01)
+        monkeypatch.setattr(folder_watch, "look_at_due", fail_first)
+        folder_watch.start(stopped).join(timeout=20)
         assert len(looked) == 2
         assert "trying again" in caplog.text
 

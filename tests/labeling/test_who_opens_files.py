@@ -16,13 +16,13 @@ from django.urls import reverse
 from PIL import Image
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decoding import decoders
-from labeling.images import exif, opening, plain_fits
-from labeling.images.composing import Composition
+from labeling.display.settings import compose_as
+from labeling.images import exif, fits_cards, open_image
+from labeling.images.composite import Composition
+from labeling.images.decoder_pool import decoders
 from labeling.images.rendering import Rendering
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Frame, Item
-from labeling.registering import dataset_for
-from labeling.showing import compose_as
 from labeling.views.images import _fields
 from tests.labeling.test_composites import BANDS, bands
 from tests.labeling.test_file_headers import orion
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("store", "transactional_db")
 def opened_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What this process opens by a reader of images, from now on."""
     opened: list[str] = []
-    readers = {Image: "open", fits: "open", tifffile: "TiffFile", opening: "decoded", plain_fits: "headers_in"}
+    readers = {Image: "open", fits: "open", tifffile: "TiffFile", open_image: "decoded", fits_cards: "headers_in"}
     readers |= {exif: "facts_in"}
     for place, name in readers.items():
         monkeypatch.setattr(place, name, noting(getattr(place, name), name, opened))
@@ -58,7 +58,7 @@ def ask(client: Client, *addresses: str) -> None:
 
 def test_readers_would_be_noticed(opened_here: list[str], tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    opening.open_image(tmp_path / "a.png")
+    open_image.open_image(tmp_path / "a.png")
     assert opened_here == ["decoded", "open"]
 
 

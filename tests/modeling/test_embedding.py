@@ -16,11 +16,11 @@ from hoshina.jobs.errors import Cancelled, JobError, Superseded
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
-from labeling import ingest as ingest_module
-from labeling.images.composing import Composition
-from labeling.images.opening import open_image
+from labeling.images.composite import Composition
+from labeling.images.open_image import open_image
+from labeling.ingest import scan as ingest_module
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Frame, Item
-from labeling.registering import dataset_for
 from labeling.signals import ingested
 from modeling import store as disk
 from modeling.backends import Encoder

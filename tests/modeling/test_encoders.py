@@ -30,7 +30,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from hoshina import settings as settings_module
-from labeling.images.squares import squash
+from labeling.images.encoder_inputs import squash
 from modeling.backends import (
     BACKENDS,
     EncoderUnavailable,

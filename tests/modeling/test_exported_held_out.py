@@ -12,7 +12,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling import model_files
 from modeling.models import ModelVersion
@@ -159,7 +159,7 @@ def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDatas
 
 
 def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: MakeDataset) -> None:
-    from labeling import classes
+    from labeling.decisions import classes
 
     dataset = make_dataset(60, classes=NAMES)
     _, y = three_kinds(dataset)

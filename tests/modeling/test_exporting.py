@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from numpy.typing import NDArray
 
-from labeling import classes
+from labeling.decisions import classes
 from labeling.models import Dataset, Item, LabelClass
 from modeling import exporting
 from modeling.model_files import delete_files, save_probabilities

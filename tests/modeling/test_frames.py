@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.images.composing import Composition
-from labeling.images.lupton import composite
-from labeling.images.opening import open_image
+from labeling.images.composite import Composition
+from labeling.images.lupton_rgb import composite
+from labeling.images.open_image import open_image
 from labeling.models import Dataset, Item
 from modeling import store as disk
 from modeling.backends.hog import HogEncoder

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import enqueue, run_now
 from hoshina.jobs.models import Job
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, LabelClass, State
 from modeling import model_files, policy, versions
 from modeling import store as arrays

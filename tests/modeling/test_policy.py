@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.models import Job
-from labeling.actions import Request, Target, apply
+from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset
 from modeling import policy
 from modeling.models import ModelVersion

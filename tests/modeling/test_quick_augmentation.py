@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.images.squares import squash
+from labeling.images.encoder_inputs import squash
 from modeling.backends import quick, weights
 from modeling.backends.encoder import EncoderUnavailable
 from modeling.quick_options import AUGMENTATIONS, QuickOptions

@@ -16,14 +16,14 @@ from PIL import Image
 
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
-from labeling.actions import Decision, record_import
 from labeling.decisions.random_draws import random_draws
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
-from labeling.fields.together import choose, keys_together
-from labeling.images.opening import open_for_resizing
+from labeling.decisions.save import Decision, record_import
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
+from labeling.fields.split_groups import choose, keys_together
+from labeling.images.encoder_inputs import squash
+from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
-from labeling.images.squares import squash
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
 from modeling.feeding import Feed, inputs_of
 from modeling.pipelines import quick_data

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labeling.images.composing import Composition
-from labeling.images.lupton import composite
-from labeling.images.opening import open_for_resizing
+from labeling.images.composite import Composition
+from labeling.images.encoder_inputs import squash
+from labeling.images.lupton_rgb import composite
+from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
-from labeling.images.squares import squash
 from labeling.models import Dataset, Frame, Item, LabelClass
 from modeling.feeding import Feed, inputs_of
 from modeling.pipelines import quick_data

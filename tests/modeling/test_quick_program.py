@@ -23,10 +23,10 @@ from astropy.io import fits
 from PIL import Image
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.images.composing import Composition
+from labeling.images.composite import Composition
 from labeling.images.rendering import Rendering
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, LabelClass
-from labeling.registering import dataset_for
 from modeling import model_files
 from modeling.backends.litert import Network
 from modeling.feeding import Feed

@@ -24,13 +24,13 @@ from PIL import Image
 from hoshina.jobs import lifecycle
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
-from labeling.actions import Decision, record_import
-from labeling.fields import together
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.decisions.save import Decision, record_import
+from labeling.fields import split_groups
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.images.rendering import Rendering
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Annotation, Dataset, LabelClass, State
-from labeling.registering import dataset_for
 from modeling import model_files, versions
 from modeling.backends import choose_encoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
@@ -318,7 +318,7 @@ def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
 def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place: Place) -> None:
     lines = ["path,shelf", *(f"{row:03d}.png,{row // 5}" for row in range(N))]
     import_fields(place.dataset, io.BytesIO("\n".join(lines).encode()), Wish())
-    together.choose(place.dataset, "shelf")
+    split_groups.choose(place.dataset, "shelf")
     job = place.begin(ENDLESS)
     place.wait_for_epochs(job)
     assert job.stage.startswith("Training: epoch ")
@@ -334,7 +334,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
 
     # Shown otherwise meanwhile: the network goes on seeing what it was taught with.
     Dataset.objects.update(rendering=Rendering(is_inverted=True).as_params())
-    together.choose(place.dataset, "")
+    split_groups.choose(place.dataset, "")
     finishing = place.begin(finish=str(job.pk))
     place.store.wait(finishing, S.SUCCEEDED, S.FAILED)
     Dataset.objects.update(rendering={})

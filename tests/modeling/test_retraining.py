@@ -17,11 +17,11 @@ from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
-from labeling.actions import Decision, Request, Target, apply, record_import
-from labeling.fields import together
+from labeling.decisions.save import Decision, Request, Target, apply, record_import
+from labeling.fields import split_groups
 from labeling.fields.columns import empty
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Action, Dataset, Field, Frame, LabelClass, State
 from modeling import model_files, policy, signals
 from modeling import store as arrays
@@ -334,7 +334,7 @@ def kept_together(dataset: Dataset, name: str, values: list[str]) -> Field:
     """A field with a value for each row, and images of equal value kept together."""
     lines = [f"path,{name}", *(f"image{row:04d}.png,{value}" for row, value in enumerate(values))]
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
-    field = together.choose(dataset, name)
+    field = split_groups.choose(dataset, name)
     assert field is not None
     return field
 

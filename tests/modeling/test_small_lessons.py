@@ -16,7 +16,7 @@ from django.core.management import call_command
 
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
-from labeling import classes
+from labeling.decisions import classes
 from labeling.models import Dataset, LabelClass
 from modeling import model_files
 from modeling.algorithms.calibration import softmax

@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Request, Shown, Target, apply
-from labeling.fields import together
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.decisions.save import Request, Shown, Target, apply
+from labeling.fields import split_groups
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling import model_files
 from modeling.models import ModelVersion
@@ -101,7 +101,7 @@ def test_where_images_belong_together_the_interval_heeds_it(told: tuple[Dataset,
     dataset, _ = told
     lines = ["path,night", *(f"image{row:04d}.png,{row // 5}" for row in range(120))]
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
-    together.choose(dataset, "night")
+    split_groups.choose(dataset, "night")
     kept = retrained(dataset)
     held = held_out_of(kept.model_version)
     assert held is not None

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.fields.columns import Draft, save_column
 from labeling.models import Dataset, Field, Item, Lease, State
 from sampling import pulling

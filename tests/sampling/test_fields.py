@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from labeling.fields import Column
 from labeling.fields.columns import Draft, save_column
-from labeling.fields.words import Vocabulary, packed
+from labeling.fields.text_values import Vocabulary, packed
 from labeling.models import Dataset, Field, Item, State
 from sampling.conditions import Condition, conditions_from, mask_of, narrowed
 from sampling.models import Round

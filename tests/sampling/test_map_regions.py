@@ -10,8 +10,8 @@ import pytest
 from django.test import Client
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Decision, record_import
 from labeling.decisions.random_draws import random_draws
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Item, Lease, State
 from modeling.maps import save_coordinates
 from modeling.models import Projection

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
-from labeling.actions import Decision, record_import
-from labeling.classes import merge
+from labeling.decisions.classes import merge
+from labeling.decisions.save import Decision, record_import
 from labeling.fields.columns import Draft, save_column
 from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
 from modeling import model_files

@@ -18,8 +18,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from labeling.actions import Decision, Request, Target, apply, record_import
 from labeling.decisions.content_changes import mark_content_changed
+from labeling.decisions.save import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, Item, State
 from modeling import model_files
 from modeling.models import ModelVersion

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.actions import Decision, Request, Shown, Target, apply, record_import
+from labeling.decisions.save import Decision, Request, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
 from sampling.queues import STRATEGIES

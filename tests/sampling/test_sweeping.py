@@ -14,7 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from labeling.actions import Request, Shown, Target, apply
+from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass
 from sampling import pool, pulling
 from sampling.checks import kept_by, measured, risk_of, settle, waiting_rows

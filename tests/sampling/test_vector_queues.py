@@ -19,7 +19,7 @@ from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import cancel, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
-from labeling.actions import Decision, record_import
+from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling import graphs as shared
 from modeling.algorithms import neighbours

@@ -297,7 +297,7 @@ class _Up:
         """Makes the dataset at once, so that the first page is its own, and reads the folder beside."""
         name = self.options["dataset"]
         if self.options["demo"]:
-            from labeling.demo import DEMO_NAME, write_digits
+            from labeling.ingest.demo_images import DEMO_NAME, write_digits
 
             folder = write_digits(settings.STORE_DIR / "demo" / DEMO_NAME)
             name = name or DEMO_NAME
@@ -305,7 +305,7 @@ class _Up:
             if self.options["watch"]:
                 apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.update(is_watched=True, next_look_at=None)
             return
-        from labeling.registering import dataset_for
+        from labeling.ingest.dataset_folder import dataset_for
 
         try:
             dataset = dataset_for(folder, name)

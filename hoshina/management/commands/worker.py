@@ -61,9 +61,9 @@ class Command(HoshinaCommand):
             _give_way()
         if "heavy" in names:
             from hoshina.jobs.runner import stopping
-            from labeling import watching
+            from labeling.ingest import folder_watch
 
-            watching.start(stopping)
+            folder_watch.start(stopping)
         worker.start()
         sys.exit(worker.exitcode)
 

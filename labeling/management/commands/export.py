@@ -17,7 +17,7 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
 from labeling.exporting.size import images_size
-from labeling.fields.together import chosen
+from labeling.fields.split_groups import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 

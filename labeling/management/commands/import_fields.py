@@ -13,11 +13,11 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.core.storage import StoreError
 from hoshina.jobs.console import run_command_job
-from labeling.fields.cards import KIND, check_cards
-from labeling.fields.cards import words_of as words_of_cards
-from labeling.fields.reading import FieldProblem, Wish
-from labeling.fields.saving import Report, import_fields
-from labeling.fields.together import choose, tally_of
+from labeling.fields.header_fields import KIND, check_cards
+from labeling.fields.header_fields import words_of as words_of_cards
+from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.save_table import Report, import_fields
+from labeling.fields.split_groups import choose, tally_of
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments
 from labeling.models import Dataset, Field

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
 from labeling.importing import Choice, ImportProblem, Report, import_labels
-from labeling.importing.spellings import KEEP, MERGE
+from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments
 

@@ -17,14 +17,14 @@ from hoshina.core.commands import Failure, HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import JobError
-from labeling.grouping import MAX_ROLES, GroupingProblem, Template
-from labeling.grouping_trial import Example, Trial, try_out
-from labeling.images.opening import DEFAULT_EXTENSIONS
+from labeling.display.settings import rewrite
+from labeling.images.folder_walk import walk
+from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.images.rendering import FIRST_ROWS, Rendering
-from labeling.images.scanning import walk
+from labeling.ingest.dataset_folder import dataset_for, folder_problem
+from labeling.ingest.grouping_preview import Example, Trial, try_out
+from labeling.ingest.grouping_template import MAX_ROLES, GroupingProblem, Template
 from labeling.models import Dataset
-from labeling.registering import dataset_for, folder_problem
-from labeling.showing import rewrite
 
 _SHOWN = 20
 

@@ -16,14 +16,14 @@ from django.test import Client
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
-from labeling.decoding import Decoders
-from labeling.fields import cards, column_of
+from labeling.fields import column_of, header_fields
 from labeling.fields.columns import Draft, save_column
-from labeling.fields.facts import texts_of
-from labeling.images.headers import values_of
+from labeling.fields.item_values import texts_of
+from labeling.images.decoder_pool import Decoders
+from labeling.images.file_headers import values_of
 from labeling.images.problems import ImageProblem
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
-from labeling.registering import dataset_for
 from labeling.signals import regrouped
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -105,13 +105,13 @@ def test_new_and_changed_files_are_read_after_an_ingest(dataset: Dataset, folder
     assert told(dataset, "OBJECT")[1:3] + told(dataset, "OBJECT")[-2:] == ["M 1", "new", "late", ""]
     ingest(dataset)
     assert not Job.objects.filter(kind="read_cards", state=Job.State.QUEUED).exists()
-    assert not cards.has_work(dataset)
+    assert not header_fields.has_work(dataset)
 
 
 def test_a_job_that_was_killed_reads_no_share_twice(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, store: Path
 ) -> None:
-    monkeypatch.setattr(cards, "SHARE", 4)
+    monkeypatch.setattr(header_fields, "SHARE", 4)
     opened: list[str] = []
     read_by_decoders = Decoders.card_values
 
@@ -204,6 +204,6 @@ def test_items_that_are_made_anew_have_unknown_values_until_they_are_read(datase
     regrouped.send(sender=Dataset, dataset_id=dataset.pk)
     field = Field.objects.get()
     assert (field.n_known, told(dataset, "EXPTIME")) == (0, [""] * N)
-    assert cards.has_work(dataset)
+    assert header_fields.has_work(dataset)
     read(dataset)
     assert told(dataset, "EXPTIME")[3] == "3.25"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.columns import Draft, save_column
-from labeling.fields.words import Vocabulary, packed
+from labeling.fields.text_values import Vocabulary, packed
 from labeling.models import Dataset, Field
 
 MakeDataset = Callable[..., Dataset]

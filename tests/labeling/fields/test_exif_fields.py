@@ -14,11 +14,11 @@ from PIL import ExifTags, Image
 
 from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
-from labeling.fields import cards, column_of
-from labeling.fields.facts import texts_of
-from labeling.fields.reading import FieldProblem
+from labeling.fields import column_of, header_fields
+from labeling.fields.item_values import texts_of
+from labeling.fields.metadata_table import FieldProblem
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
-from labeling.registering import dataset_for
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -72,7 +72,7 @@ def test_rows_are_in_natural_order(dataset: Dataset) -> None:
 
 
 def test_the_page_offers_exif_by_plain_names(dataset: Dataset, client: Client) -> None:
-    sample = cards.sample_of(dataset)
+    sample = header_fields.sample_of(dataset)
     assert (sample.n_files, sample.n_read) == (4, 3)
     assert [(offer.name, offer.n) for offer in sample.offers][:3] == [
         ("DateTimeOriginal", 3), ("Model", 3), ("GPSLatitude", 2),
@@ -101,15 +101,15 @@ def test_new_files_fill_them_at_ingest(dataset: Dataset, folder: Path) -> None:
     assert claimed is not None
     execute(claimed)
     assert (claimed.result["files"], texts(dataset, "Model")[-1]) == (1, "M 9")
-    assert not cards.has_work(dataset)
+    assert not header_fields.has_work(dataset)
 
 
 def test_a_fits_card_of_the_same_word_is_another(dataset: Dataset) -> None:
-    assert cards.check_cards(dataset, ["MODEL", "gain"]) == ["MODEL", "GAIN"]
-    assert cards.check_cards(dataset, ["model"]) == ["Model"]
+    assert header_fields.check_cards(dataset, ["MODEL", "gain"]) == ["MODEL", "GAIN"]
+    assert header_fields.check_cards(dataset, ["model"]) == ["Model"]
     read(dataset, "Model")
     with pytest.raises(FieldProblem, match="There is a field Model already"):
-        cards.check_cards(dataset, ["MODEL"])
+        header_fields.check_cards(dataset, ["MODEL"])
 
 
 def test_of_an_item_with_both_the_fits_header_counts(store: Path, tmp_path: Path, settings: Any) -> None:

@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from labeling.exporting import OptionError
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field, Frame, Item
 from tests.labeling.decisions import archive_bytes, decide, opened, table
 

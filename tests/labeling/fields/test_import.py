@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.fields import column_of
-from labeling.fields.facts import facts_of, texts_of
-from labeling.fields.reading import FieldProblem, Wish
-from labeling.fields.saving import Report, import_fields
-from labeling.fields.values import Guess, number_of, number_text, time_of, time_text
+from labeling.fields.item_values import facts_of, texts_of
+from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.parse_values import Guess, number_of, number_text, time_of, time_text
+from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field, Item
 
 MakeDataset = Callable[..., Dataset]

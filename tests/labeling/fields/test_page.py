@@ -15,11 +15,11 @@ from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import run_now
-from labeling.fields import column_of, editing
-from labeling.fields.facts import facts_of
-from labeling.fields.reading import FieldProblem
+from labeling.fields import column_of, field_edits
+from labeling.fields.item_values import facts_of
+from labeling.fields.metadata_table import FieldProblem
+from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
-from labeling.registering import dataset_for
 
 MakeDataset = Callable[..., Dataset]
 PAGE = "/d/pictures/fields/"
@@ -103,7 +103,7 @@ def test_names_and_kinds_change(dataset: Dataset, client: Client) -> None:
         answer = client.post(edit, given)
         assert (answer.status_code, words in answer.content.decode()) == (422, True)
     with pytest.raises(FieldProblem, match="'g' and 1 more are no number: band stays text"):
-        editing.change_kind(band, Field.Kind.NUMBER)
+        field_edits.change_kind(band, Field.Kind.NUMBER)
 
 
 def test_a_field_is_asked_about_before_it_is_deleted(dataset: Dataset, client: Client) -> None:

@@ -14,10 +14,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from labeling.fields import editing, together
+from labeling.fields import field_edits, split_groups
 from labeling.fields.columns import empty
-from labeling.fields.reading import FieldProblem, Wish
-from labeling.fields.saving import import_fields
+from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
 from tests.labeling.decisions import decide, opened, table
 
@@ -64,26 +64,26 @@ def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client
 
 
 def test_the_choice_follows_a_name_and_goes_with_its_field(dataset: Dataset, client: Client) -> None:
-    together.choose(dataset, "NIGHT")
+    split_groups.choose(dataset, "NIGHT")
     field = Field.objects.get(name="night")
-    editing.rename(field, "evening")
+    field_edits.rename(field, "evening")
     assert '<option value="evening" selected>' in client.get("/d/pictures/fields/").content.decode()
     asked = client.get(f"/d/pictures/fields/{field.pk}/delete/").content.decode()
     assert "Images are kept together by it" in asked
     client.post(f"/d/pictures/fields/{field.pk}/delete/")
-    assert together.chosen(dataset) is None
+    assert split_groups.chosen(dataset) is None
     assert Dataset.objects.get().together_by_id is None
     # The same values under the same name are another field: nobody chose that.
     import_fields(dataset, io.BytesIO(facts(range(N))), Wish())
-    assert together.chosen(Dataset.objects.get()) is None
+    assert split_groups.chosen(Dataset.objects.get()) is None
 
 
 def test_new_values_of_the_field_are_other_groups(dataset: Dataset) -> None:
-    field = together.choose(dataset, "night")
+    field = split_groups.choose(dataset, "night")
     assert field is not None
     import_fields(dataset, io.BytesIO(b"path,night\nimage0011.png,n0\nimage0023.png,n0\n"), Wish())
     field.refresh_from_db()
-    tally = together.tally_of(dataset, field)
+    tally = split_groups.tally_of(dataset, field)
     assert (tally.n_groups, tally.largest, tally.n_unknown) == (10, 8, 3)
 
 
@@ -108,11 +108,11 @@ def test_a_large_group_and_a_field_without_values_are_told(dataset: Dataset, cli
 
 
 def test_damaged_values_are_told_on_the_page(dataset: Dataset, client: Client, store: Path) -> None:
-    field = together.choose(dataset, "night")
+    field = split_groups.choose(dataset, "night")
     assert field is not None
     for file in (store / "fields" / str(field.pk)).glob("values-*.npy"):
         file.unlink()
-    together._counted.cache_clear()
+    split_groups._counted.cache_clear()
     answer = client.get("/d/pictures/fields/")
     assert (answer.status_code, "is missing" in answer.content.decode()) == (200, True)
     decide(dataset, "assign", range(N), "cat")
@@ -124,13 +124,13 @@ def test_the_command_chooses_alone_or_after_an_import(dataset: Dataset, tmp_path
     assert command("import_fields", "--group-by", "night") == {
         "group_by": "night", "groups": 10, "largest_group": 6, "without_group": 5,
     }  # fmt: skip
-    assert together.chosen(dataset) == Field.objects.get(name="night")
+    assert split_groups.chosen(dataset) == Field.objects.get(name="night")
     file = tmp_path / "more.csv"
     file.write_bytes(b"path,camera\n" + b"".join(b"image%04d.png,%d\n" % (row, row // 2) for row in range(N)))
     told = command("import_fields", str(file), "--group-by", "camera")
     assert (told["matched"], told["group_by"], told["groups"]) == (60, "camera", 30)
     assert command("import_fields", "--group-by", "") == {"group_by": None}
-    assert together.chosen(dataset) is None
+    assert split_groups.chosen(dataset) is None
     with pytest.raises(CommandError, match=r"no field 'nights' to group by. There are: night, depth, one, camera"):
         call_command("import_fields", "--group-by", "nights")
     with pytest.raises(CommandError, match="Name a CSV file"):
@@ -148,7 +148,7 @@ def _splits(content: bytes) -> dict[str, set[str]]:
 def test_an_export_keeps_to_the_choice_unless_told_otherwise(dataset: Dataset, client: Client, tmp_path: Path) -> None:
     decide(dataset, "assign", range(0, N, 2), "cat")
     decide(dataset, "assign", range(1, N, 2), "dog")
-    together.choose(dataset, "night")
+    split_groups.choose(dataset, "night")
     assert '<option value="night" selected>' in client.get("/d/pictures/export/").content.decode()
     file = tmp_path / "a.zip"
     for told, n_groups in ((["--output", str(file)], 10), (["--output", str(file), "--group-by", ""], 0)):
@@ -162,25 +162,25 @@ def test_an_export_keeps_to_the_choice_unless_told_otherwise(dataset: Dataset, c
 
 
 def test_keys_join_files_and_groups(dataset: Dataset) -> None:
-    groups = together.Groups(Field.objects.get(name="night"))
+    groups = split_groups.Groups(Field.objects.get(name="night"))
     rows = np.array([0, 5, 6, 11, 23, 40])
     hashes = [("a",), ("b",), ("c", "d"), ("d",), ("e",), ("f",)]
-    keys = together.keys_together(groups, rows, hashes)
+    keys = split_groups.keys_together(groups, rows, hashes)
     # 0 and 5 are of a night; 11 has none, but shares a file with 6; 23 has none and shares nothing.
     assert [keys.tolist().index(key) for key in keys.tolist()] == [0, 0, 2, 2, 4, 5]
-    assert len(set(together.keys_together(None, rows, hashes).tolist())) == 5
+    assert len(set(split_groups.keys_together(None, rows, hashes).tolist())) == 5
     assert groups.known(rows).tolist() == [True, True, True, False, False, True]
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(dataset: Dataset) -> None:
     with pytest.raises(FieldProblem, match="There are: night, depth, one"):
-        together.choose(dataset, "patient")
+        split_groups.choose(dataset, "patient")
     Field.objects.all().delete()
     with pytest.raises(FieldProblem, match="no fields yet"):
-        together.choose(dataset, "patient")
+        split_groups.choose(dataset, "patient")
 
 
 def test_a_dataset_goes_with_the_field_that_it_chose(dataset: Dataset) -> None:
-    together.choose(dataset, "night")
+    split_groups.choose(dataset, "night")
     Dataset.objects.get().delete()
     assert not Field.objects.exists()

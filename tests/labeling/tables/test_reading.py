@@ -14,12 +14,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from labeling.fields import column_of
-from labeling.fields.facts import texts_of
-from labeling.fields.reading import FieldProblem, Wish
-from labeling.fields.saving import import_fields
+from labeling.fields.item_values import texts_of
+from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.save_table import import_fields
 from labeling.importing import Choice, ImportProblem, Report, import_labels
 from labeling.models import Dataset, Field, Item, LabelClass
-from labeling.tables.text import encoding_of, guessed_note
+from labeling.tables.encoding import encoding_of, guessed_note
 
 MakeDataset = Callable[..., Dataset]
 

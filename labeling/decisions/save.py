@@ -1,0 +1,379 @@
+"""Decisions about items: assign, unsure, skip, clear, undo, import. Every change of a label goes through here.
+
+One transaction writes the append-only annotations, the items' derived state and the counters, so that what was
+answered is on the disk and what a page counts is what a recount would say.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from labeling.decisions import provenance
+from labeling.decisions import sql as decision_sql
+from labeling.decisions.content_changes import CONFIRMATION
+from labeling.decisions.provenance import Claim
+from labeling.decisions.provenance import Shown as Shown
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
+from labeling.signals import decided
+
+_STATE_OF = {
+    Action.Kind.ASSIGN: State.LABELLED,
+    Action.Kind.UNSURE: State.UNSURE,
+    Action.Kind.SKIP: State.SKIPPED,
+    Action.Kind.CLEAR: State.UNLABELLED,
+}
+_COUNTER_OF = {State.LABELLED: "n_labelled", State.UNSURE: "n_unsure", State.SKIPPED: "n_skipped"}
+NOT_SHOWN = Shown()
+NOT_SERVED = (
+    "The server did not show you these items at this rank of this round. The labels are saved, but not as coming from "
+    "a queue, and they do not count as random draws. Send the round and rank that the page was given."
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One item of an action; ``seen`` is the newest annotation that the page knew, ``seconds`` the time spent.
+
+    ``claim`` is what a browser says of how the item was shown, until it is looked up (:func:`with_provenance`).
+    """
+
+    item_id: int
+    seen: int = 0
+    seconds: float | None = None
+    shown: Shown = NOT_SHOWN
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One press of a key, as the browser tells it."""
+
+    uuid: uuid.UUID
+    kind: Action.Kind
+    at: datetime
+    label_id: int | None = None
+    overwrite: bool = False
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass
+class Result:
+    """What became of a request: ``status`` is saved, repeated (it was saved before) or refused (see ``error``).
+
+    ``unconfirmed`` are items that were not served as the browser said: their label is saved without provenance, and
+    ``hint`` says so.
+    """
+
+    uuid: uuid.UUID
+    status: str
+    error: str = ""
+    items: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
+    unconfirmed: list[int] = field(default_factory=list)
+    hint: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a batch, and the counts after it."""
+
+    results: list[Result]
+    counters: dict[str, int]  # of the dataset, by field name
+    classes: dict[int, int]  # items of each class in use, by its id
+
+    def counts(self) -> dict[str, Any]:
+        """The numbers that the page's header shows."""
+        told = self.counters
+        n_decided = told["n_labelled"] + told["n_unsure"] + told["n_skipped"]
+        return {
+            "labelled": told["n_labelled"],
+            "unsure": told["n_unsure"],
+            "skipped": told["n_skipped"],
+            "left": max(0, told["n_items"] - n_decided),
+            "items": told["n_items"],
+            "classes": self.classes,
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A state for an item, from a file."""
+
+    item_id: int
+    state: State
+    label_id: int | None = None
+
+
+class Tally:
+    """Collects what a transaction does to the counters, to write it once at the end."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.states: Counter[int] = Counter()
+        self.labels: Counter[int] = Counter()
+        self.decisions = 0
+
+    def moved(self, item: Item, state: int, label_id: int | None) -> None:
+        """Note that ``item`` goes from its present state and label to the given ones."""
+        self.states[item.state] -= 1
+        self.states[state] += 1
+        if item.label_id is not None:
+            self.labels[item.label_id] -= 1
+        if label_id is not None:
+            self.labels[label_id] += 1
+        self.decisions += 1
+
+    def write(self) -> dict[str, int]:
+        """Bring the counters up to date; returns the dataset's, by field name."""
+        changes = {name: self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]}
+        labels = {label_id: change for label_id, change in self.labels.items() if change}
+        return decision_sql.add_to_counters(self.dataset, {"n_decisions": self.decisions, **changes}, labels)
+
+
+def write_annotations(action: Action, annotations: Sequence[Annotation], items: dict[int, Item], tally: Tally) -> None:
+    """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date."""
+    is_undo = action.kind == Action.Kind.UNDO
+    for annotation in annotations:
+        annotation.action_id = action.pk
+    decision_sql.insert_annotations(annotations)
+    decision_sql.settle_items(action, is_undo=is_undo)
+    for annotation in annotations:
+        item = items[annotation.item_id]
+        tally.moved(item, annotation.state, annotation.label_id)
+        item.state, item.label_id = annotation.state, annotation.label_id
+        item.newest_annotation_id = annotation.pk
+        item.decision_id = annotation.previous_id if is_undo else annotation.pk
+
+
+def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, holder: str) -> Saved:
+    """Save a batch of actions in order, each once however often it is sent; one result for each.
+
+    An action on items that another browser decided meanwhile leaves those alone and reports them as conflicts,
+    unless it says ``overwrite``.
+    """
+    with decision_sql.turn(), transaction.atomic():
+        batch = _Batch(dataset, requests, user, holder)
+        results = [batch.save(request) for request in requests]
+        counters = batch.tally.write()
+    if batch.tally.decisions:
+        _tell(dataset, counters)
+    return Saved(results, counters, batch.class_counts())
+
+
+class _Batch:
+    """The state shared by the actions of one transaction."""
+
+    def __init__(self, dataset: Dataset, requests: Sequence[Request], user: User | None, holder: str) -> None:
+        self.dataset, self.holder = dataset, holder
+        # Not the object itself: a request's user is lazy, and asks itself who it is at every look.
+        self.user_id = user.pk if user is not None else None
+        self.tally = Tally(dataset)
+        ids = {target.item_id for request in requests for target in request.targets}
+        self.items = decision_sql.items_for_update(dataset, ids)
+        self.classes = decision_sql.class_counts(dataset)
+
+    def class_counts(self) -> dict[int, int]:
+        """Items of each class after the batch."""
+        return {label_id: n + self.tally.labels[label_id] for label_id, n in self.classes.items()}
+
+    def save(self, request: Request) -> Result:
+        action = Action(
+            uuid=request.uuid,
+            dataset_id=self.dataset.pk,
+            kind=request.kind,
+            annotator_id=self.user_id,
+            holder=self.holder,
+        )
+        if not decision_sql.insert_action(action):
+            touched = Item.objects.filter(annotations__action__uuid=request.uuid).distinct()
+            return Result(request.uuid, "repeated", items=[outcome(item) for item in touched])
+        result = self._undo(action) if request.kind == Action.Kind.UNDO else self._decide(action, request)
+        if result.status == "refused" or (request.targets and not result.items):
+            Action.objects.filter(pk=action.pk).delete()  # it did nothing: nothing to undo, free to be sent again
+        return result
+
+    def _decide(self, action: Action, request: Request) -> Result:
+        if request.kind == Action.Kind.ASSIGN and request.label_id not in self.classes:
+            return Result(request.uuid, "refused", error="That class no longer exists. Choose another one.")
+        if any(target.item_id not in self.items for target in request.targets):
+            return Result(request.uuid, "refused", error="An item of this action is not in this dataset.")
+        conflicts = [] if request.overwrite else self._conflicts(request.targets)
+        blocked = {conflict["id"] for conflict in conflicts}
+        targets = [target for target in request.targets if target.item_id not in blocked]
+        annotations = [self._annotation(request, target) for target in targets]
+        write_annotations(action, annotations, self.items, self.tally)
+        touched = [outcome(self.items[target.item_id]) for target in targets]
+        return Result(request.uuid, "saved", items=touched, conflicts=conflicts, **_unconfirmed(request))
+
+    def _annotation(self, request: Request, target: Target) -> Annotation:
+        item = self.items[target.item_id]
+        state, label_id = _STATE_OF[request.kind], request.label_id if request.kind == Action.Kind.ASSIGN else None
+        shown = target.shown
+        if item.is_content_changed and (item.state, item.label_id) == (state, label_id):
+            shown = replace(shown, queue=CONFIRMATION, selection_probability=None, is_random_draw=None)
+        return Annotation(
+            item_id=target.item_id,
+            state=state,
+            label_id=label_id,
+            previous_id=item.decision_id,
+            annotator_id=self.user_id,
+            decided_at=request.at,
+            seconds=target.seconds,
+            **vars(shown),
+        )
+
+    def _conflicts(self, targets: Iterable[Target]) -> list[dict[str, Any]]:
+        newer = [
+            self.items[target.item_id].newest_annotation_id
+            for target in targets
+            if self.items[target.item_id].newest_annotation_id > target.seen
+        ]
+        if not newer:
+            return []
+        others = (
+            Annotation.objects.filter(pk__in=newer)
+            .exclude(action__holder=self.holder)
+            .select_related("annotator", "action__annotator")
+        )
+        return [
+            outcome(self.items[other.item_id]) | {"by": _name(other.action.annotator or other.annotator)}
+            for other in others
+        ]
+
+    def _undo(self, action: Action) -> Result:
+        stack = Action.objects.filter(
+            dataset=self.dataset, holder=self.holder, kind__in=Action.ON_UNDO_STACK, undone_by__isnull=True
+        )
+        target = stack.order_by("-id").first()
+        if target is None:
+            return Result(action.uuid, "refused", error="There is nothing left to undo.")
+        Action.objects.filter(pk=action.pk).update(undoes=target)
+        written = list(target.annotations.select_related("previous__label"))
+        missing = {annotation.item_id for annotation in written} - self.items.keys()
+        self.items.update(decision_sql.items_for_update(self.dataset, missing))
+        current = [one for one in written if self.items[one.item_id].decision_id == one.pk]
+        decided_since = [one for one in written if one not in current]
+        write_annotations(action, [_going_back(one, self.user_id) for one in current], self.items, self.tally)
+        return Result(
+            action.uuid,
+            "saved",
+            items=[outcome(self.items[one.item_id]) for one in current],
+            conflicts=[outcome(self.items[one.item_id]) | {"by": "a later decision"} for one in decided_since],
+        )
+
+
+def _going_back(undone: Annotation, user_id: int | None) -> Annotation:
+    """The annotation that reinstates the decision before ``undone``, with that decision's own provenance."""
+    earlier = undone.previous
+    if earlier is None:
+        return Annotation(
+            item_id=undone.item_id, state=State.UNLABELLED, annotator_id=user_id, decided_at=timezone.now()
+        )
+    label = surviving(earlier.label)
+    state = State.UNLABELLED if earlier.label is not None and label is None else earlier.state
+    kept = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)
+    return Annotation(
+        item_id=undone.item_id,
+        state=state,
+        label=label,
+        previous=earlier,
+        **{name: getattr(earlier, name) for name in kept},
+    )
+
+
+def surviving(label: LabelClass | None) -> LabelClass | None:
+    """The class itself, or the one that it was merged into; ``None`` when its labels were taken away."""
+    while label is not None and label.is_retired:
+        label = label.merged_into
+    return label
+
+
+def outcome(item: Item) -> dict[str, Any]:
+    """What a page has to know about an item after a decision."""
+    return {
+        "id": item.pk,
+        "annotation": item.newest_annotation_id,
+        "state": item.state,
+        "label": item.label_id,
+        "changed": item.is_content_changed,
+    }
+
+
+def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | None) -> tuple[int, int]:
+    """Write the decisions that change something, as one action; returns (applied, unchanged)."""
+    now = timezone.now()
+    with transaction.atomic():
+        items = decision_sql.items_for_update(dataset, (decision.item_id for decision in decisions))
+        changed = [
+            decision
+            for decision in decisions
+            if (items[decision.item_id].state, items[decision.item_id].label_id) != (decision.state, decision.label_id)
+        ]
+        if changed:
+            tally = Tally(dataset)
+            action = Action(uuid=uuid.uuid4(), dataset=dataset, kind=Action.Kind.IMPORT, annotator=user)
+            decision_sql.insert_action(action)
+            annotations = [
+                Annotation(
+                    item_id=decision.item_id,
+                    state=decision.state,
+                    label_id=decision.label_id,
+                    previous_id=items[decision.item_id].decision_id,
+                    annotator=user,
+                    decided_at=now,
+                    queue="import",
+                )
+                for decision in changed
+            ]
+            write_annotations(action, annotations, items, tally)
+            counters = tally.write()
+    if changed:
+        _tell(dataset, counters)
+    return len(changed), len(decisions) - len(changed)
+
+
+def _tell(dataset: Dataset, counters: dict[str, int]) -> None:
+    decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=counters["n_decisions"])
+
+
+def _name(user: User | None) -> str:
+    return user.get_username() if user is not None else "someone"
+
+
+def with_provenance(dataset: Dataset, requests: Sequence[Request], user_id: int | None) -> list[Request]:
+    """Look up how the items of requests from a browser came to be shown; one query, none without claims.
+
+    Of a claim that is true the target keeps what was served, its rendering and whether the suggestion was visible
+    (None where there was none). A claim that is not true stays on the target, whose provenance is empty.
+    """
+    claims = {target.claim for request in requests for target in request.targets if target.claim is not None}
+    served = provenance.confirmed(dataset.pk, user_id, claims)
+
+    def looked_up(target: Target) -> Target:
+        was_visible = target.shown.suggestion_shown
+        shown = served.get(target.claim) if target.claim else None
+        if shown is None:
+            return replace(target, shown=replace(target.shown, suggestion_shown=None))
+        was_visible = was_visible if shown.suggested_label_id is not None else None
+        shown = replace(shown, suggestion_shown=was_visible, rendering=target.shown.rendering)
+        return replace(target, shown=shown, claim=None)
+
+    return [replace(request, targets=tuple(looked_up(target) for target in request.targets)) for request in requests]
+
+
+def _unconfirmed(request: Request) -> dict[str, Any]:
+    """Return the part of a result that names the items which were not served as claimed."""
+    ids = [target.item_id for target in request.targets if target.claim is not None]
+    return {"unconfirmed": ids, "hint": NOT_SERVED} if ids else {}

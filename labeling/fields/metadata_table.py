@@ -1,0 +1,163 @@
+"""Reading a table of metadata. Pure: bytes in, checked lines out, or why it can't be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+from labeling.tables import layout as tables
+from labeling.tables.encoding import TableProblem
+from labeling.tables.item_column import NEVER_FIELDS, column_of, key_of, key_rank
+from labeling.tables.match_rows import id_of
+
+_WITH_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+MAX_NAME, MAX_COLUMNS, MAX_TEXT = 80, 200, 1000
+EXPECTED = (
+    "Expected a CSV file whose first line names its columns: one that names the image (path, item_id, file_name, "
+    "filepath, image, image_id, …, or the one you choose), and a column for each field."
+)
+
+
+class FieldProblem(TableProblem):
+    """Why something can't become a field, in words for the person. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asked for.
+
+    ``key``: how items are named ("": as the columns are called); ``key_column``: the column where that stands;
+    ``columns``: the only ones to take (none: all); ``encoding`` of the file ("": found out).
+    """
+
+    key: str = ""
+    key_column: str = ""
+    columns: tuple[str, ...] = ()
+    encoding: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is laid out: ``names`` and ``places`` of the columns that become fields, and where the key is.
+
+    ``left_out``: columns whose names are too long for a field.
+    """
+
+    table: tables.Layout
+    key: str
+    key_place: int
+    names: tuple[str, ...]
+    places: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def encoding(self) -> str:
+        return self.table.encoding
+
+    @property
+    def key_column(self) -> str:
+        return self.table.headers[self.key_place]
+
+    def as_number(self, value: str) -> str:
+        """The value as a number would be written: where semicolons part columns, a comma may be the point of one."""
+        if self.table.delimiter == ";" and _WITH_COMMA.fullmatch(value):
+            return value.replace(",", ".")
+        return value
+
+    def without(self, names: Sequence[str]) -> Layout:
+        """Return the layout without some of the columns."""
+        kept = [(name, place) for name, place in zip(self.names, self.places, strict=True) if name not in names]
+        return Layout(
+            self.table, self.key, self.key_place,
+            tuple(name for name, _ in kept), tuple(place for _, place in kept), (*self.left_out, *names),
+        )  # fmt: skip
+
+
+class Line(NamedTuple):
+    """One line: its number, what names the item, and the stripped values of the layout's columns."""
+
+    number: int
+    key: str
+    values: list[str]
+
+
+def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
+    """Find how the table is laid out; the whole of it is read once for its encoding.
+
+    Raises
+    ------
+    TableProblem
+        It is empty, no text, has no such columns, or the same one twice.
+    """
+    table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
+    key = key_of(table.headers, wish.key, wish.key_column)
+    if key is None:
+        asked = f"There is no column {wish.key_column!r}. " if wish.key_column else ""
+        raise FieldProblem(
+            f"{asked}{table.listed} {EXPECTED} Choose the column that names the images with --key COLUMN, "
+            "or on the page under Choices."
+        )
+    wanted, left_out = _wanted(table.headers, key.place, wish)
+    return Layout(
+        table, key.kind, key.place, tuple(table.headers[place] for place in wanted), tuple(wanted), tuple(left_out)
+    )
+
+
+def lines_of(stream: BinaryIO, layout: Layout) -> Iterator[Line]:
+    """Yield every line below the header, empty ones left out; may be begun again.
+
+    Raises
+    ------
+    TableProblem
+        A line has another number of values than the header, names no item, or its quotes do not add up.
+    """
+    for number, values in tables.rows_of(stream, layout.table):
+        yield _line(number, values, layout)
+
+
+def _line(number: int, values: Sequence[str], layout: Layout) -> Line:
+    n, n_columns = len(values), len(layout.table.headers)
+    if n != n_columns and not (n > n_columns and not any(values[n_columns:])):
+        raise FieldProblem(
+            f"Line {number} has {n} value{'' if n == 1 else 's'}, but the header names {n_columns} columns."
+        )
+    key = values[layout.key_place]
+    if not key.strip():
+        raise FieldProblem(f"Line {number} does not say which image it is about.")
+    if layout.key == "item_id":
+        id_of(number, key)
+    return Line(number, key, [values[place].strip() for place in layout.places])
+
+
+def _wanted(headers: Sequence[str], key_place: int, wish: Wish) -> tuple[list[int], list[str]]:
+    """Return the places of the columns that become fields, and the names of those whose names are too long."""
+    if wish.columns:
+        wanted = sorted({column_of(headers, name) for name in wish.columns} - {key_place})
+    else:
+        wanted = [
+            place
+            for place, name in enumerate(headers)
+            if place != key_place and name and name.lower() not in NEVER_FIELDS
+        ]
+    _refuse_twice([headers[place] for place in (key_place, *wanted)])
+    left_out = [headers[place] for place in wanted if len(headers[place]) > MAX_NAME]
+    if left_out and (wish.columns or len(left_out) == len(wanted)):
+        raise FieldProblem(f"The name of the column {left_out[0][:40]!r}… is longer than {MAX_NAME} characters.")
+    wanted = [place for place in wanted if len(headers[place]) <= MAX_NAME]
+    if not wanted:
+        raise FieldProblem(f"There is no column besides the one that names the image. {EXPECTED}")
+    if len(wanted) > MAX_COLUMNS:
+        raise FieldProblem(
+            f"{len(wanted)} columns are too many ({MAX_COLUMNS} at most): choose those that you want (--columns A,B)."
+        )
+    return wanted, left_out
+
+
+def _refuse_twice(headers: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in headers:
+        if name and name.lower() in seen:
+            raise FieldProblem(f"There are two columns called {name!r}. Give one another name.")
+        seen.add(name.lower())

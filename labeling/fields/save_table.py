@@ -1,0 +1,289 @@
+"""The facts of a CSV file become fields; all of it is read and checked before any is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
+
+from django.db import transaction
+from django.db.models import Max
+
+from hoshina.core.storage import StoreError
+from labeling.fields.column_writer import Disagreement, Filling, laid_over
+from labeling.fields.columns import Draft, Stamps, column_of, save_column
+from labeling.fields.metadata_table import MAX_TEXT, FieldProblem, Layout, Line, Wish, layout_of, lines_of
+from labeling.fields.parse_values import Guess
+from labeling.importing.save_table import Names
+from labeling.ingest.bulk_sql import next_row
+from labeling.models import Dataset, Field
+from labeling.tables.encoding import TableProblem, guessed_note, seekable
+from labeling.tables.item_lookup import IN_BATCH, SEVERAL
+from labeling.tables.match_rows import Matcher
+
+CSV = "csv"
+MAX_FIELDS = 200
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What became of one column: how many items have a value now, and how many values changed."""
+
+    name: str
+    kind: str
+    n_known: int
+    n_changed: int
+    is_new: bool
+
+    def as_json(self) -> dict[str, object]:
+        """For ``import_fields --json``."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "known": self.n_known,
+            "changed": self.n_changed,
+            "new": self.is_new,
+        }
+
+
+@dataclass
+class Report:
+    """What an import did. ``rows``: lines of the file; ``matched``: lines about items of the dataset."""
+
+    rows: int = 0
+    matched: int = 0
+    key: str = ""
+    key_column: str = ""
+    encoding: str = ""
+    # Lines whose item was found by file name where a path was looked for.
+    by_name: int = 0
+    fields: list[Filled] = field(default_factory=list)
+    # Columns without a single value.
+    empty: list[str] = field(default_factory=list)
+    # Columns whose names or values are too long for a field.
+    too_long: list[str] = field(default_factory=list)
+    unknown: Names = field(default_factory=Names)
+    # File names that more than one item has.
+    ambiguous: Names = field(default_factory=Names)
+
+    @property
+    def n_changed(self) -> int:
+        """Values that are others now."""
+        return sum(one.n_changed for one in self.fields)
+
+    @property
+    def encoding_note(self) -> str:
+        """Return what to check where the encoding is a guess; empty where it is certain."""
+        return guessed_note(self.encoding)
+
+    def as_json(self) -> dict[str, object]:
+        """For ``import_fields --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
+        return {
+            "fields": [one.as_json() for one in self.fields],
+            "empty_columns": self.empty,
+            "too_long_columns": self.too_long,
+            "rows": self.rows,
+            "matched": self.matched,
+            "key": self.key,
+            "key_column": self.key_column,
+            "found_by_name": self.by_name,
+            "encoding": self.encoding,
+            "unknown_items": list(self.unknown.names),
+            "lines_with_unknown_item": self.unknown.lines,
+            "ambiguous_names": list(self.ambiguous.names),
+            "lines_with_ambiguous_name": self.ambiguous.lines,
+        }
+
+
+def import_fields(
+    dataset: Dataset,
+    stream: BinaryIO,
+    wish: Wish,
+    kinds: Mapping[str, str] | None = None,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Make fields of a CSV file's columns, or add to those of the same names; doing it again changes nothing.
+
+    A cell that says something goes before what was known, an empty one leaves it. A column's kind is that of its field,
+    else what ``kinds`` say by name, else what all of its values are. The file is read twice: memory is 8 bytes an item
+    and column, and a text's different values. ``progress(done, total)`` counts lines.
+
+    Raises
+    ------
+    FieldProblem
+        The file can't be read, or makes no sense. Nothing was imported.
+    """
+    try:
+        with seekable(stream) as table:
+            return _import(dataset, table, wish, kinds or {}, progress)
+    except (StoreError, TableProblem) as error:
+        raise error if isinstance(error, FieldProblem) else FieldProblem(str(error)) from error
+
+
+def _import(dataset: Dataset, stream: BinaryIO, wish: Wish, kinds: Mapping[str, str], progress: Progress) -> Report:
+    layout = layout_of(stream, wish)
+    report = Report(key=layout.key, key_column=layout.key_column, encoding=layout.encoding)
+    layout, guesses = _guessed(stream, layout, report, may_leave_out=not wish.columns)
+    report.too_long = list(layout.left_out)
+    known = _fields(dataset)
+    chosen = _kinds(layout, guesses, known, kinds)
+    report.empty = [name for name in layout.names if name not in chosen]
+    filled = _filled(dataset, stream, layout, chosen, report, progress)
+    if not report.matched:
+        raise FieldProblem(_words_for_nothing(report))
+    _save(dataset, {name: filling.draft() for name, filling in filled.items()}, report)
+    return report
+
+
+def _words_for_nothing(report: Report) -> str:
+    names = [*report.unknown.names, *report.ambiguous.names]
+    hint = {
+        "path": "If that is the file's name alone or another id, choose --key name.",
+        "name": "If several images have that name, give their paths.",
+        "item_id": "Ids are those of an export of this dataset.",
+    }.get(report.key, "Choose the column that names the images with --key COLUMN.")
+    return (
+        f"No line is about an image of this dataset; the first says {names[0][:100]!r} "
+        f"(column {report.key_column!r}). {hint}"
+    )
+
+
+def refuse_too_many(n_known: int, n_new: int) -> None:
+    """Fields cost every item a look at each; nobody filters by hundreds."""
+    if n_known + n_new > MAX_FIELDS:
+        raise FieldProblem(
+            f"That would make {n_known + n_new} fields; {MAX_FIELDS} are the most. Name the columns that you want."
+        )
+
+
+def _fields(dataset: Dataset) -> dict[str, Field]:
+    return {one.name.lower(): one for one in Field.objects.filter(dataset=dataset)}
+
+
+# -- The first reading: kinds ---------------------------------------------------------------------------
+def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out: bool) -> tuple[Layout, list[Guess]]:
+    """Return the kinds of the columns; those with values too long for a field are left out, or refused if asked for."""
+    guesses = [Guess() for _ in layout.names]
+    too_long: dict[str, int] = {}
+    for line in lines_of(stream, layout):
+        report.rows += 1
+        for name, guess, value in zip(layout.names, guesses, line.values, strict=True):
+            if len(value) > MAX_TEXT:
+                too_long.setdefault(name, line.number)
+            else:
+                guess.add(line.number, layout.as_number(value))
+    if not report.rows:
+        raise FieldProblem("The file has a header and no other line.")
+    if too_long and (not may_leave_out or len(too_long) == len(guesses)):
+        name, number = next(iter(too_long.items()))
+        raise FieldProblem(
+            f"Line {number}: the value of {name} is longer than {MAX_TEXT:,} characters. "
+            "Choose columns without it (--columns A,B)."
+        )
+    kept = [guess for name, guess in zip(layout.names, guesses, strict=True) if name not in too_long]
+    return layout.without(list(too_long)), kept
+
+
+def _kinds(
+    layout: Layout, guesses: Sequence[Guess], known: Mapping[str, Field], forced: Mapping[str, str]
+) -> dict[str, Field.Kind]:
+    """The kind of every column that has values."""
+    wanted = {name.lower(): kind for name, kind in forced.items()}
+    unknown = wanted.keys() - {name.lower() for name in layout.names}
+    if unknown:
+        raise FieldProblem(f"There is no column {min(unknown)!r} to be given a kind.")
+    chosen: dict[str, Field.Kind] = {}
+    for name, guess in zip(layout.names, guesses, strict=True):
+        there = known.get(name.lower())
+        if there is not None and there.source != CSV:
+            raise FieldProblem(f"{there.name} is read from the headers of the files. Give the column another name.")
+        kind = there.kind if there else wanted.get(name.lower(), guess.kind)
+        against = guess.against(kind)
+        if against is not None:
+            raise FieldProblem(_words_against(name, kind, against, is_there=there is not None))
+        if guess.n_known:
+            chosen[name] = Field.Kind(kind)
+    refuse_too_many(len(known), len([name for name in chosen if name.lower() not in known]))
+    return chosen
+
+
+def _words_against(name: str, kind: str, against: tuple[int, str], *, is_there: bool) -> str:
+    line, value = against
+    what = {"number": "numbers", "time": "times (like 2011-06-07T06:33:02)"}[kind]
+    why = "as the field does already; change its kind to text first" if is_there else "as you asked"
+    return f"Line {line}: {name} is {value[:60]!r}, but the column is to hold {what}, {why}."
+
+
+# -- The second reading: values --------------------------------------------------------------------------
+def _filled(
+    dataset: Dataset,
+    stream: BinaryIO,
+    layout: Layout,
+    chosen: Mapping[str, Field.Kind],
+    report: Report,
+    progress: Progress,
+) -> dict[str, Filling]:
+    n_rows = next_row(dataset)
+    filled = {name: Filling(kind, n_rows) for name, kind in chosen.items()}
+    columns = [(layout.names.index(name), name, filling) for name, filling in filled.items()]
+    numbers = {place for place, _, filling in columns if filling.kind == Field.Kind.NUMBER}
+    match = Matcher(dataset, layout.key)
+    lines = lines_of(stream, layout)
+    done = 0
+    while batch := list(islice(lines, IN_BATCH)):
+        for line, (_, row) in zip(batch, match([line.key for line in batch]), strict=True):
+            if row < 0:
+                (report.ambiguous if row == SEVERAL.row else report.unknown).add(line.key)
+            elif row < n_rows:  # not one that came just now
+                report.matched += 1
+                for place in numbers:
+                    line.values[place] = layout.as_number(line.values[place])
+                _put(line, row, columns)
+        done += len(batch)
+        progress(done, report.rows)
+    report.by_name = match.n_by_name
+    return filled
+
+
+def _put(line: Line, row: int, columns: Sequence[tuple[int, str, Filling]]) -> None:
+    for place, name, filling in columns:
+        try:
+            filling.put(row, line.values[place])
+        except Disagreement as error:
+            raise FieldProblem(
+                f"Line {line.number}: {name} of {line.key[:100]!r} is {line.values[place][:60]!r}, "
+                "but an earlier line says otherwise. Which is right?"
+            ) from error
+
+
+# -- Saving -------------------------------------------------------------------------------------------------
+def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None:
+    """All columns at once, or none."""
+    with transaction.atomic():
+        Dataset.objects.select_for_update().get(pk=dataset.pk)
+        known = _fields(dataset)
+        for name, draft in drafts.items():
+            there = known.get(name.lower())
+            if there is not None and (there.kind, there.source) != (draft.kind, CSV):
+                raise FieldProblem(f"The field {there.name} was changed by somebody meanwhile. Try again.")
+            report.fields.append(_add(there, draft) if there else make_field(dataset, name, draft, CSV))
+
+
+def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: Stamps | None = None) -> Filled:
+    """A new field behind all others, with its values."""
+    last = Field.objects.filter(dataset=dataset).aggregate(last=Max("order"))["last"]
+    made = Field.objects.create(
+        dataset=dataset, name=name, kind=draft.kind, source=source, order=0 if last is None else last + 1
+    )
+    save_column(made, draft, stamps)
+    return Filled(made.name, made.kind, made.n_known, made.n_known, is_new=True)
+
+
+def _add(there: Field, draft: Draft) -> Filled:
+    merged, n_changed = laid_over(column_of(there), draft)
+    if n_changed:
+        save_column(there, merged)
+    return Filled(there.name, there.kind, there.n_known, n_changed, is_new=False)

@@ -1,0 +1,162 @@
+"""What belongs together: images of equal value in the field that a dataset chose are never on both sides of a split.
+
+Neighbours of one night, patient or object look alike beyond what their class explains. One of them in the test and
+another in what was learnt from makes a model look better than it will be on the next night.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.exporting.splits import Files, joined, split_key
+from labeling.fields.columns import UNKNOWN_CODE, column_of
+from labeling.fields.item_values import texts_of
+from labeling.fields.metadata_table import FieldProblem
+from labeling.models import Dataset, Field
+
+# With fewer groups than folds, accuracy is measured in fewer parts.
+FEW_GROUPS = 20
+# A group that holds more than this share of the images leaves little for the other side.
+LARGE_SHARE = 0.5
+
+
+# -- The choice ---------------------------------------------------------------------------------------------
+def chosen(dataset: Dataset) -> Field | None:
+    """The field by which the dataset's images belong together, as it is now; one query."""
+    return Field.objects.filter(keeps_together=dataset.pk).first()
+
+
+def choose(dataset: Dataset, name: str) -> Field | None:
+    """Keep together what has the same value in the field of that name, from now on; "": nothing but identical files.
+
+    Raises
+    ------
+    FieldProblem
+        There is no such field.
+    """
+    field = named(dataset, name) if name else None
+    dataset.together_by = field
+    Dataset.objects.filter(pk=dataset.pk).update(together_by=field)
+    return field
+
+
+def named(dataset: Dataset, name: str) -> Field:
+    """The field of that name. Raises FieldProblem, with the names that there are, where there is none."""
+    field = Field.objects.filter(dataset=dataset, name__iexact=name).first()
+    if field is None:
+        names = ", ".join(Field.objects.filter(dataset=dataset).values_list("name", flat=True))
+        there = f"There are: {names}." if names else "There are no fields yet: import them first."
+        raise FieldProblem(f"There is no field {name!r} to group by. {there}")
+    return field
+
+
+# -- Its groups ---------------------------------------------------------------------------------------------
+class Groups:
+    """The values of a field as groups, as they are just now. Raises StoreError where they can't be read."""
+
+    def __init__(self, field: Field) -> None:
+        self._column = column_of(field)
+
+    def texts(self, rows: array[int]) -> Sequence[str]:
+        """The group of each row, "" where it is unknown."""
+        return texts_of(self._column, np.asarray(rows, dtype=np.int64))
+
+    def keys(self, rows: array[int] | NDArray[np.int64], own: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+        """A key for each row, (n,), equal for those of one group; ``own`` (n,) for those whose group is unknown."""
+        values = self._column.of_rows(np.asarray(rows, dtype=np.int64))
+        _, first, place = np.unique(values, return_index=True, return_inverse=True)
+        texts = self.texts(array("q", (int(rows[one]) for one in first.tolist())))
+        keys = np.array([split_key(f"group:{text}", seed) for text in texts], dtype=np.uint64)
+        is_known = np.array([text != "" for text in texts], dtype=np.bool_)
+        return np.where(is_known[place], keys[place], own) if len(keys) else own
+
+    def known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the rows have a value, (n,)."""
+        values = self._column.of_rows(rows)
+        is_known: NDArray[np.bool_] = values != UNKNOWN_CODE if self._column.is_text else ~np.isnan(values)
+        return is_known
+
+
+def keys_together(
+    groups: Groups | None, rows: NDArray[np.int64], hashes: Sequence[Sequence[str]], seed: int = 0
+) -> NDArray[np.uint64]:
+    """A key for each item, (n,), equal for those that share a file or a group, directly or through others.
+
+    ``hashes`` are those of each item's files; an item without any needs something of its own there.
+    """
+    files = Files(seed)
+    for some in hashes:
+        files.add(some)
+    keys = files.keys()
+    if groups is not None:
+        keys.append(groups.keys(rows, keys[0], seed))
+    return joined(keys)
+
+
+# -- In words -----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Tally:
+    """How a field divides the images of a dataset."""
+
+    name: str
+    n_items: int
+    n_known: int
+    n_groups: int
+    largest: int
+
+    @property
+    def n_unknown(self) -> int:
+        """Images without a value: each is a group of its own."""
+        return max(0, self.n_items - self.n_known)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the choice and what to do about it; "" where nothing is."""
+        if not self.n_known:
+            return (
+                f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or "
+                "choose another field."
+            )
+        if self.largest == 1:
+            return f"No two images have the same {self.name}, so only identical files are kept together."
+        if self.largest >= self.n_items:
+            return (
+                f"All images have the same {self.name}: none can be held out, so no accuracy can be told. Choose a "
+                "field that divides them."
+            )
+        if self.largest > LARGE_SHARE * self.n_items:
+            return (
+                f"The largest group has {self.largest / self.n_items:.0%} of the images. Whichever side it is on, "
+                "little is left for the other, and accuracy rests on few images. A finer field tells more."
+            )
+        if self.n_groups + self.n_unknown < FEW_GROUPS:
+            return (
+                f"{self.n_groups + self.n_unknown} groups are few: they are all that accuracy rests on, so its "
+                "interval is wide, however many images there are."
+            )
+        return ""
+
+
+def tally_of(dataset: Dataset, field: Field) -> Tally:
+    """How the field divides the dataset's images; costs a look at all values once for each of their generations.
+
+    Raises
+    ------
+    StoreError : the values can't be read.
+    """
+    return Tally(field.name, dataset.n_items, field.n_known, *_counted(field.pk, field.generation))
+
+
+@lru_cache(maxsize=64)
+def _counted(pk: int, generation: int) -> tuple[int, int]:
+    """How many different values a field has, and how many rows the commonest; of a generation, which never changes."""
+    column = column_of(Field.objects.get(pk=pk))
+    values = column.values[column.known()]
+    counts = np.bincount(values) if column.is_text else np.unique(values, return_counts=True)[1]
+    return int(np.count_nonzero(counts)), int(counts.max(initial=0))

@@ -1,0 +1,167 @@
+"""Which files a browser shows exactly as HOSHINA does, so that they may be sent as they are."""
+
+from __future__ import annotations
+
+import io
+import os
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from labeling.images import dicom, fits, jpegxl, tiff
+from labeling.images.high_bit_depth import is_deep
+from labeling.images.open_image import identified
+from labeling.images.orientation import orientation
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.source_file import in_plain_words, regular_file
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+_PNG_START = 8
+# Chunks by which browsers change colors, and HOSHINA does not: high dynamic range, and profiles by numbers.
+_PNG_COLOURS = frozenset({b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi"})
+# Those of sRGB, times 100,000.
+_GAMMA = 45455
+_PRIMARIES = np.array([31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000])
+# Baseline and progressive JPEG under Huffman coding; no browser reads others.
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+_PLAIN_BMP = 40
+# Of 256: a profile may be off by so much and still be called sRGB.
+_CLOSE = 1
+
+
+def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> str:
+    """Return the format of a file that browsers surely show as ``open_image`` does; "" for every other file.
+
+    In doubt it is "": then a picture is made. So it is for FITS, TIFF and other formats that some browsers lack, more
+    than 8 bits (gray is nearly black there), CMYK, transparency (there the page shines through), anything that moves
+    (here one frame counts), what is shown inverted, orientation outside of the EXIF block of a JPEG, color profiles
+    other than sRGB, gamma and primaries of a PNG, and cut files. Raises ImageProblem.
+    """
+    with in_plain_words(), regular_file(path) as stream:
+        others = (fits.is_fits, dicom.is_dicom, tiff.is_tiff, jpegxl.is_jpegxl)
+        if rendering.is_inverted or any(is_of(stream) for is_of in others):
+            return ""
+        with identified(stream) as image:
+            name = "JPEG" if image.format == "MPO" else str(image.format)
+            if name not in _FORMATS or is_deep(image) or image.mode not in {"1", "L", "P", "RGB"}:
+                return ""
+            profile = image.info.get("icc_profile")
+            if image.has_transparency_data or (profile and not is_srgb(profile, image.mode)):
+                return ""
+            return name if _CHECKS[name](image, stream) else ""
+
+
+def _is_plain_jpeg(image: Any, stream: BinaryIO) -> bool:
+    if orientation(image) != _exif_orientation(image.info.get("exif")):
+        return False
+    # Within coded pixels these two bytes only ever mean the end; what cameras add behind it does no harm.
+    return _frame_marker(stream) in _FRAMES and b"\xff\xd9" in stream.read()
+
+
+def _exif_orientation(block: bytes | None) -> int:
+    """Return what the EXIF block alone says: browsers don't look into XMP."""
+    if not block:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return int(exif.get(ExifTags.Base.Orientation, 1))
+    except Exception:  # noqa: BLE001 - broken blocks fail in any way; browsers may read them all the same
+        return 0
+
+
+def _frame_marker(stream: BinaryIO) -> int:
+    """Return the marker of a JPEG that says how it is coded, 0 without; ``stream`` is left at its pixels."""
+    stream.seek(2)
+    coded = 0
+    while len(head := stream.read(2)) == 2 and head[0] == 0xFF:
+        marker = head[1]
+        if marker == 0xFF:  # padding
+            stream.seek(-1, os.SEEK_CUR)
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            coded = marker
+        length = int.from_bytes(stream.read(2), "big")
+        if length < 2:
+            return 0
+        stream.seek(length - 2, os.SEEK_CUR)
+        if marker == 0xDA:
+            return coded
+    return 0
+
+
+def _is_plain_png(image: Any, stream: BinaryIO) -> bool:
+    if getattr(image, "is_animated", False):
+        return False
+    chunks = _chunks(stream)
+    if chunks is None or _PNG_COLOURS & chunks.keys():
+        return False
+    gamma, primaries = chunks.get(b"gAMA"), chunks.get(b"cHRM")
+    if gamma is not None and abs(int.from_bytes(gamma[:4], "big") - _GAMMA) > 0.01 * _GAMMA:
+        return False
+    if primaries is not None and (
+        len(primaries) != 32 or np.abs(np.frombuffer(primaries, ">u4").astype(int) - _PRIMARIES).max() > 100
+    ):
+        return False
+    return orientation(image) == 1
+
+
+def _chunks(stream: BinaryIO) -> dict[bytes, bytes] | None:
+    """Return the small chunks of a PNG by their names; None if the last one is missing."""
+    found: dict[bytes, bytes] = {}
+    stream.seek(_PNG_START)
+    while len(head := stream.read(8)) == 8:
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if name == b"IEND":
+            return found
+        found[name] = stream.read(length) if length <= 64 else b""
+        stream.seek(4 + (0 if length <= 64 else length), os.SEEK_CUR)
+    return None
+
+
+def _is_plain_webp(image: Any, stream: BinaryIO) -> bool:
+    return not getattr(image, "is_animated", False) and orientation(image) == 1
+
+
+def _is_plain_bmp(image: Any, stream: BinaryIO) -> bool:
+    """Not so: newer headers, which may speak of colors, and pixels of 16 or 32 bits."""
+    stream.seek(14)
+    header = stream.read(20)
+    bits, packing = int.from_bytes(header[14:16], "little"), int.from_bytes(header[16:20], "little")
+    return int.from_bytes(header[:4], "little") == _PLAIN_BMP and bits in {1, 4, 8, 24} and packing == 0
+
+
+def _is_plain_gif(image: Any, stream: BinaryIO) -> bool:
+    """Not so: what moves, and a frame that does not fill the whole."""
+    tile = image.tile[0] if image.tile else None
+    return not getattr(image, "is_animated", False) and tile is not None and tile.extents == (0, 0, *image.size)
+
+
+_CHECKS = {
+    "JPEG": _is_plain_jpeg,
+    "PNG": _is_plain_png,
+    "WEBP": _is_plain_webp,
+    "BMP": _is_plain_bmp,
+    "GIF": _is_plain_gif,
+}
+
+
+@lru_cache(maxsize=64)
+def is_srgb(profile: bytes, mode: str) -> bool:
+    """Return whether a profile leaves the colors of an RGB image as they are: not by its name, but by what it does."""
+    from PIL import ImageCms
+
+    if mode not in {"RGB", "P"}:
+        return False
+    steps = np.linspace(0, 255, 9)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3).astype(np.uint8)
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+        shown = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    except (ImageCms.PyCMSError, ValueError, OSError, TypeError):
+        return False
+    assert shown is not None
+    return bool(np.abs(np.asarray(shown).astype(int) - colours).max() <= _CLOSE)

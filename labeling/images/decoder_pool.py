@@ -1,0 +1,359 @@
+"""Untrusted files are opened in processes of their own: a decoder that crashes, hangs or swells costs one of them.
+
+There are a few decoders (``labeling.images.decoder_process``), started when they are first needed, asked in turn, and
+replaced when they fail.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+from django.conf import settings
+
+from labeling.images.composite import Composition
+from labeling.images.encoder_inputs import Squares
+from labeling.images.file_check import NOTHING, Examined, Keep
+from labeling.images.file_headers import Header
+from labeling.images.problems import ImageProblem
+from labeling.images.rendering import Rendering
+from labeling.images.thumbnails import Cache
+
+# Seconds between two looks at how large a decoder that works has grown.
+_LOOK = 0.25
+# Files whose headers are asked for at once, of one decoder.
+_SLICE = 50
+_ENDED: tuple[bytes | None, bytes] = (None, b"")
+
+
+class DecoderFault(RuntimeError):
+    """A decoder met an error of ours, not of the file; the message is its traceback."""
+
+
+class _Failed(ImageProblem):
+    """A decoder was ended because it took too long or too much; the message says so of the file."""
+
+
+class _Crashed(_Failed):
+    """A decoder ended by itself. Perhaps somebody ended it: the file is tried once more, alone."""
+
+
+class Decoders:
+    """Processes that open files for this one; any thread may ask.
+
+    Parameters
+    ----------
+    n : how many there are at most.
+    seconds, megabytes : what one file may take; a decoder that takes more is ended.
+    """
+
+    def __init__(self, n: int, *, seconds: float, megabytes: int) -> None:
+        self._n, self._seconds, self._megabytes = n, seconds, megabytes
+        self._idle: list[_Decoder] = []
+        self._n_busy = 0
+        # Who waits for one, in turn: whoever asked first has one first.
+        self._urgent: deque[object] = deque()
+        self._ahead: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    def examined(
+        self, files: Sequence[str | Path], rendering: Rendering, keep: Keep = NOTHING
+    ) -> Iterator[Examined | ImageProblem]:
+        """What each file holds, or what is wrong with it, in order; ``keep`` says what to keep of it."""
+        asked = {"call": "examined", "rendering": rendering.as_params(), "keep": keep.as_params()}
+        for words in self._each(files, asked):
+            yield words if isinstance(words, ImageProblem) else Examined(**words)
+
+    def card_values(
+        self, files: Sequence[str | Path], names: Sequence[str], rendering: Rendering
+    ) -> Generator[list[str] | ImageProblem, None, None]:
+        """:func:`labeling.images.file_headers.values_of` of each file, or what is wrong with it, in order; read by all
+        decoders at once."""
+        asked = {"call": "card_values", "names": list(names), "rendering": rendering.as_params()}
+        slices = [files[start : start + _SLICE] for start in range(0, len(files), _SLICE)]
+
+        def ask(some: Sequence[str | Path]) -> list[dict[str, Any] | ImageProblem]:
+            return list(self._each(some, asked))
+
+        with ThreadPoolExecutor(self._n, thread_name_prefix="cards") as pool:
+            try:
+                for told in pool.map(ask, slices):
+                    for words in told:
+                        yield words if isinstance(words, ImageProblem) else words["values"]
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _each(self, files: Sequence[str | Path], asked: dict[str, Any]) -> Iterator[dict[str, Any] | ImageProblem]:
+        """What one decoder says of each file, in order."""
+        left = deque(files)
+        is_one_by_one = has_crashed = False
+        while left:
+            paths = [str(file) for file in left]
+            with self._one() as decoder:
+                try:
+                    decoder.ask(asked | {"paths": paths, "is_one_by_one": is_one_by_one})
+                    while left:
+                        for words in decoder.answer()[0]["files"]:
+                            left.popleft()
+                            has_crashed = False
+                            yield _problem(words) or words
+                except _Failed as failed:
+                    # Those behind it are asked for again, of a new decoder; so is a file that may not be to blame.
+                    is_known = is_one_by_one or len(left) == 1
+                    has_crashed = isinstance(failed, _Crashed) and not (is_known and has_crashed)
+                    is_one_by_one = True
+                    if is_known and not has_crashed:
+                        left.popleft()
+                        yield failed
+
+    def picture(self, file: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
+        """As :func:`labeling.images.thumbnails.render`."""
+        asked = {"call": "picture", "path": str(file), "size": size, "rendering": rendering.as_params()}
+        words, content = self._asked(asked)
+        return content, words["suffix"]
+
+    def colour(
+        self, files: Mapping[str, Path], roles: Sequence[str], composition: Composition, size: int, rendering: Rendering
+    ) -> tuple[bytes, str]:
+        """:func:`labeling.images.lupton_rgb.composite` as bytes, and their suffix."""
+        asked: dict[str, Any] = {
+            "call": "colour",
+            "files": {role: str(file) for role, file in files.items()},
+            "roles": list(roles),
+        }
+        asked |= {"composition": composition.as_params(), "size": size, "rendering": rendering.as_params()}
+        words, content = self._asked(asked)
+        return content, words["suffix"]
+
+    def format_for_browsers(self, file: Path, rendering: Rendering) -> str:
+        """As :func:`labeling.images.browser_formats.format_for_browsers`."""
+        asked = {"call": "format_for_browsers", "path": str(file), "rendering": rendering.as_params()}
+        return str(self._asked(asked)[0]["format"])
+
+    def header(self, file: Path, rendering: Rendering, *, with_sky: bool = True) -> Header:
+        """As :func:`labeling.images.file_headers.header_of`."""
+        asked = {"call": "header", "path": str(file), "rendering": rendering.as_params(), "with_sky": with_sky}
+        return Header.from_params(self._asked(asked)[0])
+
+    def sky(self, file: Path, rendering: Rendering) -> dict[str, Any] | None:
+        """:func:`labeling.images.sky_coordinates.sky_in`, for JSON."""
+        words, _ = self._asked({"call": "sky", "path": str(file), "rendering": rendering.as_params()})
+        return cast(dict[str, Any] | None, words["sky"])
+
+    def values(self, file: Path, rendering: Rendering) -> bytes:
+        """:func:`labeling.images.pixel_values.values_in`, float32, little endian, row by row."""
+        return self._asked({"call": "values", "path": str(file), "rendering": rendering.as_params()})[1]
+
+    def thumbnail(
+        self, file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering, *, is_ahead: bool = False
+    ) -> Path:
+        """As :func:`labeling.images.thumbnails.thumbnail`; ``is_ahead``: nobody waits for it, others go first."""
+        asked = {"call": "thumbnail", "path": str(file), "sha256": sha256, "size": size, "cache": cache.as_params()}
+        words, _ = self._asked(asked | {"rendering": rendering.as_params()}, is_ahead=is_ahead)
+        return Path(words["place"])
+
+    def _asked(self, request: dict[str, Any], *, is_ahead: bool = False) -> tuple[dict[str, Any], bytes]:
+        try:
+            words, content = self._asked_once(request, is_ahead)
+        except _Crashed:
+            words, content = self._asked_once(request, is_ahead)
+        if error := _error(words):
+            raise error
+        return words, content
+
+    def _asked_once(self, request: dict[str, Any], is_ahead: bool) -> tuple[dict[str, Any], bytes]:
+        with self._one(is_ahead=is_ahead) as decoder:
+            decoder.ask(request)
+            return decoder.answer()
+
+    @contextmanager
+    def _one(self, *, is_ahead: bool = False) -> Iterator[_Decoder]:
+        """A decoder for this thread alone; what is made ahead leaves one free for whoever waits."""
+        with self._changed:
+            me, waiting = object(), self._ahead if is_ahead else self._urgent
+            waiting.append(me)
+            try:
+                self._changed.wait_for(lambda: waiting[0] is me and self._has_room(is_ahead))
+            finally:
+                waiting.remove(me)
+                self._changed.notify_all()
+            self._n_busy += 1
+            decoder = self._idle.pop() if self._idle else None
+        try:
+            if decoder is not None and not decoder.is_alive:
+                decoder.end()  # somebody ended it while it waited for work
+                decoder = None
+            if decoder is None:
+                decoder = _Decoder(self._seconds, self._megabytes)
+            yield decoder
+        finally:
+            with self._changed:
+                self._n_busy -= 1
+                if decoder is not None and decoder.is_free:
+                    self._idle.append(decoder)
+                elif decoder is not None:
+                    decoder.end()
+                self._changed.notify_all()
+
+    def _has_room(self, is_ahead: bool) -> bool:
+        if is_ahead:
+            return not self._urgent and self._n_busy < max(1, self._n - 1)
+        return self._n_busy < self._n
+
+    def end(self) -> None:
+        """Ends those that wait for work."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for decoder in idle:
+            decoder.end()
+
+
+class _Decoder:
+    """One process, and a thread that reads what it says."""
+
+    def __init__(self, seconds: float, megabytes: int) -> None:
+        self._seconds, self._megabytes = seconds, megabytes
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "labeling.images.decoder_process", str(_turns())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders complain there of every file that breaks a rule
+            cwd=settings.BASE_DIR,
+            env=os.environ | {"PYTHONPATH": str(settings.BASE_DIR)},
+        )
+        self._answers: queue.SimpleQueue[tuple[bytes | None, bytes]] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, name="decoder", daemon=True).start()
+        self._n_open = 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def is_free(self) -> bool:
+        """Alive, with every answer taken."""
+        return self._n_open == 0 and self.is_alive
+
+    def ask(self, request: dict[str, Any]) -> None:
+        self._n_open = len(request.get("paths", (1,)))
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise _Crashed(_crash(self._process.wait())) from error
+
+    def answer(self) -> tuple[dict[str, Any], bytes]:
+        """The next answer, and the bytes that came with it. Raises _Failed when none will come."""
+        deadline = time.monotonic() + self._seconds
+        while True:
+            try:
+                line, content = self._answers.get(timeout=_LOOK)
+                break
+            except queue.Empty:
+                self._refuse(time.monotonic() > deadline)
+        if line is None:
+            raise _Crashed(_crash(self._process.wait()))
+        words = cast(dict[str, Any], json.loads(line))
+        self._n_open -= len(words.get("files", (1,)))
+        return words, content
+
+    def _refuse(self, is_late: bool) -> None:
+        if is_late:
+            self.end()
+            raise _Failed(f"Opening the file took longer than {self._seconds:g} s, so it was given up.")
+        try:
+            megabytes = psutil.Process(self._process.pid).memory_info().rss >> 20
+        except psutil.Error:
+            return  # gone: its last word is on its way
+        if megabytes > self._megabytes:
+            self.end()
+            raise _Failed(f"Opening the file took more than {self._megabytes:,} MB of memory, so it was given up.")
+
+    def _listen(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        try:
+            while line := stream.readline():
+                self._answers.put((line, stream.read(json.loads(line)["bytes"])))
+        except (OSError, ValueError):  # cut off in the middle of an answer
+            pass
+        finally:
+            self._answers.put(_ENDED)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # of a request that nobody reads any more
+                stream.close()
+
+
+def _crash(code: int) -> str:
+    how = f"signal {-code}" if code < 0 else f"code {code}"
+    return f"The decoder crashed on this file ({how}): it is damaged in an unusual way, or made to do harm."
+
+
+def _problem(words: dict[str, Any]) -> ImageProblem | None:
+    error = _error(words)
+    return error if isinstance(error, ImageProblem | None) else ImageProblem(f"The file cannot be read ({error}).")
+
+
+def _error(words: dict[str, Any]) -> ImageProblem | OSError | None:
+    if "problem" in words:
+        return ImageProblem(words["problem"])
+    if "errno" in words:
+        return OSError(words["errno"], words["error"], words["file"])
+    if "fault" in words:
+        raise DecoderFault(words["fault"])
+    return None
+
+
+def pictures() -> Cache:
+    """Where this store keeps its pictures."""
+    return Cache(Path(settings.STORE_DIR) / "thumbs", settings.THUMBNAILS_MEGABYTES)
+
+
+def squares(dataset_id: int, side: int, rendering: Rendering) -> Squares:
+    """Where what an encoder sees of a dataset's images is kept from an ingest until vectors are made."""
+    return Squares(_squares_folder(dataset_id), side, rendering)
+
+
+def forget_squares(dataset_id: int) -> None:
+    """What is left of them when all vectors are made, or the dataset is gone."""
+    shutil.rmtree(_squares_folder(dataset_id), ignore_errors=True)
+
+
+def _squares_folder(dataset_id: int) -> Path:
+    return Path(settings.STORE_DIR) / "squares" / str(dataset_id)
+
+
+def _turns() -> Path:
+    """The file by which decoders of all processes take turns at large images."""
+    folder = Path(settings.STORE_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "large.lock"
+
+
+@cache
+def decoders() -> Decoders:
+    """This process's decoders: one a core, at most eight."""
+    made = Decoders(min(8, os.cpu_count() or 1), seconds=settings.DECODE_SECONDS, megabytes=settings.DECODE_MEGABYTES)
+    atexit.register(made.end)
+    return made

@@ -1,0 +1,169 @@
+"""What a file says about itself: the header cards of FITS and where in the sky it looks, the EXIF block of others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from labeling.images import exif, fits, fits_cards
+from labeling.images.library_warnings import silenced
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.source_file import in_plain_words, regular_file
+
+_MOST_CARDS = 5000
+_LONGEST = 300
+# Longitude and latitude of what FITS calls them by.
+_NAMES = {
+    "RA": ("Right ascension", "Declination"),
+    "GLON": ("Galactic longitude", "Galactic latitude"),
+    "ELON": ("Ecliptic longitude", "Ecliptic latitude"),
+    "HPLN": ("Helioprojective x", "Helioprojective y"),
+    "CRLN": ("Carrington longitude", "Carrington latitude"),
+    "HGLN": ("Heliographic longitude", "Heliographic latitude"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One line of a header; ``hdu`` is the number of the part that it stands in."""
+
+    hdu: int
+    name: str
+    value: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The cards of the image that is shown, then those of the first part; and the sky at the image's middle.
+
+    ``sky`` holds pairs of words, such as ("Right ascension", "05h35m17.3s"); empty without a usable WCS.
+    """
+
+    cards: tuple[Card, ...]
+    sky: tuple[tuple[str, str], ...]
+
+    def as_params(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"cards": list(map(astuple, self.cards)), "sky": self.sky}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """From what :meth:`as_params` gave."""
+        return cls(
+            tuple(Card(*card) for card in params["cards"]), tuple((name, words) for name, words in params["sky"])
+        )
+
+
+def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
+    """Return the values of the cards called ``names``, "" for those that are not there.
+
+    Of FITS: of the image that is shown, else of the file's first part. Of other formats: what their EXIF block says
+    (:data:`labeling.images.exif.COMMENTS`). Reads no pixels. Raises ImageProblem as opening the image does.
+    """
+    with in_plain_words(), silenced(), regular_file(path) as stream:
+        if not fits.is_fits(stream):
+            facts = exif.facts_in(stream)
+            return [facts.get(exif.name_of(name) or "", "") for name in names]
+        try:
+            headers = fits_cards.headers_in(stream, names, rendering.hdu)
+        except fits_cards.NotPlain:
+            with fits.parts_of(stream) as parts:
+                headers = [fits.chosen(parts, rendering.hdu).header, parts[0].header]
+        return [_value(headers, name) for name in names]
+
+
+def _value(headers: Sequence[Any], name: str) -> str:
+    for header in headers:
+        try:
+            value = header.get(name)
+        except Exception:  # noqa: BLE001, S112 - a damaged card fails in many ways, and is as good as none
+            continue
+        if value is not None and (text := _text(value)):
+            return text[:_LONGEST]
+    return ""
+
+
+def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, with_sky: bool = True) -> Header:
+    """Read the header of a FITS file, or what the EXIF block of another says. Raises ImageProblem as opening does."""
+    with in_plain_words(), regular_file(path) as stream:
+        if not fits.is_fits(stream):
+            facts = exif.facts_in(stream)
+            return Header(tuple(Card(0, name, value, exif.COMMENTS[name]) for name, value in facts.items()), ())
+        with fits.parts_of(stream) as parts:
+            part = fits.chosen(parts, rendering.hdu)
+            return Header(tuple(_all_cards(parts, part)), _sky(part) if with_sky else ())
+
+
+def _all_cards(parts: Any, part: Any) -> list[Card]:
+    number = parts.index_of(part)
+    cards = _cards(number, part.header)
+    if number:
+        cards += _cards(0, parts[0].header)
+    return cards[:_MOST_CARDS]
+
+
+def _cards(number: int, header: Any) -> list[Card]:
+    found = []
+    for card in header.cards:
+        try:
+            name, value, comment = str(card.keyword), _text(card.value), str(card.comment)
+        except Exception as error:  # noqa: BLE001 - a damaged card fails in many ways, and costs only itself
+            name, value, comment = "", "", f"A card that can't be read: {error}"
+        if name or value or comment:
+            found.append(Card(number, name, value[:_LONGEST], comment[:_LONGEST]))
+    return found
+
+
+def _text(value: object) -> str:
+    from astropy.io.fits.card import Undefined
+
+    if isinstance(value, Undefined):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    return str(value).strip()
+
+
+def _sky(part: Any) -> tuple[tuple[str, str], ...]:
+    """Position and scale at the middle of the image."""
+    try:
+        return _measured(part)
+    except Exception:  # noqa: BLE001 - a WCS that makes no sense fails in many ways: then there is no position
+        return ()
+
+
+def _measured(part: Any) -> tuple[tuple[str, str], ...]:
+    from astropy import units
+    from astropy.coordinates import Angle
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    with silenced():
+        world = WCS(part.header).celestial
+        if not world.has_celestial:
+            return ()
+        height, width = part.shape[-2:]
+        found = world.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
+        place = [float(value) for value in found]
+        if world.wcs.lng == 1:
+            place.reverse()
+        if not np.isfinite(place).all():
+            return ()
+        kind = world.wcs.lngtyp.strip()
+        longitude, latitude = (Angle(value, unit=units.deg) for value in place)
+        scale = float(np.sqrt(np.prod(proj_plane_pixel_scales(world)))) * 3600
+    names = _NAMES.get(kind, (kind or "Longitude", world.wcs.lattyp.strip() or "Latitude"))
+    if kind == "RA":
+        hours = longitude.wrap_at(360 * units.deg).to_string(unit=units.hour, precision=2)
+        words = str(hours), str(latitude.to_string(precision=1))
+    elif kind == "HPLN":
+        words = f"{longitude.wrap_at(180 * units.deg).arcsec:.1f}″", f"{latitude.arcsec:.1f}″"
+    else:
+        words = f"{longitude.deg:.5f}°", f"{latitude.deg:.5f}°"
+    shown = f"{scale:.3g}″ a pixel" if scale < 3600 else f"{scale / 3600:.3g}° a pixel"
+    return ((names[0], words[0]), (names[1], words[1]), ("Scale", shown))

@@ -1,0 +1,92 @@
+"""What an image file holds in its own values, before any stretch: bands of a colour image, a value to be read off."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.images import dicom, fits, jpegxl, tiff
+from labeling.images.high_bit_depth import is_deep, values_of
+from labeling.images.open_image import (
+    at_frame,
+    decoded,
+    identified,
+    one_at_a_time_if_large,
+    page_for_pillow,
+    samples_by_pillow,
+)
+from labeling.images.orientation import orientation, upright
+from labeling.images.planes import combined
+from labeling.images.problems import refuse_too_large
+from labeling.images.rendering import DEFAULT, USUAL, Rendering
+from labeling.images.source_file import in_plain_words, regular_file
+
+
+def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, most: int | None = None) -> NDArray[Any]:
+    """One plane of values (h, w), row 0 at the top of the picture; unknown pixels are not-a-number.
+
+    Of colours it is the mean for deep images and the luma for those of 8 bits, whose values are what a screen shows.
+    ``most``: how many pixels are taken at most. Raises ImageProblem.
+    """
+    with in_plain_words(), regular_file(path) as stream:
+        if fits.is_fits(stream):
+            values = _one(fits.read_planes(stream, rendering).planes)
+        elif dicom.is_dicom(stream):
+            values = _picture(stream, rendering)
+        elif jpegxl.is_jpegxl(stream):
+            values = jpegxl.read(stream).plane
+        elif tiff.is_tiff(stream):
+            values = _tiff(stream, rendering)
+        else:
+            values = _raster(stream, rendering)
+    if most is not None:
+        refuse_too_large(values.shape[1], values.shape[0], most)
+    return values
+
+
+def _tiff(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
+    page = page_for_pillow(stream, rendering)
+    if page is not None:
+        return _raster(stream, rendering, page)
+    about = tiff.describe(stream)
+    refuse_too_large(*about.size)
+    return upright(tiff.read(stream, rendering, partial(samples_by_pillow, stream)).plane, about.turn)
+
+
+def _raster(stream: BinaryIO, rendering: Rendering, page: int = 0) -> NDArray[Any]:
+    with at_frame(identified(stream), page) as source, one_at_a_time_if_large(source):
+        if not is_deep(source):
+            return _picture(stream, rendering)
+
+        def read(number: int) -> NDArray[Any]:
+            source.seek(number)
+            return _grey(values_of(source, lambda: at_frame(identified(stream), number)))
+
+        n = 1 if page else getattr(source, "n_frames", 1)
+        values = _one(combined(n, (lambda number: read(number + page)), rendering.plane, kind="frame"))
+        return upright(values, orientation(source))
+
+
+def _picture(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
+    """What a screen shows, 0 to 255, under the usual stretch."""
+    stream.seek(0)
+    plain = replace(rendering, stretch=USUAL, low=None, high=None, is_inverted=False)
+    return np.asarray(decoded(stream, None, plain).image.convert("L"))
+
+
+def _one(planes: list[NDArray[Any]]) -> NDArray[Any]:
+    return planes[0] if len(planes) == 1 else np.asarray(np.mean(planes, axis=0))
+
+
+def _grey(values: NDArray[Any]) -> NDArray[Any]:
+    """(h, w) of values that may have channels, alpha last if there are 2 or 4: what is transparent is unknown."""
+    if values.ndim == 2:
+        return values
+    if values.shape[2] == 3:
+        return np.asarray(values.mean(axis=2))
+    return np.where(values[..., -1] > 0, values[..., :-1].mean(axis=2), np.nan)

@@ -1,0 +1,296 @@
+"""The decisions of a CSV file become annotations; all of it is read and checked before any is saved."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import BinaryIO
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from labeling.decisions import classes
+from labeling.decisions.save import Decision, record_import
+from labeling.exporting.rows import unsure_at_any_time
+from labeling.importing.class_spellings import Spellings, matched, word_of
+from labeling.importing.label_table import Choice, ImportProblem, Layout, Row, layout_of, read_rows
+from labeling.models import Dataset, LabelClass, State
+from labeling.tables.encoding import TableProblem, guessed_note, seekable
+from labeling.tables.item_lookup import IN_BATCH, SEVERAL
+from labeling.tables.match_rows import Matcher
+
+BATCH = 2000
+# Names that a report lists of each kind; the rest is only counted.
+LISTED = 1000
+MAX_NEW_CLASSES = 2000
+_NO_LABEL = -1
+
+
+@dataclass
+class Names:
+    """A count of lines, and the first different names on them."""
+
+    lines: int = 0
+    names: dict[str, None] = field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        self.lines += 1
+        if len(self.names) < LISTED:
+            self.names.setdefault(name)
+
+
+@dataclass
+class Report:
+    """What an import did.
+
+    ``rows``: lines of the file; ``applied`` and ``unchanged``: items; ``undecided``: lines without a label
+    that are neither unsure nor skipped; ``repeated``: lines about an item that a later line, which counts,
+    speaks of again; ``by_name``: lines whose item was found by file name where a path was looked for; ``merged``:
+    labels that were taken for another spelling of a class, and its name.
+    """
+
+    rows: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    undecided: int = 0
+    repeated: int = 0
+    by_name: int = 0
+    encoding: str = ""
+    # What the file calls the columns that were read.
+    key_column: str = ""
+    label_column: str = ""
+    merged: dict[str, str] = field(default_factory=dict)
+    unknown_paths: Names = field(default_factory=Names)
+    # File names that more than one item has.
+    ambiguous: Names = field(default_factory=Names)
+    unknown_classes: Names = field(default_factory=Names)
+    created_classes: list[str] = field(default_factory=list)
+
+    @property
+    def is_about_nothing(self) -> bool:
+        """Return whether no line is about an item of the dataset."""
+        return 0 < self.rows == self.unknown_paths.lines + self.ambiguous.lines
+
+    @property
+    def encoding_note(self) -> str:
+        """Return what to check where the encoding is a guess; empty where it is certain."""
+        return guessed_note(self.encoding)
+
+    def as_json(self) -> dict[str, object]:
+        """For ``import_labels --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
+        return {
+            "applied": self.applied,
+            "unchanged": self.unchanged,
+            "unknown_paths": list(self.unknown_paths.names),
+            "unknown_classes": list(self.unknown_classes.names),
+            "created_classes": self.created_classes,
+            "rows": self.rows,
+            "undecided": self.undecided,
+            "repeated": self.repeated,
+            "lines_with_unknown_path": self.unknown_paths.lines,
+            "lines_with_unknown_class": self.unknown_classes.lines,
+            "ambiguous_names": list(self.ambiguous.names),
+            "lines_with_ambiguous_name": self.ambiguous.lines,
+            "found_by_name": self.by_name,
+            "key_column": self.key_column,
+            "label_column": self.label_column,
+            "encoding": self.encoding,
+            "merged_labels": self.merged,
+        }
+
+
+def import_labels(
+    dataset: Dataset,
+    stream: BinaryIO,
+    *,
+    user: User | None,
+    create_classes: bool = False,
+    choice: Choice = Choice(),  # noqa: B008 - frozen
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Apply a CSV file's decisions; doing it again changes nothing.
+
+    A label makes an item labelled; without one, ``skipped`` makes it skipped and ``was_unsure`` unsure. A
+    labelled or skipped item that ``was_unsure`` gets that mark in its history too. Where several lines speak
+    of one item, the last one counts. ``path`` goes before ``item_id``.
+
+    The whole file is read and checked before anything is saved. Memory: about 50 bytes per line.
+    ``progress(done, total)`` counts items being saved.
+
+    Raises
+    ------
+    ImportProblem
+        The file can't be read, or makes no sense. Nothing was imported.
+    """
+    try:
+        with seekable(stream) as table:
+            plan, report = _planned(dataset, table, choice)
+        label_ids = _label_ids(dataset, plan, report, choice, create_classes)
+    except TableProblem as problem:
+        raise problem if isinstance(problem, ImportProblem) else ImportProblem(str(problem)) from problem
+    _save(dataset, plan, label_ids, user, report, progress)
+    return report
+
+
+def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan, Report]:
+    """Read the whole table."""
+    layout = layout_of(stream, choice)
+    key_column = layout.header("path") or layout.header("item_id")
+    report = Report(encoding=layout.table.encoding, key_column=key_column, label_column=layout.header("label"))
+    plan = _Plan()
+    rows = read_rows(stream, layout)
+    resolve = _Resolver(dataset, layout)
+    while batch := list(islice(rows, IN_BATCH)):
+        report.rows += len(batch)
+        for row, item_id in zip(batch, resolve(batch), strict=True):
+            if item_id < 0:
+                names = report.ambiguous if item_id == SEVERAL.pk else report.unknown_paths
+                names.add(row.path or str(row.item_id))
+            elif not row.is_decision:
+                report.undecided += 1
+            else:
+                plan.add(item_id, row)
+    report.repeated = plan.keep_last()
+    report.by_name = resolve.n_by_name
+    return plan, report
+
+
+class _Plan:
+    """The file in a few bytes a line: an item, its label's number in ``labels`` (or -1), two flags."""
+
+    def __init__(self) -> None:
+        self.items, self.label_of = array("q"), array("i")
+        self.was_unsure, self.is_skipped = array("b"), array("b")
+        # Spelling of each different label by its number; labels that are the same word share one.
+        self.labels: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def add(self, item_id: int, row: Row) -> None:
+        self.items.append(item_id)
+        self.label_of.append(self._number(row.label) if row.label else _NO_LABEL)
+        self.was_unsure.append(row.was_unsure)
+        self.is_skipped.append(row.is_skipped)
+
+    def _number(self, label: str) -> int:
+        word = word_of(label)
+        if word not in self._numbers:
+            self._numbers[word] = len(self.labels)
+            self.labels.append(label)
+        return self._numbers[word]
+
+    def keep_last(self) -> int:
+        """Keeps the last line of each item, by rising id; returns how many others there were."""
+        n_lines = len(self.items)
+        _, from_end = np.unique(np.asarray(self.items, dtype=np.int64)[::-1], return_index=True)
+        kept = (n_lines - 1 - from_end).tolist()
+        self.items = array("q", (self.items[place] for place in kept))
+        self.label_of = array("i", (self.label_of[place] for place in kept))
+        self.was_unsure = array("b", (self.was_unsure[place] for place in kept))
+        self.is_skipped = array("b", (self.is_skipped[place] for place in kept))
+        return n_lines - len(kept)
+
+    def decision(self, place: int, label_ids: Mapping[int, int]) -> Decision | None:
+        """What is to become of an item; None where its class is unknown."""
+        number = self.label_of[place]
+        if number != _NO_LABEL:
+            label_id = label_ids.get(number)
+            return None if label_id is None else Decision(self.items[place], State.LABELLED, label_id)
+        state = State.SKIPPED if self.is_skipped[place] else State.UNSURE
+        return Decision(self.items[place], state)
+
+
+# -- Items ------------------------------------------------------------------------------------------
+class _Resolver:
+    """Finds the items that rows are about."""
+
+    def __init__(self, dataset: Dataset, layout: Layout) -> None:
+        self._match = Matcher(dataset, layout.key)
+        self._by_id = Matcher(dataset, "item_id")
+
+    def __call__(self, rows: Sequence[Row]) -> list[int]:
+        """Return the item's id for each row, that of NOBODY or that of SEVERAL."""
+        paths = self._match([row.path for row in rows if row.path])
+        ids = self._by_id([str(row.item_id) for row in rows if not row.path])
+        by_path, by_id = iter(paths), iter(ids)
+        return [next(by_path if row.path else by_id).pk for row in rows]
+
+    @property
+    def n_by_name(self) -> int:
+        return self._match.n_by_name
+
+
+# -- Classes ----------------------------------------------------------------------------------------
+def _label_ids(dataset: Dataset, plan: _Plan, report: Report, choice: Choice, create: bool) -> dict[int, int]:
+    """The class of each label's number; the missing ones are made if ``create``, and else reported."""
+    existing = {label.name: label.pk for label in LabelClass.objects.active().filter(dataset=dataset)}
+    used = set(plan.label_of) - {_NO_LABEL}
+    found = matched(plan.labels, used, existing, choice.same_numbers, may_create=create)
+    report.merged = found.merged
+    if create:
+        return _with_created(dataset, plan, found, report)
+    for number in plan.label_of:
+        if number != _NO_LABEL and number not in found.class_of:
+            report.unknown_classes.add(plan.labels[number])
+    return found.class_of
+
+
+def _with_created(dataset: Dataset, plan: _Plan, found: Spellings, report: Report) -> dict[int, int]:
+    """Return the class of each label's number, once those that are missing are made: all of them or none."""
+    missing = sorted(set(found.same_as.values()))
+    if len(missing) > MAX_NEW_CLASSES:
+        raise ImportProblem(
+            f"The file names {len(missing)} classes that do not exist; at most {MAX_NEW_CLASSES} are made. "
+            f"Is {report.label_column!r} the right column? Choose another with --label COLUMN."
+        )
+    with transaction.atomic():
+        made = {number: _created(dataset, plan.labels[number]) for number in missing}
+    report.created_classes = [label.name for label in made.values()]
+    return found.class_of | {number: made[first].pk for number, first in found.same_as.items()}
+
+
+def _created(dataset: Dataset, name: str) -> LabelClass:
+    try:
+        return classes.add(dataset, name)
+    except classes.ClassProblem as problem:
+        raise ImportProblem(f"The class {name[:100]!r} can't be made: {problem.words}") from problem
+
+
+# -- Saving -----------------------------------------------------------------------------------------
+def _save(
+    dataset: Dataset,
+    plan: _Plan,
+    label_ids: Mapping[int, int],
+    user: User | None,
+    report: Report,
+    progress: Callable[[int, int], None],
+) -> None:
+    total = len(plan.items)
+    for start in range(0, total, BATCH):
+        stop = min(start + BATCH, total)
+        decisions: list[Decision] = []
+        once_unsure: list[int] = []
+        for place in range(start, stop):
+            decision = plan.decision(place, label_ids)
+            if decision is None:
+                continue
+            decisions.append(decision)
+            if plan.was_unsure[place] and decision.state != State.UNSURE:
+                once_unsure.append(decision.item_id)
+        marks = [Decision(item_id, State.UNSURE) for item_id in _without_mark(once_unsure)]
+        if marks:
+            record_import(dataset, marks, user)
+        applied, unchanged = record_import(dataset, decisions, user)
+        report.applied += applied
+        report.unchanged += unchanged
+        progress(stop, total)
+
+
+def _without_mark(item_ids: Sequence[int]) -> Iterator[int]:
+    """Those whose history has no unsure mark yet."""
+    for start in range(0, len(item_ids), IN_BATCH):
+        some = item_ids[start : start + IN_BATCH]
+        marked = unsure_at_any_time(some)
+        yield from (item_id for item_id in some if item_id not in marked)

@@ -1,0 +1,136 @@
+"""Writing what an ingest found: items, their frames, which are missing, and problems."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Max, Model, QuerySet
+
+from labeling.images.file_check import Examined
+from labeling.models import MAX_PATH, Dataset, Frame, Item, Problem
+
+ROLE = "image"
+# PostgreSQL's index of (dataset, path) takes no more than this.
+MAX_PATH_BYTES = 2500
+# What a frame holds of its file.
+FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format", "revision", "note")
+_filled: Callable[[Examined], tuple[Any, ...]] = attrgetter(*FILLED)
+
+
+def next_row(dataset: Dataset) -> int:
+    newest = Item.objects.filter(dataset=dataset).aggregate(newest=Max("row"))["newest"]
+    return 0 if newest is None else newest + 1
+
+
+def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
+    """Make items of new files. Call it with the dataset locked."""
+    if not new:
+        return
+    # A run that was thought dead may have woken and written some meanwhile.
+    taken = _taken(dataset, [path for path, _ in new])
+    new = [(path, examined) for path, examined in new if path not in taken]
+    first = insert_items(dataset, [path for path, _ in new])
+    item_id = "(SELECT id FROM labeling_item WHERE dataset_id = %s AND row = %s)"
+    frames = [
+        (dataset.pk, row, dataset.pk, ROLE, path, *values_of(examined))
+        for row, (path, examined) in enumerate(new, start=first)
+    ]
+    columns = ("item_id", "dataset_id", "role", "path", *FILLED)
+    _insert_many(Frame, columns, ", ".join([item_id, *["%s"] * (len(columns) - 1)]), frames)
+
+
+def _taken(dataset: Dataset, paths: Sequence[str]) -> set[str]:
+    """Those of the paths that are an item's already. The ORM takes as long for such a filter as for the inserts."""
+    marks = ", ".join(["%s"] * len(paths))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT path FROM labeling_item WHERE dataset_id = %s AND path IN ({marks})",  # noqa: S608 - only marks
+            [dataset.pk, *paths],
+        )
+        return {path for (path,) in cursor.fetchall()}
+
+
+def insert_items(dataset: Dataset, paths: Sequence[str]) -> int:
+    """Make items, without frames yet; returns the row of the first, the others follow. Call it with the dataset
+    locked."""
+    first = next_row(dataset)
+    rows = [(dataset.pk, row, path) for row, path in enumerate(paths, start=first)]
+    _insert_many(Item, ("dataset_id", "row", "path"), "%s, %s, %s", rows)
+    Dataset.objects.filter(pk=dataset.pk).update(n_items=F("n_items") + len(rows))
+    return first
+
+
+def insert_frames(dataset: Dataset, new: Sequence[tuple[int, str, str, Examined]]) -> None:
+    """Make frames of files, each given as its item, role, path and content."""
+    columns = ("item_id", "dataset_id", "role", "path", *FILLED)
+    rows = [(item_id, dataset.pk, role, path, *values_of(examined)) for item_id, role, path, examined in new]
+    if rows:
+        _insert_many(Frame, columns, ", ".join(["%s"] * len(columns)), rows)
+
+
+def _insert_many(model: type[Model], columns: Sequence[str], values: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """One prepared statement for all rows, several times as fast as ``bulk_create``; other columns get defaults."""
+    others = [field for field in model._meta.concrete_fields if not (field.primary_key or field.column in columns)]
+    defaults = tuple(field.get_db_prep_save(field.get_default(), connection) for field in others)
+    names = ", ".join(connection.ops.quote_name(name) for name in (*columns, *(str(field.column) for field in others)))
+    marks = ", ".join([values, *["%s"] * len(others)])
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+            [row + defaults for row in rows],
+        )
+
+
+def update_many(model: type[Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Set ``columns`` of many rows, each given as its values and then its key; see :func:`_insert_many`."""
+    if not rows:
+        return
+    changes = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in columns)
+    with connection.cursor() as cursor:
+        cursor.executemany(f"UPDATE {model._meta.db_table} SET {changes} WHERE id = %s", rows)  # noqa: S608 - as above
+
+
+def values_of(examined: Examined) -> tuple[Any, ...]:
+    """The values of the columns ``FILLED``."""
+    return _filled(examined)
+
+
+def update_frames(changed: Sequence[tuple[int, Examined]]) -> None:
+    """Write what files hold now, by their frames' keys."""
+    update_many(Frame, FILLED, [(*values_of(examined), pk) for pk, examined in changed])
+
+
+def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool) -> int:
+    """Where it is not so already, and of how many; the dataset's count of missing items follows."""
+    if not item_ids:
+        return 0
+    n = Item.objects.filter(pk__in=item_ids, is_available=not is_available).update(is_available=is_available)
+    Dataset.objects.filter(pk=dataset.pk).update(n_missing=F("n_missing") + (-n if is_available else n))
+    return n
+
+
+def noted_frames(dataset: Dataset) -> QuerySet[Frame]:
+    """Return the frames that are shown although something is wrong with their files, by path."""
+    return Frame.objects.filter(dataset=dataset).exclude(note="").order_by("path")
+
+
+def write_problems(dataset: Dataset, problems: dict[str, str]) -> None:
+    Problem.objects.bulk_create(
+        [Problem(dataset=dataset, path=path, reason=reason) for path, reason in problems.items()],
+        update_conflicts=True,
+        unique_fields=["dataset", "path"],
+        update_fields=["reason", "seen_at"],
+    )
+
+
+def storable(path: str) -> str:
+    """The path as it can be stored: bytes that are no UTF-8 as ``\\xe9``, and too long ones cut."""
+    words = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if len(words) <= MAX_PATH and len(words.encode()) <= MAX_PATH_BYTES:
+        return words
+    return f"{words[:300]}…{hashlib.sha256(words.encode()).hexdigest()[:8]}…{words[-200:]}"

@@ -1,0 +1,93 @@
+"""Numbers and paths as a page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django import template
+
+from labeling.display import picture_urls
+from labeling.display.item_frames import Together
+from labeling.images.composite import side_by_side
+from labeling.models import Dataset, Frame
+
+register = template.Library()
+
+# Joins emoji; the only invisible character that file names have for good reasons.
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+@register.filter
+def printable(path: object) -> str:
+    r"""The path on one line: newlines, control and direction marks are written out as ``\n``, ``\u202e`` …"""
+    return "".join(
+        character
+        if character.isprintable() or character == _ZERO_WIDTH_JOINER
+        else character.encode("unicode_escape").decode("ascii")
+        for character in str(path)
+    )
+
+
+@register.filter
+def version(frame: Frame, dataset: Dataset) -> str:
+    """Return what the frame's picture depends on, for its address: pictures under it are cached forever."""
+    return frame.version(dataset.shown_as)
+
+
+@register.filter
+def thumb(frame: Frame, dataset: Dataset) -> str:
+    """Return the address of the frame's thumbnail."""
+    return picture_urls.thumb_url(frame, dataset)
+
+
+@register.filter
+def full_view(frame: Frame, dataset: Dataset) -> str:
+    """Return the address of the frame's full view."""
+    return picture_urls.file_url(frame, dataset)
+
+
+@register.filter
+def color_thumb(item: Together) -> str:
+    """Return the address of the thumbnail of the item's color image."""
+    return picture_urls.color_thumb_url(item)
+
+
+@register.filter
+def color_view(item: Together) -> str:
+    """Return the address of the item's color image in full size."""
+    return picture_urls.color_file_url(item)
+
+
+@register.filter
+def across(roles: Sequence[str]) -> int:
+    """How many frames of an item lie beside each other in its tile."""
+    return side_by_side(len(roles))[0]
+
+
+@register.filter
+def lines(roles: Sequence[str]) -> int:
+    """How many rows of frames an item's tile has."""
+    return side_by_side(len(roles))[1]
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """1234567 as 1,234,567."""
+    return f"{number:,}"
+
+
+@register.filter
+def percent(share: float) -> str:
+    """0.724 as 72 %; what is not quite all or nothing says so."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    if 0.995 <= share < 1:
+        return "over 99 %"
+    return f"{share * 100:.0f} %"
+
+
+@register.filter
+def share(value: float) -> str:
+    """A share in percent with a digit after the point where it says something: 0.4 %, 12 %."""
+    percents = 100 * value
+    return f"{percents:.0f} %" if percents >= 10 or round(percents, 1) == round(percents) else f"{percents:.1f} %"

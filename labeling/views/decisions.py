@@ -1,0 +1,142 @@
+"""The address that decisions are sent to: a batch of actions as JSON, answered action by action."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.http import require_POST
+
+from hoshina.core.http import HtmxHttpRequest, holder
+from labeling.decisions import sql as decision_sql
+from labeling.decisions.provenance import OPENED, Claim
+from labeling.decisions.save import Request, Shown, Target, apply, with_provenance
+from labeling.models import MAX_RENDERING, Action
+
+MAX_ACTIONS = 200
+MAX_TARGETS = 2000
+
+
+class Malformed(ValueError):
+    """The batch is not what the page's own script sends; says what is wrong."""
+
+
+@require_POST
+def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
+    """Save a batch of actions; what is answered as saved is on the disk.
+
+    A label is never lost over its provenance: what the server did not show is saved without any, and named in the
+    answer (``unconfirmed``).
+    """
+    dataset = decision_sql.dataset_of_slug(slug)
+    if dataset is None:
+        raise Http404("There is no such dataset.")
+    try:
+        requests = _requests(request)
+    except Malformed as error:
+        return JsonResponse({"error": str(error)}, status=400)
+    requests = with_provenance(dataset, requests, request.user.pk)
+    saved = apply(dataset, requests, user=request.user, holder=holder(request))
+    return JsonResponse({"results": [result.as_json() for result in saved.results], "counts": saved.counts()})
+
+
+def _requests(request: HttpRequest) -> list[Request]:
+    try:
+        body = json.loads(request.body)
+    except ValueError as error:
+        raise Malformed("The body is not JSON.") from error
+    actions = body.get("actions") if isinstance(body, dict) else None
+    if not isinstance(actions, list) or len(actions) > MAX_ACTIONS:
+        raise Malformed(f'Send {{"actions": […]}} with at most {MAX_ACTIONS} actions.')
+    return [_request(action) for action in actions]
+
+
+def _request(action: Any) -> Request:
+    if not isinstance(action, dict):
+        raise Malformed("An action has to be an object.")
+    try:
+        kind = Action.Kind(str(action.get("kind")))
+        identity = uuid.UUID(str(action.get("uuid")))
+        at = datetime.fromisoformat(str(action.get("at")))
+    except ValueError as error:
+        raise Malformed(f"An action is malformed: {error}.") from error
+    if kind not in (*Action.ON_UNDO_STACK, Action.Kind.UNDO):
+        raise Malformed(f"{kind.value} can't be sent here.")
+    items = action.get("items") or []
+    if not isinstance(items, list) or len(items) > MAX_TARGETS:
+        raise Malformed(f"An action takes a list of at most {MAX_TARGETS} items.")
+    targets = {target.item_id: target for target in (_target(item, action) for item in items)}
+    if not targets and kind != Action.Kind.UNDO:
+        raise Malformed(f"{kind.value} needs at least one item.")
+    return Request(
+        uuid=identity,
+        kind=kind,
+        at=_plausible(at),
+        label_id=_whole(action.get("label"), "label"),
+        overwrite=action.get("overwrite") is True,
+        targets=tuple(targets.values()),
+    )
+
+
+def _target(item: Any, action: dict[str, Any]) -> Target:
+    if not isinstance(item, dict):
+        raise Malformed("An item of an action has to be an object.")
+    item_id = _whole(item.get("id"), "id")
+    if item_id is None:
+        raise Malformed("An item of an action needs its id.")
+    was_visible = action.get("suggestion_shown")
+    raw = item.get("shown")
+    raw = raw if isinstance(raw, dict) else {}
+    queue = str(raw.get("queue") or "")
+    return Target(
+        item_id=item_id,
+        seen=_whole(item.get("seen"), "seen") or 0,
+        seconds=_number(item.get("seconds"), "seconds"),
+        shown=Shown(
+            queue=OPENED if queue == OPENED else "",
+            suggestion_shown=was_visible if isinstance(was_visible, bool) else None,
+            rendering=str(raw.get("rendering") or "").replace("\x00", "")[:MAX_RENDERING],
+        ),
+        claim=_claim(item_id, raw, queue),
+    )
+
+
+def _claim(item_id: int, raw: dict[str, Any], queue: str) -> Claim | None:
+    """Return where the browser says that it saw the item; None where it names neither a round nor a queue.
+
+    Pages from before the server looked provenance up send a score, a model and more, which are ignored. No round has
+    the number 0, so a queue without a round is never confirmed.
+    """
+    round_id, rank = _whole(raw.get("round_id"), "round_id"), _whole(raw.get("rank"), "rank")
+    if round_id is None and queue in ("", OPENED):
+        return None
+    if round_id is None or rank is None:
+        return Claim(item_id, 0, 0)
+    return Claim(item_id, round_id, rank)
+
+
+def _whole(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise Malformed(f"{name} has to be a whole number.")
+    return value
+
+
+def _number(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Malformed(f"{name} has to be a number.")
+    return float(value)
+
+
+def _plausible(at: datetime) -> datetime:
+    """The browser's time of the decision in UTC, but never in the future: clocks go wrong."""
+    now = datetime.now(UTC)
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(aware.astimezone(UTC), now)

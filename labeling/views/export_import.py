@@ -1,0 +1,189 @@
+"""The Export page, the archive itself, and the import of labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from django import forms
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import patch_vary_headers
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET, require_http_methods
+
+from hoshina.core.http import HtmxHttpRequest
+from labeling import importing
+from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
+from labeling.exporting import Export, refusal, sections
+from labeling.exporting.form import ExportForm
+from labeling.exporting.size import ImagesSize, images_size
+from labeling.exporting.splits import SPLITS, quotas
+from labeling.importing import EXPECTED, Choice, ImportProblem, NumbersQuestion, Report
+from labeling.importing.class_spellings import KEEP, MERGE
+from labeling.models import Dataset, Field, LabelClass
+
+# A browser waits for the report, about 20 s for this much (90,000 lines); more is work for the command.
+MAX_UPLOAD = 16 * 1024 * 1024
+_NAMES_SHOWN = 50
+
+
+@require_GET
+def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """What an export will hold, its options and its button; the form alone when an option changed."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    size = images_size(dataset)
+    return _export_page(request, dataset, _form(request, dataset, size), size)
+
+
+@require_GET
+def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
+    """The archive, sent while it is made; options that can't be had: the page with the words."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    size = images_size(dataset)
+    form = _form(request, dataset, size)
+    if form.is_valid() and (words := refusal(dataset, form.options())):
+        form.add_error(None, words)
+    if not form.is_valid():
+        return _export_page(request, dataset, form, size)
+    return StreamingHttpResponse(
+        iter(Export(dataset, form.options())),
+        content_type="application/zip",
+        headers={
+            "Content-Disposition": content_disposition_header(True, f"{dataset.slug}.zip") or "",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def _form(request: HtmxHttpRequest, dataset: Dataset, size: ImagesSize) -> ExportForm:
+    fields = list(Field.objects.filter(dataset=dataset))
+    chosen = next((one.name for one in fields if one.pk == dataset.together_by_id), "")
+    names = [one.name for one in fields]
+    return ExportForm(request.GET.dict(), names, chosen, with_images=size.is_included)
+
+
+def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, size: ImagesSize) -> HttpResponse:
+    is_valid = form.is_valid()
+    context: dict[str, Any] = {
+        "dataset": dataset,
+        "form": form,
+        "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
+        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "expected": EXPECTED,
+        "import_choices": ImportChoices(label_suffix="", auto_id="import-%s"),
+        "size": size,
+        "n_changed": count_content_changed(dataset),
+        "counted_up_to": COUNTED_UP_TO,
+    }
+    if is_valid:
+        context |= _splits(dataset, form.options().splits)
+    name = "labeling/_export.html" if request.htmx else "labeling/export.html"
+    response = render(request, name, context, status=200 if is_valid else 422)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+@dataclass(frozen=True)
+class _ClassRow:
+    """How many labels of a class there are, and go to each split."""
+
+    label: LabelClass
+    counts: list[int]
+
+
+def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
+    """The table of the splits from the classes' counters: as in the archive unless files are identical."""
+    labels = list(LabelClass.objects.active().filter(dataset=dataset))
+    by_name = sorted(labels, key=lambda label: (label.name, label.pk))
+    table = quotas([label.n_items for label in by_name], shares)
+    counts = {label.pk: row.tolist() for label, row in zip(by_name, table, strict=True)}
+    return {
+        "splits": list(zip(SPLITS, shares, table.sum(axis=0).tolist(), strict=True)),
+        "class_rows": [_ClassRow(label, counts[label.pk]) for label in labels],
+        "train": shares[0],
+    }
+
+
+# -- Import -----------------------------------------------------------------------------------------
+class ImportChoices(forms.Form):
+    """How a table of labels is to be read, where it is not found out."""
+
+    key_column = forms.CharField(
+        label="Column that names the images",
+        required=False,
+        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
+    )
+    label_column = forms.CharField(
+        label="Column with the labels", required=False, help_text="Empty: label, class, category, choice, target, …"
+    )
+    encoding = forms.CharField(
+        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
+    )
+
+    def choice(self, same_numbers: str) -> Choice:
+        """Return what a valid form asks for."""
+        given = self.cleaned_data
+        return Choice("", given["key_column"], given["label_column"], given["encoding"], same_numbers)
+
+
+@require_http_methods(["GET", "POST"])
+def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """A form for a CSV file, and the report of what it changed."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = ImportChoices(request.POST if request.method == "POST" else None, label_suffix="", auto_id="import-%s")
+    context: dict[str, Any] = {"dataset": dataset, "expected": EXPECTED, "import_choices": form}
+    status = 200
+    if request.method == "POST":
+        context["same_numbers"], context["creates"] = _answers(request)
+        try:
+            report = _import(request, dataset, form)
+        except NumbersQuestion as question:
+            context["question"] = question
+        except ImportProblem as problem:
+            context["problem"] = str(problem)
+            status = 422
+        else:
+            context |= _shown(report)
+    name = "labeling/_import.html" if request.htmx else "labeling/import.html"
+    response = render(request, name, context, status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
+    """Return what the buttons below the form said: whether equal numbers are one class, and whether to make classes."""
+    said = " ".join([*request.POST.getlist("create_classes"), request.POST.get("same_numbers", "")]).split()
+    same_numbers = next((word for word in said if word in (MERGE, KEEP)), "")
+    return same_numbers, "create_classes" in request.POST or "create" in said
+
+
+def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> Report:
+    upload = request.FILES.get("file")
+    if upload is None:
+        raise ImportProblem(f"Choose a file first. {EXPECTED}")
+    if (upload.size or 0) > MAX_UPLOAD:
+        raise ImportProblem(
+            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
+            f"manage.py import_labels FILE --dataset {dataset.slug}"
+        )
+    if not form.is_valid():
+        raise ImportProblem("The choices can't be read. Reload the page and choose again.")
+    same_numbers, creates = _answers(request)
+    return importing.import_labels(
+        dataset,
+        cast("BinaryIO", upload.file),
+        user=request.user,
+        create_classes=creates,
+        choice=form.choice(same_numbers),
+    )
+
+
+def _shown(report: Report) -> dict[str, Any]:
+    return {
+        "report": report,
+        "unknown_paths": list(report.unknown_paths.names)[:_NAMES_SHOWN],
+        "unknown_classes": list(report.unknown_classes.names)[:_NAMES_SHOWN],
+        "ambiguous": list(report.ambiguous.names)[:_NAMES_SHOWN],
+        "merged": list(report.merged.items())[:_NAMES_SHOWN],
+    }

@@ -1,0 +1,57 @@
+"""What lies under the pointer: places in the sky and values of pixels, asked for once for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_GET
+
+from labeling.display.frame_file import inside, is_current
+from labeling.images.decoder_pool import decoders
+from labeling.images.problems import ImageProblem
+from labeling.models import Frame
+from labeling.views.media import not_found
+
+# Values of larger images are not sent: four bytes for each pixel.
+MOST_VALUES = 1_000_000
+
+
+@require_GET
+def sky(request: HttpRequest, frame_id: int) -> HttpResponse:
+    """A grid of directions (labeling.images.sky_coordinates) as JSON; null where the file does not say."""
+
+    def made(frame: Frame, file: Path) -> HttpResponse:
+        return JsonResponse(decoders().sky(file, frame.dataset.shown_as), safe=False)
+
+    return _answer(request, frame_id, made)
+
+
+@require_GET
+def values(request: HttpRequest, frame_id: int) -> HttpResponse:
+    """The pixels' own values, rows from the top, float32, little endian; nothing for images that are too large."""
+
+    def made(frame: Frame, file: Path) -> HttpResponse:
+        is_small = frame.width * frame.height <= MOST_VALUES
+        content = decoders().values(file, frame.dataset.shown_as) if is_small else b""
+        return HttpResponse(content, content_type="application/octet-stream")
+
+    return _answer(request, frame_id, made)
+
+
+def _answer(request: HttpRequest, frame_id: int, made: Callable[[Frame, Path], HttpResponse]) -> HttpResponse:
+    frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
+    file = inside(frame)
+    if file is None:
+        return not_found("This file lies outside of the dataset's folder.")
+    try:
+        is_kept = is_current(frame, file) and request.GET.get("v") == frame.version(frame.dataset.shown_as)
+        response = made(frame, file)
+    except OSError as error:
+        return not_found(f"The file cannot be read ({error.strerror or error}).")
+    except ImageProblem as problem:
+        return not_found(problem.reason)
+    response["Cache-Control"] = "private, max-age=31536000, immutable" if is_kept else "no-store"
+    return response
