@@ -26,8 +26,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from benchmarks.audit import FASHION, fashion
-from modeling.algorithms.cells import knn_graph_by_cells
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.train import train
 from sampling.algorithms.coreset import k_center
 from sampling.algorithms.diversify import diversified, weighted_means

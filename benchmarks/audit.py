@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from modeling.algorithms.calibration import softmax
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.train import Trained, train
 from modeling.backends.hog import HogEncoder
 from sampling.algorithms.auto import choose

@@ -39,7 +39,7 @@ from modeling.backends.encoder import FloatArray
 from modeling.backends.hog import HogEncoder, hog, to_grey
 from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
-from modeling.backends.patches import PatchesEncoder
+from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2, locate
 
 Work = Callable[[], object]
@@ -130,7 +130,7 @@ def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
 
 def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
     from labeling.images.open_image import open_for_resizing
-    from modeling.pipelines.frames import encode_files
+    from modeling.encoders.frames import encode_files
 
     def read(file: Path) -> Pixels:
         return encoder.prepare(open_for_resizing(file, encoder.decode_side))

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.groups import digits, fashion
-from modeling.algorithms.neighbours import project
+from modeling.algorithms.neighbors import project
 from sampling.algorithms.groups import LabeledPairs, densest, usual_radius
 
 LARGEST, MOST_GROUPS = 60, 40

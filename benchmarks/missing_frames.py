@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.label_efficiency.data import CACHE, _fashion_images, _fashion_labels, _kept, _mobilenet
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.metrics import reliability
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.train import train
 from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder

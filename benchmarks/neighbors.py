@@ -56,14 +56,14 @@ def rows_of(n: int) -> Floats:
 
 # -- Searches ----------------------------------------------------------------------------------------
 def ours(Z: Floats, threads: int) -> Found:
-    from modeling.algorithms.cells import knn_graph_by_cells
+    from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
 
     with threadpool_limits(threads):
         return knn_graph_by_cells(Z, K, rng=np.random.default_rng(0), recall=WANTED).graph.indices
 
 
 def ours_exact(Z: Floats, threads: int) -> Found:
-    from modeling.algorithms.neighbours import knn_graph
+    from modeling.algorithms.neighbors import knn_graph
 
     with threadpool_limits(threads):
         return knn_graph(Z, K).indices

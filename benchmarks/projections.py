@@ -33,17 +33,17 @@ from sklearn.manifold import TSNE, trustworthiness
 
 from benchmarks.label_efficiency.data import FASHION
 from benchmarks.retrain import likely_vectors, memory
-from modeling.algorithms import tsne
-from modeling.algorithms.cells import knn_graph_by_cells
-from modeling.algorithms.initialization import smoothed, start_from
-from modeling.algorithms.neighbours import Graph, knn_graph, project
-from modeling.algorithms.placing import placed
+from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+from modeling.algorithms.layouts import tsne
+from modeling.algorithms.layouts.initialization import smoothed, start_from
+from modeling.algorithms.layouts.placement import placed
+from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
 
 Floats = NDArray[np.float32]
 SAMPLE = 5000
 SCIKIT_AT_MOST = 20_000
-# As in the product: modeling/graphs.py and modeling/pipelines/projecting.py.
+# As in the product: modeling/encoders/neighbor_cache.py and modeling/maps/pipeline.py.
 NEIGHBOURS, EXACT, FITTED, PERPLEXITY = 30, 20_000, 100_000, 30
 
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.label_efficiency.data import CACHE, COLLECTIONS, Floats, Rows
 from modeling.algorithms.calibration import softmax
-from modeling.algorithms.neighbours import project
+from modeling.algorithms.neighbors import project
 from modeling.algorithms.train import train
 from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import weighted_share

@@ -9,13 +9,12 @@ class ModelingConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        import modeling.exporting
-        import modeling.map_exporting  # noqa: F401  (and this)
+        import modeling.maps.export  # noqa: F401  (and this)
         from labeling.signals import asks_for_side, decided, ingested, regrouped, reshown
-        from modeling.graphs import forget_set
-        from modeling.maps import forget_projection
+        from modeling.assistive.policy import on_decided
+        from modeling.encoders.neighbor_cache import forget_set
+        from modeling.maps.coordinates import forget_projection
         from modeling.models import EmbeddingSet, Projection
-        from modeling.policy import on_decided
 
         asks_for_side.connect(side_of, dispatch_uid="modeling.side_of")
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
@@ -28,7 +27,7 @@ class ModelingConfig(AppConfig):
 
 def side_of(sender: object, *, dataset: Any, **kwargs: Any) -> int | None:
     """The side of the square that the wanted encoder sees of each file."""
-    from modeling.encoders import backend_of, likely
+    from modeling.encoders.choice import backend_of, likely
 
     # Not by the roles: an ingest of new groups begins before there are any.
     is_one_picture = bool(dataset.grouping) and dataset.composed_as.is_colour
@@ -39,7 +38,7 @@ def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """After an ingest: vectors for what is new or changed, or by an encoder that runs here only now."""
     from hoshina.jobs.lifecycle import enqueue
     from labeling.models import Dataset
-    from modeling.pipelines.embedding import has_work
+    from modeling.encoders.pipeline import has_work
 
     if has_work(Dataset.objects.get(pk=dataset_id)):
         enqueue("embed", dataset_id=dataset_id)
@@ -54,8 +53,9 @@ def embed_again(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
 def forget_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """All items are made anew: vectors, models and maps of the old ones go by rows that mean others now."""
-    from modeling import model_files, store
+    from modeling import store
     from modeling.models import EmbeddingSet, ModelVersion, Projection
+    from modeling.versions import model_files
 
     for version in ModelVersion.objects.filter(dataset=dataset_id):
         model_files.delete_files(version)

@@ -83,7 +83,7 @@ class ModelVersion(models.Model):
 
 
 class Projection(models.Model):
-    """A map: coordinates in the plane for every vector of an embedding set; the array is in ``modeling.maps``."""
+    """A map: coordinates in the plane of every vector of an embedding set, stored by ``modeling.maps.coordinates``."""
 
     class Method(models.TextChoices):
         UMAP = "umap", "UMAP"

@@ -14,8 +14,8 @@ from hoshina.jobs.lifecycle import enqueue
 from labeling.decisions.save import surviving
 from labeling.models import Dataset, LabelClass
 from modeling.algorithms.folds import groups_per_class
-from modeling.model_files import open_held_out, open_probabilities
 from modeling.models import ModelVersion
+from modeling.versions.model_files import open_held_out, open_probabilities
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """The vectors on disk, and the only place that knows how an item's row becomes a line of a file.
 
-Every array has one line per ``Item.row`` of its dataset; what a model version keeps (``modeling.model_files``) has too.
+Every array has one line per ``Item.row`` of its dataset, as have the arrays of a model version
+(``modeling.versions.model_files``).
 All live under ``settings.STORE_DIR``::
 
     vectors/<dataset>/<fingerprint>/vectors-<generation>.npy   float32 (n_rows, dim)

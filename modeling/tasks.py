@@ -9,7 +9,7 @@ from hoshina.jobs.runner import Run
 
 
 def run_embed_chunk(run: Run, start: int, stop: int) -> None:
-    from modeling.pipelines.embedding import embed_chunk
+    from modeling.encoders.pipeline import embed_chunk
 
     embed_chunk(run, start, stop)
 
@@ -23,9 +23,9 @@ def run_embed_chunk(run: Run, start: int, stop: int) -> None:
     chunk=run_embed_chunk,
 )
 def run_embed(run: Run) -> dict[str, Any]:
-    from modeling.pipelines.embedding import embed
-    from modeling.policy import retrain_after_embedding
-    from modeling.projections import maps_after_embedding
+    from modeling.assistive.policy import retrain_after_embedding
+    from modeling.encoders.pipeline import embed
+    from modeling.maps.projections import maps_after_embedding
 
     result = embed(run)
     retrain_after_embedding(run.dataset_id)
@@ -36,8 +36,8 @@ def run_embed(run: Run) -> dict[str, Any]:
 @background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True)
 def run_retrain(run: Run) -> dict[str, Any]:
     from labeling.models import Dataset
-    from modeling.pipelines.retraining import MissingEmbeddings, retrain
-    from modeling.policy import embed_and_retrain
+    from modeling.assistive.pipeline import MissingEmbeddings, retrain
+    from modeling.assistive.policy import embed_and_retrain
 
     try:
         return retrain(run)
@@ -50,7 +50,7 @@ def run_retrain(run: Run) -> dict[str, Any]:
 
 @background(kind="quick_train", queue="heavy", title="Quick training", key="quick_train:{dataset_id}")
 def run_quick_train(run: Run) -> dict[str, Any]:
-    from modeling.pipelines.quick_training import quick_train
+    from modeling.quick.pipeline import quick_train
 
     return quick_train(run)
 
@@ -59,7 +59,7 @@ def run_quick_train(run: Run) -> dict[str, Any]:
     kind="predict", queue="interactive", title="Predicting again", key="predict:{dataset_id}:{version}:{is_refresh}"
 )
 def run_predict(run: Run) -> dict[str, Any]:
-    from modeling.pipelines.predicting import predict
+    from modeling.assistive.predict import predict
 
     return predict(run)
 
@@ -72,8 +72,8 @@ def run_predict(run: Run) -> dict[str, Any]:
     key="project_map:{dataset_id}:{method}:{n_neighbors}:{min_dist}:{perplexity}:{metric}:{seed}:{is_supervised}:{name}:{is_automatic}",
 )
 def run_project_map(run: Run) -> dict[str, Any]:
-    from modeling.pipelines.projecting import project_map
-    from modeling.projections import maps_after_embedding
+    from modeling.maps.pipeline import project_map
+    from modeling.maps.projections import maps_after_embedding
 
     result = project_map(run)
     maps_after_embedding(run.dataset_id)  # vectors may have come meanwhile
@@ -88,6 +88,6 @@ def run_project_map(run: Run) -> dict[str, Any]:
     restartable=True,
 )
 def run_place_on_maps(run: Run) -> dict[str, Any]:
-    from modeling.pipelines.projecting import place_on_maps
+    from modeling.maps.pipeline import place_on_maps
 
     return place_on_maps(run)

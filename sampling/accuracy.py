@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from labeling.decisions.random_draws import random_draws
 from labeling.models import Dataset, Item, LabelClass, State
-from modeling.audited import Audited
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of, predictions_of
+from modeling.versions.audited_accuracy import Audited
 from sampling.algorithms.estimates import (
     Estimate,
     Forecast,

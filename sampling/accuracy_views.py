@@ -17,8 +17,8 @@ from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
 from modeling.predictions import active_model
-from modeling.version_plots import accuracy_plot as plot_of_accuracy
-from modeling.version_plots import briefs
+from modeling.versions.plots import accuracy_plot as plot_of_accuracy
+from modeling.versions.plots import briefs
 from sampling.accuracy import MIN_AUDIT, MIN_OF_CLASS, Outlook, history, latest, more_to_halve, newest_audited, outlook
 from sampling.models import AccuracyEstimate
 

@@ -10,13 +10,13 @@ class SamplingConfig(AppConfig):
         import sampling.exporting  # noqa: F401  (joins the export's registry)
         from labeling.decisions import provenance
         from labeling.signals import regrouped
-        from modeling import audited
         from modeling.signals import trained
+        from modeling.versions import audited_accuracy
         from sampling import accuracy
         from sampling.served import look_up
 
         provenance.register(look_up)
-        audited.register(accuracy.audited, accuracy.newest_audited)
+        audited_accuracy.register(accuracy.audited, accuracy.newest_audited)
         trained.connect(accuracy.estimate_version, dispatch_uid="sampling.estimate_version")
         regrouped.connect(forget_rounds, dispatch_uid="sampling.forget_rounds")
 

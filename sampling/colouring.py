@@ -23,10 +23,10 @@ from labeling.decisions.classes import PALETTE
 from labeling.fields import Column, column_of
 from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
 from modeling.algorithms.rows import blocks
-from modeling.model_files import probabilities_written
 from modeling.models import EmbeddingSet
 from modeling.predictions import Predictions, active_model, active_predictions
 from modeling.store import open_vectors
+from modeling.versions.model_files import probabilities_written
 from sampling.algorithms.uncertainty import margin
 from sampling.graphs import Oddity, has_oddness, oddness_of
 from sampling.pool import UNAVAILABLE, Pool

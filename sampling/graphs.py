@@ -9,7 +9,18 @@ from typing import Literal
 
 import numpy as np
 
-from modeling.graphs import AT_ONCE, SEED, Floats, Tell, file_of, graph_of, is_intact, kept, projection_of, silently
+from modeling.encoders.neighbor_cache import (
+    AT_ONCE,
+    SEED,
+    Floats,
+    Tell,
+    file_of,
+    graph_of,
+    is_intact,
+    kept,
+    projection_of,
+    silently,
+)
 from modeling.models import EmbeddingSet
 from modeling.store import Vectors
 

@@ -9,8 +9,8 @@ from django import forms
 from django.forms import BoundField
 
 from labeling.models import Dataset
-from modeling import projections
-from modeling.map_options import MAX_NAME, MAX_NEIGHBOURS, MAX_PERPLEXITY, MapOptions, OptionError
+from modeling.maps import projections
+from modeling.maps.options import MAX_NAME, MAX_NEIGHBOURS, MAX_PERPLEXITY, MapOptions, OptionError
 from modeling.models import Projection
 
 _METHODS = [
@@ -28,7 +28,7 @@ HEEDED = {
 
 
 class MapForm(forms.Form):
-    """:class:`~modeling.map_options.MapOptions`, in words."""
+    """:class:`~modeling.maps.options.MapOptions`, in words."""
 
     method = forms.ChoiceField(label="Method", choices=_METHODS, initial="umap", widget=forms.RadioSelect)
     n_neighbors = forms.IntegerField(
@@ -63,7 +63,7 @@ class MapForm(forms.Form):
                 self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
-        """With ``params`` for :func:`modeling.projections.start`, unless something about them can't be."""
+        """With ``params`` for :func:`modeling.maps.projections.start`, unless something about them can't be."""
         cleaned = super().clean() or {}
         method = cleaned.get("method", "")
         for name in self._unheeded(method):

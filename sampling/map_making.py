@@ -12,8 +12,8 @@ from django_htmx.http import trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
 from labeling.models import Dataset
-from modeling import projections
-from modeling.map_options import OptionError
+from modeling.maps import projections
+from modeling.maps.options import OptionError
 from modeling.models import Projection
 from sampling.map_form import MapForm, told_options
 

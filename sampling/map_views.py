@@ -19,7 +19,7 @@ from labeling.display.picture_urls import thumb_url
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views.datasets import remember
 from labeling.views.workbench import context_of
-from modeling import projections
+from modeling.maps import projections
 from modeling.models import Projection
 from modeling.predictions import active_predictions
 from sampling.checks import waiting_among, waiting_rows

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.core.caches import Kept
-from modeling.maps import coordinates_of
+from modeling.maps.coordinates import coordinates_of
 from modeling.models import Projection
 
 Points = NDArray[np.uint16]

@@ -18,7 +18,7 @@ from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import seconds_left
 from labeling.models import Dataset, Field
-from modeling.graphs import AT_ONCE
+from modeling.encoders.neighbor_cache import AT_ONCE
 from modeling.models import EmbeddingSet
 from sampling.graphs import has_oddness
 from sampling.models import Round

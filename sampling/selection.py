@@ -11,7 +11,7 @@ from django.db.models import F
 from numpy.typing import NDArray
 
 from labeling.models import Annotation, Dataset, Item, State
-from modeling.graphs import graph_of, projection_of
+from modeling.encoders.neighbor_cache import graph_of, projection_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors

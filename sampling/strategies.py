@@ -13,7 +13,7 @@ from modeling.algorithms.rows import blocks
 
 if TYPE_CHECKING:
     from labeling.fields import Column
-    from modeling.algorithms.neighbours import Graph
+    from modeling.algorithms.neighbors import Graph
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.risk import Kept, Risk
     from sampling.graphs import Oddity

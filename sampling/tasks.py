@@ -40,7 +40,7 @@ def run_rank(run: Run) -> dict[str, Any]:
 )
 def run_oddness(run: Run) -> dict[str, Any]:
     """Once for an embedding set; what was kept of it before a worker died is not made again."""
-    from modeling.graphs import recall_of
+    from modeling.encoders.neighbor_cache import recall_of
     from modeling.models import EmbeddingSet
     from modeling.store import StoreError, open_vectors
     from sampling.graphs import oddness_of

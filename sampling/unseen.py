@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hoshina.core.storage import StoreError
 from labeling.models import Dataset
-from modeling.comparing import SIDES, shared
-from modeling.model_files import HeldOut, open_held_out
 from modeling.models import ModelVersion
+from modeling.versions.comparison import SIDES, shared
+from modeling.versions.model_files import HeldOut, open_held_out
 from sampling.strategies import BadParameter
 
 Rows = NDArray[np.int64]

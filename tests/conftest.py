@@ -90,7 +90,7 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 def _fresh_memory() -> None:
     """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
     from labeling.fields import split_groups
-    from modeling import policy
+    from modeling.assistive import policy
     from sampling import colouring, map_clusters, maps, pool, regions
 
     pool.forget()

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from benchmarks.label_efficiency.data import Floats, Rows, Split
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import Head, fit_head
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.neighbors import knn_graph, project
 from sampling.algorithms.auto import choose
 from sampling.algorithms.diversify import diversified
 from sampling.algorithms.outliers import local_outlier_factor
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import margin
 
-# As in modeling/graphs.py, which needs Django.
+# As in modeling/encoders/neighbor_cache.py, which needs Django.
 NEIGHBOURS = 30
 
 

@@ -1,6 +1,7 @@
 """Encoders: the only place that imports TensorFlow, and only once an encoder is made."""
 
-from modeling.backends.choose import (
+from modeling.backends.encoder import Encoder, EncoderUnavailable
+from modeling.backends.registry import (
     AUTO,
     AUTO_WITH_OLD_FALLBACK,
     BACKENDS,
@@ -11,7 +12,6 @@ from modeling.backends.choose import (
     likely,
     survey,
 )
-from modeling.backends.encoder import Encoder, EncoderUnavailable
 
 __all__ = [
     "AUTO",

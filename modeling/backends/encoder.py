@@ -35,7 +35,7 @@ class Encoder(ABC):
 
     Attributes
     ----------
-    backend : its name in the registry, see ``modeling.backends.choose``.
+    backend : its name in the registry, see ``modeling.backends.registry``.
     name : what people call it.
     fingerprint : 16 hexadecimal digits; equal for encoders whose vectors may be compared.
     dim : length of a vector.

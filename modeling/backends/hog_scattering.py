@@ -1,7 +1,7 @@
 """HOG + Scattering: outlines, textures and colors in one vector; the encoder where there are no weights.
 
-Histograms of oriented gradients (``modeling.backends.hog``) and scattering averages (``modeling.backends.patches``) err
-on different images, so that a classifier on both is better than on either (DESIGN_NOTES.md has the figures).
+Histograms of oriented gradients (``modeling.backends.hog``) and scattering averages (``modeling.backends.scattering``)
+err on different images, so that a classifier on both is better than on either (DESIGN_NOTES.md has the figures).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends import hog, patches
+from modeling.backends import hog, scattering
 from modeling.backends.encoder import Encoder, FloatArray, fingerprint
 from modeling.backends.litert import n_cores
 
 SIDE = hog.SIDE
-TIMES = SIDE // patches.SIDE
-DIM = hog.HOG_DIM + patches.DIM
+TIMES = SIDE // scattering.SIDE
+DIM = hog.HOG_DIM + scattering.DIM
 # Scattering's numbers are logarithms, with about this many times the spread of HOG's, whose part has length 1. Divided
 # by it, both parts count alike where vectors are compared by distance.
 SCATTERING_SCALE = 24.0
@@ -38,7 +38,7 @@ class HogScatteringEncoder(Encoder):
         self.fingerprint = fingerprint(
             architecture="hog+scattering",
             hog=f"{SIDE} {hog.CELL} {hog.ORIENTATIONS} {hog.BLOCK}",
-            scattering=patches.PatchesEncoder("").fingerprint,
+            scattering=scattering.PatchesEncoder("").fingerprint,
             scattering_scale=SCATTERING_SCALE,
             resize="bilinear squash, then means of 2 x 2",
         )
@@ -53,7 +53,7 @@ class HogScatteringEncoder(Encoder):
 def described(pixels: Pixels) -> FloatArray:
     """Return float32 (n, DIM) for uint8 (n, 64, 64, 3)."""
     outlines = hog.unit_rows(hog.hog(hog.to_grey(pixels)))
-    textures = patches.described(halved(pixels)) / np.float32(SCATTERING_SCALE)
+    textures = scattering.described(halved(pixels)) / np.float32(SCATTERING_SCALE)
     return np.concatenate([outlines, textures], axis=1, dtype=np.float32)
 
 

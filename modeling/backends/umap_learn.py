@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 if TYPE_CHECKING:
-    from modeling.algorithms.neighbours import Graph
+    from modeling.algorithms.neighbors import Graph
 
 Floats = NDArray[np.float32]
 OnEpoch = Callable[[int, int], None]

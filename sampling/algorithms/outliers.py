@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
-from modeling.algorithms.neighbours import Graph
+from modeling.algorithms.neighbors import Graph
 from modeling.algorithms.rows import Floats, blocks, usable, whole_seed
 
 TREES = 100

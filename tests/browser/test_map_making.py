@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from hoshina.jobs.models import Job
-from modeling.map_options import MapOptions
+from modeling.maps.options import MapOptions
 from modeling.models import Projection
 from tests.browser.bench import Bench
 from tests.modeling.test_retraining import add_vectors

@@ -13,9 +13,9 @@ from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
-from modeling import model_files
-from modeling.comparing import shared
 from modeling.models import ModelVersion
+from modeling.versions import model_files
+from modeling.versions.comparison import shared
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.test_pages import _serious

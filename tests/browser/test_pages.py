@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from hoshina.jobs.models import Job
 from labeling.decisions import save as decisions
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
-from modeling.model_files import save_probabilities
 from modeling.models import EmbeddingSet, ModelVersion
+from modeling.versions.model_files import save_probabilities
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 

@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
-from modeling.model_files import save_probabilities
 from modeling.models import ModelVersion
+from modeling.versions.model_files import save_probabilities
 from sampling import pulling
 from sampling.models import Check
 from tests.browser.bench import Bench

@@ -20,8 +20,8 @@ from hoshina.jobs.models import Job
 from labeling.management.datasets import pick_dataset
 from labeling.models import Dataset
 from modeling.backends import keras_networks
+from modeling.encoders.pipeline import CHUNK_ROWS
 from modeling.models import EmbeddingSet, EncoderChoice
-from modeling.pipelines.embedding import CHUNK_ROWS
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,8 +24,8 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling.management.commands import quick_train
 from modeling.models import ModelVersion
-from modeling.pipelines.quick_data import usual_options
-from modeling.quick_options import QuickOptions
+from modeling.quick.data import usual_options
+from modeling.quick.options import QuickOptions
 from tests.modeling.weights import real_weights_dir
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import numpy as np
 from hoshina.jobs import lifecycle
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling.map_options import MapOptions
+from modeling.maps.options import MapOptions
 from modeling.models import Projection
 from tests.jobs.conftest import Store
 from tests.modeling.test_retraining import add_vectors

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
-from modeling import policy
+from modeling.assistive import policy
 
 MakeDataset = Callable[..., Dataset]
 

@@ -21,8 +21,8 @@ from hoshina.jobs.models import Job
 from labeling.display.settings import show_as
 from labeling.images.rendering import Rendering
 from labeling.models import Annotation, Dataset, Frame, LabelClass, Problem
+from modeling.encoders.pipeline import has_work
 from modeling.models import EmbeddingSet
-from modeling.pipelines.embedding import has_work
 from modeling.store import open_vectors
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]

@@ -28,8 +28,8 @@ from labeling.images.thumbnails import TILE
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
-from modeling.pipelines.frames import pictured
-from modeling.seen import Seen
+from modeling.encoders.frames import pictured
+from modeling.encoders.input_spec import Seen
 from tests.labeling.pictures import scan
 from tests.labeling.quadrants import COLOURS, corners, quadrants
 from tests.labeling.test_media import Steps, content, full, thumbnail

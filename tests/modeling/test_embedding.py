@@ -25,8 +25,8 @@ from labeling.signals import ingested
 from modeling import store as disk
 from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
+from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
-from modeling.pipelines import embedding
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -35,8 +35,8 @@ HOG = {"backend": "hog"}
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(embedding, "CHUNK_ROWS", 4)
-    monkeypatch.setattr(embedding, "_encoders", {})
+    monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(encoder_pipeline, "_encoders", {})
     settings.EMBEDDING_BACKEND = "hog"
 
 
@@ -157,19 +157,19 @@ class TestRun:
 
     def test_first_vectors_are_there_before_the_last(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes: list[int] = []
-        real = embedding.embed_chunk
+        real = encoder_pipeline.embed_chunk
 
         def watched(run: Run, start: int, stop: int) -> None:
             active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
             sizes.append(active.n_vectors if active else 0)
             real(run, start, stop)
 
-        monkeypatch.setattr(embedding, "embed_chunk", watched)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
         embed(dataset)
         assert sizes == [0, 0, 8, 8, 16, 16]
 
     def test_images_that_come_meanwhile(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = embedding.embed_chunk
+        real = encoder_pipeline.embed_chunk
 
         def ingesting(run: Run, start: int, stop: int) -> None:
             if start == 20 and not Item.objects.filter(row=22).exists():
@@ -177,7 +177,7 @@ class TestRun:
                 add(dataset, 23)
             real(run, start, stop)
 
-        monkeypatch.setattr(embedding, "embed_chunk", ingesting)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", ingesting)
         result = embed(dataset)
         assert (result["items"], result["failed"], result["computed"]) == (24, 0, 24)
         np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(24))), atol=1e-6)
@@ -263,7 +263,7 @@ class TestTrouble:
     def test_after_a_stop_only_the_rest_is_done(
         self, failing_chunk: int, dataset: Dataset, encoded: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = embedding.embed_chunk
+        real = encoder_pipeline.embed_chunk
         begun = 0
 
         def stopping(run: Run, start: int, stop: int) -> None:
@@ -273,12 +273,12 @@ class TestTrouble:
                 raise Cancelled
             real(run, start, stop)
 
-        monkeypatch.setattr(embedding, "embed_chunk", stopping)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", stopping)
         with pytest.raises(JobError, match="cancelled"):
             embed(dataset)
         done = sum(encoded)
         assert done == (failing_chunk - 1) * 4
-        monkeypatch.setattr(embedding, "embed_chunk", real)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", real)
         result = embed(dataset)
         assert sum(encoded) == 22  # nothing was computed twice
         assert (result["items"], result["computed"]) == (22, 22 - done)
@@ -293,7 +293,7 @@ class TestEncoders:
         return encoder
 
     def _use(self, encoder: Encoder) -> None:
-        embedding._encoders[("hog", None, ())] = encoder
+        encoder_pipeline._encoders[("hog", None, ())] = encoder
 
     def test_changing_it_keeps_the_old_vectors(
         self, dataset: Dataset, other: Encoder, settings: Any, encoded: list[int]
@@ -308,7 +308,7 @@ class TestEncoders:
         kept = disk.open_vectors(old)
         assert kept is not None
         assert kept.has.all()
-        embedding._encoders.clear()
+        encoder_pipeline._encoders.clear()
         assert embed(dataset)["computed"] == 0  # and back again costs nothing
         old.refresh_from_db()
         assert old.is_active
@@ -321,13 +321,13 @@ class TestEncoders:
         embed(dataset)
         self._use(other)
         active: set[str] = set()
-        real = embedding.embed_chunk
+        real = encoder_pipeline.embed_chunk
 
         def watched(run: Run, start: int, stop: int) -> None:
             active.add(EmbeddingSet.objects.get(is_active=True).fingerprint)
             real(run, start, stop)
 
-        monkeypatch.setattr(embedding, "embed_chunk", watched)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
         embed(dataset)
         assert active == {HogEncoder("").fingerprint}
 
@@ -339,7 +339,7 @@ class TestEncoders:
         )
         job.refresh_from_db()
         with pytest.raises(Superseded):
-            embedding.embed_chunk(Run(job), 0, 4)
+            encoder_pipeline.embed_chunk(Run(job), 0, 4)
         assert "would compute these vectors with HOG + colour" in caplog.text
         assert "AL_EMBEDDING_BACKEND" in caplog.text
 
@@ -350,24 +350,24 @@ class TestEncoders:
             made.append(HogEncoder("no network", is_fallback=not made))
             return made[-1]
 
-        monkeypatch.setattr(embedding, "choose_encoder", choose)
-        first = embedding.encoder_of("auto", fresh=True)
-        assert embedding.encoder_of("auto") is first
-        second = embedding.encoder_of("auto", fresh=True)
+        monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
+        first = encoder_pipeline.encoder_of("auto", fresh=True)
+        assert encoder_pipeline.encoder_of("auto") is first
+        second = encoder_pipeline.encoder_of("auto", fresh=True)
         assert second is not first
-        assert embedding.encoder_of("auto", fresh=True) is second
+        assert encoder_pipeline.encoder_of("auto", fresh=True) is second
 
     def test_running_job_names_the_encoder_and_keeps_what_was_asked(
         self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         seen = []
-        real = embedding.embed_chunk
+        real = encoder_pipeline.embed_chunk
 
         def watched(run: Run, start: int, stop: int) -> None:
             seen.append(Job.objects.values_list("params", "result").get())
             real(run, start, stop)
 
-        monkeypatch.setattr(embedding, "embed_chunk", watched)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
         named = {"backend": "hog", "encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
         assert seen == [({"backend": "hog"}, named | {"rendering": {}})] * 6
@@ -375,7 +375,7 @@ class TestEncoders:
 
 class TestPlan:
     def test_against_a_plain_comparison(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(embedding, "_PLAN_ROWS", 5)
+        monkeypatch.setattr(encoder_pipeline, "_PLAN_ROWS", 5)
         Item.objects.filter(dataset=dataset, row__in=(4, 21)).update(is_available=False)
         rng = np.random.default_rng(0)
         stamps = np.zeros(15, np.uint64)
@@ -385,7 +385,7 @@ class TestPlan:
                 stamps[row] = int(sha256[:16], 16)
             else:
                 wanted.append(row)
-        rows, n_available = embedding.stale_rows(dataset, stamps)
+        rows, n_available = encoder_pipeline.stale_rows(dataset, stamps)
         assert rows.tolist() == sorted(wanted)
         assert n_available == 20
 
@@ -393,13 +393,13 @@ class TestPlan:
         self, dataset: Dataset, django_assert_num_queries: Callable[..., Any]
     ) -> None:
         with django_assert_num_queries(2):
-            embedding.stale_rows(dataset, np.zeros(0, np.uint64))
+            encoder_pipeline.stale_rows(dataset, np.zeros(0, np.uint64))
 
     @pytest.mark.parametrize("seed", range(5))
     def test_ranges_hold_every_row_once(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         rows = np.flatnonzero(rng.random(100) < rng.random())
-        ranges = embedding.cut(rows)
+        ranges = encoder_pipeline.cut(rows)
         held = [row for start, stop in ranges for row in range(start, stop)]
         assert set(rows.tolist()) <= set(held)
         assert len(held) == len(set(held))
@@ -409,13 +409,13 @@ class TestPlan:
             assert start // 4 == (stop - 1) // 4
 
     def test_no_rows_no_ranges(self) -> None:
-        assert embedding.cut(np.empty(0, np.int64)) == []
+        assert encoder_pipeline.cut(np.empty(0, np.int64)) == []
 
     def test_batches_double(self) -> None:
         ranges = [(n, n + 1) for n in range(30)]
-        fresh = [len(batch) for batch in embedding._growing_batches(ranges, 0)]
+        fresh = [len(batch) for batch in encoder_pipeline._growing_batches(ranges, 0)]
         assert fresh == [2, 2, 4, 8, 14]
-        assert [len(batch) for batch in embedding._growing_batches(ranges, 4 * 100)] == [30]
+        assert [len(batch) for batch in encoder_pipeline._growing_batches(ranges, 4 * 100)] == [30]
 
 
 class TestAfterIngest:
@@ -429,7 +429,7 @@ class TestAfterIngest:
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.filter(kind="embed").count() == 1
         EmbeddingSet.objects.update(backend="an older one")
-        assert embedding.has_work(dataset)
+        assert encoder_pipeline.has_work(dataset)
         EmbeddingSet.objects.update(backend="hog")
         add(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)

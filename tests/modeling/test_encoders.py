@@ -46,7 +46,7 @@ from modeling.backends.encoder import file_sha256, fingerprint
 from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
 from modeling.backends.hog_scattering import HogScatteringEncoder
 from modeling.backends.keras_networks import KerasEncoder
-from modeling.backends.patches import PatchesEncoder
+from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
 from tests.modeling.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir

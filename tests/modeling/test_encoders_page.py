@@ -18,12 +18,13 @@ from django.urls import reverse
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling import encoders, own_files
 from modeling.backends import keras_networks
-from modeling.backends.patches import PatchesEncoder
+from modeling.backends.scattering import PatchesEncoder
+from modeling.encoders import choice as encoder_choice
+from modeling.encoders import pipeline as encoder_pipeline
+from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
-from modeling.pipelines import embedding
-from modeling.pipelines.quick_training import FEATURES, quick_folder
+from modeling.quick.pipeline import FEATURES, quick_folder
 from tests.modeling.test_embedding import add
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -35,7 +36,7 @@ HTMX = {"HX-Request": "true"}
 def _hog(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.EMBEDDING_BACKEND = "hog"
     settings.WEIGHTS_DIR = None
-    monkeypatch.setattr(embedding, "_encoders", {})
+    monkeypatch.setattr(encoder_pipeline, "_encoders", {})
 
 
 @pytest.fixture
@@ -135,10 +136,10 @@ class TestUse:
         post(client, "encoder_use", backend="patches")
         embed(dataset)
         n_jobs = Job.objects.filter(kind="embed").count()
-        assert encoders.use(dataset, "hog")
+        assert encoder_choice.use(dataset, "hog")
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
         assert Job.objects.filter(kind="embed").count() == n_jobs
-        assert not encoders.use(Dataset.objects.get(), "mobilenet_v2")
+        assert not encoder_choice.use(Dataset.objects.get(), "mobilenet_v2")
 
     def test_the_model_learns_again(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
@@ -149,32 +150,32 @@ class TestUse:
         embed(dataset)
         assert Job.objects.filter(kind="retrain").count() == 1
         Job.objects.filter(kind="retrain").delete()
-        encoders.use(dataset, "hog")
+        encoder_choice.use(dataset, "hog")
         assert Job.objects.filter(kind="retrain").count() == 1
 
     def test_incomplete_vectors_are_completed_first(self, dataset: Dataset) -> None:
         embed(dataset)
         Dataset.objects.update(n_items=7)
-        encoders.use(dataset, "patches")
+        encoder_choice.use(dataset, "patches")
         embed(dataset)
         dataset.refresh_from_db()
-        assert not encoders.use(dataset, "hog")
+        assert not encoder_choice.use(dataset, "hog")
         assert EmbeddingSet.objects.get(is_active=True).backend == "patches"
 
     def test_the_choice_counts_wherever_the_setting_did(self, dataset: Dataset) -> None:
         embed(dataset)
-        assert not embedding.has_work(dataset)
+        assert not encoder_pipeline.has_work(dataset)
         EncoderChoice.objects.create(dataset=dataset, backend="patches")
-        assert embedding.has_work(dataset)
+        assert encoder_pipeline.has_work(dataset)
         embed(dataset)
-        assert not embedding.has_work(dataset)
+        assert not encoder_pipeline.has_work(dataset)
 
     def test_back_to_what_the_settings_say(self, client: Client, dataset: Dataset) -> None:
         post(client, "encoder_use", backend="patches")
-        assert encoders.backend_of(dataset.pk) == "patches"
+        assert encoder_choice.backend_of(dataset.pk) == "patches"
         post(client, "encoder_use", backend="")
         assert not EncoderChoice.objects.exists()
-        assert encoders.backend_of(dataset.pk) == "hog"
+        assert encoder_choice.backend_of(dataset.pk) == "hog"
 
     @pytest.mark.parametrize(
         ("backend", "words"),
@@ -197,8 +198,8 @@ class TestUse:
         assert "A command computes vectors" in answer.content.decode()
 
     def test_a_running_job_goes_over_to_the_new_choice(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(embedding, "CHUNK_ROWS", 2)
-        real = embedding.embed_chunk
+        monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 2)
+        real = encoder_pipeline.embed_chunk
         by: list[str] = []
 
         def choosing(run: Any, start: int, stop: int) -> None:
@@ -207,7 +208,7 @@ class TestUse:
                 EncoderChoice.objects.create(dataset=dataset, backend="patches")
             real(run, start, stop)
 
-        monkeypatch.setattr(embedding, "embed_chunk", choosing)
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", choosing)
         result = run_now("embed", dataset_id=dataset.pk).result
         assert by == ["hog", "hog", "patches", "patches", "patches"]
         assert (result["encoder"], result["items"], result["failed"]) == ("Scattering", 6, 0)
@@ -229,7 +230,7 @@ class TestQuickTrainings:
         folder.mkdir(parents=True)
         (folder / FEATURES).write_bytes(b"a network")
         assert post(client, "quick_embed", 2).status_code == 204
-        assert encoders.backend_of(dataset.pk) == "file:pictures-quick-2.keras"
+        assert encoder_choice.backend_of(dataset.pk) == "file:pictures-quick-2.keras"
         assert Job.objects.get(kind="embed").params == {}
         assert "pictures, quick training 2" in client.get("/d/pictures/encoders/").content.decode()
 
@@ -242,12 +243,12 @@ class TestQuickTrainings:
 
 class TestEncodersOfAProcess:
     def test_few_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(embedding, "_ENCODERS_KEPT", 1)
-        hog = embedding.encoder_of("hog")
-        assert embedding.encoder_of("hog") is hog
-        embedding.encoder_of("patches")
-        assert len(embedding._encoders) == 1
-        assert embedding.encoder_of("hog") is not hog
+        monkeypatch.setattr(encoder_pipeline, "_ENCODERS_KEPT", 1)
+        hog = encoder_pipeline.encoder_of("hog")
+        assert encoder_pipeline.encoder_of("hog") is hog
+        encoder_pipeline.encoder_of("patches")
+        assert len(encoder_pipeline._encoders) == 1
+        assert encoder_pipeline.encoder_of("hog") is not hog
 
     def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[str] = []
@@ -256,13 +257,13 @@ class TestEncodersOfAProcess:
             made.append(backend)
             return PatchesEncoder("")
 
-        monkeypatch.setattr(embedding, "choose_encoder", choose)
+        monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
         file = store / "encoders" / "own" / "birds.tflite"
         file.parent.mkdir(parents=True)
         for content in (b"1", b"12"):
             file.write_bytes(content)
             for _ in range(2):
-                embedding.encoder_of("file:birds.tflite")
+                encoder_pipeline.encoder_of("file:birds.tflite")
         assert made == ["file:birds.tflite"] * 2
 
 
@@ -270,7 +271,7 @@ class TestDelete:
     def test_with_its_files(self, client: Client, dataset: Dataset, store: Path) -> None:
         embed(dataset)
         old = EmbeddingSet.objects.get()
-        encoders.use(dataset, "patches")
+        encoder_choice.use(dataset, "patches")
         embed(dataset)
         folder = store / "vectors" / str(dataset.pk) / old.fingerprint
         assert list(folder.glob("*.npy"))
@@ -357,7 +358,7 @@ class TestAdd:
         assert "Choose one of the list." in text
 
     def test_too_large(self, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(own_files, "MAX_UPLOAD", 10)
+        monkeypatch.setattr(uploads, "MAX_UPLOAD", 10)
         assert "It is larger than" in post(client, "encoder_add", file=tflite()).content.decode()
 
     def test_only_staff_where_people_sign_in(self, client: Client, dataset: Dataset, settings: Any) -> None:
@@ -432,7 +433,7 @@ class TestFallbackOfEarlierVersions:
     def _no_weights(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.EMBEDDING_BACKEND = "auto"
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
-        monkeypatch.setattr(embedding, "_encoders", {})
+        monkeypatch.setattr(encoder_pipeline, "_encoders", {})
 
     def test_a_new_dataset_gets_the_new_fallback(self, dataset: Dataset) -> None:
         embed(dataset)
@@ -456,17 +457,17 @@ class TestFallbackOfEarlierVersions:
         settings.EMBEDDING_BACKEND = "patches"
         embed(dataset)
         settings.EMBEDDING_BACKEND = "auto"
-        assert encoders.backend_of(dataset.pk) == "auto/patches"
-        assert not encoders.use(dataset, "hog+scattering")
+        assert encoder_choice.backend_of(dataset.pk) == "auto/patches"
+        assert not encoder_choice.use(dataset, "hog+scattering")
         embed(dataset)
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog+scattering"
-        assert encoders.backend_of(dataset.pk) == "hog+scattering"
+        assert encoder_choice.backend_of(dataset.pk) == "hog+scattering"
 
 
 def test_vectors_of_scattering_are_what_the_page_says(dataset: Dataset) -> None:
-    encoders.use(dataset, "patches")
+    encoder_choice.use(dataset, "patches")
     embed(dataset)
     made = EmbeddingSet.objects.get()
     assert (made.dim, made.encoder, made.reason) == (PatchesEncoder.dim, "Scattering", "Scattering, as it was chosen.")
-    found = np.load(next((Path(encoders.settings.STORE_DIR) / "vectors").rglob("vectors-*.npy")))
+    found = np.load(next((Path(encoder_choice.settings.STORE_DIR) / "vectors").rglob("vectors-*.npy")))
     assert found.shape == (6, PatchesEncoder.dim)

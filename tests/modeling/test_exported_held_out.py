@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
-from modeling import model_files
 from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
+from modeling.versions import model_files
 from tests.labeling.decisions import archive_bytes, decide, opened, table
 from tests.modeling.test_retraining import add_vectors, label, two_clouds
 from tests.modeling.test_small_lessons import three_kinds

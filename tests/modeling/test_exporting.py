@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from labeling.decisions import classes
 from labeling.models import Dataset, Item, LabelClass
-from modeling import exporting
-from modeling.model_files import delete_files, save_probabilities
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
+from modeling.versions import export as version_export
+from modeling.versions.model_files import delete_files, save_probabilities
 from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -96,7 +96,7 @@ def test_when_all_classes_are_gone_there_are_no_lines(make_dataset: MakeDataset)
 
 
 def test_many_items_come_in_batches(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "_BATCH", 7)
+    monkeypatch.setattr(version_export, "_BATCH", 7)
     dataset = make_dataset(50)
     first = np.random.default_rng(1).random(50, dtype=np.float32)
     trained(dataset, ["cat", "dog"], np.stack([first, 1 - first], axis=1))
@@ -155,15 +155,15 @@ def test_predictions_are_the_same_bytes_twice(make_dataset: MakeDataset) -> None
 def test_lost_and_broken_arrays_are_said(make_dataset: MakeDataset, client: Client, store: Path) -> None:
     dataset = make_dataset(2)
     model = trained(dataset, ["cat", "dog"], [[0.2, 0.8], [0.5, 0.5]])
-    assert exporting.why_not(dataset) == ""
+    assert version_export.why_not(dataset) == ""
     page = client.get(reverse("labeling:export", args=[dataset.slug]))
     assert b"Predictions of the model" in page.content
     assert b"retrain first" not in page.content
     delete_files(model)
-    assert "Retrain first" in exporting.why_not(dataset)
+    assert "Retrain first" in version_export.why_not(dataset)
     save(model, np.zeros((2, 2), dtype=np.float32))
     ModelVersion.objects.update(class_ids=[1, 2, 3])
-    assert "Retrain first" in exporting.why_not(dataset)
+    assert "Retrain first" in version_export.why_not(dataset)
     assert client.get(reverse("labeling:export", args=[dataset.slug])).status_code == 200
 
 
@@ -180,6 +180,6 @@ def test_the_command_has_the_option(make_dataset: MakeDataset, tmp_path: Path) -
 
 def test_summing_columns() -> None:
     probabilities = np.array([[0.25, 0.25, 0.5], [np.nan, np.nan, np.nan]], dtype=np.float32)
-    values = exporting.summed(probabilities, np.array([1, -1, 1]), 2)
+    values = version_export.summed(probabilities, np.array([1, -1, 1]), 2)
     assert values[0].tolist() == [0.0, 0.75]
     assert np.isnan(values[1, 1])

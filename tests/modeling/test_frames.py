@@ -17,11 +17,11 @@ from labeling.images.open_image import open_image
 from labeling.models import Dataset, Item
 from modeling import store as disk
 from modeling.backends.hog import HogEncoder
-from modeling.encoders import sets_as_shown
+from modeling.encoders import pipeline as encoder_pipeline
+from modeling.encoders.choice import sets_as_shown
+from modeling.encoders.frames import joined
+from modeling.encoders.input_spec import Seen
 from modeling.models import EmbeddingSet
-from modeling.pipelines import embedding
-from modeling.pipelines.frames import joined
-from modeling.seen import Seen
 from tests.labeling.test_ingest import save
 from tests.labeling.test_ingest_groups import FLAT, ROLES, read, triplets
 
@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(embedding, "CHUNK_ROWS", 4)
-    monkeypatch.setattr(embedding, "_encoders", {})
+    monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(encoder_pipeline, "_encoders", {})
     settings.EMBEDDING_BACKEND = "hog"
 
 
@@ -118,7 +118,7 @@ def test_it_is_the_same_whenever_the_images_came(folder: Path, monkeypatch: pyte
     Item.objects.filter(row__gte=4).update(is_available=False)
     embed()
     Item.objects.update(is_available=True)
-    real, calls = embedding.embed_chunk, []
+    real, calls = encoder_pipeline.embed_chunk, []
 
     def stopped(run: Any, start: int, stop: int) -> None:
         real(run, start, stop)
@@ -127,7 +127,7 @@ def test_it_is_the_same_whenever_the_images_came(folder: Path, monkeypatch: pyte
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedding, "embed_chunk", stopped)
+        patch.setattr(encoder_pipeline, "embed_chunk", stopped)
         with pytest.raises(KeyboardInterrupt):
             embed()
     assert disk.has_parts(EmbeddingSet.objects.get())
@@ -203,13 +203,13 @@ def test_another_composition_or_role_has_vectors_of_its_own(folder: Path) -> Non
 def test_another_composition_while_vectors_are_computed_is_gone_over_to(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = embedding.embed_chunk
+    real = encoder_pipeline.embed_chunk
 
     def watched(run: Any, start: int, stop: int) -> None:
         real(run, start, stop)
         compose(vectors="average")
 
-    monkeypatch.setattr(embedding, "embed_chunk", watched)
+    monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
     monkeypatch.setattr("django.conf.settings.JOB_PROGRESS", 0)
     assert embed()["dim"] == HOG.dim
 

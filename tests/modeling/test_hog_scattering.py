@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from modeling.backends.encoder import Encoder
 from modeling.backends.hog import HOG_DIM, HogEncoder
 from modeling.backends.hog_scattering import DIM, SCATTERING_SCALE, HogScatteringEncoder, described, halved
-from modeling.backends.patches import PatchesEncoder
+from modeling.backends.scattering import PatchesEncoder
 
 
 def pictures(n: int = 40) -> list[Image.Image]:

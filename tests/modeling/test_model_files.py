@@ -10,9 +10,9 @@ import pytest
 
 from hoshina.core.storage import StoreError
 from labeling.models import Dataset
-from modeling import model_files as kept
 from modeling.algorithms.head import Head
 from modeling.models import ModelVersion
+from modeling.versions import model_files as kept
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 

@@ -19,13 +19,15 @@ from hoshina.jobs.lifecycle import enqueue, run_now
 from hoshina.jobs.models import Job
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, LabelClass, State
-from modeling import model_files, policy, versions
 from modeling import store as arrays
-from modeling.comparing import changes, shared
+from modeling.assistive import policy
+from modeling.assistive.policy import retrain_after_embedding
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from modeling.policy import retrain_after_embedding
 from modeling.predictions import active_model, held_out_of
-from modeling.version_facts import classes_of, survivors
+from modeling.versions import active as active_version
+from modeling.versions import model_files
+from modeling.versions.comparison import changes, shared
+from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
 from tests.modeling.test_retraining import add_vectors, decide, label, two_clouds
 
@@ -433,11 +435,11 @@ def test_a_chosen_version_tells_of_images_embedded_later_and_is_not_replaced(mak
     dataset = make_dataset(60)
     trained(dataset, 40)
     version = ModelVersion.objects.get()
-    versions.activate(version, is_chosen=True)
+    active_version.activate(version, is_chosen=True)
     retrain_after_embedding(dataset.pk)
     job = Job.objects.get(state=Job.State.QUEUED)
     assert (job.kind, job.params) == ("predict", {"version": 1, "is_refresh": True})
-    versions.activate(version)  # released, and by now something else may be in use
+    active_version.activate(version)  # released, and by now something else may be in use
     run_now("predict", dataset_id=dataset.pk, params=job.params)
     version.refresh_from_db()
     assert not version.is_chosen, "nobody asked for that"
@@ -483,11 +485,11 @@ def test_another_choice_and_a_retrain_under_way_are_called_off(make_dataset: Mak
     first, second, _ = ModelVersion.objects.order_by("number")
     model_files.delete_probabilities(first)
     retraining = enqueue("retrain", dataset_id=dataset.pk)
-    job = versions.choose(first)
+    job = active_version.choose(first)
     assert job is not None
     retraining.refresh_from_db()
     assert retraining.state == Job.State.CANCELLED
-    assert versions.choose(second) is None
+    assert active_version.choose(second) is None
     job.refresh_from_db()
     assert job.state == Job.State.CANCELLED
     model = active_model(dataset)
@@ -504,7 +506,7 @@ def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_p
 
     def chosen_meanwhile(*args: Any) -> None:
         save(*args)
-        versions.choose(first)
+        active_version.choose(first)
 
     monkeypatch.setattr(model_files, "save_held_out", chosen_meanwhile)
     with pytest.raises(JobError, match="cancelled"):
@@ -515,8 +517,8 @@ def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_p
 
 def test_what_is_kept_of_old_versions(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make_dataset(40)
-    monkeypatch.setattr(versions, "ARRAYS_KEPT", 1)
-    monkeypatch.setattr(versions, "HELD_OUT_KEPT", 2)
+    monkeypatch.setattr(active_version, "ARRAYS_KEPT", 1)
+    monkeypatch.setattr(active_version, "HELD_OUT_KEPT", 2)
     trained(dataset, *[30] * 5)
     kept = [
         (model_files.open_probabilities(one) is not None, model_files.has_held_out(one), model_files.has_head(one))
@@ -556,6 +558,6 @@ def test_the_plot_of_accuracy_has_the_estimates_where_there_are_some(make_datase
 def test_the_policy_waits_while_a_version_is_chosen(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
     version = some_versions(dataset, 1)[0]
-    versions.activate(version, is_chosen=True)
+    active_version.activate(version, is_chosen=True)
     policy.retrain_if_due(dataset)
     assert not Job.objects.exists()

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling.backends import EncoderUnavailable, choose_encoder, likely, own, own_runners, survey
-from modeling.backends.own import OwnFile, guess, list_files, own_folder
-from modeling.backends.own_runners import Input, pooled
+from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, user_model_runners, user_models
+from modeling.backends.user_model_runners import Input, pooled
+from modeling.backends.user_models import OwnFile, guess, list_files, own_folder
 from tests.modeling.test_encoders import pictures
 
 SIDE = 24
@@ -184,17 +184,19 @@ class TestNoModels:
             choose_encoder("file:weights.h5", tmp_path)
 
     def test_longer_than_any_description(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(own, "LONGEST", 4)
+        monkeypatch.setattr(user_models, "LONGEST", 4)
         with pytest.raises(EncoderUnavailable, match=r"float\.tflite gives 5 numbers"):
             choose_encoder("file:float.tflite", models)
 
     def test_numbers_that_are_not_finite(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(own_runners, "pooled", lambda output, is_channels_first: np.full(3, np.nan, np.float32))
+        monkeypatch.setattr(
+            user_model_runners, "pooled", lambda output, is_channels_first: np.full(3, np.nan, np.float32)
+        )
         with pytest.raises(EncoderUnavailable, match="not finite"):
             choose_encoder("file:float.tflite", models)
 
     def test_onnx_without_its_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(own_runners, "ONNX_PACKAGE", "onnxruntime_of_nowhere")
+        monkeypatch.setattr(user_model_runners, "ONNX_PACKAGE", "onnxruntime_of_nowhere")
         (tmp_path / "birds.onnx").write_bytes(b"x")
         with pytest.raises(EncoderUnavailable, match=r"birds\.onnx needs onnxruntime") as raised:
             choose_encoder("file:birds.onnx", tmp_path)
@@ -232,16 +234,16 @@ class TestFinding:
         (tmp_path / "secret.onnx").write_bytes(b"")
         (tmp_path / "in" / "notes.txt").write_bytes(b"")
         with pytest.raises(EncoderUnavailable, match="no model file"):
-            own.find(f"file:{name}", tmp_path / "in", None)
+            user_models.find(f"file:{name}", tmp_path / "in", None)
 
     @pytest.mark.parametrize("beside", ["birds.json", "birds.onnx.json"])
     def test_what_is_said_beside_it(self, beside: str, tmp_path: Path) -> None:
         (tmp_path / "birds.onnx").write_bytes(b"")
         said = {"preprocessing": "-1..1", "name": "Birds of Mey", "side": 96}
         (tmp_path / beside).write_text(json.dumps(said))
-        found = own.find("file:birds.onnx", tmp_path, None)
+        found = user_models.find("file:birds.onnx", tmp_path, None)
         assert found == OwnFile(tmp_path / "birds.onnx", "Birds of Mey", "-1..1", 96)
-        assert own.find("file:birds.onnx@imagenet", tmp_path, None).preprocessing == "imagenet"
+        assert user_models.find("file:birds.onnx@imagenet", tmp_path, None).preprocessing == "imagenet"
 
     @pytest.mark.parametrize(
         ("said", "words"),
@@ -257,21 +259,21 @@ class TestFinding:
         (tmp_path / "birds.tflite").write_bytes(b"")
         (tmp_path / "birds.json").write_text(said)
         with pytest.raises(EncoderUnavailable, match=words):
-            own.find("file:birds.tflite", tmp_path, None)
+            user_models.find("file:birds.tflite", tmp_path, None)
         assert words in likely("file:birds.tflite", tmp_path).reason
 
     def test_long_names_are_cut(self, tmp_path: Path) -> None:
         (tmp_path / "birds.tflite").write_bytes(b"")
         (tmp_path / "birds.json").write_text(json.dumps({"name": "b" * 61}))
-        assert own.find("file:birds.tflite", tmp_path, None).title == "b" * 59 + "…"
+        assert user_models.find("file:birds.tflite", tmp_path, None).title == "b" * 59 + "…"
 
     def test_a_stamp_tells_of_changes(self, tmp_path: Path) -> None:
         file = tmp_path / "birds.tflite"
         file.write_bytes(b"1")
-        before = own.stamp("file:birds.tflite", tmp_path, None)
+        before = user_models.stamp("file:birds.tflite", tmp_path, None)
         (tmp_path / "birds.json").write_text("{}")
-        assert own.stamp("file:birds.tflite", tmp_path, None) != before
-        assert own.stamp("hog", tmp_path, None) == own.stamp("file:nothing.h5", tmp_path, None) == ()
+        assert user_models.stamp("file:birds.tflite", tmp_path, None) != before
+        assert user_models.stamp("hog", tmp_path, None) == user_models.stamp("file:nothing.h5", tmp_path, None) == ()
 
 
 class TestInputs:
@@ -305,9 +307,9 @@ class TestInputs:
 
     def test_shapes_that_leave_sizes_open(self) -> None:
         path = Path("a.onnx")
-        found = own_runners._input(path, ["n", 3, "h", "w"], "float32", 96)
+        found = user_model_runners._input(path, ["n", 3, "h", "w"], "float32", 96)
         assert (found.height, found.width, found.channels, found.is_channels_first) == (96, 96, 3, True)
-        found = own_runners._input(path, [None, None, 40, 1], "float32", 96)
+        found = user_model_runners._input(path, [None, None, 40, 1], "float32", 96)
         assert (found.height, found.width, found.channels, found.is_channels_first) == (96, 40, 1, False)
         for shape, dtype, words in [
             ([1, 224, 224, 3], "tensor(string)", "takes tensor"),
@@ -316,7 +318,7 @@ class TestInputs:
             ([1, 9999, 224, 3], "float32", "224 x 9999"),
         ]:
             with pytest.raises(EncoderUnavailable, match=words):
-                own_runners._input(path, shape, dtype, 96)
+                user_model_runners._input(path, shape, dtype, 96)
 
     def test_pooling(self) -> None:
         maps = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling.backends import patches
+from modeling.backends import scattering as scattering_module
 from modeling.backends.encoder import FloatArray
-from modeling.backends.patches import DIM, DIRECTIONS, SCALES, PatchesEncoder, average, scattering, wavelet
+from modeling.backends.scattering import DIM, DIRECTIONS, SCALES, PatchesEncoder, average, scattering, wavelet
 
 
 def noise(n: int, seed: int = 0) -> FloatArray:
@@ -100,6 +100,6 @@ def test_the_vectors_themselves_are_pinned() -> None:
     """The same numbers on every machine, and by every version that keeps the fingerprint."""
     steps = np.arange(32 * 32 * 3, dtype=np.int64)
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 32, 32, 3)
-    vector = patches.described(pixels)[0]
+    vector = scattering_module.described(pixels)[0]
     told = [vector[:976].mean(), vector[976:].mean(), vector[5], vector[600], vector[-1]]
     np.testing.assert_allclose(told, [-4.70487, -2.58989, -0.65732, -3.44709, 0.17952], atol=2e-4)

@@ -14,9 +14,9 @@ from django.utils import timezone
 from hoshina.jobs.models import Job
 from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset
-from modeling import policy
+from modeling.assistive import policy
+from modeling.assistive.policy import labels_to_go, new_labels, policy_of
 from modeling.models import ModelVersion
-from modeling.policy import labels_to_go, new_labels, policy_of
 from tests.modeling.test_retraining import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]

@@ -19,11 +19,11 @@ from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.exporting import Options, refusal
 from labeling.models import Dataset, Frame, Item
-from modeling import maps, projections
 from modeling import store as arrays
-from modeling.map_options import MapOptions, OptionError
+from modeling.maps import coordinates, projections
+from modeling.maps import pipeline as map_pipeline
+from modeling.maps.options import MapOptions, OptionError
 from modeling.models import EmbeddingSet, Projection
-from modeling.pipelines import projecting
 from tests.labeling.decisions import archive_bytes, manifest, opened, table
 from tests.modeling.test_retraining import add_vectors, label
 
@@ -71,7 +71,7 @@ def made(dataset: Dataset, method: str = "umap", **params: object) -> Projection
 @pytest.mark.parametrize(("method", "least"), [("umap", 0.92), ("tsne", 0.95), ("pca", 0.75)])
 def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, method: str, least: float) -> None:
     projection = made(digits, method, seed=4)
-    places = maps.coordinates_of(projection)
+    places = coordinates.coordinates_of(projection)
     assert places.shape == (N, 2)
     assert np.isfinite(places).all()
     true = trustworthiness(load_digits().data[:N], places, n_neighbors=15)
@@ -84,9 +84,9 @@ def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, met
 
 def test_umap_learn_makes_the_same_true_map_twice_with_the_old_option_or_without(digits: Dataset) -> None:
     first, second = made(digits, seed=4, by_library=True), made(digits, seed=4)
-    places = maps.coordinates_of(first)
+    places = coordinates.coordinates_of(first)
     assert trustworthiness(load_digits().data[:N], places, n_neighbors=15) >= 0.95
-    np.testing.assert_array_equal(places, maps.coordinates_of(second))
+    np.testing.assert_array_equal(places, coordinates.coordinates_of(second))
     assert (first.name, second.name) == ("UMAP", "UMAP 2")
     assert first.params["by_library"] is second.params["by_library"] is True
 
@@ -104,7 +104,7 @@ def test_its_stages_are_told_and_the_same_seed_makes_the_same_map(digits: Datase
     first = Projection.objects.get(pk=job.result["projection"])
     second, third = made(digits, seed=2), made(digits, seed=3)
     assert [first.name, second.name, third.name] == ["UMAP", "UMAP 2", "UMAP 3"]
-    a, b, c = (np.array(maps.coordinates_of(one)) for one in (first, second, third))
+    a, b, c = (np.array(coordinates.coordinates_of(one)) for one in (first, second, third))
     assert a.tobytes() == b.tobytes()
     assert (a != c).any()
 
@@ -116,7 +116,7 @@ def test_cosine_does_not_mind_lengths(make_dataset: MakeDataset) -> None:
     for name, vectors in (("plain", X), ("scaled", X * lengths)):
         dataset = make_dataset(N, name=name)
         add_vectors(dataset, vectors)
-        places.append(np.array(maps.coordinates_of(made(dataset, "pca", metric="cosine"))))
+        places.append(np.array(coordinates.coordinates_of(made(dataset, "pca", metric="cosine"))))
     np.testing.assert_allclose(np.abs(places[0]), np.abs(places[1]), atol=1e-3)
 
 
@@ -133,7 +133,7 @@ def test_labels_have_a_say_if_asked(digits: Dataset) -> None:
     assert projection.name == "Supervised UMAP"
     assert projection.params["is_supervised"] is True
     plain = made(digits)
-    assert (np.array(maps.coordinates_of(projection)) != np.array(maps.coordinates_of(plain))).any()
+    assert (np.array(coordinates.coordinates_of(projection)) != np.array(coordinates.coordinates_of(plain))).any()
 
 
 def test_images_without_a_vector_have_no_place(make_dataset: MakeDataset) -> None:
@@ -142,25 +142,25 @@ def test_images_without_a_vector_have_no_place(make_dataset: MakeDataset) -> Non
     add_vectors(dataset, load_digits().data[:N], has)
     for method in ("umap", "pca"):
         projection = made(dataset, method)
-        assert (np.isfinite(maps.coordinates_of(projection)[:, 0]) == has).all()
+        assert (np.isfinite(coordinates.coordinates_of(projection)[:, 0]) == has).all()
         assert projection.n_points == has.sum()
 
 
 def test_very_many_are_laid_out_by_a_sample(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = made(digits)
-    monkeypatch.setitem(projecting.FIT_AT_MOST, "umap", 100)
-    monkeypatch.setattr(projecting, "PLACE_BY", 80)
+    monkeypatch.setitem(map_pipeline.FIT_AT_MOST, "umap", 100)
+    monkeypatch.setattr(map_pipeline, "PLACE_BY", 80)
     projection = made(digits)
     assert (projection.n_points, projection.n_placed) == (N, 50)
     assert projection.quality["fitted"] == 100
-    assert np.isfinite(maps.coordinates_of(projection)).all()
+    assert np.isfinite(coordinates.coordinates_of(projection)).all()
     assert projection.quality["trustworthiness"] >= 0.95 * whole.quality["trustworthiness"]
 
 
 # -- New images --------------------------------------------------------------------------------------------
 def test_new_images_are_placed_without_a_refit(digits: Dataset) -> None:
     first, pca = made(digits), made(digits, "pca")
-    before = np.array(maps.coordinates_of(first))
+    before = np.array(coordinates.coordinates_of(first))
     X = load_digits().data
     has = np.array([True, True, False, True])
     vectors = grow(digits, np.concatenate([X[[5]], X[N : N + 3]]), has)
@@ -170,12 +170,12 @@ def test_new_images_are_placed_without_a_refit(digits: Dataset) -> None:
     assert run_now("place_on_maps", dataset_id=digits.pk).result == {"placed": 6}
     for projection in (first, pca):
         projection.refresh_from_db()
-        places = maps.coordinates_of(projection)
+        places = coordinates.coordinates_of(projection)
         assert places.shape == (N + 4, 2)
         assert np.isfinite(places[N:, 0]).tolist() == has.tolist()
         assert (projection.n_points, projection.n_placed) == (N + 3, 3)
         assert projection.vectors_generation == vectors.generation
-    places = maps.coordinates_of(first)
+    places = coordinates.coordinates_of(first)
     np.testing.assert_array_equal(places[:N], before)
     np.testing.assert_allclose(places[N], before[5], atol=1e-3, err_msg="a copy lies on its original")
     Job.objects.all().delete()
@@ -186,13 +186,13 @@ def test_new_images_are_placed_without_a_refit(digits: Dataset) -> None:
 def test_vectors_that_came_while_a_map_was_made_are_placed_after_it(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = projecting._measured
+    real = map_pipeline._measured
 
     def grown(*arguments: object) -> dict[str, object]:
         grow(digits, load_digits().data[N : N + 2])
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(projecting, "_measured", grown)
+    monkeypatch.setattr(map_pipeline, "_measured", grown)
     made(digits)
     assert Job.objects.filter(kind="place_on_maps", state=Job.State.QUEUED).count() == 1
 
@@ -353,13 +353,13 @@ def test_a_map_that_was_deleted_while_images_were_placed_leaves_nothing(
 ) -> None:
     first, second = made(digits, "pca"), made(digits, "pca")
     grow(digits, load_digits().data[N : N + 2])
-    real = projecting._place
+    real = map_pipeline._place
 
     def deleted(*arguments: object) -> None:
         Projection.objects.filter(pk=second.pk).delete()
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(projecting, "_place", deleted)
+    monkeypatch.setattr(map_pipeline, "_place", deleted)
     run_now("place_on_maps", dataset_id=digits.pk)
     assert not (store / "maps" / str(second.pk)).exists()
     first.refresh_from_db()
@@ -418,7 +418,7 @@ def test_without_vectors_or_with_few_images_it_says_so(make_dataset: MakeDataset
 def test_four_images_make_a_map_and_copies_make_none(make_dataset: MakeDataset, method: str) -> None:
     four = make_dataset(4, name="four")
     add_vectors(four, np.random.default_rng(0).standard_normal((4, 80)))
-    assert np.isfinite(maps.coordinates_of(made(four, method))).all()
+    assert np.isfinite(coordinates.coordinates_of(made(four, method))).all()
     copies = make_dataset(20, name="copies")
     add_vectors(copies, np.full((20, 80), 0.5))
     with pytest.raises(JobError, match="the same vector"):
@@ -429,18 +429,18 @@ def test_four_images_make_a_map_and_copies_make_none(make_dataset: MakeDataset, 
 def test_many_copies_of_few_images_still_make_a_map(make_dataset: MakeDataset, method: str) -> None:
     dataset = make_dataset(90)
     add_vectors(dataset, np.repeat(load_digits().data[:2], 45, axis=0))
-    places = maps.coordinates_of(made(dataset, method))
+    places = coordinates.coordinates_of(made(dataset, method))
     assert np.isfinite(places).all()
 
 
 def test_vectors_that_were_deleted_meanwhile_are_told(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = projecting._measured
+    real = map_pipeline._measured
 
     def gone(*arguments: object) -> dict[str, object]:
         EmbeddingSet.objects.all().delete()
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(projecting, "_measured", gone)
+    monkeypatch.setattr(map_pipeline, "_measured", gone)
     with pytest.raises(JobError, match="deleted meanwhile"):
         made(digits, "pca")
     assert not Projection.objects.exists()
@@ -457,7 +457,7 @@ def test_coordinates_are_exported_on_request(make_dataset: MakeDataset) -> None:
     grow(dataset, load_digits().data[40:42])
     archive = opened(archive_bytes(dataset, extras=COORDINATES))
     lines = table(archive, "coordinates.csv")
-    places = maps.coordinates_of(projection)
+    places = coordinates.coordinates_of(projection)
     items = list(Item.objects.filter(dataset=dataset, row__lt=40).exclude(row=3).order_by("row"))
     assert [(line["item_id"], line["path"]) for line in lines] == [(str(item.pk), item.path) for item in items]
     got = np.array([[float(line["x"]), float(line["y"])] for line in lines])
@@ -469,7 +469,7 @@ def test_coordinates_are_exported_on_request(make_dataset: MakeDataset) -> None:
     assert told["map"]["quality"]["trustworthiness"] == projection.quality["trustworthiness"]
     assert "seconds" not in told["map"]["quality"]
     assert "map" not in manifest(opened(archive_bytes(dataset)))
-    maps.forget_projection(projection)
+    coordinates.forget_projection(projection)
     assert "is missing" in refusal(dataset, Options(extras=COORDINATES))
 
 

@@ -25,12 +25,12 @@ from labeling.images.encoder_inputs import squash
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
-from modeling.feeding import Feed, inputs_of
-from modeling.pipelines import quick_data
-from modeling.pipelines.quick_data import STOPPING, TEST, TRAIN, Labels, split
-from modeling.pipelines.sides import Sides, sides_of
-from modeling.quick_options import QuickOptions
-from modeling.seen import Seen
+from modeling.assistive.holdout_groups import Sides, sides_of
+from modeling.encoders.input_spec import Seen
+from modeling.encoders.network_input import Feed, inputs_of
+from modeling.quick import data as quick_data
+from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
+from modeling.quick.options import QuickOptions
 
 MakeDataset = Callable[..., Dataset]
 

@@ -15,12 +15,12 @@ from labeling.images.lupton_rgb import composite
 from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item, LabelClass
-from modeling.feeding import Feed, inputs_of
-from modeling.pipelines import quick_data
-from modeling.pipelines.quick_frames import feed_of
-from modeling.pipelines.sides import sides_of
-from modeling.quick_options import QuickOptions
-from modeling.seen import Seen
+from modeling.assistive.holdout_groups import sides_of
+from modeling.encoders.input_spec import Seen
+from modeling.encoders.network_input import Feed, inputs_of
+from modeling.quick import data as quick_data
+from modeling.quick.frames import feed_of
+from modeling.quick.options import QuickOptions
 from tests.labeling.decisions import decide
 from tests.labeling.test_ingest_groups import FLAT, ROLES, read, triplets
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeling.backends.quick_network import QuickNetwork
-from modeling.backends.quick_training import Diverged, Epoch, Lessons, balanced_weights, train
+from modeling.backends.quick.keras_loop import Diverged, Epoch, Lessons, balanced_weights, train
+from modeling.backends.quick.network import QuickNetwork
 from modeling.backends.weights import MOBILENET_V2
-from modeling.quick_options import QuickOptions
+from modeling.quick.options import QuickOptions
 from tests.modeling.weights import real_weights_dir
 
 SIDE = 32

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modeling.quick_options import BACKBONES, Facts, OptionError, QuickOptions, problems, remarks, suggest
+from modeling.quick.options import BACKBONES, Facts, OptionError, QuickOptions, problems, remarks, suggest
 
 PLENTY = Facts(n_labelled=400, per_class=[200, 200], median_side=300, memory_free=8 * 10**9)
 

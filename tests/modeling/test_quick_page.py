@@ -16,10 +16,11 @@ from PIL import Image
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Field
-from modeling import model_files
-from modeling.backends import quick, weights
+from modeling.backends import weights
+from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
-from modeling.quick_options import QuickOptions
+from modeling.quick.options import QuickOptions
+from modeling.versions import model_files
 from tests.modeling.test_retraining import label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -48,7 +49,7 @@ def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
     settings.WEIGHTS_DIR.mkdir()
     (settings.WEIGHTS_DIR / weights.MOBILENET_V2.file).touch()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no-cache"))
-    monkeypatch.setattr(quick, "_answers", {})
+    monkeypatch.setattr(augmentation, "_answers", {})
 
     def refuse(url: str) -> None:
         raise OSError("no network here")

@@ -27,14 +27,14 @@ from labeling.images.composite import Composition
 from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, LabelClass
-from modeling import model_files
 from modeling.backends.litert import Network
-from modeling.feeding import Feed
+from modeling.encoders.input_spec import Seen
+from modeling.encoders.network_input import Feed
 from modeling.models import ModelVersion
-from modeling.pipelines.quick_program import NAME, requirements
-from modeling.pipelines.quick_training import quick_folder
-from modeling.quick_options import QuickOptions
-from modeling.seen import Seen
+from modeling.quick.options import QuickOptions
+from modeling.quick.pipeline import quick_folder
+from modeling.quick.program import NAME, requirements
+from modeling.versions import model_files
 from tests.labeling.decisions import decide
 from tests.labeling.pictures import png16
 from tests.labeling.test_ingest_groups import ROLES

@@ -31,15 +31,16 @@ from labeling.fields.save_table import import_fields
 from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Annotation, Dataset, LabelClass, State
-from modeling import model_files, versions
+from modeling.assistive.policy import retrain_if_due
 from modeling.backends import choose_encoder
 from modeling.backends.keras_networks import import_tensorflow, quiet
 from modeling.models import ModelVersion
-from modeling.pipelines import quick_keeping
-from modeling.pipelines.quick_training import make_encoder, quick_folder
-from modeling.policy import retrain_if_due
 from modeling.predictions import held_out_of, predictions_of
-from modeling.quick_options import QuickOptions
+from modeling.quick import checkpoints
+from modeling.quick.options import QuickOptions
+from modeling.quick.pipeline import make_encoder, quick_folder
+from modeling.versions import active as active_version
+from modeling.versions import model_files
 from sampling import accuracy
 from sampling.models import AccuracyEstimate
 from tests.jobs.conftest import Store, migrated, open_store
@@ -136,7 +137,7 @@ def test_the_version_is_the_one_in_use_until_it_is_released(place: Place) -> Non
     place.dataset.refresh_from_db()
     retrain_if_due(place.dataset)
     assert not Job.objects.filter(kind="retrain", state__in=Job.ACTIVE).exists(), "automatic retraining waits"
-    versions.release(place.dataset)
+    active_version.release(place.dataset)
     assert not ModelVersion.objects.filter(is_chosen=True).exists()
 
 
@@ -154,7 +155,7 @@ def test_the_job_tells_curves_counts_and_what_retrain_prints(place: Place) -> No
         "log_loss_before", "log_loss_after", "temperature", "seconds", "version", "files",
     } <= set(told)  # fmt: skip
     assert "kept" not in told
-    assert not quick_keeping.job_folder(place.job.pk).exists()
+    assert not checkpoints.job_folder(place.job.pk).exists()
 
 
 def test_every_image_that_can_be_read_has_probabilities(place: Place) -> None:
@@ -329,7 +330,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     kept = job.result["kept"]
     assert kept["epoch"] == job.result["best_epoch"]
     assert kept["val_accuracy"] == job.result["epochs"][kept["epoch"] - 1]["val_accuracy"]
-    assert not list(quick_keeping.job_folder(job.pk).glob("*.tmp"))
+    assert not list(checkpoints.job_folder(job.pk).glob("*.tmp"))
     assert ModelVersion.objects.filter(kind="quick").count() == 1
 
     # Shown otherwise meanwhile: the network goes on seeing what it was taught with.
@@ -363,7 +364,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
     job.refresh_from_db()
     assert "kept" not in job.result, "its room is given back"
-    assert not quick_keeping.job_folder(job.pk).exists()
+    assert not checkpoints.job_folder(job.pk).exists()
 
 
 def test_a_training_that_is_given_up_keeps_its_best_epoch(place: Place) -> None:

@@ -22,7 +22,7 @@ from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import cancel, claim, enqueue, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling import policy
+from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from tests.labeling.decisions import decide
 from tests.modeling.test_retraining import add_vectors, two_clouds
@@ -124,14 +124,14 @@ def test_images_that_cannot_be_read_end_in_words_and_not_in_a_circle(
 
 
 def test_the_form_of_the_policy_loses_no_request(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modeling.views.model import PolicyForm
+    from modeling.assistive.views import PolicyForm
 
     given = {"min_new": 7, "share_new": 0.1, "calibration": "none", "class_weights": "equal"}
     before = policy.policy_of(dataset)
     form = PolicyForm(given, instance=before)
     assert form.is_valid()
     client = Client()
-    monkeypatch.setattr("modeling.views.model.policy_of", lambda _: before)
+    monkeypatch.setattr("modeling.assistive.views.policy_of", lambda _: before)
     policy.request_retrain(dataset)
     assert client.post(f"/d/{dataset.slug}/model/policy/", given).status_code == 200
     kept = RetrainPolicy.objects.get()

@@ -23,10 +23,12 @@ from labeling.fields.columns import empty
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Action, Dataset, Field, Frame, LabelClass, State
-from modeling import model_files, policy, signals
+from modeling import signals
 from modeling import store as arrays
+from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import held_out_of
+from modeling.versions import model_files
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 MakeDataset = Callable[..., Dataset]

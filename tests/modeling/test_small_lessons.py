@@ -18,13 +18,14 @@ from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
 from labeling.decisions import classes
 from labeling.models import Dataset, LabelClass
-from modeling import model_files
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.train import Trained
 from modeling.algorithms.train import train as real_train
+from modeling.assistive import pipeline as assistive_pipeline
+from modeling.assistive import predict
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from modeling.pipelines import predicting, retraining
 from modeling.predictions import active_predictions, held_out_of
+from modeling.versions import model_files
 from tests.modeling.test_retraining import add_vectors, decide, label, two_clouds
 from tests.sampling.test_accuracy import decide as decide_shown
 
@@ -51,7 +52,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], times: in
         fits.append(real_train(*args, **kwargs))
         return fits[-1]
 
-    monkeypatch.setattr(retraining, "train", train)
+    monkeypatch.setattr(assistive_pipeline, "train", train)
     return fits
 
 
@@ -199,7 +200,7 @@ def test_classes_that_keep_vanishing_end_with_the_last_fit(
     doomed = iter(dataset.classes.all())
     fits = meanwhile(monkeypatch, lambda: classes.delete(next(doomed), user=None), times=9)
     told = run_now("retrain", dataset_id=dataset.pk).result
-    assert len(fits) == retraining.ATTEMPTS
+    assert len(fits) == assistive_pipeline.ATTEMPTS
     assert told["classes"] == ["c", "d", "e", "f"]
     predictions = active_predictions(dataset)
     assert predictions is not None
@@ -234,7 +235,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(start)
         return real_train(*args, start=start, **kwargs)
 
-    monkeypatch.setattr(retraining, "train", train)
+    monkeypatch.setattr(assistive_pipeline, "train", train)
     return seen
 
 
@@ -278,8 +279,8 @@ def test_classifiers_of_other_vectors_or_with_damage_are_not_begun_from(
     assert "begins from nothing" in caplog.text
     EmbeddingSet.objects.filter(pk=vectors.pk).update(is_active=False)
     other = EmbeddingSet.objects.create(dataset=dataset, fingerprint="def", encoder="b", dim=8, is_active=True)
-    retraining.store.save_part(other, 0, 60, np.arange(60), np.full(60, 7, np.uint64), X)
-    retraining.store.merge_parts(other, 60)
+    assistive_pipeline.store.save_part(other, 0, 60, np.arange(60), np.full(60, 7, np.uint64), X)
+    assistive_pipeline.store.merge_parts(other, 60)
     run_now("retrain", dataset_id=dataset.pk)
     assert seen == [None, None, None]
     run_now("retrain", dataset_id=dataset.pk)
@@ -307,7 +308,7 @@ def test_the_chosen_calibration_is_kept_and_predicts_the_same_again(make_dataset
     assert before is not None
     assert head is not None
     kept = np.array(before)
-    by_hand = softmax(retraining.calibration_of(version).logits(head.logits(X)))
+    by_hand = softmax(assistive_pipeline.calibration_of(version).logits(head.logits(X)))
     np.testing.assert_allclose(kept, by_hand, atol=1e-5)
     if method != "none":
         assert np.abs(kept - softmax(head.logits(X))).max() > 0.01
@@ -315,7 +316,7 @@ def test_the_chosen_calibration_is_kept_and_predicts_the_same_again(make_dataset
     model_files.delete_probabilities(version)
     run_now("predict", dataset_id=dataset.pk, params={"version": version.number, "is_refresh": False})
     np.testing.assert_array_equal(model_files.open_probabilities(version), kept)
-    assert predicting.calibration_of(version).method in (method, "temperature")
+    assert predict.calibration_of(version).method in (method, "temperature")
 
 
 def test_balanced_weights_are_honoured_in_the_fit_and_the_folds(make_dataset: MakeDataset) -> None:

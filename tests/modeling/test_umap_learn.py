@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
-from modeling.algorithms.initialization import smoothed, start_from
-from modeling.algorithms.neighbours import Graph, knn_graph, project
+from modeling.algorithms.layouts.initialization import smoothed, start_from
+from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
 
 N, K = 500, 15

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from labeling.models import Dataset
-from modeling.maps import save_coordinates
+from modeling.maps.coordinates import save_coordinates
 from modeling.models import EmbeddingSet, Projection
 
 

@@ -19,9 +19,9 @@ from labeling.fields import split_groups
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
-from modeling import model_files
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
+from modeling.versions import model_files
 from sampling import accuracy
 from sampling.algorithms.estimates import of_collection, wilson, wilson_continuous
 from sampling.models import AccuracyEstimate

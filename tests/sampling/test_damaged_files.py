@@ -15,8 +15,9 @@ from hoshina.jobs.models import Job
 from labeling.images.rendering import DEFAULT
 from labeling.images.thumbnails import TILE, Cache, encoded
 from labeling.models import Dataset
-from modeling import graphs, predictions
+from modeling import predictions
 from modeling.backends import litert
+from modeling.encoders import neighbor_cache
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_predictions
 from modeling.store import Vectors, open_vectors
@@ -54,10 +55,10 @@ def vectors(dataset: Dataset) -> tuple[EmbeddingSet, Vectors]:
 
 Derive = Callable[[EmbeddingSet, Vectors], "np.ndarray"]
 DERIVED: dict[str, Derive] = {
-    "projection": lambda embedding_set, vectors: graphs.projection_of(embedding_set, vectors),
-    "unit": lambda embedding_set, vectors: graphs.projection_of(embedding_set, vectors, is_unit=True),
-    "graph": lambda embedding_set, vectors: graphs.graph_of(embedding_set, vectors).distances,
-    "unitgraph": lambda embedding_set, vectors: graphs.graph_of(embedding_set, vectors, is_unit=True).distances,
+    "projection": lambda embedding_set, vectors: neighbor_cache.projection_of(embedding_set, vectors),
+    "unit": lambda embedding_set, vectors: neighbor_cache.projection_of(embedding_set, vectors, is_unit=True),
+    "graph": lambda embedding_set, vectors: neighbor_cache.graph_of(embedding_set, vectors).distances,
+    "unitgraph": lambda embedding_set, vectors: neighbor_cache.graph_of(embedding_set, vectors, is_unit=True).distances,
     "factor": lambda embedding_set, vectors: oddness_of(embedding_set, vectors, "local outlier factor"),
     "isolation": lambda embedding_set, vectors: oddness_of(embedding_set, vectors, "isolation forest"),
     "inverse": inverse_lengths_of,
@@ -84,12 +85,12 @@ def test_a_damaged_file_does_not_count_as_there(vectors: tuple[EmbeddingSet, Vec
     """Or a page would compute in the web process what takes minutes for very many images."""
     oddness_of(*vectors, "local outlier factor")
     assert has_oddness(vectors[0], "local outlier factor")
-    assert graphs.recall_of(vectors[0]) == 1
+    assert neighbor_cache.recall_of(vectors[0]) == 1
     for name in ("factor", "graph"):
         (file,) = store.rglob(f"{name}-*.np[yz]")
         damage(file, kind)
     assert not has_oddness(vectors[0], "local outlier factor")
-    assert graphs.recall_of(vectors[0]) is None
+    assert neighbor_cache.recall_of(vectors[0]) is None
 
 
 @pytest.mark.django_db

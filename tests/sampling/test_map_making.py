@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from modeling.map_options import MapOptions
+from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.mapping import add_map

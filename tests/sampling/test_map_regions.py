@@ -13,7 +13,7 @@ from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.random_draws import random_draws
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Item, Lease, State
-from modeling.maps import save_coordinates
+from modeling.maps.coordinates import save_coordinates
 from modeling.models import Projection
 from sampling import pulling
 from sampling.maps import drawn_of

@@ -21,10 +21,10 @@ from labeling.decisions.classes import merge
 from labeling.decisions.save import Decision, record_import
 from labeling.fields.columns import Draft, save_column
 from labeling.models import Annotation, Dataset, Field, Item, LabelClass, State
-from modeling import model_files
-from modeling.maps import save_coordinates
+from modeling.maps.coordinates import save_coordinates
 from modeling.models import Projection
 from modeling.predictions import active_predictions
+from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
 from sampling.colouring import HIGHEST
 from sampling.models import Check, Round

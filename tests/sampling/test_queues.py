@@ -21,8 +21,8 @@ from django.utils import timezone
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, Item, State
-from modeling import model_files
 from modeling.models import ModelVersion
+from modeling.versions import model_files
 from sampling import pool
 from sampling.models import Round
 from sampling.queues import STRATEGIES, UncertainParams

@@ -138,7 +138,7 @@ def test_the_command_lists_labelled_images(dataset: Dataset) -> None:
 
 
 def test_without_its_file_it_asks_for_a_retrain(dataset: Dataset, client: Client) -> None:
-    from modeling import model_files
+    from modeling.versions import model_files
 
     model_files.delete_files(ModelVersion.objects.get())
     assert tiles(client) == []

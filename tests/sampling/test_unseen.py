@@ -11,9 +11,9 @@ from django.test import Client
 
 from hoshina.jobs.lifecycle import run_now
 from labeling.models import Dataset, Item, LabelClass, State
-from modeling import model_files
-from modeling.comparing import shared
 from modeling.models import ModelVersion, RetrainPolicy
+from modeling.versions import model_files
+from modeling.versions.comparison import shared
 from sampling.accuracy import judge
 from sampling.models import Round, ServedPage
 from sampling.selection import Filters, filters_from

@@ -21,8 +21,8 @@ from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
-from modeling import graphs as shared
-from modeling.algorithms import neighbours
+from modeling.algorithms import neighbors
+from modeling.encoders import neighbor_cache as shared
 from sampling import graphs, pool, pulling
 from sampling.algorithms import outliers
 from sampling.dealing import deal
@@ -361,7 +361,7 @@ def test_the_command_compares_first_and_the_second_pull_reads_what_was_kept(
     for name in ("local_outlier_factor", "isolation"):
         monkeypatch.setattr(outliers, name, again)
     for name in ("project", "knn_graph"):
-        monkeypatch.setattr(neighbours, name, again)
+        monkeypatch.setattr(neighbors, name, again)
     call_command("queue", "oddities", "-n", "5", "--seed", "1", "--json", stdout=second)
     assert json.loads(second.getvalue())["items"] == json.loads(first.getvalue())["items"]
     assert Job.objects.filter(kind="oddness").count() == 1

@@ -18,7 +18,7 @@ from hoshina.jobs.models import Job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 from modeling.backends import AUTO, AUTO_WITH_OLD_FALLBACK, BACKENDS, is_backend
-from modeling.encoders import backend_of, likely, survey
+from modeling.encoders.choice import backend_of, likely, survey
 from modeling.models import EmbeddingSet, EncoderChoice
 
 

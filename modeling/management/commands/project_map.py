@@ -12,8 +12,8 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from modeling.map_options import OptionError
-from modeling.projections import checked
+from modeling.maps.options import OptionError
+from modeling.maps.projections import checked
 
 _FLAGS = {"n_neighbors": "--neighbours", "is_supervised": "--supervised", "by_library": "--by-library"}
 

@@ -13,8 +13,8 @@ from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from modeling.pipelines.quick_data import facts_of, usual_options
-from modeling.quick_options import AUGMENTATIONS, BACKBONES, OptionError, QuickOptions, problems
+from modeling.quick.data import facts_of, usual_options
+from modeling.quick.options import AUGMENTATIONS, BACKBONES, OptionError, QuickOptions, problems
 
 _SAID = {
     "flip": "mirror half of the images",

@@ -10,10 +10,10 @@ from hoshina.core.commands import Failure, HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job, run_or_follow_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from modeling.audited import newest_audited
-from modeling.embedded_labels import has_labels_without_embedding
+from modeling.assistive.labeled_embeddings import has_labels_without_embedding
+from modeling.assistive.policy import count_labeled_classes
 from modeling.models import RetrainPolicy
-from modeling.policy import count_labeled_classes
+from modeling.versions.audited_accuracy import newest_audited
 
 
 class Command(HoshinaCommand):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from modeling.algorithms import neighbours
-from modeling.algorithms.cells import knn_graph_by_cells
-from modeling.algorithms.neighbours import among, knn_graph, project
+from modeling.algorithms import neighbors
+from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+from modeling.algorithms.neighbors import among, knn_graph, project
 
 
 def vectors(n: int = 300, d: int = 10, seed: int = 0) -> np.ndarray:
@@ -30,8 +30,8 @@ def slow_graph(X: np.ndarray, k: int) -> tuple[list[list[int]], list[list[float]
 
 @pytest.mark.parametrize("tile", [8192, 40])
 def test_graph_is_the_slow_loop(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "COLUMNS", tile)
-    monkeypatch.setattr(neighbours, "QUERIES", 64)
+    monkeypatch.setattr(neighbors, "COLUMNS", tile)
+    monkeypatch.setattr(neighbors, "QUERIES", 64)
     X = vectors(200, 6, seed=3) + 50
     graph = knn_graph(X, 9)
     indices, distances = slow_graph(X, 9)

@@ -7,10 +7,10 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
-from modeling.algorithms.cells import nearest_by_cells
-from modeling.algorithms.initialization import start_from
-from modeling.algorithms.neighbours import knn_graph, project
-from modeling.algorithms.placing import memberships, placed
+from modeling.algorithms.ivf_neighbors import nearest_by_cells
+from modeling.algorithms.layouts.initialization import start_from
+from modeling.algorithms.layouts.placement import memberships, placed
+from modeling.algorithms.neighbors import knn_graph, project
 from modeling.backends import umap_learn
 
 

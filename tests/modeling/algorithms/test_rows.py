@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from modeling.algorithms import rows
-from modeling.algorithms.cells import knn_graph_by_cells, nearest_by_cells
-from modeling.algorithms.neighbours import knn_graph
+from modeling.algorithms.ivf_neighbors import knn_graph_by_cells, nearest_by_cells
+from modeling.algorithms.neighbors import knn_graph
 from modeling.algorithms.rows import in_threads
 
 

@@ -10,9 +10,9 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE, trustworthiness
 
-from modeling.algorithms import tsne
-from modeling.algorithms.initialization import start_from
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.layouts import tsne
+from modeling.algorithms.layouts.initialization import start_from
+from modeling.algorithms.neighbors import knn_graph, project
 
 N, PERPLEXITY = 400, 20
 

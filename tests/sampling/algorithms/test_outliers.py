@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.neighbors import LocalOutlierFactor
 
-from modeling.algorithms.neighbours import knn_graph
+from modeling.algorithms.neighbors import knn_graph
 from sampling.algorithms.outliers import isolation, local_outlier_factor
 
 

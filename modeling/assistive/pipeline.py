@@ -1,0 +1,242 @@
+"""Retrain the assistive model: labels and vectors in, a calibrated model version with every probability out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from django.db.models import Max
+from numpy.typing import NDArray
+
+from hoshina.core.storage import Passing
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.runner import Run
+from labeling.models import Dataset, LabelClass
+from modeling import signals, store
+from modeling.algorithms.head import ABSENT_LOGIT, Head, predict_in_blocks
+from modeling.algorithms.scaling import Calibration, Method
+from modeling.algorithms.train import ClassWeights, Trained, train
+from modeling.assistive.policy import policy_of
+from modeling.assistive.training_set import Lessons, count_decisions, gathered, read_lessons, still_in_use
+from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+from modeling.versions import active as active_version
+from modeling.versions import model_files
+
+log = logging.getLogger(__name__)
+
+SEED = 0
+# So often is begun again because classes were deleted or merged while a model was fitted to them.
+ATTEMPTS = 3
+
+
+_EMBED = "Wait until the images are embedded (see the running jobs), or run manage.py embed."
+
+
+class MissingEmbeddings(JobError):
+    """Too few of the labeled images have an embedding to train with."""
+
+
+def retrain(run: Run) -> dict[str, Any]:
+    """Fit, calibrate, predict every item, and make the new version the active one."""
+    started = time.perf_counter()
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    run.stage("Reading labels and vectors")
+    _refuse_unlabeled(dataset)
+    embedding_set, vectors = _vectors(dataset)
+    lessons, trained = _learn(run, dataset, embedding_set, vectors)
+    version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
+    try:
+        model_files.save_head(version, trained.head)
+        _predict(run, version, vectors, trained)
+        if trained.held_out is not None:
+            held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
+            model_files.save_held_out(version, held_out)
+        run.stage("Putting the model in use")  # unless it was called off: a person may have chosen another meanwhile
+    except BaseException:
+        model_files.delete_files(version)
+        version.delete()
+        raise
+    active_version.activate(version, seconds=time.perf_counter() - started)
+    signals.trained.send(sender=ModelVersion, version=version)
+    return summary(version, trained.metrics) | {"newer": count_decisions(dataset) - lessons.n_decisions}
+
+
+def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors) -> tuple[Lessons, Trained]:
+    """What was learnt from, and what came of it: classes that are still there when it is done, if that can be."""
+    policy = policy_of(dataset)
+    for _ in range(ATTEMPTS):
+        lessons = read_lessons(dataset, vectors)
+        _refuse_too_little(dataset, lessons, MissingEmbeddings)
+        X, lessons = gathered(vectors, lessons)
+        _refuse_too_little(dataset, lessons, JobError)  # what is no number stays so: waiting would not help
+        run.check()
+        run.stage("Fitting and calibrating the model")
+        trained = train(
+            X,
+            lessons.y,
+            n_classes=len(lessons.class_ids),
+            seed=SEED,
+            start=_start(dataset, embedding_set, lessons.class_ids),
+            class_weights=_class_weights(policy),
+            method=_METHODS[policy.calibration],
+            is_audit=lessons.is_audit,
+            groups=lessons.sides.groups(),
+            on_progress=run.progress,
+        )
+        if still_in_use(dataset, lessons.class_ids):
+            break
+        run.stage("Reading labels again: a class was deleted or merged meanwhile")
+    return lessons, _with_remarks(trained, lessons, X)
+
+
+_METHODS: dict[str, Method] = {
+    RetrainPolicy.Calibration.TEMPERATURE: "temperature",
+    RetrainPolicy.Calibration.PLATT: "platt",
+    RetrainPolicy.Calibration.VECTOR: "vector",
+    RetrainPolicy.Calibration.NONE: "none",
+}
+
+
+def _class_weights(policy: RetrainPolicy) -> ClassWeights:
+    return "balanced" if policy.class_weights == RetrainPolicy.Weights.BALANCED else "equal"
+
+
+def _start(dataset: Dataset, embedding_set: EmbeddingSet, class_ids: list[int]) -> Head | None:
+    """The newest classifier on these vectors, its columns put in the order of today's classes; None without one."""
+    made = ModelVersion.objects.filter(
+        dataset=dataset, embedding_set=embedding_set, kind=ModelVersion.Kind.ASSISTIVE
+    ).first()
+    try:
+        head = None if made is None else model_files.open_head(made)
+    except store.StoreError:
+        log.exception("The classifier of %s can't be read; the new one begins from nothing.", made)
+        return None
+    if made is None or head is None or head.weights.shape != (embedding_set.dim, len(made.class_ids)):
+        return None
+    weights = np.zeros((embedding_set.dim, len(class_ids)), np.float32)
+    bias = np.full(len(class_ids), ABSENT_LOGIT, np.float32)
+    for column, class_id in enumerate(class_ids):
+        if class_id in made.class_ids:
+            before = made.class_ids.index(class_id)
+            weights[:, column], bias[column] = head.weights[:, before], head.bias[before]
+    return Head(weights, bias, 0, True)
+
+
+def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) -> Trained:
+    """What a person should know about the labels, told with the calibration; and what was kept together."""
+    remarks: list[str] = []
+    if lessons.n_without_vector:
+        remarks.append(f"{lessons.n_without_vector} labelled images have no vector and were left out")
+    if (X[0] == X).all():
+        remarks.append("all labelled images have the same vector, so that nothing tells them apart")
+    remarks += filter(None, [lessons.sides.remark()])
+    metrics = trained.metrics | {"together": lessons.sides.as_json()}
+    return replace(trained, note="; ".join([trained.note, *remarks]), metrics=metrics)
+
+
+def calibration_of(version: ModelVersion) -> Calibration:
+    """How the logits of a version's classifier become its probabilities."""
+    return Calibration.of(version.calibration_method, version.temperature, version.calibration_params)
+
+
+def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    try:
+        vectors = store.open_vectors(embedding_set) if embedding_set else None
+    except store.StoreError as damaged:
+        raise JobError(damaged.message, hint=damaged.hint) from damaged
+    if embedding_set is None or vectors is None:
+        raise MissingEmbeddings("There are no vectors of these images yet.", hint=_EMBED)
+    return embedding_set, vectors
+
+
+def _refuse_unlabeled(dataset: Dataset) -> None:
+    """Refuse labels that make no two classes, before anything is computed for them."""
+    labeled = list(LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0)[:2])
+    if len(labeled) == 1:
+        raise _one_class(labeled[0].name, labeled[0].n_items)
+    if not labeled:
+        raise JobError("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+
+
+def _one_class(name: str, n: int) -> JobError:
+    return JobError(
+        f"Only one class has labels: {name} ({n}).",
+        hint="Label at least one image of another class: a model needs two to tell apart.",
+    )
+
+
+def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[JobError]) -> None:
+    if len(lessons.class_ids) >= 2:
+        return
+    if lessons.n_without_vector:
+        raise error(
+            f"{lessons.n_without_vector} labelled images have no vector yet, and the others do not make two classes.",
+            hint=_EMBED,
+        )
+    if not lessons.class_ids:
+        raise JobError("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+    name = LabelClass.objects.get(pk=lessons.class_ids[0]).name
+    raise _one_class(name, len(lessons.y))
+
+
+def _new_version(
+    dataset: Dataset, embedding_set: EmbeddingSet, lessons: Lessons, trained: Trained, *, n_rows: int
+) -> ModelVersion:
+    newest = ModelVersion.objects.filter(dataset=dataset).aggregate(newest=Max("number"))["newest"] or 0
+    return ModelVersion.objects.create(
+        dataset=dataset,
+        number=newest + 1,
+        embedding_set=embedding_set,
+        class_ids=lessons.class_ids,
+        n_labels=len(lessons.y),
+        n_rows=n_rows,
+        n_decisions=lessons.n_decisions,
+        calibration_method=trained.calibration.method,
+        calibration_params=trained.calibration.params,
+        temperature=trained.temperature,
+        is_calibrated=trained.is_calibrated,
+        calibration_note=trained.note,
+        metrics=trained.metrics,
+    )
+
+
+def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
+    n_rows, n_classes = len(vectors.X), len(version.class_ids)
+    passing = Passing(vectors.X)
+
+    def progress(done: int, total: int) -> None:
+        passing.done(done)
+        run.progress(done, total)
+
+    run.stage("Predicting every image", total=n_rows)
+    with model_files.save_probabilities(version, n_rows, n_classes) as probabilities:
+        predict_in_blocks(
+            vectors.X,
+            trained.head,
+            trained.calibration,
+            probabilities,
+            valid=vectors.has,
+            on_progress=progress,
+        )
+
+
+def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What ``retrain --json`` prints."""
+    names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
+    told = ("accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before", "log_loss_after")
+    return {
+        "model_version": version.number,
+        "labels": version.n_labels,
+        "classes": [names[class_id] for class_id in version.class_ids],
+        **{name: metrics.get(name) for name in told},
+        "temperature": version.temperature,
+        "calibration": version.calibration_method,
+        "calibrated": version.is_calibrated,
+        "note": version.calibration_note,
+        "together": metrics.get("together"),
+        "seconds": round(version.seconds, 3),
+    }

@@ -1,0 +1,76 @@
+"""Let a version of the model predict every image again: one that was put aside, or one that new images came after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.runner import Run
+from labeling.models import Dataset
+from modeling import store
+from modeling.algorithms.head import Head, predict_in_blocks
+from modeling.assistive.pipeline import calibration_of
+from modeling.models import ModelVersion
+from modeling.versions import active as active_version
+from modeling.versions import model_files
+
+_OTHERS = "Choose another version, or retrain."
+
+
+def predict(run: Run) -> dict[str, Any]:
+    """Compute the probabilities of version ``run.params["version"]`` for every image that has a vector.
+
+    The classifier and the vectors that it was made on have to be there still. Afterwards the version is the one in use,
+    as a person chose it; with ``run.params["is_refresh"]`` it only tells of the newest images, too.
+    """
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    number = run.params["version"]
+    run.stage(f"Reading model {number} and its vectors")
+    version = ModelVersion.objects.filter(dataset=dataset, number=number).select_related("embedding_set").first()
+    if version is None:
+        raise JobError(f"There is no model {number} any more.", hint="Choose another version.")
+    try:
+        head, vectors = _classifier(version), _vectors(version)
+        if head.weights.shape != (vectors.dim, len(version.class_ids)):
+            raise JobError(f"Model {number} does not fit the vectors of today.", hint=_OTHERS)
+        _predict(run, version, vectors, head)
+    except store.StoreError as damaged:
+        raise JobError(damaged.message, hint=damaged.hint) from damaged
+    ModelVersion.objects.filter(pk=version.pk).update(n_rows=len(vectors))
+    if not run.params["is_refresh"]:
+        active_version.activate(version, is_chosen=True)
+    return {"model_version": version.number, "items": int(vectors.has.sum())}
+
+
+def _classifier(version: ModelVersion) -> Head:
+    head = model_files.open_head(version)
+    if head is not None:
+        return head
+    if version.kind == ModelVersion.Kind.QUICK:
+        raise JobError(
+            f"The predictions of model {version.number} are gone, and a quick training can't make them again.",
+            hint="Train it again, or choose another version.",
+        )
+    raise JobError(
+        f"Model {version.number} was made before classifiers were kept, so it can't predict again.", hint=_OTHERS
+    )
+
+
+def _vectors(version: ModelVersion) -> store.Vectors:
+    embedding_set = version.embedding_set
+    vectors = store.open_vectors(embedding_set) if embedding_set is not None else None
+    if vectors is None:
+        raise JobError(
+            f"The vectors that model {version.number} was made on were deleted, so it can't predict again.",
+            hint=_OTHERS,
+        )
+    return vectors
+
+
+def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, head: Head) -> None:
+    n_rows = len(vectors)
+    run.stage("Predicting every image", total=n_rows)
+    with model_files.save_probabilities(version, n_rows, len(version.class_ids)) as probabilities:
+        predict_in_blocks(
+            vectors.X, head, calibration_of(version), probabilities, valid=vectors.has, on_progress=run.progress
+        )

@@ -1,0 +1,93 @@
+"""What a model is to learn from: the labels of a dataset and the vectors of their images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.decisions.random_draws import random_draws
+from labeling.models import Dataset, Frame, Item, LabelClass, State
+from modeling import store
+from modeling.assistive.holdout_groups import Sides, sides_of
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Rows (n,), ascending, classes (n,) as positions in ``class_ids``, and which of the labels chance chose (n,).
+
+    ``sides`` tell which of the images (n,) have to be held out together.
+    """
+
+    rows: NDArray[np.int64]
+    y: NDArray[np.int64]
+    is_audit: NDArray[np.bool_]
+    class_ids: list[int]
+    n_decisions: int
+    n_without_vector: int
+    sides: Sides
+
+
+def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
+    """The labelled items that have a vector; their classes in the order of the class list."""
+    n_decisions = count_decisions(dataset)
+    labelled = Item.objects.filter(dataset=dataset, state=State.LABELLED).order_by("row")
+    pairs = np.array(list(labelled.values_list("row", "label_id")), dtype=np.int64).reshape(-1, 2)
+    class_ids, label_ids = list(_in_use(dataset, pairs[:, 1])), pairs[:, 1]
+    # A class that was deleted a moment ago took its labels along.
+    pairs = pairs[np.isin(label_ids, class_ids)]
+    usable = pairs[:, 0] < len(vectors.has)
+    usable[usable] = vectors.has[pairs[usable, 0]]
+    rows, label_ids = pairs[usable].T
+    class_ids = [class_id for class_id in class_ids if class_id in set(label_ids.tolist())]
+    position = {label_id: column for column, label_id in enumerate(class_ids)}
+    y = np.array([position[label_id] for label_id in label_ids.tolist()], dtype=np.int64)
+    sides = sides_of(dataset, rows, _hashes(dataset, rows))
+    return Lessons(rows, y, _by_chance(dataset, rows), class_ids, n_decisions, int((~usable).sum()), sides)
+
+
+def count_decisions(dataset: Dataset) -> int:
+    """How many decisions were made so far."""
+    return Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
+
+
+def still_in_use(dataset: Dataset, class_ids: list[int]) -> bool:
+    """Whether none of the classes was deleted or merged into another."""
+    return LabelClass.objects.active().filter(dataset=dataset, pk__in=class_ids).count() == len(class_ids)
+
+
+def gathered(vectors: store.Vectors, lessons: Lessons) -> tuple[NDArray[np.float32], Lessons]:
+    """The vectors (n, d) of the labelled images, without those that hold anything but numbers."""
+    X = np.ascontiguousarray(vectors.X[lessons.rows])
+    sound = np.asarray(np.isfinite(X).all(axis=1))
+    if sound.all():
+        return X, lessons
+    used, y = np.unique(lessons.y[sound], return_inverse=True)
+    return X[sound], Lessons(
+        lessons.rows[sound],
+        y.astype(np.int64),
+        lessons.is_audit[sound],
+        [lessons.class_ids[position] for position in used.tolist()],
+        lessons.n_decisions,
+        lessons.n_without_vector + int((~sound).sum()),
+        lessons.sides.only(sound),
+    )
+
+
+def _in_use(dataset: Dataset, label_ids: NDArray[np.int64]) -> list[int]:
+    wanted = set(label_ids.tolist())
+    return list(LabelClass.objects.active().filter(dataset=dataset, pk__in=wanted).values_list("pk", flat=True))
+
+
+def _hashes(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """The hashes of the files of each labelled row; something of its own where it has none."""
+    labelled = Frame.objects.filter(item__dataset=dataset, item__state=State.LABELLED)
+    found: dict[int, tuple[str, ...]] = {}
+    for row, sha256 in labelled.values_list("item__row", "sha256"):
+        found[row] = (*found.get(row, ()), sha256)
+    return [found.get(row) or (f"row:{row}",) for row in rows.tolist()]
+
+
+def _by_chance(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.isin(rows, np.array(list(random_draws(dataset.pk).labeled), np.int64))

@@ -1,0 +1,130 @@
+"""The model as the pages show it: its badge in the header, when it retrains, an item's probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import trigger_client_event
+
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.jobs.lifecycle import enqueue
+from hoshina.jobs.models import Job
+from labeling.models import Dataset, Item, LabelClass
+from modeling.assistive.policy import forget, new_labels, policy_of, request_retrain
+from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
+from modeling.predictions import active_model, active_predictions
+from modeling.versions.audited_accuracy import newest_audited
+
+if TYPE_CHECKING:
+    _PolicyModelForm = forms.ModelForm[RetrainPolicy]
+else:  # Django's own class takes no type at run time
+    _PolicyModelForm = forms.ModelForm
+
+
+class PolicyForm(_PolicyModelForm):
+    """When and how the assistive model retrains."""
+
+    class Meta:
+        model = RetrainPolicy
+        fields = ["is_automatic", "min_new", "share_new", "calibration", "class_weights"]
+        labels = {
+            "is_automatic": "Retrain automatically",
+            "min_new": "after this many new labels",
+            "share_new": "or after this share of the labels, whichever is more (0.1 is a tenth)",
+            "calibration": "Calibration of the probabilities",
+            "class_weights": "In training",
+        }
+        widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1})}
+
+    def clean_share_new(self) -> float:
+        share = float(self.cleaned_data["share_new"])
+        if not 0 <= share <= 1:
+            raise forms.ValidationError("Give a share from 0 to 1: 0.1 is a tenth of the labels.")
+        return share
+
+
+@require_GET
+def badge(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The model's state in a few words, for the header."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    return render(request, "modeling/_badge.html", {"dataset": dataset, **state_of(dataset)})
+
+
+@require_POST
+def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Change when and how the model retrains."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = PolicyForm(request.POST, instance=policy_of(dataset))
+    if not form.is_valid():
+        return render(request, "modeling/_policy.html", {"dataset": dataset, "form": form}, status=422)
+    form.save(commit=False).save(update_fields=form.fields)  # a request for a retrain may have come meanwhile
+    forget(dataset)
+    return render(request, "modeling/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
+
+
+@require_POST
+def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Ask for a retrain; a second ask while one runs is the same one. Embeddings that are missing come first."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    job = request_retrain(dataset, request.user)
+    response = _asked()
+    if job.kind == "retrain":
+        return response
+    begins = "are being computed" if job.state == Job.State.RUNNING else "are computed first"
+    text = f"Embeddings {begins}. The model is trained as soon as they are ready."
+    return trigger_client_event(response, "hoshina:toast", {"text": text})
+
+
+@require_POST
+def embed(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Ask for the vectors of new and changed images."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    enqueue("embed", dataset_id=dataset.pk, user=request.user)
+    return _asked()
+
+
+@require_GET
+def probabilities(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
+    """One item's calibrated probabilities as bars, likeliest first."""
+    item = get_object_or_404(Item, dataset__slug=slug, row=row)
+    predictions = active_predictions(item.dataset)
+    bars = predictions.by_class(predictions.of_rows([row])[0]) if predictions else []
+    bars.sort(key=lambda bar: (-bar.probability, bar.label.order))
+    context = {"bars": bars, "model": predictions.model if predictions else None, "item": item}
+    return render(request, "modeling/_probabilities.html", context)
+
+
+def _asked() -> HttpResponse:
+    return trigger_client_event(HttpResponse(status=204), "hoshina:job")
+
+
+def state_of(dataset: Dataset) -> dict[str, Any]:
+    """What there is: the model in use, its vectors, a training that runs, and what came after it."""
+    model = active_model(dataset)
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    retraining = Job.objects.filter(kind="retrain", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
+    is_embedding_first = (
+        retraining is None
+        and RetrainPolicy.objects.filter(dataset=dataset, is_requested=True).exists()
+        and Job.objects.filter(kind="embed", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists()
+    )
+    n_newer = new_labels(dataset, model) if model else 0
+    return {
+        "model": model,
+        "half_width": _half_width(model),
+        "audited": newest_audited(dataset.pk) if model else None,
+        "embedding_set": embedding_set,
+        "retraining": retraining,
+        "is_embedding_first": is_embedding_first,
+        "n_newer": n_newer,
+        "n_classes_labelled": LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count(),
+    }
+
+
+def _half_width(model: ModelVersion | None) -> float | None:
+    interval = model.metrics.get("accuracy_interval") if model else None
+    return (interval[1] - interval[0]) / 2 if interval else None

@@ -1,0 +1,192 @@
+"""Classify a folder of images with the model beside this file.
+
+    python classify.py FOLDER [--output predictions.csv]
+
+Files are opened as in the program that made the model, by the same code, so that the model sees what it was taught
+with. Writes a line for each item: its path, the likeliest class, its probability, the probability of each class, and
+what is wrong with its files, if anything. README.md beside this file tells more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+from typing import IO, Any
+
+HERE = Path(__file__).resolve().parent
+_INSTALL = f'python -m pip install -r "{HERE / "requirements.txt"}"'
+
+if sys.version_info < (3, 11):  # noqa: UP036 - it runs on machines of others
+    raise SystemExit("This program needs Python 3.11 or newer.")
+try:
+    import numpy as np
+
+    from labeling.images.folder_walk import walk
+    from labeling.ingest.grouping_template import GroupingProblem, Template
+    from modeling.encoders.network_input import Feed, inputs_of
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"The Python package {missing.name} is not there. Install what is needed: {_INSTALL}") from missing
+
+
+@dataclass(frozen=True)
+class Item:
+    """What gets one answer: an image file, or several files by their roles. ``problem``: why it gets none."""
+
+    path: str
+    files: dict[str, str]
+    problem: str = ""
+
+
+# -- The model ----------------------------------------------------------------------------------------
+def load_model() -> Callable[[Any], Any]:
+    """The model as a function from pixels uint8 (side, side, 3) to probabilities (n_classes,)."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        return _keras_model()
+    if not (HERE / "model.tflite").is_file():
+        return _keras_model()
+    interpreter = Interpreter(model_path=str(HERE / "model.tflite"), num_threads=4)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    target = interpreter.get_output_details()[0]["index"]
+
+    def run(pixels: Any) -> Any:
+        interpreter.set_tensor(source, pixels[None].astype(np.float32))
+        interpreter.invoke()
+        return interpreter.get_tensor(target)[0]
+
+    return run
+
+
+def _keras_model() -> Callable[[Any], Any]:
+    """In place of LiteRT: slower, and the same to some digits."""
+    if not (HERE / "model.keras").is_file():
+        raise SystemExit(
+            f"The Python package ai-edge-litert is not there, or model.tflite. Install what is needed: {_INSTALL}\n"
+            "Where there is no such package: install tensorflow, and put the training's model.keras beside this file."
+        )
+    try:
+        import keras
+    except ImportError as error:
+        raise SystemExit("Neither of the Python packages ai-edge-litert and tensorflow is there.") from error
+    model = keras.models.load_model(HERE / "model.keras", compile=False)
+    return lambda pixels: np.asarray(model.predict_on_batch(pixels[None].astype(np.float32)))[0]
+
+
+# -- The files ----------------------------------------------------------------------------------------
+def items_in(folder: Path, endings: list[str], feed: Feed, template: Template | None) -> Iterator[Item]:
+    """Each image file in turn; by ``template`` those that belong together as one."""
+    if template is not None:
+        yield from _grouped(folder, endings, feed, template)
+        return
+    for found in walk(folder, endings):
+        yield Item(found.path, {"image": found.path}, found.problem)
+
+
+def _grouped(folder: Path, endings: list[str], feed: Feed, template: Template) -> Iterator[Item]:
+    groups: dict[str, dict[str, str]] = {}
+    n_left_out = 0
+    for found in walk(folder, endings):
+        place = None if found.problem else template.place(found.path)
+        if place is None and not found.problem and not template.other_role(found.path):
+            yield Item(found.path, {}, template.why_not(found.path))
+        elif found.problem:
+            yield Item(found.path, {}, found.problem)
+        elif place is None or place.role not in feed.seen.roles:
+            n_left_out += 1
+        elif place.role in (files := groups.setdefault(place.group, {})):
+            words = f"The item “{place.group}” has a file for “{place.role}” already: {files[place.role]}."
+            yield Item(found.path, {}, words)
+        else:
+            files[place.role] = found.path
+    if n_left_out:
+        print(f"Files left out: {n_left_out:,}. Their role is none of {', '.join(feed.seen.roles)}.", file=sys.stderr)
+    for path in sorted(groups):
+        yield Item(path, groups[path])
+
+
+# -- The answers --------------------------------------------------------------------------------------
+def classified(folder: Path, about: dict[str, Any], template: Template | None) -> Iterator[tuple[str, Any, str]]:
+    """Path, probabilities (n_classes,) or None, and problem of each item below ``folder``."""
+    feed, model = Feed.from_params(about["sees"]), load_model()
+    named, opened = tee(items_in(folder, about["extensions"], feed, template))
+    files = ({role: folder / path for role, path in item.files.items()} for item in opened if not item.problem)
+    inputs = inputs_of(files, about["image_side"], feed)
+    for item in named:
+        if item.problem:
+            yield item.path, None, item.problem
+            continue
+        fed = next(inputs)
+        yield item.path, None if fed.pixels is None else model(fed.pixels), fed.problem
+
+
+def write(stream: IO[str], names: list[str], answers: Iterator[tuple[str, Any, str]]) -> tuple[int, int]:
+    """The table; how many items got an answer, and how many did not."""
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["path", "predicted", "probability", *(f"p:{name}" for name in names), "problem"])
+    counts = [0, 0]
+    for path, probabilities, problem in answers:
+        counts[probabilities is None] += 1
+        if probabilities is None:
+            table.writerow([path, "", "", *("" for _ in names), problem])
+            print(f"{path}: {problem}", file=sys.stderr)
+            continue
+        best = int(probabilities.argmax())
+        numbers = (f"{one:.6g}" for one in (probabilities[best], *probabilities))
+        table.writerow([path, names[best], *numbers, problem])
+    return counts[0], counts[1]
+
+
+def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
+    if output is None:
+        return nullcontext(sys.stdout)
+    return output.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+
+
+def main() -> int:
+    about = json.loads((HERE / "classes.json").read_text(encoding="utf-8"))
+    roles = about["sees"].get("roles", [])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", type=Path, help="the file to write; standard output if not given")
+    parser.add_argument("--extensions", help=f"endings of names to read (default: {','.join(about['extensions'])})")
+    if roles:
+        parser.add_argument(
+            "--template", default=about["grouping"], help="which files make one item (default: %(default)s)"
+        )
+    arguments = parser.parse_args()
+    if not arguments.folder.is_dir():
+        parser.error(f"{arguments.folder} is not a folder.")
+    if arguments.extensions:
+        endings = (part.strip(" .").lower() for part in arguments.extensions.split(","))
+        about["extensions"] = [f".{ending}" for ending in endings if ending]
+    try:
+        template = Template.read(arguments.template) if roles else None
+    except GroupingProblem as problem:
+        parser.error(str(problem))
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold anything
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        with _opened(arguments.output) as stream:
+            n, n_failed = write(stream, about["classes"], classified(arguments.folder, about, template))
+    except OSError as error:
+        print(f"{error.filename or 'The table'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    if not n and not n_failed:
+        print(f"No file in {arguments.folder} ends in {', '.join(about['extensions'])}.", file=sys.stderr)
+    else:
+        left = f", {n_failed:,} not: the column “problem” says why" if n_failed else ""
+        print(f"{n:,} classified{left}.", file=sys.stderr)
+    return 0 if n else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

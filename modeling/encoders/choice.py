@@ -1,0 +1,149 @@
+"""Which encoder a dataset's vectors come from: what is wanted, what there is, and going over to another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import QuerySet
+
+from hoshina.jobs.lifecycle import enqueue
+from hoshina.jobs.models import Job
+from labeling.models import Dataset
+from modeling import backends, store
+from modeling.assistive.policy import retrain_after_embedding
+from modeling.backends import Encoder, Line
+from modeling.encoders.input_spec import Seen
+from modeling.maps.projections import maps_after_embedding
+from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
+
+
+class EncoderProblem(Exception):
+    """Something about encoders cannot be done; the message is for people."""
+
+
+# -- What is wanted ----------------------------------------------------------------------------------
+def graphs_dir() -> Path:
+    """Where frozen networks are kept, and own model files in a folder of it."""
+    return Path(settings.STORE_DIR) / "encoders"
+
+
+def backend_of(dataset_id: int) -> str:
+    """Return the encoder that is wanted: the dataset's own choice, or what AL_EMBEDDING_BACKEND says.
+
+    With ``auto``, a dataset whose vectors come from the fallback of earlier versions keeps that fallback.
+    """
+    chosen = EncoderChoice.objects.filter(dataset=dataset_id).values_list("backend", flat=True).first()
+    wanted = chosen or str(settings.EMBEDDING_BACKEND)
+    if wanted != backends.AUTO:
+        return wanted
+    is_old = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True, backend=backends.OLD_FALLBACK).exists()
+    return backends.AUTO_WITH_OLD_FALLBACK if is_old else wanted
+
+
+def likely(backend: str) -> Line:
+    """What an encoder's name most likely means on this machine."""
+    return backends.likely(backend, settings.WEIGHTS_DIR, graphs_dir())
+
+
+def survey() -> list[Line]:
+    """Every encoder and model file, and whether it can be used on this machine."""
+    return backends.survey(settings.WEIGHTS_DIR, graphs_dir())
+
+
+# -- What the vectors are made of ----------------------------------------------------------------------
+def fingerprint_of(encoder: Encoder, seen: Seen) -> str:
+    """Of vectors: the encoder's, and with it the way that images are seen, unless it is the usual one."""
+    return f"{encoder.fingerprint}-{seen.key}" if seen.key else encoder.fingerprint
+
+
+def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
+    """The dataset's vectors that were made from images as they are shown now."""
+    sets, key = EmbeddingSet.objects.filter(dataset=dataset), Seen.of(dataset).key
+    return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
+
+
+# -- Going over --------------------------------------------------------------------------------------
+def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
+    """Go over to an encoder: at once where a complete set of its vectors is there, else by a job.
+
+    With an empty ``backend`` AL_EMBEDDING_BACKEND says which. While the job runs, models and queues go on with the
+    vectors that they have. Returns whether it was done at once.
+
+    Raises
+    ------
+    EncoderProblem : it cannot be used here, or a command computes other vectors just now.
+    """
+    _require_usable(backend)
+    asked = embedding_job(dataset)
+    if asked is not None and asked.params.get("backend"):
+        raise EncoderProblem(
+            f"A command computes vectors with {asked.params['backend']!r} just now. Wait for it, or cancel it on the "
+            "Jobs page."
+        )
+    if backend:
+        EncoderChoice.objects.update_or_create(dataset=dataset, defaults={"backend": backend})
+    else:
+        EncoderChoice.objects.filter(dataset=dataset).delete()
+    there = complete_set(dataset, backend_of(dataset.pk))
+    if there is None:
+        # Without parameters: the job reads the choice, and one that runs already goes over to it.
+        enqueue("embed", dataset_id=dataset.pk, user=user)
+        return False
+    if not there.is_active:
+        activate(there)
+        retrain_after_embedding(dataset.pk)
+        maps_after_embedding(dataset.pk)
+    return True
+
+
+def complete_set(dataset: Dataset, backend: str) -> EmbeddingSet | None:
+    """The newest vectors by that encoder that leave out no image, by their numbers."""
+    wanted = likely(backend).backend
+    n_images = max(0, dataset.n_items - dataset.n_missing)
+    found = sets_as_shown(dataset).filter(backend=wanted, generation__gt=0).order_by("-updated_at").first()
+    return found if found is not None and found.n_vectors + found.n_failed >= n_images else None
+
+
+def activate(vectors: EmbeddingSet, *, n_failed: int | None = None) -> None:
+    """Make this the set that models and queues use; the vectors of other encoders stay on the disk."""
+    with transaction.atomic():
+        others = EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True)
+        others.exclude(pk=vectors.pk).update(is_active=False)
+        vectors.is_active = True
+        if n_failed is not None:
+            vectors.n_failed = n_failed
+        vectors.save(update_fields=["is_active", "n_failed", "updated_at"])
+
+
+def delete_set(vectors: EmbeddingSet) -> None:
+    """Remove a set that nothing uses, with its files.
+
+    Raises
+    ------
+    EncoderProblem : it is in use, or may be written to just now.
+    """
+    if vectors.is_active:
+        raise EncoderProblem("These vectors are in use. Go over to others first.")
+    if embedding_job(vectors.dataset) is not None:
+        raise EncoderProblem("Vectors are being computed just now. Delete these when that is done.")
+    reading = ModelVersion.objects.filter(embedding_set=vectors, is_active=True).first()
+    if reading is not None:
+        raise EncoderProblem(f"Model {reading.number}, which is in use, was trained on these vectors. Retrain first.")
+    store.delete_vectors(vectors)
+    vectors.delete()
+
+
+def embedding_job(dataset: Dataset) -> Job | None:
+    """The job that computes the dataset's vectors, waiting or running."""
+    return Job.objects.filter(kind="embed", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
+
+
+def _require_usable(backend: str) -> None:
+    if backend and not backends.is_backend(backend):
+        raise EncoderProblem(f"There is no encoder called {backend!r}.")
+    line = likely(backend or str(settings.EMBEDDING_BACKEND))
+    if not line.available and not line.may_download:
+        raise EncoderProblem(f"{line.encoder} cannot be used here. {line.reason}")

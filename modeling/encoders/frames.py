@@ -1,0 +1,206 @@
+"""From the frames of items to one vector each: what there is to encode, whether it changed, and how it is joined."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from labeling.images.encoder_inputs import Squares
+from labeling.images.lupton_rgb import composite
+from labeling.images.open_image import ImageProblem, open_for_resizing
+from labeling.images.rendering import DEFAULT, Rendering
+from labeling.images.revisions import picture_hash
+from labeling.models import Dataset, Item
+from modeling import store
+from modeling.backends import Encoder
+from modeling.encoders.input_spec import Seen
+
+Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """An item that has something to see: ``paths`` relative to the dataset's folder and ``hashes`` of what its files
+    show, by roles; ``stamp`` of all that these files show, never 0."""
+
+    row: int
+    stamp: int
+    paths: dict[str, str]
+    hashes: dict[str, str]
+
+
+def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pictured]:
+    """The available items with rows in [start, stop). Of a dataset of single images the first frame of each."""
+    found = (
+        Item.objects.of(dataset)
+        .available()
+        .filter(row__gte=start, row__lt=stop, frames__isnull=False)
+        .order_by("row", "frames__id")
+        .values_list("row", "frames__sha256", "frames__revision", "frames__path", "frames__role")
+    )
+    before = -1
+    stamp = 0
+    paths: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    for row, content, revision, path, role in found:
+        sha256 = picture_hash(content, revision or 0)
+        if row != before:
+            if paths:
+                yield Pictured(before, stamp or 1, paths, hashes)
+            before, stamp, paths, hashes = row, 0, {}, {}
+        if not seen.roles and not paths:
+            stamp, paths, hashes = store.stamp_of(sha256), {role: path}, {role: sha256}
+        elif role in seen.roles:
+            stamp = (stamp + store.stamp_of(sha256) * _weight(role)) % 2**64
+            paths[role], hashes[role] = path, sha256
+    if paths:
+        yield Pictured(before, stamp or 1, paths, hashes)
+
+
+@lru_cache(maxsize=256)
+def _weight(role: str) -> int:
+    """An odd number for each role, so that two files that change places make another stamp."""
+    return int.from_bytes(hashlib.blake2b(role.encode(), digest_size=8).digest(), "big") | 1
+
+
+# -- Encoding -----------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One picture to encode: ``open`` takes the longer side that is enough. ``sha256`` of the file that it is
+    made of, if that is a single one."""
+
+    path: Path
+    open: Callable[[int], Image.Image]
+    sha256: str = ""
+
+
+def encode_items(
+    encoder: Encoder,
+    items: Sequence[Pictured],
+    root: Path,
+    seen: Seen,
+    advance: Callable[[int], None],
+    squares: Squares | None = None,
+) -> Found:
+    """Vectors of items: float32 (n, width), which of their slots hold none (n, slots), and why some files had none.
+
+    Frames are joined one behind the other in the order of the roles, or averaged. A slot is the place of one frame: one
+    for each role where they are joined, else one in all. What stands in an empty one, the store knows.
+    ``advance`` hears of the number of items. Files of which ``squares`` holds what the encoder sees are not opened.
+    """
+    if not seen.has_parts:
+        found, readable, problems = _encode(encoder, [_whole(item, root, seen) for item in items], advance, squares)
+        return found, ~readable[:, None], problems
+    owner = np.repeat(np.arange(len(items)), [len(item.paths) for item in items])
+    slot = np.array([seen.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
+    files = [
+        _file(root / path, seen.rendering, item.hashes[role]) for item in items for role, path in item.paths.items()
+    ]
+    found, readable, problems = _encode(encoder, files, _share(advance, len(items), len(files)), squares)
+    return *joined(found[readable], owner[readable], slot[readable], len(items), seen), problems
+
+
+def joined(
+    vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, seen: Seen
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """One vector for each of ``n`` items from those of their frames, (n, width), and which slots are empty (n, slots).
+
+    ``vectors`` float32 (m, dim); ``owner`` (m,) says whose each is, ``slot`` (m,) which role's. Empty slots are zeros.
+    """
+    if seen.is_concatenated:
+        beside = np.zeros((n, len(seen.roles), vectors.shape[1]), dtype=np.float32)
+        missing = np.ones(beside.shape[:2], dtype=np.bool_)
+        beside[owner, slot], missing[owner, slot] = vectors, False
+        return beside.reshape(n, -1), missing
+    counts = np.bincount(owner, minlength=n)
+    means = np.zeros((n, vectors.shape[1]), dtype=np.float32)
+    np.add.at(means, owner, vectors)
+    means /= np.maximum(counts, 1)[:, None]
+    return means, counts[:, None] == 0
+
+
+def _whole(item: Pictured, root: Path, seen: Seen) -> _Picture:
+    """An item as one picture: the one that people are shown."""
+    files = {role: root / path for role, path in item.paths.items()}
+    first = next(iter(files.values()))
+    if not seen.composition.is_colour or not seen.roles:
+        return _file(first, seen.rendering, next(iter(item.hashes.values())))
+    return _Picture(first, partial(composite, files, seen.roles, seen.composition, seen.rendering))
+
+
+def _file(path: Path, rendering: Rendering, sha256: str = "") -> _Picture:
+    return _Picture(path, partial(open_for_resizing, path, rendering=rendering), sha256)
+
+
+def _share(advance: Callable[[int], None], n_items: int, n_files: int) -> Callable[[int], None]:
+    """Tells of items what is heard of files."""
+    done = [0, 0]
+
+    def hear(n: int) -> None:
+        done[0] += n
+        items = done[0] * n_items // n_files
+        advance(items - done[1])
+        done[1] = items
+
+    return hear
+
+
+def encode_files(
+    encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None], rendering: Rendering = DEFAULT
+) -> Found:
+    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why others were not."""
+    return _encode(encoder, [_file(path, rendering) for path in paths], advance)
+
+
+def _encode(
+    encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None], squares: Squares | None = None
+) -> Found:
+    """Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears of every
+    batch and may raise to stop."""
+    out = np.zeros((len(pictures), encoder.dim), dtype=np.float32)
+    readable = np.zeros(len(pictures), dtype=np.bool_)
+    problems: list[tuple[Path, str]] = []
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    waiting: deque[Future[npt.NDArray[np.uint8] | str]] = deque()
+    coming = iter(pictures)
+    try:
+        for first in range(0, len(pictures), encoder.batch_size):
+            batch = pictures[first : first + encoder.batch_size]
+            while len(waiting) < 3 * encoder.batch_size and (picture := next(coming, None)) is not None:
+                waiting.append(pool.submit(_read, encoder, picture, squares))
+            pixels, positions = [], []
+            for position, picture in enumerate(batch, start=first):
+                read = waiting.popleft().result()
+                if isinstance(read, str):
+                    problems.append((picture.path, read))
+                else:
+                    pixels.append(read)
+                    positions.append(position)
+            if pixels:
+                out[positions] = encoder.encode_prepared(np.stack(pixels))
+                readable[positions] = True
+            advance(len(batch))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return out, readable, problems
+
+
+def _read(encoder: Encoder, picture: _Picture, squares: Squares | None) -> npt.NDArray[np.uint8] | str:
+    """The pixels that the encoder wants, or why there are none."""
+    kept = squares.find(picture.sha256) if squares and picture.sha256 else None
+    if kept is not None:
+        return kept
+    try:
+        return encoder.prepare(picture.open(encoder.decode_side))
+    except ImageProblem as problem:
+        return problem.reason

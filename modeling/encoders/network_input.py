@@ -1,0 +1,146 @@
+"""What a network is fed of an item: its image, or several files as one input. No Django: the program that goes out with
+a quick training opens files by this very code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from labeling.images.composite import side_by_side
+from labeling.images.encoder_inputs import Pixels, decode_side, squash
+from labeling.images.lupton_rgb import composite
+from labeling.images.open_image import open_for_resizing
+from labeling.images.problems import ImageProblem
+from modeling.encoders.input_spec import Seen
+
+_CHANNELS = 3
+# Where a file is missing: what lies under transparent pixels too.
+_GREY = 128
+_AHEAD = 64
+
+
+@dataclass(frozen=True)
+class Fed:
+    """One input, uint8 (side, side, 3), or None. ``problem``: why there is none, or what it lacks; in words."""
+
+    pixels: Pixels | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How the files of an item become one input. ``is_grey``: they have no colours, so each can be a channel."""
+
+    seen: Seen = field(default_factory=Seen)
+    is_grey: bool = False
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """From what :meth:`as_params` gave."""
+        return cls(Seen.from_params(params), params["is_grey"])
+
+    def as_params(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.seen.as_params(), "is_grey": self.is_grey}
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether each file is a channel: two or three without colours. Of two the first is there twice."""
+        return self.seen.has_parts and self.is_grey and len(self.seen.roles) <= _CHANNELS
+
+    @property
+    def words(self) -> str:
+        """What an input is, where an item has several files; else empty."""
+        roles = ", ".join(self.seen.roles)
+        if not self.seen.roles:
+            return ""
+        if not self.seen.has_parts:
+            return "It sees the colour image of each item."
+        if self.has_channels:
+            return f"It sees {roles} as the channels of one image."
+        return f"It sees {roles} side by side in one image."
+
+    def fed(self, files: Mapping[str, Path], side: int) -> Fed:
+        """One input of ``side`` pixels, of the files of an item by their roles."""
+        try:
+            if not self.seen.roles:
+                return Fed(squash(self._open(next(iter(files.values())), side), side))
+            if not self.seen.has_parts:
+                return self._coloured(files, side)
+            return self._joined(files, side)
+        except ImageProblem as problem:
+            return Fed(None, problem.reason)
+
+    def _coloured(self, files: Mapping[str, Path], side: int) -> Fed:
+        roles, composition = self.seen.roles, self.seen.composition
+        image = composite(files, roles, composition, self.seen.rendering, 2 * side)
+        missing = [role for role in dict.fromkeys(composition.bands_of(roles)) if role not in files]
+        return Fed(squash(image, side), _told(dict.fromkeys(missing, "missing")))
+
+    def _joined(self, files: Mapping[str, Path], side: int) -> Fed:
+        across, down = (1, 1) if self.has_channels else side_by_side(len(self.seen.roles))
+        parts, problems = self._parts(files, side // across, side // down)
+        if not parts:
+            return Fed(None, _told(problems))
+        return Fed(self._channels(parts, side) if self.has_channels else self._beside(parts, side), _told(problems))
+
+    def _channels(self, parts: Mapping[str, Pixels], side: int) -> Pixels:
+        roles = [*self.seen.roles, *self.seen.roles[:1] * _CHANNELS][:_CHANNELS]
+        empty = np.full((side, side), _GREY, dtype=np.uint8)
+        return np.stack([parts[role][..., 0] if role in parts else empty for role in roles], axis=-1)
+
+    def _beside(self, parts: Mapping[str, Pixels], side: int) -> Pixels:
+        across, _ = side_by_side(len(self.seen.roles))
+        whole = np.full((side, side, 3), _GREY, dtype=np.uint8)
+        for number, role in enumerate(self.seen.roles):
+            if role in parts:
+                height, width = parts[role].shape[:2]
+                top, left = number // across * height, number % across * width
+                whole[top : top + height, left : left + width] = parts[role]
+        return whole
+
+    def _parts(self, files: Mapping[str, Path], width: int, height: int) -> tuple[dict[str, Pixels], dict[str, str]]:
+        """The frames that can be read, uint8 (height, width, 3), and why others cannot, by role."""
+        parts: dict[str, Pixels] = {}
+        problems: dict[str, str] = {}
+        for role in self.seen.roles:
+            if role not in files:
+                problems[role] = "missing"
+                continue
+            try:
+                parts[role] = squash(self._open(files[role], max(width, height)), width, height)
+            except ImageProblem as problem:
+                problems[role] = problem.reason
+        return parts, problems
+
+    def _open(self, file: Path, side: int) -> Image.Image:
+        return open_for_resizing(file, decode_side(side), self.seen.rendering)
+
+
+def _told(problems: Mapping[str, str]) -> str:
+    """What frames lack, by role, in a line."""
+    return "; ".join(f"{role}: {reason}" for role, reason in problems.items())
+
+
+def inputs_of(items: Iterable[Mapping[str, Path]], side: int, feed: Feed) -> Iterator[Fed]:
+    """The input of each item in turn, from its files by role. Threads read ahead."""
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+    waiting: deque[Future[Fed]] = deque()
+    try:
+        for files in items:
+            waiting.append(pool.submit(feed.fed, files, side))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,314 @@
+"""Images to vectors: finds the stale ones and has them computed in chunks that any worker may take."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.conf import settings
+from django.db.models import Max
+
+from hoshina.core.plural import counted
+from hoshina.jobs.chunks import work_through
+from hoshina.jobs.errors import JobError, Superseded
+from hoshina.jobs.models import Chunk
+from hoshina.jobs.presence import me
+from hoshina.jobs.runner import Run
+from labeling.images.decoder_pool import forget_squares, squares
+from labeling.images.encoder_inputs import Squares
+from labeling.models import Dataset, Item
+from modeling import store
+from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, user_models
+from modeling.encoders.choice import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
+from modeling.encoders.frames import encode_items, pictured
+from modeling.encoders.input_spec import Seen
+from modeling.models import EmbeddingSet
+
+log = logging.getLogger(__name__)
+
+# Rows of one chunk: seconds of work for a network, so that progress shows and little is lost by a kill.
+CHUNK_ROWS = 256
+_FIRST_CHUNKS = 2
+_PLAN_ROWS = 20_000
+
+Rows = npt.NDArray[np.int64]
+
+
+def embed(run: Run) -> dict[str, Any]:
+    """The job ``embed``: vectors for every image that has none, or whose content changed.
+
+    Parameter of the job: ``backend`` (default: the dataset's choice, or AL_EMBEDDING_BACKEND; when that changes
+    meanwhile, the job goes over to the other encoder). Returns what ``embed --json`` prints.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return _embed(run, _wanted(run), began)
+        except _Rechosen:
+            # Their ranges say nothing about the other encoder's vectors; what was computed is kept in the store.
+            Chunk.objects.filter(job=run.job).delete()
+        except store.StoreError as error:
+            raise JobError(error.message, error.hint) from error
+
+
+class _Rechosen(Exception):
+    """Somebody chose another encoder, or another way to show images, while this one computed."""
+
+
+def _wanted(run: Run) -> str:
+    return str(run.params.get("backend") or backend_of(run.dataset_id))
+
+
+def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    seen = Seen.of(dataset)
+    run.stage("Loading the encoder")
+    encoder = encoder_of(backend, fresh=True)
+    # In the result, so that the job's parameters stay what was asked for.
+    run.job.result = {
+        "backend": backend,
+        "encoder": encoder.name,
+        "fingerprint": fingerprint_of(encoder, seen),
+        **seen.as_params(),
+    }
+    run.job.save(update_fields=["result"])
+    vectors = _embedding_set(dataset, encoder, seen)
+
+    if store.has_parts(vectors):  # of a run that was killed or cancelled
+        store.merge_parts(vectors, _n_rows(dataset))
+    tried = np.zeros(0, dtype=np.bool_)
+    computed = 0
+    while True:
+        run.stage("Looking for new and changed images")
+        stale, n_available = stale_rows(dataset, store.open_stamps(vectors), run.check)
+        tried = np.pad(tried, (0, max(0, int(stale.max(initial=-1)) + 1 - len(tried))))
+        untried = stale[~tried[stale]]
+        if not len(untried):
+            break
+        if not dataset.data_dir.is_dir():
+            raise JobError(
+                f"The folder {dataset.data_dir} is not there.",
+                "Connect its disk, or set AL_DATA_DIR to where it is now.",
+            )
+        tried[untried] = True
+        computed += len(untried)
+        # Once more afterwards: an ingest that still runs may have brought more images meanwhile.
+        _compute(run, vectors, encoder, cut(untried))
+    if n_available and not vectors.n_vectors:
+        raise JobError(
+            f"None of the {n_available} images in {dataset.data_dir} could be read.",
+            "Look at its Problems page, or scan the folder again with `manage.py ingest`.",
+        )
+    _require_still_wanted(run)
+    activate(vectors, n_failed=len(stale))
+    forget_squares(dataset.pk)
+    return {
+        "encoder": encoder.name,
+        "fingerprint": vectors.fingerprint,
+        "reason": encoder.reason,
+        "items": vectors.n_vectors,
+        "dim": vectors.dim,
+        "failed": len(stale),
+        "computed": computed - len(stale),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tuple[int, int]]) -> None:
+    """All ranges, merged each time the vectors have about doubled: queues can use the first ones early."""
+    total = sum(stop - start for start, stop in ranges)
+    run.stage(encoder.name, total=total)
+    before = 0
+    for batch in _growing_batches(ranges, vectors.n_vectors):
+        work_through(_Share(run, before, total), batch)
+        before += sum(stop - start for start, stop in batch)
+        store.merge_parts(vectors, _n_rows(vectors.dataset))
+        if not EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True).exists():
+            activate(vectors, n_failed=0)
+
+
+class _Share(Run):
+    """The run as one of several calls of ``work_through`` sees it: progress is that of the whole."""
+
+    def __init__(self, run: Run, before: int, total: int) -> None:
+        super().__init__(run.job)
+        self._run, self._before, self._of = run, before, total
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        self._run.progress(self._before + done, self._of)
+        _require_still_wanted(self._run)
+
+    def check(self) -> None:
+        self._run.check()
+
+
+# -- One chunk ------------------------------------------------------------------------------------
+def embed_chunk(run: Run, start: int, stop: int) -> None:
+    """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
+    # What the job settled on: the dataset's choice may be another one by now.
+    encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
+    seen = Seen.from_params(run.job.result)
+    _require_same_encoder(run, encoder, seen)
+    vectors = EmbeddingSet.objects.select_related("dataset").get(
+        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, seen)
+    )
+    known = store.open_stamps(vectors)
+    wanted = [
+        item
+        for item in pictured(vectors.dataset, start, stop, seen)
+        if item.row >= len(known) or known[item.row] != item.stamp
+    ]
+    kept = _squares(vectors.dataset, encoder, seen)
+    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance, kept)
+    stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
+    rows = np.array([item.row for item in wanted], dtype=np.int64)
+    try:
+        store.save_part(vectors, start, stop, rows, stamps, found, missing)
+    except store.StoreError as error:
+        raise JobError(error.message, error.hint) from error
+    if kept is not None:
+        kept.drop(sha256 for item in wanted for sha256 in item.hashes.values())
+    if problems:
+        path, reason = problems[0]
+        log.warning("%s could not be read, such as %s: %s", counted(len(problems), "image"), path, reason)
+
+
+def _squares(dataset: Dataset, encoder: Encoder, seen: Seen) -> Squares | None:
+    """Where an ingest kept what the encoder sees of each file, if it might have."""
+    if not encoder.is_plain or not seen.is_file_by_file:
+        return None
+    return squares(dataset.pk, encoder.input_side, seen.rendering)
+
+
+# -- The encoder of this process --------------------------------------------------------------------
+_encoders: dict[tuple[Any, ...], Encoder] = {}
+_encoders_lock = threading.Lock()
+# Networks are large; nobody goes back and forth between more.
+_ENCODERS_KEPT = 2
+
+
+def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
+    """The encoder of that name, made once in a process: loading a network takes seconds.
+
+    ``fresh`` looks again for a better one where the kept one was a fallback: weights may have come.
+    """
+    key = (backend, settings.WEIGHTS_DIR, user_models.stamp(backend, settings.WEIGHTS_DIR, graphs_dir()))
+    with _encoders_lock:
+        if key not in _encoders or (fresh and _encoders[key].is_fallback):
+            try:
+                made = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
+            except EncoderUnavailable as error:
+                raise JobError(f"{error.message}.", error.hint) from error
+            _encoders.pop(key, None)
+            while len(_encoders) >= _ENCODERS_KEPT:
+                del _encoders[next(iter(_encoders))]
+            _encoders[key] = made
+        return _encoders[key]
+
+
+def _require_still_wanted(run: Run) -> None:
+    seen = Seen.of(Dataset.objects.only("rendering", "roles", "composition").get(pk=run.dataset_id))
+    if _wanted(run) != run.job.result.get("backend") or seen != Seen.from_params(run.job.result):
+        raise _Rechosen
+
+
+def _require_same_encoder(run: Run, encoder: Encoder, seen: Seen) -> None:
+    """Vectors of two encoders must never stand in one file."""
+    wanted = run.job.result
+    if fingerprint_of(encoder, seen) == wanted.get("fingerprint"):
+        return
+    words = (
+        f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
+        f"but the job uses {wanted.get('encoder')} {wanted.get('fingerprint')}."
+    )
+    hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."
+    if run.job.worker == me():
+        raise JobError(words, hint)
+    # A helper that cannot help is no reason to stop the others.
+    log.warning("%s %s", words, hint)
+    raise Superseded(words)
+
+
+# -- What there is to do ----------------------------------------------------------------------------
+def stale_rows(
+    dataset: Dataset, stamps: npt.NDArray[np.uint64], check: Callable[[], None] = lambda: None
+) -> tuple[Rows, int]:
+    """Rows, ascending, whose image is new or changed; and how many items have an image at all."""
+    n_available = 0
+    found: list[Rows] = []
+    for rows, wanted in _stamp_batches(dataset):
+        check()
+        n_available += len(rows)
+        found.append(rows[_differ(rows, wanted, stamps)])
+    return np.concatenate(found) if found else np.empty(0, dtype=np.int64), n_available
+
+
+def has_work(dataset: Dataset) -> bool:
+    """Would ``embed`` find something to do: new or changed images, or a better encoder than the active one?"""
+    backend = likely(backend_of(dataset.pk)).backend
+    active = sets_as_shown(dataset).filter(is_active=True, backend=backend).first()
+    if active is None:
+        return Item.objects.of(dataset).available().exists()
+    stamps = store.open_stamps(active)
+    return any(_differ(rows, wanted, stamps).any() for rows, wanted in _stamp_batches(dataset))
+
+
+def cut(rows: Rows) -> list[tuple[int, int]]:
+    """Ascending rows to ranges [start, stop) that hold them, each within one stretch of CHUNK_ROWS."""
+    if not len(rows):
+        return []
+    firsts = np.flatnonzero(np.diff(rows // CHUNK_ROWS, prepend=-1))
+    lasts = np.append(firsts[1:], len(rows)) - 1
+    return [(int(rows[a]), int(rows[b]) + 1) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _growing_batches(ranges: Sequence[tuple[int, int]], n_vectors: int) -> Iterator[Sequence[tuple[int, int]]]:
+    """Batches as large as all before them together, so that joining costs about twice one copy."""
+    taken = 0
+    while taken < len(ranges):
+        size = max(_FIRST_CHUNKS, n_vectors // CHUNK_ROWS + taken)
+        yield ranges[taken : taken + size]
+        taken += size
+
+
+def _differ(rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    differ = np.ones(len(rows), dtype=np.bool_)
+    known = rows < len(stamps)
+    differ[known] = stamps[rows[known]] != wanted[known]
+    return differ
+
+
+def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint64]]]:
+    """Rows and stamps of all available items, some thousands at a time."""
+    start = 0
+    n_rows = _n_rows(dataset)
+    seen = Seen.of(dataset)
+    while start < n_rows:
+        items = list(pictured(dataset, start, start + _PLAN_ROWS, seen))
+        rows = np.array([item.row for item in items], dtype=np.int64)
+        yield rows, np.array([item.stamp for item in items], dtype=np.uint64)
+        start += _PLAN_ROWS
+
+
+def _n_rows(dataset: Dataset) -> int:
+    last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
+    return 0 if last is None else int(last) + 1
+
+
+# -- The database row -------------------------------------------------------------------------------
+def _embedding_set(dataset: Dataset, encoder: Encoder, seen: Seen) -> EmbeddingSet:
+    facts = {
+        "encoder": encoder.name,
+        "backend": encoder.backend,
+        "reason": encoder.reason,
+        "dim": seen.width(encoder.dim),
+    }
+    found, _ = EmbeddingSet.objects.update_or_create(
+        dataset=dataset, fingerprint=fingerprint_of(encoder, seen), defaults=facts
+    )
+    return found

@@ -1,0 +1,118 @@
+"""A model file that comes by the page: looked at, and kept where encoders are looked for."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q
+
+from hoshina.jobs.models import Job
+from modeling.backends import user_models
+from modeling.encoders.choice import EncoderProblem, graphs_dir
+from modeling.models import EmbeddingSet, EncoderChoice
+
+# Larger files are put into the folder by hand.
+MAX_UPLOAD = 512 * 2**20
+_NAME = re.compile(r"[\w][\w .+-]{0,99}", re.ASCII)
+# How files of each kind begin, from which byte on; an ONNX file has no such mark.
+_MARKS = {".keras": (0, b"PK\x03\x04"), ".h5": (0, b"\x89HDF\r\n"), ".tflite": (4, b"TFL3")}
+
+
+def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "") -> str:
+    """Keep an uploaded model file as an encoder of one's own; the name by which it is chosen.
+
+    Raises
+    ------
+    EncoderProblem : it is too large, of another kind, or one of that name is there already.
+    """
+    name = Path(str(upload.name)).name
+    _require_sound(name, upload)
+    folder = graphs_dir() / user_models.FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / name
+    if _is_taken(name, target):
+        raise EncoderProblem(f"There is a model file {name} already. Give this one another name.")
+    said = {"preprocessing": preprocessing, "name": title}
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="upload-") as drafts:
+        draft = Path(drafts) / name
+        with draft.open("wb") as stream:
+            for block in upload.chunks():
+                stream.write(block)
+        if any(said.values()):
+            text = json.dumps({key: value for key, value in said.items() if value}, ensure_ascii=False)
+            user_models.json_files(target)[0].write_text(text, encoding="utf-8")
+        draft.rename(target)
+    return user_models.PREFIX + name
+
+
+def removable() -> set[str]:
+    """The names by which encoders are chosen whose files came by the page: those of AL_WEIGHTS_DIR aren't ours."""
+    folder = graphs_dir() / user_models.FOLDER
+    return {
+        user_models.PREFIX + path.name
+        for path in user_models.list_files(settings.WEIGHTS_DIR, graphs_dir())
+        if path.parent == folder
+    }
+
+
+def remove_own(backend: str) -> None:
+    """Remove a model file that came by the page, and what was said about it. Vectors that it made stay.
+
+    Raises
+    ------
+    EncoderProblem : there is none of that name, or something uses it.
+    """
+    if backend not in removable():
+        raise EncoderProblem("There is no model file of that name that was added here.")
+    name = backend.removeprefix(user_models.PREFIX)
+    if user := _user_of(backend):
+        raise EncoderProblem(f"{name} is in use: {user}. Go over to another encoder there first.")
+    target = graphs_dir() / user_models.FOLDER / name
+    for path in (target, *user_models.json_files(target)):
+        # birds.json may be said of birds.onnx as well as of birds.keras.
+        is_shared = path == target.with_suffix(".json") and len(list(target.parent.glob(f"{target.stem}.*"))) > 1
+        if not is_shared:
+            path.unlink(missing_ok=True)
+
+
+def _user_of(backend: str) -> str:
+    """What needs the encoder, in words; "" for nothing."""
+    named = Q(backend=backend) | Q(backend__startswith=f"{backend}@")
+    if chosen := EncoderChoice.objects.filter(named).select_related("dataset").first():
+        return f"it is the encoder of {chosen.dataset}"
+    if active := EmbeddingSet.objects.filter(named, is_active=True).select_related("dataset").first():
+        return f"the vectors of {active.dataset} come from it"
+    if settings.EMBEDDING_BACKEND.partition("@")[0] == backend:
+        return "AL_EMBEDDING_BACKEND names it"
+    asked = Job.objects.filter(kind="embed", state__in=Job.ACTIVE).values_list("params", flat=True)
+    if any(str(params.get("backend", "")).partition("@")[0] == backend for params in asked):
+        return "vectors are being computed with it"
+    return ""
+
+
+def _is_taken(name: str, target: Path) -> bool:
+    known = user_models.list_files(settings.WEIGHTS_DIR, graphs_dir())
+    return target.exists() or any(path.name.lower() == name.lower() for path in known)
+
+
+def _require_sound(name: str, upload: UploadedFile[Any]) -> None:
+    suffix = Path(name).suffix.lower()
+    if suffix not in user_models.SUFFIXES:
+        raise EncoderProblem(f"{name} is none of {', '.join(user_models.SUFFIXES)}.")
+    if not _NAME.fullmatch(name):
+        raise EncoderProblem("Its name may have letters, digits, spaces and . _ + - alone, and up to 100 of them.")
+    if (upload.size or 0) > MAX_UPLOAD:
+        raise EncoderProblem(
+            f"It is larger than {MAX_UPLOAD >> 20} MiB. Put it into AL_WEIGHTS_DIR on the machine where HOSHINA runs."
+        )
+    place, mark = _MARKS.get(suffix, (0, b""))
+    beginning = upload.read(place + len(mark))
+    upload.seek(0)
+    if beginning[place:] != mark:
+        raise EncoderProblem(f"{name} does not begin as a file {suffix} does. Is it of another kind, or damaged?")

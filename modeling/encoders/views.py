@@ -1,0 +1,176 @@
+"""The page Encoders: what images can become vectors by, which vectors there are, and going over to others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django import forms
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpResponse, HttpResponseForbidden
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import trigger_client_event
+
+from hoshina.core.http import HtmxHttpRequest
+from labeling.models import Dataset
+from modeling.backends import Line
+from modeling.backends.user_models import PREPROCESSINGS
+from modeling.encoders import choice as encoder_choice
+from modeling.encoders.choice import EncoderProblem
+from modeling.encoders.uploads import MAX_UPLOAD, add_own, removable, remove_own
+from modeling.models import EmbeddingSet, EncoderChoice
+
+
+class OwnModelForm(forms.Form):
+    """A model file to become an encoder, and what its pixels have to be turned into."""
+
+    file = forms.FileField(
+        label="Model file",
+        error_messages={"required": "Choose a file first.", "empty": "The file is empty."},
+        widget=forms.ClearableFileInput(attrs={"accept": ".keras,.h5,.tflite,.onnx"}),
+    )
+    preprocessing = forms.ChoiceField(
+        label="It was trained on pixels as",
+        required=False,
+        choices=[("", "guess it from the file"), *((one, one) for one in PREPROCESSINGS)],
+        error_messages={"invalid_choice": "Choose one of the list."},
+    )
+    name = forms.CharField(
+        label="Name",
+        required=False,
+        max_length=60,
+        help_text="Left empty: the file's own name.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One encoder as the page lists it, with the vectors that it has made."""
+
+    line: Line
+    is_wanted: bool
+    sets: list[EmbeddingSet]
+    is_removable: bool
+
+    @property
+    def can_be_used(self) -> bool:
+        return self.line.available or self.line.may_download
+
+
+@require_GET
+def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """All of the page; the list alone while it is asked for again."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if request.htmx:
+        return _listed(request, dataset)
+    context = {**_context(dataset), "form": OwnModelForm(label_suffix=""), "may_add": may_add_models(request)}
+    response = render(request, "modeling/encoders.html", {**context, "max_mib": MAX_UPLOAD >> 20})
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+@require_POST
+def use(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Go over to the encoder ``backend``; empty: the one that AL_EMBEDDING_BACKEND says."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    try:
+        encoder_choice.use(dataset, request.POST.get("backend", ""), request.user)
+    except EncoderProblem as problem:
+        return _listed(request, dataset, problem=str(problem))
+    return trigger_client_event(_listed(request, dataset), "hoshina:job")
+
+
+@require_POST
+def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Remove a set of vectors that nothing uses."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    vectors = get_object_or_404(EmbeddingSet.objects.select_related("dataset"), dataset=dataset, pk=pk)
+    try:
+        encoder_choice.delete_set(vectors)
+    except EncoderProblem as problem:
+        return _listed(request, dataset, problem=str(problem))
+    return _listed(request, dataset)
+
+
+@require_POST
+def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Keep an uploaded model file; the form again, with words where it is refused."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if not may_add_models(request):
+        return HttpResponseForbidden("Only staff may add model files: they are run on the server.")
+    form = OwnModelForm(request.POST, request.FILES, label_suffix="")
+    if form.is_valid():
+        said = form.cleaned_data
+        try:
+            added = add_own(cast("UploadedFile[Any]", said["file"]), said["preprocessing"], said["name"].strip())
+        except EncoderProblem as problem:
+            form.add_error("file", str(problem))
+        else:
+            context = {"dataset": dataset, "form": OwnModelForm(label_suffix=""), "added": added}
+            response = render(request, "modeling/_add.html", {**context, "max_mib": MAX_UPLOAD >> 20})
+            return trigger_client_event(response, "hoshina:encoders")
+    context = {"dataset": dataset, "form": form, "max_mib": MAX_UPLOAD >> 20}
+    return render(request, "modeling/_add.html", context, status=422)
+
+
+@require_POST
+def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """Remove the model file ``backend`` that was added here and that nothing uses."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if not may_add_models(request):
+        return HttpResponseForbidden("Only staff may remove model files: they are there for every dataset.")
+    try:
+        remove_own(request.POST.get("backend", ""))
+    except EncoderProblem as problem:
+        return _listed(request, dataset, problem=str(problem))
+    return _listed(request, dataset)
+
+
+def may_add_models(request: HtmxHttpRequest) -> bool:
+    """A model file is run on the server, for every dataset: the person of this machine may add one, or staff."""
+    return not settings.LOGIN_REQUIRED or request.user.is_staff
+
+
+def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "") -> HttpResponse:
+    context = {**_context(dataset), "may_add": may_add_models(request), "problem": problem}
+    response = render(request, "modeling/_encoders.html", context, status=422 if problem else 200)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _context(dataset: Dataset) -> dict[str, Any]:
+    sets = list(EmbeddingSet.objects.filter(dataset=dataset).order_by("-is_active", "-updated_at"))
+    wanted = encoder_choice.likely(encoder_choice.backend_of(dataset.pk))
+    ours = removable()
+    return {
+        "dataset": dataset,
+        "rows": [
+            _Row(
+                line,
+                line.backend == wanted.backend,
+                [one for one in sets if one.backend == line.backend],
+                line.backend in ours,
+            )
+            for line in _lines(wanted, sets)
+        ],
+        "active": next((one for one in sets if one.is_active), None),
+        "wanted": wanted,
+        "is_chosen": EncoderChoice.objects.filter(dataset=dataset).exists(),
+        "setting": settings.EMBEDDING_BACKEND,
+        "job": encoder_choice.embedding_job(dataset),
+    }
+
+
+def _lines(wanted: Line, sets: list[EmbeddingSet]) -> list[Line]:
+    """All encoders that there are, and those that are wanted or have made vectors although they are gone."""
+    found = {line.backend: line for line in encoder_choice.survey()}
+    found.setdefault(wanted.backend, wanted)
+    for one in sets:
+        if one.backend not in found:
+            gone = encoder_choice.likely(one.backend).reason if one.backend else "Of an earlier version of HOSHINA."
+            found[one.backend] = Line(one.backend, one.encoder, False, gone)
+    return list(found.values())

@@ -1,0 +1,82 @@
+"""What maps add to an export: coordinates.csv, and in the manifest how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hoshina.core.storage import StoreError
+from labeling.exporting import Contribution, Member, Section, register
+from labeling.exporting.canonical_text import csv_line, number
+from labeling.models import Dataset
+from modeling.maps.coordinates import Floats, coordinates_of
+from modeling.maps.projections import maps_of
+from modeling.models import Projection
+from modeling.versions.export import items_by_row
+
+_ROW_BYTES = 5000
+
+
+def why_not(dataset: Dataset) -> str:
+    """Why there are no coordinates to export, and what to do about it; empty where there are."""
+    projection = maps_of(dataset).first()
+    if projection is None:
+        return "There is no map yet: make one on the page Map, or run manage.py project_map, first."
+    try:
+        coordinates_of(projection)
+    except StoreError as error:
+        return f"{error.message} {error.hint}"
+    return ""
+
+
+def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
+    """coordinates.csv of the map that the page shows first, and the manifest's section ``map``, if wanted."""
+    projection = maps_of(dataset).first() if is_wanted else None
+    if projection is None:
+        return Contribution()
+    places = coordinates_of(projection)
+    member = Member("coordinates.csv", coordinate_lines(dataset, places), is_huge=len(places) * _ROW_BYTES >= 2**31)
+    return Contribution(
+        manifest={"map": _described(projection), "seeds": {"map": projection.seed}},
+        members=[member],
+    )
+
+
+def _described(projection: Projection) -> dict[str, Any]:
+    # What it took to make it is no property of the map: the same options give the same bytes.
+    quality = {name: value for name, value in projection.quality.items() if name != "seconds"}
+    return {
+        "name": projection.name,
+        "method": projection.method,
+        "params": projection.params,
+        "seed": projection.seed,
+        "points": projection.n_points,
+        "placed": projection.n_placed,
+        "quality": quality,
+        "encoder": projection.embedding_set.fingerprint,
+    }
+
+
+def coordinate_lines(dataset: Dataset, places: Floats) -> Iterator[bytes]:
+    """coordinates.csv: every item that has a place, labelled or not, by row; ``places`` (n_rows, 2)."""
+    yield csv_line(("item_id", "path", "x", "y")).encode()
+    for batch in items_by_row(dataset, len(places)):
+        rows = np.fromiter((row for row, _, _ in batch), np.int64, count=len(batch))
+        yield "".join(
+            csv_line((item_id, path, number(x), number(y)))
+            for (_, item_id, path), (x, y) in zip(batch, places[rows].tolist(), strict=True)
+            if np.isfinite(x)
+        ).encode()
+
+
+register(
+    Section(
+        name="coordinates",
+        title="Places of all items on the map (coordinates.csv)",
+        contribute=contribute,
+        why_not=why_not,
+        libraries={"scipy": ("scipy",), "scikit-learn": ("scikit-learn",), "numba": ("numba",)},
+    )
+)

@@ -1,0 +1,364 @@
+"""Make a map: vectors in, places in the plane out. Very many images: a sample is laid out, the others placed by it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError, transaction
+from numpy.typing import NDArray
+
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.runner import Run
+from labeling.models import Dataset
+from modeling import store
+from modeling.assistive.training_set import read_lessons
+from modeling.encoders.neighbor_cache import NEIGHBOURS, SEED, graph_of, made_graph, projection_of, recall_of
+from modeling.maps.coordinates import coordinates_of, forget_projection, save_coordinates
+from modeling.maps.options import FEWEST, MapOptions, OptionError, require_possible
+from modeling.maps.projections import QUICK_LOOK, free_name
+from modeling.models import EmbeddingSet, Projection
+
+if TYPE_CHECKING:
+    from modeling.algorithms.neighbors import Graph
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+# More images than this are laid out by a sample.
+FIT_AT_MOST = {"umap": 100_000, "tsne": 50_000, "pca": 2**40}
+# New images are placed by so many others at most.
+PLACE_BY = 100_000
+# Trustworthiness is measured on so many images, with so many neighbours.
+MEASURED, MEASURED_NEIGHBOURS = 3000, 15
+# Principal components of equal vectors differ by this share of their length at most.
+ROUNDING = 1e-5
+_VECTORS_GONE = "The vectors that this map was made of were deleted meanwhile."
+
+
+@dataclass
+class _Told:
+    """Says how far the work is, and keeps how long each stage took."""
+
+    run: Run
+    seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self.run.job.stage:
+            self._close()
+            self.run.stage(stage, total)
+        self.run.progress(done, total)
+
+    def _close(self) -> None:
+        now, before = time.perf_counter(), self.run.job.stage
+        if before:
+            self.seconds[before] = round(self.seconds.get(before, 0) + now - self._since, 3)
+        self._since = now
+
+
+def project_map(run: Run) -> dict[str, Any]:
+    """The job ``project_map``; its parameters are :class:`~modeling.maps.options.MapOptions`."""
+    began = time.perf_counter()
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    _keep_what_is_compiled()
+    tell = _Told(run)
+    tell("Loading the vectors", 0, 0)
+    try:
+        options = MapOptions.from_params(run.params)
+        embedding_set, vectors = _vectors(dataset)
+        if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
+            return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
+        places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
+    except OptionError as error:
+        raise JobError(error.words) from error
+    except store.StoreError as error:
+        raise JobError(error.message, error.hint) from error
+    tell("Keeping the map", 0, 0)
+    facts["seconds"] = tell.seconds
+    n_points = int(np.isfinite(places[:, 0]).sum())
+    projection = _kept(dataset, embedding_set, vectors, options, places, facts, time.perf_counter() - began)
+    if options.is_automatic:
+        _forget_older_automatic(projection)
+    return {
+        "projection": projection.pk,
+        "name": projection.name,
+        "method": projection.method,
+        "points": n_points,
+        "fitted": facts["fitted"],
+        "trustworthiness": facts["trustworthiness"],
+        "seed": options.seed,
+        "params": projection.params,
+        "stages": facts["seconds"],
+        "seconds": round(projection.seconds, 3),
+    }
+
+
+def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
+    vectors = store.open_vectors(embedding_set) if embedding_set else None
+    if embedding_set is None or vectors is None:
+        raise JobError(
+            "There are no vectors of these images yet.",
+            hint="Wait until the images are embedded (see the running jobs), or run manage.py embed.",
+        )
+    return embedding_set, vectors
+
+
+def _keep_what_is_compiled() -> None:
+    """The layout is compiled on its first use: kept where this program may write, whoever installed it."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.STORE_DIR / "compiled"))
+
+
+# -- Fitting -----------------------------------------------------------------------------------------
+def _laid_out(
+    dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors, options: MapOptions, tell: _Told
+) -> tuple[Floats, dict[str, Any]]:
+    """Places (n_rows, 2), NaN where there is no vector, and what is known of their quality."""
+    is_unit = options.metric == "cosine"
+    Z = projection_of(embedding_set, vectors, tell, is_unit=is_unit)
+    known = np.flatnonzero(np.isfinite(Z[:, 0])).astype(np.int64)
+    lessons = read_lessons(dataset, vectors) if options.is_supervised else None
+    require_possible(options, len(known), 0 if lessons is None else len(lessons.class_ids))
+    _refuse_copies(Z, known, 1.0 if is_unit else float(np.linalg.norm(vectors.X[known[0]])))
+    plane = _plane(Z)
+    rng = np.random.default_rng(options.seed)
+    fitted = known
+    if len(known) > FIT_AT_MOST[options.method]:
+        fitted = np.sort(rng.choice(known, FIT_AT_MOST[options.method], replace=False))
+    y = np.full(len(Z), -1, np.int64)
+    if lessons is not None:
+        y[lessons.rows] = lessons.y
+    places = np.full((len(Z), 2), np.nan, np.float32)
+    recall: float | None = None
+    if options.method == "pca":
+        places = plane
+    else:
+        graph, recall = _graph(embedding_set, vectors, Z, fitted, options, tell)
+        places[fitted] = _fit(graph, plane[fitted], y[fitted], options, tell)
+    others = np.setdiff1d(known, fitted, assume_unique=True)
+    _place(Z, fitted, others, places, rng, tell)
+    facts = {"fitted": len(fitted), "recall": recall, **_measured(Z, known, places, options.seed, tell)}
+    return places, facts
+
+
+def _plane(Z: Floats) -> Floats:
+    """The first two principal components (n, 2); where there is but one, the other is 0."""
+    from modeling.algorithms.neighbors import project
+
+    two = project(Z, rng=np.random.default_rng(SEED), dims=2)
+    return np.pad(two, ((0, 0), (0, 2 - two.shape[1])))
+
+
+def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
+    """Raises ``JobError`` where all rows are the same but for rounding; ``length`` is that of a vector."""
+    first, step = Z[known[0]], 100_000
+    parts = (Z[known[begin : begin + step]] for begin in range(0, len(known), step))
+    if all((np.abs(part - first) <= ROUNDING * length).all() for part in parts):
+        raise JobError(
+            "All images have the same vector, so that there is nothing to lay out.",
+            hint="Another encoder may tell them apart: see the page Encoders.",
+        )
+
+
+def _graph(
+    embedding_set: EmbeddingSet, vectors: store.Vectors, Z: Floats, fitted: Rows, options: MapOptions, tell: _Told
+) -> tuple[Graph, float | None]:
+    """The neighbours of the rows to fit, as positions among them; the shared graph where that has them all."""
+    from modeling.algorithms.neighbors import among
+
+    k = options.n_neighbors - 1 if options.method == "umap" else round(3 * options.perplexity)
+    k = min(k, len(fitted) - 1)
+    is_unit = options.metric == "cosine"
+    is_whole = int(np.isfinite(Z[:, 0]).sum()) == len(fitted)
+    if k <= NEIGHBOURS and is_whole:
+        shared = graph_of(embedding_set, vectors, tell, is_unit=is_unit)
+        return among(shared, fitted, k), recall_of(embedding_set, is_unit=is_unit)
+    return made_graph(Z[fitted], k, tell, seed=options.seed)
+
+
+def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
+    """Return places (n, 2) of rows by the graph among them, beginning at ``plane`` (n, 2); ``y`` (n,) are labels
+    or -1."""
+    stage = "Laying out the map"
+    tell("Preparing the layout", 0, 0)  # the first one in a process imports and compiles
+    from modeling.algorithms.layouts.initialization import smoothed, start_from
+
+    def count(done: int, total: int) -> None:
+        tell(stage, done, total)
+
+    if options.method == "tsne":
+        from modeling.algorithms.layouts import tsne
+
+        start = start_from(plane, options.seed)
+        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
+    from modeling.backends import umap_learn
+
+    weights = umap_learn.fuzzy_graph(graph, options.n_neighbors)
+    start = start_from(smoothed(plane, weights), options.seed)
+    if options.is_supervised:
+        weights = umap_learn.fuzzy_graph(graph, options.n_neighbors, y)
+    return umap_learn.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
+
+
+def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random.Generator, tell: _Told) -> None:
+    """Write the places of the rows ``others`` by those of the rows ``fitted``; in blocks of bounded memory."""
+    if not len(others):
+        return
+    stage = "Placing the other images"
+    tell(stage, 0, len(others))
+    from modeling.algorithms.layouts.placement import placed
+
+    if len(fitted) > PLACE_BY:
+        fitted = np.sort(rng.choice(fitted, PLACE_BY, replace=False))
+    places[others] = placed(
+        Z[others],
+        Z[fitted],
+        places[fitted],
+        rng=rng,
+        on_progress=lambda done, total: tell(stage, done, total),
+    )
+
+
+def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Told) -> dict[str, Any]:
+    """Trustworthiness on a sample: are neighbours on the map neighbours among the vectors? 1: always."""
+    tell("Measuring how true the map is", 0, 0)
+    from sklearn.manifold import trustworthiness
+
+    rng = np.random.default_rng(seed)
+    sample = known if len(known) <= MEASURED else np.sort(rng.choice(known, MEASURED, replace=False))
+    k = min(MEASURED_NEIGHBOURS, (len(sample) - 1) // 2)
+    value = float(trustworthiness(Z[sample], places[sample], n_neighbors=k))
+    return {"trustworthiness": round(value, 4), "sample": len(sample), "neighbours": k}
+
+
+# -- Keeping -----------------------------------------------------------------------------------------
+def _kept(
+    dataset: Dataset,
+    embedding_set: EmbeddingSet,
+    vectors: store.Vectors,
+    options: MapOptions,
+    places: Floats,
+    facts: dict[str, Any],
+    seconds: float,
+) -> Projection:
+    """The map's record and file. A quick look takes the place of the last one."""
+    if not EmbeddingSet.objects.filter(pk=embedding_set.pk).exists():
+        raise JobError(_VECTORS_GONE, "Start it again.")
+    if options.name == QUICK_LOOK:
+        Projection.objects.filter(dataset=dataset, name=QUICK_LOOK).delete()
+    n_points = int(np.isfinite(places[:, 0]).sum())
+    projection = Projection(
+        dataset=dataset,
+        embedding_set=embedding_set,
+        name=options.name,
+        method=options.method,
+        params=options.kept(),
+        seed=options.seed,
+        vectors_generation=vectors.generation,
+        n_points=n_points,
+        n_placed=n_points - facts["fitted"],
+        quality=facts,
+        seconds=seconds,
+    )
+    _save_under_a_free_name(projection, options)
+    try:
+        save_coordinates(projection, places)
+    except BaseException:
+        projection.delete()
+        raise
+    return projection
+
+
+def _made_meanwhile(run: Run, embedding_set: EmbeddingSet) -> Projection | None:
+    """Return a UMAP map of these vectors that a person made after this automatic one was asked for."""
+    made = Projection.objects.filter(
+        embedding_set=embedding_set,
+        method=Projection.Method.UMAP,
+        generation__gt=0,
+        created_at__gt=run.job.created_at,
+    )
+    return next((one for one in made if not one.params.get("is_supervised")), None)
+
+
+def _forget_older_automatic(projection: Projection) -> None:
+    """Keep one automatic map beside the new one, which somebody may be looking at, and those that were renamed."""
+    older = Projection.objects.filter(
+        dataset=projection.dataset_id, params__is_automatic=True, pk__lt=projection.pk, name__regex=r"^UMAP( \d+)?$"
+    )
+    for one in older.order_by("-pk")[1:]:
+        one.delete()
+
+
+def _save_under_a_free_name(projection: Projection, options: MapOptions) -> None:
+    """A name given twice meanwhile gets a number rather than throw the map away."""
+    while True:
+        projection.name = options.name or free_name(projection.dataset, options)
+        if projection.name == options.name and _is_taken(projection):
+            projection.name = free_name(projection.dataset, options)
+        try:
+            with transaction.atomic():
+                projection.save()
+        except IntegrityError:
+            if not _is_taken(projection):
+                raise JobError(_VECTORS_GONE, "Start it again.") from None
+            continue
+        return
+
+
+def _is_taken(projection: Projection) -> bool:
+    return Projection.objects.filter(dataset=projection.dataset_id, name=projection.name).exists()
+
+
+# -- New images ----------------------------------------------------------------------------------------
+def place_on_maps(run: Run) -> dict[str, Any]:
+    """The job ``place_on_maps``: images that came after a map of the vectors in use get a place, without a new fit."""
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    _keep_what_is_compiled()
+    tell = _Told(run)
+    tell("Loading the vectors", 0, 0)
+    n_placed = 0
+    try:
+        embedding_set, vectors = _vectors(dataset)
+        behind = Projection.objects.filter(
+            embedding_set=embedding_set, generation__gt=0, vectors_generation__lt=vectors.generation
+        )
+        for projection in behind:
+            n_placed += _place_new(embedding_set, vectors, projection, tell)
+    except store.StoreError as error:
+        raise JobError(error.message, error.hint) from error
+    return {"placed": n_placed}
+
+
+def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: Projection, tell: _Told) -> int:
+    """Bring one map up to a generation of vectors; how many images it newly holds."""
+    Z = projection_of(embedding_set, vectors, tell, is_unit=projection.params.get("metric") == "cosine")
+    before = coordinates_of(projection)
+    places = np.full((len(Z), 2), np.nan, np.float32)
+    places[: len(before)] = before[: len(Z)]
+    has = np.isfinite(Z[:, 0])
+    places[~has] = np.nan
+    is_there = np.isfinite(places[:, 0])
+    there, new = np.flatnonzero(is_there), np.flatnonzero(has & ~is_there)
+    if len(there) >= FEWEST or not len(new):
+        _place(Z, there, new, places, np.random.default_rng(projection.seed), tell)
+        projection.vectors_generation = vectors.generation
+        projection.n_points = int(np.isfinite(places[:, 0]).sum())
+        projection.n_placed += len(new)
+        _save_again(projection, places)
+    return len(new)
+
+
+def _save_again(projection: Projection, places: Floats) -> None:
+    """Keep the new places, unless somebody deleted the map meanwhile."""
+    try:
+        with transaction.atomic():
+            save_coordinates(projection, places)
+            projection.save(update_fields=["vectors_generation", "n_points", "n_placed"])
+    except DatabaseError:
+        if Projection.objects.filter(pk=projection.pk).exists():
+            raise
+        forget_projection(projection)

@@ -1,0 +1,159 @@
+"""The maps of a dataset, for pages and commands: begin one, list, rename and delete them, and keep them up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import Max, Q, QuerySet
+
+from hoshina.jobs.lifecycle import enqueue
+from hoshina.jobs.models import Job
+from labeling.models import Dataset, LabelClass
+from modeling.maps.options import FEWEST, MAX_NAME, MapOptions, OptionError, require_possible, suited
+from modeling.models import EmbeddingSet, Projection
+
+__all__ = [
+    "QUICK_LOOK",
+    "OptionError",
+    "checked",
+    "delete",
+    "free_name",
+    "jobs_of",
+    "maps_after_embedding",
+    "maps_of",
+    "rename",
+    "start",
+    "why_not",
+]
+
+# The map that is there within seconds, by principal components.
+QUICK_LOOK = "Quick look"
+# A set of vectors that has grown by this factor gets a new UMAP map; up to then new images are placed on the last one.
+GROWTH = 2
+_TITLES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
+
+
+def maps_of(dataset: Dataset) -> QuerySet[Projection]:
+    """The dataset's maps: those of the vectors in use first, then the newest first; a quick look comes last."""
+    found = Projection.objects.filter(dataset=dataset, generation__gt=0).select_related("embedding_set")
+    return found.annotate(is_quick=Q(name=QUICK_LOOK)).order_by("-embedding_set__is_active", "is_quick", "-id")
+
+
+def jobs_of(dataset: Dataset) -> QuerySet[Job]:
+    """The jobs that make maps of it, waiting or running; the newest first."""
+    found = Job.objects.filter(kind="project_map", dataset_id=dataset.pk, state__in=Job.ACTIVE)
+    return found.order_by("-created_at")
+
+
+def why_not(dataset: Dataset) -> str:
+    """Why there can be no map yet and what to do about it, in words; empty where there can."""
+    vectors = _active_set(dataset)
+    if vectors is None:
+        return "There are no vectors of these images yet. Wait until they are computed, or run manage.py embed."
+    if vectors.n_vectors < FEWEST:
+        return f"A map takes {FEWEST} images that could be read; so far there are {vectors.n_vectors}."
+    return ""
+
+
+def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOptions:
+    """The options of a new map. Raises ``OptionError``: its ``field`` names the option, its ``words`` say why not."""
+    given = {name: value for name, value in params.items() if value is not None}
+    options = MapOptions.from_params({**given, "method": method})
+    if words := why_not(dataset):
+        raise OptionError("", words)
+    vectors = _active_set(dataset)
+    n_images = vectors.n_vectors if vectors else 0
+    n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
+    options = suited(options, n_images, frozenset(given))
+    require_possible(options, n_images, n_classes)
+    if options.name and Projection.objects.filter(dataset=dataset, name=options.name).exists():
+        raise OptionError("name", f"There is a map called {options.name!r} already.")
+    return options
+
+
+def start(dataset: Dataset, method: str, params: Mapping[str, Any], user: User | None = None) -> Job:
+    """Have a map made by a worker; the same one asked for twice is one job. Raises ``OptionError``.
+
+    ``params`` are fields of :class:`~modeling.maps.options.MapOptions`; what is missing or ``None`` is as usual. Where
+    there is no map yet a quick look comes first, to have something to look at meanwhile.
+    """
+    options = checked(dataset, method, params)
+    vectors = _active_set(dataset)
+    if options.method != "pca" and vectors is not None:
+        _quick_look(vectors)
+    automatic = replace(options, is_automatic=True).as_params()
+    begun = next((job for job in jobs_of(dataset) if job.params == automatic), None)
+    return begun or enqueue("project_map", dataset_id=dataset.pk, params=options.as_params(), user=user)
+
+
+def rename(projection: Projection, name: str) -> None:
+    """Give a map another name. Raises ``OptionError``."""
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME or "\x00" in name:
+        raise OptionError("name", f"Give a name of at most {MAX_NAME} characters.")
+    try:
+        with transaction.atomic():
+            Projection.objects.filter(pk=projection.pk).update(name=name)
+    except IntegrityError as error:
+        raise OptionError("name", f"There is a map called {name!r} already.") from error
+    projection.name = name
+
+
+def delete(projection: Projection) -> None:
+    """Remove a map and its file; labels and vectors stay."""
+    projection.delete()
+
+
+def free_name(dataset: Dataset, options: MapOptions) -> str:
+    """What a map is called that was given no name: its method, and a number where that is taken."""
+    title = f"{'Supervised ' if options.is_supervised else ''}{_TITLES[options.method]}"
+    taken = set(Projection.objects.filter(dataset=dataset, name__startswith=title).values_list("name", flat=True))
+    number, name = 1, title
+    while name in taken:
+        number += 1
+        name = f"{title} {number}"
+    return name
+
+
+def maps_after_embedding(dataset_id: int) -> None:
+    """Begin what new vectors need: places for new images on existing maps, a quick look, and a UMAP map."""
+    vectors = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True, n_vectors__gte=FEWEST).first()
+    if vectors is None:
+        return
+    maps = Projection.objects.filter(embedding_set=vectors, generation__gt=0)
+    if maps.filter(vectors_generation__lt=vectors.generation).exists():
+        enqueue("place_on_maps", dataset_id=dataset_id)
+    _quick_look(vectors)
+    umap_if_due(vectors)
+
+
+def _quick_look(vectors: EmbeddingSet) -> None:
+    """Begin a map by principal components where there is no map of these vectors."""
+    if not Projection.objects.filter(embedding_set=vectors, generation__gt=0).exists():
+        quick = MapOptions(method="pca", name=QUICK_LOOK)
+        enqueue("project_map", dataset_id=vectors.dataset_id, params=quick.as_params())
+
+
+def umap_if_due(vectors: EmbeddingSet) -> None:
+    """Begin a UMAP map of a set of vectors that has none, or that has doubled since the last one was begun.
+
+    Once for each size: a map that was cancelled or deleted does not come back with the next few images.
+    """
+    n_mapped = vectors.n_mapped
+    if not n_mapped:  # a person may have made one before maps were begun automatically
+        theirs = Projection.objects.filter(embedding_set=vectors, method=Projection.Method.UMAP, generation__gt=0)
+        n_mapped = theirs.aggregate(most=Max("n_points"))["most"] or 0
+    if vectors.n_vectors < max(FEWEST, GROWTH * n_mapped):
+        return
+    unchanged = EmbeddingSet.objects.filter(pk=vectors.pk, n_mapped=vectors.n_mapped)
+    if unchanged.update(n_mapped=vectors.n_vectors):
+        options = suited(MapOptions(is_automatic=True), vectors.n_vectors, frozenset())
+        enqueue("project_map", dataset_id=vectors.dataset_id, params=options.as_params())
+
+
+def _active_set(dataset: Dataset) -> EmbeddingSet | None:
+    return EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).first()

@@ -1,0 +1,123 @@
+"""The best weights of a quick training that was stopped: kept, so that a version can still be made of them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from numpy.typing import NDArray
+
+from hoshina.core.storage import remove_folder, writing
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.models import Job
+from modeling.encoders.network_input import Feed
+from modeling.quick.options import QuickOptions
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training learns and what it is judged by: the labels, and how images are seen, as it was when it began.
+
+    ``rows`` and ``y`` int64 (n,), ``parts`` int8 (n,) of TRAIN, STOPPING, TEST; ``n_left_out`` images that could
+    not be read. ``groups`` int64 (n,), equal for images that belong together, None where no two do; ``together`` tells
+    by which field.
+    """
+
+    dataset_id: int
+    options: QuickOptions
+    feed: Feed
+    class_ids: list[int]
+    n_decisions: int
+    rows: NDArray[np.int64]
+    y: NDArray[np.int64]
+    parts: NDArray[np.int8]
+    n_left_out: int
+    groups: NDArray[np.int64] | None = None
+    together: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A plan with the weights of its best epoch, and what the job had told by then."""
+
+    plan: Plan
+    weights: list[FloatArray]
+    told: dict[str, Any]
+
+
+def job_folder(job_id: uuid.UUID | str) -> Path:
+    """Where a training keeps what it needs while it runs, and what is left of it."""
+    return Path(settings.STORE_DIR) / "quick" / str(job_id)
+
+
+def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], told: dict[str, Any]) -> None:
+    """Write down the best weights so far, all at once or not at all."""
+    about = {
+        "dataset_id": plan.dataset_id,
+        "options": plan.options.as_params(),
+        "feed": plan.feed.as_params(),
+        "class_ids": plan.class_ids,
+        "n_decisions": plan.n_decisions,
+        "n_left_out": plan.n_left_out,
+        "together": plan.together,
+        "told": told,
+    }
+    arrays: dict[str, Any] = {f"weights{number}": one for number, one in enumerate(weights)}
+    if plan.groups is not None:
+        arrays["groups"] = plan.groups
+    with writing(_file(job_id)) as stream:
+        text = np.array(json.dumps(about))
+        np.savez(stream, about=text, rows=plan.rows, y=plan.y, parts=plan.parts, **arrays)
+
+
+def open_kept(job_id: str) -> Kept:
+    """What a stopped training left. Raises ``JobError`` where there is nothing of the kind."""
+    gone = JobError("What that training had learnt is not kept any more.", "Begin a new quick training.")
+    try:
+        file = _file(uuid.UUID(job_id))
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+            about = json.loads(str(found["about"]))
+            names = [name for name in found.files if name.startswith("weights")]
+            weights = [found[name] for name in sorted(names, key=lambda name: int(name.removeprefix("weights")))]
+            plan = Plan(
+                about["dataset_id"],
+                QuickOptions.from_params(about["options"]),
+                Feed.from_params(about["feed"]),
+                about["class_ids"],
+                about["n_decisions"],
+                found["rows"],
+                found["y"],
+                found["parts"],
+                about["n_left_out"],
+                found.get("groups"),
+                about.get("together"),
+            )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise gone from error
+    return Kept(plan, weights, about["told"])
+
+
+def forget(dataset_id: int) -> None:
+    """Give back the room of all stopped trainings of a dataset: a newer one ended well."""
+    jobs = Job.objects.filter(kind="quick_train", dataset_id=dataset_id).exclude(state__in=Job.ACTIVE)
+    for job in jobs.filter(result__has_key="kept"):
+        del job.result["kept"]
+        job.save(update_fields=["result"])
+        remove(job.pk)
+
+
+def remove(job_id: uuid.UUID | str) -> None:
+    """Give back the room of one training."""
+    remove_folder(job_folder(job_id))
+
+
+def _file(job_id: uuid.UUID | str) -> Path:
+    return job_folder(job_id) / "kept.npz"

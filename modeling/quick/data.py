@@ -1,0 +1,205 @@
+"""What a quick training learns from: labels, their split into three parts, and the pixels of images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+import psutil
+from django.db.models import Max, Min
+from numpy.typing import NDArray
+
+from hoshina.core.storage import remove, require_space
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.models import Job
+from labeling.decisions.random_draws import random_draws
+from labeling.exporting.splits import assign_splits
+from labeling.models import Dataset, Frame, Item, LabelClass, State
+from modeling.assistive.holdout_groups import Sides
+from modeling.encoders.frames import pictured
+from modeling.encoders.input_spec import Seen
+from modeling.quick.options import Facts, OptionError, QuickOptions, suggest
+
+# Parts of the labels, in the order of the split's proportions.
+TRAIN, STOPPING, TEST = 0, 1, 2
+# Larger than that, pixels lie in a file that is mapped.
+IN_MEMORY_BYTES = 512 * 2**20
+_LOOKED_AT = 1000
+_BATCH = 2000
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels that a training may use, by ascending row.
+
+    ``rows`` int64 (n,); ``y`` int64 (n,) positions in ``class_ids``; ``paths`` by role and ``hashes`` of the items'
+    files; ``is_audit`` bool (n,): random draws; ``n_decisions`` of the dataset then.
+    """
+
+    rows: NDArray[np.int64]
+    y: NDArray[np.int64]
+    paths: list[dict[str, str]]
+    hashes: list[tuple[str, ...]]
+    is_audit: NDArray[np.bool_]
+    class_ids: list[int]
+    n_decisions: int
+
+    def only(self, kept: NDArray[np.bool_]) -> Labels:
+        """Those at which ``kept`` bool (n,) is true; the classes stay."""
+        return replace(
+            self,
+            rows=self.rows[kept],
+            y=self.y[kept],
+            paths=list(compress(self.paths, kept)),
+            hashes=list(compress(self.hashes, kept)),
+            is_audit=self.is_audit[kept],
+        )
+
+
+# -- For the page ------------------------------------------------------------------------------------
+def facts_of(dataset: Dataset) -> Facts:
+    """What there is to learn from just now; some look-ups whose cost does not grow with the images."""
+    counts = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).values_list("n_items", flat=True)
+    sides = Frame.objects.filter(dataset=dataset).order_by("id").values_list("width", "height")[:_LOOKED_AT]
+    longer = [max(width, height) for width, height in sides]
+    return Facts(
+        n_labelled=sum(counts),
+        per_class=list(counts),
+        median_side=int(np.median(longer)) if longer else 0,
+        memory_free=int(psutil.virtual_memory().available),
+    )
+
+
+def usual_options(dataset: Dataset) -> QuickOptions:
+    """What was chosen the last time, otherwise what suits the images."""
+    jobs = Job.objects.filter(kind="quick_train", dataset_id=dataset.pk).order_by("-created_at")
+    for params in jobs.values_list("params", flat=True)[:20]:
+        if "finish" in params:
+            continue
+        try:
+            return QuickOptions.from_params(params)
+        except OptionError:  # of another version of this program
+            continue
+    return suggest(facts_of(dataset))
+
+
+# -- Labels ------------------------------------------------------------------------------------------
+def read_labels(dataset: Dataset) -> Labels:
+    """The labelled images that are there; their classes in the order of the class list."""
+    n_decisions = Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
+    items = Item.objects.filter(dataset=dataset, state=State.LABELLED, is_available=True)
+    found = list(
+        items.annotate(frame=Min("frames__id"))
+        .filter(frame__isnull=False)
+        .order_by("row")
+        .values_list("row", "label_id", "pk")
+    )
+    files = _files(dataset, [pk for _, _, pk in found])
+    rows = np.array([row for row, _, _ in found], dtype=np.int64)
+    label_ids = [label_id for _, label_id, _ in found]
+    class_ids = list(LabelClass.objects.filter(dataset=dataset, pk__in=set(label_ids)).values_list("pk", flat=True))
+    position = {class_id: column for column, class_id in enumerate(class_ids)}
+    drawn = np.array(list(random_draws(dataset.pk).labeled), dtype=np.int64)
+    return Labels(
+        rows=rows,
+        y=np.array([position[label_id] for label_id in label_ids], dtype=np.int64),
+        paths=[{role: path for role, path, _ in files[pk]} for _, _, pk in found],
+        hashes=[tuple(sha256 for _, _, sha256 in files[pk]) for _, _, pk in found],
+        is_audit=np.isin(rows, drawn),
+        class_ids=class_ids,
+        n_decisions=n_decisions,
+    )
+
+
+def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
+    """Role, path and SHA-256 of the files of items; the first of each where the dataset's items have one."""
+    found: dict[int, list[tuple[str, str, str]]] = {}
+    for start in range(0, len(item_ids), 500):
+        frames = Frame.objects.filter(item_id__in=item_ids[start : start + 500]).order_by("pk")
+        for item_id, *file in frames.values_list("item_id", "role", "path", "sha256"):
+            role, path, sha256 = file
+            mine = found.setdefault(item_id, [])
+            if dataset.roles or not mine:
+                mine.append((role, path, sha256))
+    return found
+
+
+def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int8]:
+    """Which labels train, which say when to stop, which test: int8 (n,) of TRAIN, STOPPING, TEST.
+
+    Stratified by class, items that share a file or a group on one side. What chance drew goes to the test first (unless
+    it is of a group of several), so that the test tells of the collection as well as it can. A class whose labels would
+    all be held out gives one group back, and a part that got none takes the smallest group that can be spared.
+
+    Raises
+    ------
+    JobError : there are too few groups for three parts.
+    """
+    held = round(500 * options.validation_share)
+    group = (sides.keys >> np.uint64(1)).tolist()
+    audit = {key for key, is_audit in zip(group, labels.is_audit, strict=True) if is_audit}
+    # The smallest keys go to the last part.
+    keys = np.array([key if key in audit else key | 1 << 63 for key in group], dtype=np.uint64)
+    parts = assign_splits(keys, labels.y, proportions=(1000 - 2 * held, held, held))
+    for column in range(len(labels.class_ids)):
+        own = labels.y == column
+        if own.any() and not (parts[own] == TRAIN).any():
+            parts[keys == keys[own].max()] = TRAIN
+    for part in (TEST, STOPPING):
+        if not (parts == part).any():
+            parts[_spare_group(keys, labels.y, parts, sides)] = part
+    return parts
+
+
+def _spare_group(
+    keys: NDArray[np.uint64], y: NDArray[np.int64], parts: NDArray[np.int8], sides: Sides
+) -> NDArray[np.bool_]:
+    """The labels (n,) of the smallest group that its part can do without, and every class of it as well."""
+    groups, first, sizes = np.unique(keys, return_index=True, return_counts=True)
+    per_part = np.bincount(parts[first], minlength=3)
+    for one in np.argsort(sizes, kind="stable").tolist():
+        mine, part = keys == groups[one], parts[first[one]]
+        is_learnt = part != TRAIN or np.isin(y[mine], y[(parts == TRAIN) & ~mine]).all()
+        if per_part[part] > 1 and is_learnt:
+            return np.asarray(mine)
+    name = sides.field.name if sides.field else "file"
+    raise JobError(
+        f"The labels can't be divided into images to learn from, to stop by and to test with: by {name} they make "
+        f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class has to be learnt from one at least.",
+        "Label images of other groups, or choose a finer field, or none, on the page Fields.",
+    )
+
+
+# -- Pixels ------------------------------------------------------------------------------------------
+def image_files(dataset: Dataset, n_rows: int, seen: Seen) -> Iterator[tuple[int, dict[str, Path]]]:
+    """Row and files by role of each item that is there, by ascending row below ``n_rows``."""
+    for start in range(0, n_rows, _BATCH):
+        for item in pictured(dataset, start, min(start + _BATCH, n_rows), seen):
+            yield item.row, {role: dataset.data_dir / path for role, path in item.paths.items()}
+
+
+def n_rows_of(dataset: Dataset) -> int:
+    """One more than the last row that an item has."""
+    last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
+    return 0 if last is None else int(last) + 1
+
+
+@contextlib.contextmanager
+def room_for_pixels(folder: Path, n: int, side: int) -> Iterator[NDArray[np.uint8]]:
+    """An array uint8 (n, side, side, 3), all 0: in memory, or in a file of ``folder`` where that would be too much."""
+    n_bytes = n * side * side * 3
+    if n_bytes <= IN_MEMORY_BYTES:
+        yield np.zeros((n, side, side, 3), dtype=np.uint8)
+        return
+    require_space(folder, n_bytes)
+    file = folder / "pixels.npy"
+    try:
+        mapped: NDArray[np.uint8] = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(n, side, side, 3))
+        yield mapped
+        del mapped
+    finally:
+        remove(file)

@@ -1,0 +1,88 @@
+"""How good a trained network is, told by labels that it was not taught: its calibration and its account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labeling.models import Dataset
+from modeling.algorithms.calibration import MIN_LABELS, fit_temperature, logit_log_loss, softmax
+from modeling.algorithms.intervals import effective_labels, grouped_interval
+from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
+from modeling.backends.quick.keras_loop import TEMPERATURE_PRIOR_SD
+from modeling.models import ModelVersion
+from modeling.predictions import held_out_of
+from modeling.versions import active as active_version
+
+FloatArray = NDArray[np.float32]
+Positions = NDArray[np.int64]
+
+
+def calibrated(logits: FloatArray, y: Positions) -> tuple[float, bool, str]:
+    """The temperature that suits the stopping half's logits (n, c), whether it is one, and that in words."""
+    if len(y) < MIN_LABELS:
+        return 1.0, False, f"uncalibrated, too few labels to stop by ({len(y)} of the {MIN_LABELS} needed)"
+    temperature = fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD)
+    return temperature, True, f"calibrated on the {len(y)} labels that said when to stop, measured on the test's"
+
+
+def account(
+    logits: FloatArray, y: Positions, temperature: float, n_classes: int, groups: Positions | None = None
+) -> dict[str, Any]:
+    """What the test half's logits (n, c) say, by the names that the assistive model's account has. JSON-able.
+
+    ``groups`` (n,) are equal for images that belong together, None where no two do: intervals heed them.
+    """
+    predicted = logits.argmax(axis=1)
+    right = predicted == y
+    table = confusion(y, predicted, n_classes)
+    before, after = softmax(logits), softmax(logits, temperature)
+    n_bins = suitable_bins(len(y))
+    bars_before, bars_after = (reliability(one, y, n_bins=n_bins, groups=groups) for one in (before, after))
+    both = table.counts.sum(axis=0) + table.counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        f1 = np.where(both > 0, 2 * np.diagonal(table.counts) / np.maximum(both, 1), np.nan)
+    return {
+        "accuracy": int(np.count_nonzero(right)) / len(y),
+        "accuracy_interval": list(grouped_interval(right, groups)),
+        "n_effective": effective_labels(right, groups),
+        "ece_before": bars_before.error,
+        "ece_after": bars_after.error,
+        "log_loss_before": logit_log_loss(logits, y),
+        "log_loss_after": logit_log_loss(logits, y, temperature),
+        "brier_before": brier(before, y),
+        "brier_after": brier(after, y),
+        "confusion": table.counts.tolist(),
+        "precision": _or_none(table.precision),
+        "recall": _or_none(table.recall),
+        "f1": _or_none(f1),
+        "reliability": bars_after.as_rows(),
+        "reliability_before": bars_before.as_rows(),
+    }
+
+
+def beside_assistive(dataset: Dataset, rows: Positions, truth: Positions, predicted: Positions) -> dict[str, Any]:
+    """How right the newest assistive model was about the same test images, each by a fit that had not seen it.
+
+    ``rows``, ``truth`` and ``predicted`` int64 (n,): the test half, and ids of classes. ``assistive_accuracy`` is None
+    where no such model speaks of them; ``assistive`` says which does, of how many, and how right this network is there.
+    """
+    found = ModelVersion.objects.filter(dataset=dataset, kind=ModelVersion.Kind.ASSISTIVE)[: active_version.ARRAYS_KEPT]
+    for version in found:
+        held = held_out_of(version)
+        known = np.isin(rows, held.rows) if held is not None else np.zeros(len(rows), dtype=np.bool_)
+        if held is None or not known.any():
+            continue
+        theirs = held.predicted()[np.searchsorted(held.rows, rows[known])]
+        accuracy = float((theirs == truth[known]).mean())
+        mine = float((predicted[known] == truth[known]).mean())
+        about = {"version": version.number, "n": int(known.sum()), "accuracy": accuracy, "quick_accuracy": mine}
+        return {"assistive_accuracy": accuracy, "assistive": about}
+    return {"assistive_accuracy": None, "assistive": None}
+
+
+def _or_none(values: NDArray[np.float64]) -> list[float | None]:
+    """NaN is not JSON."""
+    return [None if np.isnan(value) else float(value) for value in values]

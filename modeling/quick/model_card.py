@@ -1,0 +1,114 @@
+"""The model card of a quick training: what it is, what it learnt from, how good it is, and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hoshina.core.plural import counted
+from labeling.exporting.version import app_version
+from labeling.models import LabelClass
+from modeling.models import ModelVersion
+from modeling.quick.checkpoints import Plan
+from modeling.quick.data import STOPPING, TEST, TRAIN
+from modeling.quick.options import AUGMENTATIONS, BACKBONES, QuickOptions
+from modeling.quick.program import seen_as
+
+
+def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
+    """Markdown, about a page. Names no person and no folder."""
+    options = plan.options
+    names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
+    lines = [
+        f"# {version.dataset.name}: model {version.number}",
+        "",
+        f"An image classifier of {counted(len(version.class_ids), 'class', 'classes')}, made by HOSHINA "
+        f"{app_version()} on {version.created_at:%Y-%m-%d}: {how(options)}.",
+        "",
+        "## What it learnt from",
+        "",
+        "| class | to learn from | to stop by | to test with |",
+        "|---|---|---|---|",
+        *(_counts(plan, column, names[class_id]) for column, class_id in enumerate(version.class_ids)),
+        "",
+        f"{_together(plan)} are never on two sides. The test's images were not looked at before the end.",
+        "",
+        "## How good it is",
+        "",
+        *_quality(version.metrics),
+        "",
+        f"Its probabilities are {version.calibration_note} (temperature {version.temperature:.3f}, within all files).",
+        "",
+        "## How to use it",
+        "",
+        "`classifier.zip` is a program that classifies a folder of images: unpack it anywhere, and see its README.md. "
+        "It opens files as they were opened here.",
+        "",
+        f"All other files take pixels, {options.image_side} by {options.image_side}, and answer with a probability for "
+        "each class of `classes.json`, in its order:",
+        "",
+        *seen_as(version.dataset, plan.feed),
+        "",
+        "## What it is not for",
+        "",
+        "- It answers with one of its classes whatever it is shown, also an image of something else.",
+        "- What it says of images of another camera, time or place than those it learnt from was not measured.",
+        *_small(plan, version),
+        *(f"- {note}" for note in notes),
+        "",
+        "## Options",
+        "",
+        *(f"- {name}: {value}" for name, value in options.as_params().items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def how(options: QuickOptions) -> str:
+    """The training in a few words."""
+    title = BACKBONES[options.backbone].title
+    if options.weights == "random":
+        words = f"{title}, trained from random numbers"
+    elif options.is_fine_tuned:
+        words = f"{title}, fine-tuned from ImageNet's weights"
+    else:
+        words = f"a classifier on {title} with ImageNet's weights"
+    chosen = [name for name in AUGMENTATIONS if getattr(options, name)]
+    return f"{words}, augmented ({', '.join(chosen)})" if chosen else words
+
+
+def _together(plan: Plan) -> str:
+    if plan.together is None:
+        return "Identical files"
+    return f"Identical files, and images of one {plan.together['field']} ({plan.together['groups']} groups),"
+
+
+def _counts(plan: Plan, column: int, name: str) -> str:
+    parts = np.bincount(plan.parts[plan.y == column], minlength=3)
+    return f"| {name.replace('|', '/')} | {parts[TRAIN]} | {parts[STOPPING]} | {parts[TEST]} |"
+
+
+def _quality(metrics: dict[str, Any]) -> list[str]:
+    low, high = metrics["accuracy_interval"]
+    lines = [
+        f"- Held-out accuracy on {counted(metrics['n_test'], 'test image')}: {metrics['accuracy']:.1%} "
+        f"(95 % interval {low:.1%} to {high:.1%})",
+        f"- Log loss: {metrics['log_loss_after']:.3f} ({metrics['log_loss_before']:.3f} before calibration)",
+        f"- Expected calibration error: {metrics['ece_after']:.3f} ({metrics['ece_before']:.3f} before)",
+    ]
+    beside = metrics["assistive"]
+    if beside:
+        lines.append(
+            f"- On {beside['n']:,} of the same images, model {beside['version']}, on ready-made vectors, "
+            f"has {beside['accuracy']:.1%} and this one {beside['quick_accuracy']:.1%}."
+        )
+    return lines
+
+
+def _small(plan: Plan, version: ModelVersion) -> list[str]:
+    n_test = int((plan.parts == TEST).sum())
+    if n_test >= 100:
+        return []
+    return [f"- {n_test} test images tell its accuracy only roughly: mind the interval."]

@@ -1,0 +1,373 @@
+"""Quick training: labels and images in, a trained network with every probability and its files out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.conf import settings
+from django.db.models import Max
+from numpy.typing import NDArray
+
+from hoshina.core.storage import StoreError
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.runner import Run
+from labeling.images.encoder_inputs import Pixels
+from labeling.models import Dataset
+from modeling import signals
+from modeling.algorithms.calibration import softmax
+from modeling.assistive.holdout_groups import sides_of
+from modeling.assistive.pipeline import summary
+from modeling.backends import EncoderUnavailable, user_models
+from modeling.backends.quick.augmentation import imagenet_weights
+from modeling.encoders.network_input import Feed, inputs_of
+from modeling.models import ModelVersion
+from modeling.quick import checkpoints
+from modeling.quick import program as quick_program
+from modeling.quick.checkpoints import Plan
+from modeling.quick.data import STOPPING, TEST, TRAIN, image_files, n_rows_of, read_labels, room_for_pixels, split
+from modeling.quick.evaluation import account, beside_assistive, calibrated
+from modeling.quick.frames import feed_of
+from modeling.quick.model_card import card
+from modeling.quick.options import Facts, OptionError, QuickOptions, problems, remarks
+from modeling.quick.progress import Watch
+from modeling.versions import active as active_version
+from modeling.versions import model_files
+
+if TYPE_CHECKING:
+    from modeling.backends.quick.network import QuickNetwork
+
+log = logging.getLogger(__name__)
+
+FEATURES = "features.keras"
+_PREDICTED_AT_ONCE = 256
+
+Positions = NDArray[np.int64]
+
+
+def quick_train(run: Run) -> dict[str, Any]:
+    """The job ``quick_train``; its parameters are those of ``QuickOptions``, or ``{"finish": <job id>}``.
+
+    Returns what ``quick_train --json`` prints, the curves, and what was made.
+    """
+    began = time.perf_counter()
+    try:
+        if "finish" in run.params:
+            return _finish(run, began)
+        return _from_the_beginning(run, began)
+    except (StoreError, EncoderUnavailable) as error:
+        raise JobError(error.message if error.message.endswith(".") else f"{error.message}.", error.hint) from error
+
+
+def quick_folder(version: ModelVersion) -> Path:
+    """Where a quick training's files lie: the model in several formats, its card, its classes, a program."""
+    return model_files.folder_of(version) / "quick"
+
+
+def make_encoder(version: ModelVersion) -> str:
+    """The network of a quick training as an encoder; the name to choose it by (``file:<file name>``).
+
+    Raises
+    ------
+    JobError : the version's files are gone.
+    """
+    source = quick_folder(version) / FEATURES
+    folder = user_models.own_folder(Path(settings.STORE_DIR))
+    target = folder / f"{version.dataset.slug}-quick-{version.number}.keras"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"preprocessing": "0..255", "name": f"{version.dataset.name}, quick training {version.number}"}
+    draft = target.with_suffix(".tmp")
+    try:
+        shutil.copyfile(source, draft)
+    except FileNotFoundError as error:
+        raise JobError(f"The files of model {version.number} are gone.", "Train it again.") from error
+    target.with_suffix(".json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    draft.replace(target)
+    return user_models.PREFIX + target.name
+
+
+# -- The course of it ----------------------------------------------------------------------------------
+def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
+    options = _options(run.params)
+    dataset = Dataset.objects.get(pk=run.dataset_id)
+    run.stage("Reading the labels")
+    labels = read_labels(dataset)
+    feed = feed_of(dataset)
+    _refuse(options, labels.y, len(labels.class_ids))
+    file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
+    folder = checkpoints.job_folder(run.job.pk)
+    with room_for_pixels(folder, len(labels.rows), options.image_side) as pixels:
+        readable = _read(run, dataset, feed, labels.paths, pixels)
+        usable, labels = np.flatnonzero(readable), labels.only(readable)
+        _refuse(options, labels.y, len(labels.class_ids))
+        sides = sides_of(dataset, labels.rows, labels.hashes, options.seed)
+        plan = Plan(
+            dataset_id=dataset.pk,
+            options=options,
+            feed=feed,
+            class_ids=labels.class_ids,
+            n_decisions=labels.n_decisions,
+            rows=labels.rows,
+            y=labels.y,
+            parts=split(labels, sides, options),
+            n_left_out=len(readable) - len(usable),
+            groups=sides.groups(),
+            together=sides.as_json(),
+        )
+        watch = Watch(run, plan, _told(plan))
+        try:
+            run.stage("Loading TensorFlow")
+            network = _network(plan, file)
+            _teach(network, plan, pixels, usable, watch)
+            judged = usable[plan.parts != TRAIN]
+            result = _made(run, watch, network, pixels, judged, began)
+        except BaseException:  # however it ends: the best epoch seen can still become a version
+            _salvage(watch)
+            raise
+    checkpoints.forget(dataset.pk)
+    checkpoints.remove(run.job.pk)
+    return result
+
+
+def _salvage(watch: Watch) -> None:
+    """Keep the best epoch seen. Where that fails, too, the reason why the training ended is told all the same."""
+    try:
+        watch.keep()
+    except StoreError as error:
+        log.warning("The best weights of %s could not be kept: %s", watch.run.job, error)
+
+
+def _finish(run: Run, began: float) -> dict[str, Any]:
+    """A version of the best weights that a stopped training kept."""
+    kept = checkpoints.open_kept(str(run.params["finish"]))
+    plan, dataset = kept.plan, Dataset.objects.get(pk=run.dataset_id)
+    if plan.dataset_id != dataset.pk:
+        raise JobError("That training was one of another dataset.")
+    told = {**kept.told, "notes": [*kept.told["notes"], f"Stopped early: the weights of epoch {_best(kept.told)}."]}
+    told.pop("kept", None)
+    watch = Watch(run, plan, told)
+    watch.tell()
+    options = plan.options
+    file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
+    judged = np.flatnonzero(plan.parts != TRAIN)
+    paths = _paths(dataset, plan, plan.rows[judged])
+    with room_for_pixels(checkpoints.job_folder(run.job.pk), len(judged), options.image_side) as pixels:
+        readable = _read(run, dataset, plan.feed, paths, pixels)
+        if not readable.all():
+            raise JobError(
+                f"{int((~readable).sum())} of the images that would judge the training cannot be read any more.",
+                "Begin a new quick training.",
+            )
+        run.stage("Loading TensorFlow")
+        network = _network(plan, file)
+        network.set_weights(kept.weights)
+        result = _made(run, watch, network, pixels, np.arange(len(judged)), began)
+    checkpoints.forget(dataset.pk)
+    return result
+
+
+def _made(
+    run: Run, watch: Watch, network: QuickNetwork, pixels: Pixels, judged: Positions, began: float
+) -> dict[str, Any]:
+    """From a trained network to an active version; ``judged`` are the places in ``pixels`` of what did not train."""
+    plan, told = watch.plan, watch.told
+    run.stage("Calibrating")
+    watch.tell()
+    part, y = plan.parts[plan.parts != TRAIN], plan.y[plan.parts != TRAIN]
+    logits = network.logits(pixels, judged)
+    temperature, is_calibrated, note = calibrated(logits[part == STOPPING], y[part == STOPPING])
+    dataset, test = Dataset.objects.get(pk=plan.dataset_id), part == TEST
+    groups = None if plan.groups is None else plan.groups[plan.parts == TEST]
+    rows, class_ids = plan.rows[plan.parts == TEST], np.array(plan.class_ids, dtype=np.int64)
+    predicted = logits[test].argmax(axis=1)
+    metrics = {
+        "n_labels": len(plan.y),
+        "n_per_class": np.bincount(plan.y, minlength=len(class_ids)).tolist(),
+        "n_folds": 0,
+        **account(logits[test], y[test], temperature, len(class_ids), groups),
+        "together": plan.together,
+        **beside_assistive(dataset, rows, class_ids[y[test]], class_ids[predicted]),
+        **{name: told[name] for name in ("epochs", "best_epoch", "n_train", "n_stopping", "n_test")},
+    }
+    run.stage("Freezing the network")
+    graph = network.frozen(network.probabilities_model(temperature))
+    version = _new_version(plan, dataset, metrics, temperature, is_calibrated, note)
+    try:
+        _predict(run, version, plan, network, graph)
+        held_out = model_files.HeldOut(rows, y[test], softmax(logits[test], temperature), groups)
+        model_files.save_held_out(version, held_out)
+        told["notes"] += _write_files(run, version, plan, network, graph)
+    except BaseException:
+        model_files.delete_files(version)
+        version.delete()
+        raise
+    told["notes"] += [f"{plan.n_left_out} labelled images could not be read."] if plan.n_left_out else []
+    (quick_folder(version) / "model_card.md").write_text(card(version, plan, told["notes"]), encoding="utf-8")
+    active_version.activate(version, seconds=time.perf_counter() - began, is_chosen=True)
+    signals.trained.send(sender=ModelVersion, version=version)
+    told.pop("kept", None)
+    files = sorted(file.name for file in quick_folder(version).iterdir())
+    beside = {"assistive": metrics["assistive"], "folder": str(quick_folder(version))}
+    return {**told, **summary(version, metrics), **beside, "version": version.pk, "files": files}
+
+
+# -- Before ---------------------------------------------------------------------------------------------
+def _options(params: dict[str, Any]) -> QuickOptions:
+    try:
+        return QuickOptions.from_params(params)
+    except OptionError as error:
+        raise JobError(str(error), "Choose the options anew.") from error
+
+
+def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
+    facts = Facts(len(y), np.bincount(y, minlength=n_classes).tolist())
+    found = problems(options, facts)
+    if found:
+        raise JobError(found[0][1], " ".join(words for _, words in found[1:]))
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """What the job says before its first epoch."""
+    counts = np.bincount(plan.parts, minlength=3).tolist()
+    facts = Facts(len(plan.y), np.bincount(plan.y, minlength=len(plan.class_ids)).tolist())
+    return {
+        "epochs": [],
+        "live": {},
+        "n_train": counts[TRAIN],
+        "n_stopping": counts[STOPPING],
+        "n_test": counts[TEST],
+        "best_epoch": 0,
+        "notes": [
+            *remarks(plan.options, facts),
+            *([plan.feed.words] if plan.feed.words else []),
+            *_about_groups(plan),
+        ],
+    }
+
+
+def _about_groups(plan: Plan) -> list[str]:
+    if plan.together is None or plan.groups is None:
+        return []
+    n_test = len(np.unique(plan.groups[plan.parts == TEST]))
+    words = f"Images of one {plan.together['field']} are on one side; the test has {n_test} of "
+    return [f"{words}{plan.together['groups']} groups, and its interval is as wide as so many allow."]
+
+
+def _best(told: dict[str, Any]) -> int:
+    return int(told["best_epoch"])
+
+
+def _read(
+    run: Run, dataset: Dataset, feed: Feed, paths: Sequence[Mapping[str, str]], pixels: Pixels
+) -> NDArray[np.bool_]:
+    """Fill ``pixels`` (n, side, side, 3); which of the images could be read."""
+    run.stage("Reading the images", total=len(paths))
+    readable = np.zeros(len(paths), dtype=np.bool_)
+    files = ({role: dataset.data_dir / path for role, path in some.items()} for some in paths)
+    for position, one in enumerate(inputs_of(files, pixels.shape[1], feed)):
+        if one.pixels is not None:
+            pixels[position], readable[position] = one.pixels, True
+        run.advance()
+    if len(paths) and not readable.any():
+        raise JobError(
+            f"None of the labelled images in {dataset.data_dir} could be read.",
+            "Connect its disk, or set AL_DATA_DIR to where it is now.",
+        )
+    return readable
+
+
+def _paths(dataset: Dataset, plan: Plan, rows: Positions) -> list[dict[str, str]]:
+    """Where the images of rows are today; a row that is gone keeps its place, with no image."""
+    wanted = set(rows.tolist())
+    items = image_files(dataset, max(wanted, default=-1) + 1, plan.feed.seen)
+    found = {row: files for row, files in items if row in wanted}
+    gone = {"": dataset.data_dir / "-"}
+    return [{role: str(file) for role, file in found.get(row, gone).items()} for row in rows.tolist()]
+
+
+def _network(plan: Plan, file: Path | None) -> QuickNetwork:
+    from modeling.backends.quick.network import QuickNetwork
+
+    return QuickNetwork(plan.options, len(plan.class_ids), file)
+
+
+def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions, watch: Watch) -> None:
+    """``usable`` are the places in ``pixels`` of the plan's labels."""
+    from modeling.backends.quick.keras_loop import Diverged, Lessons, balanced_weights, train
+
+    y = np.zeros(len(pixels), dtype=np.int64)
+    y[usable] = plan.y
+    weight = np.ones(len(pixels), dtype=np.float32)
+    if plan.options.class_weights == "balanced":
+        weight[usable] = balanced_weights(plan.y, len(plan.class_ids))
+    lessons = Lessons(pixels, y, weight, usable[plan.parts == TRAIN], usable[plan.parts == STOPPING])
+    try:
+        train(network, lessons, watch)
+    except Diverged as error:
+        raise JobError(
+            "The training went astray: its loss is no number any more.",
+            "Try a larger batch, or leave the network itself as it is (no fine-tuning).",
+        ) from error
+
+
+# -- After ----------------------------------------------------------------------------------------------
+def _new_version(
+    plan: Plan, dataset: Dataset, metrics: dict[str, Any], temperature: float, is_calibrated: bool, note: str
+) -> ModelVersion:
+    newest = ModelVersion.objects.filter(dataset=dataset).aggregate(newest=Max("number"))["newest"] or 0
+    return ModelVersion.objects.create(
+        dataset=dataset,
+        kind=ModelVersion.Kind.QUICK,
+        options=plan.options.as_params(),
+        number=newest + 1,
+        # It looks at the images themselves; queues go on with the dataset's active vectors.
+        embedding_set=None,
+        class_ids=plan.class_ids,
+        n_labels=len(plan.y),
+        n_rows=n_rows_of(dataset),
+        n_decisions=plan.n_decisions,
+        temperature=temperature,
+        is_calibrated=is_calibrated,
+        calibration_note=note,
+        metrics=metrics,
+    )
+
+
+def _predict(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork, graph: bytes) -> None:
+    """Probabilities of every image, by the very graph that the files hold."""
+    run.stage("Predicting every image", total=version.dataset.n_items)
+    answer = network.answers(graph, version.temperature)
+    with model_files.save_probabilities(version, version.n_rows, len(version.class_ids)) as out:
+        for rows, pixels in _batches(version, plan, network.options.image_side):
+            if len(pixels):
+                out[rows] = answer(pixels)
+            run.advance(_PREDICTED_AT_ONCE)
+
+
+def _batches(version: ModelVersion, plan: Plan, side: int) -> Iterator[tuple[Positions, Pixels]]:
+    """Rows and pixels of all images that can be read, some hundreds at a time; the next are read meanwhile."""
+    named, opened = tee(image_files(version.dataset, version.n_rows, plan.feed.seen))
+    images = inputs_of((files for _, files in opened), side, plan.feed)
+    pairs = zip((row for row, _ in named), images, strict=True)
+    while batch := list(islice(pairs, _PREDICTED_AT_ONCE)):
+        good = [(row, one.pixels) for row, one in batch if one.pixels is not None]
+        rows = np.array([row for row, _ in good], dtype=np.int64)
+        yield rows, np.stack([pixels for _, pixels in good]) if good else np.empty((0, side, side, 3), np.uint8)
+
+
+def _write_files(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork, graph: bytes) -> list[str]:
+    from modeling.backends.quick.export_formats import N_STEPS, write_files
+
+    run.stage("Writing the model's files", total=N_STEPS + 1)
+    folder, about = quick_folder(version), quick_program.about(version, plan)
+    notes = write_files(folder, network, graph, temperature=version.temperature, about=about, step=run.advance)
+    quick_program.write_program(version, folder, plan.feed)
+    run.advance()
+    return notes

@@ -1,0 +1,175 @@
+"""The program that goes out with a quick training: classifies images anywhere, and sees them as the training did.
+
+The code that opens files here is put into the archive as it is, so that there is nothing to keep alike.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from hoshina.core.storage import writing
+from labeling.exporting.version import app_version
+from labeling.images.open_image import DEFAULT_EXTENSIONS
+from labeling.ingest.folder_watch import params_like_last
+from labeling.models import Dataset, LabelClass
+from modeling.encoders.input_spec import Seen
+from modeling.encoders.network_input import Feed
+from modeling.models import ModelVersion
+from modeling.quick.checkpoints import Plan
+
+NAME = "classifier.zip"
+_PROGRAM = "modeling/backends/quick/classify.py"
+# What the program imports; a contract in pyproject.toml keeps all of it free of Django.
+_CODE = (
+    "labeling/__init__.py", "labeling/images/*.py",
+    "labeling/ingest/__init__.py", "labeling/ingest/grouping_template.py",
+    "modeling/__init__.py", "modeling/encoders/__init__.py",
+    "modeling/encoders/network_input.py", "modeling/encoders/input_spec.py",
+)  # fmt: skip
+# Of the code of `labeling/images` what only HOSHINA itself runs.
+_LEFT_OUT = frozenset(
+    {
+        "browser_formats.py",
+        "decoder_pool.py",
+        "decoder_process.py",
+        "file_check.py",
+        "file_headers.py",
+        "fits_cards.py",
+        "revisions.py",
+        "sky_coordinates.py",
+    }
+)
+_NEEDED = ("numpy", "pillow", "filelock", "astropy", "tifffile", "ai-edge-litert")
+_IF_INSTALLED = {
+    "imagecodecs": "JPEG XL, more compressions of TIFF and DICOM",
+    "pillow-heif": "HEIF",
+    "pydicom": "DICOM",
+}
+
+
+def about(version: ModelVersion, plan: Plan) -> dict[str, Any]:
+    """What there is to know besides the weights, for classes.json: the classes, and how images are seen."""
+    names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
+    return {
+        "classes": [names[class_id] for class_id in version.class_ids],
+        "image_side": plan.options.image_side,
+        "temperature": version.temperature,
+        "sees": plan.feed.as_params(),
+        "grouping": version.dataset.grouping,
+        "extensions": _endings(version.dataset),
+    }
+
+
+def write_program(version: ModelVersion, folder: Path, feed: Feed) -> None:
+    """Write the archive into ``folder``, where ``model.tflite`` and ``classes.json`` lie already."""
+    top = f"{version.dataset.slug}-model-{version.number}"
+    with (
+        writing(folder / NAME) as stream,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.writestr(f"{top}/README.md", readme(version.dataset, version.number, feed))
+        archive.writestr(f"{top}/requirements.txt", "\n".join([*requirements(), ""]))
+        archive.write(settings.BASE_DIR / "LICENSE", f"{top}/LICENSE")
+        archive.write(settings.BASE_DIR / _PROGRAM, f"{top}/classify.py")
+        for name in ("classes.json", "model.tflite"):
+            archive.write(folder / name, f"{top}/{name}")
+        for file in _code():
+            archive.write(file, f"{top}/{file.relative_to(settings.BASE_DIR).as_posix()}")
+
+
+def _endings(dataset: Dataset) -> list[str]:
+    return list(params_like_last(dataset).get("extensions") or DEFAULT_EXTENSIONS)
+
+
+def _code() -> Iterator[Path]:
+    for pattern in _CODE:
+        yield from (file for file in sorted(settings.BASE_DIR.glob(pattern)) if file.name not in _LEFT_OUT)
+
+
+def requirements() -> list[str]:
+    """The packages that the program needs, in the versions of now: others may decode or resize a little otherwise."""
+    there = {name for name in _IF_INSTALLED if _version(name)}
+    return [f"{name}=={_version(name)}" for name in (*_NEEDED, *sorted(there))]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def readme(dataset: Dataset, number: int, feed: Feed) -> str:
+    """How to use the program, in Markdown. Names no person and no folder."""
+    lines = [
+        f"# {dataset.name}, model {number}: a program that classifies images",
+        "",
+        "With Python 3.11 or newer:",
+        "",
+        "    python -m pip install -r requirements.txt",
+        "    python classify.py FOLDER --output predictions.csv",
+        "",
+        "It needs nothing else of HOSHINA, and no network once that is installed. The packages are listed in the "
+        "versions with which the model was made; others will usually do, but may decode or shrink an image a little "
+        "otherwise.",
+        "",
+        "## What it sees",
+        "",
+        *seen_as(dataset, feed),
+        f"- Files that end in {', '.join(_endings(dataset))} (`--extensions` says others), also in the folders below.",
+        *_optional(),
+        "",
+        "## What it writes",
+        "",
+        "A CSV file with a line for each item: `path` below FOLDER, `predicted` class, its `probability` (calibrated), "
+        "the probability of each class (`p:…`), and `problem`. An item that cannot be read has a problem and no "
+        "prediction; one that lacks some of its files has both.",
+        "",
+        "It ends with 0 where anything was classified, 1 where nothing was, 2 where it was called wrongly.",
+        "",
+        "## What lies here",
+        "",
+        "- `model.tflite`: pixels in, probabilities out; by LiteRT. Where there is no package ai-edge-litert, install "
+        "tensorflow and put `model.keras`, another file of the training, here.",
+        "- `classes.json`: the classes in the order of the answers, and how images are seen.",
+        f"- `labeling`, `modeling`: the code by which HOSHINA {app_version()} opens images (MIT, see LICENSE).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def seen_as(dataset: Dataset, feed: Feed) -> list[str]:
+    """What an input of the network is, as a list in Markdown."""
+    seen = feed.seen
+    lines = [
+        "- Images whole and upright, squashed to a square, as RGB from 0 to 255; what is transparent over "
+        f"{seen.rendering.background}.",
+        _stretched(seen) + (f" Here: {seen.rendering.words}." if seen.rendering.words else ""),
+    ]
+    if seen.roles:
+        lines += [
+            f"- {feed.words} Files that match `{dataset.grouping}` and have the same id make one item; a file that is "
+            f"missing is {'grey' if seen.has_parts else 'black'}.",
+        ]
+    return lines
+
+
+def _stretched(seen: Seen) -> str:
+    if seen.roles and not seen.has_parts:
+        bands = ", ".join(seen.composition.bands_of(seen.roles))
+        return f"- {bands} as red, green and blue, brightness bent by an asinh (Lupton et al. 2004)."
+    return (
+        "- More than 8 bits (FITS, 16-bit and float PNG and TIFF) stretched: usually by zscale for FITS and by "
+        "percentiles for others."
+    )
+
+
+def _optional() -> list[str]:
+    missing = [f"{words} ({name})" for name, words in _IF_INSTALLED.items() if not _version(name)]
+    return [f"- Not installed where the model was made, so not in the list: {', '.join(missing)}."] if missing else []

@@ -1,0 +1,89 @@
+"""What a quick training tells while it runs: its job's stage and progress, its curves, and the best weights so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hoshina.jobs.errors import Superseded
+from hoshina.jobs.models import Job
+from hoshina.jobs.runner import Run
+from modeling.backends.quick.keras_loop import Epoch
+from modeling.quick import checkpoints
+from modeling.quick.checkpoints import Plan
+
+FloatArray = NDArray[np.float32]
+
+# At most so often is the job's row written: between batches, and between epochs that take a moment.
+_LIVE_SECONDS, _EPOCH_SECONDS = 2.0, 0.5
+# A killed worker loses the best weights of no more than this.
+_KEEP_SECONDS = 20.0
+
+
+class Watch:
+    """The ``Watcher`` of a job. ``told`` is what the job's result holds while it runs."""
+
+    def __init__(self, run: Run, plan: Plan, told: dict[str, Any]) -> None:
+        self.run, self.plan, self.told = run, plan, told
+        self._weights: list[FloatArray] | None = None
+        self._is_kept = True
+        self._saved_at = float("-inf")
+        self._kept_at = time.monotonic()
+        self._epoch = 0
+
+    # -- As the training goes on -----------------------------------------------------------------------
+    def preparing(self, words: str, total: int) -> None:
+        self.run.stage(words, total)
+
+    def prepared(self, n: int) -> None:
+        self.run.advance(n)
+
+    def batch(self, epoch: int, batch: int, batches: int, loss: float, accuracy: float) -> None:
+        epochs = self.plan.options.epochs
+        words = f"Training: epoch {epoch} of {epochs}"
+        if self._epoch == 0:
+            self.run.stage(words, total=epochs * batches)
+        # One stage for all epochs, whatever it is called: the time left is that of the whole training.
+        self._epoch, self.run.job.stage = epoch, words
+        live = {"epoch": epoch, "batch": batch, "batches": batches, "loss": loss, "accuracy": accuracy}
+        self.told["live"] = {name: value if math.isfinite(value) else None for name, value in live.items()}
+        self.tell(_LIVE_SECONDS)
+        self.run.progress((epoch - 1) * batches + batch)
+
+    def epoch(self, epoch: Epoch, best: Callable[[], list[FloatArray]] | None) -> None:
+        self.told["epochs"].append(epoch.as_json())
+        if best is not None:
+            self._weights, self._is_kept = best(), False
+            self.told["best_epoch"] = epoch.epoch
+            if time.monotonic() - self._kept_at > _KEEP_SECONDS:
+                self.keep()
+        self.tell(_EPOCH_SECONDS)
+        self.run.check()
+
+    # -- Writing down -----------------------------------------------------------------------------------
+    def tell(self, pause: float = 0.0) -> None:
+        """Write what is known so far into the job's row, unless that was done a moment ago."""
+        if time.monotonic() - self._saved_at < pause:
+            return
+        self._saved_at = time.monotonic()
+        if not self.run.held().update(result=self.told):
+            raise Superseded
+
+    def keep(self) -> None:
+        """Keep the best weights, from which a version can be made should the training not reach its end."""
+        if self._weights is None or self._is_kept:
+            return
+        best = self.told["epochs"][self.told["best_epoch"] - 1]
+        self.told["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
+        checkpoints.keep(self.run.job.pk, self.plan, self._weights, self.told)
+        self._is_kept, self._kept_at = True, time.monotonic()
+        # Also of a job that was given up meanwhile: its page offers what was kept.
+        job = self.run.job
+        Job.objects.filter(pk=job.pk, worker=job.worker, attempts=job.attempts).exclude(
+            state__in=[Job.State.QUEUED, Job.State.SUCCEEDED]
+        ).update(result=self.told)

@@ -1,0 +1,283 @@
+"""Quick training as the pages show it: its modal with the form, the live curves and how it ended; its files."""
+
+from __future__ import annotations
+
+import io
+from itertools import chain
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import numpy as np
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Q
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import trigger_client_event
+from PIL import Image
+
+from hoshina.core.charts import Axis, Plot, Point, Series, plot
+from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.plural import counted
+from hoshina.jobs.errors import JobError
+from hoshina.jobs.lifecycle import enqueue
+from hoshina.jobs.models import Job
+from hoshina.jobs.runner import seconds_left
+from hoshina.jobs.views import span, waiting_words
+from labeling.images.decoder_pool import decoders
+from labeling.images.problems import ImageProblem
+from labeling.models import Dataset, Frame, State
+from modeling.backends.quick import augmentation
+from modeling.encoders import choice as encoder_choice
+from modeling.encoders.choice import EncoderProblem
+from modeling.models import ModelVersion
+from modeling.quick.data import facts_of, usual_options
+from modeling.quick.form import QuickForm
+from modeling.quick.options import AUGMENTATIONS, BACKBONES, QuickOptions, remarks
+from modeling.quick.pipeline import make_encoder, quick_folder
+
+# The sheet of samples: so many images, each so many times; tiles of one size, whatever the network sees.
+IMAGES, TIMES, TILE = 6, 3, 72
+NUMBERS = ("epochs", "batch_size", "image_side", "validation_share", "early_stopping")
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def quick_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """The form, or what runs; a POST begins a training. The same in the modal and on a page of its own."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    if request.method == "POST":
+        return _begin(request, dataset)
+    job = _newest(dataset)
+    if job is not None and (job.is_active or "last" in request.GET):
+        return _answer(request, dataset, _running(dataset, job))
+    return _answer(request, dataset, _asking(dataset, _form(dataset), job))
+
+
+@require_GET
+@never_cache
+def live(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
+    """One training: its curves while it runs, and how it ended. 286 ends the polling."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    job = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk)
+    context = {"dataset": dataset, **_running(dataset, job)}
+    return render(request, "modeling/_quick_live.html", context, status=200 if job.is_active else 286)
+
+
+@require_GET
+@never_cache
+def check(request: HtmxHttpRequest, slug: str) -> HttpResponse:
+    """What the options as they are now would mean, in words; asked for when one changes."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    context = {"dataset": dataset, **_checked(_form(dataset, request.GET.dict()))}
+    return render(request, "modeling/_quick_check.html", context)
+
+
+@require_GET
+def samples(request: HttpRequest, slug: str) -> HttpResponse:
+    """A sheet of some of the dataset's images: as they are, and below as a training would see them."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    form = _form(dataset, request.GET.dict())
+    options = form.cleaned_data.get("options") if form.is_valid() else None
+    images = _some_images(dataset)
+    if options is None or not images:
+        return HttpResponse(status=204)
+    plain = augmentation.samples(images, QuickOptions(image_side=options.image_side), len(images))
+    seen = augmentation.samples(images, options, TIMES * len(images))
+    stream = io.BytesIO()
+    _sheet(np.concatenate([plain, seen]), len(images)).save(stream, "PNG")
+    return HttpResponse(stream.getvalue(), content_type="image/png", headers={"Cache-Control": "private, max-age=600"})
+
+
+@require_POST
+def finish(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
+    """Make a version of the best weights that a training kept which ended early."""
+    dataset = get_object_or_404(Dataset, slug=slug)
+    kept = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk, result__has_key="kept")
+    return _watch(request, dataset, enqueue_training(request, dataset, {"finish": str(kept.pk)}))
+
+
+@require_POST
+def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
+    """The network of a quick training becomes the dataset's encoder."""
+    version = _version(slug, number)
+    try:
+        encoder_choice.use(version.dataset, make_encoder(version), request.user)
+    except (EncoderProblem, JobError) as problem:
+        messages.error(request, str(problem))
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+    return trigger_client_event(HttpResponse(status=204), "hoshina:job")
+
+
+@require_GET
+def model_file(request: HttpRequest, slug: str, number: int, name: str) -> HttpResponseBase:
+    """One of the files of a quick training."""
+    version = _version(slug, number)
+    file = next((file for file in files_of(version) if file.name == name), None)
+    if file is None:
+        raise Http404("This version has no such file.")
+    return FileResponse(file.open("rb"), as_attachment=True, filename=f"{slug}-model-{number}-{name}")
+
+
+def files_of(version: ModelVersion) -> list[Any]:
+    """The files of a quick training by name."""
+    folder = quick_folder(version)
+    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+
+
+# -- Beginning --------------------------------------------------------------------------------------
+def _begin(request: HtmxHttpRequest, dataset: Dataset) -> HttpResponse:
+    form = _form(dataset, request.POST.dict())
+    if form.is_valid():
+        form.refuse_missing_weights()
+    if not form.is_valid():
+        return _answer(request, dataset, _asking(dataset, form, None), status=422)
+    options: QuickOptions = form.cleaned_data["options"]
+    return _watch(request, dataset, enqueue_training(request, dataset, options.as_params()))
+
+
+def enqueue_training(request: HtmxHttpRequest, dataset: Dataset, params: dict[str, Any]) -> Job:
+    """A training of that kind; the one that runs already, where one does."""
+    return enqueue("quick_train", dataset_id=dataset.pk, params=params, user=request.user)
+
+
+def _watch(request: HtmxHttpRequest, dataset: Dataset, job: Job) -> HttpResponse:
+    return trigger_client_event(_answer(request, dataset, _running(dataset, job)), "hoshina:job")
+
+
+def _answer(request: HtmxHttpRequest, dataset: Dataset, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    name = "modeling/_quick.html" if request.htmx else "modeling/quick.html"
+    response = render(request, name, {"dataset": dataset, **context}, status=status)
+    patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def _newest(dataset: Dataset) -> Job | None:
+    return Job.objects.filter(kind="quick_train", dataset_id=dataset.pk).order_by("-created_at").first()
+
+
+def _form(dataset: Dataset, data: dict[str, str] | None = None) -> QuickForm:
+    return QuickForm(facts_of(dataset), usual_options(dataset), data)
+
+
+def _asking(dataset: Dataset, form: QuickForm, last: Job | None) -> dict[str, Any]:
+    origins = {name: augmentation.origin_of(name, settings.WEIGHTS_DIR) for name in BACKBONES}
+    chosen = form["backbone"].value()
+    networks = [
+        {"name": name, "title": one.title, "words": one.words, "origin": origins[name], "is_chosen": name == chosen}
+        for name, one in BACKBONES.items()
+    ]
+    ended = _running(dataset, last) if last is not None else {}
+    return {
+        "form": form,
+        "networks": networks,
+        "numbers": [form[name] for name in NUMBERS],
+        "augmentations": [form[name] for name in AUGMENTATIONS],
+        "more": [form[name] for name in ("weights", "class_weights", "seed")],
+        "last": ended,
+        **_checked(form),
+    }
+
+
+def _checked(form: QuickForm) -> dict[str, Any]:
+    """The remarks about a form, and into which parts the labels would go."""
+    data = form.data if form.is_bound else {name: form[name].value() for name in form.fields}
+    bound = form if form.is_bound else QuickForm(form.facts, QuickOptions(), data)
+    if not bound.is_valid():
+        return {"check": bound, "remarks": []}
+    options: QuickOptions = bound.cleaned_data["options"]
+    n_aside = int(options.validation_share * form.facts.n_labelled)
+    return {
+        "check": bound,
+        "remarks": remarks(options, form.facts),
+        "n_train": form.facts.n_labelled - n_aside,
+        "n_stopping": n_aside - n_aside // 2,
+        "n_test": n_aside // 2,
+        "samples_query": urlencode(data) if options.is_augmented else "",
+    }
+
+
+# -- Running and ended --------------------------------------------------------------------------------
+def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
+    result = job.result
+    version = ModelVersion.objects.filter(dataset=dataset, pk=result.get("version")).first()
+    left = seconds_left(job) if job.state == Job.State.RUNNING else None
+    return {
+        "job": job,
+        "result": result,
+        "options": _told(job),
+        "version": version,
+        "curves": _curves(result.get("epochs") or [], job),
+        "percent": min(100, 100 * job.done // job.total) if job.total else None,
+        "left": "" if left is None else f"{span(left)} left",
+        "waiting": waiting_words(job) if job.state == Job.State.QUEUED else "",
+        "files": [file.name for file in files_of(version)] if version else [],
+    }
+
+
+def _told(job: Job) -> str:
+    """What was asked for, in a line."""
+    if "finish" in job.params:
+        return "the best epoch of a training that ended early"
+    options = QuickOptions.from_params(job.params)
+    how = "fine-tuned" if options.is_fine_tuned else "classifier on top"
+    epochs = counted(options.epochs, "epoch")
+    return f"{BACKBONES[options.backbone].title}, {how}, {epochs} at most, {options.image_side} pixels"
+
+
+def _curves(epochs: list[dict[str, Any]], job: Job) -> list[Plot]:
+    """Loss and accuracy by epoch, of what is learnt from and of the stopping half."""
+    n = max(len(epochs), int(job.params.get("epochs") or 1))
+    along = Axis("epoch", low=1, high=max(2, n), is_whole=True)
+    return [
+        plot(
+            f"quick-{measure}",
+            f"{measure.capitalize()} by epoch",
+            [
+                Series(name, [Point(one["epoch"], one[key]) for one in epochs if one.get(key) is not None])
+                for name, key in (("learnt from", measure), ("kept aside", f"val_{measure}"))
+            ],
+            x=along,
+            y=Axis(measure, low=0.0, high=1.0 if measure == "accuracy" else None),
+            group="quick",
+        )
+        for measure in ("loss", "accuracy")
+    ]
+
+
+# -- Samples ------------------------------------------------------------------------------------------
+def _some_images(dataset: Dataset) -> list[Image.Image]:
+    """The first images that can be read, labelled ones before others."""
+    frames = Frame.objects.filter(dataset=dataset, item__is_available=True).select_related("dataset")
+    is_labelled = Q(item__state=State.LABELLED)
+    some = [frames.filter(one).order_by("item__row")[: 2 * IMAGES] for one in (is_labelled, ~is_labelled)]
+    images: list[Image.Image] = []
+    for frame in chain(*some):
+        try:
+            content, _ = decoders().picture(frame.file, 2 * TILE, dataset.shown_as)
+        except ImageProblem:
+            continue  # its reason is on the Problems page; another image shows as much here
+        images.append(Image.open(io.BytesIO(content)).convert("RGB"))
+        if len(images) == IMAGES:
+            break
+    return images
+
+
+def _sheet(pixels: np.ndarray[Any, np.dtype[np.uint8]], columns: int) -> Image.Image:
+    """Tiles in rows of so many, with a gap between."""
+    rows, step = -(-len(pixels) // columns), TILE + 4
+    sheet = Image.new("RGBA", (columns * step - 4, rows * step - 4))
+    for number, one in enumerate(pixels):
+        tile = Image.fromarray(one).resize((TILE, TILE), Image.Resampling.BILINEAR)
+        sheet.paste(tile, (number % columns * step, number // columns * step))
+    return sheet
+
+
+def _version(slug: str, number: int) -> ModelVersion:
+    return get_object_or_404(
+        ModelVersion.objects.select_related("dataset"), dataset__slug=slug, number=number, kind=ModelVersion.Kind.QUICK
+    )

@@ -1,0 +1,91 @@
+"""Which model version is in use: the newest one, or one that a person chose."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from hoshina.jobs.lifecycle import cancel, enqueue
+from hoshina.jobs.models import Job
+from labeling.models import Dataset
+from modeling.assistive import policy
+from modeling.models import EmbeddingSet, ModelVersion
+from modeling.store import StoreError, open_vectors
+from modeling.versions import model_files
+
+# Older versions keep their row, their measures and their classifier; their large arrays are given back to the disk.
+ARRAYS_KEPT = 5
+# What was said of labels unseen is much smaller; with it two versions can be compared image by image.
+HELD_OUT_KEPT = 50
+
+
+def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: bool = False) -> None:
+    """Make this the version whose predictions pages and queues use, ready for everybody at once.
+
+    With ``is_chosen`` a person wants this very one: automatic retraining waits until :func:`release`.
+    """
+    changes: dict[str, object] = {"is_active": True, "is_chosen": is_chosen}
+    if seconds is not None:
+        changes["seconds"] = seconds
+    with transaction.atomic():
+        others = ModelVersion.objects.filter(dataset=version.dataset_id).exclude(pk=version.pk)
+        others.filter(is_active=True).update(is_active=False, is_chosen=False)
+        ModelVersion.objects.filter(pk=version.pk).update(**changes)
+    for name, value in changes.items():
+        setattr(version, name, value)
+    _give_back_space(version.dataset_id)
+
+
+def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
+    """A person wants this version in use: at once, or when its predictions are computed again, which the job does.
+
+    A retraining that is under way, or the preparation of another choice, is called off: it would put its own version in
+    this one's place.
+    """
+    others = Job.objects.filter(kind__in=("retrain", "predict"), dataset_id=version.dataset_id, state__in=Job.ACTIVE)
+    for job in others:
+        if job.params.get("version") != version.number:
+            cancel(job)
+    if has_all_predictions(version):
+        activate(version, is_chosen=True)
+        return None
+    params = {"version": version.number, "is_refresh": False}
+    return enqueue("predict", dataset_id=version.dataset_id, params=params, user=user)
+
+
+def release(dataset: Dataset) -> None:
+    """Automatic retraining goes on; the version in use stays until there is a newer one."""
+    ModelVersion.objects.filter(dataset=dataset, is_chosen=True).update(is_chosen=False)
+    policy.forget(dataset)
+    policy.retrain_if_due(dataset)
+
+
+def has_all_predictions(version: ModelVersion) -> bool:
+    """Whether the version's predictions are there, also for the images that came after it, if it can tell them."""
+    try:
+        probabilities = model_files.open_probabilities(version)
+    except StoreError:
+        return False
+    if probabilities is None:
+        return False
+    embedding_set = version.embedding_set
+    if version.kind == ModelVersion.Kind.QUICK or embedding_set is None or not model_files.has_head(version):
+        return True  # it could not predict again, so what is there is all
+    return len(probabilities) >= _n_rows(embedding_set)
+
+
+def _n_rows(embedding_set: EmbeddingSet) -> int:
+    try:
+        vectors = open_vectors(embedding_set)
+    except StoreError:
+        return 0
+    return 0 if vectors is None else len(vectors)
+
+
+def _give_back_space(dataset_id: int) -> None:
+    """Quick trainings keep everything: they cannot be made again in seconds."""
+    old = ModelVersion.objects.filter(dataset=dataset_id, is_active=False, kind=ModelVersion.Kind.ASSISTIVE)
+    for age, spent in enumerate(old.order_by("-number")[ARRAYS_KEPT:], ARRAYS_KEPT):
+        model_files.delete_probabilities(spent)
+        if age >= HELD_OUT_KEPT:
+            model_files.delete_held_out(spent)

@@ -1,0 +1,175 @@
+"""What the page of a version tells: its classes, its confusions and where they lead, in the words of today."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from hoshina.core.plural import counted
+from labeling.decisions.save import surviving
+from labeling.models import Dataset, LabelClass
+from modeling.models import ModelVersion
+from modeling.versions.model_files import has_held_out
+
+
+@dataclass(frozen=True)
+class Named:
+    """A class as a version learnt it: its own name, and what became of it (None: it was deleted)."""
+
+    class_id: int
+    name: str
+    label: LabelClass | None
+
+    @property
+    def words(self) -> str:
+        """The name, and what became of it."""
+        if self.label is None:
+            return f"{self.name} (deleted)" if self.name else "deleted"
+        return self.name if self.label.pk == self.class_id else f"{self.name} (now {self.label.name})"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images labelled as one class that the version took for another; ``href`` opens them in the grid."""
+
+    n: int
+    share: float
+    is_right: bool
+    words: str
+    href: str
+
+
+@dataclass(frozen=True)
+class ConfusionRow:
+    """What became of the images of one label."""
+
+    named: Named
+    cells: list[Cell]
+    total: int
+    recall: float | None
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """How well a version tells one class; None where nothing was held out. ``confused`` is its commonest mistake."""
+
+    named: Named
+    n: int | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    confused: Cell | None
+    confused_with: str = ""
+
+
+def classes_of(dataset: Dataset) -> dict[int, LabelClass]:
+    """Every class that the dataset ever had by its id, merges followed without another query."""
+    classes = {label.pk: label for label in LabelClass.objects.filter(dataset=dataset)}
+    for label in classes.values():
+        if label.merged_into_id in classes:
+            label.merged_into = classes[label.merged_into_id]
+    return classes
+
+
+def survivors(classes: Mapping[int, LabelClass]) -> dict[int, LabelClass | None]:
+    """What became of each class by its id."""
+    return {class_id: surviving(label) for class_id, label in classes.items()}
+
+
+def names_of(version: ModelVersion, classes: Mapping[int, LabelClass]) -> list[Named]:
+    """The version's classes, in the order of its columns."""
+    found = []
+    for class_id in version.class_ids:
+        label = classes.get(class_id)
+        found.append(Named(class_id, label.name if label else "", surviving(label)))
+    return found
+
+
+# -- Confusion ------------------------------------------------------------------------------------
+def confusion(dataset: Dataset, version: ModelVersion, names: Sequence[Named]) -> list[ConfusionRow]:
+    """The confusion matrix, rows by label; a cell leads to its images while the version's held-out file is there."""
+    counts = version.metrics.get("confusion") or []
+    has_items = bool(counts) and has_held_out(version)
+    return [_confusion_row(dataset, version, names, at, row, has_items) for at, row in enumerate(counts)]
+
+
+def _confusion_row(
+    dataset: Dataset, version: ModelVersion, names: Sequence[Named], at: int, counts: Sequence[int], has_items: bool
+) -> ConfusionRow:
+    total = sum(counts)
+    given = names[at]
+    cells = []
+    for column, n in enumerate(counts):
+        said = names[column]
+        what = "told rightly" if at == column else f"taken for {said.words}"
+        href = confused_url(dataset, version, given.class_id, said.class_id) if n and has_items else ""
+        share = n / total if total else 0.0
+        cells.append(Cell(n, share, at == column, f"{n} of {total} labelled {given.words}, {what}", href))
+    return ConfusionRow(given, cells, total, counts[at] / total if total else None)
+
+
+def confused_url(dataset: Dataset, version: ModelVersion, given: int, said: int) -> str:
+    """The workbench with the images labelled ``given`` of which the version, not having seen them, said ``said``."""
+    query = {"queue": "all", "state": "any", "label": given, "predicted": said, "confused": version.number}
+    return f"{reverse('labeling:workbench', args=[dataset.slug])}?{urlencode(query)}"
+
+
+def differing_url(dataset: Dataset, first: ModelVersion, second: ModelVersion, side: str) -> str:
+    """The workbench with the images on which two versions differ, and ``side`` is right."""
+    query = {"queue": "all", "state": "any", "differ": f"{first.number}-{second.number}", "right": side}
+    return f"{reverse('labeling:workbench', args=[dataset.slug])}?{urlencode(query)}"
+
+
+# -- Classes --------------------------------------------------------------------------------------
+def class_lines(version: ModelVersion, names: Sequence[Named], rows: Sequence[ConfusionRow]) -> list[ClassLine]:
+    """A line for each class; older versions lack some of the measures, which follow from their confusions."""
+    known: dict[str, Any] = version.metrics
+    counts = known.get("n_per_class") or [row.total for row in rows] or [None] * len(names)
+    precision, recall = (known.get(name) or [None] * len(names) for name in ("precision", "recall"))
+    f1 = known.get("f1") or [_f1(*pair) for pair in zip(precision, recall, strict=True)]
+    lines = []
+    for at, named in enumerate(names):
+        worst = _worst(rows[at]) if rows else None
+        confused = None if worst is None else rows[at].cells[worst]
+        with_whom = "" if worst is None else names[worst].words
+        lines.append(ClassLine(named, counts[at], precision[at], recall[at], f1[at], confused, with_whom))
+    return lines
+
+
+def _worst(row: ConfusionRow) -> int | None:
+    """The column of the commonest mistake, the first of equals."""
+    wrong = [(0 if cell.is_right else cell.n) for cell in row.cells]
+    return wrong.index(max(wrong)) if any(wrong) else None
+
+
+def _f1(precision: float | None, recall: float | None) -> float | None:
+    if recall is None:
+        return None
+    if not precision or not recall:
+        return 0.0
+    return 2 * precision * recall / (precision + recall)
+
+
+# -- What was kept together -----------------------------------------------------------------------
+def together_words(version: ModelVersion) -> str:
+    """By what images were kept on one side when the version was measured; "" where only identical files were."""
+    kept: dict[str, Any] | None = version.metrics.get("together")
+    if not kept:
+        return ""
+    name, n_groups, largest = kept["field"], counted(kept["groups"], "group"), counted(kept["largest"], "label")
+    words = f"Images of one {name} are kept together: {n_groups}, the largest of {largest}"
+    return words + (f", {kept['unknown']:,} without a {name} by themselves." if kept["unknown"] else ".")
+
+
+def other_choice(version: ModelVersion, dataset: Dataset) -> str:
+    """What the dataset keeps together today, where that is not what the version was measured by; "" where it is."""
+    kept: dict[str, Any] | None = version.metrics.get("together")
+    if (kept["field_id"] if kept else None) == dataset.together_by_id:
+        return ""
+    field = dataset.together_by
+    now = f"images of one {field.name} are" if field else "only identical files are"
+    return f"By today’s choice {now} kept together; that holds from the next training on."
