@@ -199,8 +199,8 @@ def bench_uncertain(size: Size) -> None:
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hoshina.settings")
     django.setup()
-    from sampling.queues import BandParams, UncertainParams, band, uncertain
-    from sampling.strategies import Inputs
+    from sampling.queues.registry import BandParams, UncertainParams, band, uncertain
+    from sampling.queues.strategy import Inputs
 
     P = chances(size.items)
     scores = margin(P)

@@ -40,17 +40,17 @@ def masks(n: int, rounds: int = 30) -> None:
     """What a filter leaves of ``n`` candidates, and the mask that any program would need."""
     from labeling.fields import Column
     from labeling.models import Dataset, Field
-    from sampling import conditions
+    from sampling.queues import field_filter
 
     rng = np.random.default_rng(0)
     values = rng.normal(10, 4, n)
     values[rng.random(n) < 0.1] = np.nan
-    column, asked = Column(Field.Kind.NUMBER, values), [conditions.Condition("mass", ("8..12",))]
+    column, asked = Column(Field.Kind.NUMBER, values), [field_filter.Condition("mass", ("8..12",))]
     rows = np.flatnonzero(rng.random(n) < 0.97)
     own, plain, bare = [], [], []
     for _ in range(rounds):
-        with patch.object(conditions, "column_named", lambda *_: column):
-            own.append(timed(lambda: conditions.narrowed(Dataset(), rows, asked)))
+        with patch.object(field_filter, "column_named", lambda *_: column):
+            own.append(timed(lambda: field_filter.narrowed(Dataset(), rows, asked)))
         plain.append(timed(lambda: rows[((values >= 8) & (values <= 12))[rows]]))
         bare.append(timed(lambda: np.flatnonzero((values >= 8) & (values <= 12))))
     line(f"a range among {len(rows):,} candidates", own)

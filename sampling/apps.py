@@ -7,24 +7,24 @@ class SamplingConfig(AppConfig):
     name = "sampling"
 
     def ready(self) -> None:
-        import sampling.exporting  # noqa: F401  (joins the export's registry)
+        import sampling.queues.export  # noqa: F401  (joins the export's registry)
         from labeling.decisions import provenance
         from labeling.signals import regrouped
         from modeling.signals import trained
         from modeling.versions import audited_accuracy
-        from sampling import accuracy
-        from sampling.served import look_up
+        from sampling.accuracy import estimate as accuracy_estimate
+        from sampling.queues.served import look_up
 
         provenance.register(look_up)
-        audited_accuracy.register(accuracy.audited, accuracy.newest_audited)
-        trained.connect(accuracy.estimate_version, dispatch_uid="sampling.estimate_version")
+        audited_accuracy.register(accuracy_estimate.audited, accuracy_estimate.newest_audited)
+        trained.connect(accuracy_estimate.estimate_version, dispatch_uid="sampling.estimate_version")
         regrouped.connect(forget_rounds, dispatch_uid="sampling.forget_rounds")
 
 
 def forget_rounds(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
     """All items are made anew: rounds name rows that mean others now, and so does what processes remember."""
     from sampling.models import Round
-    from sampling.pool import forget
+    from sampling.queues.pool import forget
 
     Round.objects.filter(dataset=dataset_id).delete()
     forget()

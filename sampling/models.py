@@ -12,7 +12,7 @@ from django.db import models
 from labeling.models import Action, Dataset, Item, LabelClass
 from modeling.models import ModelVersion
 
-# The filters of a round (sampling.selection.Filters.as_params) that leave out nothing but what has a label.
+# The filters of a round (sampling.queues.pull.Filters.as_params) that leave out nothing but what has a label.
 UNFILTERED = {"state": "unlabelled", "label": None, "predicted": None}
 
 
@@ -126,7 +126,7 @@ class AccuracyEstimate(models.Model):
 class Check(models.Model):
     """An image of a sweep's page that was not accepted with the rest but comes back, to measure the sweep.
 
-    What became of it is derived from the item's decision by :func:`sampling.checks.settle`.
+    What became of it is derived from the item's decision by :func:`sampling.sweeps.checks.settle`.
     """
 
     class Outcome(models.IntegerChoices):

@@ -16,8 +16,8 @@ def run_rank(run: Run) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     from labeling.models import Dataset
-    from sampling.selection import CannotRank, Order
-    from sampling.strategies import BadParameter
+    from sampling.queues.pull import CannotRank, Order
+    from sampling.queues.strategy import BadParameter
 
     run.stage("Ranking the images")
     order = Order(**run.params["order"])
@@ -43,7 +43,7 @@ def run_oddness(run: Run) -> dict[str, Any]:
     from modeling.encoders.neighbor_cache import recall_of
     from modeling.models import EmbeddingSet
     from modeling.store import StoreError, open_vectors
-    from sampling.graphs import oddness_of
+    from sampling.queues.outlier_cache import oddness_of
 
     embedding_set = EmbeddingSet.objects.filter(dataset=run.dataset_id, is_active=True).first()
     try:

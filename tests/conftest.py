@@ -91,11 +91,12 @@ def _fresh_memory() -> None:
     """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
     from labeling.fields import split_groups
     from modeling.assistive import policy
-    from sampling import colouring, map_clusters, maps, pool, regions
+    from sampling.maps import clusters_of_map, colors, quantized, region_filter
+    from sampling.queues import pool
 
     pool.forget()
     split_groups._counted.cache_clear()
-    for one in (maps, colouring, map_clusters, regions):
+    for one in (quantized, colors, clusters_of_map, region_filter):
         one.kept.forget()
     policy._look_again_at.clear()
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from hoshina.jobs.lifecycle import claim, execute
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
-from sampling import pool
+from sampling.queues import pool
 from tests.browser.bench import Bench
 from tests.parts import CHROMIUM_ARGS, chromium, require, wait_until
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling.models import Projection
-from sampling.maps import drawn_of
+from sampling.maps.quantized import drawn_of
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.test_sweeps import add_model, counts

@@ -12,7 +12,7 @@ from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.predictions import active_predictions
-from sampling.queues import STRATEGIES
+from sampling.queues.registry import STRATEGIES
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.modeling.test_retraining import add_vectors

@@ -11,8 +11,8 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.models import ModelVersion
 from modeling.versions.model_files import save_probabilities
-from sampling import pulling
 from sampling.models import Check
+from sampling.queues import dispatch
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.modeling.test_retraining import add_vectors
@@ -118,7 +118,7 @@ def alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     heap = np.arange(N) % 4
     spread = np.where(heap == 0, 0.1, 2.0)[:, None]
     add_vectors(bench.dataset, (heap[:, None] * 10 + spread * rng.normal(size=(N, 6))).astype(np.float32))
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     return bench.open("queue=groups&loose=1&looseness=2")
 
 
@@ -152,7 +152,7 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
 def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(
     site: Site, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     dataset = site.dataset(200)
     heap = np.arange(200) % 4
     noise = 0.1 * np.random.default_rng(0).normal(size=(200, 6))

@@ -41,7 +41,7 @@ from modeling.quick.options import QuickOptions
 from modeling.quick.pipeline import make_encoder, quick_folder
 from modeling.versions import active as active_version
 from modeling.versions import model_files
-from sampling import accuracy
+from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
 from tests.jobs.conftest import Store, migrated, open_store
 from tests.modeling.test_retraining import add_vectors
@@ -216,7 +216,7 @@ def test_the_honest_accuracy_asks_nothing_that_it_was_taught(place: Place) -> No
     taught = sorted(set(range(N_LABELLED)) - set(held.rows.tolist()))[:5]
     changed = Annotation.objects.filter(item__row__in=taught)
     changed.update(queue="audit", is_random_draw=True, suggested_label_id=dark.pk)
-    judged = accuracy.judge(version)
+    judged = accuracy_estimate.judge(version)
     assert (len(judged.right), int(judged.is_audit.sum())) == (len(held.rows), len(AUDIT))
     changed.update(queue="", is_random_draw=None, suggested_label_id=None)
     kept = AccuracyEstimate.objects.get(model_version=version)

@@ -10,7 +10,7 @@ from typing import Any
 from django.test import Client
 
 from labeling.models import Dataset
-from sampling.dealing import Tile
+from sampling.queues.deal import Tile
 
 
 def action_on(tiles: Sequence[Tile], label: int | None, **more: Any) -> dict[str, Any]:

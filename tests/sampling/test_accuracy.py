@@ -22,7 +22,7 @@ from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
 from modeling.versions import model_files
-from sampling import accuracy
+from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import of_collection, wilson, wilson_continuous
 from sampling.models import AccuracyEstimate
 from tests.modeling.test_retraining import add_vectors, two_clouds
@@ -121,8 +121,8 @@ def test_history_outlives_the_arrays(told: tuple[Dataset, np.ndarray]) -> None:
     first = retrained(dataset)
     model_files.delete_files(first.model_version)
     second = retrained(dataset)
-    assert [one.pk for one in accuracy.history(dataset)] == [first.pk, second.pk]
-    newest = accuracy.latest(dataset)
+    assert [one.pk for one in accuracy_estimate.history(dataset)] == [first.pk, second.pk]
+    newest = accuracy_estimate.latest(dataset)
     assert newest is not None
     assert newest.pk == second.pk
 
@@ -134,7 +134,7 @@ def test_without_audit_labels_nothing_is_claimed(make_dataset: MakeDataset) -> N
     for row in range(30):
         decide(dataset, [row], name_of(y, row), queue="random")
     run_now("retrain", dataset_id=dataset.pk)
-    assert accuracy.latest(dataset) is None
+    assert accuracy_estimate.latest(dataset) is None
 
 
 def test_with_too_few_labels_the_suggestion_of_the_time_speaks(make_dataset: MakeDataset) -> None:
@@ -158,11 +158,11 @@ def test_a_label_corrected_later_still_counts_with_what_it_is_now(told: tuple[Da
     before = retrained(dataset)
     wrong = {"cat": "dog", "dog": "cat"}[name_of(y, 31)]
     decide(dataset, [31], wrong, queue="suspects")
-    judged = accuracy.judge(before.model_version)
+    judged = accuracy_estimate.judge(before.model_version)
     assert judged.is_audit.sum() == 25
     assert abs(int(judged.right[judged.is_audit].sum()) - before.n_right) == 1
     undo(dataset)
-    assert int(accuracy.judge(before.model_version).right[judged.is_audit].sum()) == before.n_right
+    assert int(accuracy_estimate.judge(before.model_version).right[judged.is_audit].sum()) == before.n_right
 
 
 def test_an_undone_draw_that_is_labelled_by_choice_later_does_not_count(told: tuple[Dataset, np.ndarray]) -> None:
@@ -209,7 +209,7 @@ def test_merged_and_deleted_classes(told: tuple[Dataset, np.ndarray]) -> None:
     cat, dog = dataset.classes.all()
     LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=cat)
     Item.objects.filter(dataset=dataset, state=State.LABELLED).update(label=cat)
-    judged = accuracy.judge(kept.model_version)
+    judged = accuracy_estimate.judge(kept.model_version)
     assert judged.right.all()
 
 
@@ -221,7 +221,7 @@ def test_queries_do_not_grow_with_labels(told: tuple[Dataset, np.ndarray]) -> No
         for row in range(60, 60 + more):
             decide(dataset, [row], name_of(y, row), queue="audit")
         with CaptureQueriesContext(connection) as queries:
-            accuracy.judge(version)
+            accuracy_estimate.judge(version)
         counted.append(len(queries))
     assert counted[0] == counted[1] <= 5
 
@@ -237,12 +237,12 @@ def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list
             dataset=dataset, model_version=version, n_labels=n_labels, n_items=9999, n_audit=n, value=value,
             n_right=round(value * n), low=interval.low, high=interval.high, n_effective=n,
         )  # fmt: skip
-    return accuracy.history(dataset)
+    return accuracy_estimate.history(dataset)
 
 
 def test_outlook_goes_on_where_the_curve_was_going(make_dataset: MakeDataset) -> None:
     points = [(n, 0.95 - 2 * n**-0.5, n) for n in (100, 200, 400, 800)]
-    told = accuracy.outlook(estimates_at(make_dataset(1), points))
+    told = accuracy_estimate.outlook(estimates_at(make_dataset(1), points))
     assert told.curve is not None
     end = told.end
     assert end is not None
@@ -263,7 +263,7 @@ def test_outlook_goes_on_where_the_curve_was_going(make_dataset: MakeDataset) ->
 def test_outlook_says_what_it_lacks(
     make_dataset: MakeDataset, points: list[tuple[int, float, int]], words: str
 ) -> None:
-    told = accuracy.outlook(estimates_at(make_dataset(1), points))
+    told = accuracy_estimate.outlook(estimates_at(make_dataset(1), points))
     assert told.curve is None
     assert told.end is None
     assert words in told.why_not

@@ -17,8 +17,8 @@ from django.test.utils import CaptureQueriesContext
 
 from labeling.models import Dataset
 from modeling.models import ModelVersion
-from sampling.accuracy import history, latest, outlook
-from sampling.accuracy_views import HEIGHT, WIDTH, drawn, told
+from sampling.accuracy.estimate import history, latest, outlook
+from sampling.accuracy.views import HEIGHT, WIDTH, drawn, told
 from sampling.models import AccuracyEstimate
 from tests.labeling.decisions import archive_bytes, manifest, opened
 from tests.sampling.test_accuracy import estimates_at

@@ -21,7 +21,7 @@ from modeling.encoders import neighbor_cache
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_predictions
 from modeling.store import Vectors, open_vectors
-from sampling.graphs import has_oddness, inverse_lengths_of, oddness_of
+from sampling.queues.outlier_cache import has_oddness, inverse_lengths_of, oddness_of
 from tests.modeling.test_retraining import MakeDataset, add_vectors, label, two_clouds
 
 N = 200

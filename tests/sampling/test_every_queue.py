@@ -15,10 +15,10 @@ from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.save import Decision, record_import
 from labeling.fields.columns import Draft, save_column
 from labeling.models import Dataset, Field, Item, Lease, State
-from sampling import pulling
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.selection import Filters, pull, ranked_rows
+from sampling.queues import dispatch
+from sampling.queues.pull import Filters, pull, ranked_rows
+from sampling.queues.registry import STRATEGIES
 from tests.modeling.test_retraining import add_vectors
 from tests.people import person
 from tests.sampling.test_queues import add_model
@@ -37,7 +37,7 @@ LOOSE = "&loose=1"
 @pytest.fixture
 def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here and now, not by a worker."""
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from labeling.fields import Column
 from labeling.fields.columns import Draft, save_column
 from labeling.fields.text_values import Vocabulary, packed
 from labeling.models import Dataset, Field, Item, State
-from sampling.conditions import Condition, conditions_from, mask_of, narrowed
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.selection import Filters, filters_from, ranked_rows
-from sampling.sorting import behind, first_by, sort_keys
-from sampling.strategies import BadParameter
+from sampling.queues.field_filter import Condition, conditions_from, mask_of, narrowed
+from sampling.queues.pull import Filters, filters_from, ranked_rows
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.sort import behind, first_by, sort_keys
+from sampling.queues.strategy import BadParameter
 
 MakeDataset = Callable[..., Dataset]
 Kind = Field.Kind

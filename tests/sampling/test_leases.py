@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from labeling.models import Dataset, Item, Lease
-from sampling import pool
+from sampling.queues import pool
 from tests.people import person
 from tests.sampling.served import label_tiles
 from tests.sampling.test_queues import add_model, tiles, two_class

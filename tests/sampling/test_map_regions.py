@@ -15,13 +15,13 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Item, Lease, State
 from modeling.maps.coordinates import save_coordinates
 from modeling.models import Projection
-from sampling import pulling
-from sampling.maps import drawn_of
+from sampling.maps.quantized import drawn_of
+from sampling.maps.region_filter import Region, region_from, rows_inside
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.regions import Region, region_from, rows_inside
-from sampling.selection import Filters, filters_from, pull, ranked_rows
-from sampling.strategies import BadParameter, NoParams
+from sampling.queues import dispatch
+from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.strategy import BadParameter, NoParams
 from tests.modeling.test_retraining import add_vectors
 from tests.people import person
 from tests.sampling.mapping import add_map
@@ -37,7 +37,7 @@ LEFT = "0-0_32767-0_32767-65534_0-65534"
 @pytest.fixture
 def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here and now, not by a worker."""
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
 def places() -> np.ndarray:

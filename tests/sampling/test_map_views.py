@@ -26,7 +26,7 @@ from modeling.models import Projection
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
-from sampling.colouring import HIGHEST
+from sampling.maps.colors import HIGHEST
 from sampling.models import Check, Round
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.mapping import add_map
@@ -251,7 +251,7 @@ def test_what_was_labelled_since_is_told_and_nothing_else(dataset: Dataset, draw
 def test_very_many_changes_are_told_by_the_whole_plane(
     dataset: Dataset, drawn_map: Projection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sampling.map_views.MOST_CHANGES", 5)
+    monkeypatch.setattr("sampling.maps.views.MOST_CHANGES", 5)
     label(dataset, list(range(8)))
     told = json.loads(ask("changes", drawn_map, "since=0").content)
     assert told["is_stale"]

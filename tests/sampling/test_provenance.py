@@ -19,8 +19,8 @@ from django.test.utils import CaptureQueriesContext
 from labeling.decisions.random_draws import random_draws
 from labeling.models import Action, Annotation, Dataset, Item, State
 from modeling.predictions import active_model
-from sampling.dealing import Tile
 from sampling.models import Round, ServedPage
+from sampling.queues.deal import Tile
 from tests.people import person
 from tests.sampling.served import action_on, label_tiles, send
 from tests.sampling.test_queues import add_model, two_class

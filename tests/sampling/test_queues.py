@@ -23,10 +23,10 @@ from labeling.decisions.save import Decision, Request, Target, apply, record_imp
 from labeling.models import Action, Dataset, Item, State
 from modeling.models import ModelVersion
 from modeling.versions import model_files
-from sampling import pool
 from sampling.models import Round
-from sampling.queues import STRATEGIES, UncertainParams
-from sampling.selection import Filters, pull, ranked_rows
+from sampling.queues import pool
+from sampling.queues.pull import Filters, pull, ranked_rows
+from sampling.queues.registry import STRATEGIES, UncertainParams
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 MakeDataset = Callable[..., Dataset]

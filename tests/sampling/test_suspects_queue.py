@@ -16,7 +16,7 @@ from hoshina.jobs.lifecycle import run_now
 from labeling.decisions.save import Decision, Request, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
-from sampling.queues import STRATEGIES
+from sampling.queues.registry import STRATEGIES
 from tests.modeling.test_retraining import add_vectors, label, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]

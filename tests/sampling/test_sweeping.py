@@ -16,14 +16,14 @@ from django.utils import timezone
 
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass
-from sampling import pool, pulling
-from sampling.checks import kept_by, measured, risk_of, settle, waiting_rows
-from sampling.dealing import Tile, deal
 from sampling.models import Check, Round
-from sampling.queues import STRATEGIES
-from sampling.selection import Filters, pull, ranked_rows
-from sampling.strategies import BadParameter, Inputs, NoParams, Ranking
-from sampling.sweeping import GroupsParams, SweepParams, with_checks
+from sampling.queues import dispatch, pool
+from sampling.queues.deal import Tile, deal
+from sampling.queues.pull import Filters, pull, ranked_rows
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking
+from sampling.sweeps.checks import kept_by, measured, risk_of, settle, waiting_rows
+from sampling.sweeps.queues import GroupsParams, SweepParams, with_checks
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.test_accuracy import decide as label
 from tests.sampling.test_queues import add_model, two_class
@@ -289,7 +289,7 @@ def test_a_page_asks_no_more_queries_for_more_sweeps(make_dataset: MakeDataset, 
 def test_groups_by_page_split_and_in_words(
     make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     dataset = make_dataset(N)
     url = f"/d/{dataset.slug}/grid/?queue=groups"
     assert "No vectors yet" in client.get(url).content.decode()
@@ -328,7 +328,7 @@ def two_heaps(dataset: Dataset, n: int) -> None:
 def test_only_groups_that_are_known_to_agree_are_offered(
     make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     dataset = make_dataset(300)
     two_heaps(dataset, 300)
     url = f"/d/{dataset.slug}/grid/?queue=groups&n=40"
@@ -374,7 +374,7 @@ def test_a_looser_group_tells_how_few_pairs_agree(
     make_dataset: MakeDataset, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fourteen images of three classes, say: what was measured is on the page, and it asks before it labels them."""
-    monkeypatch.setattr(pulling, "_is_for_a_worker", lambda dataset, order: False)
+    monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     dataset = make_dataset(120, classes=("cat", "dog", "bird"))
     two_heaps(dataset, 120)
     for row in range(60):

@@ -14,11 +14,11 @@ from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import ModelVersion, RetrainPolicy
 from modeling.versions import model_files
 from modeling.versions.comparison import shared
-from sampling.accuracy import judge
+from sampling.accuracy.estimate import judge
 from sampling.models import Round, ServedPage
-from sampling.selection import Filters, filters_from
-from sampling.strategies import BadParameter
-from sampling.unseen import Unseen, unseen_from
+from sampling.queues.held_out_filter import Unseen, unseen_from
+from sampling.queues.pull import Filters, filters_from
+from sampling.queues.strategy import BadParameter
 from tests.modeling.test_retraining import add_vectors, label
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]

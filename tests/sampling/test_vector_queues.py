@@ -23,13 +23,20 @@ from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling.algorithms import neighbors
 from modeling.encoders import neighbor_cache as shared
-from sampling import graphs, pool, pulling
 from sampling.algorithms import outliers
-from sampling.dealing import deal
 from sampling.models import Round
-from sampling.queues import STRATEGIES, BandParams, DiverseParams, OdditiesParams, SimilarParams, UncertainParams
-from sampling.selection import CannotRank, Filters, Order, pull, ranked_rows
-from sampling.strategies import BadParameter, NoParams
+from sampling.queues import dispatch, outlier_cache, pool
+from sampling.queues.deal import deal
+from sampling.queues.pull import CannotRank, Filters, Order, pull, ranked_rows
+from sampling.queues.registry import (
+    STRATEGIES,
+    BandParams,
+    DiverseParams,
+    OdditiesParams,
+    SimilarParams,
+    UncertainParams,
+)
+from sampling.queues.strategy import BadParameter, NoParams
 from tests.modeling.test_retraining import add_vectors
 from tests.sampling.test_queues import add_model, two_class
 
@@ -187,11 +194,11 @@ def test_auto_deals_what_stands_out_and_of_very_many_only_what_was_compared(
         tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
         return [tile.item.row for tile in tiles if tile.shown["queue"] == "auto/odd"]
 
-    monkeypatch.setattr("sampling.graphs.AT_ONCE", 10)
+    monkeypatch.setattr("sampling.queues.outlier_cache.AT_ONCE", 10)
     assert odd() == []
     monkeypatch.undo()
     assert odd()[:1] == [17]
-    monkeypatch.setattr("sampling.graphs.AT_ONCE", 10)
+    monkeypatch.setattr("sampling.queues.outlier_cache.AT_ONCE", 10)
     assert odd()[:1] == [17], "it is kept"
 
 
@@ -230,7 +237,7 @@ def test_a_worker_says_what_cannot_be(clouds: tuple[Dataset, np.ndarray]) -> Non
 def test_a_page_without_a_worker_says_so_and_asks_once(
     clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "PATIENCE", 0.1)
+    monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
     for _ in range(2):
         page = client.get("/d/pictures/grid/?queue=diverse").content.decode()
         assert "No worker is running" in page
@@ -241,7 +248,7 @@ def test_a_page_without_a_worker_says_so_and_asks_once(
 def test_auto_deals_by_chance_until_its_ranking_is_there(
     clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "PATIENCE_OF_AUTO", 0.05)
+    monkeypatch.setattr(dispatch, "PATIENCE_OF_AUTO", 0.05)
     dataset, _ = clouds
     first = client.get("/d/pictures/grid/?queue=auto&n=5").context["page"]
     assert {tile.shown["queue"] for tile in first.tiles} == {"auto/random"}
@@ -260,7 +267,7 @@ def test_auto_deals_by_chance_until_its_ranking_is_there(
 def test_a_ranking_that_became_ready_meanwhile_is_shown(
     clouds: tuple[Dataset, np.ndarray], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "PATIENCE", 0.1)
+    monkeypatch.setattr(dispatch, "PATIENCE", 0.1)
     dataset, _ = clouds
     client.get("/d/pictures/grid/?queue=diverse")
     job = Job.objects.get(kind="rank")
@@ -302,7 +309,7 @@ def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
 @pytest.fixture
 def many(clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """A data set that counts as very large."""
-    for module in (shared, graphs, pulling):
+    for module in (shared, outlier_cache, dispatch):
         monkeypatch.setattr(module, "AT_ONCE", N - 1)
     return clouds[0]
 

@@ -9,7 +9,7 @@ from typing import Any
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from sampling.accuracy import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
+from sampling.accuracy.estimate import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
 
 NOT_KNOWN = (
     f"Not known yet: label {MIN_AUDIT} images of the queue Audit (manage.py queue audit, or the page), then retrain."

@@ -14,14 +14,14 @@ from hoshina.core.commands import Failure, HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, State
-from sampling.conditions import PREFIX, Condition, conditions_from
-from sampling.dealing import deal
 from sampling.models import Round
-from sampling.nothing import nothing_left
-from sampling.pulling import comparison_for
-from sampling.queues import STRATEGIES
-from sampling.selection import CannotRank, Filters, new_seed, pull
-from sampling.strategies import BadParameter, parse_params
+from sampling.queues.deal import deal
+from sampling.queues.dispatch import comparison_for
+from sampling.queues.empty_state import nothing_left
+from sampling.queues.field_filter import PREFIX, Condition, conditions_from
+from sampling.queues.pull import CannotRank, Filters, new_seed, pull
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.strategy import BadParameter, parse_params
 
 
 class Command(HoshinaCommand):

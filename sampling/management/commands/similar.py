@@ -11,10 +11,10 @@ from django.core.management.base import CommandError
 from hoshina.core.commands import HoshinaCommand
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Item
-from sampling.dealing import deal
-from sampling.queues import STRATEGIES, SimilarParams
-from sampling.selection import CannotRank, Filters, pull
-from sampling.strategies import BadParameter
+from sampling.queues.deal import deal
+from sampling.queues.pull import CannotRank, Filters, pull
+from sampling.queues.registry import STRATEGIES, SimilarParams
+from sampling.queues.strategy import BadParameter
 
 
 class Command(HoshinaCommand):

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sampling import strategies
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, largest, margin, two_largest
-from sampling.strategies import Inputs
+from sampling.queues import strategy
+from sampling.queues.strategy import Inputs
 
 
 def probabilities(n: int, c: int, seed: int) -> np.ndarray:
@@ -105,7 +105,7 @@ def test_top_is_a_stable_sort_without_nan(n_tied: int, k: int) -> None:
 @pytest.mark.parametrize("n_left_out", [0, 5, 900])
 def test_scores_of_candidates_are_those_of_all_rows(n_left_out: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether rows follow each other, have small gaps or lie far apart; rows newer than the model have none."""
-    monkeypatch.setattr(strategies, "SCORED_AT_ONCE", 64)
+    monkeypatch.setattr(strategy, "SCORED_AT_ONCE", 64)
     rng = np.random.default_rng(0)
     P = rng.dirichlet(np.ones(4), 1000).astype(np.float32)
     P[17] = np.nan

@@ -19,7 +19,16 @@ from modeling.models import ModelVersion
 from modeling.predictions import active_model
 from modeling.versions.plots import accuracy_plot as plot_of_accuracy
 from modeling.versions.plots import briefs
-from sampling.accuracy import MIN_AUDIT, MIN_OF_CLASS, Outlook, history, latest, more_to_halve, newest_audited, outlook
+from sampling.accuracy.estimate import (
+    MIN_AUDIT,
+    MIN_OF_CLASS,
+    Outlook,
+    history,
+    latest,
+    more_to_halve,
+    newest_audited,
+    outlook,
+)
 from sampling.models import AccuracyEstimate
 
 # The chart's inner size, in its own units; the axis texts stand outside.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sampling.algorithms.ranking import top
 from sampling.algorithms.risk import SMALLEST_CHECKED, draw_checks, page_of, predicted_as, spread_in, surest
-from sampling.strategies import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
+from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
 
 if TYPE_CHECKING:
     from sampling.algorithms.groups import Agreement

@@ -10,14 +10,14 @@ from django.http import QueryDict
 from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.item_display import percent
-from sampling.checks import Measured, measured
-from sampling.conditions import conditions_from
+from sampling.maps.region_filter import region_from
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.regions import region_from
-from sampling.selection import CannotRank, Filters, gather
-from sampling.strategies import BadParameter, parse_params
-from sampling.sweeping import SweepParams, prospects
+from sampling.queues.field_filter import conditions_from
+from sampling.queues.pull import CannotRank, Filters, gather
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.strategy import BadParameter, parse_params
+from sampling.sweeps.checks import Measured, measured
+from sampling.sweeps.queues import SweepParams, prospects
 
 # As sampling.algorithms.groups has it, which the web process does not load.
 AGREEMENT = 0.95

@@ -8,12 +8,12 @@ from django.urls import reverse
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, State
-from sampling.bars import nothing_to_sweep
-from sampling.conditions import from_params
-from sampling.leases import LEASE, NO_WINDOW, Holding, Window, holdings
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.selection import CHANGED
+from sampling.queues.field_filter import from_params
+from sampling.queues.leases import LEASE, NO_WINDOW, Holding, Window, holdings
+from sampling.queues.pull import CHANGED
+from sampling.queues.registry import STRATEGIES
+from sampling.sweeps.banner import nothing_to_sweep
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from labeling.models import Dataset
 from modeling.maps import projections
 from modeling.maps.options import OptionError
 from modeling.models import Projection
-from sampling.map_form import MapForm, told_options
+from sampling.maps.form import MapForm, told_options
 
 
 @require_GET

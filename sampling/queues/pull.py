@@ -15,17 +15,17 @@ from modeling.encoders.neighbor_cache import graph_of, projection_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
-from sampling import conditions
-from sampling.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
-from sampling.conditions import Condition
-from sampling.graphs import inverse_lengths_of, oddness_at_hand, oddness_of
-from sampling.leases import NO_WINDOW, Window, available
+from sampling.maps.region_filter import MapGone, Region, located, region_from, rows_inside
 from sampling.models import Round
-from sampling.pool import Pool, pool_of
-from sampling.queues import STRATEGIES
-from sampling.regions import MapGone, Region, located, region_from, rows_inside
-from sampling.strategies import Inputs, Ranking, Strategy
-from sampling.unseen import NotKept, Unseen, rows_of, unseen_from
+from sampling.queues import field_filter
+from sampling.queues.field_filter import Condition
+from sampling.queues.held_out_filter import NotKept, Unseen, rows_of, unseen_from
+from sampling.queues.leases import NO_WINDOW, Window, available
+from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, oddness_of
+from sampling.queues.pool import Pool, pool_of
+from sampling.queues.registry import STRATEGIES
+from sampling.queues.strategy import Inputs, Ranking, Strategy
+from sampling.sweeps.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
 
 # The state of the address and of a round that stands for ``Filters.is_changed``.
 CHANGED = "changed"
@@ -61,7 +61,7 @@ class Filters:
         kept = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
         kept |= self.unseen.as_params() if self.unseen else {}
         kept |= self.region.as_params() if self.region else {}
-        return kept | conditions.as_params(self.fields)
+        return kept | field_filter.as_params(self.fields)
 
 
 def new_seed() -> int:
@@ -91,7 +91,7 @@ def pull(
     page; ``is_continued`` also passes over what the same window (``holder``) shows already.
 
     Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
-    :class:`~sampling.strategies.BadParameter` for parameters that can't be.
+    :class:`~sampling.queues.strategy.BadParameter` for parameters that can't be.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
     filters = _located(dataset, filters)
@@ -154,7 +154,7 @@ def gather(
         )
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
-    candidates = conditions.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
+    candidates = field_filter.narrowed(dataset, _candidates(dataset, pool, filters, predictions), filters.fields)
     if strategy.needs_held_out:
         candidates = np.setdiff1d(candidates, _looked_at(dataset, strategy), assume_unique=True)
     if window.name and strategy.deals and filters.state == State.UNLABELLED:
@@ -180,7 +180,7 @@ def gather(
         pressed=lambda rows: pressed_together(dataset, rows),
         waiting=waiting_rows(dataset),
         risk=lambda: (risk_of(dataset), kept_by(dataset)),
-        column=lambda name: conditions.column_named(dataset, name),
+        column=lambda name: field_filter.column_named(dataset, name),
     )
 
 
@@ -303,7 +303,7 @@ def filters_from(params: dict[str, Any]) -> Filters:
     """The inverse of :meth:`Filters.as_params`."""
     names = {state.label: state for state in State}
     state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
-    fields = conditions.from_params(params)
+    fields = field_filter.from_params(params)
     is_changed = params["state"] == CHANGED
     return Filters(state, label_id, predicted_id, unseen_from(params), region_from(params), fields, is_changed)
 

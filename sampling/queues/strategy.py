@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modeling.algorithms.neighbors import Graph
     from modeling.predictions import HeldOutPredictions
     from sampling.algorithms.risk import Kept, Risk
-    from sampling.graphs import Oddity
+    from sampling.queues.outlier_cache import Oddity
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -22,7 +22,7 @@ from hoshina.core.storage import StoreError
 from labeling.fields import Column, column_of
 from labeling.fields.parse_values import number_of, time_of
 from labeling.models import Dataset, Field
-from sampling.strategies import BadParameter
+from sampling.queues.strategy import BadParameter
 
 PREFIX = "f."
 UNKNOWN = "unknown"

@@ -15,9 +15,9 @@ from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.parse_values import number_text, time_text
 from labeling.models import Dataset, Field
-from sampling.conditions import PREFIX, UNKNOWN, Condition, conditions_from, range_of
-from sampling.sorting import ORDERS
-from sampling.strategies import BadParameter
+from sampling.queues.field_filter import PREFIX, UNKNOWN, Condition, conditions_from, range_of
+from sampling.queues.sort import ORDERS
+from sampling.queues.strategy import BadParameter
 
 BARS, WORDS = 40, 8
 

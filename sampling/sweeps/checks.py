@@ -14,7 +14,7 @@ from labeling.models import Annotation, Dataset, Item, State
 from sampling.algorithms.estimates import share_of_sums
 from sampling.algorithms.risk import Kept, Risk, doubt_of, miss_rate
 from sampling.models import Check, Round
-from sampling.strategies import Rows
+from sampling.queues.strategy import Rows
 
 # Checks and pages that an undo can still reach: the browser keeps a dozen pages.
 RECENT_CHECKS, RECENT_PAGES = 60, 12

@@ -9,8 +9,8 @@ import numpy as np
 
 from labeling.decisions.provenance import Claim, Shown
 from labeling.models import Annotation
-from sampling.dealing import Tile
 from sampling.models import Round, ServedPage
+from sampling.queues.deal import Tile
 
 
 def record(round_: Round, tiles: Sequence[Tile], user_id: int | None) -> None:

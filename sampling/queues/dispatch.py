@@ -20,10 +20,10 @@ from hoshina.jobs.runner import seconds_left
 from labeling.models import Dataset, Field
 from modeling.encoders.neighbor_cache import AT_ONCE
 from modeling.models import EmbeddingSet
-from sampling.graphs import has_oddness
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.selection import CannotRank, Order, basis_of
+from sampling.queues.outlier_cache import has_oddness
+from sampling.queues.pull import CannotRank, Order, basis_of
+from sampling.queues.registry import STRATEGIES
 
 # Seconds that a page waits for a worker's ranking before it says that it is being made.
 PATIENCE = 6.0
@@ -43,7 +43,7 @@ class StillRanking(Exception):
 def made(dataset: Dataset, order: Order) -> Round:
     """The round that ``order`` asks for.
 
-    Raises :class:`~sampling.selection.CannotRank` or :class:`~sampling.strategies.BadParameter` in words, and
+    Raises :class:`~sampling.queues.pull.CannotRank` or :class:`~sampling.queues.strategy.BadParameter` in words, and
     :class:`StillRanking` when a worker needs longer than a page may wait.
     """
     if not _is_for_a_worker(dataset, order):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labeling.models import Dataset
-from sampling.queues import STRATEGIES, BandParams, band_chances
-from sampling.selection import Filters, gather
+from sampling.queues.pull import Filters, gather
+from sampling.queues.registry import STRATEGIES, BandParams, band_chances
 
 # One for each stop of the slider.
 BARS = 100
@@ -34,7 +34,7 @@ class Spread:
 def spread_of(dataset: Dataset, params: BandParams, filters: Filters) -> Spread:
     """The spread of the probability of the band's class, of the items that the filters leave; O(n).
 
-    Raises what :func:`~sampling.selection.gather` and :func:`~sampling.queues.band_chances` raise.
+    Raises what :func:`~sampling.queues.pull.gather` and :func:`~sampling.queues.registry.band_chances` raise.
     """
     inputs = gather(dataset, STRATEGIES["band"], filters, seed=0)
     _, chances = band_chances(inputs, params.of)

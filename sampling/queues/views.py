@@ -17,24 +17,24 @@ from labeling.display.prefetch import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
-from sampling.bars import ClassBar, GroupBar, bar_of, class_form
-from sampling.checks import n_waiting
-from sampling.conditions import check, conditions_from
-from sampling.dealing import Deal, Tile, deal
-from sampling.examples import examples_of
-from sampling.field_controls import control_of, fields_form
-from sampling.lease_views import window_of
-from sampling.leases import Window, release
+from sampling.maps.region_filter import MapGone, region_from, rows_inside
 from sampling.models import Round
-from sampling.nothing import Empty, nothing_left
-from sampling.pulling import StillRanking, made
-from sampling.queues import STRATEGIES, BandParams
-from sampling.regions import MapGone, region_from, rows_inside
-from sampling.selection import CHANGED, CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
-from sampling.served import record
-from sampling.spread import spread_of
-from sampling.strategies import BadParameter, Strategy, parse_params
-from sampling.unseen import unseen_from, words_of
+from sampling.queues.deal import Deal, Tile, deal
+from sampling.queues.dispatch import StillRanking, made
+from sampling.queues.empty_state import Empty, nothing_left
+from sampling.queues.field_controls import control_of, fields_form
+from sampling.queues.field_filter import check, conditions_from
+from sampling.queues.held_out_filter import unseen_from, words_of
+from sampling.queues.histogram import spread_of
+from sampling.queues.lease_views import window_of
+from sampling.queues.leases import Window, release
+from sampling.queues.pull import CHANGED, CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
+from sampling.queues.registry import STRATEGIES, BandParams
+from sampling.queues.served import record
+from sampling.queues.similar_examples import examples_of
+from sampling.queues.strategy import BadParameter, Strategy, parse_params
+from sampling.sweeps.banner import ClassBar, GroupBar, bar_of, class_form
+from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
 DEFAULT = "auto"

@@ -29,7 +29,7 @@ from sampling.algorithms.estimates import (
     wilson_grouped,
 )
 from sampling.models import AccuracyEstimate
-from sampling.pool import pool_of
+from sampling.queues.pool import pool_of
 
 # With fewer audit labels of a class its recall would be anybody's guess.
 MIN_OF_CLASS = 10

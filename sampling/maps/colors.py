@@ -28,10 +28,10 @@ from modeling.predictions import Predictions, active_model, active_predictions
 from modeling.store import open_vectors
 from modeling.versions.model_files import probabilities_written
 from sampling.algorithms.uncertainty import margin
-from sampling.graphs import Oddity, has_oddness, oddness_of
-from sampling.pool import UNAVAILABLE, Pool
-from sampling.pulling import latest
-from sampling.strategies import BadParameter, Rows
+from sampling.queues.dispatch import latest
+from sampling.queues.outlier_cache import Oddity, has_oddness, oddness_of
+from sampling.queues.pool import UNAVAILABLE, Pool
+from sampling.queues.strategy import BadParameter, Rows
 
 Indexes = NDArray[np.uint8]
 NONE, GONE, HIGHEST = 0, UNAVAILABLE, 250

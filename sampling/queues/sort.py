@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.fields import Column
-from sampling.strategies import BadParameter, Inputs, Ranking
+from sampling.queues.strategy import BadParameter, Inputs, Ranking
 
 Rows = NDArray[np.int64]
 Keys = NDArray[np.float64]

@@ -14,11 +14,11 @@ from labeling.models import Dataset, Frame, Item, LabelClass, State
 from labeling.querysets import ItemQuerySet
 from modeling.models import ModelVersion
 from modeling.predictions import Suggestion, active_predictions, held_out_of
-from sampling.checks import waiting_among
-from sampling.leases import Window, blocking, take
 from sampling.models import Round
-from sampling.queues import STRATEGIES
-from sampling.selection import filters_from, ranked_rows
+from sampling.queues.leases import Window, blocking, take
+from sampling.queues.pull import filters_from, ranked_rows
+from sampling.queues.registry import STRATEGIES
+from sampling.sweeps.checks import waiting_among
 
 
 @dataclass(frozen=True)

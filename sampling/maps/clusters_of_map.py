@@ -14,10 +14,10 @@ from labeling.templatetags.item_display import percent
 from modeling.models import Projection
 from sampling.algorithms.clusters import LACKING, Corners, clusters, gaps
 from sampling.algorithms.regions import points_in_polygon
-from sampling.colouring import Indexes, NotYet, by_prediction, label_indexes
-from sampling.maps import Drawn, drawn_of
-from sampling.pool import UNAVAILABLE, Pool
-from sampling.regions import text_of
+from sampling.maps.colors import Indexes, NotYet, by_prediction, label_indexes
+from sampling.maps.quantized import Drawn, drawn_of
+from sampling.maps.region_filter import text_of
+from sampling.queues.pool import UNAVAILABLE, Pool
 
 Kind = Literal["cluster", "gap"]
 Rows = NDArray[np.int64]
@@ -45,7 +45,7 @@ class Part:
 
     @property
     def region(self) -> str:
-        """As an address has it (:mod:`sampling.regions`)."""
+        """As an address has it (:mod:`sampling.maps.region_filter`)."""
         return text_of([(int(x), int(y)) for x, y in self.corners])
 
 

@@ -12,7 +12,7 @@ from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.canonical_text import csv_line
 from labeling.models import Annotation, Dataset
 from modeling.models import ModelVersion
-from sampling.accuracy import latest, recalls_by_name
+from sampling.accuracy.estimate import latest, recalls_by_name
 from sampling.models import Round
 
 _HEADER = ("round_id", "queue", "seed", "params", "model_version", "labels")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.http import QueryDict
 
 from labeling.models import Dataset, Frame, Item
-from sampling.queues import STRATEGIES, example_rows
+from sampling.queues.registry import STRATEGIES, example_rows
 
 PICTURES = 6
 

@@ -22,12 +22,12 @@ from labeling.views.workbench import context_of
 from modeling.maps import projections
 from modeling.models import Projection
 from modeling.predictions import active_predictions
-from sampling.checks import waiting_among, waiting_rows
-from sampling.colouring import Choice, NotYet, choice_of, choices_of, coloured, label_indexes
-from sampling.map_clusters import Told, parts_of, told_of
-from sampling.maps import Drawn, drawn_of
-from sampling.pool import UNAVAILABLE, pool_of
-from sampling.strategies import BadParameter, Rows
+from sampling.maps.clusters_of_map import Told, parts_of, told_of
+from sampling.maps.colors import Choice, NotYet, choice_of, choices_of, coloured, label_indexes
+from sampling.maps.quantized import Drawn, drawn_of
+from sampling.queues.pool import UNAVAILABLE, pool_of
+from sampling.queues.strategy import BadParameter, Rows
+from sampling.sweeps.checks import waiting_among, waiting_rows
 
 MOST_THUMBS = 400
 # Transactions may commit in another order than their annotations were numbered: so many are looked at again.

@@ -15,8 +15,8 @@ from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.models import Projection
 from sampling.algorithms.regions import points_in_polygon
-from sampling.maps import LAST, Drawn, Square, drawn_of
-from sampling.strategies import BadParameter
+from sampling.maps.quantized import LAST, Drawn, Square, drawn_of
+from sampling.queues.strategy import BadParameter
 
 Rows = NDArray[np.int64]
 Corner = tuple[int, int]
@@ -34,7 +34,7 @@ class MapGone(Exception):
 
 @dataclass(frozen=True)
 class Region:
-    """A polygon on the map ``map_id``: its ``corners`` in steps of a square (:mod:`sampling.maps`).
+    """A polygon on the map ``map_id``: its ``corners`` in steps of a square (:mod:`sampling.maps.quantized`).
 
     ``square`` is the one that they were told in, None in an address: that of the map as it is now. A map that grew may
     be drawn on another one; with its square, a round's region stays where it was.

@@ -8,8 +8,8 @@ from django.views.decorators.http import require_POST
 
 from hoshina.core.http import HtmxHttpRequest, window
 from labeling.models import Dataset
-from sampling import leases
-from sampling.leases import Window
+from sampling.queues import leases
+from sampling.queues.leases import Window
 
 # A window shows no more than this at once.
 MAX_ITEMS = 500

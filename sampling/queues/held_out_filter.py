@@ -13,7 +13,7 @@ from labeling.models import Dataset
 from modeling.models import ModelVersion
 from modeling.versions.comparison import SIDES, shared
 from modeling.versions.model_files import HeldOut, open_held_out
-from sampling.strategies import BadParameter
+from sampling.queues.strategy import BadParameter
 
 Rows = NDArray[np.int64]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified, narrowed
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
-from sampling.graphs import Oddity
-from sampling.sorting import AllParams, everything
-from sampling.strategies import BadParameter, Inputs, NoParams, Ranking, Rows, Strategy
-from sampling.sweeping import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
+from sampling.queues.outlier_cache import Oddity
+from sampling.queues.sort import AllParams, everything
+from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking, Rows, Strategy
+from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
 # Uncertain spreads its first pages so that none is of near-copies; nobody labels more before the model has learnt.
 PAGE, SPREAD = 40, 200
