@@ -28,7 +28,7 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
-from tests.labeling.pictures import samples
+from tests.labeling.images.pictures import samples
 
 ROOT = Path(__file__).resolve().parent.parent
 # A case takes milliseconds; one that takes so long hangs.

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.corruption import case_of
-from tests.labeling.pictures import samples
+from tests.labeling.images.pictures import samples
 
 ROOT = Path(__file__).resolve().parent.parent
 # Seconds for a thousand files: a decoder that hangs is given up by AL_DECODE_SECONDS long before.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("redis", "postgres", "chromium")
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
@@ -187,7 +188,7 @@ def run_on_postgresql(*tests: str) -> None:
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "--reuse-db", *tests],
             env=environment | {"AL_DATABASE_URL": url},
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=600,

@@ -17,9 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hoshina import health
-from tests.parts import free_port, wait_until
+from tests.parts import ROOT, free_port, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20
 ITEMS = 400
 

@@ -18,9 +18,8 @@ import pytest
 import yaml
 
 from hoshina import health
-from tests.parts import free_port, postgres_server, redis_server, require, wait_until
+from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
 SECRETS = {
     "POSTGRES_PASSWORD": "a-password",
     "AL_SECRET_KEY": "k" * 60,

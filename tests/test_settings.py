@@ -13,8 +13,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from hoshina import checks, health
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.parts import ROOT
 
 
 def run(code: str, store: Path, **variables: str) -> subprocess.CompletedProcess[str]:

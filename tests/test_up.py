@@ -23,9 +23,7 @@ import pytest
 
 from hoshina import health
 from hoshina.core.processes import describe, lives
-from tests.parts import free_port, wait_until
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.parts import ROOT, free_port, wait_until
 
 
 class Up:

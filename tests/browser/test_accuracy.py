@@ -9,8 +9,8 @@ from labeling.models import Dataset
 from modeling.models import ModelVersion
 from tests.browser.conftest import Site
 from tests.browser.test_pages import _serious
-from tests.sampling.test_accuracy import estimates_at
-from tests.sampling.test_accuracy_page import POINTS
+from tests.sampling.accuracy.test_estimate import estimates_at
+from tests.sampling.accuracy.test_views import POINTS
 
 
 @pytest.fixture

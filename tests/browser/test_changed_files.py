@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.models import Annotation, Item
 from tests.browser.bench import Bench
-from tests.labeling.decisions import decide
+from tests.factories import decide
 
 
 @pytest.fixture

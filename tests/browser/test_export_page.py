@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.browser.bench import Bench
-from tests.labeling.decisions import decide
+from tests.factories import decide
 
 
 def _images(page: Page) -> list[str]:

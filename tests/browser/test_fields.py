@@ -17,7 +17,7 @@ from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Field, Item, State
 from tests.browser.bench import Bench
-from tests.labeling.decisions import table
+from tests.factories import table
 
 N = 60
 

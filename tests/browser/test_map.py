@@ -16,7 +16,7 @@ from sampling.maps.quantized import drawn_of
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.test_sweeps import add_model, counts
-from tests.sampling.mapping import add_map
+from tests.sampling.maps.factories import add_map
 
 N = 60
 EDGE = 28  # pixels that the page leaves free around all points

@@ -10,8 +10,8 @@ from hoshina.jobs.models import Job
 from modeling.maps.options import MapOptions
 from modeling.models import Projection
 from tests.browser.bench import Bench
-from tests.modeling.test_retraining import add_vectors
-from tests.sampling.mapping import add_map
+from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.sampling.maps.factories import add_map
 
 
 def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Page) -> None:

@@ -19,7 +19,7 @@ from modeling.versions.comparison import shared
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 from tests.browser.test_pages import _serious
-from tests.modeling.test_retraining import add_vectors
+from tests.modeling.assistive.test_pipeline import add_vectors
 
 N = 90
 SIZES = (12, 30, 45, 60)

@@ -15,7 +15,7 @@ from sampling.models import Check
 from sampling.queues import dispatch
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.modeling.test_retraining import add_vectors
+from tests.modeling.assistive.test_pipeline import add_vectors
 
 N = 60
 

@@ -15,7 +15,7 @@ from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, State
 from tests.browser.conftest import Site
 from tests.browser.test_pages import _serious
-from tests.modeling.test_retraining import add_vectors
+from tests.modeling.assistive.test_pipeline import add_vectors
 
 N, SIZE = 120, 6
 

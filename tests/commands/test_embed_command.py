@@ -23,8 +23,8 @@ from modeling.backends import keras_networks
 from modeling.encoders.pipeline import CHUNK_ROWS
 from modeling.models import EmbeddingSet, EncoderChoice
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
+from tests.parts import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"encoder", "fingerprint", "reason", "items", "dim", "failed", "seconds"}
 
 

@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 
 from labeling.management.commands import export as command
 from labeling.models import Dataset, Frame
-from tests.labeling.decisions import archive_bytes, decide, manifest, opened, table
+from tests.factories import archive_bytes, decide, manifest, opened, table
 
 MakeDataset = Callable[..., Dataset]
 

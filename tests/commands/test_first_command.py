@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import postgres_server, require
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.parts import ROOT, postgres_server, require
 
 
 def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

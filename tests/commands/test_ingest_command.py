@@ -19,8 +19,8 @@ from django.core.management.base import CommandError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
-from tests.labeling.test_ingest import save
-from tests.labeling.test_ingest_groups import triplets
+from tests.labeling.ingest.test_group_writer import triplets
+from tests.labeling.ingest.test_scan import save
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 

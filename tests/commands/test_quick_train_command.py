@@ -27,8 +27,8 @@ from modeling.models import ModelVersion
 from modeling.quick.data import usual_options
 from modeling.quick.options import QuickOptions
 from tests.modeling.weights import real_weights_dir
+from tests.parts import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 N = 24
 QUICKLY = ("--image-side", "32", "--epochs", "2", "--validation-share", "0.3")
 

@@ -22,9 +22,8 @@ from hoshina.celery import app
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job
 from tests.jobs import tasks as test_jobs
-from tests.parts import redis_server, wait_until
+from tests.parts import ROOT, redis_server, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 assert test_jobs  # registers its kinds in this process too
 
 

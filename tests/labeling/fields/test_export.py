@@ -16,7 +16,7 @@ from labeling.exporting import OptionError
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field, Frame, Item
-from tests.labeling.decisions import archive_bytes, decide, opened, table
+from tests.factories import archive_bytes, decide, opened, table
 
 MakeDataset = Callable[..., Dataset]
 N = 120

@@ -6,8 +6,8 @@ import pytest
 
 from tests.parts import run_on_postgresql
 
-IMPORT, EXPORT, CARDS = (f"tests/labeling/fields/test_{name}.py" for name in ("import", "export", "cards"))
-QUEUES = "tests/sampling/test_fields.py"
+IMPORT, EXPORT, CARDS = (f"tests/labeling/fields/test_{name}.py" for name in ("save_table", "export", "header_fields"))
+QUEUES = "tests/sampling/queues/test_field_filter.py"
 TESTS = (
     f"{IMPORT}::test_a_file_may_look_like_this",
     f"{IMPORT}::test_items_are_told_by_id_and_by_name",
@@ -19,7 +19,7 @@ TESTS = (
     f"{QUEUES}::test_an_address_is_kept_with_the_round_and_can_be_pulled_again",
     f"{QUEUES}::test_all_images_sorted_page_by_page",
     EXPORT,
-    "tests/labeling/fields/test_together.py",
+    "tests/labeling/fields/test_split_groups.py",
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas
@@ -12,7 +11,8 @@ import pytest
 
 from labeling.importing import import_labels
 from labeling.models import Dataset, Item
-from tests.labeling.decisions import archive_bytes, decide, opened
+from tests.factories import archive_bytes, decide, opened
+from tests.parts import ROOT
 
 pytestmark = pytest.mark.django_db
 NAMES = ("NA", "None", "nan", "null", "01", "cat")
@@ -52,7 +52,7 @@ def test_the_line_in_the_docs_keeps_every_class(exported: tuple[Dataset, bytes])
     assert counts == dict.fromkeys(NAMES, 2)
     assert all(isinstance(name, str) for name in counts)
     assert table["label"].isna().sum() == 2  # unsure and skipped
-    docs = Path(__file__).parents[3] / "docs" / "tables.md"
+    docs = ROOT / "docs" / "tables.md"
     assert 'dtype={"label": str}, keep_default_na=False, na_values={"label": [""]}' in docs.read_text()
 
 

@@ -1,0 +1,243 @@
+"""Files that were overwritten after their item was labeled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from labeling.decisions import classes
+from labeling.decisions.content_changes import CONFIRMATION, count_content_changed, mark_content_changed
+from labeling.decisions.save import Decision, record_import
+from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
+from tests.factories import archive_bytes, decide, opened, table
+from tests.labeling.ingest import test_group_writer
+from tests.labeling.ingest.test_group_writer import FLAT, triplets
+from tests.labeling.ingest.test_scan import numbers, read, save
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+MakeFolder = Callable[..., Path]
+
+
+def changed() -> list[str]:
+    found = list(Item.objects.changed_since_decision().order_by("row"))
+    assert [item.path for item in Item.objects.order_by("row") if item.is_content_changed] == [
+        item.path for item in found
+    ]
+    return [item.path for item in found]
+
+
+@pytest.fixture
+def folder(picture_folder: MakeFolder) -> Path:
+    """Five images, of which the first three are a cat, unsure and skipped."""
+    folder = picture_folder(5)
+    read(folder)
+    dataset = Dataset.objects.get()
+    for number, name in enumerate(("cat", "dog")):
+        LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2", key=number + 1, order=number)
+    decide(dataset, "assign", [0], "cat")
+    decide(dataset, "unsure", [1])
+    decide(dataset, "skip", [2])
+    return folder
+
+
+# -- What an ingest marks -------------------------------------------------------------------------------
+def test_a_file_overwritten_after_the_decision_is_marked(folder: Path) -> None:
+    for row in (0, 1, 2, 3):
+        save(folder / f"image000{row}.png", seed=50 + row)
+    assert changed() == []
+    assert numbers(read(folder))["changed"] == 4
+    assert changed() == ["image0000.png", "image0001.png", "image0002.png"]  # nobody decided about the fourth
+    # Again: nothing more, and nothing is forgotten.
+    assert numbers(read(folder)) == {"items": 5, "unchanged": 5}
+    assert changed() == ["image0000.png", "image0001.png", "image0002.png"]
+
+
+def test_a_decision_after_the_change_is_about_the_new_content(folder: Path) -> None:
+    save(folder / "image0003.png", seed=60)
+    read(folder)
+    decide(Dataset.objects.get(), "assign", [3], "cat")
+    assert changed() == []
+
+
+def test_what_is_moved_touched_or_missing_is_not_changed(folder: Path, tmp_path: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "image0000.png").rename(folder / "deep" / "renamed.png")
+    (folder / "image0001.png").touch()
+    (folder / "image0002.png").rename(tmp_path / "away.png")
+    assert numbers(read(folder)) == {"items": 5, "moved": 1, "unchanged": 3, "missing": 1}
+    shutil.move(tmp_path / "away.png", folder / "image0002.png")
+    assert numbers(read(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
+    assert changed() == []
+
+
+def test_two_files_that_change_places_take_their_labels_along(folder: Path) -> None:
+    (folder / "image0000.png").rename(folder / "aside.png")
+    (folder / "image0003.png").rename(folder / "image0000.png")
+    (folder / "aside.png").rename(folder / "image0003.png")
+    assert numbers(read(folder))["moved"] == 2
+    assert changed() == []
+
+
+def test_a_missing_file_that_returns_with_other_content_is_changed(folder: Path) -> None:
+    (folder / "image0000.png").unlink()
+    read(folder)
+    save(folder / "image0000.png", seed=70)
+    read(folder)
+    assert changed() == ["image0000.png"]
+
+
+def test_a_file_that_is_read_again_for_a_newer_version_is_not_changed(folder: Path) -> None:
+    Frame.objects.update(revision=None)
+    read(folder)
+    assert not Frame.objects.filter(revision=None).exists()
+    assert changed() == []
+
+
+def test_marking_takes_one_statement_for_hundreds_of_files(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(400)
+    decide(dataset, "assign", range(0, 400, 2), "cat")
+    with CaptureQueriesContext(connection) as queries:
+        mark_content_changed(list(dataset.items.values_list("pk", flat=True)))
+    assert len(queries) == 2
+    assert count_content_changed(dataset) == 200
+
+
+def test_the_query_goes_through_the_partial_index(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(3)
+    plan = Item.objects.of(dataset).changed_since_decision().order_by("row").values("row").explain()
+    assert connection.vendor != "sqlite" or "item_content_changed" in plan
+
+
+# -- Items of several files -----------------------------------------------------------------------------
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """Three items of three files each, all labeled."""
+    triplets(tmp_path / "in", range(3))
+    test_group_writer.read(tmp_path / "in", FLAT)
+    dataset = Dataset.objects.get()
+    LabelClass.objects.create(dataset=dataset, name="cat", colour="#0072B2", key=1)
+    decide(dataset, "assign", [0, 1, 2], "cat")
+    return tmp_path / "in"
+
+
+def test_one_overwritten_file_of_a_group_is_enough(groups: Path) -> None:
+    save(groups / "sn1_diff.png", seed=80)
+    test_group_writer.read(groups)
+    assert changed() == ["sn1"]
+    test_group_writer.read(groups)
+    decide(Dataset.objects.get(), "assign", [1], "cat")
+    test_group_writer.read(groups)
+    assert changed() == []
+
+
+def test_a_moved_group_is_not_changed_and_one_edited_on_the_way_is(groups: Path) -> None:
+    for role in ("target", "ref", "diff"):
+        (groups / f"sn0_{role}.png").rename(groups / f"sn10_{role}.png")
+        (groups / f"sn2_{role}.png").rename(groups / f"sn12_{role}.png")
+    save(groups / "sn12_ref.png", seed=81)
+    test_group_writer.read(groups)
+    assert Item.objects.filter(path__in=["sn10", "sn12"], state=State.LABELLED).count() == 2
+    assert changed() == ["sn12"]
+
+
+def test_a_file_that_joins_a_labeled_item_changes_it(tmp_path: Path) -> None:
+    triplets(tmp_path / "in", range(2), roles=("target", "ref"))
+    test_group_writer.read(tmp_path / "in", FLAT)
+    dataset = Dataset.objects.get()
+    LabelClass.objects.create(dataset=dataset, name="cat", colour="#0072B2", key=1)
+    decide(dataset, "assign", [0], "cat")
+    triplets(tmp_path / "in", range(2), roles=("diff",))
+    test_group_writer.read(tmp_path / "in")
+    assert changed() == ["sn0"]
+
+
+# -- What settles it ------------------------------------------------------------------------------------
+@pytest.fixture
+def overwritten(folder: Path) -> Dataset:
+    """The cat's file was overwritten."""
+    save(folder / "image0000.png", seed=90)
+    read(folder)
+    assert changed() == ["image0000.png"]
+    return Dataset.objects.get()
+
+
+def test_the_same_class_again_confirms_and_says_so(overwritten: Dataset, client: Client) -> None:
+    decide(overwritten, "assign", [0], "cat", queue="random")
+    assert changed() == []
+    newest = Annotation.objects.latest("pk")
+    assert (newest.queue, newest.label.name, newest.is_random_draw) == (CONFIRMATION, "cat", None)  # type: ignore[union-attr]
+    (row,) = (row for row in table(opened(archive_bytes(overwritten)), "labels.csv") if row["label"])
+    assert (row["queue"], row["content_changed"]) == ("confirmation", "0")
+    page = client.get(f"/d/{overwritten.slug}/items/0/").content.decode()
+    assert "cat (confirmed)" in page
+    assert "The file changed after this decision." not in page
+
+
+def test_another_class_or_none_settles_it_too(overwritten: Dataset) -> None:
+    decide(overwritten, "assign", [0], "dog", queue="random")
+    assert changed() == []
+    assert Annotation.objects.latest("pk").queue == "random"
+    decide(overwritten, "undo")
+    assert changed() == ["image0000.png"]
+    decide(overwritten, "clear", [0])
+    assert changed() == []
+
+
+def test_the_same_class_without_a_change_is_no_confirmation(overwritten: Dataset) -> None:
+    decide(overwritten, "assign", [3], "cat", queue="random")
+    decide(overwritten, "assign", [3], "cat", queue="all")
+    assert Annotation.objects.latest("pk").queue == "all"
+
+
+def test_an_undo_of_the_confirmation_brings_it_back(overwritten: Dataset) -> None:
+    decide(overwritten, "assign", [0], "cat")
+    decide(overwritten, "undo")
+    assert changed() == ["image0000.png"]
+
+
+def test_an_undo_to_a_decision_before_the_change_brings_it_back(folder: Path) -> None:
+    dataset = Dataset.objects.get()
+    decide(dataset, "clear", [0])
+    save(folder / "image0000.png", seed=91)
+    read(folder)
+    assert changed() == []  # it has no label
+    decide(dataset, "undo")
+    assert Item.objects.get(row=0).state == State.LABELLED
+    assert changed() == ["image0000.png"]
+
+
+def test_a_merge_of_classes_confirms_nothing(overwritten: Dataset) -> None:
+    cat, dog = LabelClass.objects.order_by("name")
+    decide(overwritten, "assign", [3, 4], "cat")
+    classes.merge(cat, dog, user=None)
+    assert changed() == ["image0000.png"]
+    assert dict(Item.objects.values_list("row", "label__name")) == {0: "dog", 1: None, 2: None, 3: "dog", 4: "dog"}
+    classes.delete(dog, user=None)
+    assert changed() == []
+
+
+def test_an_imported_label_that_says_something_new_settles_it(overwritten: Dataset) -> None:
+    item = Item.objects.get(row=0)
+    cat, dog = LabelClass.objects.order_by("name")
+    record_import(overwritten, [Decision(item.pk, State.LABELLED, cat.pk)], None)
+    assert changed() == ["image0000.png"]  # the file repeats what was said of the old content
+    record_import(overwritten, [Decision(item.pk, State.LABELLED, dog.pk)], None)
+    assert changed() == []
+
+
+# -- Pages ----------------------------------------------------------------------------------------------
+def test_the_detail_says_so_and_offers_both_answers(overwritten: Dataset, client: Client) -> None:
+    for address in (f"/d/{overwritten.slug}/items/0/", f"/d/{overwritten.slug}/items/0/detail/"):
+        page = client.get(address).content.decode()
+        assert "The file changed after this decision." in page
+        assert 'id="confirm-changed" data-decide="assign"' in page
+        assert 'id="clear-changed" data-decide="clear"' in page
+    other = client.get(f"/d/{overwritten.slug}/items/1/").content.decode()
+    assert "The file changed after this decision." not in other

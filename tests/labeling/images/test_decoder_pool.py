@@ -1,0 +1,323 @@
+"""Decoders: processes that open files for others, and what becomes of a file that does one harm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from astropy.io import fits
+from PIL import Image
+
+from labeling.images import decoder_pool, thumbnails
+from labeling.images.browser_formats import format_for_browsers
+from labeling.images.decoder_pool import Decoders, decoders, pictures
+from labeling.images.file_check import Examined, Keep, examine
+from labeling.images.file_headers import header_of, values_of
+from labeling.images.problems import ImageProblem
+from labeling.images.rendering import DEFAULT, Rendering
+from tests.labeling.images.test_file_headers import orion
+from tests.parts import wait_until
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture(autouse=True)
+def _alone_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only decoders of the test itself are children of this process, and what they hold for a moment is seen."""
+    decoders().end()
+    monkeypatch.setattr(decoder_pool, "_LOOK", 0.02)
+
+
+@pytest.fixture
+def few() -> Iterator[Decoders]:
+    made = Decoders(2, seconds=60, megabytes=4096)
+    yield made
+    made.end()
+
+
+def pictures_in(folder: Path, n: int) -> list[Path]:
+    rng = np.random.default_rng(1)
+    files = [folder / f"{number}.png" for number in range(n)]
+    for file in files:
+        Image.fromarray(rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(file)
+    return files
+
+
+def children() -> list[psutil.Process]:
+    return list(filter(_is_decoder, psutil.Process().children()))
+
+
+def _is_decoder(one: psutil.Process) -> bool:
+    try:
+        return "labeling.images.decoder_process" in one.cmdline()
+    except psutil.NoSuchProcess:  # it went just now
+        return False
+
+
+def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Path) -> None:
+    files = [*pictures_in(tmp_path, 5), tmp_path / "none.png", tmp_path / "text.png"]
+    (tmp_path / "text.png").write_text("words")
+    inverted = Rendering(is_inverted=True)
+    said = list(few.examined(files, inverted))
+    assert said[:5] == [examine(file, inverted) for file in files[:5]]
+    reasons = [one.reason for one in said[5:] if isinstance(one, ImageProblem)]
+    assert reasons == ["The file is not there any more, or is a link to nothing.", "This is not an image but text."]
+    assert few.picture(files[0], 256, inverted) == thumbnails.render(files[0], 256, inverted)
+    with pytest.raises(ImageProblem, match="not an image but text"):
+        few.picture(tmp_path / "text.png", 256, DEFAULT)
+    pictures().folder.write_text("no folder")
+    with pytest.raises(NotADirectoryError):
+        few.thumbnail(files[0], "ab" * 32, 256, pictures(), DEFAULT)
+    pictures().folder.unlink()
+    place = few.thumbnail(files[0], "ab" * 32, 256, pictures(), DEFAULT)
+    assert place == pictures().find("ab" * 32, 256)
+
+
+def test_whoever_asked_first_is_answered_first(tmp_path: Path) -> None:
+    one = Decoders(1, seconds=60, megabytes=4096)
+    files = pictures_in(tmp_path, 3)
+    held = one.examined(files, DEFAULT)
+    next(held)  # holds the only decoder until all are taken
+    order: list[int] = []
+
+    def ask(number: int) -> None:
+        one.picture(files[0], 256, DEFAULT)
+        order.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        wait_until(lambda n=number: len(one._urgent) == n)
+    assert len(list(held)) == 2
+    for thread in threads:
+        thread.join()
+    one.end()
+    assert order == list(range(8))
+
+
+class Killer(threading.Thread):
+    """Kills the first ``n`` decoders that this process starts, as soon as each is there."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(daemon=True)
+        self.n, self.killed = n, set[int]()
+
+    def run(self) -> None:
+        while len(self.killed) < self.n:
+            for one in children():
+                if one.pid not in self.killed and len(self.killed) < self.n:
+                    self.killed.add(one.pid)
+                    one.kill()
+
+
+def slow_picture(file: Path) -> Path:
+    """One that takes half a second and 240 MB to open."""
+    Image.new("RGB", (9_000, 9_000)).save(file, compress_level=1)
+    return file
+
+
+def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_path: Path) -> None:
+    killer = Killer(1)
+    killer.start()
+    files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 2)]
+    assert all(isinstance(one, Examined) for one in few.examined(files, DEFAULT))
+    killer.join()
+    killer = Killer(1)  # the one that is idle now
+    killer.start()
+    killer.join()
+    assert few.picture(files[1], 256, DEFAULT)[1] == ".png"
+
+
+def test_of_several_files_asked_for_at_once_the_right_one_is_given_up(tmp_path: Path) -> None:
+    small = pictures_in(tmp_path, 6)
+    files = [*small[:3], slow_picture(tmp_path / "slow.png"), *small[3:]]
+    strict = Decoders(1, seconds=60, megabytes=150)
+    try:
+        said = list(strict.examined(files, DEFAULT))
+    finally:
+        strict.end()
+    assert isinstance(said[3], ImageProblem)
+    assert "150 MB" in said[3].reason
+    assert said[:3] + said[4:] == [examine(file) for file in small]
+
+
+def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_through(
+    few: Decoders, tmp_path: Path
+) -> None:
+    files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 3)]
+    killer = Killer(2)
+    killer.start()
+    said = list(few.examined(files, DEFAULT))
+    killer.join()
+    assert isinstance(said[0], ImageProblem)
+    assert "crashed on this file" in said[0].reason
+    assert [isinstance(one, Examined) for one in said[1:]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [({"seconds": 0.2, "megabytes": 4096}, "took longer than 0.2 s"), ({"seconds": 60, "megabytes": 150}, "150 MB")],
+)
+def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], words: str, tmp_path: Path) -> None:
+    strict = Decoders(1, **limits)
+    file = slow_picture(tmp_path / "slow.png")
+    try:
+        with pytest.raises(ImageProblem, match=words):
+            strict.picture(file, 256, DEFAULT)
+        assert not children()
+    finally:
+        strict.end()
+
+
+def fits_in(folder: Path, n: int) -> list[Path]:
+    files = [folder / f"{number}.fits" for number in range(n)]
+    for number, file in enumerate(files):
+        image = fits.PrimaryHDU(np.full((4, 6), number, np.float32), orion())
+        image.header["OBJECT"] = f"M {number}"
+        image.writeto(file)
+    return files
+
+
+def values_of_one(few: Decoders, file: Path) -> list[str]:
+    (values,) = few.card_values([file], ["OBJECT", "NAXIS1"], DEFAULT)
+    if isinstance(values, ImageProblem):
+        raise values
+    return values
+
+
+ABOUT_HEADERS: dict[str, tuple[Callable[[Decoders, Path], object], Callable[[Path], object]]] = {
+    "format": (lambda few, file: few.format_for_browsers(file, DEFAULT), lambda file: format_for_browsers(file)),
+    "header": (lambda few, file: few.header(file, DEFAULT), lambda file: header_of(file)),
+    "cards": (values_of_one, lambda file: values_of(file, ["OBJECT", "NAXIS1"])),
+}
+
+
+@pytest.mark.parametrize("name", ABOUT_HEADERS)
+def test_what_decoders_say_of_headers_and_whom_it_costs(few: Decoders, tmp_path: Path, name: str) -> None:
+    """What this process would see; and of a file that ends its decoder, or holds it up, why there is nothing."""
+    (file,) = fits_in(tmp_path, 1)
+    ask, plainly = ABOUT_HEADERS[name]
+    killer = Killer(2)
+    killer.start()
+    with pytest.raises(ImageProblem, match="crashed on this file"):
+        ask(few, file)
+    killer.join()
+    assert ask(few, file) == plainly(file)
+    few._idle[0]._seconds = 0.5
+    children()[0].suspend()
+    with pytest.raises(ImageProblem, match=r"took longer than 0\.5 s"):
+        ask(few, file)
+    assert not children()
+    if name == "format":
+        assert ask(few, pictures_in(tmp_path, 1)[0]) == "PNG"
+        return
+    (tmp_path / "text.fits").write_text("words")
+    with pytest.raises(ImageProblem):
+        ask(few, tmp_path / "text.fits")
+
+
+def test_a_header_may_come_without_the_sky(few: Decoders, tmp_path: Path) -> None:
+    (file,) = fits_in(tmp_path, 1)
+    whole, less = few.header(file, DEFAULT), few.header(file, DEFAULT, with_sky=False)
+    assert (less.cards, less.sky) == (whole.cards, ())
+    assert whole.sky
+
+
+def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders, tmp_path: Path) -> None:
+    files = fits_in(tmp_path, 130)
+    files[60].write_text("words")
+    killer = Killer(1)
+    killer.start()
+    told = list(few.card_values(files, ["OBJECT"], DEFAULT))
+    killer.join()
+    assert isinstance(told[60], ImageProblem)
+    assert told[:60] + told[61:] == [[f"M {number}"] for number in range(130) if number != 60]
+    assert len(children()) == 2
+    some = few.card_values(files, ["OBJECT"], DEFAULT)
+    next(some)
+    some.close()  # as a job that is cancelled
+    assert len(few._idle) == len(children()) == 2
+
+
+def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: Path) -> None:
+    """Of a PNG file all is unpacked to know which way is up."""
+    strict = Decoders(1, seconds=60, megabytes=150)
+    try:
+        with pytest.raises(ImageProblem, match="150 MB"):
+            strict.format_for_browsers(slow_picture(tmp_path / "slow.png"), DEFAULT)
+    finally:
+        strict.end()
+
+
+def test_many_threads_share_a_few_decoders(few: Decoders, tmp_path: Path) -> None:
+    files = pictures_in(tmp_path, 12)
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(lambda file: few.picture(file, 256, DEFAULT), files))
+    assert made == [thumbnails.render(file, 256) for file in files]
+    assert 1 <= len(children()) <= 2
+
+
+def test_what_is_made_ahead_leaves_room_for_those_who_wait(few: Decoders, tmp_path: Path) -> None:
+    slow, small = slow_picture(tmp_path / "slow.png"), pictures_in(tmp_path, 1)[0]
+    order: list[str] = []
+
+    def ahead(name: str) -> None:
+        few.thumbnail(slow, name * 64, 256, pictures(), DEFAULT, is_ahead=True)
+        order.append(name)
+
+    threads = [threading.Thread(target=ahead, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(children()) == 1)
+    few.picture(small, 256, DEFAULT)  # while one works ahead and the other waits for it
+    order.append("asked")
+    for thread in threads:
+        thread.join()
+    assert order[0] == "asked"
+
+
+def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    file = pictures_in(tmp_path, 1)[0]
+    script = (
+        "import django, sys, os; django.setup()\n"
+        "from pathlib import Path\n"
+        "from labeling.images.decoder_pool import decoders\n"
+        "from labeling.images.rendering import DEFAULT\n"
+        f"decoders().picture(Path({str(file)!r}), 256, DEFAULT)\n"
+        "print('ready', flush=True); sys.stdin.read()\n"
+    )
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as asking:
+        assert asking.stdout is not None
+        assert asking.stdout.readline().strip() == b"ready"
+        left = psutil.Process(asking.pid).children()
+        assert len(left) == 1
+        asking.kill()
+    psutil.wait_procs(left, timeout=20)
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in left)
+
+
+def test_an_ingest_keeps_the_pictures_of_large_files(few: Decoders, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (600, 700, 3), dtype=np.uint8)).save(tmp_path / "large.png")
+    files = [tmp_path / "large.png", pictures_in(tmp_path, 1)[0]]
+    large, small = few.examined(files, DEFAULT, Keep(pictures()))
+    assert isinstance(large, Examined)
+    assert isinstance(small, Examined)
+    assert pictures().find(large.sha256, 256) is not None
+    assert pictures().find(small.sha256, 256) is None
+
+
+def test_the_processs_own_decoders_are_made_once() -> None:
+    assert decoders() is decoders()

@@ -1,0 +1,94 @@
+"""Damaged files of every format: each gets a reason, none takes the process along, good ones come through."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from benchmarks import corruption, corruption_ingest
+from labeling.images.file_check import examine
+from labeling.images.open_image import open_image
+from labeling.images.problems import ImageProblem
+from labeling.images.source_file import in_plain_words
+from tests.labeling.images.pictures import samples
+
+# What is cut off behind all that is shown: a second page, or what fills the last block up.
+WHOLE_FROM = {"deep.tif": 6, "a.fits": 9, "rice.fits": 9}
+
+
+def test_every_file_cut_at_every_tenth_has_a_reason(tmp_path: Path) -> None:
+    for name, file in samples(tmp_path).items():
+        content = file.read_bytes()
+        for tenth in range(WHOLE_FROM.get(name, 10)):
+            cut = tmp_path / f"cut{file.suffix}"
+            cut.write_bytes(content[: len(content) * tenth // 10])
+            for read in (examine, open_image):
+                with pytest.raises(ImageProblem) as told:
+                    read(cut)
+                assert told.value.reason.endswith("."), (name, tenth)
+                assert "\n" not in told.value.reason
+
+
+def test_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
+    made = samples(tmp_path)
+    for file, other in zip(made.values(), reversed(made.values()), strict=True):
+        before = open_image(file)
+        renamed = tmp_path / f"renamed{other.suffix}"
+        renamed.write_bytes(file.read_bytes())
+        assert open_image(renamed).tobytes() == before.tobytes()
+
+
+def test_hundreds_of_damaged_files_crash_nothing_and_lose_nothing() -> None:
+    told = corruption.run(600, seed=20)
+    assert told.wrong == []
+    assert told.outcomes["good"] == 60
+    assert sum(told.outcomes.values()) == 600
+    assert len(told.refused) == 20
+    assert told.shown
+
+
+def test_a_crash_and_a_hang_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import json, os, sys, time\n"
+        "start, stop = map(int, sys.argv[1:])\n"
+        "for number in range(start, stop):\n"
+        "    print(json.dumps({'number': number, 'name': 'a', 'kind': 'flip'}), flush=True)\n"
+        "    if number == 2: os._exit(11)\n"
+        "    if number == 4: time.sleep(600)\n"
+        "    print(json.dumps({'outcome': 'refused'}), flush=True)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(corruption, "command_of", lambda start, n, *_: [sys.executable, script, str(start), str(n)])
+    told = corruption.run(6, seed=0, patience=8)
+    assert told.outcomes == {"refused": 4, "crashed": 1, "hung": 1}
+    assert [words.split(":")[0] for words in told.wrong] == ["crashed (11)", "hung"]
+
+
+def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> None:
+    told = corruption_ingest.run(400, 21, tmp_path)
+    assert told.wrong == []
+    assert told.n_good == 40
+    assert told.items >= 40
+    assert told.reasons.total() > 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (IndexError("list index out of range"), "makes no sense to the decoder: list index out of range)."),
+        (zlib.error("Error -3 while decompressing"), "copy or save it again (what is packed in it does not fit"),
+        (OSError("decoder error -2."), "copy or save it again (decoder error -2)."),
+        (RuntimeError("file truncated"), "Copy or download it again."),
+        (MemoryError(), "save it smaller."),
+        (PermissionError(13, "no"), "whoever runs HOSHINA needs it."),
+    ],
+)
+def test_reasons_say_what_to_do_and_name_no_class_of_errors(kind: Exception, words: str) -> None:
+    with pytest.raises(ImageProblem) as told, in_plain_words():
+        raise kind
+    assert words in told.value.reason
+    assert corruption_ingest.is_plain(told.value.reason)

@@ -1,0 +1,131 @@
+"""TIFF files of more than 200 megapixels under the compressions that scanners use, with and without imagecodecs.
+
+Each is made of one piece many times over, and opened by a process of its own, whose memory is measured.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from labeling.images.problems import MAX_PIXELS
+from tests.parts import ROOT, missing
+
+SIDE, TILE, ROWS = 14336, 1024, 64
+# A process that opens nothing has some 70 MB; the whole image would take 590.
+MOST_MEGABYTES = 160
+
+OPEN = """
+import json, sys
+from pathlib import Path
+if sys.argv[2] == "without":
+    sys.modules["imagecodecs"] = None
+from labeling.images.opening import open_image
+from labeling.images.problems import ImageProblem
+try:
+    image = open_image(sys.argv[1], max_side=256)
+    told = {"size": image.size, "row": [image.getpixel((x, 20)) for x in range(0, 256, 16)]}
+except ImageProblem as problem:
+    told = {"reason": problem.reason}
+(peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(json.dumps(told | {"megabytes": int(peak) / 1024}))
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory of one process")
+
+
+def told_of(file: Path, imagecodecs: str) -> dict[str, Any]:
+    if imagecodecs == "with" and importlib.util.find_spec("imagecodecs") is None:
+        missing("no imagecodecs in this environment")
+    command = [sys.executable, "-c", OPEN, str(file), imagecodecs]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told: dict[str, Any] = json.loads(said.stdout)
+    assert told["megabytes"] < MOST_MEGABYTES
+    return told
+
+
+def packed(pixels: np.ndarray, how: str) -> bytes:
+    """One tile or strip as it lies in a TIFF file."""
+    written = io.BytesIO()
+    if how == "zlib":
+        return zlib.compress(pixels.tobytes(), 1)
+    if how == "jpeg":
+        Image.fromarray(pixels).save(written, "JPEG", subsampling=0)
+        return written.getvalue()
+    Image.fromarray(pixels).save(written, "TIFF", compression="tiff_lzw", tiffinfo={278: len(pixels)})
+    written.seek(0)
+    with tifffile.TiffFile(written) as file:
+        written.seek(file.pages[0].dataoffsets[0])
+        return written.read(file.pages[0].databytecounts[0])
+
+
+def giant(file: Path, how: str, is_tiled: bool) -> None:
+    """SIDE² pixels whose red rises in each piece from left to right."""
+    assert SIDE**2 > MAX_PIXELS
+    height, width = (TILE, TILE) if is_tiled else (ROWS, SIDE)
+    red = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8), (height, width))
+    piece = packed(np.stack([red, np.full_like(red, 100), np.full_like(red, 50)], axis=-1), how)
+    write(file, piece, SIDE**2 // (height * width), {"tile": (TILE, TILE)} if is_tiled else {"rowsperstrip": ROWS})
+    with tifffile.TiffFile(file, mode="r+b") as made:  # tifffile itself needs imagecodecs to write such a file
+        tags = made.pages[0].tags
+        tags["Compression"].overwrite({"zlib": 8, "lzw": 5, "jpeg": 7}[how])
+        if how == "jpeg":
+            tags["PhotometricInterpretation"].overwrite(6)
+
+
+def write(file: Path, piece: bytes, n: int, pieces: dict[str, Any]) -> None:
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(
+            (piece for _ in range(n)),
+            shape=(SIDE, SIDE, 3), dtype=np.uint8, photometric="rgb", compression="zlib", **pieces,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_tiled", [True, False], ids=["tiles", "strips"])
+@pytest.mark.parametrize(
+    ("how", "imagecodecs"), [("zlib", "without"), ("zlib", "with"), ("lzw", "with"), ("jpeg", "with")]
+)
+def test_packed_giants_come_reduced_within_the_memory(
+    tmp_path: Path, how: str, imagecodecs: str, is_tiled: bool
+) -> None:
+    giant(tmp_path / "a.tif", how, is_tiled)
+    told = told_of(tmp_path / "a.tif", imagecodecs)
+    (tmp_path / "a.tif").unlink()
+    assert told["size"] == [256, 256]
+    red, green, blue = (np.array(channel, float) for channel in zip(*told["row"], strict=True))
+    assert abs(green - 100).max() < 4
+    assert abs(blue - 50).max() < 4
+    period = TILE / SIDE * 256 if is_tiled else 256
+    wanted = (np.arange(0, 256, 16) + 0.5) % period / period * 255
+    inner = (wanted > 30) & (wanted < 225)  # at the edges of tiles it is smoothed
+    assert inner.sum() > 8
+    assert abs(red - wanted)[inner].max() < 8
+
+
+@pytest.mark.parametrize("how", ["lzw", "jpeg"])
+def test_what_needs_imagecodecs_says_so_at_once(tmp_path: Path, how: str) -> None:
+    giant(tmp_path / "a.tif", how, is_tiled=True)
+    reason = told_of(tmp_path / "a.tif", "without")["reason"]
+    (tmp_path / "a.tif").unlink()
+    assert "Python package imagecodecs" in reason
+    assert "uv sync --extra tiff" in reason
+
+
+def test_a_giant_that_hardly_packs_is_not_read_at_once(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, TILE * TILE * 3, dtype=np.uint8)
+    write(tmp_path / "a.tif", zlib.compress(noise.tobytes(), 0), (SIDE // TILE) ** 2, {"tile": (TILE, TILE)})
+    assert (tmp_path / "a.tif").stat().st_size > SIDE**2 * 3
+    told = told_of(tmp_path / "a.tif", "without")
+    (tmp_path / "a.tif").unlink()
+    assert told["size"] == [256, 256]

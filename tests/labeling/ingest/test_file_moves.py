@@ -1,0 +1,458 @@
+"""Files that were moved or renamed: their items follow them by content."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from PIL import Image
+
+from hoshina.jobs.errors import Cancelled
+from labeling.ingest import file_moves
+from labeling.ingest import scan as ingest_module
+from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
+from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
+from tests.labeling.ingest.test_scan import Steps, numbers, read, save
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+MakeFolder = Callable[..., Path]
+
+
+def label(path: str) -> LabelClass:
+    """A class of its own for one image, called after its path."""
+    item = Item.objects.get(path=path)
+    given = LabelClass.objects.create(dataset=item.dataset, name=f"was {path}", colour="#0072B2")
+    Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=given)
+    return given
+
+
+def labels() -> dict[str, str]:
+    """The labels of images whose file is there, by path."""
+    there = Item.objects.filter(is_available=True, label__isnull=False)
+    return dict(there.values_list("path", "label__name"))
+
+
+def consistent(dataset: Dataset) -> None:
+    """Counters, rows, and the paths of items and frames agree with each other."""
+    dataset.refresh_from_db()
+    items = list(dataset.items.order_by("row"))
+    assert dataset.n_items == len(items)
+    assert [item.row for item in items] == list(range(len(items)))
+    assert dataset.n_missing == sum(not item.is_available for item in items)
+    assert dict(Frame.objects.values_list("item_id", "path")) == {item.pk: item.path for item in items}
+
+
+# -- One thing at a time ------------------------------------------------------------------------------
+def test_a_renamed_file_keeps_its_item(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(3)
+    read(folder)
+    before = Item.objects.get(path="image0001.png")
+    label("image0001.png")
+    (folder / "deep").mkdir()
+    (folder / "image0001.png").rename(folder / "deep" / "other name.png")
+    assert numbers(read(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
+    after = Item.objects.get(path="deep/other name.png")
+    assert (after.pk, after.row, after.state, after.is_available) == (before.pk, before.row, State.LABELLED, True)
+    assert labels() == {"deep/other name.png": "was image0001.png"}
+    consistent(after.dataset)
+    assert numbers(read(folder)) == {"items": 3, "unchanged": 3}
+
+
+def test_a_renamed_folder_keeps_all_items_in_a_few_queries(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    for number in range(200):
+        save(folder / "night 1" / f"{number}.png", seed=100 + number)
+    read(folder)
+    rows = dict(Item.objects.values_list("path", "row"))
+    (folder / "night 1").rename(folder / "2031-01-04")
+    with CaptureQueriesContext(connection) as queries:
+        assert numbers(read(folder)) == {"items": 202, "moved": 200, "unchanged": 2}
+    assert len(queries) < 80
+    assert dict(Item.objects.values_list("path", "row")) == {
+        path.replace("night 1", "2031-01-04"): row for path, row in rows.items()
+    }
+
+
+def test_an_item_that_was_missing_for_long_is_found_again(picture_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = picture_folder(3)
+    read(folder)
+    label("image0000.png")
+    (folder / "image0000.png").rename(tmp_path / "away.png")
+    assert numbers(read(folder)) == {"items": 3, "unchanged": 2, "missing": 1}
+    (tmp_path / "away.png").rename(folder / "z.png")
+    assert numbers(read(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
+    assert labels() == {"z.png": "was image0000.png"}
+    consistent(Dataset.objects.get())
+
+
+def test_a_copy_is_a_new_item(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    label("image0000.png")
+    (folder / "a copy.png").write_bytes((folder / "image0000.png").read_bytes())
+    os.utime(folder / "image0000.png", ns=(1, 1))  # touched, and still the same
+    assert numbers(read(folder)) == {"items": 3, "new": 1, "unchanged": 2}
+    assert labels() == {"image0000.png": "was image0000.png"}
+
+
+def test_of_identical_files_those_with_labels_are_found_first_and_each_once(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(1)
+    for name in "abc":
+        save(folder / f"{name}.png", seed=50)
+    read(folder)
+    label("c.png")
+    for name in "abc":
+        (folder / f"{name}.png").unlink()
+    for name in "wxyz":
+        save(folder / f"{name}.png", seed=50)
+    assert numbers(read(folder)) == {"items": 5, "new": 1, "moved": 3, "unchanged": 1}
+    assert labels() == {"w.png": "was c.png"}
+    rows = dict(Item.objects.values_list("path", "row"))
+    assert [rows[f"{name}.png"] for name in "wxyz"] == [2, 0, 1, 4]
+    consistent(Dataset.objects.get())
+
+
+def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
+    """Every path but the first holds another image than before, and the last is new."""
+    folder = picture_folder(6)
+    read(folder)
+    for number in range(6):
+        label(f"image{number:04d}.png")
+    for number in reversed(range(6)):
+        (folder / f"image{number:04d}.png").rename(folder / f"image{number + 1:04d}.png")
+    save(folder / "image0000.png", seed=77)
+    assert numbers(read(folder)) == {"items": 7, "new": 1, "moved": 6}
+    assert labels() == {f"image{number + 1:04d}.png": f"was image{number:04d}.png" for number in range(6)}
+    consistent(Dataset.objects.get())
+
+
+def test_two_files_that_changed_places(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    label("image0000.png")
+    (folder / "image0000.png").rename(folder / "aside")
+    (folder / "image0001.png").rename(folder / "image0000.png")
+    (folder / "aside").rename(folder / "image0001.png")
+    assert numbers(read(folder)) == {"items": 2, "moved": 2}
+    assert labels() == {"image0001.png": "was image0000.png"}
+    consistent(Dataset.objects.get())
+
+
+def test_an_image_that_was_overwritten_by_another_is_missing_and_comes_back(
+    picture_folder: MakeFolder, tmp_path: Path
+) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    label("image0000.png")
+    label("image0001.png")
+    kept = (folder / "image0001.png").read_bytes()
+    (folder / "image0000.png").replace(folder / "image0001.png")
+    assert numbers(read(folder)) == {"items": 2, "moved": 1, "missing": 1}
+    assert labels() == {"image0001.png": "was image0000.png"}
+    gone = Item.objects.get(is_available=False)
+    assert gone.path == "image0001.png (replaced, image 1)"
+    assert numbers(read(folder)) == {"items": 2, "unchanged": 1, "missing": 1}
+    (folder / "found again.png").write_bytes(kept)
+    assert numbers(read(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
+    assert labels()["found again.png"] == "was image0001.png"
+    consistent(Dataset.objects.get())
+
+
+def test_an_edited_file_is_the_same_item_and_its_old_content_elsewhere_too(picture_folder: MakeFolder) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    label("image0000.png")
+    label("image0001.png")
+    save(folder / "image0000.png", seed=70)
+    (folder / "z.png").write_bytes((folder / "image0001.png").read_bytes())
+    save(folder / "image0001.png", seed=71)
+    # What was at image0001.png is at z.png now, and its label with it.
+    assert numbers(read(folder)) == {"items": 3, "new": 1, "changed": 1, "moved": 1}
+    assert labels() == {"image0000.png": "was image0000.png", "z.png": "was image0001.png"}
+
+
+@pytest.mark.parametrize("name", ["before.png", "z after.png"])
+def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: MakeFolder, name: str) -> None:
+    folder = picture_folder(2)
+    read(folder)
+    label("image0000.png")
+    (folder / name).write_bytes((folder / "image0000.png").read_bytes())
+    (folder / "image0000.png").write_bytes(b"rubbish")
+    assert numbers(read(folder)) == {"items": 2, "moved": 1, "unchanged": 1, "n_failed": 1}
+    assert labels() == {name: "was image0000.png"}
+    assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
+    consistent(Dataset.objects.get())
+
+
+def test_labels_stay_within_their_dataset(picture_folder: MakeFolder) -> None:
+    one, two = picture_folder(1, name="one"), picture_folder(2, name="two")
+    read(one)
+    label("image0000.png")
+    (one / "image0000.png").unlink()
+    save(one / "other.png", seed=9)
+    read(one)
+    assert read(two)["new"] == 2
+    assert labels() == {}
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_root_that_was_moved_and_sorted_anew(
+    picture_folder: MakeFolder, tmp_path: Path, settings: Any, variable: bool
+) -> None:
+    folder = picture_folder(4)
+    read(folder)
+    for number in range(4):
+        label(f"image{number:04d}.png")
+    moved = tmp_path / "elsewhere"
+    (moved / "sorted").mkdir(parents=True)
+    for number in range(4):
+        (folder / f"image{number:04d}.png").rename(moved / "sorted" / f"{number}.png")
+    folder.rmdir()
+    settings.DATA_DIR = moved if variable else None
+    dataset = dataset_for(moved, "pictures")
+    assert numbers(ingest(dataset, Steps())) == {"items": 4, "moved": 4}  # type: ignore[arg-type]
+    assert labels() == {f"sorted/{number}.png": f"was image{number:04d}.png" for number in range(4)}
+    assert Dataset.objects.count() == 1
+
+
+def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
+    picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a disk finds the file under its old name, too; here a link stands for that."""
+    folder = picture_folder(2)
+    read(folder)
+    label("image0000.png")
+    (folder / "image0000.png").rename(folder / "IMAGE0000.png")
+    stat = Path.stat
+
+    def lenient(self: Path, **kwargs: Any) -> os.stat_result:
+        return stat(self.with_name("IMAGE0000.png") if self.name == "image0000.png" else self, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", lenient)
+    assert numbers(read(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
+    assert labels() == {"IMAGE0000.png": "was image0000.png"}
+
+
+def test_a_thousand_black_images_are_looked_at_once_each(
+    picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_moves, "_FEW", 3)
+    monkeypatch.setattr(ingest_module, "FIRST_BATCH", 4)
+    monkeypatch.setattr(ingest_module, "FULL_BATCH", 4)
+    folder = picture_folder(1)
+    for number in range(40):
+        save(folder / f"black {number:02d}.png", seed=5)
+    read(folder)
+    label("black 30.png")
+    for number in range(20, 40):
+        (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
+    save(folder / "one more.png", seed=5)
+    looked: list[str] = []
+    is_free = file_moves.Finder._is_free
+
+    def counted(self: file_moves.Finder, home: file_moves.Home, stray: file_moves.Stray) -> bool:
+        looked.append(home.path)
+        return is_free(self, home, stray)
+
+    monkeypatch.setattr(file_moves.Finder, "_is_free", counted)
+    assert numbers(read(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
+    assert labels() == {"moved 20.png": "was black 30.png"}
+    assert max(Counter(looked).values()) == 1
+    consistent(Dataset.objects.get())
+
+
+# -- Any sequence of changes ----------------------------------------------------------------------------
+CONTENTS = 12
+NAMES = [f"{folder}{name}.png" for folder in ("", "a/", "b/c/") for name in "pqrstu"]
+
+
+@pytest.fixture(scope="module")
+def contents() -> list[bytes]:
+    """The bytes of a few different images."""
+    import io
+
+    made = []
+    for seed in range(CONTENTS):
+        buffer = io.BytesIO()
+        pixels = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(buffer, "PNG")
+        made.append(buffer.getvalue())
+    return made
+
+
+class Disk:
+    """A folder that is changed by chance."""
+
+    def __init__(self, root: Path, contents: list[bytes], rng: random.Random) -> None:
+        self.root, self.contents, self.rng = root, contents, rng
+        self.files: dict[str, int] = {}
+        # Times that no two writes share, as real ones hardly ever do.
+        self.clock = itertools.count(1_000_000_000, 1_000_000)
+
+    def write(self, name: str, content: int) -> None:
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(self.contents[content])
+        moment = next(self.clock)
+        os.utime(file, ns=(moment, moment))
+        self.files[name] = content
+
+    def rename(self, old: str, new: str) -> None:
+        (self.root / new).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / old).replace(self.root / new)
+        self.files[new] = self.files.pop(old)
+
+    def change(self) -> None:
+        kind = self.rng.choice(["rename", "rename", "rename", "swap", "delete", "copy", "write", "folder"])
+        there = sorted(self.files)
+        one = self.rng.choice(there) if there else ""
+        other = self.rng.choice(NAMES)
+        if not there or kind == "write":
+            self.write(other, self.rng.randrange(CONTENTS))
+        elif kind == "delete" and len(there) > 2:
+            (self.root / one).unlink()
+            del self.files[one]
+        elif kind == "copy" and one != other:
+            self.write(other, self.files[one])
+        elif kind == "rename" and one != other:
+            self.rename(one, other)
+        elif kind == "swap" and other in self.files and other != one:
+            self.rename(one, "aside")
+            self.rename(other, one)
+            self.rename("aside", other)
+        elif kind == "folder":
+            for name in [name for name in there if name.startswith("a/")]:
+                self.rename(name, name.replace("a/", "b/c/"))
+
+
+class Oracle:
+    """Which item is where, found slowly: one list, looked through again and again."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+
+    def ingest(self, files: dict[str, int]) -> None:
+        holders = {item["path"]: item for item in self.items if files.get(item["path"]) == item["content"]}
+        strays = [path for path in walked(files) if path not in holders]
+        free = [item for item in self.items if item not in holders.values()]
+        was = {item["path"]: item for item in free}
+        # New paths choose first, then those whose content was replaced.
+        for path in [p for p in strays if p not in was] + [p for p in strays if p in was]:
+            same = [item for item in free if item["content"] == files[path]]
+            if same:
+                item = min(same, key=lambda one: (one["label"] is None, one["order"]))
+                free.remove(item)
+                holders[path] = item
+        for path in strays:
+            if path not in holders and was.get(path) in free:  # edited where it is
+                holders[path] = was[path]
+                free.remove(was[path])
+        for path in strays:
+            if path not in holders:
+                holders[path] = {"label": None}
+                self.items.append(holders[path])
+        for item in free:
+            item["path"] = None if item["path"] in files else item["path"]
+        for path, item in holders.items():
+            item |= {"path": path, "content": files[path], "order": path}
+
+    def labels(self, files: dict[str, int]) -> dict[str, str]:
+        return {item["path"]: item["label"] for item in self.items if item["path"] in files and item["label"]}
+
+
+def by_content(given: dict[str, str], files: dict[str, int]) -> list[tuple[int, str]]:
+    return sorted((files[path], name) for path, name in given.items())
+
+
+def walked(files: dict[str, int]) -> list[str]:
+    """In the order in which a folder is walked: files before folders."""
+    return sorted(files, key=lambda path: [(part != path.split("/")[-1], part) for part in path.split("/")])
+
+
+def label_some(dataset: Dataset, oracle: Oracle, rng: random.Random, names: itertools.count[int]) -> None:
+    for item in dataset.items.filter(is_available=True, label=None).order_by("path"):
+        if rng.random() < 0.4:
+            given = f"label {next(names)}"
+            made = LabelClass.objects.create(dataset=dataset, name=given, colour="#0072B2")
+            Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=made)
+            [mine] = [one for one in oracle.items if one["path"] == item.path]
+            mine["label"] = given
+
+
+@pytest.fixture(params=["one batch", "many batches"])
+def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "many batches":
+        for name, value in (("FIRST_BATCH", 2), ("FULL_BATCH", 3), ("_GROUP", 3), ("_SLICE", 2)):
+            monkeypatch.setattr(ingest_module, name, value)
+        monkeypatch.setattr(file_moves, "_FEW", 1)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_labels_follow_content_through_any_changes(
+    tmp_path: Path, contents: list[bytes], batches: str, seed: int
+) -> None:
+    rng = random.Random(seed)
+    (tmp_path / "in").mkdir()
+    disk, oracle, names = Disk(tmp_path / "in", contents, rng), Oracle(), itertools.count()
+    for name in NAMES[: rng.randint(3, 10)]:
+        disk.write(name, rng.randrange(CONTENTS))
+    for _ in range(8):
+        read(disk.root)
+        oracle.ingest(disk.files)
+        dataset = Dataset.objects.get()
+        consistent(dataset)
+        there = dataset.items.filter(is_available=True)
+        assert set(there.values_list("path", flat=True)) == disk.files.keys()
+        assert dataset.n_items == len(oracle.items)
+        if batches == "one batch":
+            assert labels() == oracle.labels(disk.files)
+        else:  # which of several identical images gets which label may depend on the batches
+            found, wanted = labels(), oracle.labels(disk.files)
+            assert by_content(found, disk.files) == by_content(wanted, disk.files)
+            for item in oracle.items:
+                item["label"] = found.get(item["path"]) if item["path"] in disk.files else item["label"]
+        label_some(dataset, oracle, rng, names)
+        for _ in range(rng.randint(1, 7)):
+            disk.change()
+
+
+@pytest.mark.usefixtures("batches")
+@pytest.mark.parametrize("seed", range(10))
+def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
+    tmp_path: Path, contents: list[bytes], seed: int
+) -> None:
+    """With contents that differ there is one right answer, however often the way to it was interrupted."""
+    rng = random.Random(1000 + seed)
+    (tmp_path / "in").mkdir()
+    disk = Disk(tmp_path / "in", contents, rng)
+    for name, content in zip(rng.sample(NAMES, CONTENTS), range(CONTENTS), strict=True):
+        disk.write(name, content)
+    read(disk.root)
+    given = {content: label(path).name for path, content in disk.files.items()}
+    for _ in range(4):
+        there = sorted(disk.files)
+        for old, new in zip(there, rng.sample(NAMES, len(there)), strict=True):  # all of them change places
+            disk.rename(old, f"{new}.aside")
+        for name in sorted(disk.files):
+            disk.rename(name, name.removesuffix(".aside"))
+        for limit in range(0, 30, 4):
+            try:
+                ingest(Dataset.objects.get(), Steps(limit))  # type: ignore[arg-type]
+            except Cancelled:
+                consistent(Dataset.objects.get())
+                assert Item.objects.filter(label__isnull=False).count() == CONTENTS
+        read(disk.root)
+        consistent(Dataset.objects.get())
+        assert labels() == {path: given[content] for path, content in disk.files.items()}
+        assert Dataset.objects.get().n_missing == 0

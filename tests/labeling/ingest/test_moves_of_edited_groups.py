@@ -1,0 +1,313 @@
+"""Groups that were moved while a file of them was edited, while others share their files, while an ingest was stopped:
+labels go along where it is plain which is which, and never to another group."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from labeling.ingest import group_writer
+from labeling.ingest.group_writer import GroupWriter
+from labeling.models import Dataset, Item
+from tests.labeling.ingest.test_group_moves import rename
+from tests.labeling.ingest.test_group_writer import (
+    FLAT,
+    ROLES,
+    consistent,
+    grouped,
+    label,
+    labels,
+    read,
+    there,
+    triplets,
+)
+from tests.labeling.ingest.test_scan import numbers, save
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+TEMPLATES = [FLAT, "{id}/{role}.png", "{role}/{id}.png"]
+
+
+def file_of(folder: Path, template: str, name: str, role: str) -> Path:
+    """Where a file of a group lies: the folders of a name stand above."""
+    above, _, last = name.rpartition("/")
+    return folder / above / template.replace("{id}", last).replace("{role}", role)
+
+
+def share_reference(folder: Path, template: str, names: list[str]) -> None:
+    for name in names[1:]:
+        shutil.copyfile(file_of(folder, template, names[0], "ref"), file_of(folder, template, name, "ref"))
+
+
+def two_labelled(folder: Path, template: str = FLAT, *, is_shared: bool = False) -> None:
+    """sn0 and sn1 in a/, read and labelled."""
+    triplets(folder / "a", range(2), template)
+    if is_shared:
+        share_reference(folder, template, ["a/sn0", "a/sn1"])
+    read(folder, template)
+    for number in range(2):
+        label(f"a/sn{number}")
+
+
+# -- One file edited ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("edited", ROLES)
+@pytest.mark.parametrize("is_shared", [False, True])
+@pytest.mark.parametrize("after", ["b/sn0", "b/other", "a/other"])
+def test_a_moved_group_of_which_a_file_was_edited_is_the_same_item(
+    tmp_path: Path, template: str, edited: str, is_shared: bool, after: str
+) -> None:
+    folder = tmp_path / "in"
+    two_labelled(folder, template, is_shared=is_shared)
+    row = Item.objects.get(path="a/sn0").row
+    for role in ROLES:
+        to = file_of(folder, template, after, role)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        file_of(folder, template, "a/sn0", role).rename(to)
+    save(file_of(folder, template, after, edited), seed=999)
+    read(folder)
+    assert labels() == {after: "was a/sn0", "a/sn1": "was a/sn1"}
+    assert Item.objects.get(path=after).row == row
+    assert grouped()[after].keys() == set(ROLES)
+    consistent(Dataset.objects.get())
+    assert numbers(read(folder))["unchanged"] == 6
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("edited", [None, *ROLES])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_two_groups_that_changed_places_while_one_was_edited(
+    tmp_path: Path, template: str, edited: str | None, is_shared: bool
+) -> None:
+    """Also where they share a reference, which then lies unchanged at both places."""
+    folder = tmp_path / "in"
+    two_labelled(folder, template, is_shared=is_shared)
+    for before, after in (("sn0", "aside"), ("sn1", "sn0"), ("aside", "sn1")):
+        rename(folder / "a", before, after, template)
+    if edited:
+        save(file_of(folder, template, "a/sn1", edited), seed=999)
+    read(folder)
+    assert labels() == {"a/sn1": "was a/sn0", "a/sn0": "was a/sn1"}
+    assert Dataset.objects.get().n_items == 2
+    consistent(Dataset.objects.get())
+
+
+def test_an_edited_file_that_came_before_the_others_makes_way(tmp_path: Path) -> None:
+    """It had made an item of its own, which nobody looked at."""
+    folder = tmp_path / "in"
+    two_labelled(folder)
+    save(folder / "b" / "sn0_ref.png", seed=999)
+    read(folder)
+    for role in ("target", "diff"):
+        (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
+    (folder / "a" / "sn0_ref.png").unlink()
+    assert read(folder)["missing"] == 1
+    assert labels() == {"b/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
+    assert grouped()["b/sn0"] == {role: f"b/sn0_{role}.png" for role in ROLES}
+    consistent(Dataset.objects.get())
+
+
+def test_it_stays_where_somebody_decided_about_it_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    two_labelled(folder)
+    save(folder / "b" / "sn0_ref.png", seed=999)
+    read(folder)
+    label("b/sn0")
+    for role in ("target", "diff"):
+        (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
+    (folder / "a" / "sn0_ref.png").unlink()
+    read(folder)
+    assert labels() == {"b/sn0": "was b/sn0", "a/sn1": "was a/sn1"}
+    missing = Item.objects.get(is_available=False)
+    assert (missing.path, missing.label.name if missing.label else "") == ("a/sn0", "was a/sn0")
+    consistent(Dataset.objects.get())
+
+
+@pytest.mark.parametrize("order", [("target", "ref", "diff"), ("diff", "target", "ref")])
+def test_files_that_move_one_by_one_between_ingests(tmp_path: Path, order: tuple[str, ...]) -> None:
+    folder = tmp_path / "in"
+    two_labelled(folder)
+    (folder / "b").mkdir()
+    for role in order:
+        (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
+        read(folder)
+    assert labels() == {"b/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
+    consistent(Dataset.objects.get())
+
+
+def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moved while the folder was looked through: first seen where they were, then where they are."""
+    folder = tmp_path / "in"
+    two_labelled(folder)
+    shutil.copytree(folder / "a", folder / "b")
+    save(folder / "b" / "sn0_ref.png", seed=999)
+    real = GroupWriter.settle
+
+    def settle(self: GroupWriter) -> None:
+        shutil.rmtree(folder / "a")
+        real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupWriter, "settle", settle)
+        read(folder)
+    assert labels() == {"b/sn0": "was a/sn0", "b/sn1": "was a/sn1"}
+    assert Dataset.objects.get().n_items == 2
+    consistent(Dataset.objects.get())
+
+
+# -- Never guessed ------------------------------------------------------------------------------------
+def test_of_two_copies_each_edited_none_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    two_labelled(folder)
+    for number, other in enumerate(("x", "y")):
+        for role in ROLES:
+            shutil.copyfile(folder / "a" / f"sn0_{role}.png", folder / f"{other}_{role}.png")
+        save(folder / f"{other}_diff.png", seed=900 + number)
+    for role in ROLES:
+        (folder / "a" / f"sn0_{role}.png").unlink()
+    read(folder)
+    assert labels() == {"a/sn1": "was a/sn1"}
+    assert Item.objects.filter(label__name="was a/sn0", is_available=False).count() == 1
+    assert {"x", "y"} <= set(there())
+
+
+def test_between_two_items_that_differ_only_in_what_was_edited_none_is_chosen(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    triplets(folder, range(2))
+    for role in ("target", "diff"):
+        shutil.copyfile(folder / f"sn0_{role}.png", folder / f"sn1_{role}.png")
+    read(folder, FLAT)
+    for number in range(2):
+        label(f"sn{number}")
+    rename(folder, "sn0", "new")
+    save(folder / "new_ref.png", seed=999)
+    for role in ROLES:
+        (folder / f"sn1_{role}.png").unlink()
+    read(folder)
+    assert labels() == {}
+    assert Item.objects.filter(is_available=False, label__isnull=False).count() == 2
+
+
+def test_files_that_others_have_too_are_no_reason_to_take_a_group_for_an_item(tmp_path: Path) -> None:
+    """Of three with one reference and black differences one is deleted, and another thing of the same night comes."""
+    folder = tmp_path / "in"
+    triplets(folder, range(3))
+    for number in range(1, 3):
+        for role in ("ref", "diff"):
+            shutil.copyfile(folder / f"sn0_{role}.png", folder / f"sn{number}_{role}.png")
+    read(folder, FLAT)
+    label("sn0")
+    rename(folder, "sn0", "thing")
+    save(folder / "thing_target.png", seed=999)
+    read(folder)
+    assert labels() == {}
+    assert Item.objects.get(path="sn0").label is not None
+    assert there() == ["sn1", "sn2", "thing"]
+    consistent(Dataset.objects.get())
+
+
+def test_a_copy_whose_original_was_edited_leaves_the_label_where_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    two_labelled(folder)
+    for role in ROLES:
+        shutil.copyfile(folder / "a" / f"sn0_{role}.png", folder / f"copy_{role}.png")
+    save(folder / "a" / "sn0_target.png", seed=999)
+    read(folder)
+    assert labels() == {"a/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
+    assert "copy" in there()
+
+
+# -- Anything at all ----------------------------------------------------------------------------------
+@dataclass
+class World:
+    """A folder of labelled groups, and which of them is which: the slow and obvious truth."""
+
+    folder: Path
+    template: str
+    rng: random.Random
+    # What each name's group was called when it was labelled.
+    names: dict[str, str] = field(default_factory=dict)
+    edited: set[str] = field(default_factory=set)
+    _seeds: count = field(default_factory=lambda: count(5000))
+
+    def rename(self) -> None:
+        """Some groups change names and folders, with each other as well, and one in three is edited on the way."""
+        chosen = self.rng.sample(sorted(self.names), self.rng.randint(1, len(self.names)))
+        free = [f"{self.rng.choice('abc')}/new{self.rng.randint(0, 99)}" for _ in range(3)]
+        targets = self.rng.sample(sorted({*chosen, *(set(free) - self.names.keys())}), len(chosen))
+        for step in ("away", "back"):
+            for number, (before, after) in enumerate(zip(chosen, targets, strict=True)):
+                self._move(*((before, f"tmp/{number}") if step == "away" else (f"tmp/{number}", after)))
+        gone = {before: self.names.pop(before) for before in chosen}
+        self.names |= {after: gone[before] for before, after in zip(chosen, targets, strict=True)}
+        for name in targets:
+            if self.rng.random() < 0.33:
+                self.edit(name)
+
+    def edit(self, name: str) -> None:
+        """One file, and no other of that group before the next ingest."""
+        if self.names[name] not in self.edited:
+            self.edited.add(self.names[name])
+            save(file_of(self.folder, self.template, name, self.rng.choice(ROLES)), seed=next(self._seeds))
+
+    def add(self) -> None:
+        name = f"b/added{next(self._seeds)}"
+        for role in ROLES:
+            save(file_of(self.folder, self.template, name, role), seed=next(self._seeds))
+
+    def _move(self, before: str, after: str) -> None:
+        for role in ROLES:
+            to = file_of(self.folder, self.template, after, role)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            file_of(self.folder, self.template, before, role).rename(to)
+
+
+@pytest.mark.parametrize("seed", [1011, *range(11)])
+def test_after_anything_labels_are_where_their_groups_are(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renamed, swapped, edited, added, half of them with a shared reference; ingests are stopped anywhere between."""
+    rng = random.Random(seed)
+    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", rng.choice([1, 2, 100]))
+    world = World(tmp_path / "in", rng.choice(TEMPLATES), rng)
+    triplets(world.folder / "a", range(8), world.template)
+    share_reference(world.folder, world.template, [f"a/sn{number}" for number in range(4)])
+    read(world.folder, world.template)
+    for number in range(8):
+        label(f"a/sn{number}")
+        world.names[f"a/sn{number}"] = f"was a/sn{number}"
+    for _ in range(4):
+        world.rename()
+        for _ in range(rng.randint(0, 2)):
+            world.add()
+        if rng.random() < 0.5:
+            stopped(world, rng, monkeypatch)
+        world.edit(rng.choice(sorted(world.names)))
+        read(world.folder)
+        world.edited.clear()
+        assert labels() == world.names
+        assert all(frames.keys() == set(ROLES) for frames in grouped().values())
+        consistent(Dataset.objects.get())
+        assert numbers(read(world.folder)).keys() <= {"items", "unchanged", "missing"}
+
+
+def stopped(world: World, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ingest that ends somewhere, after which groups change names once more."""
+    name = rng.choice(["write", "_move", "_join"])
+    original, calls, last = getattr(GroupWriter, name), count(1), rng.randint(1, 3)
+
+    def stop(self: GroupWriter, *args: object, **kwargs: object) -> object:
+        if next(calls) >= last:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupWriter, name, stop)
+        try:
+            read(world.folder)
+        except KeyboardInterrupt:
+            world.rename()

@@ -1,0 +1,335 @@
+"""The Export page, the archive's address, and the import form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from labeling.decisions.content_changes import mark_content_changed
+from labeling.exporting.size import ImagesSize, images_size
+from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
+from labeling.views import export_import
+from tests.factories import archive_bytes, decide, manifest, opened, table
+
+pytestmark = pytest.mark.django_db
+MakeDataset = Callable[..., Dataset]
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    """Twenty items: ten cats, five dogs, one unsure, one skipped."""
+    dataset = make_dataset(20)
+    decide(dataset, "assign", range(10), "cat")
+    decide(dataset, "assign", range(10, 15), "dog")
+    decide(dataset, "unsure", [15])
+    decide(dataset, "skip", [16])
+    return dataset
+
+
+def export_url(dataset: Dataset) -> str:
+    return reverse("labeling:export", args=[dataset.slug])
+
+
+def zip_url(dataset: Dataset) -> str:
+    return reverse("labeling:export_zip", args=[dataset.slug])
+
+
+def text_of(response: HttpResponse) -> str:
+    return " ".join(response.content.decode().split())
+
+
+# -- The page ---------------------------------------------------------------------------------------
+def test_the_page_says_what_will_be_in_it(client: Client, dataset: Dataset) -> None:
+    response = client.get(export_url(dataset))
+    assert response.status_code == 200
+    assert [template.name for template in response.templates][:1] == ["labeling/export.html"]
+    text = text_of(response)
+    assert "15 labelled, 1 unsure, 1 skipped" in text
+    assert "Training gets the other 80 %." in text
+    assert 'action="/d/pictures/export.zip"' in text
+    assert response.context["splits"] == [("train", 80, 12), ("val", 10, 2), ("test", 10, 1)]
+
+
+def test_the_page_counts_what_the_archive_will_hold(client: Client, dataset: Dataset) -> None:
+    chosen = {"val": "30", "test": "20", "seed": "9"}
+    page = client.get(export_url(dataset), chosen)
+    archive = opened(client.get(zip_url(dataset), chosen).getvalue())
+    splits = manifest(archive)["splits"]
+    assert [total for _, _, total in page.context["splits"]] == [
+        splits[name]["items"] for name in ("train", "val", "test")
+    ]
+    for row in page.context["class_rows"]:
+        assert row.counts == [splits[name]["classes"].get(row.label.name, 0) for name in ("train", "val", "test")]
+
+
+def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset) -> None:
+    response = client.get(export_url(dataset), {"val": "0", "test": "50"}, headers=HTMX)
+    assert response.status_code == 200
+    assert response.templates[0].name == "labeling/_export.html"
+    assert response.content.lstrip().startswith(b'<form id="export"')
+    assert "Training gets the other 50 %." in text_of(response)
+    assert "HX-Request" in response["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"val": "60", "test": "50"}, "Validation and test make 110 % together"),
+        ({"val": "-1"}, "Give a whole number from 0 to 100."),
+        ({"val": ""}, "Give a whole number from 0 to 100."),
+        ({"test": "ten"}, "Give a whole number from 0 to 100."),
+        ({"seed": "9223372036854775808"}, "Give a whole number from 0 to 9223372036854775807."),
+        ({"seed": '"><script>'}, "Give a whole number"),
+    ],
+)
+def test_an_impossible_option_is_refused_in_words(
+    client: Client, dataset: Dataset, chosen: dict[str, str], words: str
+) -> None:
+    for address, headers in ((export_url(dataset), {}), (export_url(dataset), HTMX), (zip_url(dataset), {})):
+        response = client.get(address, chosen, headers=headers)
+        assert response.status_code == 422
+        assert words in text_of(response)
+        assert b"<script>" not in response.content
+
+
+def test_the_page_costs_the_same_for_more_items_and_classes(
+    client: Client, make_dataset: MakeDataset, dataset: Dataset
+) -> None:
+    large = make_dataset(300, name="large", classes=tuple(f"class {number}" for number in range(40)))
+    decide(large, "assign", range(250), "class 3")
+    counts = []
+    client.get(export_url(dataset))
+    for one in (dataset, large):
+        with CaptureQueriesContext(connection) as queries:
+            client.get(export_url(one))
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+def test_an_empty_dataset_says_what_to_do(client: Client, make_dataset: MakeDataset) -> None:
+    response = client.get(export_url(make_dataset(0, classes=())))
+    assert "Nothing is labeled yet" in text_of(response)
+
+
+def test_an_unknown_dataset_is_not_found(client: Client) -> None:
+    for name in ("export", "export_zip", "import"):
+        assert client.get(reverse(f"labeling:{name}", args=["nothing"])).status_code == 404
+
+
+def test_whoever_is_not_signed_in_gets_nothing(client: Client, dataset: Dataset, settings: Any) -> None:
+    settings.LOGIN_REQUIRED = True
+    assert client.get(export_url(dataset)).status_code == 302
+    assert client.get(zip_url(dataset)).status_code == 302
+    assert client.get(export_url(dataset), headers=HTMX).status_code == 401
+    upload = {"file": SimpleUploadedFile("labels.csv", b"path,label\nimage0019.png,cat\n")}
+    response = client.post(reverse("labeling:import", args=[dataset.slug]), upload, headers=HTMX)
+    assert response.status_code == 401
+    assert Item.objects.get(dataset=dataset, row=19).state == State.UNLABELLED
+
+
+# -- The archive ------------------------------------------------------------------------------------
+def test_the_archive_is_streamed(client: Client, dataset: Dataset) -> None:
+    response = client.get(zip_url(dataset), {"val": "20", "test": "20", "seed": "4", "images": "false"})
+    assert response.status_code == 200
+    assert response.streaming
+    assert not response.has_header("Content-Length")
+    assert response["Content-Type"] == "application/zip"
+    assert response["Content-Disposition"] == 'attachment; filename="pictures.zip"'
+    content = response.getvalue()
+    assert content == archive_bytes(dataset, seed=4, splits=(60, 20, 20))
+    assert len(table(opened(content), "labels.csv")) == 17
+
+
+def test_predictions_without_a_model_are_refused(client: Client, dataset: Dataset) -> None:
+    page = text_of(client.get(export_url(dataset)))
+    assert "There are no predictions yet" in page
+    response = client.get(zip_url(dataset), {"predictions": "on"})
+    assert response.status_code == 422
+    assert "There are no predictions yet" in text_of(response)
+
+
+def test_missing_images_do_not_stop_it(client: Client, dataset: Dataset) -> None:
+    archive = opened(client.get(zip_url(dataset), {"images": "on"}).getvalue())
+    assert manifest(archive)["images"]["missing"]["count"] == 15
+
+
+@pytest.mark.parametrize(("size", "is_included"), [(66_666_666, True), (66_666_667, False)])
+def test_images_are_ticked_while_they_total_less_than_1_gb(
+    client: Client, dataset: Dataset, size: int, is_included: bool
+) -> None:
+    Frame.objects.filter(item__state=State.LABELLED).update(size=size)  # 15 of them
+    Frame.objects.exclude(item__state=State.LABELLED).update(size=10**12)
+    page = client.get(export_url(dataset))
+    assert page.context["form"]["images"].value() is is_included
+    text = text_of(page)
+    assert ("Of 15 labeled images, 953.7 MB in total" in text) is is_included
+    assert ("They are left out unless you tick the box, because they total 1 GB or more." in text) is not is_included
+
+    def has_images(**given: str | list[str]) -> bool:
+        told = manifest(opened(client.get(zip_url(dataset), given).getvalue()))
+        return bool(told["options"]["images"])
+
+    assert has_images(seed="1") is is_included
+    # As the form sends it, without and with the tick; and as addresses had it before.
+    assert has_images(images="false") is False
+    assert has_images(images=["false", "on"]) is True
+    assert has_images(images="on") is True
+    unticked = client.get(export_url(dataset), {"images": "false", "val": "20"}, headers=HTMX)
+    assert unticked.context["form"]["images"].value() is False
+
+
+def test_the_size_of_the_images_is_added_up_in_a_few_queries(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labeling.exporting.size._AT_ONCE", 4)
+    for row, item in enumerate(dataset.items.order_by("row")):
+        item.frames.update(size=10**row if row < 8 else 1)
+    assert images_size(dataset) == ImagesSize(11_111_118, is_total=True)  # 8 of 10^0 to 10^7, and 7 more
+    dataset.items.get(row=1).frames.update(size=2 * 10**9)
+    with CaptureQueriesContext(connection) as queries:
+        assert not images_size(dataset).is_included
+    assert len(queries) == 2  # it ends where the limit is passed
+
+
+def test_the_page_counts_what_changed_after_its_decision(client: Client, dataset: Dataset) -> None:
+    assert "content-changed" not in text_of(client.get(export_url(dataset)))
+    items = dict(dataset.items.values_list("row", "pk"))
+    mark_content_changed([items[0], items[15], items[19]])  # row 19 has no decision
+    page = client.get(export_url(dataset))
+    assert page.context["n_changed"] == 2
+    assert 'href="/d/pictures/?queue=all&amp;state=changed"' in text_of(page)
+    rows = table(opened(archive_bytes(dataset)), "labels.csv")
+    assert [row["path"] for row in rows if row["content_changed"] == "1"] == ["image0000.png", "image0015.png"]
+    assert {row["content_changed"] for row in rows} == {"0", "1"}
+
+
+# -- Import -----------------------------------------------------------------------------------------
+def upload(client: Client, dataset: Dataset, content: bytes, *, htmx: bool = True, **more: str) -> HttpResponse:
+    response = client.post(
+        reverse("labeling:import", args=[dataset.slug]),
+        {"file": SimpleUploadedFile("labels.csv", content)} | more,
+        headers=HTMX if htmx else {},
+    )
+    assert isinstance(response, HttpResponse)
+    return response
+
+
+def test_a_file_is_imported_for_the_person(client: Client, dataset: Dataset) -> None:
+    ana = User.objects.create_user("ana")
+    client.force_login(ana)
+    response = upload(client, dataset, b"path,label\nimage0019.png,dog\nimage0000.png,cat\nno.png,cat\n")
+    assert response.status_code == 200
+    assert response.content.lstrip().startswith(b'<div id="import"')
+    text = text_of(response)
+    assert "1 applied, 1 unchanged, of 3 lines." in text
+    assert "<code>no.png</code>" in text
+    assert Item.objects.get(dataset=dataset, row=19).label == LabelClass.objects.get(name="dog")
+    assert Annotation.objects.latest("pk").annotator == ana
+
+
+def test_unknown_classes_can_be_made(client: Client, dataset: Dataset) -> None:
+    content = b"path,label\nimage0019.png,<b>emu</b>\n"
+    response = upload(client, dataset, content)
+    assert "Create these classes and import" in text_of(response)
+    assert b"<b>emu" not in response.content
+    response = upload(client, dataset, content, create_classes="on")
+    assert "New classes: &lt;b&gt;emu&lt;/b&gt;." in text_of(response)
+    assert Item.objects.get(dataset=dataset, row=19).label == LabelClass.objects.get(name="<b>emu</b>")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"path\x81\xff", "not text in Windows-1252"), (b"one,two\n1,2\n", "The columns are"), (b"\n", "is empty")],
+)
+def test_a_file_that_makes_no_sense_is_refused_in_words(
+    client: Client, dataset: Dataset, content: bytes, words: str
+) -> None:
+    before = Annotation.objects.count()
+    response = upload(client, dataset, content)
+    assert response.status_code == 422
+    assert "Nothing was imported." in text_of(response)
+    assert words in text_of(response)
+    assert Annotation.objects.count() == before
+
+
+def test_no_file_and_too_large_a_file_are_refused(
+    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = client.post(reverse("labeling:import", args=[dataset.slug]), headers=HTMX)
+    assert response.status_code == 422
+    assert "Choose a file first." in response.content.decode()
+    monkeypatch.setattr(export_import, "MAX_UPLOAD", 10)
+    response = upload(client, dataset, b"path,label\nimage0019.png,dog\n")
+    assert response.status_code == 422
+    assert "manage.py import_labels FILE --dataset pictures" in text_of(response)
+
+
+def test_a_large_upload_comes_from_disk(client: Client, dataset: Dataset, settings: Any) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    assert "1 applied" in text_of(upload(client, dataset, b"path,label\nimage0019.png,dog\n"))
+
+
+def test_without_scripts_the_page_comes_whole(client: Client, dataset: Dataset) -> None:
+    page = client.get(reverse("labeling:import", args=[dataset.slug]))
+    assert 'enctype="multipart/form-data"' in text_of(page)
+    response = upload(client, dataset, b"path,label\nimage0019.png,dog\n", htmx=False)
+    assert [template.name for template in response.templates][:1] == ["labeling/import.html"]
+    assert "1 applied" in text_of(response)
+
+
+def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dataset: Dataset) -> None:
+    content = "galaxy|kind\nimage0019|dog\n".encode("utf-16")
+    asked = upload(client, dataset, content)
+    assert asked.status_code == 422
+    assert "The columns are 'galaxy', 'kind'. Choose" in unescape(text_of(asked))
+    told = upload(client, dataset, content, key_column="galaxy", label_column="Kind")
+    assert "1 applied" in text_of(told)
+    assert "1 line matched by file name alone." in text_of(told)
+    told = upload(client, dataset, "path,label\nimage0019.png,dög\n".encode("cp1252"), create_classes="on")
+    assert "read as Windows-1252" in text_of(told)
+    assert "no encoding" in text_of(upload(client, dataset, content, encoding="klingon"))
+
+
+def test_the_page_says_that_no_line_is_about_an_item(client: Client, dataset: Dataset) -> None:
+    told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n"))
+    assert "No line is about an item of this dataset: the column path names none." in told
+    told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n", key_column="id"))
+    assert "No line is about" not in told
+    assert "1 applied" in told
+
+
+def test_the_page_asks_about_numbers_and_remembers_the_answers(client: Client, dataset: Dataset) -> None:
+    content = b"path,label\nimage0017.png,1\nimage0018.png,01\n"
+    asked = upload(client, dataset, content, create_classes="on")
+    text = text_of(asked)
+    assert asked.status_code == 200
+    assert "Nothing was imported yet." in text
+    assert '<span class="badge">1</span><span class="badge">01</span>' in text
+    assert 'name="same_numbers" value="keep create"' in text
+    assert not LabelClass.objects.filter(name__in=["1", "01"]).exists()
+    told = upload(client, dataset, content, same_numbers="keep create")
+    assert "New classes: 1, 01." in text_of(told)
+    # Another order of the questions: the numbers first, then whether to make the classes.
+    LabelClass.objects.create(dataset=dataset, name="7", order=20, colour="#000000")
+    content = b"path,label\nimage0017.png,07\nimage0018.png,emu\n"
+    assert 'name="same_numbers" value="merge"' in text_of(upload(client, dataset, content))
+    told = upload(client, dataset, content, same_numbers="merge")
+    assert "<code>07</code> is <code>7</code>" in text_of(told)
+    assert 'name="create_classes" value="merge"' in text_of(told)
+    told = upload(client, dataset, content, create_classes="merge")
+    assert "New classes: emu." in text_of(told)
+    assert Item.objects.get(dataset=dataset, row=17).label.name == "7"  # type: ignore[union-attr]
+
+
+def test_the_import_needs_the_csrf_token(dataset: Dataset) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    assert upload(strict, dataset, b"path,label\nimage0019.png,dog\n").status_code == 403

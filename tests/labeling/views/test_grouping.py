@@ -1,0 +1,144 @@
+"""The page on which files are grouped: a trial while a template is typed, and the job that does it."""
+
+from __future__ import annotations
+
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from hoshina.jobs.models import Job
+from labeling.ingest.grouping_preview import suggest
+from labeling.models import Dataset, Item, State
+from labeling.views import grouping as views
+from tests.labeling.ingest.test_group_writer import FLAT, read, triplets
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    triplets(tmp_path / "in", range(4))
+    (tmp_path / "in" / "sn1_ref.png").unlink()
+    read(tmp_path / "in")
+    return Dataset.objects.get()
+
+
+def text(response: Any) -> str:
+    return " ".join(unescape(response.content.decode()).split())
+
+
+def page(dataset: Dataset) -> str:
+    return reverse("labeling:grouping", args=[dataset.slug])
+
+
+def trial(dataset: Dataset) -> str:
+    return reverse("labeling:grouping_trial", args=[dataset.slug])
+
+
+def test_the_page_proposes_what_fits_and_tells_what_is_so_now(client: Client, dataset: Dataset) -> None:
+    found = text(client.get(page(dataset)))
+    assert "<code>{id}_{role}.png</code>" in found
+    assert "Each file is an item." in found
+    found = text(client.get(page(dataset), {"template": FLAT}))
+    assert 'value="{id}_{role}.png"' in found
+    assert "<b>4 items</b>: 3 complete, 1 incomplete" in found
+    read(dataset.data_dir, "{id}_{role:target,diff}.png")
+    found = text(client.get(page(dataset)))
+    assert 'value="{id}_{role}.png"' in found
+    assert 'value="target, diff"' in found
+
+
+def test_the_trial_is_a_fragment_that_writes_nothing(client: Client, dataset: Dataset) -> None:
+    before = list(Item.objects.values()), list(Dataset.objects.values()), Job.objects.count()
+    found = text(client.get(trial(dataset), {"template": FLAT, "roles": "target, ref"}))
+    assert found.startswith('<section id="grouping-trial"')
+    assert "11 files → <b>4 items</b>: 3 complete, 1 incomplete; 4 files left out." in found
+    assert '<bdi>sn1</bdi> <span class="hint">no ref</span>' in found
+    assert "Its role would be “diff”, which is none of target, ref." in found
+    assert (list(Item.objects.values()), list(Dataset.objects.values()), Job.objects.count()) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"template": "{id}.png"}, "The template has no {role}."),
+        ({"template": FLAT, "roles": "a,,b"}, "is no name of a role"),
+        ({"template": ""}, "Each file is an item."),
+        ({"template": "{id}x{role}.png"}, "11 files → <b>0 items</b>; 11 files left out."),
+        ({"template": FLAT + "\x00"}, "Null characters"),
+        ({"template": "<b>{id}{role}"}, "Between {id} and {role}"),
+    ],
+)
+def test_a_trial_of_what_cannot_be_says_so(client: Client, dataset: Dataset, given: dict[str, str], words: str) -> None:
+    assert words in text(client.get(trial(dataset), given))
+
+
+def test_a_trial_of_very_many_files_stops_in_time(
+    client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "_TRIAL_SECONDS", 0)
+    triplets(dataset.data_dir, range(4, 100), roles=("ref",))
+    triplets(dataset.data_dir, range(100, 350), roles=("diff",))
+    assert "the first files of very many" in text(client.get(trial(dataset), {"template": FLAT}))
+
+
+def test_grouping_is_a_job_that_reads_the_folder(client: Client, dataset: Dataset) -> None:
+    Job.objects.create(
+        kind="ingest", dataset_id=dataset.pk, state=Job.State.SUCCEEDED, params={"extensions": [".png"]}, queue="heavy"
+    )
+    response = client.post(page(dataset), {"template": f" {FLAT} ", "roles": "target,ref"})
+    assert (response.status_code, response.headers["Location"]) == (302, f"/d/{dataset.slug}/")
+    job = Job.objects.get(kind="ingest", state=Job.State.QUEUED)
+    assert job.params == {"extensions": [".png"], "grouping": "{id}_{role:target,ref}.png"}
+    # While that waits or runs its template could not be changed.
+    response = client.post(page(dataset), {"template": FLAT})
+    assert (response.status_code, "being read just now" in text(response)) == (422, True)
+
+
+def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Client, dataset: Dataset) -> None:
+    Item.objects.filter(path="sn0_ref.png").update(state=State.UNSURE)
+    Dataset.objects.update(n_unsure=1)
+    assert "1 item has a decision" in text(client.get(page(dataset)))
+    response = client.post(page(dataset), {"template": FLAT})
+    assert response.status_code == 422
+    assert "1 image of in has a decision" in text(response)
+    assert "import there the labels.csv" in text(response)
+    assert not Job.objects.filter(kind="ingest").exists()
+
+
+def test_only_staff_may_where_people_sign_in(client: Client, dataset: Dataset, settings: Any) -> None:
+    settings.LOGIN_REQUIRED = True
+    client.force_login(User.objects.create_user("ana"))
+    assert "Only staff may group files otherwise." in text(client.get(page(dataset)))
+    assert client.post(page(dataset), {"template": FLAT}).status_code == 403
+    client.force_login(User.objects.create_user("ben", is_staff=True))
+    assert client.post(page(dataset), {"template": FLAT}).status_code == 302
+
+
+def test_a_folder_that_is_gone_is_told(client: Client, dataset: Dataset) -> None:
+    dataset.data_dir.rename(dataset.data_dir.with_name("gone"))
+    assert "does not exist" in text(client.get(page(dataset)))
+    assert client.get(trial(dataset), {"template": FLAT}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([f"sn_{number}_{role}.fits.gz" for number in range(9) for role in ("a", "b")], ["{id}_{role}.fits.gz"]),
+        ([f"n/{role}/{number}.png" for number in range(9) for role in ("a", "b")], ["{role}/{id}.png"]),
+        ([f"n/x{number}/{role}.png" for number in range(9) for role in ("a", "b")], ["{id}/{role}.png"]),
+        ([f"{role}-{number}.png" for number in range(9) for role in ("a", "b")], ["{role}-{id}.png"]),
+        ([f"image{number:04}.png" for number in range(20)], []),
+        ([f"image_{number:04}.png" for number in range(20)], []),
+        ([f"field-{number}.{band}.png" for number in range(20) for band in "gri"][:-1], ["{id}.{role}.png"]),
+        ([], []),
+        (["a", ".b", "c.{d}"], []),
+    ],
+)
+def test_templates_are_proposed_that_most_names_fit(paths: list[str], expected: list[str]) -> None:
+    assert suggest(paths) == expected

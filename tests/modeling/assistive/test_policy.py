@@ -1,0 +1,130 @@
+"""When the model is retrained: by labels that hold, not by every press of a key."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from hoshina.jobs.models import Job
+from labeling.decisions.save import Request, Target, apply
+from labeling.models import Action, Dataset
+from modeling.assistive import policy
+from modeling.assistive.policy import labels_to_go, new_labels, policy_of
+from modeling.models import ModelVersion
+from tests.modeling.assistive.test_pipeline import add_vectors, two_clouds
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+
+
+def press(dataset: Dataset, rows: list[int], name: str = "cat", kind: Action.Kind = Action.Kind.ASSIGN) -> None:
+    ids = dict(dataset.items.values_list("row", "pk"))
+    label_id = dataset.classes.get(name=name).pk if kind == Action.Kind.ASSIGN else None
+    targets = tuple(Target(ids[row]) for row in rows)
+    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, overwrite=True, targets=targets)
+    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+    dataset.refresh_from_db()
+
+
+def undo(dataset: Dataset) -> None:
+    press(dataset, [], kind=Action.Kind.UNDO)
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    """100 items, 50 of them labeled before the model was trained."""
+    dataset = make_dataset(100)
+    press(dataset, list(range(25)))
+    press(dataset, list(range(25, 50)), "dog")
+    ModelVersion.objects.create(
+        dataset=dataset, number=1, class_ids=list(dataset.classes.values_list("pk", flat=True)), n_labels=50,
+        n_rows=100, n_decisions=dataset.n_decisions, is_active=True,
+    )  # fmt: skip
+    return dataset
+
+
+def count(dataset: Dataset) -> int:
+    return new_labels(dataset, ModelVersion.objects.get())
+
+
+def test_labels_that_were_undone_do_not_count(dataset: Dataset) -> None:
+    press(dataset, list(range(50, 54)))
+    assert count(dataset) == 4
+    for _ in range(5):
+        press(dataset, list(range(54, 85)))
+        undo(dataset)
+    assert dataset.n_decisions == 50 + 4 + 10 * 31
+    assert count(dataset) == 4
+
+
+def test_a_label_that_is_changed_counts_once(dataset: Dataset) -> None:
+    press(dataset, [3], "dog")
+    press(dataset, [3], "cat")
+    press(dataset, [60], "dog")
+    press(dataset, [60], "cat")
+    assert count(dataset) == 2
+    undo(dataset)
+    assert count(dataset) == 2, "the first label of the item holds again"
+
+
+def test_what_is_no_label_does_not_count(dataset: Dataset) -> None:
+    press(dataset, [70, 71], kind=Action.Kind.UNSURE)
+    press(dataset, [72], kind=Action.Kind.SKIP)
+    press(dataset, [2], kind=Action.Kind.CLEAR)
+    assert count(dataset) == 0
+
+
+def test_other_datasets_do_not_count_and_many_decisions_are_read_in_parts(
+    dataset: Dataset, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_dataset(40, name="other")
+    monkeypatch.setattr(policy, "AT_ONCE", 7)
+    for start in range(50, 90, 10):
+        press(dataset, list(range(start, start + 10)))
+        press(other, list(range(start - 50, start - 40)))
+    assert count(dataset) == 40
+    monkeypatch.setattr(policy, "MOST_READ", 39)
+    assert count(dataset) == 40, "so many that each counts"
+
+
+def test_the_count_costs_no_more_for_more_labels_before(dataset: Dataset) -> None:
+    press(dataset, [50])
+    with CaptureQueriesContext(connection) as caught:
+        assert count(dataset) == 1
+    assert len(caught) == 3
+    ModelVersion.objects.update(n_decisions=dataset.n_decisions)
+    with CaptureQueriesContext(connection) as caught:
+        assert count(dataset) == 0
+    assert len(caught) == 1
+
+
+def test_the_page_says_in_how_many_more_labels(dataset: Dataset, client: Client) -> None:
+    press(dataset, list(range(50, 54)))
+    undo(dataset)
+    press(dataset, list(range(50, 54)))
+    assert "automatically, in 16 more labels" in client.get("/d/pictures/model/").content.decode()
+    assert "4 new labels" in client.get("/d/pictures/model/badge/").content.decode()
+    press(dataset, list(range(54, 69)))
+    page = client.get("/d/pictures/model/").content.decode()
+    assert "automatically, in 1 more label<" in page
+    assert labels_to_go(dataset, policy_of(dataset), ModelVersion.objects.get()) == 1
+
+
+def test_undone_labels_do_not_retrain(dataset: Dataset) -> None:
+    X, _ = two_clouds(100)
+    add_vectors(dataset, X)
+    assert policy_of(dataset).min_new == 20
+    for _ in range(3):
+        press(dataset, list(range(50, 65)))
+        undo(dataset)
+    assert not Job.objects.filter(kind="retrain").exists()
+    press(dataset, list(range(50, 69)))
+    assert not Job.objects.filter(kind="retrain").exists()
+    press(dataset, [69])
+    assert Job.objects.filter(kind="retrain").count() == 1

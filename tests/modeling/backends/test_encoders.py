@@ -1,0 +1,589 @@
+"""Encoders: the right numbers, the right choice, and plain words when the better one cannot run."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import importlib
+import importlib.metadata
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import skimage.feature
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from hoshina import settings as settings_module
+from labeling.images.encoder_inputs import squash
+from modeling.backends import (
+    BACKENDS,
+    EncoderUnavailable,
+    choose_encoder,
+    gpu,
+    keras_networks,
+    likely,
+    survey,
+    weights,
+)
+from modeling.backends import encoder as encoder_module
+from modeling.backends.encoder import file_sha256, fingerprint
+from modeling.backends.hog import HOG_DIM, HogEncoder, colour_histogram, hog, to_grey
+from modeling.backends.hog_scattering import HogScatteringEncoder
+from modeling.backends.keras_networks import KerasEncoder
+from modeling.backends.scattering import PatchesEncoder
+from modeling.backends.weights import MOBILENET_V2
+from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
+from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
+
+# Frozen once for all tests of this file that may share it.
+FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
+
+
+def pictures(n: int, seed: int = 0) -> list[Image.Image]:
+    """Noise over coloured grounds, of all sizes and shapes."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        height, width = rng.integers(5, 200, 2)
+        ground = rng.integers(0, 200, 3)
+        found.append(Image.fromarray((ground + rng.integers(0, 55, (height, width, 3))).astype(np.uint8)))
+    return found
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No cached weights, and a proxy where nobody listens. Gives Keras's (empty) cache."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    return tmp_path / "keras" / "models"
+
+
+@pytest.fixture(scope="module")
+def mobile() -> KerasEncoder:
+    encoder = choose_encoder("tensorflow", real_weights_dir(), FROZEN)
+    assert isinstance(encoder, KerasEncoder)
+    return encoder
+
+
+class TestHog:
+    def test_same_numbers_as_scikit_image(self) -> None:
+        rng = np.random.default_rng(3)
+        down, right = np.mgrid[:64, :64].astype(np.uint8)
+        grey = np.stack(
+            [
+                rng.integers(0, 256, (64, 64), dtype=np.uint8),
+                down * 3,
+                np.full((64, 64), 77, np.uint8),
+                right * 2 + down,
+                rng.integers(0, 2, (64, 64), dtype=np.uint8) * 255,
+                np.where((right - 32.0) ** 2 + (down - 32.0) ** 2 < 400, 250, 3).astype(np.uint8),
+            ]
+        )
+        expected = [
+            skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=True) for one in grey
+        ]
+        np.testing.assert_allclose(hog(grey), np.array(expected), atol=2e-5)
+
+    def test_grey_is_that_of_pillow(self) -> None:
+        pixels = np.random.default_rng(1).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+        expected = [np.asarray(Image.fromarray(one).convert("L")) for one in pixels]
+        np.testing.assert_array_equal(to_grey(pixels), expected)
+
+    def test_colour_histogram_counts_pixels(self) -> None:
+        pixels = np.random.default_rng(2).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+        expected = np.zeros((4, 64))
+        for image, counts in zip(pixels, expected, strict=True):
+            for red, green, blue in image.reshape(-1, 3):
+                counts[red // 64 * 16 + green // 64 * 4 + blue // 64] += 1 / 30
+        np.testing.assert_allclose(colour_histogram(pixels), expected, atol=1e-6)
+
+    def test_parts_have_length_one(self) -> None:
+        vectors = HogEncoder("").encode(pictures(5))
+        assert vectors.shape == (5, 1828)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(vectors[:, :HOG_DIM], axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(vectors[:, HOG_DIM:], axis=1), 1, rtol=1e-5)
+
+    def test_image_of_one_colour_has_no_outlines_but_a_colour(self) -> None:
+        red, blue = (Image.new("RGB", (40, 30), colour) for colour in ("red", "blue"))
+        vectors = HogEncoder("").encode([red, blue])
+        assert not vectors[:, :HOG_DIM].any()
+        assert vectors[0] @ vectors[1] == 0
+
+    def test_batches_make_no_difference(self) -> None:
+        encoder = HogEncoder("")
+        images = pictures(encoder.batch_size * 2 + 3)
+        one_by_one = np.concatenate([encoder.encode([image]) for image in images])
+        np.testing.assert_allclose(encoder.encode(images), one_by_one, atol=1e-6)
+
+    def test_nothing_in_nothing_out(self) -> None:
+        assert HogEncoder("").encode([]).shape == (0, 1828)
+
+    def test_other_modes_are_taken_as_rgb(self) -> None:
+        grey = pictures(1)[0].convert("L")
+        encoder = HogEncoder("")
+        np.testing.assert_array_equal(encoder.encode([grey]), encoder.encode([grey.convert("RGB")]))
+
+    def test_good_enough_for_digits(self) -> None:
+        digits = load_digits()
+        images = [Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images[:600]]
+        vectors = HogEncoder("").encode(images)
+        assert cross_val_score(KNeighborsClassifier(1), vectors, digits.target[:600], cv=3).mean() > 0.9
+
+
+class TestPreparation:
+    def test_whole_image_is_seen(self) -> None:
+        image = Image.new("RGB", (300, 40), "black")
+        image.paste((255, 255, 255), (280, 0, 300, 40))
+        seen = squash(image, 64)
+        assert seen.shape == (64, 64, 3)
+        assert seen[:, 63].min() > 200
+        assert seen[:, :50].max() == 0
+
+    def test_small_images_grow(self) -> None:
+        assert squash(Image.new("RGB", (1, 1), (9, 8, 7)), 224).reshape(-1, 3).tolist() == [[9, 8, 7]] * 224**2
+
+
+class TestFingerprint:
+    def test_says_what_the_vectors_mean(self) -> None:
+        # A change here makes everybody's vectors be computed again: then it has to be on purpose.
+        assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "a6a457a8e4b77cfe"
+
+    def test_of_mobilenet_is_that_of_earlier_versions(self, mobile: KerasEncoder) -> None:
+        sha256 = file_sha256(real_weights_dir() / WEIGHTS_FILE)
+        facts = {"architecture": "mobilenet_v2_1.0_224 average", "weights": sha256, "side": 224}
+        how = {"resize": "bilinear squash", "normalisation": "x/127.5-1", "library": "litert 2"}
+        assert mobile.fingerprint == fingerprint(**facts, **how)
+
+    @pytest.mark.parametrize("fact", ["architecture", "weights", "side", "resize", "normalisation", "library"])
+    def test_differs_when_any_fact_differs(self, fact: str) -> None:
+        facts = {
+            "architecture": "a", "weights": "0", "side": 2, "resize": "squash", "normalisation": "x", "library": "l 2",
+        }  # fmt: skip
+        assert fingerprint(**{**facts, fact: "other"}) != fingerprint(**facts)
+
+    def test_differs_with_the_stretch_and_all_other_preprocessing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = HogEncoder("").fingerprint
+        monkeypatch.setattr(encoder_module, "PREPROCESSING_VERSION", 4)
+        assert HogEncoder("").fingerprint != before
+
+    def test_differs_with_the_librarys_major_version_alone(
+        self, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        told = importlib.metadata.version
+        for version, is_same in (("2.99.1", True), ("3.0.0", False)):
+            monkeypatch.setattr(
+                importlib.metadata, "version", lambda name, v=version: v if "litert" in name else told(name)
+            )
+            again = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
+            assert (again.fingerprint == mobile.fingerprint) is is_same
+
+    def test_of_each_encoder_is_its_own(self, mobile: KerasEncoder) -> None:
+        found = [mobile.fingerprint, HogEncoder("").fingerprint, PatchesEncoder("").fingerprint]
+        found.append(HogScatteringEncoder("").fingerprint)
+        assert len(set(found)) == 4
+
+    def test_of_other_weights_is_another(self, tmp_path: Path, mobile: KerasEncoder) -> None:
+        changed = tmp_path / WEIGHTS_FILE
+        changed.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
+        with h5py.File(changed, "r+") as file:
+            kernel = next(name for name in _arrays(file) if name.endswith(("kernel:0", "kernel")))
+            file[kernel][...] = file[kernel][...] * 1.01
+        other = choose_encoder("tensorflow", tmp_path)
+        assert other.fingerprint != mobile.fingerprint
+        assert other.dim == mobile.dim
+
+
+def _arrays(file: h5py.File) -> list[str]:
+    found: list[str] = []
+    file.visititems(lambda name, thing: found.append(name) if isinstance(thing, h5py.Dataset) else None)
+    return found
+
+
+class TestChoice:
+    def test_hog_when_asked(self) -> None:
+        encoder = choose_encoder("hog", None)
+        assert encoder.name == "HOG + colour"
+        assert not encoder.is_fallback
+        assert "chosen" in encoder.reason
+
+    def test_the_settings_know_every_encoder(self) -> None:
+        assert set(settings_module._ENCODERS) == set(BACKENDS)
+
+    def test_no_such_encoder(self) -> None:
+        with pytest.raises(EncoderUnavailable, match="'magic'") as raised:
+            choose_encoder("magic", None)
+        assert all(name in raised.value.hint for name in BACKENDS)
+
+    def test_auto_without_weights_falls_back_and_says_why(self, offline: Path, tmp_path: Path) -> None:
+        encoder = choose_encoder("auto", tmp_path)
+        assert (encoder.name, encoder.backend) == ("HOG + Scattering", "hog+scattering")
+        assert encoder.is_fallback
+        for words in ("MobileNetV2's weights could not be downloaded (", "using HOG + Scattering", WEIGHTS_FILE):
+            assert words in encoder.reason
+        assert "AL_WEIGHTS_DIR" in encoder.reason
+
+    def test_auto_keeps_the_fallback_of_earlier_versions_where_it_was_used(self, offline: Path, tmp_path: Path) -> None:
+        encoder = choose_encoder("auto/patches", tmp_path)
+        assert (encoder.name, encoder.backend, encoder.is_fallback) == ("Scattering", "patches", True)
+        assert "using Scattering" in encoder.reason
+        assert likely("auto/patches", tmp_path).backend == "patches"
+        (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
+        assert likely("auto/patches", tmp_path).encoder == "MobileNetV2"
+
+    def test_tensorflow_without_weights_says_what_to_do(self, offline: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match="could not be downloaded") as raised:
+            choose_encoder("tensorflow", None)
+        assert WEIGHTS_FILE in raised.value.hint
+
+    def test_auto_without_tensorflow(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+        assert "TensorFlow is not installed; using HOG + Scattering." in choose_encoder("auto", tmp_path).reason
+
+    @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
+    def test_damaged_weights(self, damage: str, offline: Path, tmp_path: Path) -> None:
+        file = tmp_path / WEIGHTS_FILE
+        if damage == "garbage":
+            file.write_bytes(b"not found" * 1000)
+        elif damage == "cut short":
+            file.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes()[:4_000_000])
+        else:
+            with h5py.File(file, "w") as weights:
+                weights.attrs["layer_names"] = [b"dense"]
+                weights.create_group("dense").attrs["weight_names"] = [b"kernel:0"]
+                weights["dense"]["kernel:0"] = np.zeros((3, 4))
+        encoder = choose_encoder("auto", tmp_path)
+        assert encoder.is_fallback
+        assert f"{file} is damaged or of another kind" in encoder.reason
+        assert "\n" not in encoder.reason
+        with pytest.raises(EncoderUnavailable, match="damaged") as raised:
+            choose_encoder("tensorflow", tmp_path)
+        assert "Delete it" in raised.value.hint
+
+    def test_weights_of_numbers_that_are_not_finite(self, offline: Path, tmp_path: Path) -> None:
+        file = tmp_path / WEIGHTS_FILE
+        file.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
+        with h5py.File(file, "r+") as weights:
+            for name in _arrays(weights):
+                weights[name][...] = np.nan
+        assert "not finite" in choose_encoder("auto", tmp_path).reason
+
+    def test_survey_imports_and_downloads_nothing(self, offline: Path) -> None:
+        found = {line.backend: line for line in survey(None)}
+        assert list(found) == [name for name in BACKENDS if name not in ("auto", "tensorflow", "torch")]
+        assert found["hog"].available
+        for wanted in (weights.MOBILENET_V2, weights.EFFICIENTNET_B0, weights.RESNET50):
+            line = next(line for line in found.values() if line.encoder == wanted.title)
+            assert (line.available, line.may_download) == (False, True)
+            assert wanted.file in line.reason
+        assert not offline.exists()
+
+    def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
+        assert likely("auto", tmp_path).encoder == "HOG + Scattering"
+        (tmp_path / WEIGHTS_FILE).write_bytes(b"there")
+        assert likely("auto", tmp_path).encoder == likely("tensorflow", tmp_path).encoder == "MobileNetV2"
+        assert likely("hog", tmp_path).encoder == "HOG + colour"
+        assert likely("torch", tmp_path).backend == "resnet18"
+        assert not likely("file:nothing.onnx", tmp_path).available
+
+    def test_choosing_hog_never_imports_tensorflow(self) -> None:
+        program = (
+            "import sys; from modeling.backends import choose_encoder, survey; choose_encoder('hog', None);"
+            "survey(None); sys.exit(bool({'tensorflow', 'keras', 'torch'} & set(sys.modules)))"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+class TestDownload:
+    @pytest.fixture
+    def server(self) -> Iterator[http.server.ThreadingHTTPServer]:
+        """Serves whatever bytes its class was given, and may promise more than it sends."""
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(4 + self.server.lacking))  # type: ignore[attr-defined]
+                self.end_headers()
+                self.wfile.write(b"good")
+
+            def log_message(self, *args: object) -> None:
+                """Nothing on the terminal."""
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            server.lacking = 0  # type: ignore[attr-defined]
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            yield server
+            server.shutdown()
+            thread.join()
+
+    def _file(self, port: int) -> weights.WeightFile:
+        return replace(MOBILENET_V2, url=f"http://127.0.0.1:{port}/{WEIGHTS_FILE}")
+
+    def test_goes_to_keras_cache_once(self, server: http.server.HTTPServer, offline: Path) -> None:
+        wanted = self._file(server.server_port)
+        file, origin = weights.locate(wanted, None)
+        assert file.read_bytes() == b"good"
+        assert file.parent == offline
+        assert "download" in origin
+        assert weights.locate(wanted, None)[1] == "from Keras's cache"
+        assert [one.name for one in offline.iterdir()] == [WEIGHTS_FILE]
+
+    def test_broken_off_leaves_nothing(self, server: http.server.HTTPServer, offline: Path) -> None:
+        server.lacking = 5  # type: ignore[attr-defined]
+        with pytest.raises(EncoderUnavailable, match="could not be downloaded"):
+            weights.locate(self._file(server.server_port), None)
+        assert not list(offline.iterdir())
+
+    def test_silent_network_is_given_up(self, offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(weights, "CONNECT_SECONDS", 0.2)
+        began = time.monotonic()
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent,
+            pytest.raises(EncoderUnavailable, match="could not be downloaded"),
+        ):
+            weights.locate(self._file(silent.getsockname()[1]), None)
+        assert time.monotonic() - began < 60  # gives up at all
+
+    def test_folder_of_weights_comes_first(self, offline: Path, tmp_path: Path) -> None:
+        offline.mkdir(parents=True)
+        (offline / WEIGHTS_FILE).write_bytes(b"cached")
+        assert weights.locate(MOBILENET_V2, tmp_path)[1] == "from Keras's cache"
+        (tmp_path / WEIGHTS_FILE).write_bytes(b"given")
+        assert weights.locate(MOBILENET_V2, tmp_path) == (tmp_path / WEIGHTS_FILE, "from AL_WEIGHTS_DIR")
+
+    def test_torch_has_a_cache_of_its_own(self, offline: Path, tmp_path: Path) -> None:
+        kept = tmp_path / "torch" / "hub" / "checkpoints" / weights.RESNET18.file
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(b"cached")
+        assert weights.locate(weights.RESNET18, None, download=False) == (kept, "from torch's cache")
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return keras_networks.import_tensorflow()[1]
+
+
+def random_weights(keras: Any, network: keras_networks.KerasNetwork, file: Path) -> None:
+    """Weights of the right shapes, drawn at random, in the layout of the published files."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    keras.utils.set_random_seed(1)
+    model = getattr(keras.applications, network.function)(weights=None, include_top=False, input_shape=(224, 224, 3))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):  # what Keras's file holds
+            layer.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([one + rng.uniform(0, 0.2, one.shape) for one in layer.get_weights()])
+    with h5py.File(file, "w") as stream:
+        legacy_h5_format.save_weights_to_hdf5_group(stream, model)
+
+
+class TestOtherNetworksWithRandomWeights:
+    """The published weights are not at hand where tests run: files of random ones, under their names."""
+
+    @pytest.mark.parametrize("network", [keras_networks.EFFICIENTNET_B0, keras_networks.RESNET50])
+    def test_same_numbers_as_keras_with_its_own_preprocessing(
+        self, network: keras_networks.KerasNetwork, keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / network.weights.file
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            random_weights(keras, network, file)
+            # Keras loads the file itself, as if it had just been downloaded.
+            module = importlib.import_module(f"keras.src.applications.{network.weights.title.lower().rstrip('0b5')}")
+            monkeypatch.setattr(module.file_utils, "get_file", lambda *args, **kwargs: str(file))
+            model = getattr(keras.applications, network.function)(
+                weights="imagenet", include_top=False, pooling="avg", input_shape=(224, 224, 3)
+            )
+            images = pictures(3, seed=2)
+            pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
+            expected = model.predict(module.preprocess_input(pixels), verbose=0)
+        encoder = choose_encoder(network.backend, tmp_path, tmp_path / "graphs")
+        found = encoder.encode(images)
+        assert found.shape == (3, encoder.dim) == expected.shape
+        assert expected.std() > 1e-6
+        cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+        assert cosines.min() >= 0.9999
+        assert "AL_WEIGHTS_DIR" in encoder.reason
+        assert [one.name.split("-")[0] for one in (tmp_path / "graphs").iterdir()] == [network.backend]
+
+
+class TestGpu:
+    @pytest.fixture
+    def driver(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """A machine with a driver, and a TensorFlow that can use one."""
+        (tmp_path / "driver").write_text("550")
+        monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "driver")
+        monkeypatch.setattr(gpu, "_has", lambda package: False)
+
+    def test_keras_runs_it_in_batches(
+        self, driver: None, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gpu, "sees", lambda tensorflow: True)
+        monkeypatch.setattr(gpu, "BATCH", 2)
+        encoder = choose_encoder("mobilenet_v2", real_weights_dir())
+        assert encoder.reason.endswith("on the GPU.")
+        assert encoder.fingerprint != mobile.fingerprint  # another library computes it
+        images = pictures(5)
+        np.testing.assert_allclose(encoder.encode(images), mobile.encode(images), atol=1e-3)
+        assert encoder.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
+
+    def test_a_driver_without_a_gpu_changes_nothing(self, driver: None, mobile: KerasEncoder) -> None:
+        encoder = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
+        assert encoder.fingerprint == mobile.fingerprint
+        assert "GPU" not in encoder.reason
+
+    def test_what_tensorflow_is_asked(self) -> None:
+        asked: list[Any] = []
+        experimental = SimpleNamespace(
+            set_memory_growth=lambda one, on: asked.append((one, on)),
+            enable_tensor_float_32_execution=lambda on: asked.append(on),
+        )
+        found: list[str] = ["GPU:0"]
+        config = SimpleNamespace(list_physical_devices=lambda kind: found, experimental=experimental)
+        assert gpu.sees(SimpleNamespace(config=config))
+        assert asked == [("GPU:0", True), False]
+        found.clear()
+        assert not gpu.sees(SimpleNamespace(config=config))
+
+    @pytest.mark.parametrize(
+        ("packages", "has_driver", "expected"),
+        [
+            ((), False, False),
+            ((), True, True),
+            (("tensorflow-cpu",), True, False),
+            (("tensorflow-metal",), False, True),
+        ],
+    )
+    def test_where_it_is_worth_asking(
+        self,
+        packages: tuple[str, ...],
+        has_driver: bool,
+        expected: bool,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setattr(gpu, "_DRIVER", tmp_path if has_driver else tmp_path / "nothing")
+        monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+        monkeypatch.setattr(gpu, "_has", lambda package: package in packages)
+        assert gpu.may_be_there() is expected
+
+
+class TestResNet18:
+    def test_without_weights_a_sentence_says_which_file(self, offline: Path) -> None:
+        assert "resnet18-f37072fd.pth in AL_WEIGHTS_DIR" in likely("resnet18").reason
+        for name in ("resnet18", "torch"):
+            with pytest.raises(EncoderUnavailable, match="ResNet18's weights could not be downloaded") as raised:
+                choose_encoder(name, None)
+            assert "resnet18-f37072fd.pth" in raised.value.hint
+
+    def test_same_numbers_as_a_plain_forward_pass_with_random_weights(self, tmp_path: Path) -> None:
+        """Torch itself gave cosines of at least 0.9999999 on such weights; it is too large for the tests."""
+        state = resnet18_state(np.random.default_rng(4))
+        save_as_torch_does(tmp_path / weights.RESNET18.file, state)
+        encoder = choose_encoder("torch", tmp_path, tmp_path / "graphs")
+        images = pictures(2, seed=6)
+        found = encoder.encode(images)
+        assert found.shape == (2, encoder.dim) == (2, 512)
+        for vector, image in zip(found, images, strict=True):
+            expected = resnet18_forward(state, squash(image, 224))
+            np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+        assert encoder.fingerprint == choose_encoder("resnet18", tmp_path, tmp_path / "graphs").fingerprint
+
+    @pytest.mark.parametrize("kind", ["cut", "text", "code", "other", "beyond"])
+    def test_a_damaged_or_hostile_file_is_refused(self, kind: str, tmp_path: Path) -> None:
+        file = tmp_path / weights.RESNET18.file
+        state = resnet18_state(np.random.default_rng(4))
+        if kind == "other":
+            save_as_torch_does(file, {"weight": state["conv1.weight"]})
+        elif kind == "code":
+            save_as_torch_does(file, {"weight": os.system})  # type: ignore[dict-item]
+        elif kind == "beyond":
+            save_as_torch_does(file, state, shorten="conv1.weight")
+        else:
+            save_as_torch_does(file, state)
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 2] if kind == "cut" else b"only words")
+        with pytest.raises(EncoderUnavailable, match="damaged or of another kind") as raised:
+            choose_encoder("resnet18", tmp_path, tmp_path / "graphs")
+        assert "replace it by a whole resnet18-f37072fd.pth" in raised.value.hint
+
+
+class TestMobileNet:
+    def test_same_numbers_as_keras(self, mobile: KerasEncoder) -> None:
+        images = pictures(37)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import keras
+
+            model = keras.applications.MobileNetV2(
+                input_shape=(224, 224, 3),
+                include_top=False,
+                pooling="avg",
+                weights=str(real_weights_dir() / WEIGHTS_FILE),
+            )
+            pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
+            expected = model.predict(keras.applications.mobilenet_v2.preprocess_input(pixels), verbose=0)
+        vectors = mobile.encode(images)
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (37, 1280)
+        np.testing.assert_allclose(vectors, expected, atol=1e-3)
+
+    def test_order_and_batches_make_no_difference(self, mobile: KerasEncoder) -> None:
+        images = pictures(35, seed=5)
+        together = mobile.encode(images)
+        np.testing.assert_allclose(mobile.encode(images[33:]), together[33:], atol=1e-4)
+        assert mobile.encode([]).shape == (0, 1280)
+        assert mobile.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
+
+    def test_frozen_once_it_needs_no_tensorflow(self, mobile: KerasEncoder, tmp_path: Path) -> None:
+        program = (
+            "import sys; from pathlib import Path; from modeling.backends import choose_encoder;"
+            "encoder = choose_encoder('tensorflow', Path(sys.argv[1]), Path(sys.argv[2]));"
+            "print(encoder.fingerprint, 'tensorflow' in sys.modules)"
+        )
+        arguments = [sys.executable, "-c", program, str(real_weights_dir()), str(tmp_path / "graphs")]
+        told = [subprocess.run(arguments, check=True, timeout=300, capture_output=True).stdout for _ in range(2)]
+        assert told[0].decode().split() == [mobile.fingerprint, "True"]
+        assert told[1].decode().split() == [mobile.fingerprint, "False"]
+        assert [file.suffix for file in (tmp_path / "graphs").iterdir()] == [".tflite"]
+
+    def test_a_frozen_network_that_does_not_run_is_told_with_what_to_delete(self, tmp_path: Path) -> None:
+        weights = real_weights_dir() / WEIGHTS_FILE
+        content = b"written whole, and no network"
+        name = f"mobilenet_v2-{file_sha256(weights)[:16]}.{hashlib.sha256(content).hexdigest()[:16]}.tflite"
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(EncoderUnavailable, match="LiteRT could not run") as raised:
+            choose_encoder("tensorflow", real_weights_dir(), tmp_path)
+        assert str(tmp_path) in raised.value.hint
+
+    def test_says_where_the_weights_came_from(self, mobile: KerasEncoder) -> None:
+        assert "AL_WEIGHTS_DIR" in mobile.reason
+        assert not mobile.is_fallback

@@ -1,0 +1,327 @@
+"""Model files of one's own as encoders: real files of every kind, and plain words about those that are none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, user_model_runners, user_models
+from modeling.backends.user_model_runners import Input, pooled
+from modeling.backends.user_models import OwnFile, guess, list_files, own_folder
+from tests.modeling.backends.test_encoders import pictures
+
+SIDE = 24
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small models as Keras and LiteRT write them: ``map`` ends with a feature map, ``flat`` with numbers."""
+    folder = tmp_path_factory.mktemp("models")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from modeling.backends.keras_networks import import_tensorflow
+        from modeling.backends.litert import frozen
+
+        tensorflow, keras = import_tensorflow()
+        keras.utils.set_random_seed(3)
+        image = keras.Input((SIDE, SIDE + 8, 3))
+        seen = keras.layers.Conv2D(5, 3, strides=2, activation="relu")(image)
+        keras.Model(image, seen).save(folder / "map.keras")
+        keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalMaxPooling2D()(seen))).save(folder / "flat.h5")
+        scaled = keras.layers.Rescaling(1 / 255)(image)
+        keras.Model(image, keras.layers.Flatten()(scaled)).save(folder / "scales.keras")
+        grey = keras.Input((SIDE, SIDE, 1))
+        keras.Model(grey, keras.layers.GlobalAveragePooling2D()(grey)).save(folder / "grey.keras")
+        words = keras.Input((12,))
+        keras.Model(words, keras.layers.Dense(2)(words)).save(folder / "words.keras")
+        keras.Model([image, grey], [seen, grey]).save(folder / "two.keras")
+        (folder / "float.tflite").write_bytes(frozen(tensorflow, keras.Model(image, seen)))
+        (folder / "words.tflite").write_bytes(frozen(tensorflow, keras.Model(words, keras.layers.Dense(2)(words))))
+        (folder / "whole.tflite").write_bytes(_quantised(tensorflow, keras.Model(image, seen)))
+        keras.Model(image, keras.layers.Lambda(lambda x: x * 2)(image)).save(folder / "code.keras")
+    return folder
+
+
+def _quantised(tensorflow: Any, model: Any) -> bytes:
+    """With whole numbers from 0 to 255 going in, which mean 0 to 1, and whole numbers coming out."""
+    rng = np.random.default_rng(0)
+    converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: (
+        [rng.random((1, SIDE, SIDE + 8, 3), dtype=np.float32).round(1)] for _ in range(20)
+    )
+    converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tensorflow.uint8
+    return bytes(converter.convert())
+
+
+def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """What Keras itself makes of the images, with maps averaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras
+
+        model = keras.models.load_model(folder / name, compile=False)
+        pixels = [image.resize((SIDE + 8, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0) for image in images]
+        found = model.predict(scaled(np.stack([np.asarray(one, np.float32) for one in pixels])), verbose=0)
+    return found.mean(axis=(1, 2)) if found.ndim == 4 else found.reshape(len(found), -1)
+
+
+class TestRealFiles:
+    @pytest.mark.parametrize("name", ["map.keras", "flat.h5"])
+    def test_same_numbers_as_keras(self, name: str, models: Path, tmp_path: Path) -> None:
+        images = pictures(5)
+        encoder = choose_encoder(f"file:{name}", models, tmp_path)
+        expected = numbers(models, name, images, lambda pixels: pixels / 255)
+        np.testing.assert_allclose(encoder.encode(images), expected, atol=1e-4)
+        assert encoder.dim == expected.shape[1]
+        assert encoder.backend == f"file:{name}"
+        assert "0..1, a guess" in encoder.reason
+        assert [one.suffix for one in tmp_path.iterdir()] == [".tflite"]
+
+    @pytest.mark.parametrize(
+        ("preprocessing", "scaled"),
+        [
+            ("0..255", lambda pixels: pixels),
+            ("0..1", lambda pixels: pixels / 255),
+            ("-1..1", lambda pixels: pixels / 127.5 - 1),
+            ("imagenet", lambda pixels: (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+        ],
+    )
+    def test_every_preprocessing(self, preprocessing: str, scaled: Any, models: Path, tmp_path: Path) -> None:
+        images = pictures(3)
+        encoder = choose_encoder(f"file:float.tflite@{preprocessing}", models, tmp_path)
+        expected = numbers(models, "map.keras", images, lambda pixels: scaled(pixels).astype(np.float32))
+        np.testing.assert_allclose(encoder.encode(images), expected, rtol=1e-3, atol=1e-3)
+        assert f"pixels as {preprocessing}, as was said" in encoder.reason
+
+    def test_a_quantised_file(self, models: Path) -> None:
+        images = pictures(4)
+        encoder = choose_encoder("file:whole.tflite", models)
+        assert "0..1, as its quantised input tells" in encoder.reason
+        expected = numbers(models, "map.keras", images, lambda pixels: pixels / 255)
+        found = encoder.encode(images)
+        np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+
+    def test_a_model_that_scales_its_pixels_itself_gets_them_as_they_are(self, models: Path) -> None:
+        encoder = choose_encoder("file:scales.keras", models)
+        assert "0..255, as it has layers" in encoder.reason
+        white = encoder.encode([Image.new("RGB", (5, 5), "white")])
+        np.testing.assert_allclose(white, 1, atol=1e-5)
+        assert encoder.dim == SIDE * (SIDE + 8) * 3
+
+    def test_a_model_of_grey_images(self, models: Path) -> None:
+        encoder = choose_encoder("file:grey.keras@0..1", models)
+        found = encoder.encode([Image.new("RGB", (5, 5), colour) for colour in ("#ff0000", "#ffffff")])
+        np.testing.assert_allclose(found[:, 0], [76 / 255, 1], atol=1e-3)
+
+    def test_fingerprint_is_of_the_file_and_of_what_is_said(self, models: Path, tmp_path: Path) -> None:
+        found = {
+            choose_encoder(f"file:float.tflite@{one}", models).fingerprint for one in ("0..1", "-1..1", "imagenet")
+        }
+        guessed = choose_encoder("file:float.tflite", models)
+        assert guessed.fingerprint == choose_encoder("file:float.tflite@-1..1", models).fingerprint
+        copy = tmp_path / "other name.tflite"
+        copy.write_bytes((models / "float.tflite").read_bytes())
+        assert choose_encoder("file:other name.tflite", tmp_path).fingerprint == guessed.fingerprint
+        copy.write_bytes((models / "whole.tflite").read_bytes())
+        found.add(choose_encoder("file:other name.tflite", tmp_path).fingerprint)
+        assert len(found) == 4
+
+    def test_a_keras_model_needs_tensorflow_once(self, models: Path, tmp_path: Path) -> None:
+        program = (
+            "import sys; from pathlib import Path; from modeling.backends import choose_encoder;"
+            "choose_encoder('file:map.keras', Path(sys.argv[1]), Path(sys.argv[2]));"
+            "print('tensorflow' in sys.modules)"
+        )
+        choose_encoder("file:map.keras", models, tmp_path)
+        told = subprocess.run(
+            [sys.executable, "-c", program, str(models), str(tmp_path)], check=True, capture_output=True
+        )
+        assert told.stdout.decode().strip() == "False"
+
+
+class TestNoModels:
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("words.keras", r"takes \(\?, 12\)"),
+            ("words.tflite", r"takes \(1, 12\)"),
+            ("two.keras", "takes 2 inputs"),
+        ],
+    )
+    def test_what_takes_no_image(self, name: str, words: str, models: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match=words) as raised:
+            choose_encoder(f"file:{name}", models)
+        assert "takes one image" in raised.value.hint
+
+    def test_code_in_a_file_is_not_run(self, models: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match="Keras cannot load it"):
+            choose_encoder("file:code.keras", models)
+
+    @pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.tflite"])
+    @pytest.mark.parametrize("content", [b"", b"garbage" * 200])
+    def test_damaged_files(self, name: str, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(EncoderUnavailable, match="no image model that can be used here") as raised:
+            choose_encoder(f"file:{name}", tmp_path)
+        assert "\n" not in raised.value.message
+
+    def test_weights_without_a_model(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "weights.h5", "w") as file:
+            file["kernel"] = np.zeros(3)
+        with pytest.raises(EncoderUnavailable, match="as a whole model"):
+            choose_encoder("file:weights.h5", tmp_path)
+
+    def test_longer_than_any_description(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(user_models, "LONGEST", 4)
+        with pytest.raises(EncoderUnavailable, match=r"float\.tflite gives 5 numbers"):
+            choose_encoder("file:float.tflite", models)
+
+    def test_numbers_that_are_not_finite(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            user_model_runners, "pooled", lambda output, is_channels_first: np.full(3, np.nan, np.float32)
+        )
+        with pytest.raises(EncoderUnavailable, match="not finite"):
+            choose_encoder("file:float.tflite", models)
+
+    def test_onnx_without_its_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(user_model_runners, "ONNX_PACKAGE", "onnxruntime_of_nowhere")
+        (tmp_path / "birds.onnx").write_bytes(b"x")
+        with pytest.raises(EncoderUnavailable, match=r"birds\.onnx needs onnxruntime") as raised:
+            choose_encoder("file:birds.onnx", tmp_path)
+        assert "--extra onnx" in raised.value.hint
+        line = likely("file:birds.onnx", tmp_path)
+        assert (line.available, line.may_download) == (False, False)
+        assert "onnxruntime" in line.reason
+
+    def test_keras_without_tensorflow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
+        (tmp_path / "birds.keras").write_bytes(b"x")
+        with pytest.raises(EncoderUnavailable, match="TensorFlow is not installed"):
+            choose_encoder("file:birds.keras", tmp_path)
+        assert not likely("file:birds.keras", tmp_path).available
+
+
+class TestFinding:
+    def test_both_folders_and_no_weights_of_known_networks(self, tmp_path: Path) -> None:
+        weights, graphs = tmp_path / "weights", tmp_path / "store" / "encoders"
+        kept = own_folder(tmp_path / "store")
+        assert kept == graphs / "own"
+        for folder, name in [
+            (weights, "b.onnx"), (weights, "efficientnetb0_notop.h5"), (weights, "notes.txt"), (kept, "a.tflite"),
+            (kept, "b.onnx"), (kept, "a.json"), (graphs, "mobilenet_v2-0123.tflite"),
+        ]:  # fmt: skip
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"")
+        assert list_files(weights, graphs) == [kept / "a.tflite", weights / "b.onnx"]
+        assert list_files(None, None) == []
+        assert [line.backend for line in survey(weights, graphs)][-2:] == ["file:a.tflite", "file:b.onnx"]
+
+    @pytest.mark.parametrize("name", ["nothing.onnx", "../secret.onnx", "/etc/passwd", "", "notes.txt"])
+    def test_nothing_outside_its_folders(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "secret.onnx").write_bytes(b"")
+        (tmp_path / "in" / "notes.txt").write_bytes(b"")
+        with pytest.raises(EncoderUnavailable, match="no model file"):
+            user_models.find(f"file:{name}", tmp_path / "in", None)
+
+    @pytest.mark.parametrize("beside", ["birds.json", "birds.onnx.json"])
+    def test_what_is_said_beside_it(self, beside: str, tmp_path: Path) -> None:
+        (tmp_path / "birds.onnx").write_bytes(b"")
+        said = {"preprocessing": "-1..1", "name": "Birds of Mey", "side": 96}
+        (tmp_path / beside).write_text(json.dumps(said))
+        found = user_models.find("file:birds.onnx", tmp_path, None)
+        assert found == OwnFile(tmp_path / "birds.onnx", "Birds of Mey", "-1..1", 96)
+        assert user_models.find("file:birds.onnx@imagenet", tmp_path, None).preprocessing == "imagenet"
+
+    @pytest.mark.parametrize(
+        ("said", "words"),
+        [
+            ("{", "cannot be read as JSON"),
+            ("[1]", "no JSON object"),
+            ('{"preprocessing": "0..7"}', "'0..7' is none of"),
+            ('{"name": 7}', "name is not a text"),
+            ('{"side": "96"}', "side is not a whole number"),
+        ],
+    )
+    def test_what_makes_no_sense(self, said: str, words: str, tmp_path: Path) -> None:
+        (tmp_path / "birds.tflite").write_bytes(b"")
+        (tmp_path / "birds.json").write_text(said)
+        with pytest.raises(EncoderUnavailable, match=words):
+            user_models.find("file:birds.tflite", tmp_path, None)
+        assert words in likely("file:birds.tflite", tmp_path).reason
+
+    def test_long_names_are_cut(self, tmp_path: Path) -> None:
+        (tmp_path / "birds.tflite").write_bytes(b"")
+        (tmp_path / "birds.json").write_text(json.dumps({"name": "b" * 61}))
+        assert user_models.find("file:birds.tflite", tmp_path, None).title == "b" * 59 + "…"
+
+    def test_a_stamp_tells_of_changes(self, tmp_path: Path) -> None:
+        file = tmp_path / "birds.tflite"
+        file.write_bytes(b"1")
+        before = user_models.stamp("file:birds.tflite", tmp_path, None)
+        (tmp_path / "birds.json").write_text("{}")
+        assert user_models.stamp("file:birds.tflite", tmp_path, None) != before
+        assert user_models.stamp("hog", tmp_path, None) == user_models.stamp("file:nothing.h5", tmp_path, None) == ()
+
+
+class TestInputs:
+    def spec(self, dtype: str = "float32", scale: float = 0.0, zero: int = 0, *, first: bool = False) -> Input:
+        return Input(4, 5, 3, first, dtype, scale, zero)
+
+    @pytest.mark.parametrize(
+        ("suffix", "dtype", "scale", "zero", "expected"),
+        [
+            (".onnx", "float32", 0.0, 0, "imagenet"),
+            (".tflite", "float32", 0.0, 0, "-1..1"),
+            (".tflite", "uint8", 0.0, 0, "0..255"),
+            (".tflite", "uint8", 1 / 255, 0, "0..1"),
+            (".tflite", "int8", 1 / 255, -128, "0..1"),
+            (".tflite", "uint8", 1 / 127.5, 128, "-1..1"),
+            (".tflite", "int8", 1.0, -128, "0..255"),
+            (".keras", "float32", 0.0, 0, "0..1"),
+        ],
+    )
+    def test_guesses(self, suffix: str, dtype: str, scale: float, zero: int, expected: str, tmp_path: Path) -> None:
+        assert guess(tmp_path / f"a{suffix}", self.spec(dtype, scale, zero))[0] == expected
+
+    def test_channels_first(self) -> None:
+        values = np.random.default_rng(0).random((1, 4, 5, 3), dtype=np.float32)
+        np.testing.assert_array_equal(self.spec(first=True).array(values)[0, 2], values[0, :, :, 2])
+
+    def test_whole_numbers(self) -> None:
+        values = np.array([0, 0.6, 1, 7], np.float32).reshape(1, 1, 1, 4)
+        assert self.spec("int8", 1 / 255, -128).array(values).ravel().tolist() == [-128, 25, 127, 127]
+        assert self.spec("uint8").array(values).ravel().tolist() == [0, 1, 1, 7]
+
+    def test_shapes_that_leave_sizes_open(self) -> None:
+        path = Path("a.onnx")
+        found = user_model_runners._input(path, ["n", 3, "h", "w"], "float32", 96)
+        assert (found.height, found.width, found.channels, found.is_channels_first) == (96, 96, 3, True)
+        found = user_model_runners._input(path, [None, None, 40, 1], "float32", 96)
+        assert (found.height, found.width, found.channels, found.is_channels_first) == (96, 40, 1, False)
+        for shape, dtype, words in [
+            ([1, 224, 224, 3], "tensor(string)", "takes tensor"),
+            ([8, 224, 224, 3], "float32", r"takes \(8, 224"),
+            ([1, 224, 224, 4], "float32", "neither one nor three"),
+            ([1, 9999, 224, 3], "float32", "224 x 9999"),
+        ]:
+            with pytest.raises(EncoderUnavailable, match=words):
+                user_model_runners._input(path, shape, dtype, 96)
+
+    def test_pooling(self) -> None:
+        maps = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+        np.testing.assert_allclose(pooled(maps, is_channels_first=False), maps.mean(axis=(0, 1, 2)))
+        np.testing.assert_allclose(pooled(maps, is_channels_first=True), maps.mean(axis=(0, 2, 3)))
+        assert pooled(maps[0], is_channels_first=False).shape == (24,)

@@ -1,0 +1,473 @@
+"""The page Encoders: what there is, going over to another one, a model of one's own, deleting vectors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from hoshina.jobs.lifecycle import run_now
+from hoshina.jobs.models import Job
+from labeling.models import Dataset
+from modeling.backends import keras_networks
+from modeling.backends.scattering import PatchesEncoder
+from modeling.encoders import choice as encoder_choice
+from modeling.encoders import pipeline as encoder_pipeline
+from modeling.encoders import uploads
+from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
+from modeling.quick.pipeline import FEATURES, quick_folder
+from tests.modeling.encoders.test_pipeline import add
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def _hog(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.EMBEDDING_BACKEND = "hog"
+    settings.WEIGHTS_DIR = None
+    monkeypatch.setattr(encoder_pipeline, "_encoders", {})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    made = Dataset.objects.create(name="pictures", slug="pictures", root=str(tmp_path / "pictures"), n_items=6)
+    for row in range(6):
+        add(made, row)
+    return made
+
+
+def post(client: Client, view: str, /, *args: Any, **data: Any) -> Any:
+    return client.post(reverse(f"modeling:{view}", args=["pictures", *args]), data, headers=HTMX)
+
+
+def embed(dataset: Dataset) -> None:
+    run_now("embed", dataset_id=dataset.pk)
+
+
+class TestPage:
+    def test_every_encoder_and_whether_it_can_be_used(self, client: Client, dataset: Dataset) -> None:
+        text = client.get("/d/pictures/encoders/").content.decode()
+        for words in (
+            "MobileNetV2",
+            "EfficientNetB0",
+            "ResNet50",
+            "ResNet18",
+            "Scattering",
+            "HOG + colour",
+            "HOG + Scattering",
+        ):
+            assert words in text
+        assert "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR" in text
+        assert "as the settings say" in text
+        assert 'id="add"' in text
+
+    def test_the_list_alone_for_htmx(self, client: Client, dataset: Dataset) -> None:
+        answer = client.get("/d/pictures/encoders/", headers=HTMX)
+        assert answer.content.decode().lstrip().startswith('<div id="encoders"')
+        assert "HX-Request" in answer["Vary"]
+
+    def test_it_asks_again_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:
+        assert "every 2s" not in client.get("/d/pictures/encoders/").content.decode()
+        Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", stage="HOG + colour", total=6)
+        text = client.get("/d/pictures/encoders/").content.decode()
+        assert "every 2s" in text
+        assert "HOG + colour, 0 of 6" in text
+
+    def test_queries_do_not_grow_with_sets(
+        self, client: Client, dataset: Dataset, django_assert_max_num_queries: Any
+    ) -> None:
+        for number in range(12):
+            EmbeddingSet.objects.create(dataset=dataset, fingerprint=str(number), encoder="HOG", backend="hog", dim=3)
+        client.get("/d/pictures/encoders/")
+        with django_assert_max_num_queries(9):
+            client.get("/d/pictures/encoders/")
+
+    def test_vectors_whose_model_file_is_gone_are_still_there(self, client: Client, dataset: Dataset) -> None:
+        EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="Birds", backend="file:b.onnx", dim=3)
+        EmbeddingSet.objects.create(dataset=dataset, fingerprint="b", encoder="Old", backend="", dim=3)
+        text = client.get("/d/pictures/encoders/").content.decode()
+        assert "There is no model file &#x27;b.onnx&#x27;" in text
+        assert "an earlier version" in text
+
+    def test_the_header_leads_there(self, client: Client, dataset: Dataset) -> None:
+        embed(dataset)
+        link = r'<a class="encoder-link" href="/d/pictures/encoders/"[^>]*>· HOG \+ colour'
+        assert re.search(link, client.get("/d/pictures/model/badge/").content.decode())
+        model = '<a href="/d/pictures/model/" aria-current="page">Model</a>'
+        assert model in client.get("/d/pictures/encoders/").content.decode()
+
+    def test_unknown_dataset(self, client: Client) -> None:
+        assert client.get("/d/nothing/encoders/").status_code == 404
+
+    def test_signing_in_is_needed(self, client: Client, dataset: Dataset, settings: Any) -> None:
+        settings.LOGIN_REQUIRED = True
+        assert client.get("/d/pictures/encoders/").status_code == 302
+        assert post(client, "encoder_use", backend="hog").status_code == 401
+        assert post(client, "encoder_add").status_code == 401
+        assert post(client, "encoder_delete", 1).status_code == 401
+
+
+class TestUse:
+    def test_vectors_come_in_the_background_and_the_old_ones_go_on(self, client: Client, dataset: Dataset) -> None:
+        embed(dataset)
+        answer = post(client, "encoder_use", backend="patches")
+        assert answer.status_code == 200
+        assert "go on with those of HOG + colour" in answer.content.decode()
+        assert Job.objects.get(state=Job.State.QUEUED, kind="embed").params == {}
+        assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
+        embed(dataset)
+        active = EmbeddingSet.objects.get(is_active=True)
+        assert (active.backend, active.n_vectors) == ("patches", 6)
+        assert EmbeddingSet.objects.count() == 2
+
+    def test_complete_vectors_are_used_at_once(self, client: Client, dataset: Dataset) -> None:
+        embed(dataset)
+        post(client, "encoder_use", backend="patches")
+        embed(dataset)
+        n_jobs = Job.objects.filter(kind="embed").count()
+        assert encoder_choice.use(dataset, "hog")
+        assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
+        assert Job.objects.filter(kind="embed").count() == n_jobs
+        assert not encoder_choice.use(Dataset.objects.get(), "mobilenet_v2")
+
+    def test_the_model_learns_again(self, client: Client, dataset: Dataset) -> None:
+        embed(dataset)
+        ModelVersion.objects.create(
+            dataset=dataset, number=1, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, is_active=True
+        )
+        post(client, "encoder_use", backend="patches")
+        embed(dataset)
+        assert Job.objects.filter(kind="retrain").count() == 1
+        Job.objects.filter(kind="retrain").delete()
+        encoder_choice.use(dataset, "hog")
+        assert Job.objects.filter(kind="retrain").count() == 1
+
+    def test_incomplete_vectors_are_completed_first(self, dataset: Dataset) -> None:
+        embed(dataset)
+        Dataset.objects.update(n_items=7)
+        encoder_choice.use(dataset, "patches")
+        embed(dataset)
+        dataset.refresh_from_db()
+        assert not encoder_choice.use(dataset, "hog")
+        assert EmbeddingSet.objects.get(is_active=True).backend == "patches"
+
+    def test_the_choice_counts_wherever_the_setting_did(self, dataset: Dataset) -> None:
+        embed(dataset)
+        assert not encoder_pipeline.has_work(dataset)
+        EncoderChoice.objects.create(dataset=dataset, backend="patches")
+        assert encoder_pipeline.has_work(dataset)
+        embed(dataset)
+        assert not encoder_pipeline.has_work(dataset)
+
+    def test_back_to_what_the_settings_say(self, client: Client, dataset: Dataset) -> None:
+        post(client, "encoder_use", backend="patches")
+        assert encoder_choice.backend_of(dataset.pk) == "patches"
+        post(client, "encoder_use", backend="")
+        assert not EncoderChoice.objects.exists()
+        assert encoder_choice.backend_of(dataset.pk) == "hog"
+
+    @pytest.mark.parametrize(
+        ("backend", "words"),
+        [("magic", "no encoder called"), ("file:x.onnx", "no model file"), ("resnet50", "TensorFlow is not installed")],
+    )
+    def test_what_cannot_be_used_is_refused(
+        self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
+        answer = post(client, "encoder_use", backend=backend)
+        assert answer.status_code == 422
+        assert words in answer.content.decode()
+        assert not EncoderChoice.objects.exists()
+        assert not Job.objects.exists()
+
+    def test_a_command_that_insists_is_not_interfered_with(self, client: Client, dataset: Dataset) -> None:
+        Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", params={"backend": "hog"})
+        answer = post(client, "encoder_use", backend="patches")
+        assert answer.status_code == 422
+        assert "A command computes vectors" in answer.content.decode()
+
+    def test_a_running_job_goes_over_to_the_new_choice(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 2)
+        real = encoder_pipeline.embed_chunk
+        by: list[str] = []
+
+        def choosing(run: Any, start: int, stop: int) -> None:
+            by.append(run.job.result["backend"])
+            if len(by) == 2:
+                EncoderChoice.objects.create(dataset=dataset, backend="patches")
+            real(run, start, stop)
+
+        monkeypatch.setattr(encoder_pipeline, "embed_chunk", choosing)
+        result = run_now("embed", dataset_id=dataset.pk).result
+        assert by == ["hog", "hog", "patches", "patches", "patches"]
+        assert (result["encoder"], result["items"], result["failed"]) == ("Scattering", 6, 0)
+        active = EmbeddingSet.objects.get(is_active=True)
+        assert active.fingerprint == PatchesEncoder("").fingerprint
+
+
+class TestQuickTrainings:
+    @pytest.fixture
+    def version(self, dataset: Dataset) -> ModelVersion:
+        return ModelVersion.objects.create(
+            dataset=dataset, number=2, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, kind=ModelVersion.Kind.QUICK
+        )
+
+    def test_their_network_is_chosen_as_any_other(
+        self, client: Client, dataset: Dataset, version: ModelVersion
+    ) -> None:
+        folder = quick_folder(version)
+        folder.mkdir(parents=True)
+        (folder / FEATURES).write_bytes(b"a network")
+        assert post(client, "quick_embed", 2).status_code == 204
+        assert encoder_choice.backend_of(dataset.pk) == "file:pictures-quick-2.keras"
+        assert Job.objects.get(kind="embed").params == {}
+        assert "pictures, quick training 2" in client.get("/d/pictures/encoders/").content.decode()
+
+    def test_files_that_are_gone_are_told(self, client: Client, dataset: Dataset, version: ModelVersion) -> None:
+        answer = post(client, "quick_embed", 2)
+        assert answer["HX-Refresh"] == "true"
+        assert "The files of model 2 are gone." in client.get("/d/pictures/encoders/").content.decode()
+        assert not EncoderChoice.objects.exists()
+
+
+class TestEncodersOfAProcess:
+    def test_few_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(encoder_pipeline, "_ENCODERS_KEPT", 1)
+        hog = encoder_pipeline.encoder_of("hog")
+        assert encoder_pipeline.encoder_of("hog") is hog
+        encoder_pipeline.encoder_of("patches")
+        assert len(encoder_pipeline._encoders) == 1
+        assert encoder_pipeline.encoder_of("hog") is not hog
+
+    def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[str] = []
+
+        def choose(backend: str, weights_dir: Path | None, graphs: Path) -> PatchesEncoder:
+            made.append(backend)
+            return PatchesEncoder("")
+
+        monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
+        file = store / "encoders" / "own" / "birds.tflite"
+        file.parent.mkdir(parents=True)
+        for content in (b"1", b"12"):
+            file.write_bytes(content)
+            for _ in range(2):
+                encoder_pipeline.encoder_of("file:birds.tflite")
+        assert made == ["file:birds.tflite"] * 2
+
+
+class TestDelete:
+    def test_with_its_files(self, client: Client, dataset: Dataset, store: Path) -> None:
+        embed(dataset)
+        old = EmbeddingSet.objects.get()
+        encoder_choice.use(dataset, "patches")
+        embed(dataset)
+        folder = store / "vectors" / str(dataset.pk) / old.fingerprint
+        assert list(folder.glob("*.npy"))
+        computed = store / "neighbours" / str(old.pk) / "graph-1.npz"
+        computed.parent.mkdir(parents=True)
+        computed.write_bytes(b"")
+        assert post(client, "encoder_delete", old.pk).status_code == 200
+        assert not folder.exists()
+        assert not computed.parent.exists()
+        assert EmbeddingSet.objects.get().backend == "patches"
+
+    def test_not_what_is_in_use(self, client: Client, dataset: Dataset) -> None:
+        embed(dataset)
+        answer = post(client, "encoder_delete", EmbeddingSet.objects.get().pk)
+        assert answer.status_code == 422
+        assert "in use" in answer.content.decode()
+        assert EmbeddingSet.objects.count() == 1
+
+    def test_not_what_the_model_in_use_has_learnt_from(self, client: Client, dataset: Dataset) -> None:
+        old = EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="HOG", dim=3)
+        ModelVersion.objects.create(
+            dataset=dataset, number=4, class_ids=[1], n_labels=1, n_rows=1, n_decisions=1, is_active=True,
+            embedding_set=old,
+        )  # fmt: skip
+        assert "Model 4, which is in use" in post(client, "encoder_delete", old.pk).content.decode()
+
+    def test_not_while_vectors_are_computed(self, client: Client, dataset: Dataset) -> None:
+        old = EmbeddingSet.objects.create(dataset=dataset, fingerprint="a", encoder="HOG", dim=3)
+        Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k")
+        assert post(client, "encoder_delete", old.pk).status_code == 422
+
+    def test_not_of_another_dataset(self, client: Client, dataset: Dataset, make_dataset: Callable[..., Any]) -> None:
+        other = EmbeddingSet.objects.create(dataset=make_dataset(0, name="o"), fingerprint="a", encoder="HOG", dim=3)
+        assert post(client, "encoder_delete", other.pk).status_code == 404
+
+
+def tflite(name: str = "birds.tflite", content: bytes = b"\x1c\0\0\0TFL3 and so on") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, content)
+
+
+class TestAdd:
+    def test_kept_with_what_is_said_about_it(self, client: Client, dataset: Dataset, store: Path) -> None:
+        answer = post(client, "encoder_add", file=tflite(), preprocessing="0..1", name="Birds of Mey")
+        assert answer.status_code == 200
+        assert "hoshina:encoders" in answer["HX-Trigger"]
+        folder = store / "encoders" / "own"
+        assert sorted(one.name for one in folder.iterdir()) == ["birds.tflite", "birds.tflite.json"]
+        said = json.loads((folder / "birds.tflite.json").read_text())
+        assert said == {"preprocessing": "0..1", "name": "Birds of Mey"}
+        text = client.get("/d/pictures/encoders/").content.decode()
+        assert "Birds of Mey" in text
+        assert "pixels as 0..1" in text
+        assert not list((store / "encoders").glob("upload-*"))
+
+    def test_never_overwrites(self, client: Client, dataset: Dataset, store: Path) -> None:
+        post(client, "encoder_add", file=tflite())
+        answer = post(client, "encoder_add", file=tflite(content=b"\x1c\0\0\0TFL3 another"))
+        assert answer.status_code == 422
+        assert "already" in answer.content.decode()
+        assert (store / "encoders" / "own" / "birds.tflite").read_bytes().endswith(b"so on")
+
+    @pytest.mark.parametrize(
+        ("file", "words"),
+        [
+            (tflite("birds.exe"), "birds.exe is none of"),
+            (tflite("b<i>rds.tflite"), "Its name may have"),
+            (tflite("birds.tflite", b"PK\x03\x04 a zip file"), "does not begin as a file .tflite does"),
+            (tflite("birds.keras", b"\x89HDF\r\n"), "does not begin"),
+            (tflite("birds.h5", b"GIF89a"), "does not begin"),
+            (tflite("birds.tflite", b""), "The file is empty."),
+        ],
+    )
+    def test_what_is_no_model_is_refused(
+        self, file: SimpleUploadedFile, words: str, client: Client, dataset: Dataset, store: Path
+    ) -> None:
+        answer = post(client, "encoder_add", file=file)
+        assert answer.status_code == 422
+        assert words in answer.content.decode()
+        assert not list((store / "encoders").rglob("*.*"))
+
+    def test_no_file_and_a_strange_preprocessing(self, client: Client, dataset: Dataset) -> None:
+        text = post(client, "encoder_add", preprocessing="0..7").content.decode()
+        assert "Choose a file first." in text
+        assert "Choose one of the list." in text
+
+    def test_too_large(self, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(uploads, "MAX_UPLOAD", 10)
+        assert "It is larger than" in post(client, "encoder_add", file=tflite()).content.decode()
+
+    def test_only_staff_where_people_sign_in(self, client: Client, dataset: Dataset, settings: Any) -> None:
+        settings.LOGIN_REQUIRED = True
+        client.force_login(User.objects.create_user("ann"))
+        assert 'id="add"' not in client.get("/d/pictures/encoders/").content.decode()
+        assert post(client, "encoder_add", file=tflite()).status_code == 403
+        client.force_login(User.objects.create_user("bob", is_staff=True))
+        assert post(client, "encoder_add", file=tflite()).status_code == 200
+
+
+class TestRemove:
+    def remove(self, client: Client, name: str = "birds.tflite") -> Any:
+        return post(client, "encoder_remove", backend=f"file:{name}")
+
+    def test_with_what_is_said_about_it(self, client: Client, dataset: Dataset, store: Path) -> None:
+        post(client, "encoder_add", file=tflite(), name="Birds of Mey")
+        post(client, "encoder_add", file=tflite("bees.tflite"))
+        assert client.get("/d/pictures/encoders/").content.decode().count("/encoders/remove/") == 2
+        answer = self.remove(client)
+        assert answer.status_code == 200
+        assert "Birds of Mey" not in answer.content.decode()
+        assert answer.content.decode().count("/encoders/remove/") == 1
+        assert [one.name for one in (store / "encoders" / "own").iterdir()] == ["bees.tflite"]
+
+    def test_not_while_it_is_in_use(self, client: Client, dataset: Dataset, store: Path, settings: Any) -> None:
+        post(client, "encoder_add", file=tflite())
+        choice = EncoderChoice.objects.create(dataset=dataset, backend="file:birds.tflite@0..1")
+        assert "it is the encoder of pictures" in self.remove(client).content.decode()
+        choice.delete()
+        facts = {"fingerprint": "f", "encoder": "Birds", "dim": 3, "backend": "file:birds.tflite"}
+        vectors = EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
+        answer = self.remove(client)
+        assert answer.status_code == 422
+        assert "the vectors of pictures come from it" in answer.content.decode()
+        vectors.delete()
+        settings.EMBEDDING_BACKEND = "file:birds.tflite"
+        assert "AL_EMBEDDING_BACKEND names it" in self.remove(client).content.decode()
+        settings.EMBEDDING_BACKEND = "hog"
+        job = Job.objects.create(
+            kind="embed", dataset_id=dataset.pk, params={"backend": "file:birds.tflite"}, state=Job.State.QUEUED
+        )
+        assert "being computed with it" in self.remove(client).content.decode()
+        job.delete()
+        assert (store / "encoders" / "own" / "birds.tflite").is_file()
+        assert self.remove(client).status_code == 200
+
+    def test_nothing_but_what_was_added_here(
+        self, client: Client, dataset: Dataset, store: Path, settings: Any, tmp_path: Path
+    ) -> None:
+        post(client, "encoder_add", file=tflite())
+        settings.WEIGHTS_DIR = tmp_path / "weights"
+        settings.WEIGHTS_DIR.mkdir()
+        (settings.WEIGHTS_DIR / "ours.tflite").write_bytes(b"of whoever runs this")
+        for name in ("ours.tflite", "../own/birds.tflite", "", "none.tflite"):
+            assert "no model file of that name" in self.remove(client, name).content.decode()
+        assert (settings.WEIGHTS_DIR / "ours.tflite").is_file()
+        assert (store / "encoders" / "own" / "birds.tflite").is_file()
+
+    def test_only_staff_where_people_sign_in(self, client: Client, dataset: Dataset, settings: Any) -> None:
+        post(client, "encoder_add", file=tflite())
+        settings.LOGIN_REQUIRED = True
+        client.force_login(User.objects.create_user("ann"))
+        assert "/encoders/remove/" not in client.get("/d/pictures/encoders/").content.decode()
+        assert self.remove(client).status_code == 403
+
+
+class TestFallbackOfEarlierVersions:
+    """Stores from when Scattering was the fallback."""
+
+    @pytest.fixture(autouse=True)
+    def _no_weights(self, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings.EMBEDDING_BACKEND = "auto"
+        monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
+        monkeypatch.setattr(encoder_pipeline, "_encoders", {})
+
+    def test_a_new_dataset_gets_the_new_fallback(self, dataset: Dataset) -> None:
+        embed(dataset)
+        made = EmbeddingSet.objects.get(is_active=True)
+        assert (made.backend, made.encoder, made.dim) == ("hog+scattering", "HOG + Scattering", 3220)
+        assert "TensorFlow is not installed; using HOG + Scattering" in made.reason
+
+    def test_vectors_of_scattering_stay_and_grow(self, dataset: Dataset, settings: Any) -> None:
+        settings.EMBEDDING_BACKEND = "patches"
+        embed(dataset)
+        before = EmbeddingSet.objects.get()
+        settings.EMBEDDING_BACKEND = "auto"
+        add(dataset, 6)
+        Dataset.objects.update(n_items=7)
+        embed(dataset)
+        after = EmbeddingSet.objects.get()
+        assert (after.pk, after.is_active, after.fingerprint) == (before.pk, True, before.fingerprint)
+        assert (after.n_vectors, after.encoder) == (7, "Scattering")
+
+    def test_going_over_to_the_new_one_is_a_choice(self, dataset: Dataset, settings: Any) -> None:
+        settings.EMBEDDING_BACKEND = "patches"
+        embed(dataset)
+        settings.EMBEDDING_BACKEND = "auto"
+        assert encoder_choice.backend_of(dataset.pk) == "auto/patches"
+        assert not encoder_choice.use(dataset, "hog+scattering")
+        embed(dataset)
+        assert EmbeddingSet.objects.get(is_active=True).backend == "hog+scattering"
+        assert encoder_choice.backend_of(dataset.pk) == "hog+scattering"
+
+
+def test_vectors_of_scattering_are_what_the_page_says(dataset: Dataset) -> None:
+    encoder_choice.use(dataset, "patches")
+    embed(dataset)
+    made = EmbeddingSet.objects.get()
+    assert (made.dim, made.encoder, made.reason) == (PatchesEncoder.dim, "Scattering", "Scattering, as it was chosen.")
+    found = np.load(next((Path(encoder_choice.settings.STORE_DIR) / "vectors").rglob("vectors-*.npy")))
+    assert found.shape == (6, PatchesEncoder.dim)

@@ -1,0 +1,269 @@
+"""Honest accuracy from the database to an estimate: which labels count, who judges them, what is kept."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from hoshina.jobs.lifecycle import run_now
+from labeling.decisions.save import Request, Shown, Target, apply
+from labeling.fields import split_groups
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
+from modeling.models import ModelVersion
+from modeling.predictions import held_out_of
+from modeling.versions import model_files
+from sampling.accuracy import estimate as accuracy_estimate
+from sampling.algorithms.estimates import of_collection, wilson, wilson_continuous
+from sampling.models import AccuracyEstimate
+from tests.modeling.assistive.test_pipeline import add_vectors, two_clouds
+from tests.sampling.served import label_tiles
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+
+
+def decide(
+    dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: object
+) -> None:
+    """One action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
+
+    The audit's queues draw at random, unless ``is_random_draw`` says otherwise, as for a pull with a filter.
+    """
+    if shown.get("queue") in Annotation.AUDIT_QUEUES:
+        shown.setdefault("is_random_draw", True)
+    items = {item.row: item for item in Item.objects.filter(dataset=dataset, row__in=rows)}
+    targets = tuple(
+        Target(items[row].pk, seen=items[row].newest_annotation_id, shown=Shown(**shown))  # type: ignore[arg-type]
+        for row in rows
+    )
+    label_id = LabelClass.objects.get(dataset=dataset, name=name).pk if name else None
+    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, targets=targets)
+    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+
+
+def undo(dataset: Dataset) -> None:
+    apply(dataset, [Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())], user=None, holder="me")
+
+
+def name_of(y: np.ndarray, row: int) -> str:
+    return ("cat", "dog")[int(y[row])]
+
+
+@pytest.fixture
+def told(make_dataset: MakeDataset) -> tuple[Dataset, np.ndarray]:
+    """120 images of two overlapping kinds; 30 labelled by choice, then 25 of the audit, one by one."""
+    dataset = make_dataset(120)
+    X, y = two_clouds(120)
+    add_vectors(dataset, 0.5 * X)
+    for row in range(30):
+        decide(dataset, [row], name_of(y, row), queue="uncertain")
+    for row in range(30, 55):
+        decide(dataset, [row], name_of(y, row), queue="audit" if row % 2 else "auto/audit")
+    return dataset, y
+
+
+def retrained(dataset: Dataset) -> AccuracyEstimate:
+    run_now("retrain", dataset_id=dataset.pk)
+    return AccuracyEstimate.objects.get(model_version__is_active=True, dataset=dataset)
+
+
+def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(
+    told: tuple[Dataset, np.ndarray],
+) -> None:
+    dataset, y = told
+    kept = retrained(dataset)
+    held = held_out_of(kept.model_version)
+    assert held is not None
+    right = held.predicted() == held.given
+    assert (kept.n_audit, kept.n_right) == (25, int(right[30:55].sum()))
+    assert (kept.n_labels, kept.n_items, kept.n_undecided) == (55, 120, 0)
+    expected = of_collection(right, np.arange(55) >= 30, 120)
+    assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
+    truth = dict(zip(("cat", "dog"), ((y[30:55] == k).sum() for k in (0, 1)), strict=True))
+    names = dict(dataset.classes.values_list("pk", "name"))
+    assert {names[one["class_id"]]: one["n"] for one in kept.per_class} == truth
+    for one in kept.per_class:
+        same = wilson_continuous(one["n_right"], one["n"])
+        assert (one["value"], one["low"], one["high"]) == pytest.approx((same.value, same.low, same.high))
+
+
+def test_where_images_belong_together_the_interval_heeds_it(told: tuple[Dataset, np.ndarray], client: Client) -> None:
+    dataset, _ = told
+    lines = ["path,night", *(f"image{row:04d}.png,{row // 5}" for row in range(120))]
+    import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
+    split_groups.choose(dataset, "night")
+    kept = retrained(dataset)
+    held = held_out_of(kept.model_version)
+    assert held is not None
+    right, groups = held.predicted() == held.given, np.arange(55) // 5
+    expected = of_collection(right, np.arange(55) >= 30, 120, groups)
+    assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
+    plain = of_collection(right, np.arange(55) >= 30, 120)
+    assert kept.value == plain.value
+    assert kept.high - kept.low > plain.high - plain.low
+    assert 1 <= kept.n_effective < plain.n
+    page = client.get("/d/pictures/accuracy/").content.decode()
+    assert "each is judged by a fit that knew none of its night" in page
+
+
+def test_history_outlives_the_arrays(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = told
+    first = retrained(dataset)
+    model_files.delete_files(first.model_version)
+    second = retrained(dataset)
+    assert [one.pk for one in accuracy_estimate.history(dataset)] == [first.pk, second.pk]
+    newest = accuracy_estimate.latest(dataset)
+    assert newest is not None
+    assert newest.pk == second.pk
+
+
+def test_without_audit_labels_nothing_is_claimed(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(60)
+    X, y = two_clouds(60)
+    add_vectors(dataset, X)
+    for row in range(30):
+        decide(dataset, [row], name_of(y, row), queue="random")
+    run_now("retrain", dataset_id=dataset.pk)
+    assert accuracy_estimate.latest(dataset) is None
+
+
+def test_with_too_few_labels_the_suggestion_of_the_time_speaks(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(60)
+    X, y = two_clouds(60)
+    add_vectors(dataset, X)
+    cat = LabelClass.objects.get(name="cat")
+    decide(dataset, [int(np.flatnonzero(y == 0)[0])], "cat", queue="random")
+    decide(dataset, [int(np.flatnonzero(y == 1)[0])], "dog", queue="random")
+    shown = [int(np.flatnonzero(y == k)[1]) for k in (0, 1)]
+    decide(dataset, [shown[0]], "cat", queue="audit", suggested_label_id=cat.pk)
+    decide(dataset, [shown[1]], "dog", queue="audit", suggested_label_id=cat.pk)
+    decide(dataset, [int(np.flatnonzero(y == 1)[2])], "dog", queue="audit")
+    kept = retrained(dataset)
+    assert held_out_of(kept.model_version) is None
+    assert (kept.n_audit, kept.n_right) == (2, 1), "the one that nothing was said of does not count"
+
+
+def test_a_label_corrected_later_still_counts_with_what_it_is_now(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, y = told
+    before = retrained(dataset)
+    wrong = {"cat": "dog", "dog": "cat"}[name_of(y, 31)]
+    decide(dataset, [31], wrong, queue="suspects")
+    judged = accuracy_estimate.judge(before.model_version)
+    assert judged.is_audit.sum() == 25
+    assert abs(int(judged.right[judged.is_audit].sum()) - before.n_right) == 1
+    undo(dataset)
+    assert int(accuracy_estimate.judge(before.model_version).right[judged.is_audit].sum()) == before.n_right
+
+
+def test_an_undone_draw_that_is_labelled_by_choice_later_does_not_count(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, y = told
+    decide(dataset, [60], name_of(y, 60), queue="audit")
+    undo(dataset)
+    decide(dataset, [60], name_of(y, 60), queue="uncertain")
+    assert retrained(dataset).n_audit == 25
+
+
+def test_draws_left_without_a_class_are_counted_apart_until_they_get_one(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, y = told
+    decide(dataset, [70, 71], None, kind=Action.Kind.UNSURE, queue="audit")
+    kept = retrained(dataset)
+    assert (kept.n_audit, kept.n_undecided) == (25, 2)
+    decide(dataset, [70], name_of(y, 70), queue="all")
+    kept = retrained(dataset)
+    assert (kept.n_audit, kept.n_undecided) == (26, 1)
+
+
+def test_a_draw_from_a_part_of_the_collection_does_not_stand_for_the_whole(
+    told: tuple[Dataset, np.ndarray], client: Client
+) -> None:
+    dataset, _ = told
+    run_now("retrain", dataset_id=dataset.pk)
+    cat = LabelClass.objects.get(name="cat")
+    for query, n in ((f"queue=audit&predicted={cat.pk}", 2), ("queue=audit", 1)):
+        tiles = client.get(f"/d/pictures/grid/?n={n}&{query}").context["page"].tiles
+        assert len(tiles) == n
+        assert label_tiles(client, dataset, tiles)["results"][0]["unconfirmed"] == []
+    assert Annotation.objects.filter(queue="audit").count() == 12 + 3
+    assert retrained(dataset).n_audit == 26
+
+
+def test_a_label_given_before_is_no_draw(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, y = told
+    decide(dataset, [3], name_of(y, 3), queue="audit")
+    assert retrained(dataset).n_audit == 25
+
+
+def test_merged_and_deleted_classes(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, _ = told
+    kept = retrained(dataset)
+    cat, dog = dataset.classes.all()
+    LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=cat)
+    Item.objects.filter(dataset=dataset, state=State.LABELLED).update(label=cat)
+    judged = accuracy_estimate.judge(kept.model_version)
+    assert judged.right.all()
+
+
+def test_queries_do_not_grow_with_labels(told: tuple[Dataset, np.ndarray]) -> None:
+    dataset, y = told
+    version = retrained(dataset).model_version
+    counted = []
+    for more in (0, 40):
+        for row in range(60, 60 + more):
+            decide(dataset, [row], name_of(y, row), queue="audit")
+        with CaptureQueriesContext(connection) as queries:
+            accuracy_estimate.judge(version)
+        counted.append(len(queries))
+    assert counted[0] == counted[1] <= 5
+
+
+def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list[AccuracyEstimate]:
+    """Estimates as versions would leave them: labels, accuracy, audit labels."""
+    for number, (n_labels, value, n) in enumerate(points, start=1):
+        version = ModelVersion.objects.create(
+            dataset=dataset, number=number, class_ids=[], n_labels=n_labels, n_rows=0, n_decisions=0
+        )
+        interval = wilson(round(value * n), n)
+        AccuracyEstimate.objects.create(
+            dataset=dataset, model_version=version, n_labels=n_labels, n_items=9999, n_audit=n, value=value,
+            n_right=round(value * n), low=interval.low, high=interval.high, n_effective=n,
+        )  # fmt: skip
+    return accuracy_estimate.history(dataset)
+
+
+def test_outlook_goes_on_where_the_curve_was_going(make_dataset: MakeDataset) -> None:
+    points = [(n, 0.95 - 2 * n**-0.5, n) for n in (100, 200, 400, 800)]
+    told = accuracy_estimate.outlook(estimates_at(make_dataset(1), points))
+    assert told.curve is not None
+    end = told.end
+    assert end is not None
+    assert end["labels"] == 1600
+    assert end["value"] == pytest.approx(0.9, abs=0.015)
+    assert end["low"] < end["value"] < end["high"]
+    assert told.curve.sizes[0] == 800
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([], "there are 0"),
+        ([(50, 0.5, 30), (50, 0.6, 30), (90, 0.7, 30)], "there are 2"),
+        ([(50, 0.5, 3), (70, 0.6, 9), (90, 0.7, 19)], "20 audit labels; there are 19"),
+    ],
+)
+def test_outlook_says_what_it_lacks(
+    make_dataset: MakeDataset, points: list[tuple[int, float, int]], words: str
+) -> None:
+    told = accuracy_estimate.outlook(estimates_at(make_dataset(1), points))
+    assert told.curve is None
+    assert told.end is None
+    assert words in told.why_not

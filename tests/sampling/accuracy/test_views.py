@@ -1,0 +1,246 @@
+"""The page and the command of audited accuracy, its line on the model's page, and the manifest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from io import StringIO
+
+import numpy as np
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from labeling.models import Dataset
+from modeling.models import ModelVersion
+from sampling.accuracy.estimate import history, latest, outlook
+from sampling.accuracy.views import HEIGHT, WIDTH, drawn, told
+from sampling.models import AccuracyEstimate
+from tests.factories import archive_bytes, manifest, opened
+from tests.sampling.accuracy.test_estimate import estimates_at
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+PAGE = "/d/pictures/accuracy/"
+POINTS = [(60, 0.6, 12), (120, 0.7, 20), (240, 0.8, 30), (480, 0.86, 50)]
+
+
+def furnished(make_dataset: MakeDataset) -> Dataset:
+    """Four versions with an estimate each; the newest tells the recall of one class of two."""
+    dataset = make_dataset(30)
+    newest = estimates_at(dataset, POINTS)[-1]
+    cat = dataset.classes.get(name="cat")
+    newest.per_class = [{"class_id": cat.pk, "n": 20, "n_right": 18, "value": 0.9, "low": 0.699, "high": 0.972}]
+    newest.n_undecided = 2
+    newest.save()
+    ModelVersion.objects.filter(pk=newest.model_version_id).update(is_active=True)
+    return dataset
+
+
+def words(client: Client, url: str = PAGE) -> str:
+    text = re.sub(r"<[^>]+>", " ", client.get(url).content.decode())
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_number_never_comes_without_its_interval(make_dataset: MakeDataset, client: Client) -> None:
+    newest = latest(furnished(make_dataset))
+    assert newest is not None
+    share = told(newest.value, newest.low, newest.high)
+    shown = words(client)
+    assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
+    assert "50 labels of images drawn at random, 43 of which" in shown
+    assert "2 more are unsure or skipped" in shown
+    assert "Audited accuracy" in shown
+    assert "is right about this share of all images in the collection" in shown
+    assert "90 % 70 to 97 %" in shown, "recall of cats"
+    assert "fewer than 10 drawn" in shown, "dogs"
+    assert f"{share} with 480 more labels" not in shown
+    assert re.search(r"about \d+ % \(\d+ to \d+\) with 480 more labels", shown)
+
+
+def test_how_many_more_labels_halve_the_interval(make_dataset: MakeDataset, client: Client) -> None:
+    furnished(make_dataset)
+    found = re.search(r"with (\d+) more labels of the queue Audit", words(client))
+    assert found
+    assert 120 < int(found[1]) < 170, "four times as many labels halve it, about"
+    assert '/d/pictures/?queue=audit"' in client.get(PAGE).content.decode()
+
+
+def test_without_a_model_and_without_audit_labels_the_next_step_is_said(
+    make_dataset: MakeDataset, client: Client
+) -> None:
+    dataset = make_dataset(3)
+    assert "There is no model yet" in words(client)
+    ModelVersion.objects.create(
+        dataset=dataset, number=1, class_ids=[], n_labels=1, n_rows=0, n_decisions=0, is_active=True
+    )
+    assert "Label 20 images of the queue Audit" in words(client)
+    assert "not known yet" in words(client, f"{PAGE}honest/")
+
+
+def test_too_few_audit_labels_for_a_forecast(make_dataset: MakeDataset, client: Client) -> None:
+    estimates_at(make_dataset(3), [(40, 0.5, 4), (60, 0.6, 6), (90, 0.7, 9)])
+    shown = words(client)
+    assert "A forecast takes 20 audit labels; there are 9. Label 20 images of the queue Audit" in shown
+    assert "Dashed" not in shown
+
+
+def test_the_models_page_asks_for_the_number(make_dataset: MakeDataset, client: Client) -> None:
+    furnished(make_dataset)
+    assert f'hx-get="{PAGE}honest/"' in client.get("/d/pictures/model/").content.decode()
+    told_there = words(client, f"{PAGE}honest/")
+    assert "86 % of all images, 95 % interval 74 to 93 %" in told_there
+    assert "from 50 images drawn at random" in told_there
+
+
+def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(
+    make_dataset: MakeDataset, client: Client
+) -> None:
+    url, badge_url = f"{PAGE}share/", "/d/pictures/model/badge/"
+    furnished(make_dataset)
+    active = ModelVersion.objects.get(is_active=True)
+    active.metrics = {"accuracy": 0.7, "accuracy_interval": [0.6, 0.8]}
+    active.save()
+    for shown in (words(client, url), words(client, badge_url)):
+        assert "audited accuracy 86 % (74 to 93)" in shown
+        assert "70 %" not in shown
+    AccuracyEstimate.objects.filter(model_version=active).delete()
+    assert re.search(r"audited accuracy \d+ % \(\d+ to \d+\) of model 3", words(client, badge_url)), "an older one"
+    assert client.post(url).status_code == 405
+    AccuracyEstimate.objects.all().delete()
+    assert client.get(url).status_code == 204
+    assert "held-out accuracy 70 % ± 10" in words(client, badge_url)
+    assert "audited" not in words(client, badge_url)
+    told_there = words(client)
+    assert "Not known yet" in told_there
+    assert "held-out accuracy: 70 % (95 % interval 60 to 80 %)" in told_there
+
+
+def test_versions_show_both_accuracies_by_name(make_dataset: MakeDataset, client: Client) -> None:
+    furnished(make_dataset)
+    versions = words(client, "/d/pictures/model/versions/")
+    assert "Audited accuracy Held-out accuracy 95 % interval" in versions
+    assert "86 % 74 to 93" in versions
+    assert "Audited accuracy" in words(client, "/d/pictures/model/")
+    side_by_side = words(client, "/d/pictures/model/compare/?a=3&b=4")
+    assert re.search(r"Audited accuracy \d+ % \d+ to \d+ 86 % 74 to 93 Held-out accuracy", side_by_side)
+
+
+def test_the_page_is_reachable_and_marks_itself(make_dataset: MakeDataset, client: Client) -> None:
+    furnished(make_dataset)
+    page = client.get(PAGE).content.decode()
+    assert f'href="{PAGE}" aria-current="page"' in page
+    assert client.get("/d/nothing/accuracy/").status_code == 404
+    assert client.post(PAGE).status_code == 405
+    assert client.post(f"{PAGE}honest/").status_code == 405
+
+
+def test_signing_in_is_asked_for_when_it_is_required(
+    make_dataset: MakeDataset, client: Client, settings: object
+) -> None:
+    settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
+    furnished(make_dataset)
+    assert client.get(PAGE).status_code == 302
+    response = client.get(f"{PAGE}honest/", headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["HX-Redirect"]) == (401, "/sign-in/")
+    client.force_login(User.objects.create(username="ana"))
+    assert client.get(PAGE).status_code == 200
+
+
+def test_queries_do_not_grow_with_versions(make_dataset: MakeDataset, client: Client) -> None:
+    counted = []
+    make_dataset(1)
+    client.get(PAGE)  # the first answer of a process asks more
+    for name, n in (("few", 3), ("many", 40)):
+        estimates_at(make_dataset(2, name=name), [(20 * k, 0.7, 20 + k) for k in range(1, n + 1)])
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(f"/d/{name}/accuracy/").status_code == 200
+        counted.append(len(queries))
+    assert counted[0] == counted[1]
+
+
+def test_everything_drawn_lies_inside_the_chart(make_dataset: MakeDataset) -> None:
+    estimates = history(furnished(make_dataset))
+    chart = drawn(estimates, outlook(estimates))
+    assert len(chart.bars) == 4
+    for bar in chart.bars:
+        assert 0 <= bar.top <= bar.y <= bar.bottom <= HEIGHT
+    corners = np.array([point.split(",") for point in f"{chart.line} {chart.band}".split()], float)
+    assert (corners >= 0).all()
+    assert (corners <= [WIDTH, HEIGHT]).all()
+    assert chart.bars[-1].is_last
+    assert [bar.x for bar in chart.bars] == sorted(bar.x for bar in chart.bars)
+    assert 4 <= len(chart.x_ticks) <= 12
+    assert 3 <= len(chart.y_ticks) <= 7
+    assert chart.x_ticks[-1].at == WIDTH
+    assert float(chart.line.split()[0].split(",")[1]) == pytest.approx(chart.bars[-1].y, abs=0.2)
+
+
+@pytest.mark.parametrize("n_labels", [3, 9, 12, 99, 100, 101, 4999, 123_456])
+@pytest.mark.parametrize("value", [0.0, 0.3, 0.97, 1.0])
+def test_any_estimate_can_be_drawn(make_dataset: MakeDataset, n_labels: int, value: float) -> None:
+    chart = drawn(estimates_at(make_dataset(1), [(n_labels, value, 5)]), outlook([]))
+    (bar,) = chart.bars
+    assert 0 <= bar.x <= WIDTH
+    assert 0 <= bar.top <= bar.y <= bar.bottom <= HEIGHT
+    assert 2 <= len(chart.x_ticks) <= 12
+    assert len({tick.text for tick in chart.y_ticks}) == len(chart.y_ticks) >= 3
+
+
+def test_shares_have_as_many_digits_as_the_interval_allows() -> None:
+    assert str(told(0.924, 0.881, 0.953)) == "92 % (88 to 95)"
+    assert str(told(0.924, 0.911, 0.933)) == "92.4 % (91.1 to 93.3)"
+
+
+def test_command_in_words_and_json(make_dataset: MakeDataset) -> None:
+    dataset = furnished(make_dataset)
+    out = StringIO()
+    call_command("accuracy", "--json", stdout=out)
+    told_there = json.loads(out.getvalue())
+    assert {"accuracy", "interval", "n_audit", "model_version", "per_class", "forecast"} <= set(told_there)
+    newest = AccuracyEstimate.objects.first()
+    assert newest is not None
+    assert (told_there["accuracy"], told_there["interval"]) == (newest.value, [newest.low, newest.high])
+    assert (told_there["n_audit"], told_there["model_version"]) == (50, 4)
+    assert told_there["per_class"] == [{"class": "cat", "n": 20, "recall": 0.9, "interval": [0.699, 0.972]}]
+    assert told_there["forecast"]["labels"] == 960
+    low, high = told_there["forecast"]["interval"]
+    assert low <= told_there["forecast"]["accuracy"] <= high
+    again = StringIO()
+    call_command("accuracy", "--json", "--dataset", dataset.name, stdout=again)
+    assert again.getvalue() == out.getvalue(), "a forecast says the same again"
+    out = StringIO()
+    call_command("accuracy", stdout=out)
+    assert "95 % interval 73.8% to 93.0%" in out.getvalue()
+    assert "cat: recall 90.0%" in out.getvalue()
+    assert "more audit labels would halve the interval" in out.getvalue()
+
+
+def test_command_without_anything_to_tell(make_dataset: MakeDataset) -> None:
+    with pytest.raises(CommandError, match="no dataset yet"):
+        call_command("accuracy")
+    make_dataset(3)
+    out = StringIO()
+    call_command("accuracy", "--json", stdout=out)
+    told_there = json.loads(out.getvalue())
+    assert told_there["accuracy"] is told_there["interval"] is told_there["forecast"] is None
+    assert "label 20 images of the queue Audit" in told_there["note"]
+    out = StringIO()
+    call_command("accuracy", stdout=out)
+    assert "Not known yet" in out.getvalue()
+
+
+def test_the_manifest_tells_it_and_stays_the_same(make_dataset: MakeDataset) -> None:
+    dataset = furnished(make_dataset)
+    first = archive_bytes(dataset)
+    found = manifest(opened(first))["honest_accuracy"]
+    assert (found["accuracy"], found["audit_labels"], found["model_version"]) == (0.86, 50, 4)
+    assert found["interval"][0] < 0.86 < found["interval"][1]
+    assert found["recall"][0]["class"] == "cat"
+    assert archive_bytes(dataset) == first
+    bare = make_dataset(2, name="bare")
+    assert manifest(opened(archive_bytes(bare)))["honest_accuracy"] is None

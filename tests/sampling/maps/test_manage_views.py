@@ -1,0 +1,153 @@
+"""The list of maps and the form of a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from hoshina.jobs.lifecycle import run_now
+from hoshina.jobs.models import Job
+from labeling.models import Dataset
+from modeling.maps.options import MapOptions
+from modeling.models import EmbeddingSet, Projection
+from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.sampling.maps.factories import add_map
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+MakeDataset = Callable[..., Dataset]
+N = 40
+USUAL = {
+    "method": "umap",
+    "n_neighbors": "15",
+    "min_dist": "0.1",
+    "perplexity": "30",
+    "metric": "euclidean",
+    "seed": "0",
+}
+MAKE = "/d/pictures/map/make/"
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset) -> Dataset:
+    dataset = make_dataset(N)
+    add_vectors(dataset, np.random.default_rng(0).normal(size=(N, 4)))
+    return dataset
+
+
+def test_a_map_is_begun_with_what_its_method_heeds(dataset: Dataset, client: Client) -> None:
+    page = client.post(MAKE, USUAL | {"name": "  Night   1 ", "perplexity": "no number"})
+    assert page.status_code == 200
+    assert "Begun" in page.content.decode()
+    assert "hoshina:job" in page["HX-Trigger"]
+    jobs = Job.objects.filter(kind="project_map", params__method="umap")
+    params = jobs.get().params
+    assert (params["name"], params["n_neighbors"]) == ("Night 1", 15)
+    client.post(MAKE, USUAL | {"name": "Night 1"})
+    assert jobs.count() == 1, "the same one asked for twice is one job"
+    listed = client.get("/d/pictures/map/list/?list").content.decode()
+    assert "Night 1 is being made" in listed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "som"}, "som is not one of the available choices"),
+        ({"n_neighbors": "1"}, "greater than or equal to 2"),
+        ({"n_neighbors": "40"}, "choose at most 39 neighbours"),
+        ({"min_dist": "2"}, "less than or equal to 0.99"),
+        ({"min_dist": "nan"}, "Enter a number"),
+        ({"method": "tsne", "perplexity": "30"}, "perplexity of at most 13"),
+        ({"is_supervised": "on"}, "when two classes have some"),
+        ({"name": "UMAP 1"}, "There is a map called"),
+        ({"name": "x" * 81}, "at most 80 characters"),
+        ({"seed": ""}, "This field is required"),
+    ],
+)
+def test_what_cannot_be_is_said_at_its_field(
+    dataset: Dataset, client: Client, change: dict[str, str], words: str
+) -> None:
+    add_map(dataset, np.eye(N, 2))
+    refused = client.post(MAKE, USUAL | change)
+    assert refused.status_code == 422
+    assert words in refused.content.decode().replace("&#x27;", "'")
+    assert not Job.objects.filter(kind="project_map").exists()
+
+
+def test_without_vectors_there_is_no_form_but_words(make_dataset: MakeDataset, client: Client) -> None:
+    make_dataset(3)
+    page = client.get("/d/pictures/map/list/").content.decode()
+    assert "no vectors" in page
+    assert "<form" not in page
+    assert client.post(MAKE, USUAL).status_code == 422
+
+
+def test_maps_are_listed_with_what_they_were_made_with(dataset: Dataset, client: Client) -> None:
+    made = add_map(dataset, np.eye(N, 2))
+    made.params = {"n_neighbors": 15, "min_dist": 0.1, "metric": "cosine", "is_supervised": True}
+    made.quality, made.n_placed = {"trustworthiness": 0.987}, 3
+    made.save()
+    page = client.get("/d/pictures/map/list/").content.decode()
+    assert "UMAP, 15 neighbours, least distance 0.1, by angle, seed 0, labels had a say" in page
+    assert "40 images, 3 of them placed by their neighbours; trustworthiness 0.99" in page
+    assert "not in use any more" in page, "its vectors are others than those of the dataset now"
+
+
+def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
+    one, other = add_map(dataset, np.eye(N, 2)), add_map(dataset, np.eye(N, 2), name="Other")
+    page = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": "  Spirals & co "})
+    assert "Spirals &amp; co" in page.content.decode()
+    for name, words in (("Other", "There is a map called"), (" ", "Give a name"), ("x" * 81, "at most 80")):
+        refused = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": name})
+        assert refused.status_code == 422
+        assert words in refused.content.decode()
+    one.refresh_from_db()
+    assert one.name == "Spirals & co"
+    page = client.post(f"/d/pictures/map/{other.pk}/delete/")
+    assert "Other" not in page.content.decode()
+    assert not Projection.objects.filter(pk=other.pk).exists()
+    assert client.post(f"/d/pictures/map/{other.pk}/delete/").status_code == 200, "somebody else was quicker"
+    refused = client.post(f"/d/pictures/map/{other.pk}/rename/", {"name": "Again"})
+    assert "deleted meanwhile" in refused.content.decode()
+
+
+def test_another_datasets_maps_are_left_alone(dataset: Dataset, make_dataset: MakeDataset, client: Client) -> None:
+    theirs = add_map(make_dataset(N, name="other"), np.eye(N, 2))
+    client.post(f"/d/pictures/map/{theirs.pk}/delete/")
+    client.post(f"/d/pictures/map/{theirs.pk}/rename/", {"name": "Mine"})
+    theirs.refresh_from_db()
+    assert theirs.name == "UMAP 1"
+    for what in (f"{theirs.pk}/delete/", f"{theirs.pk}/rename/", "make/"):
+        assert client.get(f"/d/pictures/map/{what}").status_code == 405
+
+
+def test_the_list_asks_as_often_for_many_as_for_one(dataset: Dataset, client: Client) -> None:
+    counts = []
+    for number in range(6):
+        add_map(dataset, np.eye(N, 2), name=f"Map {number}")
+        client.get("/d/pictures/map/list/")
+        with CaptureQueriesContext(connection) as captured:
+            client.get("/d/pictures/map/list/")
+        counts.append(len(captured))
+    assert len(set(counts)) == 1, counts
+    assert EmbeddingSet.objects.count() == 2
+
+
+def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opened(
+    client: Client, make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(40)
+    vectors = add_vectors(dataset, np.random.default_rng(1).normal(size=(40, 5)))
+    run_now("project_map", dataset_id=dataset.pk, params=MapOptions(method="pca", name="Quick look").as_params())
+    for _ in range(2):
+        page = client.get(f"/d/{dataset.slug}/map/").content.decode()
+        assert "The UMAP map is being computed." in page
+        assert [job.params["method"] for job in Job.objects.filter(state=Job.State.QUEUED)] == ["umap"], "once"
+    Job.objects.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED)
+    assert "Make a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"
+    vectors.refresh_from_db()
+    assert vectors.n_mapped == 40

@@ -1,0 +1,152 @@
+"""Suspects: labels that the model doubts without having learnt from them, on the page and in the command."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+
+from hoshina.jobs.lifecycle import run_now
+from labeling.decisions.save import Decision, Request, Shown, Target, apply, record_import
+from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
+from modeling.models import ModelVersion
+from sampling.queues.registry import STRATEGIES
+from tests.modeling.assistive.test_pipeline import add_vectors, label, two_clouds
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+GRID = "/d/pictures/grid/?queue=suspects"
+WRONG = [7, 20, 33]
+
+
+def tiles(client: Client, url: str = GRID) -> list[int]:
+    return [tile.item.row for tile in client.get(url).context["page"].tiles]
+
+
+@pytest.fixture
+def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+    """Sixty of eighty images labelled by a clear rule, three of them wrongly, and a model of it."""
+    dataset = make_dataset(80)
+    X, y = two_clouds(80)
+    X += 3 * y[:, None]
+    given = y.copy()
+    given[WRONG] = 1 - given[WRONG]
+    add_vectors(dataset, X)
+    label(dataset, list(range(60)), given)
+    run_now("retrain", dataset_id=dataset.pk)
+    return dataset
+
+
+def decide(dataset: Dataset, row: int, name: str, *, queue: str = "suspects") -> None:
+    item = Item.objects.get(dataset=dataset, row=row)
+    target = Target(item.pk, seen=item.newest_annotation_id, shown=Shown(queue=queue))
+    label_id = LabelClass.objects.get(dataset=dataset, name=name).pk
+    request = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), label_id, targets=(target,))
+    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
+
+
+def name_of(dataset: Dataset, row: int) -> str:
+    found = Item.objects.get(dataset=dataset, row=row).label
+    assert found is not None
+    return found.name
+
+
+def test_the_wrong_labels_are_shown_with_what_the_model_thinks(dataset: Dataset, client: Client) -> None:
+    page = client.get(GRID)
+    shown = page.context["page"].tiles
+    assert sorted(tile.item.row for tile in shown) == WRONG
+    for tile in shown:
+        given = name_of(dataset, tile.item.row)
+        other = {"cat": "dog", "dog": "cat"}[given]
+        assert tile.reason.startswith(f"Labelled {given}; the model thinks {other} (")
+        assert tile.shown["queue"] == "suspects"
+        assert (tile.label.name, tile.suggestion.label.name) == (given, other)
+    scores = [tile.shown["score"] for tile in shown]
+    assert scores == sorted(scores, reverse=True)
+    assert all(score > 0.5 for score in scores)
+    assert not any("(1.00)" in tile.reason for tile in shown)
+    assert "Labelled cat; the model thinks dog" in page.content.decode()
+    assert not Lease.objects.exists(), "labelled images are not dealt to one person alone"
+
+
+def test_the_page_of_queues_shows_labelled_ones(dataset: Dataset, client: Client) -> None:
+    def state(query: str) -> str:
+        return str(client.get(f"/d/pictures/queues/{query}").context["chosen"]["state"])
+
+    assert state("?queue=suspects") == "labelled"
+    assert '<option value="labelled" selected>' in client.get("/d/pictures/queues/?queue=suspects").content.decode()
+    assert state("?queue=all") == "any"
+    assert state("?queue=random") == state("") == "unlabelled"
+    assert state("?queue=random&label=1") == "any"
+    assert state("?queue=suspects&state=any") == "any"
+
+
+def test_who_corrects_or_confirms_a_label_is_not_asked_again(dataset: Dataset, client: Client) -> None:
+    decide(dataset, 7, {"cat": "dog", "dog": "cat"}[name_of(dataset, 7)])
+    assert sorted(tiles(client)) == [20, 33]
+    decide(dataset, 20, name_of(dataset, 20))
+    assert tiles(client) == [33]
+    run_now("retrain", dataset_id=dataset.pk)
+    assert 20 not in tiles(client), "confirmed in this queue: not asked again by the next model either"
+    apply(dataset, [Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())], user=None, holder="me")
+    assert 20 in tiles(client)
+
+
+def test_a_label_changed_since_in_any_queue_is_no_suspect(dataset: Dataset, client: Client) -> None:
+    decide(dataset, 33, {"cat": "dog", "dog": "cat"}[name_of(dataset, 33)], queue="all")
+    assert sorted(tiles(client)) == [7, 20]
+
+
+def test_the_only_label_of_a_class_is_no_suspect(dataset: Dataset, client: Client) -> None:
+    bird = LabelClass.objects.create(dataset=dataset, name="bird", colour="#009E73", order=9)
+    item = Item.objects.get(dataset=dataset, row=2)
+    record_import(dataset, [Decision(item.pk, State.LABELLED, bird.pk)], None)
+    run_now("retrain", dataset_id=dataset.pk)
+    assert 2 not in tiles(client)
+
+
+def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: Callable[..., Dataset], client: Client) -> None:
+    dataset = make_dataset(60)
+    X, y = two_clouds(60)
+    add_vectors(dataset, X + 5 * y[:, None])
+    assert "No model yet" in client.get(GRID).content.decode()
+    label(dataset, list(range(12)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    assert "20 labels of two classes" in client.get(GRID).content.decode()
+    with pytest.raises(CommandError, match="20 labels of two classes"):
+        call_command("queue", "suspects")
+    label(dataset, list(range(40)), y)
+    run_now("retrain", dataset_id=dataset.pk)
+    assert "Nothing is suspect" in client.get(GRID).content.decode()
+    out = StringIO()
+    call_command("queue", "suspects", stdout=out)
+    assert "Nothing is suspect" in out.getvalue()
+
+
+def test_the_command_lists_labelled_images(dataset: Dataset) -> None:
+    out = StringIO()
+    call_command("queue", "suspects", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    rows = dict(Item.objects.filter(dataset=dataset).values_list("pk", "row"))
+    assert sorted(rows[one["item_id"]] for one in told["items"]) == WRONG
+    assert all(one["reason"].startswith("Labelled ") for one in told["items"])
+
+
+def test_without_its_file_it_asks_for_a_retrain(dataset: Dataset, client: Client) -> None:
+    from modeling.versions import model_files
+
+    model_files.delete_files(ModelVersion.objects.get())
+    assert tiles(client) == []
+    assert "press" in client.get(GRID).content.decode()
+
+
+def test_it_is_listed_and_its_decisions_are_kept_apart(dataset: Dataset, client: Client) -> None:
+    assert STRATEGIES["suspects"].is_listed
+    assert "Suspects" in client.get("/d/pictures/queues/").content.decode()
+    decide(dataset, 7, "cat")
+    assert Annotation.objects.filter(queue="suspects").count() == 1
