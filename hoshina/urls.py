@@ -5,14 +5,16 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
 from hoshina.jobs.views import healthz
+from hoshina.web import workbench
 from hoshina.web.first_sign_in import FirstSignInView
-from labeling.views.datasets import home
+from hoshina.web.home import home
 
 admin.site.site_header = admin.site.site_title = "HOSHINA"
 admin.site.index_title = "The data of record"
 
 urlpatterns = [
     path("", home, name="home"),
+    path("d/<slug:slug>/", workbench.page, name="workbench"),
     path("healthz", healthz, name="healthz"),
     path("sign-in/", auth_views.LoginView.as_view(), name="login"),
     path("sign-in/first/<uidb64>/<token>/", FirstSignInView.as_view(), name="first_sign_in"),

@@ -76,7 +76,7 @@ class Dataset(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("labeling:workbench", args=[self.slug])
+        return reverse("workbench", args=[self.slug])
 
     @property
     def data_dir(self) -> Path:

@@ -7,18 +7,17 @@ from labeling.views import (
     export_import,
     fields,
     grouping,
+    header,
     images,
     items,
     media,
     pointer,
-    workbench,
 )
 
 app_name = "labeling"
 urlpatterns = [
     path("datasets/", datasets.index, name="datasets"),
-    path("d/<slug:slug>/", workbench.page, name="workbench"),
-    path("d/<slug:slug>/header/", workbench.header, name="header"),
+    path("d/<slug:slug>/header/", header.header, name="header"),
     path("d/<slug:slug>/annotate/", decisions.annotate, name="annotate"),
     path("d/<slug:slug>/items/<int:row>/", items.page, name="item"),
     path("d/<slug:slug>/items/<int:row>/detail/", items.detail, name="detail"),

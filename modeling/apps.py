@@ -10,12 +10,14 @@ class ModelingConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         import modeling.maps.export  # noqa: F401  (and this)
+        from hoshina.core import links
         from labeling.signals import asks_for_side, decided, ingested, regrouped, reshown
         from modeling.assistive.policy import on_decided
         from modeling.encoders.neighbor_cache import forget_set
         from modeling.maps.coordinates import forget_projection
         from modeling.models import EmbeddingSet, Projection
 
+        links.register(retrain="modeling:retrain", probabilities="modeling:probabilities")
         asks_for_side.connect(side_of, dispatch_uid="modeling.side_of")
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
         reshown.connect(embed_again, dispatch_uid="modeling.embed_again")

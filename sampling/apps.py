@@ -8,6 +8,7 @@ class SamplingConfig(AppConfig):
 
     def ready(self) -> None:
         import sampling.queues.export  # noqa: F401  (joins the export's registry)
+        from hoshina.core import links
         from labeling.decisions import provenance
         from labeling.signals import regrouped
         from modeling.signals import trained
@@ -15,6 +16,11 @@ class SamplingConfig(AppConfig):
         from sampling.accuracy import estimate as accuracy_estimate
         from sampling.queues.served import look_up
 
+        links.register(
+            audited_accuracy="sampling:accuracy",
+            audited_accuracy_summary="sampling:honest",
+            accuracy_plot="sampling:plot",
+        )
         provenance.register(look_up)
         audited_accuracy.register(accuracy_estimate.audited, accuracy_estimate.newest_audited)
         trained.connect(accuracy_estimate.estimate_version, dispatch_uid="sampling.estimate_version")

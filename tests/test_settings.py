@@ -39,7 +39,7 @@ dataset = Dataset.objects.create(name="a", slug="a", root="/nowhere")
 client = Client(headers={"host": "localhost"})
 pages = [
     reverse("home"), reverse("jobs:page"), reverse("jobs:strip", args=[dataset.pk]), "/healthz",
-    reverse("labeling:workbench", args=["a"]), reverse("labeling:classes", args=["a"]),
+    reverse("workbench", args=["a"]), reverse("labeling:classes", args=["a"]),
     reverse("labeling:problems", args=["a"]), reverse("labeling:export", args=["a"]),
     reverse("labeling:images", args=["a"]),
     reverse("labeling:datasets"), reverse("modeling:model", args=["a"]), reverse("modeling:badge", args=["a"]),

@@ -7,7 +7,30 @@ from pathlib import Path
 
 from django.conf import settings
 
-TEMPLATES = sorted(Path(settings.BASE_DIR, "templates").rglob("*.html"))
+FOLDER = Path(settings.BASE_DIR, "templates")
+TEMPLATES = sorted(FOLDER.rglob("*.html"))
+# From the lowest to the highest; names without an app (home, workbench, login) are the site's entries, open to all.
+APPS = ("jobs", "labeling", "modeling", "sampling")
+
+
+def test_templates_name_no_url_and_no_template_of_an_app_above() -> None:
+    """Pages may link up only by registered links (``hoshina.core.links``), as imports point one way."""
+    n_names, wrong = 0, []
+    for path in TEMPLATES:
+        folder = path.relative_to(FOLDER).parts[0]
+        if folder not in APPS:
+            continue
+        source = path.read_text(encoding="utf-8")
+        urls = re.findall(r"{% url ['\"](\w+):", source)
+        templates = re.findall(r"{% (?:include|extends) ['\"](\w+)/", source)
+        n_names += len(urls) + len(templates)
+        wrong += [
+            f"{path.relative_to(FOLDER)} names {app}"
+            for app in urls + templates
+            if app == "hoshina" or (app in APPS and APPS.index(app) > APPS.index(folder))
+        ]
+    assert n_names > 100
+    assert wrong == []
 
 
 def test_requests_of_elements_inside_are_not_aborted() -> None:

@@ -1,6 +1,6 @@
 """Plots as the pages draw them: series of numbers become points, lines and ticks in per cent of the plot's area.
 
-Nothing here knows Django. ``templates/modeling/_plot.html`` draws a :class:`Plot`, ``static/js/plots.js`` makes it
+Nothing here knows Django. ``templates/charts/_plot.html`` draws a :class:`Plot`, ``static/js/plots.js`` makes it
 answer to mouse and keys; ADR 0009 says why no library does.
 """
 

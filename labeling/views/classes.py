@@ -39,7 +39,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The Classes page."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
-    return render(request, "labeling/classes.html", _context(dataset))
+    return render(request, "labeling/classes/page.html", _context(dataset))
 
 
 @require_GET
@@ -175,7 +175,7 @@ def _list(
     status: int = 200,
     **context: object,
 ) -> HttpResponse:
-    return render(request, "labeling/_class_list.html", _context(dataset, **context), status=status)
+    return render(request, "labeling/classes/_list.html", _context(dataset, **context), status=status)
 
 
 def _context(dataset: Dataset, **context: object) -> dict[str, object]:

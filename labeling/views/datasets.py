@@ -32,30 +32,23 @@ REASONS_AMONG = 10_000
 
 
 def remember(request: HttpRequest, dataset: Dataset) -> None:
-    """Notes the dataset used last, where the home page leads."""
+    """Remember the dataset as the one used last, to which the home page leads."""
     if request.session.get(USED_LAST) != dataset.slug:
         request.session[USED_LAST] = dataset.slug
 
 
-@require_GET
-def home(request: HtmxHttpRequest) -> HttpResponse:
-    """Straight to the dataset that the address asks for (``up FOLDER`` does), else the one used last, else the newest.
-
-    Without any, a page that says how to begin.
-    """
-    wanted = (request.GET.get("dataset", "").replace("\x00", ""), request.session.get(USED_LAST, ""))
-    found = {dataset.slug: dataset for dataset in Dataset.objects.filter(slug__in=wanted)}
-    dataset = found.get(wanted[0]) or found.get(wanted[1]) or Dataset.objects.order_by("-id").first()
-    if dataset is not None:
-        return redirect(dataset)
-    return render(request, "labeling/datasets.html", _context(request))
+def last_used(request: HttpRequest) -> Dataset | None:
+    """Return the dataset that the address names (``?dataset=``), else the one used last, else the newest, else None."""
+    slugs = (request.GET.get("dataset", "").replace("\x00", ""), request.session.get(USED_LAST, ""))
+    found = {dataset.slug: dataset for dataset in Dataset.objects.filter(slug__in=slugs)}
+    return found.get(slugs[0]) or found.get(slugs[1]) or Dataset.objects.order_by("-id").first()
 
 
 @require_http_methods(["GET", "POST"])
 def index(request: HtmxHttpRequest) -> HttpResponse:
     """Every dataset with its progress, and a form to add a folder."""
     if request.method == "GET":
-        return render(request, "labeling/datasets.html", _context(request))
+        return render(request, "labeling/ingest/datasets.html", datasets_context(request))
     if not may_add_folders(request):
         return HttpResponseForbidden("Only staff may add folders. Ask whoever runs HOSHINA.")
     form = AddFolderForm(request.POST, label_suffix="")
@@ -68,7 +61,7 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
             enqueue("ingest", dataset_id=dataset.pk, user=request.user)
             remember(request, dataset)
             return redirect(dataset)
-    return render(request, "labeling/datasets.html", _context(request, form), status=422)
+    return render(request, "labeling/ingest/datasets.html", datasets_context(request, form), status=422)
 
 
 def may_add_folders(request: HtmxHttpRequest) -> bool:
@@ -81,7 +74,7 @@ def may_add_folders(request: HtmxHttpRequest) -> bool:
     return not settings.LOGIN_REQUIRED or request.user.is_staff
 
 
-def _context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:
+def datasets_context(request: HtmxHttpRequest, form: AddFolderForm | None = None) -> dict[str, Any]:
     return {
         "datasets": _with_problems(),
         "form": form or AddFolderForm(label_suffix=""),
@@ -128,7 +121,7 @@ def problems(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "notes": [] if after or reason else _notes(dataset),
         **_reasons(dataset),
     }
-    return render(request, "labeling/problems.html", context)
+    return render(request, "labeling/ingest/problems.html", context)
 
 
 def _by_reason(found: list[Problem]) -> list[tuple[str, list[Problem]]]:

@@ -78,7 +78,7 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
     }
     if is_valid:
         context |= _splits(dataset, form.options().splits)
-    name = "labeling/_export.html" if request.htmx else "labeling/export.html"
+    name = "labeling/exporting/_form.html" if request.htmx else "labeling/exporting/page.html"
     response = render(request, name, context, status=200 if is_valid else 422)
     patch_vary_headers(response, ["HX-Request"])
     return response
@@ -145,7 +145,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             status = 422
         else:
             context |= _shown(report)
-    name = "labeling/_import.html" if request.htmx else "labeling/import.html"
+    name = "labeling/importing/_report.html" if request.htmx else "labeling/importing/page.html"
     response = render(request, name, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response

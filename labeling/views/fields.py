@@ -106,7 +106,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             status = 422
         else:
             context |= _shown(report)
-    name = "labeling/_fields_import.html" if request.htmx else "labeling/fields.html"
+    name = "labeling/fields/_import.html" if request.htmx else "labeling/fields/page.html"
     response = render(request, name, context | _context(dataset), status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
@@ -203,7 +203,7 @@ def field_together(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except FieldProblem as problem:
         context["together_problem"] = str(problem)
     status = 422 if "together_problem" in context else 200
-    return render(request, "labeling/_fields_together.html", _context(dataset) | context, status=status)
+    return render(request, "labeling/fields/_split_groups.html", _context(dataset) | context, status=status)
 
 
 def _field(slug: str, pk: int) -> Field:
@@ -213,7 +213,7 @@ def _field(slug: str, pk: int) -> Field:
 def _list(
     request: HtmxHttpRequest, dataset: Dataset, opened: Open | None = None, *, said: str = "", status: int = 200
 ) -> HttpResponse:
-    return render(request, "labeling/_fields_list.html", _context(dataset, opened, said), status=status)
+    return render(request, "labeling/fields/_list.html", _context(dataset, opened, said), status=status)
 
 
 # -- Header cards ---------------------------------------------------------------------------------------------
@@ -242,4 +242,4 @@ def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         if ended is not None and ended.state == Job.State.SUCCEEDED:
             context["told"] = words_of(ended.result)
     context |= _context(dataset) | {"job": job, "sources": {one.source for one in card_fields(dataset)}}
-    return render(request, "labeling/_fields_cards.html", context, status=status)
+    return render(request, "labeling/fields/_header_fields.html", context, status=status)

@@ -48,7 +48,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             chosen = template_of(dataset)
             form = GroupingForm.showing(chosen)
         return render(
-            request, "labeling/grouping.html", _context(request, dataset, form, chosen) | _suggestions(dataset)
+            request, "labeling/ingest/grouping.html", _context(request, dataset, form, chosen) | _suggestions(dataset)
         )
     if not _may_group(request):
         return HttpResponseForbidden("Only staff may group files otherwise. Ask whoever runs HOSHINA.")
@@ -58,7 +58,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         chosen = form.cleaned_data.get("grouping")
         context = _context(request, dataset, form, chosen) | _suggestions(dataset)
-        return render(request, "labeling/grouping.html", context, status=422)
+        return render(request, "labeling/ingest/grouping.html", context, status=422)
     chosen = form.cleaned_data["grouping"]
     grouping = {"grouping": chosen.text if chosen else ""}
     enqueue("ingest", dataset_id=dataset.pk, params=params_like_last(dataset) | grouping, user=request.user)
@@ -72,7 +72,7 @@ def trial(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     form = GroupingForm(request.GET, label_suffix="")
     chosen = form.cleaned_data["grouping"] if form.is_valid() else None
-    return render(request, "labeling/_grouping_trial.html", _context(request, dataset, form, chosen))
+    return render(request, "labeling/ingest/_grouping_preview.html", _context(request, dataset, form, chosen))
 
 
 def _may_group(request: HtmxHttpRequest) -> bool:

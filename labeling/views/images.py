@@ -97,10 +97,10 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     remember(request, dataset)
     if request.method == "GET":
         context = _context(dataset, Choices.of(dataset), dataset.shown_as, dataset.composed_as)
-        return render(request, "labeling/images.html", context)
+        return render(request, "labeling/display/page.html", context)
     choices = Choices.made(dataset, request.POST)
     if not choices.is_valid:
-        return render(request, "labeling/images.html", _context(dataset, choices), status=422)
+        return render(request, "labeling/display/page.html", _context(dataset, choices), status=422)
     # Both, so no `or`: each is saved by itself.
     changed = [show_as(dataset, choices.rendering, request.user), _composed(dataset, choices)]
     if any(changed):
@@ -120,7 +120,7 @@ def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     choices = Choices.made(dataset, request.GET)
     ways = (choices.rendering, choices.composition) if choices.is_valid else ()
-    return render(request, "labeling/_images_preview.html", _context(dataset, choices, *ways))
+    return render(request, "labeling/display/_preview.html", _context(dataset, choices, *ways))
 
 
 @require_GET
@@ -134,11 +134,11 @@ def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             raise CannotMeasure("Something above can't be so; mend it first.")
         low, high = measured_limits(dataset, form.cleaned_data["rendering"])
     except CannotMeasure as why:
-        return render(request, "labeling/_images_limits.html", context | {"problem": str(why)})
+        return render(request, "labeling/display/_stretch_limits.html", context | {"problem": str(why)})
     filled = request.GET.copy()
     filled["low"], filled["high"] = f"{low:.6g}", f"{high:.6g}"
     context["form"] = RenderingForm(filled, label_suffix="")
-    response = render(request, "labeling/_images_limits.html", context)
+    response = render(request, "labeling/display/_stretch_limits.html", context)
     response["HX-Trigger-After-Swap"] = "hoshina:measured"
     return response
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.links import link_to
 from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import OPENED
 from labeling.display.frame_file import inside
@@ -38,13 +39,13 @@ class Decision:
 @require_GET
 def page(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
     """The item's own page, whose address can be sent to a colleague."""
-    return _show(request, slug, row, "labeling/item.html", on_page=True)
+    return _show(request, slug, row, "labeling/items/page.html", on_page=True)
 
 
 @require_GET
 def detail(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
     """The same as a fragment, for the workbench's side pane."""
-    return _show(request, slug, row, "labeling/_detail.html", on_page=False)
+    return _show(request, slug, row, "labeling/items/_detail.html", on_page=False)
 
 
 def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_page: bool) -> HttpResponse:
@@ -61,7 +62,7 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
         "state": State(item.state).label,
         "facts": facts_of(dataset, item.row),
         "classes": LabelClass.objects.active().filter(dataset=dataset),
-        "probabilities": reverse("modeling:probabilities", args=[dataset.slug, item.row]),
+        "probabilities": link_to("probabilities", dataset.slug, item.row),
     }
     return render(request, template, context)
 
@@ -72,12 +73,14 @@ def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id, format="FITS")
     file, context = inside(frame), {"frame": frame}
     if file is None:
-        return render(request, "labeling/_file_header.html", context | {"reason": "The file is outside of its folder."})
+        return render(
+            request, "labeling/items/_file_header.html", context | {"reason": "The file is outside of its folder."}
+        )
     try:
         found = decoders().header(file, frame.dataset.shown_as)
     except ImageProblem as problem:
-        return render(request, "labeling/_file_header.html", context | {"reason": problem.reason})
-    return render(request, "labeling/_file_header.html", context | {"header": found})
+        return render(request, "labeling/items/_file_header.html", context | {"reason": problem.reason})
+    return render(request, "labeling/items/_file_header.html", context | {"header": found})
 
 
 def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object]:

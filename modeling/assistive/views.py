@@ -51,7 +51,7 @@ class PolicyForm(_PolicyModelForm):
 def badge(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The model's state in a few words, for the header."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    return render(request, "modeling/_badge.html", {"dataset": dataset, **state_of(dataset)})
+    return render(request, "modeling/assistive/_badge.html", {"dataset": dataset, **state_of(dataset)})
 
 
 @require_POST
@@ -60,10 +60,10 @@ def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     form = PolicyForm(request.POST, instance=policy_of(dataset))
     if not form.is_valid():
-        return render(request, "modeling/_policy.html", {"dataset": dataset, "form": form}, status=422)
+        return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form}, status=422)
     form.save(commit=False).save(update_fields=form.fields)  # a request for a retrain may have come meanwhile
     forget(dataset)
-    return render(request, "modeling/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
+    return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
 
 
 @require_POST
@@ -95,7 +95,7 @@ def probabilities(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse
     bars = predictions.by_class(predictions.of_rows([row])[0]) if predictions else []
     bars.sort(key=lambda bar: (-bar.probability, bar.label.order))
     context = {"bars": bars, "model": predictions.model if predictions else None, "item": item}
-    return render(request, "modeling/_probabilities.html", context)
+    return render(request, "modeling/assistive/_probabilities.html", context)
 
 
 def _asked() -> HttpResponse:

@@ -68,7 +68,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     if request.htmx:
         return _listed(request, dataset)
     context = {**_context(dataset), "form": OwnModelForm(label_suffix=""), "may_add": may_add_models(request)}
-    response = render(request, "modeling/encoders.html", {**context, "max_mib": MAX_UPLOAD >> 20})
+    response = render(request, "modeling/encoders/page.html", {**context, "max_mib": MAX_UPLOAD >> 20})
     patch_vary_headers(response, ["HX-Request"])
     return response
 
@@ -111,10 +111,10 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             form.add_error("file", str(problem))
         else:
             context = {"dataset": dataset, "form": OwnModelForm(label_suffix=""), "added": added}
-            response = render(request, "modeling/_add.html", {**context, "max_mib": MAX_UPLOAD >> 20})
+            response = render(request, "modeling/encoders/_add.html", {**context, "max_mib": MAX_UPLOAD >> 20})
             return trigger_client_event(response, "hoshina:encoders")
     context = {"dataset": dataset, "form": form, "max_mib": MAX_UPLOAD >> 20}
-    return render(request, "modeling/_add.html", context, status=422)
+    return render(request, "modeling/encoders/_add.html", context, status=422)
 
 
 @require_POST
@@ -137,7 +137,7 @@ def may_add_models(request: HtmxHttpRequest) -> bool:
 
 def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "") -> HttpResponse:
     context = {**_context(dataset), "may_add": may_add_models(request), "problem": problem}
-    response = render(request, "modeling/_encoders.html", context, status=422 if problem else 200)
+    response = render(request, "modeling/encoders/_list.html", context, status=422 if problem else 200)
     patch_vary_headers(response, ["HX-Request"])
     return response
 

@@ -65,7 +65,7 @@ def live(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     job = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk)
     context = {"dataset": dataset, **_running(dataset, job)}
-    return render(request, "modeling/_quick_live.html", context, status=200 if job.is_active else 286)
+    return render(request, "modeling/quick/_live.html", context, status=200 if job.is_active else 286)
 
 
 @require_GET
@@ -74,7 +74,7 @@ def check(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """What the options as they are now would mean, in words; asked for when one changes."""
     dataset = get_object_or_404(Dataset, slug=slug)
     context = {"dataset": dataset, **_checked(_form(dataset, request.GET.dict()))}
-    return render(request, "modeling/_quick_check.html", context)
+    return render(request, "modeling/quick/_check.html", context)
 
 
 @require_GET
@@ -150,7 +150,7 @@ def _watch(request: HtmxHttpRequest, dataset: Dataset, job: Job) -> HttpResponse
 
 
 def _answer(request: HtmxHttpRequest, dataset: Dataset, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    name = "modeling/_quick.html" if request.htmx else "modeling/quick.html"
+    name = "modeling/quick/_dialog.html" if request.htmx else "modeling/quick/page.html"
     response = render(request, name, {"dataset": dataset, **context}, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response

@@ -115,13 +115,13 @@ def _confusion_row(
 def confused_url(dataset: Dataset, version: ModelVersion, given: int, said: int) -> str:
     """The workbench with the images labelled ``given`` of which the version, not having seen them, said ``said``."""
     query = {"queue": "all", "state": "any", "label": given, "predicted": said, "confused": version.number}
-    return f"{reverse('labeling:workbench', args=[dataset.slug])}?{urlencode(query)}"
+    return f"{reverse('workbench', args=[dataset.slug])}?{urlencode(query)}"
 
 
 def differing_url(dataset: Dataset, first: ModelVersion, second: ModelVersion, side: str) -> str:
     """The workbench with the images on which two versions differ, and ``side`` is right."""
     query = {"queue": "all", "state": "any", "differ": f"{first.number}-{second.number}", "right": side}
-    return f"{reverse('labeling:workbench', args=[dataset.slug])}?{urlencode(query)}"
+    return f"{reverse('workbench', args=[dataset.slug])}?{urlencode(query)}"
 
 
 # -- Classes --------------------------------------------------------------------------------------

@@ -56,14 +56,14 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     every = ModelVersion.objects.filter(dataset=dataset)
     version = every.order_by("-is_active", "-number").select_related("embedding_set").first()
-    return render(request, "modeling/model.html", _page(request, dataset, version))
+    return render(request, "modeling/versions/page.html", _page(request, dataset, version))
 
 
 @require_GET
 def version(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
     """The same for any version."""
     dataset, shown = _found(slug, number)
-    return render(request, "modeling/model.html", _page(request, dataset, shown))
+    return render(request, "modeling/versions/page.html", _page(request, dataset, shown))
 
 
 @require_GET
@@ -77,7 +77,7 @@ def head(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 def version_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """A page of the table of versions, the newest of them, or those before ``?before=``."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    response = render(request, "modeling/_versions.html", {"dataset": dataset, **_list(dataset, _before(request))})
+    response = render(request, "modeling/versions/_list.html", {"dataset": dataset, **_list(dataset, _before(request))})
     patch_vary_headers(response, ["HX-Request"])
     return response
 
@@ -115,7 +115,7 @@ def compare(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context = {"dataset": dataset, "first": first, "second": second, "both": [first, second]}
     if first.pk != second.pk:
         context |= _side_by_side(dataset, first, second)
-    return render(request, "modeling/compare.html", context)
+    return render(request, "modeling/versions/compare.html", context)
 
 
 def _found(slug: str, number: int) -> tuple[Dataset, ModelVersion]:
@@ -202,7 +202,7 @@ def _files(shown: ModelVersion) -> list[str]:
 
 # -- The head -------------------------------------------------------------------------------------
 def _head(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion) -> HttpResponse:
-    response = render(request, "modeling/_head.html", {"dataset": dataset, **_head_context(dataset, shown)})
+    response = render(request, "modeling/versions/_head.html", {"dataset": dataset, **_head_context(dataset, shown)})
     patch_vary_headers(response, ["HX-Request"])
     return response
 

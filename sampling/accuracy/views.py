@@ -103,7 +103,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "model": (model := active_model(dataset)),
         "held_out": _held_out(model),
     }
-    return render(request, "sampling/accuracy.html", context)
+    return render(request, "sampling/accuracy/page.html", context)
 
 
 def _held_out(model: ModelVersion | None) -> str:
@@ -123,7 +123,7 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     newest = latest(dataset) if not number else of_version(dataset, number)
     context = {"dataset": dataset, "newest": newest, "share": share_of(newest) if newest else None}
     is_older = bool(number) and newest is None and latest(dataset) is not None
-    return render(request, "sampling/_honest.html", context | {"min_audit": MIN_AUDIT, "is_older": is_older})
+    return render(request, "sampling/accuracy/_audited.html", context | {"min_audit": MIN_AUDIT, "is_older": is_older})
 
 
 @require_GET
@@ -145,7 +145,7 @@ def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     ]
     if not points:
         return HttpResponse(status=204)
-    return render(request, "modeling/_plot.html", {"plot": plot_of_accuracy(known, points)})
+    return render(request, "charts/_plot.html", {"plot": plot_of_accuracy(known, points)})
 
 
 @require_GET
@@ -155,7 +155,7 @@ def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     newest = newest_audited(dataset.pk)
     if newest is None:
         return HttpResponse(status=204)
-    return render(request, "sampling/_share.html", {"audited": newest, "model": active_model(dataset)})
+    return render(request, "sampling/accuracy/_share.html", {"audited": newest, "model": active_model(dataset)})
 
 
 def of_version(dataset: Dataset, number: str) -> AccuracyEstimate | None:

@@ -30,7 +30,7 @@ def maps(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "why_not": projections.why_not(dataset),
         "is_dialog": request.htmx.target == "dialog-body",
     }
-    return render(request, "sampling/_map_projections.html", context)
+    return render(request, "sampling/maps/_projections.html", context)
 
 
 @require_POST
@@ -39,10 +39,10 @@ def make(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     form = MapForm(dataset, request.POST)
     if not form.is_valid():
-        return render(request, "sampling/_map_new.html", {"dataset": dataset, "form": form}, status=422)
+        return render(request, "sampling/maps/_form.html", {"dataset": dataset, "form": form}, status=422)
     projections.start(dataset, form.cleaned_data["method"], form.cleaned_data["params"], request.user)
     context = {"dataset": dataset, "form": MapForm(dataset), "is_started": True}
-    response = render(request, "sampling/_map_new.html", context)
+    response = render(request, "sampling/maps/_form.html", context)
     return trigger_client_event(trigger_client_event(response, "hoshina:job"), "hoshina:maps")
 
 
@@ -79,4 +79,4 @@ def _context(dataset: Dataset) -> dict[str, Any]:
 
 
 def _listed(request: HtmxHttpRequest, dataset: Dataset, *, problem: str = "", status: int = 200) -> HttpResponse:
-    return render(request, "sampling/_map_list.html", _context(dataset) | {"problem": problem}, status=status)
+    return render(request, "sampling/maps/_list.html", _context(dataset) | {"problem": problem}, status=status)

@@ -18,7 +18,7 @@ from hoshina.core.storage import StoreError
 from labeling.display.picture_urls import thumb_url
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views.datasets import remember
-from labeling.views.workbench import context_of
+from labeling.views.header import header_context
 from modeling.maps import projections
 from modeling.models import Projection
 from modeling.predictions import active_predictions
@@ -55,7 +55,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     asked = request.GET.get("projection") or request.GET.get("map", "")
     chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
     row = request.GET.get("row", "")
-    context = context_of(dataset) | {
+    context = header_context(dataset) | {
         "projections": maps,
         "projection": chosen,
         "is_gone": bool(asked) and chosen is None,
@@ -64,7 +64,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "row": int(row) if row.isascii() and row.isdigit() and len(row) < 10 else None,
         "colourings": choices_of(dataset),
     }
-    response = render(request, "sampling/map.html", context)
+    response = render(request, "sampling/maps/page.html", context)
     if chosen:
         response["X-Map"] = chosen.tag
     return response
@@ -188,19 +188,19 @@ def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         told = coloured(choice, dataset, pool, hidden)
         drawn = drawn_of(projection)
     except BadParameter as problem:
-        return render(request, "sampling/_map_legend.html", context | {"problem": str(problem)}, status=422)
+        return render(request, "sampling/maps/_legend.html", context | {"problem": str(problem)}, status=422)
     except NotYet as why:
         return render(
-            request, "sampling/_map_legend.html", context | {"problem": str(why), "is_waiting": why.is_waiting}
+            request, "sampling/maps/_legend.html", context | {"problem": str(why), "is_waiting": why.is_waiting}
         )
     except StoreError as damaged:
-        return render(request, "sampling/_map_legend.html", context | {"problem": str(damaged)})
+        return render(request, "sampling/maps/_legend.html", context | {"problem": str(damaged)})
     sums = np.concatenate([[0], np.cumsum(_counts(told.indexes, drawn))])
     entries = [{"entry": one, "n": int(sums[one.last + 1] - sums[one.first])} for one in told.entries]
     context |= {"legend": told, "entries": entries, "version": _version(choice, pool.n_missing, hidden)}
     if not any(one.first == 0 for one in told.entries):
         context["n_none"] = int(sums[1])
-    return render(request, "sampling/_map_legend.html", context)
+    return render(request, "sampling/maps/_legend.html", context)
 
 
 def _counts(indexes: np.ndarray[Any, np.dtype[np.uint8]], drawn: Drawn) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -228,12 +228,12 @@ def clusters_list(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     try:
         told = _parts(projection)
     except StoreError as damaged:
-        return render(request, "sampling/_map_clusters.html", context | {"problem": str(damaged)})
+        return render(request, "sampling/maps/_clusters.html", context | {"problem": str(damaged)})
     thumbs = thumbs_of(projection.dataset, [row for one in told for row in one.part.examples])
     context["parts"] = [
         {"told": one, "thumbs": [thumbs[row] for row in one.part.examples if row in thumbs]} for one in told
     ]
-    return render(request, "sampling/_map_clusters.html", context)
+    return render(request, "sampling/maps/_clusters.html", context)
 
 
 def _parts(projection: Projection) -> list[Told]:
@@ -270,7 +270,7 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     item = Item.objects.of(dataset).filter(row=int(row)).select_related("label").first() if known else None
     context: dict[str, Any] = {"dataset": dataset, "row": row, "item": item}
     if item is None:
-        return render(request, "sampling/_map_point.html", context, status=404)
+        return render(request, "sampling/maps/_point.html", context, status=404)
     # What waits for a second look must not be led by the first.
     is_hidden = item.row in waiting_among(dataset.pk, [item.row])
     predictions = None if is_hidden else active_predictions(dataset)
@@ -280,7 +280,7 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         "state": State.UNLABELLED.label if is_hidden else State(item.state).label,
         "suggestion": predictions.suggestions([item.row])[0] if predictions else None,
     }
-    return render(request, "sampling/_map_point.html", context)
+    return render(request, "sampling/maps/_point.html", context)
 
 
 @require_GET

@@ -67,9 +67,9 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
     if STRATEGIES[round_.queue].is_sweep:
         title, text = nothing_to_sweep(round_)
         if round_.params.get("facts", {}).get("is_strict") and round_.params["facts"]["n_candidates"]:
-            looser = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=groups&loose=1"
+            looser = f"{reverse('workbench', args=[dataset.slug])}?queue=groups&loose=1"
             return Empty(title, text, action_label="Show looser groups", action_url=looser)
-        uncertain = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue=uncertain"
+        uncertain = f"{reverse('workbench', args=[dataset.slug])}?queue=uncertain"
         return Empty(title, text, action_label="Uncertain", action_url=uncertain)
     if filters["predicted"] is not None:
         return Empty("Nothing here", "No unlabelled image is predicted as this class.")
@@ -96,7 +96,7 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     if round_.queue == "similar":
         return Empty("Nothing so alike", "No other image here is so similar. Pull the slider to the left.")
     if "region" in filters and not is_sweep:
-        address = f"{reverse('labeling:workbench', args=[dataset.slug])}?queue={round_.queue}"
+        address = f"{reverse('workbench', args=[dataset.slug])}?queue={round_.queue}"
         text = "Every image in this region of the map that the queue would show has a decision, or is someone else's."
         if filters["state"] != "unlabelled":
             text = "No image in this region of the map matches these filters."

@@ -75,11 +75,11 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         empty = Empty("That can't be shown", str(problem))
         return render(
             request,
-            "sampling/_grid.html",
+            "sampling/queues/_grid.html",
             {"dataset": dataset, "page": Page("", [], empty=empty)},
             status=422,
         )
-    return render(request, "sampling/_grid.html", {"dataset": dataset, "page": page})
+    return render(request, "sampling/queues/_grid.html", {"dataset": dataset, "page": page})
 
 
 @require_GET
@@ -134,7 +134,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "unseen": _unseen_form(dataset, asked),
         "region": _region_form(dataset, asked),
     }
-    return render(request, "sampling/_queues.html", context)
+    return render(request, "sampling/queues/_pane.html", context)
 
 
 @require_GET
@@ -142,7 +142,7 @@ def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """The control of one more field to filter by (``field``, its id), as a fragment of the form."""
     dataset = get_object_or_404(Dataset, slug=slug)
     wanted = get_object_or_404(Field, dataset=dataset, pk=_whole(request, "field", 0))
-    return render(request, "sampling/_field.html", {"dataset": dataset, "one": control_of(dataset, wanted)})
+    return render(request, "sampling/queues/_field.html", {"dataset": dataset, "one": control_of(dataset, wanted)})
 
 
 def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:

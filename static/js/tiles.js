@@ -1,5 +1,5 @@
 // One tile: what it says about its item.
-import { classes } from "./classes.js";
+import { classes } from "./workbench/classes.js";
 
 export const UNLABELLED = 0;
 export const LABELLED = 1;

@@ -348,8 +348,8 @@ def test_of_nested_outlines_the_smallest_is_meant(plane: Map, page: Page, place:
     plane.open()
     found = page.evaluate(
         """async place => {
-        const script = [...document.scripts].find(({ src }) => /map[.\\w]*\\.js$/.test(src)).src;
-        const { smallestAround } = await import(script.replace(/map[.\\w]*\\.js$/, "map_outlines.js"));
+        const script = [...document.scripts].find(({ src }) => src.includes("/js/map/page")).src;
+        const { smallestAround } = await import(script.replace(/page[.\\w]*\\.js$/, "outlines.js"));
         const square = (id, from, to) => ({ id, outline: [[from, from], [to, from], [to, to], [from, to]] });
         const all = [square("small", 2, 3), square("large", 0, 10), square("beside", 20, 30)];
         return smallestAround(all, { x: place, y: place })?.id ?? null;

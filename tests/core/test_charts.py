@@ -105,7 +105,7 @@ def test_the_page_has_the_numbers_as_a_table_and_escapes_words() -> None:
     points = [Point(1, 0.5, (0.25, 0.75), 'Model 1 "<b>"', "/d/x/model/1/"), Point(2, 0.75)]
     other = Series("<i>estimated</i>", [Point(2, 0.625)], interval="")
     made = plot("one", "Accuracy <here>", [Series("on its labels", points), other], x=X, y=Y)
-    html = render_to_string("modeling/_plot.html", {"plot": made})
+    html = render_to_string("charts/_plot.html", {"plot": made})
     assert "<b>" not in html
     assert "<i>est" not in html
     assert "<here>" not in html

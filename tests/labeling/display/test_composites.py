@@ -253,7 +253,7 @@ def test_tiles_and_detail_show_every_frame_and_say_what_is_missing(client: Clien
     assert "<dt>Missing</dt><dd>r. " in detail
     assert detail.count("data-alone") == 3
     assert "r missing: black here" in detail
-    page = client.get(reverse("labeling:workbench", args=[shown.slug])).content.decode()
+    page = client.get(reverse("workbench", args=[shown.slug])).content.decode()
     assert 'data-layout="side"' in page
     compose_as(shown, Composition(layout="blink"))
     page = client.get(reverse("labeling:item", args=[shown.slug, 0])).content.decode()

@@ -53,7 +53,7 @@ def text_of(response: HttpResponse) -> str:
 def test_the_page_says_what_will_be_in_it(client: Client, dataset: Dataset) -> None:
     response = client.get(export_url(dataset))
     assert response.status_code == 200
-    assert [template.name for template in response.templates][:1] == ["labeling/export.html"]
+    assert [template.name for template in response.templates][:1] == ["labeling/exporting/page.html"]
     text = text_of(response)
     assert "15 labelled, 1 unsure, 1 skipped" in text
     assert "Training gets the other 80 %." in text
@@ -76,7 +76,7 @@ def test_the_page_counts_what_the_archive_will_hold(client: Client, dataset: Dat
 def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset) -> None:
     response = client.get(export_url(dataset), {"val": "0", "test": "50"}, headers=HTMX)
     assert response.status_code == 200
-    assert response.templates[0].name == "labeling/_export.html"
+    assert response.templates[0].name == "labeling/exporting/_form.html"
     assert response.content.lstrip().startswith(b'<form id="export"')
     assert "Training gets the other 50 %." in text_of(response)
     assert "HX-Request" in response["Vary"]
@@ -282,7 +282,7 @@ def test_without_scripts_the_page_comes_whole(client: Client, dataset: Dataset) 
     page = client.get(reverse("labeling:import", args=[dataset.slug]))
     assert 'enctype="multipart/form-data"' in text_of(page)
     response = upload(client, dataset, b"path,label\nimage0019.png,dog\n", htmx=False)
-    assert [template.name for template in response.templates][:1] == ["labeling/import.html"]
+    assert [template.name for template in response.templates][:1] == ["labeling/importing/page.html"]
     assert "1 applied" in text_of(response)
 
 
