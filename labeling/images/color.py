@@ -7,6 +7,7 @@ import logging
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageChops
 
 from labeling.images.rendering import Rendering
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 # Modes that a colour profile can speak of.
 _PROFILED = frozenset({"RGB", "CMYK", "L"})
+# A PNG's gamma matters where it differs from that of sRGB by more than libpng's threshold.
+_SRGB_GAMMA, _GAMMA_THRESHOLD = 0.45455, 0.05
 
 
 def to_rgb(image: Image.Image, rendering: Rendering) -> Image.Image:
@@ -28,11 +31,32 @@ def to_rgb(image: Image.Image, rendering: Rendering) -> Image.Image:
         image = image.convert("RGB")
     if profile:
         image = _by_profile(image, profile)
+    elif gamma := unusual_gamma(image):
+        image = image.point(_gamma_table(gamma) * len(image.getbands()))
     if image.mode != "RGB":
         image = image.convert("RGB")
     if rendering.is_inverted:
         image = ImageChops.invert(image)
     return image if alpha is None else over_ground(image, alpha, rendering)
+
+
+def unusual_gamma(image: Image.Image) -> float:
+    """Return the gamma of a PNG (its gAMA chunk) that says other than sRGB; 0 for all other images.
+
+    As the PNG specification asks, a color profile and the sRGB chunk take precedence.
+    """
+    gamma = float(image.info.get("gamma", 0))
+    if "icc_profile" in image.info or "srgb" in image.info or gamma <= 0:
+        return 0
+    return gamma if abs(gamma / _SRGB_GAMMA - 1) > _GAMMA_THRESHOLD else 0
+
+
+@lru_cache(maxsize=32)
+def _gamma_table(gamma: float) -> list[int]:
+    """Return the sRGB values of the 256 samples of a channel that is stored with ``gamma``."""
+    linear = (np.arange(256) / 255) ** (1 / gamma)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return [int(value) for value in np.rint(255 * encoded)]
 
 
 def over_ground(image: Image.Image, alpha: Image.Image, rendering: Rendering) -> Image.Image:

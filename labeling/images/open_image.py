@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError, features
 
 from labeling.images import dicom, fits, jpegxl, tiff, tiff_reduced, truncated_files
-from labeling.images.color import to_rgb
+from labeling.images.color import to_rgb, unusual_gamma
 from labeling.images.high_bit_depth import is_deep, picture_of, values_of
 from labeling.images.orientation import SIDEWAYS, UPRIGHT, orientation, turned_back
 from labeling.images.planes import combined
@@ -160,7 +160,8 @@ def _complete(stream: BinaryIO, max_side: int | None, rendering: Rendering, page
         image = image.transpose(UPRIGHT[turn])
         if turn in SIDEWAYS:
             width, height = height, width
-    return Decoded(name, image, (width, height), revision=int(page > 0))
+    is_shown_otherwise = page > 0 or bool(unusual_gamma(source) and not is_deep(source))
+    return Decoded(name, image, (width, height), revision=int(is_shown_otherwise))
 
 
 def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Rendering, page: int) -> Image.Image:
