@@ -21,11 +21,11 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling.queues import pool
 from tests.browser.bench import Bench
-from tests.parts import CHROMIUM_ARGS, chromium, require, wait_until
+from tests.parts import BROWSER_TIMEOUT, CHROMIUM_ARGS, chromium, require, wait_until
 
 HERE = Path(__file__).parent
 _numbers = count(1)
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=BROWSER_TIMEOUT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -135,7 +135,7 @@ def site(
 @pytest.fixture
 def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", reduced_motion="reduce")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(BROWSER_TIMEOUT)
     yield context
     context.close()
 

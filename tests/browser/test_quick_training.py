@@ -53,7 +53,6 @@ def running(tmp_path: Path) -> Iterator[Up]:
 @pytest.fixture
 def page(browser: Browser, running: Up) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(60_000)
     page.goto(f"http://127.0.0.1:{running.port}/d/digits/?queue=all&state=unlabelled")
     expect(page.locator("#grid .tile").first).to_be_visible()
     yield page

@@ -24,7 +24,7 @@ def test_r_computes_embeddings_and_the_model_follows(bench: Bench, worker: None)
     assert not Job.objects.exists()
     bench.press("r")
     expect(bench.toasts).to_contain_text("The model is trained as soon as they are ready.")
-    expect(page.locator("#badge")).to_contain_text("model 1", timeout=60_000)
+    expect(page.locator("#badge")).to_contain_text("model 1")
     assert ModelVersion.objects.get().n_labels == 6
     kinds = set(Job.objects.values_list("kind", flat=True))
     assert {"embed", "retrain"} <= kinds

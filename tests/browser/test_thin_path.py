@@ -70,9 +70,8 @@ def test_from_a_folder_to_a_data_set(browser: Browser, running: Up) -> None:
     address = f"http://127.0.0.1:{running.port}/"
     running.wait_until_well()
     page = browser.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(60_000)
     page.goto(address)
-    expect(page.locator("#grid .tile").first).to_be_visible(timeout=60_000)
+    expect(page.locator("#grid .tile").first).to_be_visible()
 
     page.keyboard.press("c")
     for name in NAMES:
@@ -105,7 +104,7 @@ def test_from_a_folder_to_a_data_set(browser: Browser, running: Up) -> None:
 
     page.locator("#queue-menu summary").click()
     page.locator('#queue-menu button[value="uncertain"]').click()
-    expect(page.locator("#grid[data-kind=uncertain] .suggestion").first).to_contain_text("%", timeout=60_000)
+    expect(page.locator("#grid[data-kind=uncertain] .suggestion").first).to_contain_text("%")
     before = dict(person.labels)
     person.label(3)
     page.keyboard.press("z")

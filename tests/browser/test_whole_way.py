@@ -23,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
-from tests.parts import free_port, wait_until
+from tests.parts import BROWSER_TIMEOUT, free_port, wait_until
 from tests.test_up import Up
 
 NAMES = ("zero", "one", "seven")
@@ -108,7 +108,7 @@ def test_from_an_empty_store_to_an_export(running: Up, page: Page) -> None:
     try:
         _walk(running, page)
     finally:
-        expect.set_options(timeout=15_000)
+        expect.set_options(timeout=BROWSER_TIMEOUT)
 
 
 def _walk(running: Up, page: Page) -> None:
