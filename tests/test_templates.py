@@ -13,6 +13,20 @@ TEMPLATES = sorted(FOLDER.rglob("*.html"))
 APPS = ("jobs", "labeling", "modeling", "sampling")
 
 
+def test_every_template_that_is_named_exists() -> None:
+    present = {path.relative_to(FOLDER).as_posix() for path in TEMPLATES}
+    named = {
+        name
+        for path in TEMPLATES
+        for name in re.findall(r"{% (?:include|extends) ['\"]([^'\"]+)['\"]", path.read_text(encoding="utf-8"))
+    }
+    for app in ("hoshina", *APPS):
+        for path in Path(settings.BASE_DIR, app).rglob("*.py"):
+            named.update(re.findall(r"\"((?:\w+/)+\w+\.html)\"", path.read_text(encoding="utf-8")))
+    assert len(named) > 80
+    assert named - present == set()
+
+
 def test_templates_name_no_url_and_no_template_of_an_app_above() -> None:
     """Pages may link up only by registered links (``hoshina.core.links``), as imports point one way."""
     n_names, wrong = 0, []
