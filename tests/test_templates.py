@@ -27,6 +27,24 @@ def test_every_template_that_is_named_exists() -> None:
     assert {name for name in named if not name.startswith("admin/")} - present == set()
 
 
+def test_every_static_file_that_is_named_exists() -> None:
+    named = {
+        name
+        for path in TEMPLATES
+        for name in re.findall(r"{% static ['\"]([^'\"]+)['\"]", path.read_text(encoding="utf-8"))
+    }
+    scripts = sorted(Path(settings.BASE_DIR, "static", "js").rglob("*.js"))
+    imported = {
+        (script.parent / name).resolve()
+        for script in scripts
+        for name in re.findall(r"(?:from|import)\s*\(?\s*\"(\.[^\"]+)\"", script.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    assert len(imported) > 20
+    assert {name for name in named if not Path(settings.BASE_DIR, "static", name).is_file()} == set()
+    assert {script for script in imported if not script.is_file()} == set()
+
+
 def test_templates_name_no_url_and_no_template_of_an_app_above() -> None:
     """Pages may link up only by registered links (``hoshina.core.links``), as imports point one way."""
     n_names, wrong = 0, []

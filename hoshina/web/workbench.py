@@ -17,4 +17,4 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Render the screen without its tiles, which the browser asks for once it knows how many fit."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
-    return render(request, "hoshina/workbench.html", header_context(dataset))
+    return render(request, "workbench.html", header_context(dataset))
