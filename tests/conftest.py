@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before Django reads its settings: tests never touch the developer's own store.
@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from labeling.models import Dataset, Frame, Item, LabelClass
+from tests.processes import Up
 
 # No test asserts a time: on a busy machine any single example may take long.
 hypothesis.settings.register_profile("hoshina", deadline=None)
@@ -84,6 +85,20 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
         return dataset
 
     return make
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    """Start ``manage.py up`` with the given arguments and a store of its own; stopped after the test."""
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(tmp_path / "store", *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
 
 
 @pytest.fixture(autouse=True)

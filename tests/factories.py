@@ -7,7 +7,7 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.exporting import Export, Options
 from labeling.models import Action, Dataset, Item, LabelClass
 
+MakeDataset = Callable[..., Dataset]
 AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 
 

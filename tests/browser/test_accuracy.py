@@ -7,10 +7,9 @@ from playwright.sync_api import Page, expect
 
 from labeling.models import Dataset
 from modeling.models import ModelVersion
+from tests.browser.axe import serious_violations
 from tests.browser.conftest import Site
-from tests.browser.test_pages import _serious
-from tests.sampling.accuracy.test_estimate import estimates_at
-from tests.sampling.accuracy.test_views import POINTS
+from tests.sampling.factories import POINTS, estimates_at
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Da
     expect(page.get_by_role("row", name="cat")).to_contain_text("70 to 97 %")
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert _serious(page) == [], scheme
+        assert serious_violations(page) == [], scheme
     for size in ((640, 360), (1280, 720), (2560, 1440)):
         page.set_viewport_size({"width": size[0], "height": size[1]})
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
@@ -51,4 +50,4 @@ def test_the_workbench_tells_the_honest_number(page: Page, site: Site, furnished
     page.goto(f"{site.address}/d/pictures/?queue=all")
     expect(page.locator("#badge")).to_contain_text("86 %")
     expect(page.locator("#badge")).to_contain_text("(74 to 93)")
-    assert _serious(page) == []
+    assert serious_violations(page) == []

@@ -12,8 +12,8 @@ from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.models import EmbeddingSet
+from tests.browser.axe import serious_violations
 from tests.browser.conftest import Site
-from tests.browser.test_pages import _serious
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_in_dark_and_light_and_at_any_width(page: Page, site: Site, embedded: Da
     page.goto(f"{site.address}/d/pictures/encoders/")
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert _serious(page) == [], scheme
+        assert serious_violations(page) == [], scheme
     for size in ((640, 360), (1280, 720), (2560, 1440)):
         page.set_viewport_size({"width": size[0], "height": size[1]})
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0

@@ -6,7 +6,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from labeling.models import Annotation, Lease
 from tests.browser.bench import Bench
-from tests.browser.test_sweeps import add_model
+from tests.browser.factories import add_falling_model
 from tests.parts import wait_until
 
 
@@ -27,7 +27,7 @@ def test_a_page_that_is_left_gives_its_images_back(bench: Bench, page: Page) -> 
 
 
 def test_the_images_of_ones_other_windows_can_be_taken_back(bench: Bench, context: BrowserContext) -> None:
-    add_model(bench.dataset)
+    add_falling_model(bench.dataset)
     bench.open("queue=random")
     n = bench.n_tiles()
     other = Bench(context.new_page(), bench.address, bench.dataset).open("queue=band&low=0.4&high=0.41")

@@ -15,7 +15,7 @@ from modeling.models import Projection
 from sampling.maps.quantized import drawn_of
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.browser.test_sweeps import add_model, counts
+from tests.browser.factories import add_falling_model, label_counts
 from tests.sampling.maps.factories import add_map
 
 N = 60
@@ -134,17 +134,17 @@ def test_a_lassoed_heap_is_labelled_with_a_key_recoloured_and_taken_back(plane: 
     plane.drawn()
     assert all(is_near(plane.colour(int(row)), cat) for row in rows)
     assert is_near(plane.colour(other), before[other]), "the others stay as they were"
-    assert counts(plane.bench.dataset) == {"cat": 15, "dog": 0, "bird": 0}
+    assert label_counts(plane.bench.dataset) == {"cat": 15, "dog": 0, "bird": 0}
 
     plane.bench.press("z")
     plane.bench.settle()
     plane.drawn()
     assert all(is_near(plane.colour(row), seen) for row, seen in before.items())
-    assert counts(plane.bench.dataset) == {"cat": 0, "dog": 0, "bird": 0}
+    assert label_counts(plane.bench.dataset) == {"cat": 0, "dog": 0, "bird": 0}
 
 
 def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> None:
-    add_model(plane.bench.dataset)  # rows below 40 are cats
+    add_falling_model(plane.bench.dataset)  # rows below 40 are cats
     cat = plane.bench.dataset.classes.get(name="cat")
     plane.open(f"queue=sweep&of={cat.pk}")
     expect(page.locator(".cluster:not(.gap)")).to_have_count(4)
@@ -180,7 +180,7 @@ def test_an_outline_is_clicked_and_its_cluster_swept(plane: Map, page: Page) -> 
     plane.bench.press("a")
     plane.bench.settle()
     expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
-    assert counts(plane.bench.dataset) == {"cat": len(cats) - n_later, "dog": 0, "bird": 0}
+    assert label_counts(plane.bench.dataset) == {"cat": len(cats) - n_later, "dog": 0, "bird": 0}
 
 
 def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:

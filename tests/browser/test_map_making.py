@@ -10,7 +10,7 @@ from hoshina.jobs.models import Job
 from modeling.maps.options import MapOptions
 from modeling.models import Projection
 from tests.browser.bench import Bench
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.modeling.factories import add_vectors
 from tests.sampling.maps.factories import add_map
 
 

@@ -16,10 +16,10 @@ from labeling.models import Dataset, State
 from modeling.models import ModelVersion
 from modeling.versions import model_files
 from modeling.versions.comparison import shared
+from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.browser.test_pages import _serious
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.modeling.factories import add_vectors
 
 N = 90
 SIZES = (12, 30, 45, 60)
@@ -282,7 +282,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
         table.click()
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert _serious(page) == [], scheme
+        assert serious_violations(page) == [], scheme
     for size in ((640, 360), (1280, 720), (2560, 1440)):
         page.set_viewport_size({"width": size[0], "height": size[1]})
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
@@ -18,6 +17,7 @@ from labeling.decisions import save as decisions
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from modeling.versions.model_files import save_probabilities
+from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
 
@@ -98,16 +98,6 @@ def furnished(site: Site) -> Dataset:
     return dataset
 
 
-def _serious(page: Page) -> list[str]:
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [
-        f"{one['impact']} {one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:4]}"
-        f" {one['nodes'][0]['failureSummary']}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
-
-
 def _open(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_load_state("networkidle")
@@ -121,7 +111,7 @@ def test_axe_finds_nothing_serious_on_a_page(page: Page, site: Site, furnished: 
     _open(page, site.address + PAGES[name])
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert _serious(page) == [], scheme
+        assert serious_violations(page) == [], scheme
 
 
 @pytest.mark.parametrize("keys", [["Enter"], ["Enter", "Enter"], ["?"], ["/"], ["c"], ["1", "0", "Shift+ArrowRight"]])
@@ -135,7 +125,7 @@ def test_axe_finds_nothing_serious_in_the_workbench(
     page.wait_for_load_state("networkidle")
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert _serious(page) == [], scheme
+        assert serious_violations(page) == [], scheme
 
 
 def test_axe_finds_nothing_serious_at_the_door(page: Page, site: Site, settings: Any) -> None:
@@ -145,7 +135,7 @@ def test_axe_finds_nothing_serious_at_the_door(page: Page, site: Site, settings:
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert _serious(page) == [], scheme
+        assert serious_violations(page) == [], scheme
     page.get_by_label("Name").fill("ana")
     page.get_by_label("Password").fill("wrong")
     page.keyboard.press("Enter")

@@ -15,7 +15,7 @@ from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.modeling.factories import add_vectors
 
 pytestmark = pytest.mark.usefixtures("worker")
 

@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
-from tests.parts import free_port, wait_until
-from tests.test_up import ROOT, Up
+from tests.parts import ROOT, free_port, wait_until
+from tests.processes import Up
 
 SLOW = 180_000  # TensorFlow alone takes many seconds to load where several processes share two cores
 

@@ -8,40 +8,22 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from labeling.decisions.save import Decision, record_import
-from labeling.models import Dataset, Item, State
-from modeling.models import ModelVersion
-from modeling.versions.model_files import save_probabilities
+from labeling.models import State
 from sampling.models import Check
 from sampling.queues import dispatch
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.browser.factories import add_falling_model, label_counts
+from tests.modeling.factories import add_vectors
 
 N = 60
 
 
-def add_model(dataset: Dataset) -> None:
-    """A model that takes the first 40 rows for cats, each a little less surely, and the others for dogs."""
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    model = ModelVersion.objects.create(
-        dataset=dataset, number=1, class_ids=classes, n_labels=9, n_rows=N, n_decisions=0, is_active=True,
-        is_calibrated=True,
-    )  # fmt: skip
-    chance = np.where(np.arange(N) < 40, 0.999 - 0.001 * np.arange(N), 0.02)
-    with save_probabilities(model, N, len(classes)) as P:
-        P[:] = np.stack([chance, (1 - chance) * 0.9, (1 - chance) * 0.1], axis=1)
-
-
 @pytest.fixture
 def sweep(bench: Bench) -> Bench:
-    add_model(bench.dataset)
+    add_falling_model(bench.dataset)
     cat = bench.dataset.classes.get(name="cat")
     return bench.open(f"queue=sweep&of={cat.pk}")
-
-
-def counts(dataset: Dataset) -> dict[str, int]:
-    items = Item.objects.filter(dataset=dataset, state=State.LABELLED)
-    return {name: items.filter(label__name=name).count() for name in ("cat", "dog", "bird")}
 
 
 def test_a_class_is_swept_with_a_mark_a_digit_and_one_key(sweep: Bench, page: Page) -> None:
@@ -69,12 +51,12 @@ def test_a_class_is_swept_with_a_mark_a_digit_and_one_key(sweep: Bench, page: Pa
     sweep.press("a")
     expect(page.locator("#grid .tile").first).not_to_have_id(f"item-{first[0]}")  # the page turned
     sweep.settle()
-    assert counts(sweep.dataset) == {"cat": n - 1 - n_later, "dog": 1, "bird": 0}
+    assert label_counts(sweep.dataset) == {"cat": n - 1 - n_later, "dog": 1, "bird": 0}
     assert sweep.outcome(wrong_id) == (1, "dog")
 
     sweep.press("z")
     sweep.settle()
-    assert counts(sweep.dataset) == {"cat": 0, "dog": 1, "bird": 0}, "one key takes back the whole page"
+    assert label_counts(sweep.dataset) == {"cat": 0, "dog": 1, "bird": 0}, "one key takes back the whole page"
     expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(n - 1)
 
 
@@ -89,7 +71,7 @@ def test_marked_tiles_keep_the_page_until_they_have_a_class(sweep: Bench, page: 
     sweep.press("3")
     expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
     sweep.settle()
-    assert counts(sweep.dataset) == {"cat": n - 1 - _n_checks(ids), "dog": 0, "bird": 1}
+    assert label_counts(sweep.dataset) == {"cat": n - 1 - _n_checks(ids), "dog": 0, "bird": 1}
 
 
 def _n_checks(ids: list[int]) -> int:
@@ -141,12 +123,12 @@ def test_a_group_is_labelled_with_one_key_and_taken_back_with_one(alike: Bench, 
     alike.press("2", "2")
     expect(page.locator(f"#item-{ids[0]}")).to_have_count(0)
     alike.settle()
-    assert counts(alike.dataset) == {"cat": 0, "dog": len(ids) - 1, "bird": 0}
+    assert label_counts(alike.dataset) == {"cat": 0, "dog": len(ids) - 1, "bird": 0}
     assert alike.outcome(ids[1]) == (0, "")
     alike.press("z")
     expect(alike.toasts).to_contain_text(f"Undid {len(ids) - 1} labels.")
     alike.settle()
-    assert counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
+    assert label_counts(alike.dataset) == {"cat": 0, "dog": 0, "bird": 0}
 
 
 def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(
@@ -195,7 +177,7 @@ def test_a_group_is_split(alike: Bench, page: Page) -> None:
 
 
 def test_an_empty_sweep_says_what_to_do(bench: Bench, page: Page) -> None:
-    add_model(bench.dataset)
+    add_falling_model(bench.dataset)
     classes = list(bench.dataset.classes.all())
     ids = list(bench.dataset.items.order_by("row").values_list("pk", flat=True))
     record_import(bench.dataset, [Decision(one, State.LABELLED, classes[0].pk) for one in ids[:40]], None)

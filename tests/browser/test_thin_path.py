@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
 from tests.parts import free_port, wait_until
-from tests.test_up import Up
+from tests.processes import Up
 
 NAMES = ("zero", "one", "two")
 

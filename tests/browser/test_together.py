@@ -13,9 +13,9 @@ from labeling.decisions.save import Decision, record_import
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, State
+from tests.browser.axe import serious_violations
 from tests.browser.conftest import Site
-from tests.browser.test_pages import _serious
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.modeling.factories import add_vectors
 
 N, SIZE = 120, 6
 
@@ -54,7 +54,7 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     expect(told).to_contain_text("20 groups; the largest has 6 of 120 images.")
     expect(told).to_contain_text("holds for exports at once")
     expect(choice).to_be_focused()  # the keyboard goes on from where it was
-    assert _serious(page) == []
+    assert serious_violations(page) == []
     page.reload()
     expect(choice).to_have_value("night")
 
@@ -65,7 +65,7 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     assert "By today’s choice" not in words
     model = dataset.model_versions.get(is_active=True)  # type: ignore[attr-defined]
     assert model.metrics["accuracy"] < plain - 0.2
-    assert _serious(page) == []
+    assert serious_violations(page) == []
     page.get_by_role("link", name="Change").click()
     expect(choice).to_be_visible()
 

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_digits
 
 from tests.parts import BROWSER_TIMEOUT, free_port, wait_until
-from tests.test_up import Up
+from tests.processes import Up
 
 NAMES = ("zero", "one", "seven")
 LONG = 300_000  # ms; a machine that others use may take minutes to compile a layout

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,7 @@ from django.core.management import CommandError, call_command
 
 from labeling.management.commands import export as command
 from labeling.models import Dataset, Frame
-from tests.factories import archive_bytes, decide, manifest, opened, table
-
-MakeDataset = Callable[..., Dataset]
+from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
 
 
 def run(*arguments: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from labeling.models import Annotation, Dataset, Item, LabelClass, State
+from labeling.models import Annotation, Item, LabelClass, State
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ from django.core.management.base import CommandError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
-from tests.labeling.ingest.test_group_writer import triplets
-from tests.labeling.ingest.test_scan import save
+from tests.labeling.factories import write_png, write_triplets
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
 
@@ -70,9 +69,9 @@ class TestCommand:
         assert Item.objects.get().path == "one.PIC"
 
     def test_a_template_is_tried_out_and_nothing_is_written(self, tmp_path: Path) -> None:
-        triplets(tmp_path / "in", range(3))
+        write_triplets(tmp_path / "in", range(3))
         (tmp_path / "in" / "sn1_ref.png").unlink()
-        save(tmp_path / "in" / "other.png")
+        write_png(tmp_path / "in" / "other.png")
         said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--try")
         assert said.splitlines() == [
             "9 files make 3 items by {id}_{role}.png.",
@@ -92,12 +91,12 @@ class TestCommand:
         assert not Job.objects.exists()
 
     def test_files_are_grouped_from_now_on(self, tmp_path: Path) -> None:
-        triplets(tmp_path / "in", range(3))
+        write_triplets(tmp_path / "in", range(3))
         (tmp_path / "in" / "sn1_ref.png").unlink()
         said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--roles=target, ref")
         assert said.startswith("in: 3 items from 5 files (5 new, 0 changed, 0 unchanged, 0 missing) in ")
         assert "1 are incomplete: they lack one of target, ref.\nLeft out: 3 files of other roles.\n" in said
-        save(tmp_path / "in" / "sn1_ref.png")
+        write_png(tmp_path / "in" / "sn1_ref.png")
         told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", "--json"))
         assert (told["items"], told["frames"], told["incomplete"], told["new"]) == (3, 6, 0, 1)
 

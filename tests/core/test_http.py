@@ -12,8 +12,9 @@ import pytest
 
 from hoshina.wsgi import application
 from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.scan import ingest
 from labeling.models import Frame
-from tests.labeling.views.test_media import Steps, ingest
+from tests.labeling.factories import Steps
 
 pytestmark = pytest.mark.django_db
 

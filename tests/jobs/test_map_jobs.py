@@ -12,7 +12,7 @@ from labeling.models import Dataset
 from modeling.maps.options import MapOptions
 from modeling.models import Projection
 from tests.jobs.conftest import Store
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.modeling.factories import add_vectors
 from tests.parts import wait_until
 
 S = Job.State

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -24,9 +23,9 @@ from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from sampling.models import Round
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 
 READ_ONLY = ["labeling.item", "labeling.annotation", "labeling.action", "labeling.problem", "sampling.round",
              "modeling.embeddingset", "modeling.modelversion", "jobs.job"]  # fmt: skip

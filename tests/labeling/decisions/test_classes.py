@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,8 +18,7 @@ from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
-
-MakeDataset = Callable[..., Dataset]
+from tests.factories import MakeDataset
 
 
 @pytest.fixture

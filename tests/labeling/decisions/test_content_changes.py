@@ -15,13 +15,11 @@ from labeling.decisions import classes
 from labeling.decisions.content_changes import CONFIRMATION, count_content_changed, mark_content_changed
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from tests.factories import archive_bytes, decide, opened, table
+from tests.factories import MakeDataset, archive_bytes, decide, opened, table
+from tests.labeling.factories import FLAT, counts_of, ingest_folder, write_png, write_triplets
 from tests.labeling.ingest import test_group_writer
-from tests.labeling.ingest.test_group_writer import FLAT, triplets
-from tests.labeling.ingest.test_scan import numbers, read, save
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 MakeFolder = Callable[..., Path]
 
 
@@ -37,7 +35,7 @@ def changed() -> list[str]:
 def folder(picture_folder: MakeFolder) -> Path:
     """Five images, of which the first three are a cat, unsure and skipped."""
     folder = picture_folder(5)
-    read(folder)
+    ingest_folder(folder)
     dataset = Dataset.objects.get()
     for number, name in enumerate(("cat", "dog")):
         LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2", key=number + 1, order=number)
@@ -50,18 +48,18 @@ def folder(picture_folder: MakeFolder) -> Path:
 # -- What an ingest marks -------------------------------------------------------------------------------
 def test_a_file_overwritten_after_the_decision_is_marked(folder: Path) -> None:
     for row in (0, 1, 2, 3):
-        save(folder / f"image000{row}.png", seed=50 + row)
+        write_png(folder / f"image000{row}.png", seed=50 + row)
     assert changed() == []
-    assert numbers(read(folder))["changed"] == 4
+    assert counts_of(ingest_folder(folder))["changed"] == 4
     assert changed() == ["image0000.png", "image0001.png", "image0002.png"]  # nobody decided about the fourth
     # Again: nothing more, and nothing is forgotten.
-    assert numbers(read(folder)) == {"items": 5, "unchanged": 5}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5}
     assert changed() == ["image0000.png", "image0001.png", "image0002.png"]
 
 
 def test_a_decision_after_the_change_is_about_the_new_content(folder: Path) -> None:
-    save(folder / "image0003.png", seed=60)
-    read(folder)
+    write_png(folder / "image0003.png", seed=60)
+    ingest_folder(folder)
     decide(Dataset.objects.get(), "assign", [3], "cat")
     assert changed() == []
 
@@ -71,9 +69,9 @@ def test_what_is_moved_touched_or_missing_is_not_changed(folder: Path, tmp_path:
     (folder / "image0000.png").rename(folder / "deep" / "renamed.png")
     (folder / "image0001.png").touch()
     (folder / "image0002.png").rename(tmp_path / "away.png")
-    assert numbers(read(folder)) == {"items": 5, "moved": 1, "unchanged": 3, "missing": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "moved": 1, "unchanged": 3, "missing": 1}
     shutil.move(tmp_path / "away.png", folder / "image0002.png")
-    assert numbers(read(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
     assert changed() == []
 
 
@@ -81,21 +79,21 @@ def test_two_files_that_change_places_take_their_labels_along(folder: Path) -> N
     (folder / "image0000.png").rename(folder / "aside.png")
     (folder / "image0003.png").rename(folder / "image0000.png")
     (folder / "aside.png").rename(folder / "image0003.png")
-    assert numbers(read(folder))["moved"] == 2
+    assert counts_of(ingest_folder(folder))["moved"] == 2
     assert changed() == []
 
 
 def test_a_missing_file_that_returns_with_other_content_is_changed(folder: Path) -> None:
     (folder / "image0000.png").unlink()
-    read(folder)
-    save(folder / "image0000.png", seed=70)
-    read(folder)
+    ingest_folder(folder)
+    write_png(folder / "image0000.png", seed=70)
+    ingest_folder(folder)
     assert changed() == ["image0000.png"]
 
 
 def test_a_file_that_is_read_again_for_a_newer_version_is_not_changed(folder: Path) -> None:
     Frame.objects.update(revision=None)
-    read(folder)
+    ingest_folder(folder)
     assert not Frame.objects.filter(revision=None).exists()
     assert changed() == []
 
@@ -119,7 +117,7 @@ def test_the_query_goes_through_the_partial_index(make_dataset: MakeDataset) -> 
 @pytest.fixture
 def groups(tmp_path: Path) -> Path:
     """Three items of three files each, all labeled."""
-    triplets(tmp_path / "in", range(3))
+    write_triplets(tmp_path / "in", range(3))
     test_group_writer.read(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
     LabelClass.objects.create(dataset=dataset, name="cat", colour="#0072B2", key=1)
@@ -128,7 +126,7 @@ def groups(tmp_path: Path) -> Path:
 
 
 def test_one_overwritten_file_of_a_group_is_enough(groups: Path) -> None:
-    save(groups / "sn1_diff.png", seed=80)
+    write_png(groups / "sn1_diff.png", seed=80)
     test_group_writer.read(groups)
     assert changed() == ["sn1"]
     test_group_writer.read(groups)
@@ -141,19 +139,19 @@ def test_a_moved_group_is_not_changed_and_one_edited_on_the_way_is(groups: Path)
     for role in ("target", "ref", "diff"):
         (groups / f"sn0_{role}.png").rename(groups / f"sn10_{role}.png")
         (groups / f"sn2_{role}.png").rename(groups / f"sn12_{role}.png")
-    save(groups / "sn12_ref.png", seed=81)
+    write_png(groups / "sn12_ref.png", seed=81)
     test_group_writer.read(groups)
     assert Item.objects.filter(path__in=["sn10", "sn12"], state=State.LABELLED).count() == 2
     assert changed() == ["sn12"]
 
 
 def test_a_file_that_joins_a_labeled_item_changes_it(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(2), roles=("target", "ref"))
+    write_triplets(tmp_path / "in", range(2), roles=("target", "ref"))
     test_group_writer.read(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
     LabelClass.objects.create(dataset=dataset, name="cat", colour="#0072B2", key=1)
     decide(dataset, "assign", [0], "cat")
-    triplets(tmp_path / "in", range(2), roles=("diff",))
+    write_triplets(tmp_path / "in", range(2), roles=("diff",))
     test_group_writer.read(tmp_path / "in")
     assert changed() == ["sn0"]
 
@@ -162,8 +160,8 @@ def test_a_file_that_joins_a_labeled_item_changes_it(tmp_path: Path) -> None:
 @pytest.fixture
 def overwritten(folder: Path) -> Dataset:
     """The cat's file was overwritten."""
-    save(folder / "image0000.png", seed=90)
-    read(folder)
+    write_png(folder / "image0000.png", seed=90)
+    ingest_folder(folder)
     assert changed() == ["image0000.png"]
     return Dataset.objects.get()
 
@@ -205,8 +203,8 @@ def test_an_undo_of_the_confirmation_brings_it_back(overwritten: Dataset) -> Non
 def test_an_undo_to_a_decision_before_the_change_brings_it_back(folder: Path) -> None:
     dataset = Dataset.objects.get()
     decide(dataset, "clear", [0])
-    save(folder / "image0000.png", seed=91)
-    read(folder)
+    write_png(folder / "image0000.png", seed=91)
+    ingest_folder(folder)
     assert changed() == []  # it has no label
     decide(dataset, "undo")
     assert Item.objects.get(row=0).state == State.LABELLED

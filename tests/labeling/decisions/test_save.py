@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import random
 import uuid
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -19,9 +18,9 @@ from django.utils import timezone
 from hoshina.core.http import HOLDER_CHARS
 from labeling.decisions.save import Decision, Request, Result, Shown, Target, apply, record_import
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 
 
 def press(

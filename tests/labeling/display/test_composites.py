@@ -24,24 +24,11 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
+from tests.labeling.factories import BANDS, ingest_groups, write_bands
 from tests.labeling.images.pictures import samples
-from tests.labeling.ingest.test_group_writer import read
 
-BANDS = ("g", "r", "i")
 FITTED = Composition(layout="rgb", softening=6, range=40)
 BLACK = Rendering(stretch="linear", low=100)
-
-
-def bands(folder: Path, **sizes: tuple[int, int]) -> tuple[dict[str, Path], dict[str, np.ndarray[Any, Any]]]:
-    """FITS files of three bands, 30 by 20 pixels if nothing else is asked for, and what is in them."""
-    rng = np.random.default_rng(3)
-    folder.mkdir(parents=True, exist_ok=True)
-    files, values = {}, {}
-    for role in BANDS:
-        values[role] = rng.normal(100, 20, sizes.get(role, (20, 30))).astype(np.float32)
-        files[role] = folder / f"m31_{role}.fits"
-        fits.PrimaryHDU(values[role]).writeto(files[role], overwrite=True)
-    return files, values
 
 
 def lupton(*planes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -51,7 +38,7 @@ def lupton(*planes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 # -- Pixels -------------------------------------------------------------------------------------------
 def test_the_last_role_is_red_and_the_pixels_are_those_of_astropy(tmp_path: Path) -> None:
-    files, values = bands(tmp_path)
+    files, values = write_bands(tmp_path)
     image = composite(files, BANDS, FITTED, BLACK)
     np.testing.assert_array_equal(np.asarray(image), lupton(values["i"], values["r"], values["g"]))
     chosen = Composition(layout="rgb", bands=("g", "i", "r"), softening=6, range=40)
@@ -62,7 +49,7 @@ def test_the_last_role_is_red_and_the_pixels_are_those_of_astropy(tmp_path: Path
 
 
 def test_a_missing_band_and_unknown_pixels_are_black(tmp_path: Path) -> None:
-    files, values = bands(tmp_path)
+    files, values = write_bands(tmp_path)
     del files["r"]
     image = np.asarray(composite(files, BANDS, FITTED, BLACK))
     np.testing.assert_array_equal(image, lupton(values["i"], np.full((20, 30), 100.0), values["g"]))
@@ -77,7 +64,7 @@ def test_a_missing_band_and_unknown_pixels_are_black(tmp_path: Path) -> None:
 
 
 def test_limits_are_found_where_none_are_given_and_a_constant_band_does_no_harm(tmp_path: Path) -> None:
-    files, _ = bands(tmp_path)
+    files, _ = write_bands(tmp_path)
     fits.PrimaryHDU(np.full((20, 30), 5.0)).writeto(files["r"], overwrite=True)
     fits.PrimaryHDU(np.full((20, 30), np.nan)).writeto(files["g"], overwrite=True)
     image = np.asarray(composite(files, BANDS, Composition(layout="rgb")))
@@ -88,7 +75,7 @@ def test_limits_are_found_where_none_are_given_and_a_constant_band_does_no_harm(
 
 
 def test_bands_of_unequal_size_and_of_no_image_are_refused_in_words(tmp_path: Path) -> None:
-    files, _ = bands(tmp_path, r=(10, 30))
+    files, _ = write_bands(tmp_path, r=(10, 30))
     with pytest.raises(ImageProblem, match=r"of one size, and these are not: i 30 × 20, r 30 × 10, g 30 × 20"):
         composite(files, BANDS, FITTED)
     with pytest.raises(ImageProblem, match="None of the bands of the colour image is there: i, r, g"):
@@ -130,10 +117,10 @@ def test_values_are_those_of_the_file_and_lie_as_the_picture_does(tmp_path: Path
 def shown(store: Path, tmp_path: Path) -> Dataset:
     """Two items: one complete, and one without its r."""
     folder = tmp_path / "in"
-    bands(folder)
+    write_bands(folder)
     for role in ("g", "i"):
         (folder / f"m33_{role}.fits").write_bytes((folder / f"m31_{role}.fits").read_bytes())
-    read(folder, "{id}_{role}.fits")
+    ingest_groups(folder, "{id}_{role}.fits")
     return Dataset.objects.get()
 
 

@@ -21,9 +21,8 @@ from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Frame
+from tests.labeling.factories import Steps, content_of, full_url, swapped_profile, thumbnail_url
 from tests.labeling.images.quadrants import COLOURS, corners, quadrants
-from tests.labeling.images.test_formats import swapped_profile
-from tests.labeling.views.test_media import Steps, content, full, thumbnail
 
 PICTURE = Image.fromarray(quadrants(COLOURS).astype(np.uint8))
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -135,7 +134,7 @@ def test_tile_full_view_and_model_input_show_the_same(client: Client, store: Pat
     frames = list(Frame.objects.order_by("path"))
     assert [frame.path for frame in frames] == sorted(CONVERTED | SENT)
     for frame in frames:
-        tile, whole = (Image.open(io.BytesIO(content(client.get(url(frame))))) for url in (thumbnail, full))
+        tile, whole = (Image.open(io.BytesIO(content_of(client.get(url(frame))))) for url in (thumbnail_url, full_url))
         whole = whole.convert("RGB") if frame.path in CONVERTED else browser_shows(whole)
         model = squash(open_for_resizing(frame.file, 256), 64)
         assert tile.size == whole.size == (frame.width, frame.height), frame.path

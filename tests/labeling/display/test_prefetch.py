@@ -15,7 +15,7 @@ from labeling.images.decoder_pool import pictures
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame
-from tests.labeling.ingest.test_scan import Steps
+from tests.labeling.factories import Steps
 from tests.parts import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]

@@ -30,9 +30,9 @@ from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import Seen
+from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import COLOURS, corners, quadrants
-from tests.labeling.views.test_media import Steps, content, full, thumbnail
 
 pytestmark = pytest.mark.django_db
 
@@ -95,7 +95,9 @@ def test_only_what_is_shown_otherwise_is_made_anew(
     assert after == now
     assert {path for path in after if after[path] != before[path]} == {"white.tif"}
     frames = {frame.path: frame for frame in Frame.objects.all()}
-    shown = {path: Image.open(io.BytesIO(content(client.get(thumbnail(frame))))) for path, frame in frames.items()}
+    shown = {
+        path: Image.open(io.BytesIO(content_of(client.get(thumbnail_url(frame))))) for path, frame in frames.items()
+    }
     assert shown["plain.tif"].getpixel((5, 5)) == (255, 0, 0)  # as it was kept
     assert np.diff(corners(np.asarray(shown["white.tif"]))[:, 0]).min() > 40
     asked: list[str] = []
@@ -121,9 +123,9 @@ def test_the_version_of_an_address_follows_the_revision(client: Client, folder: 
     read(folder)
     frame = Frame.objects.get(path="white.tif")
     assert frame.version(Rendering()) == picture_hash(frame.sha256, 1)[:12] != frame.sha256[:12]
-    response = client.get(thumbnail(frame, v=frame.version(Rendering())))
+    response = client.get(thumbnail_url(frame, v=frame.version(Rendering())))
     assert "immutable" in response["Cache-Control"]
-    old = client.get(thumbnail(frame, v=frame.sha256[:12]))
+    old = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
     assert "immutable" not in old["Cache-Control"]
 
 
@@ -142,7 +144,7 @@ def test_a_file_without_its_end_is_an_item_with_a_note(client: Client, folder: P
         result = read(folder)
         assert len(result["noted"]) == 1
     frame = Frame.objects.select_related("item").get(path="no end.jpg")
-    assert client.get(full(frame)).status_code == 200
+    assert client.get(full_url(frame)).status_code == 200
     detail = reverse("labeling:detail", args=[frame.dataset.slug, frame.item.row])
     assert note in client.get(detail, headers={"HX-Request": "true"}).content.decode()
     (folder / "no end.jpg").write_bytes((folder / "a.jpg").read_bytes() + b" ")
@@ -160,8 +162,8 @@ def test_cut_files_come_and_go_with_the_setting(client: Client, folder: Path) ->
     frame = Frame.objects.get(path="cut.jpg")
     assert "missing part" in frame.note
     seen = [
-        np.asarray(Image.open(io.BytesIO(content(client.get(address)))).convert("RGB")).astype(int)
-        for address in (thumbnail(frame), full(frame))
+        np.asarray(Image.open(io.BytesIO(content_of(client.get(address)))).convert("RGB")).astype(int)
+        for address in (thumbnail_url(frame), full_url(frame))
     ]
     assert abs(seen[0] - seen[1]).mean() < 8
     assert abs(seen[1][-4:, -4:] - 128).max() <= 8

@@ -7,7 +7,7 @@ import json
 import platform
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta, timezone
 from importlib import metadata
 from pathlib import Path
@@ -25,10 +25,9 @@ from labeling.exporting.canonical_text import cell, csv_line, json_bytes, moment
 from labeling.exporting.rows import BATCH, decided_items
 from labeling.exporting.zip_stream import stream_zip
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from tests.factories import AT, archive_bytes, decide, manifest, opened, table
+from tests.factories import AT, MakeDataset, archive_bytes, decide, manifest, opened, table
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import pytest
 from labeling.importing import import_labels
 from labeling.models import Dataset, Frame, Item, LabelClass
 from tests.factories import archive_bytes, decide, manifest, opened, table
-from tests.labeling.ingest.test_group_writer import FLAT, ROLES, read, triplets
+from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
 def dataset_of(folder: Path, template: str = FLAT) -> Dataset:
-    read(folder, template)
+    ingest_groups(folder, template)
     dataset = Dataset.objects.get()
     for number, name in enumerate(("real", "bogus")):
         LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2", key=number + 1, order=number)
@@ -28,7 +28,7 @@ def dataset_of(folder: Path, template: str = FLAT) -> Dataset:
 
 
 def test_one_line_an_item_and_one_a_frame(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(5))
+    write_triplets(tmp_path / "in", range(5))
     (tmp_path / "in" / "sn2_ref.png").unlink()
     dataset = dataset_of(tmp_path / "in")
     decide(dataset, "assign", [row for row in range(4) if row != 2], "real")
@@ -67,10 +67,10 @@ def test_no_file_is_in_two_splits(tmp_path: Path, seed: int) -> None:
     """References are shared within nights, some across them, and one lies in another role elsewhere."""
     rng = random.Random(seed)
     folder = tmp_path / "in"
-    triplets(folder, range(60), roles=("target", "diff"))
+    write_triplets(folder, range(60), roles=("target", "diff"))
     for number in range(60):
         night = number // 4
-        triplets(folder, [900 + night], roles=("ref",))
+        write_triplets(folder, [900 + night], roles=("ref",))
         shutil.copyfile(folder / f"sn{900 + night}_ref.png", folder / f"sn{number}_ref.png")
     for night in range(15):
         (folder / f"sn{900 + night}_ref.png").unlink()
@@ -91,7 +91,7 @@ def test_no_file_is_in_two_splits(tmp_path: Path, seed: int) -> None:
 
 
 def test_labels_come_back_by_the_paths_of_items_and_of_files(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(4))
+    write_triplets(tmp_path / "in", range(4))
     dataset = dataset_of(tmp_path / "in")
     lines = [
         "path,label",
@@ -111,9 +111,9 @@ def test_labels_of_single_files_go_to_the_items_that_these_are_part_of(tmp_path:
     """What the refusal to group a labelled dataset otherwise tells people to do."""
     from labeling.ingest.dataset_folder import dataset_for
     from labeling.ingest.scan import ingest
-    from tests.labeling.ingest.test_scan import Steps
+    from tests.labeling.factories import Steps
 
-    triplets(tmp_path / "in", range(4))
+    write_triplets(tmp_path / "in", range(4))
     single = dataset_of(tmp_path / "in", "")
     rows = dict(Item.objects.values_list("path", "row"))
     decide(single, "assign", [rows["sn1_target.png"], rows["sn2_target.png"]], "real")

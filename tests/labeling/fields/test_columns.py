@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,8 @@ from labeling.fields import column_of
 from labeling.fields.columns import Draft, save_column
 from labeling.fields.text_values import Vocabulary, packed
 from labeling.models import Dataset, Field
+from tests.factories import MakeDataset
 
-MakeDataset = Callable[..., Dataset]
 Kind = Field.Kind
 
 

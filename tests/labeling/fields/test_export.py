@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ from labeling.exporting import OptionError
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field, Frame, Item
-from tests.factories import archive_bytes, decide, opened, table
+from tests.factories import MakeDataset, archive_bytes, decide, opened, table
 
-MakeDataset = Callable[..., Dataset]
 N = 120
 
 

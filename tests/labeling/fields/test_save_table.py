@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,7 @@ from labeling.fields.metadata_table import FieldProblem, Wish
 from labeling.fields.parse_values import Guess, number_of, number_text, time_of, time_text
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field, Item
-
-MakeDataset = Callable[..., Dataset]
+from tests.factories import MakeDataset
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ from labeling.fields.columns import empty
 from labeling.fields.metadata_table import FieldProblem, Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
-from tests.factories import decide, opened, table
+from tests.factories import MakeDataset, decide, opened, table
 
-MakeDataset = Callable[..., Dataset]
 N = 60
 URL = "/d/pictures/fields/together/"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,8 @@ from labeling.fields.item_values import facts_of
 from labeling.fields.metadata_table import FieldProblem
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
+from tests.factories import MakeDataset
 
-MakeDataset = Callable[..., Dataset]
 PAGE = "/d/pictures/fields/"
 FACTS = "path,mass,band\nimage0000.png,1,g\nimage0001.png,2.5,unknown\nother.png,3,r\n"
 

@@ -24,7 +24,7 @@ from labeling.images.file_check import Examined, Keep, examine
 from labeling.images.file_headers import header_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
-from tests.labeling.images.test_file_headers import orion
+from tests.labeling.factories import orion_header
 from tests.parts import wait_until
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -181,7 +181,7 @@ def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], wor
 def fits_in(folder: Path, n: int) -> list[Path]:
     files = [folder / f"{number}.fits" for number in range(n)]
     for number, file in enumerate(files):
-        image = fits.PrimaryHDU(np.full((4, 6), number, np.float32), orion())
+        image = fits.PrimaryHDU(np.full((4, 6), number, np.float32), orion_header())
         image.header["OBJECT"] = f"M {number}"
         image.writeto(file)
     return files

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS
 from django.test import Client
 from django.urls import reverse
 
@@ -20,20 +19,13 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
 from labeling.views import items
-
-
-def orion(kind: tuple[str, str] = ("RA---TAN", "DEC--TAN")) -> fits.Header:
-    """A WCS whose middle, of 60 x 40 pixels, is the Trapezium."""
-    world = WCS(naxis=2)
-    world.wcs.ctype, world.wcs.crval, world.wcs.crpix = kind, [83.8221, -5.3911], [30.5, 20.5]
-    world.wcs.cdelt = [-0.0005, 0.0005]
-    return world.to_header()
+from tests.labeling.factories import orion_header
 
 
 def test_the_cards_of_the_image_come_first_then_those_of_the_file(tmp_path: Path) -> None:
     first = fits.PrimaryHDU()
     first.header["OBSERVER"] = ("Hoshina", "who looked")
-    image = fits.ImageHDU(np.ones((40, 60), np.float32), header=orion())
+    image = fits.ImageHDU(np.ones((40, 60), np.float32), header=orion_header())
     fits.HDUList([first, image]).writeto(tmp_path / "a.fits")
     header = header_of(tmp_path / "a.fits")
     numbers = [card.hdu for card in header.cards]
@@ -52,13 +44,13 @@ def test_the_cards_of_the_image_come_first_then_those_of_the_file(tmp_path: Path
     ],
 )
 def test_the_middle_of_the_image_in_the_sky(tmp_path: Path, kind: tuple, names: tuple, words: tuple) -> None:
-    fits.PrimaryHDU(np.ones((40, 60), np.float32), header=orion(kind)).writeto(tmp_path / "a.fits")
+    fits.PrimaryHDU(np.ones((40, 60), np.float32), header=orion_header(kind)).writeto(tmp_path / "a.fits")
     sky = header_of(tmp_path / "a.fits").sky
     assert sky == ((names[0], words[0]), (names[1], words[1]), ("Scale", "1.8″ a pixel"))
 
 
 def test_latitude_may_come_first_and_cubes_have_a_place(tmp_path: Path) -> None:
-    header = orion()
+    header = orion_header()
     for name in ("CTYPE", "CRVAL", "CDELT", "CRPIX"):
         header[f"{name}1"], header[f"{name}2"] = header[f"{name}2"], header[f"{name}1"]
     fits.PrimaryHDU(np.ones((3, 60, 40), np.float32), header=header).writeto(tmp_path / "a.fits")
@@ -67,7 +59,7 @@ def test_latitude_may_come_first_and_cubes_have_a_place(tmp_path: Path) -> None:
 
 
 def test_no_place_in_the_sky_is_no_trouble(tmp_path: Path) -> None:
-    broken = orion()
+    broken = orion_header()
     broken["CTYPE1"], broken["CRVAL1"] = "RA---XYZ", 1e300
     for name, header in (("none", None), ("broken", broken)):
         fits.PrimaryHDU(np.ones((4, 6), np.float32), header=header).writeto(tmp_path / f"{name}.fits")
@@ -122,7 +114,7 @@ def test_a_header_whose_decoder_fails_is_told(
     dataset.data_dir.mkdir()
     Frame.objects.update(format="FITS")
     frame = Frame.objects.get()
-    fits.PrimaryHDU(np.ones((4, 6), np.float32), orion()).writeto(frame.file)
+    fits.PrimaryHDU(np.ones((4, 6), np.float32), orion_header()).writeto(frame.file)
     strict = Decoders(1, seconds=60, megabytes=1)  # the first look at how large it is ends it
     monkeypatch.setattr(items, "decoders", lambda: strict)
     monkeypatch.setattr(decoder_pool, "_LOOK", 0.01)

@@ -14,7 +14,7 @@ import pytest
 import sunpy.data.test
 import tifffile
 from astropy.io import fits
-from PIL import Image, ImageCms
+from PIL import Image
 
 from labeling.images import thumbnails, tiff_reduced
 from labeling.images.browser_formats import format_for_browsers
@@ -22,6 +22,7 @@ from labeling.images.encoder_inputs import decode_side, squash
 from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_for_resizing, open_image
 from labeling.images.rendering import Rendering
+from tests.labeling.factories import swapped_profile
 from tests.labeling.images.pictures import png16, samples, scan
 
 RAMP = np.linspace(0, 4000, 64 * 64).reshape(64, 64)
@@ -246,11 +247,6 @@ def test_every_fits_file_of_sunpy_shows_sensibly_or_says_why_not() -> None:
 
 
 # -- Colours ----------------------------------------------------------------------------------------
-def swapped_profile() -> bytes:
-    """An sRGB profile in which red and blue have changed places."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile = profile.replace(b"rXYZ", b"!!!!").replace(b"bXYZ", b"rXYZ").replace(b"!!!!", b"bXYZ")
-    return bytes(profile).replace("sRGB".encode("utf-16-be"), "Odd!".encode("utf-16-be"))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])

@@ -24,8 +24,7 @@ from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Frame, Item
 from labeling.views.images import _fields
-from tests.labeling.display.test_composites import BANDS, bands
-from tests.labeling.images.test_file_headers import orion
+from tests.labeling.factories import BANDS, orion_header, write_bands
 
 pytestmark = pytest.mark.usefixtures("store", "transactional_db")
 
@@ -65,7 +64,7 @@ def test_readers_would_be_noticed(opened_here: list[str], tmp_path: Path) -> Non
 def test_single_files(opened_here: list[str], client: Client, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    fits.PrimaryHDU(np.arange(24, dtype=np.float32).reshape(4, 6), orion()).writeto(folder / "a.fits")
+    fits.PrimaryHDU(np.arange(24, dtype=np.float32).reshape(4, 6), orion_header()).writeto(folder / "a.fits")
     for name in ("b.png", "c.jpg", "d.tif"):
         Image.new("RGB", (8, 6), "green").save(folder / name)
     dataset = dataset_for(folder, None)
@@ -86,7 +85,7 @@ def test_single_files(opened_here: list[str], client: Client, tmp_path: Path) ->
 
 
 def test_several_files_an_item(opened_here: list[str], client: Client, tmp_path: Path) -> None:
-    bands(tmp_path / "in")
+    write_bands(tmp_path / "in")
     dataset = dataset_for(tmp_path / "in", None)
     opened_here.clear()
     run_now("ingest", dataset_id=dataset.pk, params={"grouping": "{id}_{role}.fits"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,9 +13,7 @@ from labeling.importing import ImportProblem, Report, import_labels, save_table
 from labeling.importing.label_table import Row, read_rows
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.tables.encoding import TableProblem
-from tests.factories import archive_bytes, decide, opened, table
-
-MakeDataset = Callable[..., Dataset]
+from tests.factories import MakeDataset, archive_bytes, decide, opened, table
 
 
 def read(text: str) -> list[Row]:

@@ -22,7 +22,7 @@ from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
-from tests.labeling.ingest.test_scan import Steps, numbers, read, save
+from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 MakeFolder = Callable[..., Path]
@@ -55,28 +55,28 @@ def consistent(dataset: Dataset) -> None:
 # -- One thing at a time ------------------------------------------------------------------------------
 def test_a_renamed_file_keeps_its_item(picture_folder: MakeFolder) -> None:
     folder = picture_folder(3)
-    read(folder)
+    ingest_folder(folder)
     before = Item.objects.get(path="image0001.png")
     label("image0001.png")
     (folder / "deep").mkdir()
     (folder / "image0001.png").rename(folder / "deep" / "other name.png")
-    assert numbers(read(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
     after = Item.objects.get(path="deep/other name.png")
     assert (after.pk, after.row, after.state, after.is_available) == (before.pk, before.row, State.LABELLED, True)
     assert labels() == {"deep/other name.png": "was image0001.png"}
     consistent(after.dataset)
-    assert numbers(read(folder)) == {"items": 3, "unchanged": 3}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "unchanged": 3}
 
 
 def test_a_renamed_folder_keeps_all_items_in_a_few_queries(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
     for number in range(200):
-        save(folder / "night 1" / f"{number}.png", seed=100 + number)
-    read(folder)
+        write_png(folder / "night 1" / f"{number}.png", seed=100 + number)
+    ingest_folder(folder)
     rows = dict(Item.objects.values_list("path", "row"))
     (folder / "night 1").rename(folder / "2031-01-04")
     with CaptureQueriesContext(connection) as queries:
-        assert numbers(read(folder)) == {"items": 202, "moved": 200, "unchanged": 2}
+        assert counts_of(ingest_folder(folder)) == {"items": 202, "moved": 200, "unchanged": 2}
     assert len(queries) < 80
     assert dict(Item.objects.values_list("path", "row")) == {
         path.replace("night 1", "2031-01-04"): row for path, row in rows.items()
@@ -85,37 +85,37 @@ def test_a_renamed_folder_keeps_all_items_in_a_few_queries(picture_folder: MakeF
 
 def test_an_item_that_was_missing_for_long_is_found_again(picture_folder: MakeFolder, tmp_path: Path) -> None:
     folder = picture_folder(3)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     (folder / "image0000.png").rename(tmp_path / "away.png")
-    assert numbers(read(folder)) == {"items": 3, "unchanged": 2, "missing": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "unchanged": 2, "missing": 1}
     (tmp_path / "away.png").rename(folder / "z.png")
-    assert numbers(read(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
     assert labels() == {"z.png": "was image0000.png"}
     consistent(Dataset.objects.get())
 
 
 def test_a_copy_is_a_new_item(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     (folder / "a copy.png").write_bytes((folder / "image0000.png").read_bytes())
     os.utime(folder / "image0000.png", ns=(1, 1))  # touched, and still the same
-    assert numbers(read(folder)) == {"items": 3, "new": 1, "unchanged": 2}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "unchanged": 2}
     assert labels() == {"image0000.png": "was image0000.png"}
 
 
 def test_of_identical_files_those_with_labels_are_found_first_and_each_once(picture_folder: MakeFolder) -> None:
     folder = picture_folder(1)
     for name in "abc":
-        save(folder / f"{name}.png", seed=50)
-    read(folder)
+        write_png(folder / f"{name}.png", seed=50)
+    ingest_folder(folder)
     label("c.png")
     for name in "abc":
         (folder / f"{name}.png").unlink()
     for name in "wxyz":
-        save(folder / f"{name}.png", seed=50)
-    assert numbers(read(folder)) == {"items": 5, "new": 1, "moved": 3, "unchanged": 1}
+        write_png(folder / f"{name}.png", seed=50)
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "new": 1, "moved": 3, "unchanged": 1}
     assert labels() == {"w.png": "was c.png"}
     rows = dict(Item.objects.values_list("path", "row"))
     assert [rows[f"{name}.png"] for name in "wxyz"] == [2, 0, 1, 4]
@@ -125,25 +125,25 @@ def test_of_identical_files_those_with_labels_are_found_first_and_each_once(pict
 def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
     """Every path but the first holds another image than before, and the last is new."""
     folder = picture_folder(6)
-    read(folder)
+    ingest_folder(folder)
     for number in range(6):
         label(f"image{number:04d}.png")
     for number in reversed(range(6)):
         (folder / f"image{number:04d}.png").rename(folder / f"image{number + 1:04d}.png")
-    save(folder / "image0000.png", seed=77)
-    assert numbers(read(folder)) == {"items": 7, "new": 1, "moved": 6}
+    write_png(folder / "image0000.png", seed=77)
+    assert counts_of(ingest_folder(folder)) == {"items": 7, "new": 1, "moved": 6}
     assert labels() == {f"image{number + 1:04d}.png": f"was image{number:04d}.png" for number in range(6)}
     consistent(Dataset.objects.get())
 
 
 def test_two_files_that_changed_places(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     (folder / "image0000.png").rename(folder / "aside")
     (folder / "image0001.png").rename(folder / "image0000.png")
     (folder / "aside").rename(folder / "image0001.png")
-    assert numbers(read(folder)) == {"items": 2, "moved": 2}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 2}
     assert labels() == {"image0001.png": "was image0000.png"}
     consistent(Dataset.objects.get())
 
@@ -152,43 +152,43 @@ def test_an_image_that_was_overwritten_by_another_is_missing_and_comes_back(
     picture_folder: MakeFolder, tmp_path: Path
 ) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     label("image0001.png")
     kept = (folder / "image0001.png").read_bytes()
     (folder / "image0000.png").replace(folder / "image0001.png")
-    assert numbers(read(folder)) == {"items": 2, "moved": 1, "missing": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "missing": 1}
     assert labels() == {"image0001.png": "was image0000.png"}
     gone = Item.objects.get(is_available=False)
     assert gone.path == "image0001.png (replaced, image 1)"
-    assert numbers(read(folder)) == {"items": 2, "unchanged": 1, "missing": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "unchanged": 1, "missing": 1}
     (folder / "found again.png").write_bytes(kept)
-    assert numbers(read(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
     assert labels()["found again.png"] == "was image0001.png"
     consistent(Dataset.objects.get())
 
 
 def test_an_edited_file_is_the_same_item_and_its_old_content_elsewhere_too(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     label("image0001.png")
-    save(folder / "image0000.png", seed=70)
+    write_png(folder / "image0000.png", seed=70)
     (folder / "z.png").write_bytes((folder / "image0001.png").read_bytes())
-    save(folder / "image0001.png", seed=71)
+    write_png(folder / "image0001.png", seed=71)
     # What was at image0001.png is at z.png now, and its label with it.
-    assert numbers(read(folder)) == {"items": 3, "new": 1, "changed": 1, "moved": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "changed": 1, "moved": 1}
     assert labels() == {"image0000.png": "was image0000.png", "z.png": "was image0001.png"}
 
 
 @pytest.mark.parametrize("name", ["before.png", "z after.png"])
 def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: MakeFolder, name: str) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     (folder / name).write_bytes((folder / "image0000.png").read_bytes())
     (folder / "image0000.png").write_bytes(b"rubbish")
-    assert numbers(read(folder)) == {"items": 2, "moved": 1, "unchanged": 1, "n_failed": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1, "n_failed": 1}
     assert labels() == {name: "was image0000.png"}
     assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
     consistent(Dataset.objects.get())
@@ -196,12 +196,12 @@ def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: Ma
 
 def test_labels_stay_within_their_dataset(picture_folder: MakeFolder) -> None:
     one, two = picture_folder(1, name="one"), picture_folder(2, name="two")
-    read(one)
+    ingest_folder(one)
     label("image0000.png")
     (one / "image0000.png").unlink()
-    save(one / "other.png", seed=9)
-    read(one)
-    assert read(two)["new"] == 2
+    write_png(one / "other.png", seed=9)
+    ingest_folder(one)
+    assert ingest_folder(two)["new"] == 2
     assert labels() == {}
 
 
@@ -210,7 +210,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
     picture_folder: MakeFolder, tmp_path: Path, settings: Any, variable: bool
 ) -> None:
     folder = picture_folder(4)
-    read(folder)
+    ingest_folder(folder)
     for number in range(4):
         label(f"image{number:04d}.png")
     moved = tmp_path / "elsewhere"
@@ -220,7 +220,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
     folder.rmdir()
     settings.DATA_DIR = moved if variable else None
     dataset = dataset_for(moved, "pictures")
-    assert numbers(ingest(dataset, Steps())) == {"items": 4, "moved": 4}  # type: ignore[arg-type]
+    assert counts_of(ingest(dataset, Steps())) == {"items": 4, "moved": 4}  # type: ignore[arg-type]
     assert labels() == {f"sorted/{number}.png": f"was image{number:04d}.png" for number in range(4)}
     assert Dataset.objects.count() == 1
 
@@ -230,7 +230,7 @@ def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
 ) -> None:
     """Such a disk finds the file under its old name, too; here a link stands for that."""
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     label("image0000.png")
     (folder / "image0000.png").rename(folder / "IMAGE0000.png")
     stat = Path.stat
@@ -239,7 +239,7 @@ def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
         return stat(self.with_name("IMAGE0000.png") if self.name == "image0000.png" else self, **kwargs)
 
     monkeypatch.setattr(Path, "stat", lenient)
-    assert numbers(read(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
     assert labels() == {"IMAGE0000.png": "was image0000.png"}
 
 
@@ -251,12 +251,12 @@ def test_a_thousand_black_images_are_looked_at_once_each(
     monkeypatch.setattr(ingest_module, "FULL_BATCH", 4)
     folder = picture_folder(1)
     for number in range(40):
-        save(folder / f"black {number:02d}.png", seed=5)
-    read(folder)
+        write_png(folder / f"black {number:02d}.png", seed=5)
+    ingest_folder(folder)
     label("black 30.png")
     for number in range(20, 40):
         (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
-    save(folder / "one more.png", seed=5)
+    write_png(folder / "one more.png", seed=5)
     looked: list[str] = []
     is_free = file_moves.Finder._is_free
 
@@ -265,7 +265,7 @@ def test_a_thousand_black_images_are_looked_at_once_each(
         return is_free(self, home, stray)
 
     monkeypatch.setattr(file_moves.Finder, "_is_free", counted)
-    assert numbers(read(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
+    assert counts_of(ingest_folder(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
     assert labels() == {"moved 20.png": "was black 30.png"}
     assert max(Counter(looked).values()) == 1
     consistent(Dataset.objects.get())
@@ -408,7 +408,7 @@ def test_labels_follow_content_through_any_changes(
     for name in NAMES[: rng.randint(3, 10)]:
         disk.write(name, rng.randrange(CONTENTS))
     for _ in range(8):
-        read(disk.root)
+        ingest_folder(disk.root)
         oracle.ingest(disk.files)
         dataset = Dataset.objects.get()
         consistent(dataset)
@@ -438,7 +438,7 @@ def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
     disk = Disk(tmp_path / "in", contents, rng)
     for name, content in zip(rng.sample(NAMES, CONTENTS), range(CONTENTS), strict=True):
         disk.write(name, content)
-    read(disk.root)
+    ingest_folder(disk.root)
     given = {content: label(path).name for path, content in disk.files.items()}
     for _ in range(4):
         there = sorted(disk.files)
@@ -452,7 +452,7 @@ def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
             except Cancelled:
                 consistent(Dataset.objects.get())
                 assert Item.objects.filter(label__isnull=False).count() == CONTENTS
-        read(disk.root)
+        ingest_folder(disk.root)
         consistent(Dataset.objects.get())
         assert labels() == {path: given[content] for path, content in disk.files.items()}
         assert Dataset.objects.get().n_missing == 0

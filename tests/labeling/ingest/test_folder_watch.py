@@ -23,11 +23,10 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import look, look_at_due, pause_after
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
-from tests.labeling.ingest.test_scan import Steps, numbers, read, save
+from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
 from tests.parts import free_port, wait_until
-from tests.test_up import Up, up
+from tests.processes import Up
 
-__all__ = ["up"]
 MakeFolder = Callable[..., Path]
 PNG = [".png"]
 
@@ -52,7 +51,7 @@ class TestLook:
         seen = [look(folder, PNG)]
         assert (seen[0].n, seen[0]) == (4, look(folder, PNG))
 
-        save(folder / "deep" / "new.png", seed=9)
+        write_png(folder / "deep" / "new.png", seed=9)
         age(folder / "deep" / "new.png", 30)
         seen.append(look(folder, PNG))
         (folder / "deep" / "new.png").rename(folder / "deep" / "other.png")
@@ -70,7 +69,7 @@ class TestLook:
         folder = picture_folder(3)
         settle(folder)
         before = look(folder, PNG)
-        save(folder / "new.png")
+        write_png(folder / "new.png")
         assert look(folder, PNG) == before
         age(folder / "new.png", folder_watch.SETTLED + 1)
         assert look(folder, PNG).n == 4
@@ -95,22 +94,22 @@ class TestSettled:
         folder = picture_folder(3)
         settle(folder)
         (folder / "half.png").write_bytes((folder / "image0000.png").read_bytes()[:100])
-        result = read(folder, settled=30.0)
-        assert (numbers(result), result["waiting"]) == ({"items": 3, "new": 3}, 1)
+        result = ingest_folder(folder, settled=30.0)
+        assert (counts_of(result), result["waiting"]) == ({"items": 3, "new": 3}, 1)
         assert not Problem.objects.exists()
-        save(folder / "half.png", seed=8)
+        write_png(folder / "half.png", seed=8)
         age(folder / "half.png", 31)
-        result = read(folder, settled=30.0)
-        assert (numbers(result), result["waiting"]) == ({"items": 4, "new": 1, "unchanged": 3}, 0)
+        result = ingest_folder(folder, settled=30.0)
+        assert (counts_of(result), result["waiting"]) == ({"items": 4, "new": 1, "unchanged": 3}, 0)
 
     def test_a_known_file_that_is_written_again_keeps_its_item_as_it_is(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(2)
         settle(folder)
-        read(folder)
+        ingest_folder(folder)
         before = Frame.objects.get(path="image0000.png").sha256
         (folder / "image0000.png").write_bytes(b"the first bytes of")
-        result = read(folder, settled=30.0)
-        assert (numbers(result), result["waiting"]) == ({"items": 2, "unchanged": 1}, 1)
+        result = ingest_folder(folder, settled=30.0)
+        assert (counts_of(result), result["waiting"]) == ({"items": 2, "unchanged": 1}, 1)
         assert Item.objects.get(path="image0000.png").is_available
         assert Frame.objects.get(path="image0000.png").sha256 == before
 
@@ -145,7 +144,7 @@ class TestDue:
         assert self.finish()["new"] == 3
         self.look()
         assert not Job.objects.filter(kind="ingest", state__in=Job.ACTIVE).exists()
-        save(dataset.data_dir / "new.png")
+        write_png(dataset.data_dir / "new.png")
         age(dataset.data_dir / "new.png", 10)
         self.look()
         assert self.finish()["new"] == 1
@@ -168,7 +167,7 @@ class TestDue:
 
     def test_an_ingest_that_runs_may_have_passed_by_and_another_follows(self, dataset: Dataset) -> None:
         look_at_due()
-        save(dataset.data_dir / "new.png")
+        write_png(dataset.data_dir / "new.png")
         age(dataset.data_dir / "new.png", 10)
         self.look()
         assert Job.objects.count() == 1

@@ -13,30 +13,22 @@ from labeling.images.file_check import Examined
 from labeling.ingest import group_moves
 from labeling.ingest.group_moves import Aside, Member
 from labeling.models import Dataset, Frame, Item
-from tests.labeling.ingest.test_group_writer import (
+from tests.labeling.factories import (
     FLAT,
     ROLES,
-    consistent,
-    grouped,
-    label,
-    labels,
-    read,
-    there,
-    triplets,
+    assert_consistent,
+    available_paths,
+    counts_of,
+    files_by_item,
+    ingest_groups,
+    label_item,
+    labels_by_path,
+    rename_group,
+    write_png,
+    write_triplets,
 )
-from tests.labeling.ingest.test_scan import numbers, save
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-
-
-def rename(folder: Path, before: str, after: str, template: str = FLAT) -> None:
-    """Rename a group's files."""
-    for role in ROLES:
-        old = folder / template.replace("{id}", before).replace("{role}", role)
-        new = folder / template.replace("{id}", after).replace("{role}", role)
-        new.parent.mkdir(parents=True, exist_ok=True)
-        if old.exists():
-            old.rename(new)
 
 
 # -- One thing at a time ------------------------------------------------------------------------------
@@ -44,79 +36,79 @@ def rename(folder: Path, before: str, after: str, template: str = FLAT) -> None:
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_a_renamed_folder_keeps_all_items(tmp_path: Path, template: str, is_shared: bool) -> None:
     folder = tmp_path / "in"
-    triplets(folder / "night 1", range(8), template)
-    triplets(folder / "night 2", range(20, 22), template)
+    write_triplets(folder / "night 1", range(8), template)
+    write_triplets(folder / "night 2", range(20, 22), template)
     if is_shared:  # one reference for all of a night
         first = folder / "night 1" / template.replace("{id}", "sn0").replace("{role}", "ref")
         for number in range(1, 8):
             name = template.replace("{id}", f"sn{number}").replace("{role}", "ref")
             shutil.copyfile(first, folder / "night 1" / name)
-    read(folder, template)
+    ingest_groups(folder, template)
     for number in range(8):
-        label(f"night 1/sn{number}")
+        label_item(f"night 1/sn{number}")
     rows = dict(Item.objects.values_list("path", "row"))
     (folder / "night 1").rename(folder / "night 3")
-    assert numbers(read(folder)) == {"items": 10, "moved": 24, "unchanged": 6}
-    assert labels() == {f"night 3/sn{number}": f"was night 1/sn{number}" for number in range(8)}
+    assert counts_of(ingest_groups(folder)) == {"items": 10, "moved": 24, "unchanged": 6}
+    assert labels_by_path() == {f"night 3/sn{number}": f"was night 1/sn{number}" for number in range(8)}
     assert dict(Item.objects.values_list("path", "row")) == {
         path.replace("night 1", "night 3"): row for path, row in rows.items()
     }
-    consistent(Dataset.objects.get())
-    assert numbers(read(folder)) == {"items": 10, "unchanged": 30}
+    assert_consistent(Dataset.objects.get())
+    assert counts_of(ingest_groups(folder)) == {"items": 10, "unchanged": 30}
 
 
 def test_renumbered_groups_keep_their_labels(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder, range(5))
-    read(folder, FLAT)
+    write_triplets(folder, range(5))
+    ingest_groups(folder, FLAT)
     for number in range(5):
-        label(f"sn{number}")
+        label_item(f"sn{number}")
     for number in reversed(range(5)):
-        rename(folder, f"sn{number}", f"sn{number + 1}")
-    triplets(folder, [70])
-    rename(folder, "sn70", "sn0")
-    assert numbers(read(folder)) == {"items": 6, "new": 3, "moved": 15}
-    assert labels() == {f"sn{number + 1}": f"was sn{number}" for number in range(5)}
-    consistent(Dataset.objects.get())
+        rename_group(folder, f"sn{number}", f"sn{number + 1}")
+    write_triplets(folder, [70])
+    rename_group(folder, "sn70", "sn0")
+    assert counts_of(ingest_groups(folder)) == {"items": 6, "new": 3, "moved": 15}
+    assert labels_by_path() == {f"sn{number + 1}": f"was sn{number}" for number in range(5)}
+    assert_consistent(Dataset.objects.get())
 
 
 def test_two_groups_that_changed_places(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder, range(2))
-    read(folder, FLAT)
-    label("sn0")
-    rename(folder, "sn0", "aside")
-    rename(folder, "sn1", "sn0")
-    rename(folder, "aside", "sn1")
-    assert numbers(read(folder)) == {"items": 2, "moved": 6}
-    assert labels() == {"sn1": "was sn0"}
-    consistent(Dataset.objects.get())
+    write_triplets(folder, range(2))
+    ingest_groups(folder, FLAT)
+    label_item("sn0")
+    rename_group(folder, "sn0", "aside")
+    rename_group(folder, "sn1", "sn0")
+    rename_group(folder, "aside", "sn1")
+    assert counts_of(ingest_groups(folder)) == {"items": 2, "moved": 6}
+    assert labels_by_path() == {"sn1": "was sn0"}
+    assert_consistent(Dataset.objects.get())
 
 
 def test_a_copy_is_a_new_item(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder, range(2))
-    read(folder, FLAT)
-    label("sn0")
+    write_triplets(folder, range(2))
+    ingest_groups(folder, FLAT)
+    label_item("sn0")
     for role in ROLES:
         shutil.copyfile(folder / f"sn0_{role}.png", folder / f"copy_{role}.png")
         os.utime(folder / f"sn0_{role}.png", ns=(1, 1))
-    assert numbers(read(folder)) == {"items": 3, "new": 3, "unchanged": 6}
-    assert labels() == {"sn0": "was sn0"}
-    assert grouped()["copy"].keys() == set(ROLES)
+    assert counts_of(ingest_groups(folder)) == {"items": 3, "new": 3, "unchanged": 6}
+    assert labels_by_path() == {"sn0": "was sn0"}
+    assert files_by_item()["copy"].keys() == set(ROLES)
 
 
 def test_one_file_that_moves_to_another_group_leaves_its_item_and_its_label_behind(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder, range(2))
+    write_triplets(folder, range(2))
     (folder / "sn1_ref.png").unlink()
-    read(folder, FLAT)
-    label("sn0")
+    ingest_groups(folder, FLAT)
+    label_item("sn0")
     (folder / "sn0_ref.png").rename(folder / "sn1_ref.png")
-    result = read(folder)
-    assert (numbers(result), result["incomplete"]) == ({"items": 2, "new": 1, "unchanged": 4}, 1)
-    assert labels() == {"sn0": "was sn0"}
-    assert grouped() == {
+    result = ingest_groups(folder)
+    assert (counts_of(result), result["incomplete"]) == ({"items": 2, "new": 1, "unchanged": 4}, 1)
+    assert labels_by_path() == {"sn0": "was sn0"}
+    assert files_by_item() == {
         "sn0": {"target": "sn0_target.png", "diff": "sn0_diff.png"},
         "sn1": {role: f"sn1_{role}.png" for role in ROLES},
     }
@@ -124,59 +116,59 @@ def test_one_file_that_moves_to_another_group_leaves_its_item_and_its_label_behi
 
 def test_a_moved_group_with_a_file_changed_or_gone_keeps_its_label(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder / "a", range(3))
-    read(folder, FLAT)
+    write_triplets(folder / "a", range(3))
+    ingest_groups(folder, FLAT)
     for number in range(3):
-        label(f"a/sn{number}")
+        label_item(f"a/sn{number}")
     (folder / "a").rename(folder / "b")
     (folder / "b" / "sn0_ref.png").unlink()
     for role in ("ref", "diff"):  # one of three is left: enough, because the name stayed
         (folder / "b" / f"sn1_{role}.png").unlink()
-    assert numbers(read(folder)) == {"items": 3, "moved": 6}
-    assert labels() == {f"b/sn{number}": f"was a/sn{number}" for number in range(3)}
-    consistent(Dataset.objects.get())
+    assert counts_of(ingest_groups(folder)) == {"items": 3, "moved": 6}
+    assert labels_by_path() == {f"b/sn{number}": f"was a/sn{number}" for number in range(3)}
+    assert_consistent(Dataset.objects.get())
 
 
 def test_a_shared_reference_alone_moves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder, range(3))
+    write_triplets(folder, range(3))
     for number in (1, 2):
         shutil.copyfile(folder / "sn0_ref.png", folder / f"sn{number}_ref.png")
-    read(folder, FLAT)
-    label("sn0")
+    ingest_groups(folder, FLAT)
+    label_item("sn0")
     for role in ("target", "diff"):
         (folder / f"sn0_{role}.png").unlink()
     (folder / "sn0_ref.png").rename(folder / "other_ref.png")
-    assert numbers(read(folder)) == {"items": 4, "new": 1, "unchanged": 6, "missing": 1}
-    assert labels() == {}
+    assert counts_of(ingest_groups(folder)) == {"items": 4, "new": 1, "unchanged": 6, "missing": 1}
+    assert labels_by_path() == {}
     assert Item.objects.get(path="sn0").label is not None
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 def test_of_identical_groups_those_with_labels_are_found_first(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for name in "abc":
         for role in ROLES:
-            save(folder / f"{name}_{role}.png", seed=ROLES.index(role))
-    read(folder, FLAT)
-    label("c")
+            write_png(folder / f"{name}_{role}.png", seed=ROLES.index(role))
+    ingest_groups(folder, FLAT)
+    label_item("c")
     for name, other in zip("abc", "xyz", strict=True):
-        rename(folder, name, other)
-    assert numbers(read(folder)) == {"items": 3, "moved": 9}
-    assert labels() == {"x": "was c"}
+        rename_group(folder, name, other)
+    assert counts_of(ingest_groups(folder)) == {"items": 3, "moved": 9}
+    assert labels_by_path() == {"x": "was c"}
 
 
 def test_a_content_that_very_many_share_tells_of_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_moves, "_FEW", 3)
     folder = tmp_path / "in"
-    triplets(folder / "a", range(5))
+    write_triplets(folder / "a", range(5))
     for number in range(1, 5):
         shutil.copyfile(folder / "a" / "sn0_ref.png", folder / "a" / f"sn{number}_ref.png")
-    read(folder, FLAT)
-    label("a/sn4")
+    ingest_groups(folder, FLAT)
+    label_item("a/sn4")
     (folder / "a").rename(folder / "b")
-    assert numbers(read(folder)) == {"items": 5, "moved": 15}
-    assert labels() == {"b/sn4": "was a/sn4"}
+    assert counts_of(ingest_groups(folder)) == {"items": 5, "moved": 15}
+    assert labels_by_path() == {"b/sn4": "was a/sn4"}
 
 
 def test_it_takes_a_few_queries_and_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,13 +176,13 @@ def test_it_takes_a_few_queries_and_many_batches(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", 3)
     folder = tmp_path / "in"
-    triplets(folder, range(10))
-    read(folder, FLAT)
+    write_triplets(folder, range(10))
+    ingest_groups(folder, FLAT)
     for number in range(10):
-        label(f"sn{number}")
-        rename(folder, f"sn{number}", f"z{(number * 7) % 10}")
-    assert numbers(read(folder)) == {"items": 10, "moved": 30}
-    assert labels() == {f"z{(number * 7) % 10}": f"was sn{number}" for number in range(10)}
+        label_item(f"sn{number}")
+        rename_group(folder, f"sn{number}", f"z{(number * 7) % 10}")
+    assert counts_of(ingest_groups(folder)) == {"items": 10, "moved": 30}
+    assert labels_by_path() == {f"z{(number * 7) % 10}": f"was sn{number}" for number in range(10)}
 
 
 # -- Anything at all ----------------------------------------------------------------------------------
@@ -200,12 +192,12 @@ def test_after_any_renaming_labels_are_where_their_files_are(tmp_path: Path, see
     rng = random.Random(seed)
     template = rng.choice([FLAT, "{role}/{id}.png", "{id}/{role}.png"])
     folder = tmp_path / "in"
-    triplets(folder, range(10), template)
-    read(folder, template)
+    write_triplets(folder, range(10), template)
+    ingest_groups(folder, template)
     # What each group's content was called first.
     named = {f"sn{number}": f"sn{number}" for number in range(10)}
     for number in range(10):
-        label(f"sn{number}")
+        label_item(f"sn{number}")
     for _ in range(3):
         chosen = rng.sample(sorted(named), rng.randint(2, len(named)))
         targets = rng.sample(chosen + [f"new{rng.randint(0, 99)}" for _ in range(2)], len(chosen))
@@ -216,15 +208,15 @@ def test_after_any_renaming_labels_are_where_their_files_are(tmp_path: Path, see
         while any(to in named and to not in moves for to in moves.values()):
             moves = {name: to for name, to in moves.items() if to not in named or to in moves}
         for name in moves:
-            rename(folder, name, f"tmp {name}", template)
+            rename_group(folder, name, f"tmp {name}", template)
         for name, to in moves.items():
-            rename(folder, f"tmp {name}", to, template)
+            rename_group(folder, f"tmp {name}", to, template)
         named = {moves.get(name, name): content for name, content in named.items()}
-        read(folder)
-        assert labels() == {name: f"was {content}" for name, content in named.items()}
-        assert there() == sorted(named)
-        assert all(frames.keys() == set(ROLES) for frames in grouped().values())
-        consistent(Dataset.objects.get())
+        ingest_groups(folder)
+        assert labels_by_path() == {name: f"was {content}" for name, content in named.items()}
+        assert available_paths() == sorted(named)
+        assert all(frames.keys() == set(ROLES) for frames in files_by_item().values())
+        assert_consistent(Dataset.objects.get())
 
 
 def test_what_is_put_aside_comes_back_by_groups_and_is_removed(tmp_path: Path) -> None:
@@ -246,10 +238,10 @@ def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", 2)
     folder = tmp_path / "in"
-    triplets(folder / "a", range(6), "{role}/{id}.png")
-    read(folder, "{role}/{id}.png")
+    write_triplets(folder / "a", range(6), "{role}/{id}.png")
+    ingest_groups(folder, "{role}/{id}.png")
     for number in range(6):
-        label(f"a/sn{number}")
+        label_item(f"a/sn{number}")
     (folder / "a").rename(folder / "b")
     original, calls = GroupWriter._move, []
 
@@ -261,8 +253,8 @@ def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(GroupWriter, "_move", stop)
     with pytest.raises(KeyboardInterrupt):
-        read(folder)
+        ingest_groups(folder)
     assert Frame.objects.filter(path__startswith="b/").count() == 12
-    assert numbers(read(folder)) == {"items": 6, "moved": 6, "unchanged": 12}
-    assert labels() == {f"b/sn{number}": f"was a/sn{number}" for number in range(6)}
-    consistent(Dataset.objects.get())
+    assert counts_of(ingest_groups(folder)) == {"items": 6, "moved": 6, "unchanged": 12}
+    assert labels_by_path() == {f"b/sn{number}": f"was a/sn{number}" for number in range(6)}
+    assert_consistent(Dataset.objects.get())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -16,85 +14,49 @@ from labeling.images.decoder_pool import decoders
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
-from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
+from labeling.models import Dataset, Frame, Item, Problem, State
 from labeling.signals import regrouped
-from tests.labeling.ingest.test_scan import Steps, numbers, save
+from tests.labeling.factories import (
+    FLAT,
+    ROLES,
+    Steps,
+    assert_consistent,
+    available_paths,
+    counts_of,
+    files_by_item,
+    ingest_groups,
+    label_item,
+    labels_by_path,
+    write_png,
+    write_triplets,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-
-FLAT = "{id}_{role}.png"
-ROLES = ("target", "ref", "diff")
-
-
-def read(folder: Path, template: str | None = None, **kwargs: Any) -> dict[str, Any]:
-    return ingest(dataset_for(folder), Steps(), grouping=template, **kwargs)  # type: ignore[arg-type]
-
-
-def triplets(folder: Path, ids: Iterable[int], template: str = FLAT, *, roles: Iterable[str] = ROLES) -> None:
-    """Files of different content each, the same for the same id and role."""
-    for number in ids:
-        for role in roles:
-            name = template.replace("{id}", f"sn{number}").replace("{role}", role)
-            save(folder / name, seed=10 * number + ROLES.index(role))
-
-
-def grouped() -> dict[str, dict[str, str]]:
-    """The files of each item that is there, by role."""
-    found: dict[str, dict[str, str]] = {path: {} for path in there()}
-    for item, role, path in Frame.objects.filter(item__is_available=True).values_list("item__path", "role", "path"):
-        found[item][role] = path
-    return found
-
-
-def there() -> list[str]:
-    return list(Item.objects.filter(is_available=True).order_by("path").values_list("path", flat=True))
-
-
-def label(path: str) -> None:
-    """A class of its own for one item, called after its path."""
-    item = Item.objects.get(path=path)
-    given = LabelClass.objects.create(dataset=item.dataset, name=f"was {path}", colour="#0072B2")
-    Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=given)
-
-
-def labels() -> dict[str, str]:
-    labelled = Item.objects.filter(is_available=True, label__isnull=False)
-    return dict(labelled.values_list("path", "label__name"))
-
-
-def consistent(dataset: Dataset) -> None:
-    dataset.refresh_from_db()
-    items = list(dataset.items.order_by("row"))
-    assert [item.row for item in items] == list(range(dataset.n_items))
-    assert dataset.n_missing == sum(not item.is_available for item in items)
-    assert all(Frame.objects.filter(item=item).exists() for item in items)
-    files = [frame.file for frame in Frame.objects.filter(item__is_available=True)]
-    assert all(file.is_file() for file in files)
 
 
 # -- The plain case -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("template", [FLAT, "{id}/{role}.png", "{role}/{id}.png", "{role}_{id}.png"])
 def test_files_of_one_group_become_one_item(tmp_path: Path, template: str) -> None:
-    triplets(tmp_path / "in" / "night 1", range(3), template)
-    triplets(tmp_path / "in" / "night 2", [1], template)
-    result = read(tmp_path / "in", template)
-    assert numbers(result) == {"items": 4, "new": 12}
+    write_triplets(tmp_path / "in" / "night 1", range(3), template)
+    write_triplets(tmp_path / "in" / "night 2", [1], template)
+    result = ingest_groups(tmp_path / "in", template)
+    assert counts_of(result) == {"items": 4, "new": 12}
     assert (result["grouping"], result["roles"]) == (template, list(ROLES))
     assert (result["frames"], result["incomplete"], result["left_out"]) == (12, 0, 0)
     names = ["night 1/sn0", "night 1/sn1", "night 1/sn2", "night 2/sn1"]
-    assert there() == names
-    assert grouped()["night 1/sn1"] == {
+    assert available_paths() == names
+    assert files_by_item()["night 1/sn1"] == {
         role: "night 1/" + template.replace("{id}", "sn1").replace("{role}", role) for role in ROLES
     }
     dataset = Dataset.objects.get()
     assert (dataset.grouping, dataset.roles) == (template, list(ROLES))
-    consistent(dataset)
+    assert_consistent(dataset)
 
 
 def test_again_changes_nothing_opens_nothing_and_asks_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    triplets(tmp_path / "in", range(70))
+    write_triplets(tmp_path / "in", range(70))
     (tmp_path / "in" / "sn3_ref.png").unlink()
-    read(tmp_path / "in", FLAT)
+    ingest_groups(tmp_path / "in", FLAT)
     before = list(Item.objects.values()), list(Frame.objects.values())
 
     def never(paths: list[Path], *_: object) -> list[Path]:
@@ -103,66 +65,70 @@ def test_again_changes_nothing_opens_nothing_and_asks_little(tmp_path: Path, mon
 
     monkeypatch.setattr(decoders(), "examined", never)
     with CaptureQueriesContext(connection) as queries:
-        assert numbers(read(tmp_path / "in")) == {"items": 70, "unchanged": 209}
+        assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 70, "unchanged": 209}
     assert len(queries) < 30  # not one a file
-    assert numbers(read(tmp_path / "in", FLAT)) == {"items": 70, "unchanged": 209}
+    assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 70, "unchanged": 209}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 
 
 def test_roles_have_the_order_that_the_template_gives_and_others_are_left_out(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(2))
-    result = read(tmp_path / "in", "{id}_{role:diff,target}.png")
-    assert numbers(result) == {"items": 2, "new": 4}
+    write_triplets(tmp_path / "in", range(2))
+    result = ingest_groups(tmp_path / "in", "{id}_{role:diff,target}.png")
+    assert counts_of(result) == {"items": 2, "new": 4}
     assert (result["roles"], result["left_out"], result["incomplete"]) == (["diff", "target"], 2, 0)
     assert not Problem.objects.exists()
 
 
 def test_what_does_not_match_is_a_problem_and_is_not_opened(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", [0])
+    write_triplets(tmp_path / "in", [0])
     (tmp_path / "in" / "notes.png").write_bytes(b"no image, but that is not the point")
-    assert numbers(read(tmp_path / "in", FLAT)) == {"items": 1, "new": 3, "n_failed": 1}
+    assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 1, "new": 3, "n_failed": 1}
     problem = Problem.objects.get()
     assert (problem.path, "does not match the template" in problem.reason) == ("notes.png", True)
 
 
 def test_more_roles_than_an_item_may_have_are_problems(tmp_path: Path) -> None:
     for number in range(18):
-        save(tmp_path / "in" / f"a_{number:02}.png", seed=number)
-    result = read(tmp_path / "in", FLAT)
+        write_png(tmp_path / "in" / f"a_{number:02}.png", seed=number)
+    result = ingest_groups(tmp_path / "in", FLAT)
     assert (result["items"], result["new"], result["n_failed"], len(result["roles"])) == (1, 16, 2, 16)
     assert "There are 16 roles already" in result["failed"][0]["reason"]
 
 
 def test_one_file_cannot_be_read_and_its_item_lives_with_the_others(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(2))
+    write_triplets(tmp_path / "in", range(2))
     good = (tmp_path / "in" / "sn1_ref.png").read_bytes()
     (tmp_path / "in" / "sn1_ref.png").write_bytes(b"broken")
-    assert numbers(read(tmp_path / "in", FLAT)) == {"items": 2, "new": 5, "n_failed": 1}
-    assert grouped()["sn1"].keys() == {"target", "diff"}
+    assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 2, "new": 5, "n_failed": 1}
+    assert files_by_item()["sn1"].keys() == {"target", "diff"}
     (tmp_path / "in" / "sn1_ref.png").write_bytes(good)
-    assert numbers(read(tmp_path / "in")) == {"items": 2, "new": 1, "unchanged": 5}
-    assert grouped()["sn1"].keys() == set(ROLES)
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 2, "new": 1, "unchanged": 5}
+    assert files_by_item()["sn1"].keys() == set(ROLES)
     (tmp_path / "in" / "sn0_ref.png").write_bytes(b"broken too")
-    result = read(tmp_path / "in")
-    assert numbers(result) == {"items": 2, "unchanged": 5, "n_failed": 1}
-    assert (result["incomplete"], grouped()["sn0"].keys()) == (1, {"target", "diff"})
+    result = ingest_groups(tmp_path / "in")
+    assert counts_of(result) == {"items": 2, "unchanged": 5, "n_failed": 1}
+    assert (result["incomplete"], files_by_item()["sn0"].keys()) == (1, {"target", "diff"})
     for role in ROLES:
         (tmp_path / "in" / f"sn0_{role}.png").write_bytes(b"broken all")
     # Broken is not missing.
-    assert numbers(read(tmp_path / "in")) == {"items": 2, "unchanged": 3, "n_failed": 3}
-    assert there() == ["sn1"]
-    consistent(Dataset.objects.get())
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 2, "unchanged": 3, "n_failed": 3}
+    assert available_paths() == ["sn1"]
+    assert_consistent(Dataset.objects.get())
 
 
 def test_of_two_files_for_one_role_the_second_is_a_problem_until_the_first_is_gone(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", [0], "{id}_{role}.a.png")
-    save(tmp_path / "in" / "sn0_ref.b.png", seed=50)
-    assert numbers(read(tmp_path / "in", "{id}_{role:target,ref,diff}.*")) == {"items": 1, "new": 3, "n_failed": 1}
+    write_triplets(tmp_path / "in", [0], "{id}_{role}.a.png")
+    write_png(tmp_path / "in" / "sn0_ref.b.png", seed=50)
+    assert counts_of(ingest_groups(tmp_path / "in", "{id}_{role:target,ref,diff}.*")) == {
+        "items": 1,
+        "new": 3,
+        "n_failed": 1,
+    }
     assert Problem.objects.get().reason == "The item “sn0” has a file for “ref” already: sn0_ref.a.png."
-    assert numbers(read(tmp_path / "in")) == {"items": 1, "unchanged": 3, "n_failed": 1}
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 1, "unchanged": 3, "n_failed": 1}
     (tmp_path / "in" / "sn0_ref.a.png").unlink()
-    assert numbers(read(tmp_path / "in")) == {"items": 1, "changed": 1, "unchanged": 2}
-    assert grouped()["sn0"]["ref"] == "sn0_ref.b.png"
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 1, "changed": 1, "unchanged": 2}
+    assert files_by_item()["sn0"]["ref"] == "sn0_ref.b.png"
     assert not Problem.objects.exists()
 
 
@@ -171,7 +137,7 @@ def test_of_two_files_for_one_role_the_second_is_a_problem_until_the_first_is_go
 @pytest.mark.parametrize("seed", range(3))
 def test_files_that_come_in_any_order_make_the_same_items(tmp_path: Path, template: str, seed: int) -> None:
     rng = random.Random(seed)
-    triplets(tmp_path / "all", range(12), template)
+    write_triplets(tmp_path / "all", range(12), template)
     files = sorted(file.relative_to(tmp_path / "all") for file in (tmp_path / "all").rglob("*.png"))
     del files[5]
     rng.shuffle(files)
@@ -180,57 +146,57 @@ def test_files_that_come_in_any_order_make_the_same_items(tmp_path: Path, templa
         for file in [files.pop() for _ in range(min(len(files), rng.randint(1, 12)))]:
             (tmp_path / "in" / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "all" / file).rename(tmp_path / "in" / file)
-        result = read(tmp_path / "in", template)
+        result = ingest_groups(tmp_path / "in", template)
         assert rows.items() <= (rows := dict(Item.objects.values_list("path", "row"))).items()
     assert result["incomplete"] == 1
-    found = grouped()
-    assert there() == sorted(f"sn{number}" for number in range(12))
+    found = files_by_item()
+    assert available_paths() == sorted(f"sn{number}" for number in range(12))
     assert sum(len(frames) for frames in found.values()) == 35
     for path, frames in found.items():
         assert frames == {role: template.replace("{id}", path).replace("{role}", role) for role in frames}
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 def test_a_file_that_vanishes_makes_its_item_incomplete_and_all_of_them_make_it_missing(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(3))
-    read(tmp_path / "in", FLAT)
-    label("sn1")
+    write_triplets(tmp_path / "in", range(3))
+    ingest_groups(tmp_path / "in", FLAT)
+    label_item("sn1")
     (tmp_path / "in" / "sn1_ref.png").rename(tmp_path / "sn1_ref.png")
-    result = read(tmp_path / "in")
-    assert (numbers(result), result["incomplete"]) == ({"items": 3, "unchanged": 8}, 1)
-    assert grouped()["sn1"].keys() == {"target", "diff"}
+    result = ingest_groups(tmp_path / "in")
+    assert (counts_of(result), result["incomplete"]) == ({"items": 3, "unchanged": 8}, 1)
+    assert files_by_item()["sn1"].keys() == {"target", "diff"}
     for role in ("target", "diff"):
         (tmp_path / "in" / f"sn1_{role}.png").rename(tmp_path / f"sn1_{role}.png")
-    result = read(tmp_path / "in")
-    assert (numbers(result), result["incomplete"]) == ({"items": 3, "unchanged": 6, "missing": 1}, 0)
-    assert numbers(read(tmp_path / "in")) == {"items": 3, "unchanged": 6, "missing": 1}
+    result = ingest_groups(tmp_path / "in")
+    assert (counts_of(result), result["incomplete"]) == ({"items": 3, "unchanged": 6, "missing": 1}, 0)
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 3, "unchanged": 6, "missing": 1}
     for role in ROLES:
         (tmp_path / f"sn1_{role}.png").rename(tmp_path / "in" / f"sn1_{role}.png")
-    assert numbers(read(tmp_path / "in")) == {"items": 3, "new": 1, "unchanged": 8, "returned": 1}
-    assert labels() == {"sn1": "was sn1"}
-    assert all(frames.keys() == set(ROLES) for frames in grouped().values())
-    consistent(Dataset.objects.get())
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 3, "new": 1, "unchanged": 8, "returned": 1}
+    assert labels_by_path() == {"sn1": "was sn1"}
+    assert all(frames.keys() == set(ROLES) for frames in files_by_item().values())
+    assert_consistent(Dataset.objects.get())
 
 
 def test_a_role_that_is_gone_is_no_longer_asked_for(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(2))
-    assert read(tmp_path / "in", FLAT)["roles"] == ["target", "ref", "diff"]
+    write_triplets(tmp_path / "in", range(2))
+    assert ingest_groups(tmp_path / "in", FLAT)["roles"] == ["target", "ref", "diff"]
     for number in range(2):
         (tmp_path / "in" / f"sn{number}_ref.png").unlink()
-    result = read(tmp_path / "in")
+    result = ingest_groups(tmp_path / "in")
     assert (result["roles"], result["incomplete"]) == (["target", "diff"], 0)
 
 
 def test_a_changed_file_is_read_again_and_one_still_being_written_waits(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(2))
-    read(tmp_path / "in", FLAT)
+    write_triplets(tmp_path / "in", range(2))
+    ingest_groups(tmp_path / "in", FLAT)
     rows = dict(Item.objects.values_list("path", "row"))
-    save(tmp_path / "in" / "sn0_ref.png", seed=99, size=30)
-    save(tmp_path / "in" / "sn2_ref.png", seed=98)
+    write_png(tmp_path / "in" / "sn0_ref.png", seed=99, size=30)
+    write_png(tmp_path / "in" / "sn2_ref.png", seed=98)
     before = Frame.objects.get(path="sn0_ref.png").sha256
     # Everything was written just now; what is known and unchanged is not in question.
-    assert read(tmp_path / "in", settled=3600)["waiting"] == 2
-    assert numbers(read(tmp_path / "in")) == {"items": 3, "new": 1, "changed": 1, "unchanged": 5}
+    assert ingest_groups(tmp_path / "in", settled=3600)["waiting"] == 2
+    assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 3, "new": 1, "changed": 1, "unchanged": 5}
     frame = Frame.objects.get(path="sn0_ref.png")
     assert (frame.width, frame.sha256 != before, frame.item.path) == (30, True, "sn0")
     assert rows.items() <= dict(Item.objects.values_list("path", "row")).items()
@@ -242,7 +208,7 @@ def test_stopped_anywhere_it_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(ingest_module, "_SLICE", 1)
     monkeypatch.setattr(ingest_module, "_LARGEST_SLICE", 1)
-    triplets(tmp_path / "in", range(20), template)
+    write_triplets(tmp_path / "in", range(20), template)
     dataset = dataset_for(tmp_path / "in")
     for limit in (1, 31, 58):
         with pytest.raises(Cancelled):
@@ -250,25 +216,25 @@ def test_stopped_anywhere_it_goes_on_where_it_was(
         dataset.refresh_from_db()
     known = Frame.objects.count()
     assert 0 < known < 60
-    assert numbers(read(tmp_path / "in", template)) == {"items": 20, "new": 60 - known, "unchanged": known}
-    assert all(frames.keys() == set(ROLES) for frames in grouped().values())
-    consistent(dataset)
+    assert counts_of(ingest_groups(tmp_path / "in", template)) == {"items": 20, "new": 60 - known, "unchanged": known}
+    assert all(frames.keys() == set(ROLES) for frames in files_by_item().values())
+    assert_consistent(dataset)
 
 
 def test_what_another_run_wrote_meanwhile_is_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    triplets(tmp_path / "in", range(5))
-    read(tmp_path / "in", FLAT)
-    save(tmp_path / "in" / "zzz_ref.png")
+    write_triplets(tmp_path / "in", range(5))
+    ingest_groups(tmp_path / "in", FLAT)
+    write_png(tmp_path / "in" / "zzz_ref.png")
     monkeypatch.setattr(ingest_module._Ingestion, "_look_up", lambda self, group: {})
-    read(tmp_path / "in")
-    assert all(frames.keys() == set(ROLES) for path, frames in grouped().items() if path != "zzz")
+    ingest_groups(tmp_path / "in")
+    assert all(frames.keys() == set(ROLES) for path, frames in files_by_item().items() if path != "zzz")
     assert Frame.objects.count() == 16
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 # -- Grouped otherwise --------------------------------------------------------------------------------
 def test_where_nothing_is_decided_files_can_be_grouped_otherwise(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(4))
+    write_triplets(tmp_path / "in", range(4))
     heard: list[int] = []
 
     def hear(sender: object, *, dataset_id: int, **kwargs: object) -> None:
@@ -276,27 +242,27 @@ def test_where_nothing_is_decided_files_can_be_grouped_otherwise(tmp_path: Path)
 
     regrouped.connect(hear)
     try:
-        assert numbers(read(tmp_path / "in")) == {"items": 12, "new": 12}
-        assert numbers(read(tmp_path / "in", FLAT)) == {"items": 4, "new": 12}
-        assert numbers(read(tmp_path / "in", "")) == {"items": 12, "new": 12}
+        assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 12, "new": 12}
+        assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 4, "new": 12}
+        assert counts_of(ingest_groups(tmp_path / "in", "")) == {"items": 12, "new": 12}
     finally:
         regrouped.disconnect(hear)
     dataset = Dataset.objects.get()
     assert (heard, dataset.grouping, dataset.roles) == ([dataset.pk] * 2, "", [])
-    consistent(dataset)
+    assert_consistent(dataset)
 
 
 def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(4))
-    read(tmp_path / "in")
+    write_triplets(tmp_path / "in", range(4))
+    ingest_groups(tmp_path / "in")
     Item.objects.filter(path="sn1_ref.png").update(state=State.SKIPPED)
     before = list(Item.objects.values())
     with pytest.raises(JobError, match="1 image of in has a decision, with files grouped each by itself"):
-        read(tmp_path / "in", FLAT)
+        ingest_groups(tmp_path / "in", FLAT)
     assert list(Item.objects.values()) == before
-    read(tmp_path / "in", "")  # as it is already
+    ingest_groups(tmp_path / "in", "")  # as it is already
     other = dataset_for(tmp_path / "in", "in groups")
-    assert numbers(ingest(other, Steps(), grouping=FLAT)) == {"items": 4, "new": 12}  # type: ignore[arg-type]
+    assert counts_of(ingest(other, Steps(), grouping=FLAT)) == {"items": 4, "new": 12}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -312,28 +278,28 @@ def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path
 def test_a_template_by_which_items_stay_the_same_keeps_their_labels(
     tmp_path: Path, before: str, after: str, path: str | None, roles: list[str]
 ) -> None:
-    triplets(tmp_path / "in" / "n", range(4))
-    read(tmp_path / "in", before)
+    write_triplets(tmp_path / "in" / "n", range(4))
+    ingest_groups(tmp_path / "in", before)
     rows = set(Item.objects.values_list("row", "pk"))
-    label("n/sn1")
+    label_item("n/sn1")
     if path is None:
         with pytest.raises(JobError, match="merged or split"):
-            read(tmp_path / "in", after)
-        assert labels() == {"n/sn1": "was n/sn1"}
+            ingest_groups(tmp_path / "in", after)
+        assert labels_by_path() == {"n/sn1": "was n/sn1"}
         return
-    assert read(tmp_path / "in", after)["new"] == 0
-    assert labels() == {path: "was n/sn1"}
+    assert ingest_groups(tmp_path / "in", after)["new"] == 0
+    assert labels_by_path() == {path: "was n/sn1"}
     assert set(Item.objects.values_list("row", "pk")) == rows
-    assert grouped()[path].keys() == set(roles)
+    assert files_by_item()[path].keys() == set(roles)
     assert Dataset.objects.get().roles == roles
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 def test_a_template_that_fits_no_file_changes_nothing(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(2))
-    read(tmp_path / "in")
+    write_triplets(tmp_path / "in", range(2))
+    ingest_groups(tmp_path / "in")
     before = list(Item.objects.values())
     with pytest.raises(JobError, match="None of the images in"):
-        read(tmp_path / "in", "{id}_{role}.fits")
+        ingest_groups(tmp_path / "in", "{id}_{role}.fits")
     assert list(Item.objects.values()) == before
     assert Dataset.objects.get().grouping == ""

@@ -14,19 +14,20 @@ import pytest
 from labeling.ingest import group_writer
 from labeling.ingest.group_writer import GroupWriter
 from labeling.models import Dataset, Item
-from tests.labeling.ingest.test_group_moves import rename
-from tests.labeling.ingest.test_group_writer import (
+from tests.labeling.factories import (
     FLAT,
     ROLES,
-    consistent,
-    grouped,
-    label,
-    labels,
-    read,
-    there,
-    triplets,
+    assert_consistent,
+    available_paths,
+    counts_of,
+    files_by_item,
+    ingest_groups,
+    label_item,
+    labels_by_path,
+    rename_group,
+    write_png,
+    write_triplets,
 )
-from tests.labeling.ingest.test_scan import numbers, save
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 TEMPLATES = [FLAT, "{id}/{role}.png", "{role}/{id}.png"]
@@ -45,12 +46,12 @@ def share_reference(folder: Path, template: str, names: list[str]) -> None:
 
 def two_labelled(folder: Path, template: str = FLAT, *, is_shared: bool = False) -> None:
     """sn0 and sn1 in a/, read and labelled."""
-    triplets(folder / "a", range(2), template)
+    write_triplets(folder / "a", range(2), template)
     if is_shared:
         share_reference(folder, template, ["a/sn0", "a/sn1"])
-    read(folder, template)
+    ingest_groups(folder, template)
     for number in range(2):
-        label(f"a/sn{number}")
+        label_item(f"a/sn{number}")
 
 
 # -- One file edited ----------------------------------------------------------------------------------
@@ -68,13 +69,13 @@ def test_a_moved_group_of_which_a_file_was_edited_is_the_same_item(
         to = file_of(folder, template, after, role)
         to.parent.mkdir(parents=True, exist_ok=True)
         file_of(folder, template, "a/sn0", role).rename(to)
-    save(file_of(folder, template, after, edited), seed=999)
-    read(folder)
-    assert labels() == {after: "was a/sn0", "a/sn1": "was a/sn1"}
+    write_png(file_of(folder, template, after, edited), seed=999)
+    ingest_groups(folder)
+    assert labels_by_path() == {after: "was a/sn0", "a/sn1": "was a/sn1"}
     assert Item.objects.get(path=after).row == row
-    assert grouped()[after].keys() == set(ROLES)
-    consistent(Dataset.objects.get())
-    assert numbers(read(folder))["unchanged"] == 6
+    assert files_by_item()[after].keys() == set(ROLES)
+    assert_consistent(Dataset.objects.get())
+    assert counts_of(ingest_groups(folder))["unchanged"] == 6
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -87,44 +88,44 @@ def test_two_groups_that_changed_places_while_one_was_edited(
     folder = tmp_path / "in"
     two_labelled(folder, template, is_shared=is_shared)
     for before, after in (("sn0", "aside"), ("sn1", "sn0"), ("aside", "sn1")):
-        rename(folder / "a", before, after, template)
+        rename_group(folder / "a", before, after, template)
     if edited:
-        save(file_of(folder, template, "a/sn1", edited), seed=999)
-    read(folder)
-    assert labels() == {"a/sn1": "was a/sn0", "a/sn0": "was a/sn1"}
+        write_png(file_of(folder, template, "a/sn1", edited), seed=999)
+    ingest_groups(folder)
+    assert labels_by_path() == {"a/sn1": "was a/sn0", "a/sn0": "was a/sn1"}
     assert Dataset.objects.get().n_items == 2
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 def test_an_edited_file_that_came_before_the_others_makes_way(tmp_path: Path) -> None:
     """It had made an item of its own, which nobody looked at."""
     folder = tmp_path / "in"
     two_labelled(folder)
-    save(folder / "b" / "sn0_ref.png", seed=999)
-    read(folder)
+    write_png(folder / "b" / "sn0_ref.png", seed=999)
+    ingest_groups(folder)
     for role in ("target", "diff"):
         (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
     (folder / "a" / "sn0_ref.png").unlink()
-    assert read(folder)["missing"] == 1
-    assert labels() == {"b/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
-    assert grouped()["b/sn0"] == {role: f"b/sn0_{role}.png" for role in ROLES}
-    consistent(Dataset.objects.get())
+    assert ingest_groups(folder)["missing"] == 1
+    assert labels_by_path() == {"b/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
+    assert files_by_item()["b/sn0"] == {role: f"b/sn0_{role}.png" for role in ROLES}
+    assert_consistent(Dataset.objects.get())
 
 
 def test_it_stays_where_somebody_decided_about_it_meanwhile(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     two_labelled(folder)
-    save(folder / "b" / "sn0_ref.png", seed=999)
-    read(folder)
-    label("b/sn0")
+    write_png(folder / "b" / "sn0_ref.png", seed=999)
+    ingest_groups(folder)
+    label_item("b/sn0")
     for role in ("target", "diff"):
         (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
     (folder / "a" / "sn0_ref.png").unlink()
-    read(folder)
-    assert labels() == {"b/sn0": "was b/sn0", "a/sn1": "was a/sn1"}
+    ingest_groups(folder)
+    assert labels_by_path() == {"b/sn0": "was b/sn0", "a/sn1": "was a/sn1"}
     missing = Item.objects.get(is_available=False)
     assert (missing.path, missing.label.name if missing.label else "") == ("a/sn0", "was a/sn0")
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 @pytest.mark.parametrize("order", [("target", "ref", "diff"), ("diff", "target", "ref")])
@@ -134,9 +135,9 @@ def test_files_that_move_one_by_one_between_ingests(tmp_path: Path, order: tuple
     (folder / "b").mkdir()
     for role in order:
         (folder / "a" / f"sn0_{role}.png").rename(folder / "b" / f"sn0_{role}.png")
-        read(folder)
-    assert labels() == {"b/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
-    consistent(Dataset.objects.get())
+        ingest_groups(folder)
+    assert labels_by_path() == {"b/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
+    assert_consistent(Dataset.objects.get())
 
 
 def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +145,7 @@ def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytes
     folder = tmp_path / "in"
     two_labelled(folder)
     shutil.copytree(folder / "a", folder / "b")
-    save(folder / "b" / "sn0_ref.png", seed=999)
+    write_png(folder / "b" / "sn0_ref.png", seed=999)
     real = GroupWriter.settle
 
     def settle(self: GroupWriter) -> None:
@@ -153,10 +154,10 @@ def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         patch.setattr(GroupWriter, "settle", settle)
-        read(folder)
-    assert labels() == {"b/sn0": "was a/sn0", "b/sn1": "was a/sn1"}
+        ingest_groups(folder)
+    assert labels_by_path() == {"b/sn0": "was a/sn0", "b/sn1": "was a/sn1"}
     assert Dataset.objects.get().n_items == 2
-    consistent(Dataset.objects.get())
+    assert_consistent(Dataset.objects.get())
 
 
 # -- Never guessed ------------------------------------------------------------------------------------
@@ -166,48 +167,48 @@ def test_of_two_copies_each_edited_none_is_taken(tmp_path: Path) -> None:
     for number, other in enumerate(("x", "y")):
         for role in ROLES:
             shutil.copyfile(folder / "a" / f"sn0_{role}.png", folder / f"{other}_{role}.png")
-        save(folder / f"{other}_diff.png", seed=900 + number)
+        write_png(folder / f"{other}_diff.png", seed=900 + number)
     for role in ROLES:
         (folder / "a" / f"sn0_{role}.png").unlink()
-    read(folder)
-    assert labels() == {"a/sn1": "was a/sn1"}
+    ingest_groups(folder)
+    assert labels_by_path() == {"a/sn1": "was a/sn1"}
     assert Item.objects.filter(label__name="was a/sn0", is_available=False).count() == 1
-    assert {"x", "y"} <= set(there())
+    assert {"x", "y"} <= set(available_paths())
 
 
 def test_between_two_items_that_differ_only_in_what_was_edited_none_is_chosen(tmp_path: Path) -> None:
     folder = tmp_path / "in"
-    triplets(folder, range(2))
+    write_triplets(folder, range(2))
     for role in ("target", "diff"):
         shutil.copyfile(folder / f"sn0_{role}.png", folder / f"sn1_{role}.png")
-    read(folder, FLAT)
+    ingest_groups(folder, FLAT)
     for number in range(2):
-        label(f"sn{number}")
-    rename(folder, "sn0", "new")
-    save(folder / "new_ref.png", seed=999)
+        label_item(f"sn{number}")
+    rename_group(folder, "sn0", "new")
+    write_png(folder / "new_ref.png", seed=999)
     for role in ROLES:
         (folder / f"sn1_{role}.png").unlink()
-    read(folder)
-    assert labels() == {}
+    ingest_groups(folder)
+    assert labels_by_path() == {}
     assert Item.objects.filter(is_available=False, label__isnull=False).count() == 2
 
 
 def test_files_that_others_have_too_are_no_reason_to_take_a_group_for_an_item(tmp_path: Path) -> None:
     """Of three with one reference and black differences one is deleted, and another thing of the same night comes."""
     folder = tmp_path / "in"
-    triplets(folder, range(3))
+    write_triplets(folder, range(3))
     for number in range(1, 3):
         for role in ("ref", "diff"):
             shutil.copyfile(folder / f"sn0_{role}.png", folder / f"sn{number}_{role}.png")
-    read(folder, FLAT)
-    label("sn0")
-    rename(folder, "sn0", "thing")
-    save(folder / "thing_target.png", seed=999)
-    read(folder)
-    assert labels() == {}
+    ingest_groups(folder, FLAT)
+    label_item("sn0")
+    rename_group(folder, "sn0", "thing")
+    write_png(folder / "thing_target.png", seed=999)
+    ingest_groups(folder)
+    assert labels_by_path() == {}
     assert Item.objects.get(path="sn0").label is not None
-    assert there() == ["sn1", "sn2", "thing"]
-    consistent(Dataset.objects.get())
+    assert available_paths() == ["sn1", "sn2", "thing"]
+    assert_consistent(Dataset.objects.get())
 
 
 def test_a_copy_whose_original_was_edited_leaves_the_label_where_it_is(tmp_path: Path) -> None:
@@ -215,10 +216,10 @@ def test_a_copy_whose_original_was_edited_leaves_the_label_where_it_is(tmp_path:
     two_labelled(folder)
     for role in ROLES:
         shutil.copyfile(folder / "a" / f"sn0_{role}.png", folder / f"copy_{role}.png")
-    save(folder / "a" / "sn0_target.png", seed=999)
-    read(folder)
-    assert labels() == {"a/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
-    assert "copy" in there()
+    write_png(folder / "a" / "sn0_target.png", seed=999)
+    ingest_groups(folder)
+    assert labels_by_path() == {"a/sn0": "was a/sn0", "a/sn1": "was a/sn1"}
+    assert "copy" in available_paths()
 
 
 # -- Anything at all ----------------------------------------------------------------------------------
@@ -252,12 +253,12 @@ class World:
         """One file, and no other of that group before the next ingest."""
         if self.names[name] not in self.edited:
             self.edited.add(self.names[name])
-            save(file_of(self.folder, self.template, name, self.rng.choice(ROLES)), seed=next(self._seeds))
+            write_png(file_of(self.folder, self.template, name, self.rng.choice(ROLES)), seed=next(self._seeds))
 
     def add(self) -> None:
         name = f"b/added{next(self._seeds)}"
         for role in ROLES:
-            save(file_of(self.folder, self.template, name, role), seed=next(self._seeds))
+            write_png(file_of(self.folder, self.template, name, role), seed=next(self._seeds))
 
     def _move(self, before: str, after: str) -> None:
         for role in ROLES:
@@ -274,11 +275,11 @@ def test_after_anything_labels_are_where_their_groups_are(
     rng = random.Random(seed)
     monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", rng.choice([1, 2, 100]))
     world = World(tmp_path / "in", rng.choice(TEMPLATES), rng)
-    triplets(world.folder / "a", range(8), world.template)
+    write_triplets(world.folder / "a", range(8), world.template)
     share_reference(world.folder, world.template, [f"a/sn{number}" for number in range(4)])
-    read(world.folder, world.template)
+    ingest_groups(world.folder, world.template)
     for number in range(8):
-        label(f"a/sn{number}")
+        label_item(f"a/sn{number}")
         world.names[f"a/sn{number}"] = f"was a/sn{number}"
     for _ in range(4):
         world.rename()
@@ -287,12 +288,12 @@ def test_after_anything_labels_are_where_their_groups_are(
         if rng.random() < 0.5:
             stopped(world, rng, monkeypatch)
         world.edit(rng.choice(sorted(world.names)))
-        read(world.folder)
+        ingest_groups(world.folder)
         world.edited.clear()
-        assert labels() == world.names
-        assert all(frames.keys() == set(ROLES) for frames in grouped().values())
-        consistent(Dataset.objects.get())
-        assert numbers(read(world.folder)).keys() <= {"items", "unchanged", "missing"}
+        assert labels_by_path() == world.names
+        assert all(frames.keys() == set(ROLES) for frames in files_by_item().values())
+        assert_consistent(Dataset.objects.get())
+        assert counts_of(ingest_groups(world.folder)).keys() <= {"items", "unchanged", "missing"}
 
 
 def stopped(world: World, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,6 +309,6 @@ def stopped(world: World, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as patch:
         patch.setattr(GroupWriter, name, stop)
         try:
-            read(world.folder)
+            ingest_groups(world.folder)
         except KeyboardInterrupt:
             world.rename()

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from PIL import Image
 
 from hoshina.jobs.errors import Cancelled, JobError
 from labeling.images.decoder_pool import decoders
@@ -22,44 +20,10 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
+from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 MakeFolder = Callable[..., Path]
-
-
-class Steps:
-    """Stands for a job's run: notes the stages and stops after ``limit`` steps."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self.stages: list[str] = []
-        self.seen: list[tuple[int, int | None]] = []
-
-    def stage(self, name: str, total: int = 0) -> None:
-        self.stages.append(name)
-
-    def check(self) -> None:
-        """Nobody cancels it."""
-
-    def progress(self, done: int, total: int | None = None) -> None:
-        self.seen.append((done, total))
-        if self.limit is not None and len(self.seen) > self.limit:
-            raise Cancelled
-
-
-def read(folder: Path, **kwargs: Any) -> dict[str, Any]:
-    return ingest(dataset_for(folder), Steps(), **kwargs)  # type: ignore[arg-type]
-
-
-def numbers(result: dict[str, Any]) -> dict[str, int]:
-    wanted = ("items", "new", "changed", "moved", "unchanged", "returned", "missing", "n_failed")
-    return {key: result[key] for key in wanted if result[key]}
-
-
-def save(file: Path, *, seed: int = 0, size: int = 12) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(file)
 
 
 def rows(dataset: Dataset) -> dict[str, int]:
@@ -68,10 +32,10 @@ def rows(dataset: Dataset) -> dict[str, int]:
 
 # -- The plain case ---------------------------------------------------------------------------------
 def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
-    save(tmp_path / "in" / "b.png", seed=1)
-    save(tmp_path / "in" / "deep" / "er" / "a.png", seed=2, size=20)
-    result = read(tmp_path / "in")
-    assert numbers(result) == {"items": 2, "new": 2}
+    write_png(tmp_path / "in" / "b.png", seed=1)
+    write_png(tmp_path / "in" / "deep" / "er" / "a.png", seed=2, size=20)
+    result = ingest_folder(tmp_path / "in")
+    assert counts_of(result) == {"items": 2, "new": 2}
     dataset = Dataset.objects.get(name="in")
     assert (dataset.n_items, dataset.n_missing) == (2, 0)
     assert rows(dataset) == {"b.png": 0, "deep/er/a.png": 1}
@@ -85,7 +49,7 @@ def test_a_folder_becomes_items_with_frames(tmp_path: Path) -> None:
 
 def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = picture_folder(5)
-    read(folder)
+    ingest_folder(folder)
     before = list(Item.objects.values()), list(Frame.objects.values())
 
     def never(paths: list[Path], *_: object) -> list[Path]:
@@ -93,19 +57,19 @@ def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, mon
         return paths
 
     monkeypatch.setattr(decoders(), "examined", never)
-    assert numbers(read(folder)) == {"items": 5, "unchanged": 5}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 
 
 def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp_path: Path) -> None:
     folder = picture_folder(4)
-    read(folder)
+    ingest_folder(folder)
     dataset = Dataset.objects.get()
     old = Frame.objects.get(path="image0001.png").sha256
-    save(folder / "image0001.png", seed=99, size=30)
-    save(folder / "zzz.png", seed=98)
+    write_png(folder / "image0001.png", seed=99, size=30)
+    write_png(folder / "zzz.png", seed=98)
     (folder / "image0002.png").rename(tmp_path / "away.png")
-    assert numbers(read(folder)) == {"items": 5, "new": 1, "changed": 1, "unchanged": 2, "missing": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "new": 1, "changed": 1, "unchanged": 2, "missing": 1}
     dataset.refresh_from_db()
     assert (dataset.n_items, dataset.n_missing) == (5, 1)
     assert not Item.objects.get(path="image0002.png").is_available
@@ -114,9 +78,9 @@ def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp
     assert frame.width == 30
     assert rows(dataset) == {f"image000{n}.png": n for n in range(4)} | {"zzz.png": 4}
     # Still missing, not missing twice.
-    assert numbers(read(folder)) == {"items": 5, "unchanged": 4, "missing": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 4, "missing": 1}
     (tmp_path / "away.png").rename(folder / "image0002.png")
-    assert numbers(read(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
     dataset.refresh_from_db()
     assert dataset.n_missing == 0
     assert Item.objects.get(path="image0002.png").is_available
@@ -124,30 +88,30 @@ def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp
 
 def test_a_file_that_was_only_touched_is_unchanged(picture_folder: MakeFolder) -> None:
     folder = picture_folder(1)
-    read(folder)
+    ingest_folder(folder)
     os.utime(folder / "image0000.png", ns=(1, 1_000_000_000))
-    assert numbers(read(folder)) == {"items": 1, "unchanged": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 1, "unchanged": 1}
     assert Frame.objects.get().mtime_ns == 1_000_000_000
 
 
 def test_labels_of_missing_files_stay(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     item = Item.objects.get(path="image0000.png")
     Item.objects.filter(pk=item.pk).update(state=2)
     (folder / "image0000.png").unlink()
-    read(folder)
+    ingest_folder(folder)
     item.refresh_from_db()
     assert (item.is_available, item.state) == (False, 2)
     assert Annotation.objects.count() == 0
 
 
 def test_extensions_choose_and_do_not_make_others_missing(tmp_path: Path) -> None:
-    save(tmp_path / "in" / "a.png")
-    save(tmp_path / "in" / "b.JPG")
-    assert numbers(read(tmp_path / "in", extensions=[".jpg"])) == {"items": 1, "new": 1}
-    assert numbers(read(tmp_path / "in")) == {"items": 2, "new": 1, "unchanged": 1}
-    assert numbers(read(tmp_path / "in", extensions=[".png"])) == {"items": 2, "unchanged": 1}
+    write_png(tmp_path / "in" / "a.png")
+    write_png(tmp_path / "in" / "b.JPG")
+    assert counts_of(ingest_folder(tmp_path / "in", extensions=[".jpg"])) == {"items": 1, "new": 1}
+    assert counts_of(ingest_folder(tmp_path / "in")) == {"items": 2, "new": 1, "unchanged": 1}
+    assert counts_of(ingest_folder(tmp_path / "in", extensions=[".png"])) == {"items": 2, "unchanged": 1}
     assert Item.objects.filter(is_available=True).count() == 2
 
 
@@ -158,8 +122,8 @@ def test_files_that_cannot_be_read_are_problems_and_the_rest_goes_on(picture_fol
     (folder / "text.jpg").write_text("not an image")
     whole = (folder / "image0000.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    result = read(folder)
-    assert numbers(result) == {"items": 3, "new": 3, "n_failed": 3}
+    result = ingest_folder(folder)
+    assert counts_of(result) == {"items": 3, "new": 3, "n_failed": 3}
     reasons = {one["path"]: one["reason"] for one in result["failed"]}
     assert reasons.keys() == {"cut.png", "empty.png", "text.jpg"}
     assert "empty" in reasons["empty.png"]
@@ -181,28 +145,28 @@ def test_a_file_that_is_deleted_between_the_scan_and_its_reading_is_a_problem(
             yield found
 
     monkeypatch.setattr(ingest_module, "walk", walk_and_delete)
-    result = read(folder)
-    assert numbers(result) == {"items": 2, "new": 2, "n_failed": 1}
+    result = ingest_folder(folder)
+    assert counts_of(result) == {"items": 2, "new": 2, "n_failed": 1}
     reason = "The file is not there any more, or is a link to nothing."
     assert result["failed"] == [{"path": "image0001.png", "reason": reason}]
     monkeypatch.undo()
-    assert numbers(read(folder)) == {"items": 2, "unchanged": 2}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "unchanged": 2}
     assert not Problem.objects.exists()
 
 
 def test_a_solved_problem_is_forgotten_and_a_new_one_takes_the_item_away(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
     (folder / "a.png").touch()
-    read(folder)
-    save(folder / "a.png")
+    ingest_folder(folder)
+    write_png(folder / "a.png")
     (folder / "image0000.png").write_bytes(b"rubbish")
-    result = read(folder)
-    assert numbers(result) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
+    result = ingest_folder(folder)
+    assert counts_of(result) == {"items": 3, "new": 1, "unchanged": 1, "n_failed": 1}
     assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
     assert not Item.objects.get(path="image0000.png").is_available
     assert Dataset.objects.get().n_missing == 1
-    save(folder / "image0000.png", seed=5)
-    assert numbers(read(folder)) == {"items": 3, "changed": 1, "unchanged": 2, "returned": 1}
+    write_png(folder / "image0000.png", seed=5)
+    assert counts_of(ingest_folder(folder)) == {"items": 3, "changed": 1, "unchanged": 2, "returned": 1}
     assert not Problem.objects.exists()
     assert Dataset.objects.get().n_missing == 0
 
@@ -212,18 +176,18 @@ def test_strange_names_are_items(tmp_path: Path) -> None:
     if sys.platform == "win32":
         strange = strange[2:4]
     for number, name in enumerate(strange):
-        save(tmp_path / "in" / name, seed=number)
-    assert numbers(read(tmp_path / "in")) == {"items": len(strange), "new": len(strange)}
+        write_png(tmp_path / "in" / name, seed=number)
+    assert counts_of(ingest_folder(tmp_path / "in")) == {"items": len(strange), "new": len(strange)}
     assert set(Item.objects.values_list("path", flat=True)) == set(strange)
-    assert numbers(read(tmp_path / "in")) == {"items": len(strange), "unchanged": len(strange)}
+    assert counts_of(ingest_folder(tmp_path / "in")) == {"items": len(strange), "unchanged": len(strange)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes names that are not UTF-8")
 def test_names_that_are_not_utf_8_are_problems(picture_folder: MakeFolder) -> None:
     folder = picture_folder(1)
     os.rename(folder / "image0000.png", os.fsencode(folder) + b"/caf\xe9.png")  # noqa: PTH104 - bytes
-    save(folder / "ok.png")
-    result = read(folder)
+    write_png(folder / "ok.png")
+    result = ingest_folder(folder)
     assert result["failed"] == [
         {"path": "caf\\xe9.png", "reason": "The name is not valid UTF-8, so it cannot be stored; rename the file."}
     ]  # fmt: skip
@@ -234,12 +198,12 @@ def test_names_that_are_not_utf_8_are_problems(picture_folder: MakeFolder) -> No
 @pytest.mark.parametrize("letter", ["d", "字"])
 def test_too_long_paths_are_problems(tmp_path: Path, letter: str) -> None:
     folder = tmp_path / "in"
-    save(folder / "ok.png")
+    write_png(folder / "ok.png")
     part = letter * (200 if letter == "d" else 80)
     deep = folder.joinpath(*[part] * (6 if letter == "d" else 12))
-    save(deep / "a.png")
-    save(deep / "b.png")
-    result = read(folder)
+    write_png(deep / "a.png")
+    write_png(deep / "b.png")
+    result = ingest_folder(folder)
     assert result["items"] == 1
     assert len({one["path"] for one in result["failed"]}) == 2
     assert all(len(one["path"]) <= MAX_PATH and "too long" in one["reason"] for one in result["failed"])
@@ -248,10 +212,10 @@ def test_too_long_paths_are_problems(tmp_path: Path, letter: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
 def test_links_out_of_the_folder_and_circles_are_problems(picture_folder: MakeFolder, tmp_path: Path) -> None:
     folder = picture_folder(1)
-    save(tmp_path / "secret.png")
+    write_png(tmp_path / "secret.png")
     (folder / "secret.png").symlink_to(tmp_path / "secret.png")
     (folder / "loop").symlink_to(folder)
-    result = read(folder)
+    result = ingest_folder(folder)
     assert result["items"] == 1
     assert {one["path"]: one["reason"].split(";")[0] for one in result["failed"]} == {
         "loop": "This link leads back to a folder that it lies in, in a circle",
@@ -264,7 +228,7 @@ def test_the_report_is_short_and_the_problems_complete(tmp_path: Path, monkeypat
     (tmp_path / "in").mkdir()
     for number in range(5):
         (tmp_path / "in" / f"{number}.png").touch()
-    result = read(tmp_path / "in")
+    result = ingest_folder(tmp_path / "in")
     assert (len(result["failed"]), result["n_failed"], result["items"]) == (3, 5, 0)
     assert Problem.objects.count() == 5
 
@@ -274,24 +238,24 @@ def test_a_folder_without_images_says_so_here_and_on_the_problems_page(tmp_path:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
     with pytest.raises(JobError, match=r"There are no images in .*in: no file name ends in \.jpg"):
-        read(tmp_path / "in")
+        ingest_folder(tmp_path / "in")
     assert Problem.objects.get().path == "."
 
 
 def test_a_folder_that_lost_all_its_images_keeps_its_items(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     for file in folder.iterdir():
         file.unlink()
-    assert numbers(read(folder)) == {"items": 2, "missing": 2, "n_failed": 1}
+    assert counts_of(ingest_folder(folder)) == {"items": 2, "missing": 2, "n_failed": 1}
     picture_folder(2)
-    assert read(folder)["missing"] == 0
+    assert ingest_folder(folder)["missing"] == 0
     assert not Problem.objects.exists()
 
 
 def test_a_folder_that_is_gone_changes_nothing(picture_folder: MakeFolder, tmp_path: Path) -> None:
     folder = picture_folder(2)
-    read(folder)
+    ingest_folder(folder)
     dataset = Dataset.objects.get()
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(JobError, match="does not exist"):
@@ -350,11 +314,11 @@ def test_a_name_of_another_folder_is_refused_until_that_folder_is_gone(
 
 def test_al_data_dir_moves_the_root(picture_folder: MakeFolder, tmp_path: Path, settings: Any) -> None:
     folder = picture_folder(3)
-    read(folder)
+    ingest_folder(folder)
     moved = tmp_path / "moved"
     folder.rename(moved)
     settings.DATA_DIR = moved
-    assert numbers(read(moved)) == {"items": 3, "unchanged": 3}
+    assert counts_of(ingest_folder(moved)) == {"items": 3, "unchanged": 3}
     assert Dataset.objects.count() == 1
     (tmp_path / "other").mkdir()
     with pytest.raises(JobError, match="AL_DATA_DIR"):
@@ -378,7 +342,7 @@ def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
     folder = picture_folder(40)
     steps = Steps()
     result = ingest(dataset_for(folder), steps)  # type: ignore[arg-type]
-    assert numbers(result) == {"items": 40, "new": 40}
+    assert counts_of(result) == {"items": 40, "new": 40}
     assert list(Item.objects.order_by("path").values_list("row", flat=True)) == list(range(40))
     done = [one for one, _ in steps.seen[:-1]]  # the last is of another stage
     assert done == sorted(done)
@@ -406,8 +370,8 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFol
         kept = rows(dataset)
         assert dataset.n_items == len(kept) <= 2 * (limit + 1)
         assert told == []
-        result = read(folder)
-        assert numbers(result) == {
+        result = ingest_folder(folder)
+        assert counts_of(result) == {
             key: n for key, n in (("items", 30), ("new", 30 - len(kept)), ("unchanged", len(kept))) if n
         }
         assert rows(dataset).items() >= kept.items()
@@ -419,18 +383,18 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFol
 
 def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None:
     for name in ("one", "two"):
-        read(picture_folder(3, name=name))
+        ingest_folder(picture_folder(3, name=name))
     for dataset in Dataset.objects.all():
         assert sorted(rows(dataset).values()) == [0, 1, 2]
 
 
 def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
     folder = picture_folder(300)
-    read(folder)
+    ingest_folder(folder)
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        read(folder)
+        ingest_folder(folder)
     assert len(queries) < 18  # not one a file
 
 
@@ -438,11 +402,11 @@ def test_what_another_run_wrote_meanwhile_is_not_written_twice(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = picture_folder(5)
-    read(folder)
-    save(folder / "zzz.png")
+    ingest_folder(folder)
+    write_png(folder / "zzz.png")
     # As if the other run wrote between this one's look into the database and its own writing.
     monkeypatch.setattr(ingest_module._Ingestion, "_look_up", lambda self, group: {})
-    read(folder)
+    ingest_folder(folder)
     dataset = Dataset.objects.get()
     assert dataset.n_items == 6
     assert sorted(rows(dataset).values()) == list(range(6))

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,7 @@ from labeling.fields.save_table import import_fields
 from labeling.importing import Choice, ImportProblem, Report, import_labels
 from labeling.models import Dataset, Field, Item, LabelClass
 from labeling.tables.encoding import encoding_of, guessed_note
-
-MakeDataset = Callable[..., Dataset]
+from tests.factories import MakeDataset
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,9 +16,9 @@ from pytest_django import DjangoAssertNumQueries
 from labeling.decisions import classes
 from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset, Item, LabelClass
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from django.urls import reverse
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Problem
 from labeling.views import datasets as views
+from tests.factories import MakeDataset
 
-MakeDataset = Callable[..., Dataset]
 pytestmark = pytest.mark.django_db
 
 HOME, DATASETS = "/", "/datasets/"

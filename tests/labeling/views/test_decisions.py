@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from labeling.models import Annotation, Dataset, Item
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 
 
 def send(client: Client, dataset: Dataset, *actions: dict[str, Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import unescape
 from typing import Any
 
@@ -19,10 +18,9 @@ from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.size import ImagesSize, images_size
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from labeling.views import export_import
-from tests.factories import archive_bytes, decide, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 HTMX = {"HX-Request": "true"}
 
 

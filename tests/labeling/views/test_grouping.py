@@ -15,16 +15,16 @@ from hoshina.jobs.models import Job
 from labeling.ingest.grouping_preview import suggest
 from labeling.models import Dataset, Item, State
 from labeling.views import grouping as views
-from tests.labeling.ingest.test_group_writer import FLAT, read, triplets
+from tests.labeling.factories import FLAT, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    triplets(tmp_path / "in", range(4))
+    write_triplets(tmp_path / "in", range(4))
     (tmp_path / "in" / "sn1_ref.png").unlink()
-    read(tmp_path / "in")
+    ingest_groups(tmp_path / "in")
     return Dataset.objects.get()
 
 
@@ -47,7 +47,7 @@ def test_the_page_proposes_what_fits_and_tells_what_is_so_now(client: Client, da
     found = text(client.get(page(dataset), {"template": FLAT}))
     assert 'value="{id}_{role}.png"' in found
     assert "<b>4 items</b>: 3 complete, 1 incomplete" in found
-    read(dataset.data_dir, "{id}_{role:target,diff}.png")
+    ingest_groups(dataset.data_dir, "{id}_{role:target,diff}.png")
     found = text(client.get(page(dataset)))
     assert 'value="{id}_{role}.png"' in found
     assert 'value="target, diff"' in found
@@ -82,8 +82,8 @@ def test_a_trial_of_very_many_files_stops_in_time(
     client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(views, "_TRIAL_SECONDS", 0)
-    triplets(dataset.data_dir, range(4, 100), roles=("ref",))
-    triplets(dataset.data_dir, range(100, 350), roles=("diff",))
+    write_triplets(dataset.data_dir, range(4, 100), roles=("ref",))
+    write_triplets(dataset.data_dir, range(100, 350), roles=("diff",))
     assert "the first files of very many" in text(client.get(trial(dataset), {"template": FLAT}))
 
 

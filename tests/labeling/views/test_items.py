@@ -17,9 +17,9 @@ from django.urls import reverse
 from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
-MakeDataset = Callable[..., Dataset]
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 

@@ -16,7 +16,6 @@ from django.http import HttpResponseBase
 from django.test import Client
 from PIL import Image
 
-from hoshina.jobs.errors import Cancelled
 from labeling.display.settings import compose_as
 from labeling.images.composite import Composition
 from labeling.images.decoder_pool import Decoders
@@ -25,19 +24,9 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item
 from labeling.views import media
+from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 
 pytestmark = pytest.mark.django_db
-
-
-class Steps:
-    """Stands for a job's run."""
-
-    def stage(self, name: str, total: int = 0) -> None:
-        self.name = name
-
-    def progress(self, done: int, total: int | None = None) -> None:
-        if done < 0:
-            raise Cancelled
 
 
 @pytest.fixture
@@ -60,33 +49,19 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
-def thumbnail(frame: Frame, size: int = 256, *, v: str = "") -> str:
-    address = f"/api/thumb/{frame.item_id}"
-    query = [size != 256 and f"size={size}", v and f"v={v}"]
-    return f"{address}?{'&'.join(filter(None, query))}"
-
-
-def full(frame: Frame) -> str:
-    return f"/api/file/{frame.item_id}"
-
-
-def content(response: HttpResponseBase) -> bytes:
-    return b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore
-
-
 def picture(response: HttpResponseBase) -> Image.Image:
-    return Image.open(io.BytesIO(content(response)))
+    return Image.open(io.BytesIO(content_of(response)))
 
 
 def test_a_thumbnail_is_small_typed_and_kept(client: Client, frames: Callable[..., list[Frame]], store: Path) -> None:
     frame, small = frames(large_png=noise(600, 300), small_png=noise(20, 30))
-    response = client.get(thumbnail(frame))
+    response = client.get(thumbnail_url(frame))
     assert response.status_code == 200
     assert response["Content-Type"] == "image/jpeg"
     assert picture(response).size == (256, 128)
-    assert picture(client.get(thumbnail(frame, 512))).size == (512, 256)
+    assert picture(client.get(thumbnail_url(frame, 512))).size == (512, 256)
     assert len(list((store / "thumbs").rglob("*.jpg"))) == 2
-    response = client.get(thumbnail(small))
+    response = client.get(thumbnail_url(small))
     assert response["Content-Type"] == "image/png"
     assert picture(response).size == (20, 30)
 
@@ -95,9 +70,9 @@ def test_a_versioned_address_is_kept_for_ever_and_any_is_asked_for_by_tag(
     client: Client, frames: Callable[..., list[Frame]]
 ) -> None:
     (frame,) = frames(a_png=noise(20, 20))
-    response = client.get(thumbnail(frame, v=frame.sha256[:12]))
+    response = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
     assert response["Cache-Control"] == "private, max-age=31536000, immutable"
-    for address in (thumbnail(frame), thumbnail(frame, v="0123456789ab"), full(frame)):
+    for address in (thumbnail_url(frame), thumbnail_url(frame, v="0123456789ab"), full_url(frame)):
         plain = client.get(address)
         assert plain["Cache-Control"] == "private, no-cache"
         again = client.get(address, headers={"If-None-Match": plain["ETag"]})
@@ -110,10 +85,10 @@ def test_other_sizes_and_methods_and_frames_are_refused_with_words(
     client: Client, frames: Callable[..., list[Frame]]
 ) -> None:
     (frame,) = frames(a_png=noise(20, 20))
-    response = client.get(thumbnail(frame, 9999))
+    response = client.get(thumbnail_url(frame, 9999))
     assert (response.status_code, response["Content-Type"]) == (404, "text/plain; charset=utf-8")
     assert response.content.decode() == "Thumbnails come in 256 and 512 pixels."
-    assert client.post(thumbnail(frame)).status_code == 405
+    assert client.post(thumbnail_url(frame)).status_code == 405
     assert client.get(f"/api/file/{frame.item_id + 1}").status_code == 404
 
 
@@ -121,12 +96,12 @@ def test_a_missing_or_broken_file_is_404_with_the_reason(client: Client, frames:
     frame, other = frames(a_png=noise(20, 20), b_png=noise(20, 20))
     frame.file.unlink()
     other.file.write_bytes(b"only words")
-    for address in (thumbnail(frame), full(frame)):
+    for address in (thumbnail_url(frame), full_url(frame)):
         response = client.get(address)
         assert response.status_code == 404
         assert "missing" in response.content.decode()
         assert response["Cache-Control"] == "no-store"
-    assert "not an image but text" in client.get(thumbnail(other)).content.decode()
+    assert "not an image but text" in client.get(thumbnail_url(other)).content.decode()
 
 
 def test_on_a_full_disk_pictures_are_shown_all_the_same(
@@ -138,7 +113,7 @@ def test_on_a_full_disk_pictures_are_shown_all_the_same(
         raise OSError(errno.ENOSPC, "No space left on device", "/store/thumbnails/ab/draft.part")
 
     monkeypatch.setattr(Decoders, "thumbnail", full_disk)
-    assert picture(client.get(thumbnail(frame))).getpixel((0, 0)) == (255, 0, 0)
+    assert picture(client.get(thumbnail_url(frame))).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(
@@ -146,7 +121,7 @@ def test_a_file_changed_since_the_ingest_is_shown_and_not_kept(
 ) -> None:
     (frame,) = frames(a_png=Image.new("RGB", (30, 30), "red"))
     Image.new("RGB", (40, 40), "blue").save(frame.file)
-    response = client.get(thumbnail(frame, v=frame.sha256[:12]))
+    response = client.get(thumbnail_url(frame, v=frame.sha256[:12]))
     assert picture(response).getpixel((0, 0)) == (0, 0, 255)
     assert response["Cache-Control"] == "no-store"
     assert not (store / "thumbs").exists()
@@ -157,10 +132,10 @@ def test_the_full_view_is_the_file_itself_where_browsers_can(
 ) -> None:
     shown = frames(a_png=noise(20, 20), b_jpg=noise(20, 20), c_webp=noise(20, 20), d_bmp=noise(20, 20))
     for frame, kind in zip(shown, ["png", "jpeg", "webp", "bmp"], strict=True):
-        response = client.get(full(frame))
+        response = client.get(full_url(frame))
         assert response["Content-Type"] == f"image/{kind}"
         assert response["X-Content-Type-Options"] == "nosniff"
-        assert content(response) == frame.file.read_bytes()
+        assert content_of(response) == frame.file.read_bytes()
         response.close()
 
 
@@ -177,14 +152,14 @@ def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_ren
     monkeypatch.setattr(Decoders, "format_for_browsers", counting)
     (frame,) = frames(a_png=noise(20, 20))
     for _ in range(3):
-        content(client.get(full(frame)))
+        content_of(client.get(full_url(frame)))
     assert asked == [("a.png", False)]
     Dataset.objects.update(rendering=Rendering(is_inverted=True).as_params())
-    assert picture(client.get(full(frame))).getpixel((3, 3)) != noise(20, 20).getpixel((3, 3))
+    assert picture(client.get(full_url(frame))).getpixel((3, 3)) != noise(20, 20).getpixel((3, 3))
     Dataset.objects.update(rendering={})
     noise(30, 20).convert("RGBA").save(frame.file)  # changed, and not ingested: it may be anything by the next time
     for _ in range(2):
-        assert picture(client.get(full(frame))).mode == "RGB"
+        assert picture(client.get(full_url(frame))).mode == "RGB"
     assert asked == [("a.png", False), ("a.png", True), ("a.png", False), ("a.png", False)]
 
 
@@ -195,11 +170,11 @@ def test_a_full_view_whose_decoder_fails_is_404_with_the_reason(
     strict = Decoders(1, seconds=60, megabytes=150)
     monkeypatch.setattr(media, "decoders", lambda: strict)
     try:
-        response = client.get(full(frame))
+        response = client.get(full_url(frame))
         assert (response.status_code, response["Cache-Control"]) == (404, "no-store")
         assert "took more than 150 MB" in response.content.decode()
         noise(20, 20).save(frame.file)
-        assert picture(client.get(full(frame))).size == (20, 20)
+        assert picture(client.get(full_url(frame))).size == (20, 20)
     finally:
         strict.end()
 
@@ -209,7 +184,7 @@ def test_the_full_view_of_other_files_is_a_picture_of_full_size(
 ) -> None:
     deep = Image.fromarray(np.linspace(0, 900, 700 * 600).reshape(600, 700).astype(np.uint16))
     for frame in frames(cmyk_jpg=noise(600, 500).convert("CMYK"), deep_png=deep, plain_tif=noise(600, 500)):
-        response = client.get(full(frame))
+        response = client.get(full_url(frame))
         assert response["Content-Type"] == "image/png"
         image = picture(response)
         assert (image.mode, image.size) == ("RGB", (frame.width, frame.height))
@@ -220,7 +195,7 @@ def test_what_is_transparent_is_grey_in_every_view(client: Client, frames: Calla
     clear = Image.new("RGBA", (80, 70), (0, 0, 0, 0))
     clear.paste((0, 0, 0, 255), (20, 20, 60, 50))
     for frame in frames(a_png=clear, b_webp=clear, c_png=clear.convert("P")):
-        for url in (full(frame), thumbnail(frame)):
+        for url in (full_url(frame), thumbnail_url(frame)):
             image = picture(client.get(url))
             assert image.mode == "RGB"
             assert all(abs(value - 128) < 6 for value in image.getpixel((3, 3))), frame.path
@@ -234,7 +209,7 @@ def test_strange_names_are_shown(client: Client, store: Path, tmp_path: Path, na
     noise(30, 30).save(tmp_path / "in" / name)
     ingest(dataset_for(tmp_path / "in"), Steps())  # type: ignore[arg-type]
     frame = Frame.objects.get()
-    for address in (thumbnail(frame), full(frame)):
+    for address in (thumbnail_url(frame), full_url(frame)):
         response = client.get(address)
         assert response.status_code == 200
         assert picture(response).size == (30, 30)
@@ -268,7 +243,7 @@ def forge(client: Client, dataset: Dataset, path: str) -> None:
     frame = Frame.objects.create(
         item=item, dataset=dataset, path=path, sha256="ab" * 32, size=1, mtime_ns=1, width=20, height=20, format="PNG"
     )
-    for address in (thumbnail(frame), full(frame)):
+    for address in (thumbnail_url(frame), full_url(frame)):
         response = client.get(address)
         assert response.status_code == 404
         assert "outside" in response.content.decode()
@@ -279,9 +254,9 @@ def test_a_moved_root_is_served_from_where_it_is_now(
 ) -> None:
     (frame,) = frames(a_png=noise(20, 20))
     (tmp_path / "in").rename(tmp_path / "moved")
-    assert client.get(thumbnail(frame)).status_code == 404
+    assert client.get(thumbnail_url(frame)).status_code == 404
     settings.DATA_DIR = tmp_path / "moved"  # type: ignore[attr-defined]
-    assert client.get(thumbnail(frame)).status_code == 200
+    assert client.get(thumbnail_url(frame)).status_code == 200
 
 
 def test_who_is_not_signed_in_sees_no_picture(
@@ -289,7 +264,7 @@ def test_who_is_not_signed_in_sees_no_picture(
 ) -> None:
     (frame,) = frames(a_png=noise(20, 20))
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
-    for address in (thumbnail(frame), full(frame)):
+    for address in (thumbnail_url(frame), full_url(frame)):
         response = client.get(address)
         assert response.status_code in {302, 401}
 

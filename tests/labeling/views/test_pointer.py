@@ -16,8 +16,8 @@ from labeling.images.sky_coordinates import SkyGrid, sky_in
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Frame
+from tests.labeling.factories import Steps
 from tests.labeling.images.pictures import samples
-from tests.labeling.ingest.test_scan import Steps
 
 W, H = 300, 200
 

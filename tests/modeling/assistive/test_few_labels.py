@@ -17,7 +17,7 @@ from django.core.management import call_command
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
 from labeling.decisions import classes
-from labeling.models import Dataset, LabelClass
+from labeling.models import LabelClass
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.train import Trained
 from modeling.algorithms.train import train as real_train
@@ -26,20 +26,11 @@ from modeling.assistive import predict
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import active_predictions, held_out_of
 from modeling.versions import model_files
-from tests.modeling.assistive.test_pipeline import add_vectors, decide, label, two_clouds
-from tests.sampling.accuracy.test_estimate import decide as decide_shown
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_three_kinds, add_vectors, decide_rows, import_labels, two_clouds
+from tests.sampling.factories import decide_shown
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
-
-
-def three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of three kinds, the rows in turns: cat, dog, wolf."""
-    rng = np.random.default_rng(3)
-    y = np.arange(n) % 3
-    X = (rng.normal(size=(n, 8)) + 2.5 * np.eye(8)[y]).astype(np.float32)
-    add_vectors(dataset, X)
-    return X, y
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], times: int = 1) -> list[Trained]:
@@ -69,7 +60,7 @@ def test_two_labels_make_a_model_that_says_what_it_is_worth(make_dataset: MakeDa
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, [int(np.flatnonzero(y == kind)[0]) for kind in (0, 1)], y)
+    import_labels(dataset, [int(np.flatnonzero(y == kind)[0]) for kind in (0, 1)], y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert (told["accuracy"], told["calibrated"]) == (None, False)
     assert "too few labels (2 of the 20 needed)" in told["note"]
@@ -85,7 +76,7 @@ def test_a_single_class_teaches_nothing(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, np.flatnonzero(y == 1).tolist(), y)
+    import_labels(dataset, np.flatnonzero(y == 1).tolist(), y)
     with pytest.raises(JobError, match=r"Only one class has labels: dog \(15\)") as refused:
         run_now("retrain", dataset_id=dataset.pk)
     assert "needs two" in refused.value.hint
@@ -94,8 +85,8 @@ def test_a_single_class_teaches_nothing(make_dataset: MakeDataset) -> None:
 
 def test_the_only_label_of_a_class_is_learnt_from_and_said_to_be_unmeasured(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(60, classes=("cat", "dog", "wolf"))
-    _, y = three_kinds(dataset)
-    label(dataset, [row for row in range(60) if y[row] < 2] + [59], y)
+    _, y = add_three_kinds(dataset)
+    import_labels(dataset, [row for row in range(60) if y[row] < 2] + [59], y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert "1 left out as the only label of their class" in told["note"]
     version = ModelVersion.objects.get()
@@ -114,7 +105,7 @@ def test_vectors_that_are_all_the_same_tell_nothing_apart(make_dataset: MakeData
     dataset = make_dataset(40)
     y = np.arange(40) % 4 // 3
     add_vectors(dataset, np.full((40, 8), 1.5, np.float32))
-    label(dataset, list(range(n_labels)), y)
+    import_labels(dataset, list(range(n_labels)), y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert "all labelled images have the same vector" in told["note"]
     predictions = active_predictions(dataset)
@@ -126,7 +117,7 @@ def test_vectors_that_are_no_numbers_are_left_out_and_counted(make_dataset: Make
     dataset = make_dataset(60)
     X, y = two_clouds(60)
     add_vectors(dataset, X)
-    label(dataset, list(range(40)), y)
+    import_labels(dataset, list(range(40)), y)
     damage_vectors(store, [3, 17, 50])
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["labels"] == 38
@@ -139,8 +130,8 @@ def test_vectors_that_are_no_numbers_are_left_out_and_counted(make_dataset: Make
 
 def test_a_class_whose_vectors_are_no_numbers_is_no_class_of_the_model(make_dataset: MakeDataset, store: Path) -> None:
     dataset = make_dataset(60, classes=("cat", "dog", "wolf"))
-    _, y = three_kinds(dataset)
-    label(dataset, list(range(40)), y)
+    _, y = add_three_kinds(dataset)
+    import_labels(dataset, list(range(40)), y)
     damage_vectors(store, np.flatnonzero(y == 1).tolist())
     assert run_now("retrain", dataset_id=dataset.pk).result["classes"] == ["cat", "wolf"]
     damage_vectors(store, np.flatnonzero(y == 0).tolist())
@@ -153,8 +144,8 @@ def test_a_class_deleted_during_the_fit_is_not_in_the_model(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset(60, classes=("cat", "dog", "wolf"))
-    _, y = three_kinds(dataset)
-    label(dataset, list(range(45)), y)
+    _, y = add_three_kinds(dataset)
+    import_labels(dataset, list(range(45)), y)
     wolf = LabelClass.objects.get(name="wolf")
     fits = meanwhile(monkeypatch, lambda: classes.delete(wolf, user=None))
     told = run_now("retrain", dataset_id=dataset.pk).result
@@ -167,8 +158,8 @@ def test_a_class_merged_during_the_fit_is_learnt_as_its_successor(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset(60, classes=("cat", "dog", "wolf"))
-    _, y = three_kinds(dataset)
-    label(dataset, list(range(45)), y)
+    _, y = add_three_kinds(dataset)
+    import_labels(dataset, list(range(45)), y)
     _cat, dog, wolf = dataset.classes.all()
     meanwhile(monkeypatch, lambda: classes.merge(wolf, dog, user=None))
     assert run_now("retrain", dataset_id=dataset.pk).result["classes"] == ["cat", "dog"]
@@ -181,7 +172,7 @@ def test_a_class_deleted_during_the_fit_may_leave_too_little(
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, list(range(24)), y)
+    import_labels(dataset, list(range(24)), y)
     dog = LabelClass.objects.get(name="dog")
     meanwhile(monkeypatch, lambda: classes.delete(dog, user=None))
     with pytest.raises(JobError, match="Only one class has labels: cat"):
@@ -196,7 +187,7 @@ def test_classes_that_keep_vanishing_end_with_the_last_fit(
     dataset = make_dataset(60, classes=names)
     X, _ = two_clouds(60)
     add_vectors(dataset, X)
-    label(dataset, list(range(60)), np.arange(60) % 6)
+    import_labels(dataset, list(range(60)), np.arange(60) % 6)
     doomed = iter(dataset.classes.all())
     fits = meanwhile(monkeypatch, lambda: classes.delete(next(doomed), user=None), times=9)
     told = run_now("retrain", dataset_id=dataset.pk).result
@@ -214,8 +205,8 @@ def test_labels_changed_during_the_fit_count_as_newer(
     X, y = two_clouds(60)
     add_vectors(dataset, X)
     RetrainPolicy.objects.create(dataset=dataset, is_automatic=False)
-    label(dataset, list(range(30)), y)
-    meanwhile(monkeypatch, lambda: (decide(dataset, [40, 41], y), label(dataset, [0, 1, 2], 1 - y)))
+    import_labels(dataset, list(range(30)), y)
+    meanwhile(monkeypatch, lambda: (decide_rows(dataset, [40, 41], y), import_labels(dataset, [0, 1, 2], 1 - y)))
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert (told["labels"], told["newer"]) == (30, 5)
     held = held_out_of(ModelVersion.objects.get())
@@ -243,12 +234,12 @@ def test_a_retrain_begins_from_the_newest_classifier_and_ends_where_a_cold_one_d
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset(150, classes=("wolf", "cat", "dog"))
-    X, y = three_kinds(dataset, 150)
+    X, y = add_three_kinds(dataset, 150)
     y = (y + 1) % 3
-    label(dataset, [row for row in range(60) if y[row]], y)
+    import_labels(dataset, [row for row in range(60) if y[row]], y)
     seen = starts(monkeypatch)
     run_now("retrain", dataset_id=dataset.pk)
-    label(dataset, list(range(100)), y)
+    import_labels(dataset, list(range(100)), y)
     run_now("retrain", dataset_id=dataset.pk)
     first, second = ModelVersion.objects.order_by("number")
     wolf, cat, dog = dataset.classes.values_list("pk", flat=True)
@@ -270,7 +261,7 @@ def test_classifiers_of_other_vectors_or_with_damage_are_not_begun_from(
     dataset = make_dataset(60)
     X, y = two_clouds(60)
     vectors = add_vectors(dataset, X)
-    label(dataset, list(range(30)), y)
+    import_labels(dataset, list(range(30)), y)
     seen = starts(monkeypatch)
     run_now("retrain", dataset_id=dataset.pk)
     for file in store.rglob("head.npz"):
@@ -297,7 +288,7 @@ def test_the_chosen_calibration_is_kept_and_predicts_the_same_again(make_dataset
     X = (rng.normal(size=(400, 12)) + 2.0 * np.eye(12)[y]).astype(np.float32)
     add_vectors(dataset, X)
     RetrainPolicy.objects.create(dataset=dataset, calibration=method, class_weights="balanced", is_automatic=False)
-    label(dataset, list(range(300)), y)
+    import_labels(dataset, list(range(300)), y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     version = ModelVersion.objects.get()
     assert version.calibration_method == version.metrics["calibration_method"] == told["calibration"] == method
@@ -325,7 +316,7 @@ def test_balanced_weights_are_honoured_in_the_fit_and_the_folds(make_dataset: Ma
     y = (np.arange(200) % 10 == 0).astype(int)
     add_vectors(dataset, (rng.normal(size=(200, 8)) + 0.8 * y[:, None]).astype(np.float32))
     policy = RetrainPolicy.objects.create(dataset=dataset, is_automatic=False)
-    label(dataset, list(range(150)), y)
+    import_labels(dataset, list(range(150)), y)
     recalls, held = [], []
     for weights in ("equal", "balanced"):
         policy.class_weights = weights
@@ -345,7 +336,7 @@ def test_labels_drawn_by_chance_lead_the_temperature_and_are_counted(make_datase
     dataset = make_dataset(260)
     X, y = two_clouds(260)
     add_vectors(dataset, 0.4 * X)
-    label(dataset, list(range(160)), y)
+    import_labels(dataset, list(range(160)), y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert "chance" not in told["note"]
     for kind, name in enumerate(("cat", "dog")):
@@ -365,15 +356,15 @@ def test_the_command_says_what_the_job_says(
     X, y = two_clouds(200)
     add_vectors(dataset, X)
     RetrainPolicy.objects.create(dataset=dataset, is_automatic=False, calibration="platt")
-    label(dataset, list(range(8)), y)
+    import_labels(dataset, list(range(8)), y)
     call_command("retrain", dataset=dataset.slug)
     told = capsys.readouterr().out
     assert "Uncalibrated, too few labels (8 of the 20 needed)." in told
-    label(dataset, list(range(100)), y)
+    import_labels(dataset, list(range(100)), y)
     call_command("retrain", dataset=dataset.slug, json=True)
     result = json.loads(capsys.readouterr().out)
     assert {"model_version", "labels", "temperature", "calibration", "note", "newer", "seconds"} <= set(result)
-    meanwhile(monkeypatch, lambda: label(dataset, [150, 151], y))
+    meanwhile(monkeypatch, lambda: import_labels(dataset, [150, 151], y))
     call_command("retrain", dataset=dataset.slug)
     told = capsys.readouterr().out
     assert "before" in told

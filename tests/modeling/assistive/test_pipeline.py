@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
-from labeling.decisions.save import Decision, Request, Target, apply, record_import
 from labeling.fields import split_groups
 from labeling.fields.columns import empty
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from labeling.models import Action, Dataset, Field, Frame, LabelClass, State
+from labeling.models import Dataset, Field, Frame, LabelClass
 from modeling import signals
-from modeling import store as arrays
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import held_out_of
 from modeling.versions import model_files
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture(autouse=True)
@@ -39,36 +36,11 @@ def _forget() -> None:
     policy._look_again_at.clear()
 
 
-def add_vectors(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) -> EmbeddingSet:
-    """Vectors of every row as an embedding job would leave them."""
-    vectors = EmbeddingSet.objects.create(
-        dataset=dataset, fingerprint="abc", encoder="test", dim=X.shape[1], is_active=True
-    )
-    stamps = np.where(np.ones(len(X), bool) if has is None else has, np.uint64(7), np.uint64(0))
-    rows = np.flatnonzero(stamps)
-    part = (rows.astype(np.int64), stamps[rows].astype(np.uint64), X[rows].astype(np.float32))
-    arrays.save_part(vectors, 0, len(X), *part)
-    arrays.merge_parts(vectors, len(X))
-    return vectors
-
-
-def two_clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    y = rng.permutation(np.arange(n) % 2)
-    return rng.normal(size=(n, 8)).astype(np.float32) + 2.0 * y[:, None], y
-
-
-def label(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    record_import(dataset, [Decision(ids[r], State.LABELLED, classes[int(y[r])]) for r in rows], None)
-
-
 def test_a_model_is_trained_calibrated_and_predicts_every_item(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(120)
     X, y = two_clouds(120)
     add_vectors(dataset, X)
-    label(dataset, list(range(0, 120, 2)), y)
+    import_labels(dataset, list(range(0, 120, 2)), y)
     job = run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     assert version.is_active
@@ -91,7 +63,7 @@ def test_one_label_in_each_of_two_classes_is_enough_and_says_uncalibrated(make_d
     dataset = make_dataset(6)
     X, y = two_clouds(6)
     add_vectors(dataset, X)
-    label(dataset, [int(np.flatnonzero(y == 0)[0]), int(np.flatnonzero(y == 1)[0])], y)
+    import_labels(dataset, [int(np.flatnonzero(y == 0)[0]), int(np.flatnonzero(y == 1)[0])], y)
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     assert not version.is_calibrated
@@ -106,7 +78,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
     X, y = two_clouds(40)
     has = np.arange(40) % 3 != 0
     add_vectors(dataset, X, has)
-    label(dataset, list(range(20)), y)
+    import_labels(dataset, list(range(20)), y)
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     assert version.n_labels == int(has[:20].sum())
@@ -121,10 +93,10 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
         (lambda dataset, X, y: None, "Nothing is labelled"),
         (lambda dataset, X, y: add_vectors(dataset, X), "Nothing is labelled"),
         (
-            lambda dataset, X, y: (add_vectors(dataset, X), label(dataset, [0, 1], np.zeros(20))),
+            lambda dataset, X, y: (add_vectors(dataset, X), import_labels(dataset, [0, 1], np.zeros(20))),
             r"Only one class has labels: cat \(2\)",
         ),
-        (lambda dataset, X, y: label(dataset, [0, 1], np.zeros(20)), r"Only one class has labels: cat \(2\)"),
+        (lambda dataset, X, y: import_labels(dataset, [0, 1], np.zeros(20)), r"Only one class has labels: cat \(2\)"),
     ],
 )  # fmt: skip
 def test_what_is_missing_is_said(make_dataset: MakeDataset, prepare: Callable[..., Any], words: str) -> None:
@@ -141,7 +113,7 @@ def test_the_newest_model_is_the_active_one_and_old_arrays_go(make_dataset: Make
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, list(range(12)), y)
+    import_labels(dataset, list(range(12)), y)
     for _ in range(8):
         run_now("retrain", dataset_id=dataset.pk)
     versions = list(ModelVersion.objects.order_by("number"))
@@ -156,7 +128,7 @@ def test_what_is_said_of_labels_unseen_is_kept_and_told_of_todays_classes(make_d
     y[::10] = 2
     X[::10] += [0, 0, 0, 0, 9, 0, 0, 0]
     add_vectors(dataset, X)
-    label(dataset, list(range(1, 61)), y)
+    import_labels(dataset, list(range(1, 61)), y)
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     held = held_out_of(version)
@@ -183,10 +155,10 @@ def test_too_few_labels_to_hold_any_out_and_damage(make_dataset: MakeDataset, st
     dataset = make_dataset(40)
     X, y = two_clouds(40)
     add_vectors(dataset, X)
-    label(dataset, list(range(10)), y)
+    import_labels(dataset, list(range(10)), y)
     run_now("retrain", dataset_id=dataset.pk)
     assert held_out_of(ModelVersion.objects.get()) is None
-    label(dataset, list(range(30)), y)
+    import_labels(dataset, list(range(30)), y)
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get(is_active=True)
     assert held_out_of(version) is not None
@@ -199,7 +171,7 @@ def test_whoever_listens_is_told_of_the_new_version_once_it_is_active(make_datas
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, list(range(24)), y)
+    import_labels(dataset, list(range(24)), y)
     heard = []
 
     def listen(sender: object, *, version: ModelVersion, **kwargs: Any) -> None:
@@ -221,7 +193,7 @@ def test_a_retrain_that_fails_half_way_leaves_no_files(
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, list(range(24)), y)
+    import_labels(dataset, list(range(24)), y)
 
     def full(*args: Any) -> None:
         raise StoreError("The disk is full.")
@@ -237,7 +209,7 @@ def test_a_class_merged_since_counts_for_its_successor(make_dataset: MakeDataset
     dataset = make_dataset(30, classes=("cat", "dog", "wolf"))
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, list(range(16)), y)
+    import_labels(dataset, list(range(16)), y)
     run_now("retrain", dataset_id=dataset.pk)
     _cat, dog, wolf = dataset.classes.all()
     LabelClass.objects.filter(pk=dog.pk).update(is_retired=True, merged_into=wolf)
@@ -246,26 +218,15 @@ def test_a_class_merged_since_counts_for_its_successor(make_dataset: MakeDataset
     assert "dog" not in page
 
 
-def decide(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
-    dataset.refresh_from_db()
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    for item in dataset.items.filter(row__in=rows):
-        request = Request(
-            uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), classes[int(y[item.row])], targets=(Target(item.pk),)
-        )
-        apply(dataset, [request], user=None, holder="me")
-        dataset.refresh_from_db()
-
-
 def test_it_retrains_by_itself_once_enough_is_new(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(100)
     X, y = two_clouds(100)
     add_vectors(dataset, X)
-    decide(dataset, list(range(policy.FIRST_MODEL_AT - 1)), y)
+    decide_rows(dataset, list(range(policy.FIRST_MODEL_AT - 1)), y)
     assert Job.objects.count() == 0
-    decide(dataset, [50], y)
+    decide_rows(dataset, [50], y)
     assert Job.objects.get().kind == "retrain"
-    decide(dataset, list(range(51, 60)), y)
+    decide_rows(dataset, list(range(51, 60)), y)
     assert Job.objects.count() == 1, "the same job is not asked for twice"
 
 
@@ -274,7 +235,7 @@ def test_it_can_be_switched_off(make_dataset: MakeDataset) -> None:
     X, y = two_clouds(60)
     add_vectors(dataset, X)
     RetrainPolicy.objects.create(dataset=dataset, is_automatic=False)
-    decide(dataset, list(range(40)), y)
+    decide_rows(dataset, list(range(40)), y)
     assert Job.objects.count() == 0
 
 
@@ -286,9 +247,9 @@ def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client:
     add_vectors(dataset, X)
     assert "label two classes" in client.get(badge).content.decode()
     assert "No model yet" in client.get(page).content.decode()
-    label(dataset, list(range(40)), y)
+    import_labels(dataset, list(range(40)), y)
     run_now("retrain", dataset_id=dataset.pk)
-    label(dataset, [70, 71], y)
+    import_labels(dataset, [70, 71], y)
     told = client.get(badge).content.decode()
     assert "model 1" in told
     assert "2 new labels" in told
@@ -344,7 +305,7 @@ def kept_together(dataset: Dataset, name: str, values: list[str]) -> Field:
 def labelled_clouds(dataset: Dataset, n: int) -> np.ndarray:
     X, y = two_clouds(n)
     add_vectors(dataset, X)
-    label(dataset, list(range(n)), y)
+    import_labels(dataset, list(range(n)), y)
     return y
 
 
@@ -353,7 +314,7 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
     # What tells the class is the night's own: six images of each are all but the same.
     rng = np.random.default_rng(0)
     add_vectors(dataset, rng.normal(size=(20, 40)).repeat(6, axis=0) + 0.05 * rng.normal(size=(120, 40)))
-    label(dataset, list(range(120)), rng.permutation(np.arange(20) % 2).repeat(6))
+    import_labels(dataset, list(range(120)), rng.permutation(np.arange(20) % 2).repeat(6))
     plain = run_now("retrain", dataset_id=dataset.pk).result
     assert plain["accuracy"] > 0.95
     assert plain["together"] is None

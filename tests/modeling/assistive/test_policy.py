@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 
 import pytest
 from django.db import connection
@@ -17,10 +16,10 @@ from labeling.models import Action, Dataset
 from modeling.assistive import policy
 from modeling.assistive.policy import labels_to_go, new_labels, policy_of
 from modeling.models import ModelVersion
-from tests.modeling.assistive.test_pipeline import add_vectors, two_clouds
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 
 
 def press(dataset: Dataset, rows: list[int], name: str = "cat", kind: Action.Kind = Action.Kind.ASSIGN) -> None:

@@ -24,11 +24,10 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from tests.factories import decide
-from tests.modeling.assistive.test_pipeline import add_vectors, two_clouds
+from tests.factories import MakeDataset, decide
+from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture

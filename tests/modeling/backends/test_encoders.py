@@ -49,21 +49,11 @@ from modeling.backends.keras_networks import KerasEncoder
 from modeling.backends.scattering import PatchesEncoder
 from modeling.backends.weights import MOBILENET_V2
 from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state, save_as_torch_does
+from tests.modeling.factories import noise_pictures
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 
 # Frozen once for all tests of this file that may share it.
 FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
-
-
-def pictures(n: int, seed: int = 0) -> list[Image.Image]:
-    """Noise over coloured grounds, of all sizes and shapes."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(n):
-        height, width = rng.integers(5, 200, 2)
-        ground = rng.integers(0, 200, 3)
-        found.append(Image.fromarray((ground + rng.integers(0, 55, (height, width, 3))).astype(np.uint8)))
-    return found
 
 
 @pytest.fixture
@@ -121,7 +111,7 @@ class TestHog:
         np.testing.assert_allclose(colour_histogram(pixels), expected, atol=1e-6)
 
     def test_parts_have_length_one(self) -> None:
-        vectors = HogEncoder("").encode(pictures(5))
+        vectors = HogEncoder("").encode(noise_pictures(5))
         assert vectors.shape == (5, 1828)
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(vectors[:, :HOG_DIM], axis=1), 1, rtol=1e-5)
@@ -135,7 +125,7 @@ class TestHog:
 
     def test_batches_make_no_difference(self) -> None:
         encoder = HogEncoder("")
-        images = pictures(encoder.batch_size * 2 + 3)
+        images = noise_pictures(encoder.batch_size * 2 + 3)
         one_by_one = np.concatenate([encoder.encode([image]) for image in images])
         np.testing.assert_allclose(encoder.encode(images), one_by_one, atol=1e-6)
 
@@ -143,7 +133,7 @@ class TestHog:
         assert HogEncoder("").encode([]).shape == (0, 1828)
 
     def test_other_modes_are_taken_as_rgb(self) -> None:
-        grey = pictures(1)[0].convert("L")
+        grey = noise_pictures(1)[0].convert("L")
         encoder = HogEncoder("")
         np.testing.assert_array_equal(encoder.encode([grey]), encoder.encode([grey.convert("RGB")]))
 
@@ -422,7 +412,7 @@ class TestOtherNetworksWithRandomWeights:
             model = getattr(keras.applications, network.function)(
                 weights="imagenet", include_top=False, pooling="avg", input_shape=(224, 224, 3)
             )
-            images = pictures(3, seed=2)
+            images = noise_pictures(3, seed=2)
             pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
             expected = model.predict(module.preprocess_input(pixels), verbose=0)
         encoder = choose_encoder(network.backend, tmp_path, tmp_path / "graphs")
@@ -451,7 +441,7 @@ class TestGpu:
         encoder = choose_encoder("mobilenet_v2", real_weights_dir())
         assert encoder.reason.endswith("on the GPU.")
         assert encoder.fingerprint != mobile.fingerprint  # another library computes it
-        images = pictures(5)
+        images = noise_pictures(5)
         np.testing.assert_allclose(encoder.encode(images), mobile.encode(images), atol=1e-3)
         assert encoder.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
 
@@ -509,7 +499,7 @@ class TestResNet18:
         state = resnet18_state(np.random.default_rng(4))
         save_as_torch_does(tmp_path / weights.RESNET18.file, state)
         encoder = choose_encoder("torch", tmp_path, tmp_path / "graphs")
-        images = pictures(2, seed=6)
+        images = noise_pictures(2, seed=6)
         found = encoder.encode(images)
         assert found.shape == (2, encoder.dim) == (2, 512)
         for vector, image in zip(found, images, strict=True):
@@ -538,7 +528,7 @@ class TestResNet18:
 
 class TestMobileNet:
     def test_same_numbers_as_keras(self, mobile: KerasEncoder) -> None:
-        images = pictures(37)
+        images = noise_pictures(37)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import keras
@@ -557,7 +547,7 @@ class TestMobileNet:
         np.testing.assert_allclose(vectors, expected, atol=1e-3)
 
     def test_order_and_batches_make_no_difference(self, mobile: KerasEncoder) -> None:
-        images = pictures(35, seed=5)
+        images = noise_pictures(35, seed=5)
         together = mobile.encode(images)
         np.testing.assert_allclose(mobile.encode(images[33:]), together[33:], atol=1e-4)
         assert mobile.encode([]).shape == (0, 1280)

@@ -18,7 +18,7 @@ from PIL import Image
 from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, user_model_runners, user_models
 from modeling.backends.user_model_runners import Input, pooled
 from modeling.backends.user_models import OwnFile, guess, list_files, own_folder
-from tests.modeling.backends.test_encoders import pictures
+from tests.modeling.factories import noise_pictures
 
 SIDE = 24
 
@@ -80,7 +80,7 @@ def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable
 class TestRealFiles:
     @pytest.mark.parametrize("name", ["map.keras", "flat.h5"])
     def test_same_numbers_as_keras(self, name: str, models: Path, tmp_path: Path) -> None:
-        images = pictures(5)
+        images = noise_pictures(5)
         encoder = choose_encoder(f"file:{name}", models, tmp_path)
         expected = numbers(models, name, images, lambda pixels: pixels / 255)
         np.testing.assert_allclose(encoder.encode(images), expected, atol=1e-4)
@@ -99,14 +99,14 @@ class TestRealFiles:
         ],
     )
     def test_every_preprocessing(self, preprocessing: str, scaled: Any, models: Path, tmp_path: Path) -> None:
-        images = pictures(3)
+        images = noise_pictures(3)
         encoder = choose_encoder(f"file:float.tflite@{preprocessing}", models, tmp_path)
         expected = numbers(models, "map.keras", images, lambda pixels: scaled(pixels).astype(np.float32))
         np.testing.assert_allclose(encoder.encode(images), expected, rtol=1e-3, atol=1e-3)
         assert f"pixels as {preprocessing}, as was said" in encoder.reason
 
     def test_a_quantised_file(self, models: Path) -> None:
-        images = pictures(4)
+        images = noise_pictures(4)
         encoder = choose_encoder("file:whole.tflite", models)
         assert "0..1, as its quantised input tells" in encoder.reason
         expected = numbers(models, "map.keras", images, lambda pixels: pixels / 255)

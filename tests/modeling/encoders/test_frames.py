@@ -22,8 +22,7 @@ from modeling.encoders.choice import sets_as_shown
 from modeling.encoders.frames import joined
 from modeling.encoders.input_spec import Seen
 from modeling.models import EmbeddingSet
-from tests.labeling.ingest.test_group_writer import FLAT, ROLES, read, triplets
-from tests.labeling.ingest.test_scan import save
+from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_png, write_triplets
 
 HOG = HogEncoder("for the tests")
 
@@ -41,11 +40,11 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 def folder(tmp_path: Path) -> Path:
     """Six triplets; number 2 lacks a reference, number 3 has nothing else, number 4 has one that can't be read."""
     folder = tmp_path / "in"
-    triplets(folder, range(6))
+    write_triplets(folder, range(6))
     (folder / "sn2_ref.png").unlink()
     for role in ("target", "diff"):
         (folder / f"sn3_{role}.png").unlink()
-    read(folder, FLAT)
+    ingest_groups(folder, FLAT)
     (folder / "sn4_ref.png").write_bytes(b"broken since it was read")
     return folder
 
@@ -97,21 +96,21 @@ LACKING = {"sn2": {"ref"}, "sn3": {"target", "diff"}, "sn4": {"ref"}}
 def test_the_mean_of_its_role_stands_for_a_missing_frame_also_when_more_come(folder: Path) -> None:
     embed()
     require_role_means(folder, vectors(), LACKING)
-    triplets(folder, range(6, 15))
-    read(folder)
+    write_triplets(folder, range(6, 15))
+    ingest_groups(folder)
     assert embed()["computed"] == 9 + 1  # and sn4, whose broken file is no part of it any more
     require_role_means(folder, vectors(), LACKING)
-    save(folder / "sn2_ref.png", seed=21)
+    write_png(folder / "sn2_ref.png", seed=21)
     (folder / "sn7_target.png").unlink()
-    read(folder)
+    ingest_groups(folder)
     embed()
     require_role_means(folder, vectors(), {"sn3": {"target", "diff"}, "sn4": {"ref"}, "sn7": {"target"}})
 
 
 def test_it_is_the_same_whenever_the_images_came(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit by bit: in one run, or a few images at a time in runs of which one was stopped in the middle."""
-    triplets(folder, range(6, 15))
-    read(folder)
+    write_triplets(folder, range(6, 15))
+    ingest_groups(folder)
     embed()
     at_once = vectors()
     EmbeddingSet.objects.get().delete()
@@ -165,18 +164,18 @@ def test_a_colour_image_is_encoded_as_people_see_it(folder: Path) -> None:
 def test_a_file_that_joins_changes_or_changes_places_makes_the_vector_stale(folder: Path) -> None:
     embed()
     assert embed()["computed"] == 0
-    save(folder / "sn2_ref.png", seed=21)
-    read(folder)
+    write_png(folder / "sn2_ref.png", seed=21)
+    ingest_groups(folder)
     assert embed()["computed"] == 2  # and sn4, whose broken file is no part of it any more
-    save(folder / "sn0_diff.png", seed=77)
+    write_png(folder / "sn0_diff.png", seed=77)
     (folder / "sn1_ref.png").rename(folder / "aside.fits")
     (folder / "sn1_target.png").rename(folder / "sn1_ref.png")
     (folder / "aside.fits").rename(folder / "sn1_target.png")
-    read(folder)
+    ingest_groups(folder)
     assert embed()["computed"] == 2
     np.testing.assert_allclose(vectors()["sn1"][: HOG.dim], alone(folder / "sn1_target.png"), atol=1e-6)
     (folder / "sn5_ref.png").unlink()
-    read(folder)
+    ingest_groups(folder)
     assert embed()["computed"] == 1
 
 
@@ -194,8 +193,8 @@ def test_another_composition_or_role_has_vectors_of_its_own(folder: Path) -> Non
     compose()
     assert embed()["computed"] == 0  # kept
     assert EmbeddingSet.objects.get(is_active=True) == beside
-    save(folder / "sn1_mask.png", seed=5)
-    read(folder)
+    write_png(folder / "sn1_mask.png", seed=5)
+    ingest_groups(folder)
     assert embed()["dim"] == 4 * HOG.dim
     assert EmbeddingSet.objects.count() == 3
 
@@ -220,7 +219,7 @@ def test_grouped_otherwise_nothing_of_the_old_rows_is_left(folder: Path) -> None
     embed()
     dataset = Dataset.objects.get()
     Round.objects.create(dataset=dataset, queue="random", seed=0)
-    read(folder, "{id}n{role}.png")
+    ingest_groups(folder, "{id}n{role}.png")
     assert not EmbeddingSet.objects.exists()
     assert not Round.objects.exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
+from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -40,29 +40,12 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     settings.EMBEDDING_BACKEND = "hog"
 
 
-def add(dataset: Dataset, row: int, *, colour: int | None = None) -> Path:
-    """An item with a real image file, whose colours depend on its row."""
-    file = dataset.data_dir / f"image{row:04d}.png"
-    file.parent.mkdir(exist_ok=True)
-    pixels = np.random.default_rng(row).integers(0, 255, (20 + row % 7, 30, 3), dtype=np.uint8)
-    if colour is not None:
-        pixels[:10] = colour
-    Image.fromarray(pixels).save(file)
-    item, _ = Item.objects.get_or_create(dataset=dataset, row=row, defaults={"path": file.name})
-    facts = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": 1, "mtime_ns": 1}
-    Frame.objects.update_or_create(
-        item=item,
-        defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"},
-    )
-    return file
-
-
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     """22 items with real files: five and a half chunks."""
     made = Dataset.objects.create(name="pictures", slug="pictures", root=str(tmp_path / "pictures"))
     for row in range(22):
-        add(made, row)
+        add_item_with_file(made, row)
     return made
 
 
@@ -122,7 +105,7 @@ class TestRun:
     def test_rows_need_not_come_in_order_of_ids(self, tmp_path: Path) -> None:
         dataset = Dataset.objects.create(name="mixed", slug="mixed", root=str(tmp_path / "mixed"))
         for row in (7, 2, 9, 0, 5, 1, 3, 8, 6, 4):
-            add(dataset, row)
+            add_item_with_file(dataset, row)
         embed(dataset)
         np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(10))), atol=1e-6)
 
@@ -138,8 +121,8 @@ class TestRun:
         embed(dataset)
         before = np.array(vectors_of(dataset).X)
         encoded.clear()
-        add(dataset, 9, colour=200)
-        add(dataset, 22)
+        add_item_with_file(dataset, 9, colour=200)
+        add_item_with_file(dataset, 22)
         assert embed(dataset)["computed"] == sum(encoded) == 2
         found = vectors_of(dataset)
         np.testing.assert_allclose(found.X, expected(dataset, list(range(23))), atol=1e-6)
@@ -173,8 +156,8 @@ class TestRun:
 
         def ingesting(run: Run, start: int, stop: int) -> None:
             if start == 20 and not Item.objects.filter(row=22).exists():
-                add(dataset, 22)
-                add(dataset, 23)
+                add_item_with_file(dataset, 22)
+                add_item_with_file(dataset, 23)
             real(run, start, stop)
 
         monkeypatch.setattr(encoder_pipeline, "embed_chunk", ingesting)
@@ -221,7 +204,7 @@ class TestTrouble:
         assert not found.X[[0, 6, 7]].any()
         assert EmbeddingSet.objects.get().n_failed == 3
         for row in (0, 6, 7):
-            add(dataset, row)
+            add_item_with_file(dataset, row)
         assert embed(dataset)["computed"] == 3
         assert vectors_of(dataset).has.all()
 
@@ -431,7 +414,7 @@ class TestAfterIngest:
         EmbeddingSet.objects.update(backend="an older one")
         assert encoder_pipeline.has_work(dataset)
         EmbeddingSet.objects.update(backend="hog")
-        add(dataset, 3, colour=9)
+        add_item_with_file(dataset, 3, colour=9)
         ingested.send(sender=None, dataset_id=dataset.pk)
         assert Job.objects.filter(kind="embed", state="queued").count() == 1
 

@@ -25,7 +25,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
-from tests.modeling.encoders.test_pipeline import add
+from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -43,7 +43,7 @@ def _hog(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def dataset(tmp_path: Path) -> Dataset:
     made = Dataset.objects.create(name="pictures", slug="pictures", root=str(tmp_path / "pictures"), n_items=6)
     for row in range(6):
-        add(made, row)
+        add_item_with_file(made, row)
     return made
 
 
@@ -446,7 +446,7 @@ class TestFallbackOfEarlierVersions:
         embed(dataset)
         before = EmbeddingSet.objects.get()
         settings.EMBEDDING_BACKEND = "auto"
-        add(dataset, 6)
+        add_item_with_file(dataset, 6)
         Dataset.objects.update(n_items=7)
         embed(dataset)
         after = EmbeddingSet.objects.get()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -24,10 +23,9 @@ from modeling.maps import coordinates, projections
 from modeling.maps import pipeline as map_pipeline
 from modeling.maps.options import MapOptions, OptionError
 from modeling.models import EmbeddingSet, Projection
-from tests.factories import archive_bytes, manifest, opened, table
-from tests.modeling.assistive.test_pipeline import add_vectors, label
+from tests.factories import MakeDataset, archive_bytes, manifest, opened, table
+from tests.modeling.factories import add_vectors, import_labels
 
-MakeDataset = Callable[..., Dataset]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 N = 150
 COORDINATES = frozenset({"coordinates"})
@@ -128,7 +126,7 @@ def test_labels_have_a_say_if_asked(digits: Dataset) -> None:
     with pytest.raises(OptionError, match="two classes"):
         projections.checked(digits, "umap", {"is_supervised": True})
     y = (load_digits().target[:N] >= 5).astype(int)
-    label(digits, list(range(0, N, 2)), y)
+    import_labels(digits, list(range(0, N, 2)), y)
     projection = made(digits, is_supervised=True)
     assert projection.name == "Supervised UMAP"
     assert projection.params["is_supervised"] is True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +30,7 @@ from modeling.encoders.network_input import Feed, inputs_of
 from modeling.quick import data as quick_data
 from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.quick.options import QuickOptions
-
-MakeDataset = Callable[..., Dataset]
+from tests.factories import MakeDataset
 
 
 def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | None = None) -> Labels:

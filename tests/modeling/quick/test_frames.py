@@ -22,7 +22,7 @@ from modeling.quick import data as quick_data
 from modeling.quick.frames import feed_of
 from modeling.quick.options import QuickOptions
 from tests.factories import decide
-from tests.labeling.ingest.test_group_writer import FLAT, ROLES, read, triplets
+from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
 
 ROLES_4 = ("a", "b", "c", "d")
 
@@ -102,11 +102,11 @@ def test_what_is_fed_goes_through_json() -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("store")
 def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
-    triplets(tmp_path / "in", range(30))
+    write_triplets(tmp_path / "in", range(30))
     for number in range(1, 10):  # one reference for the first ten
         (tmp_path / "in" / f"sn{number}_ref.png").write_bytes((tmp_path / "in" / "sn0_ref.png").read_bytes())
     (tmp_path / "in" / "sn12_ref.png").unlink()
-    read(tmp_path / "in", FLAT)
+    ingest_groups(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
     assert not feed_of(dataset).has_channels  # they have colours
     LabelClass.objects.create(dataset=dataset, name="real", colour="#0072B2")

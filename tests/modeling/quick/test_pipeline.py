@@ -44,7 +44,7 @@ from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
 from tests.jobs.conftest import Store, migrated, open_store
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.modeling.factories import add_vectors
 from tests.modeling.weights import real_weights_dir
 from tests.parts import wait_until
 

@@ -36,8 +36,8 @@ from modeling.quick.pipeline import quick_folder
 from modeling.quick.program import NAME, requirements
 from modeling.versions import model_files
 from tests.factories import decide
+from tests.labeling.factories import ROLES
 from tests.labeling.images.pictures import png16
-from tests.labeling.ingest.test_group_writer import ROLES
 from tests.modeling.weights import real_weights_dir
 
 SIDE = 32

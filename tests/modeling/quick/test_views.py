@@ -21,7 +21,7 @@ from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
-from tests.modeling.assistive.test_pipeline import label
+from tests.modeling.factories import import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 URL = "/d/pictures/quick/"
@@ -38,7 +38,7 @@ EPOCHS = [
 @pytest.fixture
 def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
     dataset = make_dataset(60)
-    label(dataset, list(range(40)), np.arange(60) % 2)
+    import_labels(dataset, list(range(40)), np.arange(60) % 2)
     return dataset
 
 

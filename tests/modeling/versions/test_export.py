@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,9 @@ from labeling.models import Dataset, Item, LabelClass
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.versions import export as version_export
 from modeling.versions.model_files import delete_files, save_probabilities
-from tests.factories import archive_bytes, decide, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 EXTRAS = frozenset({"predictions"})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,10 @@ from labeling.models import Dataset, Item, State
 from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
-from tests.factories import archive_bytes, decide, opened, table
-from tests.modeling.assistive.test_few_labels import three_kinds
-from tests.modeling.assistive.test_pipeline import add_vectors, label, two_clouds
+from tests.factories import MakeDataset, archive_bytes, decide, opened, table
+from tests.modeling.factories import add_three_kinds, add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 NAMES = ("cat", "dog", "wolf")
 N, N_LABELED, N_PLANTED, DIM = 500, 400, 40, 1280
 SPREAD = 0.16
@@ -51,7 +48,7 @@ def planted(make_dataset: MakeDataset) -> tuple[Dataset, set[int]]:
     wrong = rng.choice(N_LABELED, N_PLANTED, replace=False)
     given = y.copy()
     given[wrong] = (y[wrong] + rng.integers(1, 3, N_PLANTED)) % 3
-    label(dataset, list(range(N_LABELED)), given)
+    import_labels(dataset, list(range(N_LABELED)), given)
     run_now("retrain", dataset_id=dataset.pk)
     return dataset, set(wrong.tolist())
 
@@ -134,9 +131,9 @@ def test_each_row_is_consistent_and_unlabeled_ones_come_from_the_model(planted: 
 
 def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(60, classes=NAMES)
-    _, y = three_kinds(dataset)
+    _, y = add_three_kinds(dataset)
     # Row 59 is the only wolf.
-    label(dataset, [row for row in range(50) if y[row] < 2] + [59], y)
+    import_labels(dataset, [row for row in range(50) if y[row] < 2] + [59], y)
     run_now("retrain", dataset_id=dataset.pk)
     ids = dict(dataset.items.values_list("row", "pk"))
     cat = dataset.classes.get(name="cat")
@@ -162,8 +159,8 @@ def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: 
     from labeling.decisions import classes
 
     dataset = make_dataset(60, classes=NAMES)
-    _, y = three_kinds(dataset)
-    label(dataset, list(range(60)), y)
+    _, y = add_three_kinds(dataset)
+    import_labels(dataset, list(range(60)), y)
     run_now("retrain", dataset_id=dataset.pk)
     held = model_files.open_held_out(ModelVersion.objects.get())
     assert held is not None
@@ -182,7 +179,7 @@ def test_without_held_out_predictions_no_row_claims_them(make_dataset: MakeDatas
     dataset = make_dataset(30)
     X, y = two_clouds(30)
     add_vectors(dataset, X)
-    label(dataset, [int(np.flatnonzero(y == kind)[0]) for kind in (0, 1)], y)
+    import_labels(dataset, [int(np.flatnonzero(y == kind)[0]) for kind in (0, 1)], y)
     run_now("retrain", dataset_id=dataset.pk)
     rows, labels = exported(dataset)
     assert {row["held_out"] for row in rows} == {"0"}

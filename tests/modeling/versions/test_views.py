@@ -29,10 +29,10 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.modeling.assistive.test_pipeline import add_vectors, decide, label, two_clouds
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 PAGE = "/d/pictures/model/"
 
 
@@ -70,7 +70,7 @@ def trained(dataset: Dataset, *sizes: int) -> tuple[np.ndarray, np.ndarray]:
     if not EmbeddingSet.objects.filter(dataset=dataset).exists():
         add_vectors(dataset, X)
     for size in sizes:
-        label(dataset, list(range(size)), y)
+        import_labels(dataset, list(range(size)), y)
         run_now("retrain", dataset_id=dataset.pk)
     return X, y
 
@@ -217,7 +217,7 @@ def test_before_there_is_a_model_the_next_step_is_said(make_dataset: MakeDataset
     X, y = two_clouds(40)
     add_vectors(dataset, X)
     assert "Label at least one image in each of two classes" in words(client, PAGE)
-    label(dataset, list(range(20)), y)
+    import_labels(dataset, list(range(20)), y)
     assert "There are labels of 2 classes to learn from" in words(client, PAGE)
 
 
@@ -288,7 +288,7 @@ def test_a_label_changed_since_is_judged_as_it_is_now(make_dataset: MakeDataset)
     _, y = trained(dataset, 60)
     y = y.copy()
     y[7] = 1 - y[7]
-    label(dataset, [7], y)
+    import_labels(dataset, [7], y)
     run_now("retrain", dataset_id=dataset.pk)
     first, second = ModelVersion.objects.order_by("number")
     both = shared(first, second)
@@ -355,7 +355,7 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     assert "in use, chosen" in shown, "the table"
     assert "chosen" in words(client, f"{PAGE}badge/")
     assert "Model 1 is in use because you chose it" in words(client, f"{PAGE}2/head/")
-    decide(dataset, list(range(60, 95)), y)
+    decide_rows(dataset, list(range(60, 95)), y)
     assert not Job.objects.filter(kind="retrain", state__in=Job.ACTIVE).exists()
 
     answer = client.post(f"{PAGE}1/release/")
@@ -408,7 +408,7 @@ def test_they_are_calibrated_as_they_were(make_dataset: MakeDataset, calibration
     dataset = make_dataset(160)
     _, y = trained(dataset)
     RetrainPolicy.objects.update_or_create(dataset=dataset, defaults={"calibration": calibration})
-    label(dataset, list(range(140)), y)
+    import_labels(dataset, list(range(140)), y)
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     before = np.array(model_files.open_probabilities(version))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,41 +13,22 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decisions.save import Request, Shown, Target, apply
+from labeling.decisions.save import Request, apply
 from labeling.fields import split_groups
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
-from modeling.models import ModelVersion
 from modeling.predictions import held_out_of
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
-from sampling.algorithms.estimates import of_collection, wilson, wilson_continuous
+from sampling.algorithms.estimates import of_collection, wilson_continuous
 from sampling.models import AccuracyEstimate
-from tests.modeling.assistive.test_pipeline import add_vectors, two_clouds
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors, two_clouds
+from tests.sampling.factories import decide_shown, estimates_at
 from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
-
-
-def decide(
-    dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: object
-) -> None:
-    """One action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
-
-    The audit's queues draw at random, unless ``is_random_draw`` says otherwise, as for a pull with a filter.
-    """
-    if shown.get("queue") in Annotation.AUDIT_QUEUES:
-        shown.setdefault("is_random_draw", True)
-    items = {item.row: item for item in Item.objects.filter(dataset=dataset, row__in=rows)}
-    targets = tuple(
-        Target(items[row].pk, seen=items[row].newest_annotation_id, shown=Shown(**shown))  # type: ignore[arg-type]
-        for row in rows
-    )
-    label_id = LabelClass.objects.get(dataset=dataset, name=name).pk if name else None
-    request = Request(uuid.uuid4(), kind, timezone.now(), label_id, targets=targets)
-    assert apply(dataset, [request], user=None, holder="me").results[0].status == "saved"
 
 
 def undo(dataset: Dataset) -> None:
@@ -66,9 +46,9 @@ def told(make_dataset: MakeDataset) -> tuple[Dataset, np.ndarray]:
     X, y = two_clouds(120)
     add_vectors(dataset, 0.5 * X)
     for row in range(30):
-        decide(dataset, [row], name_of(y, row), queue="uncertain")
+        decide_shown(dataset, [row], name_of(y, row), queue="uncertain")
     for row in range(30, 55):
-        decide(dataset, [row], name_of(y, row), queue="audit" if row % 2 else "auto/audit")
+        decide_shown(dataset, [row], name_of(y, row), queue="audit" if row % 2 else "auto/audit")
     return dataset, y
 
 
@@ -132,7 +112,7 @@ def test_without_audit_labels_nothing_is_claimed(make_dataset: MakeDataset) -> N
     X, y = two_clouds(60)
     add_vectors(dataset, X)
     for row in range(30):
-        decide(dataset, [row], name_of(y, row), queue="random")
+        decide_shown(dataset, [row], name_of(y, row), queue="random")
     run_now("retrain", dataset_id=dataset.pk)
     assert accuracy_estimate.latest(dataset) is None
 
@@ -142,12 +122,12 @@ def test_with_too_few_labels_the_suggestion_of_the_time_speaks(make_dataset: Mak
     X, y = two_clouds(60)
     add_vectors(dataset, X)
     cat = LabelClass.objects.get(name="cat")
-    decide(dataset, [int(np.flatnonzero(y == 0)[0])], "cat", queue="random")
-    decide(dataset, [int(np.flatnonzero(y == 1)[0])], "dog", queue="random")
+    decide_shown(dataset, [int(np.flatnonzero(y == 0)[0])], "cat", queue="random")
+    decide_shown(dataset, [int(np.flatnonzero(y == 1)[0])], "dog", queue="random")
     shown = [int(np.flatnonzero(y == k)[1]) for k in (0, 1)]
-    decide(dataset, [shown[0]], "cat", queue="audit", suggested_label_id=cat.pk)
-    decide(dataset, [shown[1]], "dog", queue="audit", suggested_label_id=cat.pk)
-    decide(dataset, [int(np.flatnonzero(y == 1)[2])], "dog", queue="audit")
+    decide_shown(dataset, [shown[0]], "cat", queue="audit", suggested_label_id=cat.pk)
+    decide_shown(dataset, [shown[1]], "dog", queue="audit", suggested_label_id=cat.pk)
+    decide_shown(dataset, [int(np.flatnonzero(y == 1)[2])], "dog", queue="audit")
     kept = retrained(dataset)
     assert held_out_of(kept.model_version) is None
     assert (kept.n_audit, kept.n_right) == (2, 1), "the one that nothing was said of does not count"
@@ -157,7 +137,7 @@ def test_a_label_corrected_later_still_counts_with_what_it_is_now(told: tuple[Da
     dataset, y = told
     before = retrained(dataset)
     wrong = {"cat": "dog", "dog": "cat"}[name_of(y, 31)]
-    decide(dataset, [31], wrong, queue="suspects")
+    decide_shown(dataset, [31], wrong, queue="suspects")
     judged = accuracy_estimate.judge(before.model_version)
     assert judged.is_audit.sum() == 25
     assert abs(int(judged.right[judged.is_audit].sum()) - before.n_right) == 1
@@ -167,18 +147,18 @@ def test_a_label_corrected_later_still_counts_with_what_it_is_now(told: tuple[Da
 
 def test_an_undone_draw_that_is_labelled_by_choice_later_does_not_count(told: tuple[Dataset, np.ndarray]) -> None:
     dataset, y = told
-    decide(dataset, [60], name_of(y, 60), queue="audit")
+    decide_shown(dataset, [60], name_of(y, 60), queue="audit")
     undo(dataset)
-    decide(dataset, [60], name_of(y, 60), queue="uncertain")
+    decide_shown(dataset, [60], name_of(y, 60), queue="uncertain")
     assert retrained(dataset).n_audit == 25
 
 
 def test_draws_left_without_a_class_are_counted_apart_until_they_get_one(told: tuple[Dataset, np.ndarray]) -> None:
     dataset, y = told
-    decide(dataset, [70, 71], None, kind=Action.Kind.UNSURE, queue="audit")
+    decide_shown(dataset, [70, 71], None, kind=Action.Kind.UNSURE, queue="audit")
     kept = retrained(dataset)
     assert (kept.n_audit, kept.n_undecided) == (25, 2)
-    decide(dataset, [70], name_of(y, 70), queue="all")
+    decide_shown(dataset, [70], name_of(y, 70), queue="all")
     kept = retrained(dataset)
     assert (kept.n_audit, kept.n_undecided) == (26, 1)
 
@@ -199,7 +179,7 @@ def test_a_draw_from_a_part_of_the_collection_does_not_stand_for_the_whole(
 
 def test_a_label_given_before_is_no_draw(told: tuple[Dataset, np.ndarray]) -> None:
     dataset, y = told
-    decide(dataset, [3], name_of(y, 3), queue="audit")
+    decide_shown(dataset, [3], name_of(y, 3), queue="audit")
     assert retrained(dataset).n_audit == 25
 
 
@@ -219,25 +199,11 @@ def test_queries_do_not_grow_with_labels(told: tuple[Dataset, np.ndarray]) -> No
     counted = []
     for more in (0, 40):
         for row in range(60, 60 + more):
-            decide(dataset, [row], name_of(y, row), queue="audit")
+            decide_shown(dataset, [row], name_of(y, row), queue="audit")
         with CaptureQueriesContext(connection) as queries:
             accuracy_estimate.judge(version)
         counted.append(len(queries))
     assert counted[0] == counted[1] <= 5
-
-
-def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list[AccuracyEstimate]:
-    """Estimates as versions would leave them: labels, accuracy, audit labels."""
-    for number, (n_labels, value, n) in enumerate(points, start=1):
-        version = ModelVersion.objects.create(
-            dataset=dataset, number=number, class_ids=[], n_labels=n_labels, n_rows=0, n_decisions=0
-        )
-        interval = wilson(round(value * n), n)
-        AccuracyEstimate.objects.create(
-            dataset=dataset, model_version=version, n_labels=n_labels, n_items=9999, n_audit=n, value=value,
-            n_right=round(value * n), low=interval.low, high=interval.high, n_effective=n,
-        )  # fmt: skip
-    return accuracy_estimate.history(dataset)
 
 
 def test_outlook_goes_on_where_the_curve_was_going(make_dataset: MakeDataset) -> None:

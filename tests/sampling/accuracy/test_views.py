@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from io import StringIO
 
 import numpy as np
@@ -20,13 +19,11 @@ from modeling.models import ModelVersion
 from sampling.accuracy.estimate import history, latest, outlook
 from sampling.accuracy.views import HEIGHT, WIDTH, drawn, told
 from sampling.models import AccuracyEstimate
-from tests.factories import archive_bytes, manifest, opened
-from tests.sampling.accuracy.test_estimate import estimates_at
+from tests.factories import MakeDataset, archive_bytes, manifest, opened
+from tests.sampling.factories import POINTS, estimates_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 PAGE = "/d/pictures/accuracy/"
-POINTS = [(60, 0.6, 12), (120, 0.7, 20), (240, 0.8, 30), (480, 0.86, 50)]
 
 
 def furnished(make_dataset: MakeDataset) -> Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.models import Projection
+from tests.factories import MakeDataset
+from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
-from tests.sampling.queues.test_queues import add_model
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 N = 400
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from django.db import connection
@@ -15,11 +13,11 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors
 from tests.sampling.maps.factories import add_map
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 N = 40
 USUAL = {
     "method": "umap",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -22,13 +21,13 @@ from sampling.queues import dispatch
 from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors
 from tests.people import person
 from tests.sampling.maps.factories import add_map
 from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "_ranked_at_once")]
-MakeDataset = Callable[..., Dataset]
 N = 120
 # The left half of the square.
 LEFT = "0-0_32767-0_32767-65534_0-65534"

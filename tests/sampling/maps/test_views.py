@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -28,12 +27,12 @@ from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
 from sampling.maps.colors import HIGHEST
 from sampling.models import Check, Round
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors
+from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
-from tests.sampling.queues.test_queues import add_model
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 N = 60
 
 

@@ -22,7 +22,8 @@ from modeling.models import EmbeddingSet
 from modeling.predictions import active_predictions
 from modeling.store import Vectors, open_vectors
 from sampling.queues.outlier_cache import has_oddness, inverse_lengths_of, oddness_of
-from tests.modeling.assistive.test_pipeline import MakeDataset, add_vectors, label, two_clouds
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 N = 200
 KINDS = ("empty", "half", "header", "other content")
@@ -103,7 +104,7 @@ def test_damaged_probabilities_bring_a_retrain_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(predictions, "_damaged", set())
-    label(dataset, list(range(60)), two_clouds(N)[1])
+    import_labels(dataset, list(range(60)), two_clouds(N)[1])
     run_now("retrain", dataset_id=dataset.pk)
     (file,) = store.rglob("probabilities.npy")
     damage(file, kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from io import StringIO
 
 import numpy as np
@@ -19,12 +18,12 @@ from sampling.models import Round
 from sampling.queues import dispatch
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
-from tests.modeling.assistive.test_pipeline import add_vectors
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors
 from tests.people import person
-from tests.sampling.queues.test_queues import add_model
+from tests.sampling.factories import add_model
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store", "_ranked_at_once")]
-MakeDataset = Callable[..., Dataset]
 N = 90
 LISTED = [name for name, strategy in STRATEGIES.items() if strategy.is_listed]
 # Those that go through something else than what is to be labelled.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +24,8 @@ from sampling.queues.pull import Filters, filters_from, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.sort import behind, first_by, sort_keys
 from sampling.queues.strategy import BadParameter
+from tests.factories import MakeDataset
 
-MakeDataset = Callable[..., Dataset]
 Kind = Field.Kind
 N = 40
 MASS = [None if row % 7 == 3 else (row * 13 % 20) / 2 - 2 for row in range(30)]  # the last ten items came later

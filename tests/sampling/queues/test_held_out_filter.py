@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,10 +18,10 @@ from sampling.models import Round, ServedPage
 from sampling.queues.held_out_filter import Unseen, unseen_from
 from sampling.queues.pull import Filters, filters_from
 from sampling.queues.strategy import BadParameter
-from tests.modeling.assistive.test_pipeline import add_vectors, label
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 N = 160
 
 
@@ -40,7 +39,7 @@ def trained(make_dataset: MakeDataset) -> Dataset:
     X, y = clouds()
     add_vectors(dataset, X)
     for n in (90, 120):
-        label(dataset, list(range(n)), y)
+        import_labels(dataset, list(range(n)), y)
         run_now("retrain", dataset_id=dataset.pk)
     return dataset
 
@@ -58,7 +57,7 @@ def test_every_cell_has_as_many_images_as_it_counts(
     dataset = make_dataset(N, classes=("cat", "dog", "wolf"))
     X, y = clouds()
     add_vectors(dataset, X)
-    label(dataset, list(range(120)), y)
+    import_labels(dataset, list(range(120)), y)
     RetrainPolicy.objects.update_or_create(dataset=dataset, defaults={"calibration": calibration})
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()

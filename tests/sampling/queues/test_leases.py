@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
@@ -13,12 +12,12 @@ from django.utils import timezone
 
 from labeling.models import Dataset, Item, Lease
 from sampling.queues import pool
+from tests.factories import MakeDataset
 from tests.people import person
-from tests.sampling.queues.test_queues import add_model, tiles, two_class
+from tests.sampling.factories import add_model, tile_rows, two_class
 from tests.sampling.served import label_tiles
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 GRID = "/d/pictures/grid/?queue=random"
 
 
@@ -34,12 +33,12 @@ def post(client: Client, what: str, **fields: str) -> int:
 def test_two_people_never_get_the_same_items(make_dataset: MakeDataset) -> None:
     make_dataset(40)
     ana, bob = person("ana"), person("bob")
-    first, second = tiles(ana.get(f"{GRID}&n=15")), tiles(bob.get(f"{GRID}&n=15"))
+    first, second = tile_rows(ana.get(f"{GRID}&n=15")), tile_rows(bob.get(f"{GRID}&n=15"))
     assert len(first) == len(second) == 15
     assert not set(first) & set(second)
-    third = tiles(person("cleo").get(f"{GRID}&n=15"))
+    third = tile_rows(person("cleo").get(f"{GRID}&n=15"))
     assert len(third) == 10
-    assert tiles(ana.get(f"{GRID}&n=15&seed=1")), "one's own leases are no obstacle to a fresh pull"
+    assert tile_rows(ana.get(f"{GRID}&n=15&seed=1")), "one's own leases are no obstacle to a fresh pull"
     assert set(Lease.objects.values_list("user__username", flat=True)) == {"ana", "bob", "cleo"}
 
 
@@ -48,26 +47,26 @@ def test_nine_browsers_that_only_looked_do_not_lock_out_the_tenth(make_dataset: 
     make_dataset(441)
     seen: list[int] = []
     for number in range(9):
-        seen += tiles(Client().get(f"{GRID}&n=49&window=w{number}"))
+        seen += tile_rows(Client().get(f"{GRID}&n=49&window=w{number}"))
     assert sorted(seen) == list(range(441)), "each window showed others, as long as there were any"
     assert Lease.objects.count() == 441
     tenth = Client()
     page = tenth.get(f"{GRID}&n=60&window=w9")
-    assert len(tiles(page)) == 60
-    more = tiles(tenth.get(f"{page.context['page'].next_url}&window=w9"))
+    assert len(tile_rows(page)) == 60
+    more = tile_rows(tenth.get(f"{page.context['page'].next_url}&window=w9"))
     assert len(more) == 60
-    assert not set(more) & set(tiles(page)), "and it goes on from there"
+    assert not set(more) & set(tile_rows(page)), "and it goes on from there"
 
 
 def test_two_windows_of_one_browser_show_different_images(make_dataset: MakeDataset, client: Client) -> None:
     make_dataset(20)
-    one = tiles(client.get(f"{GRID}&n=8&window=a"))
-    two = tiles(client.get(f"{GRID}&n=8&window=b"))
+    one = tile_rows(client.get(f"{GRID}&n=8&window=a"))
+    two = tile_rows(client.get(f"{GRID}&n=8&window=b"))
     assert len(one) == len(two) == 8
     assert not set(one) & set(two)
-    four_left = tiles(client.get(f"{GRID}&n=8&window=c"))
+    four_left = tile_rows(client.get(f"{GRID}&n=8&window=c"))
     assert len(four_left) == 4
-    assert len(tiles(client.get(f"{GRID}&n=8&window=d"))) == 8, "what the other windows show, before nothing"
+    assert len(tile_rows(client.get(f"{GRID}&n=8&window=d"))) == 8, "what the other windows show, before nothing"
 
 
 def test_a_person_in_two_browsers_loses_nothing(make_dataset: MakeDataset) -> None:
@@ -87,17 +86,17 @@ def test_asking_for_something_else_frees_what_was_shown(make_dataset: MakeDatase
     dataset = make_dataset(30)
     add_model(dataset, two_class(np.linspace(0.5, 1, 30).tolist()))
     ana = person("ana")
-    first = tiles(ana.get(f"{GRID}&n=10&window=a"))
+    first = tile_rows(ana.get(f"{GRID}&n=10&window=a"))
     ana.get("/d/pictures/grid/?queue=all&n=10&window=a")
     assert not Lease.objects.exists()
-    assert set(tiles(person("bob").get(f"{GRID}&n=30"))) >= set(first)
+    assert set(tile_rows(person("bob").get(f"{GRID}&n=30"))) >= set(first)
 
 
 def test_leaving_the_page_frees_what_it_showed_and_no_other_window(make_dataset: MakeDataset) -> None:
     make_dataset(30)
     ana = person("ana")
-    one = tiles(ana.get(f"{GRID}&n=10&window=a"))
-    two = tiles(ana.get(f"{GRID}&n=10&window=b"))
+    one = tile_rows(ana.get(f"{GRID}&n=10&window=a"))
+    two = tile_rows(ana.get(f"{GRID}&n=10&window=b"))
     assert post(ana, "release", window="a") == 204
     held = set(Lease.objects.values_list("item__row", flat=True))
     assert held == set(two)
@@ -110,9 +109,9 @@ def test_an_expired_lease_frees_its_item(make_dataset: MakeDataset) -> None:
     make_dataset(5)
     person("ana").get(f"{GRID}&n=5")
     bob = person("bob")
-    assert tiles(bob.get(f"{GRID}&n=5")) == []
+    assert tile_rows(bob.get(f"{GRID}&n=5")) == []
     Lease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert len(tiles(bob.get(f"{GRID}&n=5"))) == 5
+    assert len(tile_rows(bob.get(f"{GRID}&n=5"))) == 5
 
 
 def test_activity_renews_the_leases_of_the_window(make_dataset: MakeDataset) -> None:
@@ -141,7 +140,7 @@ def test_a_page_that_comes_back_leases_what_is_still_free(make_dataset: MakeData
     ids = ",".join(str(item.pk) for item in [*shown, elsewhere])
     assert post(ana, "renew", window="a", items=ids) == 204
     assert Lease.objects.filter(user__username="ana").count() == 3
-    assert not set(tiles(bob.get(f"{GRID}&n=6"))) & {item.row for item in shown[1:]}
+    assert not set(tile_rows(bob.get(f"{GRID}&n=6"))) & {item.row for item in shown[1:]}
 
 
 @pytest.mark.parametrize("items", ["x", "1,-2", "1.5", ",".join(["1"] * 501), "9" * 30])

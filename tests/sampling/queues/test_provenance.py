@@ -21,12 +21,12 @@ from labeling.models import Action, Annotation, Dataset, Item, State
 from modeling.predictions import active_model
 from sampling.models import Round, ServedPage
 from sampling.queues.deal import Tile
+from tests.factories import MakeDataset
 from tests.people import person
-from tests.sampling.queues.test_queues import add_model, two_class
+from tests.sampling.factories import add_model, two_class
 from tests.sampling.served import action_on, label_tiles, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture

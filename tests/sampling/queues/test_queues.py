@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -21,36 +20,19 @@ from django.utils import timezone
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Decision, Request, Target, apply, record_import
 from labeling.models import Action, Dataset, Item, State
-from modeling.models import ModelVersion
-from modeling.versions import model_files
 from sampling.models import Round
 from sampling.queues import pool
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES, UncertainParams
+from tests.factories import MakeDataset
+from tests.sampling.factories import add_model, tile_rows, two_class
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 
 
 @pytest.fixture(autouse=True)
 def _fresh_pools() -> None:
     pool.forget()
-
-
-def add_model(dataset: Dataset, probabilities: np.ndarray) -> ModelVersion:
-    number = ModelVersion.objects.filter(dataset=dataset).count() + 1
-    ModelVersion.objects.filter(dataset=dataset).update(is_active=False)
-    version = ModelVersion.objects.create(
-        dataset=dataset, number=number, n_labels=4, n_rows=len(probabilities), n_decisions=0, is_active=True,
-        class_ids=list(dataset.classes.values_list("pk", flat=True)), is_calibrated=True,
-    )  # fmt: skip
-    with model_files.save_probabilities(version, *probabilities.shape) as written:
-        written[:] = probabilities
-    return version
-
-
-def two_class(p: list[float]) -> np.ndarray:
-    return np.array([[x, 1 - x] for x in p], dtype=np.float32)
 
 
 def label(dataset: Dataset, rows: list[int], *, holder: str = "me") -> None:
@@ -59,10 +41,6 @@ def label(dataset: Dataset, rows: list[int], *, holder: str = "me") -> None:
     cat = dataset.classes.get(name="cat")
     request = Request(uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), cat.pk, targets=targets)
     assert apply(dataset, [request], user=None, holder=holder).results[0].status == "saved"
-
-
-def tiles(response: object) -> list[int]:
-    return [tile.item.row for tile in response.context["page"].tiles]  # type: ignore[attr-defined]
 
 
 def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: MakeDataset, client: Client) -> None:
@@ -74,15 +52,15 @@ def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: M
     Item.objects.filter(row=6).update(is_available=False)
     Dataset.objects.update(n_missing=1)
     url = f"/d/{dataset.slug}/grid/?state=changed"
-    assert tiles(client.get(f"{url}&queue=all")) == [1, 4]
-    assert tiles(client.get(f"{url}&queue=uncertain")) == [1, 4]
+    assert tile_rows(client.get(f"{url}&queue=all")) == [1, 4]
+    assert tile_rows(client.get(f"{url}&queue=uncertain")) == [1, 4]
     cat, dog = dataset.classes.order_by("order")
-    assert tiles(client.get(f"{url}&queue=all&label={cat.pk}")) == [1, 4]
-    assert tiles(client.get(f"{url}&queue=all&label={dog.pk}")) == []
+    assert tile_rows(client.get(f"{url}&queue=all&label={cat.pk}")) == [1, 4]
+    assert tile_rows(client.get(f"{url}&queue=all&label={dog.pk}")) == []
     # Page by page, while the ones before are being confirmed.
     first = client.get(f"{url}&queue=all&n=1")
     label(dataset, [1])
-    assert tiles(client.get(first.context["page"].next_url)) == [4]
+    assert tile_rows(client.get(first.context["page"].next_url)) == [4]
     assert Round.objects.latest("pk").params["filters"]["state"] == "changed"
     label(dataset, [4])
     empty = client.get(f"{url}&queue=all")
@@ -121,7 +99,7 @@ def test_paging_shows_every_item_once(make_dataset: MakeDataset, client: Client)
     url, seen = f"/d/{dataset.slug}/grid/?queue=random&seed=3&n=12", []
     while url:
         page = client.get(url)
-        seen += tiles(page)
+        seen += tile_rows(page)
         url = page.context["page"].next_url
     assert sorted(seen) == list(range(50))
 
@@ -134,7 +112,7 @@ def test_all_goes_on_behind_the_ranks_kept(
     url, seen = f"/d/{dataset.slug}/grid/?queue=all&n=7", []
     for _ in range(12):
         page = client.get(url)
-        seen += tiles(page)
+        seen += tile_rows(page)
         url = page.context["page"].next_url
         if not url:
             break
@@ -150,7 +128,7 @@ def test_turning_pages_without_labelling_goes_on_and_round_again(
     url, seen = "/d/pictures/grid/?queue=uncertain&n=5", []
     for _ in range(7):
         page = client.get(url)
-        seen.append(tiles(page))
+        seen.append(tile_rows(page))
         url = page.context["page"].next_url or url
     assert [row for some in seen[:5] for row in some] == list(range(24)), "each image once before any comes again"
     assert seen[5] == [0, 1, 2, 3, 4]
@@ -167,7 +145,7 @@ def test_what_is_labelled_already_is_gone_through_to_the_end_and_round_again(
     url, seen = "/d/pictures/grid/?queue=uncertain&state=labelled&n=5", []
     for _ in range(6):
         page = client.get(url)
-        seen.append(tiles(page))
+        seen.append(tile_rows(page))
         url = page.context["page"].next_url or "/d/pictures/grid/?queue=uncertain&state=labelled&n=5"
     assert [row for some in seen[:5] for row in some] == list(range(24))
     assert seen[5] == [0, 1, 2, 3, 4]
@@ -177,19 +155,19 @@ def test_a_newer_model_starts_a_new_round_on_the_next_page(make_dataset: MakeDat
     dataset = make_dataset(20)
     add_model(dataset, two_class(np.linspace(0.5, 1, 20).tolist()))
     first = client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&n=5")
-    assert tiles(first) == [0, 1, 2, 3, 4]
+    assert tile_rows(first) == [0, 1, 2, 3, 4]
     add_model(dataset, two_class(np.linspace(1, 0.5, 20).tolist()))
     second = client.get(first.context["page"].next_url)
-    assert tiles(second) == [19, 18, 17, 16, 15]
+    assert tile_rows(second) == [19, 18, 17, 16, 15]
     assert second.context["page"].round_id != first.context["page"].round_id
 
 
 def test_undo_brings_an_item_back_into_the_pool(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     label(dataset, [1])
-    assert sorted(tiles(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 2]
+    assert sorted(tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 2]
     apply(dataset, [Request(uuid.uuid4(), Action.Kind.UNDO, timezone.now())], user=None, holder="me")
-    assert sorted(tiles(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 2]
+    assert sorted(tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 2]
 
 
 def test_filters(make_dataset: MakeDataset, client: Client) -> None:
@@ -203,21 +181,21 @@ def test_filters(make_dataset: MakeDataset, client: Client) -> None:
     record_import(dataset, decisions, None)
     add_model(dataset, two_class([0.9, 0.2, 0.8, 0.1, 0.7, 0.3]))
     base = f"/d/{dataset.slug}/grid/?queue=all"
-    assert tiles(client.get(base)) == [0, 1, 2, 3, 4, 5]
-    assert tiles(client.get(base + "&state=labelled")) == [0, 1]
-    assert tiles(client.get(base + "&state=unsure")) == [2]
-    assert tiles(client.get(base + "&state=skipped")) == [3]
-    assert tiles(client.get(base + f"&label={dog.pk}")) == [1]
-    assert tiles(client.get(base + f"&predicted={cat.pk}")) == [0, 2, 4]
-    assert tiles(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&predicted={dog.pk}")) == [5]
-    assert tiles(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&state=labelled")) == [1, 0]
+    assert tile_rows(client.get(base)) == [0, 1, 2, 3, 4, 5]
+    assert tile_rows(client.get(base + "&state=labelled")) == [0, 1]
+    assert tile_rows(client.get(base + "&state=unsure")) == [2]
+    assert tile_rows(client.get(base + "&state=skipped")) == [3]
+    assert tile_rows(client.get(base + f"&label={dog.pk}")) == [1]
+    assert tile_rows(client.get(base + f"&predicted={cat.pk}")) == [0, 2, 4]
+    assert tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&predicted={dog.pk}")) == [5]
+    assert tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&state=labelled")) == [1, 0]
 
 
 def test_unavailable_items_are_never_dealt(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(4)
     Item.objects.filter(dataset=dataset, row=2).update(is_available=False)
     Dataset.objects.filter(pk=dataset.pk).update(n_missing=1)
-    assert sorted(tiles(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 3]
+    assert sorted(tile_rows(client.get(f"/d/{dataset.slug}/grid/?queue=random"))) == [0, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +239,7 @@ def test_queries_of_a_page_do_not_grow_with_items(make_dataset: MakeDataset) -> 
         client = Client()
         page = client.get(f"/d/{name}/grid/?queue=uncertain&n=30")
         with CaptureQueriesContext(connection) as queries:
-            assert len(tiles(client.get(page.context["page"].next_url))) == 30
+            assert len(tile_rows(client.get(page.context["page"].next_url))) == 30
         counted.append(len(queries))
     assert counted[0] == counted[1]
 

@@ -17,7 +17,7 @@ from labeling.decisions.save import Decision, Request, Shown, Target, apply, rec
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
 from sampling.queues.registry import STRATEGIES
-from tests.modeling.assistive.test_pipeline import add_vectors, label, two_clouds
+from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 GRID = "/d/pictures/grid/?queue=suspects"
@@ -37,7 +37,7 @@ def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
     given = y.copy()
     given[WRONG] = 1 - given[WRONG]
     add_vectors(dataset, X)
-    label(dataset, list(range(60)), given)
+    import_labels(dataset, list(range(60)), given)
     run_now("retrain", dataset_id=dataset.pk)
     return dataset
 
@@ -115,12 +115,12 @@ def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: Callable[...,
     X, y = two_clouds(60)
     add_vectors(dataset, X + 5 * y[:, None])
     assert "No model yet" in client.get(GRID).content.decode()
-    label(dataset, list(range(12)), y)
+    import_labels(dataset, list(range(12)), y)
     run_now("retrain", dataset_id=dataset.pk)
     assert "20 labels of two classes" in client.get(GRID).content.decode()
     with pytest.raises(CommandError, match="20 labels of two classes"):
         call_command("queue", "suspects")
-    label(dataset, list(range(40)), y)
+    import_labels(dataset, list(range(40)), y)
     run_now("retrain", dataset_id=dataset.pk)
     assert "Nothing is suspect" in client.get(GRID).content.decode()
     out = StringIO()

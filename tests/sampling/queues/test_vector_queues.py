@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from io import StringIO
@@ -37,11 +36,11 @@ from sampling.queues.registry import (
     UncertainParams,
 )
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.modeling.assistive.test_pipeline import add_vectors
-from tests.sampling.queues.test_queues import add_model, two_class
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors
+from tests.sampling.factories import add_model, two_class
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 N = 60
 
 

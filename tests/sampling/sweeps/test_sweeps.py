@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,11 @@ from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking
 from sampling.sweeps.checks import kept_by, measured, risk_of, settle, waiting_rows
 from sampling.sweeps.queues import GroupsParams, SweepParams, with_checks
-from tests.modeling.assistive.test_pipeline import add_vectors
-from tests.sampling.accuracy.test_estimate import decide as label
-from tests.sampling.queues.test_queues import add_model, two_class
+from tests.factories import MakeDataset
+from tests.modeling.factories import add_vectors
+from tests.sampling.factories import add_model, decide_shown, two_class
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeDataset = Callable[..., Dataset]
 N = 80
 SURE = [0.999 - 0.001 * row for row in range(50)] + [0.03] * 30
 
@@ -338,14 +336,14 @@ def test_only_groups_that_are_known_to_agree_are_offered(
     loose = client.get(f"{url}&loose=1").content.decode()
     assert "No labeled pairs are this similar, so it is not known" in loose
     for row in range(60):
-        label(dataset, [row], ("cat", "dog")[row % 2])
+        decide_shown(dataset, [row], ("cat", "dog")[row % 2])
     assert "Not enough is known" in client.get(url).content.decode(), "58 comparisons are too few"
     answer = client.get(f"{url}&loose=1&looseness=2").content.decode()
     assert re.search(
         r'data-warning="Too few labeled pairs to rely on: 100.0 % \(95 % interval [89]\d\.\d to 100.0 %\)', answer
     )
     for row in range(60, 100):
-        label(dataset, [row], ("cat", "dog")[row % 2])
+        decide_shown(dataset, [row], ("cat", "dog")[row % 2])
     known = client.get(url)
     page = known.context["page"]
     assert len({tile.item.row % 2 for tile in page.tiles}) == 1
@@ -363,8 +361,8 @@ def test_what_one_key_labeled_is_no_evidence(make_dataset: MakeDataset) -> None:
         found: dict[str, Any] = pull(dataset, STRATEGIES["groups"], GroupsParams(), Filters(), seed=1).params["facts"]
         return found
 
-    label(dataset, list(range(0, 200, 2)), "cat", queue="groups")
-    label(dataset, list(range(1, 200, 2)), "dog", queue="groups")
+    decide_shown(dataset, list(range(0, 200, 2)), "cat", queue="groups")
+    decide_shown(dataset, list(range(1, 200, 2)), "dog", queue="groups")
     assert facts()["n_pairs"] == 0
     Annotation.objects.update(queue="uncertain")
     assert facts()["is_known"]
@@ -378,7 +376,7 @@ def test_a_looser_group_tells_how_few_pairs_agree(
     dataset = make_dataset(120, classes=("cat", "dog", "bird"))
     two_heaps(dataset, 120)
     for row in range(60):
-        label(dataset, [row], ("cat", "dog", "bird")[row % 3])
+        decide_shown(dataset, [row], ("cat", "dog", "bird")[row % 3])
     url = f"/d/{dataset.slug}/grid/?queue=groups&n=40"
     assert client.get(url).context["page"].tiles == []
     page = client.get(f"{url}&loose=1&looseness=2").context["page"]

@@ -1,0 +1,27 @@
+"""Models and counts that browser tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from labeling.models import Dataset, Item, State
+from modeling.models import ModelVersion
+from modeling.versions.model_files import save_probabilities
+
+
+def add_falling_model(dataset: Dataset) -> None:
+    """A model that takes the first 40 rows for cats, each a little less surely, and the others for dogs."""
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    model = ModelVersion.objects.create(
+        dataset=dataset, number=1, class_ids=classes, n_labels=9, n_rows=dataset.n_items, n_decisions=0, is_active=True,
+        is_calibrated=True,
+    )  # fmt: skip
+    rows = np.arange(dataset.n_items)
+    chance = np.where(rows < 40, 0.999 - 0.001 * rows, 0.02)
+    with save_probabilities(model, dataset.n_items, len(classes)) as P:
+        P[:] = np.stack([chance, (1 - chance) * 0.9, (1 - chance) * 0.1], axis=1)
+
+
+def label_counts(dataset: Dataset) -> dict[str, int]:
+    items = Item.objects.filter(dataset=dataset, state=State.LABELLED)
+    return {name: items.filter(label__name=name).count() for name in ("cat", "dog", "bird")}

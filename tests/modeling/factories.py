@@ -1,0 +1,89 @@
+"""Embeddings, labels and pictures that tests of models share."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+
+import numpy as np
+from django.utils import timezone
+from PIL import Image
+
+from labeling.decisions.save import Decision, Request, Target, apply, record_import
+from labeling.models import Action, Dataset, Frame, Item, State
+from modeling import store as arrays
+from modeling.models import EmbeddingSet
+
+
+def add_three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors of three kinds, the rows in turns: cat, dog, wolf."""
+    rng = np.random.default_rng(3)
+    y = np.arange(n) % 3
+    X = (rng.normal(size=(n, 8)) + 2.5 * np.eye(8)[y]).astype(np.float32)
+    add_vectors(dataset, X)
+    return X, y
+
+
+def add_vectors(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) -> EmbeddingSet:
+    """Vectors of every row as an embedding job would leave them."""
+    vectors = EmbeddingSet.objects.create(
+        dataset=dataset, fingerprint="abc", encoder="test", dim=X.shape[1], is_active=True
+    )
+    stamps = np.where(np.ones(len(X), bool) if has is None else has, np.uint64(7), np.uint64(0))
+    rows = np.flatnonzero(stamps)
+    part = (rows.astype(np.int64), stamps[rows].astype(np.uint64), X[rows].astype(np.float32))
+    arrays.save_part(vectors, 0, len(X), *part)
+    arrays.merge_parts(vectors, len(X))
+    return vectors
+
+
+def two_clouds(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.arange(n) % 2)
+    return rng.normal(size=(n, 8)).astype(np.float32) + 2.0 * y[:, None], y
+
+
+def import_labels(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    ids = dict(dataset.items.values_list("row", "pk"))
+    record_import(dataset, [Decision(ids[r], State.LABELLED, classes[int(y[r])]) for r in rows], None)
+
+
+def decide_rows(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
+    dataset.refresh_from_db()
+    classes = list(dataset.classes.values_list("pk", flat=True))
+    for item in dataset.items.filter(row__in=rows):
+        request = Request(
+            uuid.uuid4(), Action.Kind.ASSIGN, timezone.now(), classes[int(y[item.row])], targets=(Target(item.pk),)
+        )
+        apply(dataset, [request], user=None, holder="me")
+        dataset.refresh_from_db()
+
+
+def noise_pictures(n: int, seed: int = 0) -> list[Image.Image]:
+    """Noise over coloured grounds, of all sizes and shapes."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        height, width = rng.integers(5, 200, 2)
+        ground = rng.integers(0, 200, 3)
+        found.append(Image.fromarray((ground + rng.integers(0, 55, (height, width, 3))).astype(np.uint8)))
+    return found
+
+
+def add_item_with_file(dataset: Dataset, row: int, *, colour: int | None = None) -> Path:
+    """An item with a real image file, whose colours depend on its row."""
+    file = dataset.data_dir / f"image{row:04d}.png"
+    file.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(row).integers(0, 255, (20 + row % 7, 30, 3), dtype=np.uint8)
+    if colour is not None:
+        pixels[:10] = colour
+    Image.fromarray(pixels).save(file)
+    item, _ = Item.objects.get_or_create(dataset=dataset, row=row, defaults={"path": file.name})
+    facts = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": 1, "mtime_ns": 1}
+    Frame.objects.update_or_create(
+        item=item,
+        defaults={**facts, "dataset": dataset, "path": file.name, "width": 30, "height": 20, "format": "PNG"},
+    )
+    return file
