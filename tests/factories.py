@@ -46,6 +46,11 @@ def decide(
     assert result.status == "saved", result.error
 
 
+def assign(dataset: Dataset, rows: Iterable[int], label: LabelClass) -> None:
+    """Label the items of these rows in one action."""
+    decide(dataset, Action.Kind.ASSIGN, rows, label.name)
+
+
 def archive_bytes(dataset: Dataset, **options: Any) -> bytes:
     dataset.refresh_from_db()
     return b"".join(Export(dataset, Options(**options)))

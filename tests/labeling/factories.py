@@ -83,11 +83,12 @@ def available_paths() -> list[str]:
     return list(Item.objects.filter(is_available=True).order_by("path").values_list("path", flat=True))
 
 
-def label_item(path: str) -> None:
+def label_item(path: str) -> LabelClass:
     """A class of its own for one item, called after its path."""
     item = Item.objects.get(path=path)
     given = LabelClass.objects.create(dataset=item.dataset, name=f"was {path}", colour="#0072B2")
     Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=given)
+    return given
 
 
 def labels_by_path() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from html.parser import HTMLParser
 
 import pytest
@@ -14,16 +13,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
 
 from hoshina.core.admin import BoundedPaginator
 from hoshina.jobs.models import Job
 from labeling.decisions import classes
-from labeling.decisions.save import Request, Target, apply
-from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Problem
+from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from sampling.models import Round
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assign
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +33,7 @@ OURS = [*READ_ONLY, "labeling.dataset", "labeling.labelclass", "modeling.retrain
 def dataset(make_dataset: MakeDataset) -> Dataset:
     """One row of everything."""
     dataset = make_dataset(10)
-    label(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
+    assign(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
     Problem.objects.create(dataset=dataset, path="<b>broken</b>.png", reason="The file is empty.")
     vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="f" * 64, encoder="hog", dim=4)
     ModelVersion.objects.create(
@@ -45,18 +42,6 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
     Round.objects.create(dataset=dataset, queue="random", seed=1, rows=b"\x00" * 80)
     Job.objects.create(kind="ingest", queue="heavy", dataset_id=dataset.pk, key="ingest:1")
     return dataset
-
-
-def label(dataset: Dataset, rows: list[int], into: LabelClass) -> None:
-    items = Item.objects.filter(dataset=dataset, row__in=rows)
-    request = Request(
-        uuid=uuid.uuid4(),
-        kind=Action.Kind.ASSIGN,
-        at=timezone.now(),
-        label_id=into.pk,
-        targets=tuple(Target(item.pk) for item in items),
-    )
-    apply(dataset, [request], user=None, holder="browser")
 
 
 def url(model: str, page: str, *args: object) -> str:
@@ -258,7 +243,7 @@ def test_lists_ask_the_database_as_often_for_many_rows(client: Client, dataset: 
         items = [Item(dataset=dataset, row=1000 + n + i, path=f"more{n + i}.png") for i in range(n)]
         Item.objects.bulk_create(items)
         for row in range(1000 + n, 1000 + n + n):
-            label(dataset, [row], LabelClass.objects.get(name="dog"))
+            assign(dataset, [row], LabelClass.objects.get(name="dog"))
         with CaptureQueriesContext(
             connection,
         ) as asked:

@@ -22,28 +22,21 @@ from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
-from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
+from tests.labeling.factories import (
+    Steps,
+    counts_of,
+    ingest_folder,
+    label_item,
+    labels_by_path,
+    write_png,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 MakeFolder = Callable[..., Path]
 
 
-def label(path: str) -> LabelClass:
-    """A class of its own for one image, called after its path."""
-    item = Item.objects.get(path=path)
-    given = LabelClass.objects.create(dataset=item.dataset, name=f"was {path}", colour="#0072B2")
-    Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=given)
-    return given
-
-
-def labels() -> dict[str, str]:
-    """The labels of images whose file is there, by path."""
-    there = Item.objects.filter(is_available=True, label__isnull=False)
-    return dict(there.values_list("path", "label__name"))
-
-
 def consistent(dataset: Dataset) -> None:
-    """Counters, rows, and the paths of items and frames agree with each other."""
+    """Assert that counters, rows, and the paths of items and frames agree with each other."""
     dataset.refresh_from_db()
     items = list(dataset.items.order_by("row"))
     assert dataset.n_items == len(items)
@@ -57,13 +50,13 @@ def test_a_renamed_file_keeps_its_item(picture_folder: MakeFolder) -> None:
     folder = picture_folder(3)
     ingest_folder(folder)
     before = Item.objects.get(path="image0001.png")
-    label("image0001.png")
+    label_item("image0001.png")
     (folder / "deep").mkdir()
     (folder / "image0001.png").rename(folder / "deep" / "other name.png")
     assert counts_of(ingest_folder(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
     after = Item.objects.get(path="deep/other name.png")
     assert (after.pk, after.row, after.state, after.is_available) == (before.pk, before.row, State.LABELLED, True)
-    assert labels() == {"deep/other name.png": "was image0001.png"}
+    assert labels_by_path() == {"deep/other name.png": "was image0001.png"}
     consistent(after.dataset)
     assert counts_of(ingest_folder(folder)) == {"items": 3, "unchanged": 3}
 
@@ -86,23 +79,23 @@ def test_a_renamed_folder_keeps_all_items_in_a_few_queries(picture_folder: MakeF
 def test_an_item_that_was_missing_for_long_is_found_again(picture_folder: MakeFolder, tmp_path: Path) -> None:
     folder = picture_folder(3)
     ingest_folder(folder)
-    label("image0000.png")
+    label_item("image0000.png")
     (folder / "image0000.png").rename(tmp_path / "away.png")
     assert counts_of(ingest_folder(folder)) == {"items": 3, "unchanged": 2, "missing": 1}
     (tmp_path / "away.png").rename(folder / "z.png")
     assert counts_of(ingest_folder(folder)) == {"items": 3, "moved": 1, "unchanged": 2}
-    assert labels() == {"z.png": "was image0000.png"}
+    assert labels_by_path() == {"z.png": "was image0000.png"}
     consistent(Dataset.objects.get())
 
 
 def test_a_copy_is_a_new_item(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
     ingest_folder(folder)
-    label("image0000.png")
+    label_item("image0000.png")
     (folder / "a copy.png").write_bytes((folder / "image0000.png").read_bytes())
     os.utime(folder / "image0000.png", ns=(1, 1))  # touched, and still the same
     assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "unchanged": 2}
-    assert labels() == {"image0000.png": "was image0000.png"}
+    assert labels_by_path() == {"image0000.png": "was image0000.png"}
 
 
 def test_of_identical_files_those_with_labels_are_found_first_and_each_once(picture_folder: MakeFolder) -> None:
@@ -110,13 +103,13 @@ def test_of_identical_files_those_with_labels_are_found_first_and_each_once(pict
     for name in "abc":
         write_png(folder / f"{name}.png", seed=50)
     ingest_folder(folder)
-    label("c.png")
+    label_item("c.png")
     for name in "abc":
         (folder / f"{name}.png").unlink()
     for name in "wxyz":
         write_png(folder / f"{name}.png", seed=50)
     assert counts_of(ingest_folder(folder)) == {"items": 5, "new": 1, "moved": 3, "unchanged": 1}
-    assert labels() == {"w.png": "was c.png"}
+    assert labels_by_path() == {"w.png": "was c.png"}
     rows = dict(Item.objects.values_list("path", "row"))
     assert [rows[f"{name}.png"] for name in "wxyz"] == [2, 0, 1, 4]
     consistent(Dataset.objects.get())
@@ -127,24 +120,24 @@ def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
     folder = picture_folder(6)
     ingest_folder(folder)
     for number in range(6):
-        label(f"image{number:04d}.png")
+        label_item(f"image{number:04d}.png")
     for number in reversed(range(6)):
         (folder / f"image{number:04d}.png").rename(folder / f"image{number + 1:04d}.png")
     write_png(folder / "image0000.png", seed=77)
     assert counts_of(ingest_folder(folder)) == {"items": 7, "new": 1, "moved": 6}
-    assert labels() == {f"image{number + 1:04d}.png": f"was image{number:04d}.png" for number in range(6)}
+    assert labels_by_path() == {f"image{number + 1:04d}.png": f"was image{number:04d}.png" for number in range(6)}
     consistent(Dataset.objects.get())
 
 
 def test_two_files_that_changed_places(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
     ingest_folder(folder)
-    label("image0000.png")
+    label_item("image0000.png")
     (folder / "image0000.png").rename(folder / "aside")
     (folder / "image0001.png").rename(folder / "image0000.png")
     (folder / "aside").rename(folder / "image0001.png")
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 2}
-    assert labels() == {"image0001.png": "was image0000.png"}
+    assert labels_by_path() == {"image0001.png": "was image0000.png"}
     consistent(Dataset.objects.get())
 
 
@@ -153,43 +146,43 @@ def test_an_image_that_was_overwritten_by_another_is_missing_and_comes_back(
 ) -> None:
     folder = picture_folder(2)
     ingest_folder(folder)
-    label("image0000.png")
-    label("image0001.png")
+    label_item("image0000.png")
+    label_item("image0001.png")
     kept = (folder / "image0001.png").read_bytes()
     (folder / "image0000.png").replace(folder / "image0001.png")
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "missing": 1}
-    assert labels() == {"image0001.png": "was image0000.png"}
+    assert labels_by_path() == {"image0001.png": "was image0000.png"}
     gone = Item.objects.get(is_available=False)
     assert gone.path == "image0001.png (replaced, image 1)"
     assert counts_of(ingest_folder(folder)) == {"items": 2, "unchanged": 1, "missing": 1}
     (folder / "found again.png").write_bytes(kept)
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
-    assert labels()["found again.png"] == "was image0001.png"
+    assert labels_by_path()["found again.png"] == "was image0001.png"
     consistent(Dataset.objects.get())
 
 
 def test_an_edited_file_is_the_same_item_and_its_old_content_elsewhere_too(picture_folder: MakeFolder) -> None:
     folder = picture_folder(2)
     ingest_folder(folder)
-    label("image0000.png")
-    label("image0001.png")
+    label_item("image0000.png")
+    label_item("image0001.png")
     write_png(folder / "image0000.png", seed=70)
     (folder / "z.png").write_bytes((folder / "image0001.png").read_bytes())
     write_png(folder / "image0001.png", seed=71)
     # What was at image0001.png is at z.png now, and its label with it.
     assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "changed": 1, "moved": 1}
-    assert labels() == {"image0000.png": "was image0000.png", "z.png": "was image0001.png"}
+    assert labels_by_path() == {"image0000.png": "was image0000.png", "z.png": "was image0001.png"}
 
 
 @pytest.mark.parametrize("name", ["before.png", "z after.png"])
 def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: MakeFolder, name: str) -> None:
     folder = picture_folder(2)
     ingest_folder(folder)
-    label("image0000.png")
+    label_item("image0000.png")
     (folder / name).write_bytes((folder / "image0000.png").read_bytes())
     (folder / "image0000.png").write_bytes(b"rubbish")
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1, "n_failed": 1}
-    assert labels() == {name: "was image0000.png"}
+    assert labels_by_path() == {name: "was image0000.png"}
     assert [problem.path for problem in Problem.objects.all()] == ["image0000.png"]
     consistent(Dataset.objects.get())
 
@@ -197,12 +190,12 @@ def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: Ma
 def test_labels_stay_within_their_dataset(picture_folder: MakeFolder) -> None:
     one, two = picture_folder(1, name="one"), picture_folder(2, name="two")
     ingest_folder(one)
-    label("image0000.png")
+    label_item("image0000.png")
     (one / "image0000.png").unlink()
     write_png(one / "other.png", seed=9)
     ingest_folder(one)
     assert ingest_folder(two)["new"] == 2
-    assert labels() == {}
+    assert labels_by_path() == {}
 
 
 @pytest.mark.parametrize("variable", [False, True])
@@ -212,7 +205,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
     folder = picture_folder(4)
     ingest_folder(folder)
     for number in range(4):
-        label(f"image{number:04d}.png")
+        label_item(f"image{number:04d}.png")
     moved = tmp_path / "elsewhere"
     (moved / "sorted").mkdir(parents=True)
     for number in range(4):
@@ -221,7 +214,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
     settings.DATA_DIR = moved if variable else None
     dataset = dataset_for(moved, "pictures")
     assert counts_of(ingest(dataset, Steps())) == {"items": 4, "moved": 4}  # type: ignore[arg-type]
-    assert labels() == {f"sorted/{number}.png": f"was image{number:04d}.png" for number in range(4)}
+    assert labels_by_path() == {f"sorted/{number}.png": f"was image{number:04d}.png" for number in range(4)}
     assert Dataset.objects.count() == 1
 
 
@@ -231,7 +224,7 @@ def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
     """Such a disk finds the file under its old name, too; here a link stands for that."""
     folder = picture_folder(2)
     ingest_folder(folder)
-    label("image0000.png")
+    label_item("image0000.png")
     (folder / "image0000.png").rename(folder / "IMAGE0000.png")
     stat = Path.stat
 
@@ -240,7 +233,7 @@ def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
 
     monkeypatch.setattr(Path, "stat", lenient)
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
-    assert labels() == {"IMAGE0000.png": "was image0000.png"}
+    assert labels_by_path() == {"IMAGE0000.png": "was image0000.png"}
 
 
 def test_a_thousand_black_images_are_looked_at_once_each(
@@ -253,7 +246,7 @@ def test_a_thousand_black_images_are_looked_at_once_each(
     for number in range(40):
         write_png(folder / f"black {number:02d}.png", seed=5)
     ingest_folder(folder)
-    label("black 30.png")
+    label_item("black 30.png")
     for number in range(20, 40):
         (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
     write_png(folder / "one more.png", seed=5)
@@ -266,7 +259,7 @@ def test_a_thousand_black_images_are_looked_at_once_each(
 
     monkeypatch.setattr(file_moves.Finder, "_is_free", counted)
     assert counts_of(ingest_folder(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
-    assert labels() == {"moved 20.png": "was black 30.png"}
+    assert labels_by_path() == {"moved 20.png": "was black 30.png"}
     assert max(Counter(looked).values()) == 1
     consistent(Dataset.objects.get())
 
@@ -366,7 +359,7 @@ class Oracle:
         for path, item in holders.items():
             item |= {"path": path, "content": files[path], "order": path}
 
-    def labels(self, files: dict[str, int]) -> dict[str, str]:
+    def labels_by_path(self, files: dict[str, int]) -> dict[str, str]:
         return {item["path"]: item["label"] for item in self.items if item["path"] in files and item["label"]}
 
 
@@ -416,9 +409,9 @@ def test_labels_follow_content_through_any_changes(
         assert set(there.values_list("path", flat=True)) == disk.files.keys()
         assert dataset.n_items == len(oracle.items)
         if batches == "one batch":
-            assert labels() == oracle.labels(disk.files)
+            assert labels_by_path() == oracle.labels_by_path(disk.files)
         else:  # which of several identical images gets which label may depend on the batches
-            found, wanted = labels(), oracle.labels(disk.files)
+            found, wanted = labels_by_path(), oracle.labels_by_path(disk.files)
             assert by_content(found, disk.files) == by_content(wanted, disk.files)
             for item in oracle.items:
                 item["label"] = found.get(item["path"]) if item["path"] in disk.files else item["label"]
@@ -439,7 +432,7 @@ def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
     for name, content in zip(rng.sample(NAMES, CONTENTS), range(CONTENTS), strict=True):
         disk.write(name, content)
     ingest_folder(disk.root)
-    given = {content: label(path).name for path, content in disk.files.items()}
+    given = {content: label_item(path).name for path, content in disk.files.items()}
     for _ in range(4):
         there = sorted(disk.files)
         for old, new in zip(there, rng.sample(NAMES, len(there)), strict=True):  # all of them change places
@@ -454,5 +447,5 @@ def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
                 assert Item.objects.filter(label__isnull=False).count() == CONTENTS
         ingest_folder(disk.root)
         consistent(Dataset.objects.get())
-        assert labels() == {path: given[content] for path, content in disk.files.items()}
+        assert labels_by_path() == {path: given[content] for path, content in disk.files.items()}
         assert Dataset.objects.get().n_missing == 0

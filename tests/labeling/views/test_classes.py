@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
-from labeling.decisions.save import Request, Target, apply
 from labeling.models import Action, Dataset, Item, LabelClass
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, assign
 
 pytestmark = pytest.mark.django_db
 
@@ -34,18 +31,6 @@ def cat(dataset: Dataset) -> LabelClass:
 @pytest.fixture
 def dog(dataset: Dataset) -> LabelClass:
     return LabelClass.objects.get(name="dog")
-
-
-def label(dataset: Dataset, rows: list[int], into: LabelClass) -> None:
-    items = Item.objects.filter(dataset=dataset, row__in=rows)
-    request = Request(
-        uuid=uuid.uuid4(),
-        kind=Action.Kind.ASSIGN,
-        at=timezone.now(),
-        label_id=into.pk,
-        targets=tuple(Target(item.pk) for item in items),
-    )
-    apply(dataset, [request], user=None, holder="browser")
 
 
 def url(name: str, *args: object) -> str:
@@ -220,7 +205,7 @@ def test_deleting_an_unused_class_asks_once(client: Client, cat: LabelClass) -> 
 def test_deleting_a_class_in_use_asks_where_its_labels_go(
     client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass
 ) -> None:
-    label(dataset, [0, 1, 2], cat)
+    assign(dataset, [0, 1, 2], cat)
     asked = text(client.get(url("class_delete", cat.pk)))
     assert "has 3 labels. Where should they go?" in asked
     assert "back to unlabelled" in asked
@@ -239,7 +224,7 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(
 
 
 def test_deleting_into_another_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
-    label(dataset, [0, 1], cat)
+    assign(dataset, [0, 1], cat)
     response = client.post(url("class_delete", cat.pk), {"target": str(dog.pk)})
     assert "2 labels moved" in text(response)
     assert Item.objects.filter(label=dog).count() == 2
@@ -250,7 +235,7 @@ def test_deleting_into_another_class(client: Client, dataset: Dataset, cat: Labe
 
 
 def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
-    label(dataset, [5], cat)
+    assign(dataset, [5], cat)
     asked = text(client.get(url("class_merge", cat.pk)))
     assert "back to unlabelled" not in asked
     for target in ("", "unlabelled", str(cat.pk), "999999", "x"):
@@ -301,7 +286,7 @@ def test_the_list_asks_the_database_as_often_for_many_classes_and_items(
     client: Client, dataset: Dataset, cat: LabelClass, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client.get(url("class_list"))
-    label(dataset, [0, 1, 2, 3], cat)
+    assign(dataset, [0, 1, 2, 3], cat)
     for number in range(30):
         classes.add(dataset, f"class {number}")
     # Session, user, dataset, classes.
