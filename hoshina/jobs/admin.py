@@ -1,4 +1,4 @@
-"""Background runs in the admin: to look at."""
+"""Show jobs and workers in the admin, read-only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Heartbeats of a worker from a process of its own, which no native call of the worker can hold up.
+"""Send a worker's heartbeats from a separate process, which no native call of the worker can delay.
 
-Used beside Redis, where a worker's process cannot be looked up: it may run on another machine, or in a container.
+Used with Redis, where others cannot look up the worker's process: it may run on another machine or in a container.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ def start(worker: str) -> subprocess.Popen[bytes]:
     """Start a process that sends heartbeats for ``worker`` for as long as this process lives."""
     from django.conf import settings
 
-    given = {"worker": worker, "database": settings.DATABASES["default"], "seconds": settings.JOB_HEARTBEAT}
+    options = {"worker": worker, "database": settings.DATABASES["default"], "seconds": settings.JOB_HEARTBEAT}
     process = subprocess.Popen(
         [sys.executable, "-m", "hoshina.jobs.beat_process"], stdin=subprocess.PIPE, cwd=settings.BASE_DIR
     )
     assert process.stdin is not None
     # The pipe stays open: the process ends when this one does, in whatever way.
-    process.stdin.write(json.dumps(given, default=str).encode() + b"\n")
+    process.stdin.write(json.dumps(options, default=str).encode() + b"\n")
     process.stdin.flush()
     return process
 
 
 def beat(worker: str) -> None:
-    """Write down that the worker, its running jobs and its shares of others' jobs are alive."""
+    """Record that the worker, its running jobs and its chunks of other jobs are alive."""
     from django.utils import timezone
 
     from hoshina.jobs.models import Chunk, Job, Worker
@@ -43,24 +43,24 @@ def beat(worker: str) -> None:
 
 
 def main() -> None:
-    """Send heartbeats until standard input ends, which it does with the process that started this one."""
-    given: dict[str, Any] = json.loads(sys.stdin.readline())
-    _set_up(given["database"])
+    """Send heartbeats until standard input ends, that is, until the process that started this one ends."""
+    options: dict[str, Any] = json.loads(sys.stdin.readline())
+    _set_up(options["database"])
     from django.db import Error as AnyDatabaseError
     from django.db import connection
 
     ended = threading.Event()
     threading.Thread(target=_wait_for_the_end, args=(ended,), daemon=True).start()
-    while not ended.wait(given["seconds"]):
+    while not ended.wait(options["seconds"]):
         try:
-            beat(given["worker"])
+            beat(options["worker"])
         except AnyDatabaseError as error:
             log.warning("A heartbeat could not be saved, trying again: %s", error)
             connection.close()
 
 
 def _set_up(database: dict[str, Any]) -> None:
-    """Set up Django with the models of jobs alone, which takes a third of the memory of the whole."""
+    """Set up Django with the models of jobs alone, which takes a third of the memory."""
     import django
     from django.conf import settings
 

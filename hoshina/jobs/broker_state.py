@@ -1,4 +1,4 @@
-"""Whether the broker answers."""
+"""Check that the broker answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 def broker_answers() -> bool:
-    """Asks Redis with a short timeout; the embedded broker is there when its folder can be written."""
+    """Return whether Redis answers a ping, or the embedded broker's folder can be written."""
     if not settings.BROKER_URL:
         folder = settings.BROKER_DIR
         while not folder.exists():

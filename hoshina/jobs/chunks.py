@@ -44,7 +44,7 @@ class ChunkRun(Run):
     def _save(self) -> None:
         self._saved_at = time.monotonic()
         if not self.held().filter(cancel_requested=False).exists():
-            self._say_why()
+            self._raise_reason()
 
 
 def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:

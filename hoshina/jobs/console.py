@@ -1,4 +1,4 @@
-"""Jobs in the foreground of a command: a progress bar, one line on failure, Ctrl-C cancels."""
+"""Run jobs in the foreground of a command: with a progress bar, one line on failure, and Ctrl-C to cancel."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from hoshina.jobs.lifecycle import reap, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import OnProgress
 
-# Seconds between two looks at a job of another process.
+# Seconds between two queries for a job of another process.
 FOLLOW_EVERY = 0.3
 
 
 class Bar:
-    """One terminal line for one job, redrawn as its stage goes on."""
+    """A progress bar for a job on one terminal line."""
 
     def __init__(self, position: int | None = None) -> None:
         self._stage = ""
         self._bar: tqdm[NoReturn] = tqdm(file=sys.stderr, leave=False, position=position, dynamic_ncols=True)
 
     def show(self, job: Job) -> None:
-        """Draws the job's stage, done and total."""
+        """Draw the job's stage and progress."""
         if job.stage != self._stage:
             self._stage = job.stage
             self._bar.reset(total=job.total or None)
-        words = job.stage or job.get_state_display()
-        self._bar.set_description_str(f"{registry.title(job.kind)}: {words}", refresh=False)
+        status = job.stage or job.get_state_display()
+        self._bar.set_description_str(f"{registry.title(job.kind)}: {status}", refresh=False)
         self._bar.unit = f" {registry.unit(job.kind) or 'it'}"
         self._bar.total = job.total or None
         self._bar.n = job.done
@@ -48,14 +48,14 @@ class Bar:
 
 
 class Bars:
-    """A bar for each active job while standard error is a terminal, and a line for each that ended."""
+    """A bar for each active job if standard error is a terminal, and a line for each that ended."""
 
     def __init__(self) -> None:
         self._bars: dict[UUID, Bar | None] = {}
         self._draws = sys.stderr.isatty()
 
     def show(self, active: Sequence[Job]) -> None:
-        """Draws the active jobs; says how those ended that were active the last time."""
+        """Draw the active jobs, and print how jobs ended that were active at the last call."""
         ended = self._bars.keys() - {job.pk for job in active}
         for pk in ended:
             if bar := self._bars.pop(pk):
@@ -69,9 +69,9 @@ class Bars:
             if bar := self._bars[job.pk]:
                 bar.show(job)
 
-    def say(self, words: str) -> None:
-        """A line above the bars."""
-        tqdm.write(words, file=sys.stderr)
+    def say(self, line: str) -> None:
+        """Print a line above the bars."""
+        tqdm.write(line, file=sys.stderr)
 
     def close(self) -> None:
         for bar in self._bars.values():
@@ -82,7 +82,7 @@ class Bars:
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[OnProgress]:
-    """An ``on_progress`` for :func:`run_now`: a bar on standard error if that is a terminal."""
+    """Provide an ``on_progress`` for :func:`run_now`: a bar on standard error if that is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda job: None
         return
@@ -95,7 +95,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[OnProgress]:
 
 @contextmanager
 def _terminate_interrupts() -> Iterator[None]:
-    """SIGTERM stops a command the way Ctrl-C does, so that its job ends as cancelled and not as lost."""
+    """Let SIGTERM stop a command as Ctrl-C does, so that its job ends as cancelled, not as lost."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -118,7 +118,7 @@ def run_command_job(
     params: dict[str, Any] | None = None,
     as_json: bool = False,
 ) -> Job:
-    """Run a job in the foreground of ``command`` with a bar (none with ``as_json``). Return it when it succeeded.
+    """Run a job in the foreground of ``command`` with a bar (none with ``as_json``). Return the job.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _run_or_follow(kind: str, dataset_id: int, show: OnProgress) -> Job:
 
 
 def _follow(job: Job, show: OnProgress) -> Job | None:
-    """Wait until a running job ends. Return it when it succeeded, None when it was put back into the queue."""
+    """Wait until a running job ends. Return it if it succeeded, None if it was put back into the queue."""
     while job.state == Job.State.RUNNING:
         show(job)
         time.sleep(FOLLOW_EVERY)

@@ -1,4 +1,4 @@
-"""How a job ends before its time."""
+"""Define the exceptions by which a job ends early."""
 
 from __future__ import annotations
 

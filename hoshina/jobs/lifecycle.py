@@ -1,4 +1,4 @@
-"""A job's life. Every transition is one conditional UPDATE, so the loser of a race sees 0 rows."""
+"""Move jobs from state to state, each time by one conditional UPDATE: the loser of a race changes 0 rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def enqueue(
     params: dict[str, Any] | None = None,
     user: User | None = None,
 ) -> Job:
-    """A queued job of that kind, or the active one with the same key. The broker is told after the commit."""
+    """Return a new queued job, or the active one with the same key. Workers are notified after the commit."""
     job, made = _find_or_make(kind, dataset_id, params or {}, created_by=user)
     if made:
         transaction.on_commit(lambda: tell_broker(job))
@@ -64,7 +64,7 @@ def _find_or_make(kind: str, dataset_id: int | None, params: dict[str, Any], **f
 
 
 def tell_broker(job: Job) -> bool:
-    """Sends the news of a queued job. When the broker is away the job stays queued and ``sent_at`` empty."""
+    """Notify workers of a queued job. Return False if the broker is away; ``sent_at`` then stays empty."""
     if not notify.send_run_job(job):
         return False
     Job.objects.filter(pk=job.pk).update(sent_at=timezone.now())  # it may be running by now
@@ -77,7 +77,7 @@ def _claim_fields() -> dict[str, Any]:
 
 
 def claim(pk: UUID | str) -> Job | None:
-    """Takes a queued job for this process; ``None`` when it is not queued any more."""
+    """Claim a queued job for this process. Return None if it is no longer queued."""
     taken = Job.objects.filter(pk=pk, state=State.QUEUED).update(
         **_claim_fields(), attempts=F("attempts") + 1, stage="", done=0, total=0, stage_started_at=None
     )
@@ -91,11 +91,12 @@ def run_now(
     params: dict[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Job:
-    """Runs a job in this process, as commands do; takes over a queued one with the same key and parameters.
+    """Run a job in this process, as commands do. A queued job with the same key and parameters is taken over.
 
     Raises
     ------
-    JobError : it failed, was cancelled, or the same job is active elsewhere.
+    JobError
+        The job failed, was cancelled, or is active in another process.
     """
     reap()
     job, made = _find_or_make(kind, dataset_id, params or {}, **_claim_fields(), attempts=1)
@@ -119,7 +120,7 @@ def run_now(
 
 # -- Running and ending -----------------------------------------------------------------------------
 def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException | None:
-    """Runs a job that this process claimed and writes down how it ended; returns what it raised."""
+    """Run a job that this process claimed and record how it ended. Return the exception it raised, or None."""
     run = Run(job, on_progress=on_progress)
     cause: BaseException | None = None
     running.add(job.pk)
@@ -137,12 +138,12 @@ def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException
 
 
 def _execute(run: Run) -> BaseException | None:
-    """Run the job's function and write down how it ended. Return what it raised."""
+    """Call the job's function and record how it ended. Return the exception it raised, or None."""
     job = run.job
     cause: BaseException | None = None
     try:
         spec = registry.get(job.kind)
-        # Through JSON and back here, so that a result no database takes fails this job with words.
+        # Converted here, so that a result that no database accepts fails this job with a message.
         result = json.loads(json.dumps(spec.function(run), allow_nan=False))
         _end(run, State.SUCCEEDED, result=result, stage="", done=job.done, total=job.total)
     except (Cancelled, KeyboardInterrupt) as error:
@@ -163,13 +164,13 @@ def _execute(run: Run) -> BaseException | None:
     return cause
 
 
-def _text(words: str) -> str:
-    """Fit for any database: PostgreSQL takes no NUL."""
-    return words.replace("\x00", "")[:4000]
+def _text(message: str) -> str:
+    """Return the message as any database accepts it: without NUL, at most 4,000 characters."""
+    return message.replace("\x00", "")[:4000]
 
 
 def _end(run: Run, state: str, **fields: Any) -> None:
-    """Ends the run's job unless it was taken over; asks a database that is away or busy for a minute."""
+    """End the run's job unless another process took it over. Retry for a minute while the database is away."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -185,7 +186,7 @@ def _end(run: Run, state: str, **fields: Any) -> None:
 
 
 def cancel(job: Job) -> Job:
-    """Cancels a queued job at once; asks a running one to stop. Nothing happens to a job that ended."""
+    """Cancel a queued job at once and ask a running one to stop. Leave a job that ended as it is."""
     now = timezone.now()
     if not Job.objects.filter(pk=job.pk, state=State.QUEUED).update(state=State.CANCELLED, finished_at=now):
         Job.objects.filter(pk=job.pk, state=State.RUNNING).update(cancel_requested=True)
@@ -194,7 +195,7 @@ def cancel(job: Job) -> Job:
 
 
 def retry(job: Job, user: User | None = None) -> Job:
-    """Queues a job like one that failed, was cancelled or lost; any other comes back as it is."""
+    """Queue a job like one that failed, was cancelled or lost. Return any other job unchanged."""
     if job.is_active or job.state == State.SUCCEEDED:
         return job
     return enqueue(job.kind, dataset_id=job.dataset_id, params=job.params, user=user)
@@ -202,46 +203,46 @@ def retry(job: Job, user: User | None = None) -> Job:
 
 # -- Deaths -------------------------------------------------------------------------------------------
 def reap(*, by_silence: bool = True) -> int:
-    """Find running jobs whose worker died, and queue or end them. Return how many. Cheap if none runs.
+    """Queue or end running jobs whose worker died. Return their number. Cheap when no job runs.
 
-    A process that is alive on this machine keeps its jobs, however long a native call silences it. Without
-    ``by_silence`` only those count as dead whose process is known to be gone.
+    A process that is alive on this machine keeps its jobs, however long a native call keeps it from sending
+    heartbeats. Without ``by_silence``, only processes known to be gone count as dead.
     """
     since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
-    found = 0
+    n_reaped = 0
     for job in Job.objects.filter(state=State.RUNNING):
         if is_surely_dead(job.worker):
-            found += _bury(job, hint=LOST_HINT)
+            n_reaped += _end_or_requeue(job, hint=LOST_HINT)
         elif by_silence and _is_silent(job, since):
-            found += _bury(job, error=SILENT, hint=LOST_HINT)
-    return found
+            n_reaped += _end_or_requeue(job, error=SILENT, hint=LOST_HINT)
+    return n_reaped
 
 
 def _is_silent(job: Job, since: datetime) -> bool:
-    """Return whether nothing was heard of a running job after ``since`` although it should have been."""
-    if job.worker == me():  # this process knows what it runs: a job whose end it could not save is not among it
+    """Return whether a running job has sent no heartbeat since ``since`` although it should have."""
+    if job.worker == me():  # this process knows what it runs; a job whose end it could not save is not among them
         return job.pk not in running and job.started_at is not None and job.started_at < since
     return (job.heartbeat_at is None or job.heartbeat_at < since) and not is_surely_alive(job.worker)
 
 
 def give_back(job: Job) -> None:
-    """This process stops before the job's end: back to the queue, uncounted, if it is restartable."""
-    _bury(job, counted=False, hint=LOST_HINT)
+    """Put a job back into the queue because this process stops; the attempt does not count."""
+    _end_or_requeue(job, counted=False, hint=LOST_HINT)
 
 
 def give_back_all(worker: str | None = None) -> None:
-    """Gives back all that a process (this one by default) holds: it stops now, or is known to be dead."""
+    """Put back all jobs and chunks of a process (by default this one), which stops or is known to be dead."""
     name = worker or me()
     for job in Job.objects.filter(state=State.RUNNING, worker=name):
         give_back(job)
     Chunk.objects.filter(worker=name, done=False).update(worker="", heartbeat_at=None)
 
 
-def _bury(job: Job, *, counted: bool = True, error: str = LOST, hint: str) -> bool:
-    """End or re-queue a job whose run is over, unless the row changed since ``job`` was read."""
+def _end_or_requeue(job: Job, *, counted: bool = True, error: str = LOST, hint: str) -> bool:
+    """End a job whose run is over, or queue it again, unless its row changed since ``job`` was read."""
     now = timezone.now()
     held = Job.objects.filter(pk=job.pk, state=State.RUNNING, worker=job.worker, attempts=job.attempts)
-    if counted:  # a heartbeat in between means that it lives
+    if counted:  # a heartbeat since then means that it is alive
         held = held.filter(Q(heartbeat_at=job.heartbeat_at))
     if held.filter(cancel_requested=True).update(state=State.CANCELLED, finished_at=now):
         return True
@@ -249,8 +250,8 @@ def _bury(job: Job, *, counted: bool = True, error: str = LOST, hint: str) -> bo
     if spec is None or not spec.restartable:
         return bool(held.update(state=State.LOST, finished_at=now, error=error, hint=hint))
     if counted and job.attempts >= settings.JOB_ATTEMPTS:
-        words = f"{error} It was tried {job.attempts} times."
-        return bool(held.update(state=State.LOST, finished_at=now, error=words, hint=hint))
+        message = f"{error} It was tried {job.attempts} times."
+        return bool(held.update(state=State.LOST, finished_at=now, error=message, hint=hint))
     attempts = job.attempts if counted else max(job.attempts - 1, 0)
     if not held.update(state=State.QUEUED, worker="", sent_at=None, heartbeat_at=None, attempts=attempts):
         return False
@@ -260,9 +261,9 @@ def _bury(job: Job, *, counted: bool = True, error: str = LOST, hint: str) -> bo
 
 
 def resend() -> int:
-    """Tells the broker again of queued jobs that nobody took although somebody could; returns how many.
+    """Notify workers again of queued jobs that an idle worker should have taken. Return their number.
 
-    A message is gone when the worker that took it was killed, or when the broker was away or lost its memory.
+    A message is lost when the worker that took it was killed, or when the broker was away or lost its data.
     """
     from hoshina.jobs.presence import alive
 
@@ -290,16 +291,16 @@ def _busy() -> set[str]:
 
 
 def forget_old() -> None:
-    """Deletes what nobody will ask for: shares of jobs that ended, and quiet jobs, a day later."""
+    """Delete chunks of jobs that ended, and quiet jobs, a day after their end."""
     ended = Q(finished_at__lt=timezone.now() - timedelta(days=1))
     Chunk.objects.filter(job__in=Job.objects.filter(ended)).delete()
     Job.objects.filter(ended, kind__in=registry.quiet_kinds()).delete()
 
 
 def take_care() -> None:
-    """What a reaper does every few seconds; a database that is busy or away is left for the next time."""
+    """Reap jobs of dead workers and resend lost messages; on a database error, wait for the next call."""
     global _cared_at
-    # After a computer's sleep everybody was silent, also those who live: they get a moment to say so.
+    # After a computer's sleep no process has sent a heartbeat for long; those alive get time to send one.
     was_away = time.time() - _cared_at > settings.JOB_STALE
     _cared_at = time.time()
     try:

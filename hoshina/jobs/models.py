@@ -1,4 +1,4 @@
-"""Job: one background run. Its row is the truth; the broker only carries the news that it exists."""
+"""Store background jobs. A job's row holds its state; the broker only carries messages that it exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Q
 
 
 class Job(models.Model):
-    """One background run, with state, stage, done/total, and an error that a person can act on."""
+    """A background job with its state, stage and progress, and an error that a person can act on."""
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -25,10 +25,10 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=40)
     queue = models.CharField(max_length=20)
-    # Datasets live in a room above this one, hence a number and no foreign key.
+    # Datasets belong to an app above this one, hence a number and no foreign key.
     dataset_id = models.BigIntegerField(null=True)
     params = models.JSONField(default=dict)
-    # What makes two jobs the same job ("retrain of dataset 3"): one of them at most is active.
+    # Jobs with the same key ("retrain:3") are the same job; at most one of them is active.
     key = models.CharField(max_length=200)
 
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
@@ -70,7 +70,7 @@ class Job(models.Model):
 
 
 class Chunk(models.Model):
-    """A share [start, stop) of a job's work that any worker may take."""
+    """A part [start, stop) of a job's work that any worker may take."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="chunks")
     start = models.BigIntegerField()
@@ -84,7 +84,7 @@ class Chunk(models.Model):
 
 
 class Worker(models.Model):
-    """A worker process that said lately that it lives, so that a page can say when none does."""
+    """A worker process that sent a heartbeat lately, so that a page can say when there is none."""
 
     name = models.CharField(max_length=200, primary_key=True)
     queues = models.CharField(max_length=100)

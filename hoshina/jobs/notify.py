@@ -1,4 +1,4 @@
-"""Telling the workers through the broker that there is a job; by name, so that who sends need not know the tasks."""
+"""Send messages about jobs to workers. Tasks are named, so that the sender need not import them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ HELP_JOB = "hoshina.jobs.help_job"
 
 
 def send_run_job(job: Job) -> bool:
-    """Whether the broker took the news of a queued job."""
+    """Announce a queued job. Return whether the broker accepted the message."""
     return _send(RUN_JOB, job)
 
 
 def send_help_job(job: Job) -> bool:
-    """Whether the broker took the call for help, which is stale when the next one is due."""
+    """Ask idle workers for help. Return whether the broker accepted the message, which expires before the next."""
     return _send(HELP_JOB, job, expires=settings.JOB_HELP)
 
 
 def _send(task: str, job: Job, **options: Any) -> bool:
-    # Celery takes a while to load, and the first page does without it.
+    # Celery is slow to import, and the first page does without it.
     from kombu.exceptions import KombuError
 
     from hoshina.celery import app

@@ -1,4 +1,4 @@
-"""Who runs jobs: this process's name, and which workers said lately that they live."""
+"""Name this process and know which workers are alive."""
 
 from __future__ import annotations
 
@@ -21,47 +21,46 @@ def _name_of(pid: int) -> str:
 
 
 def host() -> str:
-    """The name of this machine, or container."""
+    """Return the name of this machine or container."""
     return socket.gethostname()[:100]
 
 
 def me() -> str:
-    """This process, named so that no other one past or future is: host, process id, second of its start."""
+    """Return a name that no other process ever has: host, process id and start time."""
     return _name_of(os.getpid())
 
 
 def is_surely_dead(worker: str) -> bool:
-    """Whether ``worker`` was a process of this machine that is gone.
+    """Return whether ``worker`` was a process of this machine that is gone.
 
-    Only claimed with the embedded broker, where host names tell machines apart; containers beside a Redis
-    may share one host name.
+    False whenever Redis is used: containers may share a host name, so it does not identify a machine.
     """
     name, _, process = worker.partition(":")
     return not settings.BROKER_URL and name == host() and not lives(process)
 
 
 def is_surely_alive(worker: str) -> bool:
-    """Return whether ``worker`` is a process of this machine that runs, however long it has been silent.
+    """Return whether ``worker`` is a running process of this machine, however long ago its last heartbeat was.
 
-    Only claimed with the embedded broker, as in :func:`is_surely_dead`; beside a Redis, heartbeats come from a
-    process of their own (``beat_process``).
+    False whenever Redis is used, as in :func:`is_surely_dead`; there a separate process sends the heartbeats
+    (``beat_process``).
     """
     name, _, process = worker.partition(":")
     return not settings.BROKER_URL and name == host() and lives(process)
 
 
 def say_alive(queues: str) -> None:
-    """Writes down that this worker lives and serves ``queues`` (comma-separated)."""
+    """Record that this worker is alive and serves ``queues`` (comma-separated)."""
     Worker.objects.update_or_create(name=me(), defaults={"queues": queues, "seen_at": timezone.now()})
 
 
 def say_gone(name: str | None = None) -> None:
-    """Strikes a worker off the list: this one by default."""
+    """Remove a worker (by default this one) from the list."""
     Worker.objects.filter(name=name or me()).delete()
 
 
 def forget_old() -> None:
-    """Strikes off the workers that were not seen for a day."""
+    """Remove the workers that sent no heartbeat for a day."""
     Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()
 
 
@@ -86,7 +85,7 @@ def worker_alive(queue: str) -> bool:
 
 
 def missing_worker_message(queue: str) -> str:
-    """Return what to tell people while no worker serves ``queue``, and what they can do about it."""
-    if is_child_of_up():  # it starts workers, and starts them again: there is nothing for people to do
+    """Return a message for people while no worker serves ``queue``, with what they can do about it."""
+    if is_child_of_up():  # `up` starts workers, and restarts them: people have nothing to do
         return f"The worker is starting. If this lasts, see {settings.STORE_DIR / 'logs' / f'worker-{queue}.log'}."
     return f"No worker is running: start one with manage.py worker {queue}."

@@ -1,5 +1,7 @@
-"""What every worker process does beside its jobs: say that it lives, look after jobs of dead workers, and
-stop in time. Connected to Celery's signals, so that any way of starting a worker has it."""
+"""Run beside the jobs of every worker: record that it is alive, reap jobs of dead workers, and stop in time.
+
+Connected to Celery's signals, so that it works however a worker is started.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def _care(queues: str) -> None:
 
 
 def _care_for_ever(queues: str) -> None:
-    """The reaper outlives a database that is busy or away."""
+    """Run the reaper; on a database error, wait and continue."""
     while not _ended.is_set():
         try:
             _care(queues)
@@ -50,7 +52,7 @@ def _care_for_ever(queues: str) -> None:
 
 @worker_init.connect
 def _silence(**_: Any) -> None:
-    """Whatever an earlier worker of this process left behind."""
+    """Clear the state that an earlier worker of this process left."""
     stopping.clear()
     _ended.clear()
 
@@ -59,13 +61,13 @@ def _silence(**_: Any) -> None:
 def _begin(sender: Any, **_: Any) -> None:
     queues = ",".join(sorted(sender.app.amqp.queues.consume_from))
     threading.Thread(target=_care_for_ever, args=(queues,), name="reaper", daemon=True).start()
-    if settings.BROKER_URL:  # with the embedded broker, whether this process lives can be looked up
+    if settings.BROKER_URL:  # with the embedded broker, others look this process up
         _beats.append(beat_process.start(presence.me()))
 
 
 @worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    """Asks the running job to stop; one that doesn't listen (a long native call) is given back for it."""
+    """Ask the running job to stop; put it back into the queue if it does not (in a long native call)."""
     stopping.set()
     threading.Thread(target=leave, args=(settings.JOB_GRACE,), name="grace", daemon=True).start()
 
@@ -78,7 +80,7 @@ def _end(**_: Any) -> None:
 
 
 def _stop_beats() -> None:
-    """End the heartbeats first, so that none comes after the worker has signed off."""
+    """End the heartbeats first, so that none arrives after the worker has signed off."""
     for process in _beats:
         process.kill()
         process.wait()
@@ -93,9 +95,9 @@ def _sign_off() -> None:
 
 
 def leave(grace: float = 0.0) -> None:
-    """Ends this process as soon as it is idle, or after ``grace`` seconds, giving back what it runs then.
+    """End this process once it is idle, or after ``grace`` seconds; jobs that still run return to the queue.
 
-    Celery's own way out takes seconds even when there is nothing to wait for.
+    Celery's own shutdown takes seconds even when there is nothing to wait for.
     """
     until = time.monotonic() + grace
     while is_busy() and time.monotonic() < until:
@@ -104,11 +106,11 @@ def leave(grace: float = 0.0) -> None:
     last.daemon = True
     last.start()
     try:
-        lifecycle.give_back_all()  # also a job that was claimed a moment ago and has not begun
+        lifecycle.give_back_all()  # including a job that was claimed a moment ago and has not started
     except AnyDatabaseError as error:
-        log.warning("Could not give back the running job, its silence will tell: %s", error)
+        log.warning("The running job could not be put back; it will be reaped for want of heartbeats: %s", error)
     finally:
-        _ended.set()  # or the reaper would sign on again
+        _ended.set()  # otherwise the reaper would sign on again
         _stop_beats()
         _sign_off()
         os._exit(0)

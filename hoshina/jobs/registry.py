@@ -1,4 +1,4 @@
-"""Which kinds of job there are. Each ``<app>/tasks.py`` registers its own with :func:`background`."""
+"""Register the kinds of jobs. Each ``<app>/tasks.py`` registers its own with :func:`background`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ChunkWork = Callable[["Run", int, int], None]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of job: what it does, where it runs, and what makes two of them the same."""
+    """A kind of job: its function, its queue, and the key by which two jobs are the same."""
 
     name: str
     queue: str
@@ -37,7 +37,7 @@ class Kind:
     unit: str = ""
 
     def key_for(self, dataset_id: int | None, params: Mapping[str, Any]) -> str:
-        """The key of one job, 200 characters at most; its template names ``dataset_id`` or parameters."""
+        """Return the key of a job, at most 200 characters; its template names ``dataset_id`` or parameters."""
         template = self.key or f"{self.name}:{{dataset_id}}"
         key = template.format_map({**params, "dataset_id": "-" if dataset_id is None else dataset_id})
         if len(key) <= 200:
@@ -62,26 +62,26 @@ def background(
     is_silent: bool = False,
     unit: str = "",
 ) -> Callable[[Work], Work]:
-    """Registers ``function(run) -> result`` (a JSON object) as a kind of job.
+    """Register ``function(run) -> result`` (a JSON object) as a kind of job.
 
     Parameters
     ----------
     kind : its name in the database and the code.
     queue : ``interactive`` (seconds) or ``heavy``.
     title : its name for people.
-    restartable : whether a second run picks up where a killed one stopped.
-    key : a template such as ``"retrain:{dataset_id}"``; of jobs with the same key one at most is active.
-    chunk : ``chunk(run, start, stop)``, one share of the work; see :func:`hoshina.jobs.chunks.work_through`.
-    is_quiet : a page waits for it and shows its result itself: no strip, no toast, no line in the history.
-    is_silent : no toast when it succeeds, because the page shows what came of it in its place.
-    unit : what it counts ("images"), where people want to know how many a second.
+    restartable : whether a second run continues where a killed one stopped.
+    key : a template such as ``"retrain:{dataset_id}"``; at most one job with a given key is active.
+    chunk : ``chunk(run, start, stop)``, which does a part of the work; see :func:`hoshina.jobs.chunks.work_through`.
+    is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.
+    is_silent : show no toast when it succeeds, because the page shows its result.
+    unit : what it counts ("images"), where the rate per second is of interest.
     """
     if queue not in QUEUES:
         raise ValueError(f"Queue {queue!r} of job kind {kind!r} is none of {', '.join(QUEUES)}.")
 
     def register(function: Work) -> Work:
-        known = _kinds.get(kind)
-        if known is not None and known.function.__qualname__ != function.__qualname__:
+        registered = _kinds.get(kind)
+        if registered is not None and registered.function.__qualname__ != function.__qualname__:
             raise ValueError(f"Two functions are registered as job kind {kind!r}.")
         _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet, is_silent, unit)
         return function
@@ -90,9 +90,9 @@ def background(
 
 
 def discover() -> None:
-    """Imports ``tasks`` of the other apps, once: on first use, so that most commands needn't.
+    """Import ``tasks`` of the other apps once, on first use, so that most commands need not.
 
-    Not this app's own, which are Celery's: loading it takes as long as loading Django.
+    This app's own tasks are Celery's and are left out: Celery takes as long to import as Django.
     """
     global _discovered
     if _discovered:
@@ -105,38 +105,38 @@ def discover() -> None:
 
 
 def find(name: str) -> Kind | None:
-    """The kind of that name; ``None`` for a job of an older version that this one no longer knows."""
+    """Return the kind of that name; None for a job of an older version that no longer exists."""
     discover()
     return _kinds.get(name)
 
 
 def get(name: str) -> Kind:
-    """Like :func:`find`; raises ``LookupError``."""
-    found = find(name)
-    if found is None:
+    """Return the kind of that name. Raises LookupError."""
+    kind = find(name)
+    if kind is None:
         raise LookupError(f"There is no job kind {name!r}; known are {', '.join(sorted(_kinds))}.")
-    return found
+    return kind
 
 
 def quiet_kinds() -> list[str]:
-    """The kinds that pages don't list."""
+    """Return the kinds that pages do not list."""
     discover()
     return [kind.name for kind in _kinds.values() if kind.is_quiet]
 
 
 def is_silent(name: str) -> bool:
-    """Return whether the success of such a job is no news."""
+    """Return whether the success of such a job is not announced."""
     kind = find(name)
     return kind is not None and kind.is_silent
 
 
 def unit(name: str) -> str:
-    """What the kind counts; empty where that says nothing."""
-    found = find(name)
-    return found.unit if found else ""
+    """Return what the kind counts; "" where its rate is of no interest."""
+    kind = find(name)
+    return kind.unit if kind else ""
 
 
 def title(name: str) -> str:
-    """The kind's name for people."""
-    found = find(name)
-    return found.title if found else name.replace("_", " ").capitalize()
+    """Return the kind's name for people."""
+    kind = find(name)
+    return kind.title if kind else name.replace("_", " ").capitalize()

@@ -1,4 +1,4 @@
-"""Run: what a job's function is handed to say how far it is and to hear that it should stop."""
+"""Provide the run of a job, by which its function reports progress and learns that it should stop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _busy = 0
 
 
 class Run:
-    """One run of a job by the process that claimed it."""
+    """A run of a job by the process that claimed it."""
 
     def __init__(self, job: Job, *, on_progress: OnProgress | None = None) -> None:
         self.job = job
@@ -45,43 +45,43 @@ class Run:
 
     @property
     def dataset_id(self) -> int:
-        """The job's dataset; ``ValueError`` for a job that has none."""
+        """Return the id of the job's dataset. Raises ValueError for a job that has none."""
         if self.job.dataset_id is None:
             raise ValueError(f"The job {self.job} belongs to no dataset.")
         return self.job.dataset_id
 
     def stage(self, name: str, total: int = 0) -> None:
-        """Begins a new stage of ``total`` steps (0: unknown) at step 0."""
+        """Start a new stage of ``total`` steps (0: unknown) at step 0."""
         self.job.stage, self.job.done, self.job.total = name[:200], 0, total
         self.job.stage_started_at = timezone.now()
         self._save()
 
     def advance(self, n: int = 1) -> None:
-        """``n`` more steps are done. Raises ``Cancelled``."""
+        """Report that ``n`` more steps are done. Raises Cancelled."""
         self.progress(self.job.done + n)
 
     def progress(self, done: int, total: int | None = None) -> None:
-        """``done`` steps are done. Raises ``Cancelled``."""
+        """Report that ``done`` steps are done. Raises Cancelled."""
         self.job.done = done
         if total is not None:
             self.job.total = total
         self.check()
 
     def check(self) -> None:
-        """Raises ``Cancelled`` when somebody asked for it; asks the database at most twice a second."""
+        """Raise Cancelled if cancellation was requested; query the database at most twice a second."""
         if stopping.is_set():
             raise Stopping
         if time.monotonic() - self._saved_at >= settings.JOB_PROGRESS:
             self._save()
 
     def held(self) -> QuerySet[Job]:
-        """The job's row for as long as this run holds it; empty once it was taken over or ended."""
+        """Return a query for the job's row, empty once the job was taken over or ended."""
         return Job.objects.filter(
             pk=self.job.pk, state=Job.State.RUNNING, worker=self.job.worker, attempts=self.job.attempts
         )
 
     def beat(self) -> None:
-        """Says that the process lives."""
+        """Record a heartbeat of the job."""
         self.held().update(heartbeat_at=timezone.now())
 
     def _save(self) -> None:
@@ -102,7 +102,7 @@ class Run:
                 )
             )
             if not saved:
-                self._say_why()
+                self._raise_reason()
         except AnyDatabaseError as error:
             if connection.in_atomic_block:
                 raise
@@ -111,7 +111,7 @@ class Run:
         if self._on_progress is not None:
             self._on_progress(job)
 
-    def _say_why(self) -> None:
+    def _raise_reason(self) -> None:
         if self.held().filter(cancel_requested=True).exists():
             raise Cancelled
         raise Superseded
@@ -119,7 +119,7 @@ class Run:
 
 @contextmanager
 def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
-    """Calls ``beat`` every few seconds in a thread, so that a long native call doesn't look like a death."""
+    """Call ``beat`` every few seconds in a thread while the block runs."""
     ended = threading.Event()
 
     def run() -> None:
@@ -149,12 +149,12 @@ def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
 
 
 def is_busy() -> bool:
-    """Whether this process runs a job, or helps with one."""
+    """Return whether this process runs a job or helps with one."""
     return _busy > 0
 
 
 def rate(job: Job, now: datetime | None = None) -> float | None:
-    """Steps a second in this stage so far; ``None`` while nobody can know."""
+    """Return the steps per second in this stage so far; None while unknown."""
     if not job.done or job.stage_started_at is None:
         return None
     passed = ((now or timezone.now()) - job.stage_started_at).total_seconds()
@@ -162,6 +162,6 @@ def rate(job: Job, now: datetime | None = None) -> float | None:
 
 
 def seconds_left(job: Job, now: datetime | None = None) -> float | None:
-    """Seconds until the stage ends at its pace so far; ``None`` while nobody can know."""
+    """Return the estimated seconds until the stage ends; None while unknown."""
     pace = rate(job, now)
     return max(job.total - job.done, 0) / pace if job.total and pace else None

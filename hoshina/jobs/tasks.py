@@ -1,4 +1,4 @@
-"""The two Celery tasks. They only carry the news that a job exists; its row says whether there is work."""
+"""Define the two Celery tasks. A message only names a job; the job's row says whether there is work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["help_job", "reaper", "run_job"]
 
 @app.task(name=RUN_JOB, ignore_result=True)
 def run_job(job_id: str) -> None:
-    """Runs a queued job; nothing when another worker took it or it was cancelled."""
+    """Run a queued job, unless another worker took it or it was cancelled."""
     if stopping.is_set():
         _pass_on(job_id)
         return
@@ -24,7 +24,7 @@ def run_job(job_id: str) -> None:
 
 
 def _pass_on(job_id: str) -> None:
-    """What this process gave back on its way out must not come to it again: the news is for another worker."""
+    """Notify other workers of a queued job, because this process is stopping."""
     job = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).first()
     if job is not None:
         lifecycle.tell_broker(job)
@@ -32,7 +32,7 @@ def _pass_on(job_id: str) -> None:
 
 @app.task(name=HELP_JOB, ignore_result=True)
 def help_job(job_id: str) -> None:
-    """Helps with the chunks of a job that runs elsewhere."""
+    """Help with the chunks of a job that runs elsewhere."""
     job = Job.objects.filter(pk=job_id, state=Job.State.RUNNING).first()
     if job is not None:
         help_with(job)

@@ -1,4 +1,4 @@
-"""The Jobs page, the strip of one dataset's running jobs, and /healthz."""
+"""Show the Jobs page, the strip of a dataset's running jobs, and /healthz."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _cared_at = 0.0
 
 @dataclass(frozen=True)
 class Line:
-    """A job as the pages show it."""
+    """A job as pages show it."""
 
     job: Job
     title: str
@@ -49,15 +49,15 @@ class Line:
 
 
 def span(seconds: float) -> str:
-    """A length of time for people: 8 s, 2 min, 1 h 5 min."""
+    """Format a duration: 8 s, 2 min, 1 h 5 min."""
     if seconds < 60:
         return f"{max(round(seconds), 1)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def waiting_words(job: Job) -> str:
-    """Why a queued job doesn't run yet, and what to do about it."""
+def waiting_reason(job: Job) -> str:
+    """Return why a queued job does not run yet, with what to do about it."""
     if job.sent_at is None and timezone.now() - job.created_at > timedelta(seconds=2):
         return "The broker cannot be reached. This starts when it is back."
     if not worker_alive(job.queue):
@@ -69,28 +69,28 @@ def _line(job: Job, names: dict[int, str]) -> Line:
     now = timezone.now()
     left = seconds_left(job, now) if job.state == Job.State.RUNNING else None
     if job.state == Job.State.QUEUED:
-        words = waiting_words(job)
+        message = waiting_reason(job)
     elif job.state == Job.State.RUNNING:
-        words = "Stopping…" if job.cancel_requested else job.stage
+        message = "Stopping…" if job.cancel_requested else job.stage
     else:
-        words = job.error
-    known = job.dataset_id is not None
+        message = job.error
+    has_dataset = job.dataset_id is not None
     return Line(
         job=job,
         title=registry.title(job.kind),
-        dataset=names.get(job.dataset_id or 0, f"dataset {job.dataset_id}") if known else "",
-        words=words,
+        dataset=names.get(job.dataset_id or 0, f"dataset {job.dataset_id}") if has_dataset else "",
+        words=message,
         percent=min(100, 100 * job.done // job.total) if job.total else None,
         left="" if left is None else f"{span(left)} left",
-        rate=_rate_words(job, now) if job.state == Job.State.RUNNING else "",
+        rate=_format_rate(job, now) if job.state == Job.State.RUNNING else "",
         duration=span(((job.finished_at or now) - job.started_at).total_seconds()) if job.started_at else "",
         can_retry=job.state in {Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST}
         and registry.find(job.kind) is not None,
     )
 
 
-def _rate_words(job: Job, now: datetime) -> str:
-    """How fast it is, where that says something: 1,240 images/s."""
+def _format_rate(job: Job, now: datetime) -> str:
+    """Format the job's rate: 1,240 images/s; "" where it is unknown or of no interest."""
     pace, unit = rate(job, now), registry.unit(job.kind)
     if pace is None or not unit:
         return ""
@@ -99,14 +99,14 @@ def _rate_words(job: Job, now: datetime) -> str:
 
 def _lines(jobs: list[Job]) -> list[Line]:
     ids = {job.dataset_id for job in jobs if job.dataset_id is not None}
-    # The model is named in the settings, as AUTH_USER_MODEL is: its room is above this one.
+    # The model is named in the settings, as AUTH_USER_MODEL is: its app is above this one.
     model = apps.get_model(settings.JOB_DATASET_MODEL)
     names = {row.pk: str(row) for row in model._default_manager.filter(pk__in=ids)} if ids else {}
     return [_line(job, names) for job in jobs]
 
 
 def _take_care() -> None:
-    """With no worker left to look after the jobs, whoever watches them does, every few seconds."""
+    """Reap jobs every few seconds while someone watches, in case no worker is left to do so."""
     global _cared_at
     if time.monotonic() - _cared_at > settings.JOB_HEARTBEAT:
         _cared_at = time.monotonic()
@@ -145,14 +145,14 @@ def _moment(text: str) -> datetime | None:
 @require_safe
 @never_cache
 def page(request: HttpRequest) -> HttpResponse:
-    """History, with what runs now on top."""
+    """Render the history of jobs, active ones on top."""
     return render(request, "jobs/page.html", _list_context(request))
 
 
 @require_safe
 @never_cache
 def job_list(request: HttpRequest) -> HttpResponse:
-    """The fragment that the page polls; 286 ends the polling."""
+    """Render the list that the page polls; status 286 ends the polling."""
     context = _list_context(request)
     response = render(request, "jobs/_list.html", context, status=200 if context["active"] else 286)
     patch_vary_headers(response, ["HX-Request"])
@@ -161,14 +161,14 @@ def job_list(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def cancel(request: HtmxHttpRequest, pk: UUID) -> HttpResponse:
-    """Cancels a queued job at once; asks a running one to stop."""
+    """Cancel a queued job at once and ask a running one to stop."""
     lifecycle.cancel(get_object_or_404(Job, pk=pk))
     return _changed(request)
 
 
 @require_POST
 def retry(request: HtmxHttpRequest, pk: UUID) -> HttpResponse:
-    """Queues a job like this one."""
+    """Queue a job like this one."""
     lifecycle.retry(get_object_or_404(Job, pk=pk), user=request.user)
     return _changed(request)
 
@@ -184,7 +184,7 @@ def _changed(request: HtmxHttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
-    """One dataset's active jobs. It polls itself while there are any; those that ended become toasts."""
+    """Render a dataset's active jobs. The fragment polls while there are any; ended jobs become toasts."""
     _take_care()
     mine = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
     active = list(mine.filter(state__in=Job.ACTIVE).order_by("created_at"))
@@ -207,7 +207,7 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
 
 
 def _ended_since(request: HttpRequest, dataset_id: int) -> list[Job]:
-    """What the last poll showed as active and is not any more, and what began and ended in between."""
+    """Return the jobs that ended since the last poll, including those that also started since then."""
     now = timezone.now()
     since = _moment(request.GET.get("since", ""))
     watched = _uuids(request.GET.get("watch", ""))
@@ -237,7 +237,7 @@ def _uuids(text: str) -> list[UUID]:
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Database, broker and workers; 503 when one of the first two is away."""
+    """Report the state of database, broker and workers; status 503 if one of the first two is away."""
     try:
         workers = {queue: worker_alive(queue) for queue in registry.QUEUES}
         database = True

@@ -27,7 +27,7 @@ from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
-from hoshina.jobs.views import span, waiting_words
+from hoshina.jobs.views import span, waiting_reason
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, State
@@ -214,7 +214,7 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
         "curves": _curves(result.get("epochs") or [], job),
         "percent": min(100, 100 * job.done // job.total) if job.total else None,
         "left": "" if left is None else f"{span(left)} left",
-        "waiting": waiting_words(job) if job.state == Job.State.QUEUED else "",
+        "waiting": waiting_reason(job) if job.state == Job.State.QUEUED else "",
         "files": [file.name for file in files_of(version)] if version else [],
     }
 

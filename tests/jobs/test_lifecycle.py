@@ -128,7 +128,7 @@ def test_reap_loses_or_queues_again(queue_job: Callable[..., Job]) -> None:
 def test_a_heartbeat_saves_a_job_from_being_reaped(queue_job: Callable[..., Job]) -> None:
     job = stale(queue_job())
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
-    assert not lifecycle._bury(job, hint="")  # it was read before the heartbeat came
+    assert not lifecycle._end_or_requeue(job, hint="")  # it was read before the heartbeat came
     job.refresh_from_db()
     assert job.state == S.RUNNING
 
