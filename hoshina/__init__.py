@@ -1,1 +1,1 @@
-"""HOSHINA: from a folder of images to labels, a calibrated model and an export."""
+"""Take a folder of images to labels, a calibrated model and an export."""

@@ -1,4 +1,4 @@
-"""The Celery application: ``celery -A hoshina worker`` finds it here. What it uses is in settings.py."""
+"""Define the Celery application for ``celery -A hoshina worker``; its configuration is in settings.py."""
 
 from __future__ import annotations
 

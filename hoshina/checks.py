@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says about this installation."""
+"""Check the installation with ``manage.py check``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 
 def store_is_writable(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Everything the app writes goes to the store."""
+    """Check that the store, to which the application writes everything, can be written."""
     folder = settings.STORE_DIR
     while not folder.exists():
         folder = folder.parent
@@ -28,7 +28,7 @@ def store_is_writable(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
 
 
 def sign_in_is_safe(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Passwords should not cross a network in the clear."""
+    """Check that passwords do not cross a network in clear text."""
     if settings.LOCAL_ONLY or settings.BEHIND_HTTPS:
         return []
     return [
@@ -41,6 +41,6 @@ def sign_in_is_safe(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
 
 
 def register_all() -> None:
-    """Called once the apps are ready."""
+    """Register the checks; called once the apps are ready."""
     register(store_is_writable)
     register(sign_in_is_safe)

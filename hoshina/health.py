@@ -1,4 +1,4 @@
-"""``python -m hoshina.health``: asks a server on this machine for /healthz; exit 0 when it is well.
+"""Request /healthz from a server on this machine (``python -m hoshina.health``); exit with 0 if it is healthy.
 
 For container health checks and for ``up``; needs nothing but Python.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def ask(host: str, port: int, *, allowed: str = "localhost", timeout: float = 3.0) -> tuple[int, dict[str, Any]]:
-    """Status and content of /healthz; ``OSError`` or ``HTTPException`` when nobody answers.
+    """Return the status and content of /healthz. Raises OSError or HTTPException if nothing answers.
 
     ``allowed`` is a host name that the server answers to.
     """
@@ -32,13 +32,13 @@ def ask(host: str, port: int, *, allowed: str = "localhost", timeout: float = 3.
 
 
 def allowed_host(hosts: list[str]) -> str:
-    """A name that a server with these ALLOWED_HOSTS answers to."""
+    """Return a host name that a server with these ALLOWED_HOSTS accepts."""
     first = hosts[0].strip() if hosts else ""
     return "localhost" if first in {"", "*"} else first.lstrip(".")
 
 
 def main() -> int:
-    """Exit status."""
+    """Request /healthz. Return the exit status."""
     host = os.environ.get("AL_HOST", "") or "127.0.0.1"
     port = int(os.environ.get("AL_PORT", "") or 8000)
     try:

@@ -1,4 +1,4 @@
-"""The WSGI application."""
+"""Define the WSGI application."""
 
 import os
 

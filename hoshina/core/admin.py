@@ -1,4 +1,4 @@
-"""What every room's admin shares: lists that cost the same for a million rows, and read-only ones."""
+"""Provide admin lists whose cost does not grow with the table, and read-only ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ else:
     _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
 
-# No admin list goes deeper than this: who looks for one row among a million searches or filters.
+# No admin list goes further: to find one row among a million, people search or filter.
 MOST_LISTED = 10_000
 
 
 class BoundedPaginator(_Paginator):
-    """Counts and pages the first 10,000 rows only."""
+    """A paginator over the first 10,000 rows only."""
 
     @cached_property
     def count(self) -> int:
@@ -43,7 +43,7 @@ class BigTableAdmin(_ModelAdmin):
 
 
 class ReadOnlyAdmin(BigTableAdmin):
-    """To look at, not to touch: the application writes these rows, and some are never changed again."""
+    """A read-only list: the application writes these rows, and some are never changed again."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What every management command shares: a database that is ready, and failures in one line."""
+"""Provide what every management command shares: a database that is ready, and failures on one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from filelock import FileLock
 
 
 class Failure(CommandError):
-    """A failure of a command: what happened, and in ``hint`` what to do about it."""
+    """A failure of a command: the message says what happened, ``hint`` what to do about it."""
 
     def __init__(self, message: str, hint: str = "", *, returncode: int = 1) -> None:
         super().__init__(f"{message} {hint}".strip(), returncode=returncode)
@@ -76,7 +76,7 @@ class HoshinaCommand(BaseCommand):
 
 
 def prepare_database(*, may_migrate_server: bool = False) -> None:
-    """Create or migrate the embedded database. Nothing happens where that is done.
+    """Create or migrate the embedded database, unless it is up to date.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def prepare_database(*, may_migrate_server: bool = False) -> None:
             return
         if connection.vendor != "sqlite" and not may_migrate_server:
             raise Failure("The tables of the database are missing or out of date.", "Run manage.py migrate.")
-        # Of several commands that start on a new store one makes its tables.
+        # When several commands start on a new store, one of them creates its tables.
         with FileLock(settings.STORE_DIR / "migrate.lock"):
             if _is_migration_due():
                 call_command("migrate", verbosity=0, interactive=False)
@@ -96,7 +96,7 @@ def prepare_database(*, may_migrate_server: bool = False) -> None:
 
 
 def _is_migration_due() -> bool:
-    """Looking takes a tenth of the time of a migration that finds nothing to do."""
+    """Return whether migrations are pending. Takes a tenth of the time of a migration without work."""
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
@@ -124,7 +124,7 @@ def _report(error: CommandError, *, as_json: bool) -> None:
 
 
 def _as_failure(error: Exception) -> Failure:
-    """Return the one line that an exception nobody expected is told in."""
+    """Return the failure that reports an unexpected exception."""
     if isinstance(error, DatabaseError):
         where = "The database" if settings.DATABASE_URL else f"The database {settings.DATABASES['default']['NAME']}"
         return Failure(f"{where} does not answer: {error}.", "Is its server running, and its disk there?")

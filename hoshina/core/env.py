@@ -1,4 +1,4 @@
-"""Typed reading of environment variables; a malformed value is refused with the variable's name."""
+"""Read typed environment variables; a malformed value is refused with the variable's name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable's value without surrounding space; ``default`` when unset or empty."""
+    """Return the variable's value without surrounding space; ``default`` if it is unset or empty."""
     return os.environ.get(name, "").strip() or default
 
 
 def boolean(name: str, default: bool) -> bool:
-    """1/true/yes/on or 0/false/no/off, in any case."""
+    """Return the boolean of 1, true, yes, on or 0, false, no, off, in any case."""
     raw = text(name).lower()
     if not raw:
         return default
@@ -29,22 +29,22 @@ def boolean(name: str, default: bool) -> bool:
 
 
 def integer(name: str, default: int, *, minimum: int, maximum: int) -> int:
-    """A whole number within [minimum, maximum]."""
+    """Return a whole number within [minimum, maximum]."""
     raw = text(name)
     if not raw:
         return default
-    wanted = f"expected a whole number from {minimum} to {maximum}"
+    expected = f"expected a whole number from {minimum} to {maximum}"
     try:
         value = int(raw)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is {raw!r}; {wanted}.") from error
+        raise ImproperlyConfigured(f"{name} is {raw!r}; {expected}.") from error
     if not minimum <= value <= maximum:
-        raise ImproperlyConfigured(f"{name} is {raw}; {wanted}.")
+        raise ImproperlyConfigured(f"{name} is {raw}; {expected}.")
     return value
 
 
 def choice(name: str, default: str, *, options: tuple[str, ...]) -> str:
-    """One of ``options``."""
+    """Return one of ``options``."""
     value = text(name, default)
     if value not in options:
         raise ImproperlyConfigured(f"{name} is {value!r}; expected one of {', '.join(options)}.")
@@ -52,29 +52,29 @@ def choice(name: str, default: str, *, options: tuple[str, ...]) -> str:
 
 
 def path(name: str, default: Path) -> Path:
-    """A path; ``~`` is expanded and a relative one is taken from the working directory."""
+    """Return a path; ``~`` is expanded, and a relative path starts at the working directory."""
     raw = text(name)
     return Path(raw).expanduser().absolute() if raw else default
 
 
 def optional_path(name: str) -> Path | None:
-    """Like :func:`path`, but ``None`` when unset; a set path has to exist."""
+    """Return a path that must exist, or None if the variable is unset."""
     raw = text(name)
     if not raw:
         return None
-    found = Path(raw).expanduser().absolute()
-    if not found.exists():
+    result = Path(raw).expanduser().absolute()
+    if not result.exists():
         raise ImproperlyConfigured(f"{name} is {raw!r}, which does not exist.")
-    return found
+    return result
 
 
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
-    """A comma-separated list without empty parts."""
+    """Return the parts of a comma-separated list that are not empty."""
     return [part.strip() for part in text(name).split(",") if part.strip()] or list(default)
 
 
 def secret(name: str) -> str:
-    """The variable, or the first line of the file that ``<name>_FILE`` names (Docker secrets)."""
+    """Return the variable, or the content of the file that ``<name>_FILE`` names (Docker secrets)."""
     file = optional_path(f"{name}_FILE")
     if file is None:
         return text(name)

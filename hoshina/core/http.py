@@ -1,4 +1,4 @@
-"""What every page shares: the typed request, who is at the keyboard, and signing in."""
+"""Provide what every request shares: its type, the signed-in person, and the names of browser and window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
-# Answered to anyone, and without making a session: machines ask for these.
+# Served to anyone without creating a session, because machines request them.
 _WITHOUT_SESSION = ("/healthz", "/static/")
 HOLDER_CHARS = 40
 
@@ -28,7 +28,7 @@ class HtmxHttpRequest(HttpRequest):
 
 
 def local_user() -> User:
-    """The person of this machine, who need not sign in: named as the system names them, allowed everything."""
+    """Return the user of this machine, who need not sign in and has all permissions."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user without a name
@@ -42,7 +42,7 @@ def local_user() -> User:
 def local_user_middleware(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Without AL_LOGIN, whoever comes from this machine is its user."""
+    """Sign requests from this machine in as its user, unless AL_LOGIN is set."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if (
@@ -59,9 +59,9 @@ def local_user_middleware(
 def head_middleware(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Send no body with the answer to HEAD, which the web server leaves to the application.
+    """Send no body with responses to HEAD, which the web server leaves to the application.
 
-    Otherwise the body would be taken for the beginning of the connection's next answer.
+    A client would take the body for the beginning of the connection's next response.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
@@ -82,7 +82,7 @@ def head_middleware(
 
 
 class SignInMiddleware(LoginRequiredMiddleware):
-    """Sends whoever is not signed in to the sign-in page; a fragment or a script gets 401 and that address."""
+    """Middleware that redirects people who are not signed in; fragments and scripts get status 401 instead."""
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
@@ -95,9 +95,9 @@ class SignInMiddleware(LoginRequiredMiddleware):
 
 
 def holder(request: HttpRequest) -> str:
-    """Return a name for this browser, under which its actions are undone: a hash of the session's key.
+    """Return a name for this browser, under which its actions can be undone: a hash of the session's key.
 
-    The key itself would let whoever reads the database, or a backup of it, take over the session.
+    With the key itself, anyone who reads the database or a backup could take over the session.
     """
     if request.session.session_key is None:
         request.session.create()
@@ -107,8 +107,8 @@ def holder(request: HttpRequest) -> str:
 def window(request: HttpRequest) -> str:
     """Return a name for one window of this browser, to which items are leased.
 
-    The page makes a name up when it is loaded (``window`` in the address or the form); without one the whole browser
-    is one window.
+    The page generates the name when it is loaded (``window`` in the address or the form). Without one, the whole
+    browser counts as one window.
     """
     name = request.GET.get("window") or request.POST.get("window") or ""
     browser = holder(request)

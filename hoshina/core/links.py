@@ -1,4 +1,4 @@
-"""Links from pages of one app to pages of the apps above it, which the lower app must not know."""
+"""Link from pages of one app to pages of the apps above it, which the lower app must not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes, told apart for certain: a number is given again to a later process, its start time isn't."""
+"""Identify processes by id and start time, because the system reuses process ids."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import psutil
 
 
 def describe(pid: int | None = None) -> str:
-    """``<process id>:<second of its start>`` of a process, this one by default."""
+    """Return ``<process id>:<start time in seconds>`` of a process, by default this one."""
     process = psutil.Process(pid)
     return f"{process.pid}:{int(process.create_time())}"
 
 
 def lives(description: str) -> bool:
-    """Whether the process that :func:`describe` named still runs."""
+    """Return whether the process that :func:`describe` named still runs."""
     pid, _, started = description.partition(":")
     if not (pid.isdigit() and started.isdigit()):
         return False
@@ -20,7 +20,7 @@ def lives(description: str) -> bool:
         process = psutil.Process(int(pid))
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        # The system's idea of its boot time may move by a second or two when its clock is set.
+        # The boot time that the system reports may change by a second or two when its clock is set.
         return abs(process.create_time() - int(started)) <= 3
     except psutil.NoSuchProcess:
         return False

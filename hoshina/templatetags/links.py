@@ -1,4 +1,4 @@
-"""Addresses of pages that apps above have registered."""
+"""Provide addresses of pages that other apps have registered."""
 
 from __future__ import annotations
 

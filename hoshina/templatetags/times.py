@@ -1,4 +1,4 @@
-"""Moments as a page shows them."""
+"""Format times for pages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ register = template.Library()
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """``24 Nov 2026, 21:31 UTC``, which static/js/times.js turns into the reader's own time; empty for None."""
+    """Return ``24 Nov 2026, 21:31 UTC``, which static/js/times.js converts to the reader's time; "" for None."""
     if value is None:
         return ""
     value = value.astimezone(UTC)
-    words = f"{value.day} {value:%b %Y, %H:%M} UTC"
-    return format_html('<time datetime="{}">{}</time>', value.isoformat(timespec="seconds"), words)
+    text = f"{value.day} {value:%b %Y, %H:%M} UTC"
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(timespec="seconds"), text)

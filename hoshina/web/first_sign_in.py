@@ -1,4 +1,4 @@
-"""The first sign-in of a server: a link that works once, for a new administrator who then chooses a password."""
+"""Let the first administrator of a server sign in by a link that works once and choose a password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ADMINISTRATOR = "admin"
 
 
 def first_sign_in_path() -> str:
-    """Return the path of a link for the administrator; "" where somebody has a password already.
+    """Return the path of a link for the administrator; "" if someone already has a password.
 
     The link is Django's for resetting a password. It is void once it was used, and after PASSWORD_RESET_TIMEOUT.
     """
@@ -28,7 +28,7 @@ def first_sign_in_path() -> str:
 
 
 class FirstSignInView(PasswordResetConfirmView):
-    """Take the administrator's password, and sign in."""
+    """Save the administrator's password and sign in."""
 
     template_name = "registration/first_sign_in.html"
     success_url = reverse_lazy("home")
