@@ -1,7 +1,7 @@
-"""The data of record in the admin.
+"""Show the data of record in the admin.
 
-Classes can be added, changed and deleted with the same rules as on the Classes page. Decisions are
-append-only, and everything that the application derives is only shown.
+Classes can be added, changed and deleted by the same rules as on the Classes page. Decisions are append-only, and
+everything that the application derives is read-only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ else:
 
 # -- Classes --------------------------------------------------------------------------------------
 class LabelClassForm(_ClassForm):
-    """A class by hand. The admin saves in the transaction in which it validates, so the lock below holds."""
+    """A class. The admin saves in the transaction in which it validates, so the lock below holds."""
 
     class Meta:
         model = LabelClass
@@ -80,18 +80,18 @@ class LabelClassAdmin(BigTableAdmin):
     readonly_fields = ("n_items", "is_retired", "merged_into")
 
     def get_readonly_fields(self, request: HttpRequest, obj: LabelClass | None = None) -> tuple[str, ...]:
-        """A class stays with the dataset whose items it labels."""
+        """Make the dataset read-only: a class stays with the dataset whose items it labels."""
         return self.readonly_fields if obj is None else ("dataset", *self.readonly_fields)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """A retired class is history."""
+        """Refuse to change a retired class, which is history."""
         return not _is_retired(obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return not _is_retired(obj) and super().has_delete_permission(request, obj)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without "delete selected": each class in use has its own question."""
+        """Remove "delete selected": each class in use needs its own answer."""
         return {name: action for name, action in super().get_actions(request).items() if "delete" not in name}
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class LabelClassAdmin(BigTableAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Asks where the labels of a class in use go, and retires it: the history keeps its name."""
+        """Ask where the labels of a class in use go, and retire the class: the history keeps its name."""
         found = self.get_object(request, object_id)
         if found is None or not isinstance(found, LabelClass):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
@@ -152,7 +152,7 @@ class DatasetForm(_DatasetForm):
 
 @admin.register(Dataset)
 class DatasetAdmin(BigTableAdmin):
-    """The name, and the root of a folder that was moved; datasets are made by reading a folder."""
+    """Name, and root of a folder that was moved; datasets are made by reading a folder."""
 
     form = DatasetForm
     list_display = (
@@ -203,7 +203,7 @@ class ItemAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
     ) -> tuple[QuerySet[Item], bool]:
-        """By the beginning of the path, spaces and all: paths have them."""
+        """Search by the start of the path, spaces included: paths have them."""
         term = search_term.replace("\x00", "")
         return (queryset.filter(path__startswith=term) if term else queryset), False
 

@@ -21,14 +21,14 @@ class LabelingConfig(AppConfig):
 
 
 def forget_files(sender: object, *, instance: Any, **kwargs: Any) -> None:
-    """A dataset is gone, and with it what was kept of its images until vectors are made."""
+    """Delete cached encoder inputs of a dataset that was deleted."""
     from labeling.images.decoder_pool import forget_squares
 
     forget_squares(instance.pk)
 
 
 def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """New and changed files are read for the header cards that are fields."""
+    """Read the header cards that are fields from new and changed files."""
     from hoshina.jobs.lifecycle import enqueue
     from labeling.fields.header_fields import KIND, has_work
     from labeling.models import Dataset
@@ -38,7 +38,7 @@ def read_new_cards(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
 
 def forget_values(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """All items are made anew: what was known goes by rows that mean others now."""
+    """Clear the values of fields, whose rows mean other items after a regrouping."""
     from labeling.fields.columns import empty
     from labeling.models import Field
 

@@ -1,4 +1,4 @@
-"""The data of record: datasets, classes, items, frames and every decision ever made about them."""
+"""Store the data of record: datasets, classes, items, frames, and every decision ever made about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from django.urls import reverse
 from labeling.images.composite import Composition
 from labeling.images.rendering import Rendering
 from labeling.images.revisions import picture_hash
-from labeling.querysets import DatasetQuerySet, ItemQuerySet, LabelClassQuerySet
 
 # Longer paths are refused at ingest: PostgreSQL's index of (dataset, path) could not hold them.
 MAX_PATH = 1000
@@ -23,7 +22,7 @@ MAX_NOTE = 300
 
 
 class State(models.IntegerChoices):
-    """What the newest decision about an item says."""
+    """The state of an item by its newest decision."""
 
     UNLABELLED = 0, "unlabelled"
     LABELLED = 1, "labelled"
@@ -32,9 +31,9 @@ class State(models.IntegerChoices):
 
 
 class Dataset(models.Model):
-    """One labelling project: a root folder and all that belongs to it.
+    """A labeling project: a root folder and all that belongs to it.
 
-    The counters are kept by the same transaction that changes an item's state, so that no page counts items.
+    The counters are updated in the transaction that changes an item's state, so that no page counts items.
     """
 
     name = models.CharField(max_length=120, unique=True)
@@ -67,8 +66,6 @@ class Dataset(models.Model):
     # Grows with every decision that changes a label: "42 labels newer than the model" is a subtraction.
     n_decisions = models.PositiveBigIntegerField(default=0, editable=False)
 
-    objects = DatasetQuerySet.as_manager()
-
     class Meta:
         ordering = ["name"]
 
@@ -80,22 +77,22 @@ class Dataset(models.Model):
 
     @property
     def data_dir(self) -> Path:
-        """The root folder, or ``AL_DATA_DIR`` where the folder was moved (or mounted) elsewhere."""
+        """Return the root folder, or ``AL_DATA_DIR`` where the folder was moved (or mounted) elsewhere."""
         return settings.DATA_DIR or Path(self.root)
 
     @property
     def shown_as(self) -> Rendering:
-        """How its images are shown."""
+        """Return how its images are displayed."""
         return Rendering.from_params(self.rendering)
 
     @property
     def composed_as(self) -> Composition:
-        """How the frames of its items are shown and encoded together."""
+        """Return how the frames of its items are displayed and encoded together."""
         return Composition.from_params(self.composition)
 
     @property
     def shown_words(self) -> str:
-        """How its images are shown, in a few words; "" for the usual way."""
+        """Describe how its images are displayed; "" for the default."""
         return "; ".join(filter(None, (self.shown_as.words, self.composed_as.words if self.roles else "")))
 
     @property
@@ -103,8 +100,16 @@ class Dataset(models.Model):
         return max(0, self.n_items - self.n_labelled - self.n_unsure - self.n_skipped)
 
 
+class LabelClassQuerySet(models.QuerySet["LabelClass"]):
+    """Classes of a dataset, in the person's order."""
+
+    def active(self) -> LabelClassQuerySet:
+        """Return the classes in use: neither merged nor deleted."""
+        return self.filter(is_retired=False)
+
+
 class LabelClass(models.Model):
-    """A class. Renaming changes a word; merging and deleting move labels and keep the row for the history."""
+    """A class. Renaming changes its name; merging and deleting move labels and keep the row for the history."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="classes")
     name = models.CharField(max_length=80)
@@ -146,11 +151,31 @@ class LabelClass(models.Model):
         return self.name
 
 
-class Item(models.Model):
-    """The thing a person labels.
+class ItemQuerySet(models.QuerySet["Item"]):
+    """Items of a dataset."""
 
-    ``row`` counts 0, 1, 2 … within the dataset, is given once at ingest and never reused: it is the item's
-    position in every array (vectors, probabilities, coordinates).
+    def of(self, dataset: Dataset) -> ItemQuerySet:
+        return self.filter(dataset=dataset)
+
+    def available(self) -> ItemQuerySet:
+        """Return the items whose file is present and readable."""
+        return self.filter(is_available=True)
+
+    def to_label(self) -> ItemQuerySet:
+        """Return the items that a queue may show: available and undecided."""
+        return self.available().filter(state=0)
+
+    def changed_since_decision(self) -> ItemQuerySet:
+        """Return those whose files changed after the decision that holds; through a partial index."""
+        changed = self.filter(content_changed_after__isnull=False, decision_id__lte=models.F("content_changed_after"))
+        return changed.exclude(state=0)
+
+
+class Item(models.Model):
+    """What a person labels.
+
+    ``row`` counts 0, 1, 2 … within the dataset, is assigned once at ingest and never reused: it is the item's position
+    in every array (embeddings, probabilities, coordinates).
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items", db_index=False)
@@ -200,7 +225,7 @@ def is_older(decision_id: int | None, changed_after: int | None) -> bool:
 
 
 class Frame(models.Model):
-    """One image file of an item, with a role."""
+    """An image file of an item, with a role."""
 
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="frames", db_index=False)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -233,7 +258,7 @@ class Frame(models.Model):
         return self.path
 
     def version(self, rendering: Rendering) -> str:
-        """What its picture depends on, for addresses: the start of its content's hash, and the way it is shown."""
+        """Return what its picture depends on, for addresses: the start of its content's hash, and the rendering."""
         start = self.picture_hash[:12]
         return f"{start}-{rendering.key}" if rendering.key else start
 
@@ -248,8 +273,7 @@ class Frame(models.Model):
 
 
 class Field(models.Model):
-    """A column of facts about the items, from a CSV or from the headers of FITS files; its values are arrays by row
-    in the store (labeling.fields)."""
+    """A column of metadata, from a CSV file or from file headers; its values are arrays by row (labeling.fields)."""
 
     class Kind(models.TextChoices):
         NUMBER = "number", "number"
@@ -276,7 +300,7 @@ class Field(models.Model):
 
 
 class Problem(models.Model):
-    """A file that could not become an item, and the reason in plain words."""
+    """A file that could not become an item, and the reason."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="problems", db_index=False)
     path = models.CharField(max_length=MAX_PATH)
@@ -292,9 +316,9 @@ class Problem(models.Model):
 
 
 class Action(models.Model):
-    """One press of a key: the annotations that it made belong together and are undone together.
+    """One key press: its annotations belong together and are undone together.
 
-    The ``uuid`` is made by the client, so that an action sent twice counts once.
+    The client creates the ``uuid``, so that an action sent twice counts once.
     """
 
     class Kind(models.TextChoices):
@@ -328,7 +352,7 @@ class Action(models.Model):
 
 
 class Annotation(models.Model):
-    """One decision about one item, append-only, with how the item came to be shown."""
+    """A decision about an item, append-only, with how the item came to be shown."""
 
     # Queues that draw uniformly at random from everything without a label, as long as no filter is set.
     AUDIT_QUEUES = ("audit", "auto/audit")
@@ -373,7 +397,7 @@ class Annotation(models.Model):
 
 
 class Lease(models.Model):
-    """An item shown to a person just now, and therefore not to anyone else.
+    """An item shown to a person, and therefore to nobody else.
 
     It belongs to the person; ``holder`` is the window in which the item is shown (:func:`hoshina.core.http.window`),
     so that two windows of one person show different items while there are enough.

@@ -1,4 +1,4 @@
-"""What the data of record tells the rooms above it."""
+"""Define the signals that the data of record sends to the apps above."""
 
 from django.dispatch import Signal
 

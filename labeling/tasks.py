@@ -1,4 +1,4 @@
-"""Background jobs of this room."""
+"""Define the background jobs of this app."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from labeling.models import Dataset
     unit="images",
 )
 def run_ingest(run: Run) -> dict[str, Any]:
-    """Bring a dataset up to date with its folder. Parameters: ``extensions``, ``reread`` (unchanged files too),
-    ``settled`` (leave files alone that were written to within so many seconds), ``grouping`` (the template by which
-    several files make one item from now on, or "")."""
+    """Bring a dataset up to date with its folder.
+
+    Parameters: ``extensions``, ``reread`` (unchanged files too), ``settled`` (skip files written within that many
+    seconds), ``grouping`` (the template by which several files make one item from now on, or "").
+    """
     dataset = Dataset.objects.get(pk=run.dataset_id)
     extensions = run.params.get("extensions") or DEFAULT_EXTENSIONS
     settled = float(run.params.get("settled") or 0)

@@ -1,4 +1,4 @@
-"""The file of a frame: whether it may be read, and whether it is still the one that was ingested."""
+"""Find the file of a frame, and check that it may be read and has not changed since the ingest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from labeling.models import Frame
 
 
 def inside(frame: Frame) -> Path | None:
-    """The frame's file with every link followed, if it lies in its dataset's folder."""
+    """Return the frame's file with all links resolved, or None if it lies outside its dataset's folder."""
     root = Path(os.path.realpath(frame.dataset.data_dir))
     try:
         file = Path(os.path.realpath(root / frame.path))
@@ -19,6 +19,6 @@ def inside(frame: Frame) -> Path | None:
 
 
 def is_current(frame: Frame, file: Path) -> bool:
-    """Whether the file is as it was when it was read last. Raises OSError when it is not there."""
+    """Return whether the file is unchanged since it was read last. Raises OSError if it is missing."""
     status = file.stat()
     return (status.st_size, status.st_mtime_ns) == (frame.size, frame.mtime_ns)

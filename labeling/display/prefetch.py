@@ -1,7 +1,7 @@
-"""Pictures made before anyone asks: those of the page that was just dealt, and of what the queue shows next.
+"""Render pictures before they are requested: those of the page just shown, and of what the queue shows next.
 
-One thread, in the order of the queue; a newer page of the same browser takes the place of its older ones. Decoders
-that somebody waits for go first, and what fails here is told when a page asks for it.
+One thread works in the order of the queue; a newer page of the same browser replaces its older ones. Decoders that
+someone waits for go first. Failures are reported when a page requests the picture.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _work() -> None:
 
 
 def _make_next() -> None:
-    """Some pictures for whoever came last, who is about to look at them."""
+    """Render some pictures for the browser that asked last."""
     with _came:
         if not _waiting:  # forgotten just now
             return

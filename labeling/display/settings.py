@@ -1,4 +1,4 @@
-"""Changing how the images of a dataset are shown."""
+"""Change how the images of a dataset are displayed."""
 
 from __future__ import annotations
 

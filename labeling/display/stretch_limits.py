@@ -1,4 +1,4 @@
-"""Black and white for all images of a dataset, measured on some of them."""
+"""Measure black and white limits for all images of a dataset on a sample of them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PIXELS = 20_000
 
 
 class CannotMeasure(Exception):
-    """Why there is nothing to measure; the message is for people."""
+    """Nothing can be measured; the message is for people."""
 
 
 def measured_limits(dataset: Dataset, rendering: Rendering) -> tuple[float, float]:
-    """The values, in the files' own, that suit all images as black and white under the rendering's curve.
+    """Return the values, in the files' units, that suit all images as black and white under the rendering's curve.
 
     Raises :class:`CannotMeasure`.
     """
@@ -47,7 +47,7 @@ def _some(dataset: Dataset) -> Sequence[Frame]:
 
 
 def _sample(frame: Frame, rendering: Rendering) -> NDArray[np.float32] | None:
-    """Finite values of pixels all over an image; None where it cannot be read."""
+    """Return finite pixel values from all over an image; None if it cannot be read."""
     file = inside(frame)
     if file is None:
         return None

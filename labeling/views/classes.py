@@ -1,7 +1,7 @@
-"""The list of classes: in the workbench's dialog and on a page of its own.
+"""Show and change the list of classes, in the workbench's dialog and on its own page.
 
-Every change answers with the fresh list, whose one open row (if any) holds the form and its words: 422 where
-the change was refused. A change sends the event ``hoshina:classes``, so that other panes reload.
+Every change responds with the fresh list; its open row, if any, holds the form and its errors (status 422 if the
+change was refused). A change sends the event ``hoshina:classes``, so that other panes reload.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHANGED = "hoshina:classes"
 
 @dataclass(frozen=True)
 class Open:
-    """The row of the list that is open, for what, and its form; ``owner`` has the key that was asked for."""
+    """The open row of the list: its purpose and its form; ``owner`` holds the key that was asked for."""
 
     label_class: LabelClass
     mode: Literal["edit", "merge", "delete"]
@@ -36,7 +36,7 @@ class Open:
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The Classes page."""
+    """Render the Classes page."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     return render(request, "labeling/classes/page.html", _context(dataset))
@@ -44,13 +44,13 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def class_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The list alone, for the dialog; also what Cancel asks for."""
+    """Render the list alone, for the dialog and for Cancel."""
     return _list(request, get_object_or_404(Dataset, slug=slug))
 
 
 @require_POST
 def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """A new class with the next key and colour; the field is ready for another."""
+    """Add a class with the next free key and color; the field is ready for another."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = NewClassForm(request.POST)
     if not form.is_valid():
@@ -92,7 +92,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 def move(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """One place up (``by=-1``) or down (``by=1``)."""
+    """Move a class one place up (``by=-1``) or down (``by=1``)."""
     dataset = get_object_or_404(Dataset, slug=slug)
     steps = {"-1": -1, "1": 1}.get(request.POST.get("by", ""))
     if steps is None:
@@ -109,13 +109,13 @@ def move(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def merge(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Gives the labels of one class to another."""
+    """Move the labels of a class to another."""
     return _take_away(request, slug, pk, "merge")
 
 
 @require_http_methods(["GET", "POST"])
 def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Deletes one class; if it is in use, asks where its labels go."""
+    """Delete a class; if it is in use, ask where its labels go."""
     return _take_away(request, slug, pk, "delete")
 
 
@@ -138,7 +138,7 @@ def _take_away(request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merg
 
 
 def retire(source: LabelClass, target: LabelClass | None, request: HtmxHttpRequest) -> str:
-    """Merges into ``target``, or deletes where that is None; returns what happened, in words."""
+    """Merge a class into ``target``, or delete it if that is None. Return a message about what happened."""
     if target is None:
         moved = classes.delete(source, user=request.user, holder=holder(request))
         became = f" {_items(moved)} unlabelled again." if moved else ""
@@ -156,7 +156,7 @@ def _class(dataset: Dataset, pk: int) -> LabelClass | None:
 
 
 def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProblem | None = None) -> HttpResponse:
-    """Somebody else was faster: their list, and words; this page's other panes are out of date as well."""
+    """Render the list after somebody else changed it, with a message; other panes of this page reload too."""
     problem = problem or classes.ClassGone()
     return trigger_client_event(_list(request, dataset, refused=problem.words, status=422), CHANGED)
 
@@ -164,7 +164,7 @@ def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProb
 def _changed(
     request: HtmxHttpRequest, dataset: Dataset, *, said: str = "", focus: tuple[str, int] | None = None
 ) -> HttpResponse:
-    """The list after a change; ``focus`` names the button of a class that the keyboard stays at."""
+    """Render the list after a change; ``focus`` names the button of a class that keeps the keyboard focus."""
     return trigger_client_event(_list(request, dataset, said=said, focus=focus), CHANGED)
 
 

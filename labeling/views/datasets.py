@@ -1,4 +1,4 @@
-"""Datasets, and the files of a dataset that could not become items."""
+"""Show datasets, and the files of a dataset that could not become items."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def last_used(request: HttpRequest) -> Dataset | None:
 
 @require_http_methods(["GET", "POST"])
 def index(request: HtmxHttpRequest) -> HttpResponse:
-    """Every dataset with its progress, and a form to add a folder."""
+    """List the datasets with their progress, and add a folder."""
     if request.method == "GET":
         return render(request, "labeling/ingest/datasets.html", datasets_context(request))
     if not may_add_folders(request):
@@ -65,9 +65,10 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
 
 
 def may_add_folders(request: HtmxHttpRequest) -> bool:
-    """Whoever adds a folder can look at every image in it: the person of this machine, or staff.
+    """Return whether the person may add folders, and so look at every image in them.
 
-    Where AL_DATA_DIR moves every dataset's root to one folder, there is no other folder to add.
+    The person of this machine and staff may. Where AL_DATA_DIR moves the root of every dataset to one folder, there is
+    no other folder to add.
     """
     if settings.DATA_DIR is not None:
         return False
@@ -97,7 +98,7 @@ def _with_problems() -> list[Dataset]:
 
 @require_GET
 def problems(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Files that could not become items: why, how many, and which."""
+    """List files that could not become items, with reasons and counts."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     after, reason = request.GET.get("after", ""), request.GET.get("reason", "")
@@ -137,7 +138,7 @@ def _notes(dataset: Dataset) -> list[tuple[str, list[Frame]]]:
 
 
 def _reasons(dataset: Dataset) -> dict[str, Any]:
-    """How often each reason occurs, among the first problems where there are very many."""
+    """Count how often each reason occurs, among the first problems if there are very many."""
     some = Problem.objects.filter(dataset=dataset).order_by("path").values("pk")[:REASONS_AMONG]
     counted = (
         Problem.objects.filter(pk__in=Subquery(some))
@@ -155,7 +156,7 @@ def _reasons(dataset: Dataset) -> dict[str, Any]:
 
 @require_POST
 def look_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Looks for new files in the dataset's folder, in the background; from the list of datasets."""
+    """Scan the dataset's folder for new files in the background."""
     dataset = get_object_or_404(Dataset, slug=slug)
     enqueue("ingest", dataset_id=dataset.pk, params=params_like_last(dataset), user=request.user)
     messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows how far it is.")
@@ -164,7 +165,7 @@ def look_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def watch(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Has new files in the dataset's folder picked up from now on (``on=1``), or no longer."""
+    """Watch the dataset's folder for new files from now on (``on=1``), or no longer."""
     dataset = get_object_or_404(Dataset, slug=slug)
     is_on = request.POST.get("on") == "1"
     Dataset.objects.filter(pk=dataset.pk).update(is_watched=is_on, next_look_at=None)
@@ -175,7 +176,7 @@ def watch(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def read_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Reads the dataset's folder again, in the background."""
+    """Read all files of the dataset's folder again, in the background."""
     dataset = get_object_or_404(Dataset, slug=slug)
     enqueue("ingest", dataset_id=dataset.pk, user=request.user)
     messages.success(request, f"Reading {Path(dataset.data_dir)} again. The Jobs page shows how far it is.")

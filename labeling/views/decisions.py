@@ -1,4 +1,4 @@
-"""The address that decisions are sent to: a batch of actions as JSON, answered action by action."""
+"""Save batches of decisions sent as JSON, and respond to each action."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TARGETS = 2000
 
 
 class Malformed(ValueError):
-    """The batch is not what the page's own script sends; says what is wrong."""
+    """The batch is not what the page's own script sends; the message says what is wrong."""
 
 
 @require_POST
@@ -136,7 +136,7 @@ def _number(value: Any, name: str) -> float | None:
 
 
 def _plausible(at: datetime) -> datetime:
-    """The browser's time of the decision in UTC, but never in the future: clocks go wrong."""
+    """Return the browser's time of the decision in UTC, but never a time in the future: clocks go wrong."""
     now = datetime.now(UTC)
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(aware.astimezone(UTC), now)

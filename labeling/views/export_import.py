@@ -1,4 +1,4 @@
-"""The Export page, the archive itself, and the import of labels."""
+"""Export a dataset and import labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMES_SHOWN = 50
 
 @require_GET
 def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """What an export will hold, its options and its button; the form alone when an option changed."""
+    """Show what an export will hold, and its options; the form alone when an option changed."""
     dataset = get_object_or_404(Dataset, slug=slug)
     size = images_size(dataset)
     return _export_page(request, dataset, _form(request, dataset, size), size)
@@ -38,7 +38,7 @@ def export_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def export_zip(request: HtmxHttpRequest, slug: str) -> HttpResponseBase:
-    """The archive, sent while it is made; options that can't be had: the page with the words."""
+    """Stream the archive while it is written; for impossible options, show the page with the errors."""
     dataset = get_object_or_404(Dataset, slug=slug)
     size = images_size(dataset)
     form = _form(request, dataset, size)
@@ -86,14 +86,14 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
 
 @dataclass(frozen=True)
 class _ClassRow:
-    """How many labels of a class there are, and go to each split."""
+    """The number of labels of a class, in all and in each split."""
 
     label: LabelClass
     counts: list[int]
 
 
 def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
-    """The table of the splits from the classes' counters: as in the archive unless files are identical."""
+    """Return the table of the splits from the classes' counters: as in the archive unless files are identical."""
     labels = list(LabelClass.objects.active().filter(dataset=dataset))
     by_name = sorted(labels, key=lambda label: (label.name, label.pk))
     table = quotas([label.n_items for label in by_name], shares)
@@ -107,7 +107,7 @@ def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
 
 # -- Import -----------------------------------------------------------------------------------------
 class ImportChoices(forms.Form):
-    """How a table of labels is to be read, where it is not found out."""
+    """How a table of labels is to be read, where detection is not wanted."""
 
     key_column = forms.CharField(
         label="Column that names the images",
@@ -129,7 +129,7 @@ class ImportChoices(forms.Form):
 
 @require_http_methods(["GET", "POST"])
 def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """A form for a CSV file, and the report of what it changed."""
+    """Import a CSV file of labels, and show a report of what changed."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = ImportChoices(request.POST if request.method == "POST" else None, label_suffix="", auto_id="import-%s")
     context: dict[str, Any] = {"dataset": dataset, "expected": EXPECTED, "import_choices": form}

@@ -1,4 +1,4 @@
-"""The page of fields: which there are, more of them from a CSV file, from FITS headers or from EXIF."""
+"""Show and change the metadata fields of a dataset; add fields from a CSV file, FITS headers or EXIF data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ImportForm(forms.Form):
-    """A file of facts, and how it is to be understood."""
+    """A file of metadata, and how to read it."""
 
     key = forms.ChoiceField(
         label="Images are told by",
@@ -60,12 +60,12 @@ class ImportForm(forms.Form):
     )
 
     def wish(self) -> Wish:
-        """What a valid form asks for."""
+        """Return what a valid form asks for."""
         given = self.cleaned_data
         return Wish(given["key"], given["key_column"], _names(given["columns"]), given["encoding"])
 
     def kinds(self) -> dict[str, str]:
-        """The kinds that a valid form forces."""
+        """Return the kinds that a valid form sets."""
         return dict.fromkeys(_names(self.cleaned_data["texts"]), Field.Kind.TEXT.value)
 
 
@@ -78,7 +78,7 @@ class FieldForm(forms.Form):
 
 @dataclass(frozen=True)
 class Open:
-    """The row of the list that is open, for what, and why not."""
+    """The open row of the list: its purpose, and the error, if any."""
 
     field: Field
     mode: Literal["edit", "delete"]
@@ -92,7 +92,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 @require_http_methods(["GET", "POST"])
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The fields of a dataset; a CSV file that is sent adds to them."""
+    """List the fields of a dataset; add those of an uploaded CSV file."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     context: dict[str, Any] = {"expected": EXPECTED, "form": ImportForm(label_suffix="")}
@@ -147,7 +147,7 @@ def _context(dataset: Dataset, opened: Open | None = None, said: str = "") -> di
 
 
 def _together(dataset: Dataset, fields: list[Field]) -> dict[str, Any]:
-    """By which of the fields images are kept together, and what groups that makes."""
+    """Return the field by which images are grouped for splits, and the groups that result."""
     field = next((one for one in fields if one.pk == dataset.together_by_id), None)
     try:
         return {"chosen": field, "tally": split_groups.tally_of(dataset, field) if field else None}
@@ -158,13 +158,13 @@ def _together(dataset: Dataset, fields: list[Field]) -> dict[str, Any]:
 # -- The list -----------------------------------------------------------------------------------------------
 @require_GET
 def field_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The list alone: after an import, and what Cancel asks for."""
+    """Render the list alone, after an import and for Cancel."""
     return _list(request, get_object_or_404(Dataset, slug=slug))
 
 
 @require_http_methods(["GET", "POST"])
 def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Another name or kind for a field."""
+    """Change the name or the kind of a field."""
     field = _field(slug, pk)
     if request.method == "GET":
         form = FieldForm({"name": field.name, "kind": field.kind})
@@ -184,7 +184,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Asks whether a field is to go, and has it go."""
+    """Ask whether to delete a field, and delete it."""
     field = _field(slug, pk)
     if request.method == "GET":
         return _list(request, field.dataset, Open(field, "delete"))
@@ -194,7 +194,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 def field_together(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """By which field images are kept together from now on."""
+    """Choose the field by which images are grouped for splits."""
     dataset = get_object_or_404(Dataset, slug=slug)
     context: dict[str, Any] = {}
     try:
@@ -219,7 +219,7 @@ def _list(
 # -- Header cards ---------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "POST"])
 def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The cards found in some of the files, to be chosen from; while a job reads them, how far it is (``job``)."""
+    """List the header cards found in some of the files; while a job reads them, its progress (``job``)."""
     dataset = get_object_or_404(Dataset, slug=slug)
     context: dict[str, Any] = {}
     status = 200

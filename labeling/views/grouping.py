@@ -1,4 +1,4 @@
-"""How several files become one item: a template, tried out on the folder while it is typed, then used."""
+"""Group several files into one item by a template, previewed on the folder while it is typed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ASKED_AT_ONCE = 20_000
 
 @require_http_methods(["GET", "POST"])
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The template in use, others that fit the folder, and a trial."""
+    """Show the template in use, others that fit the folder, and a preview."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     if request.method == "GET":
@@ -68,7 +68,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def trial(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """What the template in the address would make of the folder, as a fragment."""
+    """Preview what the template in the address makes of the folder, as a fragment."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = GroupingForm(request.GET, label_suffix="")
     chosen = form.cleaned_data["grouping"] if form.is_valid() else None
@@ -76,12 +76,12 @@ def trial(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _may_group(request: HtmxHttpRequest) -> bool:
-    """Items may be made anew: the person of this machine, or staff."""
+    """Return whether the person may regroup files, which recreates items: the local user and staff may."""
     return not settings.LOGIN_REQUIRED or request.user.is_staff
 
 
 def _refusal(dataset: Dataset, chosen: Template | None) -> str:
-    """Why the files can't be grouped like this now, in words."""
+    """Return why the files cannot be grouped like this now; "" if they can."""
     if Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists():
         return "The folder is being read just now. Group its files when that is done."
     return would_lose(dataset, chosen) if dataset.n_items <= _ASKED_AT_ONCE else ""

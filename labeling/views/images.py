@@ -1,4 +1,4 @@
-"""How the images of a dataset are shown: the choices, and what they make of some images."""
+"""Choose how the images of a dataset are displayed, with a preview."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Group:
-    """What is shown of one item, and its path."""
+    """The samples of one item, and its path."""
 
     path: str
     samples: list[Sample]
@@ -55,20 +55,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the forms of a request say; ``composing`` is None where each file is an item."""
+    """The choices in a request's forms; ``composing`` is None where each file is an item."""
 
     showing: RenderingForm
     composing: CompositionForm | None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Choices:
-        """What is so now."""
+        """Return the current choices of a dataset."""
         composing = CompositionForm.showing(dataset.composed_as, dataset.roles) if dataset.roles else None
         return cls(RenderingForm.showing(dataset.shown_as), composing)
 
     @classmethod
     def made(cls, dataset: Dataset, given: QueryDict) -> Choices:
-        """What somebody chose."""
+        """Return the choices that a person submitted."""
         composing = CompositionForm(given, roles=dataset.roles) if dataset.roles else None
         return cls(RenderingForm(given, label_suffix=""), composing)
 
@@ -92,7 +92,7 @@ class Choices:
 
 @require_http_methods(["GET", "POST"])
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The choices and a preview; saved, all pictures follow."""
+    """Show the choices and a preview; save them, after which all pictures follow."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     if request.method == "GET":
@@ -116,7 +116,7 @@ def _composed(dataset: Dataset, choices: Choices) -> bool:
 
 @require_GET
 def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Some images under the choices in the address, as a fragment."""
+    """Render some images under the choices in the address, as a fragment."""
     dataset = get_object_or_404(Dataset, slug=slug)
     choices = Choices.made(dataset, request.GET)
     ways = (choices.rendering, choices.composition) if choices.is_valid else ()
@@ -125,7 +125,7 @@ def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The fields of the limits as a fragment, filled in with what suits all images under the choices in the address."""
+    """Render the fields of the stretch limits with values that suit all images under the choices in the address."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = RenderingForm(request.GET, label_suffix="")
     context: dict[str, Any] = {"dataset": dataset, "form": form}
@@ -145,7 +145,7 @@ def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def picture(request: HttpRequest, frame_id: int) -> HttpResponse:
-    """One image of a preview."""
+    """Serve an image of a preview."""
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
     form = RenderingForm(request.GET)
     if not form.is_valid():
@@ -155,7 +155,7 @@ def picture(request: HttpRequest, frame_id: int) -> HttpResponse:
 
 @require_GET
 def colour(request: HttpRequest, item_id: int) -> HttpResponse:
-    """One colour image of a preview."""
+    """Serve a color image of a preview."""
     frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset"))
     if not frames or not frames[0].dataset.roles:
         return _refused("This item has no bands for a colour image.")
@@ -194,7 +194,7 @@ def _context(
 
 
 def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -> list[Group]:
-    """Images of items from all over the folder, as the choices show them."""
+    """Return images of items from all over the folder, as the choices show them."""
     step = max(1, dataset.n_items // SAMPLES)
     rows = range(0, dataset.n_items, step)[:SAMPLES]
     by_item: dict[int, list[Frame]] = {}
@@ -239,7 +239,7 @@ def _colour_sample(
 
 
 def _fields(rendering: Rendering) -> dict[str, Any]:
-    """The form's fields for an address."""
+    """Return the form's fields for an address."""
     return _present(RenderingForm.showing(rendering).initial)
 
 
@@ -249,7 +249,7 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _made(frame: Frame, rendering: Rendering) -> tuple[bytes, str, str]:
-    """The picture, its suffix, and the reason if there is none."""
+    """Return the picture, its suffix, and the reason if there is none."""
     file = inside(frame)
     if file is None:
         return b"", "", _OUTSIDE
@@ -259,7 +259,7 @@ def _made(frame: Frame, rendering: Rendering) -> tuple[bytes, str, str]:
 def _coloured(
     dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition
 ) -> tuple[bytes, str, str]:
-    """As :func:`_made`, of an item's bands."""
+    """Return the color image of an item's bands, its suffix, and the reason if there is none."""
     seen = together(dataset, frames)
     assert seen is not None
     wanted = composition.bands_of(dataset.roles)
@@ -276,7 +276,7 @@ def _coloured(
 
 @lru_cache(maxsize=64)
 def _rendered(file: Path, sha256: str, rendering: Rendering) -> tuple[bytes, str, str]:
-    """Kept for a moment: the preview asks whether there is one, and the browser for the picture right after."""
+    """Render a picture and cache it: the preview checks that there is one, and the browser then asks for it."""
     try:
         return *decoders().picture(file, SIZE, rendering), ""
     except ImageProblem as problem:

@@ -1,4 +1,4 @@
-"""One item: its image, what the model thinks, what people decided, and its file."""
+"""Show an item: its image, the model's prediction, the decisions about it, and its file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HISTORY = 20
 
 @dataclass(frozen=True)
 class Decision:
-    """One line of the history: what was decided, and how the item came to be shown."""
+    """A line of the history: the decision, and how the item came to be shown."""
 
     annotation: Annotation
     what: str
@@ -38,13 +38,13 @@ class Decision:
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
-    """The item's own page, whose address can be sent to a colleague."""
+    """Show the item on its own page, whose address can be shared."""
     return _show(request, slug, row, "labeling/items/page.html", on_page=True)
 
 
 @require_GET
 def detail(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
-    """The same as a fragment, for the workbench's side pane."""
+    """Show the item as a fragment, for the workbench's side pane."""
     return _show(request, slug, row, "labeling/items/_detail.html", on_page=False)
 
 
@@ -69,7 +69,7 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
 
 @require_GET
 def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
-    """What a FITS file says about itself, as a fragment that is asked for when somebody opens it."""
+    """Show the header of a FITS file, as a fragment loaded when someone opens it."""
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id, format="FITS")
     file, context = inside(frame), {"frame": frame}
     if file is None:
@@ -101,7 +101,7 @@ def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object
 
 
 def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
-    """The frames, and in words why there is nothing to see, if so."""
+    """Return the frames, and why there is nothing to see, if so."""
     frames = list(item.frames.order_by("id"))
     for frame in frames:
         frame.dataset = dataset
@@ -129,7 +129,7 @@ def _is_file(frame: Frame) -> bool:
 
 
 def _history(item: Item, before: int | None) -> dict[str, object]:
-    """One page of decisions, newest first: a fixed number of queries whatever their number."""
+    """Return a page of decisions, newest first, by a fixed number of queries."""
     annotations = item.annotations.select_related(
         "label", "annotator", "action__annotator", "action__undone_by", "previous__label"
     ).order_by("-id")
@@ -171,7 +171,7 @@ def _what(annotation: Annotation) -> str:
 
 
 def _shown(annotation: Annotation, suggested: dict[int, LabelClass]) -> Iterable[str]:
-    """How the item came to be shown, in words, from most to least telling."""
+    """Describe how the item came to be shown, the most informative facts first."""
     if annotation.queue == OPENED:
         yield "opened on its own page"
     elif annotation.queue == CONFIRMATION:

@@ -1,6 +1,6 @@
-"""Pictures of items: thumbnails and full views, only ever of files inside of a dataset's folder.
+"""Serve pictures of items: thumbnails and full views, only of files inside the dataset's folder.
 
-One address and one code path for each picture: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``, with
+Each picture has one address and one code path: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``, with
 ``?frame=ROLE`` for one file of an item that has several and ``?color=1`` for the color image made of its bands.
 """
 
@@ -290,7 +290,7 @@ def _response(content: bytes, suffix: str) -> HttpResponse:
 
 
 def _cached(request: HttpRequest, response: HttpResponseBase, picture: _Picture, etag: str) -> HttpResponseBase:
-    """Let the browser cache it: forever under an address that names this version, else asked for each time."""
+    """Let the browser cache the picture: forever if the address names this version, else only after revalidation."""
     is_versioned = request.GET.get("v") == picture.version
     response["Cache-Control"] = f"private, {'max-age=31536000, immutable' if is_versioned else 'no-cache'}"
     response["ETag"] = etag

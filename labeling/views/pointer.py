@@ -1,4 +1,4 @@
-"""What lies under the pointer: places in the sky and values of pixels, asked for once for each image."""
+"""Serve what the pointer needs: sky coordinates and pixel values, loaded once per image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_VALUES = 1_000_000
 
 @require_GET
 def sky(request: HttpRequest, frame_id: int) -> HttpResponse:
-    """A grid of directions (labeling.images.sky_coordinates) as JSON; null where the file does not say."""
+    """Return a grid of directions (labeling.images.sky_coordinates) as JSON; null if the file has none."""
 
     def made(frame: Frame, file: Path) -> HttpResponse:
         return JsonResponse(decoders().sky(file, frame.dataset.shown_as), safe=False)
@@ -31,7 +31,7 @@ def sky(request: HttpRequest, frame_id: int) -> HttpResponse:
 
 @require_GET
 def values(request: HttpRequest, frame_id: int) -> HttpResponse:
-    """The pixels' own values, rows from the top, float32, little endian; nothing for images that are too large."""
+    """Return the pixel values, rows from the top, float32, little-endian; nothing for images that are too large."""
 
     def made(frame: Frame, file: Path) -> HttpResponse:
         is_small = frame.width * frame.height <= MOST_VALUES

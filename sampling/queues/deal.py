@@ -10,8 +10,7 @@ import numpy as np
 from django.db import transaction
 
 from labeling.display.item_frames import Together, together
-from labeling.models import Dataset, Frame, Item, LabelClass, State
-from labeling.querysets import ItemQuerySet
+from labeling.models import Dataset, Frame, Item, ItemQuerySet, LabelClass, State
 from modeling.models import ModelVersion
 from modeling.predictions import Suggestion, active_predictions, held_out_of
 from sampling.models import Round
