@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import platformdirs
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from hoshina.core import env
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-
 # -- Where things are ---------------------------------------------------------------------------
-STORE_DIR = env.path("AL_STORE_DIR", BASE_DIR / "store")
+# The packages are in BASE_DIR. In a checkout, templates/, static/, site/ and LICENSE are there as well; a wheel has
+# them inside the package `hoshina` (hatch_build.py).
+_PACKAGE_DIR = Path(__file__).resolve().parent
+BASE_DIR = _PACKAGE_DIR.parent
+IS_INSTALLED = (_PACKAGE_DIR / "templates").is_dir()
+RESOURCES_DIR = _PACKAGE_DIR if IS_INSTALLED else BASE_DIR
+STORE_DIR = env.path(
+    "AL_STORE_DIR", platformdirs.user_data_path("hoshina", appauthor=False) if IS_INSTALLED else BASE_DIR / "store"
+)
 DATA_DIR = env.optional_path("AL_DATA_DIR")
 WEIGHTS_DIR = env.optional_path("AL_WEIGHTS_DIR")
 _ENCODERS = (
@@ -160,7 +167,7 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [RESOURCES_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -269,7 +276,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 STATIC_URL = "static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [RESOURCES_DIR / "static"]
 # The files of the apps are served where they lie: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
