@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import psutil
+from django.conf import settings
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a module of the product in another Python process.
+
+    ``-P`` keeps Python from importing files of the working directory, which may be a folder of the user's.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def module_environment() -> dict[str, str]:
+    """Return this process's environment, in which another one finds the packages of a checkout too."""
+    if settings.IS_INSTALLED:
+        return dict(os.environ)
+    folders = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 def describe(pid: int | None = None) -> str:

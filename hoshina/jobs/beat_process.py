@@ -19,9 +19,11 @@ def start(worker: str) -> subprocess.Popen[bytes]:
     """Start a process that sends heartbeats for ``worker`` for as long as this process lives."""
     from django.conf import settings
 
+    from hoshina.core.processes import module_command, module_environment
+
     options = {"worker": worker, "database": settings.DATABASES["default"], "seconds": settings.JOB_HEARTBEAT}
     process = subprocess.Popen(
-        [sys.executable, "-m", "hoshina.jobs.beat_process"], stdin=subprocess.PIPE, cwd=settings.BASE_DIR
+        module_command("hoshina.jobs.beat_process"), stdin=subprocess.PIPE, env=module_environment()
     )
     assert process.stdin is not None
     # The pipe stays open: the process ends when this one does, in whatever way.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from hoshina.core import parent_watch
-from hoshina.core.processes import describe, lives
+from hoshina.core.processes import describe, lives, module_environment
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +24,19 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 WELL_AFTER = 60.0
 
 
-def start(arguments: Sequence[str], *, stdout: int | None, stderr: int | None, cwd: Path) -> subprocess.Popen[bytes]:
-    """Starts a Python process in its own group, so that a terminal's Ctrl-C reaches only its parent."""
-    environment = {**os.environ, parent_watch.VARIABLE: describe(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+def start(command: Sequence[str], *, stdout: int | None, stderr: int | None) -> subprocess.Popen[bytes]:
+    """Start a Python process in its own group, so that a terminal's Ctrl-C reaches only its parent."""
+    environment = {
+        **module_environment(),
+        parent_watch.VARIABLE: describe(),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+    }
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        cwd=cwd,
         env=environment,
         start_new_session=not WINDOWS,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -81,9 +84,8 @@ class Child:
     """One process that should live as long as its parent."""
 
     name: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     log_file: Path
-    cwd: Path
     process: subprocess.Popen[bytes] | None = None
     identity: str = ""
     _pause: float = FIRST_PAUSE
@@ -94,7 +96,7 @@ class Child:
         """Starts it; what it writes goes to its log file."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
-            self.process = start(self.arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=self.cwd)
+            self.process = start(self.command, stdout=output.fileno(), stderr=subprocess.STDOUT)
         self.identity = identity_of(self.process)
         self._started_at = time.monotonic()
         self._again_at = 0.0

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
-
-from django.conf import settings
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "django": ("django",),
@@ -20,9 +17,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 
 @cache
 def app_version() -> str:
-    """The version in pyproject.toml: the project is run from its folder, not installed as a package."""
-    with (settings.BASE_DIR / "pyproject.toml").open("rb") as stream:
-        return str(tomllib.load(stream)["project"]["version"])
+    """Return the version of the installed package, which pyproject.toml sets."""
+    return metadata.version("hoshina")
 
 
 def library_versions(libraries: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

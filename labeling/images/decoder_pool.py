@@ -12,7 +12,6 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from typing import Any, cast
 import psutil
 from django.conf import settings
 
+from hoshina.core.processes import module_command, module_environment
 from labeling.images.composite import Composition
 from labeling.images.encoder_inputs import Squares
 from labeling.images.file_check import NOTHING, Examined, Keep
@@ -229,12 +229,11 @@ class _Decoder:
     def __init__(self, seconds: float, megabytes: int) -> None:
         self._seconds, self._megabytes = seconds, megabytes
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "labeling.images.decoder_process", str(_turns())],
+            module_command("labeling.images.decoder_process", str(_turns())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders complain there of every file that breaks a rule
-            cwd=settings.BASE_DIR,
-            env=os.environ | {"PYTHONPATH": str(settings.BASE_DIR)},
+            env=module_environment(),
         )
         self._answers: queue.SimpleQueue[tuple[bytes | None, bytes]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="decoder", daemon=True).start()

@@ -75,7 +75,7 @@ def write_program(version: ModelVersion, folder: Path, feed: Feed) -> None:
     ):
         archive.writestr(f"{top}/README.md", readme(version.dataset, version.number, feed))
         archive.writestr(f"{top}/requirements.txt", "\n".join([*requirements(), ""]))
-        archive.write(settings.BASE_DIR / "LICENSE", f"{top}/LICENSE")
+        archive.write(settings.RESOURCES_DIR / "LICENSE", f"{top}/LICENSE")
         archive.write(settings.BASE_DIR / _PROGRAM, f"{top}/classify.py")
         for name in ("classes.json", "model.tflite"):
             archive.write(folder / name, f"{top}/{name}")

@@ -40,7 +40,7 @@ def test_stop_kills_who_does_not_listen_and_what_is_below(tmp_path: Path) -> Non
     )
     output = tmp_path / "output"
     with output.open("wb") as stream:
-        process = supervision.start(["-c", deaf], stdout=stream.fileno(), stderr=None, cwd=tmp_path)
+        process = supervision.start([sys.executable, "-c", deaf], stdout=stream.fileno(), stderr=None)
     wait_until(lambda: output.read_text().strip(), why="the grandchild")
     below = describe(int(output.read_text()))
     supervision.stop([process], patience=0.3)
@@ -50,7 +50,7 @@ def test_stop_kills_who_does_not_listen_and_what_is_below(tmp_path: Path) -> Non
 
 def test_a_child_that_dies_is_started_again_after_longer_and_longer_pauses(tmp_path: Path) -> None:
     dead: list[str] = []
-    child = supervision.Child("The thing", ["-c", "raise SystemExit(3)"], tmp_path / "logs" / "x.log", tmp_path)
+    child = supervision.Child("The thing", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "logs" / "x.log")
     tree = supervision.Tree([child], on_death=dead.append)
     child.start()
     told: list[str] = []

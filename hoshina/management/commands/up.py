@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from hoshina import health
 from hoshina.core.commands import HoshinaCommand, prepare_database
-from hoshina.core.processes import describe, lives
+from hoshina.core.processes import describe, lives, module_command
 from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError
@@ -230,6 +230,7 @@ class _Up:
     def run(self, folder: Path | None) -> None:
         if self.port != self.options["port"]:
             self.say(f"Port {self.options['port']} is busy; using {self.port}.")
+        self.say(f"Data is stored in {settings.STORE_DIR}")
         self._plant()
         opened = False
         try:
@@ -260,7 +261,6 @@ class _Up:
         return bool(self.launcher) and not lives(self.launcher)
 
     def _plant(self) -> None:
-        manage = str(settings.BASE_DIR / "manage.py")
         commands = {
             "The web server": ("web", "serve", "--host", settings.HOST, "--port", str(self.port)),
             "The interactive worker": ("worker-interactive", "worker", "interactive"),
@@ -270,7 +270,7 @@ class _Up:
             log_file = self.logs / f"{file}.log"
             if log_file.exists() and log_file.stat().st_size > 5_000_000:
                 log_file.replace(log_file.with_suffix(".old.log"))
-            self.tree.children.append(supervision.Child(name, [manage, *arguments], log_file, cwd=settings.BASE_DIR))
+            self.tree.children.append(supervision.Child(name, module_command("hoshina", *arguments), log_file))
 
     def _note(self) -> None:
         """Writes down who holds the store, and which processes a later `up` may have to wait for."""
@@ -315,13 +315,11 @@ class _Up:
             type(dataset).objects.filter(pk=dataset.pk).update(is_watched=True, next_look_at=None)
         if type(dataset).objects.count() > 1:  # else the first page is its own anyway
             self.page = f"?dataset={dataset.slug}"
-        arguments = [str(settings.BASE_DIR / "manage.py"), "ingest"]
-        arguments += [f"--data-dir={folder}", f"--dataset={dataset.name}"]
+        arguments = [f"--data-dir={folder}", f"--dataset={dataset.name}"]
         arguments += [f"--{name}={self.options[name]}" for name in ("group", "roles") if self.options[name] is not None]
+        command = module_command("hoshina", "ingest", *arguments)
         with self.ingest_log.open("wb") as output:
-            self.ingest = supervision.start(
-                arguments, stdout=output.fileno(), stderr=subprocess.STDOUT, cwd=settings.BASE_DIR
-            )
+            self.ingest = supervision.start(command, stdout=output.fileno(), stderr=subprocess.STDOUT)
         self.ingest_identity = supervision.identity_of(self.ingest)
 
     def _look_at_ingest(self) -> None:
