@@ -2,28 +2,43 @@
 #     docker build -t hoshina .
 #     docker run -p 8000:8000 -e AL_DATA_DIR=/data -v /path/to/images:/data:ro -v hoshina:/store hoshina
 # The log prints a link for the first sign-in. For a server with PostgreSQL and Redis see docker-compose.yml.
-FROM python:3.12-slim
+FROM python:3.12.12-slim-bookworm AS base
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     UV_COMPILE_BYTECODE=1 \
-    UV_LINK_MODE=copy \
-    UV_PROJECT_ENVIRONMENT=/opt/venv \
-    PATH=/opt/venv/bin:$PATH
+    UV_NO_CACHE=1 \
+    UV_SYSTEM_PYTHON=1
 
-WORKDIR /app
+RUN pip install --no-cache-dir uv==0.13.9
 
-# The dependencies first: they change less often than the code.
-COPY pyproject.toml uv.lock* ./
-RUN pip install --no-cache-dir uv && uv sync --no-dev && rm -rf /root/.cache
+FROM base AS build
 
-COPY manage.py README.md LICENSE ./
+WORKDIR /source
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY hoshina hoshina
 COPY labeling labeling
 COPY modeling modeling
 COPY sampling sampling
 COPY templates templates
 COPY static static
+RUN uv build --wheel --out-dir /dist
+
+FROM base
+
+LABEL org.opencontainers.image.title="HOSHINA" \
+      org.opencontainers.image.description="From a folder of unlabeled images to a trusted training set" \
+      org.opencontainers.image.licenses="MIT"
+
+WORKDIR /app
+
+# The dependencies first: they change less often than the code.
+COPY pyproject.toml constraints.txt ./
+RUN uv pip install -r pyproject.toml --extra heif --extra dicom --extra tiff --constraints constraints.txt
+
+COPY --from=build /dist /dist
+COPY manage.py ./
+RUN uv pip install --no-deps /dist/*.whl
 
 RUN useradd --system --uid 10001 --create-home hoshina \
     && mkdir /store /images /data \
@@ -42,4 +57,4 @@ VOLUME /store
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["python", "-m", "hoshina.health"]
 
-CMD ["python", "manage.py", "up", "--no-browser"]
+CMD ["hoshina", "up", "--no-browser"]

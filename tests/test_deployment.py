@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,15 +80,73 @@ def test_secrets_have_no_default(compose: dict[str, Any]) -> None:
 
 def test_dockerfile() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    assert re.search(r"^FROM python:3\.12-slim$", text, re.MULTILINE)
+    stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", text, re.MULTILINE)
+    assert [name for _, name in stages] == ["base", "build", ""], "the last stage is the image"
+    assert re.fullmatch(r"python:3\.(11|12|13)\.\d+-slim-bookworm", stages[0][0]), "a pinned version"
+    assert {base for base, _ in stages[1:]} == {"base"}
+    assert re.search(r"pip install --no-cache-dir uv==\d+\.\d+\.\d+$", text, re.MULTILINE)
     user = re.search(r"^USER (\w+)$", text, re.MULTILINE)
     assert user
     assert user[1] != "root"
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
-    for source in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE):
-        for name in source.split():
-            assert f"!{name.rstrip('*')}" in ignored, name
-            assert name == "uv.lock*" or (ROOT / name).exists()
+    for name in _copied(text):
+        assert f"!{name}" in ignored, name
+        assert (ROOT / name).exists(), name
+    labels = re.findall(r"org\.opencontainers\.image\.(\w+)=", text)
+    assert labels == ["title", "description", "licenses"]
+
+
+def _copied(text: str) -> list[str]:
+    """The files and folders of the checkout that a Dockerfile, or a part of it, copies."""
+    return [name for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in line.split()]
+
+
+def test_the_image_has_pinned_versions_and_the_codecs() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [install] = re.findall(r"^RUN uv pip install -r pyproject\.toml (.+)$", text, re.MULTILINE)
+    assert install == "--extra heif --extra dicom --extra tiff --constraints constraints.txt"
+    assert "--extra heif --extra dicom --extra tiff" in (ROOT / ".ci" / "pin").read_text(encoding="utf-8")
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    for pin in pins:
+        assert re.fullmatch(r"[a-z0-9.-]+==[0-9a-z.]+( ; [^#@]+)?", pin), "a name, a version, perhaps a marker: no host"
+    pinned = {pin.split("==")[0] for pin in pins}
+    with (ROOT / "pyproject.toml").open("rb") as stream:
+        project = tomllib.load(stream)["project"]
+    extras = [name for extra in ("heif", "dicom", "tiff") for name in project["optional-dependencies"][extra]]
+    required = {re.match(r"[\w-]+", name)[0] for name in (*project["dependencies"], *extras)}  # type: ignore[index]
+    assert len(required) > 25
+    assert required <= pinned
+
+
+@pytest.mark.slow
+def test_the_wheel_of_the_image_is_built_from_what_it_copies(tmp_path: Path) -> None:
+    stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").split("\nFROM ")[2]
+    for name in _copied(stage):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tmp_path)
+    [build] = re.findall(r"^RUN (uv build .+)$", stage, re.MULTILINE)
+    command = [str(tmp_path / "dist") if word == "/dist" else word for word in build.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    [wheel] = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {"hoshina/templates/base.html", "hoshina/static/css/base.css"} <= set(archive.namelist())
+
+
+def test_one_service_builds_the_image_of_all(compose: dict[str, Any]) -> None:
+    ours = {name: service for name, service in compose["services"].items() if name not in {"redis", "database"}}
+    assert [name for name, service in ours.items() if "build" in service] == ["prepare"]
+    assert {service["image"] for service in ours.values()} == {"hoshina"}
+    assert {service["pull_policy"] for service in ours.values()} == {"never"}, "nobody else's image of that name"
+
+
+def in_this_environment(command: list[str]) -> list[str]:
+    """Return a command of the image as this checkout runs it."""
+    programs = {"python": [sys.executable], "hoshina": [sys.executable, "-m", "hoshina"]}
+    return [*programs[command[0]], *command[1:]]
 
 
 def _dockerfile() -> tuple[dict[str, str], list[str]]:
@@ -101,13 +162,12 @@ def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: Calla
     """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link."""
     variables, command = _dockerfile()
     port = free_port()
-    assert variables.pop("PATH")
     variables |= {"AL_STORE_DIR": str(tmp_path / "store"), "AL_PORT": str(port), "AL_DATA_DIR": str(picture_folder(12))}
     variables |= {name: str(tmp_path / "store" / name) for name in ("KERAS_HOME", "NUMBA_CACHE_DIR")}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(
-        [sys.executable if word == "python" else word for word in command],
+        in_this_environment(command),
         cwd=ROOT, env=kept | variables | {"AL_EMBEDDING_BACKEND": "hog"}, stdout=log, stderr=log,
     )  # fmt: skip
     log.close()
@@ -178,18 +238,15 @@ class Containers:
         extra = {"DJANGO_SETTINGS_MODULE": "tests.settings"}  # knows the jobs of tests/jobs as well
         return {**kept, **given, **self.addresses, **extra}
 
-    def command(self, words: list[str]) -> list[str]:
-        return [sys.executable if word == "python" else word for word in words]
-
     def run(self, service: str, *words: str) -> subprocess.CompletedProcess[str]:
-        command = self.command(list(words) or list(self.compose["services"][service]["command"]))
+        command = in_this_environment(list(words) or self.compose["services"][service]["command"])
         return subprocess.run(
             command, cwd=ROOT, env=self.environment(service), capture_output=True, text=True, check=False
         )
 
     def start(self, service: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{service}.log").open("ab") as log:
-            command = self.command(self.compose["services"][service]["command"])
+            command = in_this_environment(self.compose["services"][service]["command"])
             self.running.append(
                 subprocess.Popen(command, cwd=ROOT, env=self.environment(service), stdout=log, stderr=log)
             )
@@ -255,12 +312,12 @@ def test_the_same_commands_and_variables_on_real_servers(
             time.sleep(0.1)
         print(*[job.state for job in jobs], jobs[0].result)
     """
-    done = containers.run("web", "python", "manage.py", "shell", "-v", "0", "-c", code)
+    done = containers.run("web", "hoshina", "shell", "-v", "0", "-c", code)
     assert done.stdout.strip() == "succeeded succeeded {'items': 50}", done.stderr
 
     # Images come in through a job of another container, on the mounted folder.
     folder = picture_folder(5)
-    ingested = containers.run("web", "python", "manage.py", "ingest", f"--data-dir={folder}", "--json")
+    ingested = containers.run("web", "hoshina", "ingest", f"--data-dir={folder}", "--json")
     assert ingested.returncode == 0, ingested.stderr
 
     # People have to sign in; the login page is there.
