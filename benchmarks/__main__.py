@@ -1,4 +1,4 @@
-"""``uv run python -m benchmarks [NAME …]``: the benchmarks, one after the other, each in a process of its own."""
+"""``uv run --group bench python -m benchmarks [NAME …]``: run the benchmarks, each in its own process."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The algorithms beside the plain way or the best library, in turn in one run; medians of ratios' two sides.
 
-    uv run python -m benchmarks.algorithms [k-center graph outliers similar uncertain spread suspects typical mix cells]
+    python -m benchmarks.algorithms [k-center graph outliers similar uncertain spread suspects typical mix cells]
         [--items 30000] [--dims 256] [--picks 300] [--repeats 5] [--vectors FILE.npy]
-    uv run python -m benchmarks.algorithms --targets
+    python -m benchmarks.algorithms --targets
 
 ``--targets`` runs those that have a target at the size it is stated for, and prints the target beside the ratio.
 ``--vectors`` takes the vectors of real images instead of made-up ones. Needs a quiet machine: products by several
@@ -248,7 +248,7 @@ def bench_suspects(size: Size) -> None:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
-        print("suspects: install cleanlab to compare with it: uv sync")
+        print("suspects: install cleanlab to compare with it: uv sync --group bench")
         return
     images = {"digits": load_digits(return_X_y=True)}
     if FASHION.exists():

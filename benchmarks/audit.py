@@ -1,6 +1,6 @@
 """Does the honest accuracy's interval hold the truth while Auto, not chance, chooses most of the labels?
 
-    uv run python -m benchmarks.audit [--data digits fashion] [--replays 200] [--processes 2] [--vectors FILE.npz]
+    python -m benchmarks.audit [--data digits fashion] [--replays 200] [--processes 2] [--vectors FILE.npz]
 
 Labelling replayed with the true labels: Auto chooses with its audit share, the model is trained as the product does,
 and after every retrain three estimates are compared with three truths. ``--vectors`` takes an .npz with ``X`` (n, d)

@@ -1,6 +1,6 @@
 """Do the probabilities mean what they say? Calibration on images held out, over seeds and numbers of labels.
 
-    uv run --no-sync python -m benchmarks.calibration [temperature penalty methods active weights]
+    python -m benchmarks.calibration [temperature penalty methods active weights]
         [--data digits fashion stamps] [--seeds 20] [--processes 2] [--vectors FOLDER]
 
 *temperature*: the product's training on labels drawn by chance; uncalibrated, calibrated, and with the one temperature

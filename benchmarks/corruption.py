@@ -1,4 +1,4 @@
-"""``uv run python -m benchmarks.corruption [-n 10000] [--seed 1]``: what becomes of damaged files of every format.
+"""``python -m benchmarks.corruption [-n 10000] [--seed 1]``: what becomes of damaged files of every format.
 
 Each case is a small good file that was cut, flipped, zeroed, spliced with another, renamed or given another size. It
 is examined, opened and asked for its browser format in a process of its own kind, which is watched: a crash or a hang

@@ -1,4 +1,4 @@
-"""``uv run python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``: damaged files on the way of every file.
+"""``python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``: damaged files on the way of every file.
 
 The cases of benchmarks.corruption lie in one folder, a good file in ten among them. ``manage.py ingest`` reads it, and
 what it let in is then asked for as a picture, through the decoders. Told are: whether the ingest came through, good

@@ -1,6 +1,6 @@
 """Encoders: images a second against the plain way, the pipeline against its parts, and what the vectors are worth.
 
-    uv run --no-sync python -m benchmarks.encoders [speed] [pipeline] [accuracy] [held-out] [--images 128] [--rounds 5]
+    python -m benchmarks.encoders [speed] [pipeline] [accuracy] [held-out] [--images 128] [--rounds 5]
 
 *speed*: HOG against a loop of ``skimage.feature.hog``; MobileNetV2 (where TensorFlow and its weights are at hand, see
 AL_WEIGHTS_DIR) against ``keras.Model.predict`` with batches of 32, and the least cosine between their vectors; the

@@ -1,6 +1,6 @@
 """Filters by fields: a range over a million items against the bare NumPy mask; grid pages at 10,000 and at 1,000,000.
 
-    uv run python -m benchmarks.fields [--large 1000000] [--small 10000] [--requests 100]
+    python -m benchmarks.fields [--large 1000000] [--small 10000] [--requests 100]
 
 The mask is made in this process, turn by turn with NumPy's; pages are asked of two real servers in turn. Also: a CSV
 file with a line for each of the images becomes fields, in a process of its own; its time and its memory.

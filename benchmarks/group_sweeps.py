@@ -1,6 +1,6 @@
 """Do groups that are offered as alike share a class? Group sweeps replayed with the true labels.
 
-    uv run python -m benchmarks.group_sweeps [--data digits fashion] [--replays 20] [--labels 100 300 600]
+    python -m benchmarks.group_sweeps [--data digits fashion] [--replays 20] [--labels 100 300 600]
 
 A pool of images, of which some have their true label, given one by one at random. Groups are taken as the product
 offers them (``sampling.algorithms.groups``) and given the class of most of their images, until none is left; what one

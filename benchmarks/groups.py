@@ -1,7 +1,7 @@
 """How far too high is accuracy where neighbours leak, and do folds of whole groups tell the truth?
 
-    uv run python -m benchmarks.groups [--data digits fashion] [--copies 8] [--originals 40 100] [--replays 100]
-    uv run python -m benchmarks.groups --intervals
+    python -m benchmarks.groups [--data digits fashion] [--copies 8] [--originals 40 100] [--replays 100]
+    python -m benchmarks.groups --intervals
 
 Each replay draws originals, gives each ``--copies`` slightly shifted and turned copies (group = original), labels all
 of them and trains as the product does: once with folds that know nothing of groups, once with folds of whole groups.

@@ -1,6 +1,6 @@
 """Cards of headers: a few of many small FITS files, by astropy as it opens files, by our own reader, by all decoders.
 
-    uv run python -m benchmarks.headers [--files 3000] [--rounds 5]
+    python -m benchmarks.headers [--files 3000] [--rounds 5]
 
 All ways turn by turn over the same files, from the file system's memory; every round has to give the same values.
 """

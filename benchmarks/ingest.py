@@ -1,6 +1,6 @@
 """Ingest against the bare physical loop; every ratio is of two sides measured in one run.
 
-``uv run python -m benchmarks.ingest [--photos 1000] [--large 200] [--small 20000] [--runs 3]``
+``python -m benchmarks.ingest [--photos 1000] [--large 200] [--small 20000] [--runs 3]``
 
 * photographs: ingest / a bare loop of threads that decodes at reduced scale, resizes and encodes a thumbnail;
 * 12-megapixel JPEGs, with their pictures and what the encoder will ask for: ingest / a loop that decodes every pixel

@@ -1,6 +1,6 @@
 """The map's server side: bytes of its points, colours of a million, and a lasso against any queue's page.
 
-    uv run python -m benchmarks.map [--points 1000000] [--inside 10000] [--requests 40]
+    python -m benchmarks.map [--points 1000000] [--inside 10000] [--requests 40]
 
 A real web server (waitress, SQLite) is asked over HTTP, queues and lassos in turn, so that what disturbs one disturbs
 the other. Prints medians and their ratios.

@@ -1,6 +1,6 @@
 """The map's page in Chromium: first paint at 100,000 and 1,000,000 points, other colours, a label, a frame of a drag.
 
-    uv run python -m benchmarks.map_browser [--small 100000] [--large 1000000] [--times 5]
+    python -m benchmarks.map_browser [--small 100000] [--large 1000000] [--times 5]
 
 Real web servers and a real browser without a GPU; the two sizes in turn, so that what disturbs one disturbs the other.
 Prints medians and their ratios.

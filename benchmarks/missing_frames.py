@@ -1,6 +1,6 @@
 """What best stands for a frame that an item lacks: its own other frames, zeros, or the mean of the frame's role.
 
-    uv run python -m benchmarks.missing_frames [--seeds 5] [--cache FOLDER]
+    python -m benchmarks.missing_frames [--seeds 5] [--cache FOLDER]
 
 Triplets are made of pairs of images: the reference is one, the target shows the other one on it, the difference that
 one alone, all with noise; the label is the other one's. Each frame is encoded by itself. A tenth of the items lack one

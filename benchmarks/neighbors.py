@@ -1,6 +1,6 @@
 """Nearest neighbors: seconds and recall of our search against faiss and pynndescent, on the same rows and threads.
 
-    uv run --group bench python -m benchmarks.neighbors [--n 20000 100000] [--threads 2] [--only NAME ...]
+    python -m benchmarks.neighbors [--n 20000 100000] [--threads 2] [--only NAME ...]
 
 Rows are images of Fashion-MNIST, mirrored and shifted by up to two pixels for as many as are asked for (Debian:
 dataset-fashion-mnist), on their 64 principal components. Every search finds the 30 nearest others of all rows. Recall

@@ -1,6 +1,6 @@
 """Grid pages at 10,000 and at 1,000,000 items; saving a label against views that do nothing; 8 labelers.
 
-    uv run python -m benchmarks.pages [--large 1000000] [--small 10000] [--requests 300]
+    python -m benchmarks.pages [--large 1000000] [--small 10000] [--requests 300]
 
 Real web servers (waitress, SQLite in WAL mode) in processes of their own, asked in turn over HTTP, so that what
 disturbs one disturbs the other. Prints medians, p95 and their ratios.

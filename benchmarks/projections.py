@@ -1,6 +1,6 @@
 """Maps: from vectors to places, against umap-learn as it comes, openTSNE and scikit-learn's t-SNE, in one run.
 
-    uv run --group bench python -m benchmarks.projections
+    python -m benchmarks.projections
         [--n 20000] [--dim 1280] [--tsne 10000] [--large 0] [--folder FOLDER]
 
 The vectors are the images of Fashion-MNIST and their mirror images (Debian: dataset-fashion-mnist; elsewhere vectors

@@ -1,6 +1,6 @@
 """Quick training against the assistive model on images that neither has seen; and a retrain while one runs.
 
-    AL_WEIGHTS_DIR=… uv run --no-sync python -m benchmarks.quick_train [accuracy] [retrain] [--data fashion stamps]
+    AL_WEIGHTS_DIR=… python -m benchmarks.quick_train [accuracy] [retrain] [--data fashion stamps]
 
 *accuracy*: 2,000 labelled Fashion-MNIST images and 8,000 held out; Tux Paint's stamps of the folders with 15 or more
 (their mirror images left out), two thirds labelled. Everything goes the way of the product: ingest, embed, labels from

@@ -1,6 +1,6 @@
 """How long a whole retrain takes, against scikit-learn's cold fit and one plain product, in the same run.
 
-    uv run --no-sync python -m benchmarks.retrain [--labels 1000] [--rows 100000] [--dim 1280] [--classes 10]
+    python -m benchmarks.retrain [--labels 1000] [--rows 100000] [--dim 1280] [--classes 10]
         [--folder FOLDER] [--runs 5]
 
 The vectors are made up in the likeness of a pooled MobileNetV2 layer: not negative, capped at 6, correlated. With a

@@ -1,6 +1,6 @@
 """What sweeps save, and whether they keep their promise: a simulated person who makes slips, on Fashion-MNIST.
 
-    uv run python -m benchmarks.sweeps [--replays 100] [--pool 2000] [--at-most 0.01] [--cache FOLDER]
+    python -m benchmarks.sweeps [--replays 100] [--pool 2000] [--at-most 0.01] [--cache FOLDER]
 
 The person labels 95 % of a pool by a start in Auto and then class sweeps. 2 % of what has to be marked is overlooked;
 2 % of the clicks mark the neighbour instead, 2 % of the keys are another class's (one by one that alone makes 2 % wrong

@@ -23,6 +23,7 @@ _PACKAGE_DIR = Path(__file__).resolve().parent
 BASE_DIR = _PACKAGE_DIR.parent
 IS_INSTALLED = (_PACKAGE_DIR / "templates").is_dir()
 RESOURCES_DIR = _PACKAGE_DIR if IS_INSTALLED else BASE_DIR
+COMMAND = "hoshina" if IS_INSTALLED else "uv run hoshina"  # how people call it in a terminal
 STORE_DIR = env.path(
     "AL_STORE_DIR", platformdirs.user_data_path("hoshina", appauthor=False) if IS_INSTALLED else BASE_DIR / "store"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +115,43 @@ def _fresh_memory() -> None:
     for one in (quantized, colors, clusters_of_map, region_filter):
         one.kept.forget()
     policy._look_again_at.clear()
+
+
+# Fixtures that start a browser, a server, workers, or `uv`.
+SLOW_FIXTURES = frozenset({"any_store", "containers", "files_store", "package", "up", "wheel", "working_store"})
+SLOW_MARKS = ("browser", "redis", "postgres")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in several processes. Named tests run in this one, and so does everything with `-n 0`."""
+    option = config.option
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if is_whole and getattr(option, "numprocesses", 0) is None and not option.usepdb:
+        option.numprocesses = min(4, os.cpu_count() or 1)
+        option.dist = "loadfile"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs another program or process; other tests that take long carry the mark themselves."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if SLOW_FIXTURES.intersection(fixtures) or any(item.get_closest_marker(name) for name in SLOW_MARKS):
+            item.add_marker("slow")
+
+
+_slow_tests_run: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def _no_tensorflow_in_fast_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that imports TensorFlow, which takes ten seconds, and is not marked as slow."""
+    if request.node.get_closest_marker("slow"):
+        _slow_tests_run.add(request.node.nodeid)
+    yield
+    if "tensorflow" in sys.modules and not _slow_tests_run:
+        _slow_tests_run.add(request.node.nodeid)
+        pytest.fail("This test imports TensorFlow: mark it as slow.")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -20,15 +20,15 @@ from tests.parts import ROOT, wait_until
 
 
 class Up:
-    """A running ``up`` whose lines are collected."""
+    """A running ``up`` whose lines are collected. It runs in the folder of its store, which it names relative to it."""
 
     def __init__(self, store: Path, *arguments: str, backend: str = "hog") -> None:
         self.store = store
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
-        environment |= {"AL_STORE_DIR": str(store), "AL_EMBEDDING_BACKEND": backend, "PYTHONUNBUFFERED": "1"}
+        environment |= {"AL_STORE_DIR": store.name, "AL_EMBEDDING_BACKEND": backend, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", "up", "--no-browser", *arguments],
-            cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=store.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         self.output = ""
         self.tree: set[str] = set()

@@ -299,7 +299,7 @@ def test_the_same_commands_and_variables_on_real_servers(
     # A job that the web container would start runs in a worker's.
     code = f"""if True:
         import time
-        from hoshina.jobs.life import enqueue
+        from hoshina.jobs.lifecycle import enqueue
         jobs = [
             enqueue("test_chunks", params=dict(name="a", notes={str(tmp_path / "notes")!r}, n=5, pause=0.01)),
             enqueue("test_steps", params=dict(name="b", notes={str(tmp_path / "other")!r}, n=2, pause=0.01)),

@@ -21,9 +21,8 @@ import pytest
 
 from hoshina import health
 from hoshina.core.processes import module_command, module_environment
-from tests.parts import free_port, missing, wait_until
+from tests.parts import ROOT, free_port, missing, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hoshina", "labeling", "modeling", "sampling")
 
 

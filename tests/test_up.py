@@ -27,6 +27,7 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Call
     assert one.port == used > busy
     one.wait_until_well()
     one.wait_for(r"noise: 8 items")
+    one.wait_for(rf"Data is stored in {re.escape(str(one.store))}\n")
     assert one.query("select name, n_items from labeling_dataset") == [("noise", 8)]
     status, content = health.ask("127.0.0.1", used)
     assert (status, content["database"], content["broker"]) == (200, True, True)
@@ -95,7 +96,7 @@ def test_wrong_use_is_told_in_a_line(up: Callable[..., Up], tmp_path: Path) -> N
     file = tmp_path / "file"
     file.touch()
     for arguments, status, words in (
-        (["nowhere"], 1, f"The folder {ROOT / 'nowhere'} does not exist."),
+        (["nowhere"], 1, f"The folder {tmp_path / 'nowhere'} does not exist."),
         ([str(file)], 1, f"The folder {file} is not a folder."),
         ([str(tmp_path), "--demo"], 2, "Name a folder or --demo, not both."),
         ([], 2, "There is nothing to show yet. Name a folder of images"),

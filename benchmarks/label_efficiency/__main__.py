@@ -1,6 +1,6 @@
 """How many labels each way of choosing needs: labelling replayed with the true labels, nobody at the keys.
 
-    uv run python -m benchmarks.label_efficiency [COLLECTION ...] [--strategies random auto ...] [--seeds 20]
+    python -m benchmarks.label_efficiency [COLLECTION ...] [--strategies random auto ...] [--seeds 20]
         [--first-seed 0] [--results FILE.jsonl] [--processes 2] [--only-report] [--docs FOLDER]
 
 Paired seeds: for each, every strategy has the same pool, the same held-out images and the same classifier (the

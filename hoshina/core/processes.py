@@ -21,8 +21,9 @@ def module_environment() -> dict[str, str]:
     """Return this process's environment, in which another one finds the packages of a checkout too."""
     if settings.IS_INSTALLED:
         return dict(os.environ)
-    folders = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    checkout = str(settings.BASE_DIR)
+    others = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", checkout)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join([checkout, *others])}
 
 
 def describe(pid: int | None = None) -> str:

@@ -81,6 +81,7 @@ def datasets_context(request: HtmxHttpRequest, form: AddFolderForm | None = None
         "form": form or AddFolderForm(label_suffix=""),
         "may_add": may_add_folders(request),
         "data_dir": settings.DATA_DIR,
+        "command": settings.COMMAND,
     }
 
 

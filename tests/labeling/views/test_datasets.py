@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,10 +31,13 @@ def text(response: object) -> str:
 
 
 # -- Home -----------------------------------------------------------------------------------------
-def test_home_without_datasets_says_how_to_begin(client: Client) -> None:
+@pytest.mark.parametrize("command", ["uv run hoshina", "hoshina"])
+def test_home_without_datasets_says_how_to_begin(client: Client, settings: Any, command: str) -> None:
+    assert settings.COMMAND == "uv run hoshina", "the tests run in a checkout"
+    settings.COMMAND = command
     found = text(client.get(HOME))
-    assert "uv run manage.py up FOLDER" in found
-    assert "uv run manage.py up --demo" in found
+    assert f">{command} up FOLDER<" in found
+    assert f">{command} up --demo<" in found
     assert 'name="folder"' in found
 
 
