@@ -1,4 +1,4 @@
-"""Check the installation with ``manage.py check``."""
+"""Check the installation with ``hoshina check``."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ Slots = npt.NDArray[np.bool_]
 Block = tuple[int, FloatArray]
 
 _ABANDONED_SECONDS = 24 * 3600
-_REEMBED = "Run `manage.py embed` to compute the vectors again."
+_REEMBED = "Run `hoshina embed` to compute the vectors again."
 
 
 @dataclass(frozen=True)

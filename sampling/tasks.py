@@ -51,7 +51,7 @@ def run_oddness(run: Run) -> dict[str, Any]:
     except StoreError as damaged:
         raise JobError(damaged.message, hint=damaged.hint) from damaged
     if embedding_set is None or vectors is None:
-        raise JobError("There are no vectors yet.", hint="Compute them first: manage.py embed.")
+        raise JobError("There are no vectors yet.", hint="Compute them first: hoshina embed.")
 
     def tell(stage: str, done: int, total: int) -> None:
         if stage != run.job.stage:

@@ -90,7 +90,7 @@ def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
-    """Start ``manage.py up`` with the given arguments and a store of its own; stopped after the test."""
+    """Start ``hoshina up`` with the given arguments and a store of its own; stopped after the test."""
     started: list[Up] = []
 
     def start(*arguments: str) -> Up:

@@ -1,4 +1,4 @@
-"""``manage.py up``: one process tree, from start to end, in the ways it can end."""
+"""``hoshina up``: one process tree, from start to end, in the ways it can end."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def prepare_database(*, may_migrate_server: bool = False) -> None:
         if not _is_migration_due():
             return
         if connection.vendor != "sqlite" and not may_migrate_server:
-            raise Failure("The tables of the database are missing or out of date.", "Run manage.py migrate.")
+            raise Failure("The tables of the database are missing or out of date.", "Run hoshina migrate.")
         # When several commands start on a new store, one of them creates its tables.
         with FileLock(settings.STORE_DIR / "migrate.lock"):
             if _is_migration_due():

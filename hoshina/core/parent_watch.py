@@ -1,4 +1,4 @@
-"""Watch the parent process: children of ``manage.py up`` stop when it is gone, even when it was killed."""
+"""Watch the parent process: children of ``hoshina up`` stop when it is gone, even when it was killed."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _require_match(dataset: Dataset, template: Template | None, extensions: Sequ
     if template and not any(template.place(found.path) for found in files if not found.problem):
         raise JobError(
             f"None of the images in {dataset.data_dir} matches the template {template.text}.",
-            "Try it out before: `manage.py ingest --group TEMPLATE --try`, or on the page Grouping.",
+            "Try it out before: `hoshina ingest --group TEMPLATE --try`, or on the page Grouping.",
         )
 
 
@@ -99,7 +99,7 @@ def _require_undecided(dataset: Dataset) -> None:
             f"{counted(n_decided, 'image')} of {dataset.name} {'has' if n_decided == 1 else 'have'} a decision, with "
             f"files grouped {now}. Grouped otherwise, "
             "some would have to be merged or split, and it could not be told which decision holds.",
-            "Make another dataset of the same folder (manage.py ingest with --dataset NAME and --group TEMPLATE) and "
+            "Make another dataset of the same folder (hoshina ingest with --dataset NAME and --group TEMPLATE) and "
             "import there the labels.csv of this one's export: a file's label goes to the item that it is part of.",
         )
 

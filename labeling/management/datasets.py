@@ -27,7 +27,7 @@ def pick_dataset(name: str | None) -> Dataset:
     """
     names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
     if not names:
-        raise Failure("There is no dataset yet.", "Make one with `manage.py ingest --data-dir FOLDER`.")
+        raise Failure("There is no dataset yet.", "Make one with `hoshina ingest --data-dir FOLDER`.")
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     if name is None:
         if len(names) > 1:

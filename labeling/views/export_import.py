@@ -165,7 +165,7 @@ def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> 
     if (upload.size or 0) > MAX_UPLOAD:
         raise ImportProblem(
             f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
-            f"manage.py import_labels FILE --dataset {dataset.slug}"
+            f"hoshina import_labels FILE --dataset {dataset.slug}"
         )
     if not form.is_valid():
         raise ImportProblem("The choices can't be read. Reload the page and choose again.")

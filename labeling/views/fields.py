@@ -121,7 +121,7 @@ def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportForm) -> Rep
     if (upload.size or 0) > MAX_UPLOAD:
         raise FieldProblem(
             f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
-            f"manage.py import_fields FILE --dataset {dataset.slug}"
+            f"hoshina import_fields FILE --dataset {dataset.slug}"
         )
     return import_fields(dataset, cast("BinaryIO", upload.file), form.wish(), form.kinds())
 

@@ -32,7 +32,7 @@ SEED = 0
 ATTEMPTS = 3
 
 
-_EMBED = "Wait until the images are embedded (see the running jobs), or run manage.py embed."
+_EMBED = "Wait until the images are embedded (see the running jobs), or run hoshina embed."
 
 
 class MissingEmbeddings(JobError):

@@ -102,7 +102,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     if n_available and not vectors.n_vectors:
         raise JobError(
             f"None of the {n_available} images in {dataset.data_dir} could be read.",
-            "Look at its Problems page, or scan the folder again with `manage.py ingest`.",
+            "Look at its Problems page, or scan the folder again with `hoshina ingest`.",
         )
     _require_still_wanted(run)
     activate(vectors, n_failed=len(stale))

@@ -23,7 +23,7 @@ def why_not(dataset: Dataset) -> str:
     """Why there are no coordinates to export, and what to do about it; empty where there are."""
     projection = maps_of(dataset).first()
     if projection is None:
-        return "There is no map yet: make one on the page Map, or run manage.py project_map, first."
+        return "There is no map yet: make one on the page Map, or run hoshina project_map, first."
     try:
         coordinates_of(projection)
     except StoreError as error:

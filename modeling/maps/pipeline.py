@@ -103,7 +103,7 @@ def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
     if embedding_set is None or vectors is None:
         raise JobError(
             "There are no vectors of these images yet.",
-            hint="Wait until the images are embedded (see the running jobs), or run manage.py embed.",
+            hint="Wait until the images are embedded (see the running jobs), or run hoshina embed.",
         )
     return embedding_set, vectors
 

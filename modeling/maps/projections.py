@@ -53,7 +53,7 @@ def why_not(dataset: Dataset) -> str:
     """Why there can be no map yet and what to do about it, in words; empty where there can."""
     vectors = _active_set(dataset)
     if vectors is None:
-        return "There are no vectors of these images yet. Wait until they are computed, or run manage.py embed."
+        return "There are no vectors of these images yet. Wait until they are computed, or run hoshina embed."
     if vectors.n_vectors < FEWEST:
         return f"A map takes {FEWEST} images that could be read; so far there are {vectors.n_vectors}."
     return ""

@@ -114,14 +114,14 @@ def _nothing_read(dataset: Dataset) -> Empty:
         return Empty(
             "Reading the folder",
             "The first images appear here as soon as they are read.",
-            command="manage.py ingest --data-dir FOLDER",
+            command="hoshina ingest --data-dir FOLDER",
             is_waiting=True,
         )
     if newest.state == Job.State.SUCCEEDED:
         return Empty(
             "No image was found",
             f"{dataset.data_dir} holds no image that could be read. Put some there and read it again.",
-            command="manage.py ingest --data-dir FOLDER",
+            command="hoshina ingest --data-dir FOLDER",
             action_label="Problems",
             action_url=problems,
         )

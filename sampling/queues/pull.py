@@ -150,7 +150,7 @@ def gather(
         raise CannotRank(
             "No vectors yet",
             "This queue compares images by their vectors, which are still to be computed (see Jobs, or run "
-            "manage.py embed); until then take Random.",
+            "hoshina embed); until then take Random.",
         )
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)

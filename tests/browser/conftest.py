@@ -64,7 +64,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: Non
 
 @pytest.fixture(scope="session")
 def server(django_db_setup: None) -> Iterator[Any]:
-    """A waitress that serves the site as `manage.py serve` does."""
+    """A waitress that serves the site as `hoshina serve` does."""
     require("chromium")
     # The first pull imports scikit-learn, which takes seconds where several processes share two cores.
     import_module("sampling.algorithms.auto")

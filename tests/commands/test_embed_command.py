@@ -1,4 +1,4 @@
-"""``manage.py embed``: what it prints, which dataset it takes, and that a kill loses no finished work."""
+"""``hoshina embed``: what it prints, which dataset it takes, and that a kill loses no finished work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manage.py export."""
+"""hoshina export."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_a_new_store_has_no_dataset_and_every_command_says_what_to_do(tmp_path: 
     done = manage(tmp_path / "store", command, *arguments, "--json")
     assert failure_json(done) == {
         "error": "There is no dataset yet.",
-        "hint": "Make one with `manage.py ingest --data-dir FOLDER`.",
+        "hint": "Make one with `hoshina ingest --data-dir FOLDER`.",
     }
 
 
@@ -112,7 +112,7 @@ def test_a_server_that_has_not_been_migrated_says_so(tmp_path: Path) -> None:
         done = manage(tmp_path, "ingest", "--data-dir", str(tmp_path), "--json", AL_DATABASE_URL=url)
         assert failure_json(done) == {
             "error": "The tables of the database are missing or out of date.",
-            "hint": "Run manage.py migrate.",
+            "hint": "Run hoshina migrate.",
         }
         assert manage(tmp_path, "migrate", "-v0", AL_DATABASE_URL=url).returncode == 0
         assert failure(manage(tmp_path, "accuracy", AL_DATABASE_URL=url)).startswith("There is no dataset yet.")

@@ -1,4 +1,4 @@
-"""manage.py import_labels."""
+"""hoshina import_labels."""
 
 from __future__ import annotations
 

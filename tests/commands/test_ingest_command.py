@@ -1,4 +1,4 @@
-"""``manage.py ingest`` as people and scripts run it."""
+"""``hoshina ingest`` as people and scripts run it."""
 
 from __future__ import annotations
 

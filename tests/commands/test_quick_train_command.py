@@ -1,4 +1,4 @@
-"""manage.py quick_train."""
+"""hoshina quick_train."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def test_a_job_that_this_process_no_longer_runs_is_given_up(queue_job: Callable[
 
 
 def test_under_up_nobody_is_told_to_start_a_worker(monkeypatch: pytest.MonkeyPatch, store: Any) -> None:
-    assert presence.missing_worker_message("heavy").endswith("start one with manage.py worker heavy.")
+    assert presence.missing_worker_message("heavy").endswith("start one with hoshina worker heavy.")
     monkeypatch.setattr(parent_watch, "_is_child_of_up", True)
     message = presence.missing_worker_message("heavy")
     assert message.startswith("The worker is starting.")

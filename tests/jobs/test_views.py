@@ -207,7 +207,7 @@ def test_strip_tells_failures_in_their_words(client: Client, make_job: Callable[
 def test_waiting_says_why(client: Client, make_job: Callable[..., Job]) -> None:
     job = make_job(dataset_id=1)
     url = reverse("jobs:strip", args=[1])
-    assert "No worker is running: start one with manage.py worker interactive." in text(client.get(url))
+    assert "No worker is running: start one with hoshina worker interactive." in text(client.get(url))
     Worker.objects.create(name="elsewhere:1:1", queues="heavy", seen_at=timezone.now())
     assert "No worker is running" in text(client.get(url))
     Worker.objects.create(name="elsewhere:2:1", queues="interactive", seen_at=timezone.now())

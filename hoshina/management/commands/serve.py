@@ -1,4 +1,4 @@
-"""``manage.py serve``: the web server alone (waitress, the same on Linux, macOS and Windows)."""
+"""``hoshina serve``: the web server alone (waitress, the same on Linux, macOS and Windows)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hoshina.core.parent_watch import is_child_of_up
 
 class Command(HoshinaCommand):
     needs_database = not is_child_of_up()  # which prepares it
-    help = "Serves the pages. The workers are started apart (manage.py worker), or all at once: manage.py up."
+    help = "Serves the pages. The workers are started apart (hoshina worker), or all at once: hoshina up."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default=settings.HOST, help="default: AL_HOST or 127.0.0.1")

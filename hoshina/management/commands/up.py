@@ -1,4 +1,4 @@
-"""``manage.py up [FOLDER]``: everything in one process tree: web server, workers, ingest, browser."""
+"""``hoshina up [FOLDER]``: everything in one process tree: web server, workers, ingest, browser."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Command(HoshinaCommand):
                 prepare_database(may_migrate_server=True)
                 if not _has_datasets():
                     raise CommandError(
-                        "There is nothing to show yet. Name a folder of images (manage.py up FOLDER), or try "
-                        "manage.py up --demo.",
+                        "There is nothing to show yet. Name a folder of images (hoshina up FOLDER), or try "
+                        "hoshina up --demo.",
                         returncode=2,
                     )
             _Up(self, options, held, stopped).run(folder)

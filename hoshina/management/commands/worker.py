@@ -1,4 +1,4 @@
-"""``manage.py worker [QUEUE…]``: takes background jobs."""
+"""``hoshina worker [QUEUE…]``: takes background jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manage.py export: a dataset's labels as a ZIP archive."""
+"""hoshina export: a dataset's labels as a ZIP archive."""
 
 from __future__ import annotations
 

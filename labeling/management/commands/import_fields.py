@@ -1,4 +1,4 @@
-"""manage.py import_fields: metadata of the items from a CSV file, from FITS headers or from EXIF."""
+"""hoshina import_fields: metadata of the items from a CSV file, from FITS headers or from EXIF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manage.py import_labels: labels from a CSV file."""
+"""hoshina import_labels: labels from a CSV file."""
 
 from __future__ import annotations
 

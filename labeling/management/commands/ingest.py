@@ -1,4 +1,4 @@
-"""``manage.py ingest --data-dir FOLDER``: read a folder of images into a dataset."""
+"""``hoshina ingest --data-dir FOLDER``: read a folder of images into a dataset."""
 
 from __future__ import annotations
 

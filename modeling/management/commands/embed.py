@@ -1,4 +1,4 @@
-"""``manage.py embed``: vectors for every image that has none, in the foreground."""
+"""``hoshina embed``: vectors for every image that has none, in the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``manage.py project_map``: a map of the dataset, in the foreground."""
+"""``hoshina project_map``: a map of the dataset, in the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``manage.py quick_train``: train a network on the labelled images, in the foreground."""
+"""``hoshina quick_train``: train a network on the labelled images, in the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``manage.py retrain``: train the assistive model in the foreground."""
+"""``hoshina retrain``: train the assistive model in the foreground."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Command(HoshinaCommand):
             job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])
         told = job.result
         if "waits_for" in told:
-            raise Failure("There are too few embeddings to train with.", "Run manage.py embed, then retrain again.")
+            raise Failure("There are too few embeddings to train with.", "Run hoshina embed, then retrain again.")
         if options["json"]:
             self.stdout.write(json.dumps(told | ({"embedded": embedded} if embedded else {})))
             return

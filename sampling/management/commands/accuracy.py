@@ -1,4 +1,4 @@
-"""``manage.py accuracy``: the audited accuracy, from the labels of images drawn at random."""
+"""``hoshina accuracy``: the audited accuracy, from the labels of images drawn at random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labeling.management.datasets import add_common_arguments, pick_dataset
 from sampling.accuracy.estimate import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
 
 NOT_KNOWN = (
-    f"Not known yet: label {MIN_AUDIT} images of the queue Audit (manage.py queue audit, or the page), then retrain."
+    f"Not known yet: label {MIN_AUDIT} images of the queue Audit (hoshina queue audit, or the page), then retrain."
 )
 
 

@@ -1,4 +1,4 @@
-"""``manage.py queue NAME``: what to label next."""
+"""``hoshina queue NAME``: what to label next."""
 
 from __future__ import annotations
 

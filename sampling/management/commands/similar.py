@@ -1,4 +1,4 @@
-"""``manage.py similar ITEM …``: what looks like it."""
+"""``hoshina similar ITEM …``: what looks like it."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_no_file_and_too_large_a_file(dataset: Dataset, client: Client, monkeypa
     assert "Choose a file first" in client.post(PAGE, {}).content.decode()
     monkeypatch.setattr("labeling.views.fields.MAX_UPLOAD", 10)
     status, page = send(client)
-    assert (status, "manage.py import_fields FILE --dataset pictures" in page) == (422, True)
+    assert (status, "hoshina import_fields FILE --dataset pictures" in page) == (422, True)
 
 
 def test_names_and_kinds_change(dataset: Dataset, client: Client) -> None:

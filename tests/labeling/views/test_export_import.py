@@ -268,7 +268,7 @@ def test_no_file_and_too_large_a_file_are_refused(
     monkeypatch.setattr(export_import, "MAX_UPLOAD", 10)
     response = upload(client, dataset, b"path,label\nimage0019.png,dog\n")
     assert response.status_code == 422
-    assert "manage.py import_labels FILE --dataset pictures" in text_of(response)
+    assert "hoshina import_labels FILE --dataset pictures" in text_of(response)
 
 
 def test_a_large_upload_comes_from_disk(client: Client, dataset: Dataset, settings: Any) -> None:

@@ -113,7 +113,7 @@ def test_without_vectors(dataset: Dataset, queue: str) -> None:
     strategy = STRATEGIES[queue]
     if strategy.needs_vectors:
         assert words.startswith("No vectors yet.")
-        assert "manage.py embed" in note
+        assert "hoshina embed" in note
     elif not strategy.needs_model:
         assert len(rows) == 12
 

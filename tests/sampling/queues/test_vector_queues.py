@@ -318,7 +318,7 @@ def words_of(client: Client, queue: str = "oddities") -> str:
 
 
 def test_many_images_are_compared_by_a_job_once_and_the_page_says_how_far(many: Dataset, client: Client) -> None:
-    assert "manage.py worker heavy" in words_of(client)
+    assert "hoshina worker heavy" in words_of(client)
     assert "data-waiting" in words_of(client)
     job = Job.objects.get(kind="oddness")
     assert (job.queue, job.params) == ("heavy", {"method": "local outlier factor"})
