@@ -117,8 +117,10 @@ def _fresh_memory() -> None:
     policy._look_again_at.clear()
 
 
-# Fixtures that start a browser, a server, workers, or `uv`.
-SLOW_FIXTURES = frozenset({"any_store", "containers", "files_store", "package", "up", "wheel", "working_store"})
+# Fixtures that start servers, workers or `uv`, or import TensorFlow.
+SLOW_FIXTURES = frozenset(
+    {"any_store", "containers", "files_store", "keras", "mobile", "package", "up", "wheel", "working_store"}
+)
 SLOW_MARKS = ("browser", "redis", "postgres")
 
 

@@ -16,8 +16,12 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from hoshina import health
 from tests.parts import ROOT, free_port, wait_until
+
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 ITEMS = 400

@@ -158,6 +158,7 @@ def _dockerfile() -> tuple[dict[str, str], list[str]]:
     return variables, json.loads(command[1])
 
 
+@pytest.mark.slow
 def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
     """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link."""
     variables, command = _dockerfile()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hoshina import health
 from hoshina.core.processes import lives
-from tests.parts import ROOT, free_port, wait_until
+from tests.parts import free_port, wait_until
 from tests.processes import Up
 
 

@@ -25,6 +25,8 @@ from modeling.models import EmbeddingSet, EncoderChoice
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 from tests.parts import ROOT
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"encoder", "fingerprint", "reason", "items", "dim", "failed", "seconds"}
 
 

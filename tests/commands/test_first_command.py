@@ -13,6 +13,8 @@ import pytest
 
 from tests.parts import ROOT, postgres_server, require
 
+pytestmark = pytest.mark.slow
+
 
 def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}

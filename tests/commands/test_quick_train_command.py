@@ -29,6 +29,8 @@ from modeling.quick.options import QuickOptions
 from tests.modeling.weights import real_weights_dir
 from tests.parts import ROOT
 
+pytestmark = pytest.mark.slow
+
 N = 24
 QUICKLY = ("--image-side", "32", "--epochs", "2", "--validation-share", "0.3")
 

@@ -359,6 +359,7 @@ def many(make_dataset: MakeDataset, n: int, name: str) -> Dataset:
     return dataset
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_dataset(make_dataset: MakeDataset) -> None:
     def peak(dataset: Dataset) -> int:
         tracemalloc.start()

@@ -81,6 +81,7 @@ def fits_tile() -> bytes:
     return written.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -133,6 +134,7 @@ print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suff
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="only Unix limits the size of files")
 def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_known_all_the_same(
     tmp_path: Path, settings: Any

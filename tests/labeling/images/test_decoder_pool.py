@@ -63,6 +63,7 @@ def _is_decoder(one: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Path) -> None:
     files = [*pictures_in(tmp_path, 5), tmp_path / "none.png", tmp_path / "text.png"]
     (tmp_path / "text.png").write_text("words")
@@ -125,6 +126,7 @@ def slow_picture(file: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_path: Path) -> None:
     killer = Killer(1)
     killer.start()
@@ -137,6 +139,7 @@ def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_pat
     assert few.picture(files[1], 256, DEFAULT)[1] == ".png"
 
 
+@pytest.mark.slow
 def test_of_several_files_asked_for_at_once_the_right_one_is_given_up(tmp_path: Path) -> None:
     small = pictures_in(tmp_path, 6)
     files = [*small[:3], slow_picture(tmp_path / "slow.png"), *small[3:]]
@@ -163,6 +166,7 @@ def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_
     assert [isinstance(one, Examined) for one in said[1:]] == [True] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "words"),
     [({"seconds": 0.2, "megabytes": 4096}, "took longer than 0.2 s"), ({"seconds": 60, "megabytes": 150}, "150 MB")],
@@ -201,6 +205,7 @@ ABOUT_HEADERS: dict[str, tuple[Callable[[Decoders, Path], object], Callable[[Pat
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ABOUT_HEADERS)
 def test_what_decoders_say_of_headers_and_whom_it_costs(few: Decoders, tmp_path: Path, name: str) -> None:
     """What this process would see; and of a file that ends its decoder, or holds it up, why there is nothing."""
@@ -232,6 +237,7 @@ def test_a_header_may_come_without_the_sky(few: Decoders, tmp_path: Path) -> Non
     assert whole.sky
 
 
+@pytest.mark.slow
 def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders, tmp_path: Path) -> None:
     files = fits_in(tmp_path, 130)
     files[60].write_text("words")
@@ -266,6 +272,7 @@ def test_many_threads_share_a_few_decoders(few: Decoders, tmp_path: Path) -> Non
     assert 1 <= len(children()) <= 2
 
 
+@pytest.mark.slow
 def test_what_is_made_ahead_leaves_room_for_those_who_wait(few: Decoders, tmp_path: Path) -> None:
     slow, small = slow_picture(tmp_path / "slow.png"), pictures_in(tmp_path, 1)[0]
     order: list[str] = []

@@ -41,6 +41,7 @@ def test_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
         assert open_image(renamed).tobytes() == before.tobytes()
 
 
+@pytest.mark.slow
 def test_hundreds_of_damaged_files_crash_nothing_and_lose_nothing() -> None:
     told = corruption.run(600, seed=20)
     assert told.wrong == []
@@ -68,6 +69,7 @@ def test_a_crash_and_a_hang_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert [words.split(":")[0] for words in told.wrong] == ["crashed (11)", "hung"]
 
 
+@pytest.mark.slow
 def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> None:
     told = corruption_ingest.run(400, 21, tmp_path)
     assert told.wrong == []

@@ -92,6 +92,7 @@ def write(file: Path, piece: bytes, n: int, pieces: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_tiled", [True, False], ids=["tiles", "strips"])
 @pytest.mark.parametrize(
     ("how", "imagecodecs"), [("zlib", "without"), ("zlib", "with"), ("lzw", "with"), ("jpeg", "with")]
@@ -122,6 +123,7 @@ def test_what_needs_imagecodecs_says_so_at_once(tmp_path: Path, how: str) -> Non
     assert "uv sync --extra tiff" in reason
 
 
+@pytest.mark.slow
 def test_a_giant_that_hardly_packs_is_not_read_at_once(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, TILE * TILE * 3, dtype=np.uint8)
     write(tmp_path / "a.tif", zlib.compress(noise.tobytes(), 0), (SIDE // TILE) ** 2, {"tile": (TILE, TILE)})

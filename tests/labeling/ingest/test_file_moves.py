@@ -391,6 +391,7 @@ def batches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_labels_follow_content_through_any_changes(
     tmp_path: Path, contents: list[bytes], batches: str, seed: int
@@ -420,6 +421,7 @@ def test_labels_follow_content_through_any_changes(
             disk.change()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("batches")
 @pytest.mark.parametrize("seed", range(10))
 def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(

@@ -267,6 +267,7 @@ class World:
             file_of(self.folder, self.template, before, role).rename(to)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1011, *range(11)])
 def test_after_anything_labels_are_where_their_groups_are(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -253,6 +253,7 @@ class TestChoice:
         monkeypatch.setattr(keras_networks, "PACKAGE", "tensorflow_of_nowhere")
         assert "TensorFlow is not installed; using HOG + Scattering." in choose_encoder("auto", tmp_path).reason
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("damage", ["garbage", "cut short", "other layers"])
     def test_damaged_weights(self, damage: str, offline: Path, tmp_path: Path) -> None:
         file = tmp_path / WEIGHTS_FILE
@@ -273,6 +274,7 @@ class TestChoice:
             choose_encoder("tensorflow", tmp_path)
         assert "Delete it" in raised.value.hint
 
+    @pytest.mark.slow
     def test_weights_of_numbers_that_are_not_finite(self, offline: Path, tmp_path: Path) -> None:
         file = tmp_path / WEIGHTS_FILE
         file.write_bytes((real_weights_dir() / WEIGHTS_FILE).read_bytes())
@@ -395,6 +397,7 @@ def random_weights(keras: Any, network: keras_networks.KerasNetwork, file: Path)
         legacy_h5_format.save_weights_to_hdf5_group(stream, model)
 
 
+@pytest.mark.slow
 class TestOtherNetworksWithRandomWeights:
     """The published weights are not at hand where tests run: files of random ones, under their names."""
 
@@ -425,6 +428,7 @@ class TestOtherNetworksWithRandomWeights:
         assert [one.name.split("-")[0] for one in (tmp_path / "graphs").iterdir()] == [network.backend]
 
 
+@pytest.mark.slow
 class TestGpu:
     @pytest.fixture
     def driver(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -486,6 +490,7 @@ class TestGpu:
         assert gpu.may_be_there() is expected
 
 
+@pytest.mark.slow
 class TestResNet18:
     def test_without_weights_a_sentence_says_which_file(self, offline: Path) -> None:
         assert "resnet18-f37072fd.pth in AL_WEIGHTS_DIR" in likely("resnet18").reason
@@ -526,6 +531,7 @@ class TestResNet18:
         assert "replace it by a whole resnet18-f37072fd.pth" in raised.value.hint
 
 
+@pytest.mark.slow
 class TestMobileNet:
     def test_same_numbers_as_keras(self, mobile: KerasEncoder) -> None:
         images = noise_pictures(37)

@@ -15,6 +15,8 @@ from modeling.algorithms.layouts.initialization import smoothed, start_from
 from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
 
+pytestmark = pytest.mark.slow
+
 N, K = 500, 15
 
 

@@ -77,6 +77,7 @@ def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable
     return found.mean(axis=(1, 2)) if found.ndim == 4 else found.reshape(len(found), -1)
 
 
+@pytest.mark.slow
 class TestRealFiles:
     @pytest.mark.parametrize("name", ["map.keras", "flat.h5"])
     def test_same_numbers_as_keras(self, name: str, models: Path, tmp_path: Path) -> None:
@@ -152,6 +153,7 @@ class TestRealFiles:
 
 
 class TestNoModels:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "words"),
         [

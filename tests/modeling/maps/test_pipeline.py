@@ -66,6 +66,7 @@ def made(dataset: Dataset, method: str = "umap", **params: object) -> Projection
 
 
 # -- Making them -----------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "least"), [("umap", 0.92), ("tsne", 0.95), ("pca", 0.75)])
 def test_each_method_makes_a_map_that_is_as_true_as_it_says(digits: Dataset, method: str, least: float) -> None:
     projection = made(digits, method, seed=4)

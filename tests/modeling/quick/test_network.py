@@ -16,6 +16,8 @@ from modeling.backends.weights import MOBILENET_V2
 from modeling.quick.options import QuickOptions
 from tests.modeling.weights import real_weights_dir
 
+pytestmark = pytest.mark.slow
+
 SIDE = 32
 
 

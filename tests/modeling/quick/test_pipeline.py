@@ -48,6 +48,8 @@ from tests.modeling.factories import add_vectors
 from tests.modeling.weights import real_weights_dir
 from tests.parts import wait_until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["migrated"]
 
 S = Job.State

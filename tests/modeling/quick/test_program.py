@@ -42,7 +42,7 @@ from tests.modeling.weights import real_weights_dir
 
 SIDE = 32
 QUICKLY = QuickOptions(image_side=SIDE, epochs=2, validation_share=0.5)
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture(autouse=True)

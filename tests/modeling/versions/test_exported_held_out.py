@@ -58,6 +58,7 @@ def issues(given: NDArray[np.int64], P: NDArray[np.float64]) -> set[int]:
     return set(np.flatnonzero(find_label_issues(given, P, n_jobs=1)).tolist())
 
 
+@pytest.mark.slow
 def test_cleanlab_finds_planted_errors_in_the_export(planted: tuple[Dataset, set[int]]) -> None:
     dataset, wrong = planted
     rows, labels = exported(dataset)
@@ -111,6 +112,7 @@ def test_the_export_agrees_with_labels_as_often_as_the_held_out_accuracy_says(
     assert (predictions.probabilities[:N_LABELED].argmax(axis=1) == given).mean() > agreement + 0.01
 
 
+@pytest.mark.slow
 def test_each_row_is_consistent_and_unlabeled_ones_come_from_the_model(planted: tuple[Dataset, set[int]]) -> None:
     dataset, _ = planted
     rows, _ = exported(dataset)

@@ -33,6 +33,7 @@ def split(n: int, n_labelled: int, seed: int) -> tuple[list[int], list[int]]:
     return order[n_labelled:], order[:n_labelled]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_labelled", [0, 1, 7])
 @pytest.mark.parametrize("refresh", [1, 4, 64])
 def test_picks_are_those_of_the_plain_loop(n_labelled: int, refresh: int) -> None:

@@ -81,6 +81,7 @@ def theirs(digits: np.ndarray) -> np.ndarray:
     return np.asarray(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exactly", [5000, 0])
 def test_maps_are_as_good_as_those_of_scikit_learn(
     digits: np.ndarray, weights: csr_array, theirs: np.ndarray, exactly: int, monkeypatch: pytest.MonkeyPatch
