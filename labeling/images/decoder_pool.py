@@ -7,7 +7,6 @@ replaced when they fail.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import queue
 import shutil
@@ -15,18 +14,20 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 import psutil
 from django.conf import settings
 
 from hoshina.core.processes import module_command, module_environment
+from labeling.images import decoder_process
 from labeling.images.composite import Composition
+from labeling.images.decoder_messages import Failure, Outcome, Request, outcomes_decoder, receive, send
 from labeling.images.encoder_inputs import Squares
 from labeling.images.file_check import NOTHING, Examined, Keep
 from labeling.images.file_headers import Header
@@ -38,7 +39,10 @@ from labeling.images.thumbnails import Cache
 _LOOK = 0.25
 # Files whose headers are asked for at once, of one decoder.
 _SLICE = 50
-_ENDED: tuple[bytes | None, bytes] = (None, b"")
+
+First = TypeVar("First")
+Result = TypeVar("Result")
+Rest = TypeVarTuple("Rest")
 
 
 class DecoderFault(RuntimeError):
@@ -74,112 +78,101 @@ class Decoders:
     def examined(
         self, files: Sequence[str | Path], rendering: Rendering, keep: Keep = NOTHING
     ) -> Iterator[Examined | ImageProblem]:
-        """What each file holds, or what is wrong with it, in order; ``keep`` says what to keep of it."""
-        asked = {"call": "examined", "rendering": rendering.as_params(), "keep": keep.as_params()}
-        for words in self._each(files, asked):
-            yield words if isinstance(words, ImageProblem) else Examined(**words)
+        """Yield what each file holds, or what is wrong with it, in order; ``keep`` says what to cache of it."""
+        return self._each(decoder_process.examined, files, rendering, keep)
 
     def card_values(
         self, files: Sequence[str | Path], names: Sequence[str], rendering: Rendering
     ) -> Generator[list[str] | ImageProblem, None, None]:
-        """:func:`labeling.images.file_headers.values_of` of each file, or what is wrong with it, in order; read by all
-        decoders at once."""
-        asked = {"call": "card_values", "names": list(names), "rendering": rendering.as_params()}
+        """Yield :func:`labeling.images.file_headers.values_of` of each file, or what is wrong with it, in order.
+
+        All decoders read at once.
+        """
         slices = [files[start : start + _SLICE] for start in range(0, len(files), _SLICE)]
 
-        def ask(some: Sequence[str | Path]) -> list[dict[str, Any] | ImageProblem]:
-            return list(self._each(some, asked))
+        def ask(some: Sequence[str | Path]) -> list[list[str] | ImageProblem]:
+            return list(self._each(decoder_process.card_values, some, list(names), rendering))
 
         with ThreadPoolExecutor(self._n, thread_name_prefix="cards") as pool:
             try:
-                for told in pool.map(ask, slices):
-                    for words in told:
-                        yield words if isinstance(words, ImageProblem) else words["values"]
+                for answers in pool.map(ask, slices):
+                    yield from answers
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _each(self, files: Sequence[str | Path], asked: dict[str, Any]) -> Iterator[dict[str, Any] | ImageProblem]:
-        """What one decoder says of each file, in order."""
-        left = deque(files)
+    def _each(
+        self, call: Callable[[Path, *Rest], Result], files: Sequence[str | Path], *rest: *Rest
+    ) -> Iterator[Result | ImageProblem]:
+        """Yield what one decoder answers about each file, in order."""
+        left = deque(Path(file) for file in files)
         is_one_by_one = has_crashed = False
         while left:
-            paths = [str(file) for file in left]
             with self._one() as decoder:
                 try:
-                    decoder.ask(asked | {"paths": paths, "is_one_by_one": is_one_by_one})
+                    decoder.ask(Request(call.__name__, list(left), rest, is_one_by_one))
                     while left:
-                        for words in decoder.answer()[0]["files"]:
+                        for result, failure in decoder.answers(call):
                             left.popleft()
                             has_crashed = False
-                            yield _problem(words) or words
+                            yield cast(Result, result) if failure is None else _problem(failure)
                 except _Failed as failed:
                     # Those behind it are asked for again, of a new decoder; so is a file that may not be to blame.
-                    is_known = is_one_by_one or len(left) == 1
-                    has_crashed = isinstance(failed, _Crashed) and not (is_known and has_crashed)
+                    is_culprit = is_one_by_one or len(left) == 1
+                    has_crashed = isinstance(failed, _Crashed) and not (is_culprit and has_crashed)
                     is_one_by_one = True
-                    if is_known and not has_crashed:
+                    if is_culprit and not has_crashed:
                         left.popleft()
                         yield failed
 
     def picture(self, file: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
-        """As :func:`labeling.images.thumbnails.render`."""
-        asked = {"call": "picture", "path": str(file), "size": size, "rendering": rendering.as_params()}
-        words, content = self._asked(asked)
-        return content, words["suffix"]
+        """Return what :func:`labeling.images.thumbnails.render` does."""
+        return self._ask(decoder_process.picture, file, size, rendering)
 
     def colour(
         self, files: Mapping[str, Path], roles: Sequence[str], composition: Composition, size: int, rendering: Rendering
     ) -> tuple[bytes, str]:
-        """:func:`labeling.images.lupton_rgb.composite` as bytes, and their suffix."""
-        asked: dict[str, Any] = {
-            "call": "colour",
-            "files": {role: str(file) for role, file in files.items()},
-            "roles": list(roles),
-        }
-        asked |= {"composition": composition.as_params(), "size": size, "rendering": rendering.as_params()}
-        words, content = self._asked(asked)
-        return content, words["suffix"]
+        """Return :func:`labeling.images.lupton_rgb.composite` as bytes, and their suffix."""
+        return self._ask(decoder_process.colour, dict(files), list(roles), composition, size, rendering)
 
     def format_for_browsers(self, file: Path, rendering: Rendering) -> str:
-        """As :func:`labeling.images.browser_formats.format_for_browsers`."""
-        asked = {"call": "format_for_browsers", "path": str(file), "rendering": rendering.as_params()}
-        return str(self._asked(asked)[0]["format"])
+        """Return what :func:`labeling.images.browser_formats.format_for_browsers` does."""
+        return self._ask(decoder_process.format_for_browsers, file, rendering)
 
     def header(self, file: Path, rendering: Rendering, *, with_sky: bool = True) -> Header:
-        """As :func:`labeling.images.file_headers.header_of`."""
-        asked = {"call": "header", "path": str(file), "rendering": rendering.as_params(), "with_sky": with_sky}
-        return Header.from_params(self._asked(asked)[0])
+        """Return what :func:`labeling.images.file_headers.header_of` does."""
+        return self._ask(decoder_process.header, file, rendering, with_sky)
 
     def sky(self, file: Path, rendering: Rendering) -> dict[str, Any] | None:
-        """:func:`labeling.images.sky_coordinates.sky_in`, for JSON."""
-        words, _ = self._asked({"call": "sky", "path": str(file), "rendering": rendering.as_params()})
-        return cast(dict[str, Any] | None, words["sky"])
+        """Return :func:`labeling.images.sky_coordinates.sky_in`, for JSON."""
+        return self._ask(decoder_process.sky, file, rendering)
 
     def values(self, file: Path, rendering: Rendering) -> bytes:
-        """:func:`labeling.images.pixel_values.values_in`, float32, little endian, row by row."""
-        return self._asked({"call": "values", "path": str(file), "rendering": rendering.as_params()})[1]
+        """Return :func:`labeling.images.pixel_values.values_in`, float32, little endian, row by row."""
+        return self._ask(decoder_process.values, file, rendering)
 
     def thumbnail(
         self, file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering, *, is_ahead: bool = False
     ) -> Path:
-        """As :func:`labeling.images.thumbnails.thumbnail`; ``is_ahead``: nobody waits for it, others go first."""
-        asked = {"call": "thumbnail", "path": str(file), "sha256": sha256, "size": size, "cache": cache.as_params()}
-        words, _ = self._asked(asked | {"rendering": rendering.as_params()}, is_ahead=is_ahead)
-        return Path(words["place"])
+        """Return what :func:`labeling.images.thumbnails.thumbnail` does; with ``is_ahead`` after all who wait."""
+        return self._ask(decoder_process.thumbnail, file, sha256, size, cache, rendering, is_ahead=is_ahead)
 
-    def _asked(self, request: dict[str, Any], *, is_ahead: bool = False) -> tuple[dict[str, Any], bytes]:
+    def _ask(
+        self, call: Callable[[First, *Rest], Result], first: First, *rest: *Rest, is_ahead: bool = False
+    ) -> Result:
+        """Have a decoder answer ``call``, a function of ``decoder_process``; raise the error that it raised there."""
+        request = Request(call.__name__, [first], rest)
         try:
-            words, content = self._asked_once(request, is_ahead)
+            result, failure = self._ask_once(call, request, is_ahead)
         except _Crashed:
-            words, content = self._asked_once(request, is_ahead)
-        if error := _error(words):
-            raise error
-        return words, content
+            result, failure = self._ask_once(call, request, is_ahead)
+        if failure is not None:
+            raise _error(failure)
+        return cast(Result, result)
 
-    def _asked_once(self, request: dict[str, Any], is_ahead: bool) -> tuple[dict[str, Any], bytes]:
+    def _ask_once(self, call: Callable[..., Result], request: Request, is_ahead: bool) -> Outcome[Result]:
         with self._one(is_ahead=is_ahead) as decoder:
             decoder.ask(request)
-            return decoder.answer()
+            return decoder.answers(call)[0]
 
     @contextmanager
     def _one(self, *, is_ahead: bool = False) -> Iterator[_Decoder]:
@@ -235,7 +228,7 @@ class _Decoder:
             stderr=subprocess.DEVNULL,  # decoders complain there of every file that breaks a rule
             env=module_environment(),
         )
-        self._answers: queue.SimpleQueue[tuple[bytes | None, bytes]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="decoder", daemon=True).start()
         self._n_open = 0
 
@@ -248,29 +241,28 @@ class _Decoder:
         """Alive, with every answer taken."""
         return self._n_open == 0 and self.is_alive
 
-    def ask(self, request: dict[str, Any]) -> None:
-        self._n_open = len(request.get("paths", (1,)))
+    def ask(self, request: Request) -> None:
+        self._n_open = len(request.firsts)
         try:
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
+            send(self._process.stdin, request)
         except OSError as error:
             raise _Crashed(_crash(self._process.wait())) from error
 
-    def answer(self) -> tuple[dict[str, Any], bytes]:
-        """The next answer, and the bytes that came with it. Raises _Failed when none will come."""
+    def answers(self, call: Callable[..., Result]) -> list[Outcome[Result]]:
+        """Return the next outcomes of ``call``. Raises _Failed when none will come."""
         deadline = time.monotonic() + self._seconds
         while True:
             try:
-                line, content = self._answers.get(timeout=_LOOK)
+                message = self._messages.get(timeout=_LOOK)
                 break
             except queue.Empty:
                 self._refuse(time.monotonic() > deadline)
-        if line is None:
+        if message is None:
             raise _Crashed(_crash(self._process.wait()))
-        words = cast(dict[str, Any], json.loads(line))
-        self._n_open -= len(words.get("files", (1,)))
-        return words, content
+        outcomes = outcomes_decoder(call).decode(message)
+        self._n_open -= len(outcomes)
+        return outcomes
 
     def _refuse(self, is_late: bool) -> None:
         if is_late:
@@ -288,12 +280,12 @@ class _Decoder:
         stream = self._process.stdout
         assert stream is not None
         try:
-            while line := stream.readline():
-                self._answers.put((line, stream.read(json.loads(line)["bytes"])))
-        except (OSError, ValueError):  # cut off in the middle of an answer
+            while message := receive(stream):
+                self._messages.put(message)
+        except (OSError, ValueError):  # closed while it was being read
             pass
         finally:
-            self._answers.put(_ENDED)
+            self._messages.put(None)
 
     def end(self) -> None:
         self._process.kill()
@@ -309,19 +301,17 @@ def _crash(code: int) -> str:
     return f"The decoder crashed on this file ({how}): it is damaged in an unusual way, or made to do harm."
 
 
-def _problem(words: dict[str, Any]) -> ImageProblem | None:
-    error = _error(words)
-    return error if isinstance(error, ImageProblem | None) else ImageProblem(f"The file cannot be read ({error}).")
+def _problem(failure: Failure) -> ImageProblem:
+    error = _error(failure)
+    return error if isinstance(error, ImageProblem) else ImageProblem(f"The file cannot be read ({error}).")
 
 
-def _error(words: dict[str, Any]) -> ImageProblem | OSError | None:
-    if "problem" in words:
-        return ImageProblem(words["problem"])
-    if "errno" in words:
-        return OSError(words["errno"], words["error"], words["file"])
-    if "fault" in words:
-        raise DecoderFault(words["fault"])
-    return None
+def _error(failure: Failure) -> ImageProblem | OSError:
+    if failure.kind == "fault":
+        raise DecoderFault(failure.message)
+    if failure.kind == "problem":
+        return ImageProblem(failure.message)
+    return OSError(failure.errno, failure.message, failure.file and str(failure.file))
 
 
 def pictures() -> Cache:

@@ -1,11 +1,11 @@
-"""What a decoder does: reads a request a line, answers it with lines of JSON, and ends with whoever started it.
+"""What a decoder does: reads requests, answers them, and ends with whoever started it.
 
+Each call is a function of this module; its arguments and its result travel by their types (``decoder_messages``).
 Nothing here knows Django, so that a decoder starts in a fifth of a second and holds little.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import sys
@@ -13,14 +13,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from labeling.images import browser_formats, open_image, thumbnails
 from labeling.images.composite import Composition
-from labeling.images.file_check import Keep, examine
-from labeling.images.file_headers import header_of, values_of
+from labeling.images.decoder_messages import Failure, Outcome, Request, decode_request, encode, receive, send
+from labeling.images.file_check import Examined, Keep, examine
+from labeling.images.file_headers import Header, header_of, values_of
 from labeling.images.lupton_rgb import composite
 from labeling.images.pixel_values import values_in
 from labeling.images.problems import ImageProblem
@@ -28,144 +30,113 @@ from labeling.images.rendering import Rendering
 from labeling.images.sky_coordinates import sky_in
 from labeling.images.thumbnails import Cache
 
-Answer = tuple[dict[str, Any], bytes]
-
 # Seconds that an answer about one file waits for those about the next.
 _MOMENT = 0.02
 
 
-def examined(
-    paths: list[str], rendering: dict[str, Any], keep: dict[str, Any], is_one_by_one: bool
-) -> Iterator[Answer]:
-    """What each file holds, in turn."""
-    way, kept = Rendering.from_params(rendering), Keep.from_params(keep)
-    return _each(paths, lambda path: (examine(path, way, kept).as_params(), b""), is_one_by_one)
+def examined(path: Path, rendering: Rendering, keep: Keep) -> Examined:
+    """Return what a file holds."""
+    return examine(path, rendering, keep)
 
 
-def card_values(paths: list[str], rendering: dict[str, Any], names: list[str], is_one_by_one: bool) -> Iterator[Answer]:
-    """The values of some cards of each file's headers, in turn."""
-    way = Rendering.from_params(rendering)
-    return _each(paths, lambda path: ({"values": values_of(path, names, way)}, b""), is_one_by_one)
+def card_values(path: Path, names: list[str], rendering: Rendering) -> list[str]:
+    """Return the values of some cards of a file's headers."""
+    return values_of(path, names, rendering)
 
 
-def _each(paths: list[str], look: Callable[[str], Answer], is_one_by_one: bool) -> Iterator[Answer]:
-    """As many files in an answer as were looked at in a moment, since an answer costs more than a small file does; or
-    one by one, so that the one that is never answered is known."""
-    told: list[dict[str, Any]] = []
-    began = time.monotonic()
-    for path in paths:
-        told.append(_told(partial(look, path))[0])
-        if is_one_by_one or time.monotonic() - began > _MOMENT:
-            yield {"files": told}, b""
-            told, began = [], time.monotonic()
-    if told:
-        yield {"files": told}, b""
-
-
-def picture(path: str, size: int, rendering: dict[str, Any]) -> Iterator[Answer]:
-    """The picture itself, behind its suffix."""
-
-    def made() -> Answer:
-        content, suffix = thumbnails.render(path, size, Rendering.from_params(rendering))
-        return {"suffix": suffix}, content
-
-    yield _told(made)
+def picture(path: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
+    """Return the picture of a file, and its suffix."""
+    return thumbnails.render(path, size, rendering)
 
 
 def colour(
-    files: dict[str, str], roles: list[str], composition: dict[str, Any], size: int, rendering: dict[str, Any]
-) -> Iterator[Answer]:
-    """The colour image of an item's bands, behind its suffix."""
-
-    def made() -> Answer:
-        places = {role: Path(path) for role, path in files.items()}
-        way = Rendering.from_params(rendering)
-        image = composite(places, roles, Composition.from_params(composition), way, size)
-        content, suffix = thumbnails.encoded(image, size)
-        return {"suffix": suffix}, content
-
-    yield _told(made)
+    files: dict[str, Path], roles: list[str], composition: Composition, size: int, rendering: Rendering
+) -> tuple[bytes, str]:
+    """Return the color image of an item's bands, and its suffix."""
+    return thumbnails.encoded(composite(files, roles, composition, rendering, size), size)
 
 
-def format_for_browsers(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
-    """The format in which browsers show the file as it is shown here, or nothing."""
-    yield _told(lambda: ({"format": browser_formats.format_for_browsers(path, Rendering.from_params(rendering))}, b""))
+def format_for_browsers(path: Path, rendering: Rendering) -> str:
+    """Return the format in which browsers show the file as it is shown here, or nothing."""
+    return browser_formats.format_for_browsers(path, rendering)
 
 
-def header(path: str, rendering: dict[str, Any], with_sky: bool) -> Iterator[Answer]:
+def header(path: Path, rendering: Rendering, with_sky: bool) -> Header:
     """Return the cards of a file, and its place in the sky."""
-    way = Rendering.from_params(rendering)
-    yield _told(lambda: (header_of(path, way, with_sky=with_sky).as_params(), b""))
+    return header_of(path, rendering, with_sky=with_sky)
 
 
-def sky(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
-    """A grid of places in the sky, or none."""
-
-    def made() -> Answer:
-        grid = sky_in(path, Rendering.from_params(rendering))
-        return {"sky": None if grid is None else grid.as_params()}, b""
-
-    yield _told(made)
+def sky(path: Path, rendering: Rendering) -> dict[str, Any] | None:
+    """Return a grid of places in the sky, or none."""
+    grid = sky_in(path, rendering)
+    return None if grid is None else grid.as_params()
 
 
-def values(path: str, rendering: dict[str, Any]) -> Iterator[Answer]:
-    """The pixels' own values as float32."""
-    yield _told(lambda: ({}, values_in(path, Rendering.from_params(rendering)).astype("<f4").tobytes()))
+def values(path: Path, rendering: Rendering) -> bytes:
+    """Return the pixels' own values as float32."""
+    return values_in(path, rendering).astype("<f4").tobytes()
 
 
-def thumbnail(path: str, sha256: str, size: int, cache: dict[str, Any], rendering: dict[str, Any]) -> Iterator[Answer]:
-    """Where the picture is kept now."""
-
-    def made() -> Answer:
-        place = thumbnails.thumbnail(path, sha256, size, Cache.from_params(cache), Rendering.from_params(rendering))
-        return {"place": str(place)}, b""
-
-    yield _told(made)
+def thumbnail(path: Path, sha256: str, size: int, cache: Cache, rendering: Rendering) -> Path:
+    """Return where the picture of a file is cached now."""
+    return thumbnails.thumbnail(path, sha256, size, cache, rendering)
 
 
-CALLS: dict[str, Callable[..., Iterator[Answer]]] = {
-    "examined": examined,
-    "card_values": card_values,
-    "format_for_browsers": format_for_browsers,
-    "header": header,
-    "picture": picture,
-    "colour": colour,
-    "sky": sky,
-    "values": values,
-    "thumbnail": thumbnail,
+CALLS: dict[str, Callable[..., Any]] = {
+    call.__name__: call
+    for call in (examined, card_values, picture, colour, format_for_browsers, header, sky, values, thumbnail)
 }
 
 
-def _told(work: Callable[[], Answer]) -> Answer:
+def answers(call: Callable[..., Any], request: Request) -> Iterator[list[Outcome[Any]]]:
+    """Yield the outcomes of as many calls as were made in a moment, since a message costs more than a small file."""
+    batch: list[Outcome[Any]] = []
+    began = time.monotonic()
+    for first in request.firsts:
+        batch.append(_outcome(call, first, *request.rest))
+        if request.is_one_by_one or time.monotonic() - began > _MOMENT:
+            yield batch
+            batch, began = [], time.monotonic()
+    if batch:
+        yield batch
+
+
+def _outcome(call: Callable[..., Any], *arguments: Any) -> Outcome[Any]:
     try:
-        return work()
+        return msgspec.Raw(encode(call(*arguments))), None
     except ImageProblem as problem:
-        return {"problem": problem.reason}, b""
+        return None, Failure("problem", _sound(problem.reason))
     except OSError as error:
-        return {"errno": error.errno or 0, "error": error.strerror or str(error), "file": error.filename}, b""
+        file = None if error.filename is None else Path(os.fsdecode(error.filename))
+        return None, Failure("os", _sound(error.strerror or str(error)), error.errno or 0, file)
     except Exception:  # noqa: BLE001 - whoever asked raises it there, with this text
-        return {"fault": traceback.format_exc()}, b""
+        return None, Failure("fault", _sound(traceback.format_exc()))
+
+
+def _sound(text: str) -> str:
+    """Return text that every encoding of Unicode takes: names of files may hold half characters."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def main() -> None:
+    """Answer requests until nobody is left to ask."""
     # What libraries print must not stand between the answers.
-    answers = os.fdopen(os.dup(1), "wb")
+    stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     if len(sys.argv) > 1:
         open_image.take_turns_at(Path(sys.argv[1]))
-    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, messages), daemon=True).start()
     while True:
-        asked = json.loads(requests.get())
-        for words, content in CALLS[asked.pop("call")](**asked):
-            answers.write(json.dumps(words | {"bytes": len(content)}).encode() + b"\n" + content)
-            answers.flush()
+        request, call = decode_request(messages.get(), CALLS)
+        for batch in answers(call, request):
+            send(stream, batch)
 
 
-def _listen(stream: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
+def _listen(stream: BinaryIO, messages: queue.SimpleQueue[bytes]) -> None:
     """In a thread of its own, so that a decoder ends at once when nobody is left to answer, whatever it is at."""
-    for line in stream:
-        requests.put(line)
+    while message := receive(stream):
+        messages.put(message)
     os._exit(0)
 
 

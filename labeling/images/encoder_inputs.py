@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -92,17 +91,3 @@ class Squares:
     def _place(self, sha256: str) -> Path:
         way = f"-{self.rendering.key}" if self.rendering.key else ""
         return self.folder / sha256[0] / f"{sha256}-{self.side}-{PREPROCESSING_VERSION}{way}.rgb"
-
-    def as_params(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "folder": str(self.folder),
-            "side": self.side,
-            "rendering": self.rendering.as_params(),
-        }
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """From what :meth:`as_params` gave."""
-        rendering = Rendering.from_params(params["rendering"])
-        return cls(Path(params["folder"]), params["side"], rendering)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from PIL import Image
 
@@ -46,10 +45,6 @@ class Examined:
     revision: int = 0
     note: str = ""
 
-    def as_params(self) -> dict[str, Any]:
-        """For JSON; its own arguments."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
 
 @dataclass(frozen=True, slots=True)
 class Keep:
@@ -71,19 +66,6 @@ class Keep:
             return decode_side(self.squares.side)
         # Of a JPEG an eighth of the size: every byte is still unpacked, without the work for the pixels.
         return _SMALL if self.pictures is None else TILE
-
-    def as_params(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "pictures": self.pictures and self.pictures.as_params(),
-            "squares": self.squares and self.squares.as_params(),
-        }
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """From what :meth:`as_params` gave."""
-        pictures, squares = params["pictures"], params["squares"]
-        return cls(pictures and Cache.from_params(pictures), squares and Squares.from_params(squares))
 
 
 NOTHING = Keep()

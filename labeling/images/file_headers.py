@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,17 +46,6 @@ class Header:
 
     cards: tuple[Card, ...]
     sky: tuple[tuple[str, str], ...]
-
-    def as_params(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"cards": list(map(astuple, self.cards)), "sky": self.sky}
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """From what :meth:`as_params` gave."""
-        return cls(
-            tuple(Card(*card) for card in params["cards"]), tuple((name, words) for name, words in params["sky"])
-        )
 
 
 def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:

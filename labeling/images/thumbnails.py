@@ -7,11 +7,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -57,15 +56,6 @@ class Cache:
 
     folder: Path
     megabytes: int
-
-    def as_params(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"folder": str(self.folder), "megabytes": self.megabytes}
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """From what :meth:`as_params` gave."""
-        return cls(Path(params["folder"]), params["megabytes"])
 
     def find(self, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path | None:
         """The picture, if it was made before."""

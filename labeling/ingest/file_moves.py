@@ -8,7 +8,6 @@ first those that somebody decided about, then in the order of their paths.
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Self
 
+import msgspec
 from django.db.models import Case, Count, IntegerField, Q, Value, When
 
 from labeling.images.file_check import Examined
@@ -136,9 +136,7 @@ class Later:
     """Strays put aside until the whole folder was looked at; a million of them don't fill the memory."""
 
     def __init__(self) -> None:
-        self._file: IO[str] = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by __exit__
-            _SPOOLED_IN_MEMORY, "w+", encoding="utf-8"
-        )
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
         self.n = 0
 
     def __enter__(self) -> Self:
@@ -148,14 +146,13 @@ class Later:
         self._file.close()
 
     def add(self, stray: Stray) -> None:
-        self._file.write(json.dumps([stray.path, stray.examined.as_params()]) + "\n")
+        self._file.write(msgspec.json.encode(stray) + b"\n")
         self.n += 1
 
     def batches(self, size: int) -> Iterator[list[Stray]]:
         """All of them, ``size`` at a time, in the order in which they came."""
         self._file.seek(0)
-        lines = (json.loads(line) for line in self._file)
-        strays = (Stray(path, Examined(**examined)) for path, examined in lines)
+        strays = (msgspec.json.decode(line, type=Stray) for line in self._file)
         while batch := list(islice(strays, size)):
             yield batch
 

@@ -19,6 +19,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Self, TypeVar
 
+import msgspec
 from django.db.models import Count, Q
 
 from labeling.decisions.content_changes import mark_content_changed
@@ -63,8 +64,7 @@ class Aside:
 
     def add(self, members: Sequence[Member]) -> None:
         rows = [
-            (one.group, one.role, one.path, one.examined.sha256, json.dumps(one.examined.as_params()))
-            for one in members
+            (one.group, one.role, one.path, one.examined.sha256, msgspec.json.encode(one.examined)) for one in members
         ]
         self._database.executemany("INSERT INTO member VALUES (?, ?, ?, ?, ?)", rows)
         self.n += len(rows)
@@ -101,7 +101,7 @@ class Aside:
             f"SELECT name, role, path, examined FROM member WHERE name IN ({names}) ORDER BY name, path",  # noqa: S608
             values,
         )
-        members = [Member(name, role, path, Examined(**json.loads(told))) for name, role, path, told in found]
+        members = [Member(name, role, path, msgspec.json.decode(row, type=Examined)) for name, role, path, row in found]
         return [list(some) for _, some in groupby(members, key=attrgetter("group"))]
 
     def remove(self, groups: Collection[str]) -> None:

@@ -36,6 +36,7 @@ _CODE = (
 _LEFT_OUT = frozenset(
     {
         "browser_formats.py",
+        "decoder_messages.py",
         "decoder_pool.py",
         "decoder_process.py",
         "file_check.py",

@@ -120,7 +120,7 @@ import errno, resource, signal, sys
 from pathlib import Path
 import django
 django.setup()
-from labeling.decoding import decoders, pictures
+from labeling.images.decoder_pool import decoders, pictures
 from labeling.images.rendering import DEFAULT
 file = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
@@ -128,7 +128,7 @@ try:
     decoders().thumbnail(file, "ab" * 32, 512, pictures(), DEFAULT)
 except OSError as error:
     print(error.errno in (errno.EFBIG, errno.ENOSPC), end=" ")
-from labeling.images.reading import Keep
+from labeling.images.file_check import Keep
 (known,) = decoders().examined([file], DEFAULT, Keep(pictures()))
 print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suffix in {".part", ".jpg"}])
 """
