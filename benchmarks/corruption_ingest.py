@@ -39,7 +39,7 @@ AFTERWARDS = """
 import json
 import django
 django.setup()
-from labeling.decoding import decoders, pictures
+from labeling.images.decoder_pool import decoders, pictures
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, Problem
 dataset = Dataset.objects.get()

@@ -1,15 +1,33 @@
-"""Define the signals that the data of record sends to the apps above."""
+"""Define the signals that this app sends to the apps above, and the one thing that it asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from django.dispatch import Signal
 
+if TYPE_CHECKING:
+    from labeling.models import Dataset
+
 # Sent with dataset_id= after an ingest job succeeded.
 ingested = Signal()
-# Asked with dataset= before its folder is read: answers are the side of the square that an encoder will want of each of
-# its files (labeling.images.encoder_inputs), or None.
-asks_for_side = Signal()
 # Sent with dataset_id= after the images of a dataset came to be shown in another way.
 reshown = Signal()
 # Sent with dataset_id= when all items of a dataset are about to be made anew: nothing that goes by their rows holds.
 regrouped = Signal()
 # Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions.
 decided = Signal()
+
+EncoderSide = Callable[["Dataset"], int | None]
+_encoder_sides: list[EncoderSide] = []
+
+
+def register_encoder_side(function: EncoderSide) -> None:
+    """Make ``function`` the answer of :func:`encoder_side`; registering again replaces it."""
+    _encoder_sides[:] = [function]
+
+
+def encoder_side(dataset: Dataset) -> int | None:
+    """Return the side of the square that an encoder will want of each file (labeling.images.encoder_inputs)."""
+    return _encoder_sides[0](dataset) if _encoder_sides else None

@@ -1,6 +1,11 @@
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from labeling.models import Dataset
 
 
 class ModelingConfig(AppConfig):
@@ -11,14 +16,14 @@ class ModelingConfig(AppConfig):
 
         import modeling.maps.export  # noqa: F401  (and this)
         from hoshina.core import links
-        from labeling.signals import asks_for_side, decided, ingested, regrouped, reshown
+        from labeling.signals import decided, ingested, register_encoder_side, regrouped, reshown
         from modeling.assistive.policy import on_decided
         from modeling.encoders.neighbor_cache import forget_set
         from modeling.maps.coordinates import forget_projection
         from modeling.models import EmbeddingSet, Projection
 
         links.register(retrain="modeling:retrain", probabilities="modeling:probabilities")
-        asks_for_side.connect(side_of, dispatch_uid="modeling.side_of")
+        register_encoder_side(side_of)
         ingested.connect(embed_new_images, dispatch_uid="modeling.embed_new_images")
         reshown.connect(embed_again, dispatch_uid="modeling.embed_again")
         regrouped.connect(forget_rows, dispatch_uid="modeling.forget_rows")
@@ -27,8 +32,8 @@ class ModelingConfig(AppConfig):
         post_delete.connect(forget_projection, sender=Projection, dispatch_uid="modeling.forget_projection")
 
 
-def side_of(sender: object, *, dataset: Any, **kwargs: Any) -> int | None:
-    """The side of the square that the wanted encoder sees of each file."""
+def side_of(dataset: Dataset) -> int | None:
+    """Return the side of the square that the wanted encoder sees of each file."""
     from modeling.encoders.choice import backend_of, likely
 
     # Not by the roles: an ingest of new groups begins before there are any.

@@ -6,9 +6,11 @@ Check: an image that measures a sweep.
 
 from __future__ import annotations
 
+import numpy as np
 from django.conf import settings
 from django.db import models
 
+from labeling.decisions.provenance import Shown
 from labeling.models import Action, Dataset, Item, LabelClass
 from modeling.models import ModelVersion
 
@@ -55,6 +57,11 @@ class Round(models.Model):
         """Return the queue that ranked an item here; "auto/audit" names the part of a mixed queue."""
         source = self.reasons[self.sources[rank] if self.sources else 0][0] if self.reasons else ""
         return f"{self.queue}/{source}" if source else self.queue
+
+    def shown_at(self, rank: int) -> Shown:
+        """Return how the item of that rank is shown here, without what a model says of it."""
+        score, chance = (float(np.frombuffer(values, "<f4")[rank]) for values in (self.scores, self.probabilities))
+        return Shown(self.queue_of(rank), self.pk, rank, score=score, selection_probability=chance)
 
     @property
     def is_unfiltered(self) -> bool:

@@ -22,6 +22,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import whole_number
 from hoshina.jobs import lifecycle, registry
 from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
@@ -117,9 +118,9 @@ def _take_care() -> None:
 def _list_context(request: HttpRequest) -> dict[str, Any]:
     _take_care()
     jobs = Job.objects.exclude(kind__in=registry.quiet_kinds()).order_by("-created_at")
-    dataset = request.GET.get("dataset", "")
-    if dataset.isdigit():
-        jobs = jobs.filter(dataset_id=int(dataset))
+    dataset = whole_number(request.GET.get("dataset"))
+    if dataset is not None:
+        jobs = jobs.filter(dataset_id=dataset)
     before = _moment(request.GET.get("before", ""))
     if before is not None:
         jobs = jobs.filter(created_at__lt=before)
@@ -128,7 +129,7 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "lines": _lines(shown),
         "active": any(job.is_active for job in shown),
-        "dataset_filter": dataset if dataset.isdigit() else "",
+        "dataset_filter": "" if dataset is None else dataset,
         "before": before.isoformat() if before else "",
         "older": shown[-1].created_at.isoformat() if len(found) > PAGE else "",
     }

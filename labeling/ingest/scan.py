@@ -42,7 +42,7 @@ from labeling.ingest.folder_watch import is_settled
 from labeling.ingest.group_writer import GroupWriter
 from labeling.ingest.grouping_change import regroup, template_of
 from labeling.models import MAX_PATH, Dataset, Problem
-from labeling.signals import asks_for_side, ingested
+from labeling.signals import encoder_side, ingested
 
 # A batch is committed when it is full or this many seconds old. The first ones are small: people are waiting.
 FIRST_BATCH = 30
@@ -239,11 +239,11 @@ class _Ingestion:
 
 def _wanted_squares(dataset: Dataset) -> Squares | None:
     """Where to keep what an encoder will ask for; None where none will, or the disk has better uses for its room."""
-    answers: list[Any] = [answer for _, answer in asks_for_side.send(sender=Dataset, dataset=dataset) if answer]
+    side = encoder_side(dataset)
     is_roomy = shutil.disk_usage(settings.STORE_DIR).free > _ROOMY * settings.SQUARES_MEGABYTES * 2**20
-    if not answers or not settings.SQUARES_MEGABYTES or not is_roomy:
+    if not side or not settings.SQUARES_MEGABYTES or not is_roomy:
         return None
-    return squares(dataset.pk, answers[0], dataset.shown_as)
+    return squares(dataset.pk, side, dataset.shown_as)
 
 
 def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.links import link_to
+from hoshina.core.parsing import whole_number
 from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import OPENED
 from labeling.display.frame_file import inside
@@ -56,7 +57,7 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
         return render(request, template, context, status=404)
     context |= _neighbours(dataset, item, on_page)
     context |= _picture(dataset, item)
-    context |= _history(item, _number(request.GET.get("before")))
+    context |= _history(item, whole_number(request.GET.get("before")))
     context |= {
         "item": item,
         "state": State(item.state).label,
@@ -197,7 +198,3 @@ def _shown(annotation: Annotation, suggested: dict[int, LabelClass]) -> Iterable
         yield f"shown as {annotation.rendering}"
     if annotation.seconds is not None:
         yield f"{annotation.seconds:.1f} s on screen"
-
-
-def _number(raw: str | None) -> int | None:
-    return int(raw) if raw and raw.isascii() and raw.isdigit() and len(raw) < 19 else None

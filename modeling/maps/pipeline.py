@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import OptionError, parse_options
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset
@@ -19,7 +20,7 @@ from modeling import store
 from modeling.assistive.training_set import read_lessons
 from modeling.encoders.neighbor_cache import NEIGHBOURS, SEED, graph_of, made_graph, projection_of, recall_of
 from modeling.maps.coordinates import coordinates_of, forget_projection, save_coordinates
-from modeling.maps.options import FEWEST, MapOptions, OptionError, require_possible
+from modeling.maps.options import FEWEST, MapOptions, require_possible
 from modeling.maps.projections import QUICK_LOOK, free_name
 from modeling.models import EmbeddingSet, Projection
 
@@ -68,7 +69,7 @@ def project_map(run: Run) -> dict[str, Any]:
     tell = _Told(run)
     tell("Loading the vectors", 0, 0)
     try:
-        options = MapOptions.from_params(run.params)
+        options = parse_options(MapOptions, run.params)
         embedding_set, vectors = _vectors(dataset)
         if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
             return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}

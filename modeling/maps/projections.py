@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
 
+from hoshina.core.parsing import OptionError, options_of, parse_options
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
-from modeling.maps.options import FEWEST, MAX_NAME, MapOptions, OptionError, require_possible, suited
+from modeling.maps.options import FEWEST, MapOptions, require_possible, suited
 from modeling.models import EmbeddingSet, Projection
-
-__all__ = [
-    "QUICK_LOOK",
-    "OptionError",
-    "checked",
-    "delete",
-    "free_name",
-    "jobs_of",
-    "maps_after_embedding",
-    "maps_of",
-    "rename",
-    "start",
-    "why_not",
-]
 
 # The map that is there within seconds, by principal components.
 QUICK_LOOK = "Quick look"
@@ -60,9 +47,12 @@ def why_not(dataset: Dataset) -> str:
 
 
 def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOptions:
-    """The options of a new map. Raises ``OptionError``: its ``field`` names the option, its ``words`` say why not."""
+    """Return the options of a new map. Raises ``OptionError``.
+
+    ``params`` are fields of :class:`~modeling.maps.options.MapOptions`; what is missing or ``None`` is as usual.
+    """
     given = {name: value for name, value in params.items() if value is not None}
-    options = MapOptions.from_params({**given, "method": method})
+    options = parse_options(MapOptions, {**given, "method": method})
     if words := why_not(dataset):
         raise OptionError("", words)
     vectors = _active_set(dataset)
@@ -75,26 +65,25 @@ def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOpti
     return options
 
 
-def start(dataset: Dataset, method: str, params: Mapping[str, Any], user: User | None = None) -> Job:
-    """Have a map made by a worker; the same one asked for twice is one job. Raises ``OptionError``.
+def start(dataset: Dataset, options: MapOptions, user: User | None = None) -> Job:
+    """Have a map made by a worker, of options that were :func:`checked`; the same one asked for twice is one job.
 
-    ``params`` are fields of :class:`~modeling.maps.options.MapOptions`; what is missing or ``None`` is as usual. Where
-    there is no map yet a quick look comes first, to have something to look at meanwhile.
+    Where there is no map yet a quick look comes first, to have something to look at meanwhile.
     """
-    options = checked(dataset, method, params)
     vectors = _active_set(dataset)
     if options.method != "pca" and vectors is not None:
         _quick_look(vectors)
-    automatic = replace(options, is_automatic=True).as_params()
+    automatic = asdict(replace(options, is_automatic=True))
     begun = next((job for job in jobs_of(dataset) if job.params == automatic), None)
-    return begun or enqueue("project_map", dataset_id=dataset.pk, params=options.as_params(), user=user)
+    return begun or enqueue("project_map", dataset_id=dataset.pk, params=asdict(options), user=user)
 
 
 def rename(projection: Projection, name: str) -> None:
     """Give a map another name. Raises ``OptionError``."""
-    name = " ".join(name.split())
-    if not name or len(name) > MAX_NAME or "\x00" in name:
-        raise OptionError("name", f"Give a name of at most {MAX_NAME} characters.")
+    option = options_of(MapOptions)["name"]
+    name = " ".join(option.parse(name).split())
+    if not name:
+        raise OptionError("name", option.refusal)
     try:
         with transaction.atomic():
             Projection.objects.filter(pk=projection.pk).update(name=name)
@@ -135,7 +124,7 @@ def _quick_look(vectors: EmbeddingSet) -> None:
     """Begin a map by principal components where there is no map of these vectors."""
     if not Projection.objects.filter(embedding_set=vectors, generation__gt=0).exists():
         quick = MapOptions(method="pca", name=QUICK_LOOK)
-        enqueue("project_map", dataset_id=vectors.dataset_id, params=quick.as_params())
+        enqueue("project_map", dataset_id=vectors.dataset_id, params=asdict(quick))
 
 
 def umap_if_due(vectors: EmbeddingSet) -> None:
@@ -152,7 +141,7 @@ def umap_if_due(vectors: EmbeddingSet) -> None:
     unchanged = EmbeddingSet.objects.filter(pk=vectors.pk, n_mapped=vectors.n_mapped)
     if unchanged.update(n_mapped=vectors.n_vectors):
         options = suited(MapOptions(is_automatic=True), vectors.n_vectors, frozenset())
-        enqueue("project_map", dataset_id=vectors.dataset_id, params=options.as_params())
+        enqueue("project_map", dataset_id=vectors.dataset_id, params=asdict(options))
 
 
 def _active_set(dataset: Dataset) -> EmbeddingSet | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import parse_options
 from hoshina.core.storage import remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
@@ -62,7 +63,7 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
     """Write down the best weights so far, all at once or not at all."""
     about = {
         "dataset_id": plan.dataset_id,
-        "options": plan.options.as_params(),
+        "options": asdict(plan.options),
         "feed": plan.feed.as_params(),
         "class_ids": plan.class_ids,
         "n_decisions": plan.n_decisions,
@@ -89,7 +90,7 @@ def open_kept(job_id: str) -> Kept:
             weights = [found[name] for name in sorted(names, key=lambda name: int(name.removeprefix("weights")))]
             plan = Plan(
                 about["dataset_id"],
-                QuickOptions.from_params(about["options"]),
+                parse_options(QuickOptions, about["options"]),
                 Feed.from_params(about["feed"]),
                 about["class_ids"],
                 about["n_decisions"],

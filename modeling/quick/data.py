@@ -13,6 +13,7 @@ import psutil
 from django.db.models import Max, Min
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import OptionError, parse_options
 from hoshina.core.storage import remove, require_space
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
@@ -22,7 +23,7 @@ from labeling.models import Dataset, Frame, Item, LabelClass, State
 from modeling.assistive.holdout_groups import Sides
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import Seen
-from modeling.quick.options import Facts, OptionError, QuickOptions, suggest
+from modeling.quick.options import Facts, QuickOptions, suggest
 
 # Parts of the labels, in the order of the split's proportions.
 TRAIN, STOPPING, TEST = 0, 1, 2
@@ -81,7 +82,7 @@ def usual_options(dataset: Dataset) -> QuickOptions:
         if "finish" in params:
             continue
         try:
-            return QuickOptions.from_params(params)
+            return parse_options(QuickOptions, params)
         except OptionError:  # of another version of this program
             continue
     return suggest(facts_of(dataset))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
         "",
         "## Options",
         "",
-        *(f"- {name}: {value}" for name, value in options.as_params().items()),
+        *(f"- {name}: {value}" for name, value in asdict(options).items()),
         "",
     ]
     return "\n".join(lines)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 ClassWeights = Literal["equal", "balanced"]
 Weights = Literal["imagenet", "random"]
@@ -37,76 +39,61 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-class OptionError(ValueError):
-    """A value that no training could have; ``field`` is the option, ``words`` say what is wrong."""
-
-    def __init__(self, field: str, words: str) -> None:
-        super().__init__(f"{field}: {words}")
-        self.field = field
-        self.words = words
-
-
 @dataclass(frozen=True)
 class QuickOptions:
-    """One quick training.
+    """One quick training. The defaults suit small images; :func:`suggest` looks at the ones at hand."""
 
-    Attributes
-    ----------
-    backbone : a key of ``BACKBONES``.
-    epochs, batch_size : how often each image is seen, and how many at once.
-    image_side : images are squashed to a square of so many pixels.
-    is_fine_tuned : the network itself learns, not only the classifier on top.
-    flip, rotate, zoom, brightness : each image is seen a little different every time.
-    early_stopping : end after so many epochs without a better loss on the stopping half; 0: never.
-    class_weights : ``balanced`` makes every class count the same, however many labels it has.
-    validation_share : share of the labels that nothing is learnt from: half decides when to stop, half tests.
-    weights : what the network begins with.
-    seed : decides the split, the order and the augmentation.
-    """
-
-    backbone: str = "mobilenet_v2"
-    epochs: int = 10
-    batch_size: int = 32
-    image_side: int = 96
-    is_fine_tuned: bool = False
-    flip: bool = False
-    rotate: bool = False
-    zoom: bool = False
-    brightness: bool = False
-    early_stopping: int = 3
-    class_weights: ClassWeights = "equal"
-    validation_share: float = 0.2
-    weights: Weights = "imagenet"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _one_of("backbone", self.backbone, tuple(BACKBONES))
-        _one_of("class_weights", self.class_weights, get_args(ClassWeights))
-        _one_of("weights", self.weights, get_args(Weights))
-        _whole("epochs", self.epochs, 1, MAX_EPOCHS)
-        _whole("batch_size", self.batch_size, 1, MAX_BATCH)
-        _whole("image_side", self.image_side, 8, MAX_SIDE)
-        _whole("early_stopping", self.early_stopping, 0, MAX_EPOCHS)
-        _whole("seed", self.seed, 0, 2**31 - 1)
-        for name in ("is_fine_tuned", *AUGMENTATIONS):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(name, "Say yes or no.")
-        share = self.validation_share
-        if not isinstance(share, int | float) or isinstance(share, bool) or not 0.05 <= share <= 0.8:
-            raise OptionError("validation_share", "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels.")
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> QuickOptions:
-        """The options that a job's parameters name, defaults for the others. Raises ``OptionError``."""
-        known = {field.name for field in fields(cls)}
-        for name in params:
-            if name not in known:
-                raise OptionError(name, "There is no such option.")
-        return cls(**params)
-
-    def as_params(self) -> dict[str, Any]:
-        """A JSON object from which :meth:`from_params` makes the same options."""
-        return asdict(self)
+    backbone: Annotated[
+        Literal["mobilenet_v2", "efficientnet_b0", "resnet50"],
+        Meta(title="Network", extra={"choices": {name: backbone.title for name, backbone in BACKBONES.items()}}),
+    ] = "mobilenet_v2"
+    epochs: Annotated[int, Meta(ge=1, le=MAX_EPOCHS, title="Epochs", description="How often each image is seen.")] = 10
+    batch_size: Annotated[int, Meta(ge=1, le=MAX_BATCH, title="Images at once", description="The batch size.")] = 32
+    image_side: Annotated[
+        int, Meta(ge=8, le=MAX_SIDE, title="Side, pixels", description="Images are squashed to a square of that side.")
+    ] = 96
+    is_fine_tuned: Annotated[
+        bool, Meta(title="Fine-tune", description="The network itself learns, not only the classifier on top.")
+    ] = False
+    flip: Annotated[bool, Meta(title="Flip", description="Mirror half of the images.")] = False
+    rotate: Annotated[bool, Meta(title="Rotate", description="Turn images a little.")] = False
+    zoom: Annotated[bool, Meta(title="Zoom", description="Make images a little larger or smaller.")] = False
+    brightness: Annotated[bool, Meta(title="Brightness", description="Make images a little brighter or darker.")] = (
+        False
+    )
+    early_stopping: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MAX_EPOCHS,
+            title="Patience, epochs",
+            description="End after that many epochs without a better loss on the stopping half; 0: never.",
+        ),
+    ] = 3
+    class_weights: Annotated[
+        ClassWeights,
+        Meta(
+            title="Weights",
+            extra={"choices": {"equal": "every label counts the same", "balanced": "every class counts the same"}},
+        ),
+    ] = "equal"
+    validation_share: Annotated[
+        float,
+        Meta(
+            ge=0.05,
+            le=0.8,
+            title="Kept aside, %",
+            description="Share of the labels that is held out: half decides when to stop, half tests.",
+            extra={"refusal": "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."},
+        ),
+    ] = 0.2
+    weights: Annotated[
+        Weights,
+        Meta(title="Begin with", extra={"choices": {"imagenet": "ImageNet's weights", "random": "random numbers"}}),
+    ] = "imagenet"
+    seed: Annotated[
+        int, Meta(ge=0, le=2**31 - 1, title="Seed", description="Decides the split, the order and the augmentation.")
+    ] = 0
 
     @property
     def is_augmented(self) -> bool:
@@ -225,13 +212,3 @@ def _too_large(options: QuickOptions, facts: Facts, backbone: Backbone) -> list[
 
 def _n_validation(options: QuickOptions, facts: Facts) -> int:
     return int(options.validation_share * facts.n_labelled + 1e-9)
-
-
-def _one_of(field: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise OptionError(field, f"{value!r} is none of {', '.join(choices)}.")
-
-
-def _whole(field: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise OptionError(field, f"Give a whole number from {least} to {most}.")

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import OptionError, parse_options
 from hoshina.core.storage import StoreError
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
@@ -36,7 +38,7 @@ from modeling.quick.data import STOPPING, TEST, TRAIN, image_files, n_rows_of, r
 from modeling.quick.evaluation import account, beside_assistive, calibrated
 from modeling.quick.frames import feed_of
 from modeling.quick.model_card import card
-from modeling.quick.options import Facts, OptionError, QuickOptions, problems, remarks
+from modeling.quick.options import Facts, QuickOptions, problems, remarks
 from modeling.quick.progress import Watch
 from modeling.versions import active as active_version
 from modeling.versions import model_files
@@ -221,7 +223,7 @@ def _made(
 # -- Before ---------------------------------------------------------------------------------------------
 def _options(params: dict[str, Any]) -> QuickOptions:
     try:
-        return QuickOptions.from_params(params)
+        return parse_options(QuickOptions, params)
     except OptionError as error:
         raise JobError(str(error), "Choose the options anew.") from error
 
@@ -325,7 +327,7 @@ def _new_version(
     return ModelVersion.objects.create(
         dataset=dataset,
         kind=ModelVersion.Kind.QUICK,
-        options=plan.options.as_params(),
+        options=asdict(plan.options),
         number=newest + 1,
         # It looks at the images themselves; queues go on with the dataset's active vectors.
         embedding_set=None,

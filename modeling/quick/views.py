@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from PIL import Image
 
 from hoshina.core.charts import Axis, Plot, Point, Series, plot
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import parse_options
 from hoshina.core.plural import counted
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import enqueue
@@ -137,7 +139,7 @@ def _begin(request: HtmxHttpRequest, dataset: Dataset) -> HttpResponse:
     if not form.is_valid():
         return _answer(request, dataset, _asking(dataset, form, None), status=422)
     options: QuickOptions = form.cleaned_data["options"]
-    return _watch(request, dataset, enqueue_training(request, dataset, options.as_params()))
+    return _watch(request, dataset, enqueue_training(request, dataset, asdict(options)))
 
 
 def enqueue_training(request: HtmxHttpRequest, dataset: Dataset, params: dict[str, Any]) -> Job:
@@ -223,7 +225,7 @@ def _told(job: Job) -> str:
     """What was asked for, in a line."""
     if "finish" in job.params:
         return "the best epoch of a training that ended early"
-    options = QuickOptions.from_params(job.params)
+    options = parse_options(QuickOptions, job.params)
     how = "fine-tuned" if options.is_fine_tuned else "classifier on top"
     epochs = counted(options.epochs, "epoch")
     return f"{BACKBONES[options.backbone].title}, {how}, {epochs} at most, {options.image_side} pixels"

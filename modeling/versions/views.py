@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRefresh, trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import whole_number
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
 from modeling.assistive.policy import labels_to_go, policy_of
@@ -104,7 +105,7 @@ def release(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 def compare(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Two versions side by side: ``?a=3&b=7``."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    numbers = [_number(request.GET.get(name, "")) for name in ("a", "b")]
+    numbers = [whole_number(request.GET.get(name), 9) or 0 for name in ("a", "b")]
     found = {
         one.number: one
         for one in ModelVersion.objects.filter(dataset=dataset, number__in=numbers).select_related("embedding_set")
@@ -122,12 +123,6 @@ def _found(slug: str, number: int) -> tuple[Dataset, ModelVersion]:
     dataset = get_object_or_404(Dataset, slug=slug)
     every = ModelVersion.objects.filter(dataset=dataset).select_related("embedding_set")
     return dataset, get_object_or_404(every, number=number)
-
-
-def _number(raw: str) -> int:
-    if not (raw.isascii() and raw.isdigit()) or len(raw) > 9:
-        raise Http404("Versions are told by their numbers.")
-    return int(raw)
 
 
 # -- A version's page -----------------------------------------------------------------------------
@@ -230,8 +225,11 @@ def _choices(dataset: Dataset) -> list[ModelVersion]:
 
 # -- The table of versions ------------------------------------------------------------------------
 def _before(request: HtmxHttpRequest) -> int | None:
-    raw = request.GET.get("before", "")
-    return _number(raw) if raw else None
+    before = request.GET.get("before")
+    number = whole_number(before, 9)
+    if before and number is None:
+        raise Http404("Versions are told by their numbers.")
+    return number
 
 
 def _list(dataset: Dataset, before: int | None) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from hoshina.core.charts import Point
+from hoshina.core.charts import Axis, Plot, Point, Series, plot
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import whole_number
 from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
@@ -31,8 +31,6 @@ from sampling.accuracy.estimate import (
 )
 from sampling.models import AccuracyEstimate
 
-# The chart's inner size, in its own units; the axis texts stand outside.
-WIDTH, HEIGHT = 600, 260
 # Narrower intervals are told with a digit behind the point.
 NARROW = 0.04
 
@@ -47,37 +45,6 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.value} % ({self.low} to {self.high})"
-
-
-@dataclass(frozen=True)
-class Tick:
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One version in the chart: its middle, the ends of its interval (downwards from the top), and its words."""
-
-    x: float
-    y: float
-    top: float
-    bottom: float
-    title: str
-    is_last: bool
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Everything that the chart draws, in its units."""
-
-    bars: list[Bar]
-    line: str  # points of the forecast, "x,y x,y"
-    band: str  # points around its interval
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
-    width: int = WIDTH
-    height: int = HEIGHT
 
 
 @require_GET
@@ -98,7 +65,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "outlook": ahead,
         "outlook_share": _end(ahead),
         "outlook_more": ahead.end["labels"] - newest.n_labels if ahead.end and newest else 0,
-        "chart": drawn(estimates, ahead) if estimates else None,
+        "plot": estimates_plot(estimates, ahead) if estimates else None,
         "history": [{"kept": one, "share": share_of(one)} for one in reversed(estimates)],
         "model": (model := active_model(dataset)),
         "held_out": _held_out(model),
@@ -160,10 +127,8 @@ def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 def of_version(dataset: Dataset, number: str) -> AccuracyEstimate | None:
     """The estimate of the version of that number; None where it has none."""
-    if not (number.isascii() and number.isdigit()) or len(number) > 9:
-        return None
     every = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")
-    return every.filter(model_version__number=int(number)).first()
+    return every.filter(model_version__number=whole_number(number, 9) or 0).first()
 
 
 def share_of(kept: AccuracyEstimate) -> Share:
@@ -193,54 +158,20 @@ def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
     return found
 
 
-# -- The chart ------------------------------------------------------------------------------------
-def drawn(estimates: list[AccuracyEstimate], ahead: Outlook) -> Chart:
-    """The history with its intervals over the number of labels, and the forecast behind it."""
-    curve = ahead.curve
-    # The first intervals reach far down; they may end at the bottom, where their words tell the rest.
-    lowest = min([*(one.value for one in estimates), estimates[-1].low, *([] if curve is None else curve.low.tolist())])
-    grid = 0.05 if lowest >= 0.8 else 0.1 if lowest >= 0.5 else 0.2
-    n_lines = max(2, int(np.ceil(round((1 - lowest) / grid, 6))))
-    floor = 1 - n_lines * grid
-    furthest = max([one.n_labels for one in estimates] + ([] if curve is None else [int(curve.sizes[-1])]))
-    step = _step(furthest)
-    right = step * int(np.ceil(furthest / step))
-
-    def x(n_labels: float) -> float:
-        return round(WIDTH * n_labels / right, 1)
-
-    def y(share: float) -> float:
-        return round(HEIGHT * (1 - (share - floor) / (1 - floor)), 1)
-
-    bars = [
-        Bar(
-            x(one.n_labels), y(one.value), y(one.high), min(HEIGHT, y(one.low)),
+def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
+    """The estimates with their intervals over the number of labels, and the forecast behind them."""
+    points = [
+        Point(
+            one.n_labels,
+            one.value,
+            (one.low, one.high),
             f"Model {one.model_version.number}, {counted(one.n_labels, 'label')}: {share_of(one)}",
-            one is estimates[-1],
         )
         for one in estimates
-    ]  # fmt: skip
-    line, band = "", ""
-    if curve is not None:
-        line = _points([(x(n), y(value)) for n, value in zip(curve.sizes, curve.values, strict=True)])
-        there = [(x(n), y(high)) for n, high in zip(curve.sizes, curve.high, strict=True)]
-        back = [(x(n), y(low)) for n, low in zip(curve.sizes[::-1], curve.low[::-1], strict=True)]
-        band = _points(there + back)
-    return Chart(
-        bars, line, band,
-        x_ticks=[Tick(x(n), f"{n:,}") for n in range(0, right + 1, step)],
-        y_ticks=[Tick(y(1 - n * grid), f"{100 * (1 - n * grid):.0f} %") for n in range(n_lines + 1)],
-    )  # fmt: skip
-
-
-def _step(furthest: int) -> int:
-    """1, 2 or 5 times a power of ten, so that four to ten of them reach the furthest."""
-    power: int = 10 ** max(0, len(str(furthest)) - 1)
-    for step in (power, power // 2, power // 5):
-        if step and furthest / step >= 4:
-            return step
-    return max(1, power // 10)
-
-
-def _points(points: list[tuple[float, float]]) -> str:
-    return " ".join(f"{x},{y}" for x, y in points)
+    ]
+    series = [Series("audited", points, has_line=False, interval="bars")]
+    if (curve := ahead.curve) is not None:
+        along = zip(curve.sizes, curve.values, curve.low, curve.high, strict=True)
+        series.append(Series("forecast", [Point(int(n), value, (low, high)) for n, value, low, high in along]))
+    x, y = Axis("labels learnt from", low=0, is_whole=True), Axis("audited accuracy", high=1)
+    return plot("audited", "Audited accuracy over the number of labels", series, x=x, y=y)

@@ -3,80 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from django import forms
 from django.forms import BoundField
 
+from hoshina.core.parsing import OptionError, OptionsForm, options_of
 from labeling.models import Dataset
 from modeling.maps import projections
-from modeling.maps.options import MAX_NAME, MAX_NEIGHBOURS, MAX_PERPLEXITY, MapOptions, OptionError
+from modeling.maps.options import HEEDED, MapOptions
 from modeling.models import Projection
 
-_METHODS = [
-    ("umap", "UMAP: alike images in clumps, and how clumps lie to each other"),
-    ("tsne", "t-SNE: small neighbourhoods kept apart; far distances say little"),
-    ("pca", "PCA: the two directions in which the images differ most; at once"),
-]
-_METRICS = [("euclidean", "distance"), ("cosine", "angle")]
-# Which options a method heeds, in the order of the form.
-HEEDED = {
-    "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised"),
-    "tsne": ("perplexity", "metric", "seed"),
-    "pca": ("metric",),
-}
 
+class MapForm(OptionsForm):
+    """The :class:`~modeling.maps.options.MapOptions` of a new map; what the method does not heed is not looked at."""
 
-class MapForm(forms.Form):
-    """:class:`~modeling.maps.options.MapOptions`, in words."""
-
-    method = forms.ChoiceField(label="Method", choices=_METHODS, initial="umap", widget=forms.RadioSelect)
-    n_neighbors = forms.IntegerField(
-        label="Neighbours", min_value=2, max_value=MAX_NEIGHBOURS, help_text="Few show detail, many the whole."
-    )
-    min_dist = forms.FloatField(
-        label="Least distance", min_value=0, max_value=0.99, help_text="0 packs clumps tightly, 0.99 spreads them."
-    )
-    perplexity = forms.FloatField(
-        label="Perplexity", min_value=1, max_value=MAX_PERPLEXITY, help_text="About how many neighbours an image has."
-    )
-    metric = forms.ChoiceField(
-        label="Alike by", choices=_METRICS, help_text="Of their vectors; the angle leaves out lengths."
-    )
-    seed = forms.IntegerField(
-        label="Seed", min_value=0, max_value=2**31 - 1, help_text="The same seed makes the same map."
-    )
-    is_supervised = forms.BooleanField(
-        label="Labels have a say: images of different classes move apart", required=False
-    )
-    name = forms.CharField(
-        label="Name", required=False, max_length=MAX_NAME, help_text="Left empty: the method and a number."
-    )
+    options_class = MapOptions
+    method = forms.ChoiceField(choices=options_of(MapOptions)["method"].titles, widget=forms.RadioSelect)
 
     def __init__(self, dataset: Dataset, data: Any = None) -> None:
-        usual = MapOptions()
-        initial = {name: getattr(usual, name) for name in self.base_fields if name != "name"}
-        super().__init__(data, initial=initial, label_suffix="", auto_id="map-new-%s")
+        super().__init__(data, initial=asdict(MapOptions()), label_suffix="", auto_id="map-new-%s")
         self.dataset = dataset
-        if data is not None:  # what the method does not heed is not looked at, however it was left
-            for name in self._unheeded(str(data.get("method", ""))):
-                self.fields[name].required = False
+        for name in ("by_library", "is_automatic"):
+            del self.fields[name]
+        for name in self._unheeded(str(data.get("method", ""))) if data is not None else ():
+            self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
-        """With ``params`` for :func:`modeling.maps.projections.start`, unless something about them can't be."""
+        """With ``options`` for :func:`modeling.maps.projections.start`, unless something about them can't be."""
         cleaned = super().clean() or {}
         method = cleaned.get("method", "")
         for name in self._unheeded(method):
             self.errors.pop(name, None)
         if self.errors:
             return cleaned
-        params = {name: cleaned[name] for name in (*HEEDED[method], "name")}
-        params["name"] = " ".join(params["name"].split())
+        params = {name: cleaned[name] for name in HEEDED[method]}
+        params["name"] = " ".join(cleaned["name"].split())
         try:
-            projections.checked(self.dataset, method, params)
+            cleaned["options"] = projections.checked(self.dataset, method, params)
         except OptionError as problem:
             self.add_error(problem.field if problem.field in self.fields else None, problem.words)
-        return cleaned | {"params": params}
+        return cleaned
 
     def options(self) -> Iterable[tuple[BoundField, str]]:
         """The fields beside method and name, each with the methods that heed it."""

@@ -11,9 +11,9 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import OptionError
 from labeling.models import Dataset
 from modeling.maps import projections
-from modeling.maps.options import OptionError
 from modeling.models import Projection
 from sampling.maps.form import MapForm, told_options
 
@@ -40,7 +40,7 @@ def make(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     form = MapForm(dataset, request.POST)
     if not form.is_valid():
         return render(request, "sampling/maps/_form.html", {"dataset": dataset, "form": form}, status=422)
-    projections.start(dataset, form.cleaned_data["method"], form.cleaned_data["params"], request.user)
+    projections.start(dataset, form.cleaned_data["options"], request.user)
     context = {"dataset": dataset, "form": MapForm(dataset), "is_started": True}
     response = render(request, "sampling/maps/_form.html", context)
     return trigger_client_event(trigger_client_event(response, "hoshina:job"), "hoshina:maps")

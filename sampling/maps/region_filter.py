@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.core.caches import Kept
+from hoshina.core.parsing import whole_number
 from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.models import Projection
@@ -67,7 +68,8 @@ def region_from(params: Any) -> Region | None:
     number, text = str(params.get("map") or ""), str(params.get("region") or "")
     if not text:
         return None
-    if not (number.isascii() and number.isdigit()) or len(number) > 18:
+    map_id = whole_number(number)
+    if map_id is None:
         raise BadParameter("A region needs its map: map= and the map's number.")
     if not _CORNERS.fullmatch(text):
         raise BadParameter("A region is a list of corners, such as 1000-1000_5000-1000_3000-4000.")
@@ -77,7 +79,7 @@ def region_from(params: Any) -> Region | None:
     if max(max(corner) for corner in corners) > LAST:
         raise BadParameter(f"The corners of a region lie between 0 and {LAST}.")
     square = params.get("square")
-    return Region(int(number), corners, Square(*square) if isinstance(square, list) else None)
+    return Region(map_id, corners, Square(*square) if isinstance(square, list) else None)
 
 
 def located(dataset: Dataset, region: Region | None) -> Region | None:

@@ -14,6 +14,7 @@ from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET, require_safe
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import whole_number
 from hoshina.core.storage import StoreError
 from labeling.display.picture_urls import thumb_url
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
@@ -54,14 +55,13 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     # A region's map (``map``) is the one that is shown, unless another one is asked for.
     asked = request.GET.get("projection") or request.GET.get("map", "")
     chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
-    row = request.GET.get("row", "")
     context = header_context(dataset) | {
         "projections": maps,
         "projection": chosen,
         "is_gone": bool(asked) and chosen is None,
         **_beyond_quick_look(dataset, maps, chosen),
         "lack": None if maps else _lack(dataset),
-        "row": int(row) if row.isascii() and row.isdigit() and len(row) < 10 else None,
+        "row": whole_number(request.GET.get("row"), 9),
         "colourings": choices_of(dataset),
     }
     response = render(request, "sampling/maps/page.html", context)
@@ -141,8 +141,8 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     the plane and its legend are asked for again.
     """
     dataset = _projection(slug, pk).dataset
-    since = request.GET.get("since", "")
-    if not (since.isascii() and since.isdigit()) or len(since) > 18:
+    since = whole_number(request.GET.get("since"))
+    if since is None:
         return _words("since has to be the number of an annotation.", 422)
     try:
         choice = choice_of(dataset, request.GET.get("by", "label"))
@@ -152,7 +152,7 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     hidden = waiting_rows(dataset)
     version = _version(choice, dataset.n_missing, hidden)
     told: dict[str, Any] = {"newest": newest, "version": version, "is_stale": False}
-    rows = _changed(dataset, int(since)) if newest != int(since) else []
+    rows = _changed(dataset, since) if newest != since else []
     if len(rows) > MOST_CHANGES:
         return _uncached(JsonResponse(told | {"is_stale": True, "rows": []}))
     concealed = set(hidden.tolist())
@@ -266,8 +266,9 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     """What is known of one point, for the pointer above it."""
     dataset = _projection(slug, pk).dataset
     row = request.GET.get("row", "")
-    known = row.isascii() and row.isdigit() and len(row) < 19
-    item = Item.objects.of(dataset).filter(row=int(row)).select_related("label").first() if known else None
+    number = whole_number(row)
+    found = Item.objects.none() if number is None else Item.objects.of(dataset).filter(row=number)
+    item = found.select_related("label").first()
     context: dict[str, Any] = {"dataset": dataset, "row": row, "item": item}
     if item is None:
         return render(request, "sampling/maps/_point.html", context, status=404)
@@ -288,9 +289,10 @@ def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Addresses of thumbnails by row, for points that are few enough to show themselves; ``?rows=1,2,3``."""
     dataset = _projection(slug, pk).dataset
     asked = request.GET.get("rows", "").split(",")
-    if len(asked) > MOST_THUMBS or not all(one.isascii() and one.isdigit() and len(one) < 19 for one in asked):
+    rows = [row for text in asked if (row := whole_number(text)) is not None]
+    if len(asked) > MOST_THUMBS or len(rows) < len(asked):
         return _words(f"rows has to be up to {MOST_THUMBS} numbers of rows, separated by commas.", 422)
-    return _uncached(JsonResponse({"thumbs": thumbs_of(dataset, [int(one) for one in asked])}))
+    return _uncached(JsonResponse({"thumbs": thumbs_of(dataset, rows)}))
 
 
 def thumbs_of(dataset: Dataset, rows: list[int]) -> dict[int, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from django.db import transaction
 
+from labeling.decisions.provenance import Shown
 from labeling.display.item_frames import Together, together
 from labeling.models import Dataset, Frame, Item, ItemQuerySet, LabelClass, State
 from modeling.models import ModelVersion
@@ -29,7 +29,7 @@ class Tile:
     # Of a dataset whose items have several frames.
     together: Together | None
     rank: int
-    shown: dict[str, Any]
+    shown: Shown
     reason: str
     suggestion: Suggestion | None
     label: LabelClass | None
@@ -39,7 +39,9 @@ class Tile:
     @property
     def shown_json(self) -> str:
         """Return what the page sends back with a label, and the score, by which the page itself filters."""
-        return json.dumps({name: self.shown[name] for name in ("round_id", "rank", "score")}, separators=(",", ":"))
+        return json.dumps(
+            {name: getattr(self.shown, name) for name in ("round_id", "rank", "score")}, separators=(",", ":")
+        )
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,6 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
     voices = _voices(round_, rows)
     hidden = waiting_among(round_.dataset_id, rows)
     later = set(round_.params.get("facts", {}).get("checks", ()))
-    scores = np.frombuffer(round_.scores, dtype="<f4")
-    chances = np.frombuffer(round_.probabilities, dtype="<f4")
     sources = np.frombuffer(round_.sources, dtype=np.uint8)
     tiles = []
     for at, (rank, item) in enumerate(items):
@@ -116,15 +116,12 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         if item.row in hidden:  # a second look must not be led by the first
             item.state, item.label_id = State.UNLABELLED, None
         _, reason = round_.reasons[sources[rank] if len(sources) else 0]
-        shown = {
-            "queue": round_.queue_of(rank),
-            "round_id": round_.pk,
-            "rank": rank,
-            "score": float(scores[rank]),
-            "selection_probability": float(chances[rank]),
-            "model_version_id": voices[-1].model.pk if voices else None,
-            **_suggested(suggestion),
-        }
+        shown = replace(
+            round_.shown_at(rank),
+            model_version_id=voices[-1].model.pk if voices else None,
+            suggested_label_id=suggestion.label.pk if suggestion else None,
+            suggested_probability=suggestion.probability if suggestion else None,
+        )
         label = labels.get(item.label_id) if item.label_id else None
         if label and suggestion:
             thoughts = [one.thinks(at) for one in voices if one.words]
@@ -171,10 +168,3 @@ def _unseen_voice(model: ModelVersion, rows: list[int], words: str) -> _Voice:
 def _told(probability: float) -> str:
     """Two digits, and no certainty that isn't there."""
     return "over 0.99" if probability >= 0.995 else f"{probability:.2f}"
-
-
-def _suggested(suggestion: Suggestion | None) -> dict[str, Any]:
-    return {
-        "suggested_label_id": suggestion.label.pk if suggestion else None,
-        "suggested_probability": round(suggestion.probability, 6) if suggestion else None,
-    }

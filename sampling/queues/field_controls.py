@@ -11,12 +11,13 @@ import numpy as np
 from django.conf import settings
 from django.http import QueryDict
 
+from hoshina.core.parsing import options_of
 from hoshina.core.storage import StoreError
 from labeling.fields import column_of
 from labeling.fields.parse_values import number_text, time_text
 from labeling.models import Dataset, Field
 from sampling.queues.field_filter import PREFIX, UNKNOWN, Condition, conditions_from, range_of
-from sampling.queues.sort import ORDERS
+from sampling.queues.sort import AllParams
 from sampling.queues.strategy import BadParameter
 
 BARS, WORDS = 40, 8
@@ -92,8 +93,8 @@ def _sort_form(fields: list[Field], asked: QueryDict) -> dict[str, Any]:
     return {
         "names": [one.name for one in fields],
         "chosen": asked.get("sort", ""),
-        "orders": ORDERS,
-        "order": asked.get("order", ORDERS[0]),
+        "orders": options_of(AllParams)["order"].choices,
+        "order": asked.get("order", AllParams().order),
     }
 
 

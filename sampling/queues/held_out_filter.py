@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import whole_number
 from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.models import ModelVersion
@@ -115,6 +116,7 @@ def _version(dataset: Dataset, number: int) -> ModelVersion:
 
 
 def _number(raw: str) -> int:
-    if not (raw.isascii() and raw.isdigit()) or len(raw) > 9:
-        raise BadParameter(f"A model is told by its number, not by {raw[:40]!r}.")
-    return int(raw)
+    number = whole_number(raw, 9)
+    if number is None:
+        raise BadParameter(f"Give the number of a model, not {raw[:40]!r}.")
+    return number

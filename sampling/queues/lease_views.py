@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST
 
 from hoshina.core.http import HtmxHttpRequest, window
+from hoshina.core.parsing import whole_number
 from labeling.models import Dataset
 from sampling.queues import leases
 from sampling.queues.leases import Window
@@ -19,10 +20,11 @@ MAX_ITEMS = 500
 def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Extend the leases of the window (``window``): somebody is working there. ``items``: what it shows, as ids."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    ids = [raw for raw in request.POST.get("items", "").split(",") if raw]
-    if len(ids) > MAX_ITEMS or not all(raw.isascii() and raw.isdigit() and len(raw) <= 18 for raw in ids):
+    texts = [text for text in request.POST.get("items", "").split(",") if text]
+    ids = [number for text in texts if (number := whole_number(text)) is not None]
+    if len(ids) > MAX_ITEMS or len(ids) < len(texts):
         return HttpResponse(f"items takes at most {MAX_ITEMS} item ids, separated by commas.", status=400)
-    leases.renew(dataset, window_of(request), [int(raw) for raw in ids])
+    leases.renew(dataset, window_of(request), ids)
     return HttpResponse(status=204)
 
 

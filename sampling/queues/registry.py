@@ -6,11 +6,12 @@ The heavier algorithms are imported where they run: in a worker, never in the we
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import whole_number
 from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified, narrowed
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
@@ -171,10 +172,8 @@ def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
 
 def example_rows(to: str) -> list[int]:
     """The rows that ``SimilarParams.to`` names; none where it isn't understood."""
-    parts = to.split(",")
-    return (
-        [int(row) for row in parts] if all(row.isascii() and row.isdigit() and len(row) < 10 for row in parts) else []
-    )
+    rows = [whole_number(part, 9) for part in to.split(",")]
+    return [] if None in rows else [row for row in rows if row is not None]
 
 
 def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
@@ -294,7 +293,6 @@ STRATEGIES: dict[str, Strategy] = {
             UncertainParams,
             needs_model=True,
             follows_model=True,
-            choices={"measure": get_args(Measure)},
         ),
         Strategy(
             "diverse",
@@ -302,7 +300,6 @@ STRATEGIES: dict[str, Strategy] = {
             "Images unlike everything labeled so far, to cover the whole dataset.",
             diverse,
             DiverseParams,
-            choices={"by": get_args(First)},
             needs_vectors=True,
             is_slow=True,
             kept=400,
@@ -315,7 +312,6 @@ STRATEGIES: dict[str, Strategy] = {
             OdditiesParams,
             needs_vectors=True,
             is_slow=True,
-            choices={"method": get_args(Oddity)},
         ),
         Strategy(
             "band",

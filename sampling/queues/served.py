@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def record(round_: Round, tiles: Sequence[Tile], user_id: int | None) -> None:
         item_ids=np.array([tile.item.pk for tile in tiles], "<i8").tobytes(),
         suggested_ids=np.array([one.label.pk if one else 0 for one in suggestions], "<i8").tobytes(),
         suggested_probabilities=np.array([one.probability if one else 0 for one in suggestions], "<f4").tobytes(),
-        model_version_id=tiles[0].shown["model_version_id"],
+        model_version_id=tiles[0].shown.model_version_id,
     )
 
 
@@ -67,21 +67,15 @@ def _claimed(page: ServedPage, wanted: dict[tuple[int, int, int], Claim]) -> Ite
 
 
 def _shown(page: ServedPage, at: int, claim: Claim) -> Shown:
-    round_, rank = page.round, claim.rank
-    queue = round_.queue_of(rank)
+    shown = page.round.shown_at(claim.rank)
     suggested_id = int(np.frombuffer(page.suggested_ids, "<i8")[at]) or None
-    return Shown(
-        queue=queue,
-        round_id=claim.round_id,
-        rank=rank,
-        score=_number(round_.scores, rank),
-        selection_probability=_number(round_.probabilities, rank),
+    probability = round(float(np.frombuffer(page.suggested_probabilities, "<f4")[at]), 6)
+    return replace(
+        shown,
+        score=round(shown.score or 0, 6),
+        selection_probability=round(shown.selection_probability or 0, 6),
         model_version_id=page.model_version_id,
         suggested_label_id=suggested_id,
-        suggested_probability=_number(page.suggested_probabilities, at) if suggested_id else None,
-        is_random_draw=True if queue in Annotation.AUDIT_QUEUES and round_.is_unfiltered else None,
+        suggested_probability=probability if suggested_id else None,
+        is_random_draw=True if shown.queue in Annotation.AUDIT_QUEUES and page.round.is_unfiltered else None,
     )
-
-
-def _number(values: Any, at: int) -> float:
-    return round(float(np.frombuffer(values, "<f4")[at]), 6)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labeling.fields import Column
-from sampling.queues.strategy import BadParameter, Inputs, Ranking
+from sampling.queues.strategy import Inputs, Ranking
 
 Rows = NDArray[np.int64]
 Keys = NDArray[np.float64]
-ORDERS = ("ascending", "descending")
+Order = Literal["ascending", "descending"]
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,11 @@ class AllParams:
     """The name of the field to sort by ("": in the order of the folder), and in which order."""
 
     sort: str = ""
-    order: str = ORDERS[0]
+    order: Order = "ascending"
 
 
 def everything(inputs: Inputs, params: AllParams, k: int) -> Ranking:
     """The candidates in the order of the folder, or sorted by a field: unknown values last, equal ones by row."""
-    if params.order not in ORDERS:
-        raise BadParameter(f"All: order has to be one of {', '.join(ORDERS)}, not {params.order[:40]!r}.")
     if params.sort:
         assert inputs.column is not None
         keys = sort_keys(inputs.column(params.sort), is_descending=params.order == "descending")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.parsing import OptionError, options_of, parse_texts
 from modeling.algorithms.rows import blocks
 
 if TYPE_CHECKING:
@@ -145,28 +146,17 @@ class Strategy:
     is_listed: bool = True
     is_sweep: bool = False
     kept: int = 2000
-    choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """The values of each parameter that is a choice."""
+        return {option.name: option.choices for option in options_of(self.params).values() if option.choices}
 
 
 def parse_params(strategy: Strategy, given: dict[str, str]) -> Any:
     """The strategy's parameters from text; unknown names are left alone, bad values refused in words."""
-    hints = get_type_hints(strategy.params)
-    values: dict[str, Any] = {}
-    for item in fields(strategy.params):
-        raw = given.get(item.name, "")
-        if raw == "":
-            continue
-        values[item.name] = _parsed(strategy, item.name, hints[item.name], raw)
-    return strategy.params(**values)
-
-
-def _parsed(strategy: Strategy, name: str, kind: Any, raw: str) -> Any:
-    allowed = strategy.choices.get(name)
-    if allowed is not None:
-        if raw not in allowed:
-            raise BadParameter(f"{strategy.title}: {name} has to be one of {', '.join(allowed)}, not {raw!r}.")
-        return raw
     try:
-        return kind(raw)
-    except ValueError as error:
-        raise BadParameter(f"{strategy.title}: {name} can't be {raw!r}.") from error
+        return parse_texts(strategy.params, given)
+    except OptionError as error:
+        value = given[error.field][:40]
+        raise BadParameter(f"{strategy.title}: {error.field} can't be {value!r}. {error.words}") from error

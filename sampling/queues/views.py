@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from hoshina.core.http import HtmxHttpRequest
+from hoshina.core.parsing import whole_number
 from labeling.display.prefetch import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
@@ -162,7 +163,7 @@ def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
     if unseen is None:
         return None
     named = {name: asked.get(name, "") for name in ("label", "predicted")}
-    ids = {name: raw for name, raw in named.items() if raw.isascii() and raw.isdigit() and len(raw) <= 18}
+    ids = {name: raw for name, raw in named.items() if whole_number(raw) is not None}
     names = dict(LabelClass.objects.filter(dataset=dataset, pk__in=ids.values()).values_list("pk", "name"))
     given, said = (names.get(int(ids.get(name, 0)), "") for name in ("label", "predicted"))
     kept = {**unseen.as_params(), **ids, "state": "any"}
@@ -311,9 +312,10 @@ def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
     raw = request.GET.get(name, "")
     if not raw:
         return default
-    if not raw.isdigit() or len(raw) > 18:
+    number = whole_number(raw)
+    if number is None:
         raise BadRequest(f"{name} has to be a whole number, not {raw[:40]!r}.")
-    return int(raw)
+    return number
 
 
 def _next_url(dataset: Dataset, round_: Round, offset: int, n: int) -> str:

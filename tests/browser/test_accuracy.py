@@ -32,9 +32,9 @@ def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Da
     expect(page.locator("#honest")).to_contain_text("86 % of all images, 95 % interval 74 to 93 %")
     page.get_by_role("link", name="How it is measured").click()
     expect(page.get_by_role("heading", name="Audited accuracy", exact=True)).to_be_visible()
-    expect(page.locator(".chart circle")).to_have_count(4)
-    expect(page.locator(".chart .band")).to_be_visible()
-    expect(page.get_by_role("img", name="Audited accuracy over the number of labels")).to_be_visible()
+    expect(page.locator("#plot-audited .s1 .dot[data-x]")).to_have_count(4)
+    expect(page.locator("#plot-audited .s2 .band")).to_be_visible()
+    expect(page.get_by_role("application", name="Audited accuracy over the number of labels")).to_be_visible()
     expect(page.get_by_role("row", name="cat")).to_contain_text("70 to 97 %")
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -79,7 +81,7 @@ def test_umap_follows_the_quick_look_with_one_offer(bench: Bench, page: Page) ->
     add_vectors(bench.dataset, rng.normal(size=(n, 4)))
     look = add_map(bench.dataset, rng.normal(size=(n, 2)), name="Quick look")
     job = Job.objects.create(
-        kind="project_map", queue="heavy", dataset_id=bench.dataset.pk, params=MapOptions(is_automatic=True).as_params()
+        kind="project_map", queue="heavy", dataset_id=bench.dataset.pk, params=asdict(MapOptions(is_automatic=True))
     )
     page.goto(f"{bench.url}map/")
     bench.ready()

@@ -20,6 +20,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
 
+from hoshina.core.parsing import parse_options
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, State
 from modeling.management.commands import quick_train
@@ -66,7 +67,7 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     } <= set(told)  # fmt: skip
     assert (told["model_version"], told["labels"], len(told["epochs"])) == (1, 20, 2)
     wanted = QuickOptions(image_side=32, epochs=2, validation_share=0.3, flip=True)
-    assert QuickOptions.from_params(ModelVersion.objects.get().options) == wanted
+    assert parse_options(QuickOptions, ModelVersion.objects.get().options) == wanted
 
     said = quick_train.words(told)
     assert said[0].startswith("Model 1: 20 labels of 2 classes, best epoch ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def test_a_map_is_cancelled_within_its_layout_and_made_when_asked_again(
     dataset = make_dataset(N)
     add_vectors(dataset, np.random.default_rng(0).standard_normal((N, 80)).astype(np.float32))
     files_store.worker("heavy")
-    job = lifecycle.enqueue("project_map", dataset_id=dataset.pk, params=MapOptions(method="tsne").as_params())
+    job = lifecycle.enqueue("project_map", dataset_id=dataset.pk, params=asdict(MapOptions(method="tsne")))
 
     def is_laying_out() -> bool:
         job.refresh_from_db()
@@ -38,6 +39,6 @@ def test_a_map_is_cancelled_within_its_layout_and_made_when_asked_again(
     assert 0 < job.done < job.total
     assert not Projection.objects.exists()
     assert not (files_store.folder / "maps").exists()
-    again = lifecycle.enqueue("project_map", dataset_id=dataset.pk, params=MapOptions(method="pca").as_params())
+    again = lifecycle.enqueue("project_map", dataset_id=dataset.pk, params=asdict(MapOptions(method="pca")))
     files_store.wait(again, S.SUCCEEDED)
     assert Projection.objects.get().n_points == N

@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from hoshina import health
 from hoshina.core.commands import HoshinaCommand, prepare_database
 from hoshina.core.processes import describe, lives, module_command
+from hoshina.core.parsing import whole_number
 from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError
@@ -76,9 +77,10 @@ class Command(HoshinaCommand):
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+    port = whole_number(text, 5)
+    if port is None or not 1 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a whole number from 1 to 65535.")
-    return int(text)
+    return port
 
 
 def _folder(options: dict[str, Any]) -> Path | None:

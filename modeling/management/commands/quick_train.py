@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, BooleanOptionalAction
-from dataclasses import fields
+from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from hoshina.core.commands import HoshinaCommand
+from hoshina.core.parsing import OptionError, add_option_arguments, given_options, parse_options
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.quick.data import facts_of, usual_options
-from modeling.quick.options import AUGMENTATIONS, BACKBONES, OptionError, QuickOptions, problems
+from modeling.quick.options import QuickOptions, problems
 
-_SAID = {
-    "flip": "mirror half of the images",
-    "rotate": "turn images a little",
-    "zoom": "make images a little larger or smaller",
-    "brightness": "make images a little brighter or darker",
-}
+_FLAGS = {"is_fine_tuned": "--fine-tune"}
 
 
 class Command(HoshinaCommand):
@@ -32,36 +28,18 @@ class Command(HoshinaCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)
-        parser.add_argument("--backbone", choices=sorted(BACKBONES), help="the network")
-        parser.add_argument("--weights", choices=["imagenet", "random"], help="what the network begins with")
-        parser.add_argument("--epochs", type=int, metavar="N", help="how often each image is seen")
-        parser.add_argument("--batch-size", type=int, metavar="N", help="how many images at once")
-        parser.add_argument("--image-side", type=int, metavar="PIXELS", help="side of the square that the network sees")
-        parser.add_argument(
-            "--fine-tune", dest="is_fine_tuned", action=BooleanOptionalAction, default=None,
-            help="the network itself learns, not only the classifier on top",
-        )  # fmt: skip
-        for name in AUGMENTATIONS:
-            parser.add_argument(f"--{name}", action=BooleanOptionalAction, default=None, help=_SAID[name])
-        parser.add_argument(
-            "--early-stopping", type=int, metavar="EPOCHS", help="end after so many epochs without progress; 0: never"
-        )
-        parser.add_argument("--class-weights", choices=["equal", "balanced"], help="balanced: every class counts alike")
-        parser.add_argument("--validation-share", type=float, metavar="SHARE", help="share of the labels held out")
-        parser.add_argument("--seed", type=int, help="decides split, order and augmentation")
+        add_option_arguments(parser, QuickOptions, _FLAGS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
-        names = [field.name for field in fields(QuickOptions)]
-        said = {name: options[name] for name in names if options[name] is not None}
         try:
-            wanted = QuickOptions.from_params({**usual_options(dataset).as_params(), **said})
+            wanted = parse_options(QuickOptions, asdict(usual_options(dataset)) | given_options(QuickOptions, options))
         except OptionError as error:
             raise CommandError(f"--{error.field.replace('_', '-')}: {error.words}", returncode=2) from error
         impossible = problems(wanted, facts_of(dataset))
         if impossible:
             raise CommandError(" ".join(why for _, why in impossible))
-        job = run_command_job(self, "quick_train", dataset.pk, wanted.as_params(), as_json=options["json"])
+        job = run_command_job(self, "quick_train", dataset.pk, asdict(wanted), as_json=options["json"])
         if options["json"]:
             self.stdout.write(json.dumps(job.result, ensure_ascii=False))
         else:

@@ -71,8 +71,8 @@ class Command(HoshinaCommand):
                 {
                     "item_id": tile.item.pk,
                     "path": tile.item.path,
-                    "score": tile.shown["score"],
-                    "probability": tile.shown["selection_probability"],
+                    "score": tile.shown.score,
+                    "probability": tile.shown.selection_probability,
                     "reason": tile.reason,
                 }
                 for tile in tiles
@@ -82,7 +82,7 @@ class Command(HoshinaCommand):
             return
         self.stdout.write(f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})")
         for tile in tiles:
-            self.stdout.write(f"{tile.rank + 1:>6}  {tile.shown['score']:.4f}  {tile.item.path}")
+            self.stdout.write(f"{tile.rank + 1:>6}  {tile.shown.score:.4f}  {tile.item.path}")
         if not tiles:
             self.stdout.write(_why_none(dataset, round_))
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from hoshina.core.commands import HoshinaCommand
+from hoshina.core.parsing import whole_number
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Item
 from sampling.queues.deal import deal
@@ -43,14 +44,14 @@ class Command(HoshinaCommand):
         found = deal(round_, 0, options["k"], holder="", is_continued=False).tiles
         if options["json"]:
             items = [
-                {"item_id": tile.item.pk, "path": tile.item.path, "similarity": tile.shown["score"]} for tile in found
+                {"item_id": tile.item.pk, "path": tile.item.path, "similarity": tile.shown.score} for tile in found
             ]
             told = {"item_id": examples[0].pk, "items": items}
             more = {"like": [item.pk for item in examples]} if len(examples) > 1 else {}
             self.stdout.write(json.dumps({**told, **more}))
             return
         for tile in found:
-            self.stdout.write(f"{tile.shown['score']:.4f}  {tile.item.path}")
+            self.stdout.write(f"{tile.shown.score:.4f}  {tile.item.path}")
         if not found:
             self.stdout.write("No other image is so similar.")
 
@@ -58,8 +59,8 @@ class Command(HoshinaCommand):
 def _item(dataset: Dataset, name: str) -> Item:
     items = Item.objects.filter(dataset=dataset)
     found = items.filter(path=name).first()
-    if found is None and name.isascii() and name.isdigit() and len(name) < 19:
-        found = items.filter(pk=int(name)).first()
+    if found is None:
+        found = items.filter(pk=whole_number(name) or 0).first()
     if found is None:
         raise CommandError(f"There is no image {name!r} in {dataset}. Give its item id or its path within the folder.")
     return found

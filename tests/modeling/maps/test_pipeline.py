@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from django.core.management import CommandError, call_command
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
+from hoshina.core.parsing import OptionError
 from hoshina.jobs import registry
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
@@ -21,7 +23,7 @@ from labeling.models import Dataset, Frame, Item
 from modeling import store as arrays
 from modeling.maps import coordinates, projections
 from modeling.maps import pipeline as map_pipeline
-from modeling.maps.options import MapOptions, OptionError
+from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
 from tests.factories import MakeDataset, archive_bytes, manifest, opened, table
 from tests.modeling.factories import add_vectors, import_labels
@@ -61,7 +63,7 @@ def grow(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) -> Embe
 
 def made(dataset: Dataset, method: str = "umap", **params: object) -> Projection:
     options = projections.checked(dataset, method, params)
-    job = run_now("project_map", dataset_id=dataset.pk, params=options.as_params())
+    job = run_now("project_map", dataset_id=dataset.pk, params=asdict(options))
     return Projection.objects.get(pk=job.result["projection"])
 
 
@@ -93,7 +95,7 @@ def test_umap_learn_makes_the_same_true_map_twice_with_the_old_option_or_without
 def test_its_stages_are_told_and_the_same_seed_makes_the_same_map(digits: Dataset) -> None:
     seen: list[tuple[str, int, int]] = []
     job = run_now(
-        "project_map", dataset_id=digits.pk, params=MapOptions(seed=2).as_params(),
+        "project_map", dataset_id=digits.pk, params=asdict(MapOptions(seed=2)),
         on_progress=lambda job: seen.append((job.stage, job.done, job.total)),
     )  # fmt: skip
     stages = list(dict.fromkeys(stage for stage, _, _ in seen if stage))
@@ -294,14 +296,14 @@ def test_a_map_that_a_person_made_before_counts(digits: Dataset) -> None:
 
 
 def test_a_person_who_asks_for_tsne_gets_a_quick_look_meanwhile_and_no_umap(digits: Dataset) -> None:
-    projections.start(digits, "tsne", {})
+    projections.start(digits, projections.checked(digits, "tsne", {}))
     assert queued() == [("project_map", "pca"), ("project_map", "tsne")]
 
 
 def test_a_person_who_asks_for_the_automatic_map_gets_that_one(digits: Dataset) -> None:
     projections.maps_after_embedding(digits.pk)
-    assert projections.start(digits, "umap", {}) == Job.objects.get(params__method="umap")
-    assert projections.start(digits, "umap", {"seed": 3}).params["is_automatic"] is False
+    assert projections.start(digits, projections.checked(digits, "umap", {})) == Job.objects.get(params__method="umap")
+    assert projections.start(digits, projections.checked(digits, "umap", {"seed": 3})).params["is_automatic"] is False
 
 
 def test_a_command_may_make_the_map_first(digits: Dataset) -> None:
@@ -317,11 +319,13 @@ def test_a_map_that_a_stopped_worker_left_is_begun_again() -> None:
 
 # -- Keeping them --------------------------------------------------------------------------------------------
 def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> None:
-    job = projections.start(digits, "umap", {"seed": 1, "n_neighbors": None})
-    assert projections.start(digits, "umap", {"seed": 1}) == job, "asked for twice, it is one job"
+    job = projections.start(digits, projections.checked(digits, "umap", {"seed": 1, "n_neighbors": None}))
+    assert projections.start(digits, projections.checked(digits, "umap", {"seed": 1})) == job, (
+        "asked for twice, it is one job"
+    )
     look = Job.objects.exclude(pk=job.pk).get()
     assert (look.params["name"], look.created_at < job.created_at) == ("Quick look", True), "to look at meanwhile"
-    other = projections.start(digits, "tsne", {"seed": 1})
+    other = projections.start(digits, projections.checked(digits, "tsne", {"seed": 1}))
     assert other != job
     assert list(projections.jobs_of(digits)) == [other, job, look]
     assert job.params["n_neighbors"] == 15
@@ -342,7 +346,7 @@ def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> Non
 
 
 def test_a_name_that_was_taken_meanwhile_costs_no_map(digits: Dataset) -> None:
-    params = projections.checked(digits, "pca", {"name": "Mine"}).as_params()
+    params = asdict(projections.checked(digits, "pca", {"name": "Mine"}))
     names = [run_now("project_map", dataset_id=digits.pk, params=params).result["name"] for _ in range(2)]
     assert names == ["Mine", "PCA"]
 
@@ -371,7 +375,7 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
             Job.objects.filter(pk=job.pk).update(cancel_requested=True)
 
     with pytest.raises(JobError, match="was cancelled"):
-        run_now("project_map", dataset_id=digits.pk, params=MapOptions().as_params(), on_progress=cancel)
+        run_now("project_map", dataset_id=digits.pk, params=asdict(MapOptions()), on_progress=cancel)
     assert not Projection.objects.exists()
     assert not (store / "maps").exists()
 
@@ -397,7 +401,7 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
 )
 def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str, object], words: str) -> None:
     with pytest.raises(OptionError, match=words):
-        projections.start(digits, method, params)
+        projections.start(digits, projections.checked(digits, method, params))
     assert not Job.objects.exists()
 
 
@@ -405,12 +409,12 @@ def test_without_vectors_or_with_few_images_it_says_so(make_dataset: MakeDataset
     nothing = make_dataset(6, name="nothing")
     assert "no vectors" in projections.why_not(nothing)
     with pytest.raises(JobError, match="no vectors of these images yet"):
-        run_now("project_map", dataset_id=nothing.pk, params=MapOptions().as_params())
+        run_now("project_map", dataset_id=nothing.pk, params=asdict(MapOptions()))
     few = make_dataset(6, name="few")
     add_vectors(few, np.eye(6), np.arange(6) < 3)
     assert "so far there are 3" in projections.why_not(few)
     with pytest.raises(JobError, match="takes 4 images"):
-        run_now("project_map", dataset_id=few.pk, params=MapOptions(n_neighbors=2).as_params())
+        run_now("project_map", dataset_id=few.pk, params=asdict(MapOptions(n_neighbors=2)))
 
 
 @pytest.mark.parametrize("method", ["umap", "tsne", "pca"])

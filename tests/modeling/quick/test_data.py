@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,7 @@ def test_facts_and_the_usual_choice(make_dataset: MakeDataset) -> None:
     assert facts.memory_free > 0
     assert quick_data.usual_options(dataset).image_side == 96
     chosen = QuickOptions(epochs=3, rotate=True, image_side=64)
-    for params in (chosen.as_params(), {"finish": "some job"}, {"epochs": "of another version"}):
+    for params in (asdict(chosen), {"finish": "some job"}, {"epochs": "of another version"}):
         Job.objects.create(
             kind="quick_train", queue="heavy", dataset_id=dataset.pk, params=params, key="k", state="lost"
         )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
 
-from modeling.quick.options import BACKBONES, Facts, OptionError, QuickOptions, problems, remarks, suggest
+from hoshina.core.parsing import OptionError, parse_options
+from modeling.quick.options import BACKBONES, Facts, QuickOptions, problems, remarks, suggest
 
 PLENTY = Facts(n_labelled=400, per_class=[200, 200], median_side=300, memory_free=8 * 10**9)
 
 
 def test_options_survive_the_way_through_a_job() -> None:
     options = QuickOptions(backbone="resnet50", epochs=3, is_fine_tuned=True, zoom=True, validation_share=0.4, seed=7)
-    assert QuickOptions.from_params(options.as_params()) == options
-    assert QuickOptions.from_params({}) == QuickOptions()
-    assert set(options.as_params()) == {field.name for field in fields(QuickOptions)}
+    assert parse_options(QuickOptions, asdict(options)) == options
+    assert parse_options(QuickOptions, {}) == QuickOptions()
+    assert set(asdict(options)) == {field.name for field in fields(QuickOptions)}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_options_survive_the_way_through_a_job() -> None:
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused_with_the_options_name(field: str, value: Any) -> None:
     with pytest.raises(OptionError) as refused:
-        QuickOptions.from_params({field: value})
+        parse_options(QuickOptions, {field: value})
     assert refused.value.field == field
     assert str(refused.value).startswith(f"{field}: ")
     assert isinstance(refused.value, ValueError)

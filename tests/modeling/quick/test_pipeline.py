@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from django.conf import settings
 from django.utils import timezone
 from PIL import Image
 
+from hoshina.core.parsing import parse_options
 from hoshina.jobs import lifecycle
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
@@ -74,7 +75,7 @@ class Place:
         return ModelVersion.objects.get(pk=self.job.result["version"])
 
     def begin(self, options: QuickOptions | None = None, **params: Any) -> Job:
-        wanted = params if options is None else options.as_params()
+        wanted = params if options is None else asdict(options)
         return lifecycle.enqueue("quick_train", dataset_id=self.dataset.pk, params=wanted)
 
     def wait_for_epochs(self, job: Job) -> None:
@@ -131,7 +132,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_bl
 def test_the_version_is_the_one_in_use_until_it_is_released(place: Place) -> None:
     version = place.version
     assert (version.kind, version.number, version.is_active, version.is_chosen) == ("quick", 2, True, True)
-    assert QuickOptions.from_params(version.options) == FROZEN
+    assert parse_options(QuickOptions, version.options) == FROZEN
     assert (version.n_labels, version.n_rows) == (N_LABELLED - 1, N)
     assert version.n_decisions == N_LABELLED
     assert list(Job.objects.filter(state__in=Job.ACTIVE)) == []
@@ -307,7 +308,7 @@ def test_its_network_becomes_an_encoder(place: Place) -> None:
 # -- Stopped, finished, killed ---------------------------------------------------------------------------
 def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
     for params, words in (
-        (QuickOptions(image_side=16).as_params(), "from 32 pixels on"),
+        (asdict(QuickOptions(image_side=16)), "from 32 pixels on"),
         ({"epochs": 0}, "whole number"),
         ({"finish": "0" * 32}, "not kept any more"),
         ({"finish": "../../etc"}, "not kept any more"),
@@ -344,7 +345,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert finishing.state == S.SUCCEEDED, finishing.error
     version = ModelVersion.objects.get(pk=finishing.result["version"])
     assert version.is_active
-    assert QuickOptions.from_params(version.options) == ENDLESS
+    assert parse_options(QuickOptions, version.options) == ENDLESS
     assert finishing.result["epochs"][: kept["epoch"]] == job.result["epochs"][: kept["epoch"]]
     assert any("Stopped early" in note for note in finishing.result["notes"])
     held = model_files.open_held_out(version)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def trained(dataset: Dataset, tmp_path: Path) -> Program:
     items = dict(dataset.items.filter(is_available=True).values_list("path", "row"))
     for path, row in items.items():
         decide(dataset, "assign", [row], ("even", "odd")[number_of(path) % 2])
-    run_now("quick_train", dataset_id=dataset.pk, params=QUICKLY.as_params())
+    run_now("quick_train", dataset_id=dataset.pk, params=asdict(QUICKLY))
     folder = quick_folder(ModelVersion.objects.get())
     with zipfile.ZipFile(folder / NAME) as archive:
         archive.extractall(tmp_path / "elsewhere")

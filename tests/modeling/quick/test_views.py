@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from PIL import Image
 
+from hoshina.core.parsing import parse_options
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Field
 from modeling.backends import weights
@@ -59,7 +61,7 @@ def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 def make_job(dataset: Dataset, state: str, **fields: Any) -> Job:
     now = timezone.now()
-    given = {"params": QuickOptions(epochs=8).as_params(), "started_at": now, "stage_started_at": now, **fields}
+    given = {"params": asdict(QuickOptions(epochs=8)), "started_at": now, "stage_started_at": now, **fields}
     return Job.objects.create(
         kind="quick_train", queue="heavy", dataset_id=dataset.pk, key=f"quick_train:{dataset.pk}", state=state, **given
     )
@@ -112,7 +114,7 @@ def test_it_begins_once_and_remembers_what_was_chosen(client: Client, dataset: D
         assert response.status_code == 200
         assert "hoshina:job" in response["HX-Trigger"]
     job = Job.objects.get(kind="quick_train")
-    assert QuickOptions.from_params(job.params) == QuickOptions(epochs=4, batch_size=16, image_side=64, flip=True)
+    assert parse_options(QuickOptions, job.params) == QuickOptions(epochs=4, batch_size=16, image_side=64, flip=True)
     assert f"/quick/{job.pk}/" in ask(client), "while it is active the modal shows it"
     Job.objects.update(state="failed", error="The disk is full.", hint="Make room.")
     page = ask(client)

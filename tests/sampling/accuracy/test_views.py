@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 from sampling.accuracy.estimate import history, latest, outlook
-from sampling.accuracy.views import HEIGHT, WIDTH, drawn, told
+from sampling.accuracy.views import estimates_plot, told
 from sampling.models import AccuracyEstimate
 from tests.factories import MakeDataset, archive_bytes, manifest, opened
 from tests.sampling.factories import POINTS, estimates_at
@@ -160,32 +160,38 @@ def test_queries_do_not_grow_with_versions(make_dataset: MakeDataset, client: Cl
     assert counted[0] == counted[1]
 
 
+def _places(path: str) -> np.ndarray:
+    """The corners of a path of SVG, (n, 2)."""
+    return np.array([corner.split() for corner in path.strip("MZ").split("L")], float)
+
+
 def test_everything_drawn_lies_inside_the_chart(make_dataset: MakeDataset) -> None:
     estimates = history(furnished(make_dataset))
-    chart = drawn(estimates, outlook(estimates))
-    assert len(chart.bars) == 4
-    for bar in chart.bars:
-        assert 0 <= bar.top <= bar.y <= bar.bottom <= HEIGHT
-    corners = np.array([point.split(",") for point in f"{chart.line} {chart.band}".split()], float)
-    assert (corners >= 0).all()
-    assert (corners <= [WIDTH, HEIGHT]).all()
-    assert chart.bars[-1].is_last
-    assert [bar.x for bar in chart.bars] == sorted(bar.x for bar in chart.bars)
-    assert 4 <= len(chart.x_ticks) <= 12
-    assert 3 <= len(chart.y_ticks) <= 7
-    assert chart.x_ticks[-1].at == WIDTH
-    assert float(chart.line.split()[0].split(",")[1]) == pytest.approx(chart.bars[-1].y, abs=0.2)
+    plot = estimates_plot(estimates, outlook(estimates))
+    audited, forecast = plot.curves
+    assert (len(audited.dots), audited.line, forecast.name) == (4, "", "forecast")
+    for dot in audited.dots:
+        _, top, bottom = (float(number) for number in re.findall(r"[0-9.]+", dot.bar))
+        assert 0 <= top <= float(dot.y) <= bottom <= 100
+    for path in (forecast.line, forecast.band):
+        assert ((_places(path) >= 0) & (_places(path) <= 100)).all()
+    lefts = [float(dot.x) for dot in audited.dots]
+    assert lefts == sorted(lefts)
+    assert 4 <= len(plot.x_ticks) <= 12
+    assert 3 <= len(plot.y_ticks) <= 7
+    assert _places(forecast.line)[0, 1] == pytest.approx(float(audited.dots[-1].y), abs=0.1)
 
 
 @pytest.mark.parametrize("n_labels", [3, 9, 12, 99, 100, 101, 4999, 123_456])
 @pytest.mark.parametrize("value", [0.0, 0.3, 0.97, 1.0])
 def test_any_estimate_can_be_drawn(make_dataset: MakeDataset, n_labels: int, value: float) -> None:
-    chart = drawn(estimates_at(make_dataset(1), [(n_labels, value, 5)]), outlook([]))
-    (bar,) = chart.bars
-    assert 0 <= bar.x <= WIDTH
-    assert 0 <= bar.top <= bar.y <= bar.bottom <= HEIGHT
-    assert 2 <= len(chart.x_ticks) <= 12
-    assert len({tick.text for tick in chart.y_ticks}) == len(chart.y_ticks) >= 3
+    plot = estimates_plot(estimates_at(make_dataset(1), [(n_labels, value, 5)]), outlook([]))
+    (dot,) = plot.curves[0].dots
+    assert 0 <= float(dot.x) <= 100
+    _, top, bottom = (float(number) for number in re.findall(r"[0-9.]+", dot.bar))
+    assert 0 <= top <= float(dot.y) <= bottom <= 100
+    assert 2 <= len(plot.x_ticks) <= 12
+    assert len({tick.text for tick in plot.y_ticks}) == len(plot.y_ticks) >= 3
 
 
 def test_shares_have_as_many_digits_as_the_interval_allows() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from django.db import connection
@@ -140,7 +142,7 @@ def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opene
 ) -> None:
     dataset = make_dataset(40)
     vectors = add_vectors(dataset, np.random.default_rng(1).normal(size=(40, 5)))
-    run_now("project_map", dataset_id=dataset.pk, params=MapOptions(method="pca", name="Quick look").as_params())
+    run_now("project_map", dataset_id=dataset.pk, params=asdict(MapOptions(method="pca", name="Quick look")))
     for _ in range(2):
         page = client.get(f"/d/{dataset.slug}/map/").content.decode()
         assert "The UMAP map is being computed." in page

@@ -241,7 +241,7 @@ def test_an_audit_within_a_region_does_not_represent_the_whole(dataset: Dataset,
         tile = client.get(f"/d/pictures/grid/?n=1&{query}").context["page"].tiles[0]
         assert label_tiles(client, dataset, [tile])["results"][0]["unconfirmed"] == []
         annotation = Annotation.objects.latest("pk")
-        assert (annotation.queue, annotation.round_id) == ("audit", tile.shown["round_id"])
+        assert (annotation.queue, annotation.round_id) == ("audit", tile.shown.round_id)
         assert (tile.item.row in random_draws(dataset.pk).labeled) is is_draw
 
 

@@ -121,7 +121,7 @@ def test_without_conditions_a_round_says_nothing_of_fields() -> None:
         ("f.%00=1", "There is no field"),
         ("&".join(f"f.c{n}=1" for n in range(21)), "more than 20 fields"),
         ("queue=all&sort=colour", "There is no field &#x27;colour&#x27;"),
-        ("queue=all&sort=mass&order=up", "order has to be one of ascending, descending"),
+        ("queue=all&sort=mass&order=up", "order can&#x27;t be &#x27;up&#x27;. Choose ascending or descending."),
     ],
 )
 @pytest.mark.parametrize("queue", ["random", "auto"])

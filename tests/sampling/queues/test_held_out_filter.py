@@ -98,7 +98,7 @@ def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Da
     page = answer.content.decode()
     assert re.search(r"Labelled cat; model 1 thought dog \(0\.\d\d\)", page)
     first = ModelVersion.objects.get(number=1)
-    assert {tile.shown["model_version_id"] for tile in answer.context["page"].tiles} == {first.pk}
+    assert {tile.shown.model_version_id for tile in answer.context["page"].tiles} == {first.pk}
     assert ServedPage.objects.get().model_version_id == first.pk
 
 

@@ -45,7 +45,7 @@ def page(client: Client, query: str, n: int = 6) -> list[Tile]:
 def test_what_was_served_is_written_down(dataset: Dataset, client: Client) -> None:
     tiles = page(client, "queue=uncertain")
     assert json.loads(tiles[2].shown_json) == {
-        "round_id": tiles[2].shown["round_id"], "rank": 2, "score": tiles[2].shown["score"],
+        "round_id": tiles[2].shown.round_id, "rank": 2, "score": tiles[2].shown.score,
     }  # fmt: skip
     [result] = label_tiles(client, dataset, tiles[2:3])["results"]
     assert (result["status"], result["unconfirmed"], result["hint"]) == ("saved", [], "")

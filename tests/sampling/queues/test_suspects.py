@@ -64,9 +64,9 @@ def test_the_wrong_labels_are_shown_with_what_the_model_thinks(dataset: Dataset,
         given = name_of(dataset, tile.item.row)
         other = {"cat": "dog", "dog": "cat"}[given]
         assert tile.reason.startswith(f"Labelled {given}; the model thinks {other} (")
-        assert tile.shown["queue"] == "suspects"
+        assert tile.shown.queue == "suspects"
         assert (tile.label.name, tile.suggestion.label.name) == (given, other)
-    scores = [tile.shown["score"] for tile in shown]
+    scores = [tile.shown.score for tile in shown]
     assert scores == sorted(scores, reverse=True)
     assert all(score > 0.5 for score in scores)
     assert not any("(1.00)" in tile.reason for tile in shown)

@@ -156,12 +156,12 @@ def test_auto_begins_typical_with_a_share_of_chance(clouds: tuple[Dataset, np.nd
     dataset, _ = clouds
     round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
     tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
-    sources = Counter(tile.shown["queue"] for tile in tiles)
+    sources = Counter(tile.shown.queue for tile in tiles)
     assert set(sources) == {"auto/typical", "auto/diverse", "auto/audit"}
     assert sources["auto/typical"] > 2 * sources["auto/diverse"]
     assert 1 <= sources["auto/audit"] <= 15
     assert {tile.item.row % 3 for tile in tiles[:12]} == {0, 1, 2}, "every cloud is seen early"
-    chances = [tile.shown["selection_probability"] for tile in tiles]
+    chances = [tile.shown.selection_probability for tile in tiles]
     assert all(0 < chance <= 1 for chance in chances)
     assert "Typical" in tiles[0].reason or "at random" in tiles[0].reason
 
@@ -175,7 +175,7 @@ def test_auto_follows_the_models_doubts_once_there_is_one(clouds: tuple[Dataset,
     label(dataset, list(range(12)))
     round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
     tiles = deal(round_, 0, 8, holder="", is_continued=False).tiles
-    unsure = [tile.item.row for tile in tiles if tile.shown["queue"] == "auto/unsure"]
+    unsure = [tile.item.row for tile in tiles if tile.shown.queue == "auto/unsure"]
     assert {23, 30, 44} <= set(unsure[:5])
 
 
@@ -191,7 +191,7 @@ def test_auto_deals_what_stands_out_and_of_very_many_only_what_was_compared(
     def odd() -> list[int]:
         round_ = pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=5)
         tiles = deal(round_, 0, N, holder="", is_continued=False).tiles
-        return [tile.item.row for tile in tiles if tile.shown["queue"] == "auto/odd"]
+        return [tile.item.row for tile in tiles if tile.shown.queue == "auto/odd"]
 
     monkeypatch.setattr("sampling.queues.outlier_cache.AT_ONCE", 10)
     assert odd() == []
@@ -250,7 +250,7 @@ def test_auto_deals_by_chance_until_its_ranking_is_there(
     monkeypatch.setattr(dispatch, "PATIENCE_OF_AUTO", 0.05)
     dataset, _ = clouds
     first = client.get("/d/pictures/grid/?queue=auto&n=5").context["page"]
-    assert {tile.shown["queue"] for tile in first.tiles} == {"auto/random"}
+    assert {tile.shown.queue for tile in first.tiles} == {"auto/random"}
     job = Job.objects.get(kind="rank")
     made = Order(**job.params["order"]).pull(dataset)
     Job.objects.filter(pk=job.pk).update(
@@ -259,7 +259,7 @@ def test_auto_deals_by_chance_until_its_ranking_is_there(
     # The worker's order came from a fresh page; the page that continues asks for its own.
     second = client.get(first.next_url).context["page"]
     assert second.round_id == made.pk
-    assert "auto/typical" in {tile.shown["queue"] for tile in second.tiles}
+    assert "auto/typical" in {tile.shown.queue for tile in second.tiles}
     assert not {t.item.pk for t in first.tiles} & {t.item.pk for t in second.tiles}
 
 

@@ -57,7 +57,7 @@ def page_of(round_: Round, n: int = 240) -> list[Tile]:
 def decide(
     dataset: Dataset, tiles: list[Tile], label: LabelClass | None, kind: Action.Kind = Action.Kind.ASSIGN
 ) -> None:
-    shown = [Shown(queue=tile.shown["queue"], round_id=tile.shown["round_id"], rank=tile.rank) for tile in tiles]
+    shown = [Shown(queue=tile.shown.queue, round_id=tile.shown.round_id, rank=tile.rank) for tile in tiles]
     targets = tuple(
         Target(tile.item.pk, seen=tile.item.newest_annotation_id, shown=how)
         for tile, how in zip(tiles, shown, strict=True)
@@ -104,7 +104,7 @@ def test_checks_are_drawn_by_the_seed_and_look_like_the_others(dataset: Dataset)
     tiles = page_of(first)
     assert sorted(tile.item.row for tile in tiles if tile.is_later) == sorted(checked)
     assert all(tile.suggestion for tile in tiles)
-    assert {tile.shown["queue"] for tile in tiles} == {"sweep"}
+    assert {tile.shown.queue for tile in tiles} == {"sweep"}
     stored = Check.objects.filter(round=first)
     assert {check.item.row: round(check.probability, 4) for check in stored} == {
         row: round(SURE[row], 4) for row in checked
@@ -124,7 +124,7 @@ def test_checks_wait_come_back_without_suggestion_and_measure(dataset: Dataset) 
 
     back = page_of(pull(dataset, STRATEGIES["checks"], NoParams(), Filters(), seed=0))
     assert {tile.item.pk for tile in back} == {tile.item.pk for tile in later}
-    assert all(tile.suggestion is None and tile.shown["suggested_label_id"] is None for tile in back)
+    assert all(tile.suggestion is None and tile.shown.suggested_label_id is None for tile in back)
     everywhere = page_of(pull(dataset, STRATEGIES["random"], NoParams(), Filters(), seed=0))
     assert {tile.item.pk for tile in everywhere if tile.suggestion is None} == {tile.item.pk for tile in back}
 
@@ -193,7 +193,7 @@ def test_auto_deals_waiting_checks_among_its_images(dataset: Dataset) -> None:
     add_vectors(dataset, np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32))
     later = {tile.item.pk for tile in accept(dataset, sweep(dataset))}
     tiles = page_of(pull(dataset, STRATEGIES["auto"], NoParams(), Filters(), seed=3))
-    checks = [tile for tile in tiles if tile.shown["queue"] == "auto/check"]
+    checks = [tile for tile in tiles if tile.shown.queue == "auto/check"]
     assert {tile.item.pk for tile in checks} == later
     assert all(tile.reason.startswith("Checked again") for tile in checks)
     assert all(tile.suggestion is None for tile in checks)

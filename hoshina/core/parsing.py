@@ -1,0 +1,158 @@
+"""Options, declared once for jobs, forms and commands: annotated fields of a dataclass. And numbers of an address.
+
+The annotation of a field is its type with a ``msgspec.Meta`` of bounds and words::
+
+    epochs: Annotated[int, Meta(ge=1, le=200, title="Epochs", description="how often each image is seen")] = 10
+
+``title`` is the label of the form's field, ``description`` its help and that of the command's argument. ``extra`` may
+have ``choices``, the titles of a Literal's values, and ``refusal``, what to say of a value that cannot be.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, BooleanOptionalAction
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from django import forms
+
+Options = TypeVar("Options")
+
+
+class OptionError(ValueError):
+    """A value that an option cannot have: ``field`` is the option (or empty), ``words`` say what is wrong."""
+
+    def __init__(self, field: str, words: str) -> None:
+        super().__init__(f"{field}: {words}" if field else words)
+        self.field = field
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a dataclass: its type (``annotation`` with bounds), and what its ``meta`` says."""
+
+    name: str
+    annotation: Any
+    kind: Any
+    meta: msgspec.Meta
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a Literal; empty for all else."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+
+    @property
+    def titles(self) -> list[tuple[str, str]]:
+        """The choices, each with what people read."""
+        titles = (self.meta.extra or {}).get("choices", {})
+        return [(value, titles.get(value, value)) for value in self.choices]
+
+    @property
+    def refusal(self) -> str:
+        """What to say of a value that cannot be."""
+        if words := (self.meta.extra or {}).get("refusal"):
+            return str(words)
+        if self.choices:
+            return f"Choose {', '.join(self.choices[:-1])} or {self.choices[-1]}."
+        if self.kind is bool:
+            return "Say yes or no."
+        if self.kind is str:
+            return f"Give a name of at most {self.meta.max_length} characters."
+        what = "a whole number" if self.kind is int else "a number"
+        return f"Give {what}." if self.meta.ge is None else f"Give {what} from {self.meta.ge:g} to {self.meta.le:g}."
+
+    def parse(self, value: Any) -> Any:
+        """Return ``value`` if it has the option's type and bounds; text is read as a number. Raises OptionError."""
+        try:
+            if self.kind is str and "\0" in value:
+                raise ValueError
+            return msgspec.convert(value, self.annotation)
+        except (TypeError, ValueError) as error:
+            raise OptionError(self.name, self.refusal) from error
+
+
+@cache
+def options_of(cls: type) -> dict[str, Option]:
+    """Return the options that a dataclass declares, by name."""
+    found = {}
+    for name, annotation in get_type_hints(cls, include_extras=True).items():
+        is_annotated = get_origin(annotation) is Annotated
+        kind, meta = get_args(annotation)[:2] if is_annotated else (annotation, msgspec.Meta())
+        found[name] = Option(name, annotation, kind, meta)
+    return found
+
+
+def parse_options(cls: type[Options], values: Mapping[str, Any]) -> Options:
+    """Return the options that ``values`` name, with the defaults of the others. Raises OptionError."""
+    declared = options_of(cls)  # type: ignore[arg-type]
+    if unknown := [name for name in values if name not in declared]:
+        raise OptionError(unknown[0], "There is no such option.")
+    return cls(**{name: declared[name].parse(value) for name, value in values.items()})
+
+
+def parse_texts(cls: type[Options], texts: Mapping[str, str]) -> Options:
+    """Return the options that an address or a command line gives as text: unknown names and empty values are none."""
+    values: dict[str, Any] = {}
+    for name, option in options_of(cls).items():  # type: ignore[arg-type]
+        if text := texts.get(name):
+            try:
+                values[name] = option.kind(text) if option.kind in (int, float) else text
+            except ValueError as error:
+                raise OptionError(name, option.refusal) from error
+    return parse_options(cls, values)
+
+
+def whole_number(text: str | None, digits: int = 18) -> int | None:
+    """Return the number that the ASCII digits of an address mean; None for all else, and for too many digits."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
+class OptionsForm(forms.Form):
+    """A form of all options of ``options_class``; fields that a subclass declares stay as they are."""
+
+    options_class: ClassVar[type]
+
+    def __init__(self, data: Mapping[str, Any] | None = None, **more: Any) -> None:
+        super().__init__(data, **more)
+        declared = options_of(self.options_class)
+        self.fields.update({name: _field(option) for name, option in declared.items() if name not in self.fields})
+        self.order_fields(list(declared))
+
+
+def _field(option: Option) -> forms.Field:
+    words: dict[str, Any] = {"label": option.meta.title, "help_text": option.meta.description or ""}
+    if option.choices:
+        return forms.ChoiceField(choices=option.titles, **words)
+    if option.kind is bool:
+        return forms.BooleanField(required=False, **words)
+    if option.kind is str:
+        return forms.CharField(required=False, max_length=option.meta.max_length, **words)
+    number: Any = forms.IntegerField if option.kind is int else forms.FloatField
+    field: forms.Field = number(min_value=option.meta.ge, max_value=option.meta.le, **words)
+    return field
+
+
+def add_option_arguments(
+    parser: ArgumentParser, cls: type, flags: Mapping[str, str], *, leave_out: Collection[str] = ()
+) -> None:
+    """Add an argument for each option, None where it is not given; ``flags`` are those not called by their names."""
+    for name, option in options_of(cls).items():
+        if name in leave_out:
+            continue
+        more: dict[str, Any] = {"type": option.kind} if option.kind in (int, float) else {}
+        if option.kind is bool:
+            more = {"action": BooleanOptionalAction}
+        elif option.choices:
+            more = {"choices": option.choices}
+        words = f"{option.meta.title}. {option.meta.description or ''}".replace("%", "%%").strip()
+        flag = flags.get(name, f"--{name.replace('_', '-')}")
+        parser.add_argument(flag, dest=name, default=None, help=words, **more)
+
+
+def given_options(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a command line gives."""
+    return {field.name: value for field in fields(cls) if (value := arguments.get(field.name)) is not None}
