@@ -1,11 +1,8 @@
 """Options, declared once for jobs, forms and commands: annotated fields of a dataclass. And numbers of an address.
 
-The annotation of a field is its type with a ``msgspec.Meta`` of bounds and words::
+The annotation of a field is its type with what is to be known :func:`about` it::
 
-    epochs: Annotated[int, Meta(ge=1, le=200, title="Epochs", description="how often each image is seen")] = 10
-
-``title`` is the label of the form's field, ``description`` its help and that of the command's argument. ``extra`` may
-have ``choices``, the titles of a Literal's values, and ``refusal``, what to say of a value that cannot be.
+    epochs: Annotated[int, about("Epochs", "How often each image is seen.", ge=1, le=200)] = 10
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_ori
 import msgspec
 from django import forms
 
+MAX_SEED = 2**31 - 1
 Options = TypeVar("Options")
 
 
@@ -29,6 +27,15 @@ class OptionError(ValueError):
         super().__init__(f"{field}: {words}" if field else words)
         self.field = field
         self.words = words
+
+
+def about(title: str, description: str = "", *, refusal: str = "", choices: Any = None, **bounds: Any) -> msgspec.Meta:
+    """Return what a form and a command say of an option: its label, its help, and titles of its choices by value.
+
+    ``bounds`` are those of ``msgspec.Meta``: ``ge``, ``le``, ``max_length``; ``refusal`` what to say of other values.
+    """
+    extra = {"refusal": refusal, "choices": choices or {}}
+    return msgspec.Meta(title=title, description=description, extra=extra, **bounds)
 
 
 @dataclass(frozen=True)

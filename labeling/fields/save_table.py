@@ -15,12 +15,12 @@ from labeling.fields.column_writer import Disagreement, Filling, laid_over
 from labeling.fields.columns import Draft, Stamps, column_of, save_column
 from labeling.fields.metadata_table import MAX_TEXT, FieldProblem, Layout, Line, Wish, layout_of, lines_of
 from labeling.fields.parse_values import Guess
-from labeling.importing.save_table import Names
 from labeling.ingest.bulk_sql import next_row
 from labeling.models import Dataset, Field
-from labeling.tables.encoding import TableProblem, guessed_note, seekable
+from labeling.tables.encoding import TableProblem, seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
 from labeling.tables.match_rows import Matcher
+from labeling.tables.report import TableReport
 
 CSV = "csv"
 MAX_FIELDS = 200
@@ -49,51 +49,33 @@ class Filled:
 
 
 @dataclass
-class Report:
-    """What an import did. ``rows``: lines of the file; ``matched``: lines about items of the dataset."""
+class Report(TableReport):
+    """What an import did. ``matched``: lines about items of the dataset.
 
-    rows: int = 0
+    ``empty``: columns without a single value; ``too_long``: those whose names or values are too long for a field.
+    """
+
     matched: int = 0
     key: str = ""
-    key_column: str = ""
-    encoding: str = ""
-    # Lines whose item was found by file name where a path was looked for.
-    by_name: int = 0
     fields: list[Filled] = field(default_factory=list)
-    # Columns without a single value.
     empty: list[str] = field(default_factory=list)
-    # Columns whose names or values are too long for a field.
     too_long: list[str] = field(default_factory=list)
-    unknown: Names = field(default_factory=Names)
-    # File names that more than one item has.
-    ambiguous: Names = field(default_factory=Names)
 
     @property
     def n_changed(self) -> int:
         """Values that are others now."""
         return sum(one.n_changed for one in self.fields)
 
-    @property
-    def encoding_note(self) -> str:
-        """Return what to check where the encoding is a guess; empty where it is certain."""
-        return guessed_note(self.encoding)
-
     def as_json(self) -> dict[str, object]:
         """For ``import_fields --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
-        return {
+        return self.common_json() | {
             "fields": [one.as_json() for one in self.fields],
             "empty_columns": self.empty,
             "too_long_columns": self.too_long,
-            "rows": self.rows,
             "matched": self.matched,
             "key": self.key,
-            "key_column": self.key_column,
-            "found_by_name": self.by_name,
-            "encoding": self.encoding,
             "unknown_items": list(self.unknown.names),
             "lines_with_unknown_item": self.unknown.lines,
-            "ambiguous_names": list(self.ambiguous.names),
-            "lines_with_ambiguous_name": self.ambiguous.lines,
         }
 
 

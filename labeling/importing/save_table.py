@@ -18,86 +18,52 @@ from labeling.exporting.rows import unsure_at_any_time
 from labeling.importing.class_spellings import Spellings, matched, word_of
 from labeling.importing.label_table import Choice, ImportProblem, Layout, Row, layout_of, read_rows
 from labeling.models import Dataset, LabelClass, State
-from labeling.tables.encoding import TableProblem, guessed_note, seekable
+from labeling.tables.encoding import TableProblem, seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
 from labeling.tables.match_rows import Matcher
+from labeling.tables.report import Names, TableReport
 
 BATCH = 2000
-# Names that a report lists of each kind; the rest is only counted.
-LISTED = 1000
 MAX_NEW_CLASSES = 2000
 _NO_LABEL = -1
 
 
 @dataclass
-class Names:
-    """A count of lines, and the first different names on them."""
-
-    lines: int = 0
-    names: dict[str, None] = field(default_factory=dict)
-
-    def add(self, name: str) -> None:
-        self.lines += 1
-        if len(self.names) < LISTED:
-            self.names.setdefault(name)
-
-
-@dataclass
-class Report:
+class Report(TableReport):
     """What an import did.
 
-    ``rows``: lines of the file; ``applied`` and ``unchanged``: items; ``undecided``: lines without a label
-    that are neither unsure nor skipped; ``repeated``: lines about an item that a later line, which counts,
-    speaks of again; ``by_name``: lines whose item was found by file name where a path was looked for; ``merged``:
-    labels that were taken for another spelling of a class, and its name.
+    ``applied`` and ``unchanged``: items; ``undecided``: lines without a label that are neither unsure nor skipped;
+    ``repeated``: lines about an item that a later line, which counts, speaks of again; ``merged``: labels that were
+    taken for another spelling of a class, and its name.
     """
 
-    rows: int = 0
     applied: int = 0
     unchanged: int = 0
     undecided: int = 0
     repeated: int = 0
-    by_name: int = 0
-    encoding: str = ""
-    # What the file calls the columns that were read.
-    key_column: str = ""
     label_column: str = ""
     merged: dict[str, str] = field(default_factory=dict)
-    unknown_paths: Names = field(default_factory=Names)
-    # File names that more than one item has.
-    ambiguous: Names = field(default_factory=Names)
     unknown_classes: Names = field(default_factory=Names)
     created_classes: list[str] = field(default_factory=list)
 
     @property
     def is_about_nothing(self) -> bool:
         """Return whether no line is about an item of the dataset."""
-        return 0 < self.rows == self.unknown_paths.lines + self.ambiguous.lines
-
-    @property
-    def encoding_note(self) -> str:
-        """Return what to check where the encoding is a guess; empty where it is certain."""
-        return guessed_note(self.encoding)
+        return 0 < self.rows == self.unknown.lines + self.ambiguous.lines
 
     def as_json(self) -> dict[str, object]:
         """For ``import_labels --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
-        return {
+        return self.common_json() | {
             "applied": self.applied,
             "unchanged": self.unchanged,
-            "unknown_paths": list(self.unknown_paths.names),
+            "unknown_paths": list(self.unknown.names),
             "unknown_classes": list(self.unknown_classes.names),
             "created_classes": self.created_classes,
-            "rows": self.rows,
             "undecided": self.undecided,
             "repeated": self.repeated,
-            "lines_with_unknown_path": self.unknown_paths.lines,
+            "lines_with_unknown_path": self.unknown.lines,
             "lines_with_unknown_class": self.unknown_classes.lines,
-            "ambiguous_names": list(self.ambiguous.names),
-            "lines_with_ambiguous_name": self.ambiguous.lines,
-            "found_by_name": self.by_name,
-            "key_column": self.key_column,
             "label_column": self.label_column,
-            "encoding": self.encoding,
             "merged_labels": self.merged,
         }
 
@@ -147,7 +113,7 @@ def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan,
         report.rows += len(batch)
         for row, item_id in zip(batch, resolve(batch), strict=True):
             if item_id < 0:
-                names = report.ambiguous if item_id == SEVERAL.pk else report.unknown_paths
+                names = report.ambiguous if item_id == SEVERAL.pk else report.unknown
                 names.add(row.path or str(row.item_id))
             elif not row.is_decision:
                 report.undecided += 1

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from django.core.management.base import CommandParser
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
+from django.core.management.base import CommandError, CommandParser
+from tqdm import tqdm
+
+from labeling.tables.encoding import TableProblem
 from labeling.tables.item_column import KEYS
+
+Result = TypeVar("Result")
 
 
 def add_table_arguments(parser: CommandParser) -> None:
@@ -18,6 +26,34 @@ def add_table_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--encoding", default="", help="of the file, such as utf-8, cp1252, cp1251, utf-16 (default: found out)"
     )
+
+
+def read_table(
+    options: dict[str, Any], work: Callable[[BinaryIO, Callable[[int, int], None]], Result], *, unit: str, verb: str
+) -> Result:
+    """Return what ``work`` makes of the file, given it and a function that draws progress. Raises CommandError."""
+    file: Path = options["file"].expanduser()
+    # None: a bar on a terminal only.
+    bar = tqdm(unit=unit, desc=verb, leave=False, disable=True if options["json"] else None)
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        with bar, file.open("rb") as stream:
+            return work(stream, progress)
+    except OSError as error:
+        raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
+    except TableProblem as problem:
+        raise CommandError(f"{file}: {problem}") from problem
+
+
+def listed(names: Iterable[str], at_most: int = 10) -> str:
+    """Return the first names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - at_most} more" if len(every) > at_most else ""
+    return ", ".join(every[:at_most]) + more
 
 
 def _key(text: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from django import forms
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -19,13 +19,11 @@ from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
 from labeling.exporting.size import ImagesSize, images_size
 from labeling.exporting.splits import SPLITS, quotas
-from labeling.importing import EXPECTED, Choice, ImportProblem, NumbersQuestion, Report
+from labeling.importing import EXPECTED, Choice, NumbersQuestion, Report
 from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.models import Dataset, Field, LabelClass
-
-# A browser waits for the report, about 20 s for this much (90,000 lines); more is work for the command.
-MAX_UPLOAD = 16 * 1024 * 1024
-_NAMES_SHOWN = 50
+from labeling.tables.encoding import TableProblem
+from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
 
 
 @require_GET
@@ -106,20 +104,13 @@ def _splits(dataset: Dataset, shares: tuple[int, int, int]) -> dict[str, Any]:
 
 
 # -- Import -----------------------------------------------------------------------------------------
-class ImportChoices(forms.Form):
+class ImportChoices(TableForm):
     """How a table of labels is to be read, where detection is not wanted."""
 
-    key_column = forms.CharField(
-        label="Column that names the images",
-        required=False,
-        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
-    )
     label_column = forms.CharField(
         label="Column with the labels", required=False, help_text="Empty: label, class, category, choice, target, …"
     )
-    encoding = forms.CharField(
-        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
-    )
+    field_order = ("key_column", "label_column")
 
     def choice(self, same_numbers: str) -> Choice:
         """Return what a valid form asks for."""
@@ -140,7 +131,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             report = _import(request, dataset, form)
         except NumbersQuestion as question:
             context["question"] = question
-        except ImportProblem as problem:
+        except TableProblem as problem:
             context["problem"] = str(problem)
             status = 422
         else:
@@ -159,31 +150,17 @@ def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
 
 
 def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> Report:
-    upload = request.FILES.get("file")
-    if upload is None:
-        raise ImportProblem(f"Choose a file first. {EXPECTED}")
-    if (upload.size or 0) > MAX_UPLOAD:
-        raise ImportProblem(
-            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
-            f"hoshina import_labels FILE --dataset {dataset.slug}"
-        )
-    if not form.is_valid():
-        raise ImportProblem("The choices can't be read. Reload the page and choose again.")
+    table = uploaded(request, dataset, form, expected=EXPECTED, command="import_labels")
     same_numbers, creates = _answers(request)
-    return importing.import_labels(
-        dataset,
-        cast("BinaryIO", upload.file),
-        user=request.user,
-        create_classes=creates,
-        choice=form.choice(same_numbers),
-    )
+    choice = form.choice(same_numbers)
+    return importing.import_labels(dataset, table, user=request.user, create_classes=creates, choice=choice)
 
 
 def _shown(report: Report) -> dict[str, Any]:
     return {
         "report": report,
-        "unknown_paths": list(report.unknown_paths.names)[:_NAMES_SHOWN],
-        "unknown_classes": list(report.unknown_classes.names)[:_NAMES_SHOWN],
-        "ambiguous": list(report.ambiguous.names)[:_NAMES_SHOWN],
-        "merged": list(report.merged.items())[:_NAMES_SHOWN],
+        "unknown_paths": list(report.unknown.names)[:NAMES_SHOWN],
+        "unknown_classes": list(report.unknown_classes.names)[:NAMES_SHOWN],
+        "ambiguous": list(report.ambiguous.names)[:NAMES_SHOWN],
+        "merged": list(report.merged.items())[:NAMES_SHOWN],
     }

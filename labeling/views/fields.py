@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal
 
 from django import forms
 from django.http import HttpResponse
@@ -21,15 +21,14 @@ from labeling.fields.header_fields import KIND, card_fields, check_cards, sample
 from labeling.fields.metadata_table import EXPECTED, FieldProblem, Wish
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field
+from labeling.tables.encoding import TableProblem
 from labeling.views.datasets import remember
+from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
 
-# A browser waits for the report; more is work for the command.
-MAX_UPLOAD = 16 * 1024 * 1024
-_NAMES_SHOWN = 50
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-class ImportForm(forms.Form):
+class ImportForm(TableForm):
     """A file of metadata, and how to read it."""
 
     key = forms.ChoiceField(
@@ -42,11 +41,6 @@ class ImportForm(forms.Form):
             ("name", "their file's name, with or without its ending"),
         ],
     )
-    key_column = forms.CharField(
-        label="In the column",
-        required=False,
-        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
-    )
     columns = forms.CharField(
         label="Only these columns", required=False, help_text="Separated by commas. Empty: all of them."
     )
@@ -55,9 +49,7 @@ class ImportForm(forms.Form):
         required=False,
         help_text="That would be taken for numbers or times, separated by commas.",
     )
-    encoding = forms.CharField(
-        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
-    )
+    field_order = ("key", "key_column", "columns", "texts")
 
     def wish(self) -> Wish:
         """Return what a valid form asks for."""
@@ -101,7 +93,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         form = context["form"] = ImportForm(request.POST, label_suffix="")
         try:
             report = _import(request, dataset, form)
-        except FieldProblem as problem:
+        except TableProblem as problem:
             context["problem"] = str(problem)
             status = 422
         else:
@@ -113,24 +105,15 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportForm) -> Report:
-    upload = request.FILES.get("file")
-    if upload is None:
-        raise FieldProblem(f"Choose a file first. {EXPECTED}")
-    if not form.is_valid():
-        raise FieldProblem("Say what tells the images.")
-    if (upload.size or 0) > MAX_UPLOAD:
-        raise FieldProblem(
-            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
-            f"hoshina import_fields FILE --dataset {dataset.slug}"
-        )
-    return import_fields(dataset, cast("BinaryIO", upload.file), form.wish(), form.kinds())
+    table = uploaded(request, dataset, form, expected=EXPECTED, command="import_fields")
+    return import_fields(dataset, table, form.wish(), form.kinds())
 
 
 def _shown(report: Report) -> dict[str, Any]:
     return {
         "report": report,
-        "unknown": list(report.unknown.names)[:_NAMES_SHOWN],
-        "ambiguous": list(report.ambiguous.names)[:_NAMES_SHOWN],
+        "unknown": list(report.unknown.names)[:NAMES_SHOWN],
+        "ambiguous": list(report.ambiguous.names)[:NAMES_SHOWN],
     }
 
 

@@ -6,13 +6,11 @@ err on different images, so that a classifier on both is better than on either (
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from labeling.images.encoder_inputs import Pixels
 from modeling.backends import hog, scattering
-from modeling.backends.encoder import Encoder, FloatArray, fingerprint
+from modeling.backends.encoder import FloatArray, PooledEncoder, fingerprint
 from modeling.backends.litert import n_cores
 
 SIDE = hog.SIDE
@@ -22,10 +20,9 @@ DIM = hog.HOG_DIM + scattering.DIM
 # by it, both parts count alike where vectors are compared by distance.
 SCATTERING_SCALE = 24.0
 _BATCH = 128
-_SHARE = 16
 
 
-class HogScatteringEncoder(Encoder):
+class HogScatteringEncoder(PooledEncoder):
     """HOG of a 64 x 64 version of the image, scattering and a color histogram of a 32 x 32 one."""
 
     name = "HOG + Scattering"
@@ -34,7 +31,7 @@ class HogScatteringEncoder(Encoder):
     batch_size = _BATCH
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason
+        super().__init__(reason, n_cores())
         self.fingerprint = fingerprint(
             architecture="hog+scattering",
             hog=f"{SIDE} {hog.CELL} {hog.ORIENTATIONS} {hog.BLOCK}",
@@ -42,12 +39,9 @@ class HogScatteringEncoder(Encoder):
             scattering_scale=SCATTERING_SCALE,
             resize="bilinear squash, then means of 2 x 2",
         )
-        self._pool = ThreadPoolExecutor(n_cores(), thread_name_prefix="hog-scattering")
 
-    def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        shares = [pixels[start : start + _SHARE] for start in range(0, len(pixels), _SHARE)]
-        found = list(self._pool.map(described, shares))
-        return np.concatenate(found) if found else np.empty((0, DIM), np.float32)
+    def describe(self, pixels: Pixels) -> FloatArray:
+        return described(pixels)
 
 
 def described(pixels: Pixels) -> FloatArray:

@@ -8,7 +8,6 @@ image has the same vector on every machine. Computed in Fourier's domain, each m
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends.encoder import Encoder, FloatArray, fingerprint
+from modeling.backends.encoder import FloatArray, PooledEncoder, fingerprint
 from modeling.backends.hog import COLOUR_DIM, colour_histogram
 from modeling.backends.litert import n_cores
 
@@ -32,12 +31,11 @@ DIM = (GREY_PATHS + 2 * COLOUR_PATHS) * PATCHES**2 + COLOUR_DIM
 # Added before the logarithm: about the strength of a difference of one grey value in 255.
 _FLOOR = 1e-3
 _BATCH = 64
-_SHARE = 16
 
 Complex = npt.NDArray[np.complex64]
 
 
-class PatchesEncoder(Encoder):
+class PatchesEncoder(PooledEncoder):
     """Scattering of brightness (two orders) and of two colour differences (one), and a histogram of colours."""
 
     name = "Scattering"
@@ -46,7 +44,7 @@ class PatchesEncoder(Encoder):
     batch_size = _BATCH
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason
+        super().__init__(reason, n_cores())
         self.fingerprint = fingerprint(
             architecture="scattering",
             side=SIDE,
@@ -56,12 +54,9 @@ class PatchesEncoder(Encoder):
             colours="r-g, b-(r+g)/2, histogram",
             resize="bilinear squash",
         )
-        self._pool = ThreadPoolExecutor(n_cores(), thread_name_prefix="scattering")
 
-    def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        shares = [pixels[start : start + _SHARE] for start in range(0, len(pixels), _SHARE)]
-        found = list(self._pool.map(described, shares))
-        return np.concatenate(found) if found else np.empty((0, DIM), np.float32)
+    def describe(self, pixels: Pixels) -> FloatArray:
+        return described(pixels)
 
 
 def described(pixels: Pixels) -> FloatArray:

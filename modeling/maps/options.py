@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
-
-from hoshina.core.parsing import OptionError
+from hoshina.core.parsing import MAX_SEED, OptionError, about
 
 Method = Literal["umap", "tsne", "pca"]
 Metric = Literal["euclidean", "cosine"]
 # Fewer images make no map.
 FEWEST = 4
-MAX_NEIGHBOURS, MAX_PERPLEXITY, MAX_NAME = 200, 100.0, 80
+_METHODS = {
+    "umap": "UMAP: alike images in clumps, and how clumps lie to each other",
+    "tsne": "t-SNE: small neighbourhoods kept apart; far distances say little",
+    "pca": "PCA: the two directions in which the images differ most; at once",
+}
+_METRICS = {"euclidean": "distance", "cosine": "angle"}
 
 
 # Which options a method heeds, in the order of the form.
@@ -31,44 +34,17 @@ class MapOptions:
     ``is_automatic``: begun after an embedding rather than by a person.
     """
 
-    method: Annotated[
-        Method,
-        Meta(
-            title="Method",
-            extra={
-                "choices": {
-                    "umap": "UMAP: alike images in clumps, and how clumps lie to each other",
-                    "tsne": "t-SNE: small neighbourhoods kept apart; far distances say little",
-                    "pca": "PCA: the two directions in which the images differ most; at once",
-                }
-            },
-        ),
-    ] = "umap"
-    n_neighbors: Annotated[
-        int, Meta(ge=2, le=MAX_NEIGHBOURS, title="Neighbours", description="Few show detail, many the whole.")
-    ] = 15
-    min_dist: Annotated[
-        float,
-        Meta(ge=0, le=0.99, title="Least distance", description="0 packs clumps tightly, 0.99 spreads them."),
-    ] = 0.1
-    perplexity: Annotated[
-        float,
-        Meta(ge=1, le=MAX_PERPLEXITY, title="Perplexity", description="About how many neighbours an image has."),
-    ] = 30.0
-    metric: Annotated[
-        Metric,
-        Meta(
-            title="Alike by",
-            description="Of their vectors; the angle leaves out lengths.",
-            extra={"choices": {"euclidean": "distance", "cosine": "angle"}},
-        ),
-    ] = "euclidean"
-    seed: Annotated[int, Meta(ge=0, le=2**31 - 1, title="Seed", description="The same seed makes the same map.")] = 0
-    is_supervised: Annotated[bool, Meta(title="Labels have a say: images of different classes move apart")] = False
-    by_library: Annotated[bool, Meta(title="No effect", description="Kept for older scripts.")] = False
-    name: Annotated[
-        str, Meta(max_length=MAX_NAME, title="Name", description="Left empty: the method and a number.")
-    ] = ""
+    method: Annotated[Method, about("Method", choices=_METHODS)] = "umap"
+    n_neighbors: Annotated[int, about("Neighbours", "Few show detail, many the whole.", ge=2, le=200)] = 15
+    min_dist: Annotated[float, about("Least distance", "0 packs clumps, 0.99 spreads them.", ge=0, le=0.99)] = 0.1
+    perplexity: Annotated[float, about("Perplexity", "About how many neighbours count.", ge=1, le=100)] = 30.0
+    metric: Annotated[Metric, about("Alike by", "The angle leaves out lengths of vectors.", choices=_METRICS)] = (
+        "euclidean"
+    )
+    seed: Annotated[int, about("Seed", "The same seed makes the same map.", ge=0, le=MAX_SEED)] = 0
+    is_supervised: Annotated[bool, about("Labels have a say: images of different classes move apart")] = False
+    by_library: Annotated[bool, about("No effect", "Kept for older scripts.")] = False
+    name: Annotated[str, about("Name", "Left empty: the method and a number.", max_length=80)] = ""
     is_automatic: bool = False
 
     def __post_init__(self) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from hoshina.core.parsing import MAX_SEED, about
 
+BackboneName = Literal["mobilenet_v2", "efficientnet_b0", "resnet50"]
 ClassWeights = Literal["equal", "balanced"]
 Weights = Literal["imagenet", "random"]
 
@@ -37,63 +38,34 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet_b0": Backbone("EfficientNetB0", 32, 224, 2400, "more accurate, about three times as slow"),
     "resnet50": Backbone("ResNet50", 32, 224, 2900, "large, about eight times as slow"),
 }
+_TITLES = {name: backbone.title for name, backbone in BACKBONES.items()}
+_WEIGHTED = {"equal": "every label counts the same", "balanced": "every class counts the same"}
+_BEGUN = {"imagenet": "ImageNet's weights", "random": "random numbers"}
+_PATIENCE = "End after this many epochs without a lower loss on the stopping half; 0: never."
+_SHARE = "Share of the labels that is held out: half decides when to stop, half tests."
+_NO_SHARE = "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."
 
 
 @dataclass(frozen=True)
 class QuickOptions:
-    """One quick training. The defaults suit small images; :func:`suggest` looks at the ones at hand."""
+    """One quick training. The defaults suit small images; :func:`suggest` looks at the images at hand."""
 
-    backbone: Annotated[
-        Literal["mobilenet_v2", "efficientnet_b0", "resnet50"],
-        Meta(title="Network", extra={"choices": {name: backbone.title for name, backbone in BACKBONES.items()}}),
-    ] = "mobilenet_v2"
-    epochs: Annotated[int, Meta(ge=1, le=MAX_EPOCHS, title="Epochs", description="How often each image is seen.")] = 10
-    batch_size: Annotated[int, Meta(ge=1, le=MAX_BATCH, title="Images at once", description="The batch size.")] = 32
-    image_side: Annotated[
-        int, Meta(ge=8, le=MAX_SIDE, title="Side, pixels", description="Images are squashed to a square of that side.")
-    ] = 96
-    is_fine_tuned: Annotated[
-        bool, Meta(title="Fine-tune", description="The network itself learns, not only the classifier on top.")
-    ] = False
-    flip: Annotated[bool, Meta(title="Flip", description="Mirror half of the images.")] = False
-    rotate: Annotated[bool, Meta(title="Rotate", description="Turn images a little.")] = False
-    zoom: Annotated[bool, Meta(title="Zoom", description="Make images a little larger or smaller.")] = False
-    brightness: Annotated[bool, Meta(title="Brightness", description="Make images a little brighter or darker.")] = (
+    backbone: Annotated[BackboneName, about("Network", choices=_TITLES)] = "mobilenet_v2"
+    epochs: Annotated[int, about("Epochs", "How often each image is seen.", ge=1, le=MAX_EPOCHS)] = 10
+    batch_size: Annotated[int, about("Images at once", "The batch size.", ge=1, le=MAX_BATCH)] = 32
+    image_side: Annotated[int, about("Side, pixels", "Images are resized to this square.", ge=8, le=MAX_SIDE)] = 96
+    is_fine_tuned: Annotated[bool, about("Fine-tune", "The network learns too, not only the classifier on top.")] = (
         False
     )
-    early_stopping: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=MAX_EPOCHS,
-            title="Patience, epochs",
-            description="End after that many epochs without a better loss on the stopping half; 0: never.",
-        ),
-    ] = 3
-    class_weights: Annotated[
-        ClassWeights,
-        Meta(
-            title="Weights",
-            extra={"choices": {"equal": "every label counts the same", "balanced": "every class counts the same"}},
-        ),
-    ] = "equal"
-    validation_share: Annotated[
-        float,
-        Meta(
-            ge=0.05,
-            le=0.8,
-            title="Kept aside, %",
-            description="Share of the labels that is held out: half decides when to stop, half tests.",
-            extra={"refusal": "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."},
-        ),
-    ] = 0.2
-    weights: Annotated[
-        Weights,
-        Meta(title="Begin with", extra={"choices": {"imagenet": "ImageNet's weights", "random": "random numbers"}}),
-    ] = "imagenet"
-    seed: Annotated[
-        int, Meta(ge=0, le=2**31 - 1, title="Seed", description="Decides the split, the order and the augmentation.")
-    ] = 0
+    flip: Annotated[bool, about("Flip", "Mirror half of the images.")] = False
+    rotate: Annotated[bool, about("Rotate", "Turn images a little.")] = False
+    zoom: Annotated[bool, about("Zoom", "Make images a little larger or smaller.")] = False
+    brightness: Annotated[bool, about("Brightness", "Make images a little brighter or darker.")] = False
+    early_stopping: Annotated[int, about("Patience, epochs", _PATIENCE, ge=0, le=MAX_EPOCHS)] = 3
+    class_weights: Annotated[ClassWeights, about("Weights", choices=_WEIGHTED)] = "equal"
+    validation_share: Annotated[float, about("Kept aside, %", _SHARE, ge=0.05, le=0.8, refusal=_NO_SHARE)] = 0.2
+    weights: Annotated[Weights, about("Begin with", choices=_BEGUN)] = "imagenet"
+    seed: Annotated[int, about("Seed", "Decides the split, the order and the augmentation.", ge=0, le=MAX_SEED)] = 0
 
     @property
     def is_augmented(self) -> bool:

@@ -69,13 +69,9 @@ def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
     known, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
     best = top(scores, max(k, SPREAD + CANDIDATES_PER_PICK * PAGE))
     order = _spread(inputs, known[best], scores[best])[:k]
-    return Ranking(
-        rows=known[best[order]],
-        scores=scores[best[order]],
-        probabilities=np.ones(len(order), np.float32),
-        reasons={"": f"The model is unsure ({params.measure})"},
-        is_complete=len(order) == len(known),
-    )
+    best = best[order]
+    reason = f"The model is unsure ({params.measure})"
+    return Ranking.of(known[best], scores[best], reason, is_complete=len(best) == len(known))
 
 
 def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -98,13 +94,8 @@ def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
     n_inside = len(known) - int(np.count_nonzero(outside))
     # Below every probability: three times as quick as picking a million apart.
     best = top(chances - 2 * outside.astype(np.float32), min(k, n_inside))
-    return Ranking(
-        rows=known[best],
-        scores=chances[best],
-        probabilities=np.ones(len(best), np.float32),
-        reasons={"": f"Probability from {params.low:g} to {params.high:g}"},
-        is_complete=len(best) == n_inside,
-    )
+    reason = f"Probability from {params.low:g} to {params.high:g}"
+    return Ranking.of(known[best], chances[best], reason, is_complete=len(best) == n_inside)
 
 
 def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -138,13 +129,8 @@ def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
         return _typical(inputs, known, k)
     cover = k_center(inputs.X, known, inputs.with_vector(inputs.labelled), k)
     distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
-    return Ranking(
-        rows=cover.rows,
-        scores=distances.astype(np.float32),
-        probabilities=np.ones(len(cover.rows), np.float32),
-        reasons={"": "Unlike everything labelled so far"},
-        is_complete=len(cover.rows) == len(known),
-    )
+    is_complete = len(cover.rows) == len(known)
+    return Ranking.of(cover.rows, distances, "Unlike everything labelled so far", is_complete=is_complete)
 
 
 def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
@@ -154,13 +140,8 @@ def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
     found = typical(inputs.projected(), known, inputs.with_vector(inputs.labelled), k, rng=inputs.rng)
     finite = np.isfinite(found.typicality)
     highest = found.typicality[finite].max(initial=1)
-    return Ranking(
-        rows=found.rows,
-        scores=np.where(finite, found.typicality, highest).astype(np.float32),
-        probabilities=np.ones(len(found.rows), np.float32),
-        reasons={"": "Typical of its part of the collection"},
-        is_complete=len(found.rows) == len(known),
-    )
+    scores, is_complete = np.where(finite, found.typicality, highest), len(found.rows) == len(known)
+    return Ranking.of(found.rows, scores, "Typical of its part of the collection", is_complete=is_complete)
 
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
@@ -192,13 +173,7 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     known = inputs.with_vector(inputs.candidates)
     assert inputs.inverse_lengths is not None
     found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=known, at_least=params.at_least)
-    return Ranking(
-        rows=found.rows,
-        scores=found.similarities,
-        probabilities=np.ones(len(found.rows), np.float32),
-        reasons={"": "Looks like the chosen images"},
-        is_complete=len(found.rows) < k,
-    )
+    return Ranking.of(found.rows, found.similarities, "Looks like the chosen images", is_complete=len(found.rows) < k)
 
 
 def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
@@ -252,13 +227,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int, reason: str) -> Ranking:
     best = top(scores, k)
     usable = int(np.count_nonzero(~np.isnan(scores)))
-    return Ranking(
-        rows=rows[best],
-        scores=scores[best],
-        probabilities=np.ones(len(best), np.float32),
-        reasons={"": reason},
-        is_complete=len(best) == usable,
-    )
+    return Ranking.of(rows[best], scores[best], reason, is_complete=len(best) == usable)
 
 
 def _drawn(inputs: Inputs, k: int, reason: str) -> Ranking:

@@ -36,13 +36,7 @@ def everything(inputs: Inputs, params: AllParams, k: int) -> Ranking:
     else:
         left = inputs.candidates[np.searchsorted(inputs.candidates, inputs.after, side="right") :]
         rows, reason = left[:k], "In the order of the folder"
-    return Ranking(
-        rows=rows,
-        scores=np.zeros(len(rows), np.float32),
-        probabilities=np.ones(len(rows), np.float32),
-        reasons={"": reason},
-        is_complete=len(rows) == len(left),
-    )
+    return Ranking.of(rows, np.zeros(len(rows)), reason, is_complete=len(rows) == len(left))
 
 
 def sort_keys(column: Column, *, is_descending: bool) -> Keys:

@@ -109,6 +109,14 @@ class Ranking:
     sources: Sequence[str] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, rows: Rows, scores: NDArray[Any], reason: str, *, is_complete: bool, facts: Mapping[str, Any] | None = None
+    ) -> Ranking:
+        """Return a ranking without chance, of which all items have the same reason."""
+        ones = np.ones(len(rows), np.float32)
+        return cls(rows, scores.astype(np.float32), ones, {"": reason}, is_complete, facts=facts or {})
+
     def after_first(self, n: int) -> Ranking:
         """The ranking without its first ``n`` ranks."""
         sources = None if self.sources is None else self.sources[n:]

@@ -192,8 +192,7 @@ def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
 
 def _ranking(rows: Rows, scores: Floats, reason: str, facts: dict[str, Any]) -> Ranking:
     # Never complete while it has a page: the next one is a pull of its own, by what is known then.
-    ones = np.ones(len(rows), np.float32)
-    return Ranking(rows, scores.astype(np.float32), ones, {"": reason}, is_complete=not len(rows), facts=facts)
+    return Ranking.of(rows, scores, reason, is_complete=not len(rows), facts=facts)
 
 
 def _predicted(inputs: Inputs) -> tuple[Rows, Rows, Floats]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.core.management.base import CommandError, CommandParser
-from tqdm import tqdm
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
@@ -16,10 +15,10 @@ from hoshina.jobs.console import run_command_job
 from labeling.fields.header_fields import KIND, check_cards
 from labeling.fields.header_fields import words_of as words_of_cards
 from labeling.fields.metadata_table import FieldProblem, Wish
-from labeling.fields.save_table import Report, import_fields
+from labeling.fields.save_table import Progress, Report, import_fields
 from labeling.fields.split_groups import choose, tally_of
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from labeling.management.tables import add_table_arguments
+from labeling.management.tables import add_table_arguments, listed, read_table
 from labeling.models import Dataset, Field
 
 
@@ -75,23 +74,13 @@ class Command(HoshinaCommand):
         return dict(job.result)
 
     def _import(self, dataset: Dataset, options: dict[str, Any]) -> Report:
-        file: Path = options["file"].expanduser()
         key, key_column = options["key"]
         wish = Wish(key, key_column, options["columns"], options["encoding"])
-        # None: a bar on a terminal only.
-        bar = tqdm(unit="line", desc="Reading", leave=False, disable=True if options["json"] else None)
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        def work(stream: BinaryIO, progress: Progress) -> Report:
+            return import_fields(dataset, stream, wish, options["kinds"], progress=progress)
 
-        try:
-            with bar, file.open("rb") as stream:
-                return import_fields(dataset, stream, wish, options["kinds"], progress=progress)
-        except OSError as error:
-            raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
-        except FieldProblem as problem:
-            raise CommandError(f"{file}: {problem}") from problem
+        return read_table(options, work, unit="line", verb="Reading")
 
 
 def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list[str]]:
@@ -128,17 +117,12 @@ def words_of(report: Report) -> list[str]:
         (report.ambiguous, "about several items"),
     ):
         if names.lines:
-            lines.append(f"{names.lines:,} {why}: {_list(list(names.names))}.")
+            lines.append(f"{names.lines:,} {why}: {listed(names.names)}.")
     if report.too_long:
-        lines.append(f"Columns with names or values too long for a field were left out: {_list(report.too_long)}.")
+        lines.append(f"Columns with names or values too long for a field were left out: {listed(report.too_long)}.")
     if report.empty:
-        lines.append(f"Columns without a value were left out: {_list(report.empty)}.")
+        lines.append(f"Columns without a value were left out: {listed(report.empty)}.")
     return lines
-
-
-def _list(names: list[str], at_most: int = 10) -> str:
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more
 
 
 def _names(text: str) -> tuple[str, ...]:

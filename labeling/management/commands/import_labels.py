@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
-from tqdm import tqdm
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
-from labeling.importing import Choice, ImportProblem, Report, import_labels
+from labeling.importing import Choice, Report, import_labels
 from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from labeling.management.tables import add_table_arguments
+from labeling.management.tables import add_table_arguments, listed, read_table
 
 
 class Command(HoshinaCommand):
@@ -36,24 +36,14 @@ class Command(HoshinaCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
         user = _user(options["user"])
-        file: Path = options["file"].expanduser()
-        # None: a bar on a terminal only.
-        bar = tqdm(unit="item", desc="Saving", leave=False, disable=True if options["json"] else None)
 
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        def work(stream: BinaryIO, progress: Callable[[int, int], None]) -> Report:
+            creates = options["create_classes"]
+            return import_labels(
+                dataset, stream, user=user, create_classes=creates, choice=_choice(options), progress=progress
+            )
 
-        try:
-            with bar, file.open("rb") as stream:
-                report = import_labels(
-                    dataset, stream, user=user, create_classes=options["create_classes"], choice=_choice(options),
-                    progress=progress,
-                )  # fmt: skip
-        except OSError as error:
-            raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
-        except ImportProblem as problem:
-            raise CommandError(f"{file}: {problem}") from problem
+        report = read_table(options, work, unit="item", verb="Saving")
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
         else:
@@ -86,24 +76,24 @@ def _words(report: Report) -> list[str]:
         lines.append(f"{_lines(report.by_name)} matched by file name alone.")
     if report.merged:
         lines.append(
-            f"Labels that are other spellings of a class: {_list([f'{a} is {b}' for a, b in report.merged.items()])}."
+            f"Labels that are other spellings of a class: {listed([f'{a} is {b}' for a, b in report.merged.items()])}."
         )
     if report.created_classes:
-        lines.append(f"New classes: {_list(report.created_classes)}.")
-    if report.unknown_paths.lines:
+        lines.append(f"New classes: {listed(report.created_classes)}.")
+    if report.unknown.lines:
         lines.append(
-            f"{_lines(report.unknown_paths.lines)} about items that this dataset does not have "
-            f"(column {report.key_column}): {_list(list(report.unknown_paths.names))}."
+            f"{_lines(report.unknown.lines)} about items that this dataset does not have "
+            f"(column {report.key_column}): {listed(report.unknown.names)}."
         )
     if report.ambiguous.lines:
         lines.append(
             f"{_lines(report.ambiguous.lines)} about several items of the same file name: "
-            f"{_list(list(report.ambiguous.names))}. Give their paths."
+            f"{listed(report.ambiguous.names)}. Give their paths."
         )
     if report.unknown_classes.lines:
         lines.append(
             f"{_lines(report.unknown_classes.lines)} of unknown classes: "
-            f"{_list(list(report.unknown_classes.names))}. Add --create-classes to make them."
+            f"{listed(report.unknown_classes.names)}. Add --create-classes to make them."
         )
     if report.repeated:
         lines.append(f"{_lines(report.repeated)} about an item that came again; the last one counted.")
@@ -114,8 +104,3 @@ def _words(report: Report) -> list[str]:
 
 def _lines(number: int) -> str:
     return f"{number} line{'' if number == 1 else 's'}"
-
-
-def _list(names: list[str], at_most: int = 10) -> str:
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more

@@ -101,7 +101,7 @@ def test_labels_come_back_by_the_paths_of_items_and_of_files(tmp_path: Path) -> 
         "sn9_ref.png,real",
     ]
     report = import_labels(dataset, io.BytesIO("\n".join(lines).encode()), user=None)
-    assert (report.applied, list(report.unknown_paths.names)) == (3, ["sn9_ref.png"])
+    assert (report.applied, list(report.unknown.names)) == (3, ["sn9_ref.png"])
     assert dict(Item.objects.filter(label__isnull=False).values_list("path", "label__name")) == {
         "sn0": "real", "sn1": "bogus", "sn2": "real"
     }  # fmt: skip

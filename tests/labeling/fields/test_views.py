@@ -75,7 +75,7 @@ def test_a_bad_upload_is_refused_in_words(
 
 def test_no_file_and_too_large_a_file(dataset: Dataset, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Choose a file first" in client.post(PAGE, {}).content.decode()
-    monkeypatch.setattr("labeling.views.fields.MAX_UPLOAD", 10)
+    monkeypatch.setattr("labeling.views.uploads.MAX_UPLOAD", 10)
     status, page = send(client)
     assert (status, "hoshina import_fields FILE --dataset pictures" in page) == (422, True)
 

@@ -108,7 +108,7 @@ def test_the_path_goes_before_the_id(make_dataset: MakeDataset) -> None:
     pk = Item.objects.get(row=3).pk
     report = load(dataset, f"path,item_id,label\nimage0001.png,{pk},cat\nnowhere.png,{pk},cat\n")
     assert states(dataset) == {1: (State.LABELLED, "cat")}
-    assert list(report.unknown_paths.names) == ["nowhere.png"]
+    assert list(report.unknown.names) == ["nowhere.png"]
 
 
 @pytest.mark.django_db
@@ -187,7 +187,7 @@ def test_paths_of_other_systems_are_found(make_dataset: MakeDataset, kept: str, 
     Item.objects.filter(row=1).update(path=kept)
     report = load(dataset, f"path,label\n{given.format(root=dataset.root)},cat\n")
     assert states(dataset) == {1: (State.LABELLED, "cat")}
-    assert report.unknown_paths.lines == 0
+    assert report.unknown.lines == 0
 
 
 @pytest.mark.django_db
@@ -301,7 +301,7 @@ def test_an_export_comes_back_the_same(make_dataset: MakeDataset) -> None:
     decide(one, "skip", [10, 39])
     exported = opened(archive_bytes(one, seed=4))
     report = load(two, exported.read("labels.csv"), create_classes=True)
-    assert report.unknown_paths.lines == 0
+    assert report.unknown.lines == 0
     assert report.applied == len(table(exported, "labels.csv")) == 35
     again = opened(archive_bytes(two, seed=4))
 

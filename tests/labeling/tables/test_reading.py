@@ -70,7 +70,7 @@ def test_labels_and_fields_in_every_encoding_and_separator(
 def test_windows_1252_is_a_note_and_may_be_overruled(dataset: Dataset) -> None:
     called(dataset, "кот.png")
     content = "path,label\nкот.png,cat\n".encode("cp1251")
-    assert labels(dataset, content).unknown_paths.lines == 1
+    assert labels(dataset, content).unknown.lines == 1
     report = labels(dataset, content, encoding="windows-1251")
     assert (labelled(dataset), report.encoding_note) == ({0: "cat"}, "")
     with pytest.raises(ImportProblem, match="no encoding 'klingon'"):
@@ -168,7 +168,7 @@ def test_tables_of_other_programs(dataset: Dataset, path: str, text: str) -> Non
     called(dataset, path)
     report = labels(dataset, text)
     assert labelled(dataset) == {0: "cat"}
-    assert (report.unknown_paths.lines, report.ambiguous.lines) == (0, 0)
+    assert (report.unknown.lines, report.ambiguous.lines) == (0, 0)
     facts = text.replace("label", "mass").replace("choice", "mass")
     assert import_fields(dataset, io.BytesIO(facts.encode()), Wish()).matched == 1
 
@@ -178,13 +178,13 @@ def test_names_that_mean_several_items_or_other_folders_are_reported(dataset: Da
     report = labels(dataset, "file_name,label\n1.png,cat\nb/2.png,cat\n2.png,dog\nx/y/3.png,cat\nother/z/3.png,dog\n")
     assert labelled(dataset) == {2: "dog", 3: "cat"}
     assert list(report.ambiguous.names) == ["1.png"]
-    assert list(report.unknown_paths.names) == ["b/2.png", "other/z/3.png"]
+    assert list(report.unknown.names) == ["b/2.png", "other/z/3.png"]
     assert report.by_name == 1
 
 
 def test_a_path_is_never_guessed_in_our_own_column(dataset: Dataset) -> None:
     called(dataset, "a/1.png")
-    assert list(labels(dataset, "path,label\n1.png,cat\n").unknown_paths.names) == ["1.png"]
+    assert list(labels(dataset, "path,label\n1.png,cat\n").unknown.names) == ["1.png"]
     assert labels(dataset, "path,label\n1.png,cat\n", key_column="path").by_name == 0
     assert labels(dataset, "path,label\n1.png,cat\n", key="name").applied == 1
 

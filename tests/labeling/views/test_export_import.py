@@ -17,7 +17,6 @@ from django.urls import reverse
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.size import ImagesSize, images_size
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.views import export_import
 from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
 
 pytestmark = pytest.mark.django_db
@@ -265,7 +264,7 @@ def test_no_file_and_too_large_a_file_are_refused(
     response = client.post(reverse("labeling:import", args=[dataset.slug]), headers=HTMX)
     assert response.status_code == 422
     assert "Choose a file first." in response.content.decode()
-    monkeypatch.setattr(export_import, "MAX_UPLOAD", 10)
+    monkeypatch.setattr("labeling.views.uploads.MAX_UPLOAD", 10)
     response = upload(client, dataset, b"path,label\nimage0019.png,dog\n")
     assert response.status_code == 422
     assert "hoshina import_labels FILE --dataset pictures" in text_of(response)

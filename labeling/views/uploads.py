@@ -1,0 +1,44 @@
+"""Tables that a browser sends."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, cast
+
+from django import forms
+from django.http import HttpRequest
+
+from labeling.models import Dataset
+from labeling.tables.encoding import TableProblem
+
+# A browser waits for the report; more is work for the command.
+MAX_UPLOAD = 16 * 1024 * 1024
+# Names of each kind that a page shows.
+NAMES_SHOWN = 50
+
+
+class TableForm(forms.Form):
+    """How a table is to be read, where it is not found out."""
+
+    key_column = forms.CharField(
+        label="Column that names the images",
+        required=False,
+        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
+    )
+    encoding = forms.CharField(
+        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
+    )
+
+
+def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expected: str, command: str) -> BinaryIO:
+    """Return the file that was sent with a valid ``form``; ``command`` imports larger ones. Raises TableProblem."""
+    upload = request.FILES.get("file")
+    if upload is None:
+        raise TableProblem(f"Choose a file first. {expected}")
+    if (upload.size or 0) > MAX_UPLOAD:
+        raise TableProblem(
+            f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
+            f"manage.py {command} FILE --dataset {dataset.slug}"
+        )
+    if not form.is_valid():
+        raise TableProblem("The choices can't be read. Reload the page and choose again.")
+    return cast("BinaryIO", upload.file)
