@@ -13,7 +13,7 @@ from labeling.models import Dataset, Frame
 
 
 @dataclass(frozen=True)
-class Shot:
+class RoleFrame:
     """One role of an item, and its frame, if there is one."""
 
     role: str
@@ -22,12 +22,12 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Together:
+class ItemFrames:
     """The frames of an item; ``item_id`` is its id."""
 
     item_id: int
     dataset: Dataset
-    shots: tuple[Shot, ...]
+    parts: tuple[RoleFrame, ...]
 
     @cached_property
     def first(self) -> Frame:
@@ -37,22 +37,22 @@ class Together:
     @cached_property
     def missing(self) -> list[str]:
         """The roles without a frame."""
-        return [shot.role for shot in self.shots if shot.frame is None]
+        return [part.role for part in self.parts if part.frame is None]
 
     @property
     def across(self) -> int:
         """How many frames lie beside each other where there is room, as in a tile."""
-        return side_by_side(len(self.shots))[0]
+        return side_by_side(len(self.parts))[0]
 
     @property
     def lines(self) -> int:
         """How many rows of frames there are then."""
-        return side_by_side(len(self.shots))[1]
+        return side_by_side(len(self.parts))[1]
 
     @property
     def narrow(self) -> int:
         """How many frames lie beside each other in a narrow pane, which is about as high as wide."""
-        return ceil(sqrt(len(self.shots)))
+        return ceil(sqrt(len(self.parts)))
 
     @property
     def black_bands(self) -> str:
@@ -70,7 +70,7 @@ class Together:
     def bands(self) -> dict[str, Frame]:
         """The frames that make up the colour image, by their role."""
         wanted = self.composition.bands_of(self.dataset.roles)
-        return {shot.role: shot.frame for shot in self.shots if shot.role in wanted and shot.frame is not None}
+        return {part.role: part.frame for part in self.parts if part.role in wanted and part.frame is not None}
 
     @cached_property
     def band(self) -> Frame | None:
@@ -101,7 +101,7 @@ class Together:
     @cached_property
     def key(self) -> str:
         """A short name of all that can be seen of the item, for elements that stay while it does."""
-        told = [f"{shot.role} {shot.frame and shot.frame.picture_hash}" for shot in self.shots]
+        told = [f"{part.role} {part.frame and part.frame.picture_hash}" for part in self.parts]
         told += [self.colour_version, self.dataset.shown_as.key, self.dataset.composed_as.layout]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
@@ -112,14 +112,14 @@ class Together:
 
     @cached_property
     def _present(self) -> list[Frame]:
-        return [shot.frame for shot in self.shots if shot.frame is not None]
+        return [part.frame for part in self.parts if part.frame is not None]
 
 
-def together(dataset: Dataset, frames: Sequence[Frame]) -> Together | None:
+def item_frames(dataset: Dataset, frames: Sequence[Frame]) -> ItemFrames | None:
     """The frames of one item of a dataset whose items have several; None where each file is an item."""
     if not dataset.roles or not frames:
         return None
     by_role = {frame.role: frame for frame in frames}
     roles = [*dataset.roles, *sorted(by_role.keys() - set(dataset.roles))]
-    shots = tuple(Shot(role, by_role.get(role), is_first=at == 0) for at, role in enumerate(roles))
-    return Together(frames[0].item_id, dataset, shots)
+    parts = tuple(RoleFrame(role, by_role.get(role), is_first=at == 0) for at, role in enumerate(roles))
+    return ItemFrames(frames[0].item_id, dataset, parts)

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from labeling.display.item_frames import Together
+from labeling.display.item_frames import ItemFrames
 from labeling.models import Dataset, Frame
 
 
@@ -20,12 +20,12 @@ def file_url(frame: Frame, dataset: Dataset) -> str:
     return _of_frame("labeling:file", frame, dataset)
 
 
-def color_thumb_url(item: Together) -> str:
+def color_thumb_url(item: ItemFrames) -> str:
     """Return the address of the thumbnail of the item's color image."""
     return _of_colors("labeling:thumb", item)
 
 
-def color_file_url(item: Together) -> str:
+def color_file_url(item: ItemFrames) -> str:
     """Return the address of the item's color image in full size."""
     return _of_colors("labeling:file", item)
 
@@ -35,5 +35,5 @@ def _of_frame(view: str, frame: Frame, dataset: Dataset) -> str:
     return f"{reverse(view, args=[frame.item_id])}?{urlencode(role | {'v': frame.version(dataset.shown_as)})}"
 
 
-def _of_colors(view: str, item: Together) -> str:
+def _of_colors(view: str, item: ItemFrames) -> str:
     return f"{reverse(view, args=[item.item_id])}?{urlencode({'color': 1, 'v': item.colour_version})}"

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labeling.images.params import Params, is_number, require
 
 LAYOUTS = ("side", "blink", "rgb")
 VECTORS = ("concatenate", "average")
 _BANDS = 3
 # Frames side by side; of more there are several rows.
 _MOST_ACROSS = 4
-_LARGEST = 1e30
 
 
 @dataclass(frozen=True, slots=True)
-class Composition:
+class Composition(Params):
     """What is made of several frames.
 
     ``layout``: side by side, blinking one after the other, or three bands as one colour image (Lupton et al. 2004).
@@ -34,32 +34,15 @@ class Composition:
     vectors: str = "concatenate"
 
     def __post_init__(self) -> None:
-        _require(self.layout in LAYOUTS, f"A layout is one of {', '.join(LAYOUTS)}.")
-        _require(
+        require(self.layout in LAYOUTS, f"A layout is one of {', '.join(LAYOUTS)}.")
+        require(
             isinstance(self.bands, tuple) and all(isinstance(role, str) for role in self.bands),
             "The bands are names of roles.",
         )
-        _require(len(self.bands) in (0, _BANDS), "A colour image takes three bands: for red, green and blue.")
-        _require(_is_positive(self.softening), "The softening has to be above 0.")
-        _require(self.range is None or _is_positive(self.range), "The range has to be above 0.")
-        _require(self.vectors in VECTORS, f"Vectors are joined by one of {', '.join(VECTORS)}.")
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any] | None) -> Composition:
-        """From what :meth:`as_params` gave. Raises ValueError, in words, for anything else."""
-        known = {field.name for field in fields(cls)}
-        given = dict(params or {})
-        unknown = sorted(given.keys() - known)
-        _require(not unknown, f"Unknown: {', '.join(unknown)}.")
-        if "bands" in given:
-            _require(isinstance(given["bands"], list | tuple), "The bands are names of roles.")
-            given["bands"] = tuple(given["bands"])
-        return cls(**given)
-
-    def as_params(self) -> dict[str, Any]:
-        """What differs from the default, for JSON."""
-        told = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
-        return told | ({"bands": list(self.bands)} if "bands" in told else {})
+        require(len(self.bands) in (0, _BANDS), "A colour image takes three bands: for red, green and blue.")
+        require(is_number(self.softening) and self.softening > 0, "The softening has to be above 0.")
+        require(self.range is None or (is_number(self.range) and self.range > 0), "The range has to be above 0.")
+        require(self.vectors in VECTORS, f"Vectors are joined by one of {', '.join(VECTORS)}.")
 
     def bands_of(self, roles: Sequence[str]) -> tuple[str, ...]:
         """The roles that are red, green and blue. Of fewer than three roles the first one is there several times."""
@@ -103,17 +86,3 @@ def side_by_side(n: int) -> tuple[int, int]:
 
 def _short(*told: tuple[str, object]) -> str:
     return hashlib.blake2b(json.dumps(told).encode(), digest_size=5).hexdigest()
-
-
-def _require(holds: bool, words: str) -> None:
-    if not holds:
-        raise ValueError(words)
-
-
-def _is_positive(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 < value <= _LARGEST
-    )

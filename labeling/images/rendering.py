@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+
+from labeling.images.params import Params, is_number, require
 
 # These find their own limits in each image and are straight between them.
 RANGES = ("zscale", "percentile", "minmax")
@@ -25,11 +24,10 @@ FIRST_ROWS = ("bottom", "top")
 _MOST_PLANES = 100_000
 _MOST_HDUS = 10_000
 _GREY = "#808080"
-_LARGEST = 1e30
 
 
 @dataclass(frozen=True, slots=True)
-class Rendering:
+class Rendering(Params):
     """How to make a picture of a file.
 
     ``hdu`` counts the parts of a FITS file from 0; None takes the first that holds an image. ``plane`` chooses of
@@ -51,42 +49,29 @@ class Rendering:
     shows_cut: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.hdu is None or (_is_whole(self.hdu) and 0 <= self.hdu < _MOST_HDUS), "An HDU counts from 0.")
-        _require(
+        require(self.hdu is None or (_is_whole(self.hdu) and 0 <= self.hdu < _MOST_HDUS), "An HDU counts from 0.")
+        require(
             self.plane in PLANES or (_is_whole(self.plane) and 0 <= int(self.plane) < _MOST_PLANES),
             f"A plane is one of {', '.join(PLANES)}, or a number from 0.",
         )
-        _require(self.stretch in STRETCHES, f"A stretch is one of {', '.join(STRETCHES)}.")
+        require(self.stretch in STRETCHES, f"A stretch is one of {', '.join(STRETCHES)}.")
         for limit in (self.low, self.high):
-            _require(limit is None or _is_number(limit), "A limit has to be a number, of no more than 30 digits.")
+            require(limit is None or is_number(limit), "A limit has to be a number, of no more than 30 digits.")
         if self.low is not None or self.high is not None:
-            _require(
+            require(
                 self.stretch in CURVES,
                 f"{self.stretch} finds the limits of each image by itself: leave both empty, or choose one of "
                 f"{', '.join(CURVES)}.",
             )
         if self.low is not None and self.high is not None:
-            _require(self.low < self.high, "The upper limit has to be above the lower one.")
-        _require(isinstance(self.is_inverted, bool), "Inverted is yes or no.")
-        _require(isinstance(self.shows_cut, bool), "Whether cut files are shown is yes or no.")
-        _require(self.first_row in FIRST_ROWS, f"The first row is one of {', '.join(FIRST_ROWS)}.")
-        _require(
+            require(self.low < self.high, "The upper limit has to be above the lower one.")
+        require(isinstance(self.is_inverted, bool), "Inverted is yes or no.")
+        require(isinstance(self.shows_cut, bool), "Whether cut files are shown is yes or no.")
+        require(self.first_row in FIRST_ROWS, f"The first row is one of {', '.join(FIRST_ROWS)}.")
+        require(
             isinstance(self.background, str) and re.fullmatch(r"#[0-9a-f]{6}", self.background) is not None,
             "Give the background as #rrggbb.",
         )
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any] | None) -> Rendering:
-        """From what :meth:`as_params` gave. Raises ValueError, in words, for anything else."""
-        known = {field.name for field in fields(cls)}
-        given = dict(params or {})
-        unknown = sorted(given.keys() - known)
-        _require(not unknown, f"Unknown: {', '.join(unknown)}.")
-        return cls(**given)
-
-    def as_params(self) -> dict[str, Any]:
-        """What differs from the default, for JSON."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
 
     @property
     def key(self) -> str:
@@ -137,22 +122,8 @@ class Rendering:
         return int(self.background[1:3], 16), int(self.background[3:5], 16), int(self.background[5:7], 16)
 
 
-def _require(holds: bool, words: str) -> None:
-    if not holds:
-        raise ValueError(words)
-
-
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and abs(value) <= _LARGEST
-    )
 
 
 DEFAULT = Rendering()

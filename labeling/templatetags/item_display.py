@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django import template
 
 from labeling.display import picture_urls
-from labeling.display.item_frames import Together
+from labeling.display.item_frames import ItemFrames
 from labeling.images.composite import side_by_side
 from labeling.models import Dataset, Frame
 
@@ -47,13 +47,13 @@ def full_view(frame: Frame, dataset: Dataset) -> str:
 
 
 @register.filter
-def color_thumb(item: Together) -> str:
+def color_thumb(item: ItemFrames) -> str:
     """Return the address of the thumbnail of the item's color image."""
     return picture_urls.color_thumb_url(item)
 
 
 @register.filter
-def color_view(item: Together) -> str:
+def color_view(item: ItemFrames) -> str:
     """Return the address of the item's color image in full size."""
     return picture_urls.color_file_url(item)
 

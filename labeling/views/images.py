@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.http import HtmxHttpRequest
 from labeling.display.frame_file import inside
-from labeling.display.item_frames import together
+from labeling.display.item_frames import item_frames
 from labeling.display.settings import compose_as, show_as
 from labeling.display.stretch_limits import CannotMeasure, measured_limits
 from labeling.forms import CompositionForm, RenderingForm
@@ -212,17 +212,17 @@ def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -
         ]
     made = []
     for frames in by_item.values():
-        seen = together(dataset, frames)
+        seen = item_frames(dataset, frames)
         if seen is None:
             made.append(Group(frames[0].path, [_sample(frames[0], rendering, query, frames[0].path)]))
             continue
-        shots = [
-            _sample(shot.frame, rendering, query, shot.role)
-            if shot.frame
-            else Sample(None, "", f"no {shot.role}", shot.role)
-            for shot in seen.shots
+        parts = [
+            _sample(part.frame, rendering, query, part.role)
+            if part.frame
+            else Sample(None, "", f"no {part.role}", part.role)
+            for part in seen.parts
         ]
-        made.append(Group(frames[0].item.path, shots))
+        made.append(Group(frames[0].item.path, parts))
     return made
 
 
@@ -260,17 +260,17 @@ def _coloured(
     dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition
 ) -> tuple[bytes, str, str]:
     """Return the color image of an item's bands, its suffix, and the reason if there is none."""
-    seen = together(dataset, frames)
+    seen = item_frames(dataset, frames)
     assert seen is not None
     wanted = composition.bands_of(dataset.roles)
     files: list[tuple[str, Path, str]] = []
-    for shot in seen.shots:
-        if shot.frame is None or shot.role not in wanted:
+    for part in seen.parts:
+        if part.frame is None or part.role not in wanted:
             continue
-        file = inside(shot.frame)
+        file = inside(part.frame)
         if file is None:
             return b"", "", _OUTSIDE
-        files.append((shot.role, file, shot.frame.picture_hash))
+        files.append((part.role, file, part.frame.picture_hash))
     return _composite(tuple(files), tuple(dataset.roles), rendering, composition)
 
 

@@ -16,7 +16,7 @@ from hoshina.core.parsing import whole_number
 from labeling.decisions.content_changes import CONFIRMATION
 from labeling.decisions.provenance import OPENED
 from labeling.display.frame_file import inside
-from labeling.display.item_frames import together
+from labeling.display.item_frames import item_frames
 from labeling.fields.item_values import facts_of
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
@@ -106,9 +106,9 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
     frames = list(item.frames.order_by("id"))
     for frame in frames:
         frame.dataset = dataset
-    seen = together(dataset, frames)
+    seen = item_frames(dataset, frames)
     if seen is not None:
-        frames = [shot.frame for shot in seen.shots if shot.frame is not None]
+        frames = [part.frame for part in seen.parts if part.frame is not None]
     trouble = ""
     if not frames:
         trouble = "This item has no image file."
@@ -119,7 +119,7 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
         )
     elif not item.is_available:
         trouble = "The file could not be read when the folder was last read. The Problems page says why."
-    return {"frames": frames, "frame": frames[0] if frames else None, "together": seen, "trouble": trouble}
+    return {"frames": frames, "frame": frames[0] if frames else None, "item_frames": seen, "trouble": trouble}
 
 
 def _is_file(frame: Frame) -> bool:

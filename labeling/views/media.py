@@ -25,7 +25,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from labeling.display.frame_file import inside, is_current
-from labeling.display.item_frames import Together, together
+from labeling.display.item_frames import ItemFrames, item_frames
 from labeling.images import thumbnails
 from labeling.images.decoder_pool import decoders, pictures
 from labeling.images.problems import ImageProblem
@@ -142,7 +142,7 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
     if not frames:
         raise _Refused("There is no such image.")
     role = request.GET.get("frame")
-    item = together(frames[0].dataset, frames)
+    item = item_frames(frames[0].dataset, frames)
     wants_colors = request.GET.get("color") == "1"
     if wants_colors or (role is None and item is not None and frames[0].dataset.composed_as.is_colour):
         if item is not None and item.bands:
@@ -230,7 +230,7 @@ class _FramePicture:
 class _ColorPicture:
     """The color image made of an item's bands."""
 
-    item: Together
+    item: ItemFrames
 
     @property
     def rendering(self) -> Rendering:

@@ -15,7 +15,7 @@ from labeling.models import Dataset
 from modeling import backends, store
 from modeling.assistive.policy import retrain_after_embedding
 from modeling.backends import Encoder, Line
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 from modeling.maps.projections import maps_after_embedding
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 
@@ -54,14 +54,14 @@ def survey() -> list[Line]:
 
 
 # -- What the vectors are made of ----------------------------------------------------------------------
-def fingerprint_of(encoder: Encoder, seen: Seen) -> str:
+def fingerprint_of(encoder: Encoder, spec: InputSpec) -> str:
     """Of vectors: the encoder's, and with it the way that images are seen, unless it is the usual one."""
-    return f"{encoder.fingerprint}-{seen.key}" if seen.key else encoder.fingerprint
+    return f"{encoder.fingerprint}-{spec.key}" if spec.key else encoder.fingerprint
 
 
 def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
     """The dataset's vectors that were made from images as they are shown now."""
-    sets, key = EmbeddingSet.objects.filter(dataset=dataset), Seen.of(dataset).key
+    sets, key = EmbeddingSet.objects.filter(dataset=dataset), InputSpec.of(dataset).key
     return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
 
 

@@ -23,7 +23,7 @@ from labeling.images.revisions import picture_hash
 from labeling.models import Dataset, Item
 from modeling import store
 from modeling.backends import Encoder
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, str]]]
 
@@ -39,7 +39,7 @@ class Pictured:
     hashes: dict[str, str]
 
 
-def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pictured]:
+def pictured(dataset: Dataset, start: int, stop: int, spec: InputSpec) -> Iterator[Pictured]:
     """The available items with rows in [start, stop). Of a dataset of single images the first frame of each."""
     found = (
         Item.objects.of(dataset)
@@ -58,9 +58,9 @@ def pictured(dataset: Dataset, start: int, stop: int, seen: Seen) -> Iterator[Pi
             if paths:
                 yield Pictured(before, stamp or 1, paths, hashes)
             before, stamp, paths, hashes = row, 0, {}, {}
-        if not seen.roles and not paths:
+        if not spec.roles and not paths:
             stamp, paths, hashes = store.stamp_of(sha256), {role: path}, {role: sha256}
-        elif role in seen.roles:
+        elif role in spec.roles:
             stamp = (stamp + store.stamp_of(sha256) * _weight(role)) % 2**64
             paths[role], hashes[role] = path, sha256
     if paths:
@@ -88,7 +88,7 @@ def encode_items(
     encoder: Encoder,
     items: Sequence[Pictured],
     root: Path,
-    seen: Seen,
+    spec: InputSpec,
     advance: Callable[[int], None],
     squares: Squares | None = None,
 ) -> Found:
@@ -98,27 +98,27 @@ def encode_items(
     for each role where they are joined, else one in all. What stands in an empty one, the store knows.
     ``advance`` hears of the number of items. Files of which ``squares`` holds what the encoder sees are not opened.
     """
-    if not seen.has_parts:
-        found, readable, problems = _encode(encoder, [_whole(item, root, seen) for item in items], advance, squares)
+    if not spec.has_parts:
+        found, readable, problems = _encode(encoder, [_whole(item, root, spec) for item in items], advance, squares)
         return found, ~readable[:, None], problems
     owner = np.repeat(np.arange(len(items)), [len(item.paths) for item in items])
-    slot = np.array([seen.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
+    slot = np.array([spec.roles.index(role) for item in items for role in item.paths], dtype=np.int64)
     files = [
-        _file(root / path, seen.rendering, item.hashes[role]) for item in items for role, path in item.paths.items()
+        _file(root / path, spec.rendering, item.hashes[role]) for item in items for role, path in item.paths.items()
     ]
     found, readable, problems = _encode(encoder, files, _share(advance, len(items), len(files)), squares)
-    return *joined(found[readable], owner[readable], slot[readable], len(items), seen), problems
+    return *joined(found[readable], owner[readable], slot[readable], len(items), spec), problems
 
 
 def joined(
-    vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, seen: Seen
+    vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, spec: InputSpec
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """One vector for each of ``n`` items from those of their frames, (n, width), and which slots are empty (n, slots).
 
     ``vectors`` float32 (m, dim); ``owner`` (m,) says whose each is, ``slot`` (m,) which role's. Empty slots are zeros.
     """
-    if seen.is_concatenated:
-        beside = np.zeros((n, len(seen.roles), vectors.shape[1]), dtype=np.float32)
+    if spec.is_concatenated:
+        beside = np.zeros((n, len(spec.roles), vectors.shape[1]), dtype=np.float32)
         missing = np.ones(beside.shape[:2], dtype=np.bool_)
         beside[owner, slot], missing[owner, slot] = vectors, False
         return beside.reshape(n, -1), missing
@@ -129,13 +129,13 @@ def joined(
     return means, counts[:, None] == 0
 
 
-def _whole(item: Pictured, root: Path, seen: Seen) -> _Picture:
+def _whole(item: Pictured, root: Path, spec: InputSpec) -> _Picture:
     """An item as one picture: the one that people are shown."""
     files = {role: root / path for role, path in item.paths.items()}
     first = next(iter(files.values()))
-    if not seen.composition.is_colour or not seen.roles:
-        return _file(first, seen.rendering, next(iter(item.hashes.values())))
-    return _Picture(first, partial(composite, files, seen.roles, seen.composition, seen.rendering))
+    if not spec.composition.is_colour or not spec.roles:
+        return _file(first, spec.rendering, next(iter(item.hashes.values())))
+    return _Picture(first, partial(composite, files, spec.roles, spec.composition, spec.rendering))
 
 
 def _file(path: Path, rendering: Rendering, sha256: str = "") -> _Picture:

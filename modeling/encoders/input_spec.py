@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class InputSpec:
     """How the images of a dataset are seen. ``roles``: of its items' frames, in order, where these are several."""
 
     rendering: Rendering = DEFAULT

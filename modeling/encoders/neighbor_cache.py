@@ -45,7 +45,7 @@ def silently(stage: str, done: int, total: int) -> None:
     """A ``Tell`` for when nobody listens."""
 
 
-def projection_of(
+def principal_components_of(
     embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently, *, is_unit: bool = False
 ) -> Floats:
     """The vectors on their principal components, float32 (n_rows, <= 64); NaN where there is no vector.
@@ -70,7 +70,7 @@ def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silentl
     from modeling.algorithms.neighbors import Graph
 
     def write(draft: Path) -> None:
-        Z = projection_of(embedding_set, vectors, tell, is_unit=is_unit)
+        Z = principal_components_of(embedding_set, vectors, tell, is_unit=is_unit)
         graph, recall = made_graph(Z, NEIGHBOURS, tell, seed=SEED)
         np.savez(draft, indices=graph.indices, distances=graph.distances, recall=np.array(recall))
 

@@ -20,7 +20,7 @@ from labeling.images.encoder_inputs import Pixels, decode_side, squash
 from labeling.images.lupton_rgb import composite
 from labeling.images.open_image import open_for_resizing
 from labeling.images.problems import ImageProblem
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 
 _CHANNELS = 3
 # Where a file is missing: what lies under transparent pixels too.
@@ -29,7 +29,7 @@ _AHEAD = 64
 
 
 @dataclass(frozen=True)
-class Fed:
+class PreparedInput:
     """One input, uint8 (side, side, 3), or None. ``problem``: why there is none, or what it lacks; in words."""
 
     pixels: Pixels | None
@@ -37,71 +37,73 @@ class Fed:
 
 
 @dataclass(frozen=True)
-class Feed:
+class NetworkInput:
     """How the files of an item become one input. ``is_grey``: they have no colours, so each can be a channel."""
 
-    seen: Seen = field(default_factory=Seen)
+    spec: InputSpec = field(default_factory=InputSpec)
     is_grey: bool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """From what :meth:`as_params` gave."""
-        return cls(Seen.from_params(params), params["is_grey"])
+        return cls(InputSpec.from_params(params), params["is_grey"])
 
     def as_params(self) -> dict[str, Any]:
         """For JSON."""
-        return {**self.seen.as_params(), "is_grey": self.is_grey}
+        return {**self.spec.as_params(), "is_grey": self.is_grey}
 
     @property
     def has_channels(self) -> bool:
         """Whether each file is a channel: two or three without colours. Of two the first is there twice."""
-        return self.seen.has_parts and self.is_grey and len(self.seen.roles) <= _CHANNELS
+        return self.spec.has_parts and self.is_grey and len(self.spec.roles) <= _CHANNELS
 
     @property
     def words(self) -> str:
         """What an input is, where an item has several files; else empty."""
-        roles = ", ".join(self.seen.roles)
-        if not self.seen.roles:
+        roles = ", ".join(self.spec.roles)
+        if not self.spec.roles:
             return ""
-        if not self.seen.has_parts:
+        if not self.spec.has_parts:
             return "It sees the colour image of each item."
         if self.has_channels:
             return f"It sees {roles} as the channels of one image."
         return f"It sees {roles} side by side in one image."
 
-    def fed(self, files: Mapping[str, Path], side: int) -> Fed:
+    def prepare(self, files: Mapping[str, Path], side: int) -> PreparedInput:
         """One input of ``side`` pixels, of the files of an item by their roles."""
         try:
-            if not self.seen.roles:
-                return Fed(squash(self._open(next(iter(files.values())), side), side))
-            if not self.seen.has_parts:
+            if not self.spec.roles:
+                return PreparedInput(squash(self._open(next(iter(files.values())), side), side))
+            if not self.spec.has_parts:
                 return self._coloured(files, side)
             return self._joined(files, side)
         except ImageProblem as problem:
-            return Fed(None, problem.reason)
+            return PreparedInput(None, problem.reason)
 
-    def _coloured(self, files: Mapping[str, Path], side: int) -> Fed:
-        roles, composition = self.seen.roles, self.seen.composition
-        image = composite(files, roles, composition, self.seen.rendering, 2 * side)
+    def _coloured(self, files: Mapping[str, Path], side: int) -> PreparedInput:
+        roles, composition = self.spec.roles, self.spec.composition
+        image = composite(files, roles, composition, self.spec.rendering, 2 * side)
         missing = [role for role in dict.fromkeys(composition.bands_of(roles)) if role not in files]
-        return Fed(squash(image, side), _told(dict.fromkeys(missing, "missing")))
+        return PreparedInput(squash(image, side), _told(dict.fromkeys(missing, "missing")))
 
-    def _joined(self, files: Mapping[str, Path], side: int) -> Fed:
-        across, down = (1, 1) if self.has_channels else side_by_side(len(self.seen.roles))
+    def _joined(self, files: Mapping[str, Path], side: int) -> PreparedInput:
+        across, down = (1, 1) if self.has_channels else side_by_side(len(self.spec.roles))
         parts, problems = self._parts(files, side // across, side // down)
         if not parts:
-            return Fed(None, _told(problems))
-        return Fed(self._channels(parts, side) if self.has_channels else self._beside(parts, side), _told(problems))
+            return PreparedInput(None, _told(problems))
+        return PreparedInput(
+            self._channels(parts, side) if self.has_channels else self._beside(parts, side), _told(problems)
+        )
 
     def _channels(self, parts: Mapping[str, Pixels], side: int) -> Pixels:
-        roles = [*self.seen.roles, *self.seen.roles[:1] * _CHANNELS][:_CHANNELS]
+        roles = [*self.spec.roles, *self.spec.roles[:1] * _CHANNELS][:_CHANNELS]
         empty = np.full((side, side), _GREY, dtype=np.uint8)
         return np.stack([parts[role][..., 0] if role in parts else empty for role in roles], axis=-1)
 
     def _beside(self, parts: Mapping[str, Pixels], side: int) -> Pixels:
-        across, _ = side_by_side(len(self.seen.roles))
+        across, _ = side_by_side(len(self.spec.roles))
         whole = np.full((side, side, 3), _GREY, dtype=np.uint8)
-        for number, role in enumerate(self.seen.roles):
+        for number, role in enumerate(self.spec.roles):
             if role in parts:
                 height, width = parts[role].shape[:2]
                 top, left = number // across * height, number % across * width
@@ -112,7 +114,7 @@ class Feed:
         """The frames that can be read, uint8 (height, width, 3), and why others cannot, by role."""
         parts: dict[str, Pixels] = {}
         problems: dict[str, str] = {}
-        for role in self.seen.roles:
+        for role in self.spec.roles:
             if role not in files:
                 problems[role] = "missing"
                 continue
@@ -123,7 +125,7 @@ class Feed:
         return parts, problems
 
     def _open(self, file: Path, side: int) -> Image.Image:
-        return open_for_resizing(file, decode_side(side), self.seen.rendering)
+        return open_for_resizing(file, decode_side(side), self.spec.rendering)
 
 
 def _told(problems: Mapping[str, str]) -> str:
@@ -131,13 +133,13 @@ def _told(problems: Mapping[str, str]) -> str:
     return "; ".join(f"{role}: {reason}" for role, reason in problems.items())
 
 
-def inputs_of(items: Iterable[Mapping[str, Path]], side: int, feed: Feed) -> Iterator[Fed]:
+def inputs_of(items: Iterable[Mapping[str, Path]], side: int, network_input: NetworkInput) -> Iterator[PreparedInput]:
     """The input of each item in turn, from its files by role. Threads read ahead."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
-    waiting: deque[Future[Fed]] = deque()
+    waiting: deque[Future[PreparedInput]] = deque()
     try:
         for files in items:
-            waiting.append(pool.submit(feed.fed, files, side))
+            waiting.append(pool.submit(network_input.prepare, files, side))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()
         while waiting:

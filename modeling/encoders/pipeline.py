@@ -26,7 +26,7 @@ from modeling import store
 from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, user_models
 from modeling.encoders.choice import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
 from modeling.encoders.frames import encode_items, pictured
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 from modeling.models import EmbeddingSet
 
 log = logging.getLogger(__name__)
@@ -66,18 +66,18 @@ def _wanted(run: Run) -> str:
 
 def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
-    seen = Seen.of(dataset)
+    spec = InputSpec.of(dataset)
     run.stage("Loading the encoder")
     encoder = encoder_of(backend, fresh=True)
     # In the result, so that the job's parameters stay what was asked for.
     run.job.result = {
         "backend": backend,
         "encoder": encoder.name,
-        "fingerprint": fingerprint_of(encoder, seen),
-        **seen.as_params(),
+        "fingerprint": fingerprint_of(encoder, spec),
+        **spec.as_params(),
     }
     run.job.save(update_fields=["result"])
-    vectors = _embedding_set(dataset, encoder, seen)
+    vectors = _embedding_set(dataset, encoder, spec)
 
     if store.has_parts(vectors):  # of a run that was killed or cancelled
         store.merge_parts(vectors, _n_rows(dataset))
@@ -152,19 +152,19 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
     """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
     # What the job settled on: the dataset's choice may be another one by now.
     encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
-    seen = Seen.from_params(run.job.result)
-    _require_same_encoder(run, encoder, seen)
+    spec = InputSpec.from_params(run.job.result)
+    _require_same_encoder(run, encoder, spec)
     vectors = EmbeddingSet.objects.select_related("dataset").get(
-        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, seen)
+        dataset=run.dataset_id, fingerprint=fingerprint_of(encoder, spec)
     )
     known = store.open_stamps(vectors)
     wanted = [
         item
-        for item in pictured(vectors.dataset, start, stop, seen)
+        for item in pictured(vectors.dataset, start, stop, spec)
         if item.row >= len(known) or known[item.row] != item.stamp
     ]
-    kept = _squares(vectors.dataset, encoder, seen)
-    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, seen, run.advance, kept)
+    kept = _squares(vectors.dataset, encoder, spec)
+    found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, spec, run.advance, kept)
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
     try:
@@ -178,11 +178,11 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
         log.warning("%s could not be read, such as %s: %s", counted(len(problems), "image"), path, reason)
 
 
-def _squares(dataset: Dataset, encoder: Encoder, seen: Seen) -> Squares | None:
+def _squares(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Squares | None:
     """Where an ingest kept what the encoder sees of each file, if it might have."""
-    if not encoder.is_plain or not seen.is_file_by_file:
+    if not encoder.is_plain or not spec.is_file_by_file:
         return None
-    return squares(dataset.pk, encoder.input_side, seen.rendering)
+    return squares(dataset.pk, encoder.input_side, spec.rendering)
 
 
 # -- The encoder of this process --------------------------------------------------------------------
@@ -212,15 +212,15 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
 
 
 def _require_still_wanted(run: Run) -> None:
-    seen = Seen.of(Dataset.objects.only("rendering", "roles", "composition").get(pk=run.dataset_id))
-    if _wanted(run) != run.job.result.get("backend") or seen != Seen.from_params(run.job.result):
+    spec = InputSpec.of(Dataset.objects.only("rendering", "roles", "composition").get(pk=run.dataset_id))
+    if _wanted(run) != run.job.result.get("backend") or spec != InputSpec.from_params(run.job.result):
         raise _Rechosen
 
 
-def _require_same_encoder(run: Run, encoder: Encoder, seen: Seen) -> None:
+def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
     """Vectors of two encoders must never stand in one file."""
     wanted = run.job.result
-    if fingerprint_of(encoder, seen) == wanted.get("fingerprint"):
+    if fingerprint_of(encoder, spec) == wanted.get("fingerprint"):
         return
     words = (
         f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
@@ -287,9 +287,9 @@ def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint
     """Rows and stamps of all available items, some thousands at a time."""
     start = 0
     n_rows = _n_rows(dataset)
-    seen = Seen.of(dataset)
+    spec = InputSpec.of(dataset)
     while start < n_rows:
-        items = list(pictured(dataset, start, start + _PLAN_ROWS, seen))
+        items = list(pictured(dataset, start, start + _PLAN_ROWS, spec))
         rows = np.array([item.row for item in items], dtype=np.int64)
         yield rows, np.array([item.stamp for item in items], dtype=np.uint64)
         start += _PLAN_ROWS
@@ -301,14 +301,14 @@ def _n_rows(dataset: Dataset) -> int:
 
 
 # -- The database row -------------------------------------------------------------------------------
-def _embedding_set(dataset: Dataset, encoder: Encoder, seen: Seen) -> EmbeddingSet:
+def _embedding_set(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> EmbeddingSet:
     facts = {
         "encoder": encoder.name,
         "backend": encoder.backend,
         "reason": encoder.reason,
-        "dim": seen.width(encoder.dim),
+        "dim": spec.width(encoder.dim),
     }
     found, _ = EmbeddingSet.objects.update_or_create(
-        dataset=dataset, fingerprint=fingerprint_of(encoder, seen), defaults=facts
+        dataset=dataset, fingerprint=fingerprint_of(encoder, spec), defaults=facts
     )
     return found

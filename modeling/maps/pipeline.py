@@ -18,7 +18,7 @@ from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling import store
 from modeling.assistive.training_set import read_lessons
-from modeling.encoders.neighbor_cache import NEIGHBOURS, SEED, graph_of, made_graph, projection_of, recall_of
+from modeling.encoders.neighbor_cache import NEIGHBOURS, SEED, graph_of, made_graph, principal_components_of, recall_of
 from modeling.maps.coordinates import coordinates_of, forget_projection, save_coordinates
 from modeling.maps.options import FEWEST, MapOptions, require_possible
 from modeling.maps.projections import QUICK_LOOK, free_name
@@ -120,7 +120,7 @@ def _laid_out(
 ) -> tuple[Floats, dict[str, Any]]:
     """Places (n_rows, 2), NaN where there is no vector, and what is known of their quality."""
     is_unit = options.metric == "cosine"
-    Z = projection_of(embedding_set, vectors, tell, is_unit=is_unit)
+    Z = principal_components_of(embedding_set, vectors, tell, is_unit=is_unit)
     known = np.flatnonzero(np.isfinite(Z[:, 0])).astype(np.int64)
     lessons = read_lessons(dataset, vectors) if options.is_supervised else None
     require_possible(options, len(known), 0 if lessons is None else len(lessons.class_ids))
@@ -336,7 +336,7 @@ def place_on_maps(run: Run) -> dict[str, Any]:
 
 def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: Projection, tell: _Told) -> int:
     """Bring one map up to a generation of vectors; how many images it newly holds."""
-    Z = projection_of(embedding_set, vectors, tell, is_unit=projection.params.get("metric") == "cosine")
+    Z = principal_components_of(embedding_set, vectors, tell, is_unit=projection.params.get("metric") == "cosine")
     before = coordinates_of(projection)
     places = np.full((len(Z), 2), np.nan, np.float32)
     places[: len(before)] = before[: len(Z)]

@@ -17,7 +17,7 @@ from hoshina.core.parsing import parse_options
 from hoshina.core.storage import remove_folder, writing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
-from modeling.encoders.network_input import Feed
+from modeling.encoders.network_input import NetworkInput
 from modeling.quick.options import QuickOptions
 
 FloatArray = NDArray[np.float32]
@@ -34,7 +34,7 @@ class Plan:
 
     dataset_id: int
     options: QuickOptions
-    feed: Feed
+    network_input: NetworkInput
     class_ids: list[int]
     n_decisions: int
     rows: NDArray[np.int64]
@@ -64,7 +64,7 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
     about = {
         "dataset_id": plan.dataset_id,
         "options": asdict(plan.options),
-        "feed": plan.feed.as_params(),
+        "feed": plan.network_input.as_params(),
         "class_ids": plan.class_ids,
         "n_decisions": plan.n_decisions,
         "n_left_out": plan.n_left_out,
@@ -91,7 +91,7 @@ def open_kept(job_id: str) -> Kept:
             plan = Plan(
                 about["dataset_id"],
                 parse_options(QuickOptions, about["options"]),
-                Feed.from_params(about["feed"]),
+                NetworkInput.from_params(about["feed"]),
                 about["class_ids"],
                 about["n_decisions"],
                 found["rows"],

@@ -22,7 +22,7 @@ from labeling.exporting.splits import assign_splits
 from labeling.models import Dataset, Frame, Item, LabelClass, State
 from modeling.assistive.holdout_groups import Sides
 from modeling.encoders.frames import pictured
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 from modeling.quick.options import Facts, QuickOptions, suggest
 
 # Parts of the labels, in the order of the split's proportions.
@@ -176,10 +176,10 @@ def _spare_group(
 
 
 # -- Pixels ------------------------------------------------------------------------------------------
-def image_files(dataset: Dataset, n_rows: int, seen: Seen) -> Iterator[tuple[int, dict[str, Path]]]:
+def image_files(dataset: Dataset, n_rows: int, spec: InputSpec) -> Iterator[tuple[int, dict[str, Path]]]:
     """Row and files by role of each item that is there, by ascending row below ``n_rows``."""
     for start in range(0, n_rows, _BATCH):
-        for item in pictured(dataset, start, min(start + _BATCH, n_rows), seen):
+        for item in pictured(dataset, start, min(start + _BATCH, n_rows), spec):
             yield item.row, {role: dataset.data_dir / path for role, path in item.paths.items()}
 
 

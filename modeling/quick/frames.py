@@ -7,24 +7,24 @@ import numpy as np
 from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame
-from modeling.encoders.input_spec import Seen
-from modeling.encoders.network_input import Feed
+from modeling.encoders.input_spec import InputSpec
+from modeling.encoders.network_input import NetworkInput
 
 # Of so many files it is asked whether they have colours.
 _LOOKED_AT = 8
 
 
-def feed_of(dataset: Dataset) -> Feed:
+def network_input_of(dataset: Dataset) -> NetworkInput:
     """What a training of this dataset sees; looks into some files where an item has several."""
-    seen = Seen.of(dataset)
-    return Feed(seen, seen.has_parts and _are_grey(dataset, seen))
+    spec = InputSpec.of(dataset)
+    return NetworkInput(spec, spec.has_parts and _are_grey(dataset, spec))
 
 
-def _are_grey(dataset: Dataset, seen: Seen) -> bool:
-    frames = Frame.objects.filter(dataset=dataset, item__is_available=True, role__in=seen.roles).order_by("pk")
+def _are_grey(dataset: Dataset, spec: InputSpec) -> bool:
+    frames = Frame.objects.filter(dataset=dataset, item__is_available=True, role__in=spec.roles).order_by("pk")
     for path in frames.values_list("path", flat=True)[:_LOOKED_AT]:
         try:
-            pixels = np.asarray(open_image(dataset.data_dir / path, max_side=128, rendering=seen.rendering))
+            pixels = np.asarray(open_image(dataset.data_dir / path, max_side=128, rendering=spec.rendering))
         except ImageProblem:
             continue
         if (pixels != pixels[..., :1]).any():

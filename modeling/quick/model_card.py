@@ -50,7 +50,7 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
         f"All other files take pixels, {options.image_side} by {options.image_side}, and answer with a probability for "
         "each class of `classes.json`, in its order:",
         "",
-        *seen_as(version.dataset, plan.feed),
+        *seen_as(version.dataset, plan.network_input),
         "",
         "## What it is not for",
         "",

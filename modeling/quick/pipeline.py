@@ -29,14 +29,14 @@ from modeling.assistive.holdout_groups import sides_of
 from modeling.assistive.pipeline import summary
 from modeling.backends import EncoderUnavailable, user_models
 from modeling.backends.quick.augmentation import imagenet_weights
-from modeling.encoders.network_input import Feed, inputs_of
+from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.models import ModelVersion
 from modeling.quick import checkpoints
 from modeling.quick import program as quick_program
 from modeling.quick.checkpoints import Plan
 from modeling.quick.data import STOPPING, TEST, TRAIN, image_files, n_rows_of, read_labels, room_for_pixels, split
 from modeling.quick.evaluation import account, beside_assistive, calibrated
-from modeling.quick.frames import feed_of
+from modeling.quick.frames import network_input_of
 from modeling.quick.model_card import card
 from modeling.quick.options import Facts, QuickOptions, problems, remarks
 from modeling.quick.progress import Watch
@@ -101,19 +101,19 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading the labels")
     labels = read_labels(dataset)
-    feed = feed_of(dataset)
+    network_input = network_input_of(dataset)
     _refuse(options, labels.y, len(labels.class_ids))
     file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
     folder = checkpoints.job_folder(run.job.pk)
     with room_for_pixels(folder, len(labels.rows), options.image_side) as pixels:
-        readable = _read(run, dataset, feed, labels.paths, pixels)
+        readable = _read(run, dataset, network_input, labels.paths, pixels)
         usable, labels = np.flatnonzero(readable), labels.only(readable)
         _refuse(options, labels.y, len(labels.class_ids))
         sides = sides_of(dataset, labels.rows, labels.hashes, options.seed)
         plan = Plan(
             dataset_id=dataset.pk,
             options=options,
-            feed=feed,
+            network_input=network_input,
             class_ids=labels.class_ids,
             n_decisions=labels.n_decisions,
             rows=labels.rows,
@@ -161,7 +161,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
     judged = np.flatnonzero(plan.parts != TRAIN)
     paths = _paths(dataset, plan, plan.rows[judged])
     with room_for_pixels(checkpoints.job_folder(run.job.pk), len(judged), options.image_side) as pixels:
-        readable = _read(run, dataset, plan.feed, paths, pixels)
+        readable = _read(run, dataset, plan.network_input, paths, pixels)
         if not readable.all():
             raise JobError(
                 f"{int((~readable).sum())} of the images that would judge the training cannot be read any more.",
@@ -248,7 +248,7 @@ def _told(plan: Plan) -> dict[str, Any]:
         "best_epoch": 0,
         "notes": [
             *remarks(plan.options, facts),
-            *([plan.feed.words] if plan.feed.words else []),
+            *([plan.network_input.words] if plan.network_input.words else []),
             *_about_groups(plan),
         ],
     }
@@ -267,13 +267,13 @@ def _best(told: dict[str, Any]) -> int:
 
 
 def _read(
-    run: Run, dataset: Dataset, feed: Feed, paths: Sequence[Mapping[str, str]], pixels: Pixels
+    run: Run, dataset: Dataset, network_input: NetworkInput, paths: Sequence[Mapping[str, str]], pixels: Pixels
 ) -> NDArray[np.bool_]:
     """Fill ``pixels`` (n, side, side, 3); which of the images could be read."""
     run.stage("Reading the images", total=len(paths))
     readable = np.zeros(len(paths), dtype=np.bool_)
     files = ({role: dataset.data_dir / path for role, path in some.items()} for some in paths)
-    for position, one in enumerate(inputs_of(files, pixels.shape[1], feed)):
+    for position, one in enumerate(inputs_of(files, pixels.shape[1], network_input)):
         if one.pixels is not None:
             pixels[position], readable[position] = one.pixels, True
         run.advance()
@@ -288,7 +288,7 @@ def _read(
 def _paths(dataset: Dataset, plan: Plan, rows: Positions) -> list[dict[str, str]]:
     """Where the images of rows are today; a row that is gone keeps its place, with no image."""
     wanted = set(rows.tolist())
-    items = image_files(dataset, max(wanted, default=-1) + 1, plan.feed.seen)
+    items = image_files(dataset, max(wanted, default=-1) + 1, plan.network_input.spec)
     found = {row: files for row, files in items if row in wanted}
     gone = {"": dataset.data_dir / "-"}
     return [{role: str(file) for role, file in found.get(row, gone).items()} for row in rows.tolist()]
@@ -355,8 +355,8 @@ def _predict(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork,
 
 def _batches(version: ModelVersion, plan: Plan, side: int) -> Iterator[tuple[Positions, Pixels]]:
     """Rows and pixels of all images that can be read, some hundreds at a time; the next are read meanwhile."""
-    named, opened = tee(image_files(version.dataset, version.n_rows, plan.feed.seen))
-    images = inputs_of((files for _, files in opened), side, plan.feed)
+    named, opened = tee(image_files(version.dataset, version.n_rows, plan.network_input.spec))
+    images = inputs_of((files for _, files in opened), side, plan.network_input)
     pairs = zip((row for row, _ in named), images, strict=True)
     while batch := list(islice(pairs, _PREDICTED_AT_ONCE)):
         good = [(row, one.pixels) for row, one in batch if one.pixels is not None]
@@ -370,6 +370,6 @@ def _write_files(run: Run, version: ModelVersion, plan: Plan, network: QuickNetw
     run.stage("Writing the model's files", total=N_STEPS + 1)
     folder, about = quick_folder(version), quick_program.about(version, plan)
     notes = write_files(folder, network, graph, temperature=version.temperature, about=about, step=run.advance)
-    quick_program.write_program(version, folder, plan.feed)
+    quick_program.write_program(version, folder, plan.network_input)
     run.advance()
     return notes

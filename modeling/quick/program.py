@@ -18,8 +18,8 @@ from labeling.exporting.version import app_version
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.ingest.folder_watch import params_like_last
 from labeling.models import Dataset, LabelClass
-from modeling.encoders.input_spec import Seen
-from modeling.encoders.network_input import Feed
+from modeling.encoders.input_spec import InputSpec
+from modeling.encoders.network_input import NetworkInput
 from modeling.models import ModelVersion
 from modeling.quick.checkpoints import Plan
 
@@ -61,20 +61,20 @@ def about(version: ModelVersion, plan: Plan) -> dict[str, Any]:
         "classes": [names[class_id] for class_id in version.class_ids],
         "image_side": plan.options.image_side,
         "temperature": version.temperature,
-        "sees": plan.feed.as_params(),
+        "sees": plan.network_input.as_params(),
         "grouping": version.dataset.grouping,
         "extensions": _endings(version.dataset),
     }
 
 
-def write_program(version: ModelVersion, folder: Path, feed: Feed) -> None:
+def write_program(version: ModelVersion, folder: Path, network_input: NetworkInput) -> None:
     """Write the archive into ``folder``, where ``model.tflite`` and ``classes.json`` lie already."""
     top = f"{version.dataset.slug}-model-{version.number}"
     with (
         writing(folder / NAME) as stream,
         zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        archive.writestr(f"{top}/README.md", readme(version.dataset, version.number, feed))
+        archive.writestr(f"{top}/README.md", readme(version.dataset, version.number, network_input))
         archive.writestr(f"{top}/requirements.txt", "\n".join([*requirements(), ""]))
         archive.write(settings.RESOURCES_DIR / "LICENSE", f"{top}/LICENSE")
         archive.write(settings.BASE_DIR / _PROGRAM, f"{top}/classify.py")
@@ -106,7 +106,7 @@ def _version(name: str) -> str:
         return ""
 
 
-def readme(dataset: Dataset, number: int, feed: Feed) -> str:
+def readme(dataset: Dataset, number: int, network_input: NetworkInput) -> str:
     """How to use the program, in Markdown. Names no person and no folder."""
     lines = [
         f"# {dataset.name}, model {number}: a program that classifies images",
@@ -122,7 +122,7 @@ def readme(dataset: Dataset, number: int, feed: Feed) -> str:
         "",
         "## What it sees",
         "",
-        *seen_as(dataset, feed),
+        *seen_as(dataset, network_input),
         f"- Files that end in {', '.join(_endings(dataset))} (`--extensions` says others), also in the folders below.",
         *_optional(),
         "",
@@ -145,25 +145,25 @@ def readme(dataset: Dataset, number: int, feed: Feed) -> str:
     return "\n".join(lines)
 
 
-def seen_as(dataset: Dataset, feed: Feed) -> list[str]:
+def seen_as(dataset: Dataset, network_input: NetworkInput) -> list[str]:
     """What an input of the network is, as a list in Markdown."""
-    seen = feed.seen
+    spec = network_input.spec
     lines = [
         "- Images whole and upright, squashed to a square, as RGB from 0 to 255; what is transparent over "
-        f"{seen.rendering.background}.",
-        _stretched(seen) + (f" Here: {seen.rendering.words}." if seen.rendering.words else ""),
+        f"{spec.rendering.background}.",
+        _stretched(spec) + (f" Here: {spec.rendering.words}." if spec.rendering.words else ""),
     ]
-    if seen.roles:
+    if spec.roles:
         lines += [
-            f"- {feed.words} Files that match `{dataset.grouping}` and have the same id make one item; a file that is "
-            f"missing is {'grey' if seen.has_parts else 'black'}.",
+            f"- {network_input.words} Files that match `{dataset.grouping}` and have the same id make one item; a file "
+            f"that is missing is {'grey' if spec.has_parts else 'black'}.",
         ]
     return lines
 
 
-def _stretched(seen: Seen) -> str:
-    if seen.roles and not seen.has_parts:
-        bands = ", ".join(seen.composition.bands_of(seen.roles))
+def _stretched(spec: InputSpec) -> str:
+    if spec.roles and not spec.has_parts:
+        bands = ", ".join(spec.composition.bands_of(spec.roles))
         return f"- {bands} as red, green and blue, brightness bent by an asinh (Lupton et al. 2004)."
     return (
         "- More than 8 bits (FITS, 16-bit and float PNG and TIFF) stretched: usually by zscale for FITS and by "

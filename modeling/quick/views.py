@@ -21,7 +21,6 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 from PIL import Image
 
-from hoshina.core.charts import Axis, Plot, Point, Series, plot
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import parse_options
 from hoshina.core.plural import counted
@@ -41,6 +40,7 @@ from modeling.quick.data import facts_of, usual_options
 from modeling.quick.form import QuickForm
 from modeling.quick.options import AUGMENTATIONS, BACKBONES, QuickOptions, remarks
 from modeling.quick.pipeline import make_encoder, quick_folder
+from modeling.versions.plots import epochs_plots
 
 # The sheet of samples: so many images, each so many times; tiles of one size, whatever the network sees.
 IMAGES, TIMES, TILE = 6, 3, 72
@@ -213,7 +213,7 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
         "result": result,
         "options": _told(job),
         "version": version,
-        "curves": _curves(result.get("epochs") or [], job),
+        "curves": epochs_plots(result.get("epochs") or [], "quick", int(job.params.get("epochs") or 1)),
         "percent": min(100, 100 * job.done // job.total) if job.total else None,
         "left": "" if left is None else f"{span(left)} left",
         "waiting": waiting_reason(job) if job.state == Job.State.QUEUED else "",
@@ -229,26 +229,6 @@ def _told(job: Job) -> str:
     how = "fine-tuned" if options.is_fine_tuned else "classifier on top"
     epochs = counted(options.epochs, "epoch")
     return f"{BACKBONES[options.backbone].title}, {how}, {epochs} at most, {options.image_side} pixels"
-
-
-def _curves(epochs: list[dict[str, Any]], job: Job) -> list[Plot]:
-    """Loss and accuracy by epoch, of what is learnt from and of the stopping half."""
-    n = max(len(epochs), int(job.params.get("epochs") or 1))
-    along = Axis("epoch", low=1, high=max(2, n), is_whole=True)
-    return [
-        plot(
-            f"quick-{measure}",
-            f"{measure.capitalize()} by epoch",
-            [
-                Series(name, [Point(one["epoch"], one[key]) for one in epochs if one.get(key) is not None])
-                for name, key in (("learnt from", measure), ("kept aside", f"val_{measure}"))
-            ],
-            x=along,
-            y=Axis(measure, low=0.0, high=1.0 if measure == "accuracy" else None),
-            group="quick",
-        )
-        for measure in ("loss", "accuracy")
-    ]
 
 
 # -- Samples ------------------------------------------------------------------------------------------

@@ -171,16 +171,22 @@ def _bins(bins: Sequence[Mapping[str, Any]], words: str) -> list[Point]:
 
 
 # -- Quick training -------------------------------------------------------------------------------
-def epochs_plots(epochs: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Loss and accuracy of a quick training by epoch."""
-    if not epochs:
+def epochs_plots(epochs: Sequence[Mapping[str, Any]], name: str = "epochs", n_epochs: int = 0) -> list[Plot]:
+    """Return loss and accuracy of a quick training by epoch; of a running one as wide as ``n_epochs``.
+
+    No plots without epochs, unless they are still to come.
+    """
+    if not epochs and not n_epochs:
         return []
-    x = Axis("epoch", is_whole=True, is_tight=True)
+    x = Axis("epoch", low=1, high=max(2, n_epochs, len(epochs)), is_whole=True)
+    if not n_epochs:
+        x = Axis("epoch", is_whole=True, is_tight=True)
     found = []
-    for measure, y in (("loss", Axis("loss", low=0)), ("accuracy", Axis("accuracy", high=1))):
+    for measure, high in (("loss", None), ("accuracy", 1.0)):
         series = [
-            Series(name, [Point(one["epoch"], one[key]) for one in epochs if one.get(key) is not None], interval="")
-            for name, key in (("learnt from", measure), ("kept aside", f"val_{measure}"))
+            Series(title, [Point(one["epoch"], one[key]) for one in epochs if one.get(key) is not None], interval="")
+            for title, key in (("learnt from", measure), ("kept aside", f"val_{measure}"))
         ]
-        found.append(plot(f"epochs-{measure}", f"{y.label} by epoch", series, x=x, y=y, group="epochs"))
+        y = Axis(measure, low=None if high and not n_epochs else 0.0, high=high)
+        found.append(plot(f"{name}-{measure}", f"{measure.capitalize()} by epoch", series, x=x, y=y, group=name))
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from django.db import transaction
 
 from labeling.decisions.provenance import Shown
-from labeling.display.item_frames import Together, together
+from labeling.display.item_frames import ItemFrames, item_frames
 from labeling.models import Dataset, Frame, Item, ItemQuerySet, LabelClass, State
 from modeling.models import ModelVersion
 from modeling.predictions import Suggestion, active_predictions, held_out_of
@@ -27,7 +27,7 @@ class Tile:
     item: Item
     frame: Frame
     # Of a dataset whose items have several frames.
-    together: Together | None
+    item_frames: ItemFrames | None
     rank: int
     shown: Shown
     reason: str
@@ -127,7 +127,7 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             thoughts = [one.thinks(at) for one in voices if one.words]
             reason = "; ".join([f"Labelled {label.name}", *thoughts]) if thoughts else reason
         told = f"{reason}; rank {rank + 1:,}"
-        seen = together(round_.dataset, frames[item.pk])
+        seen = item_frames(round_.dataset, frames[item.pk])
         first = seen.first if seen else frames[item.pk][0]
         tiles.append(Tile(item, first, seen, rank, shown, told, suggestion, label, item.row in later))
     return tiles

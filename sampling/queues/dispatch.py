@@ -40,7 +40,7 @@ class StillRanking(Exception):
     """The ranking isn't there yet; says why."""
 
 
-def made(dataset: Dataset, order: Order) -> Round:
+def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
     """The round that ``order`` asks for.
 
     Raises :class:`~sampling.queues.pull.CannotRank` or :class:`~sampling.queues.strategy.BadParameter` in words, and

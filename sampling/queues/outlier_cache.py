@@ -18,7 +18,7 @@ from modeling.encoders.neighbor_cache import (
     graph_of,
     is_intact,
     kept,
-    projection_of,
+    principal_components_of,
     silently,
 )
 from modeling.models import EmbeddingSet
@@ -35,7 +35,7 @@ def oddness_of(embedding_set: EmbeddingSet, vectors: Vectors, method: Oddity, te
     def made() -> Floats:
         if method == "local outlier factor":
             return local_outlier_factor(graph_of(embedding_set, vectors, tell))
-        Z = projection_of(embedding_set, vectors, tell)
+        Z = principal_components_of(embedding_set, vectors, tell)
         return isolation(
             Z, rng=np.random.default_rng(SEED), on_progress=lambda done, total: tell("Isolating", done, total)
         )

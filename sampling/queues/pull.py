@@ -11,7 +11,7 @@ from django.db.models import F
 from numpy.typing import NDArray
 
 from labeling.models import Annotation, Dataset, Item, State
-from modeling.encoders.neighbor_cache import graph_of, projection_of
+from modeling.encoders.neighbor_cache import graph_of, principal_components_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 from modeling.store import StoreError, Vectors, open_vectors
@@ -171,7 +171,7 @@ def gather(
         has_vector=None if vectors is None else vectors.has,
         labelled=labelled,
         labels=pool.labels[labelled],
-        projected=lambda: projection_of(*_of(embedding_set)),
+        projected=lambda: principal_components_of(*_of(embedding_set)),
         graph=lambda: graph_of(*_of(embedding_set)),
         oddness=lambda method: oddness_of(*_of(embedding_set), method),
         oddness_at_hand=lambda: oddness_at_hand(*_of(embedding_set)),

@@ -21,7 +21,7 @@ from modeling.predictions import active_model
 from sampling.maps.region_filter import MapGone, region_from, rows_inside
 from sampling.models import Round
 from sampling.queues.deal import Deal, Tile, deal
-from sampling.queues.dispatch import StillRanking, made
+from sampling.queues.dispatch import StillRanking, get_or_rank_round
 from sampling.queues.empty_state import Empty, nothing_left
 from sampling.queues.field_controls import control_of, fields_form
 from sampling.queues.field_filter import check, conditions_from
@@ -223,7 +223,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
         # Everything was dealt once and passed over by turning pages: begin again.
         release(dataset, me)
         again = order_after(round_, holder=me.name, user_id=me.user_id, k=_ranks(round_.queue, n))
-        round_ = made(dataset, replace(again, after=-1, skip=0, is_continued=False))
+        round_ = get_or_rank_round(dataset, replace(again, after=-1, skip=0, is_continued=False))
         dealt = _deal(round_, 0, n, me, is_continued=False)
     if not dealt.tiles:
         return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_, me))
@@ -248,13 +248,13 @@ def _deal(round_: Round, offset: int, n: int, me: Window, *, is_continued: bool)
 def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: Window, n: int) -> Round:
     """The round that this page belongs to: a running one, its successor, or a new pull."""
     if before is None:
-        return made(dataset, _order(request, dataset, me, n))
+        return get_or_rank_round(dataset, _order(request, dataset, me, n))
     is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
     is_spent = offset >= before.n_ranked and not before.is_complete
     if not is_outdated and not is_spent:
         return before
     order = order_after(before, holder=me.name, user_id=me.user_id, k=_ranks(before.queue, n))
-    return made(dataset, replace(order, skip=0) if is_outdated else order)
+    return get_or_rank_round(dataset, replace(order, skip=0) if is_outdated else order)
 
 
 def _order(request: HtmxHttpRequest, dataset: Dataset, me: Window, n: int) -> Order:

@@ -30,7 +30,7 @@ try:
 
     from labeling.images.folder_walk import walk
     from labeling.ingest.grouping_template import GroupingProblem, Template
-    from modeling.encoders.network_input import Feed, inputs_of
+    from modeling.encoders.network_input import NetworkInput, inputs_of
 except ModuleNotFoundError as missing:
     raise SystemExit(f"The Python package {missing.name} is not there. Install what is needed: {_INSTALL}") from missing
 
@@ -82,16 +82,18 @@ def _keras_model() -> Callable[[Any], Any]:
 
 
 # -- The files ----------------------------------------------------------------------------------------
-def items_in(folder: Path, endings: list[str], feed: Feed, template: Template | None) -> Iterator[Item]:
+def items_in(
+    folder: Path, endings: list[str], network_input: NetworkInput, template: Template | None
+) -> Iterator[Item]:
     """Each image file in turn; by ``template`` those that belong together as one."""
     if template is not None:
-        yield from _grouped(folder, endings, feed, template)
+        yield from _grouped(folder, endings, network_input, template)
         return
     for found in walk(folder, endings):
         yield Item(found.path, {"image": found.path}, found.problem)
 
 
-def _grouped(folder: Path, endings: list[str], feed: Feed, template: Template) -> Iterator[Item]:
+def _grouped(folder: Path, endings: list[str], network_input: NetworkInput, template: Template) -> Iterator[Item]:
     groups: dict[str, dict[str, str]] = {}
     n_left_out = 0
     for found in walk(folder, endings):
@@ -100,7 +102,7 @@ def _grouped(folder: Path, endings: list[str], feed: Feed, template: Template) -
             yield Item(found.path, {}, template.why_not(found.path))
         elif found.problem:
             yield Item(found.path, {}, found.problem)
-        elif place is None or place.role not in feed.seen.roles:
+        elif place is None or place.role not in network_input.spec.roles:
             n_left_out += 1
         elif place.role in (files := groups.setdefault(place.group, {})):
             words = f"The item “{place.group}” has a file for “{place.role}” already: {files[place.role]}."
@@ -108,7 +110,10 @@ def _grouped(folder: Path, endings: list[str], feed: Feed, template: Template) -
         else:
             files[place.role] = found.path
     if n_left_out:
-        print(f"Files left out: {n_left_out:,}. Their role is none of {', '.join(feed.seen.roles)}.", file=sys.stderr)
+        print(
+            f"Files left out: {n_left_out:,}. Their role is none of {', '.join(network_input.spec.roles)}.",
+            file=sys.stderr,
+        )
     for path in sorted(groups):
         yield Item(path, groups[path])
 
@@ -116,16 +121,16 @@ def _grouped(folder: Path, endings: list[str], feed: Feed, template: Template) -
 # -- The answers --------------------------------------------------------------------------------------
 def classified(folder: Path, about: dict[str, Any], template: Template | None) -> Iterator[tuple[str, Any, str]]:
     """Path, probabilities (n_classes,) or None, and problem of each item below ``folder``."""
-    feed, model = Feed.from_params(about["sees"]), load_model()
-    named, opened = tee(items_in(folder, about["extensions"], feed, template))
+    network_input, model = NetworkInput.from_params(about["sees"]), load_model()
+    named, opened = tee(items_in(folder, about["extensions"], network_input, template))
     files = ({role: folder / path for role, path in item.files.items()} for item in opened if not item.problem)
-    inputs = inputs_of(files, about["image_side"], feed)
+    inputs = inputs_of(files, about["image_side"], network_input)
     for item in named:
         if item.problem:
             yield item.path, None, item.problem
             continue
-        fed = next(inputs)
-        yield item.path, None if fed.pixels is None else model(fed.pixels), fed.problem
+        prepare = next(inputs)
+        yield item.path, None if prepare.pixels is None else model(prepare.pixels), prepare.problem
 
 
 def write(stream: IO[str], names: list[str], answers: Iterator[tuple[str, Any, str]]) -> tuple[int, int]:

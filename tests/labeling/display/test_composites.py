@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from labeling.display.item_frames import together
+from labeling.display.item_frames import item_frames
 from labeling.display.settings import compose_as
 from labeling.images.composite import Composition, side_by_side
 from labeling.images.lupton_rgb import composite
@@ -130,7 +130,7 @@ def colour(item: Item, size: int = 256, v: str = "") -> str:
 
 
 def seen(item: Item) -> Any:
-    found = together(item.dataset, list(item.frames.order_by("id")))
+    found = item_frames(item.dataset, list(item.frames.order_by("id")))
     assert found is not None
     return found
 
@@ -186,7 +186,7 @@ def test_what_has_no_colour_image_says_why(client: Client, shown: Dataset) -> No
 @pytest.mark.django_db
 def test_frames_come_in_the_order_of_the_roles_with_what_is_missing(shown: Dataset) -> None:
     whole, holed = (seen(shown.items.get(path=path)) for path in ("m31", "m33"))
-    assert [shot.role for shot in whole.shots] == ["g", "r", "i"]
+    assert [part.role for part in whole.parts] == ["g", "r", "i"]
     assert (whole.missing, holed.missing) == ([], ["r"])
     assert holed.black_bands == "r missing: black here"
     assert (whole.no_colour, holed.no_colour) == ("", "")
@@ -197,7 +197,7 @@ def test_frames_come_in_the_order_of_the_roles_with_what_is_missing(shown: Datas
     frames = list(shown.items.get(path="m31").frames.all())
     Dataset.objects.update(roles=[])
     shown.refresh_from_db()
-    assert together(shown, frames) is None
+    assert item_frames(shown, frames) is None
 
 
 def test_frames_lie_beside_each_other_up_to_four() -> None:

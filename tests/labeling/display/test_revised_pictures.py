@@ -29,7 +29,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from modeling.encoders.frames import pictured
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import COLOURS, corners, quadrants
@@ -66,7 +66,7 @@ def read(folder: Path, **how: object) -> dict:
 
 
 def stamps(dataset: Dataset) -> dict[str, int]:
-    return {next(iter(item.paths.values())): item.stamp for item in pictured(dataset, 0, 99, Seen.of(dataset))}
+    return {next(iter(item.paths.values())): item.stamp for item in pictured(dataset, 0, 99, InputSpec.of(dataset))}
 
 
 def test_only_what_is_shown_otherwise_is_made_anew(
@@ -224,10 +224,10 @@ def test_frames_of_grouped_files_are_read_again_too(store: Path, tmp_path: Path)
     tifffile.imwrite(folder / "m1_black.tif", grays)
     read(folder, grouping="{id}_{role}.tif")
     dataset = Dataset.objects.get()
-    now = next(pictured(dataset, 0, 9, Seen.of(dataset)))
+    now = next(pictured(dataset, 0, 9, InputSpec.of(dataset)))
     importlib.import_module("labeling.migrations.0009_frame_revision_and_note").read_again(apps, None)
-    before = next(pictured(dataset, 0, 9, Seen.of(dataset)))
+    before = next(pictured(dataset, 0, 9, InputSpec.of(dataset)))
     assert before.stamp != now.stamp
     assert read(folder)["unchanged"] == 2
     assert dict(Frame.objects.values_list("role", "revision")) == {"white": 1, "black": 0}
-    assert next(pictured(dataset, 0, 9, Seen.of(dataset))).stamp == now.stamp
+    assert next(pictured(dataset, 0, 9, InputSpec.of(dataset))).stamp == now.stamp

@@ -20,7 +20,7 @@ from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders.choice import sets_as_shown
 from modeling.encoders.frames import joined
-from modeling.encoders.input_spec import Seen
+from modeling.encoders.input_spec import InputSpec
 from modeling.models import EmbeddingSet
 from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_png, write_triplets
 
@@ -225,17 +225,17 @@ def test_grouped_otherwise_nothing_of_the_old_rows_is_left(folder: Path) -> None
 
 
 def test_what_is_seen_goes_through_json_and_its_key_tells_what_vectors_depend_on() -> None:
-    plain = Seen()
-    assert (plain.key, Seen.from_params(plain.as_params())) == ("", plain)
-    three = Seen(roles=ROLES)
-    average = Seen(roles=ROLES, composition=Composition(vectors="average"))
-    keys = [one.key for one in (plain, three, average, Seen(roles=ROLES[::-1]), Seen(roles=ROLES[:2]))]
+    plain = InputSpec()
+    assert (plain.key, InputSpec.from_params(plain.as_params())) == ("", plain)
+    three = InputSpec(roles=ROLES)
+    average = InputSpec(roles=ROLES, composition=Composition(vectors="average"))
+    keys = [one.key for one in (plain, three, average, InputSpec(roles=ROLES[::-1]), InputSpec(roles=ROLES[:2]))]
     assert len(set(keys)) == 5
-    assert Seen(roles=ROLES[:2], composition=Composition(vectors="average")).key == average.key
-    assert Seen(roles=ROLES, composition=Composition(layout="blink")).key == three.key
-    for seen in (three, average):
-        assert Seen.from_params(seen.as_params()) == seen
-        assert (seen.width(5), seen.has_parts) == (15 if seen is three else 5, True)
+    assert InputSpec(roles=ROLES[:2], composition=Composition(vectors="average")).key == average.key
+    assert InputSpec(roles=ROLES, composition=Composition(layout="blink")).key == three.key
+    for spec in (three, average):
+        assert InputSpec.from_params(spec.as_params()) == spec
+        assert (spec.width(5), spec.has_parts) == (15 if spec is three else 5, True)
 
 
 @given(st.data())
@@ -246,9 +246,9 @@ def test_joining_agrees_with_one_item_at_a_time(data: st.DataObject) -> None:
     owner, slot = (np.array([one[part] for one in frames], dtype=np.int64) for part in (0, 1))
     roles = tuple(f"r{number}" for number in range(n_roles))
     for how in ("concatenate", "average"):
-        seen = Seen(roles=roles, composition=Composition(vectors=how))
-        found, missing = joined(X, owner, slot, n, seen)
-        assert found.shape == (n, seen.width(dim))
+        spec = InputSpec(roles=roles, composition=Composition(vectors=how))
+        found, missing = joined(X, owner, slot, n, spec)
+        assert found.shape == (n, spec.width(dim))
         for item in range(n):
             mine = {s: vector for o, s, vector in zip(owner, slot, X, strict=True) if o == item}
             nothing = np.zeros(dim)

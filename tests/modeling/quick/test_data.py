@@ -26,8 +26,8 @@ from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State
 from modeling.assistive.holdout_groups import Sides, sides_of
-from modeling.encoders.input_spec import Seen
-from modeling.encoders.network_input import Feed, inputs_of
+from modeling.encoders.input_spec import InputSpec
+from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
 from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.quick.options import QuickOptions
@@ -242,7 +242,7 @@ def test_image_files_are_those_that_are_there(make_dataset: MakeDataset, monkeyp
     monkeypatch.setattr(quick_data, "_BATCH", 3)
     dataset = make_dataset(10)
     Item.objects.filter(row=4).update(is_available=False)
-    found = list(quick_data.image_files(dataset, 8, Seen.of(dataset)))
+    found = list(quick_data.image_files(dataset, 8, InputSpec.of(dataset)))
     assert [row for row, _ in found] == [0, 1, 2, 3, 5, 6, 7]
     assert found[0][1] == {"image": dataset.data_dir / "image0000.png"}
     assert quick_data.n_rows_of(dataset) == 10
@@ -258,7 +258,7 @@ def test_pixels_come_in_order_and_unreadable_ones_say_why(tmp_path: Path) -> Non
         files.append(file)
     files[70].write_bytes(b"no image")
     files[149].unlink()
-    found = list(inputs_of(({"image": file} for file in files), 16, Feed()))
+    found = list(inputs_of(({"image": file} for file in files), 16, NetworkInput()))
     assert [at for at, one in enumerate(found) if one.pixels is None] == [70, 149]
     assert found[70].problem == "This is not an image but text."
     for at in (0, 69, 71, 148):
@@ -268,7 +268,7 @@ def test_pixels_come_in_order_and_unreadable_ones_say_why(tmp_path: Path) -> Non
 def test_pixels_are_those_that_a_person_sees(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)).save(tmp_path / "deep.png")
     usual, other = (
-        Feed(Seen(rendering)).fed({"image": tmp_path / "deep.png"}, 16).pixels
+        NetworkInput(InputSpec(rendering)).prepare({"image": tmp_path / "deep.png"}, 16).pixels
         for rendering in (Rendering(), Rendering(stretch="log", is_inverted=True))
     )
     assert usual is not None

@@ -16,10 +16,10 @@ from labeling.images.open_image import open_for_resizing
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item, LabelClass
 from modeling.assistive.holdout_groups import sides_of
-from modeling.encoders.input_spec import Seen
-from modeling.encoders.network_input import Feed, inputs_of
+from modeling.encoders.input_spec import InputSpec
+from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
-from modeling.quick.frames import feed_of
+from modeling.quick.frames import network_input_of
 from modeling.quick.options import QuickOptions
 from tests.factories import decide
 from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets
@@ -36,8 +36,8 @@ def grey(folder: Path, *roles: str, size: int = 40) -> dict[str, Path]:
     return files
 
 
-def fed(feed: Feed, files: dict[str, Path], side: int, problem: str = "") -> np.ndarray:
-    found = feed.fed(files, side)
+def prepare(network_input: NetworkInput, files: dict[str, Path], side: int, problem: str = "") -> np.ndarray:
+    found = network_input.prepare(files, side)
     assert found.problem == problem
     assert found.pixels is not None
     return found.pixels
@@ -49,54 +49,57 @@ def alone(file: Path, width: int, height: int) -> np.ndarray:
 
 def test_files_without_colours_are_channels_and_a_missing_one_is_grey(tmp_path: Path) -> None:
     files = grey(tmp_path, *ROLES)
-    found = fed(Feed(Seen(roles=ROLES), is_grey=True), files, 16)
+    found = prepare(NetworkInput(InputSpec(roles=ROLES), is_grey=True), files, 16)
     for channel, role in enumerate(ROLES):
         np.testing.assert_array_equal(found[..., channel], alone(files[role], 16, 16)[..., 0])
     files["ref"].write_bytes(b"broken")
     problem = "ref: This is not an image but text."
-    found = fed(Feed(Seen(roles=ROLES), is_grey=True), files, 16, problem)
+    found = prepare(NetworkInput(InputSpec(roles=ROLES), is_grey=True), files, 16, problem)
     assert (found[..., 1] == 128).all()
     np.testing.assert_array_equal(found[..., 2], alone(files["diff"], 16, 16)[..., 0])
-    two = fed(Feed(Seen(roles=("target", "diff")), is_grey=True), files, 16)
+    two = prepare(NetworkInput(InputSpec(roles=("target", "diff")), is_grey=True), files, 16)
     np.testing.assert_array_equal(two[..., 2], two[..., 0])
 
 
 def test_others_stand_side_by_side(tmp_path: Path) -> None:
     files = grey(tmp_path, *ROLES)
-    found = fed(
-        Feed(Seen(roles=ROLES), is_grey=False), {role: files[role] for role in ROLES[1:]}, 18, "target: missing"
+    found = prepare(
+        NetworkInput(InputSpec(roles=ROLES), is_grey=False),
+        {role: files[role] for role in ROLES[1:]},
+        18,
+        "target: missing",
     )
     assert (found[:, :6] == 128).all()
     np.testing.assert_array_equal(found[:, 6:12], alone(files["ref"], 6, 18))
     np.testing.assert_array_equal(found[:, 12:], alone(files["diff"], 6, 18))
     files = grey(tmp_path, *ROLES_4)
-    four = Feed(Seen(roles=ROLES_4), is_grey=True)
+    four = NetworkInput(InputSpec(roles=ROLES_4), is_grey=True)
     assert (four.has_channels, four.words) == (False, "It sees a, b, c, d side by side in one image.")
-    assert fed(four, files, 16).shape == (16, 16, 3)
+    assert prepare(four, files, 16).shape == (16, 16, 3)
 
 
 def test_a_colour_image_is_the_one_that_people_see(tmp_path: Path) -> None:
     files, composition = grey(tmp_path, *ROLES), Composition(layout="rgb")
-    feed = Feed(Seen(roles=ROLES, composition=composition), is_grey=True)
+    network_input = NetworkInput(InputSpec(roles=ROLES, composition=composition), is_grey=True)
     shown = composite(files, ROLES, composition, max_side=32)
-    np.testing.assert_array_equal(fed(feed, files, 16), squash(shown, 16))
-    assert "colour image" in feed.words
+    np.testing.assert_array_equal(prepare(network_input, files, 16), squash(shown, 16))
+    assert "colour image" in network_input.words
     del files["ref"]
     shown = composite(files, ROLES, composition, max_side=32)
-    np.testing.assert_array_equal(fed(feed, files, 16, "ref: missing"), squash(shown, 16))
+    np.testing.assert_array_equal(prepare(network_input, files, 16, "ref: missing"), squash(shown, 16))
 
 
 def test_nothing_to_read_is_a_problem(tmp_path: Path) -> None:
     for is_grey in (True, False):
-        found = Feed(Seen(roles=ROLES), is_grey=is_grey).fed({"ref": tmp_path / "gone.png"}, 16)
+        found = NetworkInput(InputSpec(roles=ROLES), is_grey=is_grey).prepare({"ref": tmp_path / "gone.png"}, 16)
         assert found.pixels is None
         assert found.problem.startswith("target: missing; ref: The file is not there any more")
 
 
 def test_what_is_fed_goes_through_json() -> None:
-    seen = Seen(Rendering(stretch="asinh", low=3.0), ROLES, Composition(layout="rgb", bands=ROLES))
-    for feed in (Feed(), Feed(seen), Feed(Seen(roles=ROLES), is_grey=True)):
-        assert Feed.from_params(json.loads(json.dumps(feed.as_params()))) == feed
+    spec = InputSpec(Rendering(stretch="asinh", low=3.0), ROLES, Composition(layout="rgb", bands=ROLES))
+    for network_input in (NetworkInput(), NetworkInput(spec), NetworkInput(InputSpec(roles=ROLES), is_grey=True)):
+        assert NetworkInput.from_params(json.loads(json.dumps(network_input.as_params()))) == network_input
 
 
 @pytest.mark.django_db
@@ -108,7 +111,7 @@ def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
     (tmp_path / "in" / "sn12_ref.png").unlink()
     ingest_groups(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
-    assert not feed_of(dataset).has_channels  # they have colours
+    assert not network_input_of(dataset).has_channels  # they have colours
     LabelClass.objects.create(dataset=dataset, name="real", colour="#0072B2")
     decide(dataset, "assign", range(30), "real")
     labels = quick_data.read_labels(dataset)
@@ -120,8 +123,8 @@ def test_labels_pixels_and_splits_of_triplets(tmp_path: Path) -> None:
     sides = sides_of(dataset, labels.rows, labels.hashes)
     parts = quick_data.split(labels, sides, QuickOptions(validation_share=0.5))
     assert len(set(parts[np.isin(labels.rows, shared)].tolist())) == 1
-    found = list(quick_data.image_files(dataset, 30, Seen.of(dataset)))
+    found = list(quick_data.image_files(dataset, 30, InputSpec.of(dataset)))
     assert [row for row, _ in found] == list(range(30))
-    inputs = list(inputs_of((files for _, files in found), 12, feed_of(dataset)))
+    inputs = list(inputs_of((files for _, files in found), 12, network_input_of(dataset)))
     assert all(one.pixels is not None and one.pixels.shape == (12, 12, 3) for one in inputs)
     assert [paths[row] for row, one in zip(labels.rows, inputs, strict=True) if one.problem] == ["sn12"]

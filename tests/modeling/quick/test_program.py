@@ -28,8 +28,8 @@ from labeling.images.rendering import Rendering
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, LabelClass
 from modeling.backends.litert import Network
-from modeling.encoders.input_spec import Seen
-from modeling.encoders.network_input import Feed
+from modeling.encoders.input_spec import InputSpec
+from modeling.encoders.network_input import NetworkInput
 from modeling.models import ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.quick.pipeline import quick_folder
@@ -191,8 +191,10 @@ def test_single_images_of_every_kind_under_a_rendering_of_its_own(single: tuple[
     assert f"broken.fits: {broken['problem']}" in said
     assert "32 classified, 1 not" in said
     for way in (Rendering(hdu=1), Rendering(hdu=1, plane=2, stretch="log"), Rendering(hdu=1, plane="rgb")):
-        program.tell(sees=Feed(Seen(way)).as_params())
-        require_same(program, program.run(folder)[0], by_hand(program, folder, Feed(Seen(way)), endings(program)))
+        program.tell(sees=NetworkInput(InputSpec(way)).as_params())
+        require_same(
+            program, program.run(folder)[0], by_hand(program, folder, NetworkInput(InputSpec(way)), endings(program))
+        )
     errors(folder, program)
 
 
@@ -218,12 +220,14 @@ def endings(program: Program) -> tuple[str, ...]:
     return tuple(program.about["extensions"])
 
 
-def by_hand(program: Program, folder: Path, feed: Feed, suffixes: tuple[str, ...]) -> dict[str, np.ndarray]:
+def by_hand(
+    program: Program, folder: Path, network_input: NetworkInput, suffixes: tuple[str, ...]
+) -> dict[str, np.ndarray]:
     """What the network says of what HOSHINA would feed it, of single files."""
     network = Network(program.graph)
     found = {}
     for file in sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes)):
-        pixels = feed.fed({"image": file}, SIDE).pixels
+        pixels = network_input.prepare({"image": file}, SIDE).pixels
         if pixels is not None:
             found[file.relative_to(folder).as_posix()] = network.run(pixels[None])[0]
     return found
@@ -273,15 +277,15 @@ def other_ways(folder: Path, program: Program) -> None:
     """The same graph, fed otherwise; and files that are called otherwise."""
     colour = Composition(layout="rgb", softening=5.0)
     network = Network(program.graph)
-    for feed in (
-        Feed(Seen(roles=ROLES)),
-        Feed(Seen(Rendering(low=900.0, stretch="linear", is_inverted=True), ROLES, colour)),
-        Feed(Seen(Rendering(stretch="log"), ROLES[:2]), is_grey=True),
+    for network_input in (
+        NetworkInput(InputSpec(roles=ROLES)),
+        NetworkInput(InputSpec(Rendering(low=900.0, stretch="linear", is_inverted=True), ROLES, colour)),
+        NetworkInput(InputSpec(Rendering(stretch="log"), ROLES[:2]), is_grey=True),
     ):
-        program.tell(sees=feed.as_params())
+        program.tell(sees=network_input.as_params())
         wanted = {}
         for path, files in groups(folder):
-            pixels = feed.fed(files, SIDE).pixels
+            pixels = network_input.prepare(files, SIDE).pixels
             if pixels is not None:
                 wanted[path] = network.run(pixels[None])[0]
         require_same(program, program.run(folder)[0], wanted)

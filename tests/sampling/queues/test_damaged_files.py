@@ -56,8 +56,8 @@ def vectors(dataset: Dataset) -> tuple[EmbeddingSet, Vectors]:
 
 Derive = Callable[[EmbeddingSet, Vectors], "np.ndarray"]
 DERIVED: dict[str, Derive] = {
-    "projection": lambda embedding_set, vectors: neighbor_cache.projection_of(embedding_set, vectors),
-    "unit": lambda embedding_set, vectors: neighbor_cache.projection_of(embedding_set, vectors, is_unit=True),
+    "projection": lambda embedding_set, vectors: neighbor_cache.principal_components_of(embedding_set, vectors),
+    "unit": lambda embedding_set, vectors: neighbor_cache.principal_components_of(embedding_set, vectors, is_unit=True),
     "graph": lambda embedding_set, vectors: neighbor_cache.graph_of(embedding_set, vectors).distances,
     "unitgraph": lambda embedding_set, vectors: neighbor_cache.graph_of(embedding_set, vectors, is_unit=True).distances,
     "factor": lambda embedding_set, vectors: oddness_of(embedding_set, vectors, "local outlier factor"),
