@@ -59,15 +59,6 @@ def limits(values: NDArray[Any], name: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def by_percentile(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Stretch ``values`` (h, w), of any number type, linearly between their 0.5th and 99.5th percentile.
-
-    Not-a-number becomes black. Where the percentiles coincide (a few bright spots on nothing) the extremes
-    are taken instead, and an image of a single value is black.
-    """
-    return between(values, *limits(values, "percentile"))
-
-
 def between(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """``low`` and below to 0, ``high`` and above to 255, linear between; not-a-number to 0. Shape is kept."""
     if not high > low:

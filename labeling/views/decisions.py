@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from sys import float_info
+from typing import Annotated, Any
 
+import msgspec
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_POST
 
@@ -19,6 +20,8 @@ from labeling.models import MAX_RENDERING, Action
 
 MAX_ACTIONS = 200
 MAX_TARGETS = 2000
+_WHOLE: Any = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None
+_FINITE: Any = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.max)] | None
 
 
 class Malformed(ValueError):
@@ -120,19 +123,19 @@ def _claim(item_id: int, raw: dict[str, Any], queue: str) -> Claim | None:
 
 
 def _whole(value: Any, name: str) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise Malformed(f"{name} has to be a whole number.")
-    return value
+    try:
+        number: int | None = msgspec.convert(value, _WHOLE)
+    except ValueError as error:
+        raise Malformed(f"{name} has to be a whole number.") from error
+    return number
 
 
 def _number(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Malformed(f"{name} has to be a number.")
-    return float(value)
+    try:
+        number: float | None = msgspec.convert(value, _FINITE)
+    except ValueError as error:
+        raise Malformed(f"{name} has to be a number.") from error
+    return number
 
 
 def _plausible(at: datetime) -> datetime:

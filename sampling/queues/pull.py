@@ -261,21 +261,10 @@ class Order:
     k: int | None = None
 
     def pull(self, dataset: Dataset) -> Round:
-        strategy = STRATEGIES[self.queue]
-        return pull(
-            dataset,
-            strategy,
-            strategy.params(**self.params),
-            filters_from(self.filters),
-            seed=self.seed,
-            holder=self.holder,
-            user_id=self.user_id,
-            after=self.after,
-            skip=self.skip,
-            k=self.k,
-            is_by_chance=self.is_by_chance,
-            is_continued=self.is_continued,
-        )
+        rest = asdict(self)
+        strategy = STRATEGIES[rest.pop("queue")]
+        params, filters = strategy.params(**rest.pop("params")), filters_from(rest.pop("filters"))
+        return pull(dataset, strategy, params, filters, **rest)
 
 
 def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None = None) -> Order:

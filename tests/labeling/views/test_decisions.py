@@ -77,6 +77,8 @@ def test_a_time_in_the_future_is_taken_as_now(make_dataset: MakeDataset, client:
         ({"items": []}, "at least one item"),
         ({"items": [{"id": "1"}]}, "id has to be a whole number"),
         ({"items": [{"id": 1, "seconds": "long"}]}, "seconds has to be a number"),
+        ({"items": [{"id": 1, "seconds": 10**400}]}, "seconds has to be a number"),
+        ({"items": [{"id": True}]}, "id has to be a whole number"),
         ({"items": "all"}, "takes a list"),
         ({"label": 1.5}, "label has to be a whole number"),
     ],

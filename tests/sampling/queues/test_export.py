@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 from django.test import Client
@@ -23,7 +24,7 @@ def label_shown(client: Client, dataset: Dataset, queue: str, seed: int, n: int)
         "kind": "assign",
         "label": cat.pk,
         "at": "2026-01-02T03:04:05Z",
-        "items": [{"id": tile.item.pk, "seen": 0, "shown": tile.shown} for tile in page.tiles],
+        "items": [{"id": tile.item.pk, "seen": 0, "shown": asdict(tile.shown)} for tile in page.tiles],
     }
     body = json.dumps({"actions": [action]})
     assert client.post(f"/d/{dataset.slug}/annotate/", body, "application/json").status_code == 200

@@ -140,10 +140,10 @@ def test_the_form_says_what_is_shown_and_keeps_it(trained: Dataset, client: Clie
     ("query", "words"),
     [
         ("confused=9", "There is no model 9"),
-        ("confused=two", "told by its number"),
-        ("confused=%C2%B2", "told by its number"),
+        ("confused=two", "Give the number of a model"),
+        ("confused=%C2%B2", "Give the number of a model"),
         ("confused=1&label=9999", "Model 1 did not know that class"),
-        ("differ=1&right=first", "told by its number"),
+        ("differ=1&right=first", "Give the number of a model"),
         ("differ=1-2", "right has to be one of first, second, neither"),
         ("differ=1-7&right=first", "There is no model 7"),
     ],

@@ -6,6 +6,7 @@ import importlib
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,9 +52,9 @@ def test_what_was_served_is_written_down(dataset: Dataset, client: Client) -> No
     assert (result["status"], result["unconfirmed"], result["hint"]) == ("saved", [], "")
     written = Annotation.objects.get()
     shown = tiles[2].shown
-    assert (written.queue, written.round_id, written.rank) == ("uncertain", shown["round_id"], 2)
-    assert written.score == pytest.approx(shown["score"], abs=1e-6)
-    assert written.selection_probability == shown["selection_probability"] == 1
+    assert (written.queue, written.round_id, written.rank) == ("uncertain", shown.round_id, 2)
+    assert written.score == pytest.approx(shown.score, abs=1e-6)
+    assert written.selection_probability == shown.selection_probability == 1
     model = active_model(dataset)
     assert model is not None
     assert written.model_version_id == model.pk
@@ -168,14 +169,14 @@ def test_a_page_from_before_the_upgrade_keeps_its_labels(dataset: Dataset, clien
     tiles = page(client, "queue=audit")
     cat = dataset.classes.get(name="cat")
     old = tampered(
-        tiles, lambda shown: {**tiles[0].shown, "queue": "uncertain", "score": 7.0, "rendering": "log"}, cat.pk
+        tiles, lambda shown: {**asdict(tiles[0].shown), "queue": "uncertain", "score": 7.0, "rendering": "log"}, cat.pk
     )
     assert send(client, dataset, old)["results"][0]["unconfirmed"] == []
     written = Annotation.objects.get()
     assert (written.queue, written.is_random_draw, written.rendering) == ("audit", True, "log")
     assert written.score != 7
     ServedPage.objects.all().delete()  # it was served by the version before
-    older = tampered(tiles[1:], lambda shown: tiles[1].shown, cat.pk)
+    older = tampered(tiles[1:], lambda shown: asdict(tiles[1].shown), cat.pk)
     [result] = send(client, dataset, older)["results"]
     assert (result["status"], result["unconfirmed"]) == ("saved", [tiles[1].item.pk])
     assert Item.objects.get(pk=tiles[1].item.pk).state == State.LABELLED

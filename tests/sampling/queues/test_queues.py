@@ -228,7 +228,7 @@ def test_a_bad_measure_is_refused(make_dataset: MakeDataset, client: Client) -> 
     add_model(dataset, two_class([0.4, 0.5, 0.6]))
     response = client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&measure=guess")
     assert response.status_code == 422
-    assert "margin, entropy, least confidence" in response.content.decode()
+    assert "Choose margin, entropy or least confidence." in response.content.decode()
 
 
 def test_queries_of_a_page_do_not_grow_with_items(make_dataset: MakeDataset) -> None:
