@@ -9,12 +9,11 @@ from typing import Any, BinaryIO
 
 from labeling.exporting.zip_stream import Member
 from labeling.models import Dataset, Frame
+from labeling.tables.report import Names
 
 CHUNK = 1024 * 1024
 # zipfile's own bound for 32-bit sizes is 2^31 - 1; a file may not grow past it while it is read.
 _HUGE = 2**31 - 2 * CHUNK
-# Names that the manifest lists of each kind; the rest is only counted.
-LISTED = 1000
 
 
 class Images:
@@ -24,8 +23,8 @@ class Images:
         self._root = dataset.data_dir
         self._resolved_root = self._root.resolve()
         self.written = 0
-        self._missing = _Names()
-        self._changed = _Names()
+        self._missing = Names()
+        self._changed = Names()
 
     def members(self, batches: Iterable[Sequence[int]]) -> Iterator[Member]:
         """One member per frame of the items, whose ids come in batches of at most 900."""
@@ -68,22 +67,6 @@ class Images:
         """How many files are in the archive, and which are not, or are no longer what was ingested."""
         return {
             "files": self.written,
-            "missing": self._missing.as_manifest(),
-            "changed_since_ingest": self._changed.as_manifest(),
+            "missing": {"count": self._missing.lines, "paths": list(self._missing.names)},
+            "changed_since_ingest": {"count": self._changed.lines, "paths": list(self._changed.names)},
         }
-
-
-class _Names:
-    """A count, and the first names."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[str] = []
-
-    def add(self, name: str) -> None:
-        self.count += 1
-        if len(self.first) < LISTED:
-            self.first.append(name)
-
-    def as_manifest(self) -> dict[str, Any]:
-        return {"count": self.count, "paths": self.first}
