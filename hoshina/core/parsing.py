@@ -11,6 +11,7 @@ from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -68,9 +69,10 @@ class Option:
         if self.kind is bool:
             return "Say yes or no."
         if self.kind is str:
-            return f"Give a name of at most {self.meta.max_length} characters."
+            length = self.meta.max_length
+            return f"Give a name of at most {length} characters." if length else "Give text without a NUL character."
         what = "a whole number" if self.kind is int else "a number"
-        return f"Give {what}." if self.meta.ge is None else f"Give {what} from {self.meta.ge:g} to {self.meta.le:g}."
+        return f"Give {what}." if self.meta.ge is None else f"Give {what} from {self.meta.ge} to {self.meta.le}."
 
     def parse(self, value: Any) -> Any:
         """Return ``value`` if it has the option's type and bounds; text is read as a number. Raises OptionError."""
@@ -144,20 +146,34 @@ def _field(option: Option) -> forms.Field:
 
 
 def add_option_arguments(
-    parser: ArgumentParser, cls: type, flags: Mapping[str, str], *, leave_out: Collection[str] = ()
+    parser: ArgumentParser,
+    cls: type,
+    flags: Mapping[str, str],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    leave_out: Collection[str] = (),
 ) -> None:
-    """Add an argument for each option, None where it is not given; ``flags`` are those not called by their names."""
+    """Add an argument for each option, None where it is not given.
+
+    ``flags`` are those not called by their names, ``defaults`` the values that the help names.
+    """
     for name, option in options_of(cls).items():
         if name in leave_out:
             continue
-        more: dict[str, Any] = {"type": option.kind} if option.kind in (int, float) else {}
+        more: dict[str, Any] = {"type": option.kind, "metavar": "N"} if option.kind in (int, float) else {}
         if option.kind is bool:
             more = {"action": BooleanOptionalAction}
         elif option.choices:
             more = {"choices": option.choices}
-        words = f"{option.meta.title}. {option.meta.description or ''}".replace("%", "%%").strip()
         flag = flags.get(name, f"--{name.replace('_', '-')}")
-        parser.add_argument(flag, dest=name, default=None, help=words, **more)
+        parser.add_argument(flag, dest=name, default=None, help=_help(option, defaults), **more)
+
+
+def _help(option: Option, defaults: Mapping[str, Any]) -> str:
+    facts = [] if option.meta.ge is None else [f"{option.meta.ge} to {option.meta.le}"]
+    facts += [f"default {defaults[option.name]}"] if defaults.get(option.name) not in (None, "", False) else []
+    words = [f"{option.meta.title}.", option.meta.description or "", f"({', '.join(facts)})" if facts else ""]
+    return " ".join(filter(None, words)).replace("%", "%%")
 
 
 def given_options(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class QuickForm(OptionsForm):
         label="What learns",
         choices=[("no", "the classifier on top: quick"), ("yes", "the network too: slower, often better")],
     )
-    validation_share = forms.IntegerField(label="Kept aside, %", min_value=5, max_value=80)
+    validation_share = forms.IntegerField(label="Held out, %", min_value=5, max_value=80)
 
     def __init__(self, facts: Facts, usual: QuickOptions, data: Mapping[str, Any] | None = None) -> None:
         percent, fine = round(100 * usual.validation_share), "yes" if usual.is_fine_tuned else "no"

@@ -52,8 +52,8 @@ class QuickOptions:
 
     backbone: Annotated[BackboneName, about("Network", choices=_TITLES)] = "mobilenet_v2"
     epochs: Annotated[int, about("Epochs", "How often each image is seen.", ge=1, le=MAX_EPOCHS)] = 10
-    batch_size: Annotated[int, about("Images at once", "The batch size.", ge=1, le=MAX_BATCH)] = 32
-    image_side: Annotated[int, about("Side, pixels", "Images are resized to this square.", ge=8, le=MAX_SIDE)] = 96
+    batch_size: Annotated[int, about("Batch size", "How many images each step learns from.", ge=1, le=MAX_BATCH)] = 32
+    image_side: Annotated[int, about("Image size (px)", "Images are resized to this square.", ge=8, le=MAX_SIDE)] = 96
     is_fine_tuned: Annotated[bool, about("Fine-tune", "The network learns too, not only the classifier on top.")] = (
         False
     )
@@ -61,10 +61,10 @@ class QuickOptions:
     rotate: Annotated[bool, about("Rotate", "Turn images a little.")] = False
     zoom: Annotated[bool, about("Zoom", "Make images a little larger or smaller.")] = False
     brightness: Annotated[bool, about("Brightness", "Make images a little brighter or darker.")] = False
-    early_stopping: Annotated[int, about("Patience, epochs", _PATIENCE, ge=0, le=MAX_EPOCHS)] = 3
-    class_weights: Annotated[ClassWeights, about("Weights", choices=_WEIGHTED)] = "equal"
-    validation_share: Annotated[float, about("Kept aside, %", _SHARE, ge=0.05, le=0.8, refusal=_NO_SHARE)] = 0.2
-    weights: Annotated[Weights, about("Begin with", choices=_BEGUN)] = "imagenet"
+    early_stopping: Annotated[int, about("Patience (epochs)", _PATIENCE, ge=0, le=MAX_EPOCHS)] = 3
+    class_weights: Annotated[ClassWeights, about("Class weights", choices=_WEIGHTED)] = "equal"
+    validation_share: Annotated[float, about("Held out, %", _SHARE, ge=0.05, le=0.8, refusal=_NO_SHARE)] = 0.2
+    weights: Annotated[Weights, about("Initial weights", choices=_BEGUN)] = "imagenet"
     seed: Annotated[int, about("Seed", "Decides the split, the order and the augmentation.", ge=0, le=MAX_SEED)] = 0
 
     @property

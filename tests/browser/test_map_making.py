@@ -27,15 +27,15 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     page.get_by_role("button", name="Make, rename, delete").click()
     form = page.locator("#map-new")
     form.locator("summary").click()
-    expect(form.get_by_label("Neighbours")).to_be_visible()
+    expect(form.get_by_label("Neighbors")).to_be_visible()
     expect(form.get_by_label("Perplexity")).to_be_hidden()
     form.get_by_text("t-SNE").click()
     expect(form.get_by_label("Perplexity")).to_be_visible()
-    expect(form.get_by_label("Neighbours")).to_be_hidden()
+    expect(form.get_by_label("Neighbors")).to_be_hidden()
     form.get_by_label("Perplexity").fill("90")
     form.get_by_role("button", name="Make the map").click()
     expect(form.get_by_role("alert")).to_contain_text("choose a perplexity of at most")
-    expect(form.get_by_label("Neighbours")).to_be_hidden()
+    expect(form.get_by_label("Neighbors")).to_be_hidden()
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     grave = [one for one in found.response["violations"] if one["impact"] in {"serious", "critical"}]
     assert not grave, [(one["id"], one["nodes"][0]["html"]) for one in grave]

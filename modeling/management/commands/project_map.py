@@ -25,7 +25,7 @@ class Command(HoshinaCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_common_arguments(parser)
-        add_option_arguments(parser, MapOptions, _FLAGS, leave_out={"is_automatic"})
+        add_option_arguments(parser, MapOptions, _FLAGS, asdict(MapOptions()), leave_out={"is_automatic"})
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])

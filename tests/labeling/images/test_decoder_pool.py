@@ -83,6 +83,20 @@ def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Pa
     assert place == pictures().find("ab" * 32, 256)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_names_of_files_need_not_be_text(few: Decoders, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"caf\xe9.png")
+    pictures_in(tmp_path, 1)[0].rename(file)
+    assert list(few.examined([file], DEFAULT)) == [examine(file)]
+    gone = tmp_path / os.fsdecode(b"\xff.png")
+    pictures().folder.write_text("no folder")
+    with pytest.raises(NotADirectoryError):
+        few.thumbnail(file, "ab" * 32, 256, pictures(), DEFAULT)
+    pictures().folder.unlink()
+    with pytest.raises(ImageProblem, match="not there any more"):
+        few.picture(gone, 256, DEFAULT)
+
+
 def test_whoever_asked_first_is_answered_first(tmp_path: Path) -> None:
     one = Decoders(1, seconds=60, megabytes=4096)
     files = pictures_in(tmp_path, 3)
