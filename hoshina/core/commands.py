@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -69,6 +70,10 @@ class HoshinaCommand(BaseCommand):
             sys.exit(1)
         finally:
             connections.close_all()
+
+    def print_result(self, result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
+        """Print a result as one JSON object, or its ``lines`` for people."""
+        self.stdout.write(json.dumps(result, ensure_ascii=False) if as_json else "\n".join(lines))
 
     def _prepare(self) -> None:
         if self.needs_database:

@@ -69,10 +69,18 @@ def decode_request(content: bytes, calls: dict[str, Callable[..., Any]]) -> tupl
     """Return a request with the types that its function wants, and the function."""
     request = msgspec.msgpack.decode(content, type=Request)
     call = calls[request.call]
+    firsts, rest = _argument_types(call)
+    firsts = msgspec.convert(request.firsts, firsts, dec_hook=_path)
+    return Request(
+        request.call, firsts, msgspec.convert(request.rest, rest, dec_hook=_path), request.is_one_by_one
+    ), call
+
+
+@cache
+def _argument_types(call: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return the types of a list of first arguments, and of a tuple of the others."""
     first, *rest = (kind for name, kind in get_type_hints(call).items() if name != "return")
-    firsts = msgspec.convert(request.firsts, list[first], dec_hook=_path)  # type: ignore[valid-type]
-    arguments = msgspec.convert(request.rest, tuple[tuple(rest)], dec_hook=_path)  # type: ignore[misc]
-    return Request(request.call, firsts, arguments, request.is_one_by_one), call
+    return list[first], tuple[tuple(rest)]  # type: ignore[valid-type, misc]
 
 
 @cache

@@ -68,11 +68,9 @@ class Command(HoshinaCommand):
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{output} could not be written: {error.strerror or error}.") from error
-        if options["json"]:
-            result = {"path": str(output), "items": export.rows, "sha256": sha256, "images": chosen_options.with_images}
-            self.stdout.write(json.dumps(result))
-        else:
-            self.stdout.write(f"{counted(export.rows, 'item')} with a decision written to {output}\nsha256 {sha256}")
+        result = {"path": str(output), "items": export.rows, "sha256": sha256, "images": chosen_options.with_images}
+        lines = [f"{counted(export.rows, 'item')} with a decision written to {output}", f"sha256 {sha256}"]
+        self.print_result(result, lines, as_json=options["json"])
         if options["with_images"] is None and not chosen_options.with_images:
             self.stderr.write(LEFT_OUT)
 

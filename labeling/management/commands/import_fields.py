@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,7 +62,7 @@ class Command(HoshinaCommand):
         if options["group_by"] is not None:
             grouped, more = _keep_together(dataset, options["group_by"])
             told, lines = told | grouped, lines + more
-        self.stdout.write(json.dumps(told, ensure_ascii=False) if options["json"] else "\n".join(lines))
+        self.print_result(told, lines, as_json=options["json"])
 
     def _read_cards(self, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
         try:

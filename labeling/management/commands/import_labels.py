@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,10 +43,7 @@ class Command(HoshinaCommand):
             )
 
         report = read_table(options, work, unit="item", verb="Saving")
-        if options["json"]:
-            self.stdout.write(json.dumps(report.as_json(), ensure_ascii=False))
-        else:
-            self.stdout.write("\n".join(_words(report)))
+        self.print_result(report.as_json(), _words(report), as_json=options["json"])
 
 
 def _choice(options: dict[str, Any]) -> Choice:

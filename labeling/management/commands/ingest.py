@@ -107,7 +107,7 @@ class Command(HoshinaCommand):
             raise CommandError(words)
         extensions = options["extensions"] or DEFAULT_EXTENSIONS
         trial = try_out(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
-        self.stdout.write(json.dumps(trial.as_json()) if options["json"] else "\n".join(_in_words(trial)))
+        self.print_result(trial.as_json(), _in_words(trial), as_json=options["json"])
 
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -48,17 +47,13 @@ class Command(HoshinaCommand):
             params["backend"] = options["backend"]
         _withdraw_queued(dataset, params)
         job = run_command_job(self, "embed", dataset.pk, params, as_json=options["json"])
-        if options["json"]:
-            self.stdout.write(json.dumps(job.result))
-            return
         result = job.result
-        self.stdout.write(
+        lines = [
             f"{dataset.name}: {counted(result['items'], 'vector')} of {result['dim']:,} numbers by "
             f"{result['encoder']}, {result['computed']:,} of them new, in {result['seconds']:.1f} s."
-        )
-        if result["failed"]:
-            self.stdout.write(f"{counted(result['failed'], 'image')} could not be read.")
-        self.stdout.write(result["reason"])
+        ]
+        lines += [f"{counted(result['failed'], 'image')} could not be read."] if result["failed"] else []
+        self.print_result(result, [*lines, result["reason"]], as_json=options["json"])
 
     def _list(self, name: str | None, backend: str | None, *, as_json: bool) -> None:
         found = EmbeddingSet.objects.select_related("dataset").order_by("dataset__name", "encoder")
@@ -75,11 +70,7 @@ class Command(HoshinaCommand):
             "choices": [{"dataset": one.dataset.name, "backend": one.backend} for one in choices],
             "sets": [_set(one) for one in found],
         }
-        if as_json:
-            self.stdout.write(json.dumps(listed, ensure_ascii=False))
-        else:
-            for line in _for_people(listed):
-                self.stdout.write(line)
+        self.print_result(listed, _for_people(listed), as_json=as_json)
 
 
 def _set(one: EmbeddingSet) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
@@ -37,13 +36,11 @@ class Command(HoshinaCommand):
             words = f"{flag}: {error.words}" if error.field else error.words
             raise CommandError(words, returncode=2 if error.field else 1) from error
         job = run_command_job(self, "project_map", dataset.pk, asdict(wanted), as_json=options["json"])
-        if options["json"]:
-            self.stdout.write(json.dumps(job.result, ensure_ascii=False))
-            return
-        told = job.result
-        placed = told["points"] - told["fitted"]
-        by_others = f", {placed:,} of them placed by their neighbours" if placed else ""
-        self.stdout.write(
-            f"Map {told['name']!r}: {counted(told['points'], 'image')}{by_others}, in {told['seconds']:.1f} s. "
-            f"Trustworthiness {told['trustworthiness']:.3f}."
+        result = job.result
+        placed = result["points"] - result["fitted"]
+        by_others = f", {placed:,} of them placed by their neighbors" if placed else ""
+        line = (
+            f"Map {result['name']!r}: {counted(result['points'], 'image')}{by_others}, in {result['seconds']:.1f} s. "
+            f"Trustworthiness {result['trustworthiness']:.3f}."
         )
+        self.print_result(result, [line], as_json=options["json"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
@@ -40,10 +39,7 @@ class Command(HoshinaCommand):
         if impossible:
             raise CommandError(" ".join(why for _, why in impossible))
         job = run_command_job(self, "quick_train", dataset.pk, asdict(wanted), as_json=options["json"])
-        if options["json"]:
-            self.stdout.write(json.dumps(job.result, ensure_ascii=False))
-        else:
-            self.stdout.write("\n".join(words(job.result)))
+        self.print_result(job.result, words(job.result), as_json=options["json"])
 
 
 def words(told: dict[str, Any]) -> list[str]:

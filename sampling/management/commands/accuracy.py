@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from sampling.accuracy.estimate import MIN_AUDIT, history, more_to_halve, outlook, recalls_by_name
+from sampling.accuracy.estimate import MIN_AUDIT, Outlook, history, more_to_halve, outlook, recalls_by_name
+from sampling.models import AccuracyEstimate
 
 NOT_KNOWN = (
     f"Not known yet: label {MIN_AUDIT} images of the queue Audit (hoshina queue audit, or the page), then retrain."
@@ -29,37 +30,36 @@ class Command(HoshinaCommand):
         ahead = outlook(estimates)
         end = ahead.end
         per_class = [] if newest is None else recalls_by_name(newest)
-        if options["json"]:
-            told = {
-                "accuracy": newest.value if newest else None,
-                "interval": [newest.low, newest.high] if newest else None,
-                "n_audit": newest.n_audit if newest else 0,
-                "model_version": newest.model_version.number if newest else None,
-                "labels": newest.n_labels if newest else None,
-                "more_to_halve": more_to_halve(newest) if newest else None,
-                "per_class": per_class,
-                "forecast": end
-                and {"labels": end["labels"], "accuracy": end["value"], "interval": [end["low"], end["high"]]},
-                "note": (ahead.why_not if newest else NOT_KNOWN),
-            }
-            self.stdout.write(json.dumps(told))
-            return
-        if newest is None:
-            self.stdout.write(NOT_KNOWN)
-            return
-        self.stdout.write(
-            f"Audited accuracy {newest.value:.1%} (95 % interval {newest.low:.1%} to {newest.high:.1%}) of model "
-            f"{newest.model_version.number} on the whole collection, "
-            f"from {counted(newest.n_audit, 'image')} drawn at random."
-        )
-        for one in per_class:
-            low, high = one["interval"]
-            self.stdout.write(
-                f"  {one['class']}: recall {one['recall']:.1%} ({low:.1%} to {high:.1%}, {counted(one['n'], 'image')})"
-            )
-        self.stdout.write(f"{counted(more_to_halve(newest), 'more audit label')} would halve the interval.")
-        self.stdout.write(
-            f"About {end['value']:.1%} ({end['low']:.1%} to {end['high']:.1%}) at {end['labels']} labels."
-            if end
-            else ahead.why_not
-        )
+        forecast = end and {"labels": end["labels"], "accuracy": end["value"], "interval": [end["low"], end["high"]]}
+        result = {
+            "accuracy": newest.value if newest else None,
+            "interval": [newest.low, newest.high] if newest else None,
+            "n_audit": newest.n_audit if newest else 0,
+            "model_version": newest.model_version.number if newest else None,
+            "labels": newest.n_labels if newest else None,
+            "more_to_halve": more_to_halve(newest) if newest else None,
+            "per_class": per_class,
+            "forecast": forecast,
+            "note": ahead.why_not if newest else NOT_KNOWN,
+        }
+        lines = [NOT_KNOWN] if newest is None else [*_lines(newest, per_class), _outlook_line(ahead)]
+        self.print_result(result, lines, as_json=options["json"])
+
+
+def _lines(newest: AccuracyEstimate, per_class: list[dict[str, Any]]) -> Iterator[str]:
+    yield (
+        f"Audited accuracy {newest.value:.1%} (95 % interval {newest.low:.1%} to {newest.high:.1%}) of model "
+        f"{newest.model_version.number} on the whole collection, "
+        f"from {counted(newest.n_audit, 'image')} drawn at random."
+    )
+    for one in per_class:
+        low, high = one["interval"]
+        yield f"  {one['class']}: recall {one['recall']:.1%} ({low:.1%} to {high:.1%}, {counted(one['n'], 'image')})"
+    yield f"{counted(more_to_halve(newest), 'more audit label')} would halve the interval."
+
+
+def _outlook_line(ahead: Outlook) -> str:
+    end = ahead.end
+    if end is None:
+        return ahead.why_not
+    return f"About {end['value']:.1%} ({end['low']:.1%} to {end['high']:.1%}) at {end['labels']} labels."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from typing import Any
 
@@ -42,18 +41,11 @@ class Command(HoshinaCommand):
         except (CannotRank, BadParameter) as problem:
             raise CommandError(str(problem)) from problem
         found = deal(round_, 0, options["k"], holder="", is_continued=False).tiles
-        if options["json"]:
-            items = [
-                {"item_id": tile.item.pk, "path": tile.item.path, "similarity": tile.shown.score} for tile in found
-            ]
-            told = {"item_id": examples[0].pk, "items": items}
-            more = {"like": [item.pk for item in examples]} if len(examples) > 1 else {}
-            self.stdout.write(json.dumps({**told, **more}))
-            return
-        for tile in found:
-            self.stdout.write(f"{tile.shown.score:.4f}  {tile.item.path}")
-        if not found:
-            self.stdout.write("No other image is so similar.")
+        items = [{"item_id": tile.item.pk, "path": tile.item.path, "similarity": tile.shown.score} for tile in found]
+        result: dict[str, Any] = {"item_id": examples[0].pk, "items": items}
+        result |= {"like": [item.pk for item in examples]} if len(examples) > 1 else {}
+        lines = [f"{tile.shown.score:.4f}  {tile.item.path}" for tile in found]
+        self.print_result(result, lines or ["No other image is so similar."], as_json=options["json"])
 
 
 def _item(dataset: Dataset, name: str) -> Item:
