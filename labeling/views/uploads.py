@@ -37,7 +37,7 @@ def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expecte
     if (upload.size or 0) > MAX_UPLOAD:
         raise TableProblem(
             f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
-            f"manage.py {command} FILE --dataset {dataset.slug}"
+            f"hoshina {command} FILE --dataset {dataset.slug}"
         )
     if not form.is_valid():
         raise TableProblem("The choices can't be read. Reload the page and choose again.")
