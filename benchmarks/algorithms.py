@@ -26,7 +26,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from benchmarks.audit import FASHION, fashion
-from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+from modeling.algorithms.ivf_neighbors import approximate_knn_graph
 from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.train import train
 from sampling.algorithms.coreset import k_center
@@ -153,7 +153,7 @@ def bench_cells(size: Size) -> None:
     Z = project(some_vectors(size), rng=np.random.default_rng(0))
     near, exact = compare(
         f"k-NN graph, {len(Z)} x {Z.shape[1]}: by cells / all pairs",
-        lambda: knn_graph_by_cells(Z, 30, rng=np.random.default_rng(0)),
+        lambda: approximate_knn_graph(Z, 30, rng=np.random.default_rng(0)),
         lambda: knn_graph(Z, 30),
         min(size.repeats, 3),
     )

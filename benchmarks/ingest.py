@@ -192,7 +192,7 @@ def full_decode(file: Path) -> int:
         return image.width
 
 
-def in_threads(work: Callable[[Path], int], folder: Path, threads: int = THREADS) -> float:
+def run_in_threads(work: Callable[[Path], int], folder: Path, threads: int = THREADS) -> float:
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, files(folder)):
@@ -289,13 +289,15 @@ def main() -> None:
         if options.photos:
             write_photos(work / "photos", options.photos, width=1600, height=1200)
             photos = work / "photos"
-            compare("photographs", work, photos, lambda: in_threads(thumbnail, photos), options.runs, ">= 0.75")
+            compare("photographs", work, photos, lambda: run_in_threads(thumbnail, photos), options.runs, ">= 0.75")
             with_vectors(work, photos, options.runs)
         if options.large:
             write_photos(work / "large", options.large, width=4000, height=3000)
             large = work / "large"
-            compare("12 megapixels", work, large, lambda: in_threads(full_decode, large, 1), options.runs, ">= 4")
-            compare("12 megapixels, in threads", work, large, lambda: in_threads(full_decode, large), options.runs, "-")
+            compare("12 megapixels", work, large, lambda: run_in_threads(full_decode, large, 1), options.runs, ">= 4")
+            compare(
+                "12 megapixels, in threads", work, large, lambda: run_in_threads(full_decode, large), options.runs, "-"
+            )
         if options.small:
             small_files(work, options.small, options.runs)
 

@@ -56,10 +56,10 @@ def rows_of(n: int) -> Floats:
 
 # -- Searches ----------------------------------------------------------------------------------------
 def ours(Z: Floats, threads: int) -> Found:
-    from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+    from modeling.algorithms.ivf_neighbors import approximate_knn_graph
 
     with threadpool_limits(threads):
-        return knn_graph_by_cells(Z, K, rng=np.random.default_rng(0), recall=WANTED).graph.indices
+        return approximate_knn_graph(Z, K, rng=np.random.default_rng(0), recall=WANTED).graph.indices
 
 
 def ours_exact(Z: Floats, threads: int) -> Found:

@@ -33,10 +33,10 @@ from sklearn.manifold import TSNE, trustworthiness
 
 from benchmarks.label_efficiency.data import FASHION
 from benchmarks.retrain import likely_vectors, memory
-from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+from modeling.algorithms.ivf_neighbors import approximate_knn_graph
 from modeling.algorithms.layouts import tsne
-from modeling.algorithms.layouts.initialization import smoothed, start_from
-from modeling.algorithms.layouts.placement import placed
+from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
+from modeling.algorithms.layouts.placement import place_points
 from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
 
@@ -65,13 +65,13 @@ def _pixels(file: Path) -> NDArray[np.uint8]:
 def neighbours(Z: Floats, k: int) -> Graph:
     if len(Z) <= EXACT:
         return knn_graph(Z, k)
-    return knn_graph_by_cells(Z, k, rng=np.random.default_rng(0)).graph
+    return approximate_knn_graph(Z, k, rng=np.random.default_rng(0)).graph
 
 
 def our_umap(X: Floats, *, is_parallel: bool = False) -> Floats:
     Z = project(X, rng=np.random.default_rng(0))
     weights = umap_learn.fuzzy_graph(neighbours(Z, NEIGHBOURS), 15)
-    start = start_from(smoothed(project(Z, rng=np.random.default_rng(0), dims=2), weights), 0)
+    start = initial_layout(smooth_along_graph(project(Z, rng=np.random.default_rng(0), dims=2), weights), 0)
     return umap_learn.lay_out(weights, start, min_dist=0.1, seed=0, is_parallel=is_parallel)
 
 
@@ -92,14 +92,14 @@ def open_tsne(X: Floats) -> Floats:
     affinities = PerplexityBasedNN(knn_index=index, perplexity=PERPLEXITY, n_jobs=tsne.cores())
     embedding = TSNEEmbedding(places, affinities, n_jobs=tsne.cores(), random_state=0)
     embedding.optimize(tsne.EARLY, inplace=True, exaggeration=tsne.EXAGGERATION, momentum=0.8)
-    embedding.optimize(tsne.ROUNDS - tsne.EARLY, inplace=True, momentum=0.8)
+    embedding.optimize(tsne.ITERATIONS - tsne.EARLY, inplace=True, momentum=0.8)
     return np.array(embedding, np.float32)
 
 
 def begun(X: Floats) -> tuple[Graph, Floats]:
     """Return the neighbors and the start of a t-SNE layout."""
     Z = project(X, rng=np.random.default_rng(0))
-    return neighbours(Z, 3 * PERPLEXITY), start_from(project(Z, rng=np.random.default_rng(0), dims=2), 0)
+    return neighbours(Z, 3 * PERPLEXITY), initial_layout(project(Z, rng=np.random.default_rng(0), dims=2), 0)
 
 
 def measured(name: str, X: Floats, work: Callable[[Floats], Floats]) -> tuple[float, float]:
@@ -150,7 +150,7 @@ _FIRST = """
 import warnings
 warnings.simplefilter("ignore")
 import numpy as np
-from modeling.algorithms.neighbours import knn_graph
+from modeling.algorithms.neighbors import knn_graph
 X = np.random.default_rng(0).standard_normal((1000, 8)).astype(np.float32)
 graph = knn_graph(X, 90)
 """
@@ -158,7 +158,9 @@ _UMAP = """
 from modeling.backends import umap_learn
 umap_learn.lay_out(umap_learn.fuzzy_graph(graph, 15), X[:, :2], min_dist=0.1, seed=0, n_epochs=1)
 """
-_TSNE = "from modeling.algorithms import tsne; tsne.lay_out(tsne.affinities(graph, 30), X[:, :2], n_rounds=1)"
+_TSNE = (
+    "from modeling.algorithms.layouts import tsne; tsne.lay_out(tsne.affinities(graph, 30), X[:, :2], n_iterations=1)"
+)
 
 
 def imports() -> None:
@@ -184,11 +186,11 @@ def very_many(n: int, dim: int, folder: Path | None) -> None:
         fitted = np.sort(rng.choice(n, min(n, FITTED), replace=False))
         places = np.empty((n, 2), np.float32)
         weights = umap_learn.fuzzy_graph(neighbours(Z[fitted], NEIGHBOURS), 15)
-        start = smoothed(project(Z, rng=rng, dims=2)[fitted], weights)
-        places[fitted] = umap_learn.lay_out(weights, start_from(start, 0), min_dist=0.1, seed=0)
+        start = smooth_along_graph(project(Z, rng=rng, dims=2)[fitted], weights)
+        places[fitted] = umap_learn.lay_out(weights, initial_layout(start, 0), min_dist=0.1, seed=0)
         print(f"  and the sample laid out {time.perf_counter() - began:8.2f} s", flush=True)
         others = np.setdiff1d(np.arange(n), fitted)
-        places[others] = placed(Z[others], Z[fitted], places[fitted], rng=rng)
+        places[others] = place_points(Z[others], Z[fitted], places[fitted], rng=rng)
         print(f"  and all placed {time.perf_counter() - began:8.2f} s", flush=True)
     print(f"  most memory of its own {peak[0]:,.0f} MB, with mapped files {peak[1]:,.0f} MB")
     for name, rows in (("fitted", fitted), ("placed", others)):

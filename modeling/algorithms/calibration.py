@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: logits corrected by what the model says of rows it had not seen."""
+"""Calibrate a classifier: correct its logits so that probabilities match accuracy on out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 
-from modeling.algorithms.features import Float32, Rows, Standardised, standardise
+from modeling.algorithms.features import Float32, Rows, StandardizedRows, standardize
 from modeling.algorithms.folds import grouped_folds, groups_per_class, stratified_folds
 from modeling.algorithms.head import (
     ABSENT_LOGIT,
     DEFAULT_C,
     Head,
     Solution,
-    checked_rows,
     solve,
-    standard_start,
+    validate_rows,
+    warm_start,
 )
 from modeling.algorithms.scaling import Calibration, Method, log_odds
 
 Integers = NDArray[np.integer[Any]]
 Fit = Callable[[Float32, Integers, NDArray[np.bool_]], Calibration]
 
-COLDEST, HOTTEST = 0.05, 20.0
-# With fewer labels, or fewer in classes that have two, a temperature would be fitted to noise.
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# With fewer labels, or fewer in classes of at least two labels, a temperature would be fitted to noise.
 MIN_LABELS, MIN_SHARED = 20, 10
-# Standard deviations of the priors on the logarithm of a temperature: what any label says is held against 1, and what
-# labels drawn by chance say against the temperature of all labels. See docs/calibration.md.
+# Standard deviations of the priors on log temperature. The temperature of all labels is regularized toward 1, the
+# temperature of randomly sampled labels toward that of all labels. See docs/calibration.md.
 TEMPERATURE_PRIOR_SD, AUDIT_PRIOR_SD = 0.15, 0.1
-# So many labels drawn by chance tell more of a temperature than the many that were not.
+# From this many randomly sampled labels on, they determine the temperature better than the many other labels.
 MIN_AUDIT = 50
-# How far vector scaling lets a class differ from the others.
+# Standard deviation of the prior on how far vector scaling lets a class differ from the common temperature.
 VECTOR_PRIOR_SD = 0.25
-# Held-out logits settle sooner than weights: at this tolerance their log loss is within one percent.
+# Held-out logits converge sooner than weights: at this tolerance their log loss is within one percent.
 FOLD_TOL = 1e-4
 
 
 @dataclass(frozen=True)
 class Folds:
-    """How to hold out labels in turn, or why that cannot be done."""
+    """Folds for cross-validation, or the reason why there are none."""
 
     fold: Integers | None  # (n,) the fold of each row
-    n_folds: int  # 0 when there are none
-    reason: str  # why there are none, else empty
+    n_folds: int  # 0 if there are none
+    reason: str  # why there are none, otherwise empty
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What models that had not seen a row said about it."""
+    """Out-of-fold predictions: the logits of each row from a model that was not fitted on its fold."""
 
     logits: Float32  # (n, c)
-    known: NDArray[np.bool_]  # (n,) False where nothing that judged the row knew its class
+    is_scored: NDArray[np.bool_]  # (n,) False where no other fold has the class of the row
 
 
 def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Float32:
-    """(n, c) float32 probabilities of logits divided by a temperature above 0.
+    """Return the probabilities (n, c) float32 of logits divided by a temperature above 0.
 
-    A logit of minus infinity has probability 0; a row of nothing else, like a row with NaN, becomes NaN.
+    A logit of minus infinity has probability 0. A row with only such logits, or with NaN, becomes NaN.
     """
     if not temperature > 0:
         raise ValueError("The temperature must be above 0.")
@@ -76,7 +76,7 @@ def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floa
 def logit_log_loss(
     logits: NDArray[np.floating[Any]], y: Integers, temperature: float = 1.0, weight: Float32 | None = None
 ) -> float:
-    """Mean log loss (nats) of logits (n, c) at a temperature, rows weighing as said, without rounded probabilities."""
+    """Return the weighted mean log loss (nats) of logits (n, c) at a temperature, without rounding probabilities."""
     gaps, own = _gaps(logits, y)
     return _loss(gaps, own, 1 / temperature, weight)
 
@@ -89,50 +89,51 @@ def fit_temperature(
     prior_sd: float | None = None,
     weight: Float32 | None = None,
 ) -> float:
-    """The temperature in 0.05..20 that divides the logits to the lowest log loss (Guo et al., 2017).
+    """Return the temperature in 0.05..20 that minimizes the log loss of the logits (Guo et al., 2017).
 
-    The prior's when no other is better, so without one a temperature never makes the log loss worse on its own data.
+    Returns the prior's temperature if no other is better, so that without a prior the log loss never increases on the
+    data of the fit.
 
     Parameters
     ----------
     logits
         (n, c) logits of rows that the model was not fitted on; minus infinity is allowed, NaN is not.
     y
-        (n,) true class positions. Rows whose class had no chance at any temperature are left out.
+        (n,) true class positions. Rows whose class has probability 0 at any temperature are left out.
     prior, prior_sd
-        Middle of a prior on log temperature, given as a temperature, and its deviation: keeps a few rows that all
-        happen to be right from asking for certainty. It is normal near its middle and has longer tails, so that many
-        rows which say otherwise are heard. No deviation: no prior.
+        Center (a temperature) and standard deviation of a prior on log temperature; no deviation: no prior. It
+        keeps a few rows that all happen to be correct from giving extreme confidence. It is normal near its center
+        and has heavier tails, so that many rows that disagree with it prevail.
     weight
-        (n,) how much each row counts; None: all the same.
+        (n,) weight of each row; None: all equal.
     """
     logits, labels = np.asarray(logits), np.asarray(y)
     if np.isnan(logits).any():
-        raise ValueError("Some logits are not numbers: leave those rows out.")
+        raise ValueError("Some logits are NaN. Leave those rows out.")
     gaps, own = _gaps(logits, labels)
     possible = own > ABSENT_LOGIT / 2
     gaps, own = gaps[possible], own[possible]
     weight = None if weight is None else weight[possible]
     if not own.size:
         return prior
-    middle = float(np.log(prior))
+    center = float(np.log(prior))
 
     def cost(log_temperature: float) -> float:
-        penalty = 0.0 if prior_sd is None else 4 * (float(np.hypot(1, (log_temperature - middle) / prior_sd / 2)) - 1)
+        penalty = 0.0 if prior_sd is None else 4 * (float(np.hypot(1, (log_temperature - center) / prior_sd / 2)) - 1)
         return _loss(gaps, own, float(np.exp(-log_temperature)), weight) + penalty / own.size
 
-    # The loss is convex in 1/T, so it has a single valley in log T as well.
-    bounds = (float(np.log(COLDEST)), float(np.log(HOTTEST)))
-    found = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(found.x)) if found.fun < cost(middle) else prior
+    # The loss is convex in 1/T, so it has a single minimum in log T as well.
+    bounds = (float(np.log(MIN_TEMPERATURE)), float(np.log(MAX_TEMPERATURE)))
+    result = minimize_scalar(cost, bounds=bounds, method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(result.x)) if result.fun < cost(center) else prior
 
 
 def fit_platt(logits: Float32, y: Integers) -> Calibration:
-    """Platt's sigmoid for each class against all others, on its log odds (c slopes and c offsets).
+    """Fit Platt's sigmoid to the one-vs-rest log odds of each class (c slopes and c offsets).
 
-    Platt, "Probabilistic outputs for support vector machines" (1999), with his targets, which are never quite 0 or 1
-    and so keep few rows from asking for certainty. A slope is never negative: classes don't change places. Classes
-    without rows keep slope 1 and offset 0.
+    Platt, "Probabilistic outputs for support vector machines" (1999), with his smoothed targets, which keep a few rows
+    from giving extreme confidence. Slopes are positive, so that the order of classes does not reverse. Classes without
+    rows keep slope 1 and offset 0.
     """
     n, n_classes = logits.shape
     odds = log_odds(logits).astype(np.float64)
@@ -146,58 +147,58 @@ def fit_platt(logits: Float32, y: Integers) -> Calibration:
     def cost(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         slope, offset = values.reshape(2, -1)
         with np.errstate(over="ignore"):
-            sure = slope * odds + offset
-            # The cross entropy of sigmoid(sure), and its derivative.
-            loss = np.logaddexp(0, sure) - target * sure
-            wrong = 1 / (1 + np.exp(-sure)) - target
-        return float(loss.sum()), np.concatenate([(wrong * odds).sum(axis=0), wrong.sum(axis=0)])
+            score = slope * odds + offset
+            # The cross entropy of sigmoid(score) and its derivative.
+            loss = np.logaddexp(0, score) - target * score
+            residual = 1 / (1 + np.exp(-score)) - target
+        return float(loss.sum()), np.concatenate([(residual * odds).sum(axis=0), residual.sum(axis=0)])
 
     start = np.concatenate([np.ones(present.size), np.zeros(present.size)])
     bounds = [(1e-3, 20.0)] * present.size + [(None, None)] * present.size
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    result = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
     scale, shift = np.ones(n_classes, np.float32), np.zeros(n_classes, np.float32)
-    scale[present], shift[present] = found.x.reshape(2, -1)
+    scale[present], shift[present] = result.x.reshape(2, -1)
     return Calibration("platt", scale=scale, shift=shift)
 
 
 def fit_vector(logits: Float32, y: Integers, temperature: float) -> Calibration:
-    """A scale and a shift of each class (Guo et al., 2017), held by a prior to the one temperature for all.
+    """Fit a scale and a shift for each class (Guo et al., 2017), with a prior centered on the common temperature.
 
-    With few labels of a class it stays near that; classes without any stay there.
+    Classes with few labels stay close to it; classes without labels stay at it.
     """
     n_classes = logits.shape[1]
     present = np.flatnonzero(np.bincount(y, minlength=n_classes))
     Z = logits[:, present].astype(np.float64) / temperature
     truth = np.searchsorted(present, y)
-    every = np.arange(y.size)
+    rows = np.arange(y.size)
 
     def cost(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         factor, shift = values.reshape(2, -1)
-        chance = Z * factor + shift
-        chance -= chance.max(axis=1, keepdims=True)
-        own = chance[every, truth].copy()
-        np.exp(chance, out=chance)
-        total = chance.sum(axis=1)
-        loss = float((np.log(total) - own).sum()) + (np.square(factor - 1) + np.square(shift)).sum() / tight
-        chance /= total[:, None]
-        chance[every, truth] -= 1
-        gradient = np.stack([(chance * Z).sum(axis=0), chance.sum(axis=0)])
-        gradient += 2 * np.stack([factor - 1, shift]) / tight
+        probability = Z * factor + shift
+        probability -= probability.max(axis=1, keepdims=True)
+        own = probability[rows, truth].copy()
+        np.exp(probability, out=probability)
+        total = probability.sum(axis=1)
+        loss = float((np.log(total) - own).sum()) + (np.square(factor - 1) + np.square(shift)).sum() / twice_variance
+        probability /= total[:, None]
+        probability[rows, truth] -= 1
+        gradient = np.stack([(probability * Z).sum(axis=0), probability.sum(axis=0)])
+        gradient += 2 * np.stack([factor - 1, shift]) / twice_variance
         return float(loss), gradient.ravel()
 
-    tight = 2 * VECTOR_PRIOR_SD**2
+    twice_variance = 2 * VECTOR_PRIOR_SD**2
     start = np.concatenate([np.ones(present.size), np.zeros(present.size)])
     bounds = [(0.05, 20.0)] * present.size + [(None, None)] * present.size
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    result = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
     scale, shift = np.full(n_classes, 1 / temperature, np.float32), np.zeros(n_classes, np.float32)
-    scale[present] = found.x[: present.size] / temperature
-    shift[present] = found.x[present.size :]
+    scale[present] = result.x[: present.size] / temperature
+    shift[present] = result.x[present.size :]
     return Calibration("vector", scale=scale, shift=shift)
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """The correction to use, what held-out logits become by one fitted without them, and words about it."""
+class CalibrationResult:
+    """A fitted correction, the out-of-fold logits cross-fitted with it, and a note that describes it."""
 
     calibration: Calibration
     logits: Float32  # (n, c)
@@ -212,45 +213,48 @@ def calibrate(
     method: Method = "temperature",
     is_audit: NDArray[np.bool_] | None = None,
     is_grouped: bool = False,
-) -> Calibrated:
-    """Fit a method to held-out logits, and keep it where it lowers the log loss of labels that it wasn't fitted to.
+) -> CalibrationResult:
+    """Fit a calibration method to out-of-fold logits, and use it only if it lowers the cross-fitted log loss.
 
     Parameters
     ----------
     held, y, folds
-        Logits (n, c), classes (n,) and folds (n,); rows that are not ``known`` take no part.
+        Logits (n, c), classes (n,) and folds (n,). Rows that are not ``is_scored`` are left out.
     method
-        The way wanted. Where it doesn't help a temperature is tried, and then nothing; the note says so.
+        The preferred method. If it does not lower the log loss, a temperature is tried, then no correction; the
+        note says so.
     is_audit
-        (n,) which labels were drawn by chance. Labels that a queue pulled because the model doubted them are harder
-        than the rest, so a temperature fitted to them is too high. From `MIN_AUDIT` on those by chance decide: a
-        temperature is moved from that of all labels to theirs, by a prior that few of them do not overcome.
+        (n,) which labels are a random sample. Labels that a queue selected for uncertainty are harder than the
+        rest, so a temperature fitted to them is too high. From `MIN_AUDIT` random labels on, these decide: the
+        temperature of all labels is moved toward theirs, against a prior that a few labels do not overcome.
     """
-    known, n_folds = held.known, np.unique(folds).size
-    logits, labels, folds = held.logits[known], y[known], folds[known]
-    drawn = np.ones(labels.size, bool) if is_audit is None else is_audit[known]
-    by_audit = MIN_AUDIT <= int(drawn.sum()) < labels.size
-    words = [f"calibrated on {labels.size} held-out labels in {n_folds} folds"]
-    found, corrected = Calibration(), logits
-    for way in dict.fromkeys((method, "temperature") if method != "none" else ()):
-        fit = _fits(way, by_audit)
-        crossed = cross_fitted(logits, labels, folds, drawn, fit)
-        # Few labels by chance may hold no mistake at all; then what all labels say of the correction counts.
-        if _helps(crossed, logits, labels) or (by_audit and _helps(crossed[drawn], logits[drawn], labels[drawn])):
-            found, corrected = fit(logits, labels, drawn), crossed
+    is_scored, n_folds = held.is_scored, np.unique(folds).size
+    logits, labels, folds = held.logits[is_scored], y[is_scored], folds[is_scored]
+    is_random = np.ones(labels.size, bool) if is_audit is None else is_audit[is_scored]
+    by_audit = MIN_AUDIT <= int(is_random.sum()) < labels.size
+    notes = [f"calibrated on {labels.size} held-out labels in {n_folds} folds"]
+    calibration, corrected = Calibration(), logits
+    for candidate in dict.fromkeys((method, "temperature") if method != "none" else ()):
+        fit = _fitter(candidate, by_audit)
+        cross_fitted_logits = cross_fit(logits, labels, folds, is_random, fit)
+        # A few random labels may contain no mistake at all; then the log loss of all labels decides.
+        if _helps(cross_fitted_logits, logits, labels) or (
+            by_audit and _helps(cross_fitted_logits[is_random], logits[is_random], labels[is_random])
+        ):
+            calibration, corrected = fit(logits, labels, is_random), cross_fitted_logits
             break
-        words.append(f"{_NAMES[way]} would not have helped")
-    if by_audit and found.method == "temperature":
-        words.append(f"its temperature told by the {int(drawn.sum())} of them that were drawn by chance")
-    if found.method == "none":
-        words[1:] = ["the probabilities needed no correction"] if method != "none" else []
+        notes.append(f"{_NAMES[candidate]} would not lower the log loss")
+    if by_audit and calibration.method == "temperature":
+        notes.append(f"its temperature fitted to the {int(is_random.sum())} randomly sampled labels among them")
+    if calibration.method == "none":
+        notes[1:] = ["the probabilities needed no correction"] if method != "none" else []
     if labels.size < y.size:
-        alone = "whose class no other group has" if is_grouped else "as the only label of their class"
-        words.append(f"{y.size - labels.size} left out {alone}")
+        reason = "whose class no other group has" if is_grouped else "as the only label of their class"
+        notes.append(f"{y.size - labels.size} left out {reason}")
     after = np.array(held.logits)
-    after[known] = corrected
-    after[~known] = found.logits(held.logits[~known])
-    return Calibrated(found, after, "; ".join(words))
+    after[is_scored] = corrected
+    after[~is_scored] = calibration.logits(held.logits[~is_scored])
+    return CalibrationResult(calibration, after, "; ".join(notes))
 
 
 def _helps(corrected: Float32, logits: Float32, y: Integers) -> bool:
@@ -260,32 +264,32 @@ def _helps(corrected: Float32, logits: Float32, y: Integers) -> bool:
 _NAMES = {"temperature": "a temperature", "platt": "Platt scaling", "vector": "vector scaling"}
 
 
-def _fits(method: str, by_audit: bool) -> Fit:
-    """The function that fits a method to logits (n, c), classes (n,) and which of them were drawn by chance (n,)."""
+def _fitter(method: str, by_audit: bool) -> Fit:
+    """Return a function that fits a method to logits (n, c), classes (n,) and a mask of random labels (n,)."""
 
-    def temperature(logits: Float32, y: Integers, drawn: NDArray[np.bool_]) -> float:
+    def temperature(logits: Float32, y: Integers, is_random: NDArray[np.bool_]) -> float:
         of_all = fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD)
         if not by_audit:
             return of_all
-        return fit_temperature(logits[drawn], y[drawn], prior=of_all, prior_sd=AUDIT_PRIOR_SD)
+        return fit_temperature(logits[is_random], y[is_random], prior=of_all, prior_sd=AUDIT_PRIOR_SD)
 
-    def fit(logits: Float32, y: Integers, drawn: NDArray[np.bool_]) -> Calibration:
+    def fit(logits: Float32, y: Integers, is_random: NDArray[np.bool_]) -> Calibration:
         if method == "platt":
             return fit_platt(logits, y)
         if method == "vector":
-            return fit_vector(logits, y, temperature(logits, y, drawn))
-        return Calibration("temperature", temperature(logits, y, drawn))
+            return fit_vector(logits, y, temperature(logits, y, is_random))
+        return Calibration("temperature", temperature(logits, y, is_random))
 
     return fit
 
 
 def choose_folds(y: Integers, seed: int = 0, groups: Integers | None = None) -> Folds:
-    """Stratified folds, of whole ``groups`` (n,) where some labels belong together, or the reason why not.
+    """Return stratified folds, of whole ``groups`` (n,) if given, or the reason why there are none.
 
-    Twenty below 500 labels, ten below 2,000 and five from there: with few labels each one that is held out is missed,
-    and fits with a fifth less of them would make the model look points worse than it is. No more than there are groups.
-    A class counts from its second label, or group with it: what is only on one side cannot be both learnt from and held
-    out, and half of the labels needed must be such.
+    Twenty folds below 500 labels, ten below 2,000, otherwise five, and no more than there are groups. With few labels
+    each held-out label is missed: fits with a fifth fewer would underestimate the accuracy by points. A class counts
+    from its second label (or group) on, because the only one cannot be both trained on and held out; half of the labels
+    needed must be in such classes.
     """
     counts = np.bincount(y)
     is_shared = (counts if groups is None else groups_per_class(y, groups)) >= 2
@@ -293,18 +297,18 @@ def choose_folds(y: Integers, seed: int = 0, groups: Integers | None = None) -> 
     if y.size < MIN_LABELS:
         return Folds(None, 0, f"uncalibrated, too few labels ({y.size} of the {MIN_LABELS} needed)")
     if usable < MIN_SHARED:
-        where = "in classes with two or more" if groups is None else "in classes that two or more groups have"
+        where = "in classes with at least two" if groups is None else "in classes found in at least two groups"
         return Folds(None, 0, f"uncalibrated, too few labels {where} ({usable} of the {MIN_SHARED} needed)")
     if np.count_nonzero(is_shared) < 2:
-        of_what = "has two labels or more" if groups is None else "is in two groups or more"
-        return Folds(None, 0, f"uncalibrated, only one class {of_what}")
+        condition = "has at least two labels" if groups is None else "is in at least two groups"
+        return Folds(None, 0, f"uncalibrated, only one class {condition}")
     n_folds = 20 if y.size < 500 else 10 if y.size < 2000 else 5
     if groups is None:
         return Folds(stratified_folds(y, n_folds, seed), n_folds, "")
     n_folds = min(n_folds, np.unique(groups).size)
     folds = grouped_folds(y, groups, n_folds, seed)
     if min(np.unique(y[folds != fold]).size for fold in range(n_folds)) < 2:
-        return Folds(None, 0, "uncalibrated, without its largest group only one class is left to learn from")
+        return Folds(None, 0, "uncalibrated, without its largest group only one class is left to train on")
     return Folds(folds, n_folds, "")
 
 
@@ -317,21 +321,23 @@ def out_of_fold_logits(
     start: Head | None = None,
     C: float = DEFAULT_C,
 ) -> OutOfFold:
-    """Logits (n, c) of each row by a head fitted on all the other folds.
+    """Return logits (n, c) of each row from a head fitted on all other folds.
 
-    ``folds`` (n,) as `stratified_folds` gives them; ``start``, the head fitted on all rows, makes it quick.
-    A row whose class no other fold holds gets `ABSENT_LOGIT` for it and is not ``known``. The mean and scale
-    of the features are those of all rows; no label of a held-out row is used.
+    ``folds`` (n,) are as in `stratified_folds`; ``start``, the head fitted on all rows, speeds up the fits. A row whose
+    class no other fold has gets `ABSENT_LOGIT` for it and is not ``is_scored``. The mean and scale of the features come
+    from all rows; no label of a held-out row is used.
     """
-    X, labels = checked_rows(X, y, n_classes)
-    rows = standardise(X)
-    begin = None if start is None else standard_start(rows, start, n_classes)
+    X, labels = validate_rows(X, y, n_classes)
+    rows = standardize(X)
+    begin = None if start is None else warm_start(rows, start, n_classes)
     starts = dict.fromkeys(np.unique(folds).tolist(), begin)
-    return judge(rows, labels, folds, fit_folds(rows, labels, folds, n_classes=n_classes, starts=starts, C=C))
+    return predict_held_out(
+        rows, labels, folds, fit_folds(rows, labels, folds, n_classes=n_classes, starts=starts, C=C)
+    )
 
 
 def fit_folds(
-    rows: Standardised,
+    rows: StandardizedRows,
     y: Integers,
     folds: Integers,
     *,
@@ -341,7 +347,7 @@ def fit_folds(
     weight: Float32 | None = None,
     on_fold: Callable[[], None] | None = None,
 ) -> dict[int, Solution]:
-    """For each fold in ``starts`` the classifier fitted, from there, on the rows of all other folds."""
+    """Fit one classifier per fold in ``starts``, from that start, on the rows of all other folds."""
     solutions = {}
     for fold, start in starts.items():
         others = folds != fold
@@ -359,29 +365,31 @@ def fit_folds(
     return solutions
 
 
-def judge(rows: Standardised, y: Integers, folds: Integers, solutions: Mapping[int, Solution]) -> OutOfFold:
-    """What the classifier of each fold says about the rows of that fold; NaN where there is none."""
+def predict_held_out(
+    rows: StandardizedRows, y: Integers, folds: Integers, solutions: Mapping[int, Solution]
+) -> OutOfFold:
+    """Predict the rows of each fold with the classifier fitted without it; NaN where there is none."""
     n_classes = next(iter(solutions.values())).bias.size
     logits = np.full((y.size, n_classes), np.nan, np.float32)
     for fold, solution in solutions.items():
         held = folds == fold
         logits[held] = solution.logits(rows.Z[held])
-    known = logits[np.arange(y.size), y] > ABSENT_LOGIT / 2
-    return OutOfFold(logits, known)
+    is_scored = logits[np.arange(y.size), y] > ABSENT_LOGIT / 2
+    return OutOfFold(logits, is_scored)
 
 
-def cross_fitted(logits: Float32, y: Integers, folds: Integers, drawn: NDArray[np.bool_], fit: Fit) -> Float32:
-    """(n, c) logits of each row, corrected by what was fitted on all other folds: what it does to unseen rows."""
+def cross_fit(logits: Float32, y: Integers, folds: Integers, is_random: NDArray[np.bool_], fit: Fit) -> Float32:
+    """Return logits (n, c) corrected by calibrations fitted on all other folds, as for unseen rows."""
     corrected = np.array(logits, np.float32)
     for fold in np.unique(folds):
         held = folds == fold
         if not held.all():
-            corrected[held] = fit(logits[~held], y[~held], drawn[~held]).logits(logits[held])
+            corrected[held] = fit(logits[~held], y[~held], is_random[~held]).logits(logits[held])
     return corrected
 
 
 def _gaps(logits: NDArray[np.floating[Any]], y: Integers) -> tuple[NDArray[Any], NDArray[Any]]:
-    """How far each logit, and that of the true class, lies below the row's largest."""
+    """Return how far each logit, and that of the true class, lies below the row's maximum."""
     if logits.ndim != 2 or y.shape != logits.shape[:1]:
         raise ValueError("Logits must be (n, c) and come with n true classes.")
     gaps = logits - logits.max(axis=1, keepdims=True)

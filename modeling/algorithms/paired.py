@@ -1,4 +1,4 @@
-"""Two classifiers judged on the same rows: by how much one is more often right, and how sure that is."""
+"""Compare the accuracy of two classifiers on the same rows, with a confidence interval and a significance test."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Paired:
-    """How often both, one or none of two classifiers were right on ``n`` rows.
+    """Counts of rows where both, one or neither of two classifiers is correct.
 
-    ``worth`` is the share of the rows that as many independent ones would be: 1 where no two belong together.
+    ``worth`` is the effective sample size as a share of ``n``: 1 for independent rows.
     """
 
     n: int
@@ -34,25 +34,25 @@ class Paired:
 
     @property
     def first(self) -> float:
-        """The first one's accuracy; 0 for no rows."""
+        """Return the first classifier's accuracy; 0 for no rows."""
         return (self.both + self.only_first) / self.n if self.n else 0.0
 
     @property
     def second(self) -> float:
-        """The second one's accuracy; 0 for no rows."""
+        """Return the second classifier's accuracy; 0 for no rows."""
         return (self.both + self.only_second) / self.n if self.n else 0.0
 
     @property
     def difference(self) -> float:
-        """The second one's accuracy less the first one's; 0 for no rows."""
+        """Return the second classifier's accuracy minus the first's; 0 for no rows."""
         return (self.only_second - self.only_first) / self.n if self.n else 0.0
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The interval of the difference; (-1, 1) for no rows.
+        """Return the confidence interval of the difference; (-1, 1) for no rows.
 
-        Wald's with a row more of each disagreement and two more in all (Bonett and Price, "Adjusted Wald confidence
-        interval for a difference of binomial proportions based on paired data", 2012), which covers from few rows on;
-        of as many rows as they are worth where some belong together.
+        The adjusted Wald interval, with one row added to each kind of disagreement and two to the total (Bonett and
+        Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data", 2012),
+        which has good coverage from few rows on. Grouped rows count with their effective sample size.
         """
         if not 0 < confidence < 1:
             raise ValueError("confidence must lie between 0 and 1.")
@@ -60,30 +60,30 @@ class Paired:
             return -1.0, 1.0
         n = self.worth * self.n + 2
         gain, loss = (self.worth * self.only_second + 1) / n, (self.worth * self.only_first + 1) / n
-        reach = float(ndtri(0.5 + confidence / 2)) * float(np.sqrt((gain + loss - (gain - loss) ** 2) / n))
-        return max(-1.0, gain - loss - reach), min(1.0, gain - loss + reach)
+        half_width = float(ndtri(0.5 + confidence / 2)) * float(np.sqrt((gain + loss - (gain - loss) ** 2) / n))
+        return max(-1.0, gain - loss - half_width), min(1.0, gain - loss + half_width)
 
     @property
     def chance(self) -> float:
-        """How likely so lopsided disagreements are between equals: the exact test of McNemar (1947), two-sided.
+        """Return the two-sided p-value of McNemar's exact test (1947) of equal accuracy.
 
-        Where rows belong together, of as many disagreements as they are worth, rounded to the safe side.
+        For grouped rows, disagreements are scaled to the effective sample size and rounded conservatively.
         """
         fewer, more = sorted((self.only_first, self.only_second))
-        few = min(math.ceil(self.worth * fewer), fewer)
-        both = few + max(math.floor(self.worth * more), few)
-        return min(1.0, 2 * float(bdtr(few, both, 0.5))) if both else 1.0
+        fewer_effective = min(math.ceil(self.worth * fewer), fewer)
+        n_effective = fewer_effective + max(math.floor(self.worth * more), fewer_effective)
+        return min(1.0, 2 * float(bdtr(fewer_effective, n_effective, 0.5))) if n_effective else 1.0
 
 
 def paired(first: Bools, second: Bools, groups: NDArray[np.integer[Any]] | None = None) -> Paired:
-    """Count over rows (n,) where each of two classifiers was right. Raises ValueError for shapes that don't fit.
+    """Count over rows (n,) where each of two classifiers is correct.
 
-    ``groups`` (n,) are equal for rows that belong together, None where no two do: who is better on one of a group is
-    mostly so on the others, and the interval heeds it (see `effective_labels`).
+    ``groups`` (n,) is the group of each row; None: rows are independent. Differences between classifiers are correlated
+    within a group, and the interval accounts for that (see `effective_labels`). Raises ValueError if shapes differ.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError("Both classifiers must be judged on the same rows.")
+        raise ValueError("Both classifiers must be evaluated on the same rows.")
     return Paired(
         n=first.size,
         both=_count(first & second),

@@ -1,4 +1,4 @@
-"""What the algorithms share: types, which rows have a usable vector, and work in blocks of bounded memory."""
+"""Share types, select rows with usable vectors, and process rows in blocks of bounded memory."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-# About 16 MiB of a 1280-dimensional float32 array: large enough for a fast product, small beside any machine.
+# 16 MiB of a 1280-dimensional float32 array: large enough for fast matrix products, small on any machine.
 BLOCK_ROWS = 4096
 
 
 def as_rows(rows: ArrayLike) -> Rows:
-    """Positions (n,) as int64; an empty list is no positions."""
+    """Return row positions (n,) as int64. An empty list gives an empty array."""
     return np.asarray(rows, dtype=np.int64).reshape(-1)
 
 
 def blocks(n: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
-    """The slices that cut 0 … n-1 into pieces of at most ``size``."""
+    """Yield the slices that split ``range(n)`` into blocks of at most ``size``."""
     for begin in range(0, n, size):
         yield slice(begin, min(begin + size, n))
 
 
 def usable(X: Floats, rows: ArrayLike) -> Rows:
-    """Those of ``rows``, in their order, whose vector (d,) in ``X`` is all finite numbers; reads in blocks."""
-    wanted = as_rows(rows)
-    keep = np.empty(len(wanted), dtype=bool)
-    for part in blocks(len(wanted)):
-        keep[part] = np.isfinite(X[wanted[part]]).all(axis=1)
-    return wanted[keep]
+    """Return those of ``rows``, in order, whose vector (d,) in ``X`` is finite. Reads ``X`` in blocks."""
+    positions = as_rows(rows)
+    is_finite = np.empty(len(positions), dtype=bool)
+    for part in blocks(len(positions)):
+        is_finite[part] = np.isfinite(X[positions[part]]).all(axis=1)
+    return positions[is_finite]
 
 
-def whole_seed(rng: np.random.Generator) -> int:
-    """The seed that scikit-learn wants, drawn from a generator."""
+def sklearn_seed(rng: np.random.Generator) -> int:
+    """Draw an integer seed for scikit-learn from a generator."""
     return int(rng.integers(2**31 - 1))
 
 
@@ -52,28 +52,29 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_thread() -> AbstractContextManager[object]:
-    """While it lasts, BLAS keeps to the calling thread.
+def single_blas_thread() -> AbstractContextManager[object]:
+    """Limit BLAS to the calling thread inside a ``with`` block.
 
-    For loops of small products: those are over sooner than threads have met, and much sooner where an embedding
-    keeps the processor busy.
+    For loops of small matrix products: these finish sooner than threads can synchronize, and much sooner when an
+    embedding job keeps the processor busy.
     """
     limit: AbstractContextManager[object] = _threads().limit(limits=1, user_api="blas")
     return limit
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(work: Callable[[Part], None], parts: Sequence[Part], on_done: Callable[[Part], None]) -> None:
-    """Call ``work`` with each of ``parts``, one on each core, and ``on_done`` here in their order.
+def run_in_threads(work: Callable[[Part], None], parts: Sequence[Part], on_done: Callable[[Part], None]) -> None:
+    """Call ``work`` with each of ``parts``, one per core, and ``on_done`` in this thread, in the order of ``parts``.
 
-    For work that is mostly NumPy, which runs without Python's lock. Threads of BLAS would wait for each other at every
-    product and take several times the processor time. ``on_done`` may raise: parts that have not begun are dropped.
+    For work that is mostly NumPy, which releases the global interpreter lock. BLAS runs single-threaded, because its
+    threads would wait for each other at every product and take several times the processor time. ``on_done`` may raise:
+    parts that have not started are dropped.
     """
-    with one_thread():
+    with single_blas_thread():
         pool = ThreadPoolExecutor(cores())
         try:
             for part, _ in zip(parts, pool.map(work, parts), strict=True):

@@ -1,4 +1,4 @@
-"""From logits to probabilities: what may stand between a classifier and its softmax."""
+"""Correct the logits of a classifier before the softmax: temperature, vector and Platt scaling."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from modeling.algorithms.features import Float32
 
 Method = Literal["temperature", "platt", "vector", "none"]
 
-# So little chance of all other classes together counts as none: its logarithm must stay a number.
+# Probabilities of all other classes together are clipped to this, so that the logarithm stays finite.
 SMALLEST_REST = np.float32(1e-30)
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How the logits of a fitted classifier are corrected before the softmax; at first, not at all.
+    """A correction applied to the logits of a fitted classifier before the softmax; the default changes nothing.
 
-    ``temperature`` divides the logits. ``vector`` multiplies those of each class by ``scale`` (c,) and adds ``shift``
-    (c,). ``platt`` does the same to the log odds of each class against all others, which the sigmoid would turn into
-    its chance; the softmax of the logarithms of these chances makes them sum to 1.
+    ``temperature`` divides the logits. ``vector`` multiplies the logits of each class by ``scale`` (c,) and adds
+    ``shift`` (c,). ``platt`` does the same to the one-vs-rest log odds of each class, whose sigmoid is the probability
+    of that class; the softmax of the logarithms of these probabilities makes them sum to 1.
     """
 
     method: Method = "none"
@@ -33,13 +33,13 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
-            raise ValueError(f"There is no calibration called {self.method}.")
+            raise ValueError(f"There is no calibration method called {self.method}.")
         if not self.temperature > 0:
             raise ValueError("The temperature must be above 0.")
 
     @classmethod
     def of(cls, method: str, temperature: float, params: Mapping[str, Any]) -> Calibration:
-        """What was written down as a method, a temperature and `params`."""
+        """Build a calibration from a stored method, temperature and `params`."""
         if method not in ("platt", "vector"):
             return cls("temperature", temperature)
         scale, shift = (np.array(params[name], np.float32) for name in ("scale", "shift"))
@@ -47,20 +47,20 @@ class Calibration:
 
     @property
     def params(self) -> dict[str, list[float]]:
-        """JSON-able; empty where the temperature says all."""
+        """Return the parameters as a JSON-serializable dict; empty if the temperature is the only one."""
         if self.method not in ("platt", "vector"):
             return {}
         return {"scale": self.scale.tolist(), "shift": self.shift.tolist()}
 
     def linear(self, weights: Float32, bias: Float32) -> tuple[Float32, Float32]:
-        """(d, c) and (c,): as much of the correction as can be done to a head in place of every logit."""
+        """Fold the linear part of the correction into the weights (d, c) and bias (c,) of a head."""
         if self.method == "platt":
             return weights, bias
         factor = self.scale / np.float32(self.temperature)
         return weights * factor, bias * factor + self.shift
 
     def finish(self, logits: Float32) -> None:
-        """Turn what a head made `linear` says, (n, c) float32, into what goes into the softmax, in place."""
+        """Complete the correction of logits (n, c) float32 from a head changed by `linear`, in place."""
         if self.method == "platt":
             odds = log_odds(logits)
             odds *= self.scale
@@ -68,7 +68,7 @@ class Calibration:
             np.negative(np.logaddexp(0, -odds), out=logits)
 
     def logits(self, logits: NDArray[np.floating[Any]]) -> Float32:
-        """(n, c) float32: the corrected logits of a head's own (n, c); their softmax are the probabilities."""
+        """Return the corrected logits (n, c) float32 of the original ones; their softmax gives the probabilities."""
         corrected = np.array(logits, np.float32)
         if self.method != "platt":
             corrected *= self.scale / np.float32(self.temperature)
@@ -78,17 +78,17 @@ class Calibration:
 
 
 def log_odds(logits: Float32) -> Float32:
-    """(n, c) float32: of each class against all others, of the softmax of (n, c) logits.
+    """Return the one-vs-rest log odds (n, c) float32 of each class under the softmax of (n, c) logits.
 
-    The others of the likeliest class are summed without it: one minus its chance would be rounded to nothing.
+    For the most likely class, the other probabilities are summed directly: one minus its own would round to zero.
     """
-    every = np.arange(len(logits))
+    rows = np.arange(len(logits))
     gaps = logits - logits.max(axis=1, keepdims=True)
-    chance = np.exp(gaps)
+    probability = np.exp(gaps)
     best = gaps.argmax(axis=1)
-    rest = chance.sum(axis=1, keepdims=True) - chance
-    chance[every, best] = 0
-    rest[every, best] = chance.sum(axis=1)
+    rest = probability.sum(axis=1, keepdims=True) - probability
+    probability[rows, best] = 0
+    rest[rows, best] = probability.sum(axis=1)
     np.maximum(rest, SMALLEST_REST, out=rest)
     odds: Float32 = gaps - np.log(rest)
     return odds

@@ -1,4 +1,4 @@
-"""From labelled rows to a calibrated classifier and an honest account of its quality."""
+"""Train a calibrated classifier on labeled rows, and measure its quality on held-out labels."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from modeling.algorithms.calibration import (
     TEMPERATURE_PRIOR_SD,
-    Calibrated,
+    CalibrationResult,
     Folds,
     OutOfFold,
     calibrate,
     choose_folds,
     fit_folds,
     fit_temperature,
-    judge,
     logit_log_loss,
+    predict_held_out,
     softmax,
 )
-from modeling.algorithms.features import Float32, Rows, Standardised, standardise
+from modeling.algorithms.features import Float32, Rows, StandardizedRows, standardize
 from modeling.algorithms.head import (
     DEFAULT_C,
     Head,
     Solution,
-    checked_rows,
-    plain_head,
     row_weights,
     solve,
-    standard_start,
+    unstandardized_head,
+    validate_rows,
+    warm_start,
 )
 from modeling.algorithms.intervals import effective_labels, grouped_interval
 from modeling.algorithms.metrics import brier, confusion, reliability, suitable_bins
@@ -40,31 +40,31 @@ from modeling.algorithms.scaling import Calibration, Method
 Integers = NDArray[np.integer[Any]]
 ClassWeights = Literal["equal", "balanced"]
 
-# The penalty is weakened or strengthened by this factor for as long as that predicts held-out labels better, within
-# these bounds: beyond them nothing was won on any collection, see docs/calibration.md.
+# The penalty is changed by this factor for as long as the held-out log loss falls, within these bounds. Beyond them
+# nothing improved on any collection, see docs/calibration.md.
 CHANGE_OF_C = 3.0
 WEAKEST_C, STRONGEST_C = DEFAULT_C * CHANGE_OF_C**3, DEFAULT_C / CHANGE_OF_C**3
-# Above this temperature a stronger penalty is tried first, below it a weaker one: mostly the way that leads on.
+# Above this temperature a stronger penalty is tried first, otherwise a weaker one: usually the better direction.
 TOO_WEAK = 0.8
-# So many held-out labels show whether another penalty is better.
+# This many held-out labels are enough to compare penalties.
 LABELS_FOR_TRIAL = 500
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A classifier ready to predict, and what is known about it."""
+    """A trained classifier and its measured quality."""
 
     head: Head
     calibration: Calibration
     is_calibrated: bool
-    note: str  # how it was calibrated, or why not, in words
-    metrics: dict[str, Any]  # JSON-able; see `train`
-    # (n, c) what models that had not seen a row say about it, by calibrations fitted without it; None without folds
+    note: str  # how it was calibrated, or why it was not
+    metrics: dict[str, Any]  # JSON-serializable; see `train`
+    # (n, c) out-of-fold probabilities, with cross-fitted calibration; None without folds
     held_out: Float32 | None = None
 
     @property
     def temperature(self) -> float:
-        """By which the logits are divided; 1 where they are corrected otherwise, or not at all."""
+        """Return the temperature that divides the logits; 1 for other corrections or none."""
         return self.calibration.temperature
 
 
@@ -81,84 +81,90 @@ def train(
     groups: Integers | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
-    """Fit the head, choose its penalty and calibration on held-out labels, and measure it.
+    """Fit the head, choose its penalty and calibration on held-out labels, and measure its quality.
 
     Parameters
     ----------
     X
-        (n, d) labelled rows, finite.
+        (n, d) labeled rows, finite.
     y
         (n,) class positions in ``0..n_classes-1``; at least two classes have a label.
     n_classes
         Number of columns of the probabilities.
     seed
-        Decides the folds.
+        Seed of the folds.
     start
-        An earlier head of the same shape to begin from; classes that it does not know have `ABSENT_LOGIT`.
+        Warm start, a previous head of the same shape; classes new to it have `ABSENT_LOGIT`.
     class_weights
-        ``balanced``: every class counts the same in the fits and in the choice of their penalty, however few labels it
-        has. Everything is measured, and calibrated, with every label counting the same.
+        ``balanced``: every class has the same total weight in the fits and in the choice of their penalty, however
+        few labels it has. Metrics and calibration always weight labels equally.
     method
-        How probabilities are corrected, see `calibrate`.
+        Calibration method, see `calibrate`.
     is_audit
-        (n,) which labels were drawn by chance; None: as if all were.
+        (n,) which labels are a random sample; None: treat all as such.
     groups
-        (n,) numbers, equal for labels that belong together; None: no two do. None of a group is ever predicted by a fit
-        that has seen another of it, and intervals are as wide as so many groups allow.
+        (n,) group of each label; None: labels are independent. All labels of a group are in one fold, and intervals
+        account for correlation within groups.
     on_progress
-        Called with (fits done, fits to do); may raise to stop.
+        Called with (fits done, fits in total); may raise to stop.
 
     Returns
     -------
     Trained
-        ``metrics`` holds ``n_labels n_per_class n_folds C accuracy accuracy_interval n_effective ece_before ece_after
-        log_loss_before log_loss_after brier_before brier_after confusion reliability reliability_before precision
-        recall f1 n_iter converged calibration_method class_weights``. Every number is out of fold: accuracy, confusion
-        (rows are the truth), precision, recall and F1 over all labels; the others over labels whose class has another
-        label to learn from. What is called *after* uses, for each label, a calibration fitted without its fold. All
-        of them are None when there are too few labels to hold any out, and ``note`` says so. ``held_out`` gives the
-        probability 0 to the class of a row that no other fold holds.
+        ``metrics`` holds ``n_labels n_per_class n_folds C accuracy accuracy_interval n_effective ece_before
+        ece_after log_loss_before log_loss_after brier_before brier_after confusion reliability reliability_before
+        precision recall f1 n_iter converged calibration_method class_weights``. All metrics are out-of-fold:
+        accuracy, confusion (rows are the truth), precision, recall and F1 over all labels, the others over labels
+        whose class another fold has. The *after* metrics use, for each label, a calibration fitted without its
+        fold. All are None if there are too few labels for folds; ``note`` says so. ``held_out`` gives probability 0
+        to the class of a row that no other fold has.
 
     Raises
     ------
     ValueError
-        Rows that are not finite, labels that do not fit, or labels of one class only.
+        If rows are not finite, labels do not match them, or all labels are of one class.
 
     Notes
     -----
-    The penalty is the best of at most five by held-out log loss, which flatters the reported numbers by a hair.
+    The penalty is the best of at most five by held-out log loss, so the reported metrics are very slightly optimistic.
     """
-    X, labels = checked_rows(X, y, n_classes)
+    X, labels = validate_rows(X, y, n_classes)
     folds = choose_folds(labels, seed, groups)
-    steps = _Steps(1 + folds.n_folds, on_progress)
-    rows = standardise(X)
-    lesson = _Lesson(rows, labels, n_classes, row_weights(labels, n_classes, None, _weight(class_weights)), steps)
-    begin = None if start is None else standard_start(rows, start, n_classes)
-    if folds.fold is None:
-        head = plain_head(rows, lesson.fit(DEFAULT_C, begin))
-        metrics = _metrics(labels, folds, head, DEFAULT_C, n_classes) | {"class_weights": class_weights}
-        return Trained(head, Calibration(), False, folds.reason, metrics)
-    C, full, tried = _choose(lesson, folds.fold, begin)
-    rest = dict.fromkeys(np.setdiff1d(folds.fold, list(tried)).tolist(), full)
-    held = judge(rows, labels, folds.fold, tried | lesson.fit_without(folds.fold, rest, C))
-    head = plain_head(rows, full)
-    told = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit, is_grouped=groups is not None)
-    metrics = _metrics(labels, folds, head, C, n_classes) | _quality(held, labels, told, n_classes, groups)
-    metrics |= {"calibration_method": told.calibration.method, "class_weights": class_weights}
-    note = (
-        told.note
-        if method != "none"
-        else f"not calibrated, as chosen; measured {told.note.removeprefix('calibrated ')}"
+    progress = _Progress(1 + folds.n_folds, on_progress)
+    rows = standardize(X)
+    training = _TrainingSet(
+        rows, labels, n_classes, row_weights(labels, n_classes, None, _row_weighting(class_weights)), progress
     )
-    return Trained(head, told.calibration, method != "none", note, metrics, softmax(told.logits))
+    begin = None if start is None else warm_start(rows, start, n_classes)
+    if folds.fold is None:
+        head = unstandardized_head(rows, training.fit(DEFAULT_C, begin))
+        metrics = _base_metrics(labels, folds, head, DEFAULT_C, n_classes) | {"class_weights": class_weights}
+        return Trained(head, Calibration(), False, folds.reason, metrics)
+    C, full, penalty_solutions = _choose_penalty(training, folds.fold, begin)
+    warm_starts = dict.fromkeys(np.setdiff1d(folds.fold, list(penalty_solutions)).tolist(), full)
+    held = predict_held_out(
+        rows, labels, folds.fold, penalty_solutions | training.fit_without(folds.fold, warm_starts, C)
+    )
+    head = unstandardized_head(rows, full)
+    result = calibrate(held, labels, folds.fold, method=method, is_audit=is_audit, is_grouped=groups is not None)
+    metrics = _base_metrics(labels, folds, head, C, n_classes) | _held_out_metrics(
+        held, labels, result, n_classes, groups
+    )
+    metrics |= {"calibration_method": result.calibration.method, "class_weights": class_weights}
+    note = (
+        result.note
+        if method != "none"
+        else f"not calibrated, as chosen; measured {result.note.removeprefix('calibrated ')}"
+    )
+    return Trained(head, result.calibration, method != "none", note, metrics, softmax(result.logits))
 
 
-def _weight(class_weights: ClassWeights) -> Literal["balanced"] | None:
+def _row_weighting(class_weights: ClassWeights) -> Literal["balanced"] | None:
     return "balanced" if class_weights == "balanced" else None
 
 
-class _Steps:
-    """Counts the fits for whoever watches."""
+class _Progress:
+    """A counter of fits that reports progress."""
 
     def __init__(self, total: int, on_progress: Callable[[int, int], None] | None) -> None:
         self.count, self.total, self.on_progress = 0, total, on_progress
@@ -173,23 +179,23 @@ class _Steps:
 
 
 @dataclass(frozen=True)
-class _Lesson:
-    """What all fits have in common."""
+class _TrainingSet:
+    """The data and settings that all fits share."""
 
-    rows: Standardised
+    rows: StandardizedRows
     y: Integers
     n_classes: int
     weight: Float32  # (n,)
-    steps: _Steps
+    progress: _Progress
 
     def fit(self, C: float, start: Solution | None) -> Solution:
-        """The classifier of all labels."""
+        """Fit a classifier on all labels."""
         solution = solve(self.rows.Z, self.y, n_classes=self.n_classes, C=C, weight=self.weight, start=start)
-        self.steps.done()
+        self.progress.done()
         return solution
 
     def fit_without(self, folds: Integers, starts: Mapping[int, Solution | None], C: float) -> dict[int, Solution]:
-        """For each fold in ``starts`` the classifier of all others."""
+        """Fit one classifier per fold in ``starts`` on all other folds."""
         return fit_folds(
             self.rows,
             self.y,
@@ -198,35 +204,39 @@ class _Lesson:
             starts=starts,
             C=C,
             weight=self.weight,
-            on_fold=self.steps.done,
+            on_fold=self.progress.done,
         )
 
 
-def _choose(lesson: _Lesson, folds: Integers, begin: Solution | None) -> tuple[float, Solution, dict[int, Solution]]:
-    """The penalty with the lowest held-out log loss, by steps away from the default; all labels, and folds, fitted so.
+def _choose_penalty(
+    training: _TrainingSet, folds: Integers, begin: Solution | None
+) -> tuple[float, Solution, dict[int, Solution]]:
+    """Choose the penalty with the lowest held-out log loss. Return it with the fits on all labels and per fold.
 
-    A step is judged on some folds, all of them while labels are few, with a temperature of its own each time. The first
-    that is no better ends the way in its direction. With many labels all of them are fitted once, when the penalty is
-    known.
+    The search steps away from the default. A step is evaluated on some folds (on all of them while there are few
+    labels), each time with its own temperature. The first step without improvement ends the search in its direction. If
+    there are many labels, the fit on all of them follows once the penalty is chosen.
     """
     every = np.unique(folds).tolist()
-    trial = every[: min(len(every), -(-LABELS_FOR_TRIAL * len(every) // lesson.y.size))]
+    trial = every[: min(len(every), -(-LABELS_FOR_TRIAL * len(every) // training.y.size))]
 
     def fit(starts: Mapping[int, Solution], C: float) -> tuple[dict[int, Solution], float, float]:
-        solutions = lesson.fit_without(folds, starts, C)
-        return solutions, *_held_out_loss(judge(lesson.rows, lesson.y, folds, solutions), lesson.y, lesson.weight)
+        solutions = training.fit_without(folds, starts, C)
+        return solutions, *_held_out_loss(
+            predict_held_out(training.rows, training.y, folds, solutions), training.y, training.weight
+        )
 
     if len(trial) == len(every):
-        first = lesson.fit(DEFAULT_C, begin)
+        first = training.fit(DEFAULT_C, begin)
     else:
-        lesson.steps.more(1)
-        first = lesson.fit_without(folds, {trial[0]: begin}, DEFAULT_C)[trial[0]]
+        training.progress.more(1)
+        first = training.fit_without(folds, {trial[0]: begin}, DEFAULT_C)[trial[0]]
     tried, temperature, least = fit(dict.fromkeys(trial, first), DEFAULT_C)
     best = DEFAULT_C
     for change in (1 / CHANGE_OF_C, CHANGE_OF_C) if temperature > TOO_WEAK else (CHANGE_OF_C, 1 / CHANGE_OF_C):
         others = tried
         while STRONGEST_C * 0.99 < best * change < WEAKEST_C * 1.01:
-            lesson.steps.more(len(trial))
+            training.progress.more(len(trial))
             others, _, loss = fit(others, best * change)
             if loss >= least:
                 break
@@ -234,24 +244,24 @@ def _choose(lesson: _Lesson, folds: Integers, begin: Solution | None) -> tuple[f
         if best != DEFAULT_C:
             break
     if len(trial) < len(every):
-        return best, lesson.fit(best, tried[trial[0]]), tried
+        return best, training.fit(best, tried[trial[0]]), tried
     if best == DEFAULT_C:
         return best, first, tried
-    lesson.steps.more(1)
-    return best, lesson.fit(best, first), tried
+    training.progress.more(1)
+    return best, training.fit(best, first), tried
 
 
 def _held_out_loss(held: OutOfFold, y: Integers, weight: Float32) -> tuple[float, float]:
-    """The temperature for held-out logits, and their log loss at it; infinite where nothing knew their classes."""
-    if not held.known.any():
+    """Return the temperature fitted to held-out logits and their log loss at it; infinite if no row is scored."""
+    if not held.is_scored.any():
         return 1.0, float("inf")
-    logits, labels, weight = held.logits[held.known], y[held.known], weight[held.known]
+    logits, labels, weight = held.logits[held.is_scored], y[held.is_scored], weight[held.is_scored]
     temperature = fit_temperature(logits, labels, prior_sd=TEMPERATURE_PRIOR_SD, weight=weight)
     return temperature, logit_log_loss(logits, labels, temperature, weight)
 
 
-def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) -> dict[str, Any]:
-    """Every key of the account, with None for what takes held-out labels."""
+def _base_metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) -> dict[str, Any]:
+    """Return every key of the metrics, with None for those that need held-out labels."""
     unknown = (
         "accuracy accuracy_interval n_effective ece_before ece_after log_loss_before log_loss_after brier_before "
         "brier_after confusion precision recall f1 reliability reliability_before"
@@ -267,25 +277,27 @@ def _metrics(y: Integers, folds: Folds, head: Head, C: float, n_classes: int) ->
     }
 
 
-def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int, groups: Integers | None) -> dict[str, Any]:
-    """What the held-out logits say, as JSON-able numbers."""
-    # As the probabilities that are kept say: only a temperature never changes which class is the likeliest.
-    predicted = softmax(told.logits).argmax(axis=1)
+def _held_out_metrics(
+    held: OutOfFold, y: Integers, result: CalibrationResult, n_classes: int, groups: Integers | None
+) -> dict[str, Any]:
+    """Return the metrics of the held-out predictions as JSON-serializable numbers."""
+    # Predict from the corrected logits: only a temperature never changes the most likely class.
+    predicted = softmax(result.logits).argmax(axis=1)
     right = predicted == y
     table = confusion(y, predicted, n_classes)
-    labels = y[held.known]
-    logits, corrected = held.logits[held.known], told.logits[held.known]
+    labels = y[held.is_scored]
+    logits, corrected = held.logits[held.is_scored], result.logits[held.is_scored]
     before, after = softmax(logits), softmax(corrected)
-    known_groups = None if groups is None else groups[held.known]
+    scored_groups = None if groups is None else groups[held.is_scored]
     n_bins = suitable_bins(labels.size)
-    bars_before = reliability(before, labels, n_bins=n_bins, groups=known_groups)
-    bars_after = reliability(after, labels, n_bins=n_bins, groups=known_groups)
+    reliability_before = reliability(before, labels, n_bins=n_bins, groups=scored_groups)
+    reliability_after = reliability(after, labels, n_bins=n_bins, groups=scored_groups)
     return {
         "accuracy": int(np.count_nonzero(right)) / y.size,
         "accuracy_interval": list(grouped_interval(right, groups)),
         "n_effective": effective_labels(right, groups),
-        "ece_before": bars_before.error,
-        "ece_after": bars_after.error,
+        "ece_before": reliability_before.error,
+        "ece_after": reliability_after.error,
         "log_loss_before": logit_log_loss(logits, labels),
         "log_loss_after": logit_log_loss(corrected, labels),
         "brier_before": brier(before, labels),
@@ -294,11 +306,11 @@ def _quality(held: OutOfFold, y: Integers, told: Calibrated, n_classes: int, gro
         "precision": _or_none(table.precision),
         "recall": _or_none(table.recall),
         "f1": _or_none(table.f1),
-        "reliability": bars_after.as_rows(),
-        "reliability_before": bars_before.as_rows(),
+        "reliability": reliability_after.as_rows(),
+        "reliability_before": reliability_before.as_rows(),
     }
 
 
 def _or_none(values: NDArray[np.float64]) -> list[float | None]:
-    """NaN is not JSON."""
+    """Replace NaN, which JSON does not have, with None."""
     return [None if np.isnan(value) else float(value) for value in values]

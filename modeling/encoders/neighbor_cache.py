@@ -83,7 +83,7 @@ def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silentl
 
 def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, float]:
     """The k-NN graph of rows (n, d), and which share of the true neighbours it holds."""
-    from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
+    from modeling.algorithms.ivf_neighbors import approximate_knn_graph
     from modeling.algorithms.neighbors import knn_graph
 
     def count(done: int, total: int) -> None:
@@ -91,7 +91,7 @@ def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, floa
 
     if len(Z) <= AT_ONCE:
         return knn_graph(Z, k, on_progress=count), 1.0
-    measured = knn_graph_by_cells(Z, k, rng=np.random.default_rng(seed), recall=RECALL, on_progress=count)
+    measured = approximate_knn_graph(Z, k, rng=np.random.default_rng(seed), recall=RECALL, on_progress=count)
     return measured.graph, measured.recall
 
 

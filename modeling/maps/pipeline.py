@@ -169,7 +169,7 @@ def _graph(
     embedding_set: EmbeddingSet, vectors: store.Vectors, Z: Floats, fitted: Rows, options: MapOptions, tell: _Told
 ) -> tuple[Graph, float | None]:
     """The neighbours of the rows to fit, as positions among them; the shared graph where that has them all."""
-    from modeling.algorithms.neighbors import among
+    from modeling.algorithms.neighbors import subgraph
 
     k = options.n_neighbors - 1 if options.method == "umap" else round(3 * options.perplexity)
     k = min(k, len(fitted) - 1)
@@ -177,7 +177,7 @@ def _graph(
     is_whole = int(np.isfinite(Z[:, 0]).sum()) == len(fitted)
     if k <= NEIGHBOURS and is_whole:
         shared = graph_of(embedding_set, vectors, tell, is_unit=is_unit)
-        return among(shared, fitted, k), recall_of(embedding_set, is_unit=is_unit)
+        return subgraph(shared, fitted, k), recall_of(embedding_set, is_unit=is_unit)
     return made_graph(Z[fitted], k, tell, seed=options.seed)
 
 
@@ -186,7 +186,7 @@ def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told)
     or -1."""
     stage = "Laying out the map"
     tell("Preparing the layout", 0, 0)  # the first one in a process imports and compiles
-    from modeling.algorithms.layouts.initialization import smoothed, start_from
+    from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
 
     def count(done: int, total: int) -> None:
         tell(stage, done, total)
@@ -194,12 +194,12 @@ def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told)
     if options.method == "tsne":
         from modeling.algorithms.layouts import tsne
 
-        start = start_from(plane, options.seed)
-        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_round=count)
+        start = initial_layout(plane, options.seed)
+        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_iteration=count)
     from modeling.backends import umap_learn
 
     weights = umap_learn.fuzzy_graph(graph, options.n_neighbors)
-    start = start_from(smoothed(plane, weights), options.seed)
+    start = initial_layout(smooth_along_graph(plane, weights), options.seed)
     if options.is_supervised:
         weights = umap_learn.fuzzy_graph(graph, options.n_neighbors, y)
     return umap_learn.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
@@ -211,11 +211,11 @@ def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random
         return
     stage = "Placing the other images"
     tell(stage, 0, len(others))
-    from modeling.algorithms.layouts.placement import placed
+    from modeling.algorithms.layouts.placement import place_points
 
     if len(fitted) > PLACE_BY:
         fitted = np.sort(rng.choice(fitted, PLACE_BY, replace=False))
-    places[others] = placed(
+    places[others] = place_points(
         Z[others],
         Z[fitted],
         places[fitted],

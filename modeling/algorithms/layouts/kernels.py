@@ -1,4 +1,4 @@
-"""The inner loops of t-SNE, compiled: see ``modeling.algorithms.layouts.tsne``."""
+"""Provide the compiled inner loops of t-SNE, see ``modeling.algorithms.layouts.tsne``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# The grid of t-SNE interpolates by parabolas: through so many nodes a box and direction.
+# The grid interpolation of t-SNE is quadratic: this many nodes per box and direction.
 NODES = 3
 
 
@@ -20,7 +20,7 @@ def pulls(
     places: NDArray[np.float64],
     pull: NDArray[np.float64],
 ) -> None:
-    """Sum over the edges (CSR) of the rows ``first`` … ``last - 1``: weight times nearness times difference."""
+    """Write the attraction on rows ``first`` … ``last - 1``: sums of weight * kernel * difference over edges (CSR)."""
     for row in range(first, last):
         x, y = places[row, 0], places[row, 1]
         along, across = 0.0, 0.0
@@ -36,7 +36,7 @@ def pulls(
 def pushes_of_all(
     first: int, last: int, places: NDArray[np.float64], push: NDArray[np.float64], total: NDArray[np.float64]
 ) -> None:
-    """For the rows ``first`` … ``last - 1`` sums over all others: squared nearness times difference, and nearness."""
+    """Write sums over all other points for rows ``first`` … ``last - 1``: kernel^2 * difference, and kernel."""
     for row in range(first, last):
         x, y = places[row, 0], places[row, 1]
         along, across, near = 0.0, 0.0, 0.0
@@ -52,7 +52,7 @@ def pushes_of_all(
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _parabolas(inside: float, shares: NDArray[np.float64]) -> None:
-    """How much a point ``inside`` a box, from 0 to 1, has of each of its three nodes (Lagrange)."""
+    """Compute the three Lagrange weights of a position ``inside`` a box, from 0 to 1."""
     left, middle, right = inside - 1 / 6, inside - 1 / 2, inside - 5 / 6
     shares[0] = middle * right * 4.5
     shares[1] = left * right * -9.0
@@ -67,7 +67,7 @@ def spread(
     n_boxes: int,
     charges: NDArray[np.float64],
 ) -> None:
-    """Add to the grids (3, m, m) each point's charges 1, x and y."""
+    """Add the charges 1, x and y of each point to the grids (3, m, m)."""
     across, down = np.empty(NODES), np.empty(NODES)
     for row in range(len(places)):
         x, y = (places[row, 0] - low[0]) / box, (places[row, 1] - low[1]) / box
@@ -91,7 +91,7 @@ def gather(
     potentials: NDArray[np.float64],
     felt: NDArray[np.float64],
 ) -> None:
-    """Read from the grids (3, m, m) what each point feels, (n, 3)."""
+    """Interpolate the potentials of the grids (3, m, m) at each point, into ``felt`` (n, 3)."""
     across, down = np.empty(NODES), np.empty(NODES)
     for row in range(len(places)):
         x, y = (places[row, 0] - low[0]) / box, (places[row, 1] - low[1]) / box

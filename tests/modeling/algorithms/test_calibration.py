@@ -12,10 +12,10 @@ from scipy.special import log_softmax
 from scipy.special import softmax as scipy_softmax
 
 from modeling.algorithms.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     choose_folds,
-    cross_fitted,
+    cross_fit,
     fit_temperature,
     logit_log_loss,
     out_of_fold_logits,
@@ -56,7 +56,7 @@ def test_temperature_never_makes_its_own_log_loss_worse(n: int, c: int, with_pri
     logits = data.draw(arrays(np.float32, (n, c), elements=st.floats(-1e4, 1e4, width=32)))
     y = data.draw(arrays(np.int64, n, elements=st.integers(0, c - 1)))
     found = fit_temperature(logits, y, prior_sd=0.5 if with_prior else None)
-    assert COLDEST <= found <= HOTTEST
+    assert MIN_TEMPERATURE <= found <= MAX_TEMPERATURE
     assert logit_log_loss(logits, y, found) <= logit_log_loss(logits, y) * (1 + 1e-6) + 1e-9
 
 
@@ -64,9 +64,9 @@ def test_temperature_of_degenerate_logits() -> None:
     assert fit_temperature(np.zeros((4, 3)), np.array([0, 1, 2, 0])) == 1.0
     assert fit_temperature(np.zeros((0, 3)), np.zeros(0, int)) == 1.0
     always_right = np.eye(3)
-    assert fit_temperature(always_right, np.arange(3)) == pytest.approx(COLDEST, rel=0.01)
-    assert fit_temperature(always_right, np.array([1, 2, 0])) == pytest.approx(HOTTEST, rel=0.01)
-    with pytest.raises(ValueError, match="not numbers"):
+    assert fit_temperature(always_right, np.arange(3)) == pytest.approx(MIN_TEMPERATURE, rel=0.01)
+    assert fit_temperature(always_right, np.array([1, 2, 0])) == pytest.approx(MAX_TEMPERATURE, rel=0.01)
+    with pytest.raises(ValueError, match="are NaN"):
         fit_temperature(np.array([[np.nan, 0]]), np.array([0]))
     with pytest.raises(ValueError, match="true classes"):
         fit_temperature(np.zeros((2, 2)), np.array([0]))
@@ -120,7 +120,7 @@ def test_out_of_fold_logits_are_those_of_heads_fitted_without_the_fold() -> None
     folds = stratified_folds(y, 5)
     full = fit_head(X, y, n_classes=3)
     held = out_of_fold_logits(X, y, n_classes=3, folds=folds, start=full)
-    assert held.known.all()
+    assert held.is_scored.all()
     for fold in range(5):
         inside = folds == fold
         # Weight 0 leaves a row out but keeps the common standardisation.
@@ -146,7 +146,7 @@ def test_a_class_with_one_example_is_unknown_to_the_fold_that_holds_it() -> None
     X, y = blobs(80, 5, 2)
     y[17] = 2
     held = out_of_fold_logits(X, y, n_classes=4, folds=stratified_folds(y, 5))
-    assert np.flatnonzero(~held.known).tolist() == [17]
+    assert np.flatnonzero(~held.is_scored).tolist() == [17]
     assert held.logits[17, 2] == ABSENT_LOGIT
     assert (held.logits[:, 3] == ABSENT_LOGIT).all()
 
@@ -155,10 +155,10 @@ def test_a_class_with_one_example_is_unknown_to_the_fold_that_holds_it() -> None
     ("y", "n_folds", "reason"),
     [
         ([0, 1] * 4, 0, "uncalibrated, too few labels (8 of the 20 needed)"),
-        ([0] * 9 + list(range(1, 13)), 0, "two or more (9 of the 10 needed)"),
-        ([0] * 19 + [1], 0, "only one class has two labels or more"),
+        ([0] * 9 + list(range(1, 13)), 0, "at least two (9 of the 10 needed)"),
+        ([0] * 19 + [1], 0, "only one class has at least two labels"),
         ([0, 1] * 5 + list(range(2, 12)), 20, ""),
-        ([0] * 30 + [1, 2, 3], 0, "only one class has two labels or more"),
+        ([0] * 30 + [1, 2, 3], 0, "only one class has at least two labels"),
         ([0, 1] * 10, 20, ""),
         ([0, 1] * 249 + [2], 20, ""),
         ([0, 1] * 250, 10, ""),
@@ -180,12 +180,12 @@ def test_what_is_cross_fitted_never_sees_its_own_fold() -> None:
     def fit(logits: np.ndarray, y: np.ndarray, drawn: np.ndarray) -> Calibration:
         return Calibration("temperature", fit_temperature(logits, y))
 
-    before = cross_fitted(logits, y, folds, drawn, fit)
+    before = cross_fit(logits, y, folds, drawn, fit)
     assert (logits / before).mean() == pytest.approx(3.0, rel=0.3)
     for fold in range(4):
         changed = y.copy()
         changed[folds == fold] = (changed[folds == fold] + 1) % 5
-        after = cross_fitted(logits, changed, folds, drawn, fit)
+        after = cross_fit(logits, changed, folds, drawn, fit)
         assert (after[folds == fold] == before[folds == fold]).all()
         assert (after[folds != fold] != before[folds != fold]).all()
 

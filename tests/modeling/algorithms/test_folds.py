@@ -17,7 +17,7 @@ from modeling.algorithms.folds import grouped_folds, groups_per_class, stratifie
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.integers(2, 10), st.integers(0, 3))
 def test_folds_are_even_overall_and_in_every_class(labels: list[int], n_folds: int, seed: int) -> None:
     if n_folds > len(labels):
-        with pytest.raises(ValueError, match="cannot be dealt"):
+        with pytest.raises(ValueError, match="cannot be split"):
             stratified_folds(labels, n_folds, seed)
         return
     folds = stratified_folds(labels, n_folds, seed)
@@ -28,7 +28,7 @@ def test_folds_are_even_overall_and_in_every_class(labels: list[int], n_folds: i
 
 
 def test_one_fold_is_no_folds() -> None:
-    with pytest.raises(ValueError, match="cannot be dealt"):
+    with pytest.raises(ValueError, match="cannot be split"):
         stratified_folds([0, 1, 0], 1)
 
 
@@ -60,7 +60,7 @@ def unevenness(y: np.ndarray, folds: np.ndarray) -> float:
 def test_groups_are_never_divided_and_no_fold_is_empty(rows: list[tuple[int, int]], n_folds: int, seed: int) -> None:
     y, groups = np.array(rows).T
     if n_folds > len(set(groups.tolist())):
-        with pytest.raises(ValueError, match="groups cannot be dealt"):
+        with pytest.raises(ValueError, match="groups cannot be split"):
             grouped_folds(y, groups, n_folds, seed)
         return
     folds = grouped_folds(y, groups, n_folds, seed)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from modeling.algorithms.features import standardisation, standardise
+from modeling.algorithms.features import standardization, standardize
 from modeling.algorithms.head import ABSENT_LOGIT, Head, fit_head, predict_in_blocks
 from tests.modeling.algorithms.examples import blobs, digits
 
 
 def objective(head: Head, X: np.ndarray, y: np.ndarray, C: float, weight: np.ndarray) -> float:
     """What `fit_head` minimises, computed slowly and in double precision from the finished head."""
-    _, scale = standardisation(X)
+    _, scale = standardization(X)
     logits = X.astype(float) @ head.weights.astype(float) + head.bias
     losses = -log_softmax(logits, axis=1)[np.arange(y.size), y]
     V = head.weights.astype(float) * scale[:, None]
@@ -27,7 +27,7 @@ def objective(head: Head, X: np.ndarray, y: np.ndarray, C: float, weight: np.nda
 
 def best_objective(X: np.ndarray, y: np.ndarray, C: float, weight: np.ndarray) -> float:
     """The same at scikit-learn's optimum."""
-    mean, scale = standardisation(X)
+    mean, scale = standardization(X)
     Z = (X.astype(float) - mean) / scale
     two = np.unique(y).size == 2
     # With two classes scikit-learn fits the difference of our two vectors, which then are its halves: its
@@ -88,13 +88,13 @@ def test_head_is_one_plain_product() -> None:
 
 def test_standard_rows_have_unit_mean_square_and_weights_come_back() -> None:
     X, y = blobs(80, 9, 3)
-    rows = standardise(X)
+    rows = standardize(X)
     assert rows.Z.mean(axis=0) == pytest.approx(0, abs=1e-5)
     assert np.square(rows.Z).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
     head = fit_head(X, y, n_classes=3)
-    V, bias = rows.standard(head.weights, head.bias)
+    V, bias = rows.standardize_weights(head.weights, head.bias)
     assert rows.Z @ V + bias == pytest.approx(head.logits(X), abs=1e-3)
-    weights, plain_bias = rows.plain(V, bias)
+    weights, plain_bias = rows.unstandardize_weights(V, bias)
     assert weights == pytest.approx(head.weights, rel=1e-5)
     assert plain_bias == pytest.approx(head.bias, abs=1e-3)
 
@@ -102,7 +102,7 @@ def test_standard_rows_have_unit_mean_square_and_weights_come_back() -> None:
 def test_a_feature_that_hardly_varies_is_not_blown_up() -> None:
     X, _ = blobs(50, 4, 2)
     X[:, 0] = 5 + 1e-4 * X[:, 1]
-    _, scale = standardisation(X)
+    _, scale = standardization(X)
     assert scale[0] > 0.3 * np.sqrt(X.var(axis=0).mean())
 
 
@@ -160,7 +160,7 @@ def test_rows_that_are_not_numbers_are_refused(bad: float) -> None:
         ([0, 1, 2], 2, "outside"),
         ([0, -1, 1], 2, "outside"),
         ([0, 1], 2, "n labels"),
-        ([0.0, 1.0, 1.0], 2, "whole numbers"),
+        ([0.0, 1.0, 1.0], 2, "must be integers"),
     ],
 )
 def test_labels_that_cannot_be_learnt_are_refused_in_words(y: list[float], n_classes: int, words: str) -> None:
@@ -169,7 +169,7 @@ def test_labels_that_cannot_be_learnt_are_refused_in_words(y: list[float], n_cla
 
 
 def test_no_labels_say_what_to_do() -> None:
-    with pytest.raises(ValueError, match="label at least one image"):
+    with pytest.raises(ValueError, match="Label at least one image"):
         fit_head(np.empty((0, 3), np.float32), np.empty(0, int), n_classes=2)
 
 
@@ -281,9 +281,9 @@ def test_huge_logits_stay_probabilities() -> None:
 def test_blocks_refuse_what_does_not_fit() -> None:
     head = Head(np.zeros((2, 3), np.float32), np.zeros(3, np.float32), 1, True)
     X, out = np.zeros((4, 2), np.float32), np.empty((4, 3), np.float32)
-    with pytest.raises(ValueError, match="must fit"):
+    with pytest.raises(ValueError, match="matching shapes"):
         predict_in_blocks(X, head, 1.0, out[:3])
-    with pytest.raises(ValueError, match="must fit"):
+    with pytest.raises(ValueError, match="matching shapes"):
         predict_in_blocks(X[:, :1], head, 1.0, out)
     with pytest.raises(ValueError, match="valid"):
         predict_in_blocks(X, head, 1.0, out, valid=np.ones(3, bool))
@@ -294,11 +294,11 @@ def test_blocks_refuse_what_does_not_fit() -> None:
 # -- Few rows in fewer coordinates ------------------------------------------------------------------
 def test_few_rows_are_fitted_in_the_space_that_they_span_to_the_same_optimum() -> None:
     X, y = blobs(60, 200, 3, seed=11, spread=4.0)
-    rows = standardise(X)
+    rows = standardize(X)
     assert rows.basis is not None
     assert rows.Z.shape[1] <= 60
     np.testing.assert_allclose(rows.basis.T @ rows.basis, np.eye(rows.Z.shape[1]), atol=1e-4)
-    mean, scale = standardisation(X)
+    mean, scale = standardization(X)
     np.testing.assert_allclose(rows.Z @ rows.basis.T, (X - mean) / scale, atol=1e-3)
     head = fit_head(X, y, n_classes=3, tol=1e-8)
     weight = np.ones(60)
@@ -308,21 +308,21 @@ def test_few_rows_are_fitted_in_the_space_that_they_span_to_the_same_optimum() -
 @pytest.mark.parametrize(("n", "d"), [(60, 200), (60, 30)])
 def test_a_head_comes_back_as_the_point_that_it_was_made_from(n: int, d: int) -> None:
     X, _ = blobs(n, d, 3, seed=12)
-    rows = standardise(X)
+    rows = standardize(X)
     assert (rows.basis is not None) == (2 * n <= d)
     rng = np.random.default_rng(0)
     V = rng.normal(size=(rows.Z.shape[1], 3)).astype(np.float32)
     bias = rng.normal(size=3).astype(np.float32)
-    weights, plain_bias = rows.plain(V, bias)
+    weights, plain_bias = rows.unstandardize_weights(V, bias)
     np.testing.assert_allclose(X @ weights + plain_bias, rows.Z @ V + bias, rtol=1e-2, atol=2e-2)
-    back, back_bias = rows.standard(weights, plain_bias)
+    back, back_bias = rows.standardize_weights(weights, plain_bias)
     np.testing.assert_allclose(back, V, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(back_bias, bias, rtol=1e-2, atol=1e-2)
 
 
 def test_identical_rows_span_nothing() -> None:
     X, y = np.ones((10, 50), np.float32), np.arange(10) % 2
-    rows = standardise(X)
+    rows = standardize(X)
     assert rows.basis is None
     head = fit_head(X, y, n_classes=2)
     np.testing.assert_allclose(head.logits(X)[:, 0], head.logits(X)[:, 1], atol=1e-3)

@@ -115,7 +115,7 @@ def test_confusion_precision_and_recall_are_those_of_scikit_learn() -> None:
     ("probabilities", "y", "words"),
     [
         (np.zeros((0, 2)), np.zeros(0, int), "no rows"),
-        (np.full((1, 2), np.nan), np.zeros(1, int), "not numbers"),
+        (np.full((1, 2), np.nan), np.zeros(1, int), "are NaN"),
         (np.full((2, 2), 0.5), np.zeros(1, int), "true classes"),
         (np.full((1, 2), 0.5), np.array([2]), "outside"),
     ],

@@ -7,8 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from modeling.algorithms import neighbors
-from modeling.algorithms.ivf_neighbors import knn_graph_by_cells
-from modeling.algorithms.neighbors import among, knn_graph, project
+from modeling.algorithms.ivf_neighbors import approximate_knn_graph
+from modeling.algorithms.neighbors import knn_graph, project, subgraph
 
 
 def vectors(n: int = 300, d: int = 10, seed: int = 0) -> np.ndarray:
@@ -96,7 +96,7 @@ def test_graph_by_cells_finds_what_it_says(k: int) -> None:
     X[[7, 1900]] = np.nan
     exact = knn_graph(X, k)
     seen: list[tuple[int, int]] = []
-    near = knn_graph_by_cells(X, k, rng=rng, recall=0.95, on_progress=lambda *at: seen.append(at))
+    near = approximate_knn_graph(X, k, rng=rng, recall=0.95, on_progress=lambda *at: seen.append(at))
     known = np.isfinite(X[:, 0])
     found = [len(set(a) & set(b)) / k for a, b in zip(exact.indices.tolist(), near.graph.indices.tolist(), strict=True)]
     recall = float(np.mean(np.array(found)[known]))
@@ -110,24 +110,24 @@ def test_graph_by_cells_finds_what_it_says(k: int) -> None:
     assert near.graph.distances[row, place] == pytest.approx(np.linalg.norm(X[row] - X[other]), rel=1e-5)
     assert (near.graph.indices != np.arange(4000)[:, None]).all()
     assert seen[-1] == (3998, 3998)
-    everything = knn_graph_by_cells(X, k, rng=np.random.default_rng(0), recall=1.0)
+    everything = approximate_knn_graph(X, k, rng=np.random.default_rng(0), recall=1.0)
     assert (everything.graph.indices == exact.indices).mean() > 0.999
-    again = knn_graph_by_cells(X, k, rng=np.random.default_rng(0), recall=1.0)
+    again = approximate_knn_graph(X, k, rng=np.random.default_rng(0), recall=1.0)
     np.testing.assert_array_equal(again.graph.indices, everything.graph.indices)
 
 
 def test_graph_by_cells_of_little_of_copies_and_of_nothing() -> None:
     rng = np.random.default_rng(0)
     few = vectors(6, 3)
-    assert knn_graph_by_cells(few, 4, rng=rng).graph.indices.tolist() == knn_graph(few, 4).indices.tolist()
-    padded = knn_graph_by_cells(few, 9, rng=rng).graph.indices
+    assert approximate_knn_graph(few, 4, rng=rng).graph.indices.tolist() == knn_graph(few, 4).indices.tolist()
+    padded = approximate_knn_graph(few, 9, rng=rng).graph.indices
     assert (padded[:, 5:] == -1).all()
     assert (padded[:, :5] >= 0).all()
-    same = knn_graph_by_cells(np.full((700, 5), 0.7, np.float32), 6, rng=rng).graph
+    same = approximate_knn_graph(np.full((700, 5), 0.7, np.float32), 6, rng=rng).graph
     assert (same.distances == 0).all()
     assert (same.indices != np.arange(700)[:, None]).all()
-    assert knn_graph_by_cells(few[:1], 3, rng=rng).graph.indices.tolist() == [[-1] * 3]
-    assert knn_graph_by_cells(few[:0], 3, rng=rng).graph.indices.shape == (0, 3)
+    assert approximate_knn_graph(few[:1], 3, rng=rng).graph.indices.tolist() == [[-1] * 3]
+    assert approximate_knn_graph(few[:0], 3, rng=rng).graph.indices.shape == (0, 3)
 
 
 def test_graph_by_cells_stops_when_it_is_told_to() -> None:
@@ -138,11 +138,11 @@ def test_graph_by_cells_stops_when_it_is_told_to() -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        knn_graph_by_cells(vectors(900), 3, rng=np.random.default_rng(0), on_progress=stop)
+        approximate_knn_graph(vectors(900), 3, rng=np.random.default_rng(0), on_progress=stop)
 
 
 def test_a_graph_among_some_rows_counts_by_their_positions() -> None:
     X = np.array([[0], [1], [np.nan], [5]], np.float32)
-    some = among(knn_graph(X, 3), np.array([0, 1, 3]), 3)
+    some = subgraph(knn_graph(X, 3), np.array([0, 1, 3]), 3)
     assert some.indices.tolist() == [[1, 2, -1], [0, 2, -1], [1, 0, -1]]
     assert some.distances[2, :2].tolist() == [4, 5]

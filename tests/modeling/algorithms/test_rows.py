@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from modeling.algorithms import rows
-from modeling.algorithms.ivf_neighbors import knn_graph_by_cells, nearest_by_cells
+from modeling.algorithms.ivf_neighbors import approximate_knn_graph, approximate_nearest
 from modeling.algorithms.neighbors import knn_graph
-from modeling.algorithms.rows import in_threads
+from modeling.algorithms.rows import run_in_threads
 
 
 def test_every_part_is_done_and_reported_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_every_part_is_done_and_reported_in_order(monkeypatch: pytest.MonkeyPatc
         threads.add(threading.get_ident())
         done.add(part)
 
-    in_threads(work, range(50), told.append)
+    run_in_threads(work, range(50), told.append)
     assert done == set(range(50))
     assert told == list(range(50))
     assert len(threads) == 3
@@ -46,7 +46,7 @@ def test_what_has_not_begun_is_dropped_when_it_is_stopped(monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        in_threads(work, range(1000), stop)
+        run_in_threads(work, range(1000), stop)
     assert len(begun) <= 4
 
 
@@ -56,7 +56,7 @@ def test_an_error_of_a_part_is_raised() -> None:
             raise ValueError("part 3")
 
     with pytest.raises(ValueError, match="part 3"):
-        in_threads(work, range(10), lambda part: None)
+        run_in_threads(work, range(10), lambda part: None)
 
 
 @pytest.mark.parametrize("cores", [2, 5])
@@ -66,8 +66,8 @@ def test_neighbors_are_the_same_on_any_number_of_cores(cores: int, monkeypatch: 
     def found() -> list[bytes]:
         graphs = [
             knn_graph(X, 7),
-            knn_graph_by_cells(X, 7, rng=np.random.default_rng(1)).graph,
-            nearest_by_cells(X[:900], X[1000:], 7, rng=np.random.default_rng(1)),
+            approximate_knn_graph(X, 7, rng=np.random.default_rng(1)).graph,
+            approximate_nearest(X[:900], X[1000:], 7, rng=np.random.default_rng(1)),
         ]
         return [one.indices.tobytes() + one.distances.tobytes() for one in graphs]
 

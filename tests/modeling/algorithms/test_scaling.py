@@ -85,7 +85,7 @@ def test_odds_of_what_is_all_but_certain_are_numbers() -> None:
 
 
 def test_what_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="no calibration called"):
+    with pytest.raises(ValueError, match="no calibration method called"):
         Calibration("isotonic")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="above 0"):
         Calibration("temperature", 0.0)
@@ -182,7 +182,7 @@ def test_a_way_that_does_not_help_gives_place_to_a_temperature(monkeypatch: pyte
     monkeypatch.setattr("modeling.algorithms.calibration.fit_vector", lambda *args: wrong)
     told = calibrate(*held_out(3 * logits, y), method="vector")
     assert told.calibration.method == "temperature"
-    assert "vector scaling would not have helped" in told.note
+    assert "vector scaling would not lower the log loss" in told.note
 
 
 def test_none_changes_nothing() -> None:
@@ -201,7 +201,7 @@ def test_labels_drawn_by_chance_lead_the_temperature_once_there_are_enough() -> 
     of_all = calibrate(*held_out(mixed, y))
     led = calibrate(*held_out(mixed, y), is_audit=drawn)
     assert 2.0 < led.calibration.temperature < of_all.calibration.temperature - 0.2
-    assert "told by the 100 of them that were drawn by chance" in led.note
+    assert "fitted to the 100 randomly sampled labels among them" in led.note
     few = drawn & (np.cumsum(drawn) < MIN_AUDIT)
     assert calibrate(*held_out(mixed, y), is_audit=few).calibration.temperature == of_all.calibration.temperature
     every = calibrate(*held_out(mixed, y), is_audit=np.ones(800, bool))
@@ -214,7 +214,7 @@ def test_rows_that_nothing_knew_take_no_part() -> None:
     held.logits[:5] = ABSENT_LOGIT
     folds = stratified_folds(y, 5)
     told = calibrate(held, y, folds)
-    alone = calibrate(OutOfFold(held.logits[5:], held.known[5:]), y[5:], folds[5:])
+    alone = calibrate(OutOfFold(held.logits[5:], held.is_scored[5:]), y[5:], folds[5:])
     assert told.calibration.temperature == alone.calibration.temperature
     assert "5 left out as the only label of their class" in told.note
     np.testing.assert_array_equal(told.logits[5:], alone.logits)

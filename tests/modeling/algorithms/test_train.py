@@ -283,9 +283,9 @@ def test_groups_of_one_change_the_folds_but_not_what_they_tell() -> None:
 @pytest.mark.parametrize(
     ("y", "groups", "reason"),
     [
-        ([0, 1] * 20, [0] * 40, "too few labels in classes that two or more groups have (0 of the 10 needed)"),
-        ([0] * 20 + [1] * 20, [0] * 20 + [1] * 20, "too few labels in classes that two or more groups have"),
-        ([0] * 30 + [1] * 10, [0, 1] * 15 + [2] * 10, "only one class is in two groups or more"),
+        ([0, 1] * 20, [0] * 40, "too few labels in classes found in at least two groups (0 of the 10 needed)"),
+        ([0] * 20 + [1] * 20, [0] * 20 + [1] * 20, "too few labels in classes found in at least two groups"),
+        ([0] * 30 + [1] * 10, [0, 1] * 15 + [2] * 10, "only one class is in at least two groups"),
     ],
 )
 def test_why_groups_hold_nothing_out_is_said(y: list[int], groups: list[int], reason: str) -> None:

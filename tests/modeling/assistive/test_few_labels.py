@@ -344,7 +344,7 @@ def test_labels_drawn_by_chance_lead_the_temperature_and_are_counted(make_datase
     # The easy ones were drawn, so to say: what they tell is another temperature.
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert "calibrated on 220 held-out labels" in told["note"]
-    assert "its temperature told by the 60 of them that were drawn by chance" in told["note"] or (
+    assert "its temperature fitted to the 60 randomly sampled labels among them" in told["note"] or (
         "needed no correction" in told["note"]
     )
 

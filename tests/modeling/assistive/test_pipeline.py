@@ -362,7 +362,7 @@ def test_groups_that_hold_nothing_out_are_told(make_dataset: MakeDataset, client
     kept_together(dataset, "kind", [f"k{one}" for one in y])
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["accuracy"] is None
-    assert "in classes that two or more groups have" in told["note"]
+    assert "in classes found in at least two groups" in told["note"]
     assert "none could be held out, see Calibration" in client.get("/d/pictures/model/").content.decode()
 
 

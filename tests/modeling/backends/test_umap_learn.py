@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
-from modeling.algorithms.layouts.initialization import smoothed, start_from
+from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
 from modeling.algorithms.neighbors import Graph, knn_graph, project
 from modeling.backends import umap_learn
 
@@ -43,7 +43,7 @@ def weights(graph: Graph) -> csr_array:
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_layout_epoch_by_epoch_is_that_of_umap_learn(digits: np.ndarray, weights: csr_array, seed: int) -> None:
     umap_ = umap_learn._umap_()
-    start = start_from(smoothed(flat(digits), weights), seed)
+    start = initial_layout(smooth_along_graph(flat(digits), weights), seed)
     a, b = umap_.find_ab_params(1.0, 0.1)
     expected, _ = umap_.simplicial_set_embedding(
         digits, weights.tocoo(), 2, 1.0, a, b, 1.0, 5, None, start, np.random.RandomState(seed), "euclidean", {},
@@ -66,7 +66,7 @@ def test_labels_pull_classes_apart(digits: np.ndarray, graph: Graph, weights: cs
     y = load_digits().target[:N].astype(np.int64)
 
     def share_of_own_class(weights: csr_array) -> float:
-        places = umap_learn.lay_out(weights, start_from(flat(digits), 0), min_dist=0.1, seed=0, n_epochs=100)
+        places = umap_learn.lay_out(weights, initial_layout(flat(digits), 0), min_dist=0.1, seed=0, n_epochs=100)
         return float((y[knn_graph(places, 10).indices] == y[:, None]).mean())
 
     assert share_of_own_class(umap_learn.fuzzy_graph(graph, K, y)) > share_of_own_class(weights)
@@ -74,7 +74,7 @@ def test_labels_pull_classes_apart(digits: np.ndarray, graph: Graph, weights: cs
 
 def test_few_and_flat_rows_get_finite_places() -> None:
     X = np.array([[0, 0], [1, 0], [2, 0], [9, 0]], np.float32)
-    places = umap_learn.lay_out(umap_learn.fuzzy_graph(knn_graph(X, 1), 2), start_from(X, 0), min_dist=0.1, seed=0)
+    places = umap_learn.lay_out(umap_learn.fuzzy_graph(knn_graph(X, 1), 2), initial_layout(X, 0), min_dist=0.1, seed=0)
     assert places.shape == (4, 2)
     assert np.isfinite(places).all()
 
@@ -89,12 +89,12 @@ def test_a_smoothed_start_is_near_the_slowest_waves_of_the_graph(digits: np.ndar
         steps = (centered * (degree[:, None] * centered - exact @ centered)).sum(axis=0)
         return float((steps / (degree[:, None] * centered**2).sum(axis=0)).max())
 
-    smooth = smoothed(flat(digits), weights).astype(np.float64)
+    smooth = smooth_along_graph(flat(digits), weights).astype(np.float64)
     least = np.linalg.eigvalsh(np.eye(N) - (exact / np.sqrt(np.outer(degree, degree))))[2]
     assert least <= roughness(smooth) + 1e-6
     assert roughness(smooth) < roughness(flat(digits).astype(np.float64)) / 5
     assert abs((degree * smooth[:, 0] * smooth[:, 1]).sum()) < 1e-4, "two directions, not one twice"
-    assert np.isfinite(smoothed(np.zeros((N, 2), np.float32), weights)).all()
+    assert np.isfinite(smooth_along_graph(np.zeros((N, 2), np.float32), weights)).all()
 
 
 # -- Steps and seeds -------------------------------------------------------------------------------------
@@ -110,20 +110,20 @@ def test_it_reports_every_epoch_and_stops_when_asked(digits: np.ndarray, weights
             raise Enough
 
     with pytest.raises(Enough):
-        umap_learn.lay_out(weights, start_from(flat(digits), 0), min_dist=0.1, seed=0, on_epoch=stop)
+        umap_learn.lay_out(weights, initial_layout(flat(digits), 0), min_dist=0.1, seed=0, on_epoch=stop)
     assert seen == [(1, 500), (2, 500), (3, 500)]
 
 
 _AGAIN = """
 import sys, numba, numpy as np
 from sklearn.datasets import load_digits
-from modeling.algorithms.initialization import smoothed, start_from
-from modeling.algorithms.neighbours import knn_graph, project
+from modeling.algorithms.layouts.initialization import smooth_along_graph, initial_layout
+from modeling.algorithms.neighbors import knn_graph, project
 from modeling.backends import umap_learn
 numba.set_num_threads(min(int(sys.argv[1]), numba.config.NUMBA_NUM_THREADS))
 X = load_digits().data[:200].astype(np.float32)
 weights = umap_learn.fuzzy_graph(knn_graph(X, 15), 15)
-start = start_from(smoothed(project(X, rng=np.random.default_rng(0), dims=2), weights), 3)
+start = initial_layout(smooth_along_graph(project(X, rng=np.random.default_rng(0), dims=2), weights), 3)
 sys.stdout.buffer.write(umap_learn.lay_out(weights, start, min_dist=0.1, seed=3).tobytes())
 """
 
@@ -138,7 +138,7 @@ def test_a_seed_gives_the_same_bytes_in_two_processes_on_one_core_and_on_two() -
 
 
 def test_another_seed_makes_another_map(digits: np.ndarray, weights: csr_array) -> None:
-    start = start_from(flat(digits), 0)
+    start = initial_layout(flat(digits), 0)
     maps = [umap_learn.lay_out(weights, start, min_dist=0.1, seed=seed, n_epochs=10) for seed in (0, 0, 1)]
     assert (maps[0] == maps[1]).all()
     assert (maps[0] != maps[2]).any()

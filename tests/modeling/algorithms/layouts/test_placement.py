@@ -7,9 +7,9 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
-from modeling.algorithms.ivf_neighbors import nearest_by_cells
-from modeling.algorithms.layouts.initialization import start_from
-from modeling.algorithms.layouts.placement import memberships, placed
+from modeling.algorithms.ivf_neighbors import approximate_nearest
+from modeling.algorithms.layouts.initialization import initial_layout
+from modeling.algorithms.layouts.placement import memberships, place_points
 from modeling.algorithms.neighbors import knn_graph, project
 from modeling.backends import umap_learn
 
@@ -22,7 +22,7 @@ def test_nearest_by_cells_finds_nearly_all_that_the_slow_loop_finds(n: int, m: i
         (centres[rng.integers(20, size=size)] + rng.standard_normal((size, 8))).astype(np.float32) for size in (n, m)
     )
     seen: list[tuple[int, int]] = []
-    got = nearest_by_cells(points, X, 6, rng=rng, on_progress=lambda *at: seen.append(at))
+    got = approximate_nearest(points, X, 6, rng=rng, on_progress=lambda *at: seen.append(at))
     apart = np.linalg.norm(points[:, None] - X[None], axis=2)
     k = min(6, n)
     expected = np.argsort(apart, axis=1, kind="stable")[:, :k]
@@ -38,13 +38,15 @@ def test_nearest_by_cells_finds_nearly_all_that_the_slow_loop_finds(n: int, m: i
 def test_a_copy_lies_where_the_fitted_one_does() -> None:
     X = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
     places = np.random.default_rng(1).standard_normal((50, 2)).astype(np.float32)
-    np.testing.assert_allclose(placed(X[[7, 3]], X, places, rng=np.random.default_rng(0)), places[[7, 3]], atol=1e-5)
+    np.testing.assert_allclose(
+        place_points(X[[7, 3]], X, places, rng=np.random.default_rng(0)), places[[7, 3]], atol=1e-5
+    )
 
 
 def test_between_two_clusters_it_joins_the_nearer_and_not_the_void() -> None:
     X = np.array([[0.0], [0.1], [0.2], [0.3], [0.4], [1.5], [1.6]], np.float32)
     places = np.array([[0, 0]] * 5 + [[100, 0]] * 2, np.float32)
-    assert placed(np.array([[0.7]], np.float32), X, places, rng=np.random.default_rng(0))[0, 0] < 5
+    assert place_points(np.array([[0.7]], np.float32), X, places, rng=np.random.default_rng(0))[0, 0] < 5
 
 
 def test_placed_digits_are_as_true_as_fitted_ones() -> None:
@@ -54,12 +56,12 @@ def test_placed_digits_are_as_true_as_fitted_ones() -> None:
     weights = umap_learn.fuzzy_graph(knn_graph(X[fitted], 15), 15)
     places = umap_learn.lay_out(
         weights,
-        start_from(project(X[fitted], rng=np.random.default_rng(0), dims=2), 0),
+        initial_layout(project(X[fitted], rng=np.random.default_rng(0), dims=2), 0),
         min_dist=0.1,
         seed=0,
         n_epochs=200,
     )
-    got = placed(X[rest], X[fitted], places, rng=np.random.default_rng(0))
+    got = place_points(X[rest], X[fitted], places, rng=np.random.default_rng(0))
     of_fitted = trustworthiness(X[fitted], places, n_neighbors=15)
     assert trustworthiness(X[rest], got, n_neighbors=15) >= 0.97 * of_fitted
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.manifold import TSNE, trustworthiness
 
 from modeling.algorithms.layouts import tsne
-from modeling.algorithms.layouts.initialization import start_from
+from modeling.algorithms.layouts.initialization import initial_layout
 from modeling.algorithms.neighbors import knn_graph, project
 
 N, PERPLEXITY = 400, 20
@@ -52,17 +52,17 @@ def test_pushes_are_those_of_all_pairs(width: float, error: float) -> None:
     places = np.random.default_rng(0).normal((7, -3), width, size=(300, 2))
     expected = slow_pushes(places)
     with ThreadPoolExecutor(2) as threads:
-        np.testing.assert_allclose(tsne.exact_pushes(places, threads), expected, rtol=1e-6, atol=1e-15)
-    assert np.abs(tsne.pushes(places) - expected).max() <= error * np.abs(expected).max()
+        np.testing.assert_allclose(tsne.exact_repulsion(places, threads), expected, rtol=1e-6, atol=1e-15)
+    assert np.abs(tsne.grid_repulsion(places) - expected).max() <= error * np.abs(expected).max()
 
 
 def test_a_finer_grid_comes_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
     places = np.random.default_rng(0).normal(scale=10, size=(300, 2))
     errors = []
     for boxes in (50, 200):
-        monkeypatch.setattr(tsne, "FEWEST_BOXES", boxes)
-        monkeypatch.setattr(tsne, "MOST_BOXES", boxes)
-        errors.append(np.abs(tsne.pushes(places) - slow_pushes(places)).max())
+        monkeypatch.setattr(tsne, "MIN_BOXES", boxes)
+        monkeypatch.setattr(tsne, "MAX_BOXES", boxes)
+        errors.append(np.abs(tsne.grid_repulsion(places) - slow_pushes(places)).max())
     assert errors[1] < errors[0] / 10
 
 
@@ -86,8 +86,8 @@ def theirs(digits: np.ndarray) -> np.ndarray:
 def test_maps_are_as_good_as_those_of_scikit_learn(
     digits: np.ndarray, weights: csr_array, theirs: np.ndarray, exactly: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tsne, "EXACTLY", exactly)
-    mine = tsne.lay_out(weights, start_from(flat(digits), 0), n_rounds=500)
+    monkeypatch.setattr(tsne, "EXACT_LIMIT", exactly)
+    mine = tsne.lay_out(weights, initial_layout(flat(digits), 0), n_iterations=500)
     assert divergence(weights, mine) <= 1.05 * divergence(weights, theirs)
     assert trustworthiness(digits, mine) >= 0.98 * trustworthiness(digits, theirs)
 
@@ -99,8 +99,8 @@ def test_it_is_the_same_every_time_and_on_any_number_of_cores(
     for cores in (1, 3):
         monkeypatch.setattr(tsne, "cores", lambda cores=cores: cores)
         for exactly in (5000, 0):
-            monkeypatch.setattr(tsne, "EXACTLY", exactly)
-            made.append(tsne.lay_out(weights, start_from(flat(digits), 0), n_rounds=20))
+            monkeypatch.setattr(tsne, "EXACT_LIMIT", exactly)
+            made.append(tsne.lay_out(weights, initial_layout(flat(digits), 0), n_iterations=20))
     assert made[1].tobytes() == made[3].tobytes()
     assert made[0].tobytes() == made[2].tobytes()
 
@@ -114,4 +114,4 @@ def test_it_stops_when_it_is_told_to(digits: np.ndarray, weights: csr_array) -> 
             raise Enough
 
     with pytest.raises(Enough):
-        tsne.lay_out(weights, start_from(flat(digits), 0), on_round=stop)
+        tsne.lay_out(weights, initial_layout(flat(digits), 0), on_iteration=stop)
