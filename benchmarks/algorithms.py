@@ -30,7 +30,7 @@ from modeling.algorithms.ivf_neighbors import approximate_knn_graph
 from modeling.algorithms.neighbors import knn_graph, project
 from modeling.algorithms.train import train
 from sampling.algorithms.coreset import k_center
-from sampling.algorithms.diversify import diversified, weighted_means
+from sampling.algorithms.diversify import diversify, weighted_kmeans
 from sampling.algorithms.mixing import Part, mix
 from sampling.algorithms.outliers import local_outlier_factor
 from sampling.algorithms.ranking import top
@@ -229,14 +229,14 @@ def bench_spread(size: Size) -> None:
     Z = np.random.default_rng(0).standard_normal((n, 64), np.float32)
     compare(
         f"spread, {n} items: a page of 40 / argpartition",
-        lambda: diversified(Z, np.arange(n), scores, 40, rng=np.random.default_rng(0)),
+        lambda: diversify(Z, np.arange(n), scores, 40, rng=np.random.default_rng(0)),
         lambda: np.argpartition(scores, 2000),
         4 * size.repeats,
     )
     page, weight = Z[:400], scores[:400]
     compare(
         "clusters of 400 x 64 into 40: ours / scikit-learn's",
-        lambda: weighted_means(page, weight, 40, np.random.default_rng(0)),
+        lambda: weighted_kmeans(page, weight, 40, np.random.default_rng(0)),
         lambda: KMeans(40, n_init=1, random_state=0).fit(page, sample_weight=weight),
         4 * size.repeats,
     )
@@ -269,7 +269,7 @@ def bench_suspects(size: Size) -> None:
             issues = find_label_issues(y, P, n_jobs=1)
             rankings["issues first"] = issues + rankings["self_confidence"]
             theirs = {way: average_precision_score(wrong, doubt) for way, doubt in rankings.items()}
-            ours = average_precision_score(wrong, -got.belief)
+            ours = average_precision_score(wrong, -got.self_confidence)
             best = max(theirs, key=lambda way: theirs[way])
             ratios.append(ours / theirs[best])
             print(

@@ -33,9 +33,9 @@ from modeling.backends.hog import HogEncoder
 from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import (
     Estimate,
-    corrected,
+    collection_accuracy,
     forecast,
-    of_collection,
+    lure_estimate,
     wilson,
 )
 from sampling.algorithms.mixing import AUDIT
@@ -140,7 +140,7 @@ def measured(
     rest = np.delete(hits, labelled)
     other = trained.head.logits(data.other_X).argmax(axis=1) == data.other_y
     n, n_audit = len(data.X), int(is_audit.sum())
-    told = of_collection(right, is_audit, n)
+    told = collection_accuracy(right, is_audit, n)
     return Snapshot(
         len(labelled),
         n_audit,
@@ -148,7 +148,7 @@ def measured(
             told,
             replace(wilson(told.value * told.n, told.n), value=told.value) if told.n else told,
             wilson(int(right[is_audit].sum()), n_audit),
-            corrected(right, np.clip(chances, 0, 1), n),
+            lure_estimate(right, np.clip(chances, 0, 1), n),
         ],
         [float((rest.sum() + right.sum()) / n), float(other.mean()), float(rest.mean())],
     )

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.groups import digits, fashion
 from modeling.algorithms.neighbors import project
-from sampling.algorithms.groups import LabeledPairs, densest, usual_radius
+from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group
 
 LARGEST, MOST_GROUPS = 60, 40
 # The slider of looser groups, where it is often left.
@@ -55,16 +55,16 @@ def replay(Z: np.ndarray, y: np.ndarray, n_labels: int, *, strict: bool, seed: i
     for number in range(MOST_GROUPS):
         labeled, pool = np.flatnonzero(given >= 0), np.flatnonzero(given < 0)
         pairs = LabeledPairs(Z, labeled, given[labeled], rng=rng, pressed=lambda rows: pressed[rows])
-        known = pairs.known()
+        known = pairs.largest_reliable()
         if strict and known is None:
             return
         if strict:
             assert known is not None
-            radius = min(known.radius, usual_radius(Z, pool, rng=rng))
+            radius = min(known.radius, default_radius(Z, pool, rng=rng))
             avoid = partial(pairs.is_mixed, radius=radius)
-            group = densest(Z, pool, radius, LARGEST, rng=rng, avoid=avoid)
+            group = densest_group(Z, pool, radius, LARGEST, rng=rng, avoid=avoid)
         else:
-            group = densest(Z, pool, LOOSER * usual_radius(Z, pool, rng=rng), LARGEST, rng=rng)
+            group = densest_group(Z, pool, LOOSER * default_radius(Z, pool, rng=rng), LARGEST, rng=rng)
         if not len(group.rows):
             return
         counts = np.bincount(y[group.rows])

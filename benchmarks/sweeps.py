@@ -27,7 +27,17 @@ from modeling.algorithms.train import train
 from sampling.algorithms.auto import choose
 from sampling.algorithms.estimates import weighted_share
 from sampling.algorithms.ranking import top
-from sampling.algorithms.risk import Kept, Page, Risk, doubt_of, draw_checks, miss_rate, page_of, predicted_as, surest
+from sampling.algorithms.risk import (
+    Carryover,
+    Page,
+    Risk,
+    draw_checks,
+    estimate_doubt,
+    miss_rate,
+    most_confident,
+    plan_page,
+    predicted_classes,
+)
 
 SLIP = 0.02
 GOAL = 0.95
@@ -138,23 +148,23 @@ class Labelling:
 
     def risk(self) -> Risk:
         recent = self.pages[-RECENT_PAGES:]
-        doubt = doubt_of(sum(n for n, _ in recent), sum(expected for _, expected in recent))
+        doubt = estimate_doubt(sum(n for n, _ in recent), sum(expected for _, expected in recent))
         return Risk(miss_rate(self.n_caught, self.disagreed), doubt, len(self.decided))
 
     def sweep(self) -> bool:
         """One page of the class that most is certain of; false when no page is worth it."""
         assert self.P is not None
         left = np.flatnonzero((self.labels < 0) & ~np.isin(np.arange(len(self.y)), list(self.waiting)))
-        ids, chance = predicted_as(self.P[left], {c + 1: [c] for c in range(self.n_classes)})
+        ids, chance = predicted_classes(self.P[left], {c + 1: [c] for c in range(self.n_classes)})
         risk = self.risk()
         tried: list[tuple[Page, int, Rows, Floats]] = []
         for class_id in np.unique(ids).tolist():
             own = np.where(ids == class_id, chance, np.nan).astype(np.float32)
             order = top(own, LARGEST_PAGE)
-            kept = Kept(float(self.n_kept), self.wrong_kept)
-            page = page_of(own[order], risk, at_most=self.at_most, largest=LARGEST_PAGE, kept=kept)
+            carryover = Carryover(float(self.n_kept), self.wrong_kept)
+            page = plan_page(own[order], risk, at_most=self.at_most, largest=LARGEST_PAGE, carryover=carryover)
             tried.append((page, class_id - 1, left[order[: page.n]], own[order[: page.n]]))
-        best = tried[surest([one[0] for one in tried])]
+        best = tried[most_confident([one[0] for one in tried])]
         if best[0].n < SMALLEST_PAGE:
             return False
         self.decide(*best)

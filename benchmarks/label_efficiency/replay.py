@@ -15,7 +15,7 @@ from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import Head, fit_head
 from modeling.algorithms.neighbors import knn_graph, project
 from sampling.algorithms.auto import choose
-from sampling.algorithms.diversify import diversified
+from sampling.algorithms.diversify import diversify
 from sampling.algorithms.outliers import local_outlier_factor
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import margin
@@ -69,7 +69,7 @@ def by_spread_margin(now: Situation, k: int) -> Rows:
     if now.probabilities is None:
         return by_chance(now, k)
     scores = margin(now.probabilities[now.candidates])
-    return diversified(now.Z, now.candidates, scores, k, rng=now.rng, batch=k)
+    return diversify(now.Z, now.candidates, scores, k, rng=now.rng, batch=k)
 
 
 def by_auto(now: Situation, k: int) -> Rows:

@@ -1,4 +1,4 @@
-"""Encoders: the only place that imports TensorFlow, and only once an encoder is made."""
+"""Provide the encoders. The only package that imports TensorFlow, and only when an encoder needs it."""
 
 from modeling.backends.encoder import Encoder, EncoderUnavailable
 from modeling.backends.registry import (

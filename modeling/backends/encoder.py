@@ -1,4 +1,4 @@
-"""What every encoder is: an image goes in, a vector comes out; a fingerprint says which kind of vector."""
+"""Define the interface of encoders: images in, vectors out, with a fingerprint of the kind of vector."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class EncoderUnavailable(Exception):
-    """The wanted encoder cannot run here; ``hint`` says what to do about it."""
+    """The requested encoder cannot run here; ``hint`` says what to do about it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -28,23 +28,32 @@ class EncoderUnavailable(Exception):
 
 
 class Encoder(ABC):
-    """Turns images into vectors.
+    """Turns images into embedding vectors.
 
-    The work is in two halves, so that decoding and resizing (Pillow, which lets go of Python's lock) can
-    run in threads while the arithmetic of the batch before runs: :meth:`prepare` per image,
-    :meth:`encode_prepared` per batch.
+    The work is split in two, so that threads can decode and resize images (Pillow releases the global interpreter lock)
+    while the previous batch is computed: :meth:`prepare` per image, :meth:`encode_prepared` per batch.
 
     Attributes
     ----------
-    backend : its name in the registry, see ``modeling.backends.registry``.
-    name : what people call it.
-    fingerprint : 16 hexadecimal digits; equal for encoders whose vectors may be compared.
-    dim : length of a vector.
-    input_side : side in pixels of the square that the encoder sees.
-    is_plain : :meth:`prepare` is only :func:`labeling.images.encoder_inputs.squash`, which an ingest may do for it.
-    batch_size : how many images :meth:`encode_prepared` likes at once.
-    reason : why this encoder and not a better one, in words.
-    is_fallback : a better one was looked for and not found.
+    backend
+        Name in the registry, see ``modeling.backends.registry``.
+    name
+        Display name.
+    fingerprint
+        16 hexadecimal digits; equal for encoders whose vectors are comparable.
+    dim
+        Length of a vector.
+    input_side
+        Side in pixels of the square input.
+    is_plain
+        Whether :meth:`prepare` is only :func:`labeling.images.encoder_inputs.squash`, which an ingest may do in
+        advance.
+    batch_size
+        Preferred number of images for :meth:`encode_prepared`.
+    reason
+        Why this encoder was chosen.
+    is_fallback
+        Whether a better encoder was unavailable.
     """
 
     backend: str = ""
@@ -59,19 +68,19 @@ class Encoder(ABC):
 
     @property
     def decode_side(self) -> int:
-        """The side in pixels for which to open an image; more gains next to nothing."""
+        """Return the side in pixels at which to decode an image; a larger one has almost no benefit."""
         return decode_side(self.input_side)
 
     def prepare(self, image: Image.Image) -> Pixels:
-        """One upright RGB image -> uint8 (input_side, input_side, 3); safe to call from any thread."""
+        """Convert an upright RGB image to uint8 (input_side, input_side, 3). Thread-safe."""
         return squash(image, self.input_side)
 
     @abstractmethod
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        """uint8 (n, input_side, input_side, 3) -> float32 (n, dim), all finite; any n, also 0."""
+        """Encode uint8 (n, input_side, input_side, 3) as float32 (n, dim), all finite; n may be 0."""
 
     def encode(self, images: Sequence[Image.Image]) -> FloatArray:
-        """RGB images of any sizes -> float32 (n, dim), all finite."""
+        """Encode RGB images of any size as float32 (n, dim), all finite."""
         if not images:
             return np.empty((0, self.dim), dtype=np.float32)
         return np.concatenate(
@@ -102,18 +111,18 @@ class PooledEncoder(Encoder):
 
 
 def fingerprint(**facts: str | int | float) -> str:
-    """16 hexadecimal digits over everything that decides what a vector means."""
+    """Return 16 hexadecimal digits that identify everything that determines the meaning of a vector."""
     text = json.dumps({**facts, "preprocessing": PREPROCESSING_VERSION}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def one_line(error: BaseException) -> str:
-    """An error's own words, on one line of bearable length."""
+    """Return an error's message on one line of at most 160 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 160 else text[:159] + "…"

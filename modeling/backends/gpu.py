@@ -1,4 +1,4 @@
-"""Is there a GPU that TensorFlow could use? Asked without importing TensorFlow, which takes ten seconds."""
+"""Detect a GPU for TensorFlow, without importing TensorFlow (ten seconds) where there cannot be one."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 BATCH = 64
 
 
-def may_be_there() -> bool:
-    """A driver for a GPU, and a TensorFlow that was built for one: only then is it worth importing it to ask."""
+def is_possible() -> bool:
+    """Return whether there is a GPU driver and a TensorFlow built for GPUs, without importing it."""
     if _has("tensorflow-cpu"):
         return False
     return _DRIVER.exists() or shutil.which("nvidia-smi") is not None or _has("tensorflow-metal")
 
 
-def sees(tensorflow: Any) -> bool:
-    """Does TensorFlow see a GPU? Takes of its memory only what it needs, so that other programs have theirs."""
-    found = tensorflow.config.list_physical_devices("GPU")
-    for one in found:
-        tensorflow.config.experimental.set_memory_growth(one, True)
-    if found:
-        # Rounds products to 10 bits: the vectors would not be those of other machines.
+def is_available(tensorflow: Any) -> bool:
+    """Return whether TensorFlow has a GPU. Limits its memory use to what it needs, so that other programs can run."""
+    devices = tensorflow.config.list_physical_devices("GPU")
+    for device in devices:
+        tensorflow.config.experimental.set_memory_growth(device, True)
+    if devices:
+        # TensorFloat-32 rounds products to 10 bits: vectors would differ from those of other machines.
         tensorflow.config.experimental.enable_tensor_float_32_execution(False)
-    return bool(found)
+    return bool(devices)
 
 
 class KerasRunner:
-    """Runs a Keras model as it is, in batches: what a GPU likes."""
+    """Runs a Keras model directly, in batches, for GPUs."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self.dim = int(model.output_shape[-1])
 
     def run(self, pixels: Pixels) -> FloatArray:
-        """uint8 (n, h, w, 3) -> float32 (n, dim)."""
+        """Encode uint8 (n, h, w, 3) as float32 (n, dim)."""
         out = np.empty((len(pixels), self.dim), np.float32)
         for start in range(0, len(pixels), BATCH):
             batch = pixels[start : start + BATCH].astype(np.float32)

@@ -1,9 +1,8 @@
-"""HOG + colour: an encoder that needs no weights and no network.
+"""Compute HOG + color vectors: an encoder that needs no weights and no network.
 
-Histograms of oriented gradients as in Dalal & Triggs (2005), "Histograms of Oriented Gradients for Human
-Detection", CVPR; the same numbers as ``skimage.feature.hog``, here for a whole batch of images at once,
-because scikit-image's takes milliseconds an image. A histogram of colours stands beside it, since outlines
-alone cannot tell a lemon from a lime.
+Histograms of oriented gradients as in Dalal & Triggs (2005), "Histograms of Oriented Gradients for Human Detection",
+CVPR; the same values as ``skimage.feature.hog``, but for whole batches: scikit-image takes milliseconds per image. A
+color histogram is added, since shape alone cannot distinguish a lemon from a lime.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ BLOCK = 2
 CELLS = SIDE // CELL
 BLOCKS = CELLS - BLOCK + 1
 HOG_DIM = BLOCKS * BLOCKS * BLOCK * BLOCK * ORIENTATIONS
-COLOUR_BINS = 4  # for each of red, green, blue
+COLOUR_BINS = 4  # per channel: red, green, blue
 COLOUR_DIM = COLOUR_BINS**3
-# How much the colours count beside the outlines, whose part has length 1.
+# Weight of the color part relative to the HOG part, which has length 1.
 COLOUR_WEIGHT = 1.0
 _BATCH = 128
 
 
 class HogEncoder(Encoder):
-    """Outlines and colours of a 64 x 64 version of the image: 1764 + 64 numbers, each part of length 1."""
+    """Gradients and colors of a 64 x 64 version of the image: 1764 + 64 values, each part of length 1."""
 
     name = "HOG + colour"
     dim = HOG_DIM + COLOUR_DIM
@@ -64,18 +63,18 @@ class HogEncoder(Encoder):
 
 
 def to_grey(pixels: Pixels) -> Pixels:
-    """uint8 (n, h, w, 3) -> uint8 (n, h, w), by Pillow's weights (ITU-R 601-2)."""
+    """Convert uint8 (n, h, w, 3) to gray uint8 (n, h, w), with Pillow's weights (ITU-R 601-2)."""
     n, height, width, _ = pixels.shape
     stacked = Image.fromarray(np.ascontiguousarray(pixels).reshape(n * height, width, 3))
     return np.asarray(stacked.convert("L")).reshape(n, height, width)
 
 
 def hog(grey: Pixels) -> FloatArray:
-    """Histograms of oriented gradients of a batch: uint8 (n, 64, 64) -> float32 (n, 1764).
+    """Compute histograms of oriented gradients of a batch: uint8 (n, 64, 64) to float32 (n, 1764).
 
-    The numbers of ``skimage.feature.hog(orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2),
-    block_norm="L2-Hys")``. Grey values are whole numbers, so a gradient is one of 511 x 511 pairs and its
-    direction and strength come from a table.
+    The values of ``skimage.feature.hog(orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2),
+    block_norm="L2-Hys")``. Gray values are integers, so a gradient is one of 511 x 511 pairs, whose direction and
+    magnitude are looked up in a table.
     """
     n = len(grey)
     bins, strengths = _gradient_tables()
@@ -97,7 +96,7 @@ def hog(grey: Pixels) -> FloatArray:
 
 
 def colour_histogram(pixels: Pixels) -> FloatArray:
-    """Share of pixels in 4 x 4 x 4 boxes of red, green, blue: uint8 (n, h, w, 3) -> float32 (n, 64)."""
+    """Return the share of pixels in 4 x 4 x 4 bins of red, green, blue: uint8 (n, h, w, 3) to float32 (n, 64)."""
     n, height, width, _ = pixels.shape
     box = (pixels // (256 // COLOUR_BINS)).astype(np.intp)
     index = (box[..., 0] * COLOUR_BINS + box[..., 1]) * COLOUR_BINS + box[..., 2]
@@ -109,7 +108,7 @@ def colour_histogram(pixels: Pixels) -> FloatArray:
 
 @cache
 def _gradient_tables() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """Orientation bin and strength of each (down, right) gradient, at (down + 255) * 511 + (right + 255)."""
+    """Return orientation bin and magnitude of each (down, right) gradient, at (down + 255) * 511 + (right + 255)."""
     steps = np.arange(-255, 256, dtype=np.float64)
     down, right = np.meshgrid(steps, steps, indexing="ij")
     degrees = np.rad2deg(np.arctan2(down, right)) % 180
@@ -118,7 +117,7 @@ def _gradient_tables() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
 
 
 def _normalised_blocks(cells: FloatArray) -> FloatArray:
-    """Blocks of 2 x 2 neighbouring cells, each to length 1, clipped at 0.2, to length 1 again (L2-Hys)."""
+    """Normalize blocks of 2 x 2 neighboring cells to length 1, clip at 0.2, and normalize again (L2-Hys)."""
     blocks = np.stack(
         [cells[:, r : r + BLOCKS, c : c + BLOCKS] for r in range(BLOCK) for c in range(BLOCK)], axis=3
     ).reshape(len(cells), BLOCKS * BLOCKS, -1)
@@ -130,7 +129,7 @@ def _normalised_blocks(cells: FloatArray) -> FloatArray:
 
 
 def unit_rows(rows: FloatArray) -> FloatArray:
-    """Rows to length 1; a row of zeros (an image of one colour has no outlines) stays zeros."""
+    """Scale rows to length 1; rows of zeros (images of one color have no gradients) stay zero."""
     length = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
     length[length == 0] = 1
     unit: FloatArray = rows / length

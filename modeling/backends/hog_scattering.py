@@ -1,7 +1,8 @@
-"""HOG + Scattering: outlines, textures and colors in one vector; the encoder where there are no weights.
+"""Combine HOG, scattering and color vectors: the default encoder without weights.
 
 Histograms of oriented gradients (``modeling.backends.hog``) and scattering averages (``modeling.backends.scattering``)
-err on different images, so that a classifier on both is better than on either (DESIGN_NOTES.md has the figures).
+make errors on different images, so that a classifier on both is better than on either (DESIGN_NOTES.md has the
+figures).
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from modeling.backends.litert import n_cores
 SIDE = hog.SIDE
 TIMES = SIDE // scattering.SIDE
 DIM = hog.HOG_DIM + scattering.DIM
-# Scattering's numbers are logarithms, with about this many times the spread of HOG's, whose part has length 1. Divided
-# by it, both parts count alike where vectors are compared by distance.
+# Scattering values are logarithms with about this many times the spread of the HOG part, which has length 1. Dividing
+# by it gives both parts the same weight in distances.
 SCATTERING_SCALE = 24.0
 _BATCH = 128
 
 
 class HogScatteringEncoder(PooledEncoder):
-    """HOG of a 64 x 64 version of the image, scattering and a color histogram of a 32 x 32 one."""
+    """HOG of a 64 x 64 version of the image, scattering and a color histogram of a 32 x 32 version."""
 
     name = "HOG + Scattering"
     dim = DIM
@@ -45,14 +46,14 @@ class HogScatteringEncoder(PooledEncoder):
 
 
 def described(pixels: Pixels) -> FloatArray:
-    """Return float32 (n, DIM) for uint8 (n, 64, 64, 3)."""
+    """Encode uint8 (n, 64, 64, 3) as float32 (n, DIM)."""
     outlines = hog.unit_rows(hog.hog(hog.to_grey(pixels)))
     textures = scattering.described(halved(pixels)) / np.float32(SCATTERING_SCALE)
     return np.concatenate([outlines, textures], axis=1, dtype=np.float32)
 
 
 def halved(pixels: Pixels) -> Pixels:
-    """Return uint8 (n, 32, 32, 3) for (n, 64, 64, 3): the rounded mean of each 2 x 2 pixels."""
+    """Halve the size of uint8 (n, 64, 64, 3): the rounded mean of each 2 x 2 pixels, (n, 32, 32, 3)."""
     n, height, width, channels = pixels.shape
     cells = pixels.reshape(n, height // TIMES, TIMES, width // TIMES, TIMES, channels)
     sums = cells.sum(axis=(2, 4), dtype=np.uint16)

@@ -1,8 +1,7 @@
-"""Networks with their ImageNet weights as Keras models, run by LiteRT, or by Keras where there is a GPU.
+"""Run ImageNet networks built with Keras, by LiteRT on CPUs and by Keras on GPUs.
 
 MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 (Tan and Le, ICML 2019), ResNet50 and ResNet18 (He et al., CVPR
-2016); the head is left off and the last feature map averaged. TensorFlow is imported the first time, to freeze a
-network, and not again.
+2016), without the head; the last feature map is averaged. TensorFlow is imported only once, to freeze a network.
 """
 
 from __future__ import annotations
@@ -23,29 +22,29 @@ import numpy as np
 from labeling.images.encoder_inputs import Pixels
 from modeling.backends import gpu, resnet18, weights
 from modeling.backends.encoder import Encoder, EncoderUnavailable, FloatArray, file_sha256, fingerprint, one_line
-from modeling.backends.litert import Network, Runner, frozen, kept, library
+from modeling.backends.litert import Network, Runner, cached, frozen, library
 from modeling.backends.weights import WeightFile
 
 PACKAGE = "tensorflow"
 SIDE = 224
-# Images decoded ahead together.
+# Number of images decoded in advance.
 BATCH = 32
-# What a broken installation or file has been seen to raise, beside ImportError.
+# Exceptions seen with broken installations or files, besides ImportError.
 BROKEN = (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class KerasNetwork:
-    """One architecture: a ``function`` of keras.applications, or else ``make(keras, file)``.
+    """An architecture: a ``function`` of keras.applications, or else ``make(keras, file)``.
 
-    ``scaled(keras, pixels, model)`` turns 0 … 255 into what its weights were trained on.
+    ``scaled(keras, pixels, model)`` converts 0 … 255 to the range on which its weights were trained.
     """
 
     backend: str
     weights: WeightFile
     function: str
     architecture: str
-    normalisation: str
+    normalization: str
     scaled: Callable[[Any, Any, Any], Any]
     make: Callable[[Any, Path], Any] | None = None
 
@@ -67,33 +66,34 @@ def _resnet18(keras: Any, file: Path) -> Any:
     return resnet18.resnet18(keras, file, SIDE)
 
 
-def _to_one(keras: Any, pixels: Any, model: Any) -> Any:
+def _scale_to_one(keras: Any, pixels: Any, model: Any) -> Any:
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels)
 
 
-# ImageNet's means and deviations of red, green and blue from 0 to 1.
+# ImageNet means and standard deviations of red, green and blue in 0 … 1.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def _by_deviation(keras: Any, pixels: Any, model: Any) -> Any:
-    """What Keras's own ImageNet weights of EfficientNet want.
+def _scale_for_efficientnet(keras: Any, pixels: Any, model: Any) -> Any:
+    """Scale pixels for the ImageNet weights of Keras's EfficientNet.
 
-    The network's first layers divide by the root of the deviation alone. Keras divides by the root once more only where
-    it loads the weights itself (``weights="imagenet"``); here that comes before the network, around the same mean.
+    The first layers of the network divide by the square root of the deviation only. Keras adds the second division by
+    it only if it loads the weights itself (``weights="imagenet"``). Here it is applied before the network, around the
+    same mean.
     """
-    layer = next(one for one in model.layers if isinstance(one, keras.layers.Normalization))
+    layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     means = np.asarray(layer.mean).ravel().tolist()
-    more = [1 / math.sqrt(deviation) for deviation in _DEVIATION]
-    offset = [255 * mean * (1 - factor) for mean, factor in zip(means, more, strict=True)]
-    return keras.layers.Rescaling(more, offset=offset)(pixels)
+    factors = [1 / math.sqrt(deviation) for deviation in _DEVIATION]
+    offset = [255 * mean * (1 - factor) for mean, factor in zip(means, factors, strict=True)]
+    return keras.layers.Rescaling(factors, offset=offset)(pixels)
 
 
-def _blue_first(keras: Any, pixels: Any, model: Any) -> Any:
+def _scale_for_resnet50(keras: Any, pixels: Any, model: Any) -> Any:
     less = keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68])
     return less(keras.ops.flip(pixels, axis=-1))
 
 
-def _standardized(keras: Any, pixels: Any, model: Any) -> Any:
+def _standardize(keras: Any, pixels: Any, model: Any) -> Any:
     scales = [1 / (255 * deviation) for deviation in _DEVIATION]
     offsets = [-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)]
     return keras.layers.Rescaling(scales, offset=offsets)(pixels)
@@ -105,7 +105,7 @@ MOBILENET_V2 = KerasNetwork(
     "MobileNetV2",
     "mobilenet_v2_1.0_224 average",
     "x/127.5-1",
-    _to_one,
+    _scale_to_one,
 )
 EFFICIENTNET_B0 = KerasNetwork(
     "efficientnet_b0",
@@ -113,47 +113,47 @@ EFFICIENTNET_B0 = KerasNetwork(
     "EfficientNetB0",
     "efficientnet_b0 average",
     "(x/255-mean)/deviation",
-    _by_deviation,
+    _scale_for_efficientnet,
 )
-RESNET50 = KerasNetwork("resnet50", weights.RESNET50, "ResNet50", "resnet50 average", "bgr - mean", _blue_first)
+RESNET50 = KerasNetwork("resnet50", weights.RESNET50, "ResNet50", "resnet50 average", "bgr - mean", _scale_for_resnet50)
 RESNET18 = KerasNetwork(
-    "resnet18", weights.RESNET18, "", "resnet18 average", "(x/255-mean)/deviation", _standardized, make=_resnet18
+    "resnet18", weights.RESNET18, "", "resnet18 average", "(x/255-mean)/deviation", _standardize, make=_resnet18
 )
 NETWORKS = (MOBILENET_V2, EFFICIENTNET_B0, RESNET50, RESNET18)
 
 
 class KerasEncoder(Encoder):
-    """A network with the weights of a file; ``origin`` says in words where that was found."""
+    """A network with the weights of a file; ``origin`` says where the file was found."""
 
     input_side = SIDE
     batch_size = BATCH
 
     def __init__(self, network: KerasNetwork, file: Path, origin: str, graphs: Path | None = None) -> None:
-        """``graphs`` is the folder in which the frozen network is kept; None freezes it anew."""
+        """Load or freeze the network. ``graphs`` is the cache of frozen networks; None freezes it each time."""
         self.name = network.title
         self.reason = f"{network.title} with ImageNet weights {origin}."
         sha256 = file_sha256(file)
-        self._runner, by = self._on_gpu(network, file) or self._on_cores(network, file, sha256, graphs)
+        self._runner, library_name = self._on_gpu(network, file) or self._on_cores(network, file, sha256, graphs)
         self.dim = self._runner.dim
         self.fingerprint = fingerprint(
             architecture=network.architecture,
             weights=sha256,
             side=SIDE,
             resize="bilinear squash",
-            normalisation=network.normalisation,
-            library=by,
+            normalisation=network.normalization,
+            library=library_name,
         )
 
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
-        # A finite image through finite weights; guarded because one NaN would spoil every later step.
+        # Images and weights are finite; this is a safeguard, because one NaN would corrupt every later step.
         return np.nan_to_num(self._runner.run(pixels), copy=False)
 
     def _on_gpu(self, network: KerasNetwork, file: Path) -> tuple[Runner, str] | None:
-        """Keras itself where TensorFlow sees a GPU; otherwise nothing, and mostly without importing it."""
-        if not gpu.may_be_there():
+        """Return a Keras runner if TensorFlow sees a GPU, else None, usually without importing TensorFlow."""
+        if not gpu.is_possible():
             return None
         tensorflow, keras = import_tensorflow()
-        if not gpu.sees(tensorflow):
+        if not gpu.is_available(tensorflow):
             return None
         self.reason = f"{self.reason[:-1]}, on the GPU."
         self.batch_size = gpu.BATCH
@@ -162,13 +162,13 @@ class KerasEncoder(Encoder):
         return runner, "keras " + importlib.metadata.version("keras").split(".")[0]
 
     def _on_cores(self, network: KerasNetwork, file: Path, sha256: str, graphs: Path | None) -> tuple[Runner, str]:
-        graph = kept(graphs, f"{network.backend}-{sha256[:16]}", lambda: _frozen(network, file))
+        graph = cached(graphs, f"{network.backend}-{sha256[:16]}", lambda: _frozen(network, file))
         try:
             runner = Network(graph)
         except BROKEN as error:
             raise EncoderUnavailable(
                 f"LiteRT could not run {network.title} ({one_line(error)})",
-                f"{f'Delete {graphs}, which is made anew; or reinstall' if graphs else 'Reinstall'} ai-edge-litert, "
+                f"{f'Delete {graphs}, which is rebuilt, or reinstall' if graphs else 'Reinstall'} ai-edge-litert, "
                 "or choose another encoder (AL_EMBEDDING_BACKEND=hog).",
             ) from error
         if not runner.is_sound:
@@ -177,7 +177,7 @@ class KerasEncoder(Encoder):
 
 
 def is_installed() -> bool:
-    """Is TensorFlow there to be imported? Looks without importing it."""
+    """Return whether TensorFlow is installed, without importing it."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
@@ -188,23 +188,13 @@ def require_tensorflow(title: str) -> None:
         )
 
 
-def weights_at_hand(backend: str, weights_dir: Path | None) -> str:
-    """Where the ImageNet weights of a network (``mobilenet_v2`` …) lie here, in words; downloads nothing.
-
-    Raises
-    ------
-    EncoderUnavailable : they are not on this machine, and would have to be downloaded first.
-    """
-    network = next(one for one in NETWORKS if one.backend == backend)
-    return weights.locate(network.weights, weights_dir, download=False)[1]
-
-
 def import_tensorflow() -> tuple[Any, Any]:
-    """TensorFlow and Keras, silent, and as Keras comes whatever ~/.keras/keras.json says.
+    """Import TensorFlow and Keras silently, with Keras's default settings whatever ~/.keras/keras.json says.
 
     Raises
     ------
-    EncoderUnavailable : they cannot be imported.
+    EncoderUnavailable
+        If they cannot be imported.
     """
     try:
         with quiet():
@@ -218,7 +208,7 @@ def import_tensorflow() -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Deprecation warnings of other people's packages are nothing that the reader of a job could act on."""
+    """Suppress warnings of other packages, which users cannot act on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -239,14 +229,14 @@ def _import_tensorflow() -> tuple[Any, Any]:
 
 
 def _frozen(network: KerasNetwork, file: Path) -> bytes:
-    """The network with its weights as a LiteRT file: float32 (1, 224, 224, 3) of 0 … 255 -> (1, dim)."""
+    """Freeze the network with its weights to a LiteRT file: float32 (1, 224, 224, 3) in 0 … 255 to (1, dim)."""
     tensorflow, keras = import_tensorflow()
     with quiet():
         return frozen(tensorflow, _model(network, keras, file, batch_size=1))
 
 
 def _model(network: KerasNetwork, keras: Any, file: Path, *, batch_size: int | None = None) -> Any:
-    """The network as a Keras model of pixels from 0 to 255."""
+    """Return the network as a Keras model of pixels from 0 to 255."""
     with quiet():
         try:
             model = network.build(keras, file)
@@ -266,4 +256,4 @@ def _require_finite(network: KerasNetwork, file: Path, vectors: FloatArray) -> N
 
 
 def _not_finite(network: KerasNetwork, file: Path) -> EncoderUnavailable:
-    return weights.damaged(network.weights, file, "it gives numbers that are not finite")
+    return weights.damaged(network.weights, file, "its output is not finite")

@@ -1,7 +1,7 @@
-"""A network frozen to one file and run by LiteRT (XNNPACK): on a processor several times as fast as Keras.
+"""Freeze networks to single files and run them by LiteRT (XNNPACK), several times faster than Keras on a CPU.
 
-LiteRT (the package ``ai-edge-litert``, formerly TensorFlow Lite) loads in a moment, where TensorFlow takes ten
-seconds. TensorFlow is needed once, to freeze the network; the file is kept under the hash of its weights.
+LiteRT (the package ``ai-edge-litert``, formerly TensorFlow Lite) loads at once, whereas TensorFlow takes ten seconds.
+TensorFlow is only needed to freeze the network; the file is cached under the hash of its weights.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from modeling.backends.encoder import FloatArray
 
 log = logging.getLogger(__name__)
 
-# One image, (1, …), in; one vector out.
-OneByOne = Callable[[Pixels], FloatArray]
+# Maps one image (1, …) to one vector.
+RunOne = Callable[[Pixels], FloatArray]
 
 
 class Runner(Protocol):
-    """A network that is ready: ``run`` turns uint8 (n, h, w, 3) into float32 (n, dim)."""
+    """A network ready to run; ``run`` maps uint8 (n, h, w, 3) to float32 (n, dim)."""
 
     dim: int
 
@@ -41,45 +41,45 @@ class Runner(Protocol):
 
 
 class PerCore:
-    """Runs one image at a time on each core: feature maps of one image stay in a core's cache.
+    """Runs one image at a time on each core, so that the feature maps of an image stay in the core's cache.
 
-    ``ways`` are as many ways to run the network as there are cores, each used by one thread at a time; they let go
-    of Python's lock while they compute. A trial with a black image tells the length of the vectors.
+    ``ways`` are as many functions that run the network as there are cores, each used by one thread at a time; they
+    release the global interpreter lock. A trial with a black image determines the length of the vectors.
     """
 
-    def __init__(self, ways: Sequence[OneByOne], black: Pixels) -> None:
-        self._ways = ways
-        trial = ways[0](black)
+    def __init__(self, functions: Sequence[RunOne], black: Pixels) -> None:
+        self._functions = functions
+        trial = functions[0](black)
         self.dim = len(trial)
         self.is_sound = bool(np.isfinite(trial).all())
-        self._pool = ThreadPoolExecutor(len(ways), thread_name_prefix="network")
+        self._pool = ThreadPoolExecutor(len(functions), thread_name_prefix="network")
         self._lock = threading.Lock()
 
     def run(self, pixels: Pixels) -> FloatArray:
-        """uint8 (n, h, w, c), as the network wants them -> float32 (n, dim); callers take turns."""
+        """Map uint8 (n, h, w, c), as the network expects them, to float32 (n, dim). Concurrent callers wait."""
         out = np.empty((len(pixels), self.dim), np.float32)
-        # Each takes the next image that nobody has: cores differ, and other programs run on some of them.
-        coming = iter(range(len(pixels)))
+        # Each thread takes the next image: cores differ in speed, and other programs run on some of them.
+        remaining = iter(range(len(pixels)))
 
-        def work(way: OneByOne) -> None:
-            for position in coming:
-                out[position] = way(pixels[position : position + 1])
+        def work(function: RunOne) -> None:
+            for position in remaining:
+                out[position] = function(pixels[position : position + 1])
 
         with self._lock:
-            list(self._pool.map(work, self._ways))
+            list(self._pool.map(work, self._functions))
         return out
 
 
 class Network(PerCore):
-    """A network that was :func:`frozen` here: float32 (1, side, side, 3) of 0 … 255 -> (1, dim)."""
+    """A network :func:`frozen` by this module: float32 (1, side, side, 3) in 0 … 255 to (1, dim)."""
 
     def __init__(self, graph: bytes) -> None:
         interpreters = interpreters_of(graph)
         shape = interpreters[0].get_input_details()[0]["shape"]
-        super().__init__([_way(one) for one in interpreters], np.zeros(shape, np.uint8))
+        super().__init__([_run_function(interpreter) for interpreter in interpreters], np.zeros(shape, np.uint8))
 
 
-def _way(interpreter: Any) -> OneByOne:
+def _run_function(interpreter: Any) -> RunOne:
     source = int(interpreter.get_input_details()[0]["index"])
     target = int(interpreter.get_output_details()[0]["index"])
 
@@ -93,13 +93,13 @@ def _way(interpreter: Any) -> OneByOne:
 
 
 def interpreters_of(graph: bytes) -> list[Any]:
-    """One LiteRT interpreter for each core."""
+    """Return one LiteRT interpreter per core."""
     from ai_edge_litert.interpreter import Interpreter
 
-    found = [Interpreter(model_content=graph, num_threads=1) for _ in range(n_cores())]
-    for interpreter in found:
+    interpreters = [Interpreter(model_content=graph, num_threads=1) for _ in range(n_cores())]
+    for interpreter in interpreters:
         interpreter.allocate_tensors()
-    return found
+    return interpreters
 
 
 def n_cores() -> int:
@@ -107,14 +107,14 @@ def n_cores() -> int:
 
 
 def library() -> str:
-    """What a fingerprint says of LiteRT: another major version may give other numbers."""
+    """Return the library's name in fingerprints: another major version may give other values."""
     return "litert " + importlib.metadata.version("ai-edge-litert").split(".")[0]
 
 
-def kept(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
-    """Return the frozen network that is cached in ``folder`` as ``name``; freeze and cache it where it is missing.
+def cached(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
+    """Return the frozen network cached in ``folder`` as ``name``; freeze and cache it if it is missing.
 
-    The start of the content's SHA-256 is part of the file's name, so that a damaged file is noticed and made again.
+    The file name contains the start of the content's SHA-256, so that damage is detected and repaired.
     """
     if folder is None:
         return freeze()
@@ -122,7 +122,7 @@ def kept(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
         graph = file.read_bytes()
         if file.name == f"{name}.{_digest(graph)}.tflite":
             return graph
-        log.warning("%s is damaged. The network is frozen again.", file)
+        log.warning("%s is damaged. Freezing the network again.", file)
         file.unlink(missing_ok=True)
     graph = freeze()
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,9 +133,9 @@ def kept(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes:
             stream.write(graph)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(draft).chmod(0o644)  # mkstemp's files are their maker's alone; workers may run as other users
+        Path(draft).chmod(0o644)  # mkstemp files are private; workers may run as other users
         Path(draft).replace(file)
-        (folder / f"{name}.tflite").unlink(missing_ok=True)  # of an earlier version, which cannot be checked
+        (folder / f"{name}.tflite").unlink(missing_ok=True)  # written by an earlier version, without checksum
     finally:
         Path(draft).unlink(missing_ok=True)
     return graph
@@ -146,14 +146,14 @@ def _digest(content: bytes) -> str:
 
 
 def frozen(tensorflow: Any, model: Any) -> bytes:
-    """A Keras model with its weights as one file."""
+    """Convert a Keras model with its weights to one LiteRT file."""
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints hundreds of lines about what it writes
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints hundreds of lines
         return bytes(converter.convert())
 
 
 def floats_of(values: npt.NDArray[Any], quantization: tuple[float, int]) -> FloatArray:
-    """What a network's output means: numbers that were quantised are turned back."""
+    """Convert a network's output to float32, dequantizing it if needed."""
     scale, zero = quantization
-    found: FloatArray = values.astype(np.float32)
-    return (found - np.float32(zero)) * np.float32(scale) if scale else found
+    floats: FloatArray = values.astype(np.float32)
+    return (floats - np.float32(zero)) * np.float32(scale) if scale else floats

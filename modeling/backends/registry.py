@@ -1,4 +1,4 @@
-"""The encoders that there are, which of them run on this machine, and the one that was asked for."""
+"""List the encoders, check which of them run on this machine, and create the requested one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Places:
-    """Where files lie: pretrained weights, and frozen networks with own models beside them."""
+    """Folders: pretrained weights, and frozen networks with users' model files in a subfolder."""
 
     weights_dir: Path | None = None
     graphs: Path | None = None
@@ -30,10 +30,10 @@ class Places:
 
 @dataclass(frozen=True)
 class Kind:
-    """One encoder of the registry.
+    """An encoder of the registry.
 
-    ``look(places)`` says in words why it can be used; it imports and downloads nothing. ``make(places)`` makes it. Both
-    raise EncoderUnavailable where it cannot be used. ``side`` is its ``input_side``.
+    ``look(places)`` returns a sentence on why it can be used, without importing or downloading anything.
+    ``make(places)`` creates it. Both raise EncoderUnavailable if it cannot be used. ``side`` is its ``input_side``.
     """
 
     backend: str
@@ -46,10 +46,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Line:
-    """One encoder as it is listed: could it be used here, and why or why not.
+    """An encoder in a list: whether it can be used here, and why or why not.
 
-    ``may_download`` is true where only its weights are missing, which are asked for when it is used. ``side`` is that
-    of the square that an ingest may keep for it (``Encoder.is_plain``), as far as that is known without loading it.
+    ``may_download`` is true if only its weights are missing, which are downloaded on first use. ``side`` is the side of
+    the square that an ingest may store for it (``Encoder.is_plain``), if known without loading it.
     """
 
     backend: str
@@ -88,43 +88,43 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _keras_kind(
             keras_networks.MOBILENET_V2,
-            "Small and quick, learnt from a million photos. The best choice for most images.",
+            "Small and fast, trained on a million photos. The best choice for most images.",
         ),
         _keras_kind(
-            keras_networks.EFFICIENTNET_B0, "Learnt from the same photos, told apart more finely; half as quick."
+            keras_networks.EFFICIENTNET_B0, "Trained on the same photos, with finer distinctions; half as fast."
         ),
-        _keras_kind(keras_networks.RESNET50, "Large, learnt from the same photos; several times slower."),
+        _keras_kind(keras_networks.RESNET50, "Large, trained on the same photos; several times slower."),
         _keras_kind(keras_networks.RESNET18, "torchvision's small network, trained on the same photos."),
         Kind(
             "hog+scattering",
             "HOG + Scattering",
-            "Outlines, wavelets and colors. The best of those that need no weights.",
-            lambda places: "Needs nothing; less accurate on photos.",
-            lambda places: HogScatteringEncoder("HOG + Scattering, as it was chosen."),
+            "Gradients, wavelets and colors. The best of those that need no weights.",
+            lambda places: "Needs no weights; less accurate on photos.",
+            lambda places: HogScatteringEncoder("HOG + Scattering, as chosen."),
             HogScatteringEncoder.input_side,
         ),
         Kind(
             "patches",
             "Scattering",
-            "Wavelets over patches of the image, and colors, without outlines.",
-            lambda places: "Needs nothing; less accurate on photos.",
-            lambda places: PatchesEncoder("Scattering, as it was chosen."),
+            "Wavelets over patches of the image, and colors, without gradients.",
+            lambda places: "Needs no weights; less accurate on photos.",
+            lambda places: PatchesEncoder("Scattering, as chosen."),
             PatchesEncoder.input_side,
         ),
         Kind(
             "hog",
             "HOG + colour",
-            "Outlines and colours. The quickest of all.",
-            lambda places: "Needs nothing; less accurate on photos.",
-            lambda places: HogEncoder("HOG + colour, as it was chosen."),
+            "Gradients and colors. The fastest of all.",
+            lambda places: "Needs no weights; less accurate on photos.",
+            lambda places: HogEncoder("HOG + colour, as chosen."),
             HogEncoder.input_side,
         ),
     )
 }
-# Names by which an encoder was known before there were several of a library.
+# Former names of encoders, from when there was only one per library.
 ALIASES = {"tensorflow": "mobilenet_v2", "torch": "resnet18"}
 BEST, FALLBACK = "mobilenet_v2", "hog+scattering"
-# What was the fallback before: datasets with its vectors keep it while there is nothing better than a fallback.
+# The former fallback: datasets with its vectors keep it as long as only a fallback is available.
 OLD_FALLBACK = "patches"
 AUTO_WITH_OLD_FALLBACK = f"{AUTO}/{OLD_FALLBACK}"
 BACKENDS = (AUTO, *ALIASES, *KINDS)
@@ -132,34 +132,37 @@ BACKENDS = (AUTO, *ALIASES, *KINDS)
 
 # -- Choosing ----------------------------------------------------------------------------------------
 def is_backend(backend: str) -> bool:
-    """Is that the name of an encoder, or of a model file, whether or not it can be used here?"""
+    """Return whether this is the name of an encoder or model file, usable here or not."""
     return backend in BACKENDS or (backend.startswith(user_models.PREFIX) and len(backend) > len(user_models.PREFIX))
 
 
 def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Encoder:
-    """An encoder that is ready to run, with its ``reason`` in words.
+    """Create an encoder that is ready to run; its ``reason`` explains the choice.
 
     Parameters
     ----------
-    backend : ``auto`` takes MobileNetV2 where TensorFlow and the weights are at hand, else HOG + Scattering, which
-        needs no weights (``auto/patches``: else Scattering); any other name insists: one of BACKENDS, or
+    backend
+        ``auto`` chooses MobileNetV2 if TensorFlow and the weights are available, else HOG + Scattering, which needs
+        no weights (``auto/patches``: else Scattering). Any other name has no fallback: one of BACKENDS, or
         ``file:<name>`` for a model file (see ``modeling.backends.user_models``).
-    weights_dir : the folder of pretrained weight files, if there is one.
-    graphs : where frozen networks are kept, so that TensorFlow need not be loaded a second time; own model files lie
-        in a folder of it.
+    weights_dir
+        Folder of pretrained weight files, if any.
+    graphs
+        Cache of frozen networks, so that TensorFlow need not be loaded again; users' model files are in a subfolder.
 
     Raises
     ------
-    EncoderUnavailable : the encoder that was insisted on cannot run here, or there is no such encoder.
+    EncoderUnavailable
+        If the named encoder cannot run here or does not exist.
     """
     places = Places(weights_dir, graphs)
     fallback = _fallback_of(backend)
     if not fallback:
-        return _insisted(backend, places)
+        return _create_named(backend, places)
     try:
-        return _made(KINDS[BEST], places)
+        return _create(KINDS[BEST], places)
     except EncoderUnavailable as error:
-        encoder = _made(KINDS[fallback], places)
+        encoder = _create(KINDS[fallback], places)
         log.info("%s; using %s", error.message, encoder.name)
         encoder.reason = f"{error.message}; using {encoder.name}. {error.hint}".strip()
         encoder.is_fallback = True
@@ -167,14 +170,14 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
 
 
 def survey(weights_dir: Path | None = None, graphs: Path | None = None) -> list[Line]:
-    """Every encoder and model file: could it be used here, and why or why not. Imports and downloads nothing."""
+    """List every encoder and model file with its availability. Imports and downloads nothing."""
     places = Places(weights_dir, graphs)
     lines = [_line(kind, places) for kind in KINDS.values()]
-    return lines + [_own_line(path) for path in user_models.list_files(weights_dir, graphs)]
+    return lines + [_user_model_line(path) for path in user_models.list_files(weights_dir, graphs)]
 
 
 def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = None) -> Line:
-    """The line of :func:`survey` that :func:`choose_encoder` will most likely go by."""
+    """Return the line of :func:`survey` for the encoder that :func:`choose_encoder` will most likely choose."""
     places = Places(weights_dir, graphs)
     if fallback := _fallback_of(backend):
         best = _line(KINDS[BEST], places)
@@ -185,21 +188,23 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
     try:
         file = user_models.find(backend, weights_dir, graphs)
     except EncoderUnavailable as error:
-        return Line(backend, backend, False, _words(error))
-    return _own_line(file.path, backend)
+        return Line(backend, backend, False, _explanation(error))
+    return _user_model_line(file.path, backend)
 
 
 def _fallback_of(backend: str) -> str:
-    """Return the encoder that ``auto`` takes without weights; empty where ``backend`` insists on one."""
+    """Return the encoder that ``auto`` uses without weights; empty if ``backend`` names an encoder."""
     return {AUTO: FALLBACK, AUTO_WITH_OLD_FALLBACK: OLD_FALLBACK}.get(backend, "")
 
 
-def _insisted(backend: str, places: Places) -> Encoder:
+def _create_named(backend: str, places: Places) -> Encoder:
     kind = KINDS.get(ALIASES.get(backend, backend))
     if kind is not None:
-        return _made(kind, places)
+        return _create(kind, places)
     if backend.startswith(user_models.PREFIX):
-        encoder = user_models.OwnEncoder(user_models.find(backend, places.weights_dir, places.graphs), places.graphs)
+        encoder = user_models.UserModelEncoder(
+            user_models.find(backend, places.weights_dir, places.graphs), places.graphs
+        )
         encoder.backend = backend
         return encoder
     raise EncoderUnavailable(
@@ -208,7 +213,7 @@ def _insisted(backend: str, places: Places) -> Encoder:
     )
 
 
-def _made(kind: Kind, places: Places) -> Encoder:
+def _create(kind: Kind, places: Places) -> Encoder:
     encoder = kind.make(places)
     encoder.backend = kind.backend
     return encoder
@@ -217,23 +222,23 @@ def _made(kind: Kind, places: Places) -> Encoder:
 def _line(kind: Kind, places: Places) -> Line:
     try:
         return Line(kind.backend, kind.title, True, kind.look(places), kind.about, side=kind.side)
-    except weights.NotHere as error:
-        words = f"{_words(error)} Otherwise they are downloaded first."
-        return Line(kind.backend, kind.title, False, words, kind.about, may_download=True, side=kind.side)
+    except weights.NotDownloaded as error:
+        reason = f"{_explanation(error)} Otherwise they are downloaded first."
+        return Line(kind.backend, kind.title, False, reason, kind.about, may_download=True, side=kind.side)
     except EncoderUnavailable as error:
-        return Line(kind.backend, kind.title, False, _words(error), kind.about)
+        return Line(kind.backend, kind.title, False, _explanation(error), kind.about)
 
 
-def _own_line(path: Path, backend: str = "") -> Line:
+def _user_model_line(path: Path, backend: str = "") -> Line:
     backend = backend or user_models.PREFIX + path.name
     try:
         file = user_models.described(path)
         user_models.require_runnable(path)
     except EncoderUnavailable as error:
-        return Line(backend, path.stem, False, _words(error), f"The model file {path.name}.")
-    pixels = f"pixels as {file.preprocessing}" if file.preprocessing else "what its pixels are scaled to is guessed"
+        return Line(backend, path.stem, False, _explanation(error), f"The model file {path.name}.")
+    pixels = f"pixels scaled to {file.preprocessing}" if file.preprocessing else "pixel scaling is guessed"
     return Line(backend, file.title, True, f"From {path.parent}.", f"The model file {path.name}; {pixels}.")
 
 
-def _words(error: EncoderUnavailable) -> str:
+def _explanation(error: EncoderUnavailable) -> str:
     return f"{error.message}. {error.hint}".strip()

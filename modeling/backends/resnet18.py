@@ -1,8 +1,7 @@
-"""ResNet18 as a Keras model with torchvision's ImageNet weights.
+"""Build ResNet18 as a Keras model with torchvision's ImageNet weights.
 
-He et al. (2016), "Deep residual learning for image recognition", CVPR. Neither torch nor torchvision is needed: the
-network is small, and its weights are a dictionary of arrays. The normalization of each layer is folded into its
-convolution.
+He et al. (2016), "Deep residual learning for image recognition", CVPR. Needs neither torch nor torchvision: the network
+is small, and its weights are a dictionary of arrays. The normalization of each layer is folded into its convolution.
 """
 
 from __future__ import annotations
@@ -21,13 +20,14 @@ Layers = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 def resnet18(keras: Any, file: Path, side: int) -> Any:
-    """Return the network with a file's weights: normalized (side, side, 3) to the 512 averages of its last map.
+    """Return the network with a file's weights: normalized (side, side, 3) to the 512 averages of its last feature map.
 
     Raises
     ------
-    ValueError, KeyError : the file holds no weights of this network.
+    ValueError, KeyError
+        If the file does not contain weights of this network.
     """
-    layers = folded(read_tensors(file))
+    layers = fold_normalization(read_tensors(file))
     pixels = keras.Input((side, side, 3))
     values = _convolve(keras, layers, "conv1", pixels, stride=2)
     values = keras.layers.MaxPooling2D(3, strides=2)(keras.layers.ZeroPadding2D(1)(keras.layers.ReLU()(values)))
@@ -37,8 +37,8 @@ def resnet18(keras: Any, file: Path, side: int) -> Any:
     return keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(values))
 
 
-def folded(state: dict[str, NDArray[Any]]) -> Layers:
-    """Return each convolution with the normalization after it folded in."""
+def fold_normalization(state: dict[str, NDArray[Any]]) -> Layers:
+    """Return each convolution with the following normalization folded in."""
     layers: Layers = {}
     for name in [name.removesuffix(".weight") for name, tensor in state.items() if tensor.ndim == 4]:
         norm = _norm_of(name)
@@ -57,20 +57,20 @@ def _norm_of(convolution: str) -> str:
 
 
 def _block(keras: Any, layers: Layers, name: str, values: Any, stride: int) -> Any:
-    added = _convolve(keras, layers, f"{name}.conv1", values, stride)
-    added = _convolve(keras, layers, f"{name}.conv2", keras.layers.ReLU()(added))
+    residual = _convolve(keras, layers, f"{name}.conv1", values, stride)
+    residual = _convolve(keras, layers, f"{name}.conv2", keras.layers.ReLU()(residual))
     if f"{name}.downsample.0" in layers:
         values = _convolve(keras, layers, f"{name}.downsample.0", values, stride)
-    return keras.layers.ReLU()(keras.layers.Add()([values, added]))
+    return keras.layers.ReLU()(keras.layers.Add()([values, residual]))
 
 
 def _convolve(keras: Any, layers: Layers, name: str, values: Any, stride: int = 1) -> Any:
-    """Return a convolution with torch's padding: half of the kernel on each side, whatever the stride."""
+    """Apply a convolution with torch's padding: half of the kernel on each side, whatever the stride."""
     kernel, bias = layers[name]
     size = kernel.shape[0]
     if size > 1:
         values = keras.layers.ZeroPadding2D(size // 2)(values)
     layer = keras.layers.Conv2D(kernel.shape[3], size, strides=stride, name=name.replace(".", "_"))
-    found = layer(values)
+    output = layer(values)
     layer.set_weights([kernel, bias])
-    return found
+    return output

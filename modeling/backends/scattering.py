@@ -1,9 +1,9 @@
-"""Scattering: an encoder that needs no weights and no network, and tells more than outlines do.
+"""Compute wavelet scattering vectors: an encoder that needs no weights and no network, better than gradients alone.
 
-Wavelets at several scales and directions, the modulus of what they find, wavelets again, and averages over patches of
+Wavelets of several scales and directions, the modulus of their responses, wavelets again, and averages over patches of
 the image: Bruna and Mallat (2013), "Invariant scattering convolution networks", IEEE PAMI; logarithms as in Oyallon and
-Mallat (2015), "Deep roto-translation scattering for object classification", CVPR. Nothing is learnt, so that the same
-image has the same vector on every machine. Computed in Fourier's domain, each map at the size that its scale needs.
+Mallat (2015), "Deep roto-translation scattering for object classification", CVPR. Nothing is trained, so an image has
+the same vector on every machine. Computed in the Fourier domain, each map at the resolution that its scale needs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from modeling.backends.litert import n_cores
 SIDE = 32
 SCALES = 3
 DIRECTIONS = 4
-# The image is described in patches of this many by this many.
+# Number of patches per side of the image.
 PATCHES = SIDE // 2**SCALES
 _PATHS_1 = SCALES * DIRECTIONS
 _PATHS_2 = DIRECTIONS**2 * SCALES * (SCALES - 1) // 2
 GREY_PATHS, COLOUR_PATHS = 1 + _PATHS_1 + _PATHS_2, 1 + _PATHS_1
 DIM = (GREY_PATHS + 2 * COLOUR_PATHS) * PATCHES**2 + COLOUR_DIM
-# Added before the logarithm: about the strength of a difference of one grey value in 255.
+# Added before the logarithm: about the magnitude of a difference of one gray level in 255.
 _FLOOR = 1e-3
 _BATCH = 64
 
@@ -36,7 +36,7 @@ Complex = npt.NDArray[np.complex64]
 
 
 class PatchesEncoder(PooledEncoder):
-    """Scattering of brightness (two orders) and of two colour differences (one), and a histogram of colours."""
+    """Scattering of brightness (two orders) and of two color differences (one order), and a color histogram."""
 
     name = "Scattering"
     dim = DIM
@@ -60,7 +60,7 @@ class PatchesEncoder(PooledEncoder):
 
 
 def described(pixels: Pixels) -> FloatArray:
-    """uint8 (n, 32, 32, 3) -> float32 (n, DIM)."""
+    """Encode uint8 (n, 32, 32, 3) as float32 (n, DIM)."""
     rgb = np.moveaxis(pixels.astype(np.float32) / 255, -1, 0)
     grey = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
     colours = (rgb[0] - rgb[1], rgb[2] - (rgb[0] + rgb[1]) / 2)
@@ -70,10 +70,10 @@ def described(pixels: Pixels) -> FloatArray:
 
 
 def scattering(images: FloatArray, *, orders: int) -> FloatArray:
-    """float32 (n, 32, 32) -> (n, paths * 16): averages over 4 x 4 patches of the image and of its wavelets' moduli.
+    """Return averages (n, paths * 16) over 4 x 4 patches of float32 images (n, 32, 32) and of their wavelet moduli.
 
-    The order of paths: the image; for each scale and direction its modulus, followed by that modulus's own at every
-    coarser scale.
+    Order of the paths: the image; then for each scale and direction its modulus, followed by the modulus of that at
+    every coarser scale.
     """
     spectrum = scipy.fft.fft2(images.astype(np.float32, copy=False))
     paths = [_averages(spectrum)]
@@ -91,20 +91,20 @@ def _wavelets() -> list[tuple[int, int]]:
 
 
 def _modulus(spectrum: Complex, scale: int, direction: int) -> FloatArray:
-    """|image * wavelet| at every 2^scale-th pixel of the image: a wavelet of that scale has no finer detail."""
+    """Return |image * wavelet| at every 2^scale-th pixel: a wavelet of that scale has no finer detail."""
     found = spectrum * wavelet(spectrum.shape[-1], scale, direction)
     strength: FloatArray = np.abs(scipy.fft.ifft2(_thinned(found, SIDE >> scale)))
     return strength
 
 
 def _averages(spectrum: Complex) -> FloatArray:
-    """The map under the spectrum, averaged over patches: (n, 16)."""
+    """Return the patch averages (n, 16) of the map with the given spectrum."""
     found = _thinned(spectrum * average(spectrum.shape[-1]), PATCHES)
     return scipy.fft.ifft2(found).real.reshape(len(found), -1)  # type: ignore[no-any-return]
 
 
 def _thinned(spectrum: Complex, size: int) -> Complex:
-    """Of the map under the spectrum every so manieth pixel, ``size`` x ``size``: what coincides is added."""
+    """Subsample the map with the given spectrum to ``size`` x ``size`` pixels; aliased frequencies are added."""
     times = spectrum.shape[-1] // size
     if times == 1:
         return spectrum
@@ -115,7 +115,7 @@ def _thinned(spectrum: Complex, size: int) -> Complex:
 # -- Filters -----------------------------------------------------------------------------------------
 @cache
 def wavelet(size: int, scale: int, direction: int) -> FloatArray:
-    """The Fourier transform, float32 (size, size), of Morlet's wavelet: a wave under a bell, of mean 0."""
+    """Return the Fourier transform, float32 (size, size), of a Morlet wavelet: a wave times a Gaussian, with mean 0."""
     width, frequency = 0.8 * 2**scale, 0.375 / 2**scale
     angle = np.pi * direction / DIRECTIONS
     wave = _bell(width, angle, frequency)
@@ -126,14 +126,15 @@ def wavelet(size: int, scale: int, direction: int) -> FloatArray:
 
 @cache
 def average(size: int) -> FloatArray:
-    """The Fourier transform, float32 (size, size), of the bell by which patches are averaged."""
+    """Return the Fourier transform, float32 (size, size), of the Gaussian that averages patches."""
     return _on_grid(_bell(0.8 * 2 ** (SCALES - 1), 0.0, 0.0, is_round=True), size)
 
 
 def _bell(width: float, angle: float, frequency: float, *, is_round: bool = False) -> npt.NDArray[np.float64]:
-    """A bell of a standard deviation of ``width`` pixels, wider across its direction, times a wave; (32, 32).
+    """Return the Fourier transform (32, 32) of a wave times a Gaussian with standard deviation ``width`` pixels.
 
-    In Fourier's domain a bell again, around the wave's frequency; its tails come in again on the other side.
+    It is again a Gaussian, centered on the wave's frequency, wider across its direction, and wrapped around
+    periodically.
     """
     across = 1.0 if is_round else DIRECTIONS / 4
     steps = np.fft.fftfreq(SIDE)
@@ -148,7 +149,7 @@ def _bell(width: float, angle: float, frequency: float, *, is_round: bool = Fals
 
 
 def _on_grid(filter_: npt.NDArray[np.float64], size: int) -> FloatArray:
-    """A filter for maps that were thinned out to ``size`` pixels a side."""
+    """Return a filter for maps subsampled to ``size`` pixels per side."""
     times = SIDE // size
     found: FloatArray = filter_.reshape(times, size, times, size).sum(axis=(0, 2)).astype(np.float32)
     return found

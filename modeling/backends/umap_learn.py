@@ -1,8 +1,8 @@
-"""UMAP layouts by umap-learn, from neighbors and a start of ours, one epoch at a time.
+"""Lay out maps with umap-learn, from given neighbors and a given start, one epoch at a time.
 
 Leland McInnes, John Healy and James Melville, *UMAP: Uniform Manifold Approximation and Projection for Dimension
-Reduction*, arXiv:1802.03426 (2018). umap-learn runs all epochs in one call, which cannot be stopped. Here its own
-compiled epoch is called once an epoch, with the numbers that its loop would pass, and gives the same bytes.
+Reduction*, arXiv:1802.03426 (2018). umap-learn runs all epochs in one call, which cannot be stopped. Here its compiled
+epoch is called once per epoch with the arguments of its own loop, and gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 OnEpoch = Callable[[int, int], None]
-# umap-learn's defaults, for the arguments that its epoch wants spelled out.
+# umap-learn's defaults, for arguments that its epoch function requires.
 SMALL, EPOCHS_OF_SMALL, EPOCHS = 10_000, 500, 200
 NEGATIVES, GAMMA, ALPHA = 5.0, 1.0, 1.0
 
 
 def fuzzy_graph(graph: Graph, n_neighbors: int, y: NDArray[np.int64] | None = None) -> csr_array:
-    """Return the symmetric weights (n, n) in (0, 1] of how surely two rows are neighbors.
+    """Return the symmetric fuzzy weights (n, n) in (0, 1] of neighbors.
 
     Parameters
     ----------
     graph
         At least ``n_neighbors - 1`` neighbors of every row.
     n_neighbors
-        How many count, the row itself among them; at least 2.
+        Number of neighbors used, including the row itself; at least 2.
     y
         Labels (n,), -1 for rows without one: neighbors with different labels are moved apart.
     """
@@ -44,7 +44,7 @@ def fuzzy_graph(graph: Graph, n_neighbors: int, y: NDArray[np.int64] | None = No
     # umap-learn counts a row as its own first neighbor.
     indices = np.hstack([np.arange(n, dtype=np.int32)[:, None], graph.indices[:, :k]])
     distances = np.hstack([np.zeros((n, 1), np.float32), graph.distances[:, :k]])
-    rows = np.empty((n, 0), np.float32)  # only their number is read, where the neighbors are given
+    rows = np.empty((n, 0), np.float32)  # only their number is used if neighbors are given
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         weights, _, _ = umap_.fuzzy_simplicial_set(rows, n_neighbors, None, "euclidean", {}, indices, distances)
@@ -65,10 +65,10 @@ def lay_out(
     on_epoch: OnEpoch | None = None,
     is_parallel: bool = False,
 ) -> Floats:
-    """Return places (n, 2) of rows with symmetric ``weights`` (n, n), from the places ``start`` (n, 2).
+    """Return places (n, 2) of rows with symmetric ``weights`` (n, n), starting from ``start`` (n, 2).
 
-    ``on_epoch(done, total)`` is called after each epoch and may raise to stop. On one core, which a seed takes;
-    ``is_parallel`` uses all and gives other places every time.
+    ``on_epoch(done, total)`` is called after each epoch and may raise to stop. Runs on one core, which makes it
+    reproducible; ``is_parallel`` uses all cores and gives different places each time.
     """
     n = len(start)
     total = n_epochs or (EPOCHS_OF_SMALL if n <= SMALL else EPOCHS)
@@ -103,15 +103,15 @@ def _edges(weights: csr_array, total: int) -> coo_array:
 
 
 def _scaled(start: Floats) -> Floats:
-    """From 0 to 10 in both directions, as umap-learn begins."""
+    """Scale to 0 … 10 in both directions, as umap-learn does."""
     low, high = start.min(axis=0), start.max(axis=0)
-    apart = np.where(high > low, high - low, 1)
-    return np.ascontiguousarray(10 * (start - low) / apart, np.float32)
+    extent = np.where(high > low, high - low, 1)
+    return np.ascontiguousarray(10 * (start - low) / extent, np.float32)
 
 
 @cache
 def _epoch(is_parallel: bool) -> Any:
-    """umap-learn's epoch, compiled, and kept on the disk for the next process where it runs on one core."""
+    """Compile umap-learn's epoch; on one core, cache it on disk for later processes."""
     _umap_()
     import numba
     from umap.layouts import _optimize_layout_euclidean_single_epoch as single_epoch
@@ -121,7 +121,7 @@ def _epoch(is_parallel: bool) -> Any:
 
 @cache
 def _umap_() -> Any:
-    """Import ``umap.umap_`` without TensorFlow: the package looks for it, for a part that is not used here."""
+    """Import ``umap.umap_`` without TensorFlow, which the package looks for but does not need here."""
     is_loaded = "tensorflow" in sys.modules
     if not is_loaded:
         sys.modules["tensorflow"] = None  # type: ignore[assignment]

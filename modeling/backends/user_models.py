@@ -1,18 +1,18 @@
-"""A person's own model files as encoders, named ``file:<file name>``, such as ``file:birds.onnx``.
+"""Use model files of users as encoders, named ``file:<file name>``, such as ``file:birds.onnx``.
 
-Any image model in a file ``.tflite``, ``.onnx``, ``.keras`` or ``.h5`` (a whole model, not weights alone) that lies in
+Any image model in a ``.tflite``, ``.onnx``, ``.keras`` or ``.h5`` file (a whole model, not only weights) in
 AL_WEIGHTS_DIR or in :func:`own_folder`. Size, layout (height, width, channels or channels first), number type and
-quantisation of its input are read from the file. Of its outputs the first is taken; where that is a feature map it is
-averaged over the image, otherwise flattened.
+quantization of its input are read from the file. The first output is used: a feature map is averaged over the image,
+anything else is flattened.
 
-What a file cannot tell is what pixels have to be turned into. It is guessed (:func:`guess`), and can be said in a
-JSON file of the same name beside it (``birds.json`` or ``birds.onnx.json``)::
+A file does not specify how pixels have to be scaled. This is guessed (:func:`guess`), or stated in a JSON file of the
+same name beside it (``birds.json`` or ``birds.onnx.json``)::
 
     {"preprocessing": "0..255", "name": "Birds, quick training 3", "side": 224}
 
-``preprocessing`` is one of ``0..255`` (as they are), ``0..1``, ``-1..1``, ``imagenet`` (0..1, then less ImageNet's mean
-and by its deviation, as torch's models want). ``name`` is what people call it; ``side`` in pixels counts only where
-the file leaves its input's size open. All three may be left out. The preprocessing may also stand behind the name:
+``preprocessing`` is one of ``0..255`` (unchanged), ``0..1``, ``-1..1``, ``imagenet`` (0..1, then standardized with
+ImageNet's mean and standard deviation, as torch models expect). ``name`` is the display name. ``side`` in pixels is
+used only if the file leaves its input size open. All three are optional. The preprocessing can also follow the name:
 ``file:birds.onnx@imagenet``.
 """
 
@@ -37,19 +37,19 @@ FOLDER = "own"
 SUFFIXES = (".keras", ".h5", ".tflite", ".onnx")
 PREPROCESSINGS = ("0..255", "0..1", "-1..1", "imagenet")
 BATCH = 32
-# A longer vector is no description of an image any more, but another image.
-LONGEST = 65_536
-LONGEST_NAME = 60
+# A longer vector does not describe an image any more; it is another image.
+MAX_DIM = 65_536
+MAX_NAME_LENGTH = 60
 _MEAN = np.array((0.485, 0.456, 0.406), np.float32)
 _DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
-# Layers of a Keras model by which it scales its pixels itself.
+# Keras layers with which a model scales its pixels itself.
 _SCALING = ("Rescaling", "Normalization", "TrueDivide", "Divide", "Subtract")
-_PUBLISHED = {one.file for one in vars(weights).values() if isinstance(one, weights.WeightFile)}
+_PUBLISHED = {value.file for value in vars(weights).values() if isinstance(value, weights.WeightFile)}
 
 
 @dataclass(frozen=True)
-class OwnFile:
-    """A model file and what was said about it; ``preprocessing`` is empty where it has to be guessed."""
+class UserModelFile:
+    """A model file and its description; ``preprocessing`` is empty if it has to be guessed."""
 
     path: Path
     title: str
@@ -62,60 +62,64 @@ class OwnFile:
 
 
 def own_folder(store_dir: Path) -> Path:
-    """Where uploaded and home-made model files lie, beside the frozen networks."""
+    """Return the folder of uploaded and trained model files, beside the frozen networks."""
     return Path(store_dir) / "encoders" / FOLDER
 
 
 def list_files(weights_dir: Path | None, graphs: Path | None) -> list[Path]:
-    """All model files, by name; of two with the same name the one in the store is not reached."""
-    found: dict[str, Path] = {}
+    """List all model files by name. If both folders have a file of the same name, the one in the store is ignored."""
+    files: dict[str, Path] = {}
     for folder in _folders(weights_dir, graphs):
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.suffix.lower() in SUFFIXES and path.name not in _PUBLISHED and path.is_file():
-                found.setdefault(path.name, path)
-    return [found[name] for name in sorted(found)]
+                files.setdefault(path.name, path)
+    return [files[name] for name in sorted(files)]
 
 
-def find(backend: str, weights_dir: Path | None, graphs: Path | None) -> OwnFile:
-    """The file that ``file:<name>`` or ``file:<name>@<preprocessing>`` means, with what is said about it.
+def find(backend: str, weights_dir: Path | None, graphs: Path | None) -> UserModelFile:
+    """Return the file that ``file:<name>`` or ``file:<name>@<preprocessing>`` refers to, with its description.
 
     Raises
     ------
-    EncoderUnavailable : there is no such file, or what is said about it makes no sense.
+    EncoderUnavailable
+        If there is no such file, or its description is invalid.
     """
-    wanted = backend.removeprefix(PREFIX)
-    name, said = wanted, ""
-    if "@" in wanted and wanted.rpartition("@")[2] in PREPROCESSINGS:
-        name, _, said = wanted.rpartition("@")
+    reference = backend.removeprefix(PREFIX)
+    name, preprocessing = reference, ""
+    if "@" in reference and reference.rpartition("@")[2] in PREPROCESSINGS:
+        name, _, preprocessing = reference.rpartition("@")
     for folder in _folders(weights_dir, graphs):
         path = folder / name
         if name == Path(name).name and path.suffix.lower() in SUFFIXES and path.is_file():
-            return _described(path, said)
+            return _with_description(path, preprocessing)
     raise EncoderUnavailable(
         f"There is no model file {name!r}",
         f"Put it into AL_WEIGHTS_DIR, or add it on the page Encoders; its name ends in {', '.join(SUFFIXES)}.",
     )
 
 
-def described(path: Path) -> OwnFile:
-    """A model file with what the JSON file beside it says."""
-    return _described(path, "")
+def described(path: Path) -> UserModelFile:
+    """Return a model file with the description in its JSON file."""
+    return _with_description(path, "")
 
 
 def stamp(backend: str, weights_dir: Path | None, graphs: Path | None) -> tuple[int, ...]:
-    """Differs once a model file or what is said about it was changed; empty for any other encoder. Reads nothing."""
+    """Return numbers that change when a model file or its description changes; empty for other encoders.
+
+    Reads only file attributes.
+    """
     if not backend.startswith(PREFIX):
         return ()
     try:
         path = find(backend, weights_dir, graphs).path
     except EncoderUnavailable:
         return ()
-    found = [one.stat() for one in (path, *json_files(path)) if one.is_file()]
-    return tuple(number for one in found for number in (one.st_mtime_ns, one.st_size))
+    stats = [file.stat() for file in (path, *json_files(path)) if file.is_file()]
+    return tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_size))
 
 
 def require_runnable(path: Path) -> None:
-    """Raises EncoderUnavailable where a program that the file needs is not installed. Imports nothing."""
+    """Raise EncoderUnavailable if a package that the file needs is not installed. Imports nothing."""
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         require_onnx(path)
@@ -124,52 +128,54 @@ def require_runnable(path: Path) -> None:
 
 
 def json_files(path: Path) -> list[Path]:
-    """Where something may be said about a model file: the first that is there counts."""
+    """Return the possible JSON descriptions of a model file; the first that exists is used."""
     return [path.with_name(path.name + ".json"), path.with_suffix(".json")]
 
 
 def guess(path: Path, spec: Input) -> tuple[str, str]:
-    """What pixels have to be turned into for a model file that nothing is said about; and why, in words."""
+    """Guess the preprocessing of a model file without description; return it with the reason."""
     if spec.scale and (spec.low, spec.high) != (0.0, 0.0):
         if spec.low < -0.5:
-            return "-1..1", "as its quantised input tells"
-        return ("0..1" if spec.high < 2 else "0..255"), "as its quantised input tells"
+            return "-1..1", "from its quantized input"
+        return ("0..1" if spec.high < 2 else "0..255"), "from its quantized input"
     if spec.is_whole:
-        return "0..255", "as it takes whole numbers"
+        return "0..255", "because it takes integers"
     suffix = path.suffix.lower()
     if suffix == ".onnx":
-        return "imagenet", "a guess, as most ONNX files come from torch"
+        return "imagenet", "a guess, because most ONNX files come from torch"
     if suffix == ".tflite":
-        return "-1..1", "a guess, as is usual for LiteRT files"
+        return "-1..1", "a guess, the usual scaling of LiteRT files"
     if _scales_itself(path):
-        return "0..255", "as it has layers that scale them"
-    return "0..1", "a guess, as it has no layer that scales them"
+        return "0..255", "because it has layers that scale them"
+    return "0..1", "a guess, because it has no layer that scales them"
 
 
-class OwnEncoder(Encoder):
-    """A model file that is ready to run."""
+class UserModelEncoder(Encoder):
+    """A user's model file, ready to run."""
 
     batch_size = BATCH
 
-    def __init__(self, file: OwnFile, graphs: Path | None = None) -> None:
-        """``graphs`` is the folder in which frozen Keras models are kept; None freezes them anew."""
+    def __init__(self, file: UserModelFile, graphs: Path | None = None) -> None:
+        """Open the file. ``graphs`` is the cache of frozen Keras models; None freezes them each time."""
         sha256 = file_sha256(file.path)
         model = open_model(file.path, sha256, file.side, graphs)
         self._input = model.input
-        said, why = (file.preprocessing, "as was said") if file.preprocessing else guess(file.path, model.input)
-        self._preprocessing = said
+        preprocessing, reason = (
+            (file.preprocessing, "as specified") if file.preprocessing else guess(file.path, model.input)
+        )
+        self._preprocessing = preprocessing
         self._runner = model.start(self._values)
         self.name = file.title
         self.dim = self._runner.dim
         self.input_side = max(self._input.height, self._input.width)
-        self.reason = f"The model file {file.path.name}; pixels as {said}, {why}."
+        self.reason = f"The model file {file.path.name}; pixels scaled to {preprocessing}, {reason}."
         self.fingerprint = fingerprint(
             architecture="own file, first output, maps averaged",
             weights=sha256,
             height=self._input.height,
             width=self._input.width,
             resize="bilinear squash",
-            normalisation=said,
+            normalisation=preprocessing,
             library=model.library,
         )
         self._require_usable(file.path)
@@ -185,7 +191,7 @@ class OwnEncoder(Encoder):
         return np.nan_to_num(self._runner.run(pixels), copy=False)
 
     def _values(self, pixels: Pixels) -> FloatArray:
-        """uint8 (1, h, w, 3) -> float32 (1, h, w, channels), as the model was trained."""
+        """Scale uint8 (1, h, w, 3) to float32 (1, h, w, channels), as the model was trained."""
         values = pixels.astype(np.float32)
         if self._input.channels == 1:
             values = values[..., :1]
@@ -199,14 +205,15 @@ class OwnEncoder(Encoder):
         return values
 
     def _require_usable(self, path: Path) -> None:
-        if self.dim > LONGEST:
+        if self.dim > MAX_DIM:
             raise EncoderUnavailable(
-                f"{path.name} gives {self.dim:,} numbers for an image",
-                f"A model that describes an image gives at most {LONGEST:,}; cut it off at a layer near its end.",
+                f"{path.name} gives {self.dim:,} values per image",
+                f"An encoder gives at most {MAX_DIM:,}. Cut the model off at a layer near its end.",
             )
         if not self._runner.is_sound:
             raise EncoderUnavailable(
-                f"{path.name} gives numbers that are not finite", "Is the file damaged, or its preprocessing another?"
+                f"The output of {path.name} is not finite",
+                "Check that the file is complete and its preprocessing right.",
             )
 
 
@@ -214,47 +221,49 @@ def _folders(weights_dir: Path | None, graphs: Path | None) -> list[Path]:
     return [folder for folder in (weights_dir, graphs and graphs / FOLDER) if folder is not None]
 
 
-def _described(path: Path, preprocessing: str) -> OwnFile:
+def _with_description(path: Path, preprocessing: str) -> UserModelFile:
     facts = _facts(path)
-    said = preprocessing or facts.get("preprocessing") or ""
+    scaling = preprocessing or facts.get("preprocessing") or ""
     name = facts.get("name") or path.stem
     side = facts.get("side") or 224
-    if said and said not in PREPROCESSINGS:
-        raise _bad_facts(path, f"preprocessing {said!r} is none of {', '.join(PREPROCESSINGS)}")
+    if scaling and scaling not in PREPROCESSINGS:
+        raise _bad_facts(path, f"preprocessing {scaling!r} is none of {', '.join(PREPROCESSINGS)}")
     if not isinstance(name, str):
-        raise _bad_facts(path, "name is not a text")
+        raise _bad_facts(path, "name is not a string")
     if not isinstance(side, int) or not 8 <= side <= 2048:
-        raise _bad_facts(path, "side is not a whole number from 8 to 2048")
-    return OwnFile(path, name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…", str(said), side)
+        raise _bad_facts(path, "side is not an integer from 8 to 2048")
+    return UserModelFile(
+        path, name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…", str(scaling), side
+    )
 
 
 def _facts(path: Path) -> dict[str, object]:
-    """What the JSON file beside a model file says; nothing where there is none."""
+    """Return the content of a model file's JSON description; empty if there is none."""
     for beside in json_files(path):
         try:
-            found = json.loads(beside.read_text(encoding="utf-8"))
+            content = json.loads(beside.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
             raise _bad_facts(path, f"{beside.name} cannot be read as JSON") from error
-        if not isinstance(found, dict):
-            raise _bad_facts(path, f"{beside.name} holds no JSON object")
-        return found
+        if not isinstance(content, dict):
+            raise _bad_facts(path, f"{beside.name} contains no JSON object")
+        return content
     return {}
 
 
-def _bad_facts(path: Path, why: str) -> EncoderUnavailable:
+def _bad_facts(path: Path, problem: str) -> EncoderUnavailable:
     return EncoderUnavailable(
-        f"What is said about {path.name} makes no sense: {why}", "Correct the JSON file beside it."
+        f"The description of {path.name} is invalid: {problem}", "Correct the JSON file beside it."
     )
 
 
 def _scales_itself(path: Path) -> bool:
-    """Does a Keras model have layers that scale pixels? Read from its description, without Keras."""
+    """Return whether a Keras model has layers that scale pixels, from its configuration, without Keras."""
     try:
         text = _keras_config(path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return False  # a file that cannot be read says so when it is opened
+        return False  # opening an unreadable file raises the error later
     return any(f'"class_name": "{layer}"' in text for layer in _SCALING)
 
 

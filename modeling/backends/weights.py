@@ -1,7 +1,7 @@
-"""Pretrained weight files: where each lies on this machine, or whence it comes.
+"""Locate pretrained weight files, or download them.
 
-Looked for by the file's own name in AL_WEIGHTS_DIR, then in the library's cache, then fetched into that cache from the
-library's own address. Imports no TensorFlow.
+A file is looked up by name in AL_WEIGHTS_DIR, then in the library's cache, and otherwise downloaded to that cache from
+the library's URL. Imports no TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CONNECT_SECONDS = 5.0
 DOWNLOAD_SECONDS = 180.0
 
 
-class NotHere(EncoderUnavailable):
-    """Weights are not on this machine; a download may bring them."""
+class NotDownloaded(EncoderUnavailable):
+    """The weights are not on this machine, but can be downloaded."""
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A network's published weights: ``title`` for people, the file's name, its address, its library's cache."""
+    """Published weights of a network: display ``title``, file name, URL, and its library's cache."""
 
     title: str
     file: str
@@ -39,13 +39,13 @@ class WeightFile:
 
 
 def keras_cache() -> Path:
-    """Where Keras keeps downloaded weights: ``$KERAS_HOME/models``, else ``~/.keras/models``."""
+    """Return the folder of Keras's downloaded weights: ``$KERAS_HOME/models``, else ``~/.keras/models``."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path("~").expanduser() / ".keras") / "models"
 
 
 def torch_cache() -> Path:
-    """Where torch keeps them: ``$TORCH_HOME`` or ``~/.cache/torch``, then ``hub/checkpoints``."""
+    """Return the folder of torch's downloaded weights: ``hub/checkpoints`` in ``$TORCH_HOME`` or ``~/.cache/torch``."""
     caches = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
     return Path(os.environ.get("TORCH_HOME") or Path(caches) / "torch") / "hub" / "checkpoints"
 
@@ -81,52 +81,53 @@ RESNET18 = WeightFile(
 )
 
 
-def locate(wanted: WeightFile, weights_dir: Path | None, *, download: bool = True) -> tuple[Path, str]:
-    """The weight file and where it was found, in words.
+def locate(weight_file: WeightFile, weights_dir: Path | None, *, download: bool = True) -> tuple[Path, str]:
+    """Return the path of the weight file and a phrase that says where it was found.
 
     Raises
     ------
-    EncoderUnavailable : it is not on this machine and, with ``download``, could not be fetched.
+    EncoderUnavailable
+        If it is not on this machine and, with ``download``, could not be downloaded.
     """
-    if weights_dir is not None and (weights_dir / wanted.file).is_file():
-        return weights_dir / wanted.file, "from AL_WEIGHTS_DIR"
-    cached = wanted.cache() / wanted.file
+    if weights_dir is not None and (weights_dir / weight_file.file).is_file():
+        return weights_dir / weight_file.file, "from AL_WEIGHTS_DIR"
+    cached = weight_file.cache() / weight_file.file
     if cached.is_file():
-        return cached, f"from {wanted.library}'s cache"
-    hint = f"Put {wanted.file} in AL_WEIGHTS_DIR to use it."
+        return cached, f"from {weight_file.library}'s cache"
+    hint = f"Put {weight_file.file} in AL_WEIGHTS_DIR to use it."
     if not download:
-        raise NotHere(f"{wanted.title}'s weights are not on this machine", hint)
+        raise NotDownloaded(f"{weight_file.title}'s weights are not on this machine", hint)
     try:
-        _download(wanted.url, cached)
+        _download(weight_file.url, cached)
     except (OSError, http.client.HTTPException) as error:
         raise EncoderUnavailable(
-            f"{wanted.title}'s weights could not be downloaded ({one_line(error)})", hint
+            f"{weight_file.title}'s weights could not be downloaded ({one_line(error)})", hint
         ) from error
-    return cached, f"downloaded by {wanted.library}'s address"
+    return cached, f"downloaded from {weight_file.library}'s URL"
 
 
-def damaged(wanted: WeightFile, file: Path, why: str) -> EncoderUnavailable:
-    """What to say of a weight file that cannot be used."""
+def damaged(weight_file: WeightFile, file: Path, problem: str) -> EncoderUnavailable:
+    """Return the error for a weight file that cannot be used."""
     return EncoderUnavailable(
-        f"{wanted.title}'s weight file {file} is damaged or of another kind ({why})",
-        f"Delete it, or replace it by a whole {wanted.file}.",
+        f"{weight_file.title}'s weight file {file} is damaged or of the wrong kind ({problem})",
+        f"Delete it, or replace it with a complete {weight_file.file}.",
     )
 
 
 def _download(url: str, target: Path) -> None:
-    """Fetch ``url`` to ``target``, whole or not at all; gives up after seconds where there is no network."""
+    """Download ``url`` to ``target`` atomically; gives up within seconds without a network."""
     deadline = time.monotonic() + DOWNLOAD_SECONDS
     target.parent.mkdir(parents=True, exist_ok=True)
-    with connect(url) as answer:
+    with connect(url) as response:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
-                while block := answer.read(1 << 18):
+                while block := response.read(1 << 18):
                     stream.write(block)
                     if time.monotonic() > deadline:
-                        raise TimeoutError(f"not finished within {DOWNLOAD_SECONDS:.0f} s")
-            expected = answer.headers.get("Content-Length")
+                        raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
+            expected = response.headers.get("Content-Length")
             if expected is not None and part.stat().st_size != int(expected):
                 raise OSError(f"got {part.stat().st_size} of {expected} bytes")
             part.replace(target)
@@ -137,21 +138,21 @@ def _download(url: str, target: Path) -> None:
 def connect(url: str) -> http.client.HTTPResponse:
     """Open ``url`` within CONNECT_SECONDS.
 
-    In a thread of its own, because looking up a name knows no time limit and may take minutes offline.
+    Uses a separate thread, because name lookups have no timeout and can take minutes offline.
     """
-    answers: queue.Queue[http.client.HTTPResponse | Exception] = queue.Queue()
+    responses: queue.Queue[http.client.HTTPResponse | Exception] = queue.Queue()
 
-    def ask() -> None:
+    def request() -> None:
         try:
-            answers.put(urllib.request.urlopen(url, timeout=CONNECT_SECONDS))  # noqa: S310 (a fixed https address)
+            responses.put(urllib.request.urlopen(url, timeout=CONNECT_SECONDS))  # noqa: S310 (a fixed https address)
         except (OSError, http.client.HTTPException) as error:
-            answers.put(error)
+            responses.put(error)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=request, daemon=True).start()
     try:
-        answer = answers.get(timeout=CONNECT_SECONDS + 1)
+        response = responses.get(timeout=CONNECT_SECONDS + 1)
     except queue.Empty:
         raise TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    if isinstance(response, Exception):
+        raise response
+    return response

@@ -50,6 +50,6 @@ class QuickForm(OptionsForm):
         """Before a run: refuse ImageNet's weights where neither this machine nor their address has them."""
         options: QuickOptions = self.cleaned_data["options"]
         if options.weights == "imagenet":
-            answer = augmentation.weights_at_hand(options.backbone, settings.WEIGHTS_DIR)
-            if not answer.can_be_had:
-                self.add_error("backbone", answer.words)
+            answer = augmentation.weights_status(options.backbone, settings.WEIGHTS_DIR)
+            if not answer.is_available:
+                self.add_error("backbone", answer.message)

@@ -302,14 +302,14 @@ def _network(plan: Plan, file: Path | None) -> QuickNetwork:
 
 def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions, watch: Watch) -> None:
     """``usable`` are the places in ``pixels`` of the plan's labels."""
-    from modeling.backends.quick.keras_loop import Diverged, Lessons, balanced_weights, train
+    from modeling.backends.quick.keras_loop import Diverged, TrainingData, balanced_weights, train
 
     y = np.zeros(len(pixels), dtype=np.int64)
     y[usable] = plan.y
     weight = np.ones(len(pixels), dtype=np.float32)
     if plan.options.class_weights == "balanced":
         weight[usable] = balanced_weights(plan.y, len(plan.class_ids))
-    lessons = Lessons(pixels, y, weight, usable[plan.parts == TRAIN], usable[plan.parts == STOPPING])
+    lessons = TrainingData(pixels, y, weight, usable[plan.parts == TRAIN], usable[plan.parts == STOPPING])
     try:
         train(network, lessons, watch)
     except Diverged as error:
@@ -345,7 +345,7 @@ def _new_version(
 def _predict(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork, graph: bytes) -> None:
     """Probabilities of every image, by the very graph that the files hold."""
     run.stage("Predicting every image", total=version.dataset.n_items)
-    answer = network.answers(graph, version.temperature)
+    answer = network.predictor(graph, version.temperature)
     with model_files.save_probabilities(version, version.n_rows, len(version.class_ids)) as out:
         for rows, pixels in _batches(version, plan, network.options.image_side):
             if len(pixels):

@@ -23,9 +23,9 @@ from modeling.versions.audited_accuracy import Audited
 from sampling.algorithms.estimates import (
     Estimate,
     Forecast,
+    collection_accuracy,
     forecast,
     labels_to_halve,
-    of_collection,
     wilson_grouped,
 )
 from sampling.models import AccuracyEstimate
@@ -61,7 +61,7 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
     if not judged.is_audit.any():
         return
     n_items = len(judged.right) + _n_unlabelled(version)
-    told = of_collection(judged.right, judged.is_audit, n_items, judged.groups)
+    told = collection_accuracy(judged.right, judged.is_audit, n_items, judged.groups)
     AccuracyEstimate.objects.update_or_create(
         model_version=version,
         defaults={

@@ -1,7 +1,8 @@
-"""Auto: which rankings to mix, in which shares, at this moment.
+"""Choose which rankings Auto mixes, and in which shares, for the current state of the labels.
 
-Few labels call for typical items, many for doubtful ones (Guy Hacohen, Avihu Dekel and Daphna Weinshall, *Active
-learning on a budget*, ICML 2022). The shares were tuned by benchmarks/label_efficiency, on other seeds than it reports.
+Few labels call for typical items, many for uncertain ones (Guy Hacohen, Avihu Dekel and Daphna Weinshall, *Active
+learning on a budget*, ICML 2022). The shares were tuned by benchmarks/label_efficiency, with other seeds than it
+reports.
 """
 
 from __future__ import annotations
@@ -11,32 +12,32 @@ from numpy.typing import ArrayLike
 
 from modeling.algorithms.rows import Floats, Rows, as_rows
 from sampling.algorithms.coreset import k_center
-from sampling.algorithms.diversify import diversified
+from sampling.algorithms.diversify import diversify
 from sampling.algorithms.mixing import AUDIT, AUDIT_SHARE, Mix, Part, mix, rarity
 from sampling.algorithms.ranking import top
 from sampling.algorithms.typicality import typical
 from sampling.algorithms.uncertainty import margin
 
 TYPICAL, DIVERSE, UNSURE, RARE, ODD = "typical", "diverse", "unsure", "rare", "odd"
-# Why an item is shown, by the part that dealt it.
+# Why an item is shown, by the part that selected it.
 REASONS = {
     TYPICAL: "Typical of a group of images that has few labels",
-    DIVERSE: "Unlike everything labelled so far",
+    DIVERSE: "Unlike everything labeled so far",
     UNSURE: "The model is unsure",
-    RARE: "May be of a class with few labels",
+    RARE: "Possibly a class with few labels",
     ODD: "Stands out from all others",
-    AUDIT: "Drawn at random, to measure accuracy",
+    AUDIT: "Selected at random to measure accuracy",
 }
-# So many labels a class, and doubts mean something.
-COLD_PER_CLASS = 2
+# From this many labels per class on, the model's uncertainty is meaningful.
+MIN_LABELS_PER_CLASS = 2
 DIVERSE_SHARE = 0.1
 RARE_SHARE = 0.2
-# One on a page of forty: whatever stands out is worth a look, and teaches the model next to nothing.
+# One per page of forty: outliers are worth a look, but teach the model almost nothing.
 ODD_SHARE = 0.02
-# A class is rare with less than this share of the labels that it would have if all had the same.
+# A class is rare if it has less than this share of the mean number of labels per class.
 RARE_BELOW = 0.5
-# The spread pages at the head of a long ranking; nobody labels that many before the model has learnt more.
-SPREAD_PAGES = 5
+# Number of diversified pages at the start of a long ranking; the model is retrained before more are labeled.
+DIVERSIFIED_PAGES = 5
 
 
 def choose(
@@ -52,36 +53,36 @@ def choose(
     batch: int = 40,
     audit_share: float = AUDIT_SHARE,
 ) -> Mix:
-    """Rank ``k`` candidates: typical and diverse ones at first, then doubtful, rare and odd, some by chance.
+    """Rank ``k`` candidates: first typical and diverse ones, later uncertain, rare and odd ones, some at random.
 
     Parameters
     ----------
     X
-        (n, d) float32 vectors by row, best a projection.
+        (n, d) float32 vectors by row, preferably a projection.
     candidates, labelled
-        Rows to rank; rows with a label, those of the audit too.
+        Rows to rank; rows with a label, including those of the audit.
     labels
-        (m,) column of ``P`` that each labelled row belongs to.
+        (m,) column of ``P`` of each labeled row's class.
     P
-        (n, c) float32 probabilities by row, NaN where unknown; None before there is a model.
+        (n, c) float32 probabilities by row, NaN where missing; None before there is a model.
     k
-        How many; more than there are gives all.
+        Number of rows, limited to the number of candidates.
     oddness
-        (n,) how far each row stands out (`local_outlier_factor`), where it is known: then a few of the oddest are
-        dealt, which costs the others their places and finds what nobody thought of.
+        (n,) outlier score of each row (`local_outlier_factor`), if available. A few of the highest are then
+        included, at the expense of the other parts: they find what nobody expected.
     batch
-        A page; see `diversified`.
+        Size of a page; see `diversify`.
 
     Returns
     -------
     Mix
-        ``sources`` are the keys of `REASONS`. Candidates without a vector or probabilities come by chance only,
-        and all candidates do when there is nothing else to go by. No candidates give nothing; one class, or fewer
-        than two labels a class, counts as the start.
+        ``sources`` are the keys of `REASONS`. Candidates without a vector or probabilities are only selected at
+        random, as all are if there is no other ranking. Without candidates the result is empty. One class, or fewer
+        than two labels per class, counts as the start.
     """
-    pool, given, classes = as_rows(candidates), as_rows(labelled), as_rows(labels)
-    if P is None or P.shape[1] < 2 or len(given) < COLD_PER_CLASS * P.shape[1]:
-        parts = _cold_parts(X, pool, given, k, rng)
+    pool, labeled_rows, classes = as_rows(candidates), as_rows(labelled), as_rows(labels)
+    if P is None or P.shape[1] < 2 or len(labeled_rows) < MIN_LABELS_PER_CLASS * P.shape[1]:
+        parts = _cold_parts(X, pool, labeled_rows, k, rng)
     else:
         parts = _warm_parts(X, pool, classes, P[pool], k, rng, batch)
         if oddness is not None:
@@ -89,10 +90,10 @@ def choose(
     return mix(parts, pool, k, rng=rng, audit_share=audit_share)
 
 
-def _cold_parts(X: Floats, pool: Rows, given: Rows, k: int, rng: np.random.Generator) -> list[Part]:
+def _cold_parts(X: Floats, pool: Rows, labeled_rows: Rows, k: int, rng: np.random.Generator) -> list[Part]:
     return [
-        Part(TYPICAL, typical(X, pool, given, k, rng=rng).rows, 1 - DIVERSE_SHARE),
-        Part(DIVERSE, k_center(X, pool, given, round(k * DIVERSE_SHARE) + 1).rows, DIVERSE_SHARE),
+        Part(TYPICAL, typical(X, pool, labeled_rows, k, rng=rng).rows, 1 - DIVERSE_SHARE),
+        Part(DIVERSE, k_center(X, pool, labeled_rows, round(k * DIVERSE_SHARE) + 1).rows, DIVERSE_SHARE),
     ]
 
 
@@ -100,17 +101,17 @@ def _warm_parts(
     X: Floats,
     pool: Rows,
     classes: Rows,
-    chances: Floats,
+    probabilities: Floats,
     k: int,
     rng: np.random.Generator,
     batch: int,
 ) -> list[Part]:
-    spread = diversified(X, pool, margin(chances), k, rng=rng, batch=batch, diverse=SPREAD_PAGES * batch)
-    counts = np.bincount(classes, minlength=chances.shape[1])
+    uncertain = diversify(X, pool, margin(probabilities), k, rng=rng, batch=batch, diverse=DIVERSIFIED_PAGES * batch)
+    counts = np.bincount(classes, minlength=probabilities.shape[1])
     is_rare = counts < RARE_BELOW * counts.mean()
-    parts = [Part(UNSURE, spread, 1.0)]
+    parts = [Part(UNSURE, uncertain, 1.0)]
     if is_rare.any():
-        likely = rarity(chances, np.where(is_rare, counts, counts.max()))
-        likely[likely <= 1 / chances.shape[1]] = np.nan
+        likely = rarity(probabilities, np.where(is_rare, counts, counts.max()))
+        likely[likely <= 1 / probabilities.shape[1]] = np.nan
         parts.append(Part(RARE, pool[top(likely, k)], RARE_SHARE))
     return parts

@@ -1,10 +1,11 @@
-"""Clusters of a map, and its gaps: dense parts where nothing is labelled.
+"""Find clusters of a map, and its gaps: dense parts with hardly any labels.
 
-A map is counted on a raster and smoothed; each cell climbs to the peak of density above it, and a peak that hardly
-rises above the saddle to a higher one joins it. This is the mode-seeking of Koontz, Narendra and Fukunaga, *A graph-
-theoretic approach to nonparametric cluster analysis*, IEEE Transactions on Computers C-25 (1976), with the merging by
-prominence of Chazal, Guibas, Oudot and Skraba, *Persistence-based clustering in Riemannian manifolds*, Journal of the
-ACM 60 (2013), on cells in place of points: after the counting nothing depends on how many points there are.
+The points are counted on a grid and smoothed. Each cell climbs to the density peak above it, and a peak that rises
+little above the saddle to a higher one is merged with it. This is the mode seeking of Koontz, Narendra and Fukunaga, *A
+graph-theoretic approach to nonparametric cluster analysis*, IEEE Transactions on Computers C-25 (1976), with the
+merging by prominence of Chazal, Guibas, Oudot and Skraba, *Persistence-based clustering in Riemannian manifolds*,
+Journal of the ACM 60 (2013), on grid cells instead of points: after counting, the cost does not depend on the number of
+points.
 """
 
 from __future__ import annotations
@@ -21,70 +22,70 @@ Cells = NDArray[np.int64]
 Corners = NDArray[np.int64]
 SIDE, CELL, BITS = 256, 256, 8
 LAST = 65534
-# Widths of the smoothing, in cells; the narrowest one under which a point has company enough is taken.
+# Smoothing widths in cells; the narrowest one under which a typical point has at least this many others is used.
 WIDTHS = (2.0, 3.0, 4.0, 6.0)
-COMPANY = 40
-# A peak that rises less than this above its saddle, as a share of itself, is no cluster of its own.
+MIN_POINTS_IN_WINDOW = 40
+# A peak that rises above its saddle by less than this share of its height is merged.
 PROMINENCE = 0.5
-# A cluster goes as far as this share of its peak's density, and where a few points keep company at all.
-RIM, SPARSE = 0.03, 2.0
-SMALLEST, SMALLEST_SHARE = 8, 0.004
-MOST_CORNERS = 80
-# A gap has this share of the labels that its density promises, or less. Of all places of a map some lack labels by
-# chance: so many are expected of each window, and so rare has the lack to be.
-LACKING, EXPECTED, RARE = 0.25, 6.0, 1e-4
-WIDTHS_OF_LABELS = (*WIDTHS, 9.0, 12.0, 16.0)
+# A cluster extends to this share of its peak's density, and at least to this many points in the smoothing window.
+EDGE_SHARE, MIN_POINTS_AT_EDGE = 0.03, 2.0
+MIN_POINTS, MIN_SHARE = 8, 0.004
+MAX_CORNERS = 80
+# A gap has at most this share of the labels expected from its density. Some places lack labels by chance, so each
+# window must expect this many labels, and the p-value of the deficit must be below the limit.
+GAP_SHARE, EXPECTED_LABELS, MAX_P_VALUE = 0.25, 6.0, 1e-4
+LABEL_WIDTHS = (*WIDTHS, 9.0, 12.0, 16.0)
 
 
 @dataclass(frozen=True)
 class Density:
-    """Points per cell, smoothed, (SIDE, SIDE) by (y, x), and the ``width`` (standard deviation) of the smoothing."""
+    """Smoothed points per cell, (SIDE, SIDE) by (y, x), and the ``width`` (standard deviation) of the smoothing."""
 
     values: Doubles
     width: float
 
     @property
     def window(self) -> float:
-        """How many cells a smoothed value speaks for: the mean of a Gaussian over itself."""
+        """Return the effective number of cells in a smoothed value: the inverse of a Gaussian's mean over itself."""
         return 4 * np.pi * self.width**2
 
 
 def clusters(points: NDArray[np.uint16]) -> list[Corners]:
-    """Outlines of the clusters of ``points`` (n, 2), each with a place, the largest first.
+    """Return the outlines of the clusters of ``points`` (n, 2) with places, largest first.
 
-    Each is a polygon (v <= MOST_CORNERS, 2) in the points' units, closed by itself. Deterministic; O(n + SIDE**2).
-    Fewer than SMALLEST points are no cluster.
+    Each is an implicitly closed polygon (v <= MAX_CORNERS, 2) in the points' units. Deterministic; O(n + SIDE**2).
+    Fewer than MIN_POINTS points have no clusters.
     """
-    if len(points) < SMALLEST:
+    if len(points) < MIN_POINTS:
         return []
     counts = _counted(points)
-    density = _smoothed(counts, WIDTHS, 1.0)
-    basin = _merged(density.values, _climbed(density.values))
+    density = _smooth(counts, WIDTHS, 1.0)
+    basin = _merge_basins(density.values, _climb(density.values))
     masks = []
     for top in np.unique(basin).tolist():
         peak = density.values.flat[top]
-        floor = max(RIM * peak, SPARSE / density.window)
+        floor = max(EDGE_SHARE * peak, MIN_POINTS_AT_EDGE / density.window)
         masks.append((basin == top) & (density.values >= floor))
-    return _outlined(masks, counts, _smallest(len(points)))
+    return _outlines(masks, counts, _min_points(len(points)))
 
 
 def gaps(points: NDArray[np.uint16], is_decided: NDArray[np.bool_]) -> list[Corners]:
-    """Outlines of dense parts of ``points`` (n, 2) where far fewer than elsewhere are decided (n,), the largest first.
+    """Return the outlines of dense parts of ``points`` (n, 2) with far fewer labels than elsewhere, largest first.
 
-    None while nothing is decided: then there is no elsewhere.
+    ``is_decided`` (n,) marks the labeled points. Without labels there are no gaps.
     """
     share = float(is_decided.mean()) if len(points) else 0.0
     if not share:
         return []
     counts = _counted(points)
-    fine = _smoothed(counts, WIDTHS, 1.0)
-    wide = _smoothed(counts, WIDTHS_OF_LABELS, share)
+    fine = _smooth(counts, WIDTHS, 1.0)
+    wide = _smooth(counts, LABEL_WIDTHS, share)
     decided = _gaussian(_counted(points[is_decided]), wide.width)
     typical = _at_points(fine.values, counts)
-    is_lacking = decided <= LACKING * share * wide.values
-    mask = is_lacking & (fine.values >= LACKING * typical)
-    found = _outlined(_pieces(mask), counts, _smallest(len(points)))
-    return [one for one in found if _is_rare(points, is_decided, one, share)]
+    is_lacking = decided <= GAP_SHARE * share * wide.values
+    mask = is_lacking & (fine.values >= GAP_SHARE * typical)
+    outlines = _outlines(_pieces(mask), counts, _min_points(len(points)))
+    return [corners for corners in outlines if _is_rare(points, is_decided, corners, share)]
 
 
 # -- Density --------------------------------------------------------------------------------------
@@ -100,39 +101,39 @@ def _gaussian(counts: Doubles, width: float) -> Doubles:
     return smooth
 
 
-def _smoothed(counts: Doubles, widths: tuple[float, ...], share: float) -> Density:
-    """By the narrowest width that gives a typical point company: for clusters of points, for gaps of labels."""
-    enough = COMPANY if share == 1 else EXPECTED
+def _smooth(counts: Doubles, widths: tuple[float, ...], share: float) -> Density:
+    """Smooth with the narrowest width under which a typical point has enough points, or expects enough labels."""
+    enough = MIN_POINTS_IN_WINDOW if share == 1 else EXPECTED_LABELS
     for width in widths:
-        found = Density(_gaussian(counts, width), width)
-        if _at_points(found.values, counts) * found.window * share >= enough:
+        density = Density(_gaussian(counts, width), width)
+        if _at_points(density.values, counts) * density.window * share >= enough:
             break
-    return found
+    return density
 
 
 def _at_points(values: Doubles, counts: Doubles) -> float:
-    """The median of what the points have in their cells."""
+    """Return the median over points of the value of their cells."""
     order = np.argsort(values, axis=None)
     sums = np.cumsum(counts.flat[order])
     return float(values.flat[order[np.searchsorted(sums, sums[-1] / 2)]])
 
 
 # -- Peaks ----------------------------------------------------------------------------------------
-def _climbed(values: Doubles) -> Cells:
-    """The peak (a flat position) that each cell comes to by always going to the highest of its neighbours."""
+def _climb(values: Doubles) -> Cells:
+    """Return the peak (a flat position) that each cell reaches by always moving to the highest of its neighbors."""
     around = np.pad(values, 1, constant_values=-1.0)
     steps = [(down, right) for down in range(3) for right in range(3)]
     stack = np.stack([around[down : down + SIDE, right : right + SIDE] for down, right in steps])
     offsets = np.array([(down - 1) * SIDE + right - 1 for down, right in steps])
-    # Of equals the first one, so that no two cells point at each other.
+    # Among equal cells the first one is chosen, so that no two cells point at each other.
     to: Cells = np.arange(SIDE * SIDE) + offsets[np.argmax(stack, axis=0).reshape(-1)]
     while not np.array_equal(to, further := to[to]):
         to = further
     return to.reshape(SIDE, SIDE)
 
 
-def _merged(values: Doubles, basin: Cells) -> Cells:
-    """The basins with those of little prominence joined to their neighbours, saddle after saddle from the highest."""
+def _merge_basins(values: Doubles, basin: Cells) -> Cells:
+    """Merge basins of low prominence with their neighbors, from the highest saddle down."""
     joined = {top: top for top in np.unique(basin).tolist()}
     heights = {top: float(values.flat[top]) for top in joined}
 
@@ -141,8 +142,8 @@ def _merged(values: Doubles, basin: Cells) -> Cells:
             top = joined[top]
         return top
 
-    for height, one, other in _saddles(values, basin):
-        low, high = sorted((root(one), root(other)), key=lambda top: (heights[top], -top))
+    for height, first, second in _saddles(values, basin):
+        low, high = sorted((root(first), root(second)), key=lambda top: (heights[top], -top))
         if low != high and height >= (1 - PROMINENCE) * heights[low]:
             joined[low] = high
     tops = np.array(sorted(joined))
@@ -152,7 +153,7 @@ def _merged(values: Doubles, basin: Cells) -> Cells:
 
 
 def _saddles(values: Doubles, basin: Cells) -> list[tuple[float, int, int]]:
-    """(height, peak, other peak) of each pair of basins that touch, the highest first."""
+    """Return (height, peak, other peak) of each pair of adjacent basins, highest first."""
     pairs, heights = [], []
     whole, head, tail = slice(None), slice(None, -1), slice(1, None)
     for here, there in (
@@ -161,20 +162,20 @@ def _saddles(values: Doubles, basin: Cells) -> list[tuple[float, int, int]]:
         ((head, head), (tail, tail)),
         ((head, tail), (tail, head)),
     ):
-        apart = basin[here] != basin[there]
-        pairs.append(np.stack([basin[here][apart], basin[there][apart]], axis=1))
-        heights.append(np.minimum(values[here][apart], values[there][apart]))
+        differs = basin[here] != basin[there]
+        pairs.append(np.stack([basin[here][differs], basin[there][differs]], axis=1))
+        heights.append(np.minimum(values[here][differs], values[there][differs]))
     ends = np.sort(np.concatenate(pairs), axis=1)
     height = np.concatenate(heights)
     order = np.lexsort((ends[:, 1], ends[:, 0], -height))
     _, first = np.unique(ends[order], axis=0, return_index=True)
-    kept = order[np.sort(first)]
-    return [(float(height[at]), int(ends[at, 0]), int(ends[at, 1])) for at in kept if height[at] > 0]
+    highest = order[np.sort(first)]
+    return [(float(height[at]), int(ends[at, 0]), int(ends[at, 1])) for at in highest if height[at] > 0]
 
 
 # -- Outlines -------------------------------------------------------------------------------------
-def _smallest(n: int) -> int:
-    return max(SMALLEST, round(SMALLEST_SHARE * n))
+def _min_points(n: int) -> int:
+    return max(MIN_POINTS, round(MIN_SHARE * n))
 
 
 def _pieces(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
@@ -184,73 +185,73 @@ def _pieces(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     return [pieces == number for number in range(1, n + 1)]
 
 
-def _outlined(masks: list[NDArray[np.bool_]], counts: Doubles, smallest: int) -> list[Corners]:
-    """The outline of the fullest piece of each mask, if that has ``smallest`` points; the fullest first."""
-    found: list[tuple[int, Corners]] = []
+def _outlines(masks: list[NDArray[np.bool_]], counts: Doubles, min_points: int) -> list[Corners]:
+    """Return the outline of the fullest piece of each mask with at least ``smallest`` points, fullest first."""
+    outlines: list[tuple[int, Corners]] = []
     for mask in masks:
-        if counts[mask].sum() < smallest:
+        if counts[mask].sum() < min_points:
             continue
-        piece = max(_pieces(mask), key=lambda one: float(counts[one].sum()))
+        piece = max(_pieces(mask), key=lambda candidate: float(counts[candidate].sum()))
         n = int(counts[piece].sum())
-        if n >= smallest:
-            found.append((n, outline(piece)))
-    found.sort(key=lambda one: (-one[0], one[1].tolist()))
-    return [corners for _, corners in found]
+        if n >= min_points:
+            outlines.append((n, outline(piece)))
+    outlines.sort(key=lambda item: (-item[0], item[1].tolist()))
+    return [corners for _, corners in outlines]
 
 
 def outline(mask: NDArray[np.bool_]) -> Corners:
-    """The outer boundary of a connected ``mask`` of cells as a polygon of at most MOST_CORNERS corners."""
+    """Return the outer boundary of a connected ``mask`` of cells as a polygon of at most MAX_CORNERS corners."""
     from skimage.measure import find_contours
 
-    # Half a cell of smoothing takes the stairs away; the pad closes what touches the rim.
+    # Smoothing by half a cell removes the stair steps; the padding closes outlines at the border.
     soft = _gaussian(np.pad(mask, 3).astype(np.float64), 0.7)
-    # A mask that is thin everywhere would vanish below a fixed level.
+    # A mask that is thin everywhere would have no contour at a fixed level.
     line = max(find_contours(soft, min(0.4, float(soft.max()) / 2)), key=len)
     tolerance = 0.2
-    while len(simple := simplified(line, tolerance)) > MOST_CORNERS:
+    while len(simple := simplify(line, tolerance)) > MAX_CORNERS:
         tolerance *= 1.4
     corners = np.rint((simple[:, ::-1] - 3 + 0.5) * CELL)
-    whole: Corners = np.clip(corners, 0, LAST).astype(np.int64)
-    return whole
+    limited: Corners = np.clip(corners, 0, LAST).astype(np.int64)
+    return limited
 
 
-def simplified(line: Doubles, tolerance: float) -> Doubles:
-    """Corners of a closed ``line`` (n, 2), whose last point is its first, such that none of its points is farther off
-    than ``tolerance`` from the polygon's edge there.
+def simplify(line: Doubles, tolerance: float) -> Doubles:
+    """Simplify a closed ``line`` (n, 2), whose last point equals its first, within a tolerance.
 
-    By Douglas and Peucker, *Algorithms for the reduction of the number of points required to represent a digitized
-    line*, Cartographica 10 (1973). scikit-image has it, too, and loads half of SciPy for it: seconds, in a web process.
+    No point is farther than ``tolerance`` from the polygon's edge there. The algorithm of Douglas and Peucker,
+    *Algorithms for the reduction of the number of points required to represent a digitized line*, Cartographica 10
+    (1973). scikit-image provides it too, but imports half of SciPy, which takes seconds in a web process.
     """
     keep = np.zeros(len(line), np.bool_)
-    far = int(np.argmax(((line - line[0]) ** 2).sum(axis=1)))
-    keep[[0, far]] = True
-    parts = [(0, far), (far, len(line) - 1)]
+    farthest = int(np.argmax(((line - line[0]) ** 2).sum(axis=1)))
+    keep[[0, farthest]] = True
+    parts = [(0, farthest), (farthest, len(line) - 1)]
     while parts:
         first, last = parts.pop()
         if last - first < 2:
             continue
-        away = _away(line[first + 1 : last], line[first], line[last])
-        at = int(np.argmax(away))
-        if away[at] > tolerance:
+        distances = _distances_to_segment(line[first + 1 : last], line[first], line[last])
+        at = int(np.argmax(distances))
+        if distances[at] > tolerance:
             keep[first + 1 + at] = True
             parts += [(first, first + 1 + at), (first + 1 + at, last)]
-    kept: Doubles = line[keep]
-    return kept
+    corners: Doubles = line[keep]
+    return corners
 
 
-def _away(points: Doubles, start: Doubles, end: Doubles) -> Doubles:
-    """How far each point is from the segment."""
+def _distances_to_segment(points: Doubles, start: Doubles, end: Doubles) -> Doubles:
+    """Return the distance of each point to a segment."""
     along = end - start
     length = float(along @ along)
     share = np.clip((points - start) @ along / length, 0, 1) if length else np.zeros(len(points))
-    away: Doubles = np.hypot(*(points - start - share[:, None] * along).T)
-    return away
+    distances: Doubles = np.hypot(*(points - start - share[:, None] * along).T)
+    return distances
 
 
 def _is_rare(points: NDArray[np.uint16], is_decided: NDArray[np.bool_], corners: Corners, share: float) -> bool:
-    """Whether so few decided ones in the outline are hardly an accident (by Poisson)."""
+    """Return whether so few labels inside the outline are unlikely by chance (Poisson test)."""
     from scipy.special import pdtr
 
     inside = points_in_polygon(points, corners.astype(np.float64))
     expected, n = share * len(inside), int(np.count_nonzero(is_decided[inside]))
-    return n <= LACKING * expected and float(pdtr(n, expected)) < RARE
+    return n <= GAP_SHARE * expected and float(pdtr(n, expected)) < MAX_P_VALUE

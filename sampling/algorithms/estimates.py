@@ -1,4 +1,4 @@
-"""Honest numbers from labels: accuracy with its interval, corrected for how items were chosen, and a forecast.
+"""Estimate accuracy from labels with confidence intervals, corrected for how items were selected, and forecast it.
 
 Edwin B. Wilson, *Probable inference*, Journal of the American Statistical Association 22 (1927); Sebastian Farquhar,
 Yarin Gal and Tom Rainforth, *On statistical bias in active learning*, ICLR 2021 (LURE); the power law of learning
@@ -18,22 +18,22 @@ from modeling.algorithms.rows import Doubles
 
 Z95 = NormalDist().inv_cdf(0.975)
 EXPONENTS = np.geomspace(0.05, 2.0, 40)
-DRAWS = 400
+N_BOOTSTRAP = 400
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share with its interval; (NaN, 0, 1) when nothing is known."""
+    """A share with its interval; (NaN, 0, 1) without labels."""
 
     value: float
     low: float
     high: float
-    n: float  # labels it rests on; for a corrected estimate, how many plain ones tell as much
+    n: float  # number of labels; for a corrected estimate, the effective sample size
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The accuracy to expect at numbers of labels, with intervals. Arrays (m,)."""
+    """The expected accuracy at numbers of labels, with intervals. Arrays (m,)."""
 
     sizes: Doubles
     values: Doubles
@@ -42,103 +42,103 @@ class Forecast:
 
 
 def wilson(n_right: float, n: float, *, z: float = Z95) -> Estimate:
-    """Share ``n_right`` of ``n`` with Wilson's score interval, 95 % unless ``z`` says otherwise.
+    """Return the share ``n_right`` / ``n`` with Wilson's score interval, 95 % unless ``z`` differs.
 
-    Fractions are allowed (an effective number of labels). No labels: (NaN, 0, 1). ValueError when
-    ``n_right`` lies outside 0 … n.
+    Both may be fractions (an effective sample size). Without labels: (NaN, 0, 1). Raises ValueError if ``n_right`` is
+    outside 0 … n.
     """
     if not 0 <= n_right <= n:
-        raise ValueError("The number right must lie between 0 and the number of labels.")
+        raise ValueError("The number of correct labels must lie between 0 and the number of labels.")
     if n == 0:
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
     share = n_right / n
-    spread = z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    low = 0.0 if n_right == 0 else max(0.0, float(middle - half))
-    high = 1.0 if n_right == n else min(1.0, float(middle + half))
+    z2_n = z * z / n
+    center = (share + z2_n / 2) / (1 + z2_n)
+    half_width = z * np.sqrt(share * (1 - share) / n + z2_n / (4 * n)) / (1 + z2_n)
+    low = 0.0 if n_right == 0 else max(0.0, float(center - half_width))
+    high = 1.0 if n_right == n else min(1.0, float(center + half_width))
     return Estimate(share, low, high, float(n))
 
 
 def wilson_continuous(n_right: float, n: float, *, z: float = Z95) -> Estimate:
-    """The same with Newcombe's correction for continuity, which keeps the promise for small ``n`` too.
+    """Return the Wilson interval with Newcombe's continuity correction, which has nominal coverage for small ``n`` too.
 
     Robert G. Newcombe, *Two-sided confidence intervals for the single proportion*, Statistics in Medicine 17 (1998),
-    method 4. Never narrower than `wilson`. Refuses and answers nothing as `wilson` does.
+    method 4. Never narrower than `wilson`; same errors and same result without labels.
     """
-    plain = wilson(n_right, n, z=z)
+    uncorrected = wilson(n_right, n, z=z)
     if n == 0:
-        return plain
-    p, spread = plain.value, 2 * (n + z * z)
+        return uncorrected
+    p, denominator = uncorrected.value, 2 * (n + z * z)
 
     def edge(sign: int) -> float:
         inside = z * z - 1 / n + 4 * n * p * (1 - p) - sign * (4 * p - 2)
-        return float((2 * n * p + z * z + sign * (z * np.sqrt(max(0.0, inside)) + 1)) / spread)
+        return float((2 * n * p + z * z + sign * (z * np.sqrt(max(0.0, inside)) + 1)) / denominator)
 
-    low = 0.0 if n_right == 0 else max(0.0, min(plain.low, edge(-1)))
-    high = 1.0 if n_right == n else min(1.0, max(plain.high, edge(1)))
+    low = 0.0 if n_right == 0 else max(0.0, min(uncorrected.low, edge(-1)))
+    high = 1.0 if n_right == n else min(1.0, max(uncorrected.high, edge(1)))
     return Estimate(p, low, high, float(n))
 
 
 def wilson_grouped(right: NDArray[np.bool_], groups: NDArray[np.int64] | None, *, z: float = Z95) -> Estimate:
-    """The same of as many labels as ``right`` (m,) are worth, those of equal ``groups`` (m,) belonging together."""
-    share, worth = float(np.mean(right)), _worth(right, groups)
-    told = wilson_continuous(share * worth, worth, z=z)
-    return Estimate(share, told.low, told.high, worth)
+    """Return the `wilson_continuous` interval of ``right`` (m,) at the effective sample size given ``groups`` (m,)."""
+    share, n_effective = float(np.mean(right)), _effective_labels(right, groups)
+    interval = wilson_continuous(share * n_effective, n_effective, z=z)
+    return Estimate(share, interval.low, interval.high, n_effective)
 
 
-def _worth(right: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> float:
-    """One label at least: a single group tells of itself."""
+def _effective_labels(right: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> float:
+    """Return the effective sample size, at least 1: a single group still counts once."""
     return max(1.0, effective_labels(right, groups))
 
 
-def labels_to_halve(told: Estimate, *, z: float = Z95) -> int:
-    """How many more labels would halve the interval of a share, if the share stays as it is. O(log n)."""
-    if not told.n:
-        raise ValueError("Nothing is known yet that could be halved.")
-    goal = _width(told.value, told.n, z) / 2
+def labels_to_halve(estimate: Estimate, *, z: float = Z95) -> int:
+    """Return how many more labels would halve the interval of a share, if the share stays the same. O(log n)."""
+    if not estimate.n:
+        raise ValueError("There is no interval to halve without labels.")
+    goal = _width(estimate.value, estimate.n, z) / 2
     low, high = 0, 1
-    while _width(told.value, told.n + high, z) > goal:
+    while _width(estimate.value, estimate.n + high, z) > goal:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _width(told.value, told.n + middle, z) > goal else (low, middle)
+        low, high = (middle, high) if _width(estimate.value, estimate.n + middle, z) > goal else (low, middle)
     return high
 
 
 def _width(share: float, n: float, z: float) -> float:
-    told = wilson_continuous(share * n, n, z=z)
-    return told.high - told.low
+    interval = wilson_continuous(share * n, n, z=z)
+    return interval.high - interval.low
 
 
 def weighted_share(weights: ArrayLike, is_hit: ArrayLike, *, confidence: float = 0.95) -> Estimate:
-    """The weight of the hits (m,) bool among ``weights`` (m,) above 0, with an interval that few heavy hits don't fool.
+    """Return the weighted share of hits (m,) bool with positive ``weights`` (m,) and a conservative interval.
 
-    Each of the drawn stands for as many others as its weight says. ``n`` is their number. Nothing drawn: (NaN, 0, 1).
-    See `share_of_sums`.
+    Each sampled item represents as many items as its weight. The interval allows for few hits of large weight. ``n`` is
+    the number of items. Without items: (NaN, 0, 1). See `share_of_sums`.
     """
-    given, hit = np.asarray(weights, np.float64), np.asarray(is_hit, bool)
-    hits = given[hit]
-    largest = float(given.max(initial=0))
-    sums = float(given.sum()), float(hits.sum()), float(np.square(hits).sum())
-    return share_of_sums(len(given), *sums, largest, confidence=confidence)
+    all_weights, hit = np.asarray(weights, np.float64), np.asarray(is_hit, bool)
+    hits = all_weights[hit]
+    largest = float(all_weights.max(initial=0))
+    sums = float(all_weights.sum()), float(hits.sum()), float(np.square(hits).sum())
+    return share_of_sums(len(all_weights), *sums, largest, confidence=confidence)
 
 
 def share_of_sums(
     n: int, total: float, hits: float, squared_hits: float, largest: float, *, confidence: float = 0.95
 ) -> Estimate:
-    """What `weighted_share` says, from sums that a database can make.
+    """Return the result of `weighted_share` from sums that a database can compute.
 
-    ``n`` weights in all, their ``total`` and the ``largest``; ``hits`` and ``squared_hits`` are the sums of the
-    weights of the hits and of their squares.
+    ``n`` is the number of weights, ``total`` their sum and ``largest`` their maximum; ``hits`` and ``squared_hits`` are
+    the sums of the weights of the hits and of their squares.
 
     Notes
     -----
-    The gamma interval for weighted sums of rare events, which for equal weights is the exact one of Poisson counts:
-    Michael P. Fay and Eric J. Feuer, *Confidence intervals for directly standardized rates*, Statistics in
-    Medicine 16 (1997). Conservative: it allows for one more hit of the largest weight.
+    The gamma interval for weighted sums of rare events, which is the exact Poisson interval for equal weights: Michael
+    P. Fay and Eric J. Feuer, *Confidence intervals for directly standardized rates*, Statistics in Medicine 16 (1997).
+    Conservative: it allows for one more hit of the largest weight.
     """
-    from scipy.special import gammaincinv  # few pages show such a number, and SciPy takes a moment to load
+    from scipy.special import gammaincinv  # imported late: few pages need it, and SciPy is slow to import
 
     if not n:
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
@@ -151,49 +151,49 @@ def share_of_sums(
 
 
 def lure_weights(probabilities: ArrayLike, n_pool: int) -> Doubles:
-    """(m,) weights that make the mean over chosen items unbiased for the pool they were chosen from.
+    """Return weights (m,) that make the mean over selected items unbiased for the pool they were selected from.
 
     Parameters
     ----------
     probabilities
-        (m,) with which each item took its place, given those before it, in order of choice; in (0, 1].
+        (m,) probability with which each item was selected at its rank, given those before, in order of selection;
+        in (0, 1].
     n_pool
-        Items in the pool before the first choice, at least m.
+        Items in the pool before the first selection, at least m.
 
     Returns
     -------
-    Weights whose mean is 1 in expectation; all 1 when every item was drawn uniformly from what was left, and
-    all 1 when the whole pool was chosen.
+    Weights with expected mean 1; all 1 if every item was drawn uniformly from the rest, or the whole pool was selected.
 
     Raises
     ------
     ValueError
-        More choices than items, or a probability outside (0, 1].
+        If more items than the pool has were selected, or a probability is outside (0, 1].
 
     Notes
     -----
-    Farquhar, Gal and Rainforth (2021), R_LURE. Unbiased only if every item left could have been chosen at every
-    place, as it can where the audit's share is above 0.
+    Farquhar, Gal and Rainforth (2021), R_LURE. Unbiased only if every remaining item could have been selected at every
+    rank, as is the case if the audit's share is positive.
     """
     q = np.asarray(probabilities, np.float64)
     m = len(q)
     if m > n_pool:
-        raise ValueError("More items were chosen than the pool holds.")
+        raise ValueError("More items were selected than the pool has.")
     if m and not ((q > 0) & (q <= 1)).all():
         raise ValueError("Selection probabilities must lie above 0 and be at most 1.")
-    place = np.arange(1, m + 1)
+    rank = np.arange(1, m + 1)
     if m == n_pool:
         return np.ones(m)
-    left = n_pool - place
+    left = n_pool - rank
     return np.asarray(1 + (n_pool - m) / left * (1 / ((left + 1) * q) - 1))
 
 
-def corrected(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: float = Z95) -> Estimate:
-    """Accuracy over the whole pool from items however chosen, with a Wilson interval of as many plain labels.
+def lure_estimate(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: float = Z95) -> Estimate:
+    """Return the accuracy over the whole pool from items selected in any way, with a Wilson interval.
 
-    ``right`` (m,) whether a model that had not learnt from the item was right about it; the others as in
-    `lure_weights`. The weights are normalised to mean 1, which costs a bias of order 1/m and keeps the value in
-    [0, 1] where weights are not negative; no items give (NaN, 0, 1).
+    ``right`` (m,) is whether a model not trained on the item predicted it correctly; for the others see `lure_weights`.
+    Weights are normalized to mean 1, which adds a bias of order 1/m and keeps the value in [0, 1] if no weight is
+    negative. The interval uses the effective sample size. Without items: (NaN, 0, 1).
     """
     hits = np.asarray(right, np.float64)
     weights = lure_weights(probabilities, n_pool)
@@ -205,7 +205,7 @@ def corrected(right: ArrayLike, probabilities: ArrayLike, n_pool: int, *, z: flo
     return Estimate(value, interval.low, interval.high, effective)
 
 
-def of_collection(
+def collection_accuracy(
     right: NDArray[np.bool_],
     is_audit: NDArray[np.bool_],
     n_items: int,
@@ -213,54 +213,51 @@ def of_collection(
     *,
     z: float = Z95,
 ) -> Estimate:
-    """Accuracy over a whole collection of which some items were drawn by chance and others chosen in any way.
+    """Return the accuracy over a whole collection of which some items were sampled at random and others in any way.
 
     Parameters
     ----------
     right
-        (m,) for each labelled item, in the order of the labels, whether a model that had not learnt from it was
-        right about it.
+        (m,) whether a model not trained on the item predicted it correctly, for each labeled item in order of labeling.
     is_audit
-        (m,) whether the item was drawn uniformly from what had no label yet.
+        (m,) whether the item was drawn uniformly from the unlabeled ones.
     n_items
-        Items in the collection, labelled or not; at least m.
+        Items in the collection, labeled or not; at least m.
     groups
-        (m,) numbers, equal for items that belong together, each judged by a fit that saw none of its group; None: no
-        two do.
+        (m,) group of each item, each predicted by a model not trained on any of its group; None: items are independent.
 
     Returns
     -------
     Estimate
-        ``n`` is how many plain labels the audit is worth, at most as many as it has. Without audit labels
-        (NaN, 0, 1).
+        ``n`` is the effective sample size of the audit, at most its number of labels. Without audit labels (NaN, 0, 1).
 
     Raises
     ------
     ValueError
-        More labels than items.
+        If there are more labels than items.
 
     Notes
     -----
-    A draw stands for what had no label at its time, and what had one is known: each draw alone makes an unbiased
-    estimate of the whole, and the mean is taken over all. This is the estimator of Farquhar, Gal and Rainforth
-    (2021) with the audit's draws alone, so that queues without chance may come between. While few items of many
-    are labelled it is the plain share of the audit. The interval is Wilson's with the
-    correction for continuity, of as many labels as those of the audit are worth with their weights: the plain one
-    held the truth in fewer replays than it promises where there were few (benchmarks/audit.py). Draws of one group are
-    right or wrong together, as the next group will be: by their design effect they are worth fewer. O(m log m).
+    Each random draw represents the items unlabeled at its time; those already labeled are known. So each draw alone
+    gives an unbiased estimate of the whole, and the result is the mean over all draws. This is the estimator of
+    Farquhar, Gal and Rainforth (2021) restricted to the audit, so that queues without randomness may come between.
+    While few of many items are labeled, it equals the plain share of the audit. The interval is Wilson's with
+    continuity correction, at the effective sample size of the audit given its weights: the uncorrected one had less
+    than nominal coverage in replays with few labels (benchmarks/audit.py). Draws of the same group are correlated;
+    their design effect reduces the effective sample size. O(m log m).
     """
     m = len(right)
     if m > n_items:
-        raise ValueError("More items are labelled than the collection has.")
+        raise ValueError("More items are labeled than the collection has.")
     if not is_audit.any():
         return Estimate(float("nan"), 0.0, 1.0, 0.0)
     before = np.arange(m)[is_audit]
-    known = np.concatenate([[0], np.cumsum(right)])[before]
-    left = (n_items - before).astype(np.float64)
-    value = min(1.0, float(np.mean((known + left * right[is_audit]) / n_items)))
-    effective = float(left.sum() ** 2 / np.square(left).sum())
+    n_right_before = np.concatenate([[0], np.cumsum(right)])[before]
+    n_unlabeled = (n_items - before).astype(np.float64)
+    value = min(1.0, float(np.mean((n_right_before + n_unlabeled * right[is_audit]) / n_items)))
+    effective = float(n_unlabeled.sum() ** 2 / np.square(n_unlabeled).sum())
     if groups is not None:
-        effective = max(1.0, effective * _worth(right[is_audit], groups[is_audit]) / len(left))
+        effective = max(1.0, effective * _effective_labels(right[is_audit], groups[is_audit]) / len(n_unlabeled))
     interval = wilson_continuous(value * effective, effective, z=z)
     return Estimate(value, interval.low, interval.high, effective)
 
@@ -272,58 +269,58 @@ def forecast(
     at: ArrayLike,
     *,
     rng: np.random.Generator,
-    draws: int = DRAWS,
+    n_bootstrap: int = N_BOOTSTRAP,
 ) -> Forecast:
-    """How accuracy may go on from where it is: by the growth of a - b n^-c with 0 <= b and a <= 1.
+    """Extrapolate the accuracy from its current value along the power law a - b n^-c with 0 <= b and a <= 1.
 
-    The curve is a weighted least squares fit; its growth is added to the accuracy at the largest size, which is
-    best known, and so the forecast never falls below it where ``at`` lies beyond.
+    The curve is a weighted least-squares fit. Its growth is added to the accuracy at the largest size, which is
+    measured best, so the forecast is never below it where ``at`` lies beyond.
 
     Parameters
     ----------
     sizes, accuracies, trials
-        (m,) labels learnt from, the accuracy measured then, and on how many items it was measured.
+        (m,) numbers of training labels, the accuracy measured with them, and on how many items it was measured.
     at
         (p,) numbers of labels to forecast for.
     rng
-        For the bootstrap: each draw measures every accuracy again, binomially, and fits again.
+        For the bootstrap: each repetition draws every accuracy again from a binomial distribution, and fits again.
 
     Returns
     -------
     Forecast
-        Values and 95 % intervals for ``at``. The interval says how sure the curve is if the power law holds
-        and what is measured stays as it is; it doesn't know about a change of the task.
+        Values and 95 % intervals for ``at``. The interval covers the uncertainty of the curve if the power law
+        holds and the task does not change.
 
     Raises
     ------
     ValueError
-        Fewer than three different sizes, sizes or trials below 1, accuracies outside [0, 1], or NaN.
+        If there are fewer than three different sizes, sizes or trials below 1, accuracies outside [0, 1], or NaN.
     """
-    n, accuracy, count, ahead = (np.asarray(a, np.float64) for a in (sizes, accuracies, trials, at))
+    n, accuracy, count, targets = (np.asarray(a, np.float64) for a in (sizes, accuracies, trials, at))
     if len(np.unique(n)) < 3:
-        raise ValueError("A forecast needs the accuracy at three numbers of labels or more.")
+        raise ValueError("A forecast needs the accuracy at three or more numbers of labels.")
     if not ((n >= 1).all() and (count >= 1).all() and ((accuracy >= 0) & (accuracy <= 1)).all()):
-        raise ValueError("Sizes and trials start at 1, and accuracies lie between 0 and 1.")
-    # Half a success more and less, so that 0 and 1 are not taken for certain.
+        raise ValueError("Sizes and trials must be at least 1, and accuracies must lie between 0 and 1.")
+    # Add half a success and half a failure, so that 0 and 1 do not count as certain.
     smooth = (accuracy * count + 0.5) / (count + 1)
     weights = count / (smooth * (1 - smooth))
     newest = len(n) - 1 - int(n[::-1].argmax())
 
-    def onward(seen: Doubles) -> Doubles:
-        fitted = _power_law(n, seen, weights, np.append(ahead, n[newest]))
-        return np.clip(seen[:, newest, None] + fitted[:, :-1] - fitted[:, -1:], 0, 1)
+    def extrapolate(measured: Doubles) -> Doubles:
+        fitted = _power_law(n, measured, weights, np.append(targets, n[newest]))
+        return np.clip(measured[:, newest, None] + fitted[:, :-1] - fitted[:, -1:], 0, 1)
 
-    value = onward(accuracy[None])[0]
-    again = rng.binomial(np.rint(count).astype(np.int64), smooth, size=(draws, len(n))) / np.rint(count)
-    low, high = np.quantile(onward(again), [0.025, 0.975], axis=0)
-    return Forecast(ahead, value, np.minimum(low, value), np.maximum(high, value))
+    value = extrapolate(accuracy[None])[0]
+    resampled = rng.binomial(np.rint(count).astype(np.int64), smooth, size=(n_bootstrap, len(n))) / np.rint(count)
+    low, high = np.quantile(extrapolate(resampled), [0.025, 0.975], axis=0)
+    return Forecast(targets, value, np.minimum(low, value), np.maximum(high, value))
 
 
 def _power_law(n: Doubles, accuracy: Doubles, weights: Doubles, at: Doubles) -> Doubles:
-    """(draws, p) the best fit's values at ``at`` for each row of ``accuracy`` (draws, m).
+    """Return the values (draws, p) at ``at`` of the best fit to each row of ``accuracy`` (draws, m).
 
-    For a given exponent the best a and b are a weighted line, held to 0 <= b and a <= 1; the exponent is the
-    best of a grid.
+    For a given exponent, the best a and b are a weighted linear fit, constrained to 0 <= b and a <= 1; the exponent is
+    the best of a grid.
     """
     best_loss = np.full(len(accuracy), np.inf)
     best = np.empty((len(accuracy), len(at)))
@@ -335,13 +332,13 @@ def _power_law(n: Doubles, accuracy: Doubles, weights: Doubles, at: Doubles) -> 
         b = -(((accuracy - mean_y[:, None]) * weights) @ (x - mean_x)) / (weights @ np.square(x - mean_x))
         b = np.maximum(b, 0)
         a = mean_y + b * mean_x
-        # Where the line would end above 1, the best one through 1 takes its place.
+        # If the line would end above 1, use the best line through 1.
         over = a > 1
         through_one = ((1 - accuracy) * weights) @ x / (weights @ np.square(x))
         a, b = np.where(over, 1, a), np.where(over, np.maximum(through_one, 0), b)
         loss = np.square(accuracy - a[:, None] + b[:, None] * x) @ weights
         better = loss < best_loss
         best_loss[better] = loss[better]
-        ahead = a[:, None] - b[:, None] * (at / n.min()) ** -exponent
-        best[better] = ahead[better]
+        values = a[:, None] - b[:, None] * (at / n.min()) ** -exponent
+        best[better] = values[better]
     return np.clip(best, 0, 1)

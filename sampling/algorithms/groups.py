@@ -1,8 +1,8 @@
-"""Groups of images so alike that one key labels them all, and their tighter half.
+"""Find groups of images so similar that one key press can label them all, and halve such groups.
 
-The most populated ball around one of the images themselves: what a mode of the density looks like to mean shift
-(Yizong Cheng, *Mean shift, mode seeking, and clustering*, IEEE PAMI 17, 1995), counted on a sample, so that a
-million vectors cost one matrix-vector product. The halves are those of 2-means (Lloyd, 1982).
+A group is the most populated ball around one of the images, what mean shift calls a mode of the density (Yizong Cheng,
+*Mean shift, mode seeking, and clustering*, IEEE PAMI 17, 1995). Counting on a sample makes a million vectors cost one
+matrix-vector product. The halves are those of 2-means (Lloyd, 1982).
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from modeling.algorithms.rows import Doubles, Floats, Rows, as_rows, blocks, usa
 from sampling.algorithms.ranking import top
 
 SAMPLE = 2000
-# The radius without labels: at which the closest part of the sample has so many others around.
-NEIGHBOURS = 8
-CLOSEST = 0.05
-# Pairs of labeled images that close share a class in this share at least, by the lower end of its 95 % interval.
+# The radius without labels: the distance at which the closest share of the sample has this many other rows within it.
+N_NEIGHBORS = 8
+CLOSEST_SHARE = 0.05
+# Lower bound of the 95 % interval of the share of pairs of labeled images that share a class.
 AGREEMENT = 0.95
-LABELLED_SAMPLE = 1500
-# A radius is measured by the pairs that are no closer than this share of it.
+LABELED_SAMPLE = 1500
+# The agreement at a radius is measured on pairs no closer than this share of it.
 EDGE = np.float32(0.9)
-# Radii that are tried: so many by number of pairs, and as many by distance.
+# Number of radii evaluated, spaced by number of pairs and as many again by distance.
 RADII = 150
-ROUNDS_OF_LLOYD = 25
+LLOYD_ITERATIONS = 25
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many labeled pairs about ``radius`` apart share a class, with the 95 % interval of that share.
+    """The share of labeled pairs about ``radius`` apart that share a class, with its 95 % interval.
 
-    ``share`` is NaN, and the interval (0, 1), where there are no such pairs.
+    ``share`` is NaN and the interval (0, 1) if there are no such pairs.
     """
 
     radius: float
@@ -47,14 +47,14 @@ class Agreement:
     n_pairs: int = 0
 
     @property
-    def is_known(self) -> bool:
-        """Return whether pairs within the radius are known to share a class in 95 % of all cases or more."""
+    def is_reliable(self) -> bool:
+        """Return whether at least 95 % of pairs within the radius share a class, by the lower bound of the interval."""
         return self.low >= AGREEMENT
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rows around the first of them, the nearest first, with their distances from it; may be empty."""
+    """Rows around the first of them, nearest first, with their distances from it; may be empty."""
 
     rows: Rows
     distances: Floats
@@ -66,20 +66,20 @@ class LabeledPairs:
     Parameters
     ----------
     X
-        (n, d) float32 by row, best a projection.
+        (n, d) float32 by row, preferably a projection.
     labelled, labels
-        Rows (m,) that have a label, and its class; 1,500 of them are drawn where there are more. Rows that are not all
-        finite count nowhere.
+        Rows (m,) that have a label, and their classes; a random sample of 1,500 if there are more. Rows that are
+        not finite are ignored.
     pressed
-        Gives, by rows, numbers that are equal for rows whose label one key gave: those share it by construction, so
-        that such pairs tell nothing.
+        Returns an integer for each row, equal for rows labeled by one key press. Such pairs share a class by
+        construction and are left out.
 
     Notes
     -----
-    What is measured at a radius are the pairs that are at most a tenth closer: an average over all closer pairs would
-    hide that those at the edge differ. Pairs of the same rows tell of each other: of k rows that are all joined by
-    pairs, k - 1 comparisons decide the rest. So the interval is Clopper and Pearson's for as many trials as there are
-    edges in a forest that joins the rows. O(m^2 log m).
+    The agreement at a radius is measured on pairs at most a tenth closer: an average over all closer pairs would hide
+    that those at the edge differ. Pairs of the same rows are dependent: for k rows that are all joined by pairs, k - 1
+    comparisons determine the rest. The interval is therefore that of Clopper and Pearson with as many trials as a
+    spanning forest of the pairs has edges. O(m^2 log m).
     """
 
     def __init__(
@@ -92,58 +92,60 @@ class LabeledPairs:
         pressed: Callable[[Rows], Rows] | None = None,
     ) -> None:
         self._X = X
-        known = usable(X, labelled)
-        classes = as_rows(labels)[np.isin(as_rows(labelled), known)]
-        if len(known) > LABELLED_SAMPLE:
-            drawn = np.sort(rng.choice(len(known), LABELLED_SAMPLE, replace=False))
-            known, classes = known[drawn], classes[drawn]
-        self.rows, self.classes = known, classes
-        i, j = np.triu_indices(len(known), 1)
-        if pressed is not None and len(known):
-            together = pressed(known)
-            told = together[i] != together[j]
-            i, j = i[told], j[told]
-        apart = (
-            np.sqrt(squared_distances(X[known], X[known])[i, j]).astype(np.float32)
+        valid = usable(X, labelled)
+        classes = as_rows(labels)[np.isin(as_rows(labelled), valid)]
+        if len(valid) > LABELED_SAMPLE:
+            sample = np.sort(rng.choice(len(valid), LABELED_SAMPLE, replace=False))
+            valid, classes = valid[sample], classes[sample]
+        self.rows, self.classes = valid, classes
+        i, j = np.triu_indices(len(valid), 1)
+        if pressed is not None and len(valid):
+            key_presses = pressed(valid)
+            is_informative = key_presses[i] != key_presses[j]
+            i, j = i[is_informative], j[is_informative]
+        distances = (
+            np.sqrt(squared_distances(X[valid], X[valid])[i, j]).astype(np.float32)
             if len(i)
             else np.empty(0, np.float32)
         )
-        order = np.argsort(apart, kind="stable")
-        self.apart: Floats = apart[order]
+        order = np.argsort(distances, kind="stable")
+        self.distances: Floats = distances[order]
         self._i, self._j = i[order], j[order]
         self._n_agreeing = np.concatenate([[0], np.cumsum(classes[self._i] == classes[self._j])])
 
     def within(self, radius: float) -> Agreement:
-        """Return how the pairs agree that are at most ``radius`` apart, and at most a tenth closer."""
+        """Return the agreement of pairs at most ``radius`` apart, and at most a tenth closer."""
         start, stop = self._edge(np.array([radius]))
-        return self._measured(radius, int(start[0]), int(stop[0]))
+        return self._measure(radius, int(start[0]), int(stop[0]))
 
-    def known(self) -> Agreement | None:
-        """Return the agreement at the largest radius at which it is known to be enough; None where there is none.
+    def largest_reliable(self) -> Agreement | None:
+        """Return the agreement at the largest radius at which it is reliable, or None if there is none.
 
-        Radii beyond one at which it is known not to be enough do not count, however their own pairs agree.
+        Radii above one at which the agreement is reliably too low do not count, whatever their own pairs show.
         """
-        if not len(self.apart):
+        if not len(self.distances):
             return None
-        # Evenly by number of pairs, on a logarithmic scale, and evenly by distance.
-        by_number = np.geomspace(1, len(self.apart), RADII).astype(np.int64)
-        by_distance = np.searchsorted(self.apart, np.linspace(self.apart[0], self.apart[-1], RADII), side="right")
-        tried = np.unique(np.concatenate([by_number, by_distance])) - 1
-        start, stop = self._edge(self.apart[tried])
+        # Evenly spaced by number of pairs (logarithmic), and evenly spaced by distance.
+        by_number = np.geomspace(1, len(self.distances), RADII).astype(np.int64)
+        by_distance = np.searchsorted(
+            self.distances, np.linspace(self.distances[0], self.distances[-1], RADII), side="right"
+        )
+        candidates = np.unique(np.concatenate([by_number, by_distance])) - 1
+        start, stop = self._edge(self.distances[candidates])
         n_pairs = (stop - start).astype(np.float64)
         shares = (self._n_agreeing[stop] - self._n_agreeing[start]) / n_pairs
-        # No forest has more edges than this: most radii need no look at theirs.
-        n_most = np.minimum(n_pairs, len(self.rows) - 1)
-        low, high = exact_interval(shares * n_most, n_most)
+        # A forest has at most this many edges, so most radii need no closer examination.
+        n_edges = np.minimum(n_pairs, len(self.rows) - 1)
+        low, high = exact_interval(shares * n_edges, n_edges)
         possible = (low >= AGREEMENT) & ~np.logical_or.accumulate(high < AGREEMENT)
         for at in np.flatnonzero(possible)[::-1].tolist():
-            found = self._measured(float(self.apart[tried[at]]), int(start[at]), int(stop[at]))
-            if found.is_known:
-                return found
+            agreement = self._measure(float(self.distances[candidates[at]]), int(start[at]), int(stop[at]))
+            if agreement.is_reliable:
+                return agreement
         return None
 
     def is_mixed(self, rows: Rows, radius: float) -> NDArray[np.bool_]:
-        """Return for each of ``rows`` (n,) whether labeled rows within ``radius`` of it are of several classes."""
+        """Return for each of ``rows`` (n,) whether labeled rows within ``radius`` are of several classes."""
         near = squared_distances(self._X[rows], self._X[self.rows]) <= radius * radius if len(self.rows) else None
         if near is None:
             return np.zeros(len(rows), bool)
@@ -152,14 +154,14 @@ class LabeledPairs:
         return np.asarray(near.any(axis=1) & (largest != smallest))
 
     def _edge(self, radii: Floats) -> tuple[Rows, Rows]:
-        """Return from which pair to which the ones at the edge of each radius go."""
+        """Return the first and last pair (exclusive) at the edge of each radius."""
         radii = np.asarray(radii, np.float32)
         return (
-            np.searchsorted(self.apart, EDGE * radii, side="left"),
-            np.searchsorted(self.apart, radii, side="right"),
+            np.searchsorted(self.distances, EDGE * radii, side="left"),
+            np.searchsorted(self.distances, radii, side="right"),
         )
 
-    def _measured(self, radius: float, start: int, stop: int) -> Agreement:
+    def _measure(self, radius: float, start: int, stop: int) -> Agreement:
         n = stop - start
         if n <= 0:
             return Agreement(radius)
@@ -170,20 +172,20 @@ class LabeledPairs:
         return Agreement(radius, share, float(low[0]), float(high[0]), n)
 
 
-def usual_radius(X: Floats, candidates: ArrayLike, *, rng: np.random.Generator) -> float:
-    """Return the distance at which the closest twentieth of a sample of candidates has eight others around.
+def default_radius(X: Floats, candidates: ArrayLike, *, rng: np.random.Generator) -> float:
+    """Return the distance within which the closest twentieth of a sample of candidates has eight other rows.
 
-    Where labels say nothing, this is what counts as alike; 0 with fewer than two usable candidates.
+    It defines similarity while there are too few labels; 0 with fewer than two usable candidates.
     """
-    some = _sample(usable(X, candidates), SAMPLE, rng)
-    if len(some) < 2:
+    sample = _sample(usable(X, candidates), SAMPLE, rng)
+    if len(sample) < 2:
         return 0.0
-    apart = np.sqrt(squared_distances(X[some], X[some]))
-    k = min(NEIGHBOURS, len(some) - 1)
-    return float(np.quantile(np.partition(apart, k, axis=1)[:, k], CLOSEST))
+    distances = np.sqrt(squared_distances(X[sample], X[sample]))
+    k = min(N_NEIGHBORS, len(sample) - 1)
+    return float(np.quantile(np.partition(distances, k, axis=1)[:, k], CLOSEST_SHARE))
 
 
-def densest(
+def densest_group(
     X: Floats,
     candidates: ArrayLike,
     radius: float,
@@ -192,60 +194,60 @@ def densest(
     rng: np.random.Generator,
     avoid: Callable[[Rows], NDArray[np.bool_]] | None = None,
 ) -> Group:
-    """The candidates within ``radius`` of the one in a sample of 2,000 that has most of the sample around it.
+    """Return the candidates within ``radius`` of the row of a sample of 2,000 that has most of the sample around it.
 
-    At most ``most`` of them, the nearest first, the middle itself the very first; O(n d) and a product of the
-    sample with itself. Ties go to the earlier row of the sample. Rows for which ``avoid`` is true are no middle. Fewer
-    than two within the radius: an empty group.
+    At most ``most`` of them, nearest first, starting with the center itself. Ties go to the earlier row of the sample.
+    Rows for which ``avoid`` is true are not used as center. Fewer than two rows within the radius give an empty group.
+    O(n d) and a product of the sample with itself.
     """
-    known = usable(X, candidates)
-    some = _sample(known, SAMPLE, rng)
-    if len(some) < 2 or most < 2:
-        return _no_group()
-    n_near = (squared_distances(X[some], X[some]) <= radius * radius).sum(axis=1)
+    valid = usable(X, candidates)
+    sample = _sample(valid, SAMPLE, rng)
+    if len(sample) < 2 or most < 2:
+        return _empty_group()
+    n_near = (squared_distances(X[sample], X[sample]) <= radius * radius).sum(axis=1)
     if avoid is not None:
-        n_near[avoid(some)] = 0
+        n_near[avoid(sample)] = 0
     if not n_near.max():
-        return _no_group()
-    middle = int(some[np.argmax(n_near)])
-    squared = np.empty(len(known), np.float32)
-    for part in blocks(len(known)):
-        difference = X[known[part]] - X[middle]
+        return _empty_group()
+    center = int(sample[np.argmax(n_near)])
+    squared = np.empty(len(valid), np.float32)
+    for part in blocks(len(valid)):
+        difference = X[valid[part]] - X[center]
         squared[part] = np.einsum("ij,ij->i", difference, difference)
-    squared[known == middle] = -1  # before its exact copies
+    squared[valid == center] = -1  # before its duplicates
     order = top(np.where(squared <= radius * radius, -squared, np.nan).astype(np.float32), most)
     if len(order) < 2:
-        return _no_group()
-    return Group(known[order], np.sqrt(np.maximum(squared[order], 0)))
+        return _empty_group()
+    return Group(valid[order], np.sqrt(np.maximum(squared[order], 0)))
 
 
 def tighter_half(X: Floats, rows: ArrayLike) -> Group:
-    """The half of 2-means that holds the row in the middle of ``rows``, nearest to that row first.
+    """Return the half of 2-means that holds the medoid of ``rows``, nearest to it first.
 
-    It starts from the middle row and the one farthest from it, so it takes no chance. Rows that can't be told
-    apart stay together; fewer than two usable rows come back as they are.
+    Starts from the medoid and the row farthest from it, so it is deterministic. Rows that cannot be separated stay
+    together; fewer than two usable rows are returned unchanged.
     """
-    known = usable(X, rows)
-    if len(known) < 2:
-        return Group(known, np.zeros(len(known), np.float32))
-    Z = np.asarray(X[known], np.float64)
+    valid = usable(X, rows)
+    if len(valid) < 2:
+        return Group(valid, np.zeros(len(valid), np.float32))
+    Z = np.asarray(X[valid], np.float64)
     squared = squared_distances(Z, Z)
-    middle = int(np.argmin(np.sqrt(squared).sum(axis=1)))
-    centres = Z[[middle, int(np.argmax(squared[middle]))]]
+    medoid = int(np.argmin(np.sqrt(squared).sum(axis=1)))
+    centers = Z[[medoid, int(np.argmax(squared[medoid]))]]
     is_far = np.zeros(len(Z), bool)
-    for _ in range(ROUNDS_OF_LLOYD):
-        to = squared_distances(Z, centres)
-        before, is_far = is_far, to[:, 1] < to[:, 0]
-        if is_far.all() or not is_far.any() or (before == is_far).all():
+    for _ in range(LLOYD_ITERATIONS):
+        distances = squared_distances(Z, centers)
+        previous, is_far = is_far, distances[:, 1] < distances[:, 0]
+        if is_far.all() or not is_far.any() or (previous == is_far).all():
             break
-        centres = np.stack([Z[~is_far].mean(axis=0), Z[is_far].mean(axis=0)])
-    half = np.flatnonzero(is_far == is_far[middle])
-    half = half[np.lexsort((half, half != middle, squared[middle, half]))]
-    return Group(known[half], np.sqrt(squared[middle, half]).astype(np.float32))
+        centers = np.stack([Z[~is_far].mean(axis=0), Z[is_far].mean(axis=0)])
+    half = np.flatnonzero(is_far == is_far[medoid])
+    half = half[np.lexsort((half, half != medoid, squared[medoid, half]))]
+    return Group(valid[half], np.sqrt(squared[medoid, half]).astype(np.float32))
 
 
 def squared_distances(A: ArrayLike, B: ArrayLike) -> Doubles:
-    """(a, b) squared Euclidean distances of the rows of two matrices, in double precision, never below 0."""
+    """Return the squared Euclidean distances (a, b) between the rows of two matrices, in float64, never negative."""
     left, right = np.asarray(A, np.float64), np.asarray(B, np.float64)
     shift = left.mean(axis=0)
     left, right = left - shift, right - shift
@@ -257,5 +259,5 @@ def _sample(rows: Rows, n: int, rng: np.random.Generator) -> Rows:
     return rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False))
 
 
-def _no_group() -> Group:
+def _empty_group() -> Group:
     return Group(np.empty(0, np.int64), np.empty(0, np.float32))

@@ -1,7 +1,7 @@
-"""Auto: several rankings dealt as one, with a tenth of the places given to chance.
+"""Mix several rankings into one, with a random sample (the audit) interleaved for unbiased estimates.
 
-The chance items make an honest estimate possible however the others were chosen, and every item's selection
-probability is kept so that estimates can be corrected (Sebastian Farquhar, Yarin Gal and Tom Rainforth, *On
+The random items allow an unbiased accuracy estimate however the others were selected. Every item's selection
+probability is stored, so that estimates can be corrected (Sebastian Farquhar, Yarin Gal and Tom Rainforth, *On
 statistical bias in active learning*, ICLR 2021).
 """
 
@@ -21,20 +21,20 @@ AUDIT_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Part:
-    """One ranking in the mix."""
+    """One ranking of a mix."""
 
     name: str
     rows: Rows  # best first
-    share: float  # of the places that are not the audit's, in proportion to the other parts
+    share: float  # of the ranks that are not the audit's, relative to the other parts
 
 
 @dataclass(frozen=True)
 class Mix:
-    """The dealt order."""
+    """A mixed ranking."""
 
     rows: Rows  # (m,)
-    sources: list[str]  # (m,) the name of the part that each row came from, or "audit"
-    probabilities: Floats  # (m,) of choosing this row at its place, given those before it
+    sources: list[str]  # name of the part that each row came from, or "audit"
+    probabilities: Floats  # of selecting this row at its rank, given those before
 
 
 def mix(
@@ -45,33 +45,34 @@ def mix(
     rng: np.random.Generator,
     audit_share: float = AUDIT_SHARE,
 ) -> Mix:
-    """Deal ``k`` rows of the pool: each place goes to chance with ``audit_share``, else to the part most behind.
+    """Rank ``k`` rows of the pool.
 
+    Each rank is random with ``audit_share``, else from the part furthest below its share.
     Parameters
     ----------
     parts
-        The rankings. A row counts once, for the part that deals it first; rows outside the pool are passed over.
-        A part that runs out leaves its share to the others; when all have, chance deals the rest.
+        The rankings. A row counts once, for the first part that selects it; rows outside the pool are skipped. A
+        part that runs out leaves its share to the others; if all have, the rest is random.
     pool
-        (n,) every row that might be dealt.
+        (n,) all rows that can be selected.
     k
-        How many; more than there are gives all.
+        Number of rows, limited to the size of the pool.
     rng
-        Decides the audit's places and rows.
+        Decides the ranks and rows of the audit.
     audit_share
-        In [0, 1]. With more than 0, every row of the pool could come at every place, so the probabilities
-        allow unbiased estimates for the whole pool.
+        In [0, 1]. If positive, every row of the pool can occur at every rank, so that the probabilities allow
+        unbiased estimates for the whole pool.
 
     Returns
     -------
     Mix
-        At a place with r rows left, the row that the parts would deal has probability (1 - a) + a / r, every
-        other a / r, with a the audit's share.
+        With r rows left, the row that the parts select has probability (1 - a) + a / r and every other a / r, where
+        a is the audit's share.
 
     Raises
     ------
     ValueError
-        A share that is negative or not finite, an audit share outside [0, 1], or two parts of one name.
+        If a share is negative or not finite, the audit's share is outside [0, 1], or two parts have the same name.
 
     Notes
     -----
@@ -82,57 +83,57 @@ def mix(
     if any(not np.isfinite(part.share) or part.share < 0 for part in parts):
         raise ValueError("Every part needs a share of 0 or more.")
     if len({part.name for part in parts}) < len(parts):
-        raise ValueError("Every part needs a name of its own.")
+        raise ValueError("Every part needs a unique name.")
     rows = as_rows(pool)
     k = max(0, min(k, len(rows)))
-    deck = _Deck(parts, rows, rng)
-    dealt, sources, probabilities = [], [], []
-    for place in range(k):
-        planned = deck.planned()
-        share = audit_share if planned else 1.0
-        left = len(rows) - place
+    remaining = _Remaining(parts, rows, rng)
+    selected, sources, probabilities = [], [], []
+    for rank in range(k):
+        next_ranked = remaining.next_ranked()
+        share = audit_share if next_ranked else 1.0
+        left = len(rows) - rank
         if rng.random() < share:
-            row, source = deck.drawn(), AUDIT
+            row, source = remaining.random_row(), AUDIT
         else:
-            assert planned is not None
-            row, source = planned
-        expected = planned is not None and planned[0] == row
-        dealt.append(row)
+            assert next_ranked is not None
+            row, source = next_ranked
+        expected = next_ranked is not None and next_ranked[0] == row
+        selected.append(row)
         sources.append(source)
         probabilities.append(share / left + (1 - share) * expected)
-        deck.take(row, source)
-    return Mix(as_rows(dealt), sources, np.array(probabilities, np.float32))
+        remaining.take(row, source)
+    return Mix(as_rows(selected), sources, np.array(probabilities, np.float32))
 
 
-class _Deck:
-    """What is left to deal."""
+class _Remaining:
+    """Rows of the pool not yet selected."""
 
     def __init__(self, parts: Sequence[Part], pool: Rows, rng: np.random.Generator) -> None:
         self.parts = [part for part in parts if part.share > 0]
         self.pool, self.rng = pool, rng
-        self.place = dict.fromkeys((part.name for part in self.parts), 0)
-        self.dealt = dict.fromkeys((part.name for part in self.parts), 0)
+        self.position = dict.fromkeys((part.name for part in self.parts), 0)
+        self.n_selected = dict.fromkeys((part.name for part in self.parts), 0)
         self.taken: set[int] = set()
         self.members = [part.rows[np.isin(part.rows, pool)].tolist() for part in self.parts]
         self.order: list[int] = []
 
-    def planned(self) -> tuple[int, str] | None:
-        """The next row of the part that is most behind its share, or None when all have run out."""
+    def next_ranked(self) -> tuple[int, str] | None:
+        """Return the next row of the part furthest below its share, or None if all have run out."""
         heads = []
         for part, members in zip(self.parts, self.members, strict=True):
-            at = self.place[part.name]
+            at = self.position[part.name]
             while at < len(members) and members[at] in self.taken:
                 at += 1
-            self.place[part.name] = at
+            self.position[part.name] = at
             if at < len(members):
-                heads.append(((self.dealt[part.name] + 0.5) / part.share, members[at], part.name))
+                heads.append(((self.n_selected[part.name] + 0.5) / part.share, members[at], part.name))
         if not heads:
             return None
         _, row, name = min(heads, key=lambda head: head[0])
         return row, name
 
-    def drawn(self) -> int:
-        """A row drawn uniformly from those left."""
+    def random_row(self) -> int:
+        """Return a row drawn uniformly from those left."""
         if 2 * len(self.taken) < len(self.pool):
             while (row := int(self.pool[self.rng.integers(len(self.pool))])) in self.taken:
                 pass
@@ -146,15 +147,15 @@ class _Deck:
 
     def take(self, row: int, source: str) -> None:
         self.taken.add(row)
-        if source in self.dealt:
-            self.dealt[source] += 1
+        if source in self.n_selected:
+            self.n_selected[source] += 1
 
 
 def rarity(P: Floats, counts: Mapping[int, int] | NDArray[np.int64]) -> Floats:
-    """(n,) how likely each row of probabilities ``P`` (n, c) is of a class with few labels; NaN stays NaN.
+    """Return how likely each row of ``P`` (n, c) belongs to a class with few labels: (n,); NaN stays NaN.
 
-    A class weighs by what it lacks to the most labelled one: 0 for that, nearly 1 for a class with next to no
-    labels. All equal, or one class only, gives zeros. O(n c).
+    The weight of a class is its deficit relative to the class with most labels: 0 for that class, nearly 1 for a class
+    with almost no labels. All zeros if counts are equal or there is only one class. O(n c).
     """
     have = np.array([counts[column] for column in range(P.shape[1])], np.float64)
     most = have.max(initial=0)

@@ -1,7 +1,7 @@
-"""Oddities: how much each row stands out from the others.
+"""Score how much each row stands out from the others.
 
-Markus Breunig, Hans-Peter Kriegel, Raymond Ng and Jörg Sander, *LOF: identifying density-based local outliers*,
-SIGMOD 2000; Fei Tony Liu, Kai Ming Ting and Zhi-Hua Zhou, *Isolation forest*, ICDM 2008, through scikit-learn.
+Markus Breunig, Hans-Peter Kriegel, Raymond Ng and Jörg Sander, *LOF: identifying density-based local outliers*, SIGMOD
+2000; Fei Tony Liu, Kai Ming Ting and Zhi-Hua Zhou, *Isolation forest*, ICDM 2008, through scikit-learn.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import numpy as np
 from sklearn.ensemble import IsolationForest
 
 from modeling.algorithms.neighbors import Graph
-from modeling.algorithms.rows import Floats, blocks, usable, whole_seed
+from modeling.algorithms.rows import Floats, blocks, sklearn_seed, usable
 
 TREES = 100
-LEARNT_FROM = 256
-SCORED_AT_ONCE = 65_536
+ROWS_PER_TREE = 256
+SCORING_BLOCK = 65_536
 
 
 def local_outlier_factor(graph: Graph, k: int = 20) -> Floats:
-    """(n,) float32 Local Outlier Factor from the ``k`` nearest neighbours of a shared graph; O(n k).
+    """Return the Local Outlier Factor (n,) float32 from the ``k`` nearest neighbors of a shared graph; O(n k).
 
-    About 1 inside a cluster of any density, larger for rows in emptier places than their neighbours. Takes as
-    many neighbours as the graph has when that is fewer than ``k``; rows without neighbours give NaN. Where
-    more than ``k`` copies of a row exist, their density is capped as in scikit-learn, so it stays finite.
+    About 1 inside a cluster of any density, larger for rows in sparser regions than their neighbors. Uses all neighbors
+    of the graph if it has fewer than ``k``. Rows without neighbors give NaN. The density of rows with more than ``k``
+    duplicates is capped as in scikit-learn, so that it stays finite.
     """
     indices, distances = graph.indices[:, :k], graph.distances[:, :k]
-    found = indices >= 0
-    count = found.sum(axis=1)
+    exists = indices >= 0
+    count = exists.sum(axis=1)
     if not count.any():
         return np.full(len(indices), np.nan, np.float32)
-    others = np.where(found, indices, 0)
-    reach = np.where(found, distances, -np.inf).max(axis=1)  # distance to the k-th neighbour
-    summed = np.where(found, np.maximum(distances, reach[others]), 0).sum(axis=1, dtype=np.float64)
+    others = np.where(exists, indices, 0)
+    reach = np.where(exists, distances, -np.inf).max(axis=1)  # distance to the k-th neighbor
+    summed = np.where(exists, np.maximum(distances, reach[others]), 0).sum(axis=1, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         density = 1 / (summed / count + 1e-10)
-        factor = np.where(found, density[others], 0).sum(axis=1) / count / density
+        factor = np.where(exists, density[others], 0).sum(axis=1) / count / density
     return np.where(count > 0, factor, np.nan).astype(np.float32)
 
 
@@ -47,24 +47,26 @@ def isolation(
     n_trees: int = TREES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
-    """(n,) float32 in (0, 1]: how quickly random cuts isolate each row of ``X`` (n, d); about 0.5 is ordinary.
+    """Return isolation forest scores (n,) float32 in (0, 1] for the rows of ``X`` (n, d); about 0.5 is ordinary.
 
-    Rows that are not all finite give NaN; with fewer than two usable rows nothing stands out: 0.5.
-    O(n log(256) trees). Best given a projection: a cut is of one column, and most of a thousand say little.
-    ``on_progress(done, total)`` counts rows and may raise to stop.
+    Rows that are not finite give NaN; with fewer than two usable rows all scores are 0.5. O(n log(256) trees). Project
+    ``X`` first: a split uses one column, and most of a thousand are not informative. ``on_progress(done, total)``
+    counts rows and may raise to stop.
     """
     scores = np.full(len(X), np.nan, np.float32)
-    known = usable(X, np.arange(len(X)))
-    if len(known) < 2:
-        scores[known] = 0.5
+    valid = usable(X, np.arange(len(X)))
+    if len(valid) < 2:
+        scores[valid] = 0.5
         return scores
-    # The forest learns from 256 rows a tree; it need not see, or copy, a million.
-    most = min(len(known), n_trees * LEARNT_FROM)
-    drawn = known if most == len(known) else np.sort(rng.choice(known, most, replace=False))
-    forest = IsolationForest(n_estimators=n_trees, max_samples=min(LEARNT_FROM, most), random_state=whole_seed(rng))
-    forest.fit(X[drawn])
-    for part in blocks(len(known), SCORED_AT_ONCE):
-        scores[known[part]] = -forest.score_samples(X[known[part]])
+    # Each tree is fitted to 256 rows, so the forest needs no copy of a million.
+    n_sampled = min(len(valid), n_trees * ROWS_PER_TREE)
+    sample = valid if n_sampled == len(valid) else np.sort(rng.choice(valid, n_sampled, replace=False))
+    forest = IsolationForest(
+        n_estimators=n_trees, max_samples=min(ROWS_PER_TREE, n_sampled), random_state=sklearn_seed(rng)
+    )
+    forest.fit(X[sample])
+    for part in blocks(len(valid), SCORING_BLOCK):
+        scores[valid[part]] = -forest.score_samples(X[valid[part]])
         if on_progress is not None:
-            on_progress(part.stop, len(known))
+            on_progress(part.stop, len(valid))
     return scores

@@ -1,4 +1,4 @@
-"""Similar: the nearest neighbours by cosine, exact."""
+"""Find the most similar rows by cosine similarity, exactly."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sampling.algorithms.ranking import top
 
 @dataclass(frozen=True)
 class Similar:
-    """Rows like the examples, the most alike first, with their cosine similarity in [-1, 1]."""
+    """Rows similar to the examples, most similar first, with their cosine similarity in [-1, 1]."""
 
     rows: Rows
     similarities: Floats
 
 
 def inverse_lengths(X: Floats) -> Floats:
-    """(n,) one over the Euclidean length of each row of ``X`` (n, d), in blocks; O(n d).
+    """Return the inverse Euclidean length (n,) of each row of ``X`` (n, d), in blocks; O(n d).
 
-    NaN for rows that are not all finite and for rows of zeros, which point nowhere.
+    NaN for rows that are not finite and for rows of zeros, which have no direction.
     """
     inverse = np.empty(len(X), np.float32)
     for part in blocks(len(X)):
@@ -42,39 +42,39 @@ def similar(
     among: ArrayLike | None = None,
     at_least: float = -1.0,
 ) -> Similar:
-    """The ``k`` rows most like any of the examples, by cosine.
+    """Return the ``k`` rows with the highest cosine similarity to any of the examples.
 
     Parameters
     ----------
     X
         (n, d) float32 vectors, may be memory-mapped; read in blocks, O(n d m) for m examples.
     examples
-        Rows to look like; they are not in the result. Those without a usable vector are left out, and when
-        none is left the result is empty.
+        Rows to compare with; they are not in the result. Those without a usable vector are left out; without any,
+        the result is empty.
     k
-        How many at most.
+        Maximum number of rows.
     inverse
-        `inverse_lengths` of ``X`` where it is known, which halves the work.
+        `inverse_lengths` of ``X`` if already computed, which halves the work.
     among
         Only these rows (default: all). Equal similarities keep the order of position in ``X``.
     at_least
-        Only rows at least so similar.
+        Minimum similarity.
     """
-    wanted = as_rows(examples)
-    known = usable(X, wanted)
-    directions = np.asarray(X[known], np.float32)
+    example_rows = as_rows(examples)
+    valid = usable(X, example_rows)
+    directions = np.asarray(X[valid], np.float32)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     directions = (directions / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
     if not len(directions) or k <= 0:
         return Similar(np.empty(0, np.int64), np.empty(0, np.float32))
     if among is None:
         pool, scores = None, _cosines(X, directions, inverse)
-        scores[wanted] = np.nan
+        scores[example_rows] = np.nan
     else:
         pool = as_rows(among)
         if (np.diff(pool) <= 0).any():
             pool = np.unique(pool)
-        pool = pool[~np.isin(pool, wanted)]
+        pool = pool[~np.isin(pool, example_rows)]
         scores = _cosines_of(X, pool, directions, inverse)
     scores[scores < at_least] = np.nan
     best = top(scores, k)
@@ -82,7 +82,7 @@ def similar(
 
 
 def _cosines(X: Floats, directions: Floats, inverse: Floats | None) -> Floats:
-    """(n,) similarity of every row to the nearest of the unit vectors ``directions`` (m, d)."""
+    """Return the similarity (n,) of every row to the nearest of the unit vectors ``directions`` (m, d)."""
     if inverse is None:
         inverse = inverse_lengths(X)
     scores = np.empty(len(X), np.float32)
@@ -97,7 +97,7 @@ def _cosines(X: Floats, directions: Floats, inverse: Floats | None) -> Floats:
 
 
 def _cosines_of(X: Floats, pool: Rows, directions: Floats, inverse: Floats | None) -> Floats:
-    """`_cosines` of the rows ``pool``; reads everything when that is most of it, gathers when it is little."""
+    """Return `_cosines` of the rows ``pool``, reading all rows if most are in it, otherwise only these."""
     if 3 * len(pool) >= len(X):
         return _cosines(X, directions, inverse)[pool]
     scores = np.empty(len(pool), np.float32)

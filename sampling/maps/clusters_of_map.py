@@ -12,7 +12,7 @@ from hoshina.core.caches import Kept
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.item_display import percent
 from modeling.models import Projection
-from sampling.algorithms.clusters import LACKING, Corners, clusters, gaps
+from sampling.algorithms.clusters import GAP_SHARE, Corners, clusters, gaps
 from sampling.algorithms.regions import points_in_polygon
 from sampling.maps.colors import Indexes, NotYet, by_prediction, label_indexes
 from sampling.maps.quantized import Drawn, drawn_of
@@ -128,7 +128,7 @@ def _told(part: Part, classes: list[LabelClass], labels: Indexes, predicted: Ind
     is_predicted = not labels[rows].any()
     leading, leading_share = _leading((predicted if is_predicted else labels)[rows], classes)
     expected = share * len(rows)
-    is_gap = part.kind == "gap" or (expected >= EXPECTED and n_labelled <= LACKING * expected)
+    is_gap = part.kind == "gap" or (expected >= EXPECTED and n_labelled <= GAP_SHARE * expected)
     return Told(part, len(rows), n_labelled, leading, leading_share, is_predicted, is_gap)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hoshina.core.parsing import whole_number
-from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversified, narrowed
+from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversify, random_projection
 from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.queues.outlier_cache import Oddity
@@ -80,8 +80,8 @@ def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]
     near = order[np.isin(rows, inputs.with_vector(rows))][: SPREAD + CANDIDATES_PER_PICK * PAGE]
     if inputs.X is None or not len(near):
         return order
-    Z = narrowed(np.asarray(inputs.X[rows[near]]), inputs.rng)
-    head = near[diversified(Z, np.arange(len(near)), scores[near], SPREAD, rng=inputs.rng, batch=PAGE)]
+    Z = random_projection(np.asarray(inputs.X[rows[near]]), inputs.rng)
+    head = near[diversify(Z, np.arange(len(near)), scores[near], SPREAD, rng=inputs.rng, batch=PAGE)]
     return np.concatenate([head, np.setdiff1d(order, head, assume_unique=True)])
 
 
@@ -190,7 +190,7 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     rows, P = held.rows[told], held.probabilities[told]
     judged = doubted(P, np.array([column[class_id] for class_id in held.given[told].tolist()], np.int64))
     wanted = judged.is_suspect & np.isin(rows, inputs.candidates)
-    return _best(rows[wanted], 1 - judged.belief[wanted], k, "The model doubts this label")
+    return _best(rows[wanted], 1 - judged.self_confidence[wanted], k, "The model doubts this label")
 
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from labeling.fields import Column
     from modeling.algorithms.neighbors import Graph
     from modeling.predictions import HeldOutPredictions
-    from sampling.algorithms.risk import Kept, Risk
+    from sampling.algorithms.risk import Carryover, Risk
     from sampling.queues.outlier_cache import Oddity
 
 Rows = NDArray[np.int64]
@@ -60,7 +60,7 @@ class Inputs:
     held_out: HeldOutPredictions | None = None
     pressed: Callable[[Rows], Rows] | None = None
     waiting: Rows = field(default_factory=lambda: np.empty(0, np.int64))
-    risk: Callable[[], tuple[Risk, Kept]] | None = None
+    risk: Callable[[], tuple[Risk, Carryover]] | None = None
     after: int = -1
     column: Callable[[str], Column] | None = None
 

@@ -12,7 +12,7 @@ from django.db.models import Count, F, Max, Q, Sum
 from labeling.decisions.save import surviving
 from labeling.models import Annotation, Dataset, Item, State
 from sampling.algorithms.estimates import share_of_sums
-from sampling.algorithms.risk import Kept, Risk, doubt_of, miss_rate
+from sampling.algorithms.risk import Carryover, Risk, estimate_doubt, miss_rate
 from sampling.models import Check, Round
 from sampling.queues.strategy import Rows
 
@@ -166,15 +166,15 @@ def risk_of(dataset: Dataset) -> Risk:
     pages = {pk: page for pk, page in _recent_pages(dataset, newest).items() if page.accept_id is not None}
     facts = dict(Round.objects.filter(pk__in=pages).values_list("pk", "params__facts__model_wrong"))
     n_marked = sum(page.n_marked for page in pages.values())
-    doubt = doubt_of(n_marked, sum(facts.values()))
+    doubt = estimate_doubt(n_marked, sum(facts.values()))
     return Risk(miss_rate(n_caught, list(wrong)), doubt, checks.filter(outcome__in=_DECIDED).count())
 
 
-def kept_by(dataset: Dataset) -> Kept:
+def kept_by(dataset: Dataset) -> Carryover:
     """The labels of all accepted pages, and how many wrong ones they reckoned with."""
     accepted = Check.objects.filter(dataset=dataset).exclude(outcome=Check.Outcome.DEALT)
     told = accepted.aggregate(n=Sum("labels"), wrong=Sum(F("labels") * F("promised")))
-    return Kept(told["n"] or 0.0, told["wrong"] or 0.0)
+    return Carryover(told["n"] or 0.0, told["wrong"] or 0.0)
 
 
 def measured(dataset: Dataset) -> Measured:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampling.algorithms.ranking import top
-from sampling.algorithms.risk import SMALLEST_CHECKED, draw_checks, page_of, predicted_as, spread_in, surest
+from sampling.algorithms.risk import (
+    MIN_CHECKED_PAGE,
+    draw_checks,
+    insertion_places,
+    most_confident,
+    plan_page,
+    predicted_classes,
+)
 from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ranking, Rows
 
 if TYPE_CHECKING:
@@ -59,18 +66,18 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
     if not inputs.columns:
         raise BadParameter("Sweep: the model knows no class. Label some images and retrain it (R).")
     assert inputs.risk is not None
-    risk, kept = inputs.risk()
+    risk, carryover = inputs.risk()
     known, ids, sure = _predicted(inputs)
     tried = []
     for class_id in [params.of] if params.of else list(inputs.columns):
         own = np.flatnonzero(ids == class_id)
         rows, chances = known[own], sure[own]
         best = top(chances, min(k, MOST))
-        page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best), kept=kept)
-        if page.n < SMALLEST_CHECKED:  # without checks nothing is noted down, so nothing is carried over
-            page = page_of(chances[best], risk, at_most=params.at_most, largest=len(best))
+        page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best), carryover=carryover)
+        if page.n < MIN_CHECKED_PAGE:  # without checks nothing is noted down, so nothing is carried over
+            page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best))
         tried.append((class_id, page, rows, chances, best))
-    class_id, page, rows, chances, best = tried[surest([one[1] for one in tried])]
+    class_id, page, rows, chances, best = tried[most_confident([one[1] for one in tried])]
     chosen = best[: page.n]
     checks = draw_checks(page.n, inputs.rng, n_known=risk.n_known)
     facts = {
@@ -104,7 +111,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
 
     Without ``loose`` only as far as labeled pairs are known to agree, and only where the labels at hand do.
     """
-    from sampling.algorithms.groups import LabeledPairs, densest, tighter_half, usual_radius
+    from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group, tighter_half
 
     assert inputs.projected is not None
     if not 0.1 <= params.looseness <= 10:
@@ -118,7 +125,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
     pairs = LabeledPairs(
         Z, inputs.with_vector(inputs.labelled), _labels(inputs), rng=inputs.rng, pressed=inputs.pressed
     )
-    strict = pairs.known()
+    strict = pairs.largest_reliable()
 
     def agreement_at(radius: float) -> Agreement:
         is_within = strict is not None and radius <= strict.radius
@@ -130,7 +137,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
         agreement = agreement_at(float(half.distances.max(initial=0)))
         told: dict[str, Any] = {"is_half": True, "n_split": len(asked), **_agreement(agreement)}
         return _ranking(half.rows, -half.distances, "The tighter half of a group", told)
-    usual = usual_radius(Z, known, rng=inputs.rng)
+    usual = default_radius(Z, known, rng=inputs.rng)
     if params.loose:
         agreement, avoid = agreement_at(usual * params.looseness), None
     else:  # as tight as usual where labels would allow more: the groups are smaller and of fewer classes
@@ -138,7 +145,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
         agreement = agreement_at(tight * min(params.looseness, 1))
         avoid = partial(pairs.is_mixed, radius=agreement.radius)
         known = known if strict is not None else known[:0]
-    group = densest(Z, known, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
+    group = densest_group(Z, known, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
     facts = {"n_candidates": n_candidates, "is_strict": not params.loose, **_agreement(agreement)}
     return _ranking(group.rows, -group.distances, "Looks like the others of this page", facts)
 
@@ -151,7 +158,7 @@ def _agreement(agreement: Agreement) -> dict[str, Any]:
         "low": _digits(agreement.low),
         "high": _digits(agreement.high),
         "n_pairs": agreement.n_pairs,
-        "is_known": agreement.is_known,
+        "is_known": agreement.is_reliable,
     }
 
 
@@ -177,7 +184,7 @@ def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
     waiting = waiting[~np.isin(waiting, ranking.rows[is_drawn])]
     others = is_drawn | ~np.isin(ranking.rows, waiting)
     rows, sources = ranking.rows[others], sources[others]
-    places = spread_in(len(rows), len(waiting), inputs.rng)
+    places = insertion_places(len(rows), len(waiting), inputs.rng)
     # np.insert counts places before the insertion, these count after it.
     at = places - np.arange(len(places))
     return replace(
@@ -201,11 +208,11 @@ def _predicted(inputs: Inputs) -> tuple[Rows, Rows, Floats]:
     classes = np.array([0, *sorted(inputs.columns)], np.int64)
 
     def number(P: Floats) -> Floats:
-        ids, _ = predicted_as(P, inputs.columns)
+        ids, _ = predicted_classes(P, inputs.columns)
         return np.where(ids == 0, np.nan, np.searchsorted(classes, ids)).astype(np.float32)
 
     def chance(P: Floats) -> Floats:
-        ids, best = predicted_as(P, inputs.columns)
+        ids, best = predicted_classes(P, inputs.columns)
         return np.where(ids == 0, np.nan, best).astype(np.float32)
 
     rows, numbers = inputs.scored(pool, number)

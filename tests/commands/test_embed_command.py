@@ -117,7 +117,7 @@ class TestInProcess:
         call_command("embed")
         said = capsys.readouterr().out
         assert "pictures: 4 vectors of 1,828 numbers by HOG + colour, 4 of them new" in said
-        assert "as it was chosen" in said
+        assert "as chosen" in said
         assert "could not be read" not in said
 
     def test_unreadable_images_are_said(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
-"""What a quick training needs before TensorFlow: which weights are at hand, and images seen a little differently.
+"""Check which weights a quick training can start from, and augment its images.
 
-Imports no TensorFlow, so that a page may show the very images that a training would see.
+Imports no TensorFlow, so that a page can show the augmented images of a training.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from modeling.backends import weights
 from modeling.backends.encoder import EncoderUnavailable, one_line
 from modeling.quick.options import BACKBONES, QuickOptions
 
-# How far an image is turned, enlarged or made smaller, and made brighter or darker, at most.
-TURN_DEGREES = 20.0
+# Maximum rotation, zoom factor and change of brightness.
+MAX_ROTATION_DEGREES = 20.0
 ZOOM = 1.25
 BRIGHTNESS = 0.25
 
@@ -37,37 +37,36 @@ _FILES = {
 
 # -- Weights -----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class WeightsAtHand:
-    """Whether a backbone's ImageNet weights lie on this machine, could be fetched, and that in words."""
+class WeightsStatus:
+    """Whether a backbone's ImageNet weights are on this machine or can be downloaded, with a message that says so."""
 
     is_here: bool
-    can_be_had: bool
-    words: str
+    is_available: bool
+    message: str
 
 
-def weights_at_hand(backbone: str, weights_dir: Path | None) -> WeightsAtHand:
-    """What a training of ``backbone`` would begin with, known before it begins.
+def weights_status(backbone: str, weights_dir: Path | None) -> WeightsStatus:
+    """Check in advance which weights a training of ``backbone`` would start from.
 
-    Looks for the file, and where there is none asks its address whether it answers: seconds at most, and not again
-    within a minute.
+    If there is no local file, checks whether its URL responds: takes seconds at most, and at most once a minute.
     """
-    wanted = _FILES[backbone]
+    weight_file = _FILES[backbone]
     if not is_installed():
-        return WeightsAtHand(False, False, "TensorFlow is not installed: without it there is no quick training.")
+        return WeightsStatus(False, False, "TensorFlow is not installed. Quick training needs it.")
     try:
-        _, origin = weights.locate(wanted, weights_dir, download=False)
+        _, origin = weights.locate(weight_file, weights_dir, download=False)
     except EncoderUnavailable as missing:
-        why_not = _why_unreachable(wanted.url)
-        if not why_not:
-            words = f"ImageNet weights of {wanted.title} would be downloaded when the training begins."
-            return WeightsAtHand(False, True, words)
-        words = f"{missing.message}, and their address does not answer ({why_not}). {missing.hint}"
-        return WeightsAtHand(False, False, f"{words} {_other_ways(backbone, weights_dir)}")
-    return WeightsAtHand(True, True, f"ImageNet weights of {wanted.title} {origin}.")
+        problem = _why_unreachable(weight_file.url)
+        if not problem:
+            message = f"ImageNet weights of {weight_file.title} will be downloaded when the training starts."
+            return WeightsStatus(False, True, message)
+        message = f"{missing.message}, and their URL does not respond ({problem}). {missing.hint}"
+        return WeightsStatus(False, False, f"{message} {_other_ways(backbone, weights_dir)}")
+    return WeightsStatus(True, True, f"ImageNet weights of {weight_file.title} {origin}.")
 
 
 def origin_of(backbone: str, weights_dir: Path | None) -> str:
-    """Where a backbone's ImageNet weights lie on this machine, in words; empty where they don't. Asks no network."""
+    """Return where a backbone's ImageNet weights are on this machine, or "" if they are not. Uses no network."""
     try:
         return weights.locate(_FILES[backbone], weights_dir, download=False)[1]
     except EncoderUnavailable:
@@ -75,7 +74,10 @@ def origin_of(backbone: str, weights_dir: Path | None) -> str:
 
 
 def imagenet_weights(backbone: str, weights_dir: Path | None) -> Path:
-    """The weight file of a backbone, fetched if need be. Raises ``EncoderUnavailable`` with what else can be done."""
+    """Return the weight file of a backbone, downloaded if needed.
+
+    Raises ``EncoderUnavailable`` with alternatives.
+    """
     try:
         return weights.locate(_FILES[backbone], weights_dir)[0]
     except EncoderUnavailable as missing:
@@ -83,58 +85,58 @@ def imagenet_weights(backbone: str, weights_dir: Path | None) -> Path:
 
 
 def is_installed() -> bool:
-    """Is TensorFlow there to be imported? Looks without importing it."""
+    """Return whether TensorFlow is installed, without importing it."""
     return importlib.util.find_spec("tensorflow") is not None
 
 
 def _other_ways(backbone: str, weights_dir: Path | None) -> str:
-    """What to choose in place of weights that cannot be had."""
+    """Return the alternatives to weights that are unavailable."""
     others = [name for name in BACKBONES if name != backbone and origin_of(name, weights_dir)]
     titles = " or ".join(BACKBONES[name].title for name in others)
     instead = f"{titles}, whose weights are here, or " if titles else ""
-    return f"Choose {instead}a network that begins at random and is trained from nothing."
+    return f"Choose {instead}a randomly initialized network."
 
 
-_answers: dict[str, tuple[float, str]] = {}
+_reachability: dict[str, tuple[float, str]] = {}
 
 
 def _why_unreachable(url: str) -> str:
-    """Why an address does not answer, in words; empty where it does."""
-    asked_at, why_not = _answers.get(url, (float("-inf"), ""))
+    """Return why a URL does not respond, or "" if it does."""
+    asked_at, problem = _reachability.get(url, (float("-inf"), ""))
     if time.monotonic() - asked_at < _ASK_AGAIN_SECONDS:
-        return why_not
+        return problem
     try:
         weights.connect(url).close()
-        why_not = ""
+        problem = ""
     except (OSError, http.client.HTTPException) as error:
-        why_not = one_line(error)
-    _answers[url] = (time.monotonic(), why_not)
-    return why_not
+        problem = one_line(error)
+    _reachability[url] = (time.monotonic(), problem)
+    return problem
 
 
 # -- Augmentation ------------------------------------------------------------------------------------
-def augmented(pixels: Pixels, options: QuickOptions, *, seed: Sequence[int]) -> Pixels:
-    """One image seen a little differently: uint8 (side, side, 3) of the same size.
+def augment(pixels: Pixels, options: QuickOptions, *, seed: Sequence[int]) -> Pixels:
+    """Augment one image uint8 (side, side, 3), keeping its size.
 
-    Turned, mirrored and zoomed in one step about its middle, bilinear; what comes in from outside repeats the edge.
-    The same ``seed`` gives the same image on every machine; with no augmentation chosen the image itself.
+    Rotates, flips and zooms in one bilinear step about the center; pixels from outside repeat the edge. The same
+    ``seed`` gives the same image on every machine; without augmentation the image is unchanged.
     """
     rng = np.random.default_rng(seed)
-    # Always all four draws: choosing one more kind of change leaves the others as they were.
-    is_mirrored, turn, zoom, light = rng.random(4)
+    # Always draw all four numbers, so that enabling one more change leaves the others as they were.
+    is_mirrored, rotation, zoom, brightness = rng.random(4)
     side = pixels.shape[0]
     matrix = np.eye(2)
     if options.rotate:
-        angle = np.deg2rad(TURN_DEGREES * (2 * turn - 1))
+        angle = np.deg2rad(MAX_ROTATION_DEGREES * (2 * rotation - 1))
         matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     if options.zoom:
         matrix = matrix / ZOOM ** (2 * zoom - 1)
     if options.flip and is_mirrored < 0.5:
         matrix = matrix @ np.diag([-1.0, 1.0])
     if not np.array_equal(matrix, np.eye(2)):
-        pixels = _moved(pixels, matrix, side)
+        pixels = _transform(pixels, matrix, side)
     if options.brightness:
-        factor = np.float32(1 + BRIGHTNESS * (2 * light - 1))
+        factor = np.float32(1 + BRIGHTNESS * (2 * brightness - 1))
         pixels = np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8)
     return pixels
 
@@ -142,33 +144,33 @@ def augmented(pixels: Pixels, options: QuickOptions, *, seed: Sequence[int]) -> 
 def augmented_batch(
     pixels: npt.NDArray[np.uint8], positions: Sequence[int], options: QuickOptions, *, epoch: int
 ) -> Pixels:
-    """The images at ``positions`` of ``pixels`` (n, side, side, 3) as an epoch sees them: uint8 (m, side, side, 3)."""
+    """Return the images at ``positions`` of ``pixels`` (n, side, side, 3) as in an epoch: uint8 (m, side, side, 3)."""
     if not options.is_augmented:
         return np.asarray(pixels[list(positions)])
-    one = partial(augmented, options=options)
-    return np.stack([one(pixels[at], seed=(options.seed, epoch, at)) for at in positions])
+    augment_image = partial(augment, options=options)
+    return np.stack([augment_image(pixels[at], seed=(options.seed, epoch, at)) for at in positions])
 
 
 def samples(images: Sequence[Image.Image], options: QuickOptions, n: int) -> Pixels:
-    """What a training would see of some images: uint8 (n, side, side, 3), one after the other and round again.
+    """Return ``n`` augmented samples of some images as a training would see them: uint8 (n, side, side, 3).
 
-    RGB images of any size; for none the result is empty. Made by the function that the training uses.
+    Cycles through the RGB images of any size; empty without images. Uses the same function as the training.
     """
     if not images or n < 1:
         return np.empty((0, options.image_side, options.image_side, 3), dtype=np.uint8)
     pixels = np.stack([squash(image, options.image_side) for image in images])
-    seen = [
+    batches = [
         augmented_batch(pixels, [number % len(pixels)], options, epoch=number // len(pixels)) for number in range(n)
     ]
-    return np.concatenate(seen)
+    return np.concatenate(batches)
 
 
-def _moved(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int) -> Pixels:
-    """Each pixel taken from where ``matrix`` leads from it, both seen from the middle."""
+def _transform(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int) -> Pixels:
+    """Move each pixel from where ``matrix`` maps it, both relative to the center."""
     margin = side // 2
     padded = Image.fromarray(np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge"))
-    middle = np.full(2, side / 2)
-    offset = middle + margin - matrix @ middle
+    center = np.full(2, side / 2)
+    offset = center + margin - matrix @ center
     rows = (*matrix[0], offset[0], *matrix[1], offset[1])
     moved = padded.transform((side, side), Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR)
     return np.asarray(moved, dtype=np.uint8)

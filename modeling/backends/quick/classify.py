@@ -2,9 +2,9 @@
 
     python classify.py FOLDER [--output predictions.csv]
 
-Files are opened as in the program that made the model, by the same code, so that the model sees what it was taught
-with. Writes a line for each item: its path, the likeliest class, its probability, the probability of each class, and
-what is wrong with its files, if anything. README.md beside this file tells more.
+Files are opened by the same code as in the program that trained the model, so that the model sees images as in
+training. Writes one line per item: its path, the predicted class, its probability, the probability of each class, and
+any problem with its files. See README.md beside this file for details.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import IO, Any
 HERE = Path(__file__).resolve().parent
 _INSTALL = f'python -m pip install -r "{HERE / "requirements.txt"}"'
 
-if sys.version_info < (3, 11):  # noqa: UP036 - it runs on machines of others
+if sys.version_info < (3, 11):  # noqa: UP036 - it runs on users' machines
     raise SystemExit("This program needs Python 3.11 or newer.")
 try:
     import numpy as np
@@ -32,12 +32,12 @@ try:
     from labeling.ingest.grouping_template import GroupingProblem, Template
     from modeling.encoders.network_input import NetworkInput, inputs_of
 except ModuleNotFoundError as missing:
-    raise SystemExit(f"The Python package {missing.name} is not there. Install what is needed: {_INSTALL}") from missing
+    raise SystemExit(f"The Python package {missing.name} is missing. Install the requirements: {_INSTALL}") from missing
 
 
 @dataclass(frozen=True)
 class Item:
-    """What gets one answer: an image file, or several files by their roles. ``problem``: why it gets none."""
+    """An item to classify: an image file, or several files by role. ``problem`` says why it cannot be classified."""
 
     path: str
     files: dict[str, str]
@@ -46,7 +46,7 @@ class Item:
 
 # -- The model ----------------------------------------------------------------------------------------
 def load_model() -> Callable[[Any], Any]:
-    """The model as a function from pixels uint8 (side, side, 3) to probabilities (n_classes,)."""
+    """Load the model as a function from pixels uint8 (side, side, 3) to probabilities (n_classes,)."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -67,16 +67,18 @@ def load_model() -> Callable[[Any], Any]:
 
 
 def _keras_model() -> Callable[[Any], Any]:
-    """In place of LiteRT: slower, and the same to some digits."""
+    """Load the Keras model instead of LiteRT: slower, with the same results up to rounding."""
     if not (HERE / "model.keras").is_file():
         raise SystemExit(
-            f"The Python package ai-edge-litert is not there, or model.tflite. Install what is needed: {_INSTALL}\n"
-            "Where there is no such package: install tensorflow, and put the training's model.keras beside this file."
+            f"The Python package ai-edge-litert or model.tflite is missing. Install the requirements: {_INSTALL}\n"
+            "If there is no such package: install tensorflow, and put the training's model.keras beside this file."
         )
     try:
         import keras
     except ImportError as error:
-        raise SystemExit("Neither of the Python packages ai-edge-litert and tensorflow is there.") from error
+        raise SystemExit(
+            "Install one of the Python packages ai-edge-litert and tensorflow. Neither is installed."
+        ) from error
     model = keras.models.load_model(HERE / "model.keras", compile=False)
     return lambda pixels: np.asarray(model.predict_on_batch(pixels[None].astype(np.float32)))[0]
 
@@ -85,30 +87,30 @@ def _keras_model() -> Callable[[Any], Any]:
 def items_in(
     folder: Path, endings: list[str], network_input: NetworkInput, template: Template | None
 ) -> Iterator[Item]:
-    """Each image file in turn; by ``template`` those that belong together as one."""
+    """Yield each image file as an item; with ``template``, each group of files as one item."""
     if template is not None:
         yield from _grouped(folder, endings, network_input, template)
         return
-    for found in walk(folder, endings):
-        yield Item(found.path, {"image": found.path}, found.problem)
+    for file in walk(folder, endings):
+        yield Item(file.path, {"image": file.path}, file.problem)
 
 
 def _grouped(folder: Path, endings: list[str], network_input: NetworkInput, template: Template) -> Iterator[Item]:
     groups: dict[str, dict[str, str]] = {}
     n_left_out = 0
-    for found in walk(folder, endings):
-        place = None if found.problem else template.place(found.path)
-        if place is None and not found.problem and not template.other_role(found.path):
-            yield Item(found.path, {}, template.why_not(found.path))
-        elif found.problem:
-            yield Item(found.path, {}, found.problem)
+    for file in walk(folder, endings):
+        place = None if file.problem else template.place(file.path)
+        if place is None and not file.problem and not template.other_role(file.path):
+            yield Item(file.path, {}, template.why_not(file.path))
+        elif file.problem:
+            yield Item(file.path, {}, file.problem)
         elif place is None or place.role not in network_input.spec.roles:
             n_left_out += 1
         elif place.role in (files := groups.setdefault(place.group, {})):
-            words = f"The item “{place.group}” has a file for “{place.role}” already: {files[place.role]}."
-            yield Item(found.path, {}, words)
+            problem = f"The item “{place.group}” already has a file for “{place.role}”: {files[place.role]}."
+            yield Item(file.path, {}, problem)
         else:
-            files[place.role] = found.path
+            files[place.role] = file.path
     if n_left_out:
         print(
             f"Files left out: {n_left_out:,}. Their role is none of {', '.join(network_input.spec.roles)}.",
@@ -119,34 +121,34 @@ def _grouped(folder: Path, endings: list[str], network_input: NetworkInput, temp
 
 
 # -- The answers --------------------------------------------------------------------------------------
-def classified(folder: Path, about: dict[str, Any], template: Template | None) -> Iterator[tuple[str, Any, str]]:
-    """Path, probabilities (n_classes,) or None, and problem of each item below ``folder``."""
+def classify(folder: Path, about: dict[str, Any], template: Template | None) -> Iterator[tuple[str, Any, str]]:
+    """Yield path, probabilities (n_classes,) or None, and problem of each item below ``folder``."""
     network_input, model = NetworkInput.from_params(about["sees"]), load_model()
-    named, opened = tee(items_in(folder, about["extensions"], network_input, template))
-    files = ({role: folder / path for role, path in item.files.items()} for item in opened if not item.problem)
+    items, items_to_open = tee(items_in(folder, about["extensions"], network_input, template))
+    files = ({role: folder / path for role, path in item.files.items()} for item in items_to_open if not item.problem)
     inputs = inputs_of(files, about["image_side"], network_input)
-    for item in named:
+    for item in items:
         if item.problem:
             yield item.path, None, item.problem
             continue
-        prepare = next(inputs)
-        yield item.path, None if prepare.pixels is None else model(prepare.pixels), prepare.problem
+        prepared = next(inputs)
+        yield item.path, None if prepared.pixels is None else model(prepared.pixels), prepared.problem
 
 
-def write(stream: IO[str], names: list[str], answers: Iterator[tuple[str, Any, str]]) -> tuple[int, int]:
-    """The table; how many items got an answer, and how many did not."""
+def write(stream: IO[str], names: list[str], predictions: Iterator[tuple[str, Any, str]]) -> tuple[int, int]:
+    """Write the table. Return the numbers of items classified and not classified."""
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(["path", "predicted", "probability", *(f"p:{name}" for name in names), "problem"])
     counts = [0, 0]
-    for path, probabilities, problem in answers:
+    for path, probabilities, problem in predictions:
         counts[probabilities is None] += 1
         if probabilities is None:
             table.writerow([path, "", "", *("" for _ in names), problem])
             print(f"{path}: {problem}", file=sys.stderr)
             continue
         best = int(probabilities.argmax())
-        numbers = (f"{one:.6g}" for one in (probabilities[best], *probabilities))
-        table.writerow([path, names[best], *numbers, problem])
+        values = (f"{value:.6g}" for value in (probabilities[best], *probabilities))
+        table.writerow([path, names[best], *values, problem])
     return counts[0], counts[1]
 
 
@@ -177,19 +179,22 @@ def main() -> int:
         template = Template.read(arguments.template) if roles else None
     except GroupingProblem as problem:
         parser.error(str(problem))
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold anything
+    for stream in (sys.stdout, sys.stderr):  # file names may contain any characters
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
         with _opened(arguments.output) as stream:
-            n, n_failed = write(stream, about["classes"], classified(arguments.folder, about, template))
+            n, n_failed = write(stream, about["classes"], classify(arguments.folder, about, template))
     except OSError as error:
         print(f"{error.filename or 'The table'}: {error.strerror or error}", file=sys.stderr)
         return 1
     if not n and not n_failed:
-        print(f"No file in {arguments.folder} ends in {', '.join(about['extensions'])}.", file=sys.stderr)
+        print(
+            f"No file in {arguments.folder} has one of the extensions {', '.join(about['extensions'])}.",
+            file=sys.stderr,
+        )
     else:
-        left = f", {n_failed:,} not: the column “problem” says why" if n_failed else ""
-        print(f"{n:,} classified{left}.", file=sys.stderr)
+        remark = f", {n_failed:,} not (see the column “problem”)" if n_failed else ""
+        print(f"{n:,} classified{remark}.", file=sys.stderr)
     return 0 if n else 1
 
 

@@ -1,6 +1,6 @@
-"""The files of a trained network: the formats that the libraries manage, and what there is to know of it.
+"""Write the files of a trained network, in each format that the libraries support, with its description.
 
-All take pixels from 0 to 255 and answer with calibrated probabilities, so that nobody needs to know how an image is
+All formats take pixels from 0 to 255 and return calibrated probabilities, so that users need not know how images are
 scaled or which temperature was fitted.
 """
 
@@ -20,7 +20,7 @@ from modeling.backends.encoder import one_line
 from modeling.backends.keras_networks import quiet
 from modeling.backends.quick.network import QuickNetwork
 
-# The network without its classifier: what an encoder is made of.
+# The network without its classifier, for use as an encoder.
 FEATURES = "features.keras"
 N_STEPS = 4
 
@@ -34,9 +34,9 @@ def write_files(
     about: Mapping[str, Any],
     step: Callable[[], None],
 ) -> list[str]:
-    """Write the network into ``folder`` in each format; why others are missing, in words.
+    """Write the network into ``folder`` in each format. Return why formats are missing.
 
-    ``graph`` is the frozen network that answers with probabilities, ``about`` becomes classes.json; ``step`` hears of
+    ``graph`` is the frozen network that returns probabilities, ``about`` becomes classes.json. ``step`` is called after
     each of ``N_STEPS`` files and may raise to stop.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def write_files(
 
 
 def _write_saved_model(model: Any, target: Path) -> None:
-    """TensorFlow's folder as one archive."""
+    """Write TensorFlow's SavedModel folder as one archive."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder, _silent():
         model.export(folder, format="tf_saved_model", verbose=False)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -66,14 +66,14 @@ def _write_saved_model(model: Any, target: Path) -> None:
 
 
 def _write_onnx(model: Any, target: Path) -> str:
-    """The model as ONNX where the libraries for it are installed and manage it; otherwise why not."""
+    """Write the model as ONNX if the libraries for it are installed and support it. Return why not, or ""."""
     missing = [name for name in ("tf2onnx", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
         return f"No ONNX file: {' and '.join(missing)} not installed (uv sync --extra onnx)."
     try:
         with _silent():
             model.export(target, format="onnx", verbose=False)
-    except Exception as error:  # noqa: BLE001 (a converter of somebody else's; the other files are there)
+    except Exception as error:  # noqa: BLE001 (errors of an external converter; the other files are written)
         target.unlink(missing_ok=True)
         return f"No ONNX file: tf2onnx could not convert the network ({one_line(error)})."
     return ""
@@ -81,6 +81,6 @@ def _write_onnx(model: Any, target: Path) -> str:
 
 @contextlib.contextmanager
 def _silent() -> Any:
-    """Keras prints about what it writes."""
+    """Suppress what Keras prints about the files."""
     with quiet(), contextlib.redirect_stdout(io.StringIO()):
         yield

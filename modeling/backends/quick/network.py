@@ -1,6 +1,6 @@
-"""The network of a quick training: a backbone of Keras, its pooled features, and a classifier on top.
+"""Build the network of a quick training: a Keras backbone, its pooled features, and a classifier on top.
 
-The only module of a quick training, with ``quick_files``, that imports TensorFlow, and only once a network is made.
+Besides ``export_formats``, the only module of quick training that imports TensorFlow, and only when a network is built.
 """
 
 from __future__ import annotations
@@ -22,29 +22,34 @@ Positions = NDArray[np.int64]
 
 DROPOUT = 0.2
 _BLOCK = 64
-# Below so many images freezing the network takes longer than it saves.
-_WORTH_FREEZING = 600
+# Below this many images, freezing the network takes longer than it saves.
+_MIN_IMAGES_TO_FREEZE = 600
 
 
 class QuickNetwork:
-    """A backbone and a classifier, from pixels 0 … 255 to one logit a class.
+    """A backbone and a classifier, from pixels 0 … 255 to one logit per class.
 
     Attributes
     ----------
-    keras : the library, loaded and quiet.
-    tensorflow : likewise.
-    has_gpu : TensorFlow sees one, which is then quicker than LiteRT on the processor.
-    options : what was asked for.
-    dim : length of the pooled features.
+    keras
+        The library, imported and silenced.
+    tensorflow
+        Likewise.
+    has_gpu
+        Whether TensorFlow has a GPU, which is then faster than LiteRT on the CPU.
+    options
+        The options of the training.
+    dim
+        Length of the pooled features.
     """
 
     def __init__(self, options: QuickOptions, n_classes: int, file: Path | None) -> None:
-        """``file`` is the file of ImageNet weights; None begins at random, decided by ``options.seed``."""
-        self._known = next(one for one in NETWORKS if one.backend == options.backbone)
+        """Build the network with ImageNet weights from ``file``; None initializes it randomly with ``options.seed``."""
+        self._architecture = next(network for network in NETWORKS if network.backend == options.backbone)
         self.tensorflow, self.keras = import_tensorflow()
-        # The same seed gives the same weights; costs nothing that could be measured.
+        # The same seed gives the same weights; the cost is not measurable.
         self.tensorflow.config.experimental.enable_op_determinism()
-        self.has_gpu = gpu.sees(self.tensorflow)
+        self.has_gpu = gpu.is_available(self.tensorflow)
         self.keras.utils.set_random_seed(options.seed)
         self.options = options
         layers = self.keras.layers
@@ -53,10 +58,10 @@ class QuickNetwork:
             self.backbone = self._backbone(file)
             self.dim = int(self.backbone.output.shape[-1])
             pixels = self.keras.Input((side, side, 3), name="pixels")
-            # With ImageNet's weights the means and deviations that the network knows are better than those of a
-            # batch of few images; a network that begins at random has to learn its own.
+            # With ImageNet weights, the stored means and deviations are better than those of a batch of few images. A
+            # randomly initialized network has to learn its own.
             training = False if options.weights == "imagenet" else None
-            features = self.backbone(self._known.scaled(self.keras, pixels, self.backbone), training=training)
+            features = self.backbone(self._architecture.scaled(self.keras, pixels, self.backbone), training=training)
             logits = layers.Dense(n_classes, name="logits")(layers.Dropout(DROPOUT, name="dropout")(features))
             self.features_model = self.keras.Model(pixels, features)
             self.model = self.keras.Model(pixels, logits)
@@ -72,18 +77,18 @@ class QuickNetwork:
 
     # -- Answers -------------------------------------------------------------------------------------
     def features(self, pixels: Pixels) -> FloatArray:
-        """Pooled features float32 (n, dim) of uint8 (n, side, side, 3), of a backbone that does not learn."""
+        """Return pooled features float32 (n, dim) of uint8 (n, side, side, 3), from a frozen backbone."""
         if self._fast is None:
             return self._predict(self.features_model, pixels)
         return self._fast.run(pixels)
 
     def expect(self, n_images: int) -> None:
-        """So many images will be asked about: for many it is worth freezing the network, which takes seconds."""
-        if self._fast is None and n_images >= _WORTH_FREEZING and not self.has_gpu:
+        """Prepare for features of ``n_images``: for many, freezing the network saves more than the seconds it takes."""
+        if self._fast is None and n_images >= _MIN_IMAGES_TO_FREEZE and not self.has_gpu:
             self._fast = litert.Network(self.frozen(self.features_model))
 
     def logits(self, pixels: Pixels, positions: Positions) -> FloatArray:
-        """Logits float32 (m, c) of the images at ``positions`` (m,), with the weights of now."""
+        """Return logits float32 (m, c) of the images at ``positions`` (m,), with the current weights."""
         blocks = (positions[start : start + _BLOCK] for start in range(0, len(positions), _BLOCK))
         parts = [self._logits(pixels[block]) for block in blocks]
         return np.concatenate([np.empty((0, self.n_classes), np.float32), *parts])
@@ -95,10 +100,10 @@ class QuickNetwork:
         logits: FloatArray = self.features(pixels) @ kernel + bias
         return logits
 
-    def answers(self, graph: bytes, temperature: float) -> Callable[[Pixels], FloatArray]:
-        """A function from uint8 (n, side, side, 3) to calibrated probabilities (n, c), the quickest there is.
+    def predictor(self, graph: bytes, temperature: float) -> Callable[[Pixels], FloatArray]:
+        """Return the fastest function from uint8 (n, side, side, 3) to calibrated probabilities (n, c).
 
-        ``graph`` is the frozen :meth:`probabilities_model`, which all cores run where there is no GPU.
+        ``graph`` is the frozen :meth:`probabilities_model`, which runs on all cores if there is no GPU.
         """
         if self.has_gpu:
             model = self.probabilities_model(temperature)
@@ -113,25 +118,25 @@ class QuickNetwork:
 
     # -- Weights -------------------------------------------------------------------------------------
     def weights(self) -> list[FloatArray]:
-        """What this training has changed: all weights, or those of the classifier alone."""
-        return [np.array(one) for one in self._changing().get_weights()]
+        """Return the weights changed by this training: all, or those of the classifier only."""
+        return [np.array(array) for array in self._trained_part().get_weights()]
 
     def set_weights(self, weights: Sequence[FloatArray]) -> None:
-        self._changing().set_weights(list(weights))
+        self._trained_part().set_weights(list(weights))
 
-    def _changing(self) -> Any:
+    def _trained_part(self) -> Any:
         return self.model if self.options.is_end_to_end else self.classifier
 
     # -- Files ---------------------------------------------------------------------------------------
     def frozen(self, model: Any) -> bytes:
-        """A model with its weights as one LiteRT file that takes one image: float32 (1, side, side, 3) of 0 … 255."""
+        """Freeze a model with its weights to a LiteRT file for one image: float32 (1, side, side, 3) in 0 … 255."""
         side = self.options.image_side
-        one = self.keras.Input((side, side, 3), batch_size=1, name="pixels")
+        image = self.keras.Input((side, side, 3), batch_size=1, name="pixels")
         with quiet():
-            return litert.frozen(self.tensorflow, self.keras.Model(one, model(one)))
+            return litert.frozen(self.tensorflow, self.keras.Model(image, model(image)))
 
     def probabilities_model(self, temperature: float) -> Any:
-        """From pixels 0 … 255 to calibrated probabilities: what a user of the files wants."""
+        """Return a Keras model from pixels 0 … 255 to calibrated probabilities."""
         layers = self.keras.layers
         logits = self.model.output
         with quiet():
@@ -141,11 +146,11 @@ class QuickNetwork:
     # -- Making --------------------------------------------------------------------------------------
     def _backbone(self, file: Path | None) -> Any:
         side = self.options.image_side
-        build = getattr(self.keras.applications, self._known.function)
+        build = getattr(self.keras.applications, self._architecture.function)
         backbone = build(input_shape=(side, side, 3), include_top=False, pooling="avg", weights=None)
         if file is not None:
             try:
                 backbone.load_weights(str(file))
             except BROKEN as error:
-                raise weights.damaged(self._known.weights, file, one_line(error)) from error
+                raise weights.damaged(self._architecture.weights, file, one_line(error)) from error
         return backbone

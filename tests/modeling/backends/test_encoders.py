@@ -268,7 +268,7 @@ class TestChoice:
                 weights["dense"]["kernel:0"] = np.zeros((3, 4))
         encoder = choose_encoder("auto", tmp_path)
         assert encoder.is_fallback
-        assert f"{file} is damaged or of another kind" in encoder.reason
+        assert f"{file} is damaged or of the wrong kind" in encoder.reason
         assert "\n" not in encoder.reason
         with pytest.raises(EncoderUnavailable, match="damaged") as raised:
             choose_encoder("tensorflow", tmp_path)
@@ -440,7 +440,7 @@ class TestGpu:
     def test_keras_runs_it_in_batches(
         self, driver: None, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(gpu, "sees", lambda tensorflow: True)
+        monkeypatch.setattr(gpu, "is_available", lambda tensorflow: True)
         monkeypatch.setattr(gpu, "BATCH", 2)
         encoder = choose_encoder("mobilenet_v2", real_weights_dir())
         assert encoder.reason.endswith("on the GPU.")
@@ -462,10 +462,10 @@ class TestGpu:
         )
         found: list[str] = ["GPU:0"]
         config = SimpleNamespace(list_physical_devices=lambda kind: found, experimental=experimental)
-        assert gpu.sees(SimpleNamespace(config=config))
+        assert gpu.is_available(SimpleNamespace(config=config))
         assert asked == [("GPU:0", True), False]
         found.clear()
-        assert not gpu.sees(SimpleNamespace(config=config))
+        assert not gpu.is_available(SimpleNamespace(config=config))
 
     @pytest.mark.parametrize(
         ("packages", "has_driver", "expected"),
@@ -487,7 +487,7 @@ class TestGpu:
         monkeypatch.setattr(gpu, "_DRIVER", tmp_path if has_driver else tmp_path / "nothing")
         monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
         monkeypatch.setattr(gpu, "_has", lambda package: package in packages)
-        assert gpu.may_be_there() is expected
+        assert gpu.is_possible() is expected
 
 
 @pytest.mark.slow
@@ -526,7 +526,7 @@ class TestResNet18:
             save_as_torch_does(file, state)
             content = file.read_bytes()
             file.write_bytes(content[: len(content) // 2] if kind == "cut" else b"only words")
-        with pytest.raises(EncoderUnavailable, match="damaged or of another kind") as raised:
+        with pytest.raises(EncoderUnavailable, match="damaged or of the wrong kind") as raised:
             choose_encoder("resnet18", tmp_path, tmp_path / "graphs")
         assert "replace it by a whole resnet18-f37072fd.pth" in raised.value.hint
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from modeling.backends import EncoderUnavailable, choose_encoder, likely, survey, user_model_runners, user_models
 from modeling.backends.user_model_runners import Input, pooled
-from modeling.backends.user_models import OwnFile, guess, list_files, own_folder
+from modeling.backends.user_models import UserModelFile, guess, list_files, own_folder
 from tests.modeling.factories import noise_pictures
 
 SIDE = 24
@@ -104,12 +104,12 @@ class TestRealFiles:
         encoder = choose_encoder(f"file:float.tflite@{preprocessing}", models, tmp_path)
         expected = numbers(models, "map.keras", images, lambda pixels: scaled(pixels).astype(np.float32))
         np.testing.assert_allclose(encoder.encode(images), expected, rtol=1e-3, atol=1e-3)
-        assert f"pixels as {preprocessing}, as was said" in encoder.reason
+        assert f"pixels scaled to {preprocessing}, as was said" in encoder.reason
 
     def test_a_quantised_file(self, models: Path) -> None:
         images = noise_pictures(4)
         encoder = choose_encoder("file:whole.tflite", models)
-        assert "0..1, as its quantised input tells" in encoder.reason
+        assert "0..1, from its quantized input" in encoder.reason
         expected = numbers(models, "map.keras", images, lambda pixels: pixels / 255)
         found = encoder.encode(images)
         np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
@@ -165,7 +165,7 @@ class TestNoModels:
     def test_what_takes_no_image(self, name: str, words: str, models: Path) -> None:
         with pytest.raises(EncoderUnavailable, match=words) as raised:
             choose_encoder(f"file:{name}", models)
-        assert "takes one image" in raised.value.hint
+        assert "one image as input" in raised.value.hint
 
     def test_code_in_a_file_is_not_run(self, models: Path) -> None:
         with pytest.raises(EncoderUnavailable, match="Keras cannot load it"):
@@ -175,7 +175,7 @@ class TestNoModels:
     @pytest.mark.parametrize("content", [b"", b"garbage" * 200])
     def test_damaged_files(self, name: str, content: bytes, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(EncoderUnavailable, match="no image model that can be used here") as raised:
+        with pytest.raises(EncoderUnavailable, match="not a usable image model") as raised:
             choose_encoder(f"file:{name}", tmp_path)
         assert "\n" not in raised.value.message
 
@@ -186,7 +186,7 @@ class TestNoModels:
             choose_encoder("file:weights.h5", tmp_path)
 
     def test_longer_than_any_description(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(user_models, "LONGEST", 4)
+        monkeypatch.setattr(user_models, "MAX_DIM", 4)
         with pytest.raises(EncoderUnavailable, match=r"float\.tflite gives 5 numbers"):
             choose_encoder("file:float.tflite", models)
 
@@ -244,7 +244,7 @@ class TestFinding:
         said = {"preprocessing": "-1..1", "name": "Birds of Mey", "side": 96}
         (tmp_path / beside).write_text(json.dumps(said))
         found = user_models.find("file:birds.onnx", tmp_path, None)
-        assert found == OwnFile(tmp_path / "birds.onnx", "Birds of Mey", "-1..1", 96)
+        assert found == UserModelFile(tmp_path / "birds.onnx", "Birds of Mey", "-1..1", 96)
         assert user_models.find("file:birds.onnx@imagenet", tmp_path, None).preprocessing == "imagenet"
 
     @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ class TestFinding:
             ("{", "cannot be read as JSON"),
             ("[1]", "no JSON object"),
             ('{"preprocessing": "0..7"}', "'0..7' is none of"),
-            ('{"name": 7}', "name is not a text"),
-            ('{"side": "96"}', "side is not a whole number"),
+            ('{"name": 7}', "name is not a string"),
+            ('{"side": "96"}', "side is not an integer"),
         ],
     )
     def test_what_makes_no_sense(self, said: str, words: str, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class TestRun:
         assert {**result, "seconds": 0} == {
             "encoder": "HOG + colour",
             "fingerprint": encoder.fingerprint,
-            "reason": "HOG + colour, as it was chosen.",
+            "reason": "HOG + colour, as chosen.",
             "items": 22,
             "dim": 1828,
             "failed": 0,

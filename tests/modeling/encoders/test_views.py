@@ -468,6 +468,6 @@ def test_vectors_of_scattering_are_what_the_page_says(dataset: Dataset) -> None:
     encoder_choice.use(dataset, "patches")
     embed(dataset)
     made = EmbeddingSet.objects.get()
-    assert (made.dim, made.encoder, made.reason) == (PatchesEncoder.dim, "Scattering", "Scattering, as it was chosen.")
+    assert (made.dim, made.encoder, made.reason) == (PatchesEncoder.dim, "Scattering", "Scattering, as chosen.")
     found = np.load(next((Path(encoder_choice.settings.STORE_DIR) / "vectors").rglob("vectors-*.npy")))
     assert found.shape == (6, PatchesEncoder.dim)

@@ -101,8 +101,8 @@ def test_rotation_turns_both_ways_and_repeats_the_edge() -> None:
         heights = (one[:, :, 0] < 128).sum(axis=0)
         columns = np.arange(SIDE // 4, 3 * SIDE // 4)
         angles.append(np.degrees(np.arctan(np.polyfit(columns, heights[columns], 1)[0])))
-    assert -augmentation.TURN_DEGREES - 1 < min(angles) < -10
-    assert 10 < max(angles) < augmentation.TURN_DEGREES + 1
+    assert -augmentation.MAX_ROTATION_DEGREES - 1 < min(angles) < -10
+    assert 10 < max(angles) < augmentation.MAX_ROTATION_DEGREES + 1
 
 
 def test_one_more_kind_leaves_the_others_as_they_were() -> None:
@@ -119,18 +119,18 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    augmentation._answers.clear()
+    augmentation._reachability.clear()
 
 
 @pytest.mark.usefixtures("no_network")
 def test_weights_that_cannot_be_had_are_known_before_with_what_to_do(tmp_path: Path) -> None:
-    told = augmentation.weights_at_hand("resnet50", None)
-    assert (told.is_here, told.can_be_had) == (False, False)
-    assert "does not answer" in told.words
-    assert "begins at random" in told.words
+    told = augmentation.weights_status("resnet50", None)
+    assert (told.is_here, told.is_available) == (False, False)
+    assert "does not respond" in told.message
+    assert "randomly initialized" in told.message
     (tmp_path / weights.MOBILENET_V2.file).write_bytes(b"whatever")
-    told = augmentation.weights_at_hand("resnet50", tmp_path)
-    assert "Choose MobileNetV2, whose weights are here" in told.words
+    told = augmentation.weights_status("resnet50", tmp_path)
+    assert "Choose MobileNetV2, whose weights are here" in told.message
     with pytest.raises(EncoderUnavailable, match="could not be downloaded") as refused:
         augmentation.imagenet_weights("resnet50", tmp_path)
     assert "MobileNetV2" in refused.value.hint
@@ -140,7 +140,7 @@ def test_weights_that_cannot_be_had_are_known_before_with_what_to_do(tmp_path: P
 def test_weights_that_are_here(tmp_path: Path) -> None:
     file = tmp_path / weights.EFFICIENTNET_B0.file
     file.write_bytes(b"whatever")
-    told = augmentation.weights_at_hand("efficientnet_b0", tmp_path)
-    assert (told.is_here, told.can_be_had) == (True, True)
-    assert "from AL_WEIGHTS_DIR" in told.words
+    told = augmentation.weights_status("efficientnet_b0", tmp_path)
+    assert (told.is_here, told.is_available) == (True, True)
+    assert "from AL_WEIGHTS_DIR" in told.message
     assert augmentation.imagenet_weights("efficientnet_b0", tmp_path) == file

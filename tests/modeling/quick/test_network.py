@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modeling.backends.quick.keras_loop import Diverged, Epoch, Lessons, balanced_weights, train
+from modeling.backends.quick.keras_loop import Diverged, Epoch, TrainingData, balanced_weights, train
 from modeling.backends.quick.network import QuickNetwork
 from modeling.backends.weights import MOBILENET_V2
 from modeling.quick.options import QuickOptions
@@ -56,14 +56,14 @@ class Ledger:
             self.best.append([np.array(one) for one in best()])
 
 
-def lessons(n: int = 60, seed: int = 0, **more: Any) -> Lessons:
+def lessons(n: int = 60, seed: int = 0, **more: Any) -> TrainingData:
     """Bright and dark noise of two classes; every fifth image is watched only."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     pixels = rng.integers(0, 60, (n, SIDE, SIDE, 3), dtype=np.uint8) + (150 * y).astype(np.uint8)[:, None, None, None]
     watched = np.arange(n) % 5 == 4
     given = {"weight": np.ones(n, np.float32), "train": np.flatnonzero(~watched), "stopping": np.flatnonzero(watched)}
-    return Lessons(pixels, y, **{**given, **more})
+    return TrainingData(pixels, y, **{**given, **more})
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_fine_tuning_teaches_the_network_but_not_its_normalisation() -> None:
     after = [one for layer in (kernel, normal) for one in layer.get_weights()]
     assert (before[0] != after[0]).any()
     assert all((a == b).all() for a, b in zip(before[1:], after[1:], strict=True))
-    assert ledger.stages == [("Asking the network about the images", 20)], "its classifier comes first"
+    assert ledger.stages == [("Computing image features", 20)], "its classifier comes first"
     assert len(network.weights()) == len(network.model.get_weights())
     other = QuickNetwork(FINE, 2, weights())
     other.set_weights(network.weights())

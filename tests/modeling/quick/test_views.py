@@ -51,7 +51,7 @@ def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
     settings.WEIGHTS_DIR.mkdir()
     (settings.WEIGHTS_DIR / weights.MOBILENET_V2.file).touch()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no-cache"))
-    monkeypatch.setattr(augmentation, "_answers", {})
+    monkeypatch.setattr(augmentation, "_reachability", {})
 
     def refuse(url: str) -> None:
         raise OSError("no network here")
@@ -88,7 +88,7 @@ def plain(text: str) -> str:
 def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: Client, dataset: Dataset) -> None:
     page = ask(client)
     assert page.count('type="radio" name="backbone"') == 3
-    assert page.count("would be downloaded") == 2
+    assert page.count("will be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
     told = plain(page)
     assert "Of 40 labels 28 are learnt from" in told

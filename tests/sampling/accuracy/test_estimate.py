@@ -21,7 +21,7 @@ from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.predictions import held_out_of
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
-from sampling.algorithms.estimates import of_collection, wilson_continuous
+from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
 from sampling.models import AccuracyEstimate
 from tests.factories import MakeDataset
 from tests.modeling.factories import add_vectors, two_clouds
@@ -67,7 +67,7 @@ def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(
     right = held.predicted() == held.given
     assert (kept.n_audit, kept.n_right) == (25, int(right[30:55].sum()))
     assert (kept.n_labels, kept.n_items, kept.n_undecided) == (55, 120, 0)
-    expected = of_collection(right, np.arange(55) >= 30, 120)
+    expected = collection_accuracy(right, np.arange(55) >= 30, 120)
     assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
     truth = dict(zip(("cat", "dog"), ((y[30:55] == k).sum() for k in (0, 1)), strict=True))
     names = dict(dataset.classes.values_list("pk", "name"))
@@ -86,9 +86,9 @@ def test_where_images_belong_together_the_interval_heeds_it(told: tuple[Dataset,
     held = held_out_of(kept.model_version)
     assert held is not None
     right, groups = held.predicted() == held.given, np.arange(55) // 5
-    expected = of_collection(right, np.arange(55) >= 30, 120, groups)
+    expected = collection_accuracy(right, np.arange(55) >= 30, 120, groups)
     assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
-    plain = of_collection(right, np.arange(55) >= 30, 120)
+    plain = collection_accuracy(right, np.arange(55) >= 30, 120)
     assert kept.value == plain.value
     assert kept.high - kept.low > plain.high - plain.low
     assert 1 <= kept.n_effective < plain.n

@@ -11,16 +11,16 @@ from sklearn.metrics import adjusted_rand_score
 from sampling.algorithms.clusters import (
     CELL,
     LAST,
-    MOST_CORNERS,
+    MAX_CORNERS,
+    MIN_POINTS,
     PROMINENCE,
     SIDE,
-    SMALLEST,
-    _climbed,
-    _merged,
+    _climb,
+    _merge_basins,
     clusters,
     gaps,
     outline,
-    simplified,
+    simplify,
 )
 from sampling.algorithms.regions import points_in_polygon
 
@@ -52,7 +52,7 @@ def test_clouds_that_lie_apart_are_clusters(n: int) -> None:
     assert adjusted_rand_score(y[of >= 0], of[of >= 0]) > 0.99
     sizes = [np.count_nonzero(of == number) for number in range(4)]
     assert sizes == sorted(sizes, reverse=True)
-    assert all(len(corners) <= MOST_CORNERS for corners in found)
+    assert all(len(corners) <= MAX_CORNERS for corners in found)
 
 
 def test_a_million_points_are_the_same_clusters() -> None:
@@ -76,7 +76,7 @@ def test_the_order_of_the_points_does_not_matter() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("n", [0, 1, SMALLEST - 1])
+@pytest.mark.parametrize("n", [0, 1, MIN_POINTS - 1])
 def test_few_points_are_no_cluster(n: int) -> None:
     assert clusters(np.full((n, 2), 500, np.uint16)) == []
     assert gaps(np.full((n, 2), 500, np.uint16), np.zeros(n, bool)) == []
@@ -105,7 +105,7 @@ def bumpy(seed: int) -> np.ndarray:
 
 def test_each_cell_climbs_to_the_peak_that_it_climbs_to_step_by_step() -> None:
     values = bumpy(0)
-    peaks = _climbed(values)
+    peaks = _climb(values)
     for y, x in np.random.default_rng(1).integers(0, SIDE, (200, 2)).tolist():
         here = (y, x)
         while True:
@@ -128,7 +128,7 @@ def test_a_peak_stays_if_it_rises_enough_above_the_way_to_a_higher_one() -> None
     from scipy.ndimage import label
 
     values = bumpy(2)
-    merged = _merged(values, _climbed(values))
+    merged = _merge_basins(values, _climb(values))
     tops = [top for top in np.unique(merged).tolist() if values.flat[top] > 0]
     assert len(tops) > 3
     for low in tops:
@@ -137,7 +137,7 @@ def test_a_peak_stays_if_it_rises_enough_above_the_way_to_a_higher_one() -> None
         others = [top for top in tops if values.flat[top] > height and flooded.flat[top] == flooded.flat[low]]
         assert not others, "a higher one is reached without going down"
     # And none was taken away that did: each peak of the ground is in the basin of one that it reaches.
-    for top in np.unique(_climbed(values)).tolist():
+    for top in np.unique(_climb(values)).tolist():
         height, into = values.flat[top], merged.flat[top]
         if into != top and height > 0:
             flooded, _ = label(values >= (1 - PROMINENCE) * height, structure=np.ones((3, 3)))
@@ -154,7 +154,7 @@ def test_an_outline_goes_around_its_cells() -> None:
         (abs(np.hypot(y - 128, x - 128) - 60) < 12) & (x > 100),
     ):
         corners = outline(mask)
-        assert 3 <= len(corners) <= MOST_CORNERS
+        assert 3 <= len(corners) <= MAX_CORNERS
         centres = np.stack([x * CELL + CELL // 2, y * CELL + CELL // 2], axis=-1).reshape(-1, 2).astype(np.uint16)
         inside = np.zeros(SIDE * SIDE, bool)
         inside[points_in_polygon(centres, corners.astype(float))] = True
@@ -170,7 +170,7 @@ def test_a_simpler_line_stays_as_near_as_it_says() -> None:
     line[-1] = line[0]
     fewer = []
     for tolerance in (0.1, 1.0, 4.0):
-        simple = simplified(line, tolerance)
+        simple = simplify(line, tolerance)
         ends = np.vstack([simple, simple[:1]])
         nearest = np.full(len(line), np.inf)
         for start, end in pairwise(ends):
@@ -182,7 +182,7 @@ def test_a_simpler_line_stays_as_near_as_it_says() -> None:
     assert fewer == sorted(fewer, reverse=True)
     assert fewer[-1] < 30
     dot = np.ones((5, 2))
-    assert len(simplified(dot, 0.1)) == 1
+    assert len(simplify(dot, 0.1)) == 1
 
 
 # -- Gaps -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from sampling.algorithms.diversify import diversified, narrowed, weighted_means
+from sampling.algorithms.diversify import diversify, random_projection, weighted_kmeans
 
 
 def copies(n_groups: int = 20, each: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def test_a_page_takes_the_middle_of_each_group() -> None:
     X, group = copies()
     scores = np.random.default_rng(1).random(len(X)).astype(np.float32)
     rows = np.random.default_rng(2).permutation(len(X))
-    got = diversified(X, rows, scores[rows], 20, rng=np.random.default_rng(0), batch=20, per_pick=30)
+    got = diversify(X, rows, scores[rows], 20, rng=np.random.default_rng(0), batch=20, per_pick=30)
     middle = {g: np.average(X[group == g], axis=0, weights=scores[group == g]) for g in range(20)}
     expected = {
         min(np.flatnonzero(group == g), key=lambda row: np.linalg.norm(X[row] - middle[group[row]])) for g in range(20)
@@ -33,7 +33,7 @@ def test_a_page_takes_the_middle_of_each_group() -> None:
 def test_every_page_is_spread_and_taken_from_the_least_sure_of_the_rest() -> None:
     X, group = copies()
     scores = np.random.default_rng(1).random(len(X)).astype(np.float32)
-    got = diversified(X, np.arange(len(X)), scores, 100, rng=np.random.default_rng(0), batch=10)
+    got = diversify(X, np.arange(len(X)), scores, 100, rng=np.random.default_rng(0), batch=10)
     assert len(set(got.tolist())) == 100
     left = np.argsort(-scores, kind="stable").tolist()
     for page in range(10):
@@ -47,7 +47,7 @@ def test_of_a_cluster_of_exact_copies_the_least_sure_is_taken() -> None:
     X, group = copies()
     X = X[[np.flatnonzero(group == g)[0] for g in range(20)]][group]
     scores = np.random.default_rng(1).random(len(X)).astype(np.float32)
-    got = diversified(X, np.arange(len(X)), scores, 20, rng=np.random.default_rng(0), batch=20, per_pick=30)
+    got = diversify(X, np.arange(len(X)), scores, 20, rng=np.random.default_rng(0), batch=20, per_pick=30)
     expected = {max(np.flatnonzero(group == g), key=lambda row: scores[row]) for g in range(20)}
     assert len(set(got.tolist()) & expected) >= 18
 
@@ -55,7 +55,7 @@ def test_of_a_cluster_of_exact_copies_the_least_sure_is_taken() -> None:
 def test_rest_follows_by_score() -> None:
     X, _ = copies()
     scores = np.random.default_rng(1).random(len(X)).astype(np.float32)
-    got = diversified(X, np.arange(len(X)), scores, 600, rng=np.random.default_rng(0), batch=10, diverse=20)
+    got = diversify(X, np.arange(len(X)), scores, 600, rng=np.random.default_rng(0), batch=10, diverse=20)
     assert sorted(got.tolist()) == list(range(600))
     assert (np.diff(scores[got[20:]]) <= 0).all()
 
@@ -63,20 +63,20 @@ def test_rest_follows_by_score() -> None:
 def test_narrowed_rows_are_about_as_far_apart() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 900)).astype(np.float32)
-    Z = narrowed(X, rng)
+    Z = random_projection(X, rng)
     assert Z.shape == (200, 64)
     one, other = rng.permutation(200)[:100], rng.permutation(200)[:100]
     apart = np.linalg.norm(X[one] - X[other], axis=1)
     kept = np.linalg.norm(Z[one] - Z[other], axis=1)[apart > 0] / apart[apart > 0]
     assert 0.95 < kept.mean() < 1.05
     assert kept.std() < 0.12
-    np.testing.assert_array_equal(narrowed(X[:, :9], rng), X[:, :9])
+    np.testing.assert_array_equal(random_projection(X[:, :9], rng), X[:, :9])
 
 
 def test_same_seed_same_ranking() -> None:
     X = np.random.default_rng(0).standard_normal((300, 5)).astype(np.float32)
     scores = np.random.default_rng(1).random(300).astype(np.float32)
-    run = [diversified(X, np.arange(300), scores, 40, rng=np.random.default_rng(s)).tolist() for s in (3, 3, 4)]
+    run = [diversify(X, np.arange(300), scores, 40, rng=np.random.default_rng(s)).tolist() for s in (3, 3, 4)]
     assert run[0] == run[1] != run[2]
 
 
@@ -84,15 +84,15 @@ def test_edges() -> None:
     rng = np.random.default_rng(0)
     X = np.full((50, 3), 2.0, np.float32)
     scores = np.linspace(1, 0, 50, dtype=np.float32)
-    same = diversified(X, np.arange(50)[::-1], scores[::-1], 12, rng=rng, batch=4)
+    same = diversify(X, np.arange(50)[::-1], scores[::-1], 12, rng=rng, batch=4)
     assert same.tolist() == list(range(12))
     scores[0] = np.nan
     X[1] = np.inf
-    assert diversified(X, [0, 1, 2, 3], scores[:4], 9, rng=rng).tolist() == [2, 3]
-    assert diversified(X, [], scores[:0], 9, rng=rng).shape == (0,)
-    assert diversified(X, [0, 1], scores[:2], 9, rng=rng).shape == (0,)
-    assert diversified(X, [2, 3], scores[2:4], 0, rng=rng).shape == (0,)
-    assert diversified(X, np.arange(50), np.zeros(50, np.float32), 5, rng=rng).tolist() == [0, 2, 3, 4, 5]
+    assert diversify(X, [0, 1, 2, 3], scores[:4], 9, rng=rng).tolist() == [2, 3]
+    assert diversify(X, [], scores[:0], 9, rng=rng).shape == (0,)
+    assert diversify(X, [0, 1], scores[:2], 9, rng=rng).shape == (0,)
+    assert diversify(X, [2, 3], scores[2:4], 0, rng=rng).shape == (0,)
+    assert diversify(X, np.arange(50), np.zeros(50, np.float32), 5, rng=rng).tolist() == [0, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -109,6 +109,6 @@ def test_means_are_about_as_good_as_those_of_scikit_learn(seed: int) -> None:
             total += float(weight[inside] @ np.square(X[inside] - mean).sum(axis=1))
         return total
 
-    ours = inertia(weighted_means(X, weight, 20, rng))
+    ours = inertia(weighted_kmeans(X, weight, 20, rng))
     theirs = inertia(KMeans(20, n_init=1, random_state=seed).fit_predict(X, sample_weight=weight))
     assert ours < 1.05 * theirs

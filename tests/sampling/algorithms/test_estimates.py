@@ -9,11 +9,11 @@ from scipy.stats import binomtest, chi2, norm
 from sampling.algorithms.estimates import (
     Z95,
     Estimate,
-    corrected,
+    collection_accuracy,
     forecast,
     labels_to_halve,
+    lure_estimate,
     lure_weights,
-    of_collection,
     weighted_share,
     wilson,
     wilson_continuous,
@@ -64,7 +64,7 @@ def collection_by_hand(right: np.ndarray, is_audit: np.ndarray, n_items: int) ->
 def test_accuracy_of_a_collection_against_the_plain_sum(seed: int) -> None:
     rng = np.random.default_rng(seed)
     right, is_audit = rng.random(60) < 0.8, rng.random(60) < 0.2
-    got = of_collection(right, is_audit, 100)
+    got = collection_accuracy(right, is_audit, 100)
     assert got.value == pytest.approx(collection_by_hand(right, is_audit, 100))
     assert got.low < got.value < got.high
     assert 1 <= got.n <= is_audit.sum()
@@ -72,7 +72,7 @@ def test_accuracy_of_a_collection_against_the_plain_sum(seed: int) -> None:
 
 def test_accuracy_of_a_collection_of_draws_alone_is_their_share_when_there_are_few() -> None:
     right = np.array([True, True, False, True])
-    got = of_collection(right, np.ones(4, bool), 10**9)
+    got = collection_accuracy(right, np.ones(4, bool), 10**9)
     plain = wilson_continuous(3, 4)
     assert (got.value, got.low, got.high, got.n) == pytest.approx((plain.value, plain.low, plain.high, plain.n))
 
@@ -93,7 +93,7 @@ def test_accuracy_of_a_collection_does_not_mind_that_the_hard_ones_were_chosen()
             left.remove(row)
             rows.append(row)
             is_audit.append(by_chance)
-        got = of_collection(is_right[rows], np.array(is_audit), n)
+        got = collection_accuracy(is_right[rows], np.array(is_audit), n)
         values.append(got.value)
         shares.append(is_right[rows][np.array(is_audit)].mean())
         covered += got.low <= 1 - hard / n <= got.high
@@ -103,12 +103,12 @@ def test_accuracy_of_a_collection_does_not_mind_that_the_hard_ones_were_chosen()
 
 
 def test_accuracy_of_a_collection_without_draws_and_of_nonsense() -> None:
-    got = of_collection(np.array([True]), np.array([False]), 5)
+    got = collection_accuracy(np.array([True]), np.array([False]), 5)
     assert np.isnan(got.value)
     assert (got.low, got.high, got.n) == (0, 1, 0)
-    assert of_collection(np.ones(5, bool), np.ones(5, bool), 5).value == 1
+    assert collection_accuracy(np.ones(5, bool), np.ones(5, bool), 5).value == 1
     with pytest.raises(ValueError):
-        of_collection(np.ones(3, bool), np.ones(3, bool), 2)
+        collection_accuracy(np.ones(3, bool), np.ones(3, bool), 2)
 
 
 @pytest.mark.parametrize(("right", "n"), [(9, 10), (30, 30), (0, 4), (161, 200)])
@@ -155,7 +155,7 @@ def test_correction_undoes_a_choice_of_hard_items() -> None:
     values, plain, covered = [], [], 0
     for seed in range(200):
         dealt = mix([hard], np.arange(n), 150, rng=np.random.default_rng(seed), audit_share=0.3)
-        got = corrected(right[dealt.rows], dealt.probabilities, n)
+        got = lure_estimate(right[dealt.rows], dealt.probabilities, n)
         values.append(got.value)
         plain.append(right[dealt.rows].mean())
         covered += got.low <= share_right <= got.high
@@ -166,7 +166,7 @@ def test_correction_undoes_a_choice_of_hard_items() -> None:
 
 
 def test_correction_of_nothing() -> None:
-    got = corrected([], [], 10)
+    got = lure_estimate([], [], 10)
     assert np.isnan(got.value)
     assert (got.low, got.high) == (0, 1)
 
@@ -189,7 +189,7 @@ def test_forecast_interval_holds_the_truth_about_as_often_as_promised() -> None:
     hits = 0
     for _ in range(60):
         seen = rng.binomial(200, curve(n)) / 200
-        got = forecast(n, seen, np.full(len(n), 200), [1000], rng=rng, draws=100)
+        got = forecast(n, seen, np.full(len(n), 200), [1000], rng=rng, n_bootstrap=100)
         hits += bool(got.low[0] <= curve(np.array([1000]))[0] <= got.high[0])
     assert hits >= 51
 

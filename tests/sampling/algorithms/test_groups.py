@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import beta
 
 from sampling.algorithms import groups
-from sampling.algorithms.groups import LabeledPairs, densest, squared_distances, tighter_half, usual_radius
+from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group, squared_distances, tighter_half
 
 
 def heaps(seed: int, n: int = 120, d: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,19 +30,19 @@ def test_densest_is_the_fullest_ball(seed: int) -> None:
     usable = [row for row in candidates.tolist() if np.isfinite(X[row]).all()]
     around = {row: sum(distance(X, row, other) <= 0.6 for other in usable) for row in usable}
     middle = max(usable, key=lambda row: (around[row], -row))
-    found = densest(X, candidates, 0.6, 240, rng=np.random.default_rng(0))
+    found = densest_group(X, candidates, 0.6, 240, rng=np.random.default_rng(0))
     assert found.rows[0] == middle
     assert set(found.rows.tolist()) == {row for row in usable if distance(X, middle, row) <= 0.6}
     assert found.distances == pytest.approx([distance(X, middle, row) for row in found.rows.tolist()], abs=1e-4)
     assert (np.diff(found.distances) >= 0).all()
     assert set(heap[found.rows]) == {2}
-    assert densest(X, candidates, 0.6, 5, rng=np.random.default_rng(0)).rows.tolist() == found.rows[:5].tolist()
+    assert densest_group(X, candidates, 0.6, 5, rng=np.random.default_rng(0)).rows.tolist() == found.rows[:5].tolist()
 
 
 def test_densest_counts_on_a_sample_and_collects_from_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "SAMPLE", 30)
     X, heap, _ = heaps(1)
-    first, again = (densest(X, np.arange(len(X)), 1.0, 240, rng=np.random.default_rng(5)) for _ in range(2))
+    first, again = (densest_group(X, np.arange(len(X)), 1.0, 240, rng=np.random.default_rng(5)) for _ in range(2))
     assert first.rows.tolist() == again.rows.tolist()
     assert len(first.rows) > 20, "more than the sample held of the heap"
     assert set(heap[first.rows]) == {2}
@@ -51,9 +51,9 @@ def test_densest_counts_on_a_sample_and_collects_from_all(monkeypatch: pytest.Mo
 def test_nothing_alike_gives_no_group() -> None:
     X = np.arange(10, dtype=np.float32)[:, None] * 100
     for candidates in ([], [3], list(range(10))):
-        assert len(densest(X, candidates, 1.0, 240, rng=np.random.default_rng(0)).rows) == 0
+        assert len(densest_group(X, candidates, 1.0, 240, rng=np.random.default_rng(0)).rows) == 0
     copies = np.zeros((4, 2), np.float32)
-    assert densest(copies, range(4), 0.0, 240, rng=np.random.default_rng(0)).rows.tolist() == [0, 1, 2, 3]
+    assert densest_group(copies, range(4), 0.0, 240, rng=np.random.default_rng(0)).rows.tolist() == [0, 1, 2, 3]
 
 
 def slow_agreement(
@@ -111,13 +111,13 @@ def test_the_known_radius_is_the_largest_whose_interval_lies_above(seed: int) ->
     labelled = order[:240]
     labels = heap[labelled] // 2 + 1  # two classes of two heaps each
     pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0))
-    found = pairs.known()
+    found = pairs.largest_reliable()
     assert found is not None
-    assert found.is_known
+    assert found.is_reliable
     assert found == pairs.within(found.radius)
-    beyond = pairs.apart[pairs.apart > 1.02 * found.radius]
+    beyond = pairs.distances[pairs.distances > 1.02 * found.radius]
     assert len(beyond) > 1000
-    first = next(one for one in map(pairs.within, beyond[::5].tolist()) if not one.is_known)
+    first = next(one for one in map(pairs.within, beyond[::5].tolist()) if not one.is_reliable)
     assert first.radius < 1.15 * found.radius, "a little farther it is not known any more"
 
 
@@ -129,7 +129,7 @@ def test_beyond_a_radius_that_is_known_not_to_be_enough_nothing_counts() -> None
     labels = np.array([0, 1, 0, 1])[place]
     pairs = LabeledPairs(X, range(240), labels, rng=rng)
     assert pairs.within(1.42).share < 0.1
-    found = pairs.known()
+    found = pairs.largest_reliable()
     assert found is not None
     assert found.radius < 0.2
 
@@ -139,7 +139,7 @@ def test_a_gap_is_not_bridged_by_the_pairs_before_it() -> None:
     rng = np.random.default_rng(0)
     heap = np.arange(160) % 2
     X = (heap[:, None] * 10 + 0.05 * rng.normal(size=(160, 4))).astype(np.float32)
-    found = LabeledPairs(X, range(160), heap, rng=rng).known()
+    found = LabeledPairs(X, range(160), heap, rng=rng).largest_reliable()
     assert found is not None
     assert found.radius < 1
     assert found.share == 1
@@ -149,7 +149,7 @@ def test_a_gap_is_not_bridged_by_the_pairs_before_it() -> None:
 def test_seventy_three_alike_are_enough_and_one_less_is_not(n: int, is_known: bool) -> None:
     """73 rows joined by 72 comparisons that all agree: 0.025 ** (1 / 72) is just above 95 %."""
     X = np.zeros((n, 2), np.float32)
-    found = LabeledPairs(X, range(n), np.zeros(n), rng=np.random.default_rng(0)).known()
+    found = LabeledPairs(X, range(n), np.zeros(n), rng=np.random.default_rng(0)).largest_reliable()
     assert (found is not None) is is_known
     assert n * (n - 1) // 2 > 2000, "and not as many as there are pairs"
 
@@ -157,18 +157,18 @@ def test_seventy_three_alike_are_enough_and_one_less_is_not(n: int, is_known: bo
 def test_pairs_that_one_key_labeled_tell_nothing() -> None:
     X = np.zeros((100, 2), np.float32)
     one_key = LabeledPairs(X, range(100), np.zeros(100), rng=np.random.default_rng(0), pressed=lambda rows: rows * 0)
-    assert one_key.known() is None
+    assert one_key.largest_reliable() is None
     assert np.isnan(one_key.within(1).share)
     by_twos = LabeledPairs(X, range(100), np.zeros(100), rng=np.random.default_rng(0), pressed=lambda rows: rows // 2)
-    assert by_twos.known() is not None
+    assert by_twos.largest_reliable() is not None
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_without_pairs_nothing_is_known(n: int) -> None:
     pairs = LabeledPairs(np.zeros((3, 2), np.float32), range(n), np.zeros(n), rng=np.random.default_rng(0))
-    assert pairs.known() is None
+    assert pairs.largest_reliable() is None
     found = pairs.within(1.0)
-    assert (found.low, found.high, found.n_pairs, found.is_known) == (0, 1, 0, False)
+    assert (found.low, found.high, found.n_pairs, found.is_reliable) == (0, 1, 0, False)
     assert not pairs.is_mixed(np.array([1, 2]), 1.0).any()
 
 
@@ -182,9 +182,9 @@ def test_a_place_where_labels_differ_is_no_middle(seed: int) -> None:
     mixed = pairs.is_mixed(rows, 2.0)
     assert mixed.tolist() == [len(classes) > 1 for classes in near]
     assert 0 < mixed.sum() < len(rows)
-    group = densest(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: pairs.is_mixed(some, 2.0))
+    group = densest_group(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: pairs.is_mixed(some, 2.0))
     assert group.rows[0] not in rows[mixed]
-    none = densest(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: np.ones(len(some), bool))
+    none = densest_group(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: np.ones(len(some), bool))
     assert not len(none.rows)
 
 
@@ -192,9 +192,9 @@ def test_the_usual_radius_comes_from_the_closest_candidates() -> None:
     X, _, _ = heaps(0)
     usable = [row for row in range(len(X)) if np.isfinite(X[row]).all()]
     eighth = [sorted(distance(X, row, other) for other in usable)[8] for row in usable]
-    found = usual_radius(X, np.arange(len(X)), rng=np.random.default_rng(0))
+    found = default_radius(X, np.arange(len(X)), rng=np.random.default_rng(0))
     assert found == pytest.approx(np.quantile(eighth, 0.05), rel=1e-4)
-    assert usual_radius(X, usable[:1], rng=np.random.default_rng(0)) == 0
+    assert default_radius(X, usable[:1], rng=np.random.default_rng(0)) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,24 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampling.algorithms.risk import (
-    Kept,
+    Carryover,
     Page,
     Risk,
-    doubt_of,
     draw_checks,
+    estimate_doubt,
+    insertion_places,
     miss_rate,
-    page_of,
-    predicted_as,
-    spread_in,
-    surest,
+    most_confident,
+    plan_page,
+    predicted_classes,
 )
 
 chances = st.lists(st.floats(0, 1, width=32), max_size=60).map(lambda p: sorted(p, reverse=True))
 
 
-def slow_page(p: list[float], risk: Risk, at_most: float, largest: int, kept: Kept) -> int:
+def slow_page(p: list[float], risk: Risk, at_most: float, largest: int, carryover: Carryover) -> int:
     """Tries every length."""
-    slack = max(0.0, at_most * kept.labels - kept.wrong)
+    slack = max(0.0, at_most * carryover.labels - carryover.wrong)
     longest = 0
     for n in range(1, min(len(p), largest) + 1):
         wrong = min(n, risk.doubt * sum(1 - one for one in p[:n]))
@@ -41,37 +41,40 @@ def slow_page(p: list[float], risk: Risk, at_most: float, largest: int, kept: Ke
     st.floats(1, 4),
     st.floats(0.001, 0.3),
     st.integers(0, 70),
-    st.sampled_from([Kept(), Kept(100, 0.2), Kept(50, 40)]),
+    st.sampled_from([Carryover(), Carryover(100, 0.2), Carryover(50, 40)]),
 )
 def test_page_is_the_longest_that_keeps_the_promise(
-    p: list[float], miss: float, doubt: float, at_most: float, largest: int, kept: Kept
+    p: list[float], miss: float, doubt: float, at_most: float, largest: int, carryover: Carryover
 ) -> None:
     risk = Risk(miss, doubt)
-    page = page_of(p, risk, at_most=at_most, largest=largest, kept=kept)
+    page = plan_page(p, risk, at_most=at_most, largest=largest, carryover=carryover)
     # Where a bound is met to the last digit, the order of the sum decides.
-    assert page.n in {slow_page(p, risk, at_most * (1 + e), largest, kept) for e in (-1e-9, 0, 1e-9)}
+    assert page.n in {slow_page(p, risk, at_most * (1 + e), largest, carryover) for e in (-1e-9, 0, 1e-9)}
     if page.n:
-        assert page.promised_error * page.n <= (at_most * page.n + max(0, at_most * kept.labels - kept.wrong)) * 1.0001
+        assert (
+            page.promised_error * page.n
+            <= (at_most * page.n + max(0, at_most * carryover.labels - carryover.wrong)) * 1.0001
+        )
         assert page.expected_wrong == pytest.approx(min(page.n, doubt * sum(1 - one for one in p[: page.n])))
 
 
 def test_page_stays_comfortable_when_little_is_overlooked() -> None:
     careful = Risk(miss=0.001)
-    assert page_of([0.45] * 90, careful, at_most=0.5, largest=90).n == 0, "more than half of it wrong is no sweep"
-    assert page_of([0.75] * 200, careful, at_most=0.5, largest=200).n == 96, "24 marks"
-    assert page_of([], careful, at_most=0.01, largest=9).n == 0
+    assert plan_page([0.45] * 90, careful, at_most=0.5, largest=90).n == 0, "more than half of it wrong is no sweep"
+    assert plan_page([0.75] * 200, careful, at_most=0.5, largest=200).n == 96, "24 marks"
+    assert plan_page([], careful, at_most=0.01, largest=9).n == 0
 
 
 @pytest.mark.parametrize("p", [[0.5, 0.6], [1.1], [-0.1], [float("nan")]])
 def test_page_refuses_what_are_no_falling_probabilities(p: list[float]) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        page_of(p, Risk(), at_most=0.1, largest=5)
+        plan_page(p, Risk(), at_most=0.1, largest=5)
 
 
 @pytest.mark.parametrize("at_most", [0, -1, 1.5])
 def test_page_refuses_a_promise_that_is_none(at_most: float) -> None:
     with pytest.raises(ValueError, match="promised"):
-        page_of([0.9], Risk(), at_most=at_most, largest=5)
+        plan_page([0.9], Risk(), at_most=at_most, largest=5)
 
 
 def test_the_promise_holds_on_average_for_the_person_that_it_assumes() -> None:
@@ -80,7 +83,7 @@ def test_the_promise_holds_on_average_for_the_person_that_it_assumes() -> None:
     risk, wrong, n = Risk(miss=0.2), 0, 0
     for _ in range(400):
         p = np.sort(rng.beta(8, 1, 80))[::-1]
-        page = page_of(p, risk, at_most=0.01, largest=80)
+        page = plan_page(p, risk, at_most=0.01, largest=80)
         is_other = rng.random(page.n) > p[: page.n]
         wrong += int((is_other & (rng.random(page.n) < risk.miss)).sum())
         n += page.n
@@ -90,8 +93,8 @@ def test_the_promise_holds_on_average_for_the_person_that_it_assumes() -> None:
 
 def test_the_surest_of_the_long_pages_comes_first() -> None:
     pages = [Page(3, 0.0, 0.0), Page(100, 9.0, 0.01), Page(60, 3.0, 0.01), Page(49, 0.1, 0.0)]
-    assert surest(pages) == 2
-    assert surest([Page(0, 0.0, 0.0)] * 2) == 0
+    assert most_confident(pages) == 2
+    assert most_confident([Page(0, 0.0, 0.0)] * 2) == 0
 
 
 def test_checks_are_one_in_25_drawn_by_the_seed() -> None:
@@ -117,13 +120,13 @@ def test_miss_rate_learns_and_forgives_slips() -> None:
 
 
 def test_doubt_grows_with_marks_and_never_flatters() -> None:
-    assert doubt_of(0, 0) == doubt_of(0, 50) == doubt_of(5, 5) == 1
-    assert doubt_of(40, 16) == pytest.approx(44 / 20)
+    assert estimate_doubt(0, 0) == estimate_doubt(0, 50) == estimate_doubt(5, 5) == 1
+    assert estimate_doubt(40, 16) == pytest.approx(44 / 20)
 
 
 @given(st.integers(0, 60), st.integers(0, 20), st.integers(0, 5))
 def test_extra_places_are_one_in_ten(n: int, extra: int, seed: int) -> None:
-    places = spread_in(n, extra, np.random.default_rng(seed)).tolist()
+    places = insertion_places(n, extra, np.random.default_rng(seed)).tolist()
     assert places == sorted(set(places))
     assert len(places) <= extra
     assert all(0 <= place < n + len(places) for place in places)
@@ -135,9 +138,9 @@ def test_extra_places_are_one_in_ten(n: int, extra: int, seed: int) -> None:
 
 def test_predicted_class_of_merged_and_deleted_columns() -> None:
     P = np.array([[0.3, 0.3, 0.4], [0.1, 0.1, 0.8], [0.5, 0.0, 0.5], [np.nan] * 3], np.float32)
-    ids, chance = predicted_as(P, {7: [0, 1], 9: [2]})
+    ids, chance = predicted_classes(P, {7: [0, 1], 9: [2]})
     assert ids.tolist() == [7, 9, 7, 0]
     assert chance == pytest.approx([0.6, 0.8, 0.5, 0])
-    alone, _ = predicted_as(P, {9: [2]})
+    alone, _ = predicted_classes(P, {9: [2]})
     assert alone.tolist() == [9, 9, 9, 0]
-    assert predicted_as(P, {})[0].tolist() == [0, 0, 0, 0]
+    assert predicted_classes(P, {})[0].tolist() == [0, 0, 0, 0]

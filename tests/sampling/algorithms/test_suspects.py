@@ -56,7 +56,7 @@ def test_suspects_are_those_of_the_recipe(seed: int) -> None:
 def test_beliefs() -> None:
     P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]], np.float32)
     y = np.array([1, 1])
-    np.testing.assert_allclose(suspects(P, y).belief, [0.2, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(suspects(P, y).self_confidence, [0.2, 0.6], rtol=1e-6)
 
 
 def test_average_precision_on_planted_mistakes_in_digits() -> None:
@@ -67,7 +67,7 @@ def test_average_precision_on_planted_mistakes_in_digits() -> None:
     y = np.where(wrong, (truth + rng.integers(1, 10, 900)) % 10, truth)
     P = cross_val_predict(LogisticRegression(C=1), X, y, cv=3, method="predict_proba")
     got = suspects(P, y)
-    assert average_precision_score(wrong, -got.belief) > 0.85
+    assert average_precision_score(wrong, -got.self_confidence) > 0.85
     found = got.is_suspect
     assert found[wrong].mean() > 0.75
     assert wrong[found].mean() > 0.5
@@ -78,7 +78,7 @@ def test_rows_without_probabilities_are_never_suspect() -> None:
     P[::7] = np.nan
     got = suspects(P, y)
     assert not got.is_suspect[::7].any()
-    assert np.isnan(got.belief[::7]).all()
+    assert np.isnan(got.self_confidence[::7]).all()
     np.testing.assert_array_equal(got.suggested[::7], y[::7])
     keep = ~np.isnan(P[:, 0])
     np.testing.assert_array_equal(got.is_suspect[keep], suspects(P[keep], y[keep]).is_suspect)
@@ -86,9 +86,9 @@ def test_rows_without_probabilities_are_never_suspect() -> None:
 
 def test_edges() -> None:
     nothing = suspects(np.empty((0, 3), np.float32), np.empty(0, np.int64))
-    assert nothing.belief.shape == nothing.is_suspect.shape == (0,)
+    assert nothing.self_confidence.shape == nothing.is_suspect.shape == (0,)
     one = suspects(np.ones((5, 1), np.float32), np.zeros(5, np.int64))
-    assert one.belief.tolist() == [1] * 5
+    assert one.self_confidence.tolist() == [1] * 5
     assert not one.is_suspect.any()
     P, _, _ = planted(2)
     alone = suspects(P, np.full(len(P), 2))

@@ -44,8 +44,8 @@ def test_small_clusters_wait_until_the_others_are_empty() -> None:
 
 
 def test_many_rows_use_batches_and_a_sample_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typicality, "BATCHES_FROM", 50)
-    monkeypatch.setattr(typicality, "MEASURED", 100)
+    monkeypatch.setattr(typicality, "MINI_BATCH_FROM", 50)
+    monkeypatch.setattr(typicality, "MAX_MEMBERS", 100)
     X, which = clumps([200, 150])
     got = typical(X, np.arange(len(X)), [], 2, rng=np.random.default_rng(0))
     assert which[got.rows].tolist() == [0, 1]

@@ -141,11 +141,11 @@ def test_a_damaged_frozen_network_is_frozen_again(tmp_path: Path, kind: str, cap
         return frozen[-1]
 
     for _ in range(2):
-        assert litert.kept(tmp_path, "net[1]", freeze) == b"a network" * 100
+        assert litert.cached(tmp_path, "net[1]", freeze) == b"a network" * 100
     assert len(frozen) == 1
     (file,) = tmp_path.iterdir()
     damage(file, kind)
     for _ in range(2):
-        assert litert.kept(tmp_path, "net[1]", freeze) == b"a network" * 100
+        assert litert.cached(tmp_path, "net[1]", freeze) == b"a network" * 100
     assert len(frozen) == 2
     assert caplog.text.count("is damaged") == 1
