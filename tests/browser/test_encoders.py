@@ -64,7 +64,7 @@ def test_a_model_file_is_refused_with_words_or_added(page: Page, site: Site, emb
     page.get_by_label("It was trained on").select_option("0..1")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#add")).to_contain_text("Added: file:birds.tflite")
-    expect(page.get_by_role("row", name="Birds of Mey")).to_contain_text("pixels as 0..1")
+    expect(page.get_by_role("row", name="Birds of Mey")).to_contain_text("pixels scaled to 0..1")
 
 
 def test_in_dark_and_light_and_at_any_width(page: Page, site: Site, embedded: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Rows and labels that the tests of the classifier share."""
+"""Provide rows and labels for the tests of the classifier."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def blobs(n: int, d: int, n_classes: int, *, seed: int = 0, spread: float = 1.0) -> Arrays:
-    """Overlapping classes of unequal size in random order, features of unlike mean and scale."""
+    """Return overlapping classes of unequal size in random order, with features of different mean and scale."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(n_classes, d))
+    centers = rng.normal(size=(n_classes, d))
     y = rng.choice(n_classes, n, p=np.arange(1, n_classes + 1) / sum(range(1, n_classes + 1)))
-    X = centres[y] + spread * rng.normal(size=(n, d))
+    X = centers[y] + spread * rng.normal(size=(n, d))
     X = X * rng.uniform(0.1, 20, d) + rng.normal(0, 30, d)
     return X.astype(np.float32), y
 
 
 def digits(n: int, *, seed: int = 0) -> tuple[Arrays, Arrays]:
-    """n digits to learn from and all others, shuffled."""
+    """Return n shuffled digits for training, and all others."""
     data = load_digits()
     order = np.random.default_rng(seed).permutation(data.target.size)
     X, y = data.data[order].astype(np.float32), data.target[order].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Temperatures against a slow search, and held-out logits that really are held out."""
+"""Test temperatures against a slow search, and that out-of-fold logits are really out-of-fold."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def slow_loss(logits: np.ndarray, y: np.ndarray, temperature: float) -> float:
     return float(-np.mean([row[truth] for row, truth in zip(rows, y, strict=True)]))
 
 
-def made_logits(temperature: float, n: int = 2000, c: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits whose probabilities are right once they are divided by the temperature."""
+def miscalibrated_logits(temperature: float, n: int = 2000, c: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits that are calibrated when divided by the temperature."""
     rng = np.random.default_rng(seed)
     right = 2 * rng.normal(size=(n, c))
     y = np.array([rng.choice(c, p=row) for row in scipy_softmax(right, axis=1)])
@@ -42,12 +42,14 @@ def made_logits(temperature: float, n: int = 2000, c: int = 5, seed: int = 0) ->
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])
 def test_temperature_is_that_of_a_slow_search(temperature: float) -> None:
-    logits, y = made_logits(temperature)
-    found = fit_temperature(logits, y)
+    logits, y = miscalibrated_logits(temperature)
+    temperature_found = fit_temperature(logits, y)
     slow = minimize(lambda t: slow_loss(logits, y, float(np.exp(t[0]))), [0.0], method="Nelder-Mead")
-    assert found == pytest.approx(float(np.exp(slow.x[0])), rel=5e-3)
-    assert found == pytest.approx(temperature, rel=0.1)
-    assert logit_log_loss(logits, y, found) == pytest.approx(slow_loss(logits, y, found), rel=1e-5)
+    assert temperature_found == pytest.approx(float(np.exp(slow.x[0])), rel=5e-3)
+    assert temperature_found == pytest.approx(temperature, rel=0.1)
+    assert logit_log_loss(logits, y, temperature_found) == pytest.approx(
+        slow_loss(logits, y, temperature_found), rel=1e-5
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -55,9 +57,9 @@ def test_temperature_is_that_of_a_slow_search(temperature: float) -> None:
 def test_temperature_never_makes_its_own_log_loss_worse(n: int, c: int, with_prior: bool, data: st.DataObject) -> None:
     logits = data.draw(arrays(np.float32, (n, c), elements=st.floats(-1e4, 1e4, width=32)))
     y = data.draw(arrays(np.int64, n, elements=st.integers(0, c - 1)))
-    found = fit_temperature(logits, y, prior_sd=0.5 if with_prior else None)
-    assert MIN_TEMPERATURE <= found <= MAX_TEMPERATURE
-    assert logit_log_loss(logits, y, found) <= logit_log_loss(logits, y) * (1 + 1e-6) + 1e-9
+    temperature = fit_temperature(logits, y, prior_sd=0.5 if with_prior else None)
+    assert MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE
+    assert logit_log_loss(logits, y, temperature) <= logit_log_loss(logits, y) * (1 + 1e-6) + 1e-9
 
 
 def test_temperature_of_degenerate_logits() -> None:
@@ -74,7 +76,7 @@ def test_temperature_of_degenerate_logits() -> None:
 
 @pytest.mark.parametrize("never", [-np.inf, ABSENT_LOGIT])
 def test_rows_without_a_chance_do_not_move_the_temperature(never: float) -> None:
-    logits, y = made_logits(2.0, n=500)
+    logits, y = miscalibrated_logits(2.0, n=500)
     wide = np.hstack([logits, np.full((500, 1), never, np.float32)])
     impossible = wide[:40].copy()
     more = fit_temperature(np.vstack([wide, impossible]), np.concatenate([y, np.full(40, 5)]))
@@ -95,16 +97,16 @@ def test_a_prior_keeps_a_few_right_rows_from_certainty() -> None:
     st.floats(0.05, 20),
 )
 def test_softmax_is_that_of_scipy(logits: np.ndarray, temperature: float) -> None:
-    found = softmax(logits, temperature)
-    assert found.dtype == np.float32
+    probabilities = softmax(logits, temperature)
+    assert probabilities.dtype == np.float32
     expected = scipy_softmax(logits.astype(float) / temperature, axis=1)
-    assert found == pytest.approx(expected, abs=2e-5)
+    assert probabilities == pytest.approx(expected, abs=2e-5)
 
 
 def test_softmax_of_infinite_logits() -> None:
-    found = softmax(np.array([[-np.inf, 0.0, 0.0], [np.nan, 0.0, 0.0], [-np.inf] * 3]))
-    assert found[0].tolist() == [0, 0.5, 0.5]
-    assert np.isnan(found[1:]).all()
+    probabilities = softmax(np.array([[-np.inf, 0.0, 0.0], [np.nan, 0.0, 0.0], [-np.inf] * 3]))
+    assert probabilities[0].tolist() == [0, 0.5, 0.5]
+    assert np.isnan(probabilities[1:]).all()
     with pytest.raises(ValueError, match="above 0"):
         softmax(np.zeros((1, 2)), 0.0)
 
@@ -123,7 +125,7 @@ def test_out_of_fold_logits_are_those_of_heads_fitted_without_the_fold() -> None
     assert held.is_scored.all()
     for fold in range(5):
         inside = folds == fold
-        # Weight 0 leaves a row out but keeps the common standardisation.
+        # Weight 0 leaves a row out but keeps the common standardization.
         alone = fit_head(X, y, n_classes=3, sample_weight=~inside, tol=1e-8)
         difference = softmax(held.logits[inside]) - softmax(alone.logits(X[inside]))
         assert np.abs(difference).max() < 0.05
@@ -132,7 +134,7 @@ def test_out_of_fold_logits_are_those_of_heads_fitted_without_the_fold() -> None
 
 
 def test_held_out_labels_do_not_leak_from_the_warm_start() -> None:
-    # Labels of pure chance: whoever has seen them is right far more often than one in two.
+    # Random labels: a model trained on them is correct far more often than one in two.
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 60)).astype(np.float32)
     y = rng.integers(0, 2, 300)
@@ -174,25 +176,25 @@ def test_folds_fit_the_number_of_labels_or_say_why_not(y: list[int], n_folds: in
 
 
 def test_what_is_cross_fitted_never_sees_its_own_fold() -> None:
-    logits, y = made_logits(3.0, n=200)
-    folds, drawn = stratified_folds(y, 4), np.ones(200, bool)
+    logits, y = miscalibrated_logits(3.0, n=200)
+    folds, is_random = stratified_folds(y, 4), np.ones(200, bool)
 
-    def fit(logits: np.ndarray, y: np.ndarray, drawn: np.ndarray) -> Calibration:
+    def fit(logits: np.ndarray, y: np.ndarray, is_random: np.ndarray) -> Calibration:
         return Calibration("temperature", fit_temperature(logits, y))
 
-    before = cross_fit(logits, y, folds, drawn, fit)
+    before = cross_fit(logits, y, folds, is_random, fit)
     assert (logits / before).mean() == pytest.approx(3.0, rel=0.3)
     for fold in range(4):
         changed = y.copy()
         changed[folds == fold] = (changed[folds == fold] + 1) % 5
-        after = cross_fit(logits, changed, folds, drawn, fit)
+        after = cross_fit(logits, changed, folds, is_random, fit)
         assert (after[folds == fold] == before[folds == fold]).all()
         assert (after[folds != fold] != before[folds != fold]).all()
 
 
 def test_temperature_helps_on_rows_that_nobody_saw() -> None:
     (X, y), (more, truth) = digits(300)
-    # A penalty far too weak makes the head too sure of itself.
+    # A penalty far too weak makes the head overconfident.
     head = fit_head(X, y, n_classes=10, C=5000.0)
     held = out_of_fold_logits(X, y, n_classes=10, folds=stratified_folds(y, 5), start=head, C=5000.0)
     temperature = fit_temperature(held.logits, y)

@@ -1,4 +1,4 @@
-"""Folds are even, overall and in every class; those of groups as even as groups allow."""
+"""Test that folds are even, overall and in every class, and as even as groups allow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_one_fold_is_no_folds() -> None:
 
 # -- Groups -----------------------------------------------------------------------------------------
 def some_groups(n_groups: int, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of 1 to 30 rows, each mostly of one class, in random order."""
+    """Return classes and groups of 1 to 30 rows, each group mostly of one class, in random order."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(rng.permutation(10 * n_groups)[:n_groups], rng.integers(1, 31, n_groups))
     own = rng.integers(0, n_classes, 10 * n_groups)
@@ -44,7 +44,7 @@ def some_groups(n_groups: int, n_classes: int, seed: int) -> tuple[np.ndarray, n
 
 
 def unevenness(y: np.ndarray, folds: np.ndarray) -> float:
-    """How far the folds' shares of the classes, and of all, are from equal: root of the mean square."""
+    """Return the root mean square deviation of the folds' shares of the classes, and of all rows, from equality."""
     n_folds = folds.max() + 1
     kinds = [np.ones(y.size, bool), *(y == label for label in np.unique(y))]
     shares = [np.bincount(folds[kind], minlength=n_folds) / kind.sum() - 1 / n_folds for kind in kinds]
@@ -67,7 +67,7 @@ def test_groups_are_never_divided_and_no_fold_is_empty(rows: list[tuple[int, int
     assert set(folds.tolist()) == set(range(n_folds))
     for group in set(groups.tolist()):
         assert len(set(folds[groups == group].tolist())) == 1
-    # The order of the rows decides nothing.
+    # The order of the rows does not matter.
     order = np.random.default_rng(seed).permutation(y.size)
     assert (grouped_folds(y[order], groups[order], n_folds, seed) == folds[order]).all()
     counts = [len({g for label, g in rows if label == own}) for own in range(int(y.max()) + 1)]
@@ -87,7 +87,7 @@ def test_folds_of_groups_are_as_even_as_those_of_scikit_learn(n_groups: int, n_c
     assert np.mean(ours) < 1.1 * np.mean(theirs)
 
 
-def test_single_rows_are_dealt_evenly_too() -> None:
+def test_groups_of_one_row_are_split_evenly() -> None:
     y = np.random.default_rng(0).integers(0, 4, 400)
     folds = grouped_folds(y, np.arange(400), 10)
     for label in range(4):

@@ -1,4 +1,4 @@
-"""The classifier against scikit-learn's optimum, and on rows that leave it little to go by."""
+"""Test the classifier against scikit-learn's optimum, and on degenerate rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.modeling.algorithms.examples import blobs, digits
 
 
 def objective(head: Head, X: np.ndarray, y: np.ndarray, C: float, weight: np.ndarray) -> float:
-    """What `fit_head` minimises, computed slowly and in double precision from the finished head."""
+    """Return the objective of `fit_head`, computed from the fitted head in double precision."""
     _, scale = standardization(X)
     logits = X.astype(float) @ head.weights.astype(float) + head.bias
     losses = -log_softmax(logits, axis=1)[np.arange(y.size), y]
@@ -26,12 +26,12 @@ def objective(head: Head, X: np.ndarray, y: np.ndarray, C: float, weight: np.nda
 
 
 def best_objective(X: np.ndarray, y: np.ndarray, C: float, weight: np.ndarray) -> float:
-    """The same at scikit-learn's optimum."""
+    """Return the objective at scikit-learn's optimum."""
     mean, scale = standardization(X)
     Z = (X.astype(float) - mean) / scale
     two = np.unique(y).size == 2
-    # With two classes scikit-learn fits the difference of our two vectors, which then are its halves: its
-    # penalty on the difference is twice ours.
+    # With two classes scikit-learn fits one weight vector, the difference of ours. Its halves are our optimum, so its
+    # penalty is twice ours.
     model = LogisticRegression(C=C / 2 if two else C, tol=1e-8, max_iter=20_000)
     model.fit(Z, y, sample_weight=weight)
     losses = -model.predict_log_proba(Z)[np.arange(y.size), np.searchsorted(model.classes_, y)]
@@ -57,8 +57,8 @@ def test_fit_with_weights_reaches_the_optimum_of_scikit_learn() -> None:
     weight = np.random.default_rng(0).uniform(0.1, 3, y.size)
     factors = {0: 4.0, 2: 0.5}
     head = fit_head(X, y, n_classes=3, C=2.0, sample_weight=weight, class_weight=factors, tol=1e-8)
-    both = weight * np.array([factors.get(int(k), 1.0) for k in y])
-    assert objective(head, X, y, 2.0, both) <= best_objective(X, y, 2.0, both) * (1 + 1e-4)
+    combined = weight * np.array([factors.get(int(k), 1.0) for k in y])
+    assert objective(head, X, y, 2.0, combined) <= best_objective(X, y, 2.0, combined) * (1 + 1e-4)
 
 
 def test_balanced_weights_give_every_class_the_same_say() -> None:
@@ -94,9 +94,9 @@ def test_standard_rows_have_unit_mean_square_and_weights_come_back() -> None:
     head = fit_head(X, y, n_classes=3)
     V, bias = rows.standardize_weights(head.weights, head.bias)
     assert rows.Z @ V + bias == pytest.approx(head.logits(X), abs=1e-3)
-    weights, plain_bias = rows.unstandardize_weights(V, bias)
+    weights, raw_bias = rows.unstandardize_weights(V, bias)
     assert weights == pytest.approx(head.weights, rel=1e-5)
-    assert plain_bias == pytest.approx(head.bias, abs=1e-3)
+    assert raw_bias == pytest.approx(head.bias, abs=1e-3)
 
 
 def test_a_feature_that_hardly_varies_is_not_blown_up() -> None:
@@ -154,7 +154,7 @@ def test_rows_that_are_not_numbers_are_refused(bad: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "n_classes", "words"),
+    ("y", "n_classes", "message"),
     [
         ([0, 0, 0], 2, "one class"),
         ([0, 1, 2], 2, "outside"),
@@ -163,8 +163,8 @@ def test_rows_that_are_not_numbers_are_refused(bad: float) -> None:
         ([0.0, 1.0, 1.0], 2, "must be integers"),
     ],
 )
-def test_labels_that_cannot_be_learnt_are_refused_in_words(y: list[float], n_classes: int, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_invalid_labels_are_refused(y: list[float], n_classes: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         fit_head(np.eye(3, dtype=np.float32), y, n_classes=n_classes)
 
 
@@ -313,9 +313,9 @@ def test_a_head_comes_back_as_the_point_that_it_was_made_from(n: int, d: int) ->
     rng = np.random.default_rng(0)
     V = rng.normal(size=(rows.Z.shape[1], 3)).astype(np.float32)
     bias = rng.normal(size=3).astype(np.float32)
-    weights, plain_bias = rows.unstandardize_weights(V, bias)
-    np.testing.assert_allclose(X @ weights + plain_bias, rows.Z @ V + bias, rtol=1e-2, atol=2e-2)
-    back, back_bias = rows.standardize_weights(weights, plain_bias)
+    weights, raw_bias = rows.unstandardize_weights(V, bias)
+    np.testing.assert_allclose(X @ weights + raw_bias, rows.Z @ V + bias, rtol=1e-2, atol=2e-2)
+    back, back_bias = rows.standardize_weights(weights, raw_bias)
     np.testing.assert_allclose(back, V, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(back_bias, bias, rtol=1e-2, atol=1e-2)
 

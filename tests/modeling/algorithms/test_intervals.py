@@ -1,4 +1,4 @@
-"""Intervals of shares against scipy, slow counts, a bootstrap of whole groups, and many repetitions."""
+"""Test intervals of shares against scipy, slow computations, a bootstrap of whole groups, and simulations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_wilson_interval_refuses_nonsense(successes: int, n: int, confidence: fl
 
 # -- Groups -----------------------------------------------------------------------------------------
 def clustered(n_groups: int, size: int, share: float, alike: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Right or wrong in groups of unequal size whose members agree with the correlation ``alike``; shuffled."""
+    """Return correct or not in groups of unequal size, with intra-group correlation ``alike``, shuffled."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(rng.permutation(n_groups) * 7, rng.integers(1, 2 * size, n_groups))
     strength = 1 / alike - 1
@@ -64,11 +64,11 @@ def clustered(n_groups: int, size: int, share: float, alike: float, seed: int) -
 
 def by_hand(right: list[bool], groups: list[int]) -> float:
     n, share = len(right), sum(right) / len(right)
-    surplus: dict[int, float] = {}
+    residuals: dict[int, float] = {}
     for is_right, group in zip(right, groups, strict=True):
-        surplus[group] = surplus.get(group, 0.0) + is_right - share
-    g = len(surplus)
-    variance = g / (g - 1) * sum(one * one for one in surplus.values()) / n**2
+        residuals[group] = residuals.get(group, 0.0) + is_right - share
+    g = len(residuals)
+    variance = g / (g - 1) * sum(residual**2 for residual in residuals.values()) / n**2
     effect = max(1.0, variance * n / (share * (1 - share)))
     return float(n / effect * (student.ppf(0.975, n - 1) / student.ppf(0.975, g - 1)) ** 2)
 
@@ -76,11 +76,11 @@ def by_hand(right: list[bool], groups: list[int]) -> float:
 @pytest.mark.parametrize(("n_groups", "size", "alike"), [(4, 8, 0.5), (30, 5, 0.2), (80, 3, 0.9)])
 def test_what_grouped_labels_are_worth_by_hand(n_groups: int, size: int, alike: float) -> None:
     right, groups = clustered(n_groups, size, 0.8, alike, seed=3)
-    worth = effective_labels(right, groups)
-    assert worth == pytest.approx(by_hand(right.tolist(), groups.tolist()))
-    assert worth < right.size
+    n_effective = effective_labels(right, groups)
+    assert n_effective == pytest.approx(by_hand(right.tolist(), groups.tolist()))
+    assert n_effective < right.size
     order = np.random.default_rng(0).permutation(right.size)
-    assert effective_labels(right[order], -groups[order]) == pytest.approx(worth)
+    assert effective_labels(right[order], -groups[order]) == pytest.approx(n_effective)
 
 
 def test_the_design_effect_is_that_of_a_bootstrap_of_whole_groups() -> None:
@@ -89,7 +89,7 @@ def test_the_design_effect_is_that_of_a_bootstrap_of_whole_groups() -> None:
     rng = np.random.default_rng(2)
     shares = []
     for _ in range(2000):
-        drawn = np.concatenate([members[one] for one in rng.integers(0, len(members), len(members))])
+        drawn = np.concatenate([members[group] for group in rng.integers(0, len(members), len(members))])
         shares.append(right[drawn].mean())
     share = right.mean()
     assert effective_labels(right, groups) == pytest.approx(share * (1 - share) / np.var(shares), rel=0.1)
@@ -101,9 +101,9 @@ def test_the_interval_holds_the_truth_where_the_plain_one_does_not() -> None:
     held = np.zeros(2)
     for seed in range(400):
         right, groups = clustered(25, 8, 0.8, 0.6, seed)
-        for place, given_groups in enumerate((groups, None)):
-            low, high = grouped_interval(right, given_groups)
-            held[place] += low <= 0.8 <= high
+        for position, groups_or_none in enumerate((groups, None)):
+            low, high = grouped_interval(right, groups_or_none)
+            held[position] += low <= 0.8 <= high
     assert held[0] / 400 > 0.9
     assert held[1] / 400 < 0.7
 

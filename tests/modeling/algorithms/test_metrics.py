@@ -1,4 +1,4 @@
-"""Each number against a slow count in plain Python, or scikit-learn's own."""
+"""Test each metric against a slow computation in plain Python, or against scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from modeling.algorithms.metrics import (
 )
 
 
-def some_probabilities(n: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def random_probabilities(n: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(c, 0.7), n).astype(np.float32)
     y = np.array([rng.choice(c, p=row / row.sum()) for row in probabilities.astype(np.float64)])
@@ -28,8 +28,8 @@ def some_probabilities(n: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def ece_by_hand(probabilities: np.ndarray, y: np.ndarray, n_bins: int) -> float:
-    judged = zip(probabilities.tolist(), y.tolist(), strict=True)
-    rows = sorted((max(row), row.index(max(row)) == truth) for row, truth in judged)
+    predictions = zip(probabilities.tolist(), y.tolist(), strict=True)
+    rows = sorted((max(row), row.index(max(row)) == truth) for row, truth in predictions)
     bins: dict[int, list[tuple[float, bool]]] = {}
     first = {}
     for rank, (confidence, _) in enumerate(rows):
@@ -45,7 +45,7 @@ def ece_by_hand(probabilities: np.ndarray, y: np.ndarray, n_bins: int) -> float:
 
 @pytest.mark.parametrize(("n", "c", "n_bins"), [(1, 2, 15), (7, 3, 15), (200, 4, 15), (513, 10, 7), (50, 2, 1)])
 def test_ece_is_the_mean_gap_over_bins(n: int, c: int, n_bins: int) -> None:
-    probabilities, y = some_probabilities(n, c, seed=n)
+    probabilities, y = random_probabilities(n, c, seed=n)
     expected = ece_by_hand(probabilities, y, n_bins)
     assert expected_calibration_error(probabilities, y, n_bins=n_bins) == pytest.approx(expected, abs=1e-9)
 
@@ -59,7 +59,7 @@ def test_ece_of_known_cases() -> None:
 
 
 def test_equal_confidences_make_the_order_of_rows_irrelevant() -> None:
-    probabilities, y = some_probabilities(300, 3, seed=1)
+    probabilities, y = random_probabilities(300, 3, seed=1)
     probabilities = np.round(probabilities, 1)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     expected = expected_calibration_error(probabilities, y)
@@ -68,7 +68,7 @@ def test_equal_confidences_make_the_order_of_rows_irrelevant() -> None:
 
 
 def test_reliability_bins_have_equal_mass_and_can_be_stored() -> None:
-    probabilities, y = some_probabilities(150, 5, seed=3)
+    probabilities, y = random_probabilities(150, 5, seed=3)
     bars = reliability(probabilities, y, n_bins=15)
     assert bars.count.tolist() == [10] * 15
     assert (np.diff(bars.confidence) > 0).all()
@@ -80,7 +80,7 @@ def test_reliability_bins_have_equal_mass_and_can_be_stored() -> None:
 
 
 def test_log_loss_is_that_of_scikit_learn() -> None:
-    probabilities, y = some_probabilities(400, 6, seed=4)
+    probabilities, y = random_probabilities(400, 6, seed=4)
     wide = probabilities.astype(np.float64)
     wide /= wide.sum(axis=1, keepdims=True)
     assert log_loss(wide, y) == pytest.approx(sklearn_log_loss(y, wide, labels=range(6)), rel=1e-6)
@@ -91,7 +91,7 @@ def test_log_loss_of_an_impossible_truth_is_finite() -> None:
 
 
 def test_brier_is_the_squared_distance() -> None:
-    probabilities, y = some_probabilities(60, 4, seed=5)
+    probabilities, y = random_probabilities(60, 4, seed=5)
     by_hand = 0.0
     for row, truth in zip(probabilities.astype(float), y, strict=True):
         by_hand += sum((p - (k == truth)) ** 2 for k, p in enumerate(row))
@@ -112,7 +112,7 @@ def test_confusion_precision_and_recall_are_those_of_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "y", "words"),
+    ("probabilities", "y", "message"),
     [
         (np.zeros((0, 2)), np.zeros(0, int), "no rows"),
         (np.full((1, 2), np.nan), np.zeros(1, int), "are NaN"),
@@ -120,9 +120,9 @@ def test_confusion_precision_and_recall_are_those_of_scikit_learn() -> None:
         (np.full((1, 2), 0.5), np.array([2]), "outside"),
     ],
 )
-def test_measures_refuse_what_cannot_be_measured(probabilities: np.ndarray, y: np.ndarray, words: str) -> None:
+def test_measures_refuse_what_cannot_be_measured(probabilities: np.ndarray, y: np.ndarray, message: str) -> None:
     for measure in (expected_calibration_error, log_loss, brier):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=message):
             measure(probabilities, y)
 
 

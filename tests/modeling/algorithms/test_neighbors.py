@@ -1,4 +1,4 @@
-"""Principal components and the k-NN graph against one row at a time."""
+"""Test principal components and k-NN graphs against computations one row at a time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def vectors(n: int = 300, d: int = 10, seed: int = 0) -> np.ndarray:
 def slow_graph(X: np.ndarray, k: int) -> tuple[list[list[int]], list[list[float]]]:
     indices, distances = [], []
     for row in range(len(X)):
-        apart = sorted(
+        distances_to = sorted(
             (float(np.linalg.norm(X[row].astype(float) - X[other])), other)
             for other in range(len(X))
             if other != row and np.isfinite(X[other]).all()
         )[:k]
-        indices.append([other for _, other in apart])
-        distances.append([distance for distance, _ in apart])
+        indices.append([other for _, other in distances_to])
+        distances.append([distance for distance, _ in distances_to])
     return indices, distances
 
 
@@ -68,9 +68,9 @@ def test_projection_is_the_principal_components() -> None:
     X = (rng.standard_normal((400, 5)) @ rng.standard_normal((5, 90)) + 3).astype(np.float32)
     X[7] = np.nan
     Z = project(X, rng=np.random.default_rng(1), dims=5)
-    keep = np.arange(400) != 7
-    expected = PCA(5).fit_transform(X[keep])
-    np.testing.assert_allclose(np.abs(Z[keep]), np.abs(expected), atol=2e-3)
+    is_finite = np.arange(400) != 7
+    expected = PCA(5).fit_transform(X[is_finite])
+    np.testing.assert_allclose(np.abs(Z[is_finite]), np.abs(expected), atol=2e-3)
     assert np.isnan(Z[7]).all()
     np.testing.assert_array_equal(Z, project(X, rng=np.random.default_rng(1), dims=5))
 
@@ -90,25 +90,28 @@ def test_projection_of_little() -> None:
 
 
 @pytest.mark.parametrize("k", [5, 20])
-def test_graph_by_cells_finds_what_it_says(k: int) -> None:
+def test_approximate_graph_reaches_its_recall(k: int) -> None:
     rng = np.random.default_rng(4)
     X = (rng.standard_normal((30, 12))[rng.integers(30, size=4000)] * 4 + rng.standard_normal((4000, 12))).astype("f4")
     X[[7, 1900]] = np.nan
     exact = knn_graph(X, k)
     seen: list[tuple[int, int]] = []
-    near = approximate_knn_graph(X, k, rng=rng, recall=0.95, on_progress=lambda *at: seen.append(at))
-    known = np.isfinite(X[:, 0])
-    found = [len(set(a) & set(b)) / k for a, b in zip(exact.indices.tolist(), near.graph.indices.tolist(), strict=True)]
-    recall = float(np.mean(np.array(found)[known]))
+    approximate = approximate_knn_graph(X, k, rng=rng, recall=0.95, on_progress=lambda *at: seen.append(at))
+    is_finite = np.isfinite(X[:, 0])
+    recalls = [
+        len(set(a) & set(b)) / k
+        for a, b in zip(exact.indices.tolist(), approximate.graph.indices.tolist(), strict=True)
+    ]
+    recall = float(np.mean(np.array(recalls)[is_finite]))
     assert recall >= 0.93
-    assert abs(recall - near.recall) < 0.03, "what it measured on a sample is true of all"
-    assert near.recall >= 0.95
-    assert (near.graph.indices[~known] == -1).all()
-    assert np.isnan(near.graph.distances[~known]).all()
+    assert abs(recall - approximate.recall) < 0.03, "the recall measured on a sample holds for all rows"
+    assert approximate.recall >= 0.95
+    assert (approximate.graph.indices[~is_finite] == -1).all()
+    assert np.isnan(approximate.graph.distances[~is_finite]).all()
     row, place = 1234, k - 1
-    other = near.graph.indices[row, place]
-    assert near.graph.distances[row, place] == pytest.approx(np.linalg.norm(X[row] - X[other]), rel=1e-5)
-    assert (near.graph.indices != np.arange(4000)[:, None]).all()
+    other = approximate.graph.indices[row, place]
+    assert approximate.graph.distances[row, place] == pytest.approx(np.linalg.norm(X[row] - X[other]), rel=1e-5)
+    assert (approximate.graph.indices != np.arange(4000)[:, None]).all()
     assert seen[-1] == (3998, 3998)
     everything = approximate_knn_graph(X, k, rng=np.random.default_rng(0), recall=1.0)
     assert (everything.graph.indices == exact.indices).mean() > 0.999
@@ -116,7 +119,7 @@ def test_graph_by_cells_finds_what_it_says(k: int) -> None:
     np.testing.assert_array_equal(again.graph.indices, everything.graph.indices)
 
 
-def test_graph_by_cells_of_little_of_copies_and_of_nothing() -> None:
+def test_approximate_graph_of_few_identical_and_no_rows() -> None:
     rng = np.random.default_rng(0)
     few = vectors(6, 3)
     assert approximate_knn_graph(few, 4, rng=rng).graph.indices.tolist() == knn_graph(few, 4).indices.tolist()
@@ -130,7 +133,7 @@ def test_graph_by_cells_of_little_of_copies_and_of_nothing() -> None:
     assert approximate_knn_graph(few[:0], 3, rng=rng).graph.indices.shape == (0, 3)
 
 
-def test_graph_by_cells_stops_when_it_is_told_to() -> None:
+def test_approximate_graph_can_be_stopped() -> None:
     class Enough(Exception):
         pass
 
@@ -143,6 +146,6 @@ def test_graph_by_cells_stops_when_it_is_told_to() -> None:
 
 def test_a_graph_among_some_rows_counts_by_their_positions() -> None:
     X = np.array([[0], [1], [np.nan], [5]], np.float32)
-    some = subgraph(knn_graph(X, 3), np.array([0, 1, 3]), 3)
-    assert some.indices.tolist() == [[1, 2, -1], [0, 2, -1], [1, 0, -1]]
-    assert some.distances[2, :2].tolist() == [4, 5]
+    selected = subgraph(knn_graph(X, 3), np.array([0, 1, 3]), 3)
+    assert selected.indices.tolist() == [[1, 2, -1], [0, 2, -1], [1, 0, -1]]
+    assert selected.distances[2, :2].tolist() == [4, 5]

@@ -1,4 +1,4 @@
-"""The paired comparison against scipy's exact test and against counting every outcome that could have been."""
+"""Test the paired comparison against scipy's exact test and against enumerating all outcomes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from modeling.algorithms.paired import Paired, paired
 def test_counts_are_those_of_a_loop() -> None:
     rng = np.random.default_rng(1)
     first, second = rng.random(200) < 0.7, rng.random(200) < 0.8
-    told = paired(first, second)
+    comparison = paired(first, second)
     pairs = list(zip(first.tolist(), second.tolist(), strict=True))
-    assert told == Paired(200, pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)))
-    assert told.neither == pairs.count((False, False))
-    assert (told.first, told.second) == (first.mean(), second.mean())
-    assert told.difference == pytest.approx(second.mean() - first.mean())
+    assert comparison == Paired(200, pairs.count((True, True)), pairs.count((True, False)), pairs.count((False, True)))
+    assert comparison.neither == pairs.count((False, False))
+    assert (comparison.first, comparison.second) == (first.mean(), second.mean())
+    assert comparison.difference == pytest.approx(second.mean() - first.mean())
 
 
 def test_no_rows_say_nothing_and_other_rows_are_refused() -> None:
-    nothing = paired(np.zeros(0, bool), np.zeros(0, bool))
-    assert (nothing.difference, nothing.interval(), nothing.chance) == (0.0, (-1.0, 1.0), 1.0)
+    empty = paired(np.zeros(0, bool), np.zeros(0, bool))
+    assert (empty.difference, empty.interval(), empty.chance) == (0.0, (-1.0, 1.0), 1.0)
     with pytest.raises(ValueError, match="same rows"):
         paired(np.ones(3, bool), np.ones(4, bool))
     with pytest.raises(ValueError, match="confidence"):
@@ -33,9 +33,9 @@ def test_no_rows_say_nothing_and_other_rows_are_refused() -> None:
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (0, 1), (3, 3), (2, 9), (40, 12), (0, 30)])
 def test_the_chance_is_that_of_the_exact_test(only_first: int, only_second: int) -> None:
-    told = Paired(200, 60, only_first, only_second)
+    comparison = Paired(200, 60, only_first, only_second)
     n = only_first + only_second
-    assert told.chance == pytest.approx(binomtest(only_first, n).pvalue if n else 1.0)
+    assert comparison.chance == pytest.approx(binomtest(only_first, n).pvalue if n else 1.0)
 
 
 def test_the_interval_turns_with_the_sides_and_narrows_with_rows() -> None:
@@ -62,11 +62,11 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(gain: float, loss: floa
 
 # -- Rows that belong together ----------------------------------------------------------------------
 def alike(n_groups: int, size: int, gain: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two classifiers that agree but on some groups, of which the second gets ``gain`` more of all; whole groups."""
+    """Return two classifiers that differ only on whole groups, of which the second is correct on ``gain`` more."""
     rng = np.random.default_rng(seed)
     groups = np.arange(n_groups).repeat(size)
-    luck = rng.random(n_groups)
-    return (luck < 0.2)[groups], (luck > 0.8 - gain)[groups], groups
+    draw = rng.random(n_groups)
+    return (draw < 0.2)[groups], (draw > 0.8 - gain)[groups], groups
 
 
 def test_groups_of_copies_are_worth_what_their_originals_are() -> None:
@@ -83,9 +83,9 @@ def test_equals_are_seldom_told_apart_by_groups() -> None:
     wrong = np.zeros(2)
     for seed in range(300):
         first, second, groups = alike(40, 6, 0.0, seed)
-        for place, some in enumerate((None, groups)):
-            low, high = paired(first, second, some).interval()
-            wrong[place] += not low <= 0 <= high
+        for position, groups_or_none in enumerate((None, groups)):
+            low, high = paired(first, second, groups_or_none).interval()
+            wrong[position] += not low <= 0 <= high
     assert wrong[0] / 300 > 0.25
     assert wrong[1] / 300 < 0.07
 

@@ -1,4 +1,4 @@
-"""Work on a thread for each core: all of it, in order, the same numbers, and stopped when asked."""
+"""Test that work in threads is complete, in order, reproducible, and can be stopped."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from modeling.algorithms.rows import run_in_threads
 
 def test_every_part_is_done_and_reported_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "cores", lambda: 3)
-    done, told, threads = set(), [], set()
-    meet = threading.Barrier(3, timeout=30)
+    done, reported, threads = set(), [], set()
+    barrier = threading.Barrier(3, timeout=30)
 
     def work(part: int) -> None:
         if part < 3:
-            meet.wait()  # three at a time
+            barrier.wait()  # three at a time
         threads.add(threading.get_ident())
         done.add(part)
 
-    run_in_threads(work, range(50), told.append)
+    run_in_threads(work, range(50), reported.append)
     assert done == set(range(50))
-    assert told == list(range(50))
+    assert reported == list(range(50))
     assert len(threads) == 3
     assert threading.get_ident() not in threads
 
@@ -63,15 +63,15 @@ def test_an_error_of_a_part_is_raised() -> None:
 def test_neighbors_are_the_same_on_any_number_of_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     X = np.random.default_rng(0).standard_normal((3000, 10)).astype(np.float32)
 
-    def found() -> list[bytes]:
+    def graph_bytes() -> list[bytes]:
         graphs = [
             knn_graph(X, 7),
             approximate_knn_graph(X, 7, rng=np.random.default_rng(1)).graph,
             approximate_nearest(X[:900], X[1000:], 7, rng=np.random.default_rng(1)),
         ]
-        return [one.indices.tobytes() + one.distances.tobytes() for one in graphs]
+        return [graph.indices.tobytes() + graph.distances.tobytes() for graph in graphs]
 
     monkeypatch.setattr(rows, "cores", lambda: 1)
-    alone = found()
+    alone = graph_bytes()
     monkeypatch.setattr(rows, "cores", lambda: cores)
-    assert found() == alone
+    assert graph_bytes() == alone

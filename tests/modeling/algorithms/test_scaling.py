@@ -1,4 +1,4 @@
-"""From logits to probabilities: what each way does to a head, to logits, and when it is kept."""
+"""Test calibration methods: their effect on heads and logits, their fits, and when they are used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCALE, SHIFT = np.array([0.5, 1.5, 1.0, 2.0], np.float32), np.array([0.3, -0.2, 
 
 
 def logits_of(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (n, 4) whose softmax are the true chances, and classes drawn by them; shuffled, of unequal size."""
+    """Return calibrated logits (n, 4) and classes drawn from their softmax; shuffled, of unequal size."""
     rng = np.random.default_rng(seed)
     logits = (2 * rng.normal(size=(n, 4)) + [1.0, 0.0, -1.0, 0.5]).astype(np.float32)
     return logits, np.array([rng.choice(4, p=row) for row in scipy_softmax(logits.astype(float), axis=1)])
@@ -94,18 +94,18 @@ def test_what_does_not_exist_is_refused() -> None:
 # -- Fits against slow ones ---------------------------------------------------------------------------
 def test_platts_sigmoids_are_those_of_a_slow_search() -> None:
     logits, y = logits_of()
-    found = fit_platt(2 * logits, y)
+    calibration = fit_platt(2 * logits, y)
     P = scipy_softmax(2 * logits.astype(float), axis=1)
     for k in range(4):
         odds, n = np.log(P[:, k] / (1 - P[:, k])), int((y == k).sum())
         target = np.where(y == k, (n + 1) / (n + 2), 1 / (y.size - n + 2))
 
         def cost(line: np.ndarray, odds: np.ndarray = odds, target: np.ndarray = target) -> float:
-            chance = np.clip(expit(line[0] * odds + line[1]), 1e-12, 1 - 1e-12)
-            return float(-(target * np.log(chance) + (1 - target) * np.log(1 - chance)).sum())
+            probability = np.clip(expit(line[0] * odds + line[1]), 1e-12, 1 - 1e-12)
+            return float(-(target * np.log(probability) + (1 - target) * np.log(1 - probability)).sum())
 
         slow = minimize(cost, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9})
-        assert [found.scale[k], found.shift[k]] == pytest.approx(slow.x, rel=0.01, abs=0.01)
+        assert [calibration.scale[k], calibration.shift[k]] == pytest.approx(slow.x, rel=0.01, abs=0.01)
 
 
 def test_vector_scaling_is_that_of_a_slow_search() -> None:
@@ -118,8 +118,8 @@ def test_vector_scaling_is_that_of_a_slow_search() -> None:
         return float(-rows[np.arange(120), y].sum() + prior)
 
     slow = minimize(cost, [1.0] * 4 + [0.0] * 4, method="Powell", options={"xtol": 1e-8, "ftol": 1e-12})
-    found = fit_vector(logits, y, 1.3)
-    assert [*(1.3 * found.scale), *found.shift] == pytest.approx(slow.x, rel=0.01, abs=0.01)
+    calibration = fit_vector(logits, y, 1.3)
+    assert [*(1.3 * calibration.scale), *calibration.shift] == pytest.approx(slow.x, rel=0.01, abs=0.01)
 
 
 @pytest.mark.parametrize("method", ["platt", "vector"])
@@ -127,17 +127,17 @@ def test_a_class_without_rows_stays_as_it_was(method: Method) -> None:
     logits, y = logits_of()
     logits[:, 2] = ABSENT_LOGIT
     y[y == 2] = 0
-    found = fit_platt(logits, y) if method == "platt" else fit_vector(logits, y, 2.0)
-    assert found.scale[2] == pytest.approx(1.0 if method == "platt" else 0.5)
-    assert found.shift[2] == 0
-    assert (softmax(found.logits(logits))[:, 2] == 0).all()
+    calibration = fit_platt(logits, y) if method == "platt" else fit_vector(logits, y, 2.0)
+    assert calibration.scale[2] == pytest.approx(1.0 if method == "platt" else 0.5)
+    assert calibration.shift[2] == 0
+    assert (softmax(calibration.logits(logits))[:, 2] == 0).all()
 
 
 def test_few_rows_of_a_class_hardly_move_vector_scaling() -> None:
     logits, y = logits_of(6, seed=3)
-    found = fit_vector(logits, y, 2.0)
-    assert np.abs(2 * found.scale - 1).max() < 0.3
-    assert np.abs(found.shift).max() < 0.3
+    calibration = fit_vector(logits, y, 2.0)
+    assert np.abs(2 * calibration.scale - 1).max() < 0.3
+    assert np.abs(calibration.shift).max() < 0.3
 
 
 def test_a_prior_can_stand_at_another_temperature() -> None:
@@ -159,53 +159,53 @@ def test_many_rows_overcome_a_prior_that_few_do_not() -> None:
 @pytest.mark.parametrize("method", ["temperature", "platt", "vector"])
 def test_what_helps_is_kept_and_cross_fitted(method: Method) -> None:
     logits, y = logits_of()
-    told = calibrate(*held_out(3 * logits, y), method=method)
-    assert told.calibration.method == method
-    assert "calibrated on 300 held-out labels in 5 folds" in told.note
-    assert logit_log_loss(told.logits, y) < logit_log_loss(3 * logits, y)
-    assert not np.allclose(told.logits, told.calibration.logits(3 * logits), rtol=1e-5)
+    result = calibrate(*held_out(3 * logits, y), method=method)
+    assert result.calibration.method == method
+    assert "calibrated on 300 held-out labels in 5 folds" in result.note
+    assert logit_log_loss(result.logits, y) < logit_log_loss(3 * logits, y)
+    assert not np.allclose(result.logits, result.calibration.logits(3 * logits), rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["temperature", "platt", "vector"])
 def test_what_does_not_help_is_not_kept_and_that_is_said(method: Method) -> None:
     y = np.random.default_rng(0).permutation(np.arange(400) % 2)
-    # Nothing to learn, and the logits say so: every correction fits noise.
-    told = calibrate(*held_out(np.zeros((400, 2), np.float32), y), method=method)
-    assert told.calibration.method == "none"
-    assert "needed no correction" in told.note
-    assert (told.logits == 0).all()
+    # The logits are correctly uninformative, so every correction fits noise.
+    result = calibrate(*held_out(np.zeros((400, 2), np.float32), y), method=method)
+    assert result.calibration.method == "none"
+    assert "needed no correction" in result.note
+    assert (result.logits == 0).all()
 
 
 def test_a_way_that_does_not_help_gives_place_to_a_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, y = logits_of()
     wrong = Calibration("vector", scale=SCALE, shift=10 * SHIFT)
     monkeypatch.setattr("modeling.algorithms.calibration.fit_vector", lambda *args: wrong)
-    told = calibrate(*held_out(3 * logits, y), method="vector")
-    assert told.calibration.method == "temperature"
-    assert "vector scaling would not lower the log loss" in told.note
+    result = calibrate(*held_out(3 * logits, y), method="vector")
+    assert result.calibration.method == "temperature"
+    assert "vector scaling would not lower the log loss" in result.note
 
 
 def test_none_changes_nothing() -> None:
     logits, y = logits_of()
-    told = calibrate(*held_out(3 * logits, y), method="none")
-    assert told.calibration.method == "none"
-    np.testing.assert_array_equal(told.logits, 3 * logits)
-    assert "correction" not in told.note
+    result = calibrate(*held_out(3 * logits, y), method="none")
+    assert result.calibration.method == "none"
+    np.testing.assert_array_equal(result.logits, 3 * logits)
+    assert "correction" not in result.note
 
 
 def test_labels_drawn_by_chance_lead_the_temperature_once_there_are_enough() -> None:
     logits, y = logits_of(800)
-    drawn = np.random.default_rng(1).permutation(800) < MIN_AUDIT + 50
-    # The logits are twice too sure of what chance drew, and three times of the rest.
-    mixed = np.where(drawn[:, None], 2 * logits, 3 * logits)
+    is_random = np.random.default_rng(1).permutation(800) < MIN_AUDIT + 50
+    # The logits are twice overconfident for the random sample, and three times for the rest.
+    mixed = np.where(is_random[:, None], 2 * logits, 3 * logits)
     of_all = calibrate(*held_out(mixed, y))
-    led = calibrate(*held_out(mixed, y), is_audit=drawn)
-    assert 2.0 < led.calibration.temperature < of_all.calibration.temperature - 0.2
-    assert "fitted to the 100 randomly sampled labels among them" in led.note
-    few = drawn & (np.cumsum(drawn) < MIN_AUDIT)
+    with_audit = calibrate(*held_out(mixed, y), is_audit=is_random)
+    assert 2.0 < with_audit.calibration.temperature < of_all.calibration.temperature - 0.2
+    assert "fitted to the 100 randomly sampled labels among them" in with_audit.note
+    few = is_random & (np.cumsum(is_random) < MIN_AUDIT)
     assert calibrate(*held_out(mixed, y), is_audit=few).calibration.temperature == of_all.calibration.temperature
-    every = calibrate(*held_out(mixed, y), is_audit=np.ones(800, bool))
-    assert (every.calibration.temperature, every.note) == (of_all.calibration.temperature, of_all.note)
+    all_random = calibrate(*held_out(mixed, y), is_audit=np.ones(800, bool))
+    assert (all_random.calibration.temperature, all_random.note) == (of_all.calibration.temperature, of_all.note)
 
 
 def test_rows_that_nothing_knew_take_no_part() -> None:
@@ -213,8 +213,8 @@ def test_rows_that_nothing_knew_take_no_part() -> None:
     held = OutOfFold(3 * logits, np.arange(300) > 4)
     held.logits[:5] = ABSENT_LOGIT
     folds = stratified_folds(y, 5)
-    told = calibrate(held, y, folds)
+    result = calibrate(held, y, folds)
     alone = calibrate(OutOfFold(held.logits[5:], held.is_scored[5:]), y[5:], folds[5:])
-    assert told.calibration.temperature == alone.calibration.temperature
-    assert "5 left out as the only label of their class" in told.note
-    np.testing.assert_array_equal(told.logits[5:], alone.logits)
+    assert result.calibration.temperature == alone.calibration.temperature
+    assert "5 left out as the only label of their class" in result.note
+    np.testing.assert_array_equal(result.logits[5:], alone.logits)

@@ -1,4 +1,4 @@
-"""The whole training: honest numbers, the same again for the same seed, and words where numbers fail."""
+"""Test the whole training: out-of-fold metrics, reproducibility, and notes where metrics are missing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_held_out_numbers_agree_with_rows_that_nobody_saw() -> None:
     assert low < accuracy < high
     assert low < metrics["accuracy"] < high
     after = logit_log_loss(logits, truth, trained.temperature)
-    # Held-out labels had fewer others to be learnt from, so their loss is somewhat larger.
+    # Held-out labels had fewer training labels, so their loss is somewhat higher.
     assert 0.8 * after < metrics["log_loss_after"] < 1.6 * after
     assert after <= logit_log_loss(logits, truth) + 0.005
     assert metrics["log_loss_after"] <= metrics["log_loss_before"]
@@ -96,7 +96,7 @@ def test_held_out_probabilities_are_what_the_numbers_were_made_from() -> None:
 
 
 def test_held_out_probabilities_do_not_know_their_own_label() -> None:
-    """Planted in noise: whoever had learnt from them would believe the labels."""
+    """Labels are random: a model trained on them would agree with them."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(80, 200)).astype(np.float32), rng.integers(0, 2, 80)
     trained = train(X, y, n_classes=2)
@@ -145,7 +145,7 @@ def test_a_class_with_one_example_counts_as_missed_but_does_not_disturb_calibrat
     assert sum(bar["count"] for bar in trained.metrics["reliability"]) == 99
     assert trained.metrics["log_loss_after"] < 2
     assert 0.2 < trained.temperature < 5
-    # The finished head has learnt from it all the same.
+    # The final head is trained on it nevertheless.
     assert trained.head.bias[2] > ABSENT_LOGIT
 
 
@@ -181,13 +181,13 @@ def test_a_start_changes_the_speed_and_not_the_result(n: int) -> None:
     before = fit_head(X[: n * 3 // 4], y[: n * 3 // 4], n_classes=10)
     cold, warm = train(X, y, n_classes=10), train(X, y, n_classes=10, start=before)
     assert cold.metrics["C"] == warm.metrics["C"]
-    told = [softmax(one.calibration.logits(one.head.logits(more))) for one in (cold, warm)]
-    assert np.abs(told[0] - told[1]).max() < 0.05
+    predictions = [softmax(model.calibration.logits(model.head.logits(more))) for model in (cold, warm)]
+    assert np.abs(predictions[0] - predictions[1]).max() < 0.05
 
 
 @pytest.mark.parametrize(("spread", "is_weak"), [(0.5, True), (4.0, False)])
 def test_the_penalty_is_the_best_of_all_steps_on_the_way(spread: float, is_weak: bool) -> None:
-    """Against a plain search through all penalties, each fitted from nothing."""
+    """Compare with a full search through all penalties without warm starts."""
     X, y = blobs(200, 40, 4, spread=spread)
     trained = train(X, y, n_classes=4)
     folds = choose_folds(y).fold
@@ -218,10 +218,10 @@ def test_balanced_classes_are_found_more_often_and_measured_as_they_are() -> Non
     rng = np.random.default_rng(2)
     y = (np.arange(400) % 20 == 0).astype(int)
     X = (rng.normal(size=(400, 10)) + 0.6 * y[:, None]).astype(np.float32)
-    equal, balanced = (train(X, y, n_classes=2, class_weights=way) for way in ("equal", "balanced"))
+    equal, balanced = (train(X, y, n_classes=2, class_weights=weights) for weights in ("equal", "balanced"))
     assert balanced.metrics["recall"][1] > equal.metrics["recall"][1] + 0.1
     assert balanced.metrics["n_per_class"] == [380, 20]
-    # Log loss counts every label the same: whoever pretends that the rare is frequent pays for it.
+    # Log loss weights every label equally: overestimating the rare class is penalized.
     assert balanced.metrics["log_loss_before"] > equal.metrics["log_loss_before"]
     vector = train(X, y, n_classes=2, class_weights="balanced", method="vector")
     assert vector.metrics["calibration_method"] == "vector"
@@ -254,7 +254,7 @@ def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
 
 # -- Labels that belong together ------------------------------------------------------------------
 def copies(n: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``n`` originals of a class that nothing tells, each several times with little noise; shuffled, and numbered."""
+    """Return ``n`` originals with random classes, each several times with little noise; shuffled, with group numbers."""
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.repeat(np.arange(n), size))
     y = rng.permutation(np.arange(n) % 2)[groups]
@@ -262,12 +262,12 @@ def copies(n: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
     return X.astype(np.float32), y, groups
 
 
-def test_neighbours_leak_into_plain_folds_and_not_into_those_of_groups() -> None:
+def test_copies_leak_into_plain_folds_and_not_into_grouped_ones() -> None:
     X, y, groups = copies(60, 6)
     plain, grouped = train(X, y, n_classes=2), train(X, y, n_classes=2, groups=groups)
-    assert plain.metrics["accuracy"] > 0.95, "each is known by its copies"
+    assert plain.metrics["accuracy"] > 0.95, "each is recognized by its copies"
     low, high = grouped.metrics["accuracy_interval"]
-    assert low < 0.5 < high, "nothing tells the class of a new original"
+    assert low < 0.5 < high, "the class of a new original is unpredictable"
     assert high - low > 1.5 * (plain.metrics["accuracy_interval"][1] - plain.metrics["accuracy_interval"][0])
     assert grouped.metrics["n_effective"] < 90
     assert (grouped.head.weights == train(X, y, n_classes=2, groups=groups).head.weights).all()
@@ -309,7 +309,7 @@ def test_two_groups_make_two_folds_and_a_wide_interval() -> None:
 def test_no_groups_are_too_odd_to_train_with(n: int, n_groups: int) -> None:
     for seed in range(4):
         rng = np.random.default_rng(seed)
-        # One group holds nearly everything, the others share what is left; classes hang on groups.
+        # One group has nearly all rows, the others share the rest; classes depend on groups.
         groups = np.where(rng.random(n) < 0.85, 0, rng.integers(0, n_groups, n))
         y = np.where(rng.random(n) < 0.5, groups % 3, rng.integers(0, 3, n))
         y[:3] = [0, 1, 2]

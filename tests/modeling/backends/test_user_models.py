@@ -104,7 +104,7 @@ class TestRealFiles:
         encoder = choose_encoder(f"file:float.tflite@{preprocessing}", models, tmp_path)
         expected = numbers(models, "map.keras", images, lambda pixels: scaled(pixels).astype(np.float32))
         np.testing.assert_allclose(encoder.encode(images), expected, rtol=1e-3, atol=1e-3)
-        assert f"pixels scaled to {preprocessing}, as was said" in encoder.reason
+        assert f"pixels scaled to {preprocessing}, as specified" in encoder.reason
 
     def test_a_quantised_file(self, models: Path) -> None:
         images = noise_pictures(4)
@@ -116,7 +116,7 @@ class TestRealFiles:
 
     def test_a_model_that_scales_its_pixels_itself_gets_them_as_they_are(self, models: Path) -> None:
         encoder = choose_encoder("file:scales.keras", models)
-        assert "0..255, as it has layers" in encoder.reason
+        assert "0..255, because it has layers" in encoder.reason
         white = encoder.encode([Image.new("RGB", (5, 5), "white")])
         np.testing.assert_allclose(white, 1, atol=1e-5)
         assert encoder.dim == SIDE * (SIDE + 8) * 3

@@ -323,7 +323,7 @@ class TestAdd:
         assert said == {"preprocessing": "0..1", "name": "Birds of Mey"}
         text = client.get("/d/pictures/encoders/").content.decode()
         assert "Birds of Mey" in text
-        assert "pixels as 0..1" in text
+        assert "pixels scaled to 0..1" in text
         assert not list((store / "encoders").glob("upload-*"))
 
     def test_never_overwrites(self, client: Client, dataset: Dataset, store: Path) -> None:

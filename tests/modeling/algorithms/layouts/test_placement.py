@@ -1,4 +1,4 @@
-"""Places for points that a map was not fitted to."""
+"""Test the placement of points that a map was not fitted to."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from modeling.backends import umap_learn
 @pytest.mark.parametrize(("n", "m"), [(2000, 700), (5, 3), (1, 2)])
 def test_nearest_by_cells_finds_nearly_all_that_the_slow_loop_finds(n: int, m: int) -> None:
     rng = np.random.default_rng(2)
-    centres = rng.standard_normal((20, 8)) * 4
+    centers = rng.standard_normal((20, 8)) * 4
     X, points = (
-        (centres[rng.integers(20, size=size)] + rng.standard_normal((size, 8))).astype(np.float32) for size in (n, m)
+        (centers[rng.integers(20, size=size)] + rng.standard_normal((size, 8))).astype(np.float32) for size in (n, m)
     )
     seen: list[tuple[int, int]] = []
     got = approximate_nearest(points, X, 6, rng=rng, on_progress=lambda *at: seen.append(at))
-    apart = np.linalg.norm(points[:, None] - X[None], axis=2)
+    distances = np.linalg.norm(points[:, None] - X[None], axis=2)
     k = min(6, n)
-    expected = np.argsort(apart, axis=1, kind="stable")[:, :k]
-    found = [len(set(a) & set(b)) / k for a, b in zip(got.indices[:, :k].tolist(), expected.tolist(), strict=True)]
-    assert np.mean(found) >= 0.95
+    expected = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    recalls = [len(set(a) & set(b)) / k for a, b in zip(got.indices[:, :k].tolist(), expected.tolist(), strict=True)]
+    assert np.mean(recalls) >= 0.95
     np.testing.assert_allclose(
-        got.distances[:, :k], np.take_along_axis(apart, got.indices[:, :k].astype(int), axis=1), rtol=1e-4
+        got.distances[:, :k], np.take_along_axis(distances, got.indices[:, :k].astype(int), axis=1), rtol=1e-4
     )
     assert (got.indices[:, k:] == -1).all()
     assert seen[-1] == (m, m)
@@ -70,7 +70,7 @@ def test_placed_digits_are_as_true_as_fitted_ones() -> None:
 def test_memberships_are_those_of_umap_learn(n_copies: int) -> None:
     X = np.repeat(load_digits().data[:200].astype(np.float32), n_copies, axis=0)[:400]
     graph = knn_graph(X, 15)
-    both = umap_learn.fuzzy_graph(graph, 16).toarray()  # counts the row itself
-    one_way = np.zeros(both.shape)
-    np.put_along_axis(one_way, graph.indices.astype(int), memberships(graph.distances), axis=1)
-    np.testing.assert_allclose(one_way + one_way.T - one_way * one_way.T, both, atol=2e-4)
+    symmetric = umap_learn.fuzzy_graph(graph, 16).toarray()  # 16 includes the row itself
+    directed = np.zeros(symmetric.shape)
+    np.put_along_axis(directed, graph.indices.astype(int), memberships(graph.distances), axis=1)
+    np.testing.assert_allclose(directed + directed.T - directed * directed.T, symmetric, atol=2e-4)

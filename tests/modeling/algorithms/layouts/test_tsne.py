@@ -1,4 +1,4 @@
-"""t-SNE: its forces against all pairs, its affinities against their definition, its maps against scikit-learn's."""
+"""Test t-SNE: forces against all pairs, affinities against their definition, maps against scikit-learn's."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def weights(digits: np.ndarray) -> csr_array:
     return tsne.affinities(knn_graph(digits, 3 * PERPLEXITY), PERPLEXITY)
 
 
-def slow_pushes(places: np.ndarray) -> np.ndarray:
-    apart = places[:, None] - places[None]
-    near = 1 / (1 + (apart**2).sum(axis=2))
-    np.fill_diagonal(near, 0)
-    return (near[..., None] ** 2 * apart).sum(axis=1) / near.sum()
+def slow_repulsion(places: np.ndarray) -> np.ndarray:
+    differences = places[:, None] - places[None]
+    kernel = 1 / (1 + (differences**2).sum(axis=2))
+    np.fill_diagonal(kernel, 0)
+    return (kernel[..., None] ** 2 * differences).sum(axis=1) / kernel.sum()
 
 
 def divergence(weights: csr_array, places: np.ndarray) -> float:
-    """Kullback-Leibler, over the pairs that have an affinity."""
-    near = 1 / (1 + ((places[:, None].astype(float) - places[None]) ** 2).sum(axis=2))
-    np.fill_diagonal(near, 0)
+    """Return the Kullback-Leibler divergence over pairs with a positive affinity."""
+    kernel = 1 / (1 + ((places[:, None].astype(float) - places[None]) ** 2).sum(axis=2))
+    np.fill_diagonal(kernel, 0)
     pairs = weights.tocoo()
-    q = (near / near.sum())[pairs.row, pairs.col]
+    q = (kernel / kernel.sum())[pairs.row, pairs.col]
     return float((pairs.data * np.log(pairs.data / q)).sum())
 
 
 @pytest.mark.parametrize(("width", "error"), [(1e-4, 1e-6), (3.0, 0.01), (20.0, 0.04)])
 def test_pushes_are_those_of_all_pairs(width: float, error: float) -> None:
     places = np.random.default_rng(0).normal((7, -3), width, size=(300, 2))
-    expected = slow_pushes(places)
+    expected = slow_repulsion(places)
     with ThreadPoolExecutor(2) as threads:
         np.testing.assert_allclose(tsne.exact_repulsion(places, threads), expected, rtol=1e-6, atol=1e-15)
     assert np.abs(tsne.grid_repulsion(places) - expected).max() <= error * np.abs(expected).max()
@@ -62,7 +62,7 @@ def test_a_finer_grid_comes_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
     for boxes in (50, 200):
         monkeypatch.setattr(tsne, "MIN_BOXES", boxes)
         monkeypatch.setattr(tsne, "MAX_BOXES", boxes)
-        errors.append(np.abs(tsne.grid_repulsion(places) - slow_pushes(places)).max())
+        errors.append(np.abs(tsne.grid_repulsion(places) - slow_repulsion(places)).max())
     assert errors[1] < errors[0] / 10
 
 
@@ -77,16 +77,16 @@ def test_affinities_are_symmetric_sum_to_1_and_have_the_perplexity(digits: np.nd
 
 @pytest.fixture(scope="module")
 def theirs(digits: np.ndarray) -> np.ndarray:
-    made = TSNE(perplexity=PERPLEXITY, random_state=0, n_jobs=1, max_iter=500).fit_transform(digits)
-    return np.asarray(made)
+    layout = TSNE(perplexity=PERPLEXITY, random_state=0, n_jobs=1, max_iter=500).fit_transform(digits)
+    return np.asarray(layout)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exactly", [5000, 0])
+@pytest.mark.parametrize("exact_limit", [5000, 0])
 def test_maps_are_as_good_as_those_of_scikit_learn(
-    digits: np.ndarray, weights: csr_array, theirs: np.ndarray, exactly: int, monkeypatch: pytest.MonkeyPatch
+    digits: np.ndarray, weights: csr_array, theirs: np.ndarray, exact_limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tsne, "EXACT_LIMIT", exactly)
+    monkeypatch.setattr(tsne, "EXACT_LIMIT", exact_limit)
     mine = tsne.lay_out(weights, initial_layout(flat(digits), 0), n_iterations=500)
     assert divergence(weights, mine) <= 1.05 * divergence(weights, theirs)
     assert trustworthiness(digits, mine) >= 0.98 * trustworthiness(digits, theirs)
@@ -95,17 +95,17 @@ def test_maps_are_as_good_as_those_of_scikit_learn(
 def test_it_is_the_same_every_time_and_on_any_number_of_cores(
     digits: np.ndarray, weights: csr_array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    layouts = []
     for cores in (1, 3):
         monkeypatch.setattr(tsne, "cores", lambda cores=cores: cores)
-        for exactly in (5000, 0):
-            monkeypatch.setattr(tsne, "EXACT_LIMIT", exactly)
-            made.append(tsne.lay_out(weights, initial_layout(flat(digits), 0), n_iterations=20))
-    assert made[1].tobytes() == made[3].tobytes()
-    assert made[0].tobytes() == made[2].tobytes()
+        for exact_limit in (5000, 0):
+            monkeypatch.setattr(tsne, "EXACT_LIMIT", exact_limit)
+            layouts.append(tsne.lay_out(weights, initial_layout(flat(digits), 0), n_iterations=20))
+    assert layouts[1].tobytes() == layouts[3].tobytes()
+    assert layouts[0].tobytes() == layouts[2].tobytes()
 
 
-def test_it_stops_when_it_is_told_to(digits: np.ndarray, weights: csr_array) -> None:
+def test_on_iteration_can_stop_the_layout(digits: np.ndarray, weights: csr_array) -> None:
     class Enough(Exception):
         pass
 
