@@ -1,4 +1,4 @@
-"""The proof's own arithmetic: replays, ratios with intervals, what ends early, and the page that it writes."""
+"""Test the label efficiency benchmark: replays, ratios with intervals, early ends, and the page it writes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_labels_needed_lies_between_the_points() -> None:
 
 def test_a_strategy_twice_as_good_needs_half() -> None:
     replays = [straight(name, seed, slope) for seed in range(5) for name, slope in (("random", 0.004), ("auto", 0.008))]
-    chance, auto = rows(replays, "pool")
-    assert (chance.strategy, chance.ratio) == ("random", pytest.approx(1))
+    random_row, auto = rows(replays, "pool")
+    assert (random_row.strategy, random_row.ratio) == ("random", pytest.approx(1))
     assert auto.ratio == pytest.approx(0.5)
     assert (auto.low, auto.high) == (pytest.approx(0.5), pytest.approx(0.5))
     assert (auto.seeds, auto.query_seconds, auto.ends) == (5, 0.5, None)
     assert auto.worst > 1.9
-    assert chance.lead == pytest.approx(0.004 * np.mean(GRID))
+    assert random_row.lead == pytest.approx(0.004 * np.mean(GRID))
     assert auto.lead == 0
 
 
@@ -50,16 +50,16 @@ def test_what_ran_out_of_patience_is_judged_up_to_there_and_says_so() -> None:
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
-    kept = [straight("random", 3, 0.004), straight("auto", 3, 0.008)]
+    replays = [straight("random", 3, 0.004), straight("auto", 3, 0.008)]
     file = tmp_path / "results.jsonl"
-    file.write_text("".join(one.line() + "\n" for one in kept))
-    assert read(file) == kept
+    file.write_text("".join(replay_.line() + "\n" for replay_ in replays))
+    assert read(file) == replays
     assert read(tmp_path / "none.jsonl") == []
 
 
 def test_f1_of_each_class() -> None:
-    truth, said = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 0])
-    np.testing.assert_allclose(f1(truth, said, 4), [2 * 2 / (3 + 3), 2 * 1 / (1 + 2), 0, 0])
+    truth, predicted = np.array([0, 0, 0, 1, 2]), np.array([0, 0, 1, 1, 0])
+    np.testing.assert_allclose(f1(truth, predicted, 4), [2 * 2 / (3 + 3), 2 * 1 / (1 + 2), 0, 0])
 
 
 @pytest.mark.parametrize("name", list(OURS))
@@ -85,8 +85,8 @@ def test_patience_ends_a_replay(tmp_path: Path) -> None:
 
 
 def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Path] = []
-    monkeypatch.setattr("benchmarks.label_efficiency.plot.draw", lambda replays, file: drawn.append(file))
+    plotted: list[Path] = []
+    monkeypatch.setattr("benchmarks.label_efficiency.plot.draw", lambda replays, file: plotted.append(file))
     results = tmp_path / "results.jsonl"
     results.write_text("".join(straight(name, 0, 0.004).line() + "\n" for name in ("random", "auto")))
     page = tmp_path / "label_efficiency.md"
@@ -97,4 +97,4 @@ def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "| auto | 1.00 | 22.00 | +0.00 |" in text, "one seed has no interval"
-    assert drawn == [tmp_path / "label_efficiency.svg"]
+    assert plotted == [tmp_path / "label_efficiency.svg"]

@@ -254,7 +254,7 @@ def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
 
 # -- Labels that belong together ------------------------------------------------------------------
 def copies(n: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``n`` originals with random classes, each several times with little noise; shuffled, with group numbers."""
+    """Return ``n`` originals with random classes, each several times with little noise, shuffled, and their groups."""
     rng = np.random.default_rng(seed)
     groups = rng.permutation(np.repeat(np.arange(n), size))
     y = rng.permutation(np.arange(n) % 2)[groups]

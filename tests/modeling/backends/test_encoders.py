@@ -1,4 +1,4 @@
-"""Encoders: the right numbers, the right choice, and plain words when the better one cannot run."""
+"""Test encoders: their vectors, the choice between them, and the messages when one is unavailable."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from tests.modeling.backends.torch_files import resnet18_forward, resnet18_state
 from tests.modeling.factories import noise_pictures
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 
-# Frozen once for all tests of this file that may share it.
+# Frozen networks shared by the tests of this module.
 FROZEN = Path(tempfile.mkdtemp(prefix="hoshina-frozen-"))
 
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No cached weights, and a proxy where nobody listens. Gives Keras's (empty) cache."""
+    """Remove cached weights and set an unreachable proxy. Return Keras's (empty) cache folder."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with socket.socket() as free:
@@ -93,13 +93,13 @@ class TestHog:
             ]
         )
         expected = [
-            skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=True) for one in grey
+            skimage.feature.hog(image, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=True) for image in grey
         ]
         np.testing.assert_allclose(hog(grey), np.array(expected), atol=2e-5)
 
     def test_grey_is_that_of_pillow(self) -> None:
         pixels = np.random.default_rng(1).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
-        expected = [np.asarray(Image.fromarray(one).convert("L")) for one in pixels]
+        expected = [np.asarray(Image.fromarray(image).convert("L")) for image in pixels]
         np.testing.assert_array_equal(to_grey(pixels), expected)
 
     def test_colour_histogram_counts_pixels(self) -> None:
@@ -139,7 +139,7 @@ class TestHog:
 
     def test_good_enough_for_digits(self) -> None:
         digits = load_digits()
-        images = [Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images[:600]]
+        images = [Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in digits.images[:600]]
         vectors = HogEncoder("").encode(images)
         assert cross_val_score(KNeighborsClassifier(1), vectors, digits.target[:600], cv=3).mean() > 0.9
 
@@ -159,7 +159,7 @@ class TestPreparation:
 
 class TestFingerprint:
     def test_says_what_the_vectors_mean(self) -> None:
-        # A change here makes everybody's vectors be computed again: then it has to be on purpose.
+        # A change here recomputes all users' vectors, so it has to be intentional.
         assert HogEncoder("one reason").fingerprint == HogEncoder("another").fingerprint == "a6a457a8e4b77cfe"
 
     def test_of_mobilenet_is_that_of_earlier_versions(self, mobile: KerasEncoder) -> None:
@@ -183,18 +183,18 @@ class TestFingerprint:
     def test_differs_with_the_librarys_major_version_alone(
         self, mobile: KerasEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        told = importlib.metadata.version
+        real_version = importlib.metadata.version
         for version, is_same in (("2.99.1", True), ("3.0.0", False)):
             monkeypatch.setattr(
-                importlib.metadata, "version", lambda name, v=version: v if "litert" in name else told(name)
+                importlib.metadata, "version", lambda name, v=version: v if "litert" in name else real_version(name)
             )
             again = choose_encoder("mobilenet_v2", real_weights_dir(), FROZEN)
             assert (again.fingerprint == mobile.fingerprint) is is_same
 
     def test_of_each_encoder_is_its_own(self, mobile: KerasEncoder) -> None:
-        found = [mobile.fingerprint, HogEncoder("").fingerprint, PatchesEncoder("").fingerprint]
-        found.append(HogScatteringEncoder("").fingerprint)
-        assert len(set(found)) == 4
+        fingerprints = [mobile.fingerprint, HogEncoder("").fingerprint, PatchesEncoder("").fingerprint]
+        fingerprints.append(HogScatteringEncoder("").fingerprint)
+        assert len(set(fingerprints)) == 4
 
     def test_of_other_weights_is_another(self, tmp_path: Path, mobile: KerasEncoder) -> None:
         changed = tmp_path / WEIGHTS_FILE
@@ -208,9 +208,9 @@ class TestFingerprint:
 
 
 def _arrays(file: h5py.File) -> list[str]:
-    found: list[str] = []
-    file.visititems(lambda name, thing: found.append(name) if isinstance(thing, h5py.Dataset) else None)
-    return found
+    names: list[str] = []
+    file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+    return names
 
 
 class TestChoice:
@@ -232,8 +232,8 @@ class TestChoice:
         encoder = choose_encoder("auto", tmp_path)
         assert (encoder.name, encoder.backend) == ("HOG + Scattering", "hog+scattering")
         assert encoder.is_fallback
-        for words in ("MobileNetV2's weights could not be downloaded (", "using HOG + Scattering", WEIGHTS_FILE):
-            assert words in encoder.reason
+        for message in ("MobileNetV2's weights could not be downloaded (", "using HOG + Scattering", WEIGHTS_FILE):
+            assert message in encoder.reason
         assert "AL_WEIGHTS_DIR" in encoder.reason
 
     def test_auto_keeps_the_fallback_of_earlier_versions_where_it_was_used(self, offline: Path, tmp_path: Path) -> None:
@@ -284,13 +284,13 @@ class TestChoice:
         assert "not finite" in choose_encoder("auto", tmp_path).reason
 
     def test_survey_imports_and_downloads_nothing(self, offline: Path) -> None:
-        found = {line.backend: line for line in survey(None)}
-        assert list(found) == [name for name in BACKENDS if name not in ("auto", "tensorflow", "torch")]
-        assert found["hog"].available
-        for wanted in (weights.MOBILENET_V2, weights.EFFICIENTNET_B0, weights.RESNET50):
-            line = next(line for line in found.values() if line.encoder == wanted.title)
+        lines = {line.backend: line for line in survey(None)}
+        assert list(lines) == [name for name in BACKENDS if name not in ("auto", "tensorflow", "torch")]
+        assert lines["hog"].available
+        for weight_file in (weights.MOBILENET_V2, weights.EFFICIENTNET_B0, weights.RESNET50):
+            line = next(line for line in lines.values() if line.encoder == weight_file.title)
             assert (line.available, line.may_download) == (False, True)
-            assert wanted.file in line.reason
+            assert weight_file.file in line.reason
         assert not offline.exists()
 
     def test_what_is_likely(self, offline: Path, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ class TestChoice:
 class TestDownload:
     @pytest.fixture
     def server(self) -> Iterator[http.server.ThreadingHTTPServer]:
-        """Serves whatever bytes its class was given, and may promise more than it sends."""
+        """Serve fixed bytes, optionally with a Content-Length that is too large."""
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -322,7 +322,7 @@ class TestDownload:
                 self.wfile.write(b"good")
 
             def log_message(self, *args: object) -> None:
-                """Nothing on the terminal."""
+                """Print nothing."""
 
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             server.lacking = 0  # type: ignore[attr-defined]
@@ -336,13 +336,13 @@ class TestDownload:
         return replace(MOBILENET_V2, url=f"http://127.0.0.1:{port}/{WEIGHTS_FILE}")
 
     def test_goes_to_keras_cache_once(self, server: http.server.HTTPServer, offline: Path) -> None:
-        wanted = self._file(server.server_port)
-        file, origin = weights.locate(wanted, None)
+        weight_file = self._file(server.server_port)
+        file, origin = weights.locate(weight_file, None)
         assert file.read_bytes() == b"good"
         assert file.parent == offline
         assert "download" in origin
-        assert weights.locate(wanted, None)[1] == "from Keras's cache"
-        assert [one.name for one in offline.iterdir()] == [WEIGHTS_FILE]
+        assert weights.locate(weight_file, None)[1] == "from Keras's cache"
+        assert [path.name for path in offline.iterdir()] == [WEIGHTS_FILE]
 
     def test_broken_off_leaves_nothing(self, server: http.server.HTTPServer, offline: Path) -> None:
         server.lacking = 5  # type: ignore[attr-defined]
@@ -358,7 +358,7 @@ class TestDownload:
             pytest.raises(EncoderUnavailable, match="could not be downloaded"),
         ):
             weights.locate(self._file(silent.getsockname()[1]), None)
-        assert time.monotonic() - began < 60  # gives up at all
+        assert time.monotonic() - began < 60  # it gives up eventually
 
     def test_folder_of_weights_comes_first(self, offline: Path, tmp_path: Path) -> None:
         offline.mkdir(parents=True)
@@ -368,10 +368,10 @@ class TestDownload:
         assert weights.locate(MOBILENET_V2, tmp_path) == (tmp_path / WEIGHTS_FILE, "from AL_WEIGHTS_DIR")
 
     def test_torch_has_a_cache_of_its_own(self, offline: Path, tmp_path: Path) -> None:
-        kept = tmp_path / "torch" / "hub" / "checkpoints" / weights.RESNET18.file
-        kept.parent.mkdir(parents=True)
-        kept.write_bytes(b"cached")
-        assert weights.locate(weights.RESNET18, None, download=False) == (kept, "from torch's cache")
+        cached_file = tmp_path / "torch" / "hub" / "checkpoints" / weights.RESNET18.file
+        cached_file.parent.mkdir(parents=True)
+        cached_file.write_bytes(b"cached")
+        assert weights.locate(weights.RESNET18, None, download=False) == (cached_file, "from torch's cache")
 
 
 @pytest.fixture(scope="module")
@@ -382,24 +382,24 @@ def keras() -> Any:
 
 
 def random_weights(keras: Any, network: keras_networks.KerasNetwork, file: Path) -> None:
-    """Weights of the right shapes, drawn at random, in the layout of the published files."""
+    """Write random weights of the right shapes in the layout of the published files."""
     from keras.src.legacy.saving import legacy_h5_format
 
     keras.utils.set_random_seed(1)
     model = getattr(keras.applications, network.function)(weights=None, include_top=False, input_shape=(224, 224, 3))
     rng = np.random.default_rng(0)
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):  # what Keras's file holds
+        if isinstance(layer, keras.layers.Normalization):  # the values in Keras's file
             layer.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
         elif isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights([one + rng.uniform(0, 0.2, one.shape) for one in layer.get_weights()])
+            layer.set_weights([array + rng.uniform(0, 0.2, array.shape) for array in layer.get_weights()])
     with h5py.File(file, "w") as stream:
         legacy_h5_format.save_weights_to_hdf5_group(stream, model)
 
 
 @pytest.mark.slow
 class TestOtherNetworksWithRandomWeights:
-    """The published weights are not at hand where tests run: files of random ones, under their names."""
+    """Networks whose published weights are unavailable in tests: random weights under the same file names."""
 
     @pytest.mark.parametrize("network", [keras_networks.EFFICIENTNET_B0, keras_networks.RESNET50])
     def test_same_numbers_as_keras_with_its_own_preprocessing(
@@ -419,20 +419,20 @@ class TestOtherNetworksWithRandomWeights:
             pixels = np.stack([squash(image, 224) for image in images]).astype(np.float32)
             expected = model.predict(module.preprocess_input(pixels), verbose=0)
         encoder = choose_encoder(network.backend, tmp_path, tmp_path / "graphs")
-        found = encoder.encode(images)
-        assert found.shape == (3, encoder.dim) == expected.shape
+        vectors = encoder.encode(images)
+        assert vectors.shape == (3, encoder.dim) == expected.shape
         assert expected.std() > 1e-6
-        cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+        cosines = (vectors * expected).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(expected, axis=1)
         assert cosines.min() >= 0.9999
         assert "AL_WEIGHTS_DIR" in encoder.reason
-        assert [one.name.split("-")[0] for one in (tmp_path / "graphs").iterdir()] == [network.backend]
+        assert [path.name.split("-")[0] for path in (tmp_path / "graphs").iterdir()] == [network.backend]
 
 
 @pytest.mark.slow
 class TestGpu:
     @pytest.fixture
     def driver(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """A machine with a driver, and a TensorFlow that can use one."""
+        """Simulate a machine with a GPU driver and a TensorFlow built for GPUs."""
         (tmp_path / "driver").write_text("550")
         monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "driver")
         monkeypatch.setattr(gpu, "_has", lambda package: False)
@@ -444,7 +444,7 @@ class TestGpu:
         monkeypatch.setattr(gpu, "BATCH", 2)
         encoder = choose_encoder("mobilenet_v2", real_weights_dir())
         assert encoder.reason.endswith("on the GPU.")
-        assert encoder.fingerprint != mobile.fingerprint  # another library computes it
+        assert encoder.fingerprint != mobile.fingerprint  # computed by another library
         images = noise_pictures(5)
         np.testing.assert_allclose(encoder.encode(images), mobile.encode(images), atol=1e-3)
         assert encoder.encode_prepared(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 1280)
@@ -455,16 +455,16 @@ class TestGpu:
         assert "GPU" not in encoder.reason
 
     def test_what_tensorflow_is_asked(self) -> None:
-        asked: list[Any] = []
+        calls: list[Any] = []
         experimental = SimpleNamespace(
-            set_memory_growth=lambda one, on: asked.append((one, on)),
-            enable_tensor_float_32_execution=lambda on: asked.append(on),
+            set_memory_growth=lambda device, on: calls.append((device, on)),
+            enable_tensor_float_32_execution=lambda on: calls.append(on),
         )
-        found: list[str] = ["GPU:0"]
-        config = SimpleNamespace(list_physical_devices=lambda kind: found, experimental=experimental)
+        devices: list[str] = ["GPU:0"]
+        config = SimpleNamespace(list_physical_devices=lambda kind: devices, experimental=experimental)
         assert gpu.is_available(SimpleNamespace(config=config))
-        assert asked == [("GPU:0", True), False]
-        found.clear()
+        assert calls == [("GPU:0", True), False]
+        devices.clear()
         assert not gpu.is_available(SimpleNamespace(config=config))
 
     @pytest.mark.parametrize(
@@ -500,14 +500,14 @@ class TestResNet18:
             assert "resnet18-f37072fd.pth" in raised.value.hint
 
     def test_same_numbers_as_a_plain_forward_pass_with_random_weights(self, tmp_path: Path) -> None:
-        """Torch itself gave cosines of at least 0.9999999 on such weights; it is too large for the tests."""
+        """torch itself gave cosines of at least 0.9999999 on such weights; it is too large for the tests."""
         state = resnet18_state(np.random.default_rng(4))
         save_as_torch_does(tmp_path / weights.RESNET18.file, state)
         encoder = choose_encoder("torch", tmp_path, tmp_path / "graphs")
         images = noise_pictures(2, seed=6)
-        found = encoder.encode(images)
-        assert found.shape == (2, encoder.dim) == (2, 512)
-        for vector, image in zip(found, images, strict=True):
+        vectors = encoder.encode(images)
+        assert vectors.shape == (2, encoder.dim) == (2, 512)
+        for vector, image in zip(vectors, images, strict=True):
             expected = resnet18_forward(state, squash(image, 224))
             np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
         assert encoder.fingerprint == choose_encoder("resnet18", tmp_path, tmp_path / "graphs").fingerprint
@@ -528,7 +528,7 @@ class TestResNet18:
             file.write_bytes(content[: len(content) // 2] if kind == "cut" else b"only words")
         with pytest.raises(EncoderUnavailable, match="damaged or of the wrong kind") as raised:
             choose_encoder("resnet18", tmp_path, tmp_path / "graphs")
-        assert "replace it by a whole resnet18-f37072fd.pth" in raised.value.hint
+        assert "replace it with a complete resnet18-f37072fd.pth" in raised.value.hint
 
 
 @pytest.mark.slow
@@ -566,9 +566,9 @@ class TestMobileNet:
             "print(encoder.fingerprint, 'tensorflow' in sys.modules)"
         )
         arguments = [sys.executable, "-c", program, str(real_weights_dir()), str(tmp_path / "graphs")]
-        told = [subprocess.run(arguments, check=True, timeout=300, capture_output=True).stdout for _ in range(2)]
-        assert told[0].decode().split() == [mobile.fingerprint, "True"]
-        assert told[1].decode().split() == [mobile.fingerprint, "False"]
+        outputs = [subprocess.run(arguments, check=True, timeout=300, capture_output=True).stdout for _ in range(2)]
+        assert outputs[0].decode().split() == [mobile.fingerprint, "True"]
+        assert outputs[1].decode().split() == [mobile.fingerprint, "False"]
         assert [file.suffix for file in (tmp_path / "graphs").iterdir()] == [".tflite"]
 
     def test_a_frozen_network_that_does_not_run_is_told_with_what_to_delete(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""HOG + Scattering: both parts are those of their own encoders, of like weight, and pinned."""
+"""Test HOG + Scattering: its parts match their own encoders, have similar weight, and are pinned."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_vectors() -> None:
 
 
 def test_the_parts_are_those_of_hog_and_of_scattering() -> None:
-    images = [Image.fromarray(one) for one in _smooth(6)]
+    images = [Image.fromarray(pixels) for pixels in _smooth(6)]
     both = HogScatteringEncoder("").encode(images)
     np.testing.assert_array_equal(both[:, :HOG_DIM], HogEncoder("").encode(images)[:, :HOG_DIM])
-    # The 32 x 32 square is made of the 64 x 64 one, so it differs from a square made of the image by rounding.
+    # The 32 x 32 square is computed from the 64 x 64 one, so it differs by rounding from one computed from the image.
     own = PatchesEncoder("").encode(images)
     assert np.corrcoef(both[:, HOG_DIM:].ravel() * SCATTERING_SCALE, own.ravel())[0, 1] > 0.99
 
@@ -42,50 +42,58 @@ def test_the_parts_are_those_of_hog_and_of_scattering() -> None:
 def _smooth(n: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (n, 6, 6, 3), dtype=np.uint8)
-    return [np.asarray(Image.fromarray(one).resize((96, 96), Image.Resampling.BICUBIC)) for one in small]
+    return [np.asarray(Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC)) for pixels in small]
 
 
 def test_neither_part_drowns_the_other_in_distances() -> None:
-    images = [Image.fromarray((one * 15.9).astype(np.uint8)) for one in load_digits().images[:200]]
+    images = [Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in load_digits().images[:200]]
     X = HogScatteringEncoder("").encode(images)
-    outlines, textures = X[:, :HOG_DIM].var(axis=0).sum(), X[:, HOG_DIM:].var(axis=0).sum()
-    assert 0.2 < textures / outlines < 5
+    gradients, textures = X[:, :HOG_DIM].var(axis=0).sum(), X[:, HOG_DIM:].var(axis=0).sum()
+    assert 0.2 < textures / gradients < 5
 
 
 def test_halved_is_the_rounded_mean_of_each_square() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    found = halved(pixels)
-    assert (found.shape, found.dtype) == ((2, 32, 32, 3), np.uint8)
-    assert found[1, 3, 5, 2] == int(pixels[1, 6:8, 10:12, 2].mean() + 0.5)
+    half = halved(pixels)
+    assert (half.shape, half.dtype) == ((2, 32, 32, 3), np.uint8)
+    assert half[1, 3, 5, 2] == int(pixels[1, 6:8, 10:12, 2].mean() + 0.5)
     assert (halved(np.full((1, 64, 64, 3), 255, np.uint8)) == 255).all()
 
 
 def test_even_images_are_finite_and_differ_by_color() -> None:
-    images = [Image.new("RGB", (9, 9), one) for one in ("black", "white", "#c00000", "#006000")]
+    images = [Image.new("RGB", (9, 9), color) for color in ("black", "white", "#c00000", "#006000")]
     X = HogScatteringEncoder("").encode(images)
     assert np.isfinite(X).all()
     assert min(np.abs(a - b).max() for i, a in enumerate(X) for b in X[:i]) > 0.02
 
 
 def test_it_is_more_accurate_than_its_parts() -> None:
-    """On digits, 800 held out, learned from 100: HOG 81.6 %, Scattering 80.9 %, both 83.1 %."""
+    """On digits, 100 for training and 800 for testing: HOG 81.6 %, Scattering 80.9 %, both 83.1 %."""
     digits = load_digits()
-    images = [Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images[:900]]
+    images = [Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in digits.images[:900]]
 
     def accuracy(encoder: Encoder) -> float:
         X = encoder.encode(images)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-2, max_iter=300))
         return float(model.fit(X[:100], digits.target[:100]).score(X[100:], digits.target[100:900]))
 
-    hog, scattering, both = (accuracy(one) for one in (HogEncoder(""), PatchesEncoder(""), HogScatteringEncoder("")))
+    hog, scattering, both = (
+        accuracy(encoder) for encoder in (HogEncoder(""), PatchesEncoder(""), HogScatteringEncoder(""))
+    )
     assert both > max(hog, scattering) + 0.005, (hog, scattering, both)
 
 
 def test_the_fingerprint_and_the_vectors_are_pinned() -> None:
-    """A change here makes everybody's vectors be computed again: it has to be on purpose."""
+    """A change here recomputes all users' vectors, so it has to be intentional."""
     assert HogScatteringEncoder("one").fingerprint == HogScatteringEncoder("another").fingerprint == "98c85c027810ca98"
     steps = np.arange(64 * 64 * 3, dtype=np.int64)
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 64, 64, 3)
     vector = described(pixels)[0]
-    found = [vector[:HOG_DIM].mean(), vector[HOG_DIM:].mean(), vector[5], vector[HOG_DIM + 600], vector[HOG_DIM + 1430]]
-    np.testing.assert_allclose(found, [0.022247, -0.189889, 0.021411, -0.177682, 0.012005], atol=1e-5)
+    values = [
+        vector[:HOG_DIM].mean(),
+        vector[HOG_DIM:].mean(),
+        vector[5],
+        vector[HOG_DIM + 600],
+        vector[HOG_DIM + 1430],
+    ]
+    np.testing.assert_allclose(values, [0.022247, -0.189889, 0.021411, -0.177682, 0.012005], atol=1e-5)

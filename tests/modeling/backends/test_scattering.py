@@ -1,4 +1,4 @@
-"""Scattering: the numbers of a slow and obvious computation, the same everywhere, and better than outlines."""
+"""Test scattering against a slow and simple computation, its reproducibility, and its response to features."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def through(image: np.ndarray, filter_: FloatArray) -> np.ndarray:
     return np.fft.ifft2(np.fft.fft2(image) * filter_)
 
 
-def plainly(image: np.ndarray, *, orders: int) -> np.ndarray:
-    """The same in double precision, every map at its full size."""
+def slow_scattering(image: np.ndarray, *, orders: int) -> np.ndarray:
+    """Compute in double precision, every map at full size."""
 
-    def averages(found: np.ndarray) -> np.ndarray:
-        return through(found, average(32)).real[::8, ::8].ravel()
+    def averages(spectrum_map: np.ndarray) -> np.ndarray:
+        return through(spectrum_map, average(32)).real[::8, ::8].ravel()
 
     wavelets = [(scale, direction) for scale in range(SCALES) for direction in range(DIRECTIONS)]
     paths = [averages(image)]
@@ -39,24 +39,24 @@ def plainly(image: np.ndarray, *, orders: int) -> np.ndarray:
 @pytest.mark.parametrize("orders", [1, 2])
 def test_numbers_of_a_plain_computation(orders: int) -> None:
     images = noise(3)
-    expected = np.array([plainly(image.astype(float), orders=orders) for image in images])
-    found = scattering(images, orders=orders)
-    assert found.dtype == np.float32
-    # Thinning maps out loses a little of what lies between their pixels.
-    assert np.abs(found - expected).max() < 0.03 * np.abs(expected[:, 16:]).max()
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9999
+    expected = np.array([slow_scattering(image.astype(float), orders=orders) for image in images])
+    result = scattering(images, orders=orders)
+    assert result.dtype == np.float32
+    # Subsampling loses a little of what lies between the pixels.
+    assert np.abs(result - expected).max() < 0.03 * np.abs(expected[:, 16:]).max()
+    assert np.corrcoef(result.ravel(), expected.ravel())[0, 1] > 0.9999
 
 
 def test_wavelets_see_nothing_in_an_even_image() -> None:
-    found = scattering(np.full((1, 32, 32), 0.5, np.float32), orders=2)
-    np.testing.assert_allclose(found[0, :16], 0.5, atol=1e-5)
-    np.testing.assert_allclose(found[0, 16:], 0, atol=1e-5)
+    result = scattering(np.full((1, 32, 32), 0.5, np.float32), orders=2)
+    np.testing.assert_allclose(result[0, :16], 0.5, atol=1e-5)
+    np.testing.assert_allclose(result[0, 16:], 0, atol=1e-5)
 
 
 def test_a_wavelet_answers_to_its_own_direction() -> None:
     stripes = np.tile(np.sin(np.arange(32) * np.pi / 2).astype(np.float32), (32, 1))
-    found = scattering(stripes[None], orders=1)[0].reshape(-1, 16).mean(axis=1)[1:].reshape(SCALES, DIRECTIONS)
-    assert np.unravel_index(found.argmax(), found.shape)[1] == 0
+    response = scattering(stripes[None], orders=1)[0].reshape(-1, 16).mean(axis=1)[1:].reshape(SCALES, DIRECTIONS)
+    assert np.unravel_index(response.argmax(), response.shape)[1] == 0
     turned = scattering(stripes.T[None], orders=1)[0].reshape(-1, 16).mean(axis=1)[1:].reshape(SCALES, DIRECTIONS)
     assert np.unravel_index(turned.argmax(), turned.shape)[1] == DIRECTIONS // 2
 
@@ -87,19 +87,19 @@ def test_black_and_white_are_finite_and_differ() -> None:
 
 
 def test_colours_count() -> None:
-    red, green = PatchesEncoder("").encode([Image.new("RGB", (9, 9), one) for one in ("#c00000", "#006000")])
+    red, green = PatchesEncoder("").encode([Image.new("RGB", (9, 9), color) for color in ("#c00000", "#006000")])
     assert np.abs(red - green).max() > 0.5
 
 
 def test_fingerprint_is_pinned() -> None:
-    # A change here makes everybody's vectors be computed again: then it has to be on purpose.
+    # A change here recomputes all users' vectors, so it has to be intentional.
     assert PatchesEncoder("one reason").fingerprint == PatchesEncoder("another").fingerprint == "5fcddc0a060a1e88"
 
 
 def test_the_vectors_themselves_are_pinned() -> None:
-    """The same numbers on every machine, and by every version that keeps the fingerprint."""
+    """Vectors are the same on every machine and for every version with this fingerprint."""
     steps = np.arange(32 * 32 * 3, dtype=np.int64)
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 32, 32, 3)
     vector = scattering_module.described(pixels)[0]
-    told = [vector[:976].mean(), vector[976:].mean(), vector[5], vector[600], vector[-1]]
-    np.testing.assert_allclose(told, [-4.70487, -2.58989, -0.65732, -3.44709, 0.17952], atol=2e-4)
+    values = [vector[:976].mean(), vector[976:].mean(), vector[5], vector[600], vector[-1]]
+    np.testing.assert_allclose(values, [-4.70487, -2.58989, -0.65732, -3.44709, 0.17952], atol=2e-4)

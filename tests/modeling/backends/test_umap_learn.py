@@ -1,4 +1,4 @@
-"""UMAP by umap-learn, one epoch at a time: the library's own bytes, reproducible and stoppable."""
+"""Test UMAP with umap-learn, one epoch at a time: the library's own bytes, reproducible and stoppable."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_graph_is_that_of_umap_learn_by_its_own_search() -> None:
     X = np.random.default_rng(0).standard_normal((300, 12)).astype(np.float32)
     expected, _, _ = umap_learn._umap_().fuzzy_simplicial_set(X, K, np.random.RandomState(0), "euclidean")
     mine = umap_learn.fuzzy_graph(knn_graph(X, K + 5), K)
-    # Its search is approximate, and misses a neighbor now and then.
+    # Its search is approximate and misses a few neighbors.
     assert np.isclose(mine.toarray(), expected.toarray(), atol=2e-4).mean() > 0.999
 
 
@@ -84,7 +84,7 @@ def test_a_smoothed_start_is_near_the_slowest_waves_of_the_graph(digits: np.ndar
     degree = np.asarray(exact.sum(axis=1)).reshape(-1)
 
     def roughness(places: np.ndarray) -> float:
-        """Squared steps along the edges, for a spread of one."""
+        """Return the Rayleigh quotient: squared differences along the edges at unit variance."""
         centered = places - (degree[:, None] * places).sum(axis=0) / degree.sum()
         steps = (centered * (degree[:, None] * centered - exact @ centered)).sum(axis=0)
         return float((steps / (degree[:, None] * centered**2).sum(axis=0)).max())
@@ -93,7 +93,7 @@ def test_a_smoothed_start_is_near_the_slowest_waves_of_the_graph(digits: np.ndar
     least = np.linalg.eigvalsh(np.eye(N) - (exact / np.sqrt(np.outer(degree, degree))))[2]
     assert least <= roughness(smooth) + 1e-6
     assert roughness(smooth) < roughness(flat(digits).astype(np.float64)) / 5
-    assert abs((degree * smooth[:, 0] * smooth[:, 1]).sum()) < 1e-4, "two directions, not one twice"
+    assert abs((degree * smooth[:, 0] * smooth[:, 1]).sum()) < 1e-4, "two distinct directions"
     assert np.isfinite(smooth_along_graph(np.zeros((N, 2), np.float32), weights)).all()
 
 
@@ -114,7 +114,7 @@ def test_it_reports_every_epoch_and_stops_when_asked(digits: np.ndarray, weights
     assert seen == [(1, 500), (2, 500), (3, 500)]
 
 
-_AGAIN = """
+_REPRODUCE = """
 import sys, numba, numpy as np
 from sklearn.datasets import load_digits
 from modeling.algorithms.layouts.initialization import smooth_along_graph, initial_layout
@@ -130,7 +130,7 @@ sys.stdout.buffer.write(umap_learn.lay_out(weights, start, min_dist=0.1, seed=3)
 
 def test_a_seed_gives_the_same_bytes_in_two_processes_on_one_core_and_on_two() -> None:
     runs = [
-        subprocess.run([sys.executable, "-c", _AGAIN, cores], check=True, capture_output=True).stdout
+        subprocess.run([sys.executable, "-c", _REPRODUCE, cores], check=True, capture_output=True).stdout
         for cores in ("1", "2")
     ]
     assert len(runs[0]) == 200 * 8
@@ -148,5 +148,7 @@ def test_importing_umap_learn_does_not_import_tensorflow() -> None:
     program = (
         "import sys; from modeling.backends import umap_learn; umap_learn._umap_(); print('tensorflow' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True, text=True)
-    assert told.stdout.strip() == "False"
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], check=True, capture_output=True, text=True
+    )
+    assert process.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Model files of one's own as encoders: real files of every kind, and plain words about those that are none."""
+"""Test users' model files as encoders: real files of every kind, and messages about unusable ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIDE = 24
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small models as Keras and LiteRT write them: ``map`` ends with a feature map, ``flat`` with numbers."""
+    """Write small models with Keras and LiteRT: ``map`` ends with a feature map, ``flat`` with a vector."""
     folder = tmp_path_factory.mktemp("models")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -35,25 +35,25 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tensorflow, keras = import_tensorflow()
         keras.utils.set_random_seed(3)
         image = keras.Input((SIDE, SIDE + 8, 3))
-        seen = keras.layers.Conv2D(5, 3, strides=2, activation="relu")(image)
-        keras.Model(image, seen).save(folder / "map.keras")
-        keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalMaxPooling2D()(seen))).save(folder / "flat.h5")
+        features = keras.layers.Conv2D(5, 3, strides=2, activation="relu")(image)
+        keras.Model(image, features).save(folder / "map.keras")
+        keras.Model(image, keras.layers.Dense(4)(keras.layers.GlobalMaxPooling2D()(features))).save(folder / "flat.h5")
         scaled = keras.layers.Rescaling(1 / 255)(image)
         keras.Model(image, keras.layers.Flatten()(scaled)).save(folder / "scales.keras")
         grey = keras.Input((SIDE, SIDE, 1))
         keras.Model(grey, keras.layers.GlobalAveragePooling2D()(grey)).save(folder / "grey.keras")
-        words = keras.Input((12,))
-        keras.Model(words, keras.layers.Dense(2)(words)).save(folder / "words.keras")
-        keras.Model([image, grey], [seen, grey]).save(folder / "two.keras")
-        (folder / "float.tflite").write_bytes(frozen(tensorflow, keras.Model(image, seen)))
-        (folder / "words.tflite").write_bytes(frozen(tensorflow, keras.Model(words, keras.layers.Dense(2)(words))))
-        (folder / "whole.tflite").write_bytes(_quantised(tensorflow, keras.Model(image, seen)))
+        text = keras.Input((12,))
+        keras.Model(text, keras.layers.Dense(2)(text)).save(folder / "words.keras")
+        keras.Model([image, grey], [features, grey]).save(folder / "two.keras")
+        (folder / "float.tflite").write_bytes(frozen(tensorflow, keras.Model(image, features)))
+        (folder / "words.tflite").write_bytes(frozen(tensorflow, keras.Model(text, keras.layers.Dense(2)(text))))
+        (folder / "whole.tflite").write_bytes(_quantised(tensorflow, keras.Model(image, features)))
         keras.Model(image, keras.layers.Lambda(lambda x: x * 2)(image)).save(folder / "code.keras")
     return folder
 
 
 def _quantised(tensorflow: Any, model: Any) -> bytes:
-    """With whole numbers from 0 to 255 going in, which mean 0 to 1, and whole numbers coming out."""
+    """Quantize a model with integer input 0 … 255, which represents 0 … 1, and integer output."""
     rng = np.random.default_rng(0)
     converter = tensorflow.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
@@ -66,15 +66,15 @@ def _quantised(tensorflow: Any, model: Any) -> bytes:
 
 
 def numbers(folder: Path, name: str, images: list[Image.Image], scaled: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """What Keras itself makes of the images, with maps averaged."""
+    """Return what Keras itself computes for the images, with feature maps averaged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import keras
 
         model = keras.models.load_model(folder / name, compile=False)
         pixels = [image.resize((SIDE + 8, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0) for image in images]
-        found = model.predict(scaled(np.stack([np.asarray(one, np.float32) for one in pixels])), verbose=0)
-    return found.mean(axis=(1, 2)) if found.ndim == 4 else found.reshape(len(found), -1)
+        output = model.predict(scaled(np.stack([np.asarray(image, np.float32) for image in pixels])), verbose=0)
+    return output.mean(axis=(1, 2)) if output.ndim == 4 else output.reshape(len(output), -1)
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ class TestRealFiles:
         assert encoder.dim == expected.shape[1]
         assert encoder.backend == f"file:{name}"
         assert "0..1, a guess" in encoder.reason
-        assert [one.suffix for one in tmp_path.iterdir()] == [".tflite"]
+        assert [path.suffix for path in tmp_path.iterdir()] == [".tflite"]
 
     @pytest.mark.parametrize(
         ("preprocessing", "scaled"),
@@ -111,8 +111,8 @@ class TestRealFiles:
         encoder = choose_encoder("file:whole.tflite", models)
         assert "0..1, from its quantized input" in encoder.reason
         expected = numbers(models, "map.keras", images, lambda pixels: pixels / 255)
-        found = encoder.encode(images)
-        np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+        vectors = encoder.encode(images)
+        np.testing.assert_allclose(vectors, expected, atol=0.05 * np.abs(expected).max())
 
     def test_a_model_that_scales_its_pixels_itself_gets_them_as_they_are(self, models: Path) -> None:
         encoder = choose_encoder("file:scales.keras", models)
@@ -123,12 +123,13 @@ class TestRealFiles:
 
     def test_a_model_of_grey_images(self, models: Path) -> None:
         encoder = choose_encoder("file:grey.keras@0..1", models)
-        found = encoder.encode([Image.new("RGB", (5, 5), colour) for colour in ("#ff0000", "#ffffff")])
-        np.testing.assert_allclose(found[:, 0], [76 / 255, 1], atol=1e-3)
+        vectors = encoder.encode([Image.new("RGB", (5, 5), colour) for colour in ("#ff0000", "#ffffff")])
+        np.testing.assert_allclose(vectors[:, 0], [76 / 255, 1], atol=1e-3)
 
     def test_fingerprint_is_of_the_file_and_of_what_is_said(self, models: Path, tmp_path: Path) -> None:
-        found = {
-            choose_encoder(f"file:float.tflite@{one}", models).fingerprint for one in ("0..1", "-1..1", "imagenet")
+        fingerprints = {
+            choose_encoder(f"file:float.tflite@{scaling}", models).fingerprint
+            for scaling in ("0..1", "-1..1", "imagenet")
         }
         guessed = choose_encoder("file:float.tflite", models)
         assert guessed.fingerprint == choose_encoder("file:float.tflite@-1..1", models).fingerprint
@@ -136,8 +137,8 @@ class TestRealFiles:
         copy.write_bytes((models / "float.tflite").read_bytes())
         assert choose_encoder("file:other name.tflite", tmp_path).fingerprint == guessed.fingerprint
         copy.write_bytes((models / "whole.tflite").read_bytes())
-        found.add(choose_encoder("file:other name.tflite", tmp_path).fingerprint)
-        assert len(found) == 4
+        fingerprints.add(choose_encoder("file:other name.tflite", tmp_path).fingerprint)
+        assert len(fingerprints) == 4
 
     def test_a_keras_model_needs_tensorflow_once(self, models: Path, tmp_path: Path) -> None:
         program = (
@@ -146,24 +147,24 @@ class TestRealFiles:
             "print('tensorflow' in sys.modules)"
         )
         choose_encoder("file:map.keras", models, tmp_path)
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", program, str(models), str(tmp_path)], check=True, capture_output=True
         )
-        assert told.stdout.decode().strip() == "False"
+        assert process.stdout.decode().strip() == "False"
 
 
 class TestNoModels:
     @pytest.mark.slow
     @pytest.mark.parametrize(
-        ("name", "words"),
+        ("name", "message"),
         [
-            ("words.keras", r"takes \(\?, 12\)"),
-            ("words.tflite", r"takes \(1, 12\)"),
-            ("two.keras", "takes 2 inputs"),
+            ("words.keras", r"its input is \(\?, 12\)"),
+            ("words.tflite", r"its input is \(1, 12\)"),
+            ("two.keras", "has 2 inputs"),
         ],
     )
-    def test_what_takes_no_image(self, name: str, words: str, models: Path) -> None:
-        with pytest.raises(EncoderUnavailable, match=words) as raised:
+    def test_what_takes_no_image(self, name: str, message: str, models: Path) -> None:
+        with pytest.raises(EncoderUnavailable, match=message) as raised:
             choose_encoder(f"file:{name}", models)
         assert "one image as input" in raised.value.hint
 
@@ -187,7 +188,7 @@ class TestNoModels:
 
     def test_longer_than_any_description(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_models, "MAX_DIM", 4)
-        with pytest.raises(EncoderUnavailable, match=r"float\.tflite gives 5 numbers"):
+        with pytest.raises(EncoderUnavailable, match=r"float\.tflite gives 5 values"):
             choose_encoder("file:float.tflite", models)
 
     def test_numbers_that_are_not_finite(self, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,15 +219,15 @@ class TestNoModels:
 class TestFinding:
     def test_both_folders_and_no_weights_of_known_networks(self, tmp_path: Path) -> None:
         weights, graphs = tmp_path / "weights", tmp_path / "store" / "encoders"
-        kept = own_folder(tmp_path / "store")
-        assert kept == graphs / "own"
+        own = own_folder(tmp_path / "store")
+        assert own == graphs / "own"
         for folder, name in [
-            (weights, "b.onnx"), (weights, "efficientnetb0_notop.h5"), (weights, "notes.txt"), (kept, "a.tflite"),
-            (kept, "b.onnx"), (kept, "a.json"), (graphs, "mobilenet_v2-0123.tflite"),
+            (weights, "b.onnx"), (weights, "efficientnetb0_notop.h5"), (weights, "notes.txt"), (own, "a.tflite"),
+            (own, "b.onnx"), (own, "a.json"), (graphs, "mobilenet_v2-0123.tflite"),
         ]:  # fmt: skip
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(b"")
-        assert list_files(weights, graphs) == [kept / "a.tflite", weights / "b.onnx"]
+        assert list_files(weights, graphs) == [own / "a.tflite", weights / "b.onnx"]
         assert list_files(None, None) == []
         assert [line.backend for line in survey(weights, graphs)][-2:] == ["file:a.tflite", "file:b.onnx"]
 
@@ -241,14 +242,14 @@ class TestFinding:
     @pytest.mark.parametrize("beside", ["birds.json", "birds.onnx.json"])
     def test_what_is_said_beside_it(self, beside: str, tmp_path: Path) -> None:
         (tmp_path / "birds.onnx").write_bytes(b"")
-        said = {"preprocessing": "-1..1", "name": "Birds of Mey", "side": 96}
-        (tmp_path / beside).write_text(json.dumps(said))
-        found = user_models.find("file:birds.onnx", tmp_path, None)
-        assert found == UserModelFile(tmp_path / "birds.onnx", "Birds of Mey", "-1..1", 96)
+        description = {"preprocessing": "-1..1", "name": "Birds of Mey", "side": 96}
+        (tmp_path / beside).write_text(json.dumps(description))
+        file = user_models.find("file:birds.onnx", tmp_path, None)
+        assert file == UserModelFile(tmp_path / "birds.onnx", "Birds of Mey", "-1..1", 96)
         assert user_models.find("file:birds.onnx@imagenet", tmp_path, None).preprocessing == "imagenet"
 
     @pytest.mark.parametrize(
-        ("said", "words"),
+        ("description", "message"),
         [
             ("{", "cannot be read as JSON"),
             ("[1]", "no JSON object"),
@@ -257,12 +258,12 @@ class TestFinding:
             ('{"side": "96"}', "side is not an integer"),
         ],
     )
-    def test_what_makes_no_sense(self, said: str, words: str, tmp_path: Path) -> None:
+    def test_invalid_descriptions(self, description: str, message: str, tmp_path: Path) -> None:
         (tmp_path / "birds.tflite").write_bytes(b"")
-        (tmp_path / "birds.json").write_text(said)
-        with pytest.raises(EncoderUnavailable, match=words):
+        (tmp_path / "birds.json").write_text(description)
+        with pytest.raises(EncoderUnavailable, match=message):
             user_models.find("file:birds.tflite", tmp_path, None)
-        assert words in likely("file:birds.tflite", tmp_path).reason
+        assert message in likely("file:birds.tflite", tmp_path).reason
 
     def test_long_names_are_cut(self, tmp_path: Path) -> None:
         (tmp_path / "birds.tflite").write_bytes(b"")
@@ -309,17 +310,17 @@ class TestInputs:
 
     def test_shapes_that_leave_sizes_open(self) -> None:
         path = Path("a.onnx")
-        found = user_model_runners._input(path, ["n", 3, "h", "w"], "float32", 96)
-        assert (found.height, found.width, found.channels, found.is_channels_first) == (96, 96, 3, True)
-        found = user_model_runners._input(path, [None, None, 40, 1], "float32", 96)
-        assert (found.height, found.width, found.channels, found.is_channels_first) == (96, 40, 1, False)
-        for shape, dtype, words in [
-            ([1, 224, 224, 3], "tensor(string)", "takes tensor"),
-            ([8, 224, 224, 3], "float32", r"takes \(8, 224"),
+        spec = user_model_runners._input(path, ["n", 3, "h", "w"], "float32", 96)
+        assert (spec.height, spec.width, spec.channels, spec.is_channels_first) == (96, 96, 3, True)
+        spec = user_model_runners._input(path, [None, None, 40, 1], "float32", 96)
+        assert (spec.height, spec.width, spec.channels, spec.is_channels_first) == (96, 40, 1, False)
+        for shape, dtype, message in [
+            ([1, 224, 224, 3], "tensor(string)", "is tensor"),
+            ([8, 224, 224, 3], "float32", r"is \(8, 224"),
             ([1, 224, 224, 4], "float32", "neither one nor three"),
             ([1, 9999, 224, 3], "float32", "224 x 9999"),
         ]:
-            with pytest.raises(EncoderUnavailable, match=words):
+            with pytest.raises(EncoderUnavailable, match=message):
                 user_model_runners._input(path, shape, dtype, 96)
 
     def test_pooling(self) -> None:

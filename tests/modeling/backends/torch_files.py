@@ -1,4 +1,4 @@
-"""Weight files as torch writes them, and ResNet18 in plain NumPy, to compare with."""
+"""Write weight files as torch does, and compute ResNet18 in plain NumPy for comparison."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STORAGES = {"float32": "FloatStorage", "int64": "LongStorage"}
 
 
 def save_as_torch_does(file: Path, state: State, *, shorten: str = "") -> None:
-    """Write what ``torch.save`` makes of a dictionary of tensors; ``shorten`` takes the end of one's storage off."""
+    """Write what ``torch.save`` writes for tensors; ``shorten`` names one whose storage is truncated."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
     def _rebuild_tensor_v2(*_: Any) -> None:
@@ -43,20 +43,20 @@ def save_as_torch_does(file: Path, state: State, *, shorten: str = "") -> None:
 
         def __reduce__(self) -> tuple[Any, ...]:
             strides = tuple(step // self.content.itemsize for step in self.content.strides)
-            given = (self.storage, 0, self.content.shape, strides, False, collections.OrderedDict())
-            return _rebuild_tensor_v2, given
+            arguments = (self.storage, 0, self.content.shape, strides, False, collections.OrderedDict())
+            return _rebuild_tensor_v2, arguments
 
     class Pickler(pickle.Pickler):
-        def persistent_id(self, found: Any) -> Any:
-            if not isinstance(found, Storage):
+        def persistent_id(self, obj: Any) -> Any:
+            if not isinstance(obj, Storage):
                 return None
-            kind = getattr(torch, _STORAGES[str(found.content.dtype)])
-            return "storage", kind, found.key, "cpu", storages[found.key].size
+            kind = getattr(torch, _STORAGES[str(obj.content.dtype)])
+            return "storage", kind, obj.key, "cpu", storages[obj.key].size
 
     stream = io.BytesIO()
-    given = {name: Tensor(name, one) if isinstance(one, np.ndarray) else one for name, one in state.items()}
+    tensors = {name: Tensor(name, value) if isinstance(value, np.ndarray) else value for name, value in state.items()}
     with mock.patch.dict(sys.modules, {"torch": torch, "torch._utils": utils}):
-        Pickler(stream, protocol=2).dump(collections.OrderedDict(given))
+        Pickler(stream, protocol=2).dump(collections.OrderedDict(tensors))
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("weights/data.pkl", stream.getvalue())
         archive.writestr("weights/byteorder", "little")
@@ -65,7 +65,7 @@ def save_as_torch_does(file: Path, state: State, *, shorten: str = "") -> None:
 
 
 def resnet18_state(rng: np.random.Generator) -> State:
-    """Random weights under torchvision's names."""
+    """Return random weights with torchvision's names."""
     state: State = {}
 
     def add(convolution: str, norm: str, n_out: int, n_in: int, size: int) -> None:
@@ -91,14 +91,14 @@ def resnet18_state(rng: np.random.Generator) -> State:
 
 
 def resnet18_forward(state: State, pixels: np.ndarray) -> np.ndarray:
-    """(512,): the averages of the last map of uint8 ``pixels`` (h, w, 3)."""
+    """Return the averages (512,) of the last feature map of uint8 ``pixels`` (h, w, 3)."""
 
     def layer(values: np.ndarray, convolution: str, norm: str, stride: int, padding: int) -> np.ndarray:
-        found = _convolve(values, state[f"{convolution}.weight"], stride, padding)
+        convolved = _convolve(values, state[f"{convolution}.weight"], stride, padding)
         scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + 1e-5)
-        return (found - state[f"{norm}.running_mean"][:, None, None]) * scale[:, None, None] + state[f"{norm}.bias"][
-            :, None, None
-        ]
+        return (convolved - state[f"{norm}.running_mean"][:, None, None]) * scale[:, None, None] + state[
+            f"{norm}.bias"
+        ][:, None, None]
 
     scaled = (pixels / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     values = np.maximum(layer(scaled.transpose(2, 0, 1), "conv1", "bn1", 2, 3), 0)
@@ -106,16 +106,16 @@ def resnet18_forward(state: State, pixels: np.ndarray) -> np.ndarray:
     for stage in (1, 2, 3, 4):
         for block in (0, 1):
             name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
-            added = np.maximum(layer(values, f"{name}.conv1", f"{name}.bn1", stride, 1), 0)
-            added = layer(added, f"{name}.conv2", f"{name}.bn2", 1, 1)
+            residual = np.maximum(layer(values, f"{name}.conv1", f"{name}.bn1", stride, 1), 0)
+            residual = layer(residual, f"{name}.conv2", f"{name}.bn2", 1, 1)
             if f"{name}.downsample.0.weight" in state:
                 values = layer(values, f"{name}.downsample.0", f"{name}.downsample.1", stride, 0)
-            values = np.maximum(values + added, 0)
+            values = np.maximum(values + residual, 0)
     return values.mean(axis=(1, 2))
 
 
 def _windows(values: np.ndarray, size: int, stride: int) -> np.ndarray:
-    """(c, h, w) to (c, y, x, size, size)."""
+    """Return all windows of (c, h, w): (c, y, x, size, size)."""
     return np.lib.stride_tricks.sliding_window_view(values, (size, size), axis=(1, 2))[:, ::stride, ::stride]
 
 

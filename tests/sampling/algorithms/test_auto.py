@@ -1,4 +1,4 @@
-"""What Auto deals at which moment."""
+"""Test what Auto selects at each stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def situation(n: int = 300, c: int = 4, seed: int = 0) -> tuple[np.ndarray, np.n
     )
 
 
-def dealt(got: Mix, source: str) -> list[int]:
+def rows_of(got: Mix, source: str) -> list[int]:
     return [row for row, name in zip(got.rows.tolist(), got.sources, strict=True) if name == source]
 
 
@@ -38,31 +38,31 @@ def test_at_the_start_typical_and_diverse() -> None:
         assert got.sources.count(TYPICAL) > 5 * got.sources.count(DIVERSE)
 
 
-def test_later_the_doubtful() -> None:
+def test_later_the_uncertain() -> None:
     X, P = situation(2000)
     got = choose(X, np.arange(40, 2000), np.arange(40), np.arange(40) % 4, P, 40, rng=np.random.default_rng(1))
     assert set(got.sources) == {UNSURE, AUDIT}
     least_sure = 40 + np.argsort(-margin(P[40:]))[:400]
-    assert set(dealt(got, UNSURE)) <= set(least_sure.tolist())
+    assert set(rows_of(got, UNSURE)) <= set(least_sure.tolist())
 
 
 def test_a_class_with_few_labels_gets_a_share() -> None:
     X, P = situation()
     labels = np.array([0] * 13 + [1] * 13 + [2] * 13 + [3])
     got = choose(X, np.arange(40, 300), np.arange(40), labels, P, 100, rng=np.random.default_rng(1))
-    rare = dealt(got, RARE)
+    rare = rows_of(got, RARE)
     assert 10 <= len(rare) <= 22
     assert P[rare, 3].mean() > 3 * P[40:, 3].mean()
 
 
-def test_odd_items_where_oddness_is_known() -> None:
+def test_odd_items_if_outlier_scores_exist() -> None:
     X, P = situation()
     odd = np.zeros(300, np.float32)
     odd[[111, 222]] = 9
     got = choose(
         X, np.arange(40, 300), np.arange(40), np.arange(40) % 4, P, 100, rng=np.random.default_rng(1), oddness=odd
     )
-    assert dealt(got, ODD)[:2] == [111, 222]
+    assert rows_of(got, ODD)[:2] == [111, 222]
 
 
 def test_same_seed_same_ranking_and_a_reason_for_each() -> None:
@@ -92,7 +92,7 @@ def test_auto_beats_chance_on_digits() -> None:
     X, y = load_digits(return_X_y=True)
     X, y = X.astype(np.float32) / 16, y.astype(np.int64)
     accuracy = []
-    for audit_share in (0.1, 1.0):  # all audit is all chance
+    for audit_share in (0.1, 1.0):  # 1.0: everything is random
         labelled, P, head = np.empty(0, np.int64), None, None
         rng = np.random.default_rng(0)
         while len(labelled) < 160:

@@ -1,4 +1,4 @@
-"""Clusters and gaps of a plane: against clouds whose parts are known, and against slow definitions."""
+"""Test clusters and gaps of a plane on simulated clouds and against slow definitions."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from sampling.algorithms.clusters import (
 from sampling.algorithms.regions import points_in_polygon
 
 
-def clouds(n: int, centres: list[tuple[float, float]], spread: float = 2000.0, seed: int = 0) -> tuple:
+def clouds(n: int, centers: list[tuple[float, float]], spread: float = 2000.0, seed: int = 0) -> tuple:
     rng = np.random.default_rng(seed)
-    y = rng.integers(0, len(centres), n)
-    points = np.array(centres)[y] + rng.normal(size=(n, 2)) * spread
+    y = rng.integers(0, len(centers), n)
+    points = np.array(centers)[y] + rng.normal(size=(n, 2)) * spread
     return np.clip(np.rint(points), 0, LAST).astype(np.uint16), y
 
 
 FOUR = [(10_000.0, 10_000.0), (50_000.0, 12_000.0), (14_000.0, 52_000.0), (48_000.0, 50_000.0)]
 
 
-def members(points: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
-    of = np.full(len(points), -1)
-    for number, corners in enumerate(found):
-        of[points_in_polygon(points, corners.astype(float))] = number
-    return of
+def members(points: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
+    cluster_of = np.full(len(points), -1)
+    for number, corners in enumerate(outlines):
+        cluster_of[points_in_polygon(points, corners.astype(float))] = number
+    return cluster_of
 
 
 @pytest.mark.parametrize("n", [200, 2000, 60_000])
 def test_clouds_that_lie_apart_are_clusters(n: int) -> None:
     points, y = clouds(n, FOUR)
-    found = clusters(points)
-    assert len(found) == 4
-    of = members(points, found)
-    assert (of >= 0).mean() > 0.97
-    assert adjusted_rand_score(y[of >= 0], of[of >= 0]) > 0.99
-    sizes = [np.count_nonzero(of == number) for number in range(4)]
+    outlines = clusters(points)
+    assert len(outlines) == 4
+    cluster_of = members(points, outlines)
+    assert (cluster_of >= 0).mean() > 0.97
+    assert adjusted_rand_score(y[cluster_of >= 0], cluster_of[cluster_of >= 0]) > 0.99
+    sizes = [np.count_nonzero(cluster_of == number) for number in range(4)]
     assert sizes == sorted(sizes, reverse=True)
-    assert all(len(corners) <= MAX_CORNERS for corners in found)
+    assert all(len(corners) <= MAX_CORNERS for corners in outlines)
 
 
 def test_a_million_points_are_the_same_clusters() -> None:
     points, y = clouds(1_000_000, FOUR)
-    found = clusters(points)
-    assert len(found) == 4
-    of = members(points, found)
-    assert adjusted_rand_score(y[of >= 0][::50], of[of >= 0][::50]) > 0.99
+    outlines = clusters(points)
+    assert len(outlines) == 4
+    cluster_of = members(points, outlines)
+    assert adjusted_rand_score(y[cluster_of >= 0][::50], cluster_of[cluster_of >= 0][::50]) > 0.99
 
 
 def test_one_cloud_is_one_cluster_and_even_ground_is_none_of_many() -> None:
@@ -71,9 +71,9 @@ def test_one_cloud_is_one_cluster_and_even_ground_is_none_of_many() -> None:
 
 def test_the_order_of_the_points_does_not_matter() -> None:
     points, _ = clouds(3000, FOUR, spread=5000)
-    mixed = points[np.random.default_rng(1).permutation(len(points))]
-    for one, other in zip(clusters(points), clusters(mixed), strict=True):
-        np.testing.assert_array_equal(one, other)
+    shuffled = points[np.random.default_rng(1).permutation(len(points))]
+    for outline_, expected in zip(clusters(points), clusters(shuffled), strict=True):
+        np.testing.assert_array_equal(outline_, expected)
 
 
 @pytest.mark.parametrize("n", [0, 1, MIN_POINTS - 1])
@@ -84,15 +84,15 @@ def test_few_points_are_no_cluster(n: int) -> None:
 
 @pytest.mark.parametrize("at", [(0, 0), (LAST, LAST), (LAST, 0), (32_000, 32_000)])
 def test_all_in_one_place_is_one_cluster_even_on_the_rim(at: tuple[int, int]) -> None:
-    found = clusters(np.tile(np.array([at], np.uint16), (50, 1)))
-    assert len(found) == 1
-    assert found[0].min() >= 0
-    assert found[0].max() <= LAST
+    outlines = clusters(np.tile(np.array([at], np.uint16), (50, 1)))
+    assert len(outlines) == 1
+    assert outlines[0].min() >= 0
+    assert outlines[0].max() <= LAST
 
 
 # -- Slow definitions -------------------------------------------------------------------------------
 def bumpy(seed: int) -> np.ndarray:
-    """Forty hills of any height, level ground, and one level top."""
+    """Return forty hills of random height, a flat floor, and one flat top."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
     values = np.zeros((SIDE, SIDE))
@@ -109,14 +109,14 @@ def test_each_cell_climbs_to_the_peak_that_it_climbs_to_step_by_step() -> None:
     for y, x in np.random.default_rng(1).integers(0, SIDE, (200, 2)).tolist():
         here = (y, x)
         while True:
-            around = [
+            neighbors = [
                 (here[0] + down, here[1] + right)
                 for down in (-1, 0, 1)
                 for right in (-1, 0, 1)
                 if 0 <= here[0] + down < SIDE and 0 <= here[1] + right < SIDE
             ]
-            best = max(values[one] for one in around)
-            further = next(one for one in around if values[one] == best)
+            best = max(values[cell] for cell in neighbors)
+            further = next(cell for cell in neighbors if values[cell] == best)
             if further == here:
                 break
             here = further
@@ -124,7 +124,7 @@ def test_each_cell_climbs_to_the_peak_that_it_climbs_to_step_by_step() -> None:
 
 
 def test_a_peak_stays_if_it_rises_enough_above_the_way_to_a_higher_one() -> None:
-    """Between any two peaks that are left every way goes down far enough: by flooding, level after level."""
+    """Check by flooding at each level: between any two remaining peaks every path descends far enough."""
     from scipy.ndimage import label
 
     values = bumpy(2)
@@ -135,8 +135,8 @@ def test_a_peak_stays_if_it_rises_enough_above_the_way_to_a_higher_one() -> None
         height = values.flat[low]
         flooded, _ = label(values >= (1 - PROMINENCE) * height, structure=np.ones((3, 3)))
         others = [top for top in tops if values.flat[top] > height and flooded.flat[top] == flooded.flat[low]]
-        assert not others, "a higher one is reached without going down"
-    # And none was taken away that did: each peak of the ground is in the basin of one that it reaches.
+        assert not others, "a higher peak is reached without descending"
+    # No peak was merged wrongly: each original peak is in the basin of a peak that it reaches.
     for top in np.unique(_climb(values)).tolist():
         height, into = values.flat[top], merged.flat[top]
         if into != top and height > 0:
@@ -155,9 +155,9 @@ def test_an_outline_goes_around_its_cells() -> None:
     ):
         corners = outline(mask)
         assert 3 <= len(corners) <= MAX_CORNERS
-        centres = np.stack([x * CELL + CELL // 2, y * CELL + CELL // 2], axis=-1).reshape(-1, 2).astype(np.uint16)
+        centers = np.stack([x * CELL + CELL // 2, y * CELL + CELL // 2], axis=-1).reshape(-1, 2).astype(np.uint16)
         inside = np.zeros(SIDE * SIDE, bool)
-        inside[points_in_polygon(centres, corners.astype(float))] = True
+        inside[points_in_polygon(centers, corners.astype(float))] = True
         wrong = np.count_nonzero(inside != mask.reshape(-1))
         assert inside[mask.reshape(-1)].mean() > 0.95
         assert wrong <= 0.05 * mask.sum() + 8
@@ -177,7 +177,7 @@ def test_a_simpler_line_stays_as_near_as_it_says() -> None:
             steps = start + np.linspace(0, 1, 200)[:, None] * (end - start)
             nearest = np.minimum(nearest, np.hypot(*(line[:, None] - steps[None]).T).min(axis=0))
         assert nearest.max() <= tolerance + 0.06
-        assert {tuple(one) for one in simple} <= {tuple(one) for one in line}
+        assert {tuple(point) for point in simple} <= {tuple(point) for point in line}
         fewer.append(len(simple))
     assert fewer == sorted(fewer, reverse=True)
     assert fewer[-1] < 30
@@ -190,9 +190,9 @@ def test_a_cloud_without_labels_is_a_gap() -> None:
     points, y = clouds(4000, FOUR)
     is_decided = np.random.default_rng(3).random(len(points)) < 0.08
     is_decided[y == 2] = False
-    found = gaps(points, is_decided)
-    assert len(found) == 1
-    inside = points_in_polygon(points, found[0].astype(float))
+    outlines = gaps(points, is_decided)
+    assert len(outlines) == 1
+    inside = points_in_polygon(points, outlines[0].astype(float))
     assert (y[inside] == 2).mean() > 0.97
     assert len(inside) > 0.85 * np.count_nonzero(y == 2)
 
@@ -201,8 +201,8 @@ def test_half_a_cloud_without_labels_is_a_gap_in_a_cluster() -> None:
     points, _ = clouds(20_000, [(32_000.0, 32_000.0)], spread=9000)
     is_decided = np.random.default_rng(3).random(len(points)) < 0.1
     is_decided[points[:, 0] < 30_000] = False
-    (found,) = gaps(points, is_decided)
-    inside = points_in_polygon(points, found.astype(float))
+    (outlines,) = gaps(points, is_decided)
+    inside = points_in_polygon(points, outlines.astype(float))
     assert np.median(points[inside, 0]) < 30_000
     assert np.percentile(points[inside, 0], 99) < 34_000
 

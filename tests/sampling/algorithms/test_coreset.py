@@ -1,4 +1,4 @@
-"""k-center against the plain loop in float64, and what happens at the edges."""
+"""Test k-center against a simple loop in float64, and edge cases."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from hypothesis import strategies as st
 from sampling.algorithms.coreset import k_center
 
 
-def plain(X: np.ndarray, candidates: list[int], labelled: list[int], k: int) -> list[int]:
-    """Every distance from every centre, by differences in float64; the first of equal ones."""
+def slow_k_center(X: np.ndarray, candidates: list[int], labelled: list[int], k: int) -> list[int]:
+    """Select by all distances from all centers in float64; the first of equal rows."""
     Z = X.astype(np.float64)
     candidates = [row for row in candidates if np.isfinite(Z[row]).all()]
-    centres = [row for row in labelled if np.isfinite(Z[row]).all()]
+    centers = [row for row in labelled if np.isfinite(Z[row]).all()]
     picks: list[int] = []
     while len(picks) < min(k, len(candidates)):
         left = [row for row in candidates if row not in picks]
-        if not centres and not picks:
+        if not centers and not picks:
             mean = Z[candidates].mean(axis=0)
             picks.append(min(left, key=lambda row: np.square(Z[row] - mean).sum()))
             continue
-        near = [min(np.square(Z[row] - Z[c]).sum() for c in centres + picks) for row in left]
+        near = [min(np.square(Z[row] - Z[c]).sum() for c in centers + picks) for row in left]
         picks.append(left[int(np.argmax(near))])
     return picks
 
 
 def split(n: int, n_labelled: int, seed: int) -> tuple[list[int], list[int]]:
-    """Candidates and labelled rows, interleaved and in no order."""
+    """Return candidates and labeled rows, interleaved and unordered."""
     order = np.random.default_rng(seed).permutation(n).tolist()
     return order[n_labelled:], order[:n_labelled]
 
@@ -40,20 +40,20 @@ def test_picks_are_those_of_the_plain_loop(n_labelled: int, refresh: int) -> Non
     X = np.random.default_rng(1).standard_normal((150, 12)).astype(np.float32)
     candidates, labelled = split(150, n_labelled, seed=2)
     got = k_center(X, candidates, labelled, 60, refresh=refresh)
-    assert got.rows.tolist() == plain(X, candidates, labelled, 60)
+    assert got.rows.tolist() == slow_k_center(X, candidates, labelled, 60)
     assert (np.diff(got.distances) <= 0).all()
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), n_labelled=st.integers(0, 5), offset=st.sampled_from([0, 1000]))
 def test_ties_and_copies_go_to_the_earlier_candidate(seed: int, n_labelled: int, offset: int) -> None:
-    """Points of a small grid, far from the origin, tie all the time, and float32 products blur them."""
+    """Points of a small grid far from the origin have many ties, which float32 products blur."""
     rng = np.random.default_rng(seed)
     X = (rng.integers(0, 3, size=(50, 3)) + offset).astype(np.float32)
     candidates, labelled = split(50, n_labelled, seed)
     got = k_center(X, candidates, labelled, 45, refresh=2)
     if n_labelled:
-        assert got.rows.tolist() == plain(X, candidates, labelled, 45)
+        assert got.rows.tolist() == slow_k_center(X, candidates, labelled, 45)
     assert len(set(got.rows.tolist())) == 45
 
 
@@ -63,11 +63,11 @@ def test_more_rows_than_are_looked_at_one_by_one() -> None:
     got = k_center(X, np.arange(3, 6000), [0, 1, 2], 80)
     nearest = np.full(6000, np.inf)
     nearest[:3] = -1
-    for centre in [0, 1, 2, *got.rows]:
-        if centre > 2:
-            assert centre == nearest.argmax()
-        nearest = np.minimum(nearest, np.square(X.astype(np.float64) - X[centre]).sum(axis=1))
-        nearest[centre] = -1
+    for center in [0, 1, 2, *got.rows]:
+        if center > 2:
+            assert center == nearest.argmax()
+        nearest = np.minimum(nearest, np.square(X.astype(np.float64) - X[center]).sum(axis=1))
+        nearest[center] = -1
 
 
 def test_distances_are_euclidean_to_the_nearest_centre() -> None:

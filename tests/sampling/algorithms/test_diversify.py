@@ -1,4 +1,4 @@
-"""Uncertain pages that don't repeat themselves."""
+"""Test pages of uncertain rows without near-duplicates."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def copies(n_groups: int = 20, each: int = 30, seed: int = 0) -> tuple[np.ndarra
     return X.astype(np.float32), group
 
 
-def test_a_page_takes_the_middle_of_each_group() -> None:
+def test_a_page_takes_the_central_row_of_each_group() -> None:
     X, group = copies()
     scores = np.random.default_rng(1).random(len(X)).astype(np.float32)
     rows = np.random.default_rng(2).permutation(len(X))
     got = diversify(X, rows, scores[rows], 20, rng=np.random.default_rng(0), batch=20, per_pick=30)
-    middle = {g: np.average(X[group == g], axis=0, weights=scores[group == g]) for g in range(20)}
+    center = {g: np.average(X[group == g], axis=0, weights=scores[group == g]) for g in range(20)}
     expected = {
-        min(np.flatnonzero(group == g), key=lambda row: np.linalg.norm(X[row] - middle[group[row]])) for g in range(20)
+        min(np.flatnonzero(group == g), key=lambda row: np.linalg.norm(X[row] - center[group[row]])) for g in range(20)
     }
-    assert len(set(group[got].tolist())) >= 18  # k-means may merge a pair
+    assert len(set(group[got].tolist())) >= 18  # k-means may merge two groups
     assert len(set(got.tolist()) & expected) >= 18
     assert (np.diff(scores[got]) <= 0).all()
 
@@ -60,16 +60,16 @@ def test_rest_follows_by_score() -> None:
     assert (np.diff(scores[got[20:]]) <= 0).all()
 
 
-def test_narrowed_rows_are_about_as_far_apart() -> None:
+def test_random_projection_preserves_distances() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 900)).astype(np.float32)
     Z = random_projection(X, rng)
     assert Z.shape == (200, 64)
-    one, other = rng.permutation(200)[:100], rng.permutation(200)[:100]
-    apart = np.linalg.norm(X[one] - X[other], axis=1)
-    kept = np.linalg.norm(Z[one] - Z[other], axis=1)[apart > 0] / apart[apart > 0]
-    assert 0.95 < kept.mean() < 1.05
-    assert kept.std() < 0.12
+    first, second = rng.permutation(200)[:100], rng.permutation(200)[:100]
+    distances = np.linalg.norm(X[first] - X[second], axis=1)
+    ratios = np.linalg.norm(Z[first] - Z[second], axis=1)[distances > 0] / distances[distances > 0]
+    assert 0.95 < ratios.mean() < 1.05
+    assert ratios.std() < 0.12
     np.testing.assert_array_equal(random_projection(X[:, :9], rng), X[:, :9])
 
 

@@ -1,4 +1,4 @@
-"""Intervals, corrections and forecasts against what they promise."""
+"""Test intervals, corrections and forecasts against their definitions and their nominal coverage."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_z_is_the_quantile_of_the_normal_distribution() -> None:
 
 
 def collection_by_hand(right: np.ndarray, is_audit: np.ndarray, n_items: int) -> float:
-    """Draw by draw: what was labelled before is known, the draw stands for all that was not."""
-    told = []
-    for place in range(len(right)):
-        if is_audit[place]:
-            known = sum(right[:place])
-            told.append((known + (n_items - place) * right[place]) / n_items)
-    return float(np.mean(told))
+    """Average over draws: labels before a draw are known, and the draw represents all unlabeled items."""
+    estimates = []
+    for rank in range(len(right)):
+        if is_audit[rank]:
+            n_right_before = sum(right[:rank])
+            estimates.append((n_right_before + (n_items - rank) * right[rank]) / n_items)
+    return float(np.mean(estimates))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -78,7 +78,7 @@ def test_accuracy_of_a_collection_of_draws_alone_is_their_share_when_there_are_f
 
 
 def test_accuracy_of_a_collection_does_not_mind_that_the_hard_ones_were_chosen() -> None:
-    """Half of the collection gets labelled, the hard ones first; the audit alone would then see easy ones only."""
+    """Label half of the collection, hard items first; the audit alone would then only see easy items."""
     n, hard = 400, 80
     values, shares, covered = [], [], 0
     for seed in range(300):
@@ -88,11 +88,11 @@ def test_accuracy_of_a_collection_does_not_mind_that_the_hard_ones_were_chosen()
         left = list(range(n))
         rows, is_audit = [], []
         for _ in range(200):
-            by_chance = rng.random() < 0.2
-            row = left[rng.integers(len(left))] if by_chance else left[0]
+            is_random = rng.random() < 0.2
+            row = left[rng.integers(len(left))] if is_random else left[0]
             left.remove(row)
             rows.append(row)
-            is_audit.append(by_chance)
+            is_audit.append(is_random)
         got = collection_accuracy(is_right[rows], np.array(is_audit), n)
         values.append(got.value)
         shares.append(is_right[rows][np.array(is_audit)].mean())
@@ -113,14 +113,14 @@ def test_accuracy_of_a_collection_without_draws_and_of_nonsense() -> None:
 
 @pytest.mark.parametrize(("right", "n"), [(9, 10), (30, 30), (0, 4), (161, 200)])
 def test_labels_to_halve_is_the_first_number_that_does(right: int, n: int) -> None:
-    told = wilson_continuous(right, n)
-    more = labels_to_halve(told)
+    estimate = wilson_continuous(right, n)
+    more = labels_to_halve(estimate)
 
     def width(extra: int) -> float:
         again = wilson_continuous(right / n * (n + extra), n + extra)
         return again.high - again.low
 
-    assert width(more) <= (told.high - told.low) / 2 < width(more - 1)
+    assert width(more) <= (estimate.high - estimate.low) / 2 < width(more - 1)
 
 
 def test_nothing_can_not_be_halved() -> None:
@@ -147,17 +147,17 @@ def test_weights_refuse_what_cannot_be(q: list[float], n: int) -> None:
 
 
 def test_correction_undoes_a_choice_of_hard_items() -> None:
-    """The parts deal the items that the model gets wrong; the plain mean is far off, the corrected one not."""
+    """Select the items that the model gets wrong: the plain mean is far off, the corrected one is not."""
     n, share_right = 1000, 0.8
     right = np.zeros(n, bool)
     right[: int(n * share_right)] = True
     hard = Part("hard", np.arange(n - 1, -1, -1), 1.0)
     values, plain, covered = [], [], 0
     for seed in range(200):
-        dealt = mix([hard], np.arange(n), 150, rng=np.random.default_rng(seed), audit_share=0.3)
-        got = lure_estimate(right[dealt.rows], dealt.probabilities, n)
+        selection = mix([hard], np.arange(n), 150, rng=np.random.default_rng(seed), audit_share=0.3)
+        got = lure_estimate(right[selection.rows], selection.probabilities, n)
         values.append(got.value)
-        plain.append(right[dealt.rows].mean())
+        plain.append(right[selection.rows].mean())
         covered += got.low <= share_right <= got.high
         assert got.n < 150
     assert np.mean(plain) < 0.4
@@ -188,8 +188,8 @@ def test_forecast_interval_holds_the_truth_about_as_often_as_promised() -> None:
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(60):
-        seen = rng.binomial(200, curve(n)) / 200
-        got = forecast(n, seen, np.full(len(n), 200), [1000], rng=rng, n_bootstrap=100)
+        measured = rng.binomial(200, curve(n)) / 200
+        got = forecast(n, measured, np.full(len(n), 200), [1000], rng=rng, n_bootstrap=100)
         hits += bool(got.low[0] <= curve(np.array([1000]))[0] <= got.high[0])
     assert hits >= 51
 
@@ -229,22 +229,22 @@ def test_equal_weights_give_the_exact_interval_of_counts(hits: int, n: int) -> N
 
 
 def test_few_heavy_hits_do_not_fool_the_weighted_interval() -> None:
-    """Strata checked once and strata checked often: the interval holds the true share in 95 % and more."""
+    """Use strata checked rarely and strata checked often: the interval covers the true share in at least 95 %."""
     rng = np.random.default_rng(0)
     weights = np.concatenate([np.full(100, 25.0), np.full(60, 240.0)])
     wrong = np.concatenate([np.full(100, 0.001), np.full(60, 0.01)])
     true = float(weights @ wrong / weights.sum())
-    held = [
-        told.low <= true <= told.high
-        for told in (weighted_share(weights, rng.random(len(weights)) < wrong) for _ in range(1000))
+    is_covered = [
+        estimate.low <= true <= estimate.high
+        for estimate in (weighted_share(weights, rng.random(len(weights)) < wrong) for _ in range(1000))
     ]
-    assert np.mean(held) >= 0.95
+    assert np.mean(is_covered) >= 0.95
 
 
 def test_the_weighted_share_of_nothing_and_of_all() -> None:
-    nothing = weighted_share([], [])
-    assert np.isnan(nothing.value)
-    assert (nothing.low, nothing.high, nothing.n) == (0, 1, 0)
-    every = weighted_share([1, 5], [True, True])
-    assert (every.value, every.high) == (1, 1)
-    assert every.low < 1
+    empty = weighted_share([], [])
+    assert np.isnan(empty.value)
+    assert (empty.low, empty.high, empty.n) == (0, 1, 0)
+    all_hits = weighted_share([1, 5], [True, True])
+    assert (all_hits.value, all_hits.high) == (1, 1)
+    assert all_hits.low < 1

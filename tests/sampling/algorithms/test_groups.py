@@ -1,4 +1,4 @@
-"""Groups of like images against slow and obvious oracles."""
+"""Test groups of similar images against slow and simple implementations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sampling.algorithms import groups
 from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group, squared_distances, tighter_half
 
 
-def heaps(seed: int, n: int = 120, d: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vectors in four heaps (the third the tightest), rows shuffled, with a few unusable ones, and labelled rows."""
+def clustered(seed: int, n: int = 120, d: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vectors in four clusters (the third the tightest), shuffled, with a few unusable rows, and a row order."""
     rng = np.random.default_rng(seed)
     heap = rng.permutation(np.arange(n) % 4)
     X = (heap[:, None] * 8 + np.where(heap == 2, 0.2, 1.5)[:, None] * rng.normal(size=(n, d))).astype(np.float32)
@@ -25,26 +25,26 @@ def distance(X: np.ndarray, a: int, b: int) -> float:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_densest_is_the_fullest_ball(seed: int) -> None:
-    X, heap, order = heaps(seed)
+    X, heap, order = clustered(seed)
     candidates = np.sort(order[:80])
     usable = [row for row in candidates.tolist() if np.isfinite(X[row]).all()]
     around = {row: sum(distance(X, row, other) <= 0.6 for other in usable) for row in usable}
-    middle = max(usable, key=lambda row: (around[row], -row))
-    found = densest_group(X, candidates, 0.6, 240, rng=np.random.default_rng(0))
-    assert found.rows[0] == middle
-    assert set(found.rows.tolist()) == {row for row in usable if distance(X, middle, row) <= 0.6}
-    assert found.distances == pytest.approx([distance(X, middle, row) for row in found.rows.tolist()], abs=1e-4)
-    assert (np.diff(found.distances) >= 0).all()
-    assert set(heap[found.rows]) == {2}
-    assert densest_group(X, candidates, 0.6, 5, rng=np.random.default_rng(0)).rows.tolist() == found.rows[:5].tolist()
+    center = max(usable, key=lambda row: (around[row], -row))
+    group = densest_group(X, candidates, 0.6, 240, rng=np.random.default_rng(0))
+    assert group.rows[0] == center
+    assert set(group.rows.tolist()) == {row for row in usable if distance(X, center, row) <= 0.6}
+    assert group.distances == pytest.approx([distance(X, center, row) for row in group.rows.tolist()], abs=1e-4)
+    assert (np.diff(group.distances) >= 0).all()
+    assert set(heap[group.rows]) == {2}
+    assert densest_group(X, candidates, 0.6, 5, rng=np.random.default_rng(0)).rows.tolist() == group.rows[:5].tolist()
 
 
 def test_densest_counts_on_a_sample_and_collects_from_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "SAMPLE", 30)
-    X, heap, _ = heaps(1)
+    X, heap, _ = clustered(1)
     first, again = (densest_group(X, np.arange(len(X)), 1.0, 240, rng=np.random.default_rng(5)) for _ in range(2))
     assert first.rows.tolist() == again.rows.tolist()
-    assert len(first.rows) > 20, "more than the sample held of the heap"
+    assert len(first.rows) > 20, "more rows of the cluster than the sample had"
     assert set(heap[first.rows]) == {2}
 
 
@@ -59,15 +59,15 @@ def test_nothing_alike_gives_no_group() -> None:
 def slow_agreement(
     X: np.ndarray, labelled: np.ndarray, labels: np.ndarray, radius: float, pressed: dict[int, int] | None = None
 ) -> tuple[float, float, float, int]:
-    """Share, 95 % interval and number of pairs, by loops and a union of the rows that pairs join."""
-    part = {row: row for row in labelled.tolist()}
+    """Return share, 95 % interval and number of pairs, by loops and union-find over the joined rows."""
+    parent = {row: row for row in labelled.tolist()}
 
     def root(row: int) -> int:
-        while part[row] != row:
-            row = part[row]
+        while parent[row] != row:
+            row = parent[row]
         return row
 
-    agreeing, n, joined = 0, 0, 0
+    agreeing, n, n_joined = 0, 0, 0
     for i, a in enumerate(labelled.tolist()):
         for k, b in enumerate(labelled.tolist()[:i]):
             if not (np.isfinite(X[a]).all() and np.isfinite(X[b]).all()):
@@ -79,13 +79,13 @@ def slow_agreement(
             n += 1
             agreeing += bool(labels[i] == labels[k])
             if root(a) != root(b):
-                part[root(a)] = root(b)
-                joined += 1
+                parent[root(a)] = root(b)
+                n_joined += 1
     if not n:
         return float("nan"), 0.0, 1.0, 0
     share = agreeing / n
-    low = beta.ppf(0.025, share * joined, joined - share * joined + 1) if agreeing else 0.0
-    high = beta.ppf(0.975, share * joined + 1, joined - share * joined) if agreeing < n else 1.0
+    low = beta.ppf(0.025, share * n_joined, n_joined - share * n_joined + 1) if agreeing else 0.0
+    high = beta.ppf(0.975, share * n_joined + 1, n_joined - share * n_joined) if agreeing < n else 1.0
     return share, float(low), float(high), n
 
 
@@ -93,65 +93,65 @@ def slow_agreement(
 @pytest.mark.parametrize("radius", [0.0, 0.4, 1.5, 6.0, 60.0])
 @pytest.mark.parametrize("is_pressed", [False, True])
 def test_agreement_is_that_of_the_pairs_at_the_edge_of_a_radius(seed: int, radius: float, is_pressed: bool) -> None:
-    X, heap, order = heaps(seed)
+    X, heap, order = clustered(seed)
     labelled = order[:50]
     labels = np.where(np.random.default_rng(seed).random(50) < 0.1, 9, heap[labelled] // 2)
     pressed = {row: row // 3 for row in range(len(X))} if is_pressed else None
-    given = (lambda rows: rows // 3) if is_pressed else None
-    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0), pressed=given)
-    found = pairs.within(radius)
+    press_of_rows = (lambda rows: rows // 3) if is_pressed else None
+    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0), pressed=press_of_rows)
+    agreement = pairs.within(radius)
     share, low, high, n = slow_agreement(X, labelled, labels, radius, pressed)
-    assert found.n_pairs == n
-    assert (found.share, found.low, found.high) == pytest.approx((share, low, high), abs=1e-6, nan_ok=True)
+    assert agreement.n_pairs == n
+    assert (agreement.share, agreement.low, agreement.high) == pytest.approx((share, low, high), abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_known_radius_is_the_largest_whose_interval_lies_above(seed: int) -> None:
-    X, heap, order = heaps(seed, n=320)
+    X, heap, order = clustered(seed, n=320)
     labelled = order[:240]
-    labels = heap[labelled] // 2 + 1  # two classes of two heaps each
+    labels = heap[labelled] // 2 + 1  # two classes of two clusters each
     pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0))
-    found = pairs.largest_reliable()
-    assert found is not None
-    assert found.is_reliable
-    assert found == pairs.within(found.radius)
-    beyond = pairs.distances[pairs.distances > 1.02 * found.radius]
+    agreement = pairs.largest_reliable()
+    assert agreement is not None
+    assert agreement.is_reliable
+    assert agreement == pairs.within(agreement.radius)
+    beyond = pairs.distances[pairs.distances > 1.02 * agreement.radius]
     assert len(beyond) > 1000
-    first = next(one for one in map(pairs.within, beyond[::5].tolist()) if not one.is_reliable)
-    assert first.radius < 1.15 * found.radius, "a little farther it is not known any more"
+    first = next(other for other in map(pairs.within, beyond[::5].tolist()) if not other.is_reliable)
+    assert first.radius < 1.15 * agreement.radius, "unreliable at a slightly larger radius"
 
 
 def test_beyond_a_radius_that_is_known_not_to_be_enough_nothing_counts() -> None:
-    """Two classes of two heaps each: far pairs of the same class agree, and nearer ones do not."""
+    """Use two classes of two clusters each: far pairs of the same class agree, nearer ones do not."""
     rng = np.random.default_rng(0)
-    place = np.arange(240) % 4
-    X = (np.array([0, 1, 20, 21])[place][:, None] + 0.01 * rng.normal(size=(240, 2))).astype(np.float32)
-    labels = np.array([0, 1, 0, 1])[place]
+    cluster = np.arange(240) % 4
+    X = (np.array([0, 1, 20, 21])[cluster][:, None] + 0.01 * rng.normal(size=(240, 2))).astype(np.float32)
+    labels = np.array([0, 1, 0, 1])[cluster]
     pairs = LabeledPairs(X, range(240), labels, rng=rng)
     assert pairs.within(1.42).share < 0.1
-    found = pairs.largest_reliable()
-    assert found is not None
-    assert found.radius < 0.2
+    agreement = pairs.largest_reliable()
+    assert agreement is not None
+    assert agreement.radius < 0.2
 
 
 def test_a_gap_is_not_bridged_by_the_pairs_before_it() -> None:
-    """Thousands of pairs agree within two heaps; the few first ones from heap to heap must not stretch the radius."""
+    """Thousands of pairs agree within two clusters; the first few between clusters must not extend the radius."""
     rng = np.random.default_rng(0)
     heap = np.arange(160) % 2
     X = (heap[:, None] * 10 + 0.05 * rng.normal(size=(160, 4))).astype(np.float32)
-    found = LabeledPairs(X, range(160), heap, rng=rng).largest_reliable()
-    assert found is not None
-    assert found.radius < 1
-    assert found.share == 1
+    agreement = LabeledPairs(X, range(160), heap, rng=rng).largest_reliable()
+    assert agreement is not None
+    assert agreement.radius < 1
+    assert agreement.share == 1
 
 
-@pytest.mark.parametrize(("n", "is_known"), [(72, False), (73, True)])
-def test_seventy_three_alike_are_enough_and_one_less_is_not(n: int, is_known: bool) -> None:
+@pytest.mark.parametrize(("n", "is_enough"), [(72, False), (73, True)])
+def test_seventy_three_alike_are_enough_and_one_less_is_not(n: int, is_enough: bool) -> None:
     """73 rows joined by 72 comparisons that all agree: 0.025 ** (1 / 72) is just above 95 %."""
     X = np.zeros((n, 2), np.float32)
-    found = LabeledPairs(X, range(n), np.zeros(n), rng=np.random.default_rng(0)).largest_reliable()
-    assert (found is not None) is is_known
-    assert n * (n - 1) // 2 > 2000, "and not as many as there are pairs"
+    agreement = LabeledPairs(X, range(n), np.zeros(n), rng=np.random.default_rng(0)).largest_reliable()
+    assert (agreement is not None) is is_enough
+    assert n * (n - 1) // 2 > 2000, "pairs are not independent trials"
 
 
 def test_pairs_that_one_key_labeled_tell_nothing() -> None:
@@ -167,45 +167,45 @@ def test_pairs_that_one_key_labeled_tell_nothing() -> None:
 def test_without_pairs_nothing_is_known(n: int) -> None:
     pairs = LabeledPairs(np.zeros((3, 2), np.float32), range(n), np.zeros(n), rng=np.random.default_rng(0))
     assert pairs.largest_reliable() is None
-    found = pairs.within(1.0)
-    assert (found.low, found.high, found.n_pairs, found.is_reliable) == (0, 1, 0, False)
+    agreement = pairs.within(1.0)
+    assert (agreement.low, agreement.high, agreement.n_pairs, agreement.is_reliable) == (0, 1, 0, False)
     assert not pairs.is_mixed(np.array([1, 2]), 1.0).any()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_place_where_labels_differ_is_no_middle(seed: int) -> None:
-    X, _, order = heaps(seed)
+    X, _, order = clustered(seed)
     labelled, labels = order[:60], order[:60] % 2
     pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0))
     rows = np.array([row for row in order[60:] if np.isfinite(X[row]).all()])
-    near = [{int(labels[i]) for i, one in enumerate(labelled) if distance(X, one, row) <= 2.0} for row in rows]
+    near = [{int(labels[i]) for i, other in enumerate(labelled) if distance(X, other, row) <= 2.0} for row in rows]
     mixed = pairs.is_mixed(rows, 2.0)
     assert mixed.tolist() == [len(classes) > 1 for classes in near]
     assert 0 < mixed.sum() < len(rows)
     group = densest_group(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: pairs.is_mixed(some, 2.0))
     assert group.rows[0] not in rows[mixed]
-    none = densest_group(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: np.ones(len(some), bool))
-    assert not len(none.rows)
+    empty = densest_group(X, rows, 2.0, 240, rng=np.random.default_rng(0), avoid=lambda some: np.ones(len(some), bool))
+    assert not len(empty.rows)
 
 
 def test_the_usual_radius_comes_from_the_closest_candidates() -> None:
-    X, _, _ = heaps(0)
+    X, _, _ = clustered(0)
     usable = [row for row in range(len(X)) if np.isfinite(X[row]).all()]
     eighth = [sorted(distance(X, row, other) for other in usable)[8] for row in usable]
-    found = default_radius(X, np.arange(len(X)), rng=np.random.default_rng(0))
-    assert found == pytest.approx(np.quantile(eighth, 0.05), rel=1e-4)
+    radius = default_radius(X, np.arange(len(X)), rng=np.random.default_rng(0))
+    assert radius == pytest.approx(np.quantile(eighth, 0.05), rel=1e-4)
     assert default_radius(X, usable[:1], rng=np.random.default_rng(0)) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_tighter_half_is_a_fixed_point_of_two_means(seed: int) -> None:
-    X, heap, order = heaps(seed)
+    X, heap, order = clustered(seed)
     rows = order[(heap[order] == 2) | (heap[order] == 1)][:40]
     usable = np.array([row for row in rows if np.isfinite(X[row]).all()])
     half = tighter_half(X, rows)
     sums = [sum(distance(X, row, other) for other in usable) for row in usable]
-    assert half.rows[0] == usable[int(np.argmin(sums))], "the middle row comes first"
-    assert len(set(heap[half.rows])) == 1, "two heaps are two halves"
+    assert half.rows[0] == usable[int(np.argmin(sums))], "the medoid comes first"
+    assert len(set(heap[half.rows])) == 1, "two clusters give two halves"
     rest = np.setdiff1d(usable, half.rows)
     near, far = X[half.rows].mean(axis=0), X[rest].mean(axis=0)
     assert all(np.linalg.norm(X[row] - near) <= np.linalg.norm(X[row] - far) for row in half.rows)

@@ -1,4 +1,4 @@
-"""Auto's dealing: shares, chance and the probabilities that it writes down."""
+"""Test Auto's mixing: shares, random audit items, and the recorded probabilities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_shares_are_kept_in_every_prefix() -> None:
         assert [r for r, s in zip(got.rows, got.sources, strict=True) if s == name] == list(rows)
 
 
-def test_a_row_is_dealt_once_and_only_from_the_pool() -> None:
+def test_a_row_is_selected_once_and_only_from_the_pool() -> None:
     parts = [part("a", [5, 3, 99, 1], 1), part("b", [3, 5, 7], 1)]
     got = mix(parts, [7, 1, 3, 5, 8], 5, rng=np.random.default_rng(0), audit_share=0)
     assert got.rows.tolist() == [5, 3, 1, 7, 8]
@@ -33,7 +33,7 @@ def test_a_row_is_dealt_once_and_only_from_the_pool() -> None:
 
 
 def test_probabilities_are_those_of_the_draws() -> None:
-    """Count what comes first and second over many seeds."""
+    """Count the first and second rows over many seeds."""
     parts = [part("a", [2, 0], 1)]
     first: Counter[int] = Counter()
     second: Counter[int] = Counter()
@@ -44,8 +44,8 @@ def test_probabilities_are_those_of_the_draws() -> None:
         if got.rows[0] == 2:
             second[int(got.rows[1])] += 1
         expected = [0.85 if got.rows[0] == 2 else 0.05]
-        planned = 0 if got.rows[0] == 2 else 2
-        expected.append(0.8 + 0.2 / 3 if got.rows[1] == planned else 0.2 / 3)
+        next_ranked = 0 if got.rows[0] == 2 else 2
+        expected.append(0.8 + 0.2 / 3 if got.rows[1] == next_ranked else 0.2 / 3)
         assert got.probabilities.tolist() == pytest.approx(expected, rel=1e-6)
     for row, share in {2: 0.85, 0: 0.05, 1: 0.05, 3: 0.05}.items():
         assert first[row] / n == pytest.approx(share, abs=0.02)
@@ -55,21 +55,21 @@ def test_probabilities_are_those_of_the_draws() -> None:
 
 def test_audit_rows_are_uniform_and_at_random_places() -> None:
     parts = [part("a", list(range(30)), 1)]
-    places: Counter[int] = Counter()
+    ranks: Counter[int] = Counter()
     rows: Counter[int] = Counter()
     for seed in range(3000):
         got = mix(parts, np.arange(60), 20, rng=np.random.default_rng(seed), audit_share=0.1)
-        where = [i for i, source in enumerate(got.sources) if source == AUDIT]
-        places.update(where)
-        if where and where[0] == 0:
+        audit_ranks = [i for i, source in enumerate(got.sources) if source == AUDIT]
+        ranks.update(audit_ranks)
+        if audit_ranks and audit_ranks[0] == 0:
             rows[int(got.rows[0])] += 1
-    assert sum(places.values()) / 3000 == pytest.approx(2, abs=0.1)
-    assert min(places[i] for i in range(20)) > 240
+    assert sum(ranks.values()) / 3000 == pytest.approx(2, abs=0.1)
+    assert min(ranks[i] for i in range(20)) > 240
     assert max(rows.values()) < 25
     assert len(rows) == 60
 
 
-def test_when_all_parts_have_run_out_chance_deals_the_rest() -> None:
+def test_when_all_parts_have_run_out_the_rest_is_random() -> None:
     got = mix([part("a", [1], 1)], np.arange(50), 99, rng=np.random.default_rng(0), audit_share=0)
     assert sorted(got.rows.tolist()) == list(range(50))
     assert got.rows[0] == 1

@@ -1,4 +1,4 @@
-"""Oddities against scikit-learn and against planted ones."""
+"""Test outlier scores against scikit-learn and on planted outliers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_factor_is_that_of_scikit_learn(k: int) -> None:
 def test_factor_follows_its_definition_with_few_rows_and_gaps() -> None:
     X = np.array([[0.0], [1.0], [np.nan], [3.0], [7.0]], np.float32)
     got = local_outlier_factor(knn_graph(X, 2), 20)
-    # By hand, with two neighbours each: reach 3, 2, 3, 6; densities from the reached distances.
+    # By hand, with two neighbors each: reach 3, 2, 3, 6; densities from the reachability distances.
     near = {0: (1, 3), 1: (0, 3), 3: (1, 0), 4: (3, 1)}
     reach = {0: 3.0, 1: 2.0, 3: 3.0, 4: 6.0}
     density = {p: 2 / sum(max(abs(X[p, 0] - X[o, 0]), reach[o]) for o in near[p]) for p in near}

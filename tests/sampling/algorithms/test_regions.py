@@ -1,4 +1,4 @@
-"""Points in polygons against the definition, one point and one edge after the other, in fractions."""
+"""Test points in polygons against the definition, one point and one edge at a time, in exact fractions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sampling.algorithms.regions import points_in_polygon
 
 
-def slowly(points: np.ndarray, corners: np.ndarray) -> list[int]:
-    """How often does a ray to the left cross the boundary? Exact."""
-    found = []
+def slow_points_in_polygon(points: np.ndarray, corners: np.ndarray) -> list[int]:
+    """Count how often a ray to the left crosses the boundary, exactly."""
+    inside = []
     ends = list(zip(corners.tolist(), np.roll(corners, -1, axis=0).tolist(), strict=True))
     for position, (x, y) in enumerate(points.tolist()):
         crossings = 0
@@ -25,12 +25,12 @@ def slowly(points: np.ndarray, corners: np.ndarray) -> list[int]:
                 )
                 crossings += at <= x
         if crossings % 2:
-            found.append(position)
-    return found
+            inside.append(position)
+    return inside
 
 
 def check(points: np.ndarray, corners: np.ndarray) -> None:
-    assert points_in_polygon(points, corners).tolist() == slowly(points, corners)
+    assert points_in_polygon(points, corners).tolist() == slow_points_in_polygon(points, corners)
 
 
 SMALL = st.integers(0, 12)
@@ -40,7 +40,7 @@ CORNER = st.tuples(SMALL, SMALL)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(CORNER, min_size=0, max_size=30), st.lists(CORNER, min_size=3, max_size=9))
 def test_any_polygon_on_a_small_lattice(points: list[tuple[int, int]], corners: list[tuple[int, int]]) -> None:
-    """Points on edges and corners, level and crossing edges, the same corner twice: all of it comes up here."""
+    """Generate points on edges and corners, horizontal and crossing edges, and repeated corners."""
     check(np.array(points, np.uint16).reshape(-1, 2), np.array(corners, np.float64))
 
 
@@ -49,7 +49,7 @@ def test_large_numbers_stars_and_broken_corners() -> None:
     points = rng.integers(0, 65535, (250, 2)).astype(np.uint16)
     turns = np.linspace(0, 4 * np.pi, 6)[:-1]
     star = np.stack([np.cos(turns), np.sin(turns)], axis=1) * 30_000 + 32_000
-    check(points, star)  # goes around its middle twice
+    check(points, star)  # winds around its center twice
     assert not set(points_in_polygon(points, star)) & set(
         np.flatnonzero(np.hypot(*(points - 32_000.0).T) < 5000).tolist()
     )

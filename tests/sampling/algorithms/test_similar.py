@@ -1,4 +1,4 @@
-"""Cosine search against one row at a time."""
+"""Test cosine search against one row at a time."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def slow_similar(X: np.ndarray, examples: list[int], pool: list[int]) -> list[tu
 
 @pytest.mark.parametrize("examples", [[17], [250, 3, 44]])
 @pytest.mark.parametrize("share", [None, 0.1, 0.6])
-@pytest.mark.parametrize("known", [True, False])
-def test_similar_is_the_slow_loop(examples: list[int], share: float | None, known: bool) -> None:
+@pytest.mark.parametrize("has_inverse", [True, False])
+def test_similar_is_the_slow_loop(examples: list[int], share: float | None, has_inverse: bool) -> None:
     X = vectors()
     order = np.random.default_rng(1).permutation(300)
     among = None if share is None else order[: int(300 * share)]
-    got = similar(X, examples, 12, inverse=inverse_lengths(X) if known else None, among=among)
+    got = similar(X, examples, 12, inverse=inverse_lengths(X) if has_inverse else None, among=among)
     expected = slow_similar(X, examples, list(range(300)) if among is None else among.tolist())[:12]
     assert got.rows.tolist() == [row for _, row in expected]
     np.testing.assert_allclose(got.similarities, [-cost for cost, _ in expected], atol=1e-5)

@@ -1,4 +1,4 @@
-"""TypiClust against a slow one, and at the edges."""
+"""Test TypiClust against a slow implementation, and edge cases."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from sampling.algorithms import typicality
 from sampling.algorithms.typicality import typical
 
 
-def clumps(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Well separated clumps, their rows shuffled; the clump of each row."""
+def separated_clusters(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return well separated clusters, their rows shuffled, and the cluster of each row."""
     rng = np.random.default_rng(seed)
     which = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
     X = 40 * which[:, None] * np.array([1, 0.5, -1]) + rng.standard_normal((len(which), 3))
     return X.astype(np.float32), which
 
 
-def slow_density(X: np.ndarray, members: np.ndarray, row: int, neighbours: int) -> float:
-    apart = sorted(float(np.linalg.norm(X[row].astype(float) - X[m])) for m in members if m != row)
-    return 1 / float(np.mean(apart[: min(neighbours, max(1, len(members) // 2))]))
+def slow_density(X: np.ndarray, members: np.ndarray, row: int, n_neighbors: int) -> float:
+    distances = sorted(float(np.linalg.norm(X[row].astype(float) - X[m])) for m in members if m != row)
+    return 1 / float(np.mean(distances[: min(n_neighbors, max(1, len(members) // 2))]))
 
 
 def test_largest_clump_without_labels_first_and_its_densest_row() -> None:
-    X, which = clumps([60, 30, 45, 20])
+    X, which = separated_clusters([60, 30, 45, 20])
     labelled = np.flatnonzero(which == 0)[:1]
     candidates = np.setdiff1d(np.arange(len(X)), labelled)
     got = typical(X, candidates[::-1], labelled, 3, rng=np.random.default_rng(0))
@@ -36,7 +36,7 @@ def test_largest_clump_without_labels_first_and_its_densest_row() -> None:
 
 
 def test_small_clusters_wait_until_the_others_are_empty() -> None:
-    X, which = clumps([30, 3, 25])
+    X, which = separated_clusters([30, 3, 25])
     got = typical(X, np.arange(len(X)), [], 3, rng=np.random.default_rng(1))
     assert which[got.rows[:2]].tolist() == [0, 2]
     whole = typical(X, np.arange(len(X)), [], 100, rng=np.random.default_rng(1))
@@ -46,7 +46,7 @@ def test_small_clusters_wait_until_the_others_are_empty() -> None:
 def test_many_rows_use_batches_and_a_sample_of_each_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typicality, "MINI_BATCH_FROM", 50)
     monkeypatch.setattr(typicality, "MAX_MEMBERS", 100)
-    X, which = clumps([200, 150])
+    X, which = separated_clusters([200, 150])
     got = typical(X, np.arange(len(X)), [], 2, rng=np.random.default_rng(0))
     assert which[got.rows].tolist() == [0, 1]
     for row in got.rows:

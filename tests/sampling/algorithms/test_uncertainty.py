@@ -1,4 +1,4 @@
-"""Uncertainty scores and ranking against slow and obvious oracles."""
+"""Test uncertainty scores and rankings against slow and simple implementations."""
 
 from __future__ import annotations
 
@@ -104,14 +104,14 @@ def test_top_is_a_stable_sort_without_nan(n_tied: int, k: int) -> None:
 
 @pytest.mark.parametrize("n_left_out", [0, 5, 900])
 def test_scores_of_candidates_are_those_of_all_rows(n_left_out: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether rows follow each other, have small gaps or lie far apart; rows newer than the model have none."""
+    """Use contiguous rows, small gaps and sparse rows; rows newer than the model have no scores."""
     monkeypatch.setattr(strategy, "SCORED_AT_ONCE", 64)
     rng = np.random.default_rng(0)
     P = rng.dirichlet(np.ones(4), 1000).astype(np.float32)
     P[17] = np.nan
     rows = np.sort(rng.choice(1010, 1010 - n_left_out, replace=False))
     for measure in (margin, largest):
-        known, scores = Inputs(rows, rng, probabilities=P).scored(rows, measure)
-        assert known.tolist() == [row for row in rows.tolist() if row < 1000 and row != 17]
-        np.testing.assert_array_equal(scores, measure(P)[known])
+        scored_rows, scores = Inputs(rows, rng, probabilities=P).scored(rows, measure)
+        assert scored_rows.tolist() == [row for row in rows.tolist() if row < 1000 and row != 17]
+        np.testing.assert_array_equal(scores, measure(P)[scored_rows])
     np.testing.assert_array_equal(largest(P), P.max(axis=1))
