@@ -1,4 +1,4 @@
-"""``uv run --group bench python -m benchmarks [NAME …]``: run the benchmarks, each in its own process."""
+"""Run the benchmarks, each in its own process: ``uv run --group bench python -m benchmarks [NAME …]``."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The algorithms beside the plain way or the best library, in turn in one run; medians of ratios' two sides.
+"""Time the algorithms against the simple way or the best library, in turn in one run.
 
     python -m benchmarks.algorithms [k-center graph outliers similar uncertain spread suspects typical mix cells]
         [--items 30000] [--dims 256] [--picks 300] [--repeats 5] [--vectors FILE.npy]
     python -m benchmarks.algorithms --targets
 
-``--targets`` runs those that have a target at the size it is stated for, and prints the target beside the ratio.
-``--vectors`` takes the vectors of real images instead of made-up ones. Needs a quiet machine: products by several
-threads wait for the slowest.
+Prints the median of the ratios, and the median time of each side. ``--targets`` runs those with a target, at the size
+the target is defined for, and prints the target beside the ratio. ``--vectors`` uses vectors of real images instead of
+synthetic ones. Needs a quiet machine: multithreaded products wait for the slowest thread.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ Size = argparse.Namespace
 
 
 def vectors(n: int, d: int, *, seed: int = 0) -> np.ndarray:
-    """Like a network's output: fifty clumps in 32 dimensions, spread over all, with noise, none below 0."""
+    """Return vectors like a network's output: non-negative, fifty clusters in 32 latent dimensions, with noise."""
     rng = np.random.default_rng(seed)
     spread = rng.standard_normal((32, d)).astype(np.float32) / 5
-    centres = 2 * rng.standard_normal((50, 32)).astype(np.float32)
+    centers = 2 * rng.standard_normal((50, 32)).astype(np.float32)
     X = np.empty((n, d), np.float32)
     for begin in range(0, n, 10_000):
         part = X[begin : begin + 10_000]
-        inner = centres[rng.integers(50, size=len(part))] + rng.standard_normal((len(part), 32), np.float32)
+        inner = centers[rng.integers(50, size=len(part))] + rng.standard_normal((len(part), 32), np.float32)
         part[:] = np.maximum(inner @ spread + 0.3 * rng.standard_normal(part.shape, np.float32), 0)
     return X
 
 
-def chances(n: int, c: int = 10) -> np.ndarray:
+def random_probabilities(n: int, c: int = 10) -> np.ndarray:
     P = np.random.default_rng(1).random((n, c), np.float32) ** 4
     return np.asarray(P / P.sum(axis=1, keepdims=True), np.float32)
 
 
-def some_vectors(size: Size) -> np.ndarray:
-    """Those of the file that was named, in an order of their own, or made-up ones."""
+def vectors_of_size(size: Size) -> np.ndarray:
+    """Return a random subset of the vectors in the given file, or synthetic vectors."""
     if size.vectors is None:
         return vectors(size.items, size.dims)
     X = np.load(size.vectors, mmap_mode="r")
@@ -71,32 +71,32 @@ def some_vectors(size: Size) -> np.ndarray:
 def compare(
     name: str, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, target: float | None = None
 ) -> tuple[Any, Any]:
-    """Run both in turn; print both medians and the median of the ratios of the pairs; give both last results."""
+    """Run both in turn, print both medians and the median of the ratios of the pairs, and return both last results."""
     mine, other, results = [], [], (None, None)
     for _ in range(repeats):
         begin = time.perf_counter()
         first = ours()
-        middle = time.perf_counter()
+        between = time.perf_counter()
         second = theirs()
-        mine.append(middle - begin)
-        other.append(time.perf_counter() - middle)
+        mine.append(between - begin)
+        other.append(time.perf_counter() - between)
         results = first, second
     ratios = [a / b for a, b in zip(mine, other, strict=True)]
     print(
         f"{name:<58} {statistics.median(ratios):7.3f} x   ({1000 * statistics.median(mine):.1f} ms against "
         f"{1000 * statistics.median(other):.1f} ms, {repeats} runs, {min(ratios):.3f} to {max(ratios):.3f})"
-        f"{'' if target is None else judged(statistics.median(ratios), target)}",
+        f"{'' if target is None else target_note(statistics.median(ratios), target)}",
         flush=True,
     )
     return results
 
 
-def judged(ratio: float, target: float) -> str:
+def target_note(ratio: float, target: float) -> str:
     return f"   target: at most {target:g} x, {'reached' if ratio <= target else 'MISSED'}"
 
 
 def incremental(X: np.ndarray, lengths: np.ndarray, labelled: np.ndarray, k: int) -> np.ndarray:
-    """The plain loop: one matrix-vector product a centre."""
+    """Select by the simple loop: one matrix-vector product per center."""
     nearest = np.full(len(X), np.inf, X.dtype)
     picks = np.empty(k, np.int64)
 
@@ -117,7 +117,7 @@ def incremental(X: np.ndarray, lengths: np.ndarray, labelled: np.ndarray, k: int
 
 
 def bench_k_center(size: Size) -> None:
-    X = some_vectors(size)
+    X = vectors_of_size(size)
     n = len(X)
     order = np.random.default_rng(2).permutation(n)
     labelled, candidates = order[:20], np.sort(order[20:])
@@ -130,27 +130,27 @@ def bench_k_center(size: Size) -> None:
         0.25,
     )
     same = int((got.rows == expected).sum())
-    print(f"    the same picks as the loop, in the same order: {same} of {size.picks}")
-    # In float32 the loop itself mistakes rows that are equally far to seven digits; in float64 it doesn't.
+    print(f"    same rows as the loop, in the same order: {same} of {size.picks}")
+    # In float32 the loop itself confuses rows equally far to seven digits; in float64 it does not.
     exact = X.astype(np.float64)
     truth = incremental(exact, np.einsum("ij,ij->i", exact, exact), labelled, size.picks)
     print(f"    as the loop in float64: {int((got.rows == truth).sum())} of {size.picks}")
 
 
 def bench_graph(size: Size) -> None:
-    Z = project(some_vectors(size), rng=np.random.default_rng(0))
+    Z = project(vectors_of_size(size), rng=np.random.default_rng(0))
     graph, (_, indices) = compare(
         f"k-NN graph, {len(Z)} x {Z.shape[1]}: ours / scikit-learn",
         lambda: knn_graph(Z, 20),
         lambda: NearestNeighbors(n_neighbors=20, algorithm="brute").fit(Z).kneighbors(),
         min(size.repeats, 3),
     )
-    print(f"    same neighbours: {(graph.indices == indices).mean():.5f}")
+    print(f"    same neighbors: {(graph.indices == indices).mean():.5f}")
 
 
 def bench_cells(size: Size) -> None:
-    """The graph of very many, against the exact one: its time, its recall, and what is left of the oddest."""
-    Z = project(some_vectors(size), rng=np.random.default_rng(0))
+    """Compare the approximate graph of very many rows with the exact one: time, recall, and the top outliers."""
+    Z = project(vectors_of_size(size), rng=np.random.default_rng(0))
     near, exact = compare(
         f"k-NN graph, {len(Z)} x {Z.shape[1]}: by cells / all pairs",
         lambda: approximate_knn_graph(Z, 30, rng=np.random.default_rng(0)),
@@ -166,7 +166,7 @@ def bench_cells(size: Size) -> None:
 
 
 def bench_outliers(size: Size) -> None:
-    X = some_vectors(size)
+    X = vectors_of_size(size)
     Z = project(X, rng=np.random.default_rng(0))
     graph = knn_graph(Z, 20)
     ours, theirs = compare(
@@ -182,7 +182,7 @@ def bench_outliers(size: Size) -> None:
 
 
 def bench_similar(size: Size) -> None:
-    X = some_vectors(size)
+    X = vectors_of_size(size)
     inverse, query = inverse_lengths(X), X[7].copy()
     compare(
         f"similar, {len(X)} x {X.shape[1]}: search / one product",
@@ -194,7 +194,7 @@ def bench_similar(size: Size) -> None:
 
 
 def bench_uncertain(size: Size) -> None:
-    """Through the queues' own functions, without vectors: what a page asks of the probabilities."""
+    """Use the queues' own functions without vectors, as a page does."""
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hoshina.settings")
@@ -202,21 +202,21 @@ def bench_uncertain(size: Size) -> None:
     from sampling.queues.registry import BandParams, UncertainParams, band, uncertain
     from sampling.queues.strategy import Inputs
 
-    P = chances(size.items)
+    P = random_probabilities(size.items)
     scores = margin(P)
-    everything = np.arange(size.items)
+    all_rows = np.arange(size.items)
     most = np.flatnonzero(np.random.default_rng(0).random(size.items) < 0.99)
-    for words, rows in (("all", everything), ("99 %", most)):
+    for share, rows in (("all", all_rows), ("99 %", most)):
         inputs = Inputs(rows, np.random.default_rng(0), probabilities=P, columns={5: [2]})
-        ways: dict[str, Callable[[], Any]] = {
+        queues: dict[str, Callable[[], Any]] = {
             "uncertain": lambda inputs=inputs: uncertain(inputs, UncertainParams(), 2000),
             "band of the likeliest": lambda inputs=inputs: band(inputs, BandParams(), 2000),
             "band of a class": lambda inputs=inputs: band(inputs, BandParams(of=5), 2000),
         }
-        for name, way in ways.items():
+        for name, rank in queues.items():
             compare(
-                f"{name}, {words} of {size.items} items, 10 classes / argpartition",
-                way,
+                f"{name}, {share} of {size.items} items, 10 classes / argpartition",
+                rank,
                 lambda: np.argpartition(scores, 2000),
                 4 * size.repeats,
                 10,
@@ -225,7 +225,7 @@ def bench_uncertain(size: Size) -> None:
 
 def bench_spread(size: Size) -> None:
     n = size.items
-    scores = margin(chances(n))
+    scores = margin(random_probabilities(n))
     Z = np.random.default_rng(0).standard_normal((n, 64), np.float32)
     compare(
         f"spread, {n} items: a page of 40 / argpartition",
@@ -243,12 +243,12 @@ def bench_spread(size: Size) -> None:
 
 
 def bench_suspects(size: Size) -> None:
-    """Against cleanlab itself, on what the product's own training says of labels that it held out."""
+    """Compare with cleanlab on the out-of-fold predictions of the product's training."""
     try:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
-        print("suspects: install cleanlab to compare with it: uv sync --group bench")
+        print("suspects: not measured. Install cleanlab to compare with it: uv sync --group bench")
         return
     images = {"digits": load_digits(return_X_y=True)}
     if FASHION.exists():
@@ -268,9 +268,9 @@ def bench_suspects(size: Size) -> None:
             }
             issues = find_label_issues(y, P, n_jobs=1)
             rankings["issues first"] = issues + rankings["self_confidence"]
-            theirs = {way: average_precision_score(wrong, doubt) for way, doubt in rankings.items()}
+            theirs = {method: average_precision_score(wrong, doubt) for method, doubt in rankings.items()}
             ours = average_precision_score(wrong, -got.self_confidence)
-            best = max(theirs, key=lambda way: theirs[way])
+            best = max(theirs, key=lambda method: theirs[method])
             ratios.append(ours / theirs[best])
             print(
                 f"    {name}, seed {seed}: average precision {ours:.4f}, cleanlab's best {theirs[best]:.4f} ({best}); "
@@ -301,7 +301,7 @@ def bench_mix(size: Size) -> None:
     order = np.random.default_rng(0).permutation(size.items)
     parts = [Part("unsure", order[:2000], 0.8), Part("rare", order[1000:3000], 0.2)]
     compare(
-        f"mix, 2000 of {size.items}: deal / one shuffle",
+        f"mix, 2000 of {size.items}: mix / one shuffle",
         lambda: mix(parts, pool, 2000, rng=np.random.default_rng(0)),
         lambda: np.random.default_rng(0).permutation(size.items),
         size.repeats,
@@ -321,7 +321,7 @@ BENCHMARKS: dict[str, Callable[[Size], None]] = {
     "mix": bench_mix,
 }
 
-# The sizes that targets are stated for.
+# The sizes at which targets are defined.
 TARGETS: dict[str, dict[str, int]] = {
     "uncertain": {"items": 1_000_000},
     "similar": {"items": 100_000, "dims": 1280},
@@ -334,19 +334,19 @@ TARGETS: dict[str, dict[str, int]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="*", help=f"any of {', '.join(BENCHMARKS)}; all if none is named")
+    parser.add_argument("which", nargs="*", help=f"any of {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--items", type=int, default=30_000)
     parser.add_argument("--dims", type=int, default=256)
     parser.add_argument("--picks", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--vectors", metavar="FILE.npy", help="real vectors, (n, d) float32, instead of made-up ones")
-    parser.add_argument("--targets", action="store_true", help="at the sizes that targets are stated for")
-    given = parser.parse_args()
-    unknown = set(given.which) - set(BENCHMARKS)
+    parser.add_argument("--vectors", metavar="FILE.npy", help="real vectors, (n, d) float32, instead of synthetic ones")
+    parser.add_argument("--targets", action="store_true", help="run at the sizes at which targets are defined")
+    options = parser.parse_args()
+    unknown = set(options.which) - set(BENCHMARKS)
     if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    for name in given.which or (TARGETS if given.targets else BENCHMARKS):
-        BENCHMARKS[name](Size(**{**vars(given), **(TARGETS.get(name, {}) if given.targets else {})}))
+        parser.error(f"Unknown: {', '.join(sorted(unknown))}. Choose from {', '.join(BENCHMARKS)}.")
+    for name in options.which or (TARGETS if options.targets else BENCHMARKS):
+        BENCHMARKS[name](Size(**{**vars(options), **(TARGETS.get(name, {}) if options.targets else {})}))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Do the probabilities mean what they say? Calibration on images held out, over seeds and numbers of labels.
+"""Measure calibration on held-out images, over seeds and numbers of labels.
 
     python -m benchmarks.calibration [temperature penalty methods active weights]
         [--data digits fashion stamps] [--seeds 20] [--processes 2] [--vectors FOLDER]
 
-*temperature*: the product's training on labels drawn by chance; uncalibrated, calibrated, and with the one temperature
-that fits the held-out images best, which nobody could know. *penalty*: the one that is chosen beside the default.
-*methods*: Platt and vector scaling beside the temperature. *active*: most labels are chosen by doubt, a tenth by
-chance; temperatures of all, or led by those by chance. *weights*: one class is rare; labels or classes count the same.
+*temperature*: the product's training on randomly sampled labels: uncalibrated, calibrated, and with the temperature
+that is best on the held-out images (an oracle). *penalty*: the chosen penalty against the default. *methods*: Platt and
+vector scaling against the temperature. *active*: most labels are selected by uncertainty, a tenth at random;
+temperatures fitted to all labels, or led by the random ones. *weights*: one class is rare; labels or classes have equal
+weight.
 
-Vectors are computed once and kept in the folder; MobileNetV2's need its weights (AL_WEIGHTS_DIR). Printed are Markdown
-tables. Images of a class without a label are left out of what is held out: no calibration gives them a chance.
+Vectors are computed once and cached in the folder; those of MobileNetV2 need its weights (AL_WEIGHTS_DIR). Prints
+Markdown tables. Held-out images of classes without a label are left out: no calibration can give them a probability.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Rows = NDArray[np.int64]
 Numbers = dict[str, float]
 
 HELD_OUT = 10_000
-# Labels, and from what number of images they are chosen.
+# Numbers of labels, and the size of the pool they are selected from.
 SIZES = {"digits": (20, 100, 500, 1300), "fashion": (20, 100, 500, 2000), "stamps": (20, 100, 250)}
 ACTIVE = {"digits": (200, 500, 900), "fashion": (300, 600, 1000), "stamps": (100, 200)}
 POOL = {"digits": 1300, "fashion": 10_000, "stamps": 261}
@@ -53,14 +54,14 @@ RARE, RARE_SHARE = 3, 0.02
 
 
 def digits(cache: Path) -> tuple[Floats, Rows]:
-    """HOG vectors of scikit-learn's digits, 8 x 8 pixels enlarged."""
+    """Return HOG vectors of scikit-learn's digits, enlarged from 8 x 8 pixels."""
     data, file = load_digits(), cache / "digits-hog.npy"
     if not file.exists():
         large = [
-            Image.fromarray(np.uint8(one * 15.9)).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
-            for one in data.images
+            Image.fromarray(np.uint8(digit * 15.9)).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+            for digit in data.images
         ]
-        np.save(file, HogEncoder("").encode_prepared(np.stack([np.asarray(one) for one in large])))
+        np.save(file, HogEncoder("").encode_prepared(np.stack([np.asarray(image) for image in large])))
     return np.load(file), data.target.astype(np.int64)
 
 
@@ -89,24 +90,24 @@ class Task:
 _shared: dict[str, tuple[Floats, Rows]] = {}
 
 
-def quietly() -> None:
-    """Processes beside each other: one thread each, behind everything else."""
+def limit_worker() -> None:
+    """Limit a worker process to one thread at low priority."""
     os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(limits=1)
 
 
 def run(task: Task) -> list[tuple[str, int, Numbers]]:
-    """What one seed gives: (collection, labels, numbers) each."""
+    """Return the results of one seed: (collection, labels, numbers) each."""
     X, y = _shared[task.name]
     order = np.random.default_rng(1000 + task.seed).permutation(len(X))
     return PARTS[task.part](task, X, y, order)
 
 
-def measured(told: dict[str, Floats], truth: Rows) -> Numbers:
-    """Each probabilities' log loss, calibration error and Brier score."""
+def measured(predictions: dict[str, Floats], truth: Rows) -> Numbers:
+    """Return log loss, calibration error and Brier score of each set of probabilities."""
     numbers = {}
-    for name, P in told.items():
+    for name, P in predictions.items():
         numbers[f"{name} loss"] = log_loss(P, truth)
         numbers[f"{name} ece"] = expected_calibration_error(P, truth)
         numbers[f"{name} brier"] = brier(P, truth)
@@ -114,90 +115,90 @@ def measured(told: dict[str, Floats], truth: Rows) -> Numbers:
 
 
 def by_temperature(trained: Trained, X: Floats, y: Rows) -> Numbers:
-    """Uncalibrated, as the product has it, and with the temperature that suits the held-out rows best."""
-    known = np.isin(y, np.flatnonzero(trained.metrics["n_per_class"]))
-    logits, truth = trained.head.logits(X[known]), y[known]
+    """Measure uncalibrated, calibrated as in the product, and with the best temperature for the held-out rows."""
+    has_labels = np.isin(y, np.flatnonzero(trained.metrics["n_per_class"]))
+    logits, truth = trained.head.logits(X[has_labels]), y[has_labels]
     best = fit_temperature(logits, truth)
-    told = {
+    predictions = {
         "before": softmax(logits),
         "after": softmax(trained.calibration.logits(logits)),
         "best": softmax(logits, best),
     }
     accuracy = float((logits.argmax(axis=1) == truth).mean())
-    return measured(told, truth) | {"accuracy": accuracy, "T": trained.temperature, "best T": best}
+    return measured(predictions, truth) | {"accuracy": accuracy, "T": trained.temperature, "best T": best}
 
 
-def lessons(order: Rows, name: str, n: int) -> tuple[Rows, Rows]:
-    """The rows to learn from, ascending as in the product, and those held out."""
+def split_rows(order: Rows, name: str, n: int) -> tuple[Rows, Rows]:
+    """Return the training rows, ascending as in the product, and the held-out rows."""
     return np.sort(order[:n]), order[max(n, SIZES[name][-1] if name != "stamps" else 0) :][:HELD_OUT]
 
 
 def temperature_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
-    found = []
+    results = []
     for n in SIZES[task.name]:
-        mine, other = lessons(order, task.name, n)
+        mine, other = split_rows(order, task.name, n)
         trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1)
-        found.append((task.name, n, by_temperature(trained, X[other], y[other]) | {"C": trained.metrics["C"]}))
-    return found
+        results.append((task.name, n, by_temperature(trained, X[other], y[other]) | {"C": trained.metrics["C"]}))
+    return results
 
 
 def penalty_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
-    """The penalty that is chosen beside the default, each with the temperature that suits the held-out rows best."""
-    found = []
+    """Compare the chosen penalty with the default, each with the best temperature for the held-out rows."""
+    results = []
     for n in SIZES[task.name]:
-        mine, other = lessons(order, task.name, n)
+        mine, other = split_rows(order, task.name, n)
         n_classes = int(y.max()) + 1
         trained = train(X[mine], y[mine], n_classes=n_classes)
-        told = by_temperature(trained, X[other], y[other])
+        chosen = by_temperature(trained, X[other], y[other])
         plain = replace(trained, head=fit_head(X[mine], y[mine], n_classes=n_classes))
         fixed = by_temperature(plain, X[other], y[other])
-        numbers = {f"chosen {key}": told[key] for key in ("accuracy", "best loss")}
+        numbers = {f"chosen {key}": chosen[key] for key in ("accuracy", "best loss")}
         numbers |= {f"default {key}": fixed[key] for key in ("accuracy", "best loss")}
-        found.append((task.name, n, numbers | {"C": trained.metrics["C"] / DEFAULT_C}))
-    return found
+        results.append((task.name, n, numbers | {"C": trained.metrics["C"] / DEFAULT_C}))
+    return results
 
 
 def methods_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
-    found = []
-    ways: tuple[Method, ...] = ("temperature", "platt", "vector")
+    results = []
+    methods: tuple[Method, ...] = ("temperature", "platt", "vector")
     for n in SIZES[task.name]:
-        mine, other = lessons(order, task.name, n)
+        mine, other = split_rows(order, task.name, n)
         numbers: Numbers = {}
-        for way in ways:
-            trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, method=way)
-            told = by_temperature(trained, X[other], y[other])
-            numbers |= {f"{way} {key.split()[1]}": told[key] for key in ("after loss", "after ece")}
-            numbers |= {f"{way} kept": float(trained.calibration.method == way)}
-            numbers |= {key: told[key] for key in ("before loss", "before ece")}
-        found.append((task.name, n, numbers))
-    return found
+        for method in methods:
+            trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, method=method)
+            measures = by_temperature(trained, X[other], y[other])
+            numbers |= {f"{method} {key.split()[1]}": measures[key] for key in ("after loss", "after ece")}
+            numbers |= {f"{method} kept": float(trained.calibration.method == method)}
+            numbers |= {key: measures[key] for key in ("before loss", "before ece")}
+        results.append((task.name, n, numbers))
+    return results
 
 
 def active_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
     pool, other = order[: POOL[task.name]], order[POOL[task.name] :][: HELD_OUT // 2]
-    found = []
-    for rows, is_audit in doubted(X[pool], y[pool], int(y.max()) + 1, ACTIVE[task.name], seed=task.seed):
-        mine, by_chance = pool[rows], is_audit
+    results = []
+    for rows, is_audit in label_actively(X[pool], y[pool], int(y.max()) + 1, ACTIVE[task.name], seed=task.seed):
+        mine, is_random = pool[rows], is_audit
         rest = np.setdiff1d(pool, mine)
-        numbers: Numbers = {"audit": float(by_chance.sum())}
-        for way, flags in (("all", None), ("audit", by_chance)):
+        numbers: Numbers = {"audit": float(is_random.sum())}
+        for labels, flags in (("all", None), ("audit", is_random)):
             trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, is_audit=flags)
             for where, seen in (("held out", other), ("unlabelled", rest)):
-                told = by_temperature(trained, X[seen], y[seen])
-                numbers |= {f"{way} {where} {key.split()[1]}": told[key] for key in ("after loss", "after ece")}
+                measures = by_temperature(trained, X[seen], y[seen])
+                numbers |= {f"{labels} {where} {key.split()[1]}": measures[key] for key in ("after loss", "after ece")}
                 if where == "held out":
                     numbers |= {
-                        key: told[key] for key in ("before loss", "before ece", "best loss", "best ece", "best T")
+                        key: measures[key] for key in ("before loss", "before ece", "best loss", "best ece", "best T")
                     }
-                    numbers |= {f"{way} T": told["T"]}
-        found.append((task.name, len(mine), numbers))
-    return found
+                    numbers |= {f"{labels} T": measures["T"]}
+        results.append((task.name, len(mine), numbers))
+    return results
 
 
-def doubted(
+def label_actively(
     X: Floats, y: Rows, n_classes: int, sizes: Sequence[int], *, seed: int
 ) -> Iterable[tuple[Rows, NDArray[np.bool_]]]:
-    """Labelling by the smallest margin, a tenth by chance: at each size the rows, ascending, and which by chance."""
+    """Yield rows (ascending) and which of them are random at each size: smallest margin, and a tenth at random."""
     rng = np.random.default_rng(seed)
     labelled = rng.choice(len(X), 20, replace=False)
     is_audit = np.ones(20, bool)
@@ -209,43 +210,46 @@ def doubted(
             left = np.setdiff1d(np.arange(len(X)), labelled)
             k = min(max(20, len(labelled) // 10), size - len(labelled))
             n_chance = int(rng.binomial(k, AUDIT_SHARE))
-            chance = rng.choice(left, n_chance, replace=False)
-            rest = np.setdiff1d(left, chance)
-            doubt = rest[np.argsort(P[rest, -1] - P[rest, -2], kind="stable")[: k - n_chance]]
-            labelled = np.concatenate([labelled, doubt, chance])
-            is_audit = np.concatenate([is_audit, np.zeros(len(doubt), bool), np.ones(n_chance, bool)])
+            random_rows = rng.choice(left, n_chance, replace=False)
+            rest = np.setdiff1d(left, random_rows)
+            uncertain = rest[np.argsort(P[rest, -1] - P[rest, -2], kind="stable")[: k - n_chance]]
+            labelled = np.concatenate([labelled, uncertain, random_rows])
+            is_audit = np.concatenate([is_audit, np.zeros(len(uncertain), bool), np.ones(n_chance, bool)])
         ascending = np.argsort(labelled)
         yield labelled[ascending], is_audit[ascending]
 
 
 def weights_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
-    """One class in fifty labels, here and in what is held out; once among all others, once against them."""
+    """Measure with one class at one in fifty labels, here and in held-out rows.
+
+    Once among all classes, once against all others.
+    """
     others = order[y[order] != RARE]
     few = order[y[order] == RARE][: round(len(others) * RARE_SHARE)]
     order = np.random.default_rng(task.seed).permutation(np.concatenate([others, few]))
-    found = []
+    results = []
     for n in SIZES[task.name][1:]:
-        mine, other = lessons(order, task.name, n)
-        found.append((task.name, n, weighed(X, y, mine, other, RARE)))
+        mine, other = split_rows(order, task.name, n)
+        results.append((task.name, n, compare_weights(X, y, mine, other, RARE)))
         if (y[mine] == RARE).sum() > 1:
-            found.append((f"{task.name} 2", n, weighed(X, (y == RARE).astype(np.int64), mine, other, 1)))
-    return found
+            results.append((f"{task.name} 2", n, compare_weights(X, (y == RARE).astype(np.int64), mine, other, 1)))
+    return results
 
 
-def weighed(X: Floats, y: Rows, mine: Rows, other: Rows, rare: int) -> Numbers:
+def compare_weights(X: Floats, y: Rows, mine: Rows, other: Rows, rare: int) -> Numbers:
     numbers: Numbers = {}
-    ways: tuple[ClassWeights, ...] = ("equal", "balanced")
-    for way in ways:
-        trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, class_weights=way)
-        told = by_temperature(trained, X[other], y[other])
-        known = np.isin(y[other], np.flatnonzero(trained.metrics["n_per_class"]))
-        truth = y[other][known]
-        right = trained.head.logits(X[other][known]).argmax(axis=1) == truth
+    weightings: tuple[ClassWeights, ...] = ("equal", "balanced")
+    for weighting in weightings:
+        trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, class_weights=weighting)
+        measures = by_temperature(trained, X[other], y[other])
+        has_labels = np.isin(y[other], np.flatnonzero(trained.metrics["n_per_class"]))
+        truth = y[other][has_labels]
+        right = trained.head.logits(X[other][has_labels]).argmax(axis=1) == truth
         recalls = [right[truth == label].mean() for label in np.unique(truth)]
-        numbers |= {f"{way} {key}": told[key] for key in ("accuracy", "after loss", "after ece")}
-        numbers |= {f"{way} recall": float(np.mean(recalls))}
+        numbers |= {f"{weighting} {key}": measures[key] for key in ("accuracy", "after loss", "after ece")}
+        numbers |= {f"{weighting} recall": float(np.mean(recalls))}
         if (truth == rare).any():
-            numbers |= {f"{way} rare": float(right[truth == rare].mean())}
+            numbers |= {f"{weighting} rare": float(right[truth == rare].mean())}
     return numbers
 
 
@@ -260,18 +264,18 @@ PARTS = {
 
 # -- Tables --------------------------------------------------------------------------------------------
 def mean(runs: list[Numbers], key: str) -> float:
-    return float(np.mean([one[key] for one in runs if key in one]))
+    return float(np.mean([run[key] for run in runs if key in run]))
 
 
 def difference(runs: list[Numbers], key: str, other: str) -> str:
-    """Mean of the differences and its standard error."""
-    gaps = np.array([one[key] - one[other] for one in runs])
+    """Return the mean of the differences and its standard error."""
+    gaps = np.array([run[key] - run[other] for run in runs])
     return f"{gaps.mean():+.4f} ± {gaps.std(ddof=1) / np.sqrt(len(gaps)):.4f}"
 
 
 def temperature_line(runs: list[Numbers]) -> list[str]:
     loss, ece = (([mean(runs, f"{way} {of}") for way in ("before", "after", "best")]) for of in ("loss", "ece"))
-    shares = np.log([one["T"] / one["best T"] for one in runs])
+    shares = np.log([run["T"] / run["best T"] for run in runs])
     return [
         f"{100 * mean(runs, 'accuracy'):.1f} %",
         f"{loss[0]:.4f} | {loss[1]:.4f} | {loss[2]:.4f}",
@@ -281,16 +285,16 @@ def temperature_line(runs: list[Numbers]) -> list[str]:
         f"{ece[1] / ece[0]:.2f}",
         f"{ece[1] / ece[2]:.2f}",
         f"{mean(runs, 'before brier'):.4f} | {mean(runs, 'after brier'):.4f}",
-        f"{np.median([one['T'] for one in runs]):.2f}",
+        f"{np.median([run['T'] for run in runs]):.2f}",
         f"{shares.mean():+.2f} ± {shares.std(ddof=1):.2f}",
-        f"{np.exp(np.mean(np.log([one['C'] for one in runs]))):.0f}",
+        f"{np.exp(np.mean(np.log([run['C'] for run in runs]))):.0f}",
     ]
 
 
 def penalty_line(runs: list[Numbers]) -> list[str]:
     ways = ("default", "chosen")
     return [
-        f"{np.exp(np.mean(np.log([one['C'] for one in runs]))):.2g}",
+        f"{np.exp(np.mean(np.log([run['C'] for run in runs]))):.2g}",
         *(f"{100 * mean(runs, f'{way} accuracy'):.1f} %" for way in ways),
         *(f"{mean(runs, f'{way} best loss'):.4f}" for way in ways),
         difference(runs, "chosen best loss", "default best loss"),
@@ -321,10 +325,10 @@ def active_line(runs: list[Numbers]) -> list[str]:
 
 
 def weights_line(runs: list[Numbers]) -> list[str]:
-    told = []
+    cells = []
     for key, digits_ in (("accuracy", 3), ("recall", 3), ("rare", 3), ("after loss", 4), ("after ece", 3)):
-        told.append(" | ".join(f"{mean(runs, f'{way} {key}'):.{digits_}f}" for way in ("equal", "balanced")))
-    return told
+        cells.append(" | ".join(f"{mean(runs, f'{way} {key}'):.{digits_}f}" for way in ("equal", "balanced")))
+    return cells
 
 
 LINES: dict[str, tuple[str, Callable[[list[Numbers]], list[str]]]] = {
@@ -360,7 +364,7 @@ def report(part: str, results: list[tuple[str, int, Numbers]]) -> None:
     print(f"\n### {part}\n\n| collection | labels | {head} |")
     print("|---|" + "---:|" * (head.count("|") + 2))
     for name, n in dict.fromkeys((name, n) for name, n, _ in results):
-        runs = [numbers for one, size, numbers in results if (one, size) == (name, n)]
+        runs = [numbers for collection, size, numbers in results if (collection, size) == (name, n)]
         print(f"| {TITLES[name]} | {n:,} | " + " | ".join(line(runs)) + " |", flush=True)
 
 
@@ -371,22 +375,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--vectors", type=Path, default=Path(gettempdir()) / "hoshina-calibration")
-    given = parser.parse_args()
-    given.vectors.mkdir(parents=True, exist_ok=True)
-    for name in given.data:
-        _shared[name] = LOAD[name](given.vectors)
-    for part in given.parts or PARTS:
+    options = parser.parse_args()
+    options.vectors.mkdir(parents=True, exist_ok=True)
+    for name in options.data:
+        _shared[name] = LOAD[name](options.vectors)
+    for part in options.parts or PARTS:
         started = time.perf_counter()
-        tasks = [Task(part, name, seed) for name in given.data for seed in range(given.seeds)]
+        tasks = [Task(part, name, seed) for name in options.data for seed in range(options.seeds)]
         results: list[tuple[str, int, Numbers]] = []
-        # Forked, so that the processes share the vectors.
-        with get_context("fork").Pool(given.processes, initializer=quietly) as workers:
-            for done, some in enumerate(workers.imap(run, tasks), start=1):
-                results += some
+        # Fork, so that the processes share the vectors.
+        with get_context("fork").Pool(options.processes, initializer=limit_worker) as workers:
+            for done, batch in enumerate(workers.imap(run, tasks), start=1):
+                results += batch
                 print(f"\r{part}: {done} of {len(tasks)}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
         report(part, results)
-        print(f"\n{given.seeds} seeds, {time.perf_counter() - started:.0f} s")
+        print(f"\n{options.seeds} seeds, {time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

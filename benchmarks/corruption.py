@@ -1,8 +1,9 @@
-"""``python -m benchmarks.corruption [-n 10000] [--seed 1]``: what becomes of damaged files of every format.
+"""Open damaged files of every format, and count crashes, hangs and files that are lost.
 
-Each case is a small good file that was cut, flipped, zeroed, spliced with another, renamed or given another size. It
-is examined, opened and asked for its browser format in a process of its own kind, which is watched: a crash or a hang
-costs that process and is counted. Good files lie between them and have to come through as they are.
+Run ``uv run --group bench python -m benchmarks.corruption [-n 10000] [--seed 1]``. Each case is a small valid file that was
+truncated, flipped, zeroed, spliced with another, renamed or given another size. A separate, monitored process examines
+it, opens it and requests its browser format: a crash or a hang costs that process and is counted. Valid files are
+interspersed and must come through unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from labeling.images.rendering import Rendering
 from tests.labeling.images.pictures import samples
 
 ROOT = Path(__file__).resolve().parent.parent
-# A case takes milliseconds; one that takes so long hangs.
+# Seconds until a case counts as hung; it normally takes milliseconds.
 PATIENCE = 60.0
 _ONE_GOOD_IN = 10
 
@@ -40,39 +41,39 @@ Rng = np.random.Generator
 
 # -- Damage -----------------------------------------------------------------------------------------
 def cut(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
-    """The first so many tenths."""
+    """Truncate to some tenths of the length."""
     return content[: len(content) * int(rng.integers(0, 10)) // 10]
 
 
 def flip(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
-    """Other bytes in up to 20 places, in half of the cases all of them near the start."""
+    """Change bytes in up to 20 places, in half of the cases only near the start."""
     damaged = bytearray(content)
     reach = len(content) if rng.random() < 0.5 else min(len(content), 400)
-    for place in rng.integers(0, reach, rng.integers(1, 21)):
-        damaged[place] = rng.integers(0, 256)
+    for position in rng.integers(0, reach, rng.integers(1, 21)):
+        damaged[position] = rng.integers(0, 256)
     return bytes(damaged)
 
 
 def zero(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
-    """A stretch of zeros, as a disk leaves it."""
+    """Overwrite a stretch with zeros, as a failing disk does."""
     start, stop = sorted(rng.integers(0, len(content) + 1, 2))
     return content[:start] + bytes(stop - start) + content[stop:]
 
 
 def splice(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
-    """The start of one file and the end of another."""
+    """Join the start of one file and the end of another."""
     other = others[rng.integers(len(others))]
     return content[: rng.integers(1, len(content))] + other[rng.integers(0, len(other)) :]
 
 
 def shift(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
-    """Some bytes that are missing, or too many."""
+    """Delete or insert some bytes."""
     at, n = rng.integers(0, len(content)), rng.integers(1, 40)
     return content[:at] + content[at + n :] if rng.random() < 0.5 else content[:at] + rng.bytes(n) + content[at:]
 
 
 def huge(content: bytes, rng: Rng, others: list[bytes]) -> bytes:
-    """Large numbers somewhere in the header, where sizes and counts are."""
+    """Write large numbers into the header, where sizes and counts are."""
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         at = rng.integers(4, min(len(content), 400))
@@ -86,7 +87,7 @@ KINDS = (cut, flip, flip, zero, splice, shift, huge)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One file: damaged in one of KINDS' ways, or ``good``. ``source`` says which of the samples it was made of."""
+    """A file, damaged by one of KINDS, or ``good``. ``source`` is the sample it was made from."""
 
     source: str
     kind: str
@@ -100,11 +101,11 @@ class Case:
 
 
 def case_of(number: int, seed: int, good: dict[str, bytes]) -> Case:
-    """The case of that number, the same each time; of ``good`` files, by name."""
+    """Return the case of a number, always the same, made from the ``good`` files by name."""
     names = sorted(good)
     rng = np.random.default_rng([seed, number])
     name, kind = names[rng.integers(len(names))], KINDS[rng.integers(len(KINDS))]
-    # Content decides, so a name of another kind is no damage more.
+    # The content decides the format, so another suffix is no further damage.
     suffix = "".join(Path(names[rng.integers(len(names))]).suffixes) or ".jpg"
     if number % _ONE_GOOD_IN == 0:
         return Case(name, "good", suffix, good[name], rng)
@@ -113,11 +114,16 @@ def case_of(number: int, seed: int, good: dict[str, bytes]) -> Case:
 
 # -- In the watched process ---------------------------------------------------------------------------
 def work(start: int, stop: int, seed: int, folder: Path) -> None:
-    """Cases [start, stop): a line of JSON before and after each."""
+    """Process cases [start, stop): print a line of JSON before and after each."""
     files = samples(folder)
     good = {name: file.read_bytes() for name, file in files.items()}
     whole = {name: open_image(file, max_side=224).tobytes() for name, file in files.items()}
-    ways = [Rendering(), Rendering(stretch="asinh"), Rendering(plane="max"), Rendering(plane="rgb", is_inverted=True)]
+    renderings = [
+        Rendering(),
+        Rendering(stretch="asinh"),
+        Rendering(plane="max"),
+        Rendering(plane="rgb", is_inverted=True),
+    ]
     for number in range(start, stop):
         case = case_of(number, seed, good)
         print(json.dumps({"number": number, "name": case.source, "kind": case.kind}), flush=True)
@@ -126,21 +132,21 @@ def work(start: int, stop: int, seed: int, folder: Path) -> None:
         if case.is_good:
             outcome = "good" if open_image(file, max_side=224).tobytes() == whole[case.source] else "lost"
         else:
-            outcome = _outcome(file, ways[case.rng.integers(len(ways))])
+            outcome = _outcome(file, renderings[case.rng.integers(len(renderings))])
         file.unlink()
         print(json.dumps({"outcome": outcome}), flush=True)
 
 
-def _outcome(file: Path, way: Rendering) -> str:
-    """What becomes of a damaged file; any other exception ends the process, and is counted as a crash.
+def _outcome(file: Path, rendering: Rendering) -> str:
+    """Return what happens to a damaged file; any other exception ends the process and counts as a crash.
 
-    What is let in by an ingest has to be shown afterwards, and the other way round.
+    A file accepted by an ingest must be displayable afterwards, and vice versa.
     """
     outcomes = []
     for read in (
-        partial(examine, rendering=way),
-        partial(open_image, max_side=224, rendering=way),
-        partial(format_for_browsers, rendering=way),
+        partial(examine, rendering=rendering),
+        partial(open_image, max_side=224, rendering=rendering),
+        partial(format_for_browsers, rendering=rendering),
     ):
         try:
             read(file)
@@ -154,8 +160,8 @@ def _outcome(file: Path, way: Rendering) -> str:
 
 # -- Watching it ----------------------------------------------------------------------------------------
 @dataclass
-class Told:
-    """What became of all cases: how often each outcome, which formats were refused, and what went wrong."""
+class Summary:
+    """The results of all cases: counts of outcomes, formats refused or shown, and failures."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -164,22 +170,22 @@ class Told:
     wrong: list[str] = field(default_factory=list)
 
 
-def run(n: int, seed: int, patience: float = PATIENCE) -> Told:
-    """All cases below ``n``; a process that dies or hangs is replaced and goes on after that case."""
-    told, start = Told(), 0
+def run(n: int, seed: int, patience: float = PATIENCE) -> Summary:
+    """Run all cases below ``n``; a process that dies or hangs is replaced and continues after that case."""
+    summary, start = Summary(), 0
     with tempfile.TemporaryDirectory() as folder:
         while start < n:
-            start = _watched(start, n, seed, folder, patience, told)
-    return told
+            start = _watched(start, n, seed, folder, patience, summary)
+    return summary
 
 
 def command_of(start: int, n: int, seed: int, folder: str) -> list[str]:
-    """What opens the files of cases [start, n)."""
+    """Return the command that opens the files of cases [start, n)."""
     return [sys.executable, "-m", "benchmarks.corruption", "--seed", str(seed), "--work", str(start), str(n), folder]
 
 
-def _watched(start: int, n: int, seed: int, folder: str, patience: float, told: Told) -> int:
-    """One process's cases; where the next one has to begin."""
+def _watched(start: int, n: int, seed: int, folder: str, patience: float, summary: Summary) -> int:
+    """Run one process and count its cases. Return where the next one has to start."""
     command = command_of(start, n, seed, folder)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         lines: queue.Queue[str] = queue.Queue()
@@ -188,27 +194,27 @@ def _watched(start: int, n: int, seed: int, folder: str, patience: float, told: 
         case: dict[str, str] = {"number": str(start - 1), "name": "", "kind": "starting"}
         try:
             while line := lines.get(timeout=patience):
-                said = json.loads(line)
-                if "number" in said:
-                    case = said
+                message = json.loads(line)
+                if "number" in message:
+                    case = message
                     continue
-                told.outcomes[said["outcome"]] += 1
-                if said["outcome"] in {"refused", "shown"}:
-                    getattr(told, said["outcome"])[case["name"]] += 1
-                    told.cut_and_shown[case["name"]] += said["outcome"] == "shown" and case["kind"] == "cut"
-                elif said["outcome"] != "good":
-                    told.wrong.append(f"{said['outcome']}: {case}")
+                summary.outcomes[message["outcome"]] += 1
+                if message["outcome"] in {"refused", "shown"}:
+                    getattr(summary, message["outcome"])[case["name"]] += 1
+                    summary.cut_and_shown[case["name"]] += message["outcome"] == "shown" and case["kind"] == "cut"
+                elif message["outcome"] != "good":
+                    summary.wrong.append(f"{message['outcome']}: {case}")
         except queue.Empty:
             process.kill()
-            told.outcomes["hung"] += 1
-            told.wrong.append(f"hung: {case}")
+            summary.outcomes["hung"] += 1
+            summary.wrong.append(f"hung: {case}")
             return int(case["number"]) + 1
     if process.returncode == 0:
         return n
-    told.outcomes["crashed"] += 1
-    told.wrong.append(f"crashed ({process.returncode}): {case}")
+    summary.outcomes["crashed"] += 1
+    summary.wrong.append(f"crashed ({process.returncode}): {case}")
     if case["kind"] == "starting":
-        raise RuntimeError("The process that opens the files can't be started.")
+        raise RuntimeError("The process that opens the files cannot be started.")
     return int(case["number"]) + 1
 
 
@@ -230,14 +236,14 @@ def main() -> int:
             work(int(start), int(stop), options.seed, Path(own))
         return 0
     began = time.monotonic()
-    told = run(options.n, options.seed)
+    summary = run(options.n, options.seed)
     print(f"{options.n:,} cases, seed {options.seed}, {time.monotonic() - began:.0f} s")
-    print(", ".join(f"{outcome} {count:,}" for outcome, count in told.outcomes.most_common()))
-    for name in sorted(told.refused | told.shown):
-        cut_short = f", of which cut {told.cut_and_shown[name]}" if told.cut_and_shown[name] else ""
-        print(f"  {name:12} refused {told.refused[name]:5,}   shown {told.shown[name]:5,}{cut_short}")
-    print("\n".join(told.wrong) or "nothing crashed, hung or was lost")
-    return 1 if told.wrong else 0
+    print(", ".join(f"{outcome} {count:,}" for outcome, count in summary.outcomes.most_common()))
+    for name in sorted(summary.refused | summary.shown):
+        cut_short = f", of which cut {summary.cut_and_shown[name]}" if summary.cut_and_shown[name] else ""
+        print(f"  {name:12} refused {summary.refused[name]:5,}   shown {summary.shown[name]:5,}{cut_short}")
+    print("\n".join(summary.wrong) or "nothing crashed, hung or was lost")
+    return 1 if summary.wrong else 0
 
 
 if __name__ == "__main__":

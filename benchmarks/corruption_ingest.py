@@ -1,9 +1,9 @@
-"""``python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``: damaged files on the way of every file.
+"""Ingest damaged files, and count lost files, missing reasons and memory.
 
-The cases of benchmarks.corruption lie in one folder, a good file in ten among them. ``manage.py ingest`` reads it, and
-what it let in is then asked for as a picture, through the decoders. Told are: whether the ingest came through, good
-files that were lost, damaged ones that are neither an item nor a problem, reasons that are no plain words, and the most
-memory that the ingest and any of its decoders held.
+Run ``uv run --group bench python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``. The cases of benchmarks.corruption are in
+one folder, one in ten of them valid. ``manage.py ingest`` reads it, and the decoders then render what it accepted.
+Reported: whether the ingest completed, valid files that were lost, damaged files that are neither items nor problems,
+reasons that are not plain sentences, and the peak memory of the ingest and its decoders.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from benchmarks.corruption import case_of
 from tests.labeling.images.pictures import samples
 
 ROOT = Path(__file__).resolve().parent.parent
-# Seconds for a thousand files: a decoder that hangs is given up by AL_DECODE_SECONDS long before.
+# Seconds per thousand files: AL_DECODE_SECONDS ends a hanging decoder long before.
 PATIENCE = 600.0
-# Decoders are looked at four times a second: what they hold for so many seconds has to be within AL_DECODE_MB.
-_LONG = 1.0
+# Decoders may exceed AL_DECODE_MB for at most this many seconds.
+_MAX_SECONDS_OVER = 1.0
 DECODE_SECONDS, DECODE_MEGABYTES = 20, 600
-_NO_PLAIN_WORDS = re.compile(r"Traceback|\w+(Error|Exception|Warning)\b|<class|0x[0-9a-f]{6}|\n")
+_TECHNICAL = re.compile(r"Traceback|\w+(Error|Exception|Warning)\b|<class|0x[0-9a-f]{6}|\n")
 
 AFTERWARDS = """
 import json
@@ -59,8 +59,8 @@ print(json.dumps({
 
 
 @dataclass
-class Told:
-    """What became of the files."""
+class Summary:
+    """The results for all files."""
 
     n: int
     n_good: int
@@ -73,8 +73,8 @@ class Told:
     wrong: list[str] = field(default_factory=list)
 
 
-def run(n: int, seed: int, folder: Path) -> Told:
-    """Writes, reads and judges the first ``n`` cases; all below ``folder``."""
+def run(n: int, seed: int, folder: Path) -> Summary:
+    """Write, ingest and check the first ``n`` cases, all below ``folder``."""
     good = _write(n, seed, folder)
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "hoshina.settings",
@@ -91,26 +91,26 @@ def run(n: int, seed: int, folder: Path) -> Told:
         watch = _Watch(process.pid)
         watch.start()
         try:
-            _, said = process.communicate(timeout=PATIENCE * (1 + n / 1000))
+            _, errors = process.communicate(timeout=PATIENCE * (1 + n / 1000))
         except subprocess.TimeoutExpired:
             process.kill()
-            said = "it hung"
+            errors = "it hung"
         watch.stop()
-    told = Told(n, len(good), time.monotonic() - began, watch.own >> 20, watch.decoder >> 20, len(watch.decoders))
-    if watch.longest_over > _LONG:
-        told.wrong.append(f"a decoder held more than {DECODE_MEGABYTES} MB for {watch.longest_over:.1f} s")
+    summary = Summary(n, len(good), time.monotonic() - began, watch.own >> 20, watch.decoder >> 20, len(watch.decoders))
+    if watch.longest_over > _MAX_SECONDS_OVER:
+        summary.wrong.append(f"a decoder held more than {DECODE_MEGABYTES} MB for {watch.longest_over:.1f} s")
     if process.returncode != 0:
-        told.wrong.append(f"the ingest ended with {process.returncode}: {said.strip()[-2000:]}")
-        return told
+        summary.wrong.append(f"the ingest ended with {process.returncode}: {errors.strip()[-2000:]}")
+        return summary
     after = subprocess.run(
         [sys.executable, "-c", AFTERWARDS], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    _judge(told, good, {file.name for file in (folder / "in").iterdir()}, json.loads(after.stdout))
-    return told
+    _check(summary, good, {file.name for file in (folder / "in").iterdir()}, json.loads(after.stdout))
+    return summary
 
 
 def _write(n: int, seed: int, folder: Path) -> set[str]:
-    """The files of all cases; the names of the good ones."""
+    """Write the files of all cases. Return the names of the valid ones."""
     for name in ("in", "samples"):
         (folder / name).mkdir()
     contents = {name: file.read_bytes() for name, file in samples(folder / "samples").items()}
@@ -124,23 +124,25 @@ def _write(n: int, seed: int, folder: Path) -> set[str]:
     return good
 
 
-def _judge(told: Told, good: set[str], names: set[str], after: dict[str, dict[str, str]]) -> None:
+def _check(summary: Summary, good: set[str], names: set[str], after: dict[str, dict[str, str]]) -> None:
     items, problems = set(after["items"]), after["problems"]
-    told.items = len(items)
-    told.reasons.update(re.sub(r"\d[\d,.]*", "N", reason) for reason in problems.values())
-    told.wrong += [f"a good file was lost: {name}: {problems.get(name)}" for name in sorted(good - items)]
-    told.wrong += [f"neither an item nor a problem: {name}" for name in sorted(names - items - problems.keys())]
-    told.wrong += [f"no plain words: {path}: {words}" for path, words in problems.items() if not is_plain(words)]
-    told.wrong += [f"let in and not shown: {path}: {words}" for path, words in after["hidden"].items()]
+    summary.items = len(items)
+    summary.reasons.update(re.sub(r"\d[\d,.]*", "N", reason) for reason in problems.values())
+    summary.wrong += [f"a good file was lost: {name}: {problems.get(name)}" for name in sorted(good - items)]
+    summary.wrong += [f"neither an item nor a problem: {name}" for name in sorted(names - items - problems.keys())]
+    summary.wrong += [
+        f"not a plain sentence: {path}: {reason}" for path, reason in problems.items() if not is_plain(reason)
+    ]
+    summary.wrong += [f"accepted but not shown: {path}: {reason}" for path, reason in after["hidden"].items()]
 
 
 def is_plain(reason: str) -> bool:
-    """Whether a reason is a sentence for people, rather than what a library said to programmers."""
-    return reason.endswith(".") and not _NO_PLAIN_WORDS.search(reason)
+    """Return whether a reason is a sentence for users rather than a library's message for programmers."""
+    return reason.endswith(".") and not _TECHNICAL.search(reason)
 
 
 class _Watch(threading.Thread):
-    """The most that a process held, the most that any of its children did, and for how long one held too much."""
+    """Record the peak memory of a process and of its children, and how long a child exceeded the limit."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -160,10 +162,10 @@ class _Watch(threading.Thread):
                 continue
 
     def _look(self, child: psutil.Process) -> None:
-        held, now = child.memory_info().rss, time.monotonic()
+        memory, now = child.memory_info().rss, time.monotonic()
         self.decoders.add(child.pid)
-        self.decoder = max(self.decoder, held)
-        if held >> 20 <= DECODE_MEGABYTES:
+        self.decoder = max(self.decoder, memory)
+        if memory >> 20 <= DECODE_MEGABYTES:
             self._over_since.pop(child.pid, None)
         else:
             self.longest_over = max(self.longest_over, now - self._over_since.setdefault(child.pid, now))
@@ -173,16 +175,16 @@ class _Watch(threading.Thread):
         self.join()
 
 
-def _report(told: Told, show: Sequence[str]) -> None:
-    print(f"{told.n:,} files, {told.n_good:,} of them good: ingested in {told.seconds:.0f} s")
-    print(f"{told.items:,} items, {sum(told.reasons.values()):,} problems for {len(told.reasons)} kinds of reason")
-    # A decoder may hold more between two looks at it.
+def _report(summary: Summary, show: Sequence[str]) -> None:
+    print(f"{summary.n:,} files, {summary.n_good:,} of them good: ingested in {summary.seconds:.0f} s")
+    print(f"{summary.items:,} items, {sum(summary.reasons.values()):,} problems of {len(summary.reasons)} kinds")
+    # A decoder may use more between two measurements.
     print(
-        f"the ingest held {told.megabytes} MB at most, a decoder {told.decoder_megabytes} MB (of {DECODE_MEGABYTES}); "
-        f"{told.n_decoders} decoders were started"
+        f"peak memory: ingest {summary.megabytes} MB, decoder {summary.decoder_megabytes} MB "
+        f"(of {DECODE_MEGABYTES}); {summary.n_decoders} decoders were started"
     )
     print("\n".join(show))
-    print("\n".join(told.wrong) or "nothing crashed, hung or was lost; each has a reason")
+    print("\n".join(summary.wrong) or "nothing crashed, hung or was lost; each has a reason")
 
 
 def main() -> int:
@@ -192,9 +194,9 @@ def main() -> int:
     parser.add_argument("--reasons", action="store_true", help="list them all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        told = run(options.n, options.seed, Path(folder))
-    _report(told, [f"{n:6,} {words}" for words, n in told.reasons.most_common()] if options.reasons else [])
-    return 1 if told.wrong else 0
+        summary = run(options.n, options.seed, Path(folder))
+    _report(summary, [f"{n:6,} {reason}" for reason, n in summary.reasons.most_common()] if options.reasons else [])
+    return 1 if summary.wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Encoders: images a second against the plain way, the pipeline against its parts, and what the vectors are worth.
+"""Time encoders against the simple way and the pipeline against its parts, and measure the vectors' accuracy.
 
     python -m benchmarks.encoders [speed] [pipeline] [accuracy] [held-out] [--images 128] [--rounds 5]
 
-*speed*: HOG against a loop of ``skimage.feature.hog``; MobileNetV2 (where TensorFlow and its weights are at hand, see
-AL_WEIGHTS_DIR) against ``keras.Model.predict`` with batches of 32, and the least cosine between their vectors; the
-encoders without weights alone. *pipeline*: image files to vectors, against bare decoding and the bare network on the
-same images. Every round times all parts one after the other; printed are medians, and a ratio is the median of the
-rounds' ratios. Processor time counts what all threads computed: on a machine that others use too it says more than the
-clock. *accuracy*: five-fold logistic regression on scikit-learn's digits, 2,000 images of Fashion-MNIST and Tux Paint's
-stamps by folder; quickest with OMP_NUM_THREADS=1 where others compute too. *held-out*: the product's classifier,
-trained on 2,000 random training images of Fashion-MNIST and measured on its 10,000 test images, with three seeds.
-Without a word the first two.
+*speed*: HOG against a loop of ``skimage.feature.hog``; MobileNetV2 (if TensorFlow and its weights are available, see
+AL_WEIGHTS_DIR) against ``keras.Model.predict`` with batches of 32, and the minimum cosine between their vectors; the
+encoders without weights alone. *pipeline*: image files to vectors, against decoding alone and the network alone on the
+same images. Every round times all parts in turn; prints medians, and a ratio is the median of the rounds' ratios. CPU
+time counts all threads; on a shared machine it is more informative than wall time. *accuracy*: five-fold logistic
+regression on scikit-learn's digits, 2,000 images of Fashion-MNIST and Tux Paint's stamps by folder; fastest with
+OMP_NUM_THREADS=1 on a shared machine. *held-out*: the product's classifier, trained on 2,000 random training images of
+Fashion-MNIST and measured on its 10,000 test images, with three seeds. Without arguments, runs the first two.
 """
 
 from __future__ import annotations
@@ -46,14 +45,14 @@ Work = Callable[[], object]
 
 
 def seconds(work: Work) -> tuple[float, float]:
-    """By the clock, and of processor time in all threads."""
+    """Return wall time and the CPU time of all threads."""
     start, used = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - start, time.process_time() - used
 
 
 def timed(parts: list[Work], rounds: int) -> NDArray[np.float64]:
-    """Seconds (rounds, parts, 2), each part run once before it counts."""
+    """Return seconds (rounds, parts, 2); each part runs once untimed first."""
     for work in parts:
         work()
     return np.array([[seconds(work) for work in parts] for _ in range(rounds)])
@@ -71,7 +70,7 @@ def compare(name: str, ours: Work, plain: Work, images: int, rounds: int) -> Non
     clock, processor = np.median(ratios, axis=0)
     print(
         f"{name}: {fast:,.0f} against {slow:,.0f} images/s: {clock:.1f} times as fast "
-        f"({ratios[:, 0].min():.1f} to {ratios[:, 0].max():.1f}), {processor:.1f} times less processor time",
+        f"({ratios[:, 0].min():.1f} to {ratios[:, 0].max():.1f}), {processor:.1f} times less CPU time",
         flush=True,
     )
 
@@ -80,7 +79,7 @@ def speed(images: int, rounds: int, weights_dir: Path | None) -> None:
     grey = to_grey(noise(images, 64))
 
     def plain() -> object:
-        return [skimage.feature.hog(one, 9, (8, 8), (2, 2), block_norm="L2-Hys") for one in grey]
+        return [skimage.feature.hog(image, 9, (8, 8), (2, 2), block_norm="L2-Hys") for image in grey]
 
     compare("HOG / scikit-image one by one", lambda: hog(grey), plain, images, rounds)
     for encoder in (PatchesEncoder(""), HogScatteringEncoder(""), HogEncoder("")):
@@ -110,14 +109,14 @@ def compare_mobilenet(images: int, rounds: int, weights_dir: Path | None) -> Non
 
     a, b = encoder.encode_prepared(pixels), plain()
     cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    print(f"MobileNetV2: the least cosine to Keras's vectors is {cosines.min():.7f}")
+    print(f"MobileNetV2: the minimum cosine to Keras's vectors is {cosines.min():.7f}")
     name = "MobileNetV2 / Keras predict by 32"
     compare(name, lambda: encoder.encode_prepared(pixels), plain, images, rounds)
 
 
 # -- Pipeline ----------------------------------------------------------------------------------------
 def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
-    """End to end, on JPEG files of three sizes, with the best encoder that is at hand."""
+    """Run end to end on JPEG files of three sizes, with the best available encoder."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.settings")
     import django
 
@@ -125,10 +124,10 @@ def pipeline(images: int, rounds: int, weights_dir: Path | None) -> None:
     for encoder in (choose_encoder("auto", weights_dir), HogScatteringEncoder("")):
         for width in (320, 640, 1600):
             with tempfile.TemporaryDirectory(prefix="hoshina-encoders-") as folder:
-                one_pipeline(encoder, photos(Path(folder), images, width), width, rounds)
+                time_pipeline(encoder, photos(Path(folder), images, width), width, rounds)
 
 
-def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
+def time_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -> None:
     from labeling.images.open_image import open_for_resizing
     from modeling.encoders.frames import encode_files
 
@@ -145,19 +144,19 @@ def one_pipeline(encoder: Encoder, files: list[Path], width: int, rounds: int) -
         return encode_files(encoder, files, lambda n: None)
 
     times = timed([decode, lambda: encoder.encode_prepared(pixels), whole], rounds)[:, :, 0]
-    rates = [f"{len(files) / one:,.0f}" for one in np.median(times, axis=0)]
+    rates = [f"{len(files) / median:,.0f}" for median in np.median(times, axis=0)]
     share = np.median(times[:, :2].max(axis=1) / times[:, 2])
-    # Both want all cores: together they cannot be faster than one after the other.
+    # Both use all cores, so together they cannot be faster than in sequence.
     bound = np.median(times[:, :2].sum(axis=1) / times[:, 2])
     print(
         f"{encoder.name}, JPEG {width} x {width * 3 // 4}: decoding {rates[0]}, network {rates[1]}, end to end "
-        f"{rates[2]} images/s: {share:.2f} of the slower, {bound:.2f} of one after the other",
+        f"{rates[2]} images/s: {share:.2f} of the slower part, {bound:.2f} of both in sequence",
         flush=True,
     )
 
 
 def photos(folder: Path, n: int, width: int) -> list[Path]:
-    """JPEG files with shapes and grain, about as large on the disk as photos are."""
+    """Write JPEG files with shapes and grain, about as large on disk as photographs."""
     rng = np.random.default_rng(1)
     files = []
     for number in range(n):
@@ -171,16 +170,16 @@ def photos(folder: Path, n: int, width: int) -> list[Path]:
 
 # -- Accuracy ----------------------------------------------------------------------------------------
 def accuracy(weights_dir: Path | None) -> None:
-    """A line an encoder, a column a collection."""
+    """Print one line per collection and encoder."""
     encoders = _compared(weights_dir)
     for name, images, labels in collections():
         for encoder in encoders:
             X = encode_all(encoder, images())
-            print(f"{name}: {encoder.name} ({encoder.dim:,} numbers) {five_fold(X, labels):.3f}", flush=True)
+            print(f"{name}: {encoder.name} ({encoder.dim:,} dimensions) {five_fold(X, labels):.3f}", flush=True)
 
 
 def held_out(weights_dir: Path | None, seeds: int = 3) -> None:
-    """A line an encoder: the product's classifier, learned from 2,000 images, on 10,000 others."""
+    """Print one line per encoder: the product's classifier, trained on 2,000 images, tested on 10,000 others."""
     from benchmarks.label_efficiency.data import FASHION
     from modeling.algorithms.head import predict_in_blocks
     from modeling.algorithms.train import train
@@ -191,16 +190,16 @@ def held_out(weights_dir: Path | None, seeds: int = 3) -> None:
     labels = {part: _idx(FASHION / f"{part}-labels-idx1-ubyte.gz", 8).astype(np.int64) for part in ("train", "t10k")}
     chosen = [np.random.default_rng(seed).choice(60_000, 2000, replace=False) for seed in range(seeds)]
     for encoder in _compared(weights_dir):
-        X = encode_all(encoder, (Image.fromarray(one) for one in pixels["t10k"]))
-        found = []
+        X = encode_all(encoder, (Image.fromarray(image) for image in pixels["t10k"]))
+        accuracies = []
         for rows in chosen:
-            learned = encode_all(encoder, (Image.fromarray(one) for one in pixels["train"][rows]))
-            made = train(learned, labels["train"][rows], n_classes=10)
-            told = np.empty((len(X), 10), np.float32)
-            predict_in_blocks(X, made.head, made.calibration, told)
-            found.append(float((told.argmax(axis=1) == labels["t10k"]).mean()))
-        each = ", ".join(f"{one:.4f}" for one in found)
-        print(f"Fashion-MNIST, 2,000 labels: {encoder.name} {np.mean(found):.4f} ({each})", flush=True)
+            training_vectors = encode_all(encoder, (Image.fromarray(image) for image in pixels["train"][rows]))
+            trained = train(training_vectors, labels["train"][rows], n_classes=10)
+            probabilities = np.empty((len(X), 10), np.float32)
+            predict_in_blocks(X, trained.head, trained.calibration, probabilities)
+            accuracies.append(float((probabilities.argmax(axis=1) == labels["t10k"]).mean()))
+        each = ", ".join(f"{value:.4f}" for value in accuracies)
+        print(f"Fashion-MNIST, 2,000 labels: {encoder.name} {np.mean(accuracies):.4f} ({each})", flush=True)
 
 
 def _idx(file: Path, offset: int) -> Pixels:
@@ -222,7 +221,7 @@ def collections() -> Iterator[tuple[str, Callable[[], Iterator[Image.Image]], ND
     from benchmarks.label_efficiency.data import _fashion_images, _fashion_labels, _opened, stamp_classes
 
     digits = load_digits()
-    yield "digits", lambda: (Image.fromarray((one * 15.9).astype(np.uint8)) for one in digits.images), digits.target
+    yield "digits", lambda: (Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in digits.images), digits.target
     yield "Fashion-MNIST, 2,000", lambda: islice(_fashion_images(), 2000), _fashion_labels()[:2000]
     files, labels = stamp_classes()
     if not files:  # Debian: tuxpaint-stamps-default
@@ -238,20 +237,20 @@ def encode_all(encoder: Encoder, images: Iterator[Image.Image]) -> FloatArray:
 
 
 def five_fold(X: FloatArray, labels: NDArray[np.int64]) -> float:
-    """Accuracy of logistic regression on standardised vectors, with the best of three penalties."""
+    """Return the accuracy of logistic regression on standardized vectors, with the best of three penalties."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    found = []
+    accuracies = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for C in (1e-3, 1e-2, 1e-1):
             model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=200))
-            found.append(cross_val_score(model, X, labels, cv=folds).mean())
-    return float(max(found))
+            accuracies.append(cross_val_score(model, X, labels, cv=folds).mean())
+    return float(max(accuracies))
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""Filters by fields: a range over a million items against the bare NumPy mask; grid pages at 10,000 and at 1,000,000.
+"""Time filters by metadata: a range over a million items against a NumPy mask, and grid pages at two sizes.
 
     python -m benchmarks.fields [--large 1000000] [--small 10000] [--requests 100]
 
-The mask is made in this process, turn by turn with NumPy's; pages are asked of two real servers in turn. Also: a CSV
-file with a line for each of the images becomes fields, in a process of its own; its time and its memory.
+The mask is computed in this process, in turn with NumPy's; pages are requested from two real servers in turn. Also
+measures the time and memory to import a CSV file with one line per image, in a separate process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ for name in ("mass", "size"):
 
 
 def masks(n: int, rounds: int = 30) -> None:
-    """What a filter leaves of ``n`` candidates, and the mask that any program would need."""
+    """Time a filter of ``n`` candidates, and the NumPy masks that any implementation needs."""
     from labeling.fields import Column
     from labeling.models import Dataset, Field
     from sampling.queues import field_filter
@@ -45,12 +45,12 @@ def masks(n: int, rounds: int = 30) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(10, 4, n)
     values[rng.random(n) < 0.1] = np.nan
-    column, asked = Column(Field.Kind.NUMBER, values), [field_filter.Condition("mass", ("8..12",))]
+    column, conditions = Column(Field.Kind.NUMBER, values), [field_filter.Condition("mass", ("8..12",))]
     rows = np.flatnonzero(rng.random(n) < 0.97)
     own, plain, bare = [], [], []
     for _ in range(rounds):
         with patch.object(field_filter, "column_named", lambda *_: column):
-            own.append(timed(lambda: field_filter.narrowed(Dataset(), rows, asked)))
+            own.append(timed(lambda: field_filter.narrowed(Dataset(), rows, conditions)))
         plain.append(timed(lambda: rows[((values >= 8) & (values <= 12))[rows]]))
         bare.append(timed(lambda: np.flatnonzero((values >= 8) & (values <= 12))))
     line(f"a range among {len(rows):,} candidates", own)
@@ -64,25 +64,26 @@ def pages(small: str, large: str, requests: int) -> None:
     for query in ("random&f.mass=8..12", "all&sort=mass&f.size=8..", "uncertain&f.mass=8..12", "all"):
         readers = [Reader(small, query), Reader(large, query)]
         pulls = [
-            statistics.median(timed(lambda one=one: one.browser.get(one.first)) for _ in range(7)) for one in readers
+            statistics.median(timed(lambda reader=reader: reader.browser.get(reader.first)) for _ in range(7))
+            for reader in readers
         ]
         times: list[list[float]] = [[], []]
         for _ in range(requests):
-            for reader, some in zip(readers, times, strict=True):
-                some.append(timed(reader.turn))
+            for reader, durations in zip(readers, times, strict=True):
+                durations.append(timed(reader.turn))
         line(f"{query}, small", times[0])
         line(f"{query}, large", times[1])
         print(f"  first pages: {pulls[0]:.0f} ms and {pulls[1]:.0f} ms")
         print(f"  -> p95 large / small = {p95(times[1]) / p95(times[0]):.2f}")
 
 
-# Two lines: seconds, and MiB of its own memory at most (without the database's file, which the system maps).
+# Prints two lines: seconds, and peak MiB of private memory (without the memory-mapped database).
 IMPORT = """
 import sys, threading, time, django
 django.setup()
 import psutil
-from labeling.fields.reading import Wish
-from labeling.fields.saving import import_fields
+from labeling.fields.metadata_table import Wish
+from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
 me, ended, most = psutil.Process(), threading.Event(), [0]
 def own():
@@ -106,7 +107,7 @@ Field.objects.filter(name__in=("flux", "night", "at")).delete()
 
 
 def imports(store: Path, n: int) -> None:
-    """A file of ``n`` lines becomes three fields of the dataset in ``store``, against the csv module and a dict."""
+    """Import a file of ``n`` lines as three fields of the dataset in ``store``, against the csv module and a dict."""
     file = store / "facts.csv"
     with file.open("w") as stream:
         stream.write("path,flux,night,at\n")
@@ -114,10 +115,10 @@ def imports(store: Path, n: int) -> None:
             at = f"2024-01-{1 + i % 28:02d}T01:02:03"
             stream.write(f"night{i % 97}/image{i:07d}.png,{i * 0.37:.3f},night{i % 97},{at}\n")
     environment = os.environ | {"AL_STORE_DIR": str(store)}
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", IMPORT, str(file)], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
     )
-    seconds, megabytes = map(float, told.stdout.split())
+    seconds, megabytes = map(float, process.stdout.split())
     rows = {f"night{i % 97}/image{i:07d}.png": i for i in range(n)}
     began = time.perf_counter()
     with file.open(newline="") as stream:
@@ -126,10 +127,8 @@ def imports(store: Path, n: int) -> None:
         for cells in reader:
             rows[cells[0]]
     bare = time.perf_counter() - began
-    print(
-        f"{n:,} lines to three columns: {seconds:.1f} s, {n / seconds:,.0f} lines/s, {seconds / bare:.0f} times csv and"
-    )
-    print(f"  a dict's look-up alone ({bare:.2f} s); {megabytes:.0f} MiB, {megabytes * 2**20 / n:.0f} bytes a line")
+    print(f"{n:,} lines to three columns: {seconds:.1f} s, {n / seconds:,.0f} lines/s, {seconds / bare:.0f} times csv")
+    print(f"  plus a dict look-up ({bare:.2f} s); {megabytes:.0f} MiB, {megabytes * 2**20 / n:.0f} bytes per line")
 
 
 def main() -> None:

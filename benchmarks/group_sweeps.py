@@ -1,11 +1,11 @@
-"""Do groups that are offered as alike share a class? Group sweeps replayed with the true labels.
+"""Measure whether images offered as a group share a class, by replaying group sweeps with the true labels.
 
     python -m benchmarks.group_sweeps [--data digits fashion] [--replays 20] [--labels 100 300 600]
 
-A pool of images, of which some have their true label, given one by one at random. Groups are taken as the product
-offers them (``sampling.algorithms.groups``) and given the class of most of their images, until none is left; what one
-key labeled is no evidence for later groups. Printed for groups that are known to agree and for looser ones: how many,
-how large, and which share of their labels is right, on average and in the worst group.
+A pool of images, of which some have their true label, given one by one at random. Groups are formed as in the product
+(``sampling.algorithms.groups``) and labeled with their majority class until none is left; images labeled by one key
+press are no evidence for later groups. Printed for reliable groups and for looser ones: their number and size, and the
+share of correct labels, on average and in the worst group.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from benchmarks.groups import digits, fashion
 from modeling.algorithms.neighbors import project
 from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group
 
-LARGEST, MOST_GROUPS = 60, 40
-# The slider of looser groups, where it is often left.
+LARGEST, MAX_GROUPS = 60, 40
+# The setting of the slider for looser groups where it is often left.
 LOOSER = 1.5
 
 
 @dataclass
-class Told:
-    """Groups of one kind over all replays: sizes, and the share of each that is of its main class."""
+class GroupResults:
+    """Groups of one kind over all replays: sizes, and the share of each that is of its majority class."""
 
     sizes: list[int] = field(default_factory=list)
     pure: list[float] = field(default_factory=list)
@@ -45,22 +45,22 @@ class Told:
         )
 
 
-def replay(Z: np.ndarray, y: np.ndarray, n_labels: int, *, strict: bool, seed: int, told: Told) -> None:
+def replay(Z: np.ndarray, y: np.ndarray, n_labels: int, *, strict: bool, seed: int, results: GroupResults) -> None:
     """Label groups until none is offered, or 40 were."""
     rng = np.random.default_rng(seed)
-    given = np.full(len(Z), -1)
+    labels = np.full(len(Z), -1)
     pressed = -1 - np.arange(len(Z))
     start = rng.choice(len(Z), n_labels, replace=False)
-    given[start] = y[start]
-    for number in range(MOST_GROUPS):
-        labeled, pool = np.flatnonzero(given >= 0), np.flatnonzero(given < 0)
-        pairs = LabeledPairs(Z, labeled, given[labeled], rng=rng, pressed=lambda rows: pressed[rows])
-        known = pairs.largest_reliable()
-        if strict and known is None:
+    labels[start] = y[start]
+    for number in range(MAX_GROUPS):
+        labeled, pool = np.flatnonzero(labels >= 0), np.flatnonzero(labels < 0)
+        pairs = LabeledPairs(Z, labeled, labels[labeled], rng=rng, pressed=lambda rows: pressed[rows])
+        reliable = pairs.largest_reliable()
+        if strict and reliable is None:
             return
         if strict:
-            assert known is not None
-            radius = min(known.radius, default_radius(Z, pool, rng=rng))
+            assert reliable is not None
+            radius = min(reliable.radius, default_radius(Z, pool, rng=rng))
             avoid = partial(pairs.is_mixed, radius=radius)
             group = densest_group(Z, pool, radius, LARGEST, rng=rng, avoid=avoid)
         else:
@@ -68,10 +68,10 @@ def replay(Z: np.ndarray, y: np.ndarray, n_labels: int, *, strict: bool, seed: i
         if not len(group.rows):
             return
         counts = np.bincount(y[group.rows])
-        told.sizes.append(len(group.rows))
-        told.pure.append(float(counts.max() / counts.sum()))
-        told.replays_with += number == 0
-        given[group.rows], pressed[group.rows] = counts.argmax(), number
+        results.sizes.append(len(group.rows))
+        results.pure.append(float(counts.max() / counts.sum()))
+        results.replays_with += number == 0
+        labels[group.rows], pressed[group.rows] = counts.argmax(), number
 
 
 def main() -> None:
@@ -86,11 +86,11 @@ def main() -> None:
         for n_labels in options.labels:
             print(f"{name}, {n_labels} of {len(Z)} labeled at random")
             print("| groups | replays with any | groups | images each | labels right | worst group |")
-            for words, strict in (("known to agree", True), ("looser", False)):
-                told = Told()
+            for kind, strict in (("reliable", True), ("looser", False)):
+                results = GroupResults()
                 for seed in range(options.replays):
-                    replay(Z, y, n_labels, strict=strict, seed=seed, told=told)
-                print(told.line(words, options.replays))
+                    replay(Z, y, n_labels, strict=strict, seed=seed, results=results)
+                print(results.line(kind, options.replays))
 
 
 if __name__ == "__main__":

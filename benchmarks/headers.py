@@ -1,8 +1,8 @@
-"""Cards of headers: a few of many small FITS files, by astropy as it opens files, by our own reader, by all decoders.
+"""Time reading a few header cards of many small FITS files: astropy, our reader, and all decoder processes.
 
     python -m benchmarks.headers [--files 3000] [--rounds 5]
 
-All ways turn by turn over the same files, from the file system's memory; every round has to give the same values.
+All methods take turns on the same files, from the file system's cache; every round has to give the same values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ NAMES = ["OBJECT", "EXPTIME", "DATE-OBS", "ESO DET ID"]
 
 
 def write(folder: Path, n: int) -> list[Path]:
-    """A third with the image in the first part, a third in the second, a third with a table behind it; 70 cards."""
+    """Write files with 70 cards each.
+
+    A third has the image in the first HDU, a third in the second, a third has a table after it.
+    """
     from astropy.io import fits
 
     rng = np.random.default_rng(0)
@@ -59,24 +62,24 @@ def compare(files: list[Path], rounds: int) -> None:
     from labeling.images.file_headers import values_of
     from labeling.images.rendering import DEFAULT
 
-    ways: dict[str, Callable[[], object]] = {
+    methods: dict[str, Callable[[], object]] = {
         "astropy's open and header": lambda: [by_astropy(file) for file in files],
         "our own reader, here": lambda: [values_of(file, NAMES) for file in files],
         "all decoders": lambda: list(decoders().card_values(files, NAMES, DEFAULT)),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):  # the first starts decoders and imports astropy
-        told = []
-        for name, work in ways.items():
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for number in range(rounds + 1):  # the first round starts decoders and imports astropy
+        values = []
+        for name, work in methods.items():
             began = time.perf_counter()
-            told.append(work())
+            values.append(work())
             if number:
                 times[name].append(time.perf_counter() - began)
-        assert told[0] == told[1] == told[2]
+        assert values[0] == values[1] == values[2]
     slow = statistics.median(times["astropy's open and header"])
-    for name, some in times.items():
-        median = statistics.median(some)
-        print(f"{name}: {median / len(files) * 1e3:.3f} ms a file, {slow / median:.1f} times as fast")
+    for name, durations in times.items():
+        median = statistics.median(durations)
+        print(f"{name}: {median / len(files) * 1e3:.3f} ms per file, {slow / median:.1f} times as fast")
 
 
 def main() -> None:

@@ -1,17 +1,17 @@
-"""Ingest against the bare physical loop; every ratio is of two sides measured in one run.
+"""Time ingest against a minimal loop doing the same physical work; both sides of a ratio are measured in one run.
 
 ``python -m benchmarks.ingest [--photos 1000] [--large 200] [--small 20000] [--runs 3]``
 
-* photographs: ingest / a bare loop of threads that decodes at reduced scale, resizes and encodes a thumbnail;
-* 12-megapixel JPEGs, with their pictures and what the encoder will ask for: ingest / a loop that decodes every pixel
-  with Pillow, and the same in as many threads;
-* ingest and vectors: both jobs / decoding each file once for the encoder, and then the encoder alone on all of them;
+* photographs: ingest / a loop of threads that decodes at reduced scale, resizes and encodes a thumbnail;
+* 12-megapixel JPEGs, with thumbnails and encoder inputs: ingest / a loop that decodes every pixel with Pillow, and the
+same in as many threads;
+* ingest and embedding: both jobs / decoding each file once for the encoder, then the encoder alone on all of them;
 * small files: ingest / reading each file's bytes, and one ``executemany`` for each of the two tables;
-* reading again, when nothing has changed; and after the folder was renamed;
-* peak memory, decoders included, with a tenth of the small files and with all of them; SQLite's cache of pages apart,
-  which grows with the database to 64 MB and is held at 2 here.
+* a rescan without changes, and one after the folder was renamed;
+* peak memory, including decoders, with a tenth of the small files and with all of them. SQLite's page cache is limited
+to 2 MB here; normally it grows with the database to 64 MB.
 
-The encoder is the one of AL_EMBEDDING_BACKEND and AL_WEIGHTS_DIR.
+The encoder is that of AL_EMBEDDING_BACKEND and AL_WEIGHTS_DIR.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-# Photographs that are made; others are copies of these.
-DIFFERENT = 50
-THREADS = min(8, (os.cpu_count() or 2) + 1)  # as an ingest has
+# Number of distinct photographs; the others are copies.
+N_DISTINCT = 50
+THREADS = min(8, (os.cpu_count() or 2) + 1)  # as in an ingest
 
 INGEST = """
 import json, sys, threading, time
 import django, psutil
 django.setup()
-from hoshina.jobs.life import run_now
-from labeling.registering import dataset_for
+from hoshina.jobs.lifecycle import run_now
+from labeling.ingest.dataset_folder import dataset_for
 children, sizes = psutil.Process(), []
 
 def watch():
@@ -80,7 +80,7 @@ EMBED = """
 import json
 import django
 django.setup()
-from hoshina.jobs.life import run_now
+from hoshina.jobs.lifecycle import run_now
 from labeling.models import Dataset
 print(json.dumps(run_now("embed", dataset_id=Dataset.objects.get().pk).result))
 """
@@ -91,8 +91,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import django, numpy as np
 django.setup()
-from labeling.images.opening import open_for_resizing
-from modeling.pipelines.embedding import encoder_of
+from labeling.images.open_image import open_for_resizing
+from modeling.encoders.pipeline import encoder_of
 from django.conf import settings
 encoder = encoder_of(settings.EMBEDDING_BACKEND)
 files = sorted(Path(sys.argv[1]).rglob("*.jpg"))
@@ -108,14 +108,14 @@ print(json.dumps({"encoder": encoder.name, "decode": decoded - began, "model": t
 
 
 class Store:
-    """An empty store of its own, where folders are ingested as the command does it."""
+    """A separate, empty store, in which folders are ingested as by the command."""
 
     def __init__(self, folder: Path) -> None:
-        kept = {"AL_EMBEDDING_BACKEND", "AL_WEIGHTS_DIR"}
-        # Where it is set, every start compiles every module anew, which nobody's machine does.
+        inherited = {"AL_EMBEDDING_BACKEND", "AL_WEIGHTS_DIR"}
+        # If it were set, every start would compile every module again, unlike on users' machines.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self.environment = {
-            name: value for name, value in os.environ.items() if name in kept or not name.startswith("AL_")
+            name: value for name, value in os.environ.items() if name in inherited or not name.startswith("AL_")
         } | {
             "AL_STORE_DIR": str(folder),
             "DJANGO_SETTINGS_MODULE": "hoshina.settings",
@@ -123,7 +123,7 @@ class Store:
         self._run("manage.py", "migrate", "-v0")
 
     def ingest(self, images: Path, *, is_cache_small: bool = False) -> dict[str, float]:
-        """What the ingest reported, with its peak memory in bytes."""
+        """Return the report of the ingest, with its peak memory in bytes."""
         return dict(json.loads(self._run("-c", INGEST, str(images), *["small cache"] * is_cache_small)))
 
     def embed(self) -> dict[str, float]:
@@ -133,10 +133,10 @@ class Store:
         return dict(json.loads(self._run("-c", BARE, str(images), str(THREADS))))
 
     def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, *arguments], cwd=ROOT, env=self.environment, check=True, stdout=subprocess.PIPE, text=True
         )
-        return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+        return process.stdout.strip().splitlines()[-1] if process.stdout.strip() else ""
 
 
 def fresh(folder: Path) -> Store:
@@ -146,13 +146,15 @@ def fresh(folder: Path) -> Store:
 
 # -- Files -------------------------------------------------------------------------------------------
 def write_photos(folder: Path, n: int, *, width: int, height: int) -> None:
-    """JPEGs with the texture of a photograph: smooth shapes, some grain. Beyond the first ones, copies that differ only
-    behind the end of the image, so that each has a hash of its own."""
+    """Write JPEGs with the texture of photographs: smooth shapes with some grain.
+
+    After the first ones, files are copies that differ only after the end of the image, so that each has its own hash.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(n):
-        if number >= DIFFERENT:
-            original = folder / f"{number % DIFFERENT:05d}.jpg"
+        if number >= N_DISTINCT:
+            original = folder / f"{number % N_DISTINCT:05d}.jpg"
             (folder / f"{number:05d}.jpg").write_bytes(original.read_bytes() + str(number).encode())
             continue
         coarse = Image.fromarray(rng.integers(0, 255, (height // 60, width // 60, 3), dtype=np.uint8))
@@ -162,7 +164,7 @@ def write_photos(folder: Path, n: int, *, width: int, height: int) -> None:
 
 
 def write_small(folder: Path, n: int) -> None:
-    """PNGs of 16 x 16 pixels, a thousand to a folder; no two alike."""
+    """Write distinct PNGs of 16 x 16 pixels, a thousand per folder."""
     rng = np.random.default_rng(0)
     for number in range(n):
         if number % 1000 == 0:
@@ -177,7 +179,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def thumbnail(file: Path) -> int:
-    """Decoded at reduced scale, resized, encoded."""
+    """Decode at reduced scale, resize, and encode."""
     with Image.open(file) as image:
         image.draft("RGB", (256, 256))
         image.thumbnail((256, 256), Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -201,16 +203,16 @@ def run_in_threads(work: Callable[[Path], int], folder: Path, threads: int = THR
 
 
 def bare_rows(folder: Path, database: Path) -> float:
-    """Each file's bytes read by the same threads, and a row in each of two tables."""
+    """Read each file's bytes with the same threads, and insert a row into each of two tables."""
     database.unlink(missing_ok=True)
     began = time.perf_counter()
-    found = files(folder)
+    paths_on_disk = files(folder)
     with ThreadPoolExecutor(THREADS) as pool:
-        sizes = list(pool.map(lambda file: len(file.read_bytes()), found, chunksize=64))
+        sizes = list(pool.map(lambda file: len(file.read_bytes()), paths_on_disk, chunksize=64))
     with sqlite3.connect(database) as connection:
         connection.execute("create table item (id integer primary key, row integer unique, path text unique)")
         connection.execute("create table frame (id integer primary key, item integer, path text unique, size integer)")
-        paths = [str(file) for file in found]
+        paths = [str(file) for file in paths_on_disk]
         connection.executemany("insert into item (row, path) values (?, ?)", enumerate(paths))
         rows = ((number + 1, path, size) for number, (path, size) in enumerate(zip(paths, sizes, strict=True)))
         connection.executemany("insert into frame (item, path, size) values (?, ?, ?)", rows)
@@ -220,7 +222,7 @@ def bare_rows(folder: Path, database: Path) -> float:
 
 # -- What is compared ----------------------------------------------------------------------------------
 def compare(name: str, work: Path, images: Path, bare: Callable[[], float], runs: int, target: str) -> None:
-    """Both sides in turn; the medians, and how many times as fast as the bare loop the ingest is."""
+    """Run both sides in turn. Print the medians, and the speed of the ingest relative to the minimal loop."""
     bares, ingests = [], []
     for _ in range(runs):
         bares.append(bare())
@@ -228,13 +230,13 @@ def compare(name: str, work: Path, images: Path, bare: Callable[[], float], runs
     ratio = statistics.median(bares) / statistics.median(ingests)
     print(
         f"{name}: ingest {statistics.median(ingests):.2f} s, bare {statistics.median(bares):.2f} s, "
-        f"{ratio:.2f} x as fast (target {target})",
+        f"{ratio:.2f} x the speed (target {target})",
         flush=True,
     )
 
 
 def with_vectors(work: Path, images: Path, runs: int) -> None:
-    """Both jobs one after the other, as a person waits for them, against one decoding and the bare encoder."""
+    """Run both jobs in sequence, as users wait for them, against one decoding and the encoder alone."""
     bares, ours, name = [], [], ""
     for _ in range(runs):
         store = fresh(work / "store")
@@ -244,7 +246,7 @@ def with_vectors(work: Path, images: Path, runs: int) -> None:
         ours.append(store.ingest(images)["seconds"] + store.embed()["seconds"])
     ratio = statistics.median(ours) / statistics.median(bares)
     print(
-        f"ingest and vectors ({name}): {statistics.median(ours):.2f} s, one decoding and the bare encoder "
+        f"ingest and embedding ({name}): {statistics.median(ours):.2f} s, one decoding and the encoder alone "
         f"{statistics.median(bares):.2f} s: {ratio:.2f} (target <= 1.1)",
         flush=True,
     )
@@ -259,19 +261,19 @@ def small_files(work: Path, n: int, runs: int) -> None:
     tenth = store.ingest(work / "tenth", is_cache_small=True)
     store = fresh(work / "store")
     whole = store.ingest(work / "small", is_cache_small=True)
-    for n_files, told in ((n // 10, tenth), (n, whole)):
+    for n_files, report in ((n // 10, tenth), (n, whole)):
         print(
-            f"peak memory, {n_files:,} files: {told['peak'] / 2**20:.0f} MiB, "
-            f"decoders {told['peak_of_decoders'] / 2**20:.0f} MiB",
+            f"peak memory, {n_files:,} files: {report['peak'] / 2**20:.0f} MiB, "
+            f"decoders {report['peak_of_decoders'] / 2**20:.0f} MiB",
             flush=True,
         )
-    again = store.ingest(work / "small")
-    print(f"nothing has changed: {again['seconds']:.2f} s, peak {again['peak'] / 2**20:.0f} MiB", flush=True)
+    rescan = store.ingest(work / "small")
+    print(f"rescan without changes: {rescan['seconds']:.2f} s, peak {rescan['peak'] / 2**20:.0f} MiB", flush=True)
     (work / "renamed").mkdir()
     (work / "small").rename(work / "renamed" / "night")
     moved = store.ingest(work / "renamed")
     print(
-        f"the folder was renamed: {moved['seconds']:.2f} s, {moved['moved']:,} moved, "
+        f"rescan of a renamed folder: {moved['seconds']:.2f} s, {moved['moved']:,} moved, "
         f"peak {moved['peak'] / 2**20:.0f} MiB",
         flush=True,
     )

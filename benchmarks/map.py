@@ -1,9 +1,9 @@
-"""The map's server side: bytes of its points, colours of a million, and a lasso against any queue's page.
+"""Time the map's server side: bytes of its points, colors of a million points, and a lasso as filter of queues.
 
     python -m benchmarks.map [--points 1000000] [--inside 10000] [--requests 40]
 
-A real web server (waitress, SQLite) is asked over HTTP, queues and lassos in turn, so that what disturbs one disturbs
-the other. Prints medians and their ratios.
+A real web server (waitress, SQLite) is requested over HTTP, with and without a lasso in turn, so that disturbances
+affect both. Prints medians and their ratios.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAKE = """
 import sys, numpy as np
 import django; django.setup()
 from labeling.models import Dataset
-from modeling.maps import save_coordinates
+from modeling.maps.coordinates import save_coordinates
 from modeling.models import EmbeddingSet, Projection
 dataset = Dataset.objects.get()
 vectors = EmbeddingSet.objects.create(dataset=dataset, fingerprint="none", encoder="none", dim=2)
@@ -48,28 +48,28 @@ def with_map(folder: Path) -> None:
 
 
 def circle(points: np.ndarray, n_inside: int, corners: int) -> np.ndarray:
-    """The corners of a lasso with about so many points, around the densest place."""
+    """Return the corners of a lasso that contains ``n_inside`` points around the densest place."""
     counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=64)
     at = np.unravel_index(counts.argmax(), counts.shape)
-    centre = np.array([x[at[0]], y[at[1]]])
-    radius = np.sort(np.hypot(*(points - centre).T))[n_inside]
+    center = np.array([x[at[0]], y[at[1]]])
+    radius = np.sort(np.hypot(*(points - center).T))[n_inside]
     turns = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    ring = centre + radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    ring = center + radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
     return np.clip(np.rint(ring), 0, 65534).astype(int)
 
 
 def payload(browser: Browser, folder: Path) -> np.ndarray:
-    """Bytes of points and one colouring against JSON of the same: coordinates as they are kept, and a class each."""
+    """Compare the bytes of points and one coloring with JSON of the same: stored coordinates and a class each."""
     body, classes = browser.get("/d/stage/map/1/points/?g=1"), browser.get("/d/stage/map/1/colours/?by=predicted")
     points = np.frombuffer(body, "<u2").reshape(-1, 2)
     places = np.load(next(folder.glob("maps/1/coordinates-*.npy")))
-    told = zip(places.astype(str).tolist(), classes, strict=True)
-    plain = "[" + ",".join(f"[{x},{y},{label}]" for (x, y), label in told) + "]"
+    labeled = zip(places.astype(str).tolist(), classes, strict=True)
+    plain = "[" + ",".join(f"[{x},{y},{label}]" for (x, y), label in labeled) + "]"
     short = json.dumps([[*pair, label] for pair, label in zip(points.tolist(), classes, strict=True)])
     size = len(body) + len(classes)
     print(f"points and a class: {len(points):,} in {size / 1e6:.2f} MB; as JSON {len(plain) / 1e6:.2f} MB")
     print(f"  -> bytes / JSON = {size / len(plain):.3f} (target 0.25)")
-    print(f"  -> bytes / JSON of the 16-bit numbers, which says less = {size / len(short):.3f}")
+    print(f"  -> bytes / JSON of the 16-bit numbers, which is less precise = {size / len(short):.3f}")
     return points
 
 
@@ -88,18 +88,18 @@ def colours(browser: Browser, requests: int) -> None:
 
 
 def lassos(browser: Browser, corners: np.ndarray, requests: int) -> None:
-    """The first page of each queue with a lasso and without, in turn; each a new pull, and each lasso another one."""
-    drawn = 0
+    """Time the first page of each queue with and without a lasso in turn, each time with a new pull and a new lasso."""
+    n_lassos = 0
     for queue in ("uncertain", "random", "all", "band"):
         plain = f"/d/stage/grid/?queue={queue}&n=60"
         times: tuple[list[float], list[float]] = ([], [])
         for number in range(requests + 1):
-            drawn += 1
-            region = "_".join(f"{x}-{y}" for x, y in np.clip(corners - drawn % 400, 0, 65534))
-            for address, some in zip((plain, f"{plain}&map=1&region={region}"), times, strict=True):
+            n_lassos += 1
+            region = "_".join(f"{x}-{y}" for x, y in np.clip(corners - n_lassos % 400, 0, 65534))
+            for address, durations in zip((plain, f"{plain}&map=1&region={region}"), times, strict=True):
                 took = timed(lambda address=address: browser.get(address))
-                if number:  # the first reads arrays
-                    some.append(took)
+                if number:  # the first request reads arrays
+                    durations.append(took)
         line(f"first page of {queue}, all images", times[0])
         line(f"first page of {queue}, in a lasso", times[1])
         print(f"  -> lasso / all = {statistics.median(times[1]) / statistics.median(times[0]):.2f} (target 1)")

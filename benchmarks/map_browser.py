@@ -1,9 +1,9 @@
-"""The map's page in Chromium: first paint at 100,000 and 1,000,000 points, other colours, a label, a frame of a drag.
+"""Time the map's page in Chromium at two sizes: first paint, recoloring, a label, and a frame of a drag.
 
     python -m benchmarks.map_browser [--small 100000] [--large 1000000] [--times 5]
 
-Real web servers and a real browser without a GPU; the two sizes in turn, so that what disturbs one disturbs the other.
-Prints medians and their ratios.
+Real web servers and a real browser without a GPU; the two sizes take turns, so that disturbances affect both. Prints
+medians and their ratios.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.pages import line
 from benchmarks.stage import stage
 from tests.parts import CHROMIUM_ARGS, chromium
 
-# Milliseconds until `shown()` holds and the canvas shows it, from `began` on.
+# Resolves to the milliseconds from `began` until `shown()` holds and the canvas has been drawn.
 WAIT = """
 const drawn = (shown, began) => new Promise((resolve) => {
   const look = () => {
@@ -64,8 +64,8 @@ DRAG = f"""async () => {{ {WAIT}
 }}"""
 
 
-def opened(browser: Browser, address: str) -> tuple[Page, float]:
-    """The page in a browser that knows nothing yet, and its first paint in ms since it was asked for."""
+def open_page(browser: Browser, address: str) -> tuple[Page, float]:
+    """Return the page in a browser with an empty cache, and its first paint in ms after the request."""
     page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
     page.goto(f"{address}/d/stage/map/?queue=all", wait_until="commit")
     page.locator("#map-wait").wait_for(state="attached")
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
-    told: dict[str, list[list[float]]] = {
+    times: dict[str, list[list[float]]] = {
         name: [[], []] for name in ("first paint", "predicted instead of label", "one label", "a frame of a drag")
     }
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -89,7 +89,7 @@ def main() -> None:
         browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGS)
         for time in range(options.times + 1):
             for size, address in enumerate(addresses):
-                page, first = opened(browser, address)
+                page, first = open_page(browser, address)
                 page.wait_for_load_state("networkidle")
                 values = (
                     first,
@@ -97,17 +97,17 @@ def main() -> None:
                     page.evaluate(LABEL, 77),
                     page.evaluate(DRAG),
                 )
-                for name, value in zip(told, values, strict=True):
-                    if time:  # the first one also reads arrays and imports
-                        told[name][size].append(value)
+                for name, value in zip(times, values, strict=True):
+                    if time:  # the first round also reads arrays and imports modules
+                        times[name][size].append(value)
                 page.context.close()
         browser.close()
-    for name, (small, large) in told.items():
+    for name, (small, large) in times.items():
         line(f"{name}, small", small)
         line(f"{name}, large", large)
-    first_small, first_large = (statistics.median(values) for values in told["first paint"])
+    first_small, first_large = (statistics.median(values) for values in times["first paint"])
     print(f"  -> first paint large / small = {first_large / first_small:.2f} (target 3)")
-    recolour = statistics.median(told["predicted instead of label"][1])
+    recolour = statistics.median(times["predicted instead of label"][1])
     print(f"  -> recolouring / first paint, large = {recolour / first_large:.2f} (target 0.3)")
 
 

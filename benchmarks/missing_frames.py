@@ -1,10 +1,11 @@
-"""What best stands for a frame that an item lacks: its own other frames, zeros, or the mean of the frame's role.
+"""Compare substitutes for a missing frame: the item's other frames, zeros, or the mean of the frame's role.
 
     python -m benchmarks.missing_frames [--seeds 5] [--cache FOLDER]
 
-Triplets are made of pairs of images: the reference is one, the target shows the other one on it, the difference that
-one alone, all with noise; the label is the other one's. Each frame is encoded by itself. A tenth of the items lack one
-frame for the oddities, which should not be more of them than a tenth; three tenths for the assistive model.
+Triplets are composed of pairs of images: the reference is one image, the target shows the other one on top of it, the
+difference shows the other one alone, all with noise; the label is that of the other image. Each frame is encoded
+separately. For outlier scores, a tenth of the items lack one frame, and should not be more than a tenth of the
+outliers; for the assistive model, three tenths.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ LACKING_FOR_ODDITIES, LACKING_FOR_MODEL = 0.1, 0.3
 
 # -- Triplets -----------------------------------------------------------------------------------------
 def triplets(images: Floats, rng: np.random.Generator) -> Floats:
-    """Target, reference and difference, (n, 3, h, w) from 0 to 1, of images (n, h, w) from 0 to 1."""
+    """Return target, reference and difference, (n, 3, h, w) in 0 … 1, of images (n, h, w) in 0 … 1."""
     hosts = images[rng.permutation(len(images))]
     frames = np.stack([0.5 * hosts + 0.5 * images, 0.5 * hosts, 0.5 * images + 0.25], axis=1)
     return np.clip(frames + rng.normal(0, 0.05, frames.shape), 0, 1).astype(np.float32)
@@ -50,12 +51,12 @@ def digits(cache: Path) -> tuple[Floats, NDArray[np.int64]]:
 
 def fashion(name: str, encoder: Callable[[], Encoder]) -> Callable[[Path], tuple[Floats, NDArray[np.int64]]]:
     def load(cache: Path) -> tuple[Floats, NDArray[np.int64]]:
-        def made() -> list[Image.Image]:
-            some = [np.asarray(image.convert("L"), np.float32) / 255 for image in islice(_fashion_images(), N)]
-            frames = triplets(np.stack(some), np.random.default_rng(0)).reshape(-1, 28, 28)
-            return [Image.fromarray(np.rint(255 * one).astype(np.uint8)).convert("RGB") for one in frames]
+        def images() -> list[Image.Image]:
+            grays = [np.asarray(image.convert("L"), np.float32) / 255 for image in islice(_fashion_images(), N)]
+            frames = triplets(np.stack(grays), np.random.default_rng(0)).reshape(-1, 28, 28)
+            return [Image.fromarray(np.rint(255 * frame).astype(np.uint8)).convert("RGB") for frame in frames]
 
-        vectors = _kept(cache / f"triplets-{name}.npy", made, encoder)
+        vectors = _kept(cache / f"triplets-{name}.npy", images, encoder)
         return np.asarray(vectors, np.float32).reshape(N, ROLES, -1), _fashion_labels()[:N]
 
     return load
@@ -85,11 +86,11 @@ def role_mean(frames: Floats, lacks: NDArray[np.bool_]) -> Floats:
     return np.where(lacks[..., None], means[None], frames)
 
 
-WAYS = {"the item's other frames": own_mean, "zeros": zeros, "the mean of the role": role_mean}
+SUBSTITUTES = {"the item's other frames": own_mean, "zeros": zeros, "the mean of the role": role_mean}
 
 
 def lacking(share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which frames are missing, bool (n, 3): one of each of so many items."""
+    """Return which frames are missing, bool (n, 3): one frame in a share of the items."""
     lacks = np.zeros((N, ROLES), np.bool_)
     items = rng.permutation(N)[: round(share * N)]
     lacks[items, rng.integers(0, ROLES, len(items))] = True
@@ -98,21 +99,21 @@ def lacking(share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 # -- Measures -----------------------------------------------------------------------------------------
 def oddities(X: Floats, is_incomplete: NDArray[np.bool_], seed: int) -> list[float]:
-    """Which share of the oddest tenth lacks a frame: by the local outlier factor, and by isolation."""
+    """Return the share of incomplete items in the top tenth by local outlier factor, and by isolation."""
     Z = project(X, rng=np.random.default_rng(seed))
     scores = (
         local_outlier_factor(knn_graph(Z, 20)),
         isolation(Z, rng=np.random.default_rng(seed)),
     )
-    return [float(is_incomplete[np.argsort(-one)[: N // 10]].mean()) for one in scores]
+    return [float(is_incomplete[np.argsort(-values)[: N // 10]].mean()) for values in scores]
 
 
 def model(X: Floats, y: NDArray[np.int64], is_incomplete: NDArray[np.bool_], seed: int) -> list[float]:
-    """Accuracy of items that nobody labelled: incomplete and complete; their log loss and calibration error."""
+    """Return accuracy on incomplete and complete unlabeled items, their log loss and calibration error."""
     order = np.random.default_rng(seed).permutation(N)
-    learnt, others = order[:N_LABELS], order[N_LABELS:]
-    made = train(X[learnt], y[learnt], n_classes=10, seed=seed)
-    p = softmax(X[others] @ made.head.weights + made.head.bias, made.temperature)
+    labeled, others = order[:N_LABELS], order[N_LABELS:]
+    trained = train(X[labeled], y[labeled], n_classes=10, seed=seed)
+    p = softmax(X[others] @ trained.head.weights + trained.head.bias, trained.temperature)
     right, lacks = p.argmax(axis=1) == y[others], is_incomplete[others]
     losses = -np.log(np.maximum(p[np.arange(len(others)), y[others]], 1e-12))
     curve = reliability(p, y[others], n_bins=10)
@@ -124,20 +125,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cache", type=Path, default=CACHE)
     arguments = parser.parse_args()
-    print("in the oddest tenth (LOF, isolation); right: incomplete, complete; log loss; calibration error")
+    print("in the top tenth (LOF, isolation); accuracy: incomplete, complete; log loss; calibration error")
     with threadpool_limits(1):
         for title, load in COLLECTIONS.items():
             frames, y = load(arguments.cache)
             print(f"\n{title}")
-            for name, fill in WAYS.items():
-                told = []
+            for name, fill in SUBSTITUTES.items():
+                results = []
                 for seed in range(arguments.seeds):
                     few = lacking(LACKING_FOR_ODDITIES, np.random.default_rng(seed))
                     many = lacking(LACKING_FOR_MODEL, np.random.default_rng(100 + seed))
                     odd = oddities(fill(frames, few).reshape(N, -1), few.any(axis=1), seed)
-                    told.append(odd + model(fill(frames, many).reshape(N, -1), y, many.any(axis=1), seed))
-                mean = np.mean(told, axis=0)
-                shares = "   ".join(f"{one:6.1%}" for one in mean[:4])
+                    results.append(odd + model(fill(frames, many).reshape(N, -1), y, many.any(axis=1), seed))
+                mean = np.mean(results, axis=0)
+                shares = "   ".join(f"{share:6.1%}" for share in mean[:4])
                 print(f"  {name:24} {shares}   {mean[4]:.3f} {mean[5]:.3f}")
 
 

@@ -1,9 +1,9 @@
-"""Grid pages at 10,000 and at 1,000,000 items; saving a label against views that do nothing; 8 labelers.
+"""Time grid pages at 10,000 and 1,000,000 items, saving a label against views that do nothing, and 8 users at once.
 
     python -m benchmarks.pages [--large 1000000] [--small 10000] [--requests 300]
 
-Real web servers (waitress, SQLite in WAL mode) in processes of their own, asked in turn over HTTP, so that what
-disturbs one disturbs the other. Prints medians, p95 and their ratios.
+Real web servers (waitress, SQLite in WAL mode) in separate processes are requested in turn over HTTP, so that
+disturbances affect both. Prints medians, p95 and their ratios.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def line(name: str, values: list[float]) -> None:
 
 
 class Reader:
-    """Somebody who turns page after page of a queue."""
+    """A user who turns one page of a queue after the other."""
 
     def __init__(self, address: str, queue: str) -> None:
         self.browser = Browser(address)
@@ -49,10 +49,10 @@ class Reader:
 
     def turn(self) -> None:
         page = self.browser.get(self.url).decode()
-        found = re.search(r'data-next="([^"]*)"', page)
-        assert found, page[:500]
+        match = re.search(r'data-next="([^"]*)"', page)
+        assert match, page[:500]
         assert 'class="tile"' in page, page[:500]
-        self.url = html.unescape(found.group(1)) or self.first
+        self.url = html.unescape(match.group(1)) or self.first
 
 
 def grid(small: str, large: str, requests: int) -> None:
@@ -61,8 +61,8 @@ def grid(small: str, large: str, requests: int) -> None:
         pulls = [timed(reader.turn) for reader in readers]
         times: list[list[float]] = [[], []]
         for _ in range(requests):
-            for reader, some in zip(readers, times, strict=True):
-                some.append(timed(reader.turn))
+            for reader, durations in zip(readers, times, strict=True):
+                durations.append(timed(reader.turn))
         line(f"grid page, {queue}, small", times[0])
         line(f"grid page, {queue}, large", times[1])
         print(f"  first pull {pulls[0]:.0f} ms and {pulls[1]:.0f} ms (arrays read once per process)")
@@ -125,15 +125,15 @@ def labelers(address: str, alone: float, people: int, each: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    kept = _labelled(address) - before
+    n_saved = _labelled(address) - before
     line(f"{people} labelers at once, as fast as they can", times)
-    print(f"  errors {len(faults)}, labels kept {kept} of {people * each}")
+    print(f"  errors {len(faults)}, labels saved {n_saved} of {people * each}")
     print(f"  -> p95 {people} / p95 one = {p95(times) / alone:.2f}")
 
-    # People at a keyboard: three labels a second each, not as fast as a program can.
+    # Users at a keyboard: three labels a second each, not as fast as a program.
     times.clear()
 
-    def steady(person: int) -> None:
+    def label_steadily(person: int) -> None:
         browser = Browser(address)
         for number in range(each // 2):
             started = time.perf_counter()
@@ -141,7 +141,7 @@ def labelers(address: str, alone: float, people: int, each: int) -> None:
             times.append(timed(lambda body=body: browser.post("/d/stage/annotate/", body)))
             time.sleep(max(0.0, 1 / 3 - (time.perf_counter() - started)))
 
-    threads = [threading.Thread(target=steady, args=(person,)) for person in range(people)]
+    threads = [threading.Thread(target=label_steadily, args=(person,)) for person in range(people)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -151,8 +151,8 @@ def labelers(address: str, alone: float, people: int, each: int) -> None:
 
 
 def _labelled(address: str) -> int:
-    answer = Browser(address).post("/d/stage/annotate/", json.dumps({"actions": []}).encode())
-    return int(json.loads(answer)["counts"]["labelled"])
+    response = Browser(address).post("/d/stage/annotate/", json.dumps({"actions": []}).encode())
+    return int(json.loads(response)["counts"]["labelled"])
 
 
 def main() -> None:

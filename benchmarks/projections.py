@@ -1,17 +1,17 @@
-"""Maps: from vectors to places, against umap-learn as it comes, openTSNE and scikit-learn's t-SNE, in one run.
+"""Time maps, from vectors to places, against umap-learn, openTSNE and scikit-learn's t-SNE, in one run.
 
     python -m benchmarks.projections
         [--n 20000] [--dim 1280] [--tsne 10000] [--large 0] [--folder FOLDER]
 
-The vectors are the images of Fashion-MNIST and their mirror images (Debian: dataset-fashion-mnist; elsewhere vectors
-made up as in benchmarks.retrain) through a random layer of ``dim`` units. The product's maps are timed with everything:
-principal components, neighbors, layout. Before the clock runs all sides are compiled on a few rows; what importing and
-compiling take in a fresh process is printed apart. UMAP: the product gives umap-learn its neighbors and its start and
-runs it with a seed, which takes one core. Beside it umap-learn as it comes, with a seed and on all cores without one,
-and umap-learn's layout on all cores from the product's neighbors. t-SNE: openTSNE from the same neighbors and start on
-as many threads, and scikit-learn's from the same principal components. Trustworthiness is scikit-learn's, of a sample
-of the vectors themselves, with 15 neighbors. ``--large`` lays out so many made-up rows as the product does beyond
-100,000: a sample is laid out, the others are placed, with the most memory that it takes.
+The vectors are the images of Fashion-MNIST and their mirror images (Debian: dataset-fashion-mnist; otherwise synthetic
+vectors as in benchmarks.retrain) through a random layer of ``dim`` units. The product's maps include principal
+components, neighbors and layout. All sides are compiled on a few rows before timing; import and compilation in a fresh
+process are timed separately. UMAP: the product gives umap-learn its neighbors and start and runs it with a seed, which
+takes one core. It is compared with umap-learn's defaults, with a seed and on all cores without one, and with
+umap-learn's layout on all cores from the product's neighbors. t-SNE: openTSNE from the same neighbors and start on as
+many threads, and scikit-learn's from the same principal components. Trustworthiness is scikit-learn's, on a sample of
+the vectors, with 15 neighbors. ``--large`` lays out this many synthetic rows as the product does beyond 100,000: a
+sample is laid out, the others are placed; also measures peak memory.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ Floats = NDArray[np.float32]
 SAMPLE = 5000
 SCIKIT_AT_MOST = 20_000
 # As in the product: modeling/encoders/neighbor_cache.py and modeling/maps/pipeline.py.
-NEIGHBOURS, EXACT, FITTED, PERPLEXITY = 30, 20_000, 100_000, 30
+N_NEIGHBORS, EXACT, FITTED, PERPLEXITY = 30, 20_000, 100_000, 30
 
 
 def vectors(n: int, dim: int) -> Floats:
-    """(n, dim), of real images as far as there are some."""
+    """Return (n, dim) vectors, of real images if available."""
     if not FASHION.is_dir():
         return likely_vectors(n, dim, 10, 0)[0]
     images = np.concatenate([_pixels(FASHION / f"{part}-images-idx3-ubyte.gz") for part in ("train", "t10k")])
@@ -62,7 +62,7 @@ def _pixels(file: Path) -> NDArray[np.uint8]:
     return np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
 
 
-def neighbours(Z: Floats, k: int) -> Graph:
+def neighbor_graph(Z: Floats, k: int) -> Graph:
     if len(Z) <= EXACT:
         return knn_graph(Z, k)
     return approximate_knn_graph(Z, k, rng=np.random.default_rng(0)).graph
@@ -70,23 +70,23 @@ def neighbours(Z: Floats, k: int) -> Graph:
 
 def our_umap(X: Floats, *, is_parallel: bool = False) -> Floats:
     Z = project(X, rng=np.random.default_rng(0))
-    weights = umap_learn.fuzzy_graph(neighbours(Z, NEIGHBOURS), 15)
+    weights = umap_learn.fuzzy_graph(neighbor_graph(Z, N_NEIGHBORS), 15)
     start = initial_layout(smooth_along_graph(project(Z, rng=np.random.default_rng(0), dims=2), weights), 0)
     return umap_learn.lay_out(weights, start, min_dist=0.1, seed=0, is_parallel=is_parallel)
 
 
 def our_tsne(X: Floats) -> Floats:
-    graph, start = begun(X)
+    graph, start = neighbors_and_start(X)
     return tsne.lay_out(tsne.affinities(graph, PERPLEXITY), start)
 
 
 def open_tsne(X: Floats) -> Floats:
-    """openTSNE from the product's neighbors and start, with the rounds of the product."""
+    """Run openTSNE from the product's neighbors and start, with as many iterations."""
     from openTSNE import TSNEEmbedding
     from openTSNE.affinity import PerplexityBasedNN
     from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
-    graph, start = begun(X)
+    graph, start = neighbors_and_start(X)
     places = start.astype(np.float64) * (1e-4 / start[:, 0].std())
     index = PrecomputedNeighbors(graph.indices, graph.distances.astype(np.float64))
     affinities = PerplexityBasedNN(knn_index=index, perplexity=PERPLEXITY, n_jobs=tsne.cores())
@@ -96,14 +96,14 @@ def open_tsne(X: Floats) -> Floats:
     return np.array(embedding, np.float32)
 
 
-def begun(X: Floats) -> tuple[Graph, Floats]:
+def neighbors_and_start(X: Floats) -> tuple[Graph, Floats]:
     """Return the neighbors and the start of a t-SNE layout."""
     Z = project(X, rng=np.random.default_rng(0))
-    return neighbours(Z, 3 * PERPLEXITY), initial_layout(project(Z, rng=np.random.default_rng(0), dims=2), 0)
+    return neighbor_graph(Z, 3 * PERPLEXITY), initial_layout(project(Z, rng=np.random.default_rng(0), dims=2), 0)
 
 
-def measured(name: str, X: Floats, work: Callable[[Floats], Floats]) -> tuple[float, float]:
-    """Seconds, and trustworthiness; printed."""
+def measure(name: str, X: Floats, work: Callable[[Floats], Floats]) -> tuple[float, float]:
+    """Return and print seconds and trustworthiness."""
     began = time.perf_counter()
     places = work(X)
     seconds = time.perf_counter() - began
@@ -114,7 +114,7 @@ def measured(name: str, X: Floats, work: Callable[[Floats], Floats]) -> tuple[fl
 
 
 def against_umap_learn(n: int, dim: int) -> None:
-    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]  # what it is loaded for is not used here
+    sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]  # the parts that need it are not used here
     from umap import UMAP
 
     X = vectors(n, dim)
@@ -123,11 +123,11 @@ def against_umap_learn(n: int, dim: int) -> None:
         UMAP(n_epochs=2, random_state=seed).fit(X[:5000])
     our_umap(X[:200])
     our_umap(X[:200], is_parallel=True)
-    ours = measured("the product, with a seed", X, our_umap)
-    measured("the product's steps, layout on all cores", X, lambda X: our_umap(X, is_parallel=True))
-    theirs = measured("umap-learn, as it comes", X, lambda X: np.asarray(UMAP().fit_transform(X)))
-    seeded = measured("umap-learn, with a seed", X, lambda X: np.asarray(UMAP(random_state=0).fit_transform(X)))
-    print(f"  -> time {ours[0] / theirs[0]:.2f}, trustworthiness {ours[1] / theirs[1]:.3f} (0.98 wanted)")
+    ours = measure("the product, with a seed", X, our_umap)
+    measure("the product's steps, layout on all cores", X, lambda X: our_umap(X, is_parallel=True))
+    theirs = measure("umap-learn, defaults", X, lambda X: np.asarray(UMAP().fit_transform(X)))
+    seeded = measure("umap-learn, with a seed", X, lambda X: np.asarray(UMAP(random_state=0).fit_transform(X)))
+    print(f"  -> time {ours[0] / theirs[0]:.2f}, trustworthiness {ours[1] / theirs[1]:.3f} (target 0.98)")
     print(f"  -> with a seed on both sides: time {ours[0] / seeded[0]:.2f}, trustworthiness {ours[1] / seeded[1]:.3f}")
 
 
@@ -135,14 +135,14 @@ def against_other_tsne(n: int, dim: int) -> None:
     X = vectors(n, dim)
     print(f"t-SNE, {n:,} x {dim:,}", flush=True)
     our_tsne(X[:200])
-    ours = measured("ours", X, our_tsne)
+    ours = measure("ours", X, our_tsne)
     others = {"openTSNE": open_tsne}
     if n <= SCIKIT_AT_MOST:
         others["scikit-learn's"] = lambda X: np.asarray(
             TSNE(random_state=0, n_jobs=-1).fit_transform(project(X, rng=np.random.default_rng(0)))
         )
     for name, work in others.items():
-        other = measured(name, X, work)
+        other = measure(name, X, work)
         print(f"  -> time {ours[0] / other[0]:.2f}, trustworthiness {ours[1] / other[1]:.3f}")
 
 
@@ -164,10 +164,10 @@ _TSNE = (
 
 
 def imports() -> None:
-    """What the first map waits for in a fresh process, without and with code compiled by an earlier one."""
+    """Time the first map of a fresh process, without and with code compiled by an earlier process."""
     print("Importing and compiling, each in a fresh process", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for name, program in (("neighbors alone", ""), ("UMAP", _UMAP), ("t-SNE", _TSNE)):
+        for name, program in (("neighbors only", ""), ("UMAP", _UMAP), ("t-SNE", _TSNE)):
             for turn in ("first", "later"):
                 began = time.perf_counter()
                 environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
@@ -185,17 +185,17 @@ def very_many(n: int, dim: int, folder: Path | None) -> None:
         print(f"  principal components {time.perf_counter() - began:8.2f} s", flush=True)
         fitted = np.sort(rng.choice(n, min(n, FITTED), replace=False))
         places = np.empty((n, 2), np.float32)
-        weights = umap_learn.fuzzy_graph(neighbours(Z[fitted], NEIGHBOURS), 15)
+        weights = umap_learn.fuzzy_graph(neighbor_graph(Z[fitted], N_NEIGHBORS), 15)
         start = smooth_along_graph(project(Z, rng=rng, dims=2)[fitted], weights)
         places[fitted] = umap_learn.lay_out(weights, initial_layout(start, 0), min_dist=0.1, seed=0)
         print(f"  and the sample laid out {time.perf_counter() - began:8.2f} s", flush=True)
         others = np.setdiff1d(np.arange(n), fitted)
         places[others] = place_points(Z[others], Z[fitted], places[fitted], rng=rng)
         print(f"  and all placed {time.perf_counter() - began:8.2f} s", flush=True)
-    print(f"  most memory of its own {peak[0]:,.0f} MB, with mapped files {peak[1]:,.0f} MB")
+    print(f"  peak private memory {peak[0]:,.0f} MB, with mapped files {peak[1]:,.0f} MB")
     for name, rows in (("fitted", fitted), ("placed", others)):
-        some = rng.choice(rows, SAMPLE, replace=False)
-        true = trustworthiness(Z[some], places[some], n_neighbors=15)
+        sample = rng.choice(rows, SAMPLE, replace=False)
+        true = trustworthiness(Z[sample], places[sample], n_neighbors=15)
         print(f"  trustworthiness of {SAMPLE:,} {name}: {true:.4f}", flush=True)
 
 
@@ -203,9 +203,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=1280)
-    parser.add_argument("--tsne", type=int, default=10_000, help="so many rows for t-SNE; 0: none")
-    parser.add_argument("--large", type=int, default=0, help="so many rows by a sample; 0: none")
-    parser.add_argument("--folder", type=Path, help="keep the vectors of --large in a file there, mapped into memory")
+    parser.add_argument("--tsne", type=int, default=10_000, help="rows for t-SNE; 0: skip")
+    parser.add_argument("--large", type=int, default=0, help="rows laid out by a sample; 0: skip")
+    parser.add_argument("--folder", type=Path, help="memory-map the vectors of --large in a file in this folder")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     imports()

@@ -1,14 +1,13 @@
-"""How long a whole retrain takes, against scikit-learn's cold fit and one plain product, in the same run.
+"""Time a whole retrain against scikit-learn's cold fit and one plain matrix product, in the same run.
 
     python -m benchmarks.retrain [--labels 1000] [--rows 100000] [--dim 1280] [--classes 10]
         [--folder FOLDER] [--runs 5]
 
-The vectors are made up in the likeness of a pooled MobileNetV2 layer: not negative, capped at 6, correlated. With a
-folder they are a file there that is mapped into memory, as in the product (a million rows: 5.1 GB, removed at the end),
-the labelled ones are spread over all of it and gathered from it, and the probabilities are written to another one.
-Every round times all parts one after the other, so that other work on the machine meets them alike; printed
-are medians over the rounds, and the ratio is the median of the rounds' ratios. *Begun from nine
-tenths* starts at a classifier of nine tenths of the labels, as a retrain in the product does.
+The vectors imitate a pooled MobileNetV2 layer: non-negative, capped at 6, correlated. With a folder they are
+memory-mapped from a file there, as in the product (a million rows: 5.1 GB, removed at the end); labeled rows are spread
+over all of it, and probabilities are written to another file. Every round times all parts in turn, so that other load
+affects them alike. Prints medians over the rounds; a ratio is the median of the rounds' ratios. *Warm start* starts
+from a classifier of nine tenths of the labels, as a retrain in the product does.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ Labels = NDArray[np.int64]
 
 
 def likely_vectors(n: int, dim: int, n_classes: int, seed: int, file: Path | None = None) -> tuple[Float32, Labels]:
-    """(n, dim) vectors of overlapping classes, a few dozen factors behind all features, and their classes."""
+    """Return (n, dim) vectors of overlapping classes with a few dozen latent factors, and their classes."""
     rng = np.random.default_rng(seed)
     n_factors = min(60, dim)
     mixing = (rng.normal(size=(n_factors, dim)) / np.sqrt(n_factors)).astype(np.float32)
-    centres = (0.5 * rng.normal(size=(n_classes, n_factors))).astype(np.float32)
+    centers = (0.5 * rng.normal(size=(n_classes, n_factors))).astype(np.float32)
     offset = rng.normal(-0.5, 0.7, dim).astype(np.float32)
     y = rng.integers(0, n_classes, n)
     X = empty((n, dim), file)
     for begin in range(0, n, 10_000):
         part = y[begin : begin + 10_000]
-        factors = centres[part] + rng.standard_normal((part.size, n_factors), np.float32)
+        factors = centers[part] + rng.standard_normal((part.size, n_factors), np.float32)
         noise = 0.3 * rng.standard_normal((part.size, dim), np.float32)
         np.clip(factors @ mixing + offset + noise, 0, 6, out=X[begin : begin + 10_000])
     if file is None:
@@ -65,19 +64,19 @@ def empty(shape: tuple[int, int], file: Path | None) -> Float32:
 
 @contextmanager
 def memory() -> Iterator[list[float]]:
-    """How many MB more this process has at most while it lasts: its own, and with mapped files."""
+    """Yield the increase in peak memory of this process, in MB: private, and with mapped files."""
     process, peak, ended = psutil.Process(), [0.0, 0.0], threading.Event()
 
     def now() -> tuple[int, int]:
-        told = process.memory_info()
-        return told.rss - getattr(told, "shared", 0), told.rss
+        info = process.memory_info()
+        return info.rss - getattr(info, "shared", 0), info.rss
 
     first = now()
 
     def watch() -> None:
         while not ended.wait(0.02):
-            for place, (size, start) in enumerate(zip(now(), first, strict=True)):
-                peak[place] = max(peak[place], (size - start) / 1e6)
+            for index, (size, start) in enumerate(zip(now(), first, strict=True)):
+                peak[index] = max(peak[index], (size - start) / 1e6)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -100,7 +99,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=1280)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--folder", type=Path, help="keep vectors and probabilities in files there, mapped into memory")
+    parser.add_argument("--folder", type=Path, help="memory-map vectors and probabilities in files in this folder")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -129,11 +128,11 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
     needed = [0.0, 0.0]
     cold = LogisticRegression(max_iter=1000)
     for _ in range(arguments.runs):
-        # A new classifier each time: nothing is left over from the last fit.
+        # Use a new classifier each time, so that nothing is left from the last fit.
         cold = LogisticRegression(max_iter=1000)
         rounds["cold"].append(seconds(lambda: cold.fit(labelled, labels)))  # noqa: B023
         rounds["plain"].append(seconds(lambda: X @ weights))
-        # Mapped anew, as by another process: what the plain product has read is in the system's memory at best.
+        # Map the file again, as another process would: the rows read by the plain product may be in the system's cache.
         mapped = X if file is None else np.load(file, mmap_mode="r")
         with memory() as peak:
             begun = time.perf_counter()
@@ -157,18 +156,16 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
     if trained is None:
         raise SystemExit("--runs must be at least 1")
     report(rounds, arguments)
-    print(
-        f"\nmemory of a retrain beyond the start: {needed[0]:.0f} MB of its own, {needed[1]:.0f} MB with mapped files"
-    )
+    print(f"\nadditional memory of a retrain: {needed[0]:.0f} MB private, {needed[1]:.0f} MB with mapped files")
     if unseen.size:
         ours = softmax(trained.calibration.logits(trained.head.logits(X[unseen])))
         theirs = cold.predict_proba(X[unseen])
-        print("\non rows that were not labelled       hoshina   scikit-learn")
+        print("\non unlabeled rows                    hoshina   scikit-learn")
         print(f"accuracy                            {(ours.argmax(1) == y[unseen]).mean():8.4f}", end="")
         print(f"   {(theirs.argmax(1) == y[unseen]).mean():12.4f}")
-        every = np.arange(arguments.classes)
-        print(f"log loss                            {log_loss(y[unseen], ours, labels=every):8.4f}", end="")
-        print(f"   {log_loss(y[unseen], theirs, labels=every):12.4f}")
+        classes = np.arange(arguments.classes)
+        print(f"log loss                            {log_loss(y[unseen], ours, labels=classes):8.4f}", end="")
+        print(f"   {log_loss(y[unseen], theirs, labels=classes):12.4f}")
         print(f"out-of-fold estimates: accuracy {trained.metrics['accuracy']:.4f}, ", end="")
         print(f"log loss {trained.metrics['log_loss_after']:.4f}, C {trained.metrics['C']:g}")
 
@@ -184,7 +181,7 @@ def report(rounds: dict[str, list[float]], arguments: argparse.Namespace) -> Non
     print(f"{'cold LogisticRegression.fit':48}{median['cold']:8.3f} s")
     print(f"{'plain X @ W':48}{median['plain']:8.3f} s")
     print(f"{'ours: fit, folds, choice of C, calibration':48}{median['train']:8.3f} s")
-    print(f"{'ours: the same, begun from nine tenths':48}{median['warm']:8.3f} s")
+    print(f"{'ours: the same, warm start':48}{median['warm']:8.3f} s")
     print(f"{'ours: probabilities of every row':48}{median['predict']:8.3f} s\n")
     rows = (
         ("training / cold fit", np.array(rounds["train"]) / cold),

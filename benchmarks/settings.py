@@ -1,4 +1,4 @@
-"""The product's settings plus one address that does nothing, to measure others against."""
+"""Use the product's settings with additional URLs as baselines."""
 
 from hoshina.settings import *  # noqa: F403
 

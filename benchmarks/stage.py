@@ -1,4 +1,4 @@
-"""A store with a dataset of any size (no image files) and a real web server on it."""
+"""Fill a store with a dataset of any size (without image files), and run a real web server on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import sys, numpy as np
 from django.db import connection, transaction
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
-from modeling import model_files
+from modeling.versions import model_files
 n = int(sys.argv[1])
 dataset = Dataset.objects.create(name="stage", slug="stage", root="/nowhere", n_items=n)
 labels = [LabelClass.objects.create(dataset=dataset, name=f"class {i}", colour="#0072B2", order=i,
@@ -51,7 +51,7 @@ with model_files.save_probabilities(version, n, 10) as P:
 
 @dataclass
 class Browser:
-    """One person's connection: cookies, CSRF token, keep-alive."""
+    """A user's connection: cookies, CSRF token, keep-alive."""
 
     address: str
     cookies: dict[str, str] = field(default_factory=dict)
@@ -60,9 +60,9 @@ class Browser:
         self.host = urlsplit(self.address).netloc
         self.connection = HTTPConnection(self.host, timeout=60)
         page = self.get("/d/stage/")
-        found = re.search(rb'X-CSRFToken": "(\w+)"', page)
-        assert found, "the workbench carries a CSRF token"
-        self.token = found.group(1).decode()
+        match = re.search(rb'X-CSRFToken": "(\w+)"', page)
+        assert match, "the workbench has a CSRF token"
+        self.token = match.group(1).decode()
 
     def get(self, path: str) -> bytes:
         return self._ask("GET", path, None)
@@ -88,7 +88,7 @@ class Browser:
 
 @contextmanager
 def stage(folder: Path, n_items: int, more: str = "") -> Iterator[str]:
-    """Fill a store with ``n_items`` items, a model, and what the script ``more`` adds; serve it; give its address."""
+    """Fill a store with ``n_items`` items and a model, run the script ``more``, serve the store, and yield its URL."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AL_")} | {
         "AL_STORE_DIR": str(folder),
         "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
@@ -120,9 +120,9 @@ def _wait_for(address: str) -> None:
         try:
             urllib.request.urlopen(f"{address}/healthz", timeout=2).read()
         except urllib.error.HTTPError:
-            return  # it answers; without workers it says so
+            return  # it responds; without workers with an error status
         except OSError:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("the server did not answer within 60 s")
+    raise RuntimeError("the server did not respond within 60 s")

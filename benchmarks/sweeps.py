@@ -1,11 +1,11 @@
-"""What sweeps save, and whether they keep their promise: a simulated person who makes slips, on Fashion-MNIST.
+"""Measure what sweeps save, and whether they keep their promise, with a simulated user on Fashion-MNIST.
 
     python -m benchmarks.sweeps [--replays 100] [--pool 2000] [--at-most 0.01] [--cache FOLDER]
 
-The person labels 95 % of a pool by a start in Auto and then class sweeps. 2 % of what has to be marked is overlooked;
-2 % of the clicks mark the neighbour instead, 2 % of the keys are another class's (one by one that alone makes 2 % wrong
-labels, with one key a label). The pages, the checks and what they teach come from the product's own functions, and so
-does the calibrated model, which is trained again whenever there are so many more labels.
+The user labels 95 % of a pool, first with Auto, then with class sweeps. 2 % of the images to mark are overlooked; 2 %
+of the clicks hit a neighboring tile, 2 % of the key presses are another class's (labeling one by one, with one key per
+label, this alone gives 2 % wrong labels). Pages, checks and their consequences use the product's functions, as does the
+calibrated model, which is retrained after a fixed growth of the labels.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from sampling.algorithms.risk import (
 SLIP = 0.02
 GOAL = 0.95
 AUTO_PAGE, LARGEST_PAGE = 40, 240
-# A smaller page is not worth a sweep: a page of Auto teaches the model more.
-SMALLEST_PAGE = 10
+# A smaller page is not worth a sweep: a page of Auto improves the model more.
+MIN_PAGE = 10
 CHECKS_AT_ONCE = 20
 MORE_LABELS = 1.15
 RECENT_PAGES = 12
 
 
 @dataclass
-class Told:
-    """What one replay came to."""
+class ReplayResult:
+    """The result of one replay."""
 
     seed: int
     n_labels: int
     actions_per_correct: float
     wrong: float  # share of all labels
-    swept: int  # labels that A gave
+    swept: int  # labels given by accepting pages (key A)
     swept_wrong: float  # share of those
-    promised: float  # mean over them of what the page promised
+    promised: float  # mean of the pages' promises over them
     measured: float
     measured_low: float
     measured_high: float
@@ -72,7 +72,7 @@ class Told:
 
 @dataclass
 class Person:
-    """Who labels: sees the true class, and errs now and then."""
+    """A simulated user who sees the true class and makes mistakes."""
 
     y: Rows
     n_classes: int
@@ -83,27 +83,27 @@ class Person:
         return bool(self.rng.random() < SLIP)
 
     def key(self, true: int, what: str) -> int:
-        """Presses the key of a class, or by mistake another one's."""
+        """Press the key of a class, or by mistake that of another."""
         self.actions[what] += 1
         if not self.slips():
             return true
         return int((true + self.rng.integers(1, self.n_classes)) % self.n_classes)
 
     def mark(self, rows: Rows, swept: int) -> dict[int, int]:
-        """Clicks the tiles of a page that are not of the swept class, class by class; what the keys made of them."""
-        given: dict[int, int] = {}
+        """Click the tiles that are not of the swept class, class by class. Return the labels given to them."""
+        marked: dict[int, int] = {}
         seen = [i for i, row in enumerate(rows.tolist()) if self.y[row] != swept and not self.slips()]
         for true in sorted({int(self.y[rows[i]]) for i in seen}):
             places = [i for i in seen if self.y[rows[i]] == true]
             self.actions["clicks"] += len(places)
             hit = {min(i + 1, len(rows) - 1) if self.slips() else i for i in places}
             label = self.key(true, "class keys")
-            given.update({int(rows[i]): label for i in hit})
-        return given
+            marked.update({int(rows[i]): label for i in hit})
+        return marked
 
 
-class Labelling:
-    """A pool on the way to its labels."""
+class SimulatedLabeling:
+    """A pool being labeled."""
 
     def __init__(self, X: Floats, Z: Floats, y: Rows, at_most: float, seed: int) -> None:
         self.X, self.Z, self.y, self.at_most = X, Z, y, at_most
@@ -112,13 +112,13 @@ class Labelling:
         self.person = Person(y, self.n_classes, self.rng)
         self.labels = np.full(len(y), -1, np.int64)
         self.P: Floats | None = None
-        self.learnt_from = 0
+        self.n_trained = 0
         self.is_swept = np.zeros(len(y), bool)
         self.promised = np.zeros(len(y))
-        # By row: the swept class, its probability, and how many labels of the page the check stands for.
+        # By row: the swept class, its probability, and the number of labels that the check represents.
         self.waiting: dict[int, tuple[int, float, float]] = {}
         self.n_caught, self.disagreed = 0, list[float]()
-        self.decided: list[tuple[float, bool]] = []  # what a check stands for, and whether the sweep was wrong
+        self.decided: list[tuple[float, bool]] = []  # weight of a check, and whether the sweep was wrong
         self.n_kept, self.wrong_kept = 0, 0.0
         self.pages: list[tuple[int, float]] = []  # marks, and how many the model expected
 
@@ -126,24 +126,24 @@ class Labelling:
     def n_labelled(self) -> int:
         return int((self.labels >= 0).sum())
 
-    def learn(self) -> None:
-        """Trains again once there are enough more labels."""
-        known = np.flatnonzero(self.labels >= 0)
-        if len(known) < MORE_LABELS * self.learnt_from or len(np.unique(self.labels[known])) < 2:
+    def retrain_if_due(self) -> None:
+        """Retrain once there are enough new labels."""
+        labeled = np.flatnonzero(self.labels >= 0)
+        if len(labeled) < MORE_LABELS * self.n_trained or len(np.unique(self.labels[labeled])) < 2:
             return
-        model = train(self.X[known], self.labels[known], n_classes=self.n_classes)
+        model = train(self.X[labeled], self.labels[labeled], n_classes=self.n_classes)
         self.P = softmax(model.head.logits(self.X), model.temperature)
-        self.learnt_from = len(known)
+        self.n_trained = len(labeled)
 
     def one_by_one(self, rows: Rows, what: str) -> None:
         for row in rows.tolist():
             self.labels[row] = self.person.key(int(self.y[row]), what)
 
     def auto(self) -> None:
-        """A page of Auto."""
+        """Label a page of Auto."""
         left = np.flatnonzero((self.labels < 0) & ~np.isin(np.arange(len(self.y)), list(self.waiting)))
-        known = np.flatnonzero(self.labels >= 0)
-        mix = choose(self.Z, left, known, self.labels[known], self.P, AUTO_PAGE, rng=self.rng)
+        labeled = np.flatnonzero(self.labels >= 0)
+        mix = choose(self.Z, left, labeled, self.labels[labeled], self.P, AUTO_PAGE, rng=self.rng)
         self.one_by_one(mix.rows, "one by one")
 
     def risk(self) -> Risk:
@@ -152,34 +152,34 @@ class Labelling:
         return Risk(miss_rate(self.n_caught, self.disagreed), doubt, len(self.decided))
 
     def sweep(self) -> bool:
-        """One page of the class that most is certain of; false when no page is worth it."""
+        """Sweep one page of the most confident class. Return False if no page is worth it."""
         assert self.P is not None
         left = np.flatnonzero((self.labels < 0) & ~np.isin(np.arange(len(self.y)), list(self.waiting)))
         ids, chance = predicted_classes(self.P[left], {c + 1: [c] for c in range(self.n_classes)})
         risk = self.risk()
-        tried: list[tuple[Page, int, Rows, Floats]] = []
+        candidates: list[tuple[Page, int, Rows, Floats]] = []
         for class_id in np.unique(ids).tolist():
             own = np.where(ids == class_id, chance, np.nan).astype(np.float32)
             order = top(own, LARGEST_PAGE)
             carryover = Carryover(float(self.n_kept), self.wrong_kept)
             page = plan_page(own[order], risk, at_most=self.at_most, largest=LARGEST_PAGE, carryover=carryover)
-            tried.append((page, class_id - 1, left[order[: page.n]], own[order[: page.n]]))
-        best = tried[most_confident([one[0] for one in tried])]
-        if best[0].n < SMALLEST_PAGE:
+            candidates.append((page, class_id - 1, left[order[: page.n]], own[order[: page.n]]))
+        best = candidates[most_confident([candidate[0] for candidate in candidates])]
+        if best[0].n < MIN_PAGE:
             return False
         self.decide(*best)
         return True
 
     def decide(self, page: Page, swept: int, rows: Rows, chances: Floats) -> None:
-        """The person marks, gives the marked ones their class, and accepts the rest; checks stay out."""
-        drawn = draw_checks(page.n, self.rng, n_known=self.risk().n_known)
-        checks = set(rows[drawn].tolist())
-        given = self.person.mark(rows, swept)
+        """Mark, label the marked images, and accept the rest, except for checks."""
+        positions = draw_checks(page.n, self.rng, n_known=self.risk().n_known)
+        checks = set(rows[positions].tolist())
+        marked = self.person.mark(rows, swept)
         self.person.actions["accepts"] += 1 + self.person.slips()
         for row, chance in zip(rows.tolist(), chances.tolist(), strict=True):
-            if row in given:
-                self.labels[row] = given[row]
-                self.n_caught += row in checks and given[row] != swept
+            if row in marked:
+                self.labels[row] = marked[row]
+                self.n_caught += row in checks and marked[row] != swept
             elif row in checks:
                 self.waiting[row] = swept, chance, page.n / len(checks)
             else:
@@ -187,14 +187,14 @@ class Labelling:
                 self.is_swept[row], self.promised[row] = True, page.promised_error
         self.n_kept += page.n
         self.wrong_kept += page.n * page.promised_error
-        n_marked = sum(label != swept for label in given.values())
+        n_marked = sum(label != swept for label in marked.values())
         self.pages.append((n_marked, float((1 - chances).sum())))
 
     def look_again(self) -> None:
-        """The checks that wait, one by one and without the suggestion."""
+        """Label the waiting checks one by one, without the suggestion."""
         for row, (swept, chance, weight) in self.waiting.items():
             self.labels[row] = self.person.key(int(self.y[row]), "checks")
-            if self.labels[row] != swept:  # it is looked at a second time
+            if self.labels[row] != swept:  # checked a second time
                 self.labels[row] = self.person.key(int(self.y[row]), "checks")
             self.decided.append((weight, bool(self.labels[row] != swept)))
             if self.labels[row] != swept:
@@ -204,50 +204,51 @@ class Labelling:
     def run(self, start: int) -> None:
         while self.n_labelled < start:
             self.auto()
-            self.learn()
+            self.retrain_if_due()
         while self.n_labelled < GOAL * len(self.y):
             if not self.sweep():
                 self.auto()
             if len(self.waiting) >= CHECKS_AT_ONCE:
                 self.look_again()
-            self.learn()
+            self.retrain_if_due()
         self.look_again()
 
 
-def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int) -> Told:
-    """One replay on the pool ``X`` (n, d), ``y`` (n,)."""
+def replay(X: Floats, y: Rows, *, at_most: float, start: int, seed: int) -> ReplayResult:
+    """Run one replay on the pool ``X`` (n, d), ``y`` (n,)."""
     began = time.perf_counter()
     Z = project(X, rng=np.random.default_rng(0))
-    run = Labelling(X, Z, y, at_most, seed)
-    run.run(start)
-    known = run.labels >= 0
-    right = int((run.labels[known] == y[known]).sum())
-    swept = run.is_swept
-    weights, is_wrong = np.array(run.decided, np.float64).reshape(-1, 2).T
+    labeling = SimulatedLabeling(X, Z, y, at_most, seed)
+    labeling.run(start)
+    labeled = labeling.labels >= 0
+    right = int((labeling.labels[labeled] == y[labeled]).sum())
+    swept = labeling.is_swept
+    weights, is_wrong = np.array(labeling.decided, np.float64).reshape(-1, 2).T
     measured = weighted_share(weights, is_wrong)
-    return Told(
-        seed, int(known.sum()), run.person.actions.total() / right, 1 - right / int(known.sum()), int(swept.sum()),
-        float((run.labels[swept] != y[swept]).mean()), float(run.promised[swept].mean()),
-        measured.value, measured.low, measured.high, len(run.decided), run.risk().miss, len(run.pages),
-        dict(run.person.actions), time.perf_counter() - began,
+    return ReplayResult(
+        seed, int(labeled.sum()),
+        labeling.person.actions.total() / right, 1 - right / int(labeled.sum()), int(swept.sum()),
+        float((labeling.labels[swept] != y[swept]).mean()), float(labeling.promised[swept].mean()),
+        measured.value, measured.low, measured.high, len(labeling.decided), labeling.risk().miss, len(labeling.pages),
+        dict(labeling.person.actions), time.perf_counter() - began,
     )  # fmt: skip
 
 
-def report(told: list[Told], at_most: float) -> str:
-    """A table in Markdown of the replays' means and the promises kept."""
-    n = len(told)
-    kept = sum(one.swept_wrong <= at_most for one in told)
-    covered = sum(one.measured_low <= one.swept_wrong <= one.measured_high for one in told)
+def report(results: list[ReplayResult], at_most: float) -> str:
+    """Return a Markdown table of the replays' means and of the promises kept."""
+    n = len(results)
+    n_kept = sum(result.swept_wrong <= at_most for result in results)
+    covered = sum(result.measured_low <= result.swept_wrong <= result.measured_high for result in results)
     alone = 1 / (1 - SLIP)
 
     def mean(name: str) -> float:
-        return float(np.mean([getattr(one, name) for one in told]))
+        return float(np.mean([getattr(result, name) for result in results]))
 
-    parts = sum((Counter(one.actions) for one in told), Counter[str]())
+    parts = sum((Counter(result.actions) for result in results), Counter[str]())
     shares = ", ".join(f"{what} {count / n / mean('n_labels'):.3f}" for what, count in parts.most_common())
     return "\n".join([
         f"| replays | {n} |",
-        f"| labels given a replay | {mean('n_labels'):,.0f} |",
+        f"| labels per replay | {mean('n_labels'):,.0f} |",
         f"| actions per correct label, one by one | {alone:.3f} |",
         f"| actions per correct label, sweeps | {mean('actions_per_correct'):.3f} |",
         f"| of which, per label | {shares} |",
@@ -255,12 +256,12 @@ def report(told: list[Told], at_most: float) -> str:
         f"| wrong labels, start and sweeps together | {mean('wrong'):.2%} |",
         f"| labels accepted by A | {mean('swept') / mean('n_labels'):.1%} |",
         f"| promised, at most | {at_most:.2%} |",
-        f"| promised by the pages, mean | {mean('promised'):.2%} |",
-        f"| truly wrong among the accepted, mean; worst replay | {mean('swept_wrong'):.2%}; "
-        f"{max(one.swept_wrong for one in told):.2%} |",
-        f"| measured by the checks, mean | {mean('measured'):.2%} on {mean('n_checks'):.0f} checks |",
-        f"| replays whose interval holds the truth | {covered} of {n} |",
-        f"| replays that keep the promise | {kept} of {n} |",
+        f"| promised by pages, mean | {mean('promised'):.2%} |",
+        f"| actually wrong among the accepted, mean; worst replay | {mean('swept_wrong'):.2%}; "
+        f"{max(result.swept_wrong for result in results):.2%} |",
+        f"| estimated by the checks, mean | {mean('measured'):.2%} on {mean('n_checks'):.0f} checks |",
+        f"| replays whose interval covers the truth | {covered} of {n} |",
+        f"| replays that keep the promise | {n_kept} of {n} |",
     ])  # fmt: skip
 
 
@@ -269,25 +270,27 @@ def main() -> None:
     parser.add_argument("--collection", choices=COLLECTIONS, default="fashion")
     parser.add_argument("--replays", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first replay")
-    parser.add_argument("--pool", type=int, default=2000, help="images of each replay")
-    parser.add_argument("--dims", type=int, default=64, help="principal components of the vectors; 0: the vectors")
+    parser.add_argument("--pool", type=int, default=2000, help="images per replay")
+    parser.add_argument(
+        "--dims", type=int, default=64, help="principal components of the vectors; 0: the vectors themselves"
+    )
     parser.add_argument("--start", type=int, default=200, help="labels before the first sweep")
     parser.add_argument("--at-most", type=float, default=0.01)
-    parser.add_argument("--cache", type=Path, default=CACHE, help="vectors computed before")
-    parser.add_argument("--results", type=Path, help="a file of JSON lines to add the replays to")
-    given = parser.parse_args()
-    X, y = COLLECTIONS[given.collection].load(given.cache)
-    if given.dims:
-        X = project(X, rng=np.random.default_rng(0), dims=given.dims)
-    told: list[Told] = []
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of cached vectors")
+    parser.add_argument("--results", type=Path, help="append the replays to this file of JSON lines")
+    options = parser.parse_args()
+    X, y = COLLECTIONS[options.collection].load(options.cache)
+    if options.dims:
+        X = project(X, rng=np.random.default_rng(0), dims=options.dims)
+    results: list[ReplayResult] = []
     with threadpool_limits(1):
-        for seed in range(given.first, given.first + given.replays):
-            mine = np.random.default_rng(5000 + seed).choice(len(X), min(given.pool, len(X)), replace=False)
-            told.append(replay(X[mine], y[mine], at_most=given.at_most, start=given.start, seed=seed))
-            if given.results:
-                with given.results.open("a") as lines:
-                    lines.write(json.dumps(asdict(told[-1])) + "\n")
-    print(report(told, given.at_most))
+        for seed in range(options.first, options.first + options.replays):
+            mine = np.random.default_rng(5000 + seed).choice(len(X), min(options.pool, len(X)), replace=False)
+            results.append(replay(X[mine], y[mine], at_most=options.at_most, start=options.start, seed=seed))
+            if options.results:
+                with options.results.open("a") as lines:
+                    lines.write(json.dumps(asdict(results[-1])) + "\n")
+    print(report(results, options.at_most))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The product's addresses plus ``/nothing/`` and ``/flushed/``."""
+"""Add ``/nothing/`` and ``/flushed/`` to the product's URLs."""
 
 import os
 from pathlib import Path
@@ -13,17 +13,17 @@ from hoshina.urls import urlpatterns as product
 
 @require_POST
 def nothing(request: HttpRequest) -> JsonResponse:
-    """A view behind the same middleware (session, CSRF, user) that does nothing."""
+    """Do nothing, behind the same middleware (session, CSRF, user)."""
     return JsonResponse({"user": request.user.pk, "bytes": len(request.body)})
 
 
-# What saving one label adds to SQLite's write-ahead log: 17 or 18 pages of 4,096 bytes.
+# Bytes that saving one label adds to SQLite's write-ahead log: 17 or 18 pages of 4,096 bytes.
 LABEL = bytes(18 * 4096)
 
 
 @require_POST
 def flushed(request: HttpRequest) -> JsonResponse:
-    """As :func:`nothing`, with as many bytes put on the disk as a label takes: no server keeps one for less."""
+    """Flush as many bytes to disk as saving a label does, which no durable server can avoid."""
     with (Path(settings.STORE_DIR) / "flushed").open("ab", buffering=0) as file:
         file.write(LABEL)
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The collections that are replayed: vectors (computed once and kept) and true labels, drawn apart by a seed."""
+"""Load the collections for the replays: cached vectors and true labels, split by a seed."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from modeling.backends.hog import HogEncoder
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-# Where vectors are kept that were computed once.
+# Folder of cached vectors.
 CACHE = Path(gettempdir()) / "hoshina-label-efficiency"
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mnist
 STAMPS = Path("/usr/share/tuxpaint/stamps")  # Debian: tuxpaint-stamps-default
 N_FASHION, N_FASHION_POOL = 30_000, 20_000
-# A folder of stamps is a class if there is something to learn and something to hold out.
-FEWEST_STAMPS = 12
+# Minimum number of stamps for a folder to be a class, so that some can be held out.
+MIN_STAMPS = 12
 RARE_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class Split:
-    """One draw of a collection: what is to be labelled, and images of the same kind to test on."""
+    """One split of a collection: a pool to label, and held-out images."""
 
     X: Floats
     y: Rows
@@ -51,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Collection:
-    """How a collection is replayed. A budget below 1 is a share of the pool."""
+    """A collection and how it is replayed. A budget below 1 is a share of the pool."""
 
     name: str
     title: str
@@ -62,7 +62,7 @@ class Collection:
     is_imbalanced: bool = False
 
     def draw(self, cache: Path, seed: int) -> Split:
-        """The pool and the held-out images of a seed; a rare class is another one for each seed."""
+        """Return the split of a seed; each seed makes another class rare."""
         X, y = self.load(cache)
         rng = np.random.default_rng(1000 + seed)
         order = rng.permutation(len(X))
@@ -77,7 +77,7 @@ class Collection:
         return Split(X[mine], y[mine], X[other], y[other], rare)
 
     def labels(self, n_pool: int) -> int:
-        """How many labels a replay gives."""
+        """Return the number of labels of a replay."""
         return int(self.budget * n_pool if self.budget < 1 else self.budget)
 
 
@@ -97,22 +97,22 @@ def fashion_hog(cache: Path) -> tuple[Floats, Rows]:
 
 
 def stamps(cache: Path) -> tuple[Floats, Rows]:
-    """MobileNetV2 vectors of Tux Paint's stamps; the class is the outermost folder."""
+    """Return MobileNetV2 vectors of Tux Paint's stamps; the class is the outermost folder."""
     files, y = stamp_classes()
     return _kept(cache / "stamps-mobilenet.npy", lambda: map(_opened, files), _mobilenet), y
 
 
 def stamp_classes() -> tuple[list[Path], Rows]:
-    """The stamps of folders that have enough of them, and the number of each one's folder."""
+    """Return the stamps of folders with enough of them, and the class of each."""
     folders = Counter(file.relative_to(STAMPS).parts[0] for file in _stamp_files())
-    classes = sorted(name for name, n in folders.items() if n >= FEWEST_STAMPS)
+    classes = sorted(name for name, n in folders.items() if n >= MIN_STAMPS)
     files = [file for file in _stamp_files() if file.relative_to(STAMPS).parts[0] in classes]
     return files, np.array([classes.index(file.relative_to(STAMPS).parts[0]) for file in files], np.int64)
 
 
 COLLECTIONS = {
-    one.name: one
-    for one in (
+    collection.name: collection
+    for collection in (
         Collection("fashion", "Fashion-MNIST, MobileNetV2", fashion_mobilenet, N_FASHION_POOL / N_FASHION, 2000, 40),
         Collection("digits", "scikit-learn digits, pixels", digits, 0.75, 0.2, 20),
         Collection("stamps", "Tux Paint stamps, MobileNetV2", stamps, 0.75, 0.2, 10),
@@ -133,7 +133,7 @@ COLLECTIONS = {
 def _fashion_images() -> Iterator[Image.Image]:
     with gzip.open(FASHION / "train-images-idx3-ubyte.gz") as stream:
         pixels = np.frombuffer(stream.read(16 + N_FASHION * 784)[16:], np.uint8).reshape(-1, 28, 28)
-    return (Image.fromarray(one).convert("RGB") for one in pixels)
+    return (Image.fromarray(image).convert("RGB") for image in pixels)
 
 
 def _fashion_labels() -> Rows:
@@ -142,12 +142,12 @@ def _fashion_labels() -> Rows:
 
 
 def _stamp_files() -> list[Path]:
-    """The pictures themselves; those that end so are their mirror images."""
+    """Return the pictures without their mirror images, which are recognized by their suffix."""
     return sorted(f for f in STAMPS.rglob("*.png") if not f.stem.endswith(("_mirror", "_flip", "_mirror_flip")))
 
 
 def _opened(file: Path) -> Image.Image:
-    """A stamp over the same grey as the product's."""
+    """Open a stamp on the product's gray background."""
     from labeling.images.open_image import open_image
 
     return open_image(file)
@@ -161,7 +161,7 @@ def _mobilenet() -> Encoder:
 
 
 def _kept(file: Path, images: Callable[[], Iterable[Image.Image]], encoder: Callable[[], Encoder]) -> Floats:
-    """The vectors kept in ``file``, computed if there is none; mapped, so that processes share them."""
+    """Return the vectors cached in ``file``, computed if missing; memory-mapped, so that processes share them."""
     if not file.exists():
         network = encoder()
         todo, parts = iter(images()), []

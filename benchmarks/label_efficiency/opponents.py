@@ -1,8 +1,8 @@
-"""scikit-activeml's strategies with its defaults, on the same vectors and with the product's classifier.
+"""Wrap scikit-activeml's strategies with their defaults, on the same vectors and with the product's classifier.
 
-Needs the dependency group ``bench``. Those that compare vectors (marked Z) get the projection that Auto gets, a
-twentieth of the numbers on MobileNetV2 vectors. The strategies that need a classifier begin
-with a random batch. MaxHerding is the release's herding strategy; UHerding is not in it.
+Needs the dependency group ``bench``. Strategies that compare vectors (marked Z) use the same projection as Auto, which
+has a twentieth of the dimensions of MobileNetV2 vectors. Strategies that need a classifier start with a random batch.
+MaxHerding is the release's herding strategy; UHerding is not in it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from skactiveml.base import SkactivemlClassifier
 from skactiveml.pool import Badge, CoreSet, DropQuery, MaxHerding, ProbCover, TypiClust, UncertaintySampling
 
 from benchmarks.label_efficiency.data import Floats, Rows
-from benchmarks.label_efficiency.replay import Situation, Strategy, by_chance
+from benchmarks.label_efficiency.replay import Situation, Strategy, pick_at_random
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import Head, fit_head
 
 
 class HeadClassifier(SkactivemlClassifier):  # type: ignore[misc]
-    """The product's classifier as scikit-activeml wants one; ``head`` is one that is fitted already.
+    """The product's classifier with scikit-activeml's interface; ``head`` is a fitted one.
 
-    Where a strategy works on ``embeddings`` (n, d) beside the vectors ``X`` (n, D), it asks for them by row.
+    Strategies that work on ``embeddings`` (n, d) besides the vectors ``X`` (n, D) request them by row.
     """
 
     def __init__(
@@ -54,41 +54,41 @@ def fitted(now: Situation) -> HeadClassifier:
 
 
 def known_labels(now: Situation) -> NDArray[np.float64]:
-    """(n,) labels of the pool, NaN where there is none yet."""
+    """Return the labels (n,) of the pool, NaN for unlabeled rows."""
     y = np.full(len(now.X), np.nan)
     y[now.labelled] = now.labels
     return y
 
 
 def by_classifier(sampler: Any, embeds: bool = False) -> Strategy:
-    """A strategy that asks the classifier, and compares rows of the projection if it ``embeds``."""
+    """Return a strategy that uses the classifier, and compares rows of the projection if it ``embeds``."""
 
     def choose(now: Situation, k: int) -> Rows:
         if now.head is None:
-            return by_chance(now, k)
+            return pick_at_random(now, k)
         if embeds:
             sampler.clf_embedding_flag_name = {"embed": now.Z[now.candidates]}
-        return _asked(sampler, now.X, now, k, clf=fitted(now), fit_clf=False)
+        return _query(sampler, now.X, now, k, clf=fitted(now), fit_clf=False)
 
     return choose
 
 
 def by_vectors(sampler: Any, is_unit: bool = False) -> Strategy:
-    """A strategy that compares rows of the projection, of length 1 where its defaults are meant for such."""
+    """Return a strategy that compares rows of the projection, scaled to unit length if its defaults require that."""
 
     def choose(now: Situation, k: int) -> Rows:
-        return _asked(sampler, now.Z / np.linalg.norm(now.Z, axis=1, keepdims=True) if is_unit else now.Z, now, k)
+        return _query(sampler, now.Z / np.linalg.norm(now.Z, axis=1, keepdims=True) if is_unit else now.Z, now, k)
 
     return choose
 
 
-def _asked(sampler: Any, X: Floats, now: Situation, k: int, **more: Any) -> Rows:
+def _query(sampler: Any, X: Floats, now: Situation, k: int, **more: Any) -> Rows:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own and scikit-learn's parts
+        warnings.simplefilter("ignore")  # warnings of scikit-activeml and scikit-learn
         return np.asarray(sampler.query(X=X, y=known_labels(now), batch_size=k, **more), np.int64)
 
 
-# Each makes a strategy for one replay (of a seed, with so many classes): some keep what they found at the first query.
+# Each creates a strategy for one replay (seed, number of classes): some keep state from their first query.
 OPPONENTS: dict[str, Callable[[int, int], Strategy]] = {
     "sk margin": lambda seed, n_classes: by_classifier(UncertaintySampling("margin_sampling", random_state=seed)),
     "sk entropy": lambda seed, n_classes: by_classifier(UncertaintySampling("entropy", random_state=seed)),

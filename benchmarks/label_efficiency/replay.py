@@ -1,4 +1,4 @@
-"""One replay: label in batches as a strategy asks, train after each, measure."""
+"""Replay a labeling: label batches chosen by a strategy, train after each, and measure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import margin
 
 # As in modeling/encoders/neighbor_cache.py, which needs Django.
-NEIGHBOURS = 30
+N_NEIGHBORS = 30
 
 
 @dataclass
 class Situation:
-    """What a strategy may look at: everything but the labels not yet given."""
+    """What a strategy can use: everything except the labels not yet given."""
 
     X: Floats
     Z: Floats  # its projection
@@ -42,32 +42,32 @@ class Situation:
 
 @dataclass
 class Curve:
-    """What a replay measured after each batch."""
+    """The measurements of a replay after each batch."""
 
     sizes: list[int] = field(default_factory=list)
     pool: list[float] = field(default_factory=list)  # accuracy on the whole pool
     held_out: list[float] = field(default_factory=list)
     macro_f1: list[float] = field(default_factory=list)  # held out
-    rare_f1: list[float] = field(default_factory=list)  # held out, of the class that was made rare
-    query_seconds: list[float] = field(default_factory=list)  # of the processor
+    rare_f1: list[float] = field(default_factory=list)  # held out, of the class made rare
+    query_seconds: list[float] = field(default_factory=list)  # CPU time
 
 
 Strategy = Callable[[Situation, int], Rows]
 
 
-def by_chance(now: Situation, k: int) -> Rows:
+def pick_at_random(now: Situation, k: int) -> Rows:
     return now.candidates[shuffled(len(now.candidates), k, now.rng)]
 
 
 def by_margin(now: Situation, k: int) -> Rows:
     if now.probabilities is None:
-        return by_chance(now, k)
+        return pick_at_random(now, k)
     return now.candidates[top(margin(now.probabilities[now.candidates]), k)]
 
 
 def by_spread_margin(now: Situation, k: int) -> Rows:
     if now.probabilities is None:
-        return by_chance(now, k)
+        return pick_at_random(now, k)
     scores = margin(now.probabilities[now.candidates])
     return diversify(now.Z, now.candidates, scores, k, rng=now.rng, batch=k)
 
@@ -87,20 +87,20 @@ def by_auto(now: Situation, k: int) -> Rows:
 
 
 OURS: dict[str, Strategy] = {
-    "random": by_chance,
+    "random": pick_at_random,
     "margin": by_margin,
     "spread margin": by_spread_margin,
     "auto": by_auto,
 }
 
 
-def prepared(X: Floats, kept: Path) -> tuple[Floats, Floats]:
-    """The projection of a pool and how odd each row is: what the product makes once per embedding."""
-    if not kept.exists():
+def projection_and_oddness(X: Floats, cache_file: Path) -> tuple[Floats, Floats]:
+    """Return the projection of a pool and its outlier scores, which the product computes once per embedding set."""
+    if not cache_file.exists():
         Z = project(X, rng=np.random.default_rng(0))
-        oddness = local_outlier_factor(knn_graph(Z, NEIGHBOURS))
-        np.savez(kept, Z=Z, oddness=oddness)
-    with np.load(kept) as arrays:
+        oddness = local_outlier_factor(knn_graph(Z, N_NEIGHBORS))
+        np.savez(cache_file, Z=Z, oddness=oddness)
+    with np.load(cache_file) as arrays:
         return arrays["Z"], arrays["oddness"]
 
 
@@ -114,9 +114,9 @@ def replay(
     seed: int,
     patience: float = float("inf"),
 ) -> Curve:
-    """Label ``budget`` rows of the pool in batches. ``shared`` is what `prepared` makes of the pool.
+    """Label ``budget`` rows of the pool in batches. ``shared`` is the result of `projection_and_oddness`.
 
-    A strategy whose queries have taken more than ``patience`` seconds is not asked again: its curve ends early.
+    A strategy whose queries have taken more than ``patience`` seconds is stopped: its curve ends early.
     """
     rng = np.random.default_rng(seed)
     X, y = split.X, split.y
@@ -156,7 +156,7 @@ def measure(curve: Curve, split: Split, head: Head, probabilities: Floats, n_lab
 
 
 def f1(truth: Rows, predicted: NDArray[np.intp], n_classes: int) -> NDArray[np.float64]:
-    """(n_classes,) F1 of each class; 0 for one that is neither there nor predicted."""
+    """Return the F1 score of each class (n_classes,); 0 for a class neither present nor predicted."""
     table = np.zeros((n_classes, n_classes))
     np.add.at(table, (truth, predicted), 1)
     return np.asarray(2 * table.diagonal() / np.maximum(table.sum(0) + table.sum(1), 1))

@@ -1,4 +1,4 @@
-"""From replays to ratios with intervals, tables and plots."""
+"""Turn replays into ratios with intervals and tables."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ MEASURES = {
     "rare_f1": "F1 of the rare class on held-out images",
 }
 RESAMPLES = 1000
-# With fewer an interval would be make-believe.
-FEWEST_SEEDS = 3
-# The product's own come first.
+# With fewer seeds, an interval would be meaningless.
+MIN_SEEDS = 3
+# The product's strategies come first.
 ORDER = ("random", "margin", "spread margin", "auto")
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One line of the results."""
+    """A line of the results."""
 
     collection: str
     strategy: str
@@ -47,13 +47,13 @@ class Replay:
 def read(file: Path) -> list[Replay]:
     if not file.exists():
         return []
-    found: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
-    return [Replay(one.pop("collection"), one.pop("strategy"), one.pop("seed"), Curve(**one)) for one in found]
+    values: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
+    return [Replay(line.pop("collection"), line.pop("strategy"), line.pop("seed"), Curve(**line)) for line in values]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the seeds of one strategy say beside random's of the same seeds."""
+    """The results of one strategy compared with random on the same seeds."""
 
     strategy: str
     seeds: int
@@ -61,46 +61,48 @@ class Row:
     low: float
     high: float
     area: float  # mean height of the curve
-    lead: float  # Auto's area less this, on the seeds that both have; NaN without Auto
+    lead: float  # Auto's area minus this, on common seeds; NaN without Auto
     lead_low: float
     lead_high: float
-    worst: float  # the lowest of its mean curve over random's
+    worst: float  # the minimum of its mean curve divided by random's
     worst_at: int  # labels there
-    needs: float  # the most labels it needs to be as good as random is at a size, over that size
-    ends: int | None  # the labels at which it ran out of patience: what is above holds up to there
+    needs: float  # the maximum, over sizes, of labels needed to match random, relative to the size
+    ends: int | None  # the labels at which it ran out of time; results hold up to there
     query_seconds: float
 
 
 def rows(replays: Sequence[Replay], measure: str) -> list[Row]:
-    """One row for each strategy of one collection: ours first, then by area."""
+    """Return one row for each strategy of one collection: the product's first, then by area."""
     by_seed: dict[str, dict[int, Curve]] = {}
-    for one in replays:
-        by_seed.setdefault(one.strategy, {})[one.seed] = one.curve
+    for item in replays:
+        by_seed.setdefault(item.strategy, {})[item.seed] = item.curve
     grid = next(iter(by_seed["random"].values())).sizes
     heights = {
         name: {seed: np.interp(grid, run.sizes, getattr(run, measure)) for seed, run in runs.items()}
         for name, runs in by_seed.items()
     }
-    found = []
+    results = []
     for name, runs in heights.items():
-        both = sorted(set(runs) & set(heights["random"]))
-        mine, chance = (np.array([of[seed] for seed in both]) for of in (runs, heights["random"]))
-        seconds = [s for seed in both for s in by_seed[name][seed].query_seconds]
-        ends = min(by_seed[name][seed].sizes[-1] for seed in both)
-        seen = int(np.searchsorted(grid, ends, side="right"))
-        lead = _lead(heights.get("auto", {}), runs, seen)
-        found.append(_row(name, grid, mine, chance, seen, lead, float(np.mean(seconds))))
-    return sorted(found, key=lambda row: (ORDER.index(row.strategy) if row.strategy in ORDER else 9, -row.area))
+        common_seeds = sorted(set(runs) & set(heights["random"]))
+        mine, random = (np.array([of[seed] for seed in common_seeds]) for of in (runs, heights["random"]))
+        seconds = [s for seed in common_seeds for s in by_seed[name][seed].query_seconds]
+        ends = min(by_seed[name][seed].sizes[-1] for seed in common_seeds)
+        n_seen = int(np.searchsorted(grid, ends, side="right"))
+        lead = _lead(heights.get("auto", {}), runs, n_seen)
+        results.append(_row(name, grid, mine, random, n_seen, lead, float(np.mean(seconds))))
+    return sorted(results, key=lambda row: (ORDER.index(row.strategy) if row.strategy in ORDER else 9, -row.area))
 
 
 def _lead(auto: dict[int, Doubles], runs: dict[int, Doubles], seen: int) -> tuple[float, float, float]:
-    """The mean over paired seeds, and its interval."""
-    both = sorted(set(auto) & set(runs))
-    if not both:
+    """Return the mean over paired seeds and its interval."""
+    common_seeds = sorted(set(auto) & set(runs))
+    if not common_seeds:
         return float("nan"), float("nan"), float("nan")
-    leads = np.array([auto[seed][:seen].mean() - runs[seed][:seen].mean() for seed in both])
-    again = leads[np.random.default_rng(0).integers(len(both), size=(RESAMPLES, len(both)))].mean(axis=1)
-    low, high = np.quantile(again, [0.025, 0.975])
+    leads = np.array([auto[seed][:seen].mean() - runs[seed][:seen].mean() for seed in common_seeds])
+    resampled = leads[np.random.default_rng(0).integers(len(common_seeds), size=(RESAMPLES, len(common_seeds)))].mean(
+        axis=1
+    )
+    low, high = np.quantile(resampled, [0.025, 0.975])
     return float(leads.mean()), float(low), float(high)
 
 
@@ -108,17 +110,18 @@ def _row(
     name: str,
     grid: list[int],
     mine: Doubles,
-    chance: Doubles,
+    random: Doubles,
     seen: int,
     lead: tuple[float, float, float],
     seconds: float,
 ) -> Row:
     n, rng = len(mine), np.random.default_rng(0)
-    again = [
-        ratio(grid, mine[some, :seen].mean(0), chance[some].mean(0)) for some in rng.integers(n, size=(RESAMPLES, n))
+    resampled = [
+        ratio(grid, mine[sample, :seen].mean(0), random[sample].mean(0))
+        for sample in rng.integers(n, size=(RESAMPLES, n))
     ]
-    low, high = np.quantile(again, [0.025, 0.975], method="nearest")
-    mean, other = mine[:, :seen].mean(0), chance.mean(0)
+    low, high = np.quantile(resampled, [0.025, 0.975], method="nearest")
+    mean, other = mine[:, :seen].mean(0), random.mean(0)
     gap = mean / np.maximum(other[:seen], 1e-9)
     sizes = zip(grid[:seen], other[:seen], strict=True)
     return Row(
@@ -137,13 +140,13 @@ def _row(
     )
 
 
-def ratio(grid: list[int], mean: Doubles, chance: Doubles) -> float:
-    """Labels at which the curve ``mean`` reaches the last point of ``chance``, over the labels there."""
-    return labels_needed(grid, mean, float(chance[-1])) / grid[-1]
+def ratio(grid: list[int], mean: Doubles, random: Doubles) -> float:
+    """Return the labels at which the curve ``mean`` reaches the last point of ``random``, over the labels there."""
+    return labels_needed(grid, mean, float(random[-1])) / grid[-1]
 
 
 def labels_needed(grid: list[int], values: Doubles, goal: float) -> float:
-    """Where a curve first reaches ``goal``, between its points by a straight line; infinity if never."""
+    """Return where a curve first reaches ``goal``, linearly interpolated; infinity if never."""
     reached = np.flatnonzero(values >= goal)
     if not len(reached):
         return float("inf")
@@ -154,15 +157,15 @@ def labels_needed(grid: list[int], values: Doubles, goal: float) -> float:
     return float(grid[at - 1] + part * (grid[at] - grid[at - 1]))
 
 
-def table(found: Sequence[Row]) -> str:
-    """Markdown."""
+def table(results: Sequence[Row]) -> str:
+    """Format the rows as a Markdown table."""
     lines = [
-        "| strategy | labels, of random's | area | Auto's lead | worst, of random | most labels | s a query | seeds |",
+        "| strategy | labels / random's | area | Auto's lead | worst / random | most labels | s per query | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in found:
+    for row in results:
         area = f"{100 * row.area:.2f}" if row.ends is None else f"to {row.ends:,} labels"
-        between = f" [{_times(row.low)}, {_times(row.high)}]" if row.seeds >= FEWEST_SEEDS else ""
+        between = f" [{_times(row.low)}, {_times(row.high)}]" if row.seeds >= MIN_SEEDS else ""
         lines.append(
             f"| {row.strategy} | {_times(row.ratio)}{between} | {area} | {100 * row.lead:+.2f} | "
             f"{row.worst:.3f} at {row.worst_at:,} | {_times(row.needs)} | {row.query_seconds:.3f} | {row.seeds} |"
@@ -170,17 +173,17 @@ def table(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def verdict(found: Sequence[Row]) -> str:
-    """Auto beside the best of scikit-activeml's strategies on the same seeds, in a sentence."""
-    by_name = {row.strategy: row for row in found}
-    rivals = [row for row in found if row.strategy.startswith("sk ") and row.ends is None]
+def verdict(results: Sequence[Row]) -> str:
+    """Compare Auto with the best of scikit-activeml's strategies on the same seeds, in a sentence."""
+    by_name = {row.strategy: row for row in results}
+    rivals = [row for row in results if row.strategy.startswith("sk ") and row.ends is None]
     if "auto" not in by_name or not rivals:
         return ""
     auto, best = by_name["auto"], min(rivals, key=lambda row: row.lead)
     share = auto.query_seconds / best.query_seconds
     return (
         f"Auto's area is {100 * best.lead:+.2f} [{100 * best.lead_low:+.2f}, {100 * best.lead_high:+.2f}] points of "
-        f"{best.strategy}'s, the best of scikit-activeml's that went all the way, at {share:.2f} of its time a query."
+        f"{best.strategy}'s, the best of scikit-activeml's that completed, at {share:.2f} of its time per query."
     )
 
 

@@ -96,7 +96,7 @@ def test_held_out_probabilities_are_what_the_numbers_were_made_from() -> None:
 
 
 def test_held_out_probabilities_do_not_know_their_own_label() -> None:
-    """Labels are random: a model trained on them would agree with them."""
+    """Use random labels: a model trained on them would agree with them."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(80, 200)).astype(np.float32), rng.integers(0, 2, 80)
     trained = train(X, y, n_classes=2)

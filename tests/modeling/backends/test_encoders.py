@@ -500,7 +500,7 @@ class TestResNet18:
             assert "resnet18-f37072fd.pth" in raised.value.hint
 
     def test_same_numbers_as_a_plain_forward_pass_with_random_weights(self, tmp_path: Path) -> None:
-        """torch itself gave cosines of at least 0.9999999 on such weights; it is too large for the tests."""
+        """Compare with NumPy. torch, too large for the tests, gave cosines of at least 0.9999999 on such weights."""
         state = resnet18_state(np.random.default_rng(4))
         save_as_torch_does(tmp_path / weights.RESNET18.file, state)
         encoder = choose_encoder("torch", tmp_path, tmp_path / "graphs")

@@ -68,7 +68,7 @@ def test_even_images_are_finite_and_differ_by_color() -> None:
 
 
 def test_it_is_more_accurate_than_its_parts() -> None:
-    """On digits, 100 for training and 800 for testing: HOG 81.6 %, Scattering 80.9 %, both 83.1 %."""
+    """Train on 100 digits, test on 800: HOG 81.6 %, Scattering 80.9 %, both 83.1 %."""
     digits = load_digits()
     images = [Image.fromarray((digit * 15.9).astype(np.uint8)) for digit in digits.images[:900]]
 
@@ -84,7 +84,7 @@ def test_it_is_more_accurate_than_its_parts() -> None:
 
 
 def test_the_fingerprint_and_the_vectors_are_pinned() -> None:
-    """A change here recomputes all users' vectors, so it has to be intentional."""
+    """Fail on changes that would recompute all users' vectors, so that they are intentional."""
     assert HogScatteringEncoder("one").fingerprint == HogScatteringEncoder("another").fingerprint == "98c85c027810ca98"
     steps = np.arange(64 * 64 * 3, dtype=np.int64)
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 64, 64, 3)

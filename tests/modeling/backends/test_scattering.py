@@ -97,7 +97,7 @@ def test_fingerprint_is_pinned() -> None:
 
 
 def test_the_vectors_themselves_are_pinned() -> None:
-    """Vectors are the same on every machine and for every version with this fingerprint."""
+    """Check that vectors are the same on every machine and for every version with this fingerprint."""
     steps = np.arange(32 * 32 * 3, dtype=np.int64)
     pixels = (steps * steps // 7 % 251).astype(np.uint8).reshape(1, 32, 32, 3)
     vector = scattering_module.described(pixels)[0]

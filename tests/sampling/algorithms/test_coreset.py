@@ -47,7 +47,7 @@ def test_picks_are_those_of_the_plain_loop(n_labelled: int, refresh: int) -> Non
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), n_labelled=st.integers(0, 5), offset=st.sampled_from([0, 1000]))
 def test_ties_and_copies_go_to_the_earlier_candidate(seed: int, n_labelled: int, offset: int) -> None:
-    """Points of a small grid far from the origin have many ties, which float32 products blur."""
+    """Use points of a small grid far from the origin: they have many ties, which float32 products blur."""
     rng = np.random.default_rng(seed)
     X = (rng.integers(0, 3, size=(50, 3)) + offset).astype(np.float32)
     candidates, labelled = split(50, n_labelled, seed)

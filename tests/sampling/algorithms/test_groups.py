@@ -135,7 +135,7 @@ def test_beyond_a_radius_that_is_known_not_to_be_enough_nothing_counts() -> None
 
 
 def test_a_gap_is_not_bridged_by_the_pairs_before_it() -> None:
-    """Thousands of pairs agree within two clusters; the first few between clusters must not extend the radius."""
+    """Use thousands of agreeing pairs within two clusters; the first few between them must not extend the radius."""
     rng = np.random.default_rng(0)
     heap = np.arange(160) % 2
     X = (heap[:, None] * 10 + 0.05 * rng.normal(size=(160, 4))).astype(np.float32)
@@ -147,7 +147,7 @@ def test_a_gap_is_not_bridged_by_the_pairs_before_it() -> None:
 
 @pytest.mark.parametrize(("n", "is_enough"), [(72, False), (73, True)])
 def test_seventy_three_alike_are_enough_and_one_less_is_not(n: int, is_enough: bool) -> None:
-    """73 rows joined by 72 comparisons that all agree: 0.025 ** (1 / 72) is just above 95 %."""
+    """Join 73 rows by 72 comparisons that all agree: 0.025 ** (1 / 72) is just above 95 %."""
     X = np.zeros((n, 2), np.float32)
     agreement = LabeledPairs(X, range(n), np.zeros(n), rng=np.random.default_rng(0)).largest_reliable()
     assert (agreement is not None) is is_enough
