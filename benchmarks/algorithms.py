@@ -95,7 +95,7 @@ def target_note(ratio: float, target: float) -> str:
     return f"   target: at most {target:g} x, {'reached' if ratio <= target else 'MISSED'}"
 
 
-def incremental(X: np.ndarray, lengths: np.ndarray, labelled: np.ndarray, k: int) -> np.ndarray:
+def incremental(X: np.ndarray, lengths: np.ndarray, labeled: np.ndarray, k: int) -> np.ndarray:
     """Select by the simple loop: one matrix-vector product per center."""
     nearest = np.full(len(X), np.inf, X.dtype)
     picks = np.empty(k, np.int64)
@@ -108,7 +108,7 @@ def incremental(X: np.ndarray, lengths: np.ndarray, labelled: np.ndarray, k: int
         np.minimum(nearest, squared, out=nearest)
         nearest[row] = -np.inf
 
-    for row in labelled:
+    for row in labeled:
         add(int(row))
     for at in range(k):
         picks[at] = nearest.argmax()
@@ -120,12 +120,12 @@ def bench_k_center(size: Size) -> None:
     X = vectors_of_size(size)
     n = len(X)
     order = np.random.default_rng(2).permutation(n)
-    labelled, candidates = order[:20], np.sort(order[20:])
+    labeled, candidates = order[:20], np.sort(order[20:])
     lengths = np.einsum("ij,ij->i", X, X)
     got, expected = compare(
         f"k-center, {size.picks} of {n} x {X.shape[1]}: lazy / incremental",
-        lambda: k_center(X, candidates, labelled, size.picks),
-        lambda: incremental(X, lengths, labelled, size.picks),
+        lambda: k_center(X, candidates, labeled, size.picks),
+        lambda: incremental(X, lengths, labeled, size.picks),
         size.repeats,
         0.25,
     )
@@ -133,7 +133,7 @@ def bench_k_center(size: Size) -> None:
     print(f"    same rows as the loop, in the same order: {same} of {size.picks}")
     # In float32 the loop itself confuses rows equally far to seven digits; in float64 it does not.
     exact = X.astype(np.float64)
-    truth = incremental(exact, np.einsum("ij,ij->i", exact, exact), labelled, size.picks)
+    truth = incremental(exact, np.einsum("ij,ij->i", exact, exact), labeled, size.picks)
     print(f"    as the loop in float64: {int((got.rows == truth).sum())} of {size.picks}")
 
 

@@ -107,42 +107,42 @@ def replay(data: Collection, *, budget: int, seed: int) -> list[Snapshot]:
     n_classes = int(max(data.y.max(), data.other_y.max())) + 1
     Z = project(data.X, rng=np.random.default_rng(0))
     oddness = local_outlier_factor(knn_graph(Z, 20))
-    labelled = np.empty(0, np.int64)
+    labeled = np.empty(0, np.int64)
     is_audit = np.empty(0, bool)
     probabilities = np.empty(0)
     P: Floats | None = None
     snapshots = []
-    while len(labelled) < budget:
-        left = np.setdiff1d(np.arange(len(data.X)), labelled)
-        k = min(max(MIN_NEW, round(SHARE_NEW * len(labelled))), budget - len(labelled))
-        selection = choose(Z, left, labelled, data.y[labelled], P, k, rng=rng, oddness=oddness)
-        labelled = np.concatenate([labelled, selection.rows])
+    while len(labeled) < budget:
+        left = np.setdiff1d(np.arange(len(data.X)), labeled)
+        k = min(max(MIN_NEW, round(SHARE_NEW * len(labeled))), budget - len(labeled))
+        selection = choose(Z, left, labeled, data.y[labeled], P, k, rng=rng, oddness=oddness)
+        labeled = np.concatenate([labeled, selection.rows])
         is_audit = np.concatenate([is_audit, np.array(selection.sources) == AUDIT])
         probabilities = np.concatenate([probabilities, selection.probabilities])
-        if len(np.unique(data.y[labelled])) < 2:
+        if len(np.unique(data.y[labeled])) < 2:
             continue
         # In the product's order: by row.
-        rows = np.sort(labelled)
+        rows = np.sort(labeled)
         trained = train(data.X[rows], data.y[rows], n_classes=n_classes)
         P = softmax(trained.head.logits(data.X), trained.temperature)
         if trained.held_out is not None:
-            place = np.searchsorted(rows, labelled)
-            right = trained.held_out[place].argmax(axis=1) == data.y[labelled]
-            snapshots.append(measured(data, trained, labelled, right, is_audit, probabilities))
+            place = np.searchsorted(rows, labeled)
+            right = trained.held_out[place].argmax(axis=1) == data.y[labeled]
+            snapshots.append(measured(data, trained, labeled, right, is_audit, probabilities))
     return snapshots
 
 
 def measured(
-    data: Collection, trained: Trained, labelled: Rows, right: NDArray[np.bool_], is_audit: NDArray[np.bool_],
+    data: Collection, trained: Trained, labeled: Rows, right: NDArray[np.bool_], is_audit: NDArray[np.bool_],
     probabilities: NDArray[np.float64],
 ) -> Snapshot:  # fmt: skip
     hits = trained.head.logits(data.X).argmax(axis=1) == data.y
-    rest = np.delete(hits, labelled)
+    rest = np.delete(hits, labeled)
     other = trained.head.logits(data.other_X).argmax(axis=1) == data.other_y
     n, n_audit = len(data.X), int(is_audit.sum())
     estimate = collection_accuracy(right, is_audit, n)
     return Snapshot(
-        len(labelled),
+        len(labeled),
         n_audit,
         [
             estimate,

@@ -183,7 +183,7 @@ def active_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, 
         numbers: Numbers = {"audit": float(is_random.sum())}
         for labels, flags in (("all", None), ("audit", is_random)):
             trained = train(X[mine], y[mine], n_classes=int(y.max()) + 1, is_audit=flags)
-            for where, seen in (("held out", other), ("unlabelled", rest)):
+            for where, seen in (("held out", other), ("unlabeled", rest)):
                 measures = by_temperature(trained, X[seen], y[seen])
                 numbers |= {f"{labels} {where} {key.split()[1]}": measures[key] for key in ("after loss", "after ece")}
                 if where == "held out":
@@ -200,23 +200,23 @@ def label_actively(
 ) -> Iterable[tuple[Rows, NDArray[np.bool_]]]:
     """Yield rows (ascending) and which of them are random at each size: smallest margin, and a tenth at random."""
     rng = np.random.default_rng(seed)
-    labelled = rng.choice(len(X), 20, replace=False)
+    labeled = rng.choice(len(X), 20, replace=False)
     is_audit = np.ones(20, bool)
     head: Head | None = None
     for size in sizes:
-        while len(labelled) < size:
-            head = fit_head(X[labelled], y[labelled], n_classes=n_classes, start=head)
+        while len(labeled) < size:
+            head = fit_head(X[labeled], y[labeled], n_classes=n_classes, start=head)
             P = np.sort(softmax(head.logits(X)), axis=1)
-            left = np.setdiff1d(np.arange(len(X)), labelled)
-            k = min(max(20, len(labelled) // 10), size - len(labelled))
+            left = np.setdiff1d(np.arange(len(X)), labeled)
+            k = min(max(20, len(labeled) // 10), size - len(labeled))
             n_chance = int(rng.binomial(k, AUDIT_SHARE))
             random_rows = rng.choice(left, n_chance, replace=False)
             rest = np.setdiff1d(left, random_rows)
             uncertain = rest[np.argsort(P[rest, -1] - P[rest, -2], kind="stable")[: k - n_chance]]
-            labelled = np.concatenate([labelled, uncertain, random_rows])
+            labeled = np.concatenate([labeled, uncertain, random_rows])
             is_audit = np.concatenate([is_audit, np.zeros(len(uncertain), bool), np.ones(n_chance, bool)])
-        ascending = np.argsort(labelled)
-        yield labelled[ascending], is_audit[ascending]
+        ascending = np.argsort(labeled)
+        yield labeled[ascending], is_audit[ascending]
 
 
 def weights_part(task: Task, X: Floats, y: Rows, order: Rows) -> list[tuple[str, int, Numbers]]:
@@ -317,7 +317,7 @@ def active_line(runs: list[Numbers]) -> list[str]:
         f"{mean(runs, 'audit'):.0f}",
         " | ".join(f"{mean(runs, f'{way} T'):.2f}" for way in ("all", "audit", "best")),
     ]
-    for where in ("held out", "unlabelled"):
+    for where in ("held out", "unlabeled"):
         keys = f"audit {where} loss", f"all {where} loss"
         line += [" | ".join(f"{mean(runs, key):.4f}" for key in reversed(keys)), difference(runs, *keys)]
         line += [" | ".join(f"{mean(runs, f'{way} {where} ece'):.4f}" for way in ("all", "audit"))]
@@ -348,7 +348,7 @@ LINES: dict[str, tuple[str, Callable[[list[Numbers]], list[str]]]] = {
     ),
     "active": (
         "by chance | T of all | led by chance | best | held out: log loss, T of all | led by chance | difference | "
-        "ECE | led | unlabelled: log loss, T of all | led by chance | difference | ECE | led",
+        "ECE | led | unlabeled: log loss, T of all | led by chance | difference | ECE | led",
         active_line,
     ),
     "weights": (

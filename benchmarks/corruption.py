@@ -1,6 +1,8 @@
 """Open damaged files of every format, and count crashes, hangs and files that are lost.
 
-Run ``uv run --group bench python -m benchmarks.corruption [-n 10000] [--seed 1]``. Each case is a small valid file that was
+Run ``uv run --group bench python -m benchmarks.corruption [-n 10000] [--seed 1]``.
+
+Each case is a small valid file that was
 truncated, flipped, zeroed, spliced with another, renamed or given another size. A separate, monitored process examines
 it, opens it and requests its browser format: a crash or a hang costs that process and is counted. Valid files are
 interspersed and must come through unchanged.

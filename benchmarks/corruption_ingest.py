@@ -1,6 +1,8 @@
 """Ingest damaged files, and count lost files, missing reasons and memory.
 
-Run ``uv run --group bench python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``. The cases of benchmarks.corruption are in
+Run ``uv run --group bench python -m benchmarks.corruption_ingest [-n 10000] [--seed 1]``.
+
+The cases of benchmarks.corruption are in
 one folder, one in ten of them valid. ``manage.py ingest`` reads it, and the decoders then render what it accepted.
 Reported: whether the ingest completed, valid files that were lost, damaged files that are neither items nor problems,
 reasons that are not plain sentences, and the peak memory of the ingest and its decoders.

@@ -120,12 +120,12 @@ def labelers(address: str, alone: float, people: int, each: int) -> None:
                 faults.append(str(error))
 
     threads = [threading.Thread(target=work, args=(person,)) for person in range(people)]
-    before = _labelled(address)
+    before = _labeled(address)
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    n_saved = _labelled(address) - before
+    n_saved = _labeled(address) - before
     line(f"{people} labelers at once, as fast as they can", times)
     print(f"  errors {len(faults)}, labels saved {n_saved} of {people * each}")
     print(f"  -> p95 {people} / p95 one = {p95(times) / alone:.2f}")
@@ -150,7 +150,7 @@ def labelers(address: str, alone: float, people: int, each: int) -> None:
     print(f"  -> p95 {people} / p95 one = {p95(times) / alone:.2f} (target 3)")
 
 
-def _labelled(address: str) -> int:
+def _labeled(address: str) -> int:
     response = Browser(address).post("/d/stage/annotate/", json.dumps({"actions": []}).encode())
     return int(json.loads(response)["counts"]["labelled"])
 

@@ -60,7 +60,7 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "AL_STORE_DIR": str(self.store), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-    def fill(self, labelled: set[str]) -> None:
+    def fill(self, labeled: set[str]) -> None:
         """Ingest and embed all images, and label the given ones."""
         self.manage("migrate", "-v0")
         self.manage("ingest", "--data-dir", str(self.images), "--json")
@@ -70,11 +70,11 @@ class Workspace:
         with file.open("w", newline="", encoding="utf-8") as stream:
             table = csv.writer(stream)
             table.writerow(["path", "label"])
-            table.writerows((path, self.truth[path]) for path in sorted(labelled))
+            table.writerows((path, self.truth[path]) for path in sorted(labeled))
         self.manage("import_labels", str(file), "--create-classes", "--json")
 
-    def held_out_accuracy(self, labelled: set[str]) -> tuple[float, int]:
-        """Return the accuracy of the active version on unlabeled images, by the export's predictions, and their number."""
+    def held_out_accuracy(self, labeled: set[str]) -> tuple[float, int]:
+        """Return the accuracy of the active version on unlabeled images, and their number."""
         archive = self.store / "export.zip"
         self.manage("export", "--with-predictions", "--output", str(archive), "--force", "--json")
         import io
@@ -82,7 +82,7 @@ class Workspace:
 
         with zipfile.ZipFile(archive) as files:
             lines = csv.DictReader(io.StringIO(files.read("predictions.csv").decode()))
-            right = [line["predicted"] == self.truth[line["path"]] for line in lines if line["path"] not in labelled]
+            right = [line["predicted"] == self.truth[line["path"]] for line in lines if line["path"] not in labeled]
         return float(np.mean(right)), len(right)
 
 
@@ -121,15 +121,15 @@ def compare(data: str, side: int, epochs: int, seed: int) -> None:
     print(f"\n{data}, seed {seed}, {side} pixels, at most {epochs} epochs")
     with tempfile.TemporaryDirectory(prefix="quick-train-") as folder:
         workspace = Workspace(Path(folder))
-        labelled = {"fashion": fashion, "stamps": stamps}[data](workspace, seed)
-        workspace.fill(labelled)
+        labeled = {"fashion": fashion, "stamps": stamps}[data](workspace, seed)
+        workspace.fill(labeled)
         report = workspace.manage("retrain", "--json")
-        show("assistive model", *workspace.held_out_accuracy(labelled), report)
+        show("assistive model", *workspace.held_out_accuracy(labeled), report)
         common = ("--image-side", str(side), "--epochs", str(epochs), "--seed", str(seed))
         off = [f"--no-{name.removeprefix('--')}" for name in (*AUGMENTED, "--fine-tune")]
         for name, more in VARIANTS.items():
             report = workspace.manage("quick_train", "--json", *common, *off, *more)
-            show(name, *workspace.held_out_accuracy(labelled), report)
+            show(name, *workspace.held_out_accuracy(labeled), report)
 
 
 def show(name: str, accuracy: float, n: int, report: dict[str, Any]) -> None:

@@ -118,19 +118,19 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
     X, y = likely_vectors(arguments.rows, arguments.dim, arguments.classes, arguments.seed, file)
     order = np.random.default_rng(2).permutation(arguments.rows)
     chosen, unseen = np.sort(order[: arguments.labels]), np.sort(order[arguments.labels :][:10_000])
-    labelled, labels = np.ascontiguousarray(X[chosen]), y[chosen]
+    labeled, labels = np.ascontiguousarray(X[chosen]), y[chosen]
     weights = np.random.default_rng(1).standard_normal((arguments.dim, arguments.classes), np.float32)
     rounds: dict[str, list[float]] = {"cold": [], "plain": [], "train": [], "predict": [], "warm": []}
-    before = fit_head(labelled[::10], labels[::10], n_classes=arguments.classes)
+    before = fit_head(labeled[::10], labels[::10], n_classes=arguments.classes)
     earlier = np.arange(arguments.labels) % 10 > 0
-    start = train(labelled[earlier], labels[earlier], n_classes=arguments.classes, start=before).head
+    start = train(labeled[earlier], labels[earlier], n_classes=arguments.classes, start=before).head
     trained: Trained | None = None
     needed = [0.0, 0.0]
     cold = LogisticRegression(max_iter=1000)
     for _ in range(arguments.runs):
         # Use a new classifier each time, so that nothing is left from the last fit.
         cold = LogisticRegression(max_iter=1000)
-        rounds["cold"].append(seconds(lambda: cold.fit(labelled, labels)))  # noqa: B023
+        rounds["cold"].append(seconds(lambda: cold.fit(labeled, labels)))  # noqa: B023
         rounds["plain"].append(seconds(lambda: X @ weights))
         # Map the file again, as another process would: the rows read by the plain product may be in the system's cache.
         mapped = X if file is None else np.load(file, mmap_mode="r")
@@ -150,9 +150,7 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
             )
             rounds["predict"].append(time.perf_counter() - begun)
         needed = [max(pair) for pair in zip(needed, peak, strict=True)]
-        rounds["warm"].append(
-            seconds(lambda: train(labelled, labels, n_classes=arguments.classes, seed=0, start=start))
-        )
+        rounds["warm"].append(seconds(lambda: train(labeled, labels, n_classes=arguments.classes, seed=0, start=start)))
     if trained is None:
         raise SystemExit("--runs must be at least 1")
     report(rounds, arguments)

@@ -123,7 +123,7 @@ class SimulatedLabeling:
         self.pages: list[tuple[int, float]] = []  # marks, and how many the model expected
 
     @property
-    def n_labelled(self) -> int:
+    def n_labeled(self) -> int:
         return int((self.labels >= 0).sum())
 
     def retrain_if_due(self) -> None:
@@ -202,10 +202,10 @@ class SimulatedLabeling:
         self.waiting.clear()
 
     def run(self, start: int) -> None:
-        while self.n_labelled < start:
+        while self.n_labeled < start:
             self.auto()
             self.retrain_if_due()
-        while self.n_labelled < GOAL * len(self.y):
+        while self.n_labeled < GOAL * len(self.y):
             if not self.sweep():
                 self.auto()
             if len(self.waiting) >= CHECKS_AT_ONCE:

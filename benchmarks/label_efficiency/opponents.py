@@ -50,13 +50,13 @@ class HeadClassifier(SkactivemlClassifier):  # type: ignore[misc]
 
 
 def fitted(now: Situation) -> HeadClassifier:
-    return HeadClassifier(range(now.n_classes), random_state=0, head=now.head).fit(now.X[now.labelled], now.labels)
+    return HeadClassifier(range(now.n_classes), random_state=0, head=now.head).fit(now.X[now.labeled], now.labels)
 
 
 def known_labels(now: Situation) -> NDArray[np.float64]:
     """Return the labels (n,) of the pool, NaN for unlabeled rows."""
     y = np.full(len(now.X), np.nan)
-    y[now.labelled] = now.labels
+    y[now.labeled] = now.labels
     return y
 
 

@@ -32,7 +32,7 @@ class Situation:
     Z: Floats  # its projection
     oddness: Floats
     n_classes: int
-    labelled: Rows
+    labeled: Rows
     labels: Rows
     candidates: Rows
     head: Head | None
@@ -76,7 +76,7 @@ def by_auto(now: Situation, k: int) -> Rows:
     return choose(
         now.Z,
         now.candidates,
-        now.labelled,
+        now.labeled,
         now.labels,
         now.probabilities,
         k,
@@ -122,25 +122,25 @@ def replay(
     X, y = split.X, split.y
     Z, oddness = shared
     is_left = np.ones(len(X), bool)
-    labelled = np.empty(0, np.int64)
+    labeled = np.empty(0, np.int64)
     head: Head | None = None
     probabilities: Floats | None = None
     curve = Curve()
-    while len(labelled) < budget and sum(curve.query_seconds) <= patience:
+    while len(labeled) < budget and sum(curve.query_seconds) <= patience:
         left = np.flatnonzero(is_left)
-        now = Situation(X, Z, oddness, split.n_classes, labelled, y[labelled], left, head, probabilities, rng)
+        now = Situation(X, Z, oddness, split.n_classes, labeled, y[labeled], left, head, probabilities, rng)
         started = time.process_time()
-        picks = np.asarray(strategy(now, min(batch, budget - len(labelled))))
+        picks = np.asarray(strategy(now, min(batch, budget - len(labeled))))
         curve.query_seconds.append(time.process_time() - started)
         assert is_left[picks].all()
         assert len(set(picks.tolist())) == len(picks) > 0
         is_left[picks] = False
-        labelled = np.concatenate([labelled, picks])
-        if len(np.unique(y[labelled])) < 2:
+        labeled = np.concatenate([labeled, picks])
+        if len(np.unique(y[labeled])) < 2:
             continue
-        head = fit_head(X[labelled], y[labelled], n_classes=split.n_classes, start=head)
+        head = fit_head(X[labeled], y[labeled], n_classes=split.n_classes, start=head)
         probabilities = softmax(head.logits(X))
-        measure(curve, split, head, probabilities, len(labelled))
+        measure(curve, split, head, probabilities, len(labeled))
     return curve
 
 

@@ -138,7 +138,7 @@ def guess(path: Path, spec: Input) -> tuple[str, str]:
         if spec.low < -0.5:
             return "-1..1", "from its quantized input"
         return ("0..1" if spec.high < 2 else "0..255"), "from its quantized input"
-    if spec.is_whole:
+    if spec.is_integer:
         return "0..255", "because it takes integers"
     suffix = path.suffix.lower()
     if suffix == ".onnx":

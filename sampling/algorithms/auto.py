@@ -43,7 +43,7 @@ DIVERSIFIED_PAGES = 5
 def choose(
     X: Floats,
     candidates: ArrayLike,
-    labelled: ArrayLike,
+    labeled: ArrayLike,
     labels: ArrayLike,
     P: Floats | None,
     k: int,
@@ -59,7 +59,7 @@ def choose(
     ----------
     X
         (n, d) float32 vectors by row, preferably a projection.
-    candidates, labelled
+    candidates, labeled
         Rows to rank; rows with a label, including those of the audit.
     labels
         (m,) column of ``P`` of each labeled row's class.
@@ -80,7 +80,7 @@ def choose(
         random, as all are if there is no other ranking. Without candidates the result is empty. One class, or fewer
         than two labels per class, counts as the start.
     """
-    pool, labeled_rows, classes = as_rows(candidates), as_rows(labelled), as_rows(labels)
+    pool, labeled_rows, classes = as_rows(candidates), as_rows(labeled), as_rows(labels)
     if P is None or P.shape[1] < 2 or len(labeled_rows) < MIN_LABELS_PER_CLASS * P.shape[1]:
         parts = _cold_parts(X, pool, labeled_rows, k, rng)
     else:

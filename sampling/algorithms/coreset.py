@@ -35,14 +35,14 @@ class Cover:
     distances: Floats  # never increasing; infinite for the first if nothing was labeled
 
 
-def k_center(X: Floats, candidates: ArrayLike, labelled: ArrayLike, k: int, *, refresh: int = REFRESH) -> Cover:
+def k_center(X: Floats, candidates: ArrayLike, labeled: ArrayLike, k: int, *, refresh: int = REFRESH) -> Cover:
     """Select ``k`` candidates, each the farthest (Euclidean) from all labeled or previously selected rows.
 
     Parameters
     ----------
     X
         (n, d) float32 vectors by row, may be memory-mapped.
-    candidates, labelled
+    candidates, labeled
         Rows to select from, and rows that are centers from the start.
     k
         Number of rows, limited to the number of candidates.
@@ -65,7 +65,7 @@ def k_center(X: Floats, candidates: ArrayLike, labelled: ArrayLike, k: int, *, r
     k = min(k, len(rows))
     if k <= 0:
         return Cover(np.empty(0, np.int64), np.empty(0, np.float32))
-    greedy = _Greedy(X, rows, usable(X, as_rows(labelled)), k, refresh)
+    greedy = _Greedy(X, rows, usable(X, as_rows(labeled)), k, refresh)
     picks, distances = np.empty(k, np.int64), np.empty(k)
     with single_blas_thread():
         for done in range(k):
@@ -82,14 +82,14 @@ def k_center(X: Floats, candidates: ArrayLike, labelled: ArrayLike, k: int, *, r
 class _Greedy:
     """Squared distances to the nearest center with error bounds, by position among the rows."""
 
-    def __init__(self, X: Floats, rows: Rows, labelled: Rows, k: int, refresh: int) -> None:
+    def __init__(self, X: Floats, rows: Rows, labeled: Rows, k: int, refresh: int) -> None:
         self.X, self.rows, self.refresh = X, rows, refresh
         n, d = len(rows), X.shape[1]
         self.shift = np.asarray(X[rows[:CENTERS_PER_PRODUCT]], np.float64).mean(axis=0).astype(np.float32)
         self.slack = ERROR_FACTOR * float(np.sqrt(d + 8)) * 2.0**-24
-        self.centers = np.empty((len(labelled) + k, d), np.float32)  # shifted
-        self.center_rows = np.empty(len(labelled) + k, np.int64)
-        self.lengths = np.empty(len(labelled) + k, np.float32)
+        self.centers = np.empty((len(labeled) + k, d), np.float32)  # shifted
+        self.center_rows = np.empty(len(labeled) + k, np.int64)
+        self.lengths = np.empty(len(labeled) + k, np.float32)
         self.exact_centers = np.empty(self.centers.shape)
         self.exact_lengths = np.empty(self.lengths.shape)
         self.n_centers = 0
@@ -99,7 +99,7 @@ class _Greedy:
         self.seen = np.zeros(n, np.int64)  # number of centers that the value accounts for
         self.front = np.arange(n)
         self.limit = -np.inf  # no row outside the front lies above this
-        self._add(labelled)
+        self._add(labeled)
         self._first_pass()
 
     def farthest(self) -> tuple[int, float]:

@@ -67,7 +67,7 @@ class LabeledPairs:
     ----------
     X
         (n, d) float32 by row, preferably a projection.
-    labelled, labels
+    labeled, labels
         Rows (m,) that have a label, and their classes; a random sample of 1,500 if there are more. Rows that are
         not finite are ignored.
     pressed
@@ -85,15 +85,15 @@ class LabeledPairs:
     def __init__(
         self,
         X: Floats,
-        labelled: ArrayLike,
+        labeled: ArrayLike,
         labels: ArrayLike,
         *,
         rng: np.random.Generator,
         pressed: Callable[[Rows], Rows] | None = None,
     ) -> None:
         self._X = X
-        valid = usable(X, labelled)
-        classes = as_rows(labels)[np.isin(as_rows(labelled), valid)]
+        valid = usable(X, labeled)
+        classes = as_rows(labels)[np.isin(as_rows(labeled), valid)]
         if len(valid) > LABELED_SAMPLE:
             sample = np.sort(rng.choice(len(valid), LABELED_SAMPLE, replace=False))
             valid, classes = valid[sample], classes[sample]

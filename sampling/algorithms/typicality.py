@@ -34,7 +34,7 @@ class Typical:
 def typical(
     X: Floats,
     candidates: ArrayLike,
-    labelled: ArrayLike,
+    labeled: ArrayLike,
     k: int,
     *,
     rng: np.random.Generator,
@@ -46,7 +46,7 @@ def typical(
     ----------
     X
         (n, d) float32 vectors by row; a projection is sufficient and faster.
-    candidates, labelled
+    candidates, labeled
         Rows to select from, and rows that have a label. Both are clustered.
     k
         Number of rows, limited to the number of candidates.
@@ -64,10 +64,10 @@ def typical(
 
     Notes
     -----
-    labelled + k clusters, at most 500. O(n d clusters) for k-means and O(d m^2) for the distances in each cluster of m
+    labeled + k clusters, at most 500. O(n d clusters) for k-means and O(d m^2) for the distances in each cluster of m
     rows, at most 4096.
     """
-    labeled_rows = usable(X, as_rows(labelled))
+    labeled_rows = usable(X, as_rows(labeled))
     rows = np.setdiff1d(usable(X, candidates), labeled_rows)
     k = min(k, len(rows))
     if k <= 0:

@@ -29,8 +29,8 @@ from filelock import FileLock, Timeout
 
 from hoshina import health
 from hoshina.core.commands import HoshinaCommand, prepare_database
-from hoshina.core.processes import describe, lives, module_command
 from hoshina.core.parsing import whole_number
+from hoshina.core.processes import describe, lives, module_command
 from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError

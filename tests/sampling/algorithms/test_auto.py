@@ -28,10 +28,10 @@ def test_at_the_start_typical_and_diverse() -> None:
     X, P = situation()
     rng = np.random.default_rng(0)
     pool = rng.permutation(300)[7:]
-    labelled = np.setdiff1d(np.arange(300), pool)
+    labeled = np.setdiff1d(np.arange(300), pool)
     for model in (None, P, P[:, :1] * 0 + 1):
         got = choose(
-            X, pool, labelled, np.arange(7) % model.shape[1] if model is not None else [0] * 7, model, 60, rng=rng
+            X, pool, labeled, np.arange(7) % model.shape[1] if model is not None else [0] * 7, model, 60, rng=rng
         )
         assert set(got.sources) == {TYPICAL, DIVERSE, AUDIT}
         assert set(got.rows.tolist()) <= set(pool.tolist())
@@ -93,13 +93,13 @@ def test_auto_beats_chance_on_digits() -> None:
     X, y = X.astype(np.float32) / 16, y.astype(np.int64)
     accuracy = []
     for audit_share in (0.1, 1.0):  # 1.0: everything is random
-        labelled, P, head = np.empty(0, np.int64), None, None
+        labeled, P, head = np.empty(0, np.int64), None, None
         rng = np.random.default_rng(0)
-        while len(labelled) < 160:
-            left = np.setdiff1d(np.arange(len(X)), labelled)
-            got = choose(X, left, labelled, y[labelled], P, 20, rng=rng, batch=20, audit_share=audit_share)
-            labelled = np.concatenate([labelled, got.rows])
-            head = fit_head(X[labelled], y[labelled], n_classes=10, start=head)
+        while len(labeled) < 160:
+            left = np.setdiff1d(np.arange(len(X)), labeled)
+            got = choose(X, left, labeled, y[labeled], P, 20, rng=rng, batch=20, audit_share=audit_share)
+            labeled = np.concatenate([labeled, got.rows])
+            head = fit_head(X[labeled], y[labeled], n_classes=10, start=head)
             P = softmax(head.logits(X))
         assert P is not None
         accuracy.append(float((P.argmax(axis=1) == y).mean()))

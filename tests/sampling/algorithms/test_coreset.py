@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sampling.algorithms.coreset import k_center
 
 
-def slow_k_center(X: np.ndarray, candidates: list[int], labelled: list[int], k: int) -> list[int]:
+def slow_k_center(X: np.ndarray, candidates: list[int], labeled: list[int], k: int) -> list[int]:
     """Select by all distances from all centers in float64; the first of equal rows."""
     Z = X.astype(np.float64)
     candidates = [row for row in candidates if np.isfinite(Z[row]).all()]
-    centers = [row for row in labelled if np.isfinite(Z[row]).all()]
+    centers = [row for row in labeled if np.isfinite(Z[row]).all()]
     picks: list[int] = []
     while len(picks) < min(k, len(candidates)):
         left = [row for row in candidates if row not in picks]
@@ -27,33 +27,33 @@ def slow_k_center(X: np.ndarray, candidates: list[int], labelled: list[int], k: 
     return picks
 
 
-def split(n: int, n_labelled: int, seed: int) -> tuple[list[int], list[int]]:
+def split(n: int, n_labeled: int, seed: int) -> tuple[list[int], list[int]]:
     """Return candidates and labeled rows, interleaved and unordered."""
     order = np.random.default_rng(seed).permutation(n).tolist()
-    return order[n_labelled:], order[:n_labelled]
+    return order[n_labeled:], order[:n_labeled]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_labelled", [0, 1, 7])
+@pytest.mark.parametrize("n_labeled", [0, 1, 7])
 @pytest.mark.parametrize("refresh", [1, 4, 64])
-def test_picks_are_those_of_the_plain_loop(n_labelled: int, refresh: int) -> None:
+def test_picks_are_those_of_the_plain_loop(n_labeled: int, refresh: int) -> None:
     X = np.random.default_rng(1).standard_normal((150, 12)).astype(np.float32)
-    candidates, labelled = split(150, n_labelled, seed=2)
-    got = k_center(X, candidates, labelled, 60, refresh=refresh)
-    assert got.rows.tolist() == slow_k_center(X, candidates, labelled, 60)
+    candidates, labeled = split(150, n_labeled, seed=2)
+    got = k_center(X, candidates, labeled, 60, refresh=refresh)
+    assert got.rows.tolist() == slow_k_center(X, candidates, labeled, 60)
     assert (np.diff(got.distances) <= 0).all()
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), n_labelled=st.integers(0, 5), offset=st.sampled_from([0, 1000]))
-def test_ties_and_copies_go_to_the_earlier_candidate(seed: int, n_labelled: int, offset: int) -> None:
+@given(seed=st.integers(0, 10_000), n_labeled=st.integers(0, 5), offset=st.sampled_from([0, 1000]))
+def test_ties_and_copies_go_to_the_earlier_candidate(seed: int, n_labeled: int, offset: int) -> None:
     """Use points of a small grid far from the origin: they have many ties, which float32 products blur."""
     rng = np.random.default_rng(seed)
     X = (rng.integers(0, 3, size=(50, 3)) + offset).astype(np.float32)
-    candidates, labelled = split(50, n_labelled, seed)
-    got = k_center(X, candidates, labelled, 45, refresh=2)
-    if n_labelled:
-        assert got.rows.tolist() == slow_k_center(X, candidates, labelled, 45)
+    candidates, labeled = split(50, n_labeled, seed)
+    got = k_center(X, candidates, labeled, 45, refresh=2)
+    if n_labeled:
+        assert got.rows.tolist() == slow_k_center(X, candidates, labeled, 45)
     assert len(set(got.rows.tolist())) == 45
 
 

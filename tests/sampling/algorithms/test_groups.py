@@ -57,10 +57,10 @@ def test_nothing_alike_gives_no_group() -> None:
 
 
 def slow_agreement(
-    X: np.ndarray, labelled: np.ndarray, labels: np.ndarray, radius: float, pressed: dict[int, int] | None = None
+    X: np.ndarray, labeled: np.ndarray, labels: np.ndarray, radius: float, pressed: dict[int, int] | None = None
 ) -> tuple[float, float, float, int]:
     """Return share, 95 % interval and number of pairs, by loops and union-find over the joined rows."""
-    parent = {row: row for row in labelled.tolist()}
+    parent = {row: row for row in labeled.tolist()}
 
     def root(row: int) -> int:
         while parent[row] != row:
@@ -68,8 +68,8 @@ def slow_agreement(
         return row
 
     agreeing, n, n_joined = 0, 0, 0
-    for i, a in enumerate(labelled.tolist()):
-        for k, b in enumerate(labelled.tolist()[:i]):
+    for i, a in enumerate(labeled.tolist()):
+        for k, b in enumerate(labeled.tolist()[:i]):
             if not (np.isfinite(X[a]).all() and np.isfinite(X[b]).all()):
                 continue
             if not 0.9 * radius <= distance(X, a, b) <= radius:
@@ -94,13 +94,13 @@ def slow_agreement(
 @pytest.mark.parametrize("is_pressed", [False, True])
 def test_agreement_is_that_of_the_pairs_at_the_edge_of_a_radius(seed: int, radius: float, is_pressed: bool) -> None:
     X, heap, order = clustered(seed)
-    labelled = order[:50]
-    labels = np.where(np.random.default_rng(seed).random(50) < 0.1, 9, heap[labelled] // 2)
+    labeled = order[:50]
+    labels = np.where(np.random.default_rng(seed).random(50) < 0.1, 9, heap[labeled] // 2)
     pressed = {row: row // 3 for row in range(len(X))} if is_pressed else None
     press_of_rows = (lambda rows: rows // 3) if is_pressed else None
-    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0), pressed=press_of_rows)
+    pairs = LabeledPairs(X, labeled, labels, rng=np.random.default_rng(0), pressed=press_of_rows)
     agreement = pairs.within(radius)
-    share, low, high, n = slow_agreement(X, labelled, labels, radius, pressed)
+    share, low, high, n = slow_agreement(X, labeled, labels, radius, pressed)
     assert agreement.n_pairs == n
     assert (agreement.share, agreement.low, agreement.high) == pytest.approx((share, low, high), abs=1e-6, nan_ok=True)
 
@@ -108,9 +108,9 @@ def test_agreement_is_that_of_the_pairs_at_the_edge_of_a_radius(seed: int, radiu
 @pytest.mark.parametrize("seed", range(3))
 def test_the_known_radius_is_the_largest_whose_interval_lies_above(seed: int) -> None:
     X, heap, order = clustered(seed, n=320)
-    labelled = order[:240]
-    labels = heap[labelled] // 2 + 1  # two classes of two clusters each
-    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0))
+    labeled = order[:240]
+    labels = heap[labeled] // 2 + 1  # two classes of two clusters each
+    pairs = LabeledPairs(X, labeled, labels, rng=np.random.default_rng(0))
     agreement = pairs.largest_reliable()
     assert agreement is not None
     assert agreement.is_reliable
@@ -175,10 +175,10 @@ def test_without_pairs_nothing_is_known(n: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_place_where_labels_differ_is_no_middle(seed: int) -> None:
     X, _, order = clustered(seed)
-    labelled, labels = order[:60], order[:60] % 2
-    pairs = LabeledPairs(X, labelled, labels, rng=np.random.default_rng(0))
+    labeled, labels = order[:60], order[:60] % 2
+    pairs = LabeledPairs(X, labeled, labels, rng=np.random.default_rng(0))
     rows = np.array([row for row in order[60:] if np.isfinite(X[row]).all()])
-    near = [{int(labels[i]) for i, other in enumerate(labelled) if distance(X, other, row) <= 2.0} for row in rows]
+    near = [{int(labels[i]) for i, other in enumerate(labeled) if distance(X, other, row) <= 2.0} for row in rows]
     mixed = pairs.is_mixed(rows, 2.0)
     assert mixed.tolist() == [len(classes) > 1 for classes in near]
     assert 0 < mixed.sum() < len(rows)

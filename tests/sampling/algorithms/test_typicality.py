@@ -24,9 +24,9 @@ def slow_density(X: np.ndarray, members: np.ndarray, row: int, n_neighbors: int)
 
 def test_largest_clump_without_labels_first_and_its_densest_row() -> None:
     X, which = separated_clusters([60, 30, 45, 20])
-    labelled = np.flatnonzero(which == 0)[:1]
-    candidates = np.setdiff1d(np.arange(len(X)), labelled)
-    got = typical(X, candidates[::-1], labelled, 3, rng=np.random.default_rng(0))
+    labeled = np.flatnonzero(which == 0)[:1]
+    candidates = np.setdiff1d(np.arange(len(X)), labeled)
+    got = typical(X, candidates[::-1], labeled, 3, rng=np.random.default_rng(0))
     assert which[got.rows].tolist() == [2, 1, 3]
     for row, value in zip(got.rows, got.typicality, strict=True):
         members = np.flatnonzero(which == which[row])
