@@ -1,4 +1,4 @@
-"""Which files a browser shows exactly as HOSHINA does, so that they may be sent as they are."""
+"""Decide which files can be sent to a browser unchanged, because it shows them exactly as HOSHINA does."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from labeling.images.source_file import in_plain_words, regular_file
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _PNG_START = 8
-# Chunks by which browsers change colors, and HOSHINA does not: high dynamic range, and profiles by numbers.
-_PNG_COLOURS = frozenset({b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi"})
-# Those of sRGB, times 100,000.
+# Chunks that browsers apply to colors and HOSHINA ignores: high dynamic range and coded color spaces (cICP).
+_PNG_COLOR_CHUNKS = frozenset({b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi"})
+# Gamma and chromaticities of sRGB, times 100,000.
 _GAMMA = 45455
 _PRIMARIES = np.array([31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000])
-# Baseline and progressive JPEG under Huffman coding; no browser reads others.
+# Baseline and progressive JPEG with Huffman coding. Browsers read no other kinds.
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _PLAIN_BMP = 40
-# Of 256: a profile may be off by so much and still be called sRGB.
-_CLOSE = 1
+# Largest difference (of 256 levels) at which a profile still counts as sRGB.
+_SRGB_TOLERANCE = 1
 
 
 def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> str:
-    """Return the format of a file that browsers surely show as ``open_image`` does; "" for every other file.
+    """Return the format of a file that browsers show exactly as ``open_image`` does, or "" for any other file.
 
-    In doubt it is "": then a picture is made. So it is for FITS, TIFF and other formats that some browsers lack, more
-    than 8 bits (gray is nearly black there), CMYK, transparency (there the page shines through), anything that moves
-    (here one frame counts), what is shown inverted, orientation outside of the EXIF block of a JPEG, color profiles
-    other than sRGB, gamma and primaries of a PNG, and cut files. Raises ImageProblem.
+    When in doubt, return "", so that HOSHINA renders a picture. This applies to FITS, TIFF and other formats that some
+    browsers lack; more than 8 bits per channel (browsers show such gray nearly black); CMYK; transparency (the page
+    would show through); animations (HOSHINA shows a single frame); inverted renderings; orientation stored outside the
+    EXIF block of a JPEG; color profiles other than sRGB; gamma and primaries of a PNG other than those of sRGB; and
+    truncated files. Raises ImageProblem.
     """
     with in_plain_words(), regular_file(path) as stream:
-        others = (fits.is_fits, dicom.is_dicom, tiff.is_tiff, jpegxl.is_jpegxl)
-        if rendering.is_inverted or any(is_of(stream) for is_of in others):
+        detectors = (fits.is_fits, dicom.is_dicom, tiff.is_tiff, jpegxl.is_jpegxl)
+        if rendering.is_inverted or any(detect(stream) for detect in detectors):
             return ""
         with identified(stream) as image:
             name = "JPEG" if image.format == "MPO" else str(image.format)
@@ -56,24 +57,24 @@ def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEF
 def _is_plain_jpeg(image: Any, stream: BinaryIO) -> bool:
     if orientation(image) != _exif_orientation(image.info.get("exif")):
         return False
-    # Within coded pixels these two bytes only ever mean the end; what cameras add behind it does no harm.
+    # Within coded pixels these two bytes always mean the end of the image. Data that cameras append are harmless.
     return _frame_marker(stream) in _FRAMES and b"\xff\xd9" in stream.read()
 
 
 def _exif_orientation(block: bytes | None) -> int:
-    """Return what the EXIF block alone says: browsers don't look into XMP."""
+    """Return the orientation in the EXIF block alone, because browsers ignore XMP; 0 if the block is broken."""
     if not block:
         return 1
     exif = Image.Exif()
     try:
         exif.load(block)
         return int(exif.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001 - broken blocks fail in any way; browsers may read them all the same
+    except Exception:  # noqa: BLE001 - broken blocks raise anything; browsers may still read them
         return 0
 
 
 def _frame_marker(stream: BinaryIO) -> int:
-    """Return the marker of a JPEG that says how it is coded, 0 without; ``stream`` is left at its pixels."""
+    """Return the start-of-frame marker of a JPEG, or 0 if there is none. Leave ``stream`` at the coded pixels."""
     stream.seek(2)
     coded = 0
     while len(head := stream.read(2)) == 2 and head[0] == 0xFF:
@@ -96,7 +97,7 @@ def _is_plain_png(image: Any, stream: BinaryIO) -> bool:
     if getattr(image, "is_animated", False):
         return False
     chunks = _chunks(stream)
-    if chunks is None or _PNG_COLOURS & chunks.keys():
+    if chunks is None or _PNG_COLOR_CHUNKS & chunks.keys():
         return False
     gamma, primaries = chunks.get(b"gAMA"), chunks.get(b"cHRM")
     if gamma is not None and abs(int.from_bytes(gamma[:4], "big") - _GAMMA) > 0.01 * _GAMMA:
@@ -109,14 +110,14 @@ def _is_plain_png(image: Any, stream: BinaryIO) -> bool:
 
 
 def _chunks(stream: BinaryIO) -> dict[bytes, bytes] | None:
-    """Return the small chunks of a PNG by their names; None if the last one is missing."""
-    found: dict[bytes, bytes] = {}
+    """Return the chunks of a PNG by name, or None if the last is missing. Chunks above 64 bytes have empty values."""
+    chunks: dict[bytes, bytes] = {}
     stream.seek(_PNG_START)
     while len(head := stream.read(8)) == 8:
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         if name == b"IEND":
-            return found
-        found[name] = stream.read(length) if length <= 64 else b""
+            return chunks
+        chunks[name] = stream.read(length) if length <= 64 else b""
         stream.seek(4 + (0 if length <= 64 else length), os.SEEK_CUR)
     return None
 
@@ -126,7 +127,7 @@ def _is_plain_webp(image: Any, stream: BinaryIO) -> bool:
 
 
 def _is_plain_bmp(image: Any, stream: BinaryIO) -> bool:
-    """Not so: newer headers, which may speak of colors, and pixels of 16 or 32 bits."""
+    """Return False for newer headers, which may declare color spaces, and for pixels of 16 or 32 bits."""
     stream.seek(14)
     header = stream.read(20)
     bits, packing = int.from_bytes(header[14:16], "little"), int.from_bytes(header[16:20], "little")
@@ -134,7 +135,7 @@ def _is_plain_bmp(image: Any, stream: BinaryIO) -> bool:
 
 
 def _is_plain_gif(image: Any, stream: BinaryIO) -> bool:
-    """Not so: what moves, and a frame that does not fill the whole."""
+    """Return False for animations and for frames that do not fill the canvas."""
     tile = image.tile[0] if image.tile else None
     return not getattr(image, "is_animated", False) and tile is not None and tile.extents == (0, 0, *image.size)
 
@@ -150,18 +151,18 @@ _CHECKS = {
 
 @lru_cache(maxsize=64)
 def is_srgb(profile: bytes, mode: str) -> bool:
-    """Return whether a profile leaves the colors of an RGB image as they are: not by its name, but by what it does."""
+    """Return whether a profile leaves the colors of an RGB image unchanged. Tests its effect, not its name."""
     from PIL import ImageCms
 
     if mode not in {"RGB", "P"}:
         return False
     steps = np.linspace(0, 255, 9)
-    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3).astype(np.uint8)
+    colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3).astype(np.uint8)
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
-        shown = ImageCms.applyTransform(Image.fromarray(colours), transform)
+        converted = ImageCms.applyTransform(Image.fromarray(colors), transform)
     except (ImageCms.PyCMSError, ValueError, OSError, TypeError):
         return False
-    assert shown is not None
-    return bool(np.abs(np.asarray(shown).astype(int) - colours).max() <= _CLOSE)
+    assert converted is not None
+    return bool(np.abs(np.asarray(converted).astype(int) - colors).max() <= _SRGB_TOLERANCE)

@@ -1,4 +1,4 @@
-"""Any kind of 8-bit picture as red, green and blue for a screen: profiles, palettes, CMYK, transparency."""
+"""Convert 8-bit images to sRGB: color profiles, palettes, CMYK and transparency."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from labeling.images.rendering import Rendering
 
 log = logging.getLogger(__name__)
 
-# Modes that a colour profile can speak of.
+# Modes that a color profile can describe.
 _PROFILED = frozenset({"RGB", "CMYK", "L"})
 # A PNG's gamma matters where it differs from that of sRGB by more than libpng's threshold.
 _SRGB_GAMMA, _GAMMA_THRESHOLD = 0.45455, 0.05
 
 
 def to_rgb(image: Image.Image, rendering: Rendering) -> Image.Image:
-    """The loaded ``image`` in sRGB; what is transparent lies over the rendering's background."""
+    """Return the loaded ``image`` in sRGB, with transparent areas over the rendering's background color."""
     profile = image.info.get("icc_profile")
     alpha = None
     if image.has_transparency_data:
@@ -60,27 +60,27 @@ def _gamma_table(gamma: float) -> list[int]:
 
 
 def over_ground(image: Image.Image, alpha: Image.Image, rendering: Rendering) -> Image.Image:
-    """``image`` (RGB) through ``alpha`` (L) over the rendering's background."""
+    """Composite ``image`` (RGB) over the rendering's background color, with ``alpha`` (L) as opacity."""
     ground = Image.new("RGB", image.size, rendering.ground)
     ground.paste(image, mask=alpha)
     return ground
 
 
 def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """To sRGB by its colour profile. A broken profile costs the exact colours, not the image."""
+    """Convert to sRGB with the image's color profile; return the image unchanged if the profile is broken."""
     from PIL import ImageCms
 
     try:
         transform = _transform(profile, image.mode)
         return image if transform is None else ImageCms.applyTransform(image, transform) or image
     except (ImageCms.PyCMSError, ValueError, OSError, TypeError) as error:
-        log.debug("A colour profile was passed over: %s", error)
+        log.debug("Ignored a broken color profile: %s", error)
         return image
 
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> Any:
-    """What takes colours of that profile to sRGB; None where they are in it already."""
+    """Return the transform from ``profile`` to sRGB, or None if the profile already is sRGB."""
     from PIL import ImageCms
 
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -1,4 +1,4 @@
-"""DICOM, the format of medicine, where the optional package pydicom is installed (``uv sync --extra dicom``)."""
+"""Read DICOM, the format of medical images. Requires the optional package pydicom (``uv sync --extra dicom``)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from labeling.images.stretch import between, stretch
 EXTENSIONS = (".dcm", ".dicom")
 _MAGIC_AT, _MAGIC = 128, b"DICM"
 _MOST_BYTES = 2**31
-# What files without the preamble begin with: an element of group 2 or 8 with its type, or with its length.
+# First bytes of files without the preamble: an element of group 2 or 8 followed by its type or its length.
 _ELEMENT = re.compile(rb"[\x02\x08]\x00[\x00-\x7f]\x00(?:UL|OB|UI|CS|LO|SH|DA|TM|ST|PN|IS)", re.DOTALL)
 _IMPLICIT = re.compile(rb"\x08\x00[\x00\x01\x05\x08\x16\x18]\x00[\x00-\x80]\x00\x00\x00", re.DOTALL)
 BEGINNING = _MAGIC_AT + len(_MAGIC)
 
 
 def is_dicom(stream: BinaryIO) -> bool:
-    """Return whether the file begins as DICOM does, with or without its preamble; the position is left at the start."""
+    """Return whether the file is DICOM, with or without its preamble. Leave the stream at its start."""
     start = stream.read(BEGINNING)
     stream.seek(0)
     if start[_MAGIC_AT:] == _MAGIC:
@@ -36,12 +36,12 @@ def is_dicom(stream: BinaryIO) -> bool:
 
 
 def begins_like_dicom(start: bytes) -> bool:
-    """Return whether these first bytes of a file are those of DICOM, as far as they can tell."""
+    """Return whether the first bytes of a file look like DICOM."""
     return start[_MAGIC_AT:] == _MAGIC or bool(_ELEMENT.match(start) or _IMPLICIT.match(start))
 
 
 def _has_image(stream: BinaryIO) -> bool:
-    """Whether a file that might be DICOM has the elements of an image. Without pydicom nobody can tell: then not."""
+    """Return whether a possible DICOM file has the elements of an image; False if pydicom is not installed."""
     try:
         import pydicom
 
@@ -57,9 +57,9 @@ def _has_image(stream: BinaryIO) -> bool:
 def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
     """Return the picture of the chosen frame as RGB, and its revision (labeling.images.revisions).
 
-    The usual stretch is the lookup table or the window that the file itself names, else percentiles; MONOCHROME1 is
-    shown with its white where it belongs. What the file declares as padding is unknown, and black.
-    Raises ImageProblem for a file without pixels, a too large one, or without pydicom.
+    The usual stretch is the lookup table or window in the file, or else percentiles. MONOCHROME1 images are inverted,
+    so that their smallest value is white. Pixels that the file declares as padding are unknown and shown black.
+    Raises ImageProblem if the file has no pixels or is too large, or if pydicom is not installed.
     """
     try:
         import pydicom
@@ -79,7 +79,7 @@ def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
         shown = [dicom_lookup.of_frame(data, first + number) for number in range(len(frames))]
     if len(frames) == 3:
         gray = [frame if frame.ndim == 2 else frame.mean(axis=2) for frame in frames]
-        bands = [_bytes(one, about, rendering) for one, about in zip(gray, shown, strict=True)]
+        bands = [_bytes(band, data_of_band, rendering) for band, data_of_band in zip(gray, shown, strict=True)]
         image = Image.fromarray(np.stack(bands, axis=-1))
     else:
         image = Image.fromarray(_bytes(frames[0], shown[0], rendering)).convert("RGB")
@@ -87,7 +87,7 @@ def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
 
 
 def _complete_meta(data: Any) -> None:
-    """Write down how a file is encoded that doesn't say so itself: pydicom has found out, and asks for it."""
+    """Add the missing transfer syntax, which pydicom requires, from the encoding that pydicom detected."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -100,26 +100,26 @@ def _complete_meta(data: Any) -> None:
 
 
 def _refuse(data: Any) -> int:
-    """How many frames there are; refuses what is not to be shown."""
+    """Return the number of frames. Raises ImageProblem for files without an image and images that are too large."""
     if "PixelData" not in data and "FloatPixelData" not in data and "DoubleFloatPixelData" not in data:
-        raise ImageProblem("The DICOM file holds no image; remove it, or copy it again if it should.")
+        raise ImageProblem("The DICOM file contains no image. Remove it, or copy it again if it should contain one.")
     height, width = int(data.Rows), int(data.Columns)
     refuse_too_large(width, height)
     frame = width * height * int(data.get("SamplesPerPixel", 1)) * max(1, int(data.get("BitsAllocated", 8)) // 8)
     if not frame or frame > _MOST_BYTES:
-        raise ImageProblem("The DICOM image has no pixels, or too many for the memory.")
+        raise ImageProblem("The DICOM image has no pixels, or too many for the memory. Remove it or save it smaller.")
     return max(1, int(data.get("NumberOfFrames") or 1))
 
 
 def _frame(pixels: Any, data: Any, number: int) -> NDArray[Any]:
-    """One frame in the units of the file (such as Hounsfield's): (h, w), or (h, w, 3) of colors."""
+    """Return one frame in the units of the file (such as Hounsfield units): gray (h, w) or color (h, w, 3)."""
     stored: NDArray[Any] = pixels.pixel_array(data, index=number)
     if stored.ndim == 3:
         return stored
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
-        return dicom_lookup.in_colours(stored, data)
-    wanted = np.float64 if stored.dtype.itemsize > 2 else np.float32
-    values = np.array(pixels.apply_modality_lut(stored, dicom_lookup.of_frame(data, number)), dtype=wanted)
+        return dicom_lookup.in_colors(stored, data)
+    dtype = np.float64 if stored.dtype.itemsize > 2 else np.float32
+    values = np.array(pixels.apply_modality_lut(stored, dicom_lookup.of_frame(data, number)), dtype=dtype)
     padding = dicom_lookup.padding(stored, data)
     if padding is not None:
         values[padding] = np.nan
@@ -142,15 +142,15 @@ def _bytes(values: NDArray[Any], data: Any, rendering: Rendering) -> NDArray[np.
 
 
 def _as_asked(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
-    """Return the picture by the lookup table or the window that the file names, if it does."""
+    """Apply the lookup table or window in the file; return None if it has neither."""
     picture = dicom_lookup.by_table(values, data)
     if picture is not None:
         return picture
     window = dicom_lookup.window(data)
     if window is None:
         return None
-    centre, width = window
+    center, width = window
     if str(data.get("VOILUTFunction", "")).upper() == "SIGMOID":
-        share = 1 / (1 + np.exp(np.clip(-4 * (values.astype(np.float64) - centre) / width, -700, 700)))
+        share = 1 / (1 + np.exp(np.clip(-4 * (values.astype(np.float64) - center) / width, -700, 700)))
         return np.asarray(np.rint(np.nan_to_num(share) * 255).astype(np.uint8))
-    return between(values, centre - width / 2, centre + width / 2)
+    return between(values, center - width / 2, center + width / 2)

@@ -1,4 +1,4 @@
-"""Codecs for pydicom from the optional package imagecodecs: JPEG Lossless, JPEG-LS, JPEG 2000, and JPEG of 12 bits."""
+"""Register imagecodecs (an optional package) with pydicom: JPEG Lossless, JPEG-LS, JPEG 2000 and 12-bit JPEG."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203))
 _ALL = (_JPEG_12, *_LOSSLESS, *_JPEG_LS, *_JPEG_2000)
 
-# What pydicom asks of a module that decodes: what each needs, and whether it is there.
+# Required of decoder modules by pydicom: the dependencies of each codec, and ``is_available``.
 DECODER_DEPENDENCIES = dict.fromkeys(_ALL, ("imagecodecs>=2025.3.30",))
 
 
 def is_available(uid: str) -> bool:
-    """Return whether frames packed in this way can be decoded here."""
+    """Return whether frames with this transfer syntax can be decoded here."""
     return uid in _ALL and find_spec("imagecodecs") is not None
 
 
 def decode_frame(source: bytes, runner: Any) -> bytes:
-    """Decode one frame. Called by pydicom, whose ``runner`` knows the image, and hears how it is laid out."""
+    """Decode one frame. Called by pydicom, whose ``runner`` describes the image and is given the decoded layout."""
     import imagecodecs
 
     uid = str(runner.transfer_syntax)
@@ -45,7 +45,7 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
 
 
 def _lossless(source: bytes) -> Any:
-    """By the faster of two decoders that know it, or by the other one, which knows more kinds."""
+    """Decode with the faster decoder, or with the slower one, which supports more variants."""
     import imagecodecs
 
     try:
@@ -55,7 +55,7 @@ def _lossless(source: bytes) -> Any:
 
 
 def require(data: Any) -> None:
-    """Make sure that the image can be decoded. Raises ImageProblem that names the package that would."""
+    """Raise ImageProblem, naming the package to install, if the image cannot be decoded."""
     from pydicom.pixels import get_decoder
 
     uid = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
@@ -63,10 +63,10 @@ def require(data: Any) -> None:
         return
     _register()
     try:
-        is_known = get_decoder(uid).is_available
+        is_supported = get_decoder(uid).is_available
     except NotImplementedError:
-        is_known = False
-    if is_known:
+        is_supported = False
+    if is_supported:
         return
     if str(uid) in _ALL:
         raise ImageProblem(
@@ -74,14 +74,14 @@ def require(data: Any) -> None:
             "(in HOSHINA: uv sync --extra dicom)."
         )
     raise ImageProblem(
-        f"The DICOM image is compressed as {uid.name}, which can't be read here. Convert it, "
+        f"The DICOM image is compressed as {uid.name}, which HOSHINA cannot read. Convert it, "
         "for example to JPEG 2000 or without compression."
     )
 
 
 @cache
 def _register() -> None:
-    """Tell pydicom of these codecs, once."""
+    """Register these codecs with pydicom, once."""
     from pydicom.pixels import get_decoder
 
     for uid in _ALL:

@@ -1,4 +1,4 @@
-"""Facts that cameras and telescopes write into EXIF blocks: when, where, and with what a picture was taken."""
+"""Read EXIF metadata of cameras and telescopes: when, where and with what an image was taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from labeling.images import open_image, tiff
 from labeling.images.library_warnings import silenced
 
-# Each fact by its EXIF name, and what it means.
+# Supported EXIF names and their meanings.
 COMMENTS = {
     "DateTimeOriginal": "when the picture was taken; with time zone where the file has it",
     "GPSDateTime": "when the position was measured, UTC",
@@ -33,7 +33,7 @@ COMMENTS = {
     "FocalLength": "millimeters",
     "DateTime": "when the file was last changed by the camera or a program",
 }
-# Names of things stay text, even if all of them are digits.
+# Names stay text even if they consist of digits only.
 TEXTS = frozenset({"Make", "Model", "BodySerialNumber", "LensModel"})
 _BY_LOWER = {name.lower(): name for name in COMMENTS}
 
@@ -48,7 +48,7 @@ Tags = Mapping[int, Any]
 
 @dataclass
 class _Block:
-    """The tags of an EXIF block by its three directories; what can't be read is missing."""
+    """The tags of an EXIF block in its three directories. Unreadable tags are missing."""
 
     base: Tags = field(default_factory=dict)
     exif: Tags = field(default_factory=dict)
@@ -56,19 +56,19 @@ class _Block:
 
 
 def name_of(name: str) -> str | None:
-    """Return the EXIF name as COMMENTS has it, whatever its case; None for others."""
+    """Return the name as spelled in COMMENTS, ignoring case; None if it is not supported."""
     return _BY_LOWER.get(name.lower())
 
 
 def facts_in(stream: BinaryIO) -> dict[str, str]:
-    """Return what the EXIF block of an image says, by the names of COMMENTS; facts it does not have are left out.
+    """Return the EXIF metadata of an image by the names in COMMENTS, without missing values.
 
-    Reads no pixels. A broken block costs the facts in it and nothing else.
+    Reads no pixels. A broken block has no metadata and is otherwise ignored.
 
     Raises
     ------
     ImageProblem
-        The file is no image that Pillow knows.
+        If Pillow does not recognize the file as an image.
     """
     with silenced():
         block = _block(stream)
@@ -106,9 +106,9 @@ def _block(stream: BinaryIO) -> _Block:
         return _tags(_from_tiff(stream, head))
     with open_image.identified(stream) as image:
         try:
-            # Pillow's own way for PNG files decodes all pixels to look behind them.
+            # PngImageFile.getexif decodes all pixels to find chunks behind them.
             exif = Image.Image.getexif(image)
-        except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
+        except Exception:  # noqa: BLE001 - EXIF of damaged files raises anything
             return _Block()
         if head.startswith(_PNG) and not len(exif):
             return _tags(_from_bytes(_png_block(stream)))
@@ -122,10 +122,10 @@ def _tags(exif: Image.Exif | None) -> _Block:
 
 
 def _directory(exif: Image.Exif, tag: int | None = None) -> Tags:
-    """One directory of the block; a broken one is empty, and a broken value is left out."""
+    """Return one directory of the block, without broken values; empty if the directory is broken."""
     try:
         return dict(exif) if tag is None else exif.get_ifd(tag)
-    except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
+    except Exception:  # noqa: BLE001 - EXIF of damaged files raises anything
         return {}
 
 
@@ -139,8 +139,10 @@ def _from_bytes(content: bytes) -> Image.Exif | None:
 
 
 def _from_tiff(stream: BinaryIO, head: bytes) -> Image.Exif | None:
-    """Read the first directory of a TIFF file, also where Pillow does not know its pixels. Of BigTIFF, Pillow reads the
-    directories of little-endian files only."""
+    """Read the first directory of a TIFF file, even if Pillow does not support its pixels.
+
+    Pillow reads the directories of BigTIFF files only if they are little-endian.
+    """
     exif = Image.Exif()
     try:
         exif.endian = "<" if head[:2] == b"II" else ">"
@@ -153,7 +155,7 @@ def _from_tiff(stream: BinaryIO, head: bytes) -> Image.Exif | None:
 
 
 def _png_block(stream: BinaryIO) -> bytes:
-    """Return the eXIf chunk of a PNG file, which may stand behind the pixels; empty if there is none."""
+    """Return the eXIf chunk of a PNG file, which may follow the pixels; empty if there is none."""
     stream.seek(len(_PNG))
     while len(head := stream.read(8)) == 8:
         size, name = struct.unpack(">L4s", head)
@@ -167,7 +169,7 @@ def _png_block(stream: BinaryIO) -> bytes:
 
 # -- Values as text ---------------------------------------------------------------------------------
 def _text(value: object) -> str:
-    """Text without the padding of cameras; UTF-8 where it is that, as many programs write it."""
+    """Return text without the padding of cameras. Text is read as UTF-8 if valid, since many programs write it."""
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if not isinstance(value, str):
@@ -179,7 +181,7 @@ def _text(value: object) -> str:
 
 
 def _real(value: object) -> float:
-    """Return a number of a tag; NaN where it is none, such as a fraction with the denominator zero."""
+    """Return the number in a tag; NaN if there is none, such as for a fraction with denominator zero."""
     if isinstance(value, tuple | list):
         value = value[0] if value else None
     if isinstance(value, bytes):
@@ -204,9 +206,9 @@ def _number(value: object) -> str:
 
 
 def _degrees(value: object, reference: object, signs: str, most: int) -> str:
-    """Signed decimal degrees of degrees, minutes and seconds; ``signs`` are the letters of positive and negative.
+    """Return degrees, minutes and seconds as signed decimal degrees. ``signs``: the positive and negative hemisphere.
 
-    Empty where the hemisphere is not known, or a part is missing or makes no sense.
+    Empty if the hemisphere is unknown or a part is missing or invalid.
     """
     letter = _text(reference)[:1].upper()
     parts = [_real(part) for part in (value if isinstance(value, tuple | list) else (value,))]
@@ -219,18 +221,18 @@ def _degrees(value: object, reference: object, signs: str, most: int) -> str:
 
 
 def _altitude(gps: Tags) -> str:
-    """Meters, negative below sea level; the references 2 and 3 (EXIF 3.0) are those of an ellipsoid."""
+    """Return meters, negative below sea level. References 2 and 3 (EXIF 3.0) are relative to the ellipsoid."""
     meters = _real(gps.get(_GPS.GPSAltitude))
     is_below = _real(gps.get(_GPS.GPSAltitudeRef)) in (1, 3)
     return _written(-meters if is_below and meters else meters, 4)
 
 
 def _time(value: object, fraction: object = None, offset: object = None) -> str:
-    """ISO 8601 of a time as EXIF writes it, with fractions of a second and time zone where these are known."""
-    found = _TIME.fullmatch(_text(value))
-    if found is None:
+    """Return an EXIF time in ISO 8601, with fractions of a second and time zone if they are known."""
+    match = _TIME.fullmatch(_text(value))
+    if match is None:
         return ""
-    year, month, day, hour, minute, second, point = found.groups()
+    year, month, day, hour, minute, second, point = match.groups()
     digits = _text(fraction)
     if point is None and digits.isascii() and digits.isdigit():
         point = f".{digits}"
@@ -238,7 +240,7 @@ def _time(value: object, fraction: object = None, offset: object = None) -> str:
     text = f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}{(point or '')[:7]}"
     try:
         datetime.fromisoformat(text)
-    except ValueError:  # zeros where the time is not known, or the 31st of June
+    except ValueError:  # zeros for an unknown time, or an impossible date
         return ""
     return text + zone if _OFFSET.fullmatch(zone) else text
 

@@ -1,4 +1,4 @@
-"""Read a file once: what it is, whether it can be shown, and what its bytes hash to."""
+"""Read a file once to find its format, its hash and whether it can be displayed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from labeling.images.revisions import picture_hash
 from labeling.images.source_file import in_plain_words, regular_file
 from labeling.images.thumbnails import TILE, Cache
 
-# Files up to this size are read in one go and hashed and decoded from memory; larger ones are streamed.
+# Files up to this size are read once, then hashed and decoded from memory. Larger ones are streamed.
 _IN_MEMORY = 64 * 1024 * 1024
-# Enough to know that a file can be decoded.
+# Side in pixels that suffices to check that a file can be decoded.
 _SMALL = 64
-# Smaller files are decoded again in the time that it takes to write and read a square.
+# Smaller files are decoded in about the time that writing and reading a cached encoder input takes.
 WORTH_A_SQUARE = 32 * 1024
-# Pictures of smaller files are made in some milliseconds when a page asks for them, or just before; most never are.
+# Smaller files are rendered in milliseconds when, or just before, a page requests them; most never are requested.
 _WORTH_A_PICTURE = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One readable image file. ``width`` and ``height`` are in pixels, upright; ``size`` is in bytes.
+    """The properties of a readable image file.
 
-    ``revision``: as in labeling.images.revisions. ``note``: what is wrong with it although it can be shown.
+    ``width`` and ``height`` are in pixels, upright; ``size`` is in bytes. ``revision``: see labeling.images.revisions.
+    ``note``: a defect that does not prevent display.
     """
 
     sha256: str
@@ -48,23 +49,22 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What to keep of images that are worth it, from the decoding that reads them: the pictures of their tiles, and the
-    squares that an encoder will ask for."""
+    """What to cache while an image is decoded: the picture of its tile, and the square input of an encoder."""
 
     pictures: Cache | None = None
     squares: Squares | None = None
 
     def of_file(self, n_bytes: int) -> Self:
-        """What of it is worth it for a file of that size."""
+        """Return what is worth caching for a file of ``n_bytes``."""
         pictures = self.pictures if n_bytes > _WORTH_A_PICTURE else None
         return replace(self, pictures=pictures, squares=self.squares if n_bytes > WORTH_A_SQUARE else None)
 
     @property
     def side(self) -> int:
-        """For which side to open an image."""
+        """Return the side in pixels at which to open an image."""
         if self.squares is not None:
             return decode_side(self.squares.side)
-        # Of a JPEG an eighth of the size: every byte is still unpacked, without the work for the pixels.
+        # A JPEG is then opened at an eighth of its size: all bytes are decompressed, but few pixels are computed.
         return _SMALL if self.pictures is None else TILE
 
 
@@ -72,14 +72,14 @@ NOTHING = Keep()
 
 
 def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, keep: Keep = NOTHING) -> Examined:
-    """Read, hash and fully decode an image file, as ``rendering`` chooses of its parts.
+    """Read, hash and fully decode the part of an image file that ``rendering`` selects.
 
-    What ``keep`` asks for is kept of a file that is worth it.
+    Caches what ``keep`` names if it is worthwhile for a file of this size.
 
     Raises
     ------
     ImageProblem
-        When it cannot be shown, with the reason in plain words; also when it changed while it was being read.
+        If the file cannot be displayed, with a readable reason, or changed while it was being read.
     """
     with in_plain_words(), regular_file(path) as stream:
         before = os.fstat(stream.fileno())
@@ -91,22 +91,22 @@ def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, keep: 
         else:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
-        kept = keep.of_file(before.st_size)
-        found = decoded(source, kept.side, rendering)
+        to_cache = keep.of_file(before.st_size)
+        image = decoded(source, to_cache.side, rendering)
         after = os.fstat(stream.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ImageProblem("The file changed while it was being read; ingest again when it is complete.")
-    _keep_small(found.image, picture_hash(sha256, found.revision), kept, rendering)
-    width, height = found.size
-    return Examined(sha256, before.st_size, before.st_mtime_ns, width, height, found.format, found.revision, found.note)
+        raise ImageProblem("The file changed while it was being read. Rescan the folder when the file is complete.")
+    _cache(image.image, picture_hash(sha256, image.revision), to_cache, rendering)
+    width, height = image.size
+    return Examined(sha256, before.st_size, before.st_mtime_ns, width, height, image.format, image.revision, image.note)
 
 
-def _keep_small(image: Image.Image, sha256: str, keep: Keep, rendering: Rendering) -> None:
+def _cache(image: Image.Image, sha256: str, keep: Keep, rendering: Rendering) -> None:
     try:
         if keep.squares:
             keep.squares.keep(image, sha256)
         if keep.pictures and not keep.pictures.find(sha256, TILE, rendering):
             keep.pictures.keep(*thumbnails.render_opened(image, TILE), sha256, TILE, rendering)
     except OSError:
-        # No room for them is no fault of the file; they are made, or the reason told, when somebody asks for them.
+        # A full disk is not the file's fault. Pictures are rendered on request, and the error is shown then.
         return

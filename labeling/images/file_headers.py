@@ -1,4 +1,4 @@
-"""What a file says about itself: the header cards of FITS and where in the sky it looks, the EXIF block of others."""
+"""Read file headers: FITS header cards and sky position, or the EXIF block of other formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labeling.images.source_file import in_plain_words, regular_file
 
 _MOST_CARDS = 5000
 _LONGEST = 300
-# Longitude and latitude of what FITS calls them by.
+# Labels of longitude and latitude by the FITS name of the longitude.
 _NAMES = {
     "RA": ("Right ascension", "Declination"),
     "GLON": ("Galactic longitude", "Galactic latitude"),
@@ -29,7 +29,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One line of a header; ``hdu`` is the number of the part that it stands in."""
+    """One line of a header. ``hdu``: the number of the FITS part that it belongs to."""
 
     hdu: int
     name: str
@@ -39,9 +39,9 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The cards of the image that is shown, then those of the first part; and the sky at the image's middle.
+    """The cards of the displayed image, followed by those of the first part, and the sky position of its center.
 
-    ``sky`` holds pairs of words, such as ("Right ascension", "05h35m17.3s"); empty without a usable WCS.
+    ``sky``: pairs of label and text, such as ("Right ascension", "05h35m17.3s"); empty without a usable WCS.
     """
 
     cards: tuple[Card, ...]
@@ -49,10 +49,10 @@ class Header:
 
 
 def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
-    """Return the values of the cards called ``names``, "" for those that are not there.
+    """Return the values of the header cards ``names``, with "" for missing ones.
 
-    Of FITS: of the image that is shown, else of the file's first part. Of other formats: what their EXIF block says
-    (:data:`labeling.images.exif.COMMENTS`). Reads no pixels. Raises ImageProblem as opening the image does.
+    FITS: from the displayed image, or else from the first part of the file. Other formats: from the EXIF block
+    (:data:`labeling.images.exif.COMMENTS`). Reads no pixels. Raises ImageProblem if the image cannot be opened.
     """
     with in_plain_words(), silenced(), regular_file(path) as stream:
         if not fits.is_fits(stream):
@@ -70,7 +70,7 @@ def _value(headers: Sequence[Any], name: str) -> str:
     for header in headers:
         try:
             value = header.get(name)
-        except Exception:  # noqa: BLE001, S112 - a damaged card fails in many ways, and is as good as none
+        except Exception:  # noqa: BLE001, S112 - a damaged card raises anything, and counts as missing
             continue
         if value is not None and (text := _text(value)):
             return text[:_LONGEST]
@@ -78,7 +78,7 @@ def _value(headers: Sequence[Any], name: str) -> str:
 
 
 def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, with_sky: bool = True) -> Header:
-    """Read the header of a FITS file, or what the EXIF block of another says. Raises ImageProblem as opening does."""
+    """Return the FITS header of a file, or the EXIF block of other formats. Raises ImageProblem if unreadable."""
     with in_plain_words(), regular_file(path) as stream:
         if not fits.is_fits(stream):
             facts = exif.facts_in(stream)
@@ -97,15 +97,15 @@ def _all_cards(parts: Any, part: Any) -> list[Card]:
 
 
 def _cards(number: int, header: Any) -> list[Card]:
-    found = []
+    cards = []
     for card in header.cards:
         try:
             name, value, comment = str(card.keyword), _text(card.value), str(card.comment)
-        except Exception as error:  # noqa: BLE001 - a damaged card fails in many ways, and costs only itself
-            name, value, comment = "", "", f"A card that can't be read: {error}"
+        except Exception as error:  # noqa: BLE001 - a damaged card raises anything; the others are still read
+            name, value, comment = "", "", f"This card can't be read: {error}"
         if name or value or comment:
-            found.append(Card(number, name, value[:_LONGEST], comment[:_LONGEST]))
-    return found
+            cards.append(Card(number, name, value[:_LONGEST], comment[:_LONGEST]))
+    return cards
 
 
 def _text(value: object) -> str:
@@ -119,10 +119,10 @@ def _text(value: object) -> str:
 
 
 def _sky(part: Any) -> tuple[tuple[str, str], ...]:
-    """Position and scale at the middle of the image."""
+    """Return position and scale at the center of the image; empty without a usable WCS."""
     try:
         return _measured(part)
-    except Exception:  # noqa: BLE001 - a WCS that makes no sense fails in many ways: then there is no position
+    except Exception:  # noqa: BLE001 - an invalid WCS raises anything; then there is no position
         return ()
 
 
@@ -137,22 +137,22 @@ def _measured(part: Any) -> tuple[tuple[str, str], ...]:
         if not world.has_celestial:
             return ()
         height, width = part.shape[-2:]
-        found = world.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
-        place = [float(value) for value in found]
+        sky = world.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
+        position = [float(value) for value in sky]
         if world.wcs.lng == 1:
-            place.reverse()
-        if not np.isfinite(place).all():
+            position.reverse()
+        if not np.isfinite(position).all():
             return ()
         kind = world.wcs.lngtyp.strip()
-        longitude, latitude = (Angle(value, unit=units.deg) for value in place)
+        longitude, latitude = (Angle(value, unit=units.deg) for value in position)
         scale = float(np.sqrt(np.prod(proj_plane_pixel_scales(world)))) * 3600
     names = _NAMES.get(kind, (kind or "Longitude", world.wcs.lattyp.strip() or "Latitude"))
     if kind == "RA":
         hours = longitude.wrap_at(360 * units.deg).to_string(unit=units.hour, precision=2)
-        words = str(hours), str(latitude.to_string(precision=1))
+        texts = str(hours), str(latitude.to_string(precision=1))
     elif kind == "HPLN":
-        words = f"{longitude.wrap_at(180 * units.deg).arcsec:.1f}″", f"{latitude.arcsec:.1f}″"
+        texts = f"{longitude.wrap_at(180 * units.deg).arcsec:.1f}″", f"{latitude.arcsec:.1f}″"
     else:
-        words = f"{longitude.deg:.5f}°", f"{latitude.deg:.5f}°"
-    shown = f"{scale:.3g}″ a pixel" if scale < 3600 else f"{scale / 3600:.3g}° a pixel"
-    return ((names[0], words[0]), (names[1], words[1]), ("Scale", shown))
+        texts = f"{longitude.deg:.5f}°", f"{latitude.deg:.5f}°"
+    scale_text = f"{scale:.3g}″ a pixel" if scale < 3600 else f"{scale / 3600:.3g}° a pixel"
+    return ((names[0], texts[0]), (names[1], texts[1]), ("Scale", scale_text))

@@ -1,7 +1,7 @@
-"""FITS, the format of astronomers: the chosen image of the file, or the first, under a stretch.
+"""Read FITS, the image format of astronomy: the selected or first image of a file, with a stretch applied.
 
-The usual stretch is zscale: IRAF's, as astropy implements it (``astropy.visualization.ZScaleInterval``). Astropy is
-imported when the first FITS file is opened: it takes long, and most people have none.
+The usual stretch is zscale, IRAF's algorithm as implemented by astropy (``astropy.visualization.ZScaleInterval``).
+Astropy is imported when the first FITS file is opened, because importing it is slow and most users have no FITS files.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ EXTENSIONS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fz")
 _MAGIC = b"SIMPLE  ="
 _GZIP = b"\x1f\x8b"
 
-# A packed file is unpacked to this many bytes at most: more would be a bomb, or too large to be shown.
+# Compressed files are decompressed to at most this many bytes. Larger ones are bombs or too large to display.
 _MOST_UNPACKED = 2**31
 _IN_MEMORY = 64 * 2**20
 _BLOCK = 2**20
-# Larger images are kept in single precision: a gigabyte for the largest.
+# Larger images use single precision, which is up to a gigabyte.
 _DOUBLE_PIXELS = 40_000_000
 _PARTS_NAMED = 6
 
 
 def is_fits(stream: BinaryIO) -> bool:
-    """Whether the file, or what gzip packed in it, begins as FITS does; the position is left at the start."""
+    """Return whether the file is FITS, gzip-compressed or not. Leave the stream at its start."""
     start = stream.read(len(_MAGIC))
     stream.seek(0)
     if start[:2] == _GZIP:
@@ -49,7 +49,7 @@ def is_fits(stream: BinaryIO) -> bool:
 
 @contextmanager
 def parts_of(stream: BinaryIO) -> Iterator[Any]:
-    """The file's parts as astropy's HDUList, packed or not, with astropy's warnings silenced. One thread at a time."""
+    """Open the file's parts as an astropy HDUList, without astropy's warnings. Runs in one thread at a time."""
     from astropy.io import fits
 
     with (
@@ -61,7 +61,7 @@ def parts_of(stream: BinaryIO) -> Iterator[Any]:
 
 
 def chosen(parts: Any, hdu: int | None) -> Any:
-    """The part that is shown: the one of that number, or the first that holds an image. Raises ImageProblem."""
+    """Return part number ``hdu``, or the first part with an image if None. Raises ImageProblem if there is none."""
     if hdu is not None:
         return _numbered(parts, hdu)
     seen: list[str] = []
@@ -70,11 +70,11 @@ def chosen(parts: Any, hdu: int | None) -> Any:
             return part
         seen.append(f"HDU {number} is {_what(part)}")
     named = "; ".join(seen[:_PARTS_NAMED]) + ("; …" if len(seen) > _PARTS_NAMED else "")
-    raise ImageProblem(f"The FITS file holds no image: {named}.")
+    raise ImageProblem(f"The FITS file contains no image: {named}.")
 
 
 def begins_on_top(header: Any, rendering: Rendering = DEFAULT) -> bool:
-    """Return whether the first row is the top one: by the card ROWORDER, else as the dataset says."""
+    """Return whether the first row is at the top: by the card ROWORDER, or else by the dataset's setting."""
     order = _row_order(header)
     return order == "TOP-DOWN" or (rendering.first_row == "top" and order != "BOTTOM-UP")
 
@@ -82,16 +82,16 @@ def begins_on_top(header: Any, rendering: Rendering = DEFAULT) -> bool:
 def _row_order(header: Any) -> str:
     try:
         return str(header.get("ROWORDER", "")).strip().upper()
-    except Exception:  # noqa: BLE001 - a damaged card fails in many ways, and is as good as none
+    except Exception:  # noqa: BLE001 - a damaged card raises anything, and counts as missing
         return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """What is to be shown in its own values: one plane (h, w), or three for red, green and blue.
+    """The unstretched values to display: one plane (h, w), or three for red, green and blue.
 
-    ``says_top``: whether the header says that the first row is the top one. ``missing``: bool (h, w), what a cut file
-    lacks of the planes; None of a whole one.
+    ``says_top``: whether the header declares the first row as the top one. ``missing``: bool (h, w), the pixels that a
+    truncated file lacks; None for a complete file.
     """
 
     planes: list[NDArray[Any]]
@@ -100,10 +100,10 @@ class Planes:
 
 
 def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> Planes:
-    """Return the planes that ``rendering`` chooses.
+    """Return the planes that ``rendering`` selects.
 
-    Row 0 is the top of the picture: FITS counts rows from the bottom unless its header says otherwise.
-    Unknown pixels are not-a-number. Raises ImageProblem for a file without an image, a truncated or a too large one.
+    Row 0 is the top of the picture, although FITS counts rows from the bottom unless its header says otherwise. Unknown
+    pixels are NaN. Raises ImageProblem if the file has no image, is truncated or is too large.
     """
     with parts_of(stream) as parts:
         part = chosen(parts, rendering.hdu)
@@ -126,20 +126,20 @@ def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> Planes:
 
 
 def read_picture(stream: BinaryIO, rendering: Rendering = DEFAULT) -> tuple[Image.Image, int, float]:
-    """Return the picture of :func:`read_planes` as RGB, its revision, and which share of it a cut file lacks.
+    """Return the stretched planes as an RGB image, its revision, and the share of pixels that a truncated file lacks.
 
-    Unknown pixels are black, missing ones gray. Bands differ in their values, so each of three planes is stretched on
-    its own.
+    Unknown pixels are black, missing ones gray. Each of three planes is stretched separately, because bands differ in
+    their values.
     """
-    found = read_planes(stream, rendering)
-    refuse_unknown(*found.planes)
-    pictures = [stretch(plane, rendering, usual="zscale") for plane in found.planes]
+    selected = read_planes(stream, rendering)
+    refuse_unknown(*selected.planes)
+    pictures = [stretch(plane, rendering, usual="zscale") for plane in selected.planes]
     picture = pictures[0] if len(pictures) == 1 else np.stack(pictures, axis=-1)
     image = Image.fromarray(picture).convert("RGB")
-    if found.missing is None:
-        return image, int(found.says_top), 0.0
-    image.paste(MISSING, mask=Image.fromarray(found.missing.astype(np.uint8) * 255))
-    return image, int(found.says_top), float(found.missing.mean())
+    if selected.missing is None:
+        return image, int(selected.says_top), 0.0
+    image.paste(MISSING, mask=Image.fromarray(selected.missing.astype(np.uint8) * 255))
+    return image, int(selected.says_top), float(selected.missing.mean())
 
 
 def _numbered(parts: Any, hdu: int) -> Any:
@@ -159,7 +159,7 @@ def _what(part: Any) -> str:
     if not part.is_image:
         rows = getattr(part, "header", {}).get("NAXIS2")
         if not isinstance(rows, int):
-            return "of a kind without an image"
+            return "a part without an image"
         return "a table of 1 row" if rows == 1 else f"a table of {rows:,} rows"
     if not part.shape or 0 in part.shape:
         return "empty"
@@ -167,18 +167,18 @@ def _what(part: Any) -> str:
 
 
 def _plane(part: Any, outer: tuple[int, ...], number: int) -> NDArray[Any]:
-    """One plane of two dimensions in numbers that hold its digits."""
+    """Return one two-dimensional plane as floats precise enough for its values."""
     at = tuple(int(place) for place in np.unravel_index(number, outer)) if outer else ()
     plane = np.asarray(part.section[at] if outer else part.section[:, :])
     is_wide = plane.dtype.itemsize > 4 or (plane.dtype.kind in "iu" and plane.dtype.itemsize == 4)
-    wanted = np.float64 if is_wide and plane.size <= _DOUBLE_PIXELS else np.float32
-    return plane.astype(wanted)
+    dtype = np.float64 if is_wide and plane.size <= _DOUBLE_PIXELS else np.float32
+    return plane.astype(dtype)
 
 
 def _planes_there(
     part: Any, outer: tuple[int, ...], rendering: Rendering
 ) -> tuple[list[NDArray[Any]], NDArray[np.bool_]]:
-    """Return the planes of a plain image of which the file holds the first rows, and what of them is missing."""
+    """Return the planes of a truncated, uncompressed image, and the mask of missing pixels."""
     height, width = part.shape[-2:]
     place = part.fileinfo()
     stored = np.dtype({8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[int(part.header["BITPIX"])])
@@ -196,21 +196,22 @@ def _planes_there(
         return values
 
     planes = combined(int(np.prod(outer)), plane, rendering.plane)
-    missing = np.all([np.isnan(one).all(axis=1) for one in planes], axis=0)
+    missing = np.all([np.isnan(values).all(axis=1) for values in planes], axis=0)
     if missing.all():
         raise ImageProblem(TRUNCATED)
     return planes, np.repeat(missing[:, None], width, axis=1)
 
 
 def _refuse_truncated(part: Any) -> None:
-    """Astropy only warns of a short file, and then fails with words about buffers."""
+    """Raise ImageProblem if the file is truncated. Astropy only warns, and then fails with an error about buffers."""
     place = part.fileinfo()
     stream = place["file"]
     position = stream.tell()
     stream.seek(0, 2)
     end = stream.tell()
     stream.seek(position)
-    # A packed image says the size of the unpacked one; what it takes here is only known in blocks of 2880 bytes.
+    # The header of a compressed image gives its uncompressed size. Its size in the file is known only in blocks of
+    # 2880 bytes.
     size = place["datSpan"] - 2879 if hasattr(part, "compression_type") else part.size
     if place["datLoc"] + size > end:
         raise ImageProblem(
@@ -232,7 +233,7 @@ def _unpacked_start(stream: BinaryIO) -> bytes:
 
 @contextmanager
 def _unpacked(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """The stream itself, or what gzip packed in it: in memory while it is small, else in a file."""
+    """Yield the stream, or its decompressed content if it is gzip: in memory if it is small, or else in a file."""
     stream.seek(0)
     is_packed = stream.read(2) == _GZIP
     stream.seek(0)
@@ -245,7 +246,7 @@ def _unpacked(stream: BinaryIO) -> Iterator[BinaryIO]:
             while block := packed.read(_BLOCK):
                 n += len(block)
                 if n > _MOST_UNPACKED:
-                    raise ImageProblem(f"Unpacked, the file would be larger than {_MOST_UNPACKED // 2**30} GiB.")
+                    raise ImageProblem(f"The file is larger than {_MOST_UNPACKED // 2**30} GiB when unpacked.")
                 plain.write(block)
         plain.seek(0)
-        yield plain  # type: ignore[misc] # it has what a binary stream has
+        yield plain  # type: ignore[misc] # it has the methods of a binary stream

@@ -1,4 +1,4 @@
-"""Walk a folder of images: recursive, in a fixed order, never in circles, never out of the folder."""
+"""Walk a folder of images recursively, in a fixed order, without following cycles or leaving the folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from labeling.images import dicom
 from labeling.images.natural_order import natural_key
 
-# Notes that systems leave beside people's files.
 # The table of contents of a DICOM disk.
 _DIRECTORY = "DICOMDIR"
+# Folders that operating systems and storage servers create.
 _SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to read, or a ``problem`` in words. ``path`` is relative to the root, with forward slashes."""
+    """A file to read, or a path with a ``problem``. ``path`` is relative to the root, with forward slashes."""
 
     path: str
     problem: str = ""
@@ -28,7 +28,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """What lies in a folder: names of files and links in order, and folders still to be looked into, last first."""
+    """The content of a folder: sorted names of files and links, and subfolders in reverse order."""
 
     names: list[str]
     links: set[str]
@@ -36,19 +36,20 @@ class _Folder:
 
 
 def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> Iterator[Found]:
-    """Find every file under ``root`` whose name ends in one of ``extensions`` (in any case).
+    """Yield every file under ``root`` whose name ends in one of ``extensions``, ignoring case.
 
-    The files of a folder come first, in natural order of their names (frame2 before frame10), then its folders, in
-    the same order; the names of one folder at a time are in memory. Files without an ending are opened for their first
-    bytes where DICOM is among ``extensions``, since many have none. Names that begin with a dot are passed over, and so
-    is the folder ``skip``. A link to a file is followed where it stays inside of the root. A link to a folder is not:
-    what lies inside of the root is found under its own name; one that leads outside or back to a folder above it is a
-    problem.
+    The files of a folder come first, in natural order (frame2 before frame10), followed by its subfolders in the same
+    order. Only the names of one folder at a time are in memory. If ``extensions`` include DICOM, the first bytes of
+    files without an extension are read, since many DICOM files have none. Names that begin with a dot and the folder
+    ``skip`` are ignored.
+
+    Links to files inside the root are followed. Links to folders inside the root are not, because their files are found
+    under their real paths. Links that lead outside the root, or to a folder that contains them, are problems.
 
     Raises
     ------
     OSError
-        When the root itself cannot be listed; any other folder that cannot is a problem.
+        If the root itself cannot be listed. Other folders that cannot be listed are problems.
     """
     endings = tuple(extension.lower() for extension in extensions)
     top = Path(os.path.realpath(root))
@@ -57,13 +58,13 @@ def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> 
             yield folder
             continue
         for name in folder.names:
-            found = _follow(top, prefix + name, endings) if name in folder.links else Found(prefix + name)
-            if found is not None:
-                yield found
+            file = _follow(top, prefix + name, endings) if name in folder.links else Found(prefix + name)
+            if file is not None:
+                yield file
 
 
 def _folders(top: Path, endings: tuple[str, ...], skip: Path | None) -> Iterator[tuple[str, _Folder | Found]]:
-    """Every folder once, each before those in it, behind what its files' paths begin with; or what is wrong with it."""
+    """Yield every folder once, parents first, with the prefix of its files' paths; or the problem with it."""
     seen = {_identity(top)}
     if skip is not None and skip.exists():
         seen.add(_identity(skip))
@@ -78,20 +79,20 @@ def _folders(top: Path, endings: tuple[str, ...], skip: Path | None) -> Iterator
         below = prefix + left.pop()
         try:
             identity = _identity(top / below)
-            # Seen: a junction or a bound folder, which leads in circles and is no link by name.
+            # A junction or bind mount, which can form a cycle without being a symbolic link.
             if identity in seen:
                 continue
             seen.add(identity)
             folder = _list(top / below, endings)
         except OSError as error:
-            yield below, Found(below, f"The folder cannot be opened, so its images are left out ({_words(error)}).")
+            yield below, Found(below, f"The folder cannot be opened ({_description(error)}). Its images are skipped.")
             continue
         yield f"{below}/", folder
         waiting.append((f"{below}/", folder.folders))
 
 
 def count(root: Path, extensions: Sequence[str], stop: threading.Event, *, skip: Path | None = None) -> int:
-    """How many files :func:`walk` will find, links apart; what was counted so far once ``stop`` is set."""
+    """Return the number of files that :func:`walk` yields, without links; the count so far once ``stop`` is set."""
     number = 0
     endings = tuple(extension.lower() for extension in extensions)
     for _, folder in _folders(Path(os.path.realpath(root)), endings, skip):
@@ -126,12 +127,12 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
 
 
 def is_looked_for(path: str, endings: tuple[str, ...]) -> bool:
-    """Return whether :func:`walk` finds an image at this path: by its ending, or as one of DICOM without any."""
+    """Return whether :func:`walk` reads this path: because of its extension, or as DICOM without an extension."""
     return path.lower().endswith(endings) or may_be_bare(path.rsplit("/", 1)[-1], endings)
 
 
 def may_be_bare(name: str, endings: tuple[str, ...]) -> bool:
-    """Return whether a name has no ending, or one of digits as UIDs have it, and files of DICOM are looked for."""
+    """Return whether a file without an extension, or with one of digits as in UIDs, may be DICOM and is wanted."""
     if dicom.EXTENSIONS[0] not in endings or name == _DIRECTORY:
         return False
     ending = name.rpartition(".")[2] if "." in name else ""
@@ -139,33 +140,33 @@ def may_be_bare(name: str, endings: tuple[str, ...]) -> bool:
 
 
 def _is_bare_dicom(path: str) -> bool:
-    """Return whether the first bytes are those of DICOM; the file is opened only if its name has no ending."""
+    """Return whether the first bytes of a file are those of DICOM."""
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123 - a million of them
+        with open(path, "rb") as stream:  # noqa: PTH123 - faster, for a million files
             return dicom.begins_like_dicom(stream.read(dicom.BEGINNING))
-    except OSError:  # a file without an ending that can't be read is no image that is missed
+    except OSError:  # unreadable files without an extension are not reported
         return False
 
 
 def _follow(top: Path, path: str, endings: tuple[str, ...]) -> Found | None:
-    """What a link gives: a file, a problem, or nothing (what it leads to is found under its own name)."""
+    """Return the file or problem that a link leads to; None if its target is found under its real path."""
     link = top / path
     is_image = path.lower().endswith(endings)
     try:
         target = Path(os.path.realpath(link, strict=True))
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return Found(path, "This link leads in a circle.")
-        return Found(path, f"This link leads to nothing ({_words(error)}).") if is_image else None
+            return Found(path, "This link is part of a cycle. Remove it.")
+        return Found(path, f"The target of this link does not exist ({_description(error)}).") if is_image else None
     is_folder = target.is_dir()
     if not is_folder and not is_image:
         return None
     if not target.is_relative_to(top):
-        return Found(path, "This link leads out of the folder; only what lies inside of it is read and shown.")
+        return Found(path, "This link leads outside the folder. Only files inside the folder are read.")
     if not is_folder:
         return Found(path)
     if link.parent.is_relative_to(target):
-        return Found(path, "This link leads back to a folder that it lies in, in a circle; it is not followed.")
+        return Found(path, "This link leads to a folder that contains it, so it is not followed.")
     return None
 
 
@@ -174,5 +175,5 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _words(error: OSError) -> str:
+def _description(error: OSError) -> str:
     return (error.strerror or str(error)).lower()

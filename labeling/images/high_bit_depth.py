@@ -1,7 +1,7 @@
-"""Images of more than 8 bits a channel, as Pillow opens them: their full values.
+"""Read the full values of images that have more than 8 bits per channel with Pillow.
 
-Of 16-bit colours Pillow keeps the upper 8 bits. Told that the other byte comes first, it keeps the lower 8: an
-image is decoded once each way, with every compression and filter that Pillow knows.
+Pillow keeps only the upper 8 bits of 16-bit colors. With the byte order reversed it keeps the lower 8. Images are
+therefore decoded once in each byte order, which works for all compressions and filters of Pillow.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import Rendering
 from labeling.images.stretch import stretch
 
-_GREY_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-# libtiff gives the machine's own order.
+_GRAY_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+# libtiff returns the native byte order.
 _OTHER_BYTE = {
     f"{mode};16{order}": f"{mode};16{'L' if order == 'B' else 'B'}"
     for mode in ("RGB", "RGBA", "RGBX", "RGBa")
     for order in "LBN"
 }
-_GREY_WITH_ALPHA = "LA;16B"
+_GRAY_WITH_ALPHA = "LA;16B"
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the image, of which only the header was read, has more than 8 bits a channel."""
+    """Return whether an image, of which only the header was read, has more than 8 bits per channel."""
     raw = _raw_mode(image)
-    return image.mode in _GREY_MODES or raw in _OTHER_BYTE or raw == _GREY_WITH_ALPHA
+    return image.mode in _GRAY_MODES or raw in _OTHER_BYTE or raw == _GRAY_WITH_ALPHA
 
 
 def values_of(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile]) -> NDArray[Any]:
-    """All bits of a deep image: (h, w), or (h, w, 2 to 4) with alpha last where there are 2 or 4.
+    """Return all bits of a deep image: (h, w), or (h, w, channels) with alpha last if there are 2 or 4 channels.
 
-    ``again`` opens the same image anew, at the same frame.
+    ``again`` opens the same image at the same frame once more.
     """
     raw = _raw_mode(image)
-    image.load()  # which turns a TIFF upright
-    if image.mode in _GREY_MODES:
+    image.load()  # also turns a TIFF upright
+    if image.mode in _GRAY_MODES:
         return np.asarray(image)
     other = again()
-    if raw == _GREY_WITH_ALPHA:
+    if raw == _GRAY_WITH_ALPHA:
         _read_as(other, "RGBA", "RGBA")
         pairs = np.asarray(other).astype(np.uint16)
         return np.asarray(pairs[..., ::2] << 8 | pairs[..., 1::2])
@@ -54,24 +54,24 @@ def values_of(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFil
 
 
 def picture_of(values: NDArray[Any], rendering: Rendering) -> Image.Image:
-    """Deep values as RGB under the stretch; what is transparent doesn't count for it and lies over the background.
+    """Return deep values as a stretched RGB image over the background. Transparent pixels do not affect the stretch.
 
-    Raises ImageProblem if nothing is known.
+    Raises ImageProblem if no value is finite.
     """
     refuse_unknown(values)
     if values.ndim == 2 or values.shape[2] == 3:
         return Image.fromarray(stretch(values, rendering)).convert("RGB")
-    colours, alpha = values[..., :-1], values[..., -1]
-    colours = np.where(alpha[..., None] > 0, colours, np.float32(np.nan))
-    colours = colours[..., 0] if colours.shape[2] == 1 else colours
-    image = Image.fromarray(stretch(colours, rendering)).convert("RGB")
+    colors, alpha = values[..., :-1], values[..., -1]
+    colors = np.where(alpha[..., None] > 0, colors, np.float32(np.nan))
+    colors = colors[..., 0] if colors.shape[2] == 1 else colors
+    image = Image.fromarray(stretch(colors, rendering)).convert("RGB")
     largest = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
     opaque = np.rint(np.clip(alpha / largest, 0, 1) * 255).astype(np.uint8)
     return over_ground(image, Image.fromarray(opaque), rendering)
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the bytes of the file's pixels are laid out, in Pillow's words."""
+    """Return Pillow's name of the layout in which the file stores its pixels."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return ""
@@ -81,7 +81,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def _read_as(image: ImageFile.ImageFile, mode: str, raw: str) -> None:
-    """Have the bytes taken as another layout of the same size."""
+    """Load the image as if its bytes had another layout of the same size."""
     image._mode = mode
     image.tile = [
         tile._replace(args=(raw, *tile.args[1:]) if isinstance(tile.args, tuple) else raw) for tile in image.tile

@@ -1,4 +1,4 @@
-"""JPEG XL, where the optional package imagecodecs is installed (``uv sync --extra codecs``)."""
+"""Read JPEG XL. Requires the optional package imagecodecs (``uv sync --extra codecs``)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _BARE = b"\xff\x0a"
 _BOXED = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
 _PARTIAL_HEADER = 4  # of a jxlp box: its number
 _BITS = (9, 13, 18, 30)
-# Width by height, as the header may give the one by the other.
+# Ratios of width to height that the header encodes instead of the width.
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def is_jpegxl(stream: BinaryIO) -> bool:
-    """Return whether the file begins as JPEG XL does; the position is left at the start."""
+    """Return whether the file is JPEG XL. Leave the stream at its start."""
     start = stream.read(len(_BOXED))
     stream.seek(0)
     return start == _BOXED or start.startswith(_BARE)
 
 
 def read(stream: BinaryIO) -> Raster:
-    """Decode the first frame, upright. Raises ImageProblem, also without imagecodecs."""
+    """Decode the first frame, upright. Raises ImageProblem, also if imagecodecs is not installed."""
     try:
         import imagecodecs
     except ImportError as error:
@@ -39,11 +39,11 @@ def read(stream: BinaryIO) -> Raster:
     pixels: NDArray[Any] = imagecodecs.jpegxl_decode(content, index=0)
     if pixels.ndim == 2:
         return Raster(pixels, is_for_screen=pixels.dtype == np.uint8)
-    colours, alpha = pixels, None
+    colors, alpha = pixels, None
     if pixels.shape[2] in {2, 4}:
-        colours, alpha = pixels[..., :-1], _opacity(pixels[..., -1])
-    colours = colours[..., 0] if colours.shape[2] == 1 else colours[..., :3]
-    return Raster(colours, alpha, is_for_screen=pixels.dtype == np.uint8)
+        colors, alpha = pixels[..., :-1], _opacity(pixels[..., -1])
+    colors = colors[..., 0] if colors.shape[2] == 1 else colors[..., :3]
+    return Raster(colors, alpha, is_for_screen=pixels.dtype == np.uint8)
 
 
 def _opacity(alpha: NDArray[Any]) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def _opacity(alpha: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def size_of(content: bytes) -> tuple[int, int]:
-    """Width and height, from the header alone."""
+    """Return width and height, from the header alone."""
     start = _codestream(content)
     if not start.startswith(_BARE):
         raise ImageProblem(TRUNCATED)
@@ -80,7 +80,7 @@ def size_of(content: bytes) -> tuple[int, int]:
 
 
 def _codestream(content: bytes) -> bytes:
-    """Return the first bytes of the image itself, out of the boxes that it may lie in."""
+    """Return the first bytes of the codestream, which may be inside a container."""
     if content.startswith(_BARE):
         return content[:18]
     at = 0

@@ -1,4 +1,4 @@
-"""Libraries that warn of files which break a rule and can be read all the same."""
+"""Suppress the warnings of libraries about nonstandard files that they can read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Silencing warnings is not safe in two threads at once.
+# warnings.catch_warnings is not safe in several threads.
 _one_at_a_time = threading.RLock()
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Without warnings, one thread at a time."""
+    """Suppress all warnings. Runs in one thread at a time."""
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

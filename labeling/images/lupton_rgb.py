@@ -1,7 +1,7 @@
-"""Three bands as one colour image (Lupton et al. 2004, PASP 116, 133), as astropy implements it.
+"""Combine three bands into a color image (Lupton et al. 2004, PASP 116, 133), with astropy's implementation.
 
-Brightness is bent by an asinh of the mean of the bands, and the colour, which is their ratio, is kept: a star's core
-doesn't burn out to white while its faint surroundings are seen.
+An asinh of the mean of the bands compresses brightness and preserves color, the ratio of the bands. The core of a star
+therefore does not saturate to white while its faint surroundings are visible.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.source_file import in_plain_words
 
-# Three bands are in memory several times over, in double precision.
+# Three bands need several copies in double precision.
 MOST_PIXELS = 40_000_000
-# Limits are found on a regular sample of about this many pixels.
+# Limits are computed on a regular sample of about this many pixels.
 _SAMPLE = 250_000
 
 
@@ -34,37 +34,37 @@ def composite(
     rendering: Rendering = DEFAULT,
     max_side: int | None = None,
 ) -> Image.Image:
-    """The colour image (RGB) of an item: to people, and to models.
+    """Return the color image (RGB) of an item, for display and as model input.
 
     Parameters
     ----------
     files
-        The item's files by their role. A band that is missing is black.
+        The item's files by role. Missing bands are black.
     roles
-        The dataset's roles in their order; ``composition`` says which of them are red, green and blue.
+        The dataset's roles in order. ``composition`` selects which are red, green and blue.
     composition
-        Bands, softening (Q) and range. Where the range is not given, it is that of zscale over the mean of the bands,
-        as in ``astropy.visualization.LuptonAsinhZscaleStretch``.
+        Bands, softening (Q) and range. The default range is that of zscale over the mean of the bands, as in
+        ``astropy.visualization.LuptonAsinhZscaleStretch``.
     rendering
-        Which part and plane of each file. Its lower limit is black in all bands; without one, each band's own zscale
-        limit, since the brightness of the sky differs from band to band. Its stretch says nothing here.
+        Part and plane of each file. Its lower limit is black in all bands. Without one, each band uses its own zscale
+        limit, since the brightness of the sky differs between bands. The stretch is ignored.
     max_side
-        The longer side in pixels of the result at most.
+        Largest allowed longer side of the result, in pixels.
 
     Raises
     ------
     ImageProblem
-        No band is there, they differ in size, or a file gives no image; in plain words.
+        If no band is available, bands differ in size, or a file cannot be read.
     """
-    wanted = composition.bands_of(roles)
-    read = {role: _band(role, files[role], rendering) for role in dict.fromkeys(wanted) if role in files}
+    roles_of_bands = composition.bands_of(roles)
+    read = {role: _band(role, files[role], rendering) for role in dict.fromkeys(roles_of_bands) if role in files}
     if not read:
-        raise ImageProblem(f"None of the bands of the colour image is there: {', '.join(dict.fromkeys(wanted))}.")
+        raise ImageProblem(f"All bands of the color image are missing: {', '.join(dict.fromkeys(roles_of_bands))}.")
     if len({band.shape for band in read.values()}) > 1:
         sizes = ", ".join(f"{role} {band.shape[1]:,} × {band.shape[0]:,}" for role, band in read.items())
-        raise ImageProblem(f"The bands of a colour image have to be of one size, and these are not: {sizes}.")
+        raise ImageProblem(f"The bands of a color image must have the same size, and these differ: {sizes}.")
     with in_plain_words():
-        image = Image.fromarray(_coloured([read.get(role) for role in wanted], composition, rendering))
+        image = Image.fromarray(_colored([read.get(role) for role in roles_of_bands], composition, rendering))
     if rendering.is_inverted:
         image = ImageChops.invert(image)
     if max_side is not None:
@@ -79,20 +79,20 @@ def _band(role: str, file: Path, rendering: Rendering) -> NDArray[Any]:
         raise ImageProblem(f"{role}: {problem.reason}") from problem
 
 
-def _coloured(bands: list[NDArray[Any] | None], composition: Composition, rendering: Rendering) -> NDArray[np.uint8]:
-    """(h, w, 3) bytes of three bands, of which one at least is there."""
+def _colored(bands: list[NDArray[Any] | None], composition: Composition, rendering: Rendering) -> NDArray[np.uint8]:
+    """Return the color image, uint8 (h, w, 3), of three bands, at least one of which is not None."""
     from astropy.visualization import make_lupton_rgb
 
     shape = next(band.shape for band in bands if band is not None)
     ready = [np.zeros(shape) if band is None else _above_black(band, rendering) for band in bands]
     span = composition.range or _span((ready[0] + ready[1] + ready[2]) / 3)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of black by black, which astropy then makes black
-        coloured: NDArray[np.uint8] = make_lupton_rgb(*ready, minimum=0, stretch=span, Q=composition.softening)
-    return coloured
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0, which astropy then sets to black
+        image: NDArray[np.uint8] = make_lupton_rgb(*ready, minimum=0, stretch=span, Q=composition.softening)
+    return image
 
 
 def _above_black(band: NDArray[Any], rendering: Rendering) -> NDArray[np.float64]:
-    """The band's values with black at 0; unknown pixels are black, and infinite ones as bright as the brightest."""
+    """Return values relative to black. Unknown pixels become 0; infinite ones get the largest finite value."""
     values = band.astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():

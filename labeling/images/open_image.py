@@ -1,7 +1,6 @@
-"""Open any supported image file the way a person would see it: the chosen frame, upright, RGB.
+"""Open image files of all supported formats as they are displayed: the selected frame, upright, in RGB.
 
-Everything that looks at pixels (thumbnail, full view, model input) comes through here, so that all see the
-same.
+All users of pixels (thumbnails, full view, model inputs) open images here, so that they see the same.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from labeling.images.planes import combined
 from labeling.images.problems import MAX_PIXELS, ImageProblem, refuse_too_large
 from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import FORMATS, in_plain_words, regular_file, what_else
+from labeling.images.source_file import FORMATS, in_plain_words, regular_file, unsupported_reason
 from labeling.images.stretch import stretch
 from labeling.images.tiff_samples import Meaning
 
@@ -42,15 +41,15 @@ DEFAULT_EXTENSIONS = (
     *fits.EXTENSIONS, *dicom.EXTENSIONS,
 )  # fmt: skip
 
-# Of images larger than this one is unpacked at a time, so that a few threads do not fill the memory.
+# Images larger than this are decoded one at a time, so that a few threads do not exhaust the memory.
 _LARGE_PIXELS = 40_000_000
 _one_large: AbstractContextManager[object] = threading.Lock()
 
-# Pillow only warns at its own limit; MAX_PIXELS is checked here instead.
+# Pillow only warns at its own limit. MAX_PIXELS is checked here instead.
 Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-# What Pillow calls otherwise than people do.
+# Common names of formats that Pillow names differently.
 _NAMES = {"MPO": "JPEG", "JPEG2000": "JPEG 2000"}
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -64,19 +63,19 @@ def open_image(
     Parameters
     ----------
     path
-        A file of one of FORMATS; its content decides, not its name.
+        A file in one of FORMATS, identified by its content, not by its name.
     max_side
-        The longer side in pixels of the result at most; smaller images keep their size. JPEG files are then
-        unpacked at a fraction of their size, which is several times faster, and TIFF files larger than MAX_PIXELS
-        piece by piece; without it they are refused.
+        Largest allowed longer side of the result, in pixels. Smaller images keep their size. If given, JPEG files are
+        decoded at a fraction of their size, which is several times faster, and TIFF files larger than MAX_PIXELS are
+        reduced piece by piece. Otherwise such TIFF files are refused.
     rendering
-        Which of several frames or planes, how more than 8 bits are stretched, what lies under transparent pixels.
-        Usually the first, zscale for FITS and percentiles for other images, mid grey.
+        Which frame or plane to show, how to stretch more than 8 bits, and the color under transparent pixels. The
+        defaults are the first frame, zscale for FITS and percentiles for other formats, and medium gray.
 
     Raises
     ------
     ImageProblem
-        When no image can be got from the file, with the reason in plain words.
+        If the file cannot be read as an image, with a readable reason.
     """
     with in_plain_words(), regular_file(path) as stream:
         image = decoded(stream, max_side, rendering).image
@@ -84,24 +83,26 @@ def open_image(
 
 
 def open_for_resizing(path: str | os.PathLike[str], side: int, rendering: Rendering = DEFAULT) -> Image.Image:
-    """As :func:`open_image`, of whatever size comes cheapest and has at least ``side`` pixels where the file has them:
-    for whoever resizes it anyway."""
+    """Open an image that is going to be resized, at the size that is cheapest to decode.
+
+    The longer side has at least ``side`` pixels if the file has that many. See :func:`open_image`.
+    """
     with in_plain_words(), regular_file(path) as stream:
         return decoded(stream, side, rendering).image
 
 
 def shrink(image: Image.Image, max_side: int) -> Image.Image:
-    """The image itself, its longer side at most ``max_side`` pixels from now on."""
+    """Shrink the image in place until its longer side is at most ``max_side`` pixels, and return it."""
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return image
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An image as :func:`open_image` gives it before it is shrunk for good.
+    """A decoded image before :func:`open_image` shrinks it to its final size.
 
-    ``size``: of the whole image. ``note``: what is wrong with the file although it can be shown; usually empty.
-    ``revision``: as in labeling.images.revisions.
+    ``size``: size of the whole image. ``note``: a defect of the file that does not prevent display; usually empty.
+    ``revision``: see labeling.images.revisions.
     """
 
     format: str
@@ -112,7 +113,7 @@ class Decoded:
 
 
 def decoded(stream: BinaryIO, max_side: int | None = None, rendering: Rendering = DEFAULT) -> Decoded:
-    """Decode the image in ``stream``. Raises ImageProblem, and whatever else decoders raise."""
+    """Decode the image in ``stream``. Raises ImageProblem and any exception of the decoders."""
     if fits.is_fits(stream):
         image, revision, missing = fits.read_picture(stream, rendering)
         return Decoded("FITS", image, image.size, truncated_files.note_of(missing) if missing else "", revision)
@@ -129,24 +130,24 @@ def _whole(name: str, image: Image.Image, revision: int = 0) -> Decoded:
     return Decoded(name, image, image.size, revision=revision)
 
 
-# -- What Pillow reads ----------------------------------------------------------------------------
+# -- Formats that Pillow reads ----------------------------------------------------------------------------
 def _raster(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decoded:
-    """As :func:`decoded`; at most a little larger than ``max_side`` when the file is a large JPEG."""
+    """Decode a file that Pillow reads. A large JPEG is decoded at little more than ``max_side`` pixels."""
     try:
         return _complete(stream, max_side, rendering)
     except (OSError, EOFError, SyntaxError) as error:
         if not truncated_files.is_cut(error):
             raise
-        mended = truncated_files.mended(stream, rendering.shows_cut)
-        if mended is None:
+        repaired = truncated_files.repair(stream, rendering.shows_cut)
+        if repaired is None:
             raise
-    found = _complete(BytesIO(mended.content), max_side, rendering)
-    return replace(found, note=mended.note)
+    image = _complete(BytesIO(repaired.content), max_side, rendering)
+    return replace(image, note=repaired.note)
 
 
 def _complete(stream: BinaryIO, max_side: int | None, rendering: Rendering, page: int = 0) -> Decoded:
     with at_frame(identified(stream), page) as source, one_at_a_time_if_large(source):
-        # MPO is what cameras make that store several pictures in one JPEG file.
+        # Cameras that store several pictures in one JPEG file use MPO.
         name = _NAMES.get(str(source.format), str(source.format))
         width, height = source.size
         if max_side is not None:
@@ -172,14 +173,14 @@ def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Renderin
 
 
 def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, rendering: Rendering) -> Image.Image | None:
-    """What the rendering chooses of several frames; None where there is one, or the first is wanted."""
+    """Return the frame, or combination of frames, that the rendering selects; None for the first or only frame."""
     if rendering.plane == "first" or name == "JPEG":
         return None
     n = getattr(source, "n_frames", 1)
     if n < 2:
         return None
     upright = replace(rendering, is_inverted=False)
-    is_coloured = rendering.plane != "rgb"
+    is_colored = rendering.plane != "rgb"
 
     def read(number: int) -> NDArray[Any]:
         source.seek(number)
@@ -187,7 +188,7 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
         if is_deep(source):
             return values_of(source, lambda: at_frame(identified(stream), number))
         frame = to_rgb(source, upright)
-        return np.asarray(frame if is_coloured else frame.convert("L"))
+        return np.asarray(frame if is_colored else frame.convert("L"))
 
     planes = combined(n, read, rendering.plane, kind="frame")
     if planes[0].dtype != np.uint8:
@@ -197,7 +198,7 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
 
 
 def at_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
-    """The same, at one of its frames."""
+    """Move ``image`` to frame ``number`` and return it."""
     if number:
         image.seek(number)
         refuse_too_large(*image.size)
@@ -205,7 +206,7 @@ def at_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
 
 
 def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
-    """Deep planes: one as it is, three as red, green and blue, each stretched on its own."""
+    """Render deep planes: one as gray, or three as red, green and blue, each stretched separately."""
     refuse_unknown(*planes)
     if len(planes) == 1:
         return picture_of(planes[0], rendering)
@@ -214,13 +215,13 @@ def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
 
 # -- TIFF -----------------------------------------------------------------------------------------
 def _tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decoded:
-    """By Pillow if it knows that kind of TIFF, doesn't mistake it, and the image is not too large as a whole."""
+    """Decode with Pillow if it supports and correctly interprets this TIFF and the image is not too large."""
     page = page_for_pillow(stream, rendering)
     if page is not None:
         try:
             return _complete(stream, max_side, rendering, page)
         except OSError:
-            # A compression that this Pillow lacks, or a cut file; of others what Pillow says of the damage counts.
+            # tifffile handles compressions that Pillow lacks and truncated files. For others, raise Pillow's error.
             if tiff.has_usual_compression(stream) and not rendering.shows_cut:
                 raise
             return _unusual_tiff(stream, max_side, rendering)
@@ -228,7 +229,7 @@ def _tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Decod
 
 
 def page_for_pillow(stream: BinaryIO, rendering: Rendering) -> int | None:
-    """Return the number of the first full page if Pillow can be trusted with it, else None."""
+    """Return the number of the first full page if Pillow reads it correctly, else None."""
     if tiff.is_large_big_endian(stream):
         return None
     try:
@@ -247,11 +248,11 @@ def page_for_pillow(stream: BinaryIO, rendering: Rendering) -> int | None:
 
 
 def _first_full(image: Any) -> int:
-    """Go to the first page that is neither a smaller copy nor a mask of another, and return its number."""
+    """Move to the first page that is neither a smaller copy nor a mask of another, and return its number."""
     number = 0
     while tiff.is_copy(image.tag_v2.get(tiff.SUBFILE), image.tag_v2.get(tiff.OLD_SUBFILE)):
         number += 1
-        image.seek(number)  # raises EOFError behind the last: then it may lie below another page
+        image.seek(number)  # raises EOFError after the last page; the image may then be a subpage
     return number
 
 
@@ -269,12 +270,12 @@ def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) 
     width, height = about.size
     if width * height > MAX_PIXELS:
         if max_side is None:
-            raise ImageProblem(f"The image has {width * height / 1e6:,.0f} megapixels: it can only be opened reduced.")
+            raise ImageProblem(f"The image has {width * height / 1e6:,.0f} megapixels. It can only be opened reduced.")
         with _one_large:
             raster = tiff_reduced.read(stream, max_side)
     else:
         raster = tiff.read(stream, rendering, partial(samples_by_pillow, stream))
-        height, width = raster.colours.shape[:2]
+        height, width = raster.colors.shape[:2]
     image = raster.picture(rendering)
     if about.turn in SIDEWAYS:
         width, height = height, width
@@ -284,7 +285,7 @@ def _unusual_tiff(stream: BinaryIO, max_side: int | None, rendering: Rendering) 
 
 
 def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
-    """Samples (h, w, 1) of one of tifffile's pages of gray, as stored, where Pillow has the codec; else None."""
+    """Return the stored samples (h, w, 1) of a gray page of tifffile if Pillow has the codec, else None."""
     if page.samplesperpixel != 1 or page.dtype.itemsize > 4 or page.bitspersample not in {8, 16, 32}:
         return None
     try:
@@ -309,18 +310,18 @@ def _loaded(image: ImageFile.ImageFile) -> NDArray[Any]:
 
 
 def identified(stream: BinaryIO) -> ImageFile.ImageFile:
-    """The image of ``stream`` with only its header read; refused when it is too large or not an image."""
+    """Open the image in ``stream``, reading only its header. Raises ImageProblem if too large or not an image."""
     try:
         image = Image.open(stream, formats=_formats_of(stream))
     except UnidentifiedImageError as error:
-        raise ImageProblem(what_else(stream)) from error
+        raise ImageProblem(unsupported_reason(stream)) from error
     width, height = image.size
     refuse_too_large(width, height)
     return image
 
 
 def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
-    """What Pillow shall try; of formats whose decoder may not be there, registers it or says what to install."""
+    """Return the formats that Pillow tries. Registers the HEIF decoder, or raises ImageProblem if it is missing."""
     stream.seek(0)
     start = stream.read(12)
     stream.seek(0)
@@ -328,10 +329,10 @@ def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
         return _PILLOW_FORMATS
     if start[8:12] in _AVIF_BRANDS:
         if not features.check("avif"):
-            raise ImageProblem("This is an AVIF image, which needs Pillow 11.3 or newer, built with AVIF.")
+            raise ImageProblem("This is an AVIF image. To show it, install Pillow 11.3 or newer, built with AVIF.")
         return ("AVIF",)
     if start[8:12] not in _HEIF_BRANDS:
-        raise ImageProblem("This is not an image but a film, or of a kind that can't be read here.")
+        raise ImageProblem("This is not an image but a video, or in a format that HOSHINA cannot read.")
     try:
         import pillow_heif
     except ImportError as error:
@@ -344,11 +345,11 @@ def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
 
 
 def one_at_a_time_if_large(image: Image.Image) -> AbstractContextManager[object]:
-    """Wait for other large images, when this one is large."""
+    """Return the lock for decoding a large image, or a context without effect if the image is small."""
     return _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext()
 
 
 def take_turns_at(file: Path) -> None:
-    """From now on, wait for large images of other processes, too: those that take turns at the same file."""
+    """Share the lock for large images with all processes that call this with the same ``file``."""
     global _one_large
     _one_large = FileLock(file)

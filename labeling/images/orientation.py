@@ -1,4 +1,4 @@
-"""Which way up an image is: by the tag of TIFF and EXIF, or by XMP alone."""
+"""Read the orientation of images from the TIFF and EXIF tag, or from XMP, and turn pixels upright."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ _BACK = {6: 8, 8: 6}
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the orientation of an image that Pillow opened, 1 to 8. A broken EXIF block costs the orientation, not
-    the image.
+    """Return the orientation, 1 to 8, of an image that Pillow opened; 1 if the EXIF block is broken.
 
-    TIFF files are turned by Pillow as they load, so ask after loading.
+    Pillow turns TIFF files upright as it loads them, so call this after loading.
     """
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - EXIF of damaged files fails in any way at all
+    except Exception:  # noqa: BLE001 - EXIF of damaged files raises anything
         return 1
     return turn if turn in UPRIGHT else 1
 
 
 def upright(pixels: NDArray[Any], turn: int) -> NDArray[Any]:
-    """Turn pixels (h, w, ...) of that orientation upright, whatever their type."""
+    """Turn pixels (h, w, ...) of any type and of orientation ``turn`` upright."""
     if turn in SIDEWAYS:
         pixels = np.swapaxes(pixels, 0, 1)
     if turn in (2, 3, 6, 7):

@@ -1,4 +1,4 @@
-"""What an image file holds in its own values, before any stretch: bands of a colour image, a value to be read off."""
+"""Read the unstretched values of image files, for bands of color images and for the pixel value display."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from labeling.images.source_file import in_plain_words, regular_file
 
 
 def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, most: int | None = None) -> NDArray[Any]:
-    """One plane of values (h, w), row 0 at the top of the picture; unknown pixels are not-a-number.
+    """Return one plane of values (h, w), with row 0 at the top of the picture and NaN for unknown pixels.
 
-    Of colours it is the mean for deep images and the luma for those of 8 bits, whose values are what a screen shows.
-    ``most``: how many pixels are taken at most. Raises ImageProblem.
+    Colors become their mean in deep images, and their luma in 8-bit images, whose values are those displayed.
+    ``most``: largest allowed number of pixels. Raises ImageProblem.
     """
     with in_plain_words(), regular_file(path) as stream:
         if fits.is_fits(stream):
-            values = _one(fits.read_planes(stream, rendering).planes)
+            values = _single_plane(fits.read_planes(stream, rendering).planes)
         elif dicom.is_dicom(stream):
             values = _picture(stream, rendering)
         elif jpegxl.is_jpegxl(stream):
@@ -65,26 +65,26 @@ def _raster(stream: BinaryIO, rendering: Rendering, page: int = 0) -> NDArray[An
 
         def read(number: int) -> NDArray[Any]:
             source.seek(number)
-            return _grey(values_of(source, lambda: at_frame(identified(stream), number)))
+            return _gray(values_of(source, lambda: at_frame(identified(stream), number)))
 
         n = 1 if page else getattr(source, "n_frames", 1)
-        values = _one(combined(n, (lambda number: read(number + page)), rendering.plane, kind="frame"))
+        values = _single_plane(combined(n, (lambda number: read(number + page)), rendering.plane, kind="frame"))
         return upright(values, orientation(source))
 
 
 def _picture(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
-    """What a screen shows, 0 to 255, under the usual stretch."""
+    """Return the displayed gray values, 0 to 255, under the usual stretch."""
     stream.seek(0)
     plain = replace(rendering, stretch=USUAL, low=None, high=None, is_inverted=False)
     return np.asarray(decoded(stream, None, plain).image.convert("L"))
 
 
-def _one(planes: list[NDArray[Any]]) -> NDArray[Any]:
+def _single_plane(planes: list[NDArray[Any]]) -> NDArray[Any]:
     return planes[0] if len(planes) == 1 else np.asarray(np.mean(planes, axis=0))
 
 
-def _grey(values: NDArray[Any]) -> NDArray[Any]:
-    """(h, w) of values that may have channels, alpha last if there are 2 or 4: what is transparent is unknown."""
+def _gray(values: NDArray[Any]) -> NDArray[Any]:
+    """Return gray values (h, w), with NaN for transparent pixels. With 2 or 4 channels, the last one is alpha."""
     if values.ndim == 2:
         return values
     if values.shape[2] == 3:

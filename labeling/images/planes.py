@@ -1,4 +1,4 @@
-"""Of several planes (of a cube, a stack of pages, an animation) the one that is shown, or what is made of them."""
+"""Select or combine the planes of a cube, a multi-page file or an animation."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from numpy.typing import NDArray
 
 from labeling.images.problems import ImageProblem
 
-# So many planes are combined at most: thousands would take minutes for each image.
+# Largest number of planes to combine. More would take minutes per image.
 MOST_COMBINED = 4096
 
 
 def combined(
     n: int, read: Callable[[int], NDArray[Any]], plane: str | int, *, kind: str = "plane"
 ) -> list[NDArray[Any]]:
-    """One plane, or three of the same shape for red, green and blue.
+    """Return one plane, or three of the same shape for red, green and blue.
 
-    ``read`` gives the plane of a number below ``n``; one at a time is in memory besides the result. A file with one
-    plane shows it whatever is chosen. Unknown pixels count for neither the largest value nor the mean.
+    ``read`` returns plane 0 to ``n`` - 1. Only one at a time is in memory besides the result. A single plane is
+    returned whatever ``plane`` is. Unknown pixels are excluded from the largest value and the mean.
     """
     if n == 1 or plane == "first":
         return [read(0)]
     if isinstance(plane, int):
         if plane >= n:
-            raise ImageProblem(f"The file has {n:,} {kind}s, counted from 0; {kind} {plane} was asked for.")
+            raise ImageProblem(f"The file has no {kind} {plane}. It has {n:,} {kind}s, counted from 0.")
         return [read(plane)]
     if plane == "rgb":
         if n < 3:
-            raise ImageProblem(f"The file has {n} {kind}s; red, green and blue need three.")
+            raise ImageProblem(f"The file has {n} {kind}s. Red, green and blue need three.")
         return _alike([read(number) for number in range(3)], kind)
     if n > MOST_COMBINED:
-        raise ImageProblem(f"The file has {n:,} {kind}s; at most {MOST_COMBINED:,} are combined. Choose one of them.")
+        raise ImageProblem(f"The file has {n:,} {kind}s. At most {MOST_COMBINED:,} can be combined: choose one.")
     return [_largest(n, read, kind) if plane == "max" else _mean(n, read, kind)]
 
 
@@ -46,18 +46,18 @@ def _largest(n: int, read: Callable[[int], NDArray[Any]], kind: str) -> NDArray[
 
 def _mean(n: int, read: Callable[[int], NDArray[Any]], kind: str) -> NDArray[Any]:
     first = read(0)
-    total, known = np.zeros(first.shape), np.zeros(first.shape, np.int32)
+    total, n_finite = np.zeros(first.shape), np.zeros(first.shape, np.int32)
     for number in range(n):
         plane = first if number == 0 else _alike([first, read(number)], kind)[1]
         finite = np.isfinite(plane)
         np.add(total, plane, out=total, where=finite)
-        known += finite
+        n_finite += finite
     mean = np.full(first.shape, np.nan)
-    np.divide(total, known, out=mean, where=known > 0)
+    np.divide(total, n_finite, out=mean, where=n_finite > 0)
     return np.rint(mean).astype(first.dtype) if first.dtype.kind in "iu" else mean.astype(first.dtype)
 
 
 def _alike(planes: list[NDArray[Any]], kind: str) -> list[NDArray[Any]]:
     if len({plane.shape for plane in planes}) > 1:
-        raise ImageProblem(f"The file's {kind}s differ in size, so they can't be combined. Choose one of them.")
+        raise ImageProblem(f"The file's {kind}s differ in size and can't be combined. Choose one of them.")
     return planes

@@ -1,6 +1,6 @@
-"""How the images of a dataset are shown: which part of a file, stretched how, on which ground.
+"""Define how the images of a dataset are rendered: the part of a file, the stretch and the background.
 
-Pictures and model inputs are made from one of these, so that both see the same.
+Pictures and model inputs use the same rendering, so that people and models see the same.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from labeling.images.params import Params, is_number, require
 
-# These find their own limits in each image and are straight between them.
+# Linear stretches that determine their limits from each image.
 RANGES = ("zscale", "percentile", "minmax")
-# These bend, or not, between limits that may be given and shared by all images.
+# Curves between limits that may be set for all images.
 CURVES = ("linear", "asinh", "log", "sqrt")
 USUAL = "usual"
 STRETCHES = (USUAL, *RANGES, *CURVES)
@@ -23,19 +23,19 @@ PLANES = ("first", "max", "mean", "rgb")
 FIRST_ROWS = ("bottom", "top")
 _MOST_PLANES = 100_000
 _MOST_HDUS = 10_000
-_GREY = "#808080"
+_GRAY = "#808080"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering(Params):
-    """How to make a picture of a file.
+    """How a file is rendered as a picture.
 
-    ``hdu`` counts the parts of a FITS file from 0; None takes the first that holds an image. ``plane`` chooses of
-    several planes (of a cube, the pages of a TIFF, the frames of an animation): one of PLANES or a number from 0.
-    ``stretch`` is for what has more than 8 bits: USUAL is zscale for FITS and percentiles for all else. ``low`` and
-    ``high``, in the file's own values, are shared by all images; None: found in each. ``background`` lies under what
-    is transparent. ``first_row``: where FITS images begin whose header has no ROWORDER, "bottom" (the standard) or
-    "top". ``shows_cut``: whether files that end too early are shown, with gray where they are cut.
+    ``hdu``: part of a FITS file, counted from 0; None selects the first part with an image. ``plane``: plane of a cube,
+    page of a TIFF or frame of an animation, as one of PLANES or a number from 0. ``stretch``: applied to more than 8
+    bits; USUAL is zscale for FITS and percentiles for other formats. ``low`` and ``high``: limits for all images, in
+    the files' own values; None determines them from each image. ``background``: the color under transparent pixels.
+    ``first_row``: position of the first row of FITS images without ROWORDER, "bottom" (the standard) or "top".
+    ``shows_cut``: whether truncated files are shown, with gray for missing pixels.
     """
 
     hdu: int | None = None
@@ -44,30 +44,33 @@ class Rendering(Params):
     low: float | None = None
     high: float | None = None
     is_inverted: bool = False
-    background: str = _GREY
+    background: str = _GRAY
     first_row: str = "bottom"
     shows_cut: bool = False
 
     def __post_init__(self) -> None:
-        require(self.hdu is None or (_is_whole(self.hdu) and 0 <= self.hdu < _MOST_HDUS), "An HDU counts from 0.")
+        require(
+            self.hdu is None or (_is_whole(self.hdu) and 0 <= self.hdu < _MOST_HDUS),
+            "The HDU must be a whole number from 0.",
+        )
         require(
             self.plane in PLANES or (_is_whole(self.plane) and 0 <= int(self.plane) < _MOST_PLANES),
-            f"A plane is one of {', '.join(PLANES)}, or a number from 0.",
+            f"The plane must be one of {', '.join(PLANES)}, or a number from 0.",
         )
-        require(self.stretch in STRETCHES, f"A stretch is one of {', '.join(STRETCHES)}.")
+        require(self.stretch in STRETCHES, f"The stretch must be one of {', '.join(STRETCHES)}.")
         for limit in (self.low, self.high):
-            require(limit is None or is_number(limit), "A limit has to be a number, of no more than 30 digits.")
+            require(limit is None or is_number(limit), "A limit must be a number of at most 30 digits.")
         if self.low is not None or self.high is not None:
             require(
                 self.stretch in CURVES,
-                f"{self.stretch} finds the limits of each image by itself: leave both empty, or choose one of "
+                f"{self.stretch} determines the limits from each image: leave both empty, or choose one of "
                 f"{', '.join(CURVES)}.",
             )
         if self.low is not None and self.high is not None:
-            require(self.low < self.high, "The upper limit has to be above the lower one.")
-        require(isinstance(self.is_inverted, bool), "Inverted is yes or no.")
-        require(isinstance(self.shows_cut, bool), "Whether cut files are shown is yes or no.")
-        require(self.first_row in FIRST_ROWS, f"The first row is one of {', '.join(FIRST_ROWS)}.")
+            require(self.low < self.high, "The upper limit must be greater than the lower one.")
+        require(isinstance(self.is_inverted, bool), "Inverted must be yes or no.")
+        require(isinstance(self.shows_cut, bool), "Show truncated files must be yes or no.")
+        require(self.first_row in FIRST_ROWS, f"The first row must be one of {', '.join(FIRST_ROWS)}.")
         require(
             isinstance(self.background, str) and re.fullmatch(r"#[0-9a-f]{6}", self.background) is not None,
             "Give the background as #rrggbb.",
@@ -75,39 +78,39 @@ class Rendering(Params):
 
     @property
     def key(self) -> str:
-        """A short name of these choices for files and addresses; "" for the default."""
+        """Return a short hash of the options for file names and URLs; "" for the defaults."""
         params = self.as_params()
         if not params:
             return ""
-        # As floats, so that 4000 and 4000.0 are the same, and 0 and -0.
+        # Convert limits to floats, so that 4000 equals 4000.0, and 0 equals -0.
         plain = {name: float(value) + 0.0 if name in {"low", "high"} else value for name, value in params.items()}
         return hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=5).hexdigest()
 
     def stretched(self, stretch: str) -> Rendering:
-        """The same with another stretch; one that finds its limits by itself takes none along."""
+        """Return a copy with another stretch, without limits if that stretch determines its own."""
         if stretch in CURVES:
             return replace(self, stretch=stretch)
         return replace(self, stretch=stretch, low=None, high=None)
 
     @property
     def words(self) -> str:
-        """The choices in a few words; "" for the default."""
-        said: list[str] = []
+        """Return a short description of the options; "" for the defaults."""
+        parts: list[str] = []
         if self.hdu is not None:
-            said.append(f"HDU {self.hdu}")
+            parts.append(f"HDU {self.hdu}")
         if self.plane != "first":
-            said.append(f"plane {self.plane}")
+            parts.append(f"plane {self.plane}")
         if self.stretch != USUAL:
-            said.append(self.stretch + self._limits())
+            parts.append(self.stretch + self._limits())
         if self.is_inverted:
-            said.append("inverted")
-        if self.background != _GREY:
-            said.append(f"on {self.background}")
+            parts.append("inverted")
+        if self.background != _GRAY:
+            parts.append(f"on {self.background}")
         if self.first_row != "bottom":
-            said.append("first row on top")
+            parts.append("first row on top")
         if self.shows_cut:
-            said.append("cut files shown")
-        return ", ".join(said)
+            parts.append("truncated files shown")
+        return ", ".join(parts)
 
     def _limits(self) -> str:
         if self.low is None and self.high is None:
@@ -118,7 +121,7 @@ class Rendering(Params):
 
     @property
     def ground(self) -> tuple[int, int, int]:
-        """The background's red, green and blue, 0 to 255."""
+        """Return the background's red, green and blue, 0 to 255."""
         return int(self.background[1:3], 16), int(self.background[3:5], 16), int(self.background[5:7], 16)
 
 

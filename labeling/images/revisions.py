@@ -1,8 +1,8 @@
-"""Files that are shown otherwise than HOSHINA once showed them.
+"""Track files that HOSHINA renders differently from earlier versions.
 
-Pictures and vectors are kept under the hash of a file's content. Where a newer version of HOSHINA reads the same
-content otherwise, its revision is part of the hash, so that they are made anew for these files alone. An ingest finds
-the revision as it decodes a file; ``Frame.revision`` holds it.
+Pictures and feature vectors are cached under the hash of a file's content. If a newer version of HOSHINA renders the
+same content differently, the revision becomes part of the hash, so that only these files are computed again. Ingest
+determines the revision when it decodes a file, and stores it in ``Frame.revision``.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ import hashlib
 
 
 def picture_hash(sha256: str, revision: int) -> str:
-    """64 digits that name what a file of that content shows: its own hash while it is shown as ever."""
+    """Return the hash, 64 digits, of the rendered content of a file: its own hash for revision 0."""
     return hashlib.sha256(f"{sha256} {revision}".encode()).hexdigest() if revision else sha256

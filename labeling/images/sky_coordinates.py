@@ -1,4 +1,4 @@
-"""Where in the sky each pixel of a FITS image is: exact at the nodes of a grid, and close enough between them."""
+"""Compute the sky coordinates of FITS pixels: exactly at the nodes of a grid, interpolated between them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from labeling.images.library_warnings import silenced
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.source_file import in_plain_words, regular_file
 
-# Nodes along each side: more are taken until what lies between them is right to this share of a pixel.
+# Numbers of nodes along each side, tried until the interpolation error is below this fraction of a pixel.
 _NODES = (3, 5, 9, 17, 33, 65)
-_CLOSE = 0.02
-# Of the largest grids only some cells are looked at.
+_TOLERANCE = 0.02
+# Largest number of cells whose error is measured.
 _MOST_CHECKED = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class SkyGrid:
-    """Directions at ``n`` by ``n`` places, evenly from the image's lower left corner to its upper right one.
+    """Directions at ``n`` by ``n`` evenly spaced nodes, from the lower left to the upper right corner of the image.
 
-    ``vectors``: unit vectors (n, n, 3), rows upwards, not-a-number outside of the sky. Between nodes they are
-    interpolated in both directions at once; ``error`` is by how many pixels that is wrong at most, as measured
-    at the middles of cells. ``kind`` is FITS' name of the longitude, such as RA, GLON or HPLN.
+    ``vectors``: unit vectors (n, n, 3), rows upward, NaN outside the sky. They are interpolated bilinearly between
+    nodes. ``error``: largest interpolation error in pixels, measured at the centers of cells. ``kind``: the FITS name
+    of the longitude, such as RA, GLON or HPLN.
     """
 
     kind: str
@@ -36,13 +36,13 @@ class SkyGrid:
     error: float
 
     def as_params(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the grid for JSON."""
         told = [None if np.isnan(value) else round(float(value), 12) for value in self.vectors.reshape(-1)]
         return {"kind": self.kind, "n": self.n, "error": self.error, "vectors": told}
 
 
 def sky_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> SkyGrid | None:
-    """The grid of the image that is shown; None without a WCS that makes sense. Raises ImageProblem."""
+    """Return the grid of the displayed image; None without a valid WCS. Raises ImageProblem."""
     with in_plain_words(), regular_file(path) as stream:
         if not fits.is_fits(stream):
             return None
@@ -50,7 +50,7 @@ def sky_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> SkyG
             part = fits.chosen(parts, rendering.hdu)
             try:
                 return _measured(part, fits.begins_on_top(part.header, rendering))
-            except Exception:  # noqa: BLE001 - a WCS that makes no sense fails in many ways: then there is no position
+            except Exception:  # noqa: BLE001 - an invalid WCS raises anything; then there is no position
                 return None
 
 
@@ -67,37 +67,38 @@ def _measured(part: Any, begins_on_top: bool) -> SkyGrid | None:
         for n in _NODES:
             vectors = _directions(world, *_places(n, width, height))
             error = _error(world, vectors, width, height) / pixel
-            if error < _CLOSE:
+            if error < _TOLERANCE:
                 break
     if not np.isfinite(vectors).any() or not np.isfinite(error):
         return None
-    vectors = vectors[::-1] if begins_on_top else vectors  # the file counts its rows downwards
+    vectors = vectors[::-1] if begins_on_top else vectors  # the file counts its rows downward
     return SkyGrid(world.wcs.lngtyp.strip(), n, vectors, float(f"{error:.2g}"))
 
 
 def _places(n: int, width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixels count from 0 at their middle, so the image begins at -0.5."""
+    """Return x and y of the nodes in pixels. The center of the first pixel is 0, so the image begins at -0.5."""
     x, y = np.meshgrid(np.linspace(-0.5, width - 0.5, n), np.linspace(-0.5, height - 0.5, n))
     return x, y
 
 
 def _directions(world: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit vectors (..., 3) of pixel places."""
-    found = world.all_pix2world(x.reshape(-1), y.reshape(-1), 0)
-    longitude, latitude = (np.radians(one).reshape(x.shape) for one in (found if world.wcs.lng == 0 else found[::-1]))
+    """Return the unit vectors (..., 3) of pixel positions."""
+    degrees = world.all_pix2world(x.reshape(-1), y.reshape(-1), 0)
+    ordered = degrees if world.wcs.lng == 0 else degrees[::-1]
+    longitude, latitude = (np.radians(angle).reshape(x.shape) for angle in ordered)
     flat = np.cos(latitude)
     return np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=-1)
 
 
 def _error(world: Any, vectors: NDArray[np.float64], width: int, height: int) -> float:
-    """The largest angle, in radians, between what is interpolated in the middle of a cell and what is so."""
+    """Return the largest angle, in radians, between interpolated and exact directions at the centers of cells."""
     n = len(vectors)
     middles = (vectors[:-1, :-1] + vectors[1:, :-1] + vectors[:-1, 1:] + vectors[1:, 1:]).reshape(-1, 3) / 4
     x, y = _places(n, width, height)
     steps = ((x[:-1, :-1] + x[1:, 1:]) / 2).reshape(-1), ((y[:-1, :-1] + y[1:, 1:]) / 2).reshape(-1)
-    some = np.arange(0, len(middles), max(1, len(middles) // _MOST_CHECKED))
-    exact = _directions(world, steps[0][some], steps[1][some])
-    guessed = middles[some] / np.linalg.norm(middles[some], axis=1, keepdims=True)
-    apart = np.linalg.norm(exact - guessed, axis=1)
-    known = apart[np.isfinite(apart)]
-    return float(known.max()) if known.size else float("nan")
+    sample = np.arange(0, len(middles), max(1, len(middles) // _MOST_CHECKED))
+    exact = _directions(world, steps[0][sample], steps[1][sample])
+    interpolated = middles[sample] / np.linalg.norm(middles[sample], axis=1, keepdims=True)
+    distances = np.linalg.norm(exact - interpolated, axis=1)
+    finite = distances[np.isfinite(distances)]
+    return float(finite.max()) if finite.size else float("nan")

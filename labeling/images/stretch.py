@@ -1,7 +1,6 @@
-"""Grey values of any depth to the 256 of a screen.
+"""Map gray values of any depth to the 256 levels of a screen.
 
-Curves and zscale are astropy's, which is imported when they are asked for: it takes long, and most people need
-neither.
+Curves and zscale use astropy, which is imported on first use because importing it is slow and most users need neither.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ from numpy.typing import NDArray
 
 from labeling.images.rendering import USUAL, Rendering
 
-# Limits are found on a regular sample of at most about this many pixels, except for the extremes.
+# Limits except the extremes are computed on a regular sample of at most about this many pixels.
 _SAMPLE = 1_000_000
 _PERCENTILES = (0.5, 99.5)
-# Of what a curve bends: more of the bright end, which it holds down.
+# Percentiles for curves, which compress the bright end and can include more of it.
 _CURVE_PERCENTILES = (0.25, 99.9)
 _ROWS_AT_ONCE = 4_000_000
 
 
 def stretch(values: NDArray[Any], rendering: Rendering, *, usual: str = "percentile") -> NDArray[np.uint8]:
-    """``values`` (h, w) or (h, w, channels) as ``rendering`` says, ``usual`` being what its usual stretch is here.
+    """Stretch ``values`` (h, w) or (h, w, channels) as ``rendering`` specifies; its usual stretch is ``usual``.
 
-    Channels share their limits. What is not finite is black, before an inversion: it belongs to no end of the scale.
+    Channels share their limits. NaN is black, also if the image is inverted.
     """
     name = usual if rendering.stretch == USUAL else rendering.stretch
     low, high = limits(values, name)
@@ -38,7 +37,7 @@ def stretch(values: NDArray[Any], rendering: Rendering, *, usual: str = "percent
 
 
 def limits(values: NDArray[Any], name: str) -> tuple[float, float]:
-    """The values that become black and white under the stretch of that name. Nothing finite: (0, 0)."""
+    """Return the values that stretch ``name`` maps to black and white; (0, 0) if no value is finite."""
     if name == "minmax":
         sample = values[np.isfinite(values)]
     else:
@@ -60,18 +59,18 @@ def limits(values: NDArray[Any], name: str) -> tuple[float, float]:
 
 
 def between(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """``low`` and below to 0, ``high`` and above to 255, linear between; not-a-number to 0. Shape is kept."""
+    """Map ``values`` linearly from ``low`` (0) to ``high`` (255), clipped, with NaN as 0. Keeps the shape."""
     if not high > low:
         return np.zeros(values.shape, np.uint8)
     pixels = np.nan_to_num(_floats(values, high - low), nan=low, posinf=high, neginf=low)
-    # Clipped before scaling, so that extremes cannot overflow.
+    # Clip before scaling, so that extremes cannot overflow.
     scaled = (np.clip(pixels, low, high) - low) * pixels.dtype.type(255.0 / (high - low))
     whole: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
     return whole
 
 
 def _bent(values: NDArray[Any], low: float, high: float, name: str) -> NDArray[np.uint8]:
-    """As :func:`between`, but along one of astropy's curves; some rows at a time, for the memory's sake."""
+    """Map ``values`` like :func:`between`, but along an astropy curve. Processes some rows at a time to save memory."""
     from astropy.visualization import AsinhStretch, LogStretch, SqrtStretch
 
     out = np.zeros(values.shape, np.uint8)
@@ -80,14 +79,14 @@ def _bent(values: NDArray[Any], low: float, high: float, name: str) -> NDArray[n
     curve = {"asinh": AsinhStretch, "log": LogStretch, "sqrt": SqrtStretch}[name]()
     step = max(1, _ROWS_AT_ONCE // max(1, values[:1].size))
     for start in range(0, len(values), step):
-        some = np.nan_to_num(values[start : start + step].astype(np.float64), nan=low, posinf=high, neginf=low)
-        share = (np.clip(some, low, high) - low) / (high - low)
-        out[start : start + step] = np.rint(np.clip(curve(share), 0, 1) * 255)
+        rows = np.nan_to_num(values[start : start + step].astype(np.float64), nan=low, posinf=high, neginf=low)
+        scaled = (np.clip(rows, low, high) - low) / (high - low)
+        out[start : start + step] = np.rint(np.clip(curve(scaled), 0, 1) * 255)
     return out
 
 
 def _floats(values: NDArray[Any], span: float) -> NDArray[Any]:
-    """As float32, or as float64 where that would lose digits that the limits may lie between, or overflow."""
+    """Convert to float32, or to float64 if float32 would overflow or lose digits within the span of the limits."""
     is_wide = values.dtype.itemsize > 2 and values.dtype.newbyteorder("=") != np.float32
     is_wide |= not 1e-30 < span < 1e30
     return values.astype(np.float64 if is_wide else np.float32)

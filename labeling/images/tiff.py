@@ -1,6 +1,6 @@
-"""TIFF files that Pillow does not read, or mistakes: many bands, floats in colors, white at zero, "no data" values.
+"""Read TIFF files that Pillow cannot read or misinterprets: many bands, float colors, white at zero, "no data" values.
 
-tifffile reads them; it is imported when such a file is opened. Those of gigapixels: labeling.images.tiff_reduced.
+Uses tifffile, which is imported when such a file is opened. For gigapixel images see labeling.images.tiff_reduced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from labeling.images.rendering import Rendering
 from labeling.images.tiff_cut import samples_there
 from labeling.images.tiff_samples import (
     CIELAB,
-    COLOURS,
+    COLORS,
     EXTRA_SAMPLES,
     LABS,
     NO_DATA,
@@ -33,14 +33,14 @@ from labeling.images.tiff_samples import (
     tag_of,
 )
 
-# The samples of a page, (h, w, n), or None.
+# Returns the samples of a page, (h, w, n), or None.
 Pixels = Callable[[Any], NDArray[Any] | None]
 
 _MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _MOST_PIECES = 2_000_000
 _MOST_WHOLE = 2**31
 OVERVIEWS = 32
-# Tags of TIFF 6.0; NewSubfileType, and SubfileType that came before.
+# Tags of TIFF 6.0: NewSubfileType and its predecessor SubfileType.
 SUBFILE, OLD_SUBFILE = 254, 255
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _LAYOUT, _KIND = 258, 259, 262, 277, 284, 339
 # None, CCITT, LZW, JPEG, deflate, PackBits.
@@ -50,7 +50,7 @@ _SEPARATE, _UNSIGNED, _SIGNED = 2, 1, 2
 
 
 def is_tiff(stream: BinaryIO) -> bool:
-    """Whether the file begins as TIFF does; the position is left at the start."""
+    """Return whether the file is TIFF. Leave the stream at its start."""
     stream.seek(0)
     start = stream.read(4)
     stream.seek(0)
@@ -58,17 +58,17 @@ def is_tiff(stream: BinaryIO) -> bool:
 
 
 def is_large_big_endian(stream: BinaryIO) -> bool:
-    """Return whether it is a BigTIFF with the highest byte first, whose tags Pillow misreads; left at the start."""
+    """Return whether the file is a big-endian BigTIFF, whose tags Pillow misreads. Leave the stream at its start."""
     start = stream.read(4)
     stream.seek(0)
     return start == _MAGICS[3]
 
 
 def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None) -> Raster:
-    """Return the page, or the bands, that ``rendering`` chooses.
+    """Return the page or bands that ``rendering`` selects.
 
-    Bands that are no colors are planes, of which the rendering chooses; a file of one page only has such planes.
-    ``by_pillow`` gives the samples of the first page where tifffile lacks a codec.
+    If the first page has bands other than colors, these are the planes. Otherwise, the pages are. ``by_pillow`` returns
+    the samples of the first page if tifffile lacks a codec.
     """
     with opened(stream) as file:
         page = _refuse_odd(first_page(file))
@@ -82,14 +82,14 @@ def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None
 
 
 def has_usual_compression(stream: BinaryIO) -> bool:
-    """Return whether every Pillow unpacks the first full page, if it is sound."""
+    """Return whether every build of Pillow can decompress the first full page."""
     with opened(stream) as file:
         return int(first_page(file).compression) in _USUAL_COMPRESSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The first full page: its size as stored, its orientation, and its revision (labeling.images.revisions)."""
+    """The stored size, orientation and revision (labeling.images.revisions) of the first full page."""
 
     size: tuple[int, int]
     turn: int
@@ -107,12 +107,12 @@ def describe(stream: BinaryIO) -> About:
 
 
 def main_pages(file: Any) -> list[Any]:
-    """The pages that are images of their own: neither smaller copies nor masks; the first if there is no other."""
+    """Return the pages that are neither smaller copies nor masks of others; the first page if there are none."""
     return [page for page in map(whole_page, file.pages) if not _is_of_another(page)] or [first_page(file)]
 
 
 def first_page(file: Any) -> Any:
-    """The first page that is an image of its own, also below another one, as in raw formats; else the first of all."""
+    """Return the first page or, as in raw formats, subpage that is no copy or mask of another; else the first page."""
     for page in map(whole_page, file.pages):
         if not _is_of_another(page):
             return page
@@ -126,29 +126,29 @@ def _is_of_another(page: Any) -> bool:
 
 
 def is_mask(page: Any) -> bool:
-    """Return whether it says which pixels of another are transparent."""
+    """Return whether the page is a transparency mask of another page."""
     return bool(int(tag_of(page, SUBFILE) or 0) & 0b100)
 
 
 def is_copy(kind: Any, old_kind: Any) -> bool:
-    """Whether the tags NewSubfileType and SubfileType say that a page is a smaller copy, or a mask, of another."""
+    """Return whether the tags NewSubfileType and SubfileType declare a smaller copy or a mask of another page."""
     return bool(int(kind or 0) & 0b101) or old_kind == 2
 
 
 def is_mistaken(tags: Mapping[int, Any], is_big_endian: bool) -> bool:
-    """Return whether Pillow opens a page of these tags, but takes it for something else than it is."""
+    """Return whether Pillow opens a page with these tags but misinterprets it."""
     is_deep = max(_numbers(tags.get(_BITS, 1))) > 8
     is_separate = tags.get(_SAMPLES, 1) > 1 and tags.get(_LAYOUT, 1) == _SEPARATE
     return (is_deep and is_separate) or (is_big_endian and is_swapped(tags)) or is_reinterpreted(tags)
 
 
 def is_swapped(tags: Mapping[int, Any]) -> bool:
-    """Return whether Pillow swaps the bytes of the samples once too often in a compressed file of the other order."""
+    """Return whether Pillow swaps the bytes of samples once too often in a compressed file of the other byte order."""
     return max(_numbers(tags.get(_BITS, 1))) > 8 and _numbers(tags.get(_KIND, _UNSIGNED))[0] != _UNSIGNED
 
 
 def is_reinterpreted(tags: Mapping[int, Any]) -> bool:
-    """Return whether the samples of a page of these tags mean something else than HOSHINA once took them for."""
+    """Return whether earlier versions of HOSHINA interpreted the samples of a page with these tags differently."""
     bits = max(_numbers(tags.get(_BITS, 1)))
     kind = _numbers(tags.get(_KIND, _UNSIGNED))[0]
     photometric, n = int(tags.get(_PHOTOMETRIC, WHITE_IS_ZERO)), int(tags.get(_SAMPLES, 1))
@@ -161,12 +161,12 @@ def is_reinterpreted(tags: Mapping[int, Any]) -> bool:
         or (kind == _UNSIGNED and bits == 32)
         or (photometric in LABS and (bits > 8 or photometric != CIELAB or _has_odd_white(tags)))
         or (photometric == PALETTE and (bits > 8 or n > 1))
-        or n - COLOURS.get(photometric, 1) > n_alpha
+        or n - COLORS.get(photometric, 1) > n_alpha
     )
 
 
 def _has_odd_white(tags: Mapping[int, Any]) -> bool:
-    """Whether L*a*b* is relative to another white than Pillow takes for granted; JPEG is left to Pillow in any case."""
+    """Return whether L*a*b* has another white point than D50, which Pillow assumes. JPEG is always left to Pillow."""
     return tags.get(_COMPRESSION) not in _JPEGS and not is_d50(white_of(tags.get(WHITE_POINT)))
 
 
@@ -176,26 +176,27 @@ def _numbers(value: Any) -> tuple[int, ...]:
 
 @contextmanager
 def opened(stream: BinaryIO) -> Iterator[Any]:
+    """Open a file with tifffile. Raises ImageProblem if it has no pages or needs imagecodecs."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is said by its problem
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # ImageProblem reports defects of files
     stream.seek(0)
     try:
         with tifffile.TiffFile(stream, _multifile=False) as file:
             if not len(file.pages):
-                raise ImageProblem("The TIFF file holds no image; copy or save it again.")
+                raise ImageProblem("The TIFF file contains no image. Copy or save it again.")
             yield file
     except (ValueError, KeyError) as error:
         if "imagecodecs" not in str(error):
             raise
         raise ImageProblem(
-            "The TIFF is compressed in a way that needs the Python package imagecodecs here; install it "
-            f"(in HOSHINA: uv sync --extra tiff), or save the file with deflate compression ({error})."
+            f"The compression of this TIFF needs the Python package imagecodecs ({error}). Install it (in HOSHINA: "
+            "uv sync --extra tiff), or save the file with deflate compression."
         ) from error
 
 
 def _of_pages(pages: list[Any], rendering: Rendering) -> Raster:
-    """One page, or what is made of several."""
+    """Return one page, or a combination of pages."""
     if isinstance(rendering.plane, int) and rendering.plane < len(pages):
         page = _refuse_odd(pages[rendering.plane])
         return Meaning(page).raster(_samples(page))
@@ -209,9 +210,9 @@ def _of_pages(pages: list[Any], rendering: Rendering) -> Raster:
 
 
 def _of_bands(meaning: Meaning, samples: NDArray[Any], rendering: Rendering) -> Raster:
-    """One band, or what is made of several."""
+    """Return one band, or a combination of bands."""
     bands = meaning.bands
-    if rendering.plane in {"first", "rgb"} and meaning.n_colours == 3:
+    if rendering.plane in {"first", "rgb"} and meaning.n_colors == 3:
         return meaning.raster(samples)
     number = 0 if rendering.plane == "first" else rendering.plane
     if isinstance(number, int) and number < len(bands):
@@ -234,32 +235,33 @@ def _combined(planes: list[NDArray[Any]], is_for_screen: bool) -> Raster:
 
 
 def whole_page(page: Any) -> Any:
-    """With its own tags: tifffile reads some pages as frames that share those of the first."""
+    """Return the page with its own tags, since tifffile reads some pages as frames with the tags of the first."""
     return page.aspage() if hasattr(page, "aspage") else page
 
 
 def _refuse_odd(page: Any) -> Any:
-    """Return the page, if it holds plain numbers of a flat image that fit into memory."""
+    """Return the page. Raises ImageProblem unless it is a two-dimensional image of numbers that fits into memory."""
     refuse_too_large(page.imagewidth, page.imagelength)
     refuse_no_numbers(page)
     refuse_wrong_pieces(page)
     n_bytes = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize
     if n_bytes > _MOST_WHOLE:
-        raise ImageProblem(f"The image would take {n_bytes / 2**30:.1f} GiB of memory.")
+        raise ImageProblem(f"The image needs {n_bytes / 2**30:.1f} GiB of memory, which is too much. Save it smaller.")
     return page
 
 
 def refuse_no_numbers(page: Any) -> None:
+    """Raise ImageProblem for samples that are not numbers, and for volumes."""
     if page.dtype is None or page.dtype.kind not in "uifb":
-        raise ImageProblem("The TIFF holds values that are no plain numbers, which can't be shown.")
+        raise ImageProblem("The values of this TIFF are not plain numbers and can't be displayed.")
     if page.imagedepth > 1:
-        raise ImageProblem("The TIFF holds a volume, which can't be shown as an image.")
+        raise ImageProblem("The TIFF contains a volume, which can't be displayed as an image.")
 
 
 def _samples_there(
     page: Any, by_pillow: Pixels | None, rendering: Rendering
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """All of a page; or, if cut files are shown, what is there of it, and where it is missing."""
+    """Return the samples of a page and None; or, for a truncated page, the available samples and the missing mask."""
     try:
         return _samples_or(page, by_pillow), None
     except Exception as error:
@@ -269,7 +271,7 @@ def _samples_there(
 
 
 def _samples_or(page: Any, by_pillow: Pixels | None) -> NDArray[Any]:
-    """All of a page, by Pillow if tifffile lacks the codec and Pillow has it."""
+    """Return the samples of a page, decoded by Pillow if tifffile lacks the codec and Pillow has it."""
     try:
         return _samples(page)
     except (ValueError, KeyError) as error:
@@ -279,7 +281,7 @@ def _samples_or(page: Any, by_pillow: Pixels | None) -> NDArray[Any]:
 
 
 def _samples(page: Any) -> NDArray[Any]:
-    """All of a page, (h, w, samples)."""
+    """Return the samples of a page, (h, w, samples)."""
     pixels: NDArray[Any] = page.asarray(maxworkers=1)
     if page.samplesperpixel > 1 and page.planarconfig == 2:
         pixels = np.moveaxis(pixels, 0, -1)
@@ -287,11 +289,12 @@ def _samples(page: Any) -> NDArray[Any]:
 
 
 def refuse_wrong_pieces(page: Any) -> None:
-    """A damaged size asks for millions of pieces that are not there."""
-    wanted, there = int(np.prod(page.chunked)), len(page.dataoffsets)
-    if wanted != there:
+    """Raise ImageProblem for a damaged size, which implies millions of missing pieces, and for too many pieces."""
+    n_expected, n_listed = int(np.prod(page.chunked)), len(page.dataoffsets)
+    if n_expected != n_listed:
         raise ImageProblem(
-            f"The TIFF is damaged: its size asks for {wanted:,} pieces, and it lists {there:,}. Copy or save it again."
+            f"The TIFF is damaged: its size requires {n_expected:,} pieces, and it lists {n_listed:,}. "
+            "Copy or save it again."
         )
-    if wanted > _MOST_PIECES:
-        raise ImageProblem(f"The TIFF is cut in too many pieces ({wanted:,}); save it in larger tiles.")
+    if n_expected > _MOST_PIECES:
+        raise ImageProblem(f"The TIFF has too many pieces ({n_expected:,}). Save it in larger tiles.")

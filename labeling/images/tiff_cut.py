@@ -1,4 +1,4 @@
-"""Pixels of a TIFF file that ends too early: the strips and tiles that are there."""
+"""Read the strips and tiles that a truncated TIFF file still contains."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from labeling.images.problems import TRUNCATED, ImageProblem
 
 
 def samples_there(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the samples (h, w, n) of tifffile's page, 0 where the file lacks them, and where that is (h, w).
+    """Return the samples (h, w, n) of a tifffile page, with 0 for missing ones, and the missing mask (h, w).
 
-    Raises ImageProblem if nothing is there.
+    Raises ImageProblem if all pixels are missing.
     """
     shape = page.imagelength, page.imagewidth, page.samplesperpixel
     samples = np.zeros(shape, page.dtype)
@@ -24,7 +24,7 @@ def samples_there(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             continue
         try:
             decoded, place, _ = page.decode(content, index, jpegtables=page.jpegtables)
-        except Exception:  # noqa: BLE001, S112 - half a piece fails in any way, and is as good as none
+        except Exception:  # noqa: BLE001, S112 - part of a piece raises anything, and counts as missing
             continue
         if decoded is None:
             continue
@@ -41,7 +41,7 @@ def samples_there(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
 
 
 def _piece(page: Any, index: int) -> tuple[bytes, int]:
-    """Return the bytes of a strip or tile, and how many of its rows they hold; of what is packed all or nothing."""
+    """Return the bytes of a strip or tile, and the number of complete rows in them: all or none if compressed."""
     offset, n_bytes = page.dataoffsets[index], page.databytecounts[index]
     handle = page.parent.filehandle
     handle.seek(offset)

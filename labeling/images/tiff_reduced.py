@@ -1,4 +1,4 @@
-"""TIFF files of gigapixels: from a smaller copy in the file (an overview), or shrunk piece by piece while read."""
+"""Read gigapixel TIFF files reduced: from an overview in the file, or shrunk piece by piece while reading."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from labeling.images.tiff import (
 )
 from labeling.images.tiff_samples import Meaning
 
-# Of what is shrunk while it is read, for want of an overview; unpacking that many takes half a minute.
+# Limit for images without an overview, which are shrunk while reading. Decoding that many pixels takes half a minute.
 MAX_REDUCED_PIXELS = 4_000_000_000
-# One piece of a file takes at most so many bytes.
+# Largest size of one piece of a file, in bytes.
 _MOST_PIECE = 256 * 2**20
-# Packed pieces are read so many bytes at once; tifffile alone would read as many as there are, up to 256 MB.
+# Compressed pieces are read in batches of this many bytes. By default, tifffile reads up to 256 MB at once.
 _READ_AT_ONCE = 8 * 2**20
 _MOST_SHRUNK_PIXELS = 32_000_000
 
 
 def read(stream: BinaryIO, max_side: int) -> Raster:
-    """The first page of a file of any size, with the longer side twice ``max_side`` or more, or what memory allows.
+    """Return the first page, reduced to a longer side of at least twice ``max_side`` or to what fits into memory.
 
-    Each pixel is the mean of a square of the page's (or its overview's); of bands the first, or the colors.
+    Each pixel is the mean of a square of pixels of the page or its overview. Bands other than the colors, or other than
+    the first if there are no colors, are ignored.
     """
     with opened(stream) as file:
         page = _smallest_enough(file, max_side)
@@ -46,7 +47,7 @@ def read(stream: BinaryIO, max_side: int) -> Raster:
 
 
 def _smallest_enough(file: Any, max_side: int) -> Any:
-    """Return the first full page, or the smallest copy of it that is large enough."""
+    """Return the smallest copy of the first full page that is large enough, or the page itself."""
     first = first_page(file)
     best = first
     below = list(first.pages[:OVERVIEWS]) if first.subifds else []
@@ -61,40 +62,40 @@ def _smallest_enough(file: Any, max_side: int) -> Any:
 
 
 def _shrunk(page: Any, factor: int) -> Raster:
-    """Means over squares of ``factor`` pixels, piece by piece; unknown samples do not count."""
+    """Return the means over squares of ``factor`` by ``factor`` pixels, without unknown samples."""
     refuse_no_numbers(page)
     refuse_wrong_pieces(page)
     meaning = Meaning(page)
-    n = meaning.n_colours if meaning.alpha is None else meaning.alpha + 1
+    n = meaning.n_colors if meaning.alpha is None else meaning.alpha + 1
     if not meaning.is_plain and page.planarconfig == 2 and page.samplesperpixel > 1:
-        raise ImageProblem("The TIFF has a color space that can't be reduced plane by plane; save it as RGB.")
-    # Numbers of palettes and color spaces have no mean; their colors have.
+        raise ImageProblem("The TIFF has a color space that can't be reduced plane by plane. Save it as RGB.")
+    # Palette indices and color space values can't be averaged, but the RGB colors can.
     shape = -(-page.imagelength // factor), -(-page.imagewidth // factor), n if meaning.is_plain else 3
     total = np.zeros(shape, np.float64 if page.dtype.itemsize > 2 else np.float32)
-    n_known = np.zeros(shape, np.int32)
+    n_finite = np.zeros(shape, np.int32)
     for piece, y, x, sample in _pieces(page):
         piece = piece[: page.imagelength - y, : page.imagewidth - x]
         if sample >= n or not piece.size:
             continue
-        piece, known = _with_known(meaning, piece[..., :n])
+        piece, valid = _with_valid(meaning, piece[..., :n])
         at = slice(y // factor, None), slice(x // factor, None), slice(sample, sample + piece.shape[2])
         sums = _sums(piece, y, x, factor)
-        counts = _areas(piece, y, x, factor) if known is None else _sums(known, y, x, factor)
+        counts = _areas(piece, y, x, factor) if valid is None else _sums(valid, y, x, factor)
         total[at][: sums.shape[0], : sums.shape[1]] += sums
-        n_known[at][: sums.shape[0], : sums.shape[1]] += counts.astype(np.int32)
-    means = total / np.maximum(n_known, 1)
-    unknown = np.asarray(~n_known[..., : meaning.n_colours].any(axis=2))
+        n_finite[at][: sums.shape[0], : sums.shape[1]] += counts.astype(np.int32)
+    means = total / np.maximum(n_finite, 1)
+    unknown = np.asarray(~n_finite[..., : meaning.n_colors].any(axis=2))
     if meaning.is_plain:
-        return meaning.raster_of(means, list(range(meaning.n_colours)), unknown)
+        return meaning.raster_of(means, list(range(meaning.n_colors)), unknown)
     return Raster(np.rint(means).astype(np.uint8), unknown=unknown, is_for_screen=True)
 
 
-def _with_known(meaning: Meaning, piece: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Samples of which means can be taken, 0 where they are unknown; and which are known, None for all of them."""
+def _with_valid(meaning: Meaning, piece: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return samples that can be averaged, with 0 for unknown ones, and the mask of valid samples; None if all are."""
     unknown = meaning.unknown(piece)
     if not meaning.is_plain:
         unknown = None if unknown is None else np.asarray(unknown.all(axis=2, keepdims=True))
-        piece = meaning.colours(piece)
+        piece = meaning.colors(piece)
     if piece.dtype.kind == "f":
         missing = ~np.isfinite(piece)
         unknown = missing if unknown is None else unknown | missing
@@ -104,43 +105,43 @@ def _with_known(meaning: Meaning, piece: NDArray[Any]) -> tuple[NDArray[Any], ND
 
 
 def _sums(piece: NDArray[Any], y: int, x: int, factor: int) -> NDArray[np.float64]:
-    """The sums over squares of ``factor`` pixels of the page, of a piece that begins at row ``y`` and column ``x``."""
+    """Return the sums of a piece over the page's squares of ``factor`` pixels; it starts at row ``y``, column ``x``."""
     rows, columns = _cuts(y, piece.shape[0], factor), _cuts(x, piece.shape[1], factor)
-    # Row by row of squares: several times faster than np.add.reduceat along this axis.
+    # A loop over rows of squares is several times faster than np.add.reduceat along this axis.
     ends = [*rows[1:], len(piece)]
     sums = np.stack([piece[a:b].sum(axis=0, dtype=np.float64) for a, b in zip(rows, ends, strict=True)])
     return np.asarray(np.add.reduceat(sums, columns, axis=1))
 
 
 def _areas(piece: NDArray[Any], y: int, x: int, factor: int) -> NDArray[np.int64]:
-    """Return how many pixels of the piece lie in each of the squares, (rows, columns, 1)."""
+    """Return the number of pixels of the piece in each square, (rows, columns, 1)."""
     heights = np.diff(_cuts(y, piece.shape[0], factor), append=piece.shape[0])
     widths = np.diff(_cuts(x, piece.shape[1], factor), append=piece.shape[1])
     return np.asarray(np.outer(heights, widths)[..., None])
 
 
 def _cuts(start: int, length: int, factor: int) -> NDArray[np.int64]:
-    """Return where within a piece the squares of ``factor`` pixels begin, the first one perhaps before the piece."""
+    """Return the positions in a piece where squares of ``factor`` pixels begin; 0 for one that begins before it."""
     first = -start % factor
     cuts = np.arange(first, length, factor)
     return cuts if first == 0 else np.concatenate([[0], cuts])
 
 
 def _pieces(page: Any) -> Iterator[tuple[NDArray[Any], int, int, int]]:
-    """Tiles or strips as (rows, columns, samples) with their place: row, column and sample of their first pixel."""
+    """Yield tiles or strips (rows, columns, samples) with the row, column and sample of their first pixel."""
     if page.compression == 1 and page.is_contiguous and page.planarconfig == 1 and not page.is_tiled:
         yield from _rows(page)
         return
     piece = page.chunks
     if int(np.prod(piece)) * page.dtype.itemsize > _MOST_PIECE:
-        raise ImageProblem("The TIFF is packed in one piece that is too large for the memory; save it in tiles.")
+        raise ImageProblem("The TIFF is compressed in one piece that is too large for the memory. Save it in tiles.")
     for pixels, place, _ in page.segments(maxworkers=1, buffersize=_READ_AT_ONCE):
         if pixels is not None:
             yield pixels[0], place[2], place[3], place[0] if page.planarconfig == 2 else 0
 
 
 def _rows(page: Any) -> Iterator[tuple[NDArray[Any], int, int, int]]:
-    """Rows that lie one after the other, unpacked, some at a time."""
+    """Yield batches of rows of a contiguous, uncompressed page."""
     width, samples = page.imagewidth, page.samplesperpixel
     dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
     step = max(1, _MOST_PIECE // 16 // (width * samples * dtype.itemsize))

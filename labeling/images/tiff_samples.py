@@ -1,4 +1,4 @@
-"""What the samples of a TIFF page mean: colors, bands, alpha, palettes, white at zero, and values for "no data"."""
+"""Interpret the samples of TIFF pages: colors, bands, alpha, palettes, white at zero and "no data" values."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from labeling.images.cielab import rgb_of_lab, white_of
 from labeling.images.problems import ImageProblem
 from labeling.images.raster import Raster
 
-# Tags and values of TIFF 6.0, GDAL and Adobe.
+# Tags and values defined by TIFF 6.0, GDAL and Adobe.
 EXTRA_SAMPLES, NO_DATA, WHITE_POINT, _ORIENTATION, _XMP, _PROFILE = 338, 42113, 318, 274, 700, 34675
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 WHITE_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 2, 3, 5, 6, 8, 9
 LABS = frozenset({CIELAB, ICCLAB})
-COLOURS = {RGB: 3, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
-# Numbers are written with so few digits at times that they are off by the last bits.
+COLORS = {RGB: 3, CMYK: 4, YCBCR: 3, CIELAB: 3, ICCLAB: 3}
+# Tolerance in units in the last place, because some files write the number with too few digits.
 _UNITS_OFF = 4
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the samples of one page (tifffile's) mean."""
+    """The interpretation of the samples of a tifffile page."""
 
     page: Any
 
     @cached_property
-    def n_colours(self) -> int:
-        """Return how many samples are gray or colors; the others are alpha or bands."""
-        return min(COLOURS.get(int(self.page.photometric), 1), int(self.page.samplesperpixel))
+    def n_colors(self) -> int:
+        """Return the number of samples that are gray or colors. The others are alpha or bands."""
+        return min(COLORS.get(int(self.page.photometric), 1), int(self.page.samplesperpixel))
 
     @cached_property
     def alpha(self) -> int | None:
-        """Return the sample that the file calls alpha."""
+        """Return the index of the alpha sample, or None."""
         for place, kind in enumerate(self._extras):
-            if kind in (_ASSOCIATED, _UNASSOCIATED) and self.n_colours + place < self.page.samplesperpixel:
-                return self.n_colours + place
+            if kind in (_ASSOCIATED, _UNASSOCIATED) and self.n_colors + place < self.page.samplesperpixel:
+                return self.n_colors + place
         return None
 
     @cached_property
     def bands(self) -> list[int]:
-        """Return the samples to choose from, if some are neither colors nor alpha; else empty."""
+        """Return the indices of all samples but alpha if some of them are not colors, else an empty list."""
         bands = [sample for sample in range(self.page.samplesperpixel) if sample != self.alpha]
-        return bands if len(bands) > self.n_colours and self.is_plain else []
+        return bands if len(bands) > self.n_colors and self.is_plain else []
 
     @cached_property
     def is_for_screen(self) -> bool:
-        """Return whether the values are those of a screen, which are not stretched."""
+        """Return whether the values are displayed without a stretch."""
         is_small = self.page.dtype.kind == "b" or (self.page.dtype.kind == "u" and self._bits <= 8)
         return is_small or not self.is_plain
 
@@ -61,12 +61,12 @@ class Meaning:
         turn = tag_of(self.page, _ORIENTATION)
         if turn is None and (xmp := tag_of(self.page, _XMP)) is not None:
             xmp = xmp if isinstance(xmp, bytes) else str(xmp).encode()
-            found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp)
-            turn = int(found[1]) if found else 1
+            match = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp)
+            turn = int(match[1]) if match else 1
         return turn if turn in range(1, 9) else 1
 
     def unknown(self, samples: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Return which of the samples have the value that says "no data"; None where no value does."""
+        """Return the mask of samples with the "no data" value; None if there is no such value."""
         no_data = _no_data(self.page)
         if no_data is None:
             return None
@@ -75,34 +75,34 @@ class Meaning:
             is_among = no_data == int(no_data) and limits.min <= no_data <= limits.max
             return np.asarray(samples == int(no_data)) if is_among else None
         largest = float(np.finfo(samples.dtype).max)
-        wanted = samples.dtype.newbyteorder("=").type(min(max(no_data, -largest), largest))
+        target = samples.dtype.newbyteorder("=").type(min(max(no_data, -largest), largest))
         with np.errstate(invalid="ignore", over="ignore"):
-            return np.asarray(np.abs(samples - wanted) <= 2 * _UNITS_OFF * np.spacing(np.abs(wanted) / 2))
+            return np.asarray(np.abs(samples - target) <= 2 * _UNITS_OFF * np.spacing(np.abs(target) / 2))
 
     def raster(self, samples: NDArray[Any], band: int | None = None) -> Raster:
-        """Return the image of samples (h, w, n), or that of one of its bands."""
-        chosen = list(range(self.n_colours)) if band is None else [band]
+        """Return the image of samples (h, w, n), or of one of its bands."""
+        chosen = list(range(self.n_colors)) if band is None else [band]
         unknown = self.unknown(samples[..., chosen])
         return self.raster_of(samples, chosen, None if unknown is None else np.asarray(unknown.all(axis=2)))
 
     def raster_of(self, samples: NDArray[Any], chosen: list[int], unknown: NDArray[np.bool_] | None) -> Raster:
-        """As :meth:`raster`, of samples that may be means of the page's, where it is known what is unknown."""
+        """Return the image of samples that may be means of the page's samples, with a given mask of unknown pixels."""
         pixels = samples[..., chosen]
         alpha = None if self.alpha is None else self._opacity(samples[..., self.alpha])
-        if chosen[0] < self.n_colours:
-            pixels = self.colours(pixels)
+        if chosen[0] < self.n_colors:
+            pixels = self.colors(pixels)
         if self.is_for_screen and pixels.dtype != np.uint8:
             pixels = np.rint(pixels.astype(np.float32) * (255 / self._full)).astype(np.uint8)
         elif self.is_for_screen and self.is_plain and self._full < 255:
             pixels = np.rint(pixels * (255 / self._full)).astype(np.uint8)
         if alpha is not None and self._is_associated and self.is_plain:
             pixels = _straight(pixels, alpha)
-        colours = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        colors = pixels[..., 0] if pixels.shape[2] == 1 else pixels
         profile = tag_of(self.page, _PROFILE) if self.is_plain or self.page.photometric == PALETTE else None
-        return Raster(colours, alpha, unknown, self.is_for_screen, profile)
+        return Raster(colors, alpha, unknown, self.is_for_screen, profile)
 
-    def colours(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Samples of colors or gray (h, w, n) with white at the upper end, palettes and color spaces as RGB."""
+    def colors(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return colors or gray (h, w, n) with white as the largest value; palettes and color spaces become RGB."""
         kind = int(self.page.photometric)
         if kind == WHITE_IS_ZERO:
             return self._inverted(pixels)
@@ -124,12 +124,12 @@ class Meaning:
 
     @property
     def is_plain(self) -> bool:
-        """Return whether samples are brightnesses, and not numbers of a palette or of a color space."""
+        """Return whether samples are brightness values, not palette indices or color space coordinates."""
         return int(self.page.photometric) not in {PALETTE, CMYK, *LABS}
 
     @property
     def _is_associated(self) -> bool:
-        return self.alpha is not None and self._extras[self.alpha - self.n_colours] == _ASSOCIATED
+        return self.alpha is not None and self._extras[self.alpha - self.n_colors] == _ASSOCIATED
 
     @property
     def _bits(self) -> int:
@@ -149,18 +149,18 @@ class Meaning:
             return ~pixels
         if kind in "ub":
             return np.asarray(pixels.dtype.type(self._full) - pixels)
-        if kind == "i":  # the smallest becomes the largest
+        if kind == "i":  # maps the smallest value to the largest
             return np.asarray(-1 - pixels)
         return -pixels
 
     def _from_palette(self, numbers: NDArray[Any]) -> NDArray[np.uint8]:
         palette = self.page.colormap
         if palette is None:
-            raise ImageProblem("The TIFF has a palette image without a palette; save it again.")
-        colours = np.asarray(palette).T
-        # Some programs write palettes of 8 bits where TIFF wants 16.
-        colours = (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
-        return np.asarray(colours[np.minimum(numbers, len(colours) - 1)])
+            raise ImageProblem("The TIFF has a palette image without a palette. Save it again.")
+        colors = np.asarray(palette).T
+        # Some programs write 8-bit palettes, although TIFF requires 16 bits.
+        colors = (colors >> 8 if colors.max(initial=0) > 255 else colors).astype(np.uint8)
+        return np.asarray(colors[np.minimum(numbers, len(colors) - 1)])
 
     def _opacity(self, alpha: NDArray[Any]) -> NDArray[np.uint8]:
         if alpha.dtype == np.uint8 and self._full == 255:
@@ -173,7 +173,7 @@ class Meaning:
 
 
 def _straight(pixels: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:
-    """Colors that were multiplied by their alpha, without that."""
+    """Convert premultiplied colors to straight colors."""
     share = np.maximum(alpha, 1)[..., None].astype(np.float64) / 255
     straight = pixels.astype(np.float64) / share
     if pixels.dtype.kind == "f":
@@ -182,17 +182,17 @@ def _straight(pixels: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def tag_of(page: Any, code: int) -> Any:
-    """Return the value of one of its tags, None without."""
+    """Return the value of a tag, or None if the page lacks it."""
     tag = page.tags.get(code)
     return None if tag is None else tag.value
 
 
 def _no_data(page: Any) -> int | float | None:
-    """Return the number that the file gives for "no data", if it is one and finite: not-a-number is unknown anyway."""
+    """Return the file's "no data" value if it is a finite number. NaN is always unknown."""
     text = tag_of(page, NO_DATA)
     text = text.decode("ascii", "ignore") if isinstance(text, bytes) else str("" if text is None else text)
     text = text.strip("\x00 \t\r\n").replace(",", ".")
-    try:  # as an integer first: those of 64 bits have more digits than a float
+    try:  # try an integer first: 64-bit integers have more digits than floats
         return int(text)
     except ValueError:
         pass

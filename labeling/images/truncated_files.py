@@ -1,7 +1,7 @@
-"""Files that end too early: what is there of the picture, with gray where it is missing.
+"""Repair truncated files, filling missing pixels with gray.
 
-A JPEG that lacks only its last bytes has the whole picture, and is shown in any case. Of others a dataset chooses
-(``Rendering.shows_cut``) whether they are refused.
+A JPEG that lacks only its last bytes has all pixels and is always shown. For other truncated files,
+``Rendering.shows_cut`` decides whether they are shown or refused.
 """
 
 from __future__ import annotations
@@ -18,64 +18,65 @@ from PIL import Image
 
 from labeling.images.problems import TRUNCATED
 
-# A picture of which no more than this share is missing counts as whole.
+# Pictures with at most this share of missing pixels count as complete.
 _WHOLE = 0.005
-# Of which more than this is missing is no picture.
+# Pictures with more than this share of missing pixels are refused.
 _NOTHING = 0.99
 _GRAY = 0x80
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PALETTE = 3
-# Comparing looks at no more pixels than this along a side.
+# Pictures are compared at no more than this side in pixels.
 _COMPARED_SIDE = 1024
 _FILLED = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
-    """A file as if it were whole, and what to tell people about it."""
+class Repaired:
+    """The content of a repaired file, and a note for the user."""
 
     content: bytes
     note: str
 
 
 def is_cut(error: Exception) -> bool:
-    """Return whether a decoder complains that the file ends too early."""
-    words = str(error).lower()
-    return isinstance(error, EOFError) or any(hint in words for hint in ("truncated", "not processed", "broken png"))
+    """Return whether a decoder's error means that the file is truncated."""
+    message = str(error).lower()
+    return isinstance(error, EOFError) or any(hint in message for hint in ("truncated", "not processed", "broken png"))
 
 
-def mended(stream: BinaryIO, shows_cut: bool) -> Mended | None:
-    """Return the cut file as if it were whole; None if nothing of it can be shown, or it is not to be shown."""
+def repair(stream: BinaryIO, shows_cut: bool) -> Repaired | None:
+    """Return the truncated file, completed; None if nothing of it can be shown, or ``shows_cut`` is false."""
     stream.seek(0)
     content = stream.read()
     if content.startswith(_JPEG):
-        made, missing = content + _JPEG_END, _missing_of_jpeg(content)
+        completed, missing = content + _JPEG_END, _missing_of_jpeg(content)
     elif shows_cut and content.startswith(_PNG):
-        made, missing = _mended_png(content)
+        completed, missing = _repair_png(content)
     elif shows_cut and content.startswith(b"BM"):
-        made, missing = _mended_bmp(content)
+        completed, missing = _repair_bmp(content)
     else:
         return None
     if missing <= _WHOLE:
-        return Mended(made, "The end of the file is missing, and the picture is complete. Copy it again to be sure.")
+        note = "The end of the file is missing, but the picture is complete. Copy it again to be sure."
+        return Repaired(completed, note)
     if not shows_cut or missing > _NOTHING:
         return None
-    return Mended(made, note_of(missing))
+    return Repaired(completed, note_of(missing))
 
 
 def note_of(missing: float) -> str:
-    """Return what to tell people of a picture of which that share is missing."""
+    """Return the note for a picture with this share of missing pixels."""
     return f"{TRUNCATED} The missing part ({missing:.0%}) is shown gray."
 
 
 # -- JPEG -------------------------------------------------------------------------------------------
 def _missing_of_jpeg(content: bytes) -> float:
-    """Return which share of the picture is missing.
+    """Return the share of missing pixels.
 
-    A decoder skips what lies between the last pixels and the end, so what is put there changes the picture only where
-    pixels are missing.
+    Decoders skip bytes between the last pixels and the end. Bytes inserted there therefore change the picture only
+    where pixels are missing.
     """
     noise = np.random.default_rng(0).integers(1, 255, _FILLED, dtype=np.uint8).tobytes()
     try:
@@ -85,7 +86,7 @@ def _missing_of_jpeg(content: bytes) -> float:
     differ = np.zeros(pictures[0].shape[:2], np.bool_)
     for picture in pictures[1:]:
         differ |= (picture != pictures[0]).any(axis=2)
-    # Chance fills some pixels as they were; rows are missing from the first that differs on.
+    # Noise leaves some pixels unchanged by chance. All rows after the first that differs are missing.
     rows = np.flatnonzero(differ.any(axis=1))
     if not rows.size:
         return 0.0
@@ -99,12 +100,12 @@ def _reduced(content: bytes) -> NDArray[np.uint8]:
 
 
 # -- PNG --------------------------------------------------------------------------------------------
-def _mended_png(content: bytes) -> tuple[bytes, float]:
-    """With rows of gray for those that are missing; of palette images with their first color."""
+def _repair_png(content: bytes) -> tuple[bytes, float]:
+    """Fill missing rows with gray, or with the first palette color; return the file and the missing share."""
     before, packed, after = _png_parts(content)
     width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", before[16:29])
     row = 1 + (width * bits * _PNG_CHANNELS.get(kind, 1) + 7) // 8
-    if interlaced:  # its rows lie in seven passes: no telling how much of each is there
+    if interlaced:  # rows are spread over seven passes, so the missing share is unknown
         return content, 1.0
     unpacker = zlib.decompressobj()
     rows = bytearray()
@@ -114,13 +115,13 @@ def _mended_png(content: bytes) -> tuple[bytes, float]:
         return content, 1.0
     whole = len(rows) // row
     filling = bytes([0]) + bytes([0 if kind == _PNG_PALETTE else _GRAY]) * (row - 1)
-    made = bytes(rows[: whole * row]) + filling * (height - whole)
-    body = before + _chunk(b"IDAT", zlib.compress(made, 1)) + after + _chunk(b"IEND", b"")
+    pixels = bytes(rows[: whole * row]) + filling * (height - whole)
+    body = before + _chunk(b"IDAT", zlib.compress(pixels, 1)) + after + _chunk(b"IEND", b"")
     return body, 1 - whole / height
 
 
 def _png_parts(content: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return what stands before the packed pixels, those, and whole chunks behind them."""
+    """Return the file before the compressed pixels, the compressed pixels, and the complete chunks after them."""
     before, packed, after = bytearray(_PNG), bytearray(), bytearray()
     at = len(_PNG)
     while at + 8 <= len(content):
@@ -139,8 +140,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 # -- BMP --------------------------------------------------------------------------------------------
-def _mended_bmp(content: bytes) -> tuple[bytes, float]:
-    """Filled up with gray; of what is packed nothing can be told."""
+def _repair_bmp(content: bytes) -> tuple[bytes, float]:
+    """Fill missing pixels with gray; return the file and the missing share, 1 for compressed files."""
     if len(content) < 54:
         return content, 1.0
     begin, width, height = struct.unpack("<10xI4xii", content[:26])

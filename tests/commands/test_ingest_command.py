@@ -40,7 +40,7 @@ class TestCommand:
         assert result.keys() >= KEYS
         assert (result["dataset"], result["items"], result["new"]) == ("pictures", 4, 4)
         assert result["failed"] == [
-            {"path": "broken\n.png", "reason": "The file is empty; copy it again or remove it."}
+            {"path": "broken\n.png", "reason": "The file is empty. Copy it again or remove it."}
         ]
         again = json.loads(ingest(f"--data-dir={folder}", "--json"))
         assert (again["new"], again["unchanged"], again["missing"]) == (0, 4, 0)
@@ -53,7 +53,7 @@ class TestCommand:
         (folder / "image0001.png").rename(folder / "zebra.png")
         again = ingest(f"--data-dir={folder}")
         assert again.startswith("pictures: 4 items (0 new, 0 changed, 3 unchanged, 1 moved, 0 missing) in ")
-        assert "1 could not be read:\n  broken\\n.png: The file is empty; copy it again or remove it.\n" in said
+        assert "1 could not be read:\n  broken\\n.png: The file is empty. Copy it again or remove it.\n" in said
 
     def test_it_runs_as_a_job_that_succeeded(self, picture_folder: Callable[..., Path]) -> None:
         ingest(f"--data-dir={picture_folder(3)}")

@@ -132,7 +132,7 @@ def test_the_version_of_an_address_follows_the_revision(client: Client, folder: 
 # -- Notes ------------------------------------------------------------------------------------------------
 def test_a_file_without_its_end_is_an_item_with_a_note(client: Client, folder: Path) -> None:
     result = read(folder)
-    note = "The end of the file is missing, and the picture is complete. Copy it again to be sure."
+    note = "The end of the file is missing, but the picture is complete. Copy it again to be sure."
     assert result["noted"] == [{"path": "no end.jpg", "note": note}]
     assert [one["path"] for one in result["failed"]] == ["cut.jpg"]
     address = reverse("labeling:problems", args=[Dataset.objects.get().slug])
@@ -194,7 +194,7 @@ def test_the_page_offers_both_choices(client: Client, folder: Path) -> None:
     assert client.post(address, sent).status_code == 302
     dataset.refresh_from_db()
     assert dataset.shown_as == Rendering(first_row="top", shows_cut=True)
-    assert dataset.shown_words == "first row on top, cut files shown"
+    assert dataset.shown_words == "first row on top, truncated files shown"
     assert Job.objects.get(kind="ingest").params == {"reread": True}
 
 

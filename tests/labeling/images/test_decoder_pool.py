@@ -71,7 +71,7 @@ def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Pa
     said = list(few.examined(files, inverted))
     assert said[:5] == [examine(file, inverted) for file in files[:5]]
     reasons = [one.reason for one in said[5:] if isinstance(one, ImageProblem)]
-    assert reasons == ["The file is not there any more, or is a link to nothing.", "This is not an image but text."]
+    assert reasons == ["The file no longer exists, or is a broken link.", "This is not an image but text."]
     assert few.picture(files[0], 256, inverted) == thumbnails.render(files[0], 256, inverted)
     with pytest.raises(ImageProblem, match="not an image but text"):
         few.picture(tmp_path / "text.png", 256, DEFAULT)

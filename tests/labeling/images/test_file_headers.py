@@ -103,7 +103,7 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
     Dataset.objects.update(rendering=Rendering(hdu=7).as_params())
     assert "has no HDU 7" in client.get(address).content.decode()
     frame.file.unlink()
-    assert "not there any more" in client.get(address).content.decode()
+    assert "no longer exists" in client.get(address).content.decode()
 
 
 @pytest.mark.django_db

@@ -85,7 +85,7 @@ def test_an_image_of_no_pixels_is_passed_over(tmp_path: Path, shape: tuple[int, 
     assert (examine(file).width, examine(file).height) == (WIDTH, HEIGHT)
     assert values_of(file, ["OBJECT"]) == ["M42"]
     fits.HDUList(parts).writeto(file, overwrite=True)
-    with pytest.raises(ImageProblem, match="holds no image: HDU 0 is empty"):
+    with pytest.raises(ImageProblem, match="contains no image: HDU 0 is empty"):
         open_image(file)
     with pytest.raises(ImageProblem, match="is empty, which can't be shown"):
         open_image(file, rendering=Rendering(hdu=len(parts) - 1))

@@ -81,12 +81,12 @@ def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (IndexError("list index out of range"), "makes no sense to the decoder: list index out of range)."),
-        (zlib.error("Error -3 while decompressing"), "copy or save it again (what is packed in it does not fit"),
-        (OSError("decoder error -2."), "copy or save it again (decoder error -2)."),
+        (IndexError("list index out of range"), "(the decoder cannot interpret its header: list index out of range)."),
+        (zlib.error("Error -3 while decompressing"), "data do not match their checksum). Copy or save it again."),
+        (OSError("decoder error -2."), "(decoder error -2). Copy or save it again."),
         (RuntimeError("file truncated"), "Copy or download it again."),
-        (MemoryError(), "save it smaller."),
-        (PermissionError(13, "no"), "whoever runs HOSHINA needs it."),
+        (MemoryError(), "Save it smaller."),
+        (PermissionError(13, "no"), "Allow the user that runs HOSHINA to read it."),
     ],
 )
 def test_reasons_say_what_to_do_and_name_no_class_of_errors(kind: Exception, words: str) -> None:

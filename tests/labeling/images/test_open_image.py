@@ -232,9 +232,9 @@ def bomb(width: int, height: int) -> bytes:
         (b"PK\x03\x04 and so on", "ZIP"),
         (bytes(1000), "only zeros"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-        (bytes(range(256)) * 4, "not an image of a kind"),
+        (bytes(range(256)) * 4, "not an image in a supported format"),
         (b"\x89PNG\r\n\x1a\n", "damaged"),
-        (bomb(100_000, 90_000), r"100,000 × 90,000 pixels \(9,000 megapixels\); the limit is 200"),
+        (bomb(100_000, 90_000), r"100,000 × 90,000 pixels \(9,000 megapixels\)\. The limit is 200"),
     ],
 )  # fmt: skip
 def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, content: bytes, words: str) -> None:

@@ -222,7 +222,7 @@ def test_an_extra_channel_is_a_band_unless_the_file_calls_it_alpha(
     write(tmp_path / "a.tif", [gray, other], dtype, layout, photometric="minisblack", extrasamples=[0], **packing)
     assert_rising(tmp_path / "a.tif")
     assert corners(opened(tmp_path / "a.tif", plane=1))[:, 0].tolist() == [0, 0, 255, 0]
-    with pytest.raises(ImageProblem, match="2 bands, counted from 0; band 2"):
+    with pytest.raises(ImageProblem, match=r"no band 2\. It has 2 bands, counted from 0"):
         opened(tmp_path / "a.tif", plane=2)
 
     colours = np.moveaxis(quadrants(COLOURS) * scale, -1, 0)
@@ -418,7 +418,7 @@ def test_compressions_of_others_are_read_or_their_package_is_named(
     assert_colours(file, tolerance=6)
     lacking_codecs(monkeypatch)
     monkeypatch.setattr(open_image_module, "page_for_pillow", lambda *_: None)
-    with pytest.raises(ImageProblem, match=r"install .*imagecodecs|imagecodecs here; install it") as caught:
+    with pytest.raises(ImageProblem, match=r"[Ii]nstall .*imagecodecs|imagecodecs .*Install it") as caught:
         opened(file)
     assert "damaged" not in caught.value.reason
 

@@ -44,7 +44,7 @@ def test_a_jpeg_without_its_end_is_shown_with_a_note(tmp_path: Path, how: dict[s
     (tmp_path / "a.jpg").write_bytes(whole[:-2])
     assert (opened(tmp_path / "a.jpg") == opened(tmp_path / "whole.jpg")).all()
     found = examine(tmp_path / "a.jpg")
-    assert found.note == "The end of the file is missing, and the picture is complete. Copy it again to be sure."
+    assert found.note == "The end of the file is missing, but the picture is complete. Copy it again to be sure."
     assert (found.width, found.height) == ((96, 64) if turn == 1 else (64, 96))
     assert examine(tmp_path / "whole.jpg").note == ""
 

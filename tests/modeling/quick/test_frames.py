@@ -93,7 +93,7 @@ def test_nothing_to_read_is_a_problem(tmp_path: Path) -> None:
     for is_grey in (True, False):
         found = NetworkInput(InputSpec(roles=ROLES), is_grey=is_grey).prepare({"ref": tmp_path / "gone.png"}, 16)
         assert found.pixels is None
-        assert found.problem.startswith("target: missing; ref: The file is not there any more")
+        assert found.problem.startswith("target: missing; ref: The file no longer exists")
 
 
 def test_what_is_fed_goes_through_json() -> None:
