@@ -12,10 +12,10 @@ from PIL import ExifTags, Image
 
 from labeling.images import dicom, fits, jpegxl, tiff
 from labeling.images.high_bit_depth import is_deep
-from labeling.images.open_image import identified
+from labeling.images.open_image import open_header
 from labeling.images.orientation import orientation
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import in_plain_words, regular_file
+from labeling.images.source_file import as_image_problems, regular_file
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _PNG_START = 8
@@ -40,11 +40,11 @@ def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEF
     EXIF block of a JPEG; color profiles other than sRGB; gamma and primaries of a PNG other than those of sRGB; and
     truncated files. Raises ImageProblem.
     """
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         detectors = (fits.is_fits, dicom.is_dicom, tiff.is_tiff, jpegxl.is_jpegxl)
         if rendering.is_inverted or any(detect(stream) for detect in detectors):
             return ""
-        with identified(stream) as image:
+        with open_header(stream) as image:
             name = "JPEG" if image.format == "MPO" else str(image.format)
             if name not in _FORMATS or is_deep(image) or image.mode not in {"1", "L", "P", "RGB"}:
                 return ""

@@ -18,7 +18,7 @@ _SRGB = np.array(
 )
 
 
-def white_of(value: Any) -> tuple[float, float]:
+def white_point_in(value: Any) -> tuple[float, float]:
     """Return the chromaticity (x, y) in a TIFF WhitePoint tag; D50 if it is missing or invalid.
 
     ``value`` holds two numbers, two fractions, or numerators and denominators in one flat sequence.

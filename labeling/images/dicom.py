@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labeling.images import dicom_codecs, dicom_lookup
-from labeling.images.library_warnings import silenced
-from labeling.images.planes import combined
+from labeling.images.library_warnings import without_warnings
+from labeling.images.planes import combine
 from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import USUAL, Rendering
@@ -45,7 +45,7 @@ def _has_image(stream: BinaryIO) -> bool:
     try:
         import pydicom
 
-        with silenced():
+        with without_warnings():
             data = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
             return bool(data.get("Rows")) and bool(data.get("Columns"))
     except Exception:  # noqa: BLE001 - no DICOM file then
@@ -68,15 +68,15 @@ def read(stream: BinaryIO, rendering: Rendering) -> tuple[Image.Image, int]:
         raise ImageProblem(
             "This is a DICOM file. To show it, install the Python package pydicom (in HOSHINA: uv sync --extra dicom)."
         ) from error
-    with silenced():
+    with without_warnings():
         data = pydicom.dcmread(stream, force=True)
         _complete_meta(data)
         n = _refuse(data)
         dicom_codecs.require(data)
-        frames = combined(n, lambda number: _frame(pixels, data, number), rendering.plane, kind="frame")
+        frames = combine(n, lambda number: _frame(pixels, data, number), rendering.plane, kind="frame")
         refuse_unknown(*frames)
         first = rendering.plane if isinstance(rendering.plane, int) and n > 1 else 0
-        shown = [dicom_lookup.of_frame(data, first + number) for number in range(len(frames))]
+        shown = [dicom_lookup.frame_elements(data, first + number) for number in range(len(frames))]
     if len(frames) == 3:
         gray = [frame if frame.ndim == 2 else frame.mean(axis=2) for frame in frames]
         bands = [_bytes(band, data_of_band, rendering) for band, data_of_band in zip(gray, shown, strict=True)]
@@ -119,7 +119,7 @@ def _frame(pixels: Any, data: Any, number: int) -> NDArray[Any]:
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         return dicom_lookup.in_colors(stored, data)
     dtype = np.float64 if stored.dtype.itemsize > 2 else np.float32
-    values = np.array(pixels.apply_modality_lut(stored, dicom_lookup.of_frame(data, number)), dtype=dtype)
+    values = np.array(pixels.apply_modality_lut(stored, dicom_lookup.frame_elements(data, number)), dtype=dtype)
     padding = dicom_lookup.padding(stored, data)
     if padding is not None:
         values[padding] = np.nan

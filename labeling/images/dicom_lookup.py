@@ -34,7 +34,7 @@ _GROUPS = {
 }
 
 
-def of_frame(data: Any, number: int) -> Any:
+def frame_elements(data: Any, number: int) -> Any:
     """Return the elements that control display: those of the frame in an enhanced file, or else those of the file."""
     each, shared = data.get("PerFrameFunctionalGroupsSequence") or [], data.get("SharedFunctionalGroupsSequence") or []
     groups = [*each[number : number + 1], *shared[:1]]

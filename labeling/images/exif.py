@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 
 from labeling.images import open_image, tiff
-from labeling.images.library_warnings import silenced
+from labeling.images.library_warnings import without_warnings
 
 # Supported EXIF names and their meanings.
 COMMENTS = {
@@ -70,7 +70,7 @@ def facts_in(stream: BinaryIO) -> dict[str, str]:
     ImageProblem
         If Pillow does not recognize the file as an image.
     """
-    with silenced():
+    with without_warnings():
         block = _block(stream)
     facts = {
         "DateTimeOriginal": _time(
@@ -104,7 +104,7 @@ def _block(stream: BinaryIO) -> _Block:
     stream.seek(0)
     if tiff.is_tiff(stream):
         return _tags(_from_tiff(stream, head))
-    with open_image.identified(stream) as image:
+    with open_image.open_header(stream) as image:
         try:
             # PngImageFile.getexif decodes all pixels to find chunks behind them.
             exif = Image.Image.getexif(image)

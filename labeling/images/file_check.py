@@ -16,7 +16,7 @@ from labeling.images.open_image import decoded
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
 from labeling.images.revisions import picture_hash
-from labeling.images.source_file import in_plain_words, regular_file
+from labeling.images.source_file import as_image_problems, regular_file
 from labeling.images.thumbnails import TILE, Cache
 
 # Files up to this size are read once, then hashed and decoded from memory. Larger ones are streamed.
@@ -81,7 +81,7 @@ def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, keep: 
     ImageProblem
         If the file cannot be displayed, with a readable reason, or changed while it was being read.
     """
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         before = os.fstat(stream.fileno())
         source: BinaryIO = stream
         if before.st_size <= _IN_MEMORY:

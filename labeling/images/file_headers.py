@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from labeling.images import exif, fits, fits_cards
-from labeling.images.library_warnings import silenced
+from labeling.images.library_warnings import without_warnings
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import in_plain_words, regular_file
+from labeling.images.source_file import as_image_problems, regular_file
 
 _MOST_CARDS = 5000
 _LONGEST = 300
@@ -54,15 +54,15 @@ def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Ren
     FITS: from the displayed image, or else from the first part of the file. Other formats: from the EXIF block
     (:data:`labeling.images.exif.COMMENTS`). Reads no pixels. Raises ImageProblem if the image cannot be opened.
     """
-    with in_plain_words(), silenced(), regular_file(path) as stream:
+    with as_image_problems(), without_warnings(), regular_file(path) as stream:
         if not fits.is_fits(stream):
             facts = exif.facts_in(stream)
             return [facts.get(exif.name_of(name) or "", "") for name in names]
         try:
             headers = fits_cards.headers_in(stream, names, rendering.hdu)
         except fits_cards.NotPlain:
-            with fits.parts_of(stream) as parts:
-                headers = [fits.chosen(parts, rendering.hdu).header, parts[0].header]
+            with fits.open_parts(stream) as parts:
+                headers = [fits.select_part(parts, rendering.hdu).header, parts[0].header]
         return [_value(headers, name) for name in names]
 
 
@@ -79,12 +79,12 @@ def _value(headers: Sequence[Any], name: str) -> str:
 
 def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, with_sky: bool = True) -> Header:
     """Return the FITS header of a file, or the EXIF block of other formats. Raises ImageProblem if unreadable."""
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         if not fits.is_fits(stream):
             facts = exif.facts_in(stream)
             return Header(tuple(Card(0, name, value, exif.COMMENTS[name]) for name, value in facts.items()), ())
-        with fits.parts_of(stream) as parts:
-            part = fits.chosen(parts, rendering.hdu)
+        with fits.open_parts(stream) as parts:
+            part = fits.select_part(parts, rendering.hdu)
             return Header(tuple(_all_cards(parts, part)), _sky(part) if with_sky else ())
 
 
@@ -132,7 +132,7 @@ def _measured(part: Any) -> tuple[tuple[str, str], ...]:
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    with silenced():
+    with without_warnings():
         world = WCS(part.header).celestial
         if not world.has_celestial:
             return ()

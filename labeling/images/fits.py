@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from labeling.images.library_warnings import silenced
-from labeling.images.planes import combined
+from labeling.images.library_warnings import without_warnings
+from labeling.images.planes import combine
 from labeling.images.problems import TRUNCATED, ImageProblem, refuse_too_large
 from labeling.images.raster import MISSING, refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
@@ -48,19 +48,19 @@ def is_fits(stream: BinaryIO) -> bool:
 
 
 @contextmanager
-def parts_of(stream: BinaryIO) -> Iterator[Any]:
+def open_parts(stream: BinaryIO) -> Iterator[Any]:
     """Open the file's parts as an astropy HDUList, without astropy's warnings. Runs in one thread at a time."""
     from astropy.io import fits
 
     with (
         _unpacked(stream) as plain,
-        silenced(),
+        without_warnings(),
         fits.open(plain, mode="readonly", memmap=False, lazy_load_hdus=True) as parts,
     ):
         yield parts
 
 
-def chosen(parts: Any, hdu: int | None) -> Any:
+def select_part(parts: Any, hdu: int | None) -> Any:
     """Return part number ``hdu``, or the first part with an image if None. Raises ImageProblem if there is none."""
     if hdu is not None:
         return _numbered(parts, hdu)
@@ -105,15 +105,15 @@ def read_planes(stream: BinaryIO, rendering: Rendering = DEFAULT) -> Planes:
     Row 0 is the top of the picture, although FITS counts rows from the bottom unless its header says otherwise. Unknown
     pixels are NaN. Raises ImageProblem if the file has no image, is truncated or is too large.
     """
-    with parts_of(stream) as parts:
-        part = chosen(parts, rendering.hdu)
+    with open_parts(stream) as parts:
+        part = select_part(parts, rendering.hdu)
         height, width = part.shape[-2:]
         refuse_too_large(width, height)
         outer = part.shape[:-2]
         missing = None
         try:
             _refuse_truncated(part)
-            planes = combined(int(np.prod(outer)), lambda number: _plane(part, outer, number), rendering.plane)
+            planes = combine(int(np.prod(outer)), lambda number: _plane(part, outer, number), rendering.plane)
         except ImageProblem:
             if not rendering.shows_cut or hasattr(part, "compression_type"):
                 raise
@@ -195,7 +195,7 @@ def _planes_there(
             values[:rows][there == blank] = np.nan
         return values
 
-    planes = combined(int(np.prod(outer)), plane, rendering.plane)
+    planes = combine(int(np.prod(outer)), plane, rendering.plane)
     missing = np.all([np.isnan(values).all(axis=1) for values in planes], axis=0)
     if missing.all():
         raise ImageProblem(TRUNCATED)

@@ -19,7 +19,7 @@ _SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volu
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A file to read, or a path with a ``problem``. ``path`` is relative to the root, with forward slashes."""
 
     path: str
@@ -35,7 +35,7 @@ class _Folder:
     folders: list[str]
 
 
-def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> Iterator[Found]:
+def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> Iterator[FoundFile]:
     """Yield every file under ``root`` whose name ends in one of ``extensions``, ignoring case.
 
     The files of a folder come first, in natural order (frame2 before frame10), followed by its subfolders in the same
@@ -54,16 +54,16 @@ def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> 
     endings = tuple(extension.lower() for extension in extensions)
     top = Path(os.path.realpath(root))
     for prefix, folder in _folders(top, endings, skip):
-        if isinstance(folder, Found):
+        if isinstance(folder, FoundFile):
             yield folder
             continue
         for name in folder.names:
-            file = _follow(top, prefix + name, endings) if name in folder.links else Found(prefix + name)
+            file = _follow(top, prefix + name, endings) if name in folder.links else FoundFile(prefix + name)
             if file is not None:
                 yield file
 
 
-def _folders(top: Path, endings: tuple[str, ...], skip: Path | None) -> Iterator[tuple[str, _Folder | Found]]:
+def _folders(top: Path, endings: tuple[str, ...], skip: Path | None) -> Iterator[tuple[str, _Folder | FoundFile]]:
     """Yield every folder once, parents first, with the prefix of its files' paths; or the problem with it."""
     seen = {_identity(top)}
     if skip is not None and skip.exists():
@@ -85,7 +85,10 @@ def _folders(top: Path, endings: tuple[str, ...], skip: Path | None) -> Iterator
             seen.add(identity)
             folder = _list(top / below, endings)
         except OSError as error:
-            yield below, Found(below, f"The folder cannot be opened ({_description(error)}). Its images are skipped.")
+            yield (
+                below,
+                FoundFile(below, f"The folder cannot be opened ({_description(error)}). Its images are skipped."),
+            )
             continue
         yield f"{below}/", folder
         waiting.append((f"{below}/", folder.folders))
@@ -96,7 +99,7 @@ def count(root: Path, extensions: Sequence[str], stop: threading.Event, *, skip:
     number = 0
     endings = tuple(extension.lower() for extension in extensions)
     for _, folder in _folders(Path(os.path.realpath(root)), endings, skip):
-        number += 1 if isinstance(folder, Found) else len(folder.names) - len(folder.links)
+        number += 1 if isinstance(folder, FoundFile) else len(folder.names) - len(folder.links)
         if stop.is_set():
             break
     return number
@@ -118,7 +121,7 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
                 if name not in _SKIPPED_FOLDERS:
                     folders.append(name)
             elif name.lower().endswith(endings) or (
-                may_be_bare(name, endings) and _is_bare_dicom(entry.path) and entry.is_file()
+                may_lack_extension(name, endings) and _is_bare_dicom(entry.path) and entry.is_file()
             ):
                 names.append(name)
     names.sort(key=natural_key)
@@ -126,12 +129,12 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
     return _Folder(names, links, folders)
 
 
-def is_looked_for(path: str, endings: tuple[str, ...]) -> bool:
+def is_candidate(path: str, endings: tuple[str, ...]) -> bool:
     """Return whether :func:`walk` reads this path: because of its extension, or as DICOM without an extension."""
-    return path.lower().endswith(endings) or may_be_bare(path.rsplit("/", 1)[-1], endings)
+    return path.lower().endswith(endings) or may_lack_extension(path.rsplit("/", 1)[-1], endings)
 
 
-def may_be_bare(name: str, endings: tuple[str, ...]) -> bool:
+def may_lack_extension(name: str, endings: tuple[str, ...]) -> bool:
     """Return whether a file without an extension, or with one of digits as in UIDs, may be DICOM and is wanted."""
     if dicom.EXTENSIONS[0] not in endings or name == _DIRECTORY:
         return False
@@ -148,7 +151,7 @@ def _is_bare_dicom(path: str) -> bool:
         return False
 
 
-def _follow(top: Path, path: str, endings: tuple[str, ...]) -> Found | None:
+def _follow(top: Path, path: str, endings: tuple[str, ...]) -> FoundFile | None:
     """Return the file or problem that a link leads to; None if its target is found under its real path."""
     link = top / path
     is_image = path.lower().endswith(endings)
@@ -156,17 +159,17 @@ def _follow(top: Path, path: str, endings: tuple[str, ...]) -> Found | None:
         target = Path(os.path.realpath(link, strict=True))
     except OSError as error:
         if error.errno == errno.ELOOP:
-            return Found(path, "This link is part of a cycle. Remove it.")
-        return Found(path, f"The target of this link does not exist ({_description(error)}).") if is_image else None
+            return FoundFile(path, "This link is part of a cycle. Remove it.")
+        return FoundFile(path, f"The target of this link does not exist ({_description(error)}).") if is_image else None
     is_folder = target.is_dir()
     if not is_folder and not is_image:
         return None
     if not target.is_relative_to(top):
-        return Found(path, "This link leads outside the folder. Only files inside the folder are read.")
+        return FoundFile(path, "This link leads outside the folder. Only files inside the folder are read.")
     if not is_folder:
-        return Found(path)
+        return FoundFile(path)
     if link.parent.is_relative_to(target):
-        return Found(path, "This link leads to a folder that contains it, so it is not followed.")
+        return FoundFile(path, "This link leads to a folder that contains it, so it is not followed.")
     return None
 
 

@@ -12,7 +12,7 @@ _one_at_a_time = threading.RLock()
 
 
 @contextmanager
-def silenced() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Suppress all warnings. Runs in one thread at a time."""
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")

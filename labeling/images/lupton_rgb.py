@@ -19,7 +19,7 @@ from labeling.images.open_image import shrink
 from labeling.images.pixel_values import values_in
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import in_plain_words
+from labeling.images.source_file import as_image_problems
 
 # Three bands need several copies in double precision.
 MOST_PIXELS = 40_000_000
@@ -63,7 +63,7 @@ def composite(
     if len({band.shape for band in read.values()}) > 1:
         sizes = ", ".join(f"{role} {band.shape[1]:,} × {band.shape[0]:,}" for role, band in read.items())
         raise ImageProblem(f"The bands of a color image must have the same size, and these differ: {sizes}.")
-    with in_plain_words():
+    with as_image_problems():
         image = Image.fromarray(_colored([read.get(role) for role in roles_of_bands], composition, rendering))
     if rendering.is_inverted:
         image = ImageChops.invert(image)

@@ -23,14 +23,14 @@ from PIL import Image, ImageChops, ImageFile, UnidentifiedImageError, features
 from labeling.images import dicom, fits, jpegxl, tiff, tiff_reduced, truncated_files
 from labeling.images.color import to_rgb, unusual_gamma
 from labeling.images.high_bit_depth import is_deep, picture_of, values_of
-from labeling.images.orientation import SIDEWAYS, UPRIGHT, orientation, turned_back
-from labeling.images.planes import combined
+from labeling.images.orientation import SIDEWAYS, UPRIGHT, orientation, undo_upright
+from labeling.images.planes import combine
 from labeling.images.problems import MAX_PIXELS, ImageProblem, refuse_too_large
 from labeling.images.raster import refuse_unknown
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import FORMATS, in_plain_words, regular_file, unsupported_reason
+from labeling.images.source_file import FORMATS, as_image_problems, regular_file, unsupported_reason
 from labeling.images.stretch import stretch
-from labeling.images.tiff_samples import Meaning
+from labeling.images.tiff_samples import Interpretation
 
 __all__ = ["DEFAULT_EXTENSIONS", "FORMATS", "MAX_PIXELS", "ImageProblem", "open_image"]
 
@@ -77,7 +77,7 @@ def open_image(
     ImageProblem
         If the file cannot be read as an image, with a readable reason.
     """
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         image = decoded(stream, max_side, rendering).image
         return image if max_side is None else shrink(image, max_side)
 
@@ -87,7 +87,7 @@ def open_for_resizing(path: str | os.PathLike[str], side: int, rendering: Render
 
     The longer side has at least ``side`` pixels if the file has that many. See :func:`open_image`.
     """
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         return decoded(stream, side, rendering).image
 
 
@@ -146,7 +146,7 @@ def _raster(stream: BinaryIO, max_side: int | None, rendering: Rendering) -> Dec
 
 
 def _complete(stream: BinaryIO, max_side: int | None, rendering: Rendering, page: int = 0) -> Decoded:
-    with at_frame(identified(stream), page) as source, one_at_a_time_if_large(source):
+    with seek_frame(open_header(stream), page) as source, large_image_lock(source):
         # Cameras that store several pictures in one JPEG file use MPO.
         name = _NAMES.get(str(source.format), str(source.format))
         width, height = source.size
@@ -167,7 +167,7 @@ def _complete(stream: BinaryIO, max_side: int | None, rendering: Rendering, page
 
 def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Rendering, page: int) -> Image.Image:
     if is_deep(source):
-        return picture_of(values_of(source, lambda: at_frame(identified(stream), page)), rendering)
+        return picture_of(values_of(source, lambda: seek_frame(open_header(stream), page)), rendering)
     source.load()
     return to_rgb(source, rendering)
 
@@ -186,18 +186,18 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
         source.seek(number)
         refuse_too_large(*source.size)
         if is_deep(source):
-            return values_of(source, lambda: at_frame(identified(stream), number))
+            return values_of(source, lambda: seek_frame(open_header(stream), number))
         frame = to_rgb(source, upright)
         return np.asarray(frame if is_colored else frame.convert("L"))
 
-    planes = combined(n, read, rendering.plane, kind="frame")
+    planes = combine(n, read, rendering.plane, kind="frame")
     if planes[0].dtype != np.uint8:
         return _picture(planes, rendering)
     image = Image.fromarray(planes[0] if len(planes) == 1 else np.stack(planes, axis=-1))
     return ImageChops.invert(image) if rendering.is_inverted else image
 
 
-def at_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
+def seek_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
     """Move ``image`` to frame ``number`` and return it."""
     if number:
         image.seek(number)
@@ -289,17 +289,17 @@ def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
     if page.samplesperpixel != 1 or page.dtype.itemsize > 4 or page.bitspersample not in {8, 16, 32}:
         return None
     try:
-        with at_frame(identified(stream), page.index) as image:
+        with seek_frame(open_header(stream), page.index) as image:
             is_inverted = image.mode == "L" and page.photometric == 0
-            turn = Meaning(page).turn
-            values = values_of(image, lambda: identified(stream)) if is_deep(image) else _loaded(image)
+            turn = Interpretation(page).turn
+            values = values_of(image, lambda: open_header(stream)) if is_deep(image) else _loaded(image)
     except (OSError, ImageProblem):
         return None
     if values.ndim != 2 or values.dtype.itemsize < page.dtype.itemsize:
         return None
     if values.dtype.itemsize > page.dtype.itemsize:
         values = values.astype(page.dtype)
-    values = np.ascontiguousarray(turned_back(255 - values if is_inverted else values, turn))
+    values = np.ascontiguousarray(undo_upright(255 - values if is_inverted else values, turn))
     stored = values.astype(values.dtype.newbyteorder("="), copy=False).view(page.dtype.newbyteorder("="))
     return np.asarray(stored[..., None])
 
@@ -309,7 +309,7 @@ def _loaded(image: ImageFile.ImageFile) -> NDArray[Any]:
     return np.asarray(image)
 
 
-def identified(stream: BinaryIO) -> ImageFile.ImageFile:
+def open_header(stream: BinaryIO) -> ImageFile.ImageFile:
     """Open the image in ``stream``, reading only its header. Raises ImageProblem if too large or not an image."""
     try:
         image = Image.open(stream, formats=_formats_of(stream))
@@ -344,7 +344,7 @@ def _formats_of(stream: BinaryIO) -> tuple[str, ...]:
     return ("HEIF",)
 
 
-def one_at_a_time_if_large(image: Image.Image) -> AbstractContextManager[object]:
+def large_image_lock(image: Image.Image) -> AbstractContextManager[object]:
     """Return the lock for decoding a large image, or a context without effect if the image is small."""
     return _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext()
 

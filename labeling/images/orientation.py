@@ -44,6 +44,6 @@ def upright(pixels: NDArray[Any], turn: int) -> NDArray[Any]:
     return pixels
 
 
-def turned_back(pixels: NDArray[Any], turn: int) -> NDArray[Any]:
+def undo_upright(pixels: NDArray[Any], turn: int) -> NDArray[Any]:
     """Undo :func:`upright`."""
     return upright(pixels, _BACK.get(turn, turn))

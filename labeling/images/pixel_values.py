@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from labeling.images import dicom, fits, jpegxl, tiff
 from labeling.images.high_bit_depth import is_deep, values_of
 from labeling.images.open_image import (
-    at_frame,
     decoded,
-    identified,
-    one_at_a_time_if_large,
+    large_image_lock,
+    open_header,
     page_for_pillow,
     samples_by_pillow,
+    seek_frame,
 )
 from labeling.images.orientation import orientation, upright
-from labeling.images.planes import combined
+from labeling.images.planes import combine
 from labeling.images.problems import refuse_too_large
 from labeling.images.rendering import DEFAULT, USUAL, Rendering
-from labeling.images.source_file import in_plain_words, regular_file
+from labeling.images.source_file import as_image_problems, regular_file
 
 
 def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, most: int | None = None) -> NDArray[Any]:
@@ -33,7 +33,7 @@ def values_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, m
     Colors become their mean in deep images, and their luma in 8-bit images, whose values are those displayed.
     ``most``: largest allowed number of pixels. Raises ImageProblem.
     """
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         if fits.is_fits(stream):
             values = _single_plane(fits.read_planes(stream, rendering).planes)
         elif dicom.is_dicom(stream):
@@ -59,16 +59,16 @@ def _tiff(stream: BinaryIO, rendering: Rendering) -> NDArray[Any]:
 
 
 def _raster(stream: BinaryIO, rendering: Rendering, page: int = 0) -> NDArray[Any]:
-    with at_frame(identified(stream), page) as source, one_at_a_time_if_large(source):
+    with seek_frame(open_header(stream), page) as source, large_image_lock(source):
         if not is_deep(source):
             return _picture(stream, rendering)
 
         def read(number: int) -> NDArray[Any]:
             source.seek(number)
-            return _gray(values_of(source, lambda: at_frame(identified(stream), number)))
+            return _gray(values_of(source, lambda: seek_frame(open_header(stream), number)))
 
         n = 1 if page else getattr(source, "n_frames", 1)
-        values = _single_plane(combined(n, (lambda number: read(number + page)), rendering.plane, kind="frame"))
+        values = _single_plane(combine(n, (lambda number: read(number + page)), rendering.plane, kind="frame"))
         return upright(values, orientation(source))
 
 

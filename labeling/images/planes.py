@@ -14,7 +14,7 @@ from labeling.images.problems import ImageProblem
 MOST_COMBINED = 4096
 
 
-def combined(
+def combine(
     n: int, read: Callable[[int], NDArray[Any]], plane: str | int, *, kind: str = "plane"
 ) -> list[NDArray[Any]]:
     """Return one plane, or three of the same shape for red, green and blue.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.images import fits
-from labeling.images.library_warnings import silenced
+from labeling.images.library_warnings import without_warnings
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import in_plain_words, regular_file
+from labeling.images.source_file import as_image_problems, regular_file
 
 # Numbers of nodes along each side, tried until the interpolation error is below this fraction of a pixel.
 _NODES = (3, 5, 9, 17, 33, 65)
@@ -43,11 +43,11 @@ class SkyGrid:
 
 def sky_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> SkyGrid | None:
     """Return the grid of the displayed image; None without a valid WCS. Raises ImageProblem."""
-    with in_plain_words(), regular_file(path) as stream:
+    with as_image_problems(), regular_file(path) as stream:
         if not fits.is_fits(stream):
             return None
-        with fits.parts_of(stream) as parts:
-            part = fits.chosen(parts, rendering.hdu)
+        with fits.open_parts(stream) as parts:
+            part = fits.select_part(parts, rendering.hdu)
             try:
                 return _measured(part, fits.begins_on_top(part.header, rendering))
             except Exception:  # noqa: BLE001 - an invalid WCS raises anything; then there is no position
@@ -58,7 +58,7 @@ def _measured(part: Any, begins_on_top: bool) -> SkyGrid | None:
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    with silenced():
+    with without_warnings():
         world = WCS(part.header).celestial
         if not world.has_celestial:
             return None

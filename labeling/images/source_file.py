@@ -39,7 +39,7 @@ def regular_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
 
 
 @contextmanager
-def in_plain_words() -> Iterator[None]:
+def as_image_problems() -> Iterator[None]:
     """Convert all exceptions of opening and decoding to ImageProblem with a readable reason."""
     try:
         yield

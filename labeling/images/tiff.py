@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.images.cielab import is_d50, white_of
-from labeling.images.planes import combined
+from labeling.images.cielab import is_d50, white_point_in
+from labeling.images.planes import combine
 from labeling.images.problems import ImageProblem, refuse_too_large
 from labeling.images.raster import Raster
 from labeling.images.rendering import Rendering
-from labeling.images.tiff_cut import samples_there
+from labeling.images.tiff_cut import available_samples
 from labeling.images.tiff_samples import (
     CIELAB,
     COLORS,
@@ -29,7 +29,7 @@ from labeling.images.tiff_samples import (
     PALETTE,
     WHITE_IS_ZERO,
     WHITE_POINT,
-    Meaning,
+    Interpretation,
     tag_of,
 )
 
@@ -72,12 +72,14 @@ def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None
     """
     with opened(stream) as file:
         page = _refuse_odd(first_page(file))
-        meaning = Meaning(page)
-        pages = [page] if rendering.plane == "first" or meaning.bands else main_pages(file)
+        interpretation = Interpretation(page)
+        pages = [page] if rendering.plane == "first" or interpretation.bands else main_pages(file)
         if len(pages) > 1:
             return _of_pages(pages, rendering)
-        samples, missing = _samples_there(page, by_pillow, rendering)
-        raster = _of_bands(meaning, samples, rendering) if meaning.bands else meaning.raster(samples)
+        samples, missing = _available_samples(page, by_pillow, rendering)
+        raster = (
+            _of_bands(interpretation, samples, rendering) if interpretation.bands else interpretation.raster(samples)
+        )
         return replace(raster, missing=missing)
 
 
@@ -103,7 +105,7 @@ def describe(stream: BinaryIO) -> About:
         tags = {tag.code: tag.value for tag in page.tags}
         was_swapped = is_swapped(tags) and file.byteorder == ">" and page.compression != 1
         revision = int(is_reinterpreted(tags) or was_swapped or page is not file.pages[0])
-        return About((page.imagewidth, page.imagelength), Meaning(page).turn, revision)
+        return About((page.imagewidth, page.imagelength), Interpretation(page).turn, revision)
 
 
 def main_pages(file: Any) -> list[Any]:
@@ -167,7 +169,7 @@ def is_reinterpreted(tags: Mapping[int, Any]) -> bool:
 
 def _has_odd_white(tags: Mapping[int, Any]) -> bool:
     """Return whether L*a*b* has another white point than D50, which Pillow assumes. JPEG is always left to Pillow."""
-    return tags.get(_COMPRESSION) not in _JPEGS and not is_d50(white_of(tags.get(WHITE_POINT)))
+    return tags.get(_COMPRESSION) not in _JPEGS and not is_d50(white_point_in(tags.get(WHITE_POINT)))
 
 
 def _numbers(value: Any) -> tuple[int, ...]:
@@ -199,32 +201,32 @@ def _of_pages(pages: list[Any], rendering: Rendering) -> Raster:
     """Return one page, or a combination of pages."""
     if isinstance(rendering.plane, int) and rendering.plane < len(pages):
         page = _refuse_odd(pages[rendering.plane])
-        return Meaning(page).raster(_samples(page))
+        return Interpretation(page).raster(_samples(page))
 
     def plane(number: int) -> NDArray[Any]:
         page = _refuse_odd(pages[number])
-        raster = Meaning(page).raster(_samples(page))
+        raster = Interpretation(page).raster(_samples(page))
         return raster.plane if rendering.plane == "rgb" else raster.values
 
-    return _combined(combined(len(pages), plane, rendering.plane, kind="page"), Meaning(pages[0]).is_for_screen)
+    return _raster_of(combine(len(pages), plane, rendering.plane, kind="page"), Interpretation(pages[0]).is_for_screen)
 
 
-def _of_bands(meaning: Meaning, samples: NDArray[Any], rendering: Rendering) -> Raster:
+def _of_bands(interpretation: Interpretation, samples: NDArray[Any], rendering: Rendering) -> Raster:
     """Return one band, or a combination of bands."""
-    bands = meaning.bands
-    if rendering.plane in {"first", "rgb"} and meaning.n_colors == 3:
-        return meaning.raster(samples)
+    bands = interpretation.bands
+    if rendering.plane in {"first", "rgb"} and interpretation.n_colors == 3:
+        return interpretation.raster(samples)
     number = 0 if rendering.plane == "first" else rendering.plane
     if isinstance(number, int) and number < len(bands):
-        return meaning.raster(samples, bands[number])
+        return interpretation.raster(samples, bands[number])
 
     def plane(number: int) -> NDArray[Any]:
-        return meaning.raster(samples, bands[number]).values
+        return interpretation.raster(samples, bands[number]).values
 
-    return _combined(combined(len(bands), plane, rendering.plane, kind="band"), meaning.is_for_screen)
+    return _raster_of(combine(len(bands), plane, rendering.plane, kind="band"), interpretation.is_for_screen)
 
 
-def _combined(planes: list[NDArray[Any]], is_for_screen: bool) -> Raster:
+def _raster_of(planes: list[NDArray[Any]], is_for_screen: bool) -> Raster:
     values = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
     unknown = np.zeros(values.shape[:2], np.bool_)
     if values.dtype.kind == "f" and is_for_screen:
@@ -258,7 +260,7 @@ def refuse_no_numbers(page: Any) -> None:
         raise ImageProblem("The TIFF contains a volume, which can't be displayed as an image.")
 
 
-def _samples_there(
+def _available_samples(
     page: Any, by_pillow: Pixels | None, rendering: Rendering
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Return the samples of a page and None; or, for a truncated page, the available samples and the missing mask."""
@@ -267,7 +269,7 @@ def _samples_there(
     except Exception as error:
         if not rendering.shows_cut or "imagecodecs" in str(error):
             raise
-        return samples_there(page)
+        return available_samples(page)
 
 
 def _samples_or(page: Any, by_pillow: Pixels | None) -> NDArray[Any]:

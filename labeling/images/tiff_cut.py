@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from labeling.images.problems import TRUNCATED, ImageProblem
 
 
-def samples_there(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def available_samples(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the samples (h, w, n) of a tifffile page, with 0 for missing ones, and the missing mask (h, w).
 
     Raises ImageProblem if all pixels are missing.

@@ -20,7 +20,7 @@ from labeling.images.tiff import (
     refuse_wrong_pieces,
     whole_page,
 )
-from labeling.images.tiff_samples import Meaning
+from labeling.images.tiff_samples import Interpretation
 
 # Limit for images without an overview, which are shrunk while reading. Decoding that many pixels takes half a minute.
 MAX_REDUCED_PIXELS = 4_000_000_000
@@ -65,37 +65,37 @@ def _shrunk(page: Any, factor: int) -> Raster:
     """Return the means over squares of ``factor`` by ``factor`` pixels, without unknown samples."""
     refuse_no_numbers(page)
     refuse_wrong_pieces(page)
-    meaning = Meaning(page)
-    n = meaning.n_colors if meaning.alpha is None else meaning.alpha + 1
-    if not meaning.is_plain and page.planarconfig == 2 and page.samplesperpixel > 1:
+    interpretation = Interpretation(page)
+    n = interpretation.n_colors if interpretation.alpha is None else interpretation.alpha + 1
+    if not interpretation.is_plain and page.planarconfig == 2 and page.samplesperpixel > 1:
         raise ImageProblem("The TIFF has a color space that can't be reduced plane by plane. Save it as RGB.")
     # Palette indices and color space values can't be averaged, but the RGB colors can.
-    shape = -(-page.imagelength // factor), -(-page.imagewidth // factor), n if meaning.is_plain else 3
+    shape = -(-page.imagelength // factor), -(-page.imagewidth // factor), n if interpretation.is_plain else 3
     total = np.zeros(shape, np.float64 if page.dtype.itemsize > 2 else np.float32)
     n_finite = np.zeros(shape, np.int32)
     for piece, y, x, sample in _pieces(page):
         piece = piece[: page.imagelength - y, : page.imagewidth - x]
         if sample >= n or not piece.size:
             continue
-        piece, valid = _with_valid(meaning, piece[..., :n])
+        piece, valid = _with_valid(interpretation, piece[..., :n])
         at = slice(y // factor, None), slice(x // factor, None), slice(sample, sample + piece.shape[2])
         sums = _sums(piece, y, x, factor)
         counts = _areas(piece, y, x, factor) if valid is None else _sums(valid, y, x, factor)
         total[at][: sums.shape[0], : sums.shape[1]] += sums
         n_finite[at][: sums.shape[0], : sums.shape[1]] += counts.astype(np.int32)
     means = total / np.maximum(n_finite, 1)
-    unknown = np.asarray(~n_finite[..., : meaning.n_colors].any(axis=2))
-    if meaning.is_plain:
-        return meaning.raster_of(means, list(range(meaning.n_colors)), unknown)
+    unknown = np.asarray(~n_finite[..., : interpretation.n_colors].any(axis=2))
+    if interpretation.is_plain:
+        return interpretation.raster_of(means, list(range(interpretation.n_colors)), unknown)
     return Raster(np.rint(means).astype(np.uint8), unknown=unknown, is_for_screen=True)
 
 
-def _with_valid(meaning: Meaning, piece: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _with_valid(interpretation: Interpretation, piece: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Return samples that can be averaged, with 0 for unknown ones, and the mask of valid samples; None if all are."""
-    unknown = meaning.unknown(piece)
-    if not meaning.is_plain:
+    unknown = interpretation.unknown(piece)
+    if not interpretation.is_plain:
         unknown = None if unknown is None else np.asarray(unknown.all(axis=2, keepdims=True))
-        piece = meaning.colors(piece)
+        piece = interpretation.colors(piece)
     if piece.dtype.kind == "f":
         missing = ~np.isfinite(piece)
         unknown = missing if unknown is None else unknown | missing

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labeling.images.cielab import rgb_of_lab, white_of
+from labeling.images.cielab import rgb_of_lab, white_point_in
 from labeling.images.problems import ImageProblem
 from labeling.images.raster import Raster
 
@@ -25,7 +25,7 @@ _UNITS_OFF = 4
 
 
 @dataclass(frozen=True)
-class Meaning:
+class Interpretation:
     """The interpretation of the samples of a tifffile page."""
 
     page: Any
@@ -109,7 +109,7 @@ class Meaning:
         if kind == PALETTE:
             return self._from_palette(pixels[..., 0])
         if kind in LABS:
-            return rgb_of_lab(pixels, white_of(tag_of(self.page, WHITE_POINT)), is_signed=kind == CIELAB)
+            return rgb_of_lab(pixels, white_point_in(tag_of(self.page, WHITE_POINT)), is_signed=kind == CIELAB)
         if kind == CMYK and pixels.shape[2] == 4:
             ink = pixels.astype(np.float32) / self._full
             return np.asarray(np.rint((1 - ink[..., :3]) * (1 - ink[..., 3:]) * 255).clip(0, 255).astype(np.uint8))

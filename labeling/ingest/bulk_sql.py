@@ -1,4 +1,4 @@
-"""Writing what an ingest found: items, their frames, which are missing, and problems."""
+"""Write the results of a scan in bulk: items, frames, availability and problems."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from labeling.images.file_check import Examined
 from labeling.models import MAX_PATH, Dataset, Frame, Item, Problem
 
 ROLE = "image"
-# PostgreSQL's index of (dataset, path) takes no more than this.
+# The largest path that PostgreSQL's index of (dataset, path) accepts.
 MAX_PATH_BYTES = 2500
-# What a frame holds of its file.
+# The columns of a frame that describe its file.
 FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format", "revision", "note")
 _filled: Callable[[Examined], tuple[Any, ...]] = attrgetter(*FILLED)
 
 
 def next_row(dataset: Dataset) -> int:
+    """Return the row of the dataset's next item."""
     newest = Item.objects.filter(dataset=dataset).aggregate(newest=Max("row"))["newest"]
     return 0 if newest is None else newest + 1
 
 
 def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
-    """Make items of new files. Call it with the dataset locked."""
+    """Create items from new files. The dataset must be locked."""
     if not new:
         return
-    # A run that was thought dead may have woken and written some meanwhile.
+    # A run that was presumed dead may have resumed and written some of them.
     taken = _taken(dataset, [path for path, _ in new])
     new = [(path, examined) for path, examined in new if path not in taken]
     first = insert_items(dataset, [path for path, _ in new])
@@ -45,19 +46,18 @@ def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
 
 
 def _taken(dataset: Dataset, paths: Sequence[str]) -> set[str]:
-    """Those of the paths that are an item's already. The ORM takes as long for such a filter as for the inserts."""
+    """Return the paths that items already have. With the ORM, this filter takes as long as the inserts."""
     marks = ", ".join(["%s"] * len(paths))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT path FROM labeling_item WHERE dataset_id = %s AND path IN ({marks})",  # noqa: S608 - only marks
+            f"SELECT path FROM labeling_item WHERE dataset_id = %s AND path IN ({marks})",  # noqa: S608 - placeholders
             [dataset.pk, *paths],
         )
         return {path for (path,) in cursor.fetchall()}
 
 
 def insert_items(dataset: Dataset, paths: Sequence[str]) -> int:
-    """Make items, without frames yet; returns the row of the first, the others follow. Call it with the dataset
-    locked."""
+    """Create items without frames in consecutive rows, and return the first row. The dataset must be locked."""
     first = next_row(dataset)
     rows = [(dataset.pk, row, path) for row, path in enumerate(paths, start=first)]
     _insert_many(Item, ("dataset_id", "row", "path"), "%s, %s, %s", rows)
@@ -66,7 +66,7 @@ def insert_items(dataset: Dataset, paths: Sequence[str]) -> int:
 
 
 def insert_frames(dataset: Dataset, new: Sequence[tuple[int, str, str, Examined]]) -> None:
-    """Make frames of files, each given as its item, role, path and content."""
+    """Create frames from tuples of item ID, role, path and file properties."""
     columns = ("item_id", "dataset_id", "role", "path", *FILLED)
     rows = [(item_id, dataset.pk, role, path, *values_of(examined)) for item_id, role, path, examined in new]
     if rows:
@@ -74,20 +74,20 @@ def insert_frames(dataset: Dataset, new: Sequence[tuple[int, str, str, Examined]
 
 
 def _insert_many(model: type[Model], columns: Sequence[str], values: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """One prepared statement for all rows, several times as fast as ``bulk_create``; other columns get defaults."""
+    """Insert rows with one prepared statement, several times as fast as ``bulk_create``. Other columns get defaults."""
     others = [field for field in model._meta.concrete_fields if not (field.primary_key or field.column in columns)]
     defaults = tuple(field.get_db_prep_save(field.get_default(), connection) for field in others)
     names = ", ".join(connection.ops.quote_name(name) for name in (*columns, *(str(field.column) for field in others)))
     marks = ", ".join([values, *["%s"] * len(others)])
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+            f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({marks})",  # noqa: S608 - fixed names
             [row + defaults for row in rows],
         )
 
 
 def update_many(model: type[Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Set ``columns`` of many rows, each given as its values and then its key; see :func:`_insert_many`."""
+    """Update ``columns`` of many rows from tuples of the values followed by the primary key."""
     if not rows:
         return
     changes = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in columns)
@@ -96,17 +96,17 @@ def update_many(model: type[Model], columns: Sequence[str], rows: Sequence[tuple
 
 
 def values_of(examined: Examined) -> tuple[Any, ...]:
-    """The values of the columns ``FILLED``."""
+    """Return the values of the columns ``FILLED``."""
     return _filled(examined)
 
 
 def update_frames(changed: Sequence[tuple[int, Examined]]) -> None:
-    """Write what files hold now, by their frames' keys."""
+    """Update frames, given by primary key, to the current properties of their files."""
     update_many(Frame, FILLED, [(*values_of(examined), pk) for pk, examined in changed])
 
 
 def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool) -> int:
-    """Where it is not so already, and of how many; the dataset's count of missing items follows."""
+    """Set the availability of items and update the dataset's count. Return the number of items changed."""
     if not item_ids:
         return 0
     n = Item.objects.filter(pk__in=item_ids, is_available=not is_available).update(is_available=is_available)
@@ -115,11 +115,12 @@ def set_available(dataset: Dataset, item_ids: Sequence[int], is_available: bool)
 
 
 def noted_frames(dataset: Dataset) -> QuerySet[Frame]:
-    """Return the frames that are shown although something is wrong with their files, by path."""
+    """Return the frames whose files have a defect but can be displayed, ordered by path."""
     return Frame.objects.filter(dataset=dataset).exclude(note="").order_by("path")
 
 
 def write_problems(dataset: Dataset, problems: dict[str, str]) -> None:
+    """Save problems, reasons by path. Existing problems of the same paths are updated."""
     Problem.objects.bulk_create(
         [Problem(dataset=dataset, path=path, reason=reason) for path, reason in problems.items()],
         update_conflicts=True,
@@ -129,8 +130,8 @@ def write_problems(dataset: Dataset, problems: dict[str, str]) -> None:
 
 
 def storable(path: str) -> str:
-    """The path as it can be stored: bytes that are no UTF-8 as ``\\xe9``, and too long ones cut."""
-    words = os.fsencode(path).decode("utf-8", "backslashreplace")
-    if len(words) <= MAX_PATH and len(words.encode()) <= MAX_PATH_BYTES:
-        return words
-    return f"{words[:300]}…{hashlib.sha256(words.encode()).hexdigest()[:8]}…{words[-200:]}"
+    """Return a path that the database accepts: invalid UTF-8 bytes are escaped as ``\\xe9``, long paths shortened."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if len(text) <= MAX_PATH and len(text.encode()) <= MAX_PATH_BYTES:
+        return text
+    return f"{text[:300]}…{hashlib.sha256(text.encode()).hexdigest()[:8]}…{text[-200:]}"

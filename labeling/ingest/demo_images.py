@@ -1,4 +1,4 @@
-"""Something to try it with: the 1,797 handwritten digits of scikit-learn, as PNG files."""
+"""Write the demo dataset: the 1,797 handwritten digits of scikit-learn as PNG files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DEMO_NAME = "digits"
 
 
 def write_digits(folder: Path) -> Path:
-    """Write the digits to ``folder`` unless it is there already, all or nothing; returns ``folder``.
+    """Write the digits to ``folder`` atomically, unless it exists, and return ``folder``.
 
-    The files are 8 × 8 pixels, ``digit0000.png`` onwards in scikit-learn's order, without their labels.
+    The files have 8 × 8 pixels. They are numbered from ``digit0000.png`` in scikit-learn's order, without labels.
     """
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def write_digits(folder: Path) -> Path:
 
 
 def _write(folder: Path) -> None:
-    from sklearn.datasets import load_digits  # late: it takes a second, and only the demo needs it
+    from sklearn.datasets import load_digits  # slow to import, and needed only here
 
     folder.mkdir()
     images = load_digits().images  # (1797, 8, 8), 0 to 16
@@ -33,10 +33,10 @@ def _write(folder: Path) -> None:
         Image.fromarray(image).save(folder / f"digit{number:04d}.png")
 
 
-def _move(made: Path, folder: Path) -> None:
-    """Another process that was faster wrote the same."""
+def _move(source: Path, folder: Path) -> None:
+    """Move a finished folder into place, unless another process has written the same one."""
     try:
-        made.replace(folder)
+        source.replace(folder)
     except OSError:
         if not folder.exists():
             raise

@@ -1,8 +1,8 @@
-"""Files that were moved or renamed: their items follow them by content, with row, labels and vectors.
+"""Match moved and renamed files to their items by content, so that row, labels and vectors are kept.
 
-An item is *free* when the file at its path is gone, or holds something else by now. A *stray* is a file at a
-path where its content was not known to be. Strays are given the free items of the same content one to one:
-first those that somebody decided about, then in the order of their paths.
+A *free* item is one whose file is missing or now has other content. A *stray* is a file with content that was not
+recorded at its path. Strays are assigned to free items of the same content one to one: first to items with a decision,
+then in the order of paths.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from labeling.images.source_file import regular_file
 from labeling.ingest.bulk_sql import FILLED, set_available, update_many, values_of
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
 
-# Of a content with more items than this it is remembered which were looked at: a folder may hold 100,000 black
-# images, and looking at all of them for every batch of strays would never end.
+# For contents with more items than this, the search continues where the last one stopped. A folder may contain
+# 100,000 black images, and checking all of them for every batch of strays would take forever.
 _FEW = 50
 _SPOOLED_IN_MEMORY = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A file at a path where its content was not known to be."""
+    """A file with content that was not recorded at its path."""
 
     path: str
     examined: Examined
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """An item that a stray may belong to, as the database has it."""
+class FreeItem:
+    """An item in the database that a stray may belong to."""
 
     sha256: str
     item_id: int
@@ -53,17 +53,17 @@ class Home:
     rank: int
 
 
-class Finder:
-    """Finds the free items of one dataset for strays; one for each run."""
+class FreeItemFinder:
+    """Find the free items of a dataset for strays. Create one finder per run."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.root = dataset.data_dir
-        # How far the items of a content were looked at: the rank and path of the last one. Of contents with many.
+        # Rank and path of the last item checked, for contents with many items.
         self._reached: dict[str, tuple[int, str]] = {}
 
-    def find(self, strays: Sequence[Stray]) -> dict[str, Home]:
-        """The free item of each stray that has one, by the stray's path."""
+    def find(self, strays: Sequence[Stray]) -> dict[str, FreeItem]:
+        """Return the free items of strays by the strays' paths, without strays that have none."""
         waiting: dict[str, deque[Stray]] = defaultdict(deque)
         for stray in strays:
             waiting[stray.examined.sha256].append(stray)
@@ -73,23 +73,23 @@ class Finder:
         many: list[str] = []
         for sha256, n in counted:
             (few if n <= _FEW else many).append(sha256)
-        found: dict[str, Home] = {}
-        for home in self._homes(few) if few else ():
-            self._offer(home, waiting[home.sha256], found)
+        matches: dict[str, FreeItem] = {}
+        for free_item in self._items_with(few) if few else ():
+            self._offer(free_item, waiting[free_item.sha256], matches)
         for sha256 in many:
-            for home in self._homes([sha256], self._reached.get(sha256)):
+            for free_item in self._items_with([sha256], self._reached.get(sha256)):
                 if not waiting[sha256]:
                     break
-                self._reached[sha256] = (home.rank, home.path)
-                self._offer(home, waiting[sha256], found)
-        return found
+                self._reached[sha256] = (free_item.rank, free_item.path)
+                self._offer(free_item, waiting[sha256], matches)
+        return matches
 
-    def _offer(self, home: Home, strays: deque[Stray], found: dict[str, Home]) -> None:
-        if strays and self._is_free(home, strays[0]):
-            found[strays.popleft().path] = home
+    def _offer(self, free_item: FreeItem, strays: deque[Stray], matches: dict[str, FreeItem]) -> None:
+        if strays and self._is_free(free_item, strays[0]):
+            matches[strays.popleft().path] = free_item
 
-    def _homes(self, hashes: Sequence[str], after: tuple[int, str] | None = None) -> Iterator[Home]:
-        """The items with these contents, those that somebody decided about first, then by path."""
+    def _items_with(self, hashes: Sequence[str], after: tuple[int, str] | None = None) -> Iterator[FreeItem]:
+        """Yield the items with these contents, those with decisions first, then by path."""
         undecided = Case(
             When(item__state=State.UNLABELLED, then=Value(1)), default=Value(0), output_field=IntegerField()
         )
@@ -98,42 +98,42 @@ class Finder:
             frames = frames.filter(Q(rank__gt=after[0]) | Q(rank=after[0], path__gt=after[1]))
         names = ("sha256", "item_id", "id", "item__row", "path", "size", "mtime_ns", "rank")
         for values in frames.order_by("rank", "path").values_list(*names).iterator(chunk_size=500):
-            yield Home(*values)
+            yield FreeItem(*values)
 
-    def _is_free(self, home: Home, stray: Stray) -> bool:
-        """Whether an item's content is no longer at its path."""
-        file = self.root / home.path
+    def _is_free(self, free_item: FreeItem, stray: Stray) -> bool:
+        """Return whether an item's content is no longer at its path."""
+        file = self.root / free_item.path
         try:
             status = file.stat()
-            if status.st_size != home.size or _is_respelt(file, self.root / stray.path):
+            if status.st_size != free_item.size or _is_respelt(file, self.root / stray.path):
                 return True
-            if status.st_mtime_ns == home.mtime_ns:
+            if status.st_mtime_ns == free_item.mtime_ns:
                 return False
             with regular_file(file) as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest() != home.sha256
+                return hashlib.file_digest(stream, "sha256").hexdigest() != free_item.sha256
         except (FileNotFoundError, NotADirectoryError, ImageProblem):
             return True
-        except OSError:  # it may well be there
+        except OSError:  # it may still exist
             return False
 
 
 def _is_respelt(old: Path, new: Path) -> bool:
-    """Whether only the case of a name changed, on a disk that finds the file under either (Windows, macOS)."""
+    """Return whether only the case of a name changed, on a case-insensitive disk (Windows, macOS)."""
     if old == new or str(old).casefold() != str(new).casefold() or not old.samefile(new):
         return False
     for folder, was, name in zip(_folders(new), old.parts, new.parts, strict=True):
         if was != name:
-            return was not in {one.name for one in folder.iterdir()}
+            return was not in {entry.name for entry in folder.iterdir()}
     return False
 
 
 def _folders(path: Path) -> list[Path]:
-    """The folder of each of a path's parts; for the first, which is a disk or the root, that itself."""
+    """Return the folder that contains each part of a path; for the first part, a drive or the root, the part itself."""
     return [Path(path.parts[0]), *reversed(path.parents)]
 
 
-class Later:
-    """Strays put aside until the whole folder was looked at; a million of them don't fill the memory."""
+class SpooledStrays:
+    """Strays stored in a temporary file until the whole folder is scanned, so that a million do not fill the memory."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
@@ -150,38 +150,40 @@ class Later:
         self.n += 1
 
     def batches(self, size: int) -> Iterator[list[Stray]]:
-        """All of them, ``size`` at a time, in the order in which they came."""
+        """Yield batches of ``size`` strays in the order in which they were added."""
         self._file.seek(0)
         strays = (msgspec.json.decode(line, type=Stray) for line in self._file)
         while batch := list(islice(strays, size)):
             yield batch
 
 
-def move(dataset: Dataset, homes: dict[str, Home], examined: dict[str, Examined]) -> set[str]:
-    """Give items the paths that their files have now; returns those of the paths that got one.
+def move(dataset: Dataset, free_items: dict[str, FreeItem], examined: dict[str, Examined]) -> set[str]:
+    """Update moved items to the current paths of their files. Return the paths that were assigned.
 
-    An item that has such a path and whose own file is elsewhere, or gone, makes way. Call it with the dataset
-    locked.
+    An item that has one of these paths, although its own file is elsewhere or missing, gets a placeholder path. The
+    dataset must be locked.
     """
-    ids = [home.item_id for home in homes.values()]
-    # Another run, thought dead, may have moved some meanwhile.
-    still = set(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
-    homes = {path: home for path, home in homes.items() if (home.item_id, home.path) in still}
-    if not homes:
+    ids = [free_item.item_id for free_item in free_items.values()]
+    # Another run that was presumed dead may have moved some of them.
+    unmoved = set(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
+    free_items = {
+        path: free_item for path, free_item in free_items.items() if (free_item.item_id, free_item.path) in unmoved
+    }
+    if not free_items:
         return set()
-    _make_way(dataset, list(homes), keep={home.item_id for home in homes.values()})
-    update_many(Item, ("path",), [(path, home.item_id) for path, home in homes.items()])
-    frames = [(path, *values_of(examined[path]), home.frame_id) for path, home in homes.items()]
+    _make_way(dataset, list(free_items), keep={free_item.item_id for free_item in free_items.values()})
+    update_many(Item, ("path",), [(path, free_item.item_id) for path, free_item in free_items.items()])
+    frames = [(path, *values_of(examined[path]), free_item.frame_id) for path, free_item in free_items.items()]
     update_many(Frame, ("path", *FILLED), frames)
-    set_available(dataset, [home.item_id for home in homes.values()], True)
-    return set(homes)
+    set_available(dataset, [free_item.item_id for free_item in free_items.values()], True)
+    return set(free_items)
 
 
 def _make_way(dataset: Dataset, paths: Sequence[str], *, keep: set[int]) -> None:
-    """Items at these paths get one that no file has, and are missing until their own file turns up."""
-    there = list(Item.objects.filter(dataset=dataset, path__in=paths))
-    frames = list(Frame.objects.filter(item__in=there, path__in=paths))
-    aside = {item.pk: f"{item.path[: MAX_PATH - 60]} (replaced, image {item.row})" for item in there}
+    """Give items at these paths placeholder paths, and mark them as missing until their own files are found."""
+    items = list(Item.objects.filter(dataset=dataset, path__in=paths))
+    frames = list(Frame.objects.filter(item__in=items, path__in=paths))
+    aside = {item.pk: f"{item.path[: MAX_PATH - 60]} (replaced, image {item.row})" for item in items}
     update_many(Item, ("path",), [(path, pk) for pk, path in aside.items()])
     update_many(Frame, ("path",), [(aside[frame.item_id], frame.pk) for frame in frames])
-    set_available(dataset, [item.pk for item in there if item.pk not in keep], False)
+    set_available(dataset, [item.pk for item in items if item.pk not in keep], False)

@@ -1,4 +1,4 @@
-"""Writing what an ingest looked at: new files become items, changed ones are updated, moved ones keep their item."""
+"""Write scanned files to the database: create items for new files, and update changed and moved ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from django.db import transaction
 from hoshina.jobs.runner import Run
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.file_check import Examined
-from labeling.images.folder_walk import Found, is_looked_for
+from labeling.images.folder_walk import FoundFile, is_candidate
 from labeling.ingest.bulk_sql import insert, next_row, set_available, storable, update_frames, write_problems
-from labeling.ingest.file_moves import Finder, Home, Later, Stray, move
+from labeling.ingest.file_moves import FreeItem, FreeItemFinder, SpooledStrays, Stray, move
 from labeling.models import Dataset, Frame, Item
 
-# So many files or items in one transaction.
+# Number of files or items per transaction.
 FULL_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the database holds of a file; ``is_outdated``: an older version of HOSHINA may have shown it otherwise."""
+class FileRecord:
+    """The record of a file in the database.
+
+    ``is_outdated``: an older version of HOSHINA may have rendered the file differently.
+    """
 
     item_id: int
     frame_id: int
@@ -37,30 +40,30 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """A file that was looked at: it has a problem, was read, has to wait, or (none of these) has not changed."""
+class CheckedFile:
+    """The result of checking a file: it has a problem, was read, must wait or, if none of these, is unchanged."""
 
     path: str
-    known: Known | None
+    record: FileRecord | None
     examined: Examined | None = None
     problem: str = ""
     is_waiting: bool = False
 
 
-def known_files(dataset: Dataset, paths: Sequence[str]) -> dict[str, Known]:
-    """What the database holds of the files at these paths."""
+def file_records(dataset: Dataset, paths: Sequence[str]) -> dict[str, FileRecord]:
+    """Return the records of the files at these paths, by path."""
     frames = Frame.objects.filter(dataset=dataset, path__in=paths).values_list(
         "path", "item_id", "id", "item__row", "item__is_available", "size", "mtime_ns", "sha256", "revision"
     )
     return {
-        path: Known(item_id, frame_id, row, is_available, size, mtime_ns, sha256, revision is None)
+        path: FileRecord(item_id, frame_id, row, is_available, size, mtime_ns, sha256, revision is None)
         for path, item_id, frame_id, row, is_available, size, mtime_ns, sha256, revision in frames
     }
 
 
 @dataclass(slots=True)
 class Counts:
-    """Files of one run by what became of them."""
+    """The numbers of files of one run, by outcome."""
 
     new: int = 0
     changed: int = 0
@@ -76,10 +79,10 @@ class Counts:
 
 
 class Writer(ABC):
-    """Writes what one run over a folder finds; a context.
+    """A context manager that writes the results of one scan.
 
-    First :meth:`write` for every file, then :meth:`settle` for what had to wait until the whole folder was looked at,
-    then :meth:`mark_vanished`.
+    Call :meth:`write` for all files, then :meth:`settle` for files that wait until the whole folder is scanned, then
+    :meth:`mark_vanished`.
     """
 
     def __init__(self, dataset: Dataset, run: Run, endings: tuple[str, ...]) -> None:
@@ -87,7 +90,7 @@ class Writer(ABC):
         self.run = run
         self.endings = endings
         self.counts = Counts()
-        # Rows that earlier runs gave out.
+        # Number of rows assigned by earlier runs.
         self.n_rows = next_row(dataset)
 
     def __enter__(self) -> Self:
@@ -99,47 +102,47 @@ class Writer(ABC):
     @property
     @abstractmethod
     def n_broken(self) -> int:
-        """Items whose files are there and can't be read."""
+        """Return the number of items whose files exist but can't be read."""
 
-    def checked(self, found: Iterable[Found]) -> Iterable[Found]:
-        """The files of the folder; those whose names say that they can't be part of the dataset as problems."""
-        return found
+    def checked(self, files: Iterable[FoundFile]) -> Iterable[FoundFile]:
+        """Yield the files of the folder. Files with names that do not fit the dataset become problems."""
+        return files
 
     @abstractmethod
-    def write(self, batch: Sequence[Looked]) -> None:
-        """Write what is plain already, in one transaction."""
+    def write(self, batch: Sequence[CheckedFile]) -> None:
+        """Write the files whose outcome is certain, in one transaction."""
 
     @abstractmethod
     def settle(self) -> None:
-        """Write what had to wait."""
+        """Write the files that waited for the end of the scan."""
 
     @abstractmethod
     def mark_vanished(self) -> None:
-        """Items without a file become unavailable. Files of other extensions were not looked for."""
+        """Mark items without files as unavailable, except those with other extensions, which were not scanned."""
 
     def result(self) -> dict[str, Any]:
-        """What else there is to tell about the dataset."""
+        """Return additional entries for the result of the run."""
         return {}
 
     def lock(self) -> None:
-        """Rows are given out one by one, whoever else writes."""
+        """Lock the dataset, so that other writers cannot assign the same rows."""
         Dataset.objects.select_for_update().get(pk=self.dataset.pk)
 
 
 class FileWriter(Writer):
-    """For a dataset in which each file is an item.
+    """The writer for datasets in which each file is an item.
 
-    Files whose content was replaced wait, because what they held may have turned up elsewhere.
+    Files whose content was replaced wait, because their old content may be found elsewhere.
     """
 
     def __init__(self, dataset: Dataset, run: Run, endings: tuple[str, ...]) -> None:
         super().__init__(dataset, run, endings)
-        # Which of the items of earlier runs have a file: one byte each, by row.
+        # Which items of earlier runs have a file, by row.
         self.seen = np.zeros(self.n_rows, dtype=bool)
-        # Those whose file is elsewhere now, and those whose file can no longer be read.
+        # Items whose file moved, and items whose file can no longer be read.
         self.is_moved, self.is_broken = self.seen.copy(), self.seen.copy()
-        self.finder = Finder(dataset)
-        self.replaced = Later()
+        self.finder = FreeItemFinder(dataset)
+        self.replaced = SpooledStrays()
 
     def __exit__(self, *_: object) -> None:
         self.replaced.__exit__()
@@ -148,7 +151,7 @@ class FileWriter(Writer):
     def n_broken(self) -> int:
         return int((self.is_broken & ~self.is_moved).sum())
 
-    def write(self, batch: Sequence[Looked]) -> None:
+    def write(self, batch: Sequence[CheckedFile]) -> None:
         if not batch:
             return
         new: list[Stray] = []
@@ -156,68 +159,68 @@ class FileWriter(Writer):
         returned: list[int] = []
         broken: list[int] = []
         problems: dict[str, str] = {}
-        for looked in batch:
-            known, examined = self._still(looked.known), looked.examined
-            if known is not None and known.row < self.seen.size:
-                self.seen[known.row] = True
-                self.is_broken[known.row] = bool(looked.problem)
-            if looked.problem:
-                problems[storable(looked.path)] = looked.problem
-                broken += [known.item_id] if known else []
-            elif looked.is_waiting:
+        for checked_file in batch:
+            record, examined = self._unless_moved(checked_file.record), checked_file.examined
+            if record is not None and record.row < self.seen.size:
+                self.seen[record.row] = True
+                self.is_broken[record.row] = bool(checked_file.problem)
+            if checked_file.problem:
+                problems[storable(checked_file.path)] = checked_file.problem
+                broken += [record.item_id] if record else []
+            elif checked_file.is_waiting:
                 self.counts.waiting += 1
-            elif known is None:
-                new += [Stray(looked.path, examined)] if examined else []
-            elif examined is not None and examined.sha256 != known.sha256:
-                self.replaced.add(Stray(looked.path, examined))
+            elif record is None:
+                new += [Stray(checked_file.path, examined)] if examined else []
+            elif examined is not None and examined.sha256 != record.sha256:
+                self.replaced.add(Stray(checked_file.path, examined))
             else:
-                touched += [(known.frame_id, examined)] if examined else []
-                returned += [] if known.is_available else [known.item_id]
+                touched += [(record.frame_id, examined)] if examined else []
+                returned += [] if record.is_available else [record.item_id]
                 self.counts.unchanged += 1
-        homes = self.finder.find(new) if new and self.seen.size else {}
+        free_items = self.finder.find(new) if new and self.seen.size else {}
         if new or touched or returned or problems:
             with transaction.atomic():
                 self.lock()
-                # Before the moves: a path that cannot be read may be that of an item that moves.
+                # Before the moves, because an unreadable path may belong to an item that moves.
                 set_available(self.dataset, broken, False)
-                self._move_or_insert(new, homes)
+                self._move_or_insert(new, free_items)
                 update_frames(touched)
                 set_available(self.dataset, returned, True)
                 write_problems(self.dataset, problems)
         self.counts.returned += len(returned)
-        self.counts.failed += sum(bool(looked.problem) for looked in batch)
+        self.counts.failed += sum(bool(checked_file.problem) for checked_file in batch)
 
-    def _still(self, known: Known | None) -> Known | None:
-        """None for an item that has moved away since it was looked up."""
-        if known is not None and known.row < self.is_moved.size and self.is_moved[known.row]:
+    def _unless_moved(self, record: FileRecord | None) -> FileRecord | None:
+        """Return ``record``, or None if its item has moved since the lookup."""
+        if record is not None and record.row < self.is_moved.size and self.is_moved[record.row]:
             return None
-        return known
+        return record
 
-    def _move_or_insert(self, new: Sequence[Stray], homes: dict[str, Home]) -> None:
-        moved = self._move(new, homes)
-        made = [(stray.path, stray.examined) for stray in new if stray.path not in moved]
-        insert(self.dataset, made)
-        self.counts.new += len(made)
+    def _move_or_insert(self, new: Sequence[Stray], free_items: dict[str, FreeItem]) -> None:
+        moved = self._move(new, free_items)
+        created = [(stray.path, stray.examined) for stray in new if stray.path not in moved]
+        insert(self.dataset, created)
+        self.counts.new += len(created)
 
-    def _move(self, strays: Sequence[Stray], homes: dict[str, Home]) -> set[str]:
-        moved = move(self.dataset, homes, {stray.path: stray.examined for stray in strays})
-        rows = [row for path in moved if (row := homes[path].row) < self.seen.size]
+    def _move(self, strays: Sequence[Stray], free_items: dict[str, FreeItem]) -> set[str]:
+        moved = move(self.dataset, free_items, {stray.path: stray.examined for stray in strays})
+        rows = [row for path in moved if (row := free_items[path].row) < self.seen.size]
         self.seen[rows] = self.is_moved[rows] = True
         self.counts.moved += len(moved)
         return moved
 
     def settle(self) -> None:
-        # A file's content was replaced by that of another item, which moves there, or by something new.
+        # Replaced content belongs to another item, which moves here, or is new.
         if not self.replaced.n:
             return
-        self.run.stage("Comparing what was replaced", total=self.replaced.n)
-        done = 0  # counts each twice: once compared, once written
-        with Later() as edited:
+        self.run.stage("Comparing replaced files", total=self.replaced.n)
+        done = 0  # counts each file twice: once compared, once written
+        with SpooledStrays() as edited:
             for batch in self.replaced.batches(FULL_BATCH):
-                homes = self.finder.find(batch)
+                free_items = self.finder.find(batch)
                 with transaction.atomic():
                     self.lock()
-                    moved = self._move(batch, homes)
+                    moved = self._move(batch, free_items)
                 for stray in batch:
                     if stray.path not in moved:
                         edited.add(stray)
@@ -229,32 +232,32 @@ class FileWriter(Writer):
                 self.run.progress(done // 2)
 
     def _write_edited(self, batch: Sequence[Stray]) -> None:
-        """Other content at the same path is the same item; unless that has moved away or made way meanwhile."""
+        """Update the items of edited files. Items that were moved or displaced in the meantime are skipped."""
         with transaction.atomic():
             self.lock()
-            known = known_files(self.dataset, [stray.path for stray in batch])
-            update_frames([(known[one.path].frame_id, one.examined) for one in batch if one.path in known])
-            # Another run, thought dead, may have written the same content meanwhile.
+            records = file_records(self.dataset, [stray.path for stray in batch])
+            update_frames([(records[stray.path].frame_id, stray.examined) for stray in batch if stray.path in records])
+            # Another run that was presumed dead may have written the same content.
             mark_content_changed(
                 [
-                    found.item_id
-                    for one in batch
-                    if (found := known.get(one.path)) is not None and found.sha256 != one.examined.sha256
+                    record.item_id
+                    for stray in batch
+                    if (record := records.get(stray.path)) is not None and record.sha256 != stray.examined.sha256
                 ]
             )
-            returned = [one.item_id for one in known.values() if not one.is_available]
+            returned = [record.item_id for record in records.values() if not record.is_available]
             set_available(self.dataset, returned, True)
-            self._move_or_insert([stray for stray in batch if stray.path not in known], {})
-        self.counts.changed += len(known)
+            self._move_or_insert([stray for stray in batch if stray.path not in records], {})
+        self.counts.changed += len(records)
         self.counts.returned += len(returned)
 
     def mark_vanished(self) -> None:
         rows = np.flatnonzero(~self.seen)
         self.run.stage("Looking for missing files", total=len(rows))
         for start in range(0, len(rows), FULL_BATCH):
-            some = rows[start : start + FULL_BATCH].tolist()
+            batch = rows[start : start + FULL_BATCH].tolist()
             with transaction.atomic():
-                items = Item.objects.filter(dataset=self.dataset, row__in=some, is_available=True)
-                gone = [pk for pk, path in items.values_list("pk", "path") if is_looked_for(path, self.endings)]
+                items = Item.objects.filter(dataset=self.dataset, row__in=batch, is_available=True)
+                gone = [pk for pk, path in items.values_list("pk", "path") if is_candidate(path, self.endings)]
                 set_available(self.dataset, gone, False)
-            self.run.progress(start + len(some))
+            self.run.progress(start + len(batch))

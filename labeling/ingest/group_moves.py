@@ -1,10 +1,10 @@
-"""Groups of files that were moved or renamed: their items follow them by content.
+"""Match moved and renamed groups of files to their items by content.
 
-Nothing is decided before the whole folder was looked at, since the files of a group may lie far apart in it: files
-whose content was known elsewhere, or whose content was replaced, wait here until then, and with them what is new of
-their groups. What is *left* of an item are those of its files that are where they were. One whose content other items
-have too, such as a reference for a whole night, tells nothing: it would lie there as well if two groups had changed
-places.
+Groups are matched only after the whole folder is scanned, because the files of a group may be far apart in it. Until
+then, files whose content was recorded elsewhere or was replaced are *pending*, together with the new files of their
+groups. The *remaining* files of an item are those still at their recorded paths. A file whose content other items
+share, such as a reference image for a whole night, does not identify an item: it would also remain if two groups had
+swapped places.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from labeling.images.file_check import Examined
 from labeling.ingest.bulk_sql import FILLED, insert_frames, set_available, update_many, values_of
 from labeling.models import MAX_PATH, Dataset, Frame, Item, State
 
-# A content that more frames have than this tells of no item: 100,000 items may share a black image.
+# Content that more frames share does not identify an item: 100,000 items may share a black image.
 _FEW = 50
-# What is added to the path of an item that makes way, until all groups have found their items; and then.
+# Suffixes of the placeholder paths of displaced items, before and after all groups are matched.
 _WAITING, _GONE = " (replaced, image ", " (gone, image "
 _ADDED = re.compile(r" \((replaced|gone), image \d+\)$")
 _T = TypeVar("_T")
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of a group: what it is part of, where it lies, and what it holds."""
+    """A file of a group: its group and role, its path, and its content."""
 
     group: str
     role: str
@@ -45,11 +45,11 @@ class Member:
     examined: Examined
 
 
-class Aside:
-    """Files put aside, by their groups, in a temporary file: a million of them don't fill the memory."""
+class PendingFiles:
+    """Files that wait for matching, in a temporary SQLite database, so that a million do not fill the memory."""
 
     def __init__(self) -> None:
-        # An empty name is a database of SQLite's own that it removes again.
+        # An empty name creates a temporary database that SQLite deletes when it is closed.
         self._database = sqlite3.connect("")
         self._database.execute("CREATE TABLE member (name TEXT, role TEXT, path TEXT, sha256 TEXT, examined TEXT)")
         self._database.execute("CREATE INDEX by_name ON member (name)")
@@ -64,13 +64,17 @@ class Aside:
 
     def add(self, members: Sequence[Member]) -> None:
         rows = [
-            (one.group, one.role, one.path, one.examined.sha256, msgspec.json.encode(one.examined)) for one in members
+            (member.group, member.role, member.path, member.examined.sha256, msgspec.json.encode(member.examined))
+            for member in members
         ]
         self._database.executemany("INSERT INTO member VALUES (?, ?, ?, ?, ?)", rows)
         self.n += len(rows)
 
     def batches(self, size: int) -> Iterator[list[list[Member]]]:
-        """``size`` groups at a time, by name, each as its files by path. What came may be removed meanwhile."""
+        """Yield batches of ``size`` groups by name, each a list of its files by path.
+
+        Groups that were yielded may be removed during the iteration.
+        """
         last = ""
         while True:
             groups = self._groups("SELECT DISTINCT name FROM member WHERE name > ? ORDER BY name LIMIT ?", (last, size))
@@ -80,15 +84,15 @@ class Aside:
             last = groups[-1][0].group
 
     def among(self, names: Collection[str]) -> set[str]:
-        """Those of the names whose groups have files here."""
-        found = self._database.execute(
+        """Return the names of groups that have pending files."""
+        rows = self._database.execute(
             "SELECT DISTINCT name FROM member WHERE name IN (SELECT value FROM json_each(?))",
             (json.dumps(list(names)),),
         )
-        return {name for (name,) in found}
+        return {name for (name,) in rows}
 
     def with_content(self, hashes: Collection[str]) -> list[list[Member]]:
-        """The groups that have files of these contents, of those contents that few files have."""
+        """Return the groups that have files of these contents, ignoring contents that many files share."""
         few = (
             "SELECT sha256 FROM member WHERE sha256 IN (SELECT value FROM json_each(?)) "
             "GROUP BY sha256 HAVING count(*) <= ?"
@@ -97,20 +101,20 @@ class Aside:
         return self._groups(names, (json.dumps(list(hashes)), _FEW))
 
     def _groups(self, names: str, values: tuple[object, ...]) -> list[list[Member]]:
-        found = self._database.execute(
+        rows = self._database.execute(
             f"SELECT name, role, path, examined FROM member WHERE name IN ({names}) ORDER BY name, path",  # noqa: S608
             values,
         )
-        members = [Member(name, role, path, msgspec.json.decode(row, type=Examined)) for name, role, path, row in found]
-        return [list(some) for _, some in groupby(members, key=attrgetter("group"))]
+        members = [Member(name, role, path, msgspec.json.decode(row, type=Examined)) for name, role, path, row in rows]
+        return [list(group) for _, group in groupby(members, key=attrgetter("group"))]
 
     def remove(self, groups: Collection[str]) -> None:
         self._database.executemany("DELETE FROM member WHERE name = ?", [(group,) for group in groups])
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A frame as the database has it. ``is_shared``: other items that are there have its content too."""
+class StoredFrame:
+    """A frame in the database. ``is_shared``: whether other available items have the same content."""
 
     key: int
     path: str
@@ -119,120 +123,125 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """An item that a group may belong to; its frames by their roles."""
+class Candidate:
+    """An item that a group may belong to, with its frames by role."""
 
     item_id: int
     row: int
     path: str
     is_available: bool
     is_decided: bool
-    frames: dict[str, Kept]
+    frames: dict[str, StoredFrame]
 
     def n_alike(self, members: Sequence[Member]) -> int:
-        """How many of the files are frames of this item, by role and content."""
+        """Return the number of files that match frames of this item by role and content."""
         return len(self._alike(members))
 
     def _alike(self, members: Sequence[Member]) -> list[str]:
         return [
-            one.role
-            for one in members
-            if one.role in self.frames and self.frames[one.role].examined.sha256 == one.examined.sha256
+            member.role
+            for member in members
+            if member.role in self.frames and self.frames[member.role].examined.sha256 == member.examined.sha256
         ]
 
     def fits(self, members: Sequence[Member], *, is_whole: bool) -> bool:
-        """Whether the files are the item: each of its frames and none else, or else most of its frames, one of them no
-        other item's as well. Half of them, or any one, is enough where the name stayed and the folder changed."""
+        """Return whether the files match this item.
+
+        If ``is_whole``, they must match all of its frames and have no others. Otherwise they must match most of its
+        frames, including one that identifies it; or any frame, if only the folder changed and not the name.
+        """
         alike = self._alike(members)
         if is_whole:
             return len(alike) == len(self.frames) == len(members)
-        has_most = 2 * len(alike) > len(self.frames) and self.is_told_by(alike)
+        has_most = 2 * len(alike) > len(self.frames) and self.is_identified_by(alike)
         return has_most or (bool(alike) and self.has_name_of(members))
 
     def has_name_of(self, members: Sequence[Member]) -> bool:
+        """Return whether the item and the group have the same name, in any folder."""
         return _name(self.path) == _name(members[0].group)
 
     def likeness(self, members: Sequence[Member]) -> tuple[int, int, bool]:
-        """What speaks for the files being the item; larger is more."""
+        """Return a score, larger for better matches, of how well the files match this item."""
         alike = self._alike(members)
         n_telling = sum(not self.frames[role].is_shared for role in alike)
         return n_telling, len(alike), self.has_name_of(members)
 
-    def is_told_by(self, roles: Sequence[str]) -> bool:
-        """Whether one of these files is no other item's as well."""
+    def is_identified_by(self, roles: Sequence[str]) -> bool:
+        """Return whether at least one of these files is shared by no other item."""
         return any(not self.frames[role].is_shared for role in roles)
 
-    def displaces(self, place: Home, left: Sequence[str], members: Sequence[Member]) -> bool:
-        """Whether it may take the place of an item that has the group's path, and files of the roles ``left`` there.
+    def displaces(self, place: Candidate, left: Sequence[str], members: Sequence[Member]) -> bool:
+        """Return whether this item may replace ``place``, the item at the group's path, whose files ``left`` remain.
 
-        Either these don't tell that it is that item; or nobody decided about that one and somebody did about this one,
-        and most of the files are this one's, or all that it still had and the name stayed: then the item there was made
-        of files that came before the others.
+        It may if the remaining files do not identify ``place`` and this item matches more files. It also may if this
+        item has a decision, ``place`` has none, and either most files are this item's, or all of its frames match and
+        the name is unchanged: ``place`` was then created from files that arrived before the others.
         """
         n = self.n_alike(members)
         has_most = n > place.n_alike(members)
         if place.item_id == self.item_id:
             return False
-        if not place.is_told_by(left):
+        if not place.is_identified_by(left):
             return has_most
         is_all_of_it = self.has_name_of(members) and n == len(self.frames)
         return self.is_decided and not place.is_decided and (is_all_of_it or (has_most and 2 * n > len(members)))
 
     def member(self, role: str) -> Member:
-        """One of its files as part of the group that lies there."""
+        """Return one of the item's files as a member of the group at its path."""
         return Member(self.path, role, self.frames[role].path, self.frames[role].examined)
 
     @property
     def contents(self) -> frozenset[tuple[str, str]]:
-        return frozenset((role, kept.examined.sha256) for role, kept in self.frames.items())
+        """Return pairs of role and SHA-256 of all frames."""
+        return frozenset((role, frame.examined.sha256) for role, frame in self.frames.items())
 
 
 def _name(path: str) -> str:
-    """The last part of an item's path, also of one that made way."""
+    """Return the last part of an item's path, without the suffix of placeholder paths."""
     return _ADDED.sub("", path).rpartition("/")[2]
 
 
-def homes_of(dataset: Dataset, groups: Sequence[Sequence[Member]]) -> dict[str, list[Home]]:
-    """The items that have frames of the groups' contents, by these contents."""
-    hashes = {one.examined.sha256 for members in groups for one in members}
+def candidates_for(dataset: Dataset, groups: Sequence[Sequence[Member]]) -> dict[str, list[Candidate]]:
+    """Return the items that share contents with the groups, by content (SHA-256)."""
+    hashes = {member.examined.sha256 for members in groups for member in members}
     frames = Frame.objects.filter(dataset=dataset, sha256__in=hashes)
     few = [sha256 for sha256, n in frames.values_list("sha256").annotate(n=Count("pk")) if n <= _FEW]
     owners = list(frames.filter(sha256__in=few).values_list("sha256", "item_id"))
-    homes = _homes(dataset, {item_id for _, item_id in owners})
-    found: dict[str, list[Home]] = defaultdict(list)
+    candidates = _load_candidates(dataset, {item_id for _, item_id in owners})
+    by_content: dict[str, list[Candidate]] = defaultdict(list)
     for sha256, item_id in owners:
-        found[sha256].append(homes[item_id])
-    return found
+        by_content[sha256].append(candidates[item_id])
+    return by_content
 
 
-def homes_at(dataset: Dataset, paths: Sequence[str]) -> dict[str, Home]:
-    """The items that have these paths, by them."""
+def candidates_at(dataset: Dataset, paths: Sequence[str]) -> dict[str, Candidate]:
+    """Return the items with these paths, by path."""
     ids = list(Item.objects.filter(dataset=dataset, path__in=paths).values_list("pk", flat=True))
-    return {home.path: home for home in _homes(dataset, ids).values()}
+    return {candidate.path: candidate for candidate in _load_candidates(dataset, ids).values()}
 
 
-def _homes(dataset: Dataset, item_ids: Collection[int]) -> dict[int, Home]:
+def _load_candidates(dataset: Dataset, item_ids: Collection[int]) -> dict[int, Candidate]:
     names = ("pk", "row", "path", "is_available", "state")
-    homes: dict[int, Home] = {}
-    for some in _slices(list(item_ids)):
-        for pk, row, path, is_available, state in Item.objects.filter(pk__in=some).values_list(*names):
-            homes[pk] = Home(pk, row, path, is_available, state != State.UNLABELLED, {})
-        frames = list(Frame.objects.filter(item__in=some).values_list("item_id", "role", "pk", "path", *FILLED))
-        told = [(item_id, role, pk, path, Examined(*filled)) for item_id, role, pk, path, *filled in frames]
-        owners = _n_owners(dataset, {examined.sha256 for *_, examined in told})
-        for item_id, role, pk, path, examined in told:
-            home = homes[item_id]
-            is_shared = owners.get(examined.sha256, 0) > (home.is_available or _WAITING in home.path)
-            home.frames[role] = Kept(pk, path, examined, is_shared)
-    return homes
+    candidates: dict[int, Candidate] = {}
+    for batch in _slices(list(item_ids)):
+        for pk, row, path, is_available, state in Item.objects.filter(pk__in=batch).values_list(*names):
+            candidates[pk] = Candidate(pk, row, path, is_available, state != State.UNLABELLED, {})
+        frames = list(Frame.objects.filter(item__in=batch).values_list("item_id", "role", "pk", "path", *FILLED))
+        rows = [(item_id, role, pk, path, Examined(*filled)) for item_id, role, pk, path, *filled in frames]
+        owners = _n_owners(dataset, {examined.sha256 for *_, examined in rows})
+        for item_id, role, pk, path, examined in rows:
+            candidate = candidates[item_id]
+            is_shared = owners.get(examined.sha256, 0) > (candidate.is_available or _WAITING in candidate.path)
+            candidate.frames[role] = StoredFrame(pk, path, examined, is_shared)
+    return candidates
 
 
 def _n_owners(dataset: Dataset, hashes: Collection[str]) -> dict[str, int]:
-    """How many items that are there, or were when all this began, have each of the contents."""
+    """Return how many items have each content. Counts items that are, or were before matching, available."""
     owners: dict[str, int] = {}
     is_there = Q(item__is_available=True) | Q(item__path__contains=_WAITING)
-    for some in _slices(list(hashes)):
-        frames = Frame.objects.filter(is_there, dataset=dataset, sha256__in=some)
+    for batch in _slices(list(hashes)):
+        frames = Frame.objects.filter(is_there, dataset=dataset, sha256__in=batch)
         owners |= dict(frames.values_list("sha256").annotate(n=Count("item_id", distinct=True)))
     return owners
 
@@ -242,72 +251,78 @@ def _slices(ids: Sequence[_T]) -> Iterator[Sequence[_T]]:
         yield ids[start : start + 500]
 
 
-def best(homes: Sequence[Home], members: Sequence[Member]) -> Home | None:
-    """Of items, that with most of the files; of several one that somebody decided about, or of the same name."""
+def best_match(candidates: Sequence[Candidate], members: Sequence[Member]) -> Candidate | None:
+    """Return the item that matches most files. Ties prefer items with a decision, then items of the same name."""
     return min(
-        homes,
-        key=lambda home: (-home.n_alike(members), not home.is_decided, not home.has_name_of(members), home.path),
+        candidates,
+        key=lambda candidate: (
+            -candidate.n_alike(members),
+            not candidate.is_decided,
+            not candidate.has_name_of(members),
+            candidate.path,
+        ),
         default=None,
     )
 
 
-def only(homes: Sequence[Home], members: Sequence[Member]) -> Home | None:
-    """Of items that have some of the files, the one for which most speaks; None where that is said of several.
+def unambiguous_match(candidates: Sequence[Candidate], members: Sequence[Member]) -> Candidate | None:
+    """Return the item with the highest likeness to the files; None if it is ambiguous.
 
-    Items of the same contents are one and the same here, as long as one at most was decided about.
+    Items with the same contents are interchangeable as long as at most one of them has a decision.
     """
-    most = max((home.likeness(members) for home in homes), default=None)
-    first = [home for home in homes if home.likeness(members) == most]
-    if len({home.contents for home in first}) > 1 or sum(home.is_decided for home in first) > 1:
+    most = max((candidate.likeness(members) for candidate in candidates), default=None)
+    first = [candidate for candidate in candidates if candidate.likeness(members) == most]
+    if len({candidate.contents for candidate in first}) > 1 or sum(candidate.is_decided for candidate in first) > 1:
         return None
-    return best(first, members)
+    return best_match(first, members)
 
 
-def has_rival(home: Home, members: Sequence[Member], aside: Aside) -> bool:
-    """Whether as much speaks for another group being the item."""
-    groups = aside.with_content({sha256 for _, sha256 in home.contents})
+def has_rival(candidate: Candidate, members: Sequence[Member], pending: PendingFiles) -> bool:
+    """Return whether another pending group matches the item at least as well."""
+    groups = pending.with_content({sha256 for _, sha256 in candidate.contents})
     return any(
-        home.likeness(others) >= home.likeness(members) for others in groups if others[0].group != members[0].group
+        candidate.likeness(others) >= candidate.likeness(members)
+        for others in groups
+        if others[0].group != members[0].group
     )
 
 
-def move_groups(dataset: Dataset, moves: Sequence[tuple[Home, Sequence[Member]]]) -> None:
-    """Give items the paths and files of the groups that they became. Call it with the dataset locked.
+def move_groups(dataset: Dataset, moves: Sequence[tuple[Candidate, Sequence[Member]]]) -> None:
+    """Give items the paths and files of the groups that they match. The dataset must be locked.
 
-    Items that have such a path and are elsewhere, or gone, make way: they get a path that no file has, and are missing
-    until their own files turn up.
+    Other items at these paths get placeholder paths, and are missing until their own files are found.
     """
-    movers = {home.item_id for home, _ in moves}
-    there = dict(
+    movers = {candidate.item_id for candidate, _ in moves}
+    displaced = dict(
         Item.objects.filter(dataset=dataset, path__in=[to[0].group for _, to in moves]).values_list("pk", "row")
     )
-    _put_aside(movers | there.keys())
-    set_available(dataset, [pk for pk in there if pk not in movers], False)
-    update_many(Item, ("path",), [(members[0].group, home.item_id) for home, members in moves])
-    updates, new, left = [], [], []
-    for home, members in moves:
-        for one in members:
-            if one.role in home.frames:
-                updates.append((one.path, *values_of(one.examined), home.frames[one.role].key))
+    _displace(movers | displaced.keys())
+    set_available(dataset, [pk for pk in displaced if pk not in movers], False)
+    update_many(Item, ("path",), [(members[0].group, candidate.item_id) for candidate, members in moves])
+    updates, new, unmatched = [], [], []
+    for candidate, members in moves:
+        for member in members:
+            if member.role in candidate.frames:
+                updates.append((member.path, *values_of(member.examined), candidate.frames[member.role].key))
             else:
-                new.append((home.item_id, one.role, one.path, one.examined))
-        roles = {one.role for one in members}
-        left += [kept.key for role, kept in home.frames.items() if role not in roles]
+                new.append((candidate.item_id, member.role, member.path, member.examined))
+        roles = {member.role for member in members}
+        unmatched += [frame.key for role, frame in candidate.frames.items() if role not in roles]
     update_many(Frame, ("path", *FILLED), updates)
     insert_frames(dataset, new)
-    mark_content_changed([home.item_id for home, members in moves if _has_other_content(home, members)])
-    Frame.objects.filter(pk__in=left).delete()
+    mark_content_changed([candidate.item_id for candidate, members in moves if _has_other_content(candidate, members)])
+    Frame.objects.filter(pk__in=unmatched).delete()
     set_available(dataset, list(movers), True)
 
 
-def _has_other_content(home: Home, members: Sequence[Member]) -> bool:
-    """Return whether a file of the group was edited, or is new to the item, when it moved."""
-    known = {role: kept.examined.sha256 for role, kept in home.frames.items()}
-    return any(known.get(one.role) != one.examined.sha256 for one in members)
+def _has_other_content(candidate: Candidate, members: Sequence[Member]) -> bool:
+    """Return whether a file of the moved group was edited or is new to the item."""
+    recorded = {role: frame.examined.sha256 for role, frame in candidate.frames.items()}
+    return any(recorded.get(member.role) != member.examined.sha256 for member in members)
 
 
-def forget_waiting(dataset: Dataset) -> None:
-    """All groups have found their items: those that made way and are still without files are gone."""
+def mark_displaced_gone(dataset: Dataset) -> None:
+    """Mark displaced items that still have no files as gone, after all groups are matched."""
     waiting = Item.objects.filter(dataset=dataset, is_available=False, path__contains=_WAITING)
     last = -1
     while rows := list(waiting.filter(row__gt=last).order_by("row").values_list("row", "path", "pk")[:500]):
@@ -315,14 +330,14 @@ def forget_waiting(dataset: Dataset) -> None:
         last = rows[-1][0]
 
 
-def _put_aside(item_ids: Collection[int]) -> None:
-    """Give items and their frames paths that no file has."""
-    for some in _slices(list(item_ids)):
-        items = Item.objects.filter(pk__in=some).values_list("path", "row", "pk")
+def _displace(item_ids: Collection[int]) -> None:
+    """Give items and their frames placeholder paths."""
+    for batch in _slices(list(item_ids)):
+        items = Item.objects.filter(pk__in=batch).values_list("path", "row", "pk")
         update_many(
             Item,
             ("path",),
             [(f"{_ADDED.sub('', path)[: MAX_PATH - 60]}{_WAITING}{row})", pk) for path, row, pk in items],
         )
-        frames = Frame.objects.filter(item__in=some).values_list("path", "pk")
+        frames = Frame.objects.filter(item__in=batch).values_list("path", "pk")
         update_many(Frame, ("path",), [(f"{path[: MAX_PATH - 60]} (replaced, file {pk})", pk) for path, pk in frames])

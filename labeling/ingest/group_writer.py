@@ -1,6 +1,6 @@
-"""Writing what an ingest looked at where several files make one item.
+"""Write scanned files to the database if several files form an item.
 
-A file joins the item of its group whenever it comes: in this run or a later one, before the others or after them.
+A file joins the item of its group whenever it arrives: in this run or a later one, before or after the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.db.models import Count, QuerySet
 from hoshina.jobs.runner import Run
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.file_check import Examined
-from labeling.images.folder_walk import Found, is_looked_for
+from labeling.images.folder_walk import FoundFile, is_candidate
 from labeling.ingest.bulk_sql import (
     FILLED,
     insert_frames,
@@ -29,18 +29,18 @@ from labeling.ingest.bulk_sql import (
     values_of,
     write_problems,
 )
-from labeling.ingest.file_writer import FULL_BATCH, Looked, Writer
+from labeling.ingest.file_writer import FULL_BATCH, CheckedFile, Writer
 from labeling.ingest.group_moves import (
-    Aside,
-    Home,
+    Candidate,
     Member,
-    best,
-    forget_waiting,
+    PendingFiles,
+    best_match,
+    candidates_at,
+    candidates_for,
     has_rival,
-    homes_at,
-    homes_of,
+    mark_displaced_gone,
     move_groups,
-    only,
+    unambiguous_match,
 )
 from labeling.ingest.grouping_template import MAX_ROLES, Template, in_order
 from labeling.models import Dataset, Frame, Item
@@ -50,7 +50,7 @@ _GROUPS_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """The item of a group, and (key, path, SHA-256) of its frames by their roles; the key is 0 for one just made."""
+    """The item of a group. ``frames``: (primary key, path, SHA-256) by role; the key of a new frame is 0."""
 
     pk: int
     row: int
@@ -59,43 +59,44 @@ class _Item:
 
 
 class GroupWriter(Writer):
-    """For a dataset whose files are grouped by ``template``."""
+    """The writer for datasets whose files are grouped by ``template``."""
 
     def __init__(self, dataset: Dataset, run: Run, endings: tuple[str, ...], template: Template) -> None:
         super().__init__(dataset, run, endings)
         self.template = template
-        # One bit for each role.
+        # The bit of each role.
         self.bits = {role: 1 << number for number, role in enumerate(dataset.roles)}
-        # Which frames of earlier runs' items are where they were, and which of those can't be read: by row.
+        # Roles, as bits by row, of earlier runs' frames whose files are still at their paths, and of unreadable ones.
         self.seen = np.zeros(self.n_rows, dtype=np.uint32)
         self.broken = self.seen.copy()
-        self.aside = Aside()
+        self.pending = PendingFiles()
         self.n_left_out = 0
 
     def __exit__(self, *_: object) -> None:
-        self.aside.__exit__()
+        self.pending.__exit__()
 
     @property
     def n_broken(self) -> int:
         return int(((self.broken != 0) & (self.seen == 0)).sum())
 
-    def checked(self, found: Iterable[Found]) -> Iterator[Found]:
-        for one in found:
-            place = None if one.problem else self.template.place(one.path)
-            if one.problem:
-                yield one
-            elif place is None and self.template.other_role(one.path):
-                self.n_left_out += 1  # somebody chose the roles that count
+    def checked(self, files: Iterable[FoundFile]) -> Iterator[FoundFile]:
+        """Yield the files of the folder. Files that the template does not match become problems."""
+        for file in files:
+            place = None if file.problem else self.template.place(file.path)
+            if file.problem:
+                yield file
+            elif place is None and self.template.other_role(file.path):
+                self.n_left_out += 1  # the template excludes this role
             elif place is None:
-                yield replace(one, problem=self.template.why_not(one.path))
+                yield replace(file, problem=self.template.why_not(file.path))
             elif place.role not in self.bits and len(self.bits) >= MAX_ROLES:
-                yield replace(one, problem=f"There are {MAX_ROLES} roles already. Name those that count.")
+                yield replace(file, problem=f"There are already {MAX_ROLES} roles. List the roles to use.")
             else:
                 self.bits.setdefault(place.role, 1 << len(self.bits))
-                yield one
+                yield file
 
-    # -- What is plain already ----------------------------------------------------------------------
-    def write(self, batch: Sequence[Looked]) -> None:
+    # -- Files with a certain outcome ----------------------------------------------------------------------
+    def write(self, batch: Sequence[CheckedFile]) -> None:
         if not batch:
             return
         new: list[Member] = []
@@ -103,25 +104,25 @@ class GroupWriter(Writer):
         touched: list[tuple[int, Examined]] = []
         returned: set[int] = set()
         problems: dict[str, str] = {}
-        for looked in batch:
-            known, examined = looked.known, looked.examined
-            if looked.problem:
-                problems[storable(looked.path)] = looked.problem
-                self._note(self.broken, looked)
-            elif looked.is_waiting:
+        for checked_file in batch:
+            record, examined = checked_file.record, checked_file.examined
+            if checked_file.problem:
+                problems[storable(checked_file.path)] = checked_file.problem
+                self._note(self.broken, checked_file)
+            elif checked_file.is_waiting:
                 self.counts.waiting += 1
-                self._note(self.seen, looked)
-            elif known is None:
-                new += [self._member(looked.path, examined)] if examined else []
-            elif examined is not None and examined.sha256 != known.sha256:
-                replaced.append(self._member(looked.path, examined))
+                self._note(self.seen, checked_file)
+            elif record is None:
+                new += [self._member(checked_file.path, examined)] if examined else []
+            elif examined is not None and examined.sha256 != record.sha256:
+                replaced.append(self._member(checked_file.path, examined))
             else:
-                self._note(self.seen, looked)
-                touched += [(known.frame_id, examined)] if examined else []
-                returned |= set() if known.is_available else {known.item_id}
+                self._note(self.seen, checked_file)
+                touched += [(record.frame_id, examined)] if examined else []
+                returned |= set() if record.is_available else {record.item_id}
                 self.counts.unchanged += 1
-        new, waiting = self._apart(new, replaced)
-        self.aside.add(replaced + waiting)
+        new, waiting = self._split_off_pending(new, replaced)
+        self.pending.add(replaced + waiting)
         self.counts.failed += len(problems)
         if new or touched or returned or problems:
             with transaction.atomic():
@@ -131,28 +132,33 @@ class GroupWriter(Writer):
                 self._return(returned)
                 write_problems(self.dataset, problems)
 
-    def _note(self, bits: np.ndarray[Any, np.dtype[np.uint32]], looked: Looked) -> None:
-        known, place = looked.known, self.template.place(looked.path)
-        if known is not None and place is not None and known.row < self.n_rows:
-            bits[known.row] |= self.bits[place.role]
+    def _note(self, bits: np.ndarray[Any, np.dtype[np.uint32]], checked_file: CheckedFile) -> None:
+        record, place = checked_file.record, self.template.place(checked_file.path)
+        if record is not None and place is not None and record.row < self.n_rows:
+            bits[record.row] |= self.bits[place.role]
 
     def _member(self, path: str, examined: Examined) -> Member:
         place = self.template.place(path)
-        assert place is not None  # what has none is a problem, see `checked`
+        assert place is not None  # files without a place are problems, see `checked`
         return Member(place.group, place.role, path, examined)
 
-    def _apart(self, members: list[Member], replaced: list[Member]) -> tuple[list[Member], list[Member]]:
-        """Those with new content, and those whose content an item of earlier runs has: these may have been moved, and
-        what is new of their groups was edited then."""
+    def _split_off_pending(self, members: list[Member], replaced: list[Member]) -> tuple[list[Member], list[Member]]:
+        """Return files of new content, and files that must wait.
+
+        Files wait if an item of earlier runs has their content, since they may have moved, or if they belong to a group
+        with such files or with replaced ones.
+        """
         if not self.n_rows or not members:
             return members, []
-        frames = Frame.objects.filter(dataset=self.dataset, sha256__in={one.examined.sha256 for one in members})
-        known = set(frames.filter(item__row__lt=self.n_rows).values_list("sha256", flat=True).distinct())
-        groups = {one.group for one in members if one.examined.sha256 in known} | {one.group for one in replaced}
-        groups |= self.aside.among({one.group for one in members} - groups)
+        frames = Frame.objects.filter(dataset=self.dataset, sha256__in={member.examined.sha256 for member in members})
+        known_hashes = set(frames.filter(item__row__lt=self.n_rows).values_list("sha256", flat=True).distinct())
+        groups = {member.group for member in members if member.examined.sha256 in known_hashes} | {
+            member.group for member in replaced
+        }
+        groups |= self.pending.among({member.group for member in members} - groups)
         return (
-            [one for one in members if one.group not in groups],
-            [one for one in members if one.group in groups],
+            [member for member in members if member.group not in groups],
+            [member for member in members if member.group in groups],
         )
 
     def _return(self, item_ids: Iterable[int]) -> None:
@@ -160,9 +166,9 @@ class GroupWriter(Writer):
 
     # -- Joining --------------------------------------------------------------------------------------
     def _join(self, members: Sequence[Member], *, is_last: bool = False) -> dict[str, str]:
-        """Make files frames of the items of their groups; new groups become items. Returns the problems.
+        """Add files to the items of their groups, creating items for new groups. Return the problems.
 
-        A file whose role another file has is put aside, since that one may turn out to be gone; not so in the end
+        A file whose role another file has is pending, since that file may turn out to be missing; except at the end
         (``is_last``).
         """
         if not members:
@@ -172,187 +178,209 @@ class GroupWriter(Writer):
         new, updates = [], []
         returned: set[int] = set()
         changed: set[int] = set()
-        for one in members:
-            item = items[one.group]
-            frame_id, path, sha256 = item.frames.get(one.role, (0, "", ""))
-            is_gone = item.row < self.n_rows and not (self.seen[item.row] | self.broken[item.row]) & self.bits[one.role]
+        for member in members:
+            item = items[member.group]
+            frame_id, path, sha256 = item.frames.get(member.role, (0, "", ""))
+            is_gone = (
+                item.row < self.n_rows and not (self.seen[item.row] | self.broken[item.row]) & self.bits[member.role]
+            )
             if not path:
-                new.append((item.pk, one.role, one.path, one.examined))
+                new.append((item.pk, member.role, member.path, member.examined))
                 self.counts.new += 1
-            elif path != one.path and not is_gone:
-                problems[one.path] = f"The item “{one.group}” has a file for “{one.role}” already: {path}."
+            elif path != member.path and not is_gone:
+                problems[member.path] = f"The item “{member.group}” already has a file for “{member.role}”: {path}."
                 continue
             elif not is_last:
-                if path != one.path:  # else another run, thought dead, wrote it meanwhile
-                    self.aside.add([one])
+                if path != member.path:  # else another run that was presumed dead wrote it
+                    self.pending.add([member])
                 continue
             else:
-                updates.append((one.path, *values_of(one.examined), frame_id))
+                updates.append((member.path, *values_of(member.examined), frame_id))
                 self.counts.changed += 1
-            item.frames[one.role] = (frame_id, one.path, one.examined.sha256)
-            changed |= set() if sha256 == one.examined.sha256 else {item.pk}
-            self._mark(item.row, [one])
+            item.frames[member.role] = (frame_id, member.path, member.examined.sha256)
+            changed |= set() if sha256 == member.examined.sha256 else {item.pk}
+            self._mark(item.row, [member])
             returned |= set() if item.is_available else {item.pk}
         insert_frames(self.dataset, new)
         update_many(Frame, ("path", *FILLED), updates)
         mark_content_changed(changed)
         self._return(returned)
-        self._tell_roles({role for _, role, _, _ in new})
+        self._add_roles({role for _, role, _, _ in new})
         self.counts.failed += len(problems)
         return problems
 
     def _mark(self, row: int, members: Sequence[Member]) -> None:
         if row < self.n_rows:
-            for one in members:
-                self.seen[row] |= self.bits[one.role]
+            for member in members:
+                self.seen[row] |= self.bits[member.role]
 
     def _items_of(self, members: Sequence[Member]) -> dict[str, _Item]:
-        """The items of the members' groups by path, made where there is none."""
-        groups = list(dict.fromkeys(one.group for one in members))
-        there = Item.objects.filter(dataset=self.dataset)
-        items = _by_path(there.filter(path__in=groups))
-        made = [group for group in groups if group not in items]
-        if made:
-            first = insert_items(self.dataset, made)
-            items |= _by_path(there.filter(row__gte=first))
+        """Return the items of the members' groups by path, creating missing ones."""
+        groups = list(dict.fromkeys(member.group for member in members))
+        stored = Item.objects.filter(dataset=self.dataset)
+        items = _by_path(stored.filter(path__in=groups))
+        new = [group for group in groups if group not in items]
+        if new:
+            first = insert_items(self.dataset, new)
+            items |= _by_path(stored.filter(row__gte=first))
         by_key = {item.pk: item for item in items.values()}
         frames = Frame.objects.filter(item__in=by_key).values_list("item_id", "role", "pk", "path", "sha256")
         for item_id, role, pk, path, sha256 in frames:
             by_key[item_id].frames[role] = (pk, path, sha256)
         return items
 
-    def _tell_roles(self, roles: set[str]) -> None:
-        """New roles, as soon as there are frames of them."""
+    def _add_roles(self, roles: set[str]) -> None:
+        """Add roles of new frames to the dataset."""
         if roles <= set(self.dataset.roles):
             return
         self.dataset.refresh_from_db(fields=["roles"])
         self.dataset.roles = in_order({*self.dataset.roles, *roles})
         self.dataset.save(update_fields=["roles"])
 
-    # -- What had to wait -------------------------------------------------------------------------------
+    # -- Pending files -------------------------------------------------------------------------------
     def settle(self) -> None:
-        if not self.aside.n:
+        if not self.pending.n:
             return
-        # Whole groups choose first, then parts of groups; what is left changed where it is.
-        total = self.aside.n
-        self.run.stage("Comparing what was moved or replaced", total=total)
+        # Match whole groups first, then parts of groups. The others changed in place.
+        total = self.pending.n
+        self.run.stage("Comparing moved or replaced files", total=total)
         for is_whole in (True, False):
             moved: list[str] = []
-            for groups in self.aside.batches(_GROUPS_AT_ONCE):
+            for groups in self.pending.batches(_GROUPS_AT_ONCE):
                 with transaction.atomic():
                     self.lock()
                     moved += self._move(groups, is_whole=is_whole)
                 self.run.progress(self.counts.moved)
-            # Not before: a group is compared with all others, whichever came first.
-            self.aside.remove(moved)
+            # Remove them only now, because every group is compared with all others.
+            self.pending.remove(moved)
         done = self.counts.moved
-        for groups in self.aside.batches(_GROUPS_AT_ONCE):
+        for groups in self.pending.batches(_GROUPS_AT_ONCE):
             with transaction.atomic():
                 self.lock()
-                members = [one for some in groups for one in some]
+                members = [member for group in groups for member in group]
                 write_problems(self.dataset, self._join(members, is_last=True))
             done += len(members)
             self.run.progress(min(done, total))
         with transaction.atomic():
             self.lock()
-            forget_waiting(self.dataset)
+            mark_displaced_gone(self.dataset)
 
     def _move(self, groups: Sequence[Sequence[Member]], *, is_whole: bool) -> list[str]:
-        """Let items follow their files; returns the groups that were given one."""
-        homes = homes_of(self.dataset, groups)
-        places = homes_at(self.dataset, [members[0].group for members in groups])
-        moves: dict[int, tuple[Home, Sequence[Member]]] = {}
+        """Move items to the groups that match them. Return the names of these groups."""
+        candidates = candidates_for(self.dataset, groups)
+        places = candidates_at(self.dataset, [members[0].group for members in groups])
+        moves: dict[int, tuple[Candidate, Sequence[Member]]] = {}
         for members in groups:
             place = places.get(members[0].group)
-            whole = self._with_rest(members, place)
-            if not _roles_once(whole) or (place is not None and self._is_broken(place)):
+            whole = self._with_unchanged(members, place)
+            if not _has_unique_roles(whole) or (place is not None and self._is_broken(place)):
                 continue
-            near = {home.item_id: home for one in members for home in homes.get(one.examined.sha256, ())}
+            near = {
+                candidate.item_id: candidate
+                for member in members
+                for candidate in candidates.get(member.examined.sha256, ())
+            }
             fitting = [
-                home
-                for home in near.values()
-                if home.fits(whole, is_whole=is_whole)
-                and self._may_leave(home, whole)
-                and not (is_whole and home.item_id in moves)
-                and (place is None or place.item_id in moves or home.displaces(place, self._left(place), whole))
+                candidate
+                for candidate in near.values()
+                if candidate.fits(whole, is_whole=is_whole)
+                and self._may_leave(candidate, whole)
+                and not (is_whole and candidate.item_id in moves)
+                and (
+                    place is None
+                    or place.item_id in moves
+                    or candidate.displaces(place, self._remaining_roles(place), whole)
+                )
             ]
-            home = best(fitting, whole) if is_whole else only(fitting, whole)
-            if home is None or home.item_id in moves or (not is_whole and has_rival(home, members, self.aside)):
+            candidate = best_match(fitting, whole) if is_whole else unambiguous_match(fitting, whole)
+            if (
+                candidate is None
+                or candidate.item_id in moves
+                or (not is_whole and has_rival(candidate, members, self.pending))
+            ):
                 continue
-            moves[home.item_id] = (home, whole)
+            moves[candidate.item_id] = (candidate, whole)
             self.counts.moved += len(members)
-        self._leave_behind(moves)
+        self._release_remaining(moves)
         move_groups(self.dataset, list(moves.values()))
-        for home, whole in moves.values():
-            self._mark(home.row, whole)
-        self._tell_roles({one.role for _, whole in moves.values() for one in whole})
+        for candidate, whole in moves.values():
+            self._mark(candidate.row, whole)
+        self._add_roles({member.role for _, whole in moves.values() for member in whole})
         return [whole[0].group for _, whole in moves.values()]
 
-    def _left(self, home: Home) -> list[str]:
-        """The roles of an item's files that are where they were, or were not looked for."""
-        if home.row >= self.n_rows:
-            return list(home.frames)
-        there = int(self.seen[home.row] | self.broken[home.row])
+    def _remaining_roles(self, candidate: Candidate) -> list[str]:
+        """Return the roles of an item's files that are still at their paths, or were not scanned."""
+        if candidate.row >= self.n_rows:
+            return list(candidate.frames)
+        there = int(self.seen[candidate.row] | self.broken[candidate.row])
         return [
             role
-            for role, kept in home.frames.items()
-            # Files may have been moved since they were seen.
-            if (there & self.bits.get(role, 0) and (self.dataset.data_dir / kept.path).exists())
-            or (home.is_available and not is_looked_for(kept.path, self.endings))
+            for role, frame in candidate.frames.items()
+            # Files may have been moved since they were scanned.
+            if (there & self.bits.get(role, 0) and (self.dataset.data_dir / frame.path).exists())
+            or (candidate.is_available and not is_candidate(frame.path, self.endings))
         ]
 
-    def _with_rest(self, members: Sequence[Member], place: Home | None) -> Sequence[Member]:
-        """All files of a group: those put aside, and those of the item of its path that are unchanged."""
+    def _with_unchanged(self, members: Sequence[Member], place: Candidate | None) -> Sequence[Member]:
+        """Return all files of a group: the pending ones, and the unchanged ones of the item at its path."""
         if place is None:
             return members
-        known = {one.role for one in members}
-        return [*members, *(place.member(role) for role in self._left(place) if role not in known)]
+        pending_roles = {member.role for member in members}
+        return [*members, *(place.member(role) for role in self._remaining_roles(place) if role not in pending_roles)]
 
-    def _may_leave(self, home: Home, members: Sequence[Member]) -> bool:
-        """Whether nothing that tells of an item is left where it was, and more of it is found among ``members``."""
-        left = self._left(home)
-        return not home.is_told_by(left) and len(left) < home.n_alike(members) and not self._is_broken(home)
+    def _may_leave(self, candidate: Candidate, members: Sequence[Member]) -> bool:
+        """Return whether the item's remaining files do not identify it and are fewer than those in ``members``."""
+        left = self._remaining_roles(candidate)
+        return (
+            not candidate.is_identified_by(left)
+            and len(left) < candidate.n_alike(members)
+            and not self._is_broken(candidate)
+        )
 
-    def _is_broken(self, home: Home) -> bool:
-        """Whether a file of the item is where it was, but cannot be read."""
-        return home.row < self.n_rows and bool(self.broken[home.row])
+    def _is_broken(self, candidate: Candidate) -> bool:
+        """Return whether a file of the item is still at its path but cannot be read."""
+        return candidate.row < self.n_rows and bool(self.broken[candidate.row])
 
-    def _leave_behind(self, moves: Mapping[int, tuple[Home, Sequence[Member]]]) -> None:
-        """Files that an item leaves where it was are part of whatever else lies there."""
-        taken = {one.path for _, whole in moves.values() for one in whole}
-        for home, _ in moves.values():
-            left = [home.member(role) for role in self._left(home)]
-            self.aside.add([one for one in left if one.path not in taken and is_looked_for(one.path, self.endings)])
+    def _release_remaining(self, moves: Mapping[int, tuple[Candidate, Sequence[Member]]]) -> None:
+        """Add the remaining files of moved items to the pending files, so that they join the group at their path."""
+        taken = {member.path for _, whole in moves.values() for member in whole}
+        for candidate, _ in moves.values():
+            left = [candidate.member(role) for role in self._remaining_roles(candidate)]
+            self.pending.add(
+                [member for member in left if member.path not in taken and is_candidate(member.path, self.endings)]
+            )
 
-    # -- What is gone -----------------------------------------------------------------------------------
+    # -- Missing files -----------------------------------------------------------------------------------
     def mark_vanished(self) -> None:
-        """Frames whose files vanished or can't be read are forgotten where the item has others: it is incomplete. One
-        that has none left is missing, and keeps them."""
+        """Delete frames whose files vanished or can't be read if their items have others, which become incomplete.
+
+        Items without any other files keep their frames and become unavailable.
+        """
         rows = np.flatnonzero(self.seen != sum(self.bits.values()))
         self.run.stage("Looking for missing files", total=len(rows))
         for start in range(0, len(rows), FULL_BATCH):
-            some = rows[start : start + FULL_BATCH].tolist()
+            batch = rows[start : start + FULL_BATCH].tolist()
             with transaction.atomic():
-                self._forget(some)
-            self.run.progress(start + len(some))
+                self._forget(batch)
+            self.run.progress(start + len(batch))
         self._drop_roles()
 
     def _forget(self, rows: Sequence[int]) -> None:
         frames = Frame.objects.filter(dataset=self.dataset, item__row__in=rows, item__is_available=True)
-        kept: set[int] = set()
+        with_others: set[int] = set()
         gone: dict[int, list[int]] = defaultdict(list)
         for item_id, row, role, pk, path in frames.values_list("item_id", "item__row", "role", "pk", "path"):
             bit = self.bits.get(role, 0)
-            was_looked_for = is_looked_for(path, self.endings) or self.broken[row] & bit
-            if bit and was_looked_for and not self.seen[row] & bit:
+            was_scanned = is_candidate(path, self.endings) or self.broken[row] & bit
+            if bit and was_scanned and not self.seen[row] & bit:
                 gone[item_id].append(pk)
             else:
-                kept.add(item_id)
-        Frame.objects.filter(pk__in=[pk for item_id in gone.keys() & kept for pk in gone[item_id]]).delete()
-        set_available(self.dataset, [item_id for item_id in gone if item_id not in kept], False)
+                with_others.add(item_id)
+        Frame.objects.filter(pk__in=[pk for item_id in gone.keys() & with_others for pk in gone[item_id]]).delete()
+        set_available(self.dataset, [item_id for item_id in gone if item_id not in with_others], False)
 
     def _drop_roles(self) -> None:
-        """Roles that no frame has any more, unless the template names them."""
+        """Remove roles without frames, unless the template names the roles."""
         if self.template.roles:
             return
         there = int(np.bitwise_or.reduce(self.seen)) if self.n_rows else 0
@@ -360,13 +388,13 @@ class GroupWriter(Writer):
         with transaction.atomic():
             self.lock()
             self.dataset.refresh_from_db(fields=["roles"])
-            kept = [
+            remaining = [
                 role
                 for role in self.dataset.roles
                 if there & self.bits.get(role, 0) or frames.filter(role=role).exists()
             ]
-            if kept != self.dataset.roles:
-                self.dataset.roles = kept
+            if remaining != self.dataset.roles:
+                self.dataset.roles = remaining
                 self.dataset.save(update_fields=["roles"])
 
     def result(self) -> dict[str, Any]:
@@ -382,9 +410,9 @@ class GroupWriter(Writer):
 
 
 def _by_path(items: QuerySet[Item]) -> dict[str, _Item]:
-    found = items.values_list("path", "pk", "row", "is_available")
-    return {path: _Item(pk, row, is_available, {}) for path, pk, row, is_available in found}
+    values = items.values_list("path", "pk", "row", "is_available")
+    return {path: _Item(pk, row, is_available, {}) for path, pk, row, is_available in values}
 
 
-def _roles_once(members: Sequence[Member]) -> bool:
-    return len({one.role for one in members}) == len(members)
+def _has_unique_roles(members: Sequence[Member]) -> bool:
+    return len({member.role for member in members}) == len(members)

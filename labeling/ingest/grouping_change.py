@@ -1,4 +1,4 @@
-"""Grouping the files of a dataset otherwise than before: no label may be lost by it."""
+"""Change how the files of a dataset are grouped into items, without losing labels."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _Grouped = tuple[int, list[tuple[int, str, Place | None]]]
 
 
 def template_of(dataset: Dataset) -> Template | None:
-    """How the dataset's files are grouped; None where each file is an item."""
+    """Return the template that groups the dataset's files; None if each file is an item."""
     return Template.read(dataset.grouping) if dataset.grouping else None
 
 
 def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Callable[[], None]) -> None:
-    """Group the dataset's files by another template from now on; "" makes each file an item.
+    """Group the dataset's files by another template; "" makes each file an item.
 
-    Where every item stays one item, only its path changes. Otherwise all items are made anew by the next ingest, for
-    which nothing may have been decided yet; the rooms above are told (signal ``regrouped``).
+    If every item remains one item, only paths change. Otherwise all items are deleted and created again by the next
+    ingest, which requires that there are no decisions yet. The signal ``regrouped`` is then sent.
 
     Raises
     ------
     JobError
-        ``text`` is no template or fits no file (of these ``extensions``) of the folder, or items with decisions
-        would have to be merged or split.
+        If ``text`` is no valid template or matches no file with these ``extensions``, or if items with decisions would
+        have to be merged or split.
     """
     if text == dataset.grouping:
         return
@@ -72,8 +72,8 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
         dataset.save(update_fields=["grouping", "roles"])
 
 
-def would_lose(dataset: Dataset, template: Template | None) -> str:
-    """Why files can't be grouped like this without losing decisions, in words; empty where they can."""
+def regroup_refusal(dataset: Dataset, template: Template | None) -> str:
+    """Return why files can't be grouped by ``template`` without losing decisions; empty if they can."""
     try:
         if not _stays_one_to_one(dataset, template):
             _require_undecided(dataset)
@@ -87,25 +87,25 @@ def _require_match(dataset: Dataset, template: Template | None, extensions: Sequ
     if template and not any(template.place(found.path) for found in files if not found.problem):
         raise JobError(
             f"None of the images in {dataset.data_dir} matches the template {template.text}.",
-            "Try it out before: `hoshina ingest --group TEMPLATE --try`, or on the page Grouping.",
+            "Preview a template with `hoshina ingest --group TEMPLATE --try` or on the Grouping page.",
         )
 
 
 def _require_undecided(dataset: Dataset) -> None:
     n_decided = Item.objects.of(dataset).exclude(state=State.UNLABELLED).count()
     if n_decided:
-        now = f"by {dataset.grouping}" if dataset.grouping else "each by itself"
+        now = f"with files grouped by {dataset.grouping}" if dataset.grouping else "with each file as an item"
         raise JobError(
-            f"{counted(n_decided, 'image')} of {dataset.name} {'has' if n_decided == 1 else 'have'} a decision, with "
-            f"files grouped {now}. Grouped otherwise, "
-            "some would have to be merged or split, and it could not be told which decision holds.",
-            "Make another dataset of the same folder (hoshina ingest with --dataset NAME and --group TEMPLATE) and "
-            "import there the labels.csv of this one's export: a file's label goes to the item that it is part of.",
+            f"{counted(n_decided, 'image')} of {dataset.name} {'has' if n_decided == 1 else 'have'} a decision, {now}. "
+            "Regrouping would merge or split some of them, and it would be unclear which decision applies.",
+            "Create another dataset from the same folder (hoshina ingest with --dataset NAME and --group TEMPLATE), "
+            "and import the labels.csv of this dataset's export there. A file's label goes to the item that contains "
+            "it.",
         )
 
 
 def _stop_jobs(dataset: Dataset, check: Callable[[], None]) -> None:
-    """Work that goes by the items' rows ends first."""
+    """Cancel all other jobs of the dataset, since they use the items' rows, and wait until they end."""
     until = time.monotonic() + _PATIENCE
     others = Job.objects.filter(dataset_id=dataset.pk, state__in=Job.ACTIVE).exclude(kind="ingest")
     while jobs := list(others.all()):
@@ -117,9 +117,9 @@ def _stop_jobs(dataset: Dataset, check: Callable[[], None]) -> None:
         time.sleep(0.1)
 
 
-# -- Looking ------------------------------------------------------------------------------------------
+# -- Reading ------------------------------------------------------------------------------------------
 def _stays_one_to_one(dataset: Dataset, template: Template | None) -> bool:
-    """Whether the files of each item, as far as they still count, stay together and apart from those of the others."""
+    """Return whether the matching files of each item stay together, and apart from those of other items."""
     keys = array("Q")
     for _, frames in _grouped(dataset, template):
         places = [place for _, _, place in frames if place]
@@ -131,13 +131,13 @@ def _stays_one_to_one(dataset: Dataset, template: Template | None) -> bool:
 
 
 def _grouped(dataset: Dataset, template: Template | None) -> Iterator[_Grouped]:
-    """Every item with its frames and where they would belong."""
+    """Yield every item with its frames and their places under ``template``."""
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     for start in range(0, 0 if last is None else last + 1, _BATCH):
         frames = Frame.objects.filter(dataset=dataset, item__row__gte=start, item__row__lt=start + _BATCH)
-        found = frames.order_by("item__row", "pk").values_list("item_id", "pk", "path")
-        for item_id, some in groupby(found, key=itemgetter(0)):
-            yield item_id, [(pk, path, _place(template, path)) for _, pk, path in some]
+        values = frames.order_by("item__row", "pk").values_list("item_id", "pk", "path")
+        for item_id, frames_of_item in groupby(values, key=itemgetter(0)):
+            yield item_id, [(pk, path, _place(template, path)) for _, pk, path in frames_of_item]
 
 
 def _place(template: Template | None, path: str) -> Place | None:
@@ -146,27 +146,27 @@ def _place(template: Template | None, path: str) -> Place | None:
 
 # -- Writing ------------------------------------------------------------------------------------------
 def _rename(dataset: Dataset, template: Template | None) -> None:
-    """New paths for the items, and roles for their frames."""
-    # First to names that are nobody's: what one is to be called may be another's name still.
+    """Give the items new paths, and their frames new roles."""
+    # Assign temporary names first, because a new name may still be in use by another item.
     items = Item.objects.of(dataset)
     for start in range(0, dataset.n_items, _BATCH):
         old = items.filter(row__gte=start, row__lt=start + _BATCH).values_list("path", "pk")
         update_many(Item, ("path",), [(f"{path[: MAX_PATH - 60]} (regrouped, item {pk})", pk) for path, pk in old])
     grouped = _grouped(dataset, template)
-    while some := list(islice(grouped, _BATCH)):
-        placed = [(item_id, pk, place) for item_id, frames in some for pk, _, place in frames if place]
-        left = [pk for _, frames in some for pk, _, place in frames if place is None]
+    while batch := list(islice(grouped, _BATCH)):
+        placed = [(item_id, pk, place) for item_id, frames in batch for pk, _, place in frames if place]
+        unmatched = [pk for _, frames in batch for pk, _, place in frames if place is None]
         update_many(Item, ("path",), list({(place.group, item_id) for item_id, _, place in placed}))
-        Frame.objects.filter(pk__in=left).delete()
+        Frame.objects.filter(pk__in=unmatched).delete()
         update_many(Frame, ("role",), [(f"(regrouped, file {pk})", pk) for _, pk, _ in placed])
         update_many(Frame, ("role",), [(place.role, pk) for _, pk, place in placed])
 
 
 def _start_over(dataset: Dataset) -> None:
-    """Forget all items, about which nobody has decided."""
+    """Delete all items, none of which has a decision."""
     for start in range(0, dataset.n_items, _BATCH):
         Item.objects.of(dataset).filter(row__gte=start, row__lt=start + _BATCH).delete()
     Dataset.objects.filter(pk=dataset.pk).update(n_items=0, n_missing=0)
     dataset.refresh_from_db(fields=["n_items", "n_missing"])
-    dataset.fields.all().delete()  # their values go by rows too
+    dataset.fields.all().delete()  # their values are stored by row, too
     regrouped.send(sender=Dataset, dataset_id=dataset.pk)

@@ -1,7 +1,7 @@
-"""Several files that make one item: a template such as ``{id}_{role}.fits`` says which belong together. Pure.
+"""Group several files into one item with a template such as ``{id}_{role}.fits``.
 
-A template is compared with the end of a file's path, as many folders deep as it has slashes. What lies above them
-belongs to the id, so the same id in two folders means two items.
+A template is matched against the end of a file's path, with as many folders as it has slashes. The folders above become
+part of the ID, so that the same ID in two folders belongs to two items.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
 
-# What the database keeps of a template, and of a role.
+# Largest lengths that the database accepts.
 MAX_TEMPLATE = 200
 MAX_ROLE = 40
-# An item of more frames than this is no longer looked at as one.
+# Items with more frames would be too large to view at once.
 MAX_ROLES = 16
 _MOST_STARS = 2
-_EXAMPLE = "Such as {id}_{role}.fits, {id}/{role}.png or {role}/{id}.fits."
-# Orders that people expect; within bands by wavelength.
+_EXAMPLE = "Examples: {id}_{role}.fits, {id}/{role}.png, {role}/{id}.fits."
+# The usual order of common roles. Bands are ordered by wavelength.
 _USUAL_ORDER = (
     *("target", "sci", "science", "new", "ref", "reference", "template", "diff", "difference", "sub"),
     *("before", "pre", "after", "post"),
@@ -30,12 +30,12 @@ _PIECE = re.compile(r"\{[^{}]*\}|\*|[{}]|[^{}*]+")
 
 
 class GroupingProblem(ValueError):
-    """Why a template can't be, in words for the person."""
+    """An invalid template, with a message for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a file belongs: the path of its item, and its role there."""
+    """The path of the item that a file belongs to, and its role there."""
 
     group: str
     role: str
@@ -43,10 +43,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Template:
-    """A template, read from its text by :meth:`read`.
+    """A template, parsed from its text by :meth:`read`.
 
-    ``roles``: those that count, in their order; empty where every role does. ``{id}`` takes as many characters of a
-    name as it can, ``{role}`` and ``*`` as few; of several named roles that would do, the longest is meant.
+    ``roles``: the roles to use, in order; empty for all. ``{id}`` matches as many characters as possible, ``{role}``
+    and ``*`` as few. If several named roles match, the longest is used.
     """
 
     text: str
@@ -57,59 +57,59 @@ class Template:
 
     @classmethod
     def read(cls, text: str, roles: Sequence[str] = ()) -> Self:
-        """From what a person wrote; ``roles`` stand for those of ``{role:target,ref,diff}`` in the text.
+        """Parse a template. ``roles`` are equivalent to naming them in the text, as ``{role:target,ref,diff}``.
 
         Raises
         ------
         GroupingProblem
-            It can't be a template.
+            If the template is invalid.
         """
         pieces = _pieces(text.strip())
         named = _named_roles(pieces)
         if roles and named and tuple(roles) != named:
-            raise GroupingProblem("The roles are named twice, and not alike.")
+            raise GroupingProblem("The roles are given twice and differ. Give them once.")
         named = named or _checked_roles(roles)
         pieces = ["{role}" if piece.startswith("{role") else piece for piece in pieces]
         _check(pieces, has_roles=bool(named))
         plain = "".join(pieces)
-        told = plain.replace("{role}", f"{{role:{','.join(named)}}}") if named else plain
-        if len(told) > MAX_TEMPLATE:
-            raise GroupingProblem(f"A template has at most {MAX_TEMPLATE} characters, the names of its roles included.")
+        canonical = plain.replace("{role}", f"{{role:{','.join(named)}}}") if named else plain
+        if len(canonical) > MAX_TEMPLATE:
+            raise GroupingProblem(f"A template must have at most {MAX_TEMPLATE} characters, including role names.")
         any_role = _pattern(pieces, "[^/]+?")
         longest_first = sorted(named, key=len, reverse=True)
         patterns = tuple(_pattern(pieces, re.escape(role)) for role in longest_first) or (any_role,)
-        return cls(told, named, patterns, None if _neighbours(pieces) else any_role, plain.count("/"))
+        return cls(canonical, named, patterns, None if _adjacent_wildcards(pieces) else any_role, plain.count("/"))
 
     @property
     def plain(self) -> str:
-        """The text without the roles."""
+        """Return the text without the names of roles."""
         return re.sub(r"\{role:[^}]*\}", "{role}", self.text)
 
     def place(self, path: str) -> Place | None:
-        """Where the file at ``path`` (relative, with forward slashes) belongs; None where the template doesn't fit."""
+        """Return the place of the file at ``path`` (relative, with forward slashes); None if it does not match."""
         above, name = self._cut(path)
         for pattern in self._patterns:
-            found = pattern.fullmatch(name)
-            if found and len(found["role"]) <= MAX_ROLE:
-                return Place(above + found["id"], found["role"])
+            match = pattern.fullmatch(name)
+            if match and len(match["role"]) <= MAX_ROLE:
+                return Place(above + match["id"], match["role"])
         return None
 
     def other_role(self, path: str) -> str:
-        """The role that a file without a place would have if all roles counted; empty where it has none."""
-        found = self._any_role.fullmatch(self._cut(path)[1]) if self._any_role and self.roles else None
-        return found["role"] if found else ""
+        """Return the role that a file without a place would have if all roles were used; empty if it has none."""
+        match = self._any_role.fullmatch(self._cut(path)[1]) if self._any_role and self.roles else None
+        return match["role"] if match else ""
 
     def why_not(self, path: str) -> str:
-        """Why a file has no place, in words."""
+        """Return the reason why a file has no place."""
         if role := self.other_role(path)[:MAX_ROLE]:
             shown = f"“{role}”" if role.isprintable() else ascii(role)
-            return f"Its role would be {shown}, which is none of {', '.join(self.roles)}."
+            return f"Its role would be {shown}, which is not one of {', '.join(self.roles)}."
         if self._any_role and self._any_role.fullmatch(self._cut(path)[1]):
-            return f"What it has in the place of its role is longer than {MAX_ROLE} characters."
-        return f"It does not match the template {self.text} by which files are grouped."
+            return f"The part that is its role is longer than {MAX_ROLE} characters."
+        return f"It does not match the template {self.text}, which groups the files."
 
     def _cut(self, path: str) -> tuple[str, str]:
-        """The folders above, with a slash at their end, and the part that is compared."""
+        """Return the folders above, with a slash at the end, and the part that is matched."""
         parts = path.rsplit("/", self._n_slashes + 1)
         if len(parts) <= self._n_slashes + 1:
             return "", path
@@ -119,20 +119,20 @@ class Template:
 # -- Reading a template -------------------------------------------------------------------------------
 def _pieces(text: str) -> list[str]:
     if not text:
-        raise GroupingProblem(f"A template is needed. {_EXAMPLE}")
+        raise GroupingProblem(f"Enter a template. {_EXAMPLE}")
     if not text.isprintable():
-        raise GroupingProblem("A template has no line breaks or invisible characters.")
+        raise GroupingProblem("A template must not contain line breaks or invisible characters.")
     if "\\" in text:
-        raise GroupingProblem("Write / between folders, on Windows too.")
+        raise GroupingProblem("Use / between folders, also on Windows.")
     if text.startswith("/"):
-        raise GroupingProblem("A template is compared with the end of a path: leave out the / at its beginning.")
+        raise GroupingProblem("A template is matched against the end of a path: remove the / at its beginning.")
     if text.endswith("/") or "//" in text:
-        raise GroupingProblem(f"There is no name after a /. {_EXAMPLE}")
+        raise GroupingProblem(f"A name is missing after a /. {_EXAMPLE}")
     return _PIECE.findall(text)
 
 
 def _named_roles(pieces: Sequence[str]) -> tuple[str, ...]:
-    """The roles that the template itself names: ``{role:target,ref,diff}``."""
+    """Return the roles that the template names, as in ``{role:target,ref,diff}``."""
     named = [piece[len("{role:") : -1] for piece in pieces if piece.startswith("{role:")]
     return _checked_roles(named[0].split(",")) if named else ()
 
@@ -141,51 +141,51 @@ def _checked_roles(roles: Sequence[str]) -> tuple[str, ...]:
     tidy = tuple(role.strip() for role in roles)
     for role in tidy:
         if not role or not role.isprintable() or re.search(r"[/\\{},*]", role):
-            raise GroupingProblem(f"{role!r} is no name of a role. Such as target,ref,diff.")
+            raise GroupingProblem(f"{role!r} is not a valid role name. Example: target,ref,diff.")
         if len(role) > MAX_ROLE:
-            raise GroupingProblem(f"The name of a role has at most {MAX_ROLE} characters.")
+            raise GroupingProblem(f"The name of a role must have at most {MAX_ROLE} characters.")
     if len(set(tidy)) < len(tidy):
-        raise GroupingProblem("A role is named twice.")
+        raise GroupingProblem("A role is named twice. Name it once.")
     if len(tidy) > MAX_ROLES:
-        raise GroupingProblem(f"An item has at most {MAX_ROLES} roles.")
+        raise GroupingProblem(f"An item can have at most {MAX_ROLES} roles.")
     return tidy
 
 
 def _check(pieces: Sequence[str], *, has_roles: bool) -> None:
     for piece in pieces:
         if piece in "{}":
-            raise GroupingProblem(f"A {piece} stands alone. {_EXAMPLE}")
+            raise GroupingProblem(f"There is a single {piece}. {_EXAMPLE}")
         if piece.startswith("{") and piece not in ("{id}", "{role}"):
-            raise GroupingProblem(f"There is no {piece}: only {{id}} and {{role}}. {_EXAMPLE}")
+            raise GroupingProblem(f"{piece} is unknown: use only {{id}} and {{role}}. {_EXAMPLE}")
     for name in ("{id}", "{role}"):
         if pieces.count(name) != 1:
-            often = "has no" if name not in pieces else "may have only one"
-            raise GroupingProblem(f"The template {often} {name}. {_EXAMPLE}")
+            problem = "must contain" if name not in pieces else "may contain only one"
+            raise GroupingProblem(f"The template {problem} {name}. {_EXAMPLE}")
     if pieces.count("*") > _MOST_STARS:
-        raise GroupingProblem(f"A template may have {_MOST_STARS} * at most.")
-    for one, other in _neighbours(pieces):
-        if "*" in (one, other) or not has_roles:
-            raise GroupingProblem(f"Between {one} and {other} there has to be something, such as _ or /.")
+        raise GroupingProblem(f"A template may contain at most {_MOST_STARS} *.")
+    for left, right in _adjacent_wildcards(pieces):
+        if "*" in (left, right) or not has_roles:
+            raise GroupingProblem(f"Put a separator, such as _ or /, between {left} and {right}.")
 
 
-def _neighbours(pieces: Sequence[str]) -> list[tuple[str, str]]:
-    """Pieces that may be anything, with nothing between them."""
-    return [(one, other) for one, other in pairwise(pieces) if one[0] in "{*" and other[0] in "{*"]
+def _adjacent_wildcards(pieces: Sequence[str]) -> list[tuple[str, str]]:
+    """Return pairs of wildcards without a separator between them."""
+    return [(left, right) for left, right in pairwise(pieces) if left[0] in "{*" and right[0] in "{*"]
 
 
 def _pattern(pieces: Iterable[str], role: str) -> re.Pattern[str]:
-    told = {"{id}": "(?P<id>[^/]+)", "{role}": f"(?P<role>{role})", "*": "[^/]*?"}
-    return re.compile("".join(told.get(piece) or re.escape(piece) for piece in pieces), re.DOTALL)
+    expressions = {"{id}": "(?P<id>[^/]+)", "{role}": f"(?P<role>{role})", "*": "[^/]*?"}
+    return re.compile("".join(expressions.get(piece) or re.escape(piece) for piece in pieces), re.DOTALL)
 
 
 # -- Roles --------------------------------------------------------------------------------------------
 def in_order(roles: Iterable[str]) -> list[str]:
-    """Roles in the order in which people expect them: known ones first, the others by name, numbers by value."""
+    """Return roles in their usual order: common roles first, the others by name, numbers by value."""
     return sorted(set(roles), key=_order_key)
 
 
 def _order_key(role: str) -> tuple[int, list[tuple[int, str]], str]:
     small = role.casefold()
-    known = _USUAL_ORDER.index(small) if small in _USUAL_ORDER else len(_USUAL_ORDER)
+    position = _USUAL_ORDER.index(small) if small in _USUAL_ORDER else len(_USUAL_ORDER)
     parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", small) if part]
-    return known, parts, role
+    return position, parts, role

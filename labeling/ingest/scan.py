@@ -1,11 +1,11 @@
-"""Read a folder of images into a dataset: recursive, restartable, safe to repeat.
+"""Ingest a folder of images into a dataset, recursively. Runs can be interrupted and repeated.
 
-Files are looked at by a few threads (Pillow and hashlib work without the interpreter's lock) and written in
-batches, the first ones small, so that there is something to label at once. Nothing is held of files that
-were dealt with but a few bytes each, so a folder of a million costs no more memory than one of a thousand.
+A few threads check the files (Pillow and hashlib release the GIL) and the results are written in batches. The first
+batches are small, so that labeling can start at once. Only a few bytes are kept of each processed file, so that a
+folder of a million files needs no more memory than one of a thousand.
 
-Labels follow content: a file that was moved or renamed keeps its item (see ``labeling.ingest.file_moves``). Files whose
-content was replaced wait until the whole folder was looked at, because what they held may have turned up elsewhere.
+Labels follow content: a moved or renamed file keeps its item (see ``labeling.ingest.file_moves``). Files whose content
+was replaced wait until the whole folder is scanned, because their old content may be found elsewhere.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ from hoshina.jobs.runner import Run
 from labeling.images.decoder_pool import decoders, pictures, squares
 from labeling.images.encoder_inputs import Squares
 from labeling.images.file_check import WORTH_A_SQUARE, Examined, Keep
-from labeling.images.folder_walk import Found, count, walk
+from labeling.images.folder_walk import FoundFile, count, walk
 from labeling.images.natural_order import natural_key
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.ingest.bulk_sql import MAX_PATH_BYTES, noted_frames, write_problems
 from labeling.ingest.dataset_folder import folder_problem
-from labeling.ingest.file_writer import FULL_BATCH, FileWriter, Known, Looked, Writer, known_files
+from labeling.ingest.file_writer import FULL_BATCH, CheckedFile, FileRecord, FileWriter, Writer, file_records
 from labeling.ingest.folder_watch import is_settled
 from labeling.ingest.group_writer import GroupWriter
 from labeling.ingest.grouping_change import regroup, template_of
 from labeling.models import MAX_PATH, Dataset, Problem
 from labeling.signals import encoder_side, ingested
 
-# A batch is committed when it is full or this many seconds old. The first ones are small: people are waiting.
+# A batch is committed when it is full or this many seconds old. The first batches are small, because users wait.
 FIRST_BATCH = 30
 _BATCH_SECONDS = 2.0
-# Files are looked up in the database by the group, and handed to a thread by the slice.
+# Files are looked up in the database in groups, and passed to threads in slices.
 _GROUP = 480
 _SLICE = 8
 _LARGEST_SLICE = 64
-# Slices grow and shrink until a thread is busy with one for about so many seconds: asking costs more than a small file
-# does, and nobody wants to wait for a slice of large ones.
+# The size of slices is adjusted so that a slice takes about this many seconds. The overhead of a request exceeds the
+# time for a small file, but a slice of large files must not take long.
 _SLICE_SECONDS = 0.1
 _SLICES_AHEAD = 64
 _FAILED_SHOWN = 100
 _NOTED_SHOWN = 100
-# Squares are kept where there is so many times as much room as they may take.
+# Encoder inputs are cached if the free disk space is at least this many times their maximum size.
 _ROOMY = 4
 
 
-class Room:
-    """How many more squares may be kept; any thread takes from it."""
+class CacheBudget:
+    """The number of encoder inputs that may still be cached. Thread-safe."""
 
     def __init__(self, squares: Squares | None) -> None:
         most = settings.SQUARES_MEGABYTES * 2**20
@@ -73,21 +73,22 @@ class Room:
         return self._left > 0
 
     def take(self, n: int) -> None:
+        """Reduce the budget by ``n``."""
         with self._lock:
             self._left -= n
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
-    """How to look at the files."""
+class _ScanOptions:
+    """How files are checked."""
 
     root: Path
     rendering: Rendering
     reread: bool
     settled: float
-    # What is made in passing: the pictures of tiles, and what an encoder will ask for as long as there is room.
+    # What is cached during decoding: pictures of tiles and, within the budget, encoder inputs.
     keep: Keep
-    room: Room
+    budget: CacheBudget
 
 
 def ingest(
@@ -99,35 +100,44 @@ def ingest(
     settled: float = 0.0,
     grouping: str | None = None,
 ) -> dict[str, Any]:
-    """Bring a dataset up to date with its folder, and tell the rooms above (signal ``ingested``).
+    """Bring a dataset up to date with its folder, and send the signal ``ingested``.
 
-    New files become items; changed ones are read again; moved ones keep their item; vanished ones are marked as
-    missing and come back when their file does; those that cannot be read become problems with a reason.
-    Interrupted at any moment, a second run goes on where the first one stopped, since unchanged files are known
-    by size and time and not opened; unless ``reread`` asks for it, because another part of each file is shown now.
-    Files that were written to within the last ``settled`` seconds are left for the next time.
-    ``grouping``: the template by which several files make one item from now on; "": each is one; None: as before.
+    New files become items, changed files are read again, moved files keep their items, and items of missing files are
+    marked as missing until their files return. Files that cannot be read become problems with a reason.
+
+    After an interruption, the next run continues where the last one stopped, since unchanged files are recognized by
+    size and time and are not opened.
+
+    Parameters
+    ----------
+    reread
+        Also open unchanged files, because the rendering of the dataset changed.
+    settled
+        Skip files that were modified within this many seconds.
+    grouping
+        A template that groups several files into one item from now on; "" makes each file an item, and None keeps the
+        current grouping.
 
     Returns
     -------
     dict
-        ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed noted
-        seconds``; ``failed`` holds the first 100 of ``{path, reason}``, all of them are the dataset's problems; and
-        ``noted`` the first 100 of ``{path, note}``: files that are shown although something is wrong with them.
-        Where files are grouped also ``grouping roles frames incomplete left_out``; ``items``, ``missing`` and
-        ``incomplete`` then count items, and all else files.
+        ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed noted seconds``.
+        ``failed`` holds the first 100 problems as ``{path, reason}``; all of them are the dataset's problems. ``noted``
+        holds the first 100 files with a defect that can still be displayed, as ``{path, note}``. If files are grouped,
+        also ``grouping roles frames incomplete left_out``; then ``items``, ``missing`` and ``incomplete`` count items,
+        and the others count files.
 
     Raises
     ------
     JobError
-        When the folder is missing, cannot be read, or never had an image in it (that matches the template); when
-        labels would be lost by grouping its files otherwise.
+        If the folder is missing, cannot be read, or never contained an image (that matches the template), or if
+        regrouping would lose labels.
     """
     began = time.monotonic()
-    words = folder_problem(dataset.data_dir)
-    if words:
-        write_problems(dataset, {".": words})
-        raise JobError(words)
+    problem = folder_problem(dataset.data_dir)
+    if problem:
+        write_problems(dataset, {".": problem})
+        raise JobError(problem)
     if grouping is not None:
         run.stage("Grouping the files")
         regroup(dataset, grouping, extensions, run.check)
@@ -146,35 +156,42 @@ class _Ingestion:
 
     def __init__(self, dataset: Dataset, run: Run, extensions: Sequence[str], *, reread: bool, settled: float) -> None:
         self.dataset = dataset
-        kept = _wanted_squares(dataset)
-        self.how = _How(dataset.data_dir, dataset.shown_as, reread, settled, Keep(pictures(), kept), Room(kept))
+        encoder_inputs = _encoder_inputs_to_cache(dataset)
+        self.options = _ScanOptions(
+            dataset.data_dir,
+            dataset.shown_as,
+            reread,
+            settled,
+            Keep(pictures(), encoder_inputs),
+            CacheBudget(encoder_inputs),
+        )
         self.run = run
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
         self.started_at = timezone.now()
         self.writer = _writer_for(dataset, run, self.endings)
 
-    # -- Looking ----------------------------------------------------------------------------------
+    # -- Reading ----------------------------------------------------------------------------------
     def read(self) -> None:
-        """Look at every file and write what was found."""
+        """Check every file and write the results."""
         self.run.stage("Reading the images")
         stop = threading.Event()
         threads = min(8, (os.cpu_count() or 2) + 1)
         with ThreadPoolExecutor(threads + 1, thread_name_prefix="ingest") as pool:
             try:
-                # Counts in its own thread meanwhile: only the progress bar waits for the number.
+                # Count in a separate thread. Only the progress bar needs the number.
                 total = pool.submit(count, self.root, self.endings, stop, skip=settings.STORE_DIR)
-                self._write_in_batches(self._look_at_all(pool), total)
+                self._write_in_batches(self._check_all(pool), total)
             finally:
                 stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _write_in_batches(self, slices: Iterable[list[Looked]], total: Future[int]) -> None:
-        batch: list[Looked] = []
+    def _write_in_batches(self, slices: Iterable[list[CheckedFile]], total: Future[int]) -> None:
+        batch: list[CheckedFile] = []
         full, written_at, done = FIRST_BATCH, time.monotonic(), 0
-        for looked_at in slices:
-            batch += looked_at
-            done += len(looked_at)
+        for checked_files in slices:
+            batch += checked_files
+            done += len(checked_files)
             if len(batch) >= full or time.monotonic() - written_at > _BATCH_SECONDS:
                 self.writer.write(batch)
                 batch, full, written_at = [], min(full * 2, FULL_BATCH), time.monotonic()
@@ -182,39 +199,39 @@ class _Ingestion:
         self.writer.write(batch)
         self.run.progress(done, done)
 
-    def _look_at_all(self, pool: ThreadPoolExecutor) -> Iterator[list[Looked]]:
-        """Every file in the folder's order, looked at by the threads of ``pool``, a bounded way ahead."""
+    def _check_all(self, pool: ThreadPoolExecutor) -> Iterator[list[CheckedFile]]:
+        """Yield all files, checked by the threads of ``pool``, in the folder's order. At most some slices are ahead."""
         ahead: deque[Future[_Slice]] = deque()
-        found = iter(self.writer.checked(walk(self.root, self.endings, skip=settings.STORE_DIR)))
+        found_files = iter(self.writer.checked(walk(self.root, self.endings, skip=settings.STORE_DIR)))
         size = _SLICE
-        while group := list(itertools.islice(found, _GROUP)):
-            known = self._look_up(group)
-            left = deque((one, known.get(one.path)) for one in group)
-            while left:
-                files = [left.popleft() for _ in range(min(size, len(left)))]
-                ahead.append(pool.submit(_look, self.how, files))
+        while group := list(itertools.islice(found_files, _GROUP)):
+            records = self._records_of(group)
+            unchecked = deque((file, records.get(file.path)) for file in group)
+            while unchecked:
+                files = [unchecked.popleft() for _ in range(min(size, len(unchecked)))]
+                ahead.append(pool.submit(_check_files, self.options, files))
                 while ahead and (ahead[0].done() or len(ahead) > _SLICES_AHEAD):
-                    looked_at = ahead.popleft().result()
-                    size = looked_at.next_size
-                    yield looked_at.files
+                    checked_slice = ahead.popleft().result()
+                    size = checked_slice.next_size
+                    yield checked_slice.files
         while ahead:
             yield ahead.popleft().result().files
 
-    def _look_up(self, group: Sequence[Found]) -> dict[str, Known]:
-        """What is known of these files, by path."""
+    def _records_of(self, group: Sequence[FoundFile]) -> dict[str, FileRecord]:
+        """Return the records of these files, by path."""
         if not self.writer.n_rows:
             return {}
-        paths = [found.path for found in group if not _name_problem(found.path)]
-        return known_files(self.dataset, paths)
+        paths = [file.path for file in group if not _name_problem(file.path)]
+        return file_records(self.dataset, paths)
 
     def finish(self) -> dict[str, Any]:
-        """Forget problems that are no more, and sum up. Raises JobError when there never was an image."""
+        """Delete resolved problems and return the result. Raises JobError if there never was an image."""
         counts = self.writer.counts
         if not counts.n_found:
-            words = f"There are no images in {self.root}: no file name ends in {', '.join(self.endings)}."
-            write_problems(self.dataset, {".": words})
+            problem = f"There are no images in {self.root}: no file name ends in {', '.join(self.endings)}."
+            write_problems(self.dataset, {".": problem})
             if not self.writer.n_rows:
-                raise JobError(words)
+                raise JobError(problem)
             counts.failed += 1
         Problem.objects.filter(dataset=self.dataset, seen_at__lt=self.started_at).delete()
         self.dataset.refresh_from_db()
@@ -237,8 +254,8 @@ class _Ingestion:
         }
 
 
-def _wanted_squares(dataset: Dataset) -> Squares | None:
-    """Where to keep what an encoder will ask for; None where none will, or the disk has better uses for its room."""
+def _encoder_inputs_to_cache(dataset: Dataset) -> Squares | None:
+    """Return the cache of encoder inputs; None if no encoder will use it or free disk space is low."""
     side = encoder_side(dataset)
     is_roomy = shutil.disk_usage(settings.STORE_DIR).free > _ROOMY * settings.SQUARES_MEGABYTES * 2**20
     if not side or not settings.SQUARES_MEGABYTES or not is_roomy:
@@ -255,74 +272,76 @@ def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
 
 @dataclass(frozen=True, slots=True)
 class _Slice:
-    """Some files that were looked at, and how many the next such slice shall have."""
+    """Some checked files, and the recommended size of the next slice."""
 
-    files: list[Looked]
+    files: list[CheckedFile]
     next_size: int
 
 
-def _look(how: _How, files: Sequence[tuple[Found, Known | None]]) -> _Slice:
-    """Look at a few files; runs in a thread and never touches the database. Decoders open those that are not known."""
+def _check_files(options: _ScanOptions, files: Sequence[tuple[FoundFile, FileRecord | None]]) -> _Slice:
+    """Check some files in a thread, without database access. Decoder processes open new and changed files."""
     began = time.monotonic()
-    looked = {found.path: _told_unopened(how, found, known) for found, known in files}
-    unopened = [(found, known) for found, known in files if looked[found.path] is None]
-    paths = [f"{how.root}{os.sep}{found.path}" for found, _ in unopened]
-    keep = how.keep if how.room else replace(how.keep, squares=None)
-    for (found, known), said in zip(unopened, decoders().examined(paths, how.rendering, keep), strict=True):
-        looked[found.path] = _told_opened(how, found, known, said)
-        how.room.take(isinstance(said, Examined) and said.size > WORTH_A_SQUARE)
+    results = {file.path: _check_unopened(options, file, record) for file, record in files}
+    unopened = [(file, record) for file, record in files if results[file.path] is None]
+    paths = [f"{options.root}{os.sep}{file.path}" for file, _ in unopened]
+    keep = options.keep if options.budget else replace(options.keep, squares=None)
+    for (file, record), result in zip(unopened, decoders().examined(paths, options.rendering, keep), strict=True):
+        results[file.path] = _check_opened(options, file, record, result)
+        options.budget.take(isinstance(result, Examined) and result.size > WORTH_A_SQUARE)
     pace = _SLICE_SECONDS / max(time.monotonic() - began, 1e-3)
     size = min(max(int(len(files) * pace), _SLICE), _LARGEST_SLICE)
-    return _Slice([one for one in looked.values() if one is not None], size)
+    return _Slice([checked_file for checked_file in results.values() if checked_file is not None], size)
 
 
-def _told_unopened(how: _How, found: Found, known: Known | None) -> Looked | None:
-    """What is clear of a file without opening it; None where it has to be opened."""
-    problem = found.problem or _name_problem(found.path)
+def _check_unopened(options: _ScanOptions, file: FoundFile, record: FileRecord | None) -> CheckedFile | None:
+    """Return the result for a file that does not have to be opened; None if it has to."""
+    problem = file.problem or _name_problem(file.path)
     if problem:
-        return Looked(found.path, known, problem=problem)
-    if not how.settled and (known is None or how.reread):
+        return CheckedFile(file.path, record, problem=problem)
+    if not options.settled and (record is None or options.reread):
         return None
     try:
-        status = (how.root / found.path).stat()
+        status = (options.root / file.path).stat()
     except OSError as error:
-        return Looked(found.path, known, problem=f"The file cannot be reached ({error.strerror or error}).")
-    if known is not None and not how.reread and not known.is_outdated and _is_as_known(status, known):
-        return Looked(found.path, known)
-    if how.settled and not is_settled(status, how.settled):
-        return Looked(found.path, known, is_waiting=True)
+        return CheckedFile(file.path, record, problem=f"The file cannot be reached ({error.strerror or error}).")
+    if record is not None and not options.reread and not record.is_outdated and _is_as_known(status, record):
+        return CheckedFile(file.path, record)
+    if options.settled and not is_settled(status, options.settled):
+        return CheckedFile(file.path, record, is_waiting=True)
     return None
 
 
-def _told_opened(how: _How, found: Found, known: Known | None, said: Examined | ImageProblem) -> Looked:
-    if isinstance(said, Examined):
-        return Looked(found.path, known, said)
-    if _is_being_written(how.root / found.path, how.settled):
-        return Looked(found.path, known, is_waiting=True)
-    return Looked(found.path, known, problem=said.reason)
+def _check_opened(
+    options: _ScanOptions, file: FoundFile, record: FileRecord | None, result: Examined | ImageProblem
+) -> CheckedFile:
+    if isinstance(result, Examined):
+        return CheckedFile(file.path, record, result)
+    if _is_being_written(options.root / file.path, options.settled):
+        return CheckedFile(file.path, record, is_waiting=True)
+    return CheckedFile(file.path, record, problem=result.reason)
 
 
 def _is_being_written(file: Path, settled: float) -> bool:
     try:
         return settled > 0 and not is_settled(file.stat(), settled)
-    except OSError:  # gone meanwhile
+    except OSError:  # deleted in the meantime
         return False
 
 
-def _is_as_known(status: os.stat_result, known: Known) -> bool:
-    return (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
+def _is_as_known(status: os.stat_result, record: FileRecord) -> bool:
+    return (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns)
 
 
 def _name_problem(path: str) -> str:
     try:
         size = len(path.encode("utf-8"))
     except UnicodeEncodeError:
-        return "The name is not valid UTF-8, so it cannot be stored; rename the file."
+        return "The name is not valid UTF-8 and cannot be stored. Rename the file."
     if len(path) > MAX_PATH or size > MAX_PATH_BYTES:
-        return f"The path is too long ({size:,} bytes); rename the file or a folder that it is in."
+        return f"The path is too long ({size:,} bytes). Rename the file or one of its folders."
     return ""
 
 
 def _result_so_far(total: Future[int]) -> int:
-    """The number of files once it is counted; 0 (unknown) before, or when counting failed."""
+    """Return the number of files; 0 (unknown) if counting has not finished or failed."""
     return total.result() if total.done() and not total.cancelled() and total.exception() is None else 0

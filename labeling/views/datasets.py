@@ -22,7 +22,7 @@ from labeling.forms import AddFolderForm
 from labeling.images.natural_order import natural_key
 from labeling.ingest.bulk_sql import noted_frames
 from labeling.ingest.dataset_folder import dataset_for
-from labeling.ingest.folder_watch import params_like_last
+from labeling.ingest.folder_watch import params_of_last_ingest
 from labeling.models import Dataset, Frame, Problem
 
 USED_LAST = "dataset"
@@ -159,7 +159,7 @@ def _reasons(dataset: Dataset) -> dict[str, Any]:
 def look_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Scan the dataset's folder for new files in the background."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    enqueue("ingest", dataset_id=dataset.pk, params=params_like_last(dataset), user=request.user)
+    enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset), user=request.user)
     messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows how far it is.")
     return redirect("labeling:datasets")
 

@@ -18,12 +18,12 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.forms import GroupingForm
-from labeling.images.folder_walk import Found, walk
+from labeling.images.folder_walk import FoundFile, walk
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.ingest.dataset_folder import folder_problem
-from labeling.ingest.folder_watch import params_like_last
-from labeling.ingest.grouping_change import template_of, would_lose
-from labeling.ingest.grouping_preview import suggest, try_out
+from labeling.ingest.folder_watch import params_of_last_ingest
+from labeling.ingest.grouping_change import regroup_refusal, template_of
+from labeling.ingest.grouping_preview import preview_grouping, suggest
 from labeling.ingest.grouping_template import Template
 from labeling.models import Dataset
 from labeling.views.datasets import remember
@@ -61,7 +61,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         return render(request, "labeling/ingest/grouping.html", context, status=422)
     chosen = form.cleaned_data["grouping"]
     grouping = {"grouping": chosen.text if chosen else ""}
-    enqueue("ingest", dataset_id=dataset.pk, params=params_like_last(dataset) | grouping, user=request.user)
+    enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset) | grouping, user=request.user)
     messages.success(request, "The files are being grouped. The Jobs page shows how far it is.")
     return redirect(dataset)
 
@@ -84,7 +84,7 @@ def _refusal(dataset: Dataset, chosen: Template | None) -> str:
     """Return why the files cannot be grouped like this now; "" if they can."""
     if Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists():
         return "The folder is being read just now. Group its files when that is done."
-    return would_lose(dataset, chosen) if dataset.n_items <= _ASKED_AT_ONCE else ""
+    return regroup_refusal(dataset, chosen) if dataset.n_items <= _ASKED_AT_ONCE else ""
 
 
 def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, chosen: Template | None) -> dict[str, Any]:
@@ -95,7 +95,9 @@ def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, cho
         "may_group": _may_group(request),
         "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
         "folder_problem": words,
-        "trial": try_out(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS) if chosen and not words else None,
+        "trial": preview_grouping(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS)
+        if chosen and not words
+        else None,
     }
 
 
@@ -111,6 +113,6 @@ def _suggestions(dataset: Dataset) -> dict[str, Any]:
     return {"suggestions": suggest(paths)}
 
 
-def _files(dataset: Dataset) -> Iterable[Found]:
-    extensions = params_like_last(dataset).get("extensions") or DEFAULT_EXTENSIONS
+def _files(dataset: Dataset) -> Iterable[FoundFile]:
+    extensions = params_of_last_ingest(dataset).get("extensions") or DEFAULT_EXTENSIONS
     return walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)

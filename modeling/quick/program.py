@@ -16,7 +16,7 @@ from django.conf import settings
 from hoshina.core.storage import writing
 from labeling.exporting.version import app_version
 from labeling.images.open_image import DEFAULT_EXTENSIONS
-from labeling.ingest.folder_watch import params_like_last
+from labeling.ingest.folder_watch import params_of_last_ingest
 from labeling.models import Dataset, LabelClass
 from modeling.encoders.input_spec import InputSpec
 from modeling.encoders.network_input import NetworkInput
@@ -85,7 +85,7 @@ def write_program(version: ModelVersion, folder: Path, network_input: NetworkInp
 
 
 def _endings(dataset: Dataset) -> list[str]:
-    return list(params_like_last(dataset).get("extensions") or DEFAULT_EXTENSIONS)
+    return list(params_of_last_ingest(dataset).get("extensions") or DEFAULT_EXTENSIONS)
 
 
 def _code() -> Iterator[Path]:

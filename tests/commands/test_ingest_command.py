@@ -82,7 +82,7 @@ class TestCommand:
             "Incomplete: 1",
             "  sn1: no ref",
             "Left out: 1",
-            "  other.png: It does not match the template {id}_{role}.png by which files are grouped.",
+            "  other.png: It does not match the template {id}_{role}.png, which groups the files.",
         ]
         arguments = ("--group={id}_{role}.png", "--roles=target,diff", "--try", "--json")
         told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", *arguments))

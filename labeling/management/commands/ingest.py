@@ -22,7 +22,7 @@ from labeling.images.folder_walk import walk
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.images.rendering import FIRST_ROWS, Rendering
 from labeling.ingest.dataset_folder import dataset_for, folder_problem
-from labeling.ingest.grouping_preview import Example, Trial, try_out
+from labeling.ingest.grouping_preview import Example, Preview, preview_grouping
 from labeling.ingest.grouping_template import MAX_ROLES, GroupingProblem, Template
 from labeling.models import Dataset
 
@@ -106,8 +106,8 @@ class Command(HoshinaCommand):
         if words:
             raise CommandError(words)
         extensions = options["extensions"] or DEFAULT_EXTENSIONS
-        trial = try_out(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
-        self.print_result(trial.as_json(), _in_words(trial), as_json=options["json"])
+        preview = preview_grouping(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
+        self.print_result(preview.as_json(), _in_words(preview), as_json=options["json"])
 
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
@@ -146,23 +146,23 @@ def _wanted_rendering(options: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def _in_words(trial: Trial) -> list[str]:
-    """The trial in lines for people."""
-    if not trial.n_files:
+def _in_words(preview: Preview) -> list[str]:
+    """The preview in lines for people."""
+    if not preview.n_files:
         return ["There are no images in this folder."]
-    files = "the first files" if trial.is_partial else "files"
-    lines = [f"{trial.n_files:,} {files} make {counted(trial.n_groups, 'item')} by {trial.template}."]
-    if trial.roles:
-        lines.append("Roles: " + ", ".join(f"{role} ({n:,})" for role, n in list(trial.roles.items())[:MAX_ROLES]))
-    if trial.has_too_many_roles:
+    files = "the first files" if preview.is_partial else "files"
+    lines = [f"{preview.n_files:,} {files} make {counted(preview.n_groups, 'item')} by {preview.template}."]
+    if preview.roles:
+        lines.append("Roles: " + ", ".join(f"{role} ({n:,})" for role, n in list(preview.roles.items())[:MAX_ROLES]))
+    if preview.has_too_many_roles:
         lines.append(
-            f"These are {len(trial.roles):,} roles, more than an item may have ({MAX_ROLES}). Is {{role}} in the right "
+            f"These are {len(preview.roles):,} roles, more than an item may have ({MAX_ROLES}). Is {{role}} in the right "
             "place? You may name those that count."
         )
-    lines += _listed("Complete", trial.n_complete, trial.complete, "")
-    lines += _listed("Incomplete", trial.n_incomplete, trial.incomplete, "no ")
-    lines += _listed("Of a role that another file has", trial.n_doubled, trial.doubled, "also ")
-    return lines + _listed("Left out", trial.n_unmatched, trial.unmatched, "")
+    lines += _listed("Complete", preview.n_complete, preview.complete, "")
+    lines += _listed("Incomplete", preview.n_incomplete, preview.incomplete, "no ")
+    lines += _listed("Of a role that another file has", preview.n_doubled, preview.doubled, "also ")
+    return lines + _listed("Left out", preview.n_unmatched, preview.unmatched, "")
 
 
 def _listed(title: str, n: int, examples: Sequence[Example], before: str) -> list[str]:

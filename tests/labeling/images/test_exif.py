@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from labeling.images.exif import COMMENTS, facts_in, name_of
 from labeling.images.file_headers import header_of, values_of
-from labeling.images.library_warnings import silenced
+from labeling.images.library_warnings import without_warnings
 from labeling.images.problems import ImageProblem
 
 Rationals = tuple[tuple[int, int], ...]
@@ -48,7 +48,7 @@ def rationals(parts: Rationals) -> tuple[IFDRational, ...]:
 
 def facts(exif: Image.Exif | bytes, kind: str = "JPEG") -> dict[str, str]:
     stream = io.BytesIO()
-    with silenced():
+    with without_warnings():
         Image.new("RGB", (8, 8)).save(stream, kind, exif=exif)
     return facts_in(stream)
 

@@ -14,17 +14,17 @@ from astropy.io import fits
 
 from labeling.images import file_headers, fits_cards
 from labeling.images.file_headers import header_of, values_of
-from labeling.images.fits import EXTENSIONS, chosen, is_fits, parts_of
+from labeling.images.fits import EXTENSIONS, is_fits, open_parts, select_part
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
-from labeling.images.source_file import in_plain_words, regular_file
+from labeling.images.source_file import as_image_problems, regular_file
 
 IMAGE = np.arange(48, dtype=np.int16).reshape(6, 8)
 
 
 def by_astropy(file: Path, names: Sequence[str], hdu: int | None) -> list[str]:
-    with in_plain_words(), regular_file(file) as stream, parts_of(stream) as parts:
-        both = [chosen(parts, hdu).header, parts[0].header]
+    with as_image_problems(), regular_file(file) as stream, open_parts(stream) as parts:
+        both = [select_part(parts, hdu).header, parts[0].header]
         return [file_headers._value(both, name) for name in names]
 
 

@@ -12,7 +12,7 @@ from benchmarks import corruption, corruption_ingest
 from labeling.images.file_check import examine
 from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
-from labeling.images.source_file import in_plain_words
+from labeling.images.source_file import as_image_problems
 from tests.labeling.images.pictures import samples
 
 # What is cut off behind all that is shown: a second page, or what fills the last block up.
@@ -90,7 +90,7 @@ def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> No
     ],
 )
 def test_reasons_say_what_to_do_and_name_no_class_of_errors(kind: Exception, words: str) -> None:
-    with pytest.raises(ImageProblem) as told, in_plain_words():
+    with pytest.raises(ImageProblem) as told, as_image_problems():
         raise kind
     assert words in told.value.reason
     assert corruption_ingest.is_plain(told.value.reason)

@@ -11,7 +11,7 @@ import pytest
 
 from labeling.images.file_check import Examined
 from labeling.ingest import group_moves
-from labeling.ingest.group_moves import Aside, Member
+from labeling.ingest.group_moves import Member, PendingFiles
 from labeling.models import Dataset, Frame, Item
 from tests.labeling.factories import (
     FLAT,
@@ -222,14 +222,14 @@ def test_after_any_renaming_labels_are_where_their_files_are(tmp_path: Path, see
 def test_what_is_put_aside_comes_back_by_groups_and_is_removed(tmp_path: Path) -> None:
     examined = Examined("a" * 64, 1, 2, 3, 4, "PNG")
     members = [Member(f"g{number % 7}", f"r{number // 7}", f"p{number}", examined) for number in range(21)]
-    with Aside() as aside:
-        aside.add(members)
-        found = [some for batch in aside.batches(3) for some in batch]
+    with PendingFiles() as pending:
+        pending.add(members)
+        found = [some for batch in pending.batches(3) for some in batch]
         assert [some[0].group for some in found] == [f"g{number}" for number in range(7)]
         assert sorted((one for some in found for one in some), key=lambda one: int(one.path[1:])) == members
-        for batch in aside.batches(2):
-            aside.remove({some[0].group for some in batch if some[0].group != "g4"})
-        assert [some[0].group for batch in aside.batches(2) for some in batch] == ["g4"]
+        for batch in pending.batches(2):
+            pending.remove({some[0].group for some in batch if some[0].group != "g4"})
+        assert [some[0].group for batch in pending.batches(2) for some in batch] == ["g4"]
 
 
 def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labeling.images.folder_walk import Found
-from labeling.ingest.grouping_preview import EXAMPLES, try_out
+from labeling.images.folder_walk import FoundFile
+from labeling.ingest.grouping_preview import EXAMPLES, preview_grouping
 from labeling.ingest.grouping_template import GroupingProblem, Place, Template, in_order
 
 
@@ -60,7 +60,7 @@ def test_named_roles_are_part_of_the_text() -> None:
 
 def test_why_a_file_has_no_place() -> None:
     template = Template.read("{id}_{role:target,ref}.fits")
-    assert template.why_not("a_mask.fits") == "Its role would be “mask”, which is none of target, ref."
+    assert template.why_not("a_mask.fits") == "Its role would be “mask”, which is not one of target, ref."
     assert "does not match the template {id}_{role:target,ref}.fits" in template.why_not("a.png")
     assert "longer than 40" in Template.read("{id}_{role}.png").why_not(f"a_{'x' * 41}.png")
     assert template.why_not("a_\udce9.fits").isascii()
@@ -71,25 +71,25 @@ def test_why_a_file_has_no_place() -> None:
     ("template", "words"),
     [
         ("", "is needed"),
-        ("{id}.fits", "has no {role}"),
-        ("{role}.fits", "has no {id}"),
+        ("{id}.fits", "must contain {role}"),
+        ("{role}.fits", "must contain {id}"),
         ("{id}_{id}_{role}.png", "only one {id}"),
         ("{id}_{role}_{role:a,b}.png", "only one {role}"),
-        ("{id}_{band}.png", "no {band}"),
-        ("{id_{role}.png", "{ stands alone"),
-        ("{id}}_{role}.png", "} stands alone"),
-        ("{id}{role}.png", "Between {id} and {role}"),
-        ("{id}*_{role}.png", "Between {id} and *"),
-        ("{id}_{role:a}*", "Between {role} and *"),
-        ("*_*_{id}_*_{role}.png", "2 * at most"),
-        ("/{id}/{role}.png", "leave out the /"),
-        ("{id}/{role}/", "no name after a /"),
-        ("{id}//{role}", "no name after a /"),
-        ("{id}\\{role}.png", "Write /"),
+        ("{id}_{band}.png", "{band} is unknown"),
+        ("{id_{role}.png", "a single {"),
+        ("{id}}_{role}.png", "a single }"),
+        ("{id}{role}.png", "between {id} and {role}"),
+        ("{id}*_{role}.png", "between {id} and *"),
+        ("{id}_{role:a}*", "between {role} and *"),
+        ("*_*_{id}_*_{role}.png", "at most 2 *"),
+        ("/{id}/{role}.png", "remove the /"),
+        ("{id}/{role}/", "missing after a /"),
+        ("{id}//{role}", "missing after a /"),
+        ("{id}\\{role}.png", "Use /"),
         ("{id}\n{role}.png", "line breaks"),
-        ("{id}_{role:}.png", "no name of a role"),
+        ("{id}_{role:}.png", "not a valid role name"),
         ("{id}_{role:a,a}.png", "twice"),
-        ("{id}_{role:a,b/c}.png", "no name of a role"),
+        ("{id}_{role:a,b/c}.png", "not a valid role name"),
         (f"{{id}}_{{role:{'x' * 41}}}.png", "at most 40"),
         (f"{{id}}_{{role:{','.join(string.ascii_letters)}}}.png", "at most 16"),
         (f"{{id}}_{{role}}{'x' * 200}", "at most 200"),
@@ -102,7 +102,7 @@ def test_bad_templates_are_refused_in_words(template: str, words: str) -> None:
 
 
 def test_roles_named_twice_have_to_be_the_same() -> None:
-    with pytest.raises(GroupingProblem, match="not alike"):
+    with pytest.raises(GroupingProblem, match="given twice and differ"):
         Template.read("{id}_{role:a,b}.png", ("b", "a"))
 
 
@@ -185,8 +185,8 @@ def test_roles_come_in_the_order_that_people_expect(roles: str, expected: str) -
 
 # -- A trial ------------------------------------------------------------------------------------------
 def tried(template: str, paths: list[str], *roles: str, seconds: float | None = None) -> dict[str, object]:
-    walk = [Found(path) for path in paths] + [Found("broken.fits", "a problem")]
-    return try_out(Template.read(template, roles), lambda: walk, seconds=seconds).as_json()
+    walk = [FoundFile(path) for path in paths] + [FoundFile("broken.fits", "a problem")]
+    return preview_grouping(Template.read(template, roles), lambda: walk, seconds=seconds).as_json()
 
 
 def test_a_trial_counts_groups_and_says_what_is_missing() -> None:
@@ -205,7 +205,7 @@ def test_a_trial_counts_groups_and_says_what_is_missing() -> None:
         "complete_examples": ["0", "1", "2", "3"],
         "incomplete_examples": [{"group": "4", "missing": "target, diff"}],
         "unmatched_examples": [
-            {"path": "x.fits", "reason": "It does not match the template {id}_{role}.* by which files are grouped."}
+            {"path": "x.fits", "reason": "It does not match the template {id}_{role}.*, which groups the files."}
         ],
         "doubled_examples": [
             {"path": path, "role": "ref"} for path in ("1_ref.fits", "3_ref.fits", "1_ref.png", "3_ref.fits.gz")
@@ -227,8 +227,8 @@ def test_a_folder_without_a_match_and_an_empty_one() -> None:
 
 
 def test_a_trial_ends_when_its_time_is_over() -> None:
-    walk = [Found(f"{number}_a.png") for number in range(2000)]
-    trial = try_out(Template.read("{id}_{role}.png"), lambda: walk, seconds=0)
+    walk = [FoundFile(f"{number}_a.png") for number in range(2000)]
+    trial = preview_grouping(Template.read("{id}_{role}.png"), lambda: walk, seconds=0)
     assert trial.is_partial
     assert trial.n_files < 300
 

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from hoshina.jobs.errors import Cancelled, JobError
 from labeling.images.decoder_pool import decoders
-from labeling.images.folder_walk import Found
+from labeling.images.folder_walk import FoundFile
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
@@ -138,7 +138,7 @@ def test_a_file_that_is_deleted_between_the_scan_and_its_reading_is_a_problem(
     folder = picture_folder(3)
     walk = ingest_module.walk
 
-    def walk_and_delete(*args: Any, **choices: Any) -> Iterator[Found]:
+    def walk_and_delete(*args: Any, **choices: Any) -> Iterator[FoundFile]:
         for found in walk(*args, **choices):
             if found.path == "image0001.png":
                 (folder / found.path).unlink()
@@ -189,7 +189,7 @@ def test_names_that_are_not_utf_8_are_problems(picture_folder: MakeFolder) -> No
     write_png(folder / "ok.png")
     result = ingest_folder(folder)
     assert result["failed"] == [
-        {"path": "caf\\xe9.png", "reason": "The name is not valid UTF-8, so it cannot be stored; rename the file."}
+        {"path": "caf\\xe9.png", "reason": "The name is not valid UTF-8 and cannot be stored. Rename the file."}
     ]  # fmt: skip
     assert result["items"] == 1
 
@@ -268,7 +268,7 @@ def test_missing_folders_and_files_make_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "file.png").touch()
     with pytest.raises(JobError, match="does not exist"):
         dataset_for(tmp_path / "gone")
-    with pytest.raises(JobError, match="is a file; give the folder"):
+    with pytest.raises(JobError, match="is a file. Specify the folder"):
         dataset_for(tmp_path / "file.png")
     assert not Dataset.objects.exists()
 

@@ -59,19 +59,19 @@ def test_the_trial_is_a_fragment_that_writes_nothing(client: Client, dataset: Da
     assert found.startswith('<section id="grouping-trial"')
     assert "11 files → <b>4 items</b>: 3 complete, 1 incomplete; 4 files left out." in found
     assert '<bdi>sn1</bdi> <span class="hint">no ref</span>' in found
-    assert "Its role would be “diff”, which is none of target, ref." in found
+    assert "Its role would be “diff”, which is not one of target, ref." in found
     assert (list(Item.objects.values()), list(Dataset.objects.values()), Job.objects.count()) == before
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"template": "{id}.png"}, "The template has no {role}."),
-        ({"template": FLAT, "roles": "a,,b"}, "is no name of a role"),
+        ({"template": "{id}.png"}, "The template must contain {role}."),
+        ({"template": FLAT, "roles": "a,,b"}, "is not a valid role name"),
         ({"template": ""}, "Each file is an item."),
         ({"template": "{id}x{role}.png"}, "11 files → <b>0 items</b>; 11 files left out."),
         ({"template": FLAT + "\x00"}, "Null characters"),
-        ({"template": "<b>{id}{role}"}, "Between {id} and {role}"),
+        ({"template": "<b>{id}{role}"}, "between {id} and {role}"),
     ],
 )
 def test_a_trial_of_what_cannot_be_says_so(client: Client, dataset: Dataset, given: dict[str, str], words: str) -> None:
@@ -107,7 +107,7 @@ def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Clie
     response = client.post(page(dataset), {"template": FLAT})
     assert response.status_code == 422
     assert "1 image of in has a decision" in text(response)
-    assert "import there the labels.csv" in text(response)
+    assert "import the labels.csv" in text(response)
     assert not Job.objects.filter(kind="ingest").exists()
 
 
