@@ -1,1 +1,1 @@
-"""Decisions about items: how the items came to be shown, and which of them were drawn at random."""
+"""Save decisions about items and changes of classes, with the provenance of each decision."""

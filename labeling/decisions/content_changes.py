@@ -1,7 +1,7 @@
-"""Decisions about content that was replaced since: an ingest marks the items, and a newer decision settles them.
+"""Track items whose content changed after their decision. Ingest marks them, and a newer decision clears the mark.
 
-An item remembers its newest annotation at the time of the change. It counts as changed while the decision that holds
-is not newer than that, so that saving a label writes nothing more, and an undo of a confirmation brings the item back.
+An item records its newest annotation at the time of the change. It counts as changed as long as its current decision is
+not newer. Saving a label therefore needs no additional write, and undoing a confirmation restores the mark.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from django.db.models import F
 
 from labeling.models import Dataset, Item
 
-# Named as the queue of a decision that repeats the one before about changed content.
+# The queue of a decision that repeats the previous one after the content changed.
 CONFIRMATION = "confirmation"
-# Pages count no further than this.
+# Pages show exact counts up to this number.
 COUNTED_UP_TO = 10_000
 _AT_ONCE = 500
 
 
 def mark_content_changed(item_ids: Collection[int]) -> None:
-    """Note that the files of these items have other content now. Items that nobody decided about stay as they are."""
-    for some in _batches(list(item_ids)):
-        Item.objects.filter(pk__in=some, newest_annotation_id__gt=0).update(
+    """Mark items as changed because the content of their files changed. Items without annotations are skipped."""
+    for batch in _batches(list(item_ids)):
+        Item.objects.filter(pk__in=batch, newest_annotation_id__gt=0).update(
             content_changed_after=F("newest_annotation_id")
         )
 
 
 def count_content_changed(dataset: Dataset) -> int:
-    """Return how many items changed since their decision, and no more than one above ``COUNTED_UP_TO``."""
+    """Return the number of items changed since their decision, at most ``COUNTED_UP_TO`` + 1."""
     changed = Item.objects.of(dataset).changed_since_decision()
     return changed.values("pk")[: COUNTED_UP_TO + 1].count()
 

@@ -1,6 +1,6 @@
-"""Random draws: labeled items that were drawn uniformly at random from all items without a label.
+"""Find random draws: labeled items that were drawn uniformly at random from all unlabeled items.
 
-This is the only definition. Audited accuracy, the weights of a retraining and the test set of a quick training use it.
+This is the only definition. Audited accuracy, retraining weights and the test set of quick training use it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from labeling.models import Annotation, LabelClass, State
 
 @dataclass(frozen=True)
 class Draw:
-    """The first decision about a drawn item, and the class (its id) that was suggested with it, if any."""
+    """The first decision about a drawn item, and the ID of the class suggested with it, if any."""
 
     annotation_id: int
     suggested_id: int | None
@@ -21,7 +21,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws by row of the items that are labeled now, and the number of drawn items left without a class."""
+    """The draws of items that are currently labeled, by row, and the number of drawn items without a class."""
 
     labeled: dict[int, Draw]
     n_undecided: int
@@ -30,21 +30,21 @@ class Draws:
 def random_draws(dataset_id: int) -> Draws:
     """Return the dataset's random draws.
 
-    A draw counts when the first of the decisions that led to the current one was made on it. Correcting a label
-    later, in any queue, does not change how the item was chosen. A decision that was undone does not count, and
-    neither does a pull restricted by a filter: its items do not represent the whole collection.
+    A draw counts if the first of the decisions that led to the current one was made on it. Correcting a label later, in
+    any queue, does not change how the item was selected. Undone decisions do not count. Neither do pulls restricted by
+    a filter, because their items do not represent the whole dataset.
     """
     firsts = Annotation.objects.filter(
         item__dataset=dataset_id, is_random_draw=True, previous=None, item__is_available=True
     ).exclude(state=State.UNLABELLED)
-    facts = list(
+    values = list(
         firsts.values_list("pk", "suggested_label_id", "item_id", "item__row", "item__state", "item__decision_id")
     )
     suggested = _survivors(dataset_id)
-    older = _previous([item_id for pk, _, item_id, _, _, decision_id in facts if pk != decision_id])
+    older = _previous([item_id for pk, _, item_id, _, _, decision_id in values if pk != decision_id])
     labeled: dict[int, Draw] = {}
     n_undecided = 0
-    for pk, suggested_id, _, row, state, decision_id in facts:
+    for pk, suggested_id, _, row, state, decision_id in values:
         if _first_of(decision_id, older) != pk:
             continue
         if state == State.LABELLED:
@@ -55,12 +55,12 @@ def random_draws(dataset_id: int) -> Draws:
 
 
 def _previous(item_ids: list[int]) -> dict[int, int | None]:
-    """Return the previous decision by annotation, for items whose first decision is no longer the current one."""
-    found: dict[int, int | None] = {}
+    """Return the ID of the previous annotation of each annotation of these items."""
+    previous: dict[int, int | None] = {}
     for start in range(0, len(item_ids), 500):
         batch = Annotation.objects.filter(item__in=item_ids[start : start + 500])
-        found |= dict(batch.values_list("pk", "previous_id"))
-    return found
+        previous |= dict(batch.values_list("pk", "previous_id"))
+    return previous
 
 
 def _first_of(decision_id: int | None, older: dict[int, int | None]) -> int | None:
@@ -70,6 +70,6 @@ def _first_of(decision_id: int | None, older: dict[int, int | None]) -> int | No
 
 
 def _survivors(dataset_id: int) -> dict[int | None, int]:
-    """Return, by class id, the id of what the class became; deleted classes are left out."""
+    """Return, by class ID, the ID of the class into which each was merged (or its own), without deleted classes."""
     classes = LabelClass.objects.filter(dataset=dataset_id).select_related("merged_into")
     return {label.pk: left.pk for label in classes if (left := surviving(label)) is not None}

@@ -1,7 +1,7 @@
-"""Decisions about items: assign, unsure, skip, clear, undo, import. Every change of a label goes through here.
+"""Save decisions about items: assign, unsure, skip, clear, undo and import. Every change of a label goes through here.
 
-One transaction writes the append-only annotations, the items' derived state and the counters, so that what was
-answered is on the disk and what a page counts is what a recount would say.
+One transaction writes the append-only annotations, the items' derived state and the counters. An acknowledged decision
+is therefore on disk, and the counters always agree with the annotations.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ _STATE_OF = {
 _COUNTER_OF = {State.LABELLED: "n_labelled", State.UNSURE: "n_unsure", State.SKIPPED: "n_skipped"}
 NOT_SHOWN = Shown()
 NOT_SERVED = (
-    "The server did not show you these items at this rank of this round. The labels are saved, but not as coming from "
-    "a queue, and they do not count as random draws. Send the round and rank that the page was given."
+    "The server did not show you these items at this rank of this round. The labels are saved, but without a queue, "
+    "and they do not count as random draws. Send the round and rank that the page received."
 )
 
 
 @dataclass(frozen=True)
 class Target:
-    """One item of an action; ``seen`` is the newest annotation that the page knew, ``seconds`` the time spent.
+    """One item of an action.
 
-    ``claim`` is what a browser says of how the item was shown, until it is looked up (:func:`with_provenance`).
+    ``seen``: the newest annotation that the page knew. ``seconds``: the time spent on the item. ``claim``: how the item
+    was shown according to the browser, until :func:`with_provenance` verifies it.
     """
 
     item_id: int
@@ -55,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Request:
-    """One press of a key, as the browser tells it."""
+    """One action, such as a key press, as sent by the browser."""
 
     uuid: uuid.UUID
     kind: Action.Kind
@@ -67,10 +68,10 @@ class Request:
 
 @dataclass
 class Result:
-    """What became of a request: ``status`` is saved, repeated (it was saved before) or refused (see ``error``).
+    """The result of a request.
 
-    ``unconfirmed`` are items that were not served as the browser said: their label is saved without provenance, and
-    ``hint`` says so.
+    ``status``: saved, repeated (it was already saved) or refused (see ``error``). ``unconfirmed``: items that were not
+    served as the browser claims. Their labels are saved without provenance, and ``hint`` explains this.
     """
 
     uuid: uuid.UUID
@@ -87,29 +88,29 @@ class Result:
 
 @dataclass(frozen=True)
 class Saved:
-    """What became of a batch, and the counts after it."""
+    """The results of a batch, and the counts after it."""
 
     results: list[Result]
     counters: dict[str, int]  # of the dataset, by field name
-    classes: dict[int, int]  # items of each class in use, by its id
+    classes: dict[int, int]  # items of each class in use, by ID
 
     def counts(self) -> dict[str, Any]:
-        """The numbers that the page's header shows."""
-        told = self.counters
-        n_decided = told["n_labelled"] + told["n_unsure"] + told["n_skipped"]
+        """Return the numbers in the header of the page."""
+        counters = self.counters
+        n_decided = counters["n_labelled"] + counters["n_unsure"] + counters["n_skipped"]
         return {
-            "labelled": told["n_labelled"],
-            "unsure": told["n_unsure"],
-            "skipped": told["n_skipped"],
-            "left": max(0, told["n_items"] - n_decided),
-            "items": told["n_items"],
+            "labelled": counters["n_labelled"],
+            "unsure": counters["n_unsure"],
+            "skipped": counters["n_skipped"],
+            "left": max(0, counters["n_items"] - n_decided),
+            "items": counters["n_items"],
             "classes": self.classes,
         }
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A state for an item, from a file."""
+    """An imported decision about an item."""
 
     item_id: int
     state: State
@@ -117,7 +118,7 @@ class Decision:
 
 
 class Tally:
-    """Collects what a transaction does to the counters, to write it once at the end."""
+    """Collect the changes of a transaction to the counters, to write them once at the end."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -126,7 +127,7 @@ class Tally:
         self.decisions = 0
 
     def moved(self, item: Item, state: int, label_id: int | None) -> None:
-        """Note that ``item`` goes from its present state and label to the given ones."""
+        """Record that ``item`` changes from its current state and label to the given ones."""
         self.states[item.state] -= 1
         self.states[state] += 1
         if item.label_id is not None:
@@ -136,14 +137,14 @@ class Tally:
         self.decisions += 1
 
     def write(self) -> dict[str, int]:
-        """Bring the counters up to date; returns the dataset's, by field name."""
+        """Update the counters. Return those of the dataset by field name."""
         changes = {name: self.states[state] for state, name in _COUNTER_OF.items() if self.states[state]}
         labels = {label_id: change for label_id, change in self.labels.items() if change}
         return decision_sql.add_to_counters(self.dataset, {"n_decisions": self.decisions, **changes}, labels)
 
 
 def write_annotations(action: Action, annotations: Sequence[Annotation], items: dict[int, Item], tally: Tally) -> None:
-    """Append ``annotations`` (of ``items``, by id) and bring the items' state and ``tally`` up to date."""
+    """Append annotations and update the state of their ``items`` (by ID) and ``tally``."""
     is_undo = action.kind == Action.Kind.UNDO
     for annotation in annotations:
         annotation.action_id = action.pk
@@ -158,26 +159,26 @@ def write_annotations(action: Action, annotations: Sequence[Annotation], items: 
 
 
 def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, holder: str) -> Saved:
-    """Save a batch of actions in order, each once however often it is sent; one result for each.
+    """Save a batch of actions in order, and return a result for each. An action that is sent again is not repeated.
 
-    An action on items that another browser decided meanwhile leaves those alone and reports them as conflicts,
-    unless it says ``overwrite``.
+    Items that another browser decided in the meantime are not changed but reported as conflicts, unless the action has
+    ``overwrite`` set.
     """
     with decision_sql.turn(), transaction.atomic():
         batch = _Batch(dataset, requests, user, holder)
         results = [batch.save(request) for request in requests]
         counters = batch.tally.write()
     if batch.tally.decisions:
-        _tell(dataset, counters)
+        _send_decided(dataset, counters)
     return Saved(results, counters, batch.class_counts())
 
 
 class _Batch:
-    """The state shared by the actions of one transaction."""
+    """The shared state of the actions in one transaction."""
 
     def __init__(self, dataset: Dataset, requests: Sequence[Request], user: User | None, holder: str) -> None:
         self.dataset, self.holder = dataset, holder
-        # Not the object itself: a request's user is lazy, and asks itself who it is at every look.
+        # Store only the ID, because the lazy user of a request evaluates itself at every access.
         self.user_id = user.pk if user is not None else None
         self.tally = Tally(dataset)
         ids = {target.item_id for request in requests for target in request.targets}
@@ -185,10 +186,11 @@ class _Batch:
         self.classes = decision_sql.class_counts(dataset)
 
     def class_counts(self) -> dict[int, int]:
-        """Items of each class after the batch."""
+        """Return the number of items of each class after the batch."""
         return {label_id: n + self.tally.labels[label_id] for label_id, n in self.classes.items()}
 
     def save(self, request: Request) -> Result:
+        """Save one action, unless it was saved before."""
         action = Action(
             uuid=request.uuid,
             dataset_id=self.dataset.pk,
@@ -201,14 +203,16 @@ class _Batch:
             return Result(request.uuid, "repeated", items=[outcome(item) for item in touched])
         result = self._undo(action) if request.kind == Action.Kind.UNDO else self._decide(action, request)
         if result.status == "refused" or (request.targets and not result.items):
-            Action.objects.filter(pk=action.pk).delete()  # it did nothing: nothing to undo, free to be sent again
+            Action.objects.filter(pk=action.pk).delete()  # it had no effect: it cannot be undone and may be sent again
         return result
 
     def _decide(self, action: Action, request: Request) -> Result:
         if request.kind == Action.Kind.ASSIGN and request.label_id not in self.classes:
             return Result(request.uuid, "refused", error="That class no longer exists. Choose another one.")
         if any(target.item_id not in self.items for target in request.targets):
-            return Result(request.uuid, "refused", error="An item of this action is not in this dataset.")
+            return Result(
+                request.uuid, "refused", error="An item of this action is not in this dataset. Reload the page."
+            )
         conflicts = [] if request.overwrite else self._conflicts(request.targets)
         blocked = {conflict["id"] for conflict in conflicts}
         targets = [target for target in request.targets if target.item_id not in blocked]
@@ -263,19 +267,22 @@ class _Batch:
         written = list(target.annotations.select_related("previous__label"))
         missing = {annotation.item_id for annotation in written} - self.items.keys()
         self.items.update(decision_sql.items_for_update(self.dataset, missing))
-        current = [one for one in written if self.items[one.item_id].decision_id == one.pk]
-        decided_since = [one for one in written if one not in current]
-        write_annotations(action, [_going_back(one, self.user_id) for one in current], self.items, self.tally)
+        current = [annotation for annotation in written if self.items[annotation.item_id].decision_id == annotation.pk]
+        superseded = [annotation for annotation in written if annotation not in current]
+        reverted = [_reverted(annotation, self.user_id) for annotation in current]
+        write_annotations(action, reverted, self.items, self.tally)
         return Result(
             action.uuid,
             "saved",
-            items=[outcome(self.items[one.item_id]) for one in current],
-            conflicts=[outcome(self.items[one.item_id]) | {"by": "a later decision"} for one in decided_since],
+            items=[outcome(self.items[annotation.item_id]) for annotation in current],
+            conflicts=[
+                outcome(self.items[annotation.item_id]) | {"by": "a later decision"} for annotation in superseded
+            ],
         )
 
 
-def _going_back(undone: Annotation, user_id: int | None) -> Annotation:
-    """The annotation that reinstates the decision before ``undone``, with that decision's own provenance."""
+def _reverted(undone: Annotation, user_id: int | None) -> Annotation:
+    """Return the annotation that restores the decision before ``undone``, with the provenance of that decision."""
     earlier = undone.previous
     if earlier is None:
         return Annotation(
@@ -283,25 +290,25 @@ def _going_back(undone: Annotation, user_id: int | None) -> Annotation:
         )
     label = surviving(earlier.label)
     state = State.UNLABELLED if earlier.label is not None and label is None else earlier.state
-    kept = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)
+    names = ("annotator_id", "decided_at", "seconds", *Shown.__dataclass_fields__)
     return Annotation(
         item_id=undone.item_id,
         state=state,
         label=label,
         previous=earlier,
-        **{name: getattr(earlier, name) for name in kept},
+        **{name: getattr(earlier, name) for name in names},
     )
 
 
 def surviving(label: LabelClass | None) -> LabelClass | None:
-    """The class itself, or the one that it was merged into; ``None`` when its labels were taken away."""
+    """Return the class, or the class it was merged into; None if it was deleted."""
     while label is not None and label.is_retired:
         label = label.merged_into
     return label
 
 
 def outcome(item: Item) -> dict[str, Any]:
-    """What a page has to know about an item after a decision."""
+    """Return the state of an item after a decision, for the page."""
     return {
         "id": item.pk,
         "annotation": item.newest_annotation_id,
@@ -312,7 +319,7 @@ def outcome(item: Item) -> dict[str, Any]:
 
 
 def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | None) -> tuple[int, int]:
-    """Write the decisions that change something, as one action; returns (applied, unchanged)."""
+    """Save the imported decisions that change something, as one action. Return the counts (applied, unchanged)."""
     now = timezone.now()
     with transaction.atomic():
         items = decision_sql.items_for_update(dataset, (decision.item_id for decision in decisions))
@@ -340,11 +347,11 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
             write_annotations(action, annotations, items, tally)
             counters = tally.write()
     if changed:
-        _tell(dataset, counters)
+        _send_decided(dataset, counters)
     return len(changed), len(decisions) - len(changed)
 
 
-def _tell(dataset: Dataset, counters: dict[str, int]) -> None:
+def _send_decided(dataset: Dataset, counters: dict[str, int]) -> None:
     decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=counters["n_decisions"])
 
 
@@ -353,15 +360,15 @@ def _name(user: User | None) -> str:
 
 
 def with_provenance(dataset: Dataset, requests: Sequence[Request], user_id: int | None) -> list[Request]:
-    """Look up how the items of requests from a browser came to be shown; one query, none without claims.
+    """Verify the claims of requests and add the provenance of their items. Runs one query, or none without claims.
 
-    Of a claim that is true the target keeps what was served, its rendering and whether the suggestion was visible
-    (None where there was none). A claim that is not true stays on the target, whose provenance is empty.
+    A target with a true claim gets the provenance that was served, and keeps its rendering and whether the suggestion
+    was visible (None if there was none). A false claim stays on the target, whose provenance is empty.
     """
     claims = {target.claim for request in requests for target in request.targets if target.claim is not None}
     served = provenance.confirmed(dataset.pk, user_id, claims)
 
-    def looked_up(target: Target) -> Target:
+    def verified(target: Target) -> Target:
         was_visible = target.shown.suggestion_shown
         shown = served.get(target.claim) if target.claim else None
         if shown is None:
@@ -370,10 +377,10 @@ def with_provenance(dataset: Dataset, requests: Sequence[Request], user_id: int 
         shown = replace(shown, suggestion_shown=was_visible, rendering=target.shown.rendering)
         return replace(target, shown=shown, claim=None)
 
-    return [replace(request, targets=tuple(looked_up(target) for target in request.targets)) for request in requests]
+    return [replace(request, targets=tuple(verified(target) for target in request.targets)) for request in requests]
 
 
 def _unconfirmed(request: Request) -> dict[str, Any]:
-    """Return the part of a result that names the items which were not served as claimed."""
+    """Return the part of a result that lists the items that were not served as claimed."""
     ids = [target.item_id for target in request.targets if target.claim is not None]
     return {"unconfirmed": ids, "hint": NOT_SERVED} if ids else {}

@@ -1,8 +1,8 @@
-"""The few statements that saving a label consists of, in SQL that SQLite and PostgreSQL share.
+"""Run the statements that save a label, in SQL that works with SQLite and PostgreSQL.
 
-A person waits for these at every key, and they are most of what the server does. Written out they take a quarter of
-the time that building the same statements through the ORM does (benchmarks/pages.py), and one statement brings any
-number of items up to date. Everything else in the project goes through the ORM.
+Users wait for these at every key press, and they are most of what the server does. Handwritten, they take a quarter of
+the time of the ORM (benchmarks/pages.py), and one statement updates any number of items. Everything else in the project
+uses the ORM.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from django.db import connection, models
 
 from labeling.models import Action, Annotation, Dataset, Item
 
-# Annotations in one INSERT: 500 rows of 18 columns stay far below the number of parameters that either allows.
+# Annotations per INSERT. 500 rows of 18 columns are far below the parameter limits of both databases.
 ROWS_AT_ONCE = 500
 COUNTERS = ("n_items", "n_labelled", "n_unsure", "n_skipped", "n_decisions")
 
-
-# Fields whose values go to the database as they are: preparing each costs more than the statement they are for.
+# Fields whose values need no conversion. Converting each value takes longer than the statement itself.
 _PLAIN = (models.IntegerField, models.FloatField, models.CharField, models.BooleanField, models.ForeignKey)
 _one_at_a_time = threading.Lock()
 
 
 def turn() -> AbstractContextManager[object]:
-    """Holds back this process's other writers. SQLite takes one at a time and lets the others try again after ever
-    longer naps, so that with eight people at once the unlucky wait thirty times as long as the lucky."""
+    """Return a lock that serializes the writers of this process with SQLite.
+
+    SQLite allows one writer at a time, and the others retry after increasing delays. With eight concurrent users, the
+    slowest would wait thirty times as long as the fastest.
+    """
     return _one_at_a_time if connection.vendor == "sqlite" else nullcontext()
 
 
 def dataset_of_slug(slug: str) -> Dataset | None:
-    """The dataset whose decisions are sent to this address; the ORM reads its other fields when they are asked for."""
+    """Return the dataset with this slug, or None. Its other fields are deferred."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, slug FROM labeling_dataset WHERE slug = %s", [slug])
         values = cursor.fetchone()
@@ -43,32 +45,31 @@ def dataset_of_slug(slug: str) -> Dataset | None:
 
 
 def items_for_update(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
-    """Those items of the dataset by id, locked until the transaction ends.
+    """Return items of the dataset by ID, locked until the transaction ends.
 
-    The dataset is locked before them, as ingest and merges do: whoever changes labels takes turns here, so that
-    nobody deadlocks and no class is retired between its check and its use.
+    The dataset is locked first, as in ingest and merges. All changes of labels are therefore serialized, without
+    deadlocks, and no class is retired between its check and its use.
     """
-    wanted = sorted(set(ids))
     names = tuple(field.attname for field in Item._meta.concrete_fields)
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
-    found: dict[int, Item] = {}
+    items: dict[int, Item] = {}
     with connection.cursor() as cursor:
         if lock:
             cursor.execute("SELECT 1 FROM labeling_dataset WHERE id = %s FOR NO KEY UPDATE", [dataset.pk])
-        for some in _batches(wanted):
+        for batch in _batches(sorted(set(ids))):
             cursor.execute(
-                f"SELECT {_columns(Item)} FROM labeling_item WHERE dataset_id = %s AND id IN ({_marks(some)}) "
+                f"SELECT {_columns(Item)} FROM labeling_item WHERE dataset_id = %s AND id IN ({_marks(batch)}) "
                 f"ORDER BY id{lock}",
-                [dataset.pk, *some],
+                [dataset.pk, *batch],
             )
             for values in cursor.fetchall():
                 item = Item.from_db(connection.alias, names, values)
-                found[item.pk] = item
-    return found
+                items[item.pk] = item
+    return items
 
 
 def insert_action(action: Action) -> bool:
-    """Write ``action`` and give it its id; False (and nothing written) when its uuid was written before."""
+    """Insert ``action`` and set its ID. Return False, without inserting, if its UUID already exists."""
     fields = _fields(Action)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -84,25 +85,25 @@ def insert_action(action: Action) -> bool:
 
 
 def insert_annotations(annotations: Sequence[Annotation]) -> None:
-    """Append the annotations and give them their ids."""
+    """Insert the annotations and set their IDs."""
     fields = _fields(Annotation)
     row = f"({_marks(fields)})"
     with connection.cursor() as cursor:
-        for some in _batches(annotations):
+        for batch in _batches(annotations):
             cursor.execute(
                 f"INSERT INTO labeling_annotation ({_columns(Annotation, fields)}) "
-                f"VALUES {', '.join([row] * len(some))} RETURNING id, item_id",
-                [value for annotation in some for value in _values(annotation, fields)],
+                f"VALUES {', '.join([row] * len(batch))} RETURNING id, item_id",
+                [value for annotation in batch for value in _values(annotation, fields)],
             )
             ids = {item_id: written for written, item_id in cursor.fetchall()}
-            for annotation in some:
+            for annotation in batch:
                 annotation.pk = ids[annotation.item_id]
 
 
 def settle_items(action: Action, *, is_undo: bool) -> None:
     """Derive the state of the action's items from its annotations.
 
-    The decision that holds is the annotation itself, or after an undo the one that the annotation went back to.
+    An item's current decision is the annotation itself or, after an undo, the one that the annotation restores.
     """
     decision = "a.previous_id" if is_undo else "a.id"
     with connection.cursor() as cursor:
@@ -115,9 +116,9 @@ def settle_items(action: Action, *, is_undo: bool) -> None:
 
 
 def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int, int]) -> dict[str, int]:
-    """Add ``changes`` to the dataset's counters and ``labels`` (by class id) to those of its classes.
+    """Add ``changes`` to the dataset's counters and ``labels`` (by class ID) to those of its classes.
 
-    Returns the dataset's counters by field name as they are now.
+    Returns the new counters of the dataset by field name.
     """
     with connection.cursor() as cursor:
         assignments = ", ".join(f"{name} = {name} + %s" for name in changes)
@@ -132,7 +133,7 @@ def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int,
 
 
 def class_counts(dataset: Dataset) -> dict[int, int]:
-    """Items of each class in use, by class id."""
+    """Return the number of items of each class in use, by class ID."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, n_items FROM labeling_labelclass WHERE dataset_id = %s AND NOT is_retired",
@@ -155,9 +156,9 @@ def _columns(model: type[models.Model], fields: tuple[models.Field[Any, Any], ..
 def _attributes(
     fields: tuple[models.Field[Any, Any], ...],
 ) -> tuple[attrgetter[Any], tuple[tuple[int, models.Field[Any, Any]], ...]]:
-    """What reads the values of ``fields`` from a row, and those (by position) that have to be prepared."""
-    # Those with choices hold members of an enumeration, which are no plain values.
-    prepared = ((at, one) for at, one in enumerate(fields) if not isinstance(one, _PLAIN) or one.choices)
+    """Return a getter of the values of ``fields``, and the fields (with positions) whose values need conversion."""
+    # Fields with choices hold members of an enumeration, which need conversion.
+    prepared = ((at, field) for at, field in enumerate(fields) if not isinstance(field, _PLAIN) or field.choices)
     return attrgetter(*(field.attname for field in fields)), tuple(prepared)
 
 

@@ -1,4 +1,4 @@
-"""Data sets out: what an export holds, how its bytes are made, and where other rooms add to it."""
+"""Export datasets as ZIP archives. Other packages register their sections here."""
 
 from labeling.exporting.dataset import Export, refusal
 from labeling.exporting.options import OptionError, Options, parse_splits

@@ -1,4 +1,4 @@
-"""Lines, numbers and JSON whose bytes are the same on every machine."""
+"""Format CSV lines, numbers and JSON with the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _QUOTED = re.compile(r'[",\r\n]')
 
 
 def cell(value: str) -> str:
-    """One CSV field, quoted where it has to be (RFC 4180).
+    """Return one CSV field, quoted if necessary (RFC 4180).
 
-    Not the csv module's writer: which of ``\\r`` and ``\\n`` it quotes differs between Python versions.
-    Values are kept exactly, also those that a spreadsheet might take for a formula: this is data.
+    The csv module is not used, because Python versions differ in whether they quote ``\\r`` and ``\\n``. Values are
+    written exactly, even if a spreadsheet might interpret them as formulas, because they are data.
     """
     return '"' + value.replace('"', '""') + '"' if _QUOTED.search(value) else value
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """A row ending in ``\\n``; booleans are true/false, ``None`` is empty."""
+    """Return a row that ends in ``\\n``. Booleans are written as true and false, None as an empty field."""
     return ",".join(cell(_plain(value)) for value in values) + "\n"
 
 
@@ -34,17 +34,17 @@ def _plain(value: object) -> str:
 
 
 def number(value: float) -> str:
-    """Six significant digits: what a float32 carries."""
+    """Return a number with six significant digits, the precision of float32."""
     return format(float(value), ".6g")
 
 
 def moment(value: datetime | None) -> str:
-    """A time in UTC with microseconds, whatever zone it came in; empty for none."""
+    """Return a time in UTC with microseconds; empty for None."""
     if value is None:
         return ""
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON with sorted keys, UTF-8."""
+    """Return indented JSON with sorted keys in UTF-8."""
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()

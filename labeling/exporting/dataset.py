@@ -1,7 +1,7 @@
-"""A dataset as a ZIP archive: labels, classes, splits, images, what other rooms add, and a manifest.
+"""Export a dataset as a ZIP archive: labels, classes, splits, images, sections of other packages, and a manifest.
 
-One pass reads the labels; all files and counts come from that pass, so they agree with each other even while
-people go on labelling. It keeps about 40 bytes per labelled item, for the splits.
+The labels are read in one pass. All files and counts come from this pass, so that they agree even if labeling continues
+during the export. About 40 bytes per labeled item stay in memory, for the splits.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ LABEL_COLUMNS = (
     "created_at", "content_changed",
 )  # fmt: skip
 SPLIT_COLUMNS = ("item_id", "path", "label", "split")
-# A path may take 4,000 bytes: with more rows than this a file might exceed 2 GiB.
+# A path may have 4,000 bytes, so that files with more rows than this may exceed 2 GiB.
 HUGE_ROWS = 2**31 // 5000
 
 
 def refusal(dataset: Dataset, options: Options) -> str:
-    """Why these options can't be had for this dataset, in words; empty where they can."""
+    """Return why these options are not possible for this dataset; empty if they are."""
     if options.group_by:
         try:
             groups_by(dataset, options.group_by)
         except OptionError as error:
             return str(error)
-    known = {section.name: section for section in sections()}
+    by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
-        if name not in known:
-            return f"There is no option {name!r}."
-        if why_not := known[name].why_not(dataset):
+        if name not in by_name:
+            return f"There is no option {name!r}. The options are {', '.join(by_name)}."
+        if why_not := by_name[name].why_not(dataset):
             return why_not
     return ""
 
 
 class Export:
-    """One export: iterate over it once for the archive's bytes; ``rows`` then counts the lines of labels.csv.
+    """An export. Iterate over it once for the bytes of the archive; ``rows`` is then the number of labels.
 
     Raises
     ------
     OptionError
-        An option that can't be had, see :func:`refusal`.
+        If an option is not possible, see :func:`refusal`.
     """
 
     def __init__(self, dataset: Dataset, options: Options) -> None:
-        if words := refusal(dataset, options):
-            raise OptionError(words)
+        if message := refusal(dataset, options):
+            raise OptionError(message)
         self.dataset = dataset
         self.options = options
         self.rows = 0
@@ -77,10 +77,10 @@ class Export:
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
-        # One entry per labelled item, by row: all that the splits need.
+        # One entry per labeled item, by row, as input of the splits.
         self._item_ids, self._rows, self._class_ids = array("q"), array("q"), array("q")
         self._files = Files(options.seed)
-        # Of items of several frames also those without a label.
+        # All items with a decision, if items have several frames.
         self._decided = array("q")
         self._splits: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
         self._largest = 0
@@ -99,7 +99,7 @@ class Export:
             yield from contribution.members
         if self.options.with_images:
             yield from self._images.members(_batches(self._item_ids))
-        # Last, because it tells about all the others.
+        # The last member, because it describes all others.
         yield Member("manifest.json", self._manifest(), is_listed=False)
 
     # -- labels.csv -------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class Export:
         )  # fmt: skip
 
     def _joined_keys(self) -> NDArray[np.uint64]:
-        """Equal for items that have to share a split: of one file, or of one group."""
+        """Return keys (n,) that are equal for items that must share a split: those of the same file or group."""
         keys = self._files.keys()
         if self._groups is not None:
             keys.append(self._groups.keys(self._rows, keys[0], self.options.seed))
@@ -213,12 +213,12 @@ class Export:
         yield json_bytes(manifest)
 
     def _grouping(self) -> dict[str, Any]:
-        """How files were made items, where these have several."""
+        """Return how files are grouped into items; empty if each file is an item."""
         dataset = self.dataset
         if not dataset.roles:
             return {}
-        told = {"template": dataset.grouping, "roles": dataset.roles, "composition": dataset.composition}
-        return {"frames": told | {"largest_split_group": self._largest}}
+        frames = {"template": dataset.grouping, "roles": dataset.roles, "composition": dataset.composition}
+        return {"frames": frames | {"largest_split_group": self._largest}}
 
     def _counts(self) -> dict[str, int]:
         return {
@@ -238,7 +238,7 @@ class Export:
 
 
 class _ClassNames:
-    """The classes as they were when the export began, and any that came to be used while it ran."""
+    """The classes at the start of the export, and those that were first used while it ran."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._classes = {label.pk: label for label in LabelClass.objects.active().filter(dataset=dataset)}

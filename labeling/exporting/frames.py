@@ -1,4 +1,4 @@
-"""Items of several frames in an export: which files they are."""
+"""Write frames.csv, which lists the files of items with several frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = ("item_id", "role", "path", "sha256")
 
 
 def frame_lines(dataset: Dataset, batches: Iterable[Sequence[int]]) -> Iterator[bytes]:
-    """The lines of frames.csv for items whose ids come in batches, their frames in the order of the roles."""
+    """Yield the lines of frames.csv for batches of item IDs, with the frames in the order of the roles."""
     place = {role: number for number, role in enumerate(dataset.roles)}
     yield csv_line(COLUMNS).encode()
     for ids in batches:

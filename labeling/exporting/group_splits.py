@@ -1,4 +1,4 @@
-"""Splits by groups: items of equal value in a field share one, so that nothing of a group leaks into the test."""
+"""Split items by groups: items with equal values in a field share a split, so that no group leaks into the test set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from labeling.models import Dataset
 
 
 def groups_by(dataset: Dataset, name: str) -> Groups:
-    """The groups of the field of that name. Raises OptionError where there is none, or its values can't be read."""
+    """Return the groups of a field by its name. Raises OptionError if it does not exist or can't be read."""
     try:
         return Groups(named(dataset, name))
     except (FieldProblem, StoreError) as problem:

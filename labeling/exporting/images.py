@@ -1,4 +1,4 @@
-"""The image files of an export: read where they are, and those that can't be are named, not fatal."""
+"""Add image files to an export. Unreadable files are listed in the manifest and do not stop the export."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from labeling.models import Dataset, Frame
 from labeling.tables.report import Names
 
 CHUNK = 1024 * 1024
-# zipfile's own bound for 32-bit sizes is 2^31 - 1; a file may not grow past it while it is read.
+# The limit of zipfile for 32-bit sizes is 2^31 - 1, with a margin for files that grow while they are read.
 _HUGE = 2**31 - 2 * CHUNK
 
 
 class Images:
-    """Writes ``images/<path>`` for items, and remembers what was missing or changed since it was ingested."""
+    """The image files of an export, and records of missing files and files changed since they were ingested."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._root = dataset.data_dir
@@ -27,7 +27,7 @@ class Images:
         self._changed = Names()
 
     def members(self, batches: Iterable[Sequence[int]]) -> Iterator[Member]:
-        """One member per frame of the items, whose ids come in batches of at most 900."""
+        """Yield one member ``images/<path>`` per frame, for batches of at most 900 item IDs."""
         for ids in batches:
             place = {item_id: position for position, item_id in enumerate(ids)}
             frames = list(Frame.objects.filter(item_id__in=ids).values_list("item_id", "role", "path", "sha256"))
@@ -49,7 +49,7 @@ class Images:
         self.written += 1
 
     def _file(self, path: str) -> Path:
-        """The file, which has to be within the dataset's root, links followed."""
+        """Return the file with links resolved. Raises FileNotFoundError if it is outside the dataset's root."""
         file = self._root.joinpath(*PurePosixPath(path).parts).resolve(strict=True)
         if not file.is_relative_to(self._resolved_root):
             raise FileNotFoundError(path)
@@ -64,7 +64,7 @@ class Images:
             self._changed.add(path)
 
     def as_manifest(self) -> dict[str, Any]:
-        """How many files are in the archive, and which are not, or are no longer what was ingested."""
+        """Return the number of files written, and the missing files and those changed since they were ingested."""
         return {
             "files": self.written,
             "missing": {"count": self._missing.lines, "paths": list(self._missing.names)},

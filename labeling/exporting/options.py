@@ -1,4 +1,4 @@
-"""What a person may choose about an export."""
+"""Define the options of an export."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ DEFAULT_SPLITS = (80, 10, 10)
 
 
 class OptionError(ValueError):
-    """An option that can't be, in words for the person."""
+    """An invalid option, with a message for the user."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """``splits``: percent for train, val and test; ``group_by``: the field whose equal values share a split ("": none);
-    ``extras``: names of sections whose files are wanted."""
+    """The options of an export.
+
+    ``splits``: percentages of train, val and test. ``group_by``: the field whose equal values share a split ("" for
+    none). ``extras``: names of the sections whose files are included.
+    """
 
     with_images: bool = False
     seed: int = 0
@@ -28,11 +31,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
-            raise OptionError(f"The seed is {self.seed}; give a whole number from 0 to {MAX_SEED}.")
+            raise OptionError(f"The seed is {self.seed}. Use a whole number from 0 to {MAX_SEED}.")
         if any(not 0 <= share <= 100 for share in self.splits):
-            raise OptionError("Each split is a whole percentage from 0 to 100.")
+            raise OptionError("Each split must be a whole percentage from 0 to 100.")
         if sum(self.splits) != 100:
-            raise OptionError(f"The splits make {sum(self.splits)} % together; they have to make 100 %.")
+            raise OptionError(f"The splits add up to {sum(self.splits)} %. They must add up to 100 %.")
 
     def as_manifest(self) -> dict[str, Any]:
         return {
@@ -44,17 +47,17 @@ class Options:
 
 
 def parse_splits(text: str) -> tuple[int, int, int]:
-    """``"80,10,10"`` as percentages of train, val and test.
+    """Parse percentages of train, val and test, such as ``"80,10,10"``.
 
     Raises
     ------
     OptionError
-        It is not three whole percentages that make 100 together.
+        If the text is not three whole percentages that add up to 100.
     """
     try:
         train, val, test = (int(part) for part in text.split(","))
     except ValueError as error:
         raise OptionError(
-            f"The splits are {text!r}; give three whole percentages for train, val and test, like 80,10,10."
+            f"The splits are {text!r}. Give three whole percentages for train, val and test, such as 80,10,10."
         ) from error
     return Options(splits=(train, val, test)).splits

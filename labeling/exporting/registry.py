@@ -1,4 +1,4 @@
-"""What rooms above add to an export: this room asks the registry and knows none of them."""
+"""Register the sections that other packages add to exports, so that this package does not depend on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labeling.models import Dataset
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a section adds to one export, decided once when the export begins."""
+    """The content that a section adds to one export, determined once at its start."""
 
     manifest: Mapping[str, Any] = field(default_factory=dict)
     members: Sequence[Member] = ()
@@ -20,18 +20,18 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the export that another room provides.
+    """A part of the export that another package provides.
 
     Parameters
     ----------
     name
-        Name of the option: ``--with-<name>`` of the command, a tick box of the page.
+        Name of the option: ``--with-<name>`` of the command, and a checkbox on the page.
     title
-        The option in a person's words.
+        Title of the option for users.
     contribute
-        ``(dataset, is_wanted) -> Contribution``. The manifest's keys come always, the files if wanted.
+        ``(dataset, is_wanted) -> Contribution``. The manifest keys are always included, the files only if wanted.
     why_not
-        ``dataset -> words`` why the files can't be had now and what to do about it; empty where they can.
+        ``dataset -> message``: why the files are not available and what to do; empty if they are.
     libraries
         Libraries whose versions the manifest lists, with the names of their distributions.
     """
@@ -47,10 +47,10 @@ _sections: dict[str, Section] = {}
 
 
 def register(section: Section) -> None:
-    """Make a section part of every export; registering it again replaces it."""
+    """Add a section to all exports, or replace the section of the same name."""
     _sections[section.name] = section
 
 
 def sections() -> list[Section]:
-    """Every section, by name: the order in which they appear in the archive."""
+    """Return all sections by name, which is their order in the archive."""
     return [_sections[name] for name in sorted(_sections)]

@@ -1,4 +1,4 @@
-"""Reading the labelled items for an export: in keyset batches, so memory does not grow."""
+"""Read the labeled items for an export with keyset pagination, so that memory does not grow."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.db.models import Count, Min, Q
 
 from labeling.models import Action, Annotation, Dataset, Frame, Item, State, is_older
 
-# Ids of one IN (…): below 999, what the oldest supported SQLite takes.
+# IDs per IN (…). The oldest supported SQLite accepts up to 999.
 BATCH = 900
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One item with a decision, as labels.csv tells it. ``label_id`` is None unless it is labelled."""
+    """An item with a decision, for labels.csv. ``label_id`` is None unless the item is labeled."""
 
     item_id: int
     row: int
@@ -32,11 +32,11 @@ class LabelRow:
     annotator: str
     queue: str
     sha256: str
-    # SHA-256 of each of its frames' files.
+    # SHA-256 of the file of each frame.
     files: tuple[str, ...]
-    # When it was first decided about; undone decisions do not count.
+    # Time of the first decision that was not undone.
     created_at: datetime | None
-    # Whether its files changed after the decision that holds.
+    # Whether its files changed after the current decision.
     is_content_changed: bool
 
 
@@ -50,7 +50,7 @@ _Decision = tuple[datetime | None, str | None, str]
 
 
 def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
-    """Batches of the items with a decision, by their row, each item once even if it changes meanwhile."""
+    """Yield batches of items with a decision by row. Each item occurs once, even if it changes in the meantime."""
     items = _once(
         heapq.merge(*(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0))
     )
@@ -59,20 +59,20 @@ def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
 
 
 def _of_state(dataset: Dataset, state: State) -> Iterator[_ItemTuple]:
-    """Every item of one state by row: through the index (dataset, state, row), past no other item."""
+    """Yield all items in one state by row, reading only these with the index (dataset, state, row)."""
     last = -1
     while True:
-        found = list(
+        batch = list(
             Item.objects.of(dataset).filter(state=state, row__gt=last).order_by("row").values_list(*_COLUMNS)[:BATCH]
         )
-        yield from found
-        if len(found) < BATCH:
+        yield from batch
+        if len(batch) < BATCH:
             return
-        last = found[-1][0]
+        last = batch[-1][0]
 
 
 def _once(items: Iterator[_ItemTuple]) -> Iterator[_ItemTuple]:
-    """Without the second sight of an item that changed its state between two batches."""
+    """Skip second occurrences of items whose state changed between two batches."""
     last = -1
     for item in items:
         if item[0] > last:
@@ -116,13 +116,13 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
 
 
 def histories(item_ids: Sequence[int]) -> dict[int, tuple[datetime, bool]]:
-    """Return when each of at most BATCH items was first decided about, and whether it was ever marked unsure.
+    """Return the time of the first decision about each of at most BATCH items, and whether it was ever marked unsure.
 
-    A decision that was undone is none.
+    Undone decisions do not count.
     """
-    held = Annotation.objects.filter(item_id__in=item_ids, action__undone_by__isnull=True)
-    held = held.exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
-    of_items = held.values("item_id").annotate(
+    decisions = Annotation.objects.filter(item_id__in=item_ids, action__undone_by__isnull=True)
+    decisions = decisions.exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
+    of_items = decisions.values("item_id").annotate(
         first=Min("decided_at"), n_unsure=Count("pk", filter=Q(state=State.UNSURE))
     )
     return {
@@ -132,23 +132,23 @@ def histories(item_ids: Sequence[int]) -> dict[int, tuple[datetime, bool]]:
 
 
 def unsure_at_any_time(item_ids: Sequence[int]) -> set[int]:
-    """Return those of at most BATCH items that were ever marked unsure."""
+    """Return which of at most BATCH items were ever marked unsure."""
     return {item_id for item_id, (_, was_unsure) in histories(item_ids).items() if was_unsure}
 
 
 def files_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
-    """The files of each of at most BATCH items, as (role, path, SHA-256), by role."""
+    """Return the files of each of at most BATCH items as (role, path, SHA-256), sorted by role."""
     files: dict[int, list[tuple[str, str, str]]] = {}
     frames = Frame.objects.filter(item_id__in=item_ids).values_list("item_id", "role", "path", "sha256")
     for item_id, role, path, sha256 in frames:
         files.setdefault(item_id, []).append((role, path, sha256))
-    for some in files.values():
-        some.sort()
+    for files_of_item in files.values():
+        files_of_item.sort()
     return files
 
 
 def _joint(files: Sequence[tuple[str, str, str]]) -> str:
-    """The file's SHA-256, or that of the roles and hashes of several frames."""
+    """Return the SHA-256 of the file, or of the roles and hashes of several frames."""
     if len(files) <= 1:
         return files[0][2] if files else ""
     return hashlib.sha256("".join(f"{role}:{sha256}\n" for role, _, sha256 in files).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How much the images of an export would take, and whether they are included unless somebody says otherwise."""
+"""Compute the size of the images of an export, which determines whether they are included by default."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from django.template.defaultfilters import filesizeformat
 
 from labeling.models import Dataset, Frame, Item, State
 
-# Images are part of an export by default while they total less than this.
+# Images are included by default if they total less than this many bytes.
 LIMIT = 10**9
 _AT_ONCE = 5000
 
 
 @dataclass(frozen=True)
 class ImagesSize:
-    """Bytes of the labeled items' files. ``is_total`` is false where counting stopped at ``LIMIT``."""
+    """The size of the labeled items' files in bytes. ``is_total`` is false if counting stopped at ``LIMIT``."""
 
     bytes: int
     is_total: bool
@@ -32,7 +32,7 @@ class ImagesSize:
 
 
 def images_size(dataset: Dataset) -> ImagesSize:
-    """Add up the sizes that the last ingest saw, up to ``LIMIT``: two queries for some thousands of items."""
+    """Sum the sizes recorded by the last ingest, up to ``LIMIT``. Runs two queries per some thousand items."""
     total, last = 0, -1
     labeled = Item.objects.of(dataset).filter(state=State.LABELLED).order_by("row")
     while rows := list(labeled.filter(row__gt=last).values_list("row", flat=True)[:_AT_ONCE]):

@@ -1,7 +1,7 @@
-"""Dividing labelled items into train, val and test: stratified, seeded, what belongs together kept together.
+"""Split labeled items into train, val and test sets: stratified, seeded and with groups kept together.
 
-Pure: arrays in, arrays out. The result depends on the seed, the file hashes and the class names only, never
-on the order of the rows, the machine or ``PYTHONHASHSEED``.
+Works on arrays only. The result depends only on the seed, the file hashes and the class names, not on the order of
+rows, the machine or ``PYTHONHASHSEED``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _PERSON = b"hoshina-split"
 
 
 def split_key(group: str, seed: int) -> int:
-    """An unsigned 64-bit number drawn for ``group`` (a file's SHA-256): items of equal key stay together.
+    """Return an unsigned 64-bit pseudorandom number for ``group`` (a file's SHA-256). Equal keys share a split.
 
-    A keyed BLAKE2b; that any two of a million different files share a key has a chance below 1 in 10
-    million, and then they merely travel together.
+    Uses a keyed BLAKE2b. The chance that any two of a million different files share a key is below 1 in 10 million, and
+    they would merely share a split.
     """
     keyed = hashlib.blake2b(
         group.encode("utf-8", "surrogatepass"), digest_size=8, key=str(seed).encode(), person=_PERSON
@@ -30,20 +30,22 @@ def split_key(group: str, seed: int) -> int:
 
 
 class Files:
-    """The files of items, as keys for the splits: 8 bytes a file and 4 an item."""
+    """The files of items as split keys, with 8 bytes per file and 4 per item."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._keys, self._counts = array("Q"), array("I")
 
     def add(self, hashes: Sequence[str]) -> None:
-        """The files of the next item; one at least."""
+        """Add the files of the next item, at least one."""
         self._keys.extend(split_key(sha256, self._seed) for sha256 in hashes)
         self._counts.append(len(hashes))
 
     def keys(self) -> list[NDArray[np.uint64]]:
-        """Columns (n,) for :func:`joined`: each item's first file, its second, …; where it has no more,
-        the first again."""
+        """Return columns (n,) for :func:`joined`: the first file of each item, the second, and so on.
+
+        Items with fewer files repeat their first one.
+        """
         keys, counts = np.asarray(self._keys, dtype=np.uint64), np.asarray(self._counts, dtype=np.int64)
         if not len(counts):
             return [keys]
@@ -52,18 +54,17 @@ class Files:
 
 
 def joined(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """One key an item from several: items that share any key, directly or through others, get the same one.
+    """Combine several keys per item into one. Items that share any key, directly or through others, get the same key.
 
     Parameters
     ----------
     keys
-        Columns of keys, each of shape (n,), at least one. Equal keys join items whichever columns they stand in, so a
-        file may be one item's first frame and another's second. An item with nothing to say in a column repeats a key
-        of its own there.
+        At least one column of keys, each of shape (n,). Equal keys join items in any columns, because a file may be the
+        first frame of one item and the second of another. Items without a key in a column repeat one of their others.
 
     Returns
     -------
-    Shape (n,): the smallest key of each item's group, so the order of rows and of columns does not matter.
+    The smallest key of each item's group, shape (n,), which does not depend on the order of rows and columns.
 
     Notes
     -----
@@ -79,14 +80,14 @@ def joined(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     items = np.tile(np.arange(n), len(keys))
     edges = coo_array((np.ones(len(items), np.int8), (items, n + number)), shape=(n + len(distinct),) * 2)
     _, group = connected_components(edges, directed=False)
-    # Keys are sorted: the first of a group is its smallest.
+    # Keys are sorted, so the first one of a group is its smallest.
     _, first = np.unique(group[n:], return_index=True)
     smallest: NDArray[np.uint64] = distinct[first[group[:n]]]
     return smallest
 
 
 def quotas(sizes: Sequence[int], proportions: Sequence[int]) -> NDArray[np.int64]:
-    """How many items of each class each split should get.
+    """Compute how many items of each class each split should get.
 
     Parameters
     ----------
@@ -97,24 +98,24 @@ def quotas(sizes: Sequence[int], proportions: Sequence[int]) -> NDArray[np.int64
 
     Returns
     -------
-    (classes, splits) counts; every row sums to its size and every cell is the exact share rounded up or down.
-    A class's left-over items go to the splits with the largest remainder, counting what earlier classes could
-    not give them: else many small classes would all round the same split away.
+    Counts, shape (classes, splits). Every row sums to the size of its class, and every count is the exact share rounded
+    up or down. The remaining items of a class go to the splits with the largest remainders, including those carried
+    over from earlier classes. Otherwise many small classes would all round the same split down to zero.
     """
     weights = np.asarray(proportions, dtype=np.int64)
     total = int(weights.sum())
     if total <= 0 or (weights < 0).any():
-        raise ValueError("The proportions of the splits have to be 0 or more, and not all 0.")
+        raise ValueError("The proportions of the splits must be 0 or more, and not all 0.")
     counts = np.zeros((len(sizes), len(weights)), dtype=np.int64)
-    owed = np.zeros(len(weights), dtype=np.int64)  # in units of 1/total of an item: whole numbers, no rounding
+    owed = np.zeros(len(weights), dtype=np.int64)  # in units of 1/total items, which avoids rounding
     for index, size in enumerate(sizes):
         floors, remainders = np.divmod(size * weights, total)
-        left = size - int(floors.sum())
+        n_remaining = size - int(floors.sum())
         claims = owed + remainders
-        # A cell whose share is a whole number already has it.
+        # Splits whose exact share is a whole number get no more.
         order = np.lexsort((np.arange(len(weights)), -claims, remainders == 0))
         counts[index] = floors
-        counts[index, order[:left]] += 1
+        counts[index, order[:n_remaining]] += 1
         owed += size * weights - counts[index] * total
     return counts
 
@@ -122,28 +123,28 @@ def quotas(sizes: Sequence[int], proportions: Sequence[int]) -> NDArray[np.int64
 def assign_splits(
     keys: NDArray[np.uint64], classes: NDArray[np.int64], *, proportions: Sequence[int]
 ) -> NDArray[np.int8]:
-    """The split (position in ``proportions``) of every item.
+    """Assign every item to a split, given as an index into ``proportions``.
 
     Parameters
     ----------
     keys
-        :func:`split_key` of every item, shape (n,), or what :func:`joined` makes of several.
+        The key of every item, shape (n,), from :func:`split_key` or :func:`joined`.
     classes
-        Class of every item, shape (n,): 0, 1, 2 … in an order that means something (by name), because a
-        class's rounding takes earlier classes into account.
+        The class of every item, shape (n,), as 0, 1, 2 … in a reproducible order (by name), because the rounding of a
+        class depends on earlier classes.
     proportions
         Weights of the splits.
 
     Returns
     -------
-    Shape (n,), int8. Items of one key share one split. Groups of several items are placed first, the larger ones
-    before the smaller: each where the most of its items are still wanted, class by class; of equals where most is
-    missing. Single items then fill the quotas of their class exactly, in the order of their keys, unless groups
-    overfilled them.
+    Splits, int8 (n,). Items of equal key share a split. Groups of several items are placed first, in descending order
+    of size: each in the split whose quotas can take most of its items, summed over classes, and among those in the
+    split with most free places. Single items then fill the quotas of their class exactly, in the order of their keys,
+    unless groups have exceeded them.
 
     Notes
     -----
-    O(n log n) time and about 60 bytes an item. n = 0 gives an empty array.
+    O(n log n) time and about 60 bytes per item. Returns an empty array for n = 0.
     """
     if len(keys) == 0:
         return np.zeros(0, dtype=np.int8)
@@ -168,17 +169,17 @@ def _place_groups(
     classes: NDArray[np.int64],
     missing: NDArray[np.int64],
 ) -> None:
-    """Places every group of several items, and takes them off what is ``missing`` (classes, splits)."""
+    """Place every group of several items, and subtract them from the quotas ``missing`` (classes, splits)."""
     grouped = np.flatnonzero(sizes[group_of] > 1)
     pairs, counts = np.unique(group_of[grouped].astype(np.int64) * len(missing) + classes[grouped], return_counts=True)
     groups, labels = np.divmod(pairs, len(missing))
-    held: dict[int, list[tuple[int, int]]] = {}
+    parts_of: dict[int, list[tuple[int, int]]] = {}
     for group, label, count in zip(groups.tolist(), labels.tolist(), counts.tolist(), strict=True):
-        held.setdefault(group, []).append((label, count))
-    left = missing.tolist()  # plain numbers: a few at a time are quicker without NumPy
+        parts_of.setdefault(group, []).append((label, count))
+    left = missing.tolist()  # lists, because a few numbers at a time are faster without NumPy
     splits = range(missing.shape[1])
-    for group in sorted(held, key=lambda one: (-sizes[one], one)):
-        parts = held[group]
+    for group in sorted(parts_of, key=lambda group: (-sizes[group], group)):
+        parts = parts_of[group]
         best = max(
             splits,
             key=lambda split: (
@@ -194,10 +195,10 @@ def _place_groups(
 
 
 def _fill(n: int, missing: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Splits for ``n`` single items of one class, in the order of their keys, to fill up what is missing."""
-    # Where a large group overfilled its split, the others come short: whoever was to get most gives first.
-    room = np.maximum(missing, 0)
-    for _ in range(int(room.sum()) - n):
-        room[np.argmax(room)] -= 1
-    # The smallest keys go to the last split (test): it changes least as labels are added.
-    return np.repeat(np.arange(len(missing))[::-1], room[::-1]).astype(np.int8)
+    """Return the splits of ``n`` single items of one class, in the order of their keys, that fill ``missing``."""
+    # If a large group exceeded the quota of its split, reduce the largest of the other quotas.
+    capacity = np.maximum(missing, 0)
+    for _ in range(int(capacity.sum()) - n):
+        capacity[np.argmax(capacity)] -= 1
+    # The smallest keys go to the last split (test), which therefore changes least as labels are added.
+    return np.repeat(np.arange(len(missing))[::-1], capacity[::-1]).astype(np.int8)

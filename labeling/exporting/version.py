@@ -1,4 +1,4 @@
-"""Versions for the manifest: of the application and of the libraries that shape what an export says."""
+"""Look up the versions of the application and of relevant libraries for the manifest."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def app_version() -> str:
 
 
 def library_versions(libraries: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Version of each library, by the first of its distributions that is installed; others are left out.
+    """Return the version of each installed library, from the first of its distributions that is installed.
 
-    One library may have several distributions: which one a machine needs (tensorflow or tensorflow-cpu) does
-    not change what it computes, so it does not show.
+    A library may have several distributions. Which one a machine needs (tensorflow or tensorflow-cpu) does not affect
+    its results, so the manifest does not name it.
     """
-    found = {}
+    versions = {}
     for name, distributions in libraries.items():
         for distribution in distributions:
             try:
-                found[name] = metadata.version(distribution)
+                versions[name] = metadata.version(distribution)
             except metadata.PackageNotFoundError:
                 continue
             break
-    return found
+    return versions

@@ -1,4 +1,4 @@
-"""A ZIP archive as a stream of bytes: nothing is kept but the list of its members, and no clock is read."""
+"""Stream a ZIP archive that is reproducible byte by byte, keeping only the list of its members in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, cast
 
-# Pieces of this size are sent on; the very first one goes at once, so that a download starts.
+# Size of the pieces that are sent. The first piece is sent at once, so that the download starts.
 PIECE = 64 * 1024
 _FILE_MODE = 0o100644 << 16
 _UNIX = 3
@@ -16,10 +16,10 @@ _UNIX = 3
 
 @dataclass(frozen=True)
 class Member:
-    """One file of the archive, written as ``chunks`` come.
+    """One file of the archive, written as its ``chunks`` are produced.
 
-    ``is_huge`` has to be true where it might exceed 2 GiB (it is then written with 64-bit sizes).
-    ``is_listed`` files have their size and SHA-256 in the manifest.
+    ``is_huge`` must be true if the file may exceed 2 GiB, so that it is written with 64-bit sizes. ``is_listed``:
+    whether the manifest lists its size and SHA-256.
     """
 
     name: str
@@ -30,41 +30,42 @@ class Member:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a listed member."""
+    """The size and SHA-256 of a written member."""
 
     bytes: int
     sha256: str
 
 
 class _Sink:
-    """What zipfile writes to: no seeking, only bytes that are taken away at once."""
+    """The output stream of zipfile. It cannot seek, and its bytes are removed as they are sent."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self.waiting = 0
 
     def write(self, data: bytes) -> int:
-        # zipfile may pass a buffer that it uses again.
+        # Copy the data, because zipfile may reuse the buffer.
         self._pieces.append(bytes(data))
         self.waiting += len(data)
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, because nothing is buffered elsewhere."""
 
     def take(self) -> bytes:
-        taken = b"".join(self._pieces)
+        """Remove and return the bytes written so far."""
+        content = b"".join(self._pieces)
         self._pieces.clear()
         self.waiting = 0
-        return taken
+        return content
 
 
-def stream_zip(members: Iterable[Member], ledger: dict[str, Written]) -> Iterator[bytes]:
-    """The bytes of the archive of ``members``; ``ledger`` learns size and hash of each listed one as it ends.
+def stream_zip(members: Iterable[Member], written: dict[str, Written]) -> Iterator[bytes]:
+    """Yield the bytes of the archive of ``members``, and add each listed one to ``written`` when it is complete.
 
-    Stored, not compressed: zlib's output differs between its versions and builds. Times are the ZIP format's
-    first day, the mode is rw-r--r--. A failure within a member leaves an archive without its directory, which
-    no program takes for a whole one.
+    Members are stored without compression, because zlib's output differs between versions and builds. Times are the
+    first day of the ZIP format, and modes are rw-r--r--. A failure within a member leaves an archive without its
+    directory, which no program accepts as complete.
     """
     sink = _Sink()
     with zipfile.ZipFile(cast("IO[bytes]", sink), "w", zipfile.ZIP_STORED) as archive:
@@ -83,7 +84,7 @@ def stream_zip(members: Iterable[Member], ledger: dict[str, Written]) -> Iterato
                     if sink.waiting >= PIECE:
                         yield sink.take()
             if member.is_listed:
-                ledger[member.name] = Written(size, digest.hexdigest())
+                written[member.name] = Written(size, digest.hexdigest())
     yield sink.take()
 
 

@@ -26,7 +26,7 @@ def test_enter_adds_one_class_after_the_other(site: Site, page: Page) -> None:
         expect(field).to_have_value("")
     page.keyboard.type("SPIRAL")
     page.keyboard.press("Enter")
-    expect(page.locator("#class-add-error")).to_have_text("There is already a class “spiral”.")
+    expect(page.locator("#class-add-error")).to_have_text("The class “spiral” already exists. Choose another name.")
     expect(field).to_have_value("SPIRAL")
     page.keyboard.press("Escape")
     expect(page.locator("#dialog")).not_to_be_visible()

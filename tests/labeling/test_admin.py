@@ -136,9 +136,9 @@ def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "CAT"}, "There is already a class “cat”."),
-        ({"name": "  "}, "Give the class a name."),
-        ({"name": "x" * 81}, "That name has 81 characters; at most 80 fit."),
+        ({"name": "CAT"}, "The class “cat” already exists. Choose another name."),
+        ({"name": "  "}, "Enter a name for the class."),
+        ({"name": "x" * 81}, "The name has 81 characters. Use at most 80."),
         ({"key": "2"}, "Key 2 belongs to “dog”."),
         ({"key": "0"}, "greater than or equal to 1"),
         ({"colour": "red"}, "Give a colour as #rrggbb."),
@@ -212,7 +212,7 @@ def test_a_class_deleted_while_the_question_was_open(
     page = url("labeling.labelclass", "delete", cat.pk)
     response = client.post(page, {"target": "unlabelled"}, follow=True)
     assert response.status_code == 200
-    assert "“cat” was deleted or merged meanwhile" in text(response)
+    assert "“cat” was deleted or merged in the meantime" in text(response)
 
 
 def test_selected_classes_are_not_deleted_without_the_question(client: Client, dataset: Dataset) -> None:

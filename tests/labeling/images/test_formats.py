@@ -403,7 +403,7 @@ def test_a_size_that_asks_for_pieces_that_are_not_there_is_refused_at_once(tmp_p
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 60), np.uint8), tile=(16, 16), compression="zlib")
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
         file.pages[0].tags["ImageWidth"].overwrite(width, dtype="I")
-    with pytest.raises(ImageProblem, match=r"asks for .* pieces, and it lists 12|megapixels"):
+    with pytest.raises(ImageProblem, match=r"requires .* pieces, and it lists 12|megapixels"):
         examine(tmp_path / "a.tif")
 
 

@@ -70,7 +70,7 @@ def test_why_a_file_has_no_place() -> None:
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("", "is needed"),
+        ("", "Enter a template"),
         ("{id}.fits", "must contain {role}"),
         ("{role}.fits", "must contain {id}"),
         ("{id}_{id}_{role}.png", "only one {id}"),

@@ -268,7 +268,7 @@ def test_missing_folders_and_files_make_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "file.png").touch()
     with pytest.raises(JobError, match="does not exist"):
         dataset_for(tmp_path / "gone")
-    with pytest.raises(JobError, match="is a file. Specify the folder"):
+    with pytest.raises(JobError, match=r"is a file\. Specify the folder"):
         dataset_for(tmp_path / "file.png")
     assert not Dataset.objects.exists()
 

@@ -118,9 +118,9 @@ def test_adding_answers_with_the_list_ready_for_another(client: Client, dataset:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", "Give the class a name."),
-        ("CAT", "There is already a class “cat”."),
-        ("x" * 81, "That name has 81 characters; at most 80 fit."),
+        ("", "Enter a name for the class."),
+        ("CAT", "The class “cat” already exists. Choose another name."),
+        ("x" * 81, "The name has 81 characters. Use at most 80."),
     ],
 )
 def test_a_refused_name_comes_back_with_words(client: Client, dataset: Dataset, name: str, words: str) -> None:
@@ -155,8 +155,8 @@ def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "dog"}, "There is already a class “dog”."),
-        ({"name": " "}, "Give the class a name."),
+        ({"name": "dog"}, "The class “dog” already exists. Choose another name."),
+        ({"name": " "}, "Enter a name for the class."),
         ({"colour": "red;background:url(x)"}, "Give a colour as #rrggbb."),
         ({"key": "10"}, "A key is one of 1 to 9, or none."),
         ({"key": "2"}, "Key 2 belongs to “dog”. Swap the two, or choose another key."),
@@ -250,7 +250,7 @@ def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass
     assert stranger is not None
     response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})
     assert response.status_code == 422
-    assert "deleted or merged meanwhile" in text(response)
+    assert "deleted or merged in the meantime" in text(response)
     assert client.post(url("class_edit", stranger.pk), {"name": "mine"}).status_code == 422
     stranger.refresh_from_db()
     assert stranger.name == "cat"
@@ -262,7 +262,7 @@ def test_a_class_deleted_meanwhile_is_said_in_words(client: Client, cat: LabelCl
     data = {"name": "x", "colour": "#000000", "by": "1", "target": "unlabelled"}
     response = client.post(url(name, cat.pk), data)
     assert response.status_code == 422
-    assert "was deleted or merged meanwhile" in text(response)
+    assert "was deleted or merged in the meantime" in text(response)
     assert 'id="class-list"' in text(response)
     assert says_changed(response)
 
@@ -279,7 +279,7 @@ def test_a_class_deleted_between_look_and_change(
     monkeypatch.setattr(classes, "edit", somebody_is_faster)
     response = client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"})
     assert response.status_code == 422
-    assert "“cat” was deleted or merged meanwhile" in text(response)
+    assert "“cat” was deleted or merged in the meantime" in text(response)
 
 
 def test_the_list_asks_the_database_as_often_for_many_classes_and_items(

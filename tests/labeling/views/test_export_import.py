@@ -82,7 +82,7 @@ def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        ({"val": "60", "test": "50"}, "Validation and test make 110 % together"),
+        ({"val": "60", "test": "50"}, "Validation and test add up to 110 %"),
         ({"val": "-1"}, "Give a whole number from 0 to 100."),
         ({"val": ""}, "Give a whole number from 0 to 100."),
         ({"test": "ten"}, "Give a whole number from 0 to 100."),
