@@ -1,4 +1,4 @@
-"""Labels in: reading a CSV file of decisions, and saving them."""
+"""Import labels from CSV files."""
 
 from labeling.importing.class_spellings import NumbersQuestion
 from labeling.importing.label_table import EXPECTED, Choice, ImportProblem

@@ -1,4 +1,4 @@
-"""Reading a table of labels. Pure: bytes in, checked rows out, or why it can't be read."""
+"""Read and check the rows of a label table, without database access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from labeling.tables.encoding import TableProblem
 from labeling.tables.item_column import column_of, key_of, key_rank
 from labeling.tables.match_rows import id_of
 
-# Names of label columns in lower case, surest first: this program's, then Label Studio's, FiftyOne's, Kaggle's.
+# Names of label columns in lower case, in order of preference: those of HOSHINA, Label Studio, FiftyOne and Kaggle.
 _OWN_LABELS = ("label", "class", "category")
 _OTHER_LABELS = frozenset({
     "label_name", "class_name", "category_name", "class_label", "image_label", "choice", "ground_truth",
@@ -20,20 +20,21 @@ _OTHER_LABELS = frozenset({
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 EXPECTED = (
     "Expected a CSV file whose first line names its columns: one that names the image (path, item_id, file_name, "
-    "filepath, image, image_id, …, or the one you choose) and one with the label (was_unsure and skipped if you like)."
+    "filepath, image, image_id, …, or the one you choose) and one with the label (optionally was_unsure and skipped)."
 )
 
 
 class ImportProblem(TableProblem):
-    """Why the file can't be imported, in words for the person. Nothing was imported."""
+    """A table that can't be imported, with a message for the user. Nothing was imported."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person chose; "" for what is found out.
+    """The options of an import; "" for those that are detected.
 
-    ``key``: how items are named (path, item_id, name); ``key_column`` and ``label_column``: where to read; ``encoding``
-    of the file; ``same_numbers``: whether labels such as 1 and 01 are one class ("merge") or several ("keep").
+    ``key``: how items are named (path, item_id, name). ``key_column`` and ``label_column``: the columns to read.
+    ``encoding``: the encoding of the file. ``same_numbers``: whether labels such as 1 and 01 are one class ("merge") or
+    several ("keep").
     """
 
     key: str = ""
@@ -45,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the file, checked by itself. ``path`` is what names the item; where it is empty, ``item_id`` does."""
+    """A checked line of the file. ``path`` names the item; if it is empty, ``item_id`` does."""
 
     line: int
     path: str
@@ -61,25 +62,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table of labels is laid out. ``key``: how ``path`` names items; ``columns``: the place of each."""
+    """The layout of a label table. ``key``: how ``path`` names items. ``columns``: the index of each column."""
 
     table: tables.Layout
     key: str
     columns: Mapping[str, int]
 
     def header(self, column: str) -> str:
-        """Return what the file calls the column; empty where it has none."""
+        """Return the file's name of the column; empty if it is missing."""
         place = self.columns.get(column)
         return "" if place is None else self.table.headers[place]
 
 
 def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
-    """Find how the table is laid out; the whole of it is read once for its encoding.
+    """Detect the layout of the table. Reads the whole file once to detect its encoding.
 
     Raises
     ------
     TableProblem
-        It is empty, no text, or has no such columns, or several that may be meant.
+        If the file is empty or not text, or the columns are missing or ambiguous.
     """
 
     def rank(headers: Sequence[str]) -> int:
@@ -92,13 +93,13 @@ def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
     key, labels = key_of(headers, choice.key, choice.key_column), _labels_in(headers, choice.label_column)
     if key is None or not labels:
         missing = [
-            *(["the one that names the images with --key COLUMN"] if key is None else []),
-            *(["the one with the labels with --label COLUMN"] if not labels else []),
+            *(["the column that names the images with --key COLUMN"] if key is None else []),
+            *(["the column of the labels with --label COLUMN"] if not labels else []),
         ]
         raise ImportProblem(f"{table.listed} Choose {' and '.join(missing)}, or on the page. {EXPECTED}")
     if len(labels) > 1:
         names = " and ".join(repr(headers[place]) for place in labels[:3])
-        raise ImportProblem(f"The columns {names} may both hold the label. Choose one of them (--label COLUMN).")
+        raise ImportProblem(f"The columns {names} may both contain the label. Choose one of them (--label COLUMN).")
     lower = [name.lower() for name in headers]
     columns: dict[str, int] = {
         name: lower.index(name) for name in ("item_id", "was_unsure", "skipped") if name in lower
@@ -107,18 +108,18 @@ def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
         columns["item_id"] = key.place
     else:
         columns["path"] = key.place
-    if choice.key or choice.key_column:  # then nothing else names items
+    if choice.key or choice.key_column:  # then no other column names items
         columns = {name: place for name, place in columns.items() if name != "item_id" or key.kind == "item_id"}
     return Layout(table, key.kind, columns | {"label": labels[0]})
 
 
 def read_rows(stream: BinaryIO, layout: Layout | None = None) -> Iterator[Row]:
-    """Yield the rows of a table of labels.
+    """Yield the rows of a label table.
 
     Raises
     ------
     TableProblem
-        It can't be read, or a line says something that can't be.
+        If the file can't be read, or a line is invalid.
     """
     layout = layout or layout_of(stream, Choice())
     for number, values in tables.rows_of(stream, layout.table):
@@ -126,11 +127,11 @@ def read_rows(stream: BinaryIO, layout: Layout | None = None) -> Iterator[Row]:
 
 
 def _labels_in(headers: Sequence[str], column: str) -> list[int]:
-    """Return the places of the columns that may hold the label; of this program's names the surest alone."""
+    """Return the indices of columns that may contain the label; only the preferred one if it has a name of HOSHINA."""
     lower = [name.lower() for name in headers]
     if column:
-        asked = " ".join(column.split()).lower()
-        return [lower.index(asked)] if asked in lower else []
+        name_asked = " ".join(column.split()).lower()
+        return [lower.index(name_asked)] if name_asked in lower else []
     own = [lower.index(name) for name in _OWN_LABELS if name in lower]
     return own[:1] or [place for place, name in enumerate(lower) if name in _OTHER_LABELS]
 
@@ -142,7 +143,7 @@ def _row(line: int, values: Sequence[str], columns: Mapping[str, int]) -> Row:
 
     path, item_id = value("path"), value("item_id").strip()
     if not path.strip() and not item_id:
-        raise ImportProblem(f"Line {line} names no item: it has neither a path nor an item_id.")
+        raise ImportProblem(f"Line {line} has neither a path nor an item_id. Add one of them.")
     return Row(
         line=line,
         path=path if path.strip() else "",
@@ -154,7 +155,7 @@ def _row(line: int, values: Sequence[str], columns: Mapping[str, int]) -> Row:
 
 
 def _boolean(line: int, name: str, value: str) -> bool:
-    found = _BOOLEANS.get(value.strip().lower())
-    if found is None:
-        raise ImportProblem(f"Line {line}: {name} is {value.strip()[:40]!r}; expected true or false.")
-    return found
+    boolean = _BOOLEANS.get(value.strip().lower())
+    if boolean is None:
+        raise ImportProblem(f"Line {line}: {name} is {value.strip()[:40]!r}. Expected true or false.")
+    return boolean

@@ -1,4 +1,4 @@
-"""The decisions of a CSV file become annotations; all of it is read and checked before any is saved."""
+"""Import the decisions of a CSV file. The whole file is read and checked before anything is saved."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from labeling.decisions import classes
 from labeling.decisions.save import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
-from labeling.importing.class_spellings import Spellings, matched, word_of
+from labeling.importing.class_spellings import Spellings, match_labels, word_of
 from labeling.importing.label_table import Choice, ImportProblem, Layout, Row, layout_of, read_rows
 from labeling.models import Dataset, LabelClass, State
 from labeling.tables.encoding import TableProblem, seekable
@@ -30,11 +30,11 @@ _NO_LABEL = -1
 
 @dataclass
 class Report(TableReport):
-    """What an import did.
+    """The result of an import.
 
-    ``applied`` and ``unchanged``: items; ``undecided``: lines without a label that are neither unsure nor skipped;
-    ``repeated``: lines about an item that a later line, which counts, speaks of again; ``merged``: labels that were
-    taken for another spelling of a class, and its name.
+    ``applied`` and ``unchanged``: items. ``undecided``: lines without a label that are neither unsure nor skipped.
+    ``repeated``: lines about items that a later line overrides. ``merged``: labels that were read as another spelling
+    of a class, and the name of this class.
     """
 
     applied: int = 0
@@ -52,7 +52,7 @@ class Report(TableReport):
         return 0 < self.rows == self.unknown.lines + self.ambiguous.lines
 
     def as_json(self) -> dict[str, object]:
-        """For ``import_labels --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
+        """Return the report for ``import_labels --json``. Lists have at most 1000 names, and ``lines_…`` counts all."""
         return self.common_json() | {
             "applied": self.applied,
             "unchanged": self.unchanged,
@@ -77,19 +77,19 @@ def import_labels(
     choice: Choice = Choice(),  # noqa: B008 - frozen
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Apply a CSV file's decisions; doing it again changes nothing.
+    """Apply the decisions of a CSV file. Importing a file again changes nothing.
 
-    A label makes an item labelled; without one, ``skipped`` makes it skipped and ``was_unsure`` unsure. A
-    labelled or skipped item that ``was_unsure`` gets that mark in its history too. Where several lines speak
-    of one item, the last one counts. ``path`` goes before ``item_id``.
+    A label makes an item labeled. Without a label, ``skipped`` makes it skipped and ``was_unsure`` unsure. A labeled or
+    skipped item with ``was_unsure`` also gets that mark in its history. If several lines are about the same item, the
+    last one applies. ``path`` has precedence over ``item_id``.
 
-    The whole file is read and checked before anything is saved. Memory: about 50 bytes per line.
-    ``progress(done, total)`` counts items being saved.
+    The whole file is read and checked before anything is saved. Needs about 50 bytes of memory per line.
+    ``progress(done, total)`` counts saved items.
 
     Raises
     ------
     ImportProblem
-        The file can't be read, or makes no sense. Nothing was imported.
+        If the file can't be read or is invalid. Nothing was imported.
     """
     try:
         with seekable(stream) as table:
@@ -102,7 +102,7 @@ def import_labels(
 
 
 def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan, Report]:
-    """Read the whole table."""
+    """Read the whole table and find its items."""
     layout = layout_of(stream, choice)
     key_column = layout.header("path") or layout.header("item_id")
     report = Report(encoding=layout.table.encoding, key_column=key_column, label_column=layout.header("label"))
@@ -125,12 +125,12 @@ def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan,
 
 
 class _Plan:
-    """The file in a few bytes a line: an item, its label's number in ``labels`` (or -1), two flags."""
+    """The decisions of a file in a few bytes per line: item, index of its label in ``labels`` (or -1), two flags."""
 
     def __init__(self) -> None:
         self.items, self.label_of = array("q"), array("i")
         self.was_unsure, self.is_skipped = array("b"), array("b")
-        # Spelling of each different label by its number; labels that are the same word share one.
+        # The first spelling of each label by its index. Labels with the same meaning share an index.
         self.labels: list[str] = []
         self._numbers: dict[str, int] = {}
 
@@ -148,18 +148,18 @@ class _Plan:
         return self._numbers[word]
 
     def keep_last(self) -> int:
-        """Keeps the last line of each item, by rising id; returns how many others there were."""
+        """Keep the last line of each item, in ascending order of IDs. Return the number of lines removed."""
         n_lines = len(self.items)
         _, from_end = np.unique(np.asarray(self.items, dtype=np.int64)[::-1], return_index=True)
-        kept = (n_lines - 1 - from_end).tolist()
-        self.items = array("q", (self.items[place] for place in kept))
-        self.label_of = array("i", (self.label_of[place] for place in kept))
-        self.was_unsure = array("b", (self.was_unsure[place] for place in kept))
-        self.is_skipped = array("b", (self.is_skipped[place] for place in kept))
-        return n_lines - len(kept)
+        last_lines = (n_lines - 1 - from_end).tolist()
+        self.items = array("q", (self.items[place] for place in last_lines))
+        self.label_of = array("i", (self.label_of[place] for place in last_lines))
+        self.was_unsure = array("b", (self.was_unsure[place] for place in last_lines))
+        self.is_skipped = array("b", (self.is_skipped[place] for place in last_lines))
+        return n_lines - len(last_lines)
 
     def decision(self, place: int, label_ids: Mapping[int, int]) -> Decision | None:
-        """What is to become of an item; None where its class is unknown."""
+        """Return the decision on the line at index ``place``; None if its class is unknown."""
         number = self.label_of[place]
         if number != _NO_LABEL:
             label_id = label_ids.get(number)
@@ -170,14 +170,14 @@ class _Plan:
 
 # -- Items ------------------------------------------------------------------------------------------
 class _Resolver:
-    """Finds the items that rows are about."""
+    """Find the items that rows are about."""
 
     def __init__(self, dataset: Dataset, layout: Layout) -> None:
         self._match = Matcher(dataset, layout.key)
         self._by_id = Matcher(dataset, "item_id")
 
     def __call__(self, rows: Sequence[Row]) -> list[int]:
-        """Return the item's id for each row, that of NOBODY or that of SEVERAL."""
+        """Return the item ID for each row, or the ID of NOBODY or SEVERAL."""
         paths = self._match([row.path for row in rows if row.path])
         ids = self._by_id([str(row.item_id) for row in rows if not row.path])
         by_path, by_id = iter(paths), iter(ids)
@@ -190,38 +190,38 @@ class _Resolver:
 
 # -- Classes ----------------------------------------------------------------------------------------
 def _label_ids(dataset: Dataset, plan: _Plan, report: Report, choice: Choice, create: bool) -> dict[int, int]:
-    """The class of each label's number; the missing ones are made if ``create``, and else reported."""
+    """Return the class ID of each label index. Missing classes are created if ``create``, and otherwise reported."""
     existing = {label.name: label.pk for label in LabelClass.objects.active().filter(dataset=dataset)}
     used = set(plan.label_of) - {_NO_LABEL}
-    found = matched(plan.labels, used, existing, choice.same_numbers, may_create=create)
-    report.merged = found.merged
+    spellings = match_labels(plan.labels, used, existing, choice.same_numbers, may_create=create)
+    report.merged = spellings.merged
     if create:
-        return _with_created(dataset, plan, found, report)
+        return _with_created(dataset, plan, spellings, report)
     for number in plan.label_of:
-        if number != _NO_LABEL and number not in found.class_of:
+        if number != _NO_LABEL and number not in spellings.class_of:
             report.unknown_classes.add(plan.labels[number])
-    return found.class_of
+    return spellings.class_of
 
 
-def _with_created(dataset: Dataset, plan: _Plan, found: Spellings, report: Report) -> dict[int, int]:
-    """Return the class of each label's number, once those that are missing are made: all of them or none."""
-    missing = sorted(set(found.same_as.values()))
+def _with_created(dataset: Dataset, plan: _Plan, spellings: Spellings, report: Report) -> dict[int, int]:
+    """Create all missing classes, or none of them, and return the class ID of each label index."""
+    missing = sorted(set(spellings.same_as.values()))
     if len(missing) > MAX_NEW_CLASSES:
         raise ImportProblem(
-            f"The file names {len(missing)} classes that do not exist; at most {MAX_NEW_CLASSES} are made. "
+            f"The file names {len(missing)} new classes. At most {MAX_NEW_CLASSES} are created. "
             f"Is {report.label_column!r} the right column? Choose another with --label COLUMN."
         )
     with transaction.atomic():
-        made = {number: _created(dataset, plan.labels[number]) for number in missing}
-    report.created_classes = [label.name for label in made.values()]
-    return found.class_of | {number: made[first].pk for number, first in found.same_as.items()}
+        created = {number: _created(dataset, plan.labels[number]) for number in missing}
+    report.created_classes = [label.name for label in created.values()]
+    return spellings.class_of | {number: created[first].pk for number, first in spellings.same_as.items()}
 
 
 def _created(dataset: Dataset, name: str) -> LabelClass:
     try:
         return classes.add(dataset, name)
     except classes.ClassProblem as problem:
-        raise ImportProblem(f"The class {name[:100]!r} can't be made: {problem.words}") from problem
+        raise ImportProblem(f"The class {name[:100]!r} can't be created: {problem.words}") from problem
 
 
 # -- Saving -----------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ def _save(
 
 
 def _without_mark(item_ids: Sequence[int]) -> Iterator[int]:
-    """Those whose history has no unsure mark yet."""
+    """Yield the items whose history has no unsure mark yet."""
     for start in range(0, len(item_ids), IN_BATCH):
-        some = item_ids[start : start + IN_BATCH]
-        marked = unsure_at_any_time(some)
-        yield from (item_id for item_id in some if item_id not in marked)
+        batch = item_ids[start : start + IN_BATCH]
+        marked = unsure_at_any_time(batch)
+        yield from (item_id for item_id in batch if item_id not in marked)

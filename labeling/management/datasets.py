@@ -1,4 +1,4 @@
-"""What the commands about one dataset share: which one it is, and how they print."""
+"""Select the dataset of a command, and add the arguments that such commands share."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ _SHOWN = 20
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
-    """``--dataset NAME`` and ``--json``."""
-    parser.add_argument("--dataset", metavar="NAME", help="which dataset; not needed when there is only one")
+    """Add ``--dataset NAME`` and ``--json``."""
+    parser.add_argument("--dataset", metavar="NAME", help="the dataset; optional if there is only one")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 def pick_dataset(name: str | None) -> Dataset:
-    """The dataset of that name (or of that name in addresses), or the only one there is.
+    """Return the dataset with this name or slug, or the only dataset if ``name`` is None.
 
     Raises
     ------
-    CommandError : there is none of that name, none at all, or several and no name was given.
+    CommandError
+        If there is no dataset, none of this name, or several and ``name`` is None.
     """
     names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
     if not names:
-        raise Failure("There is no dataset yet.", "Make one with `hoshina ingest --data-dir FOLDER`.")
+        raise Failure("There is no dataset yet.", "Create one with `hoshina ingest --data-dir FOLDER`.")
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     if name is None:
         if len(names) > 1:
-            raise CommandError(f"There are several datasets; choose one with --dataset: {listed}.", returncode=2)
+            raise CommandError(f"There are several datasets. Choose one with --dataset: {listed}.", returncode=2)
         return Dataset.objects.get()
-    found = Dataset.objects.filter(name=name).first() or Dataset.objects.filter(slug=name).first()
-    if found is None:
-        raise Failure(f"There is no dataset called {name!r}.", f"There are: {listed}.")
-    return found
+    dataset = Dataset.objects.filter(name=name).first() or Dataset.objects.filter(slug=name).first()
+    if dataset is None:
+        raise Failure(f"There is no dataset called {name!r}.", f"The datasets are: {listed}.")
+    return dataset

@@ -1,4 +1,4 @@
-"""Arguments that the commands for tables share."""
+"""Add the arguments that the commands for tables share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def add_table_arguments(parser: CommandParser) -> None:
     """Add ``--key`` and ``--encoding``."""
     parser.add_argument(
         "--key", type=_key, default=("", ""), metavar="COLUMN",
-        help="the column that names the images; or how they are named: path, item_id, name (of the file, with or "
-        "without its ending), or both as name=COLUMN. By default found by the column's name (path, item_id, file_name, "
-        "filepath, image, image_id, …)",
+        help="the column that names the images; or how images are named: path, item_id or name (of the file, with or "
+        "without its extension); or both, as name=COLUMN (default: the column with a usual name such as path, item_id, "
+        "file_name, filepath, image, image_id)",
     )  # fmt: skip
     parser.add_argument(
-        "--encoding", default="", help="of the file, such as utf-8, cp1252, cp1251, utf-16 (default: found out)"
+        "--encoding", default="", help="encoding of the file, such as utf-8, cp1252, cp1251, utf-16 (default: detected)"
     )
 
 
@@ -57,7 +57,7 @@ def listed(names: Iterable[str], at_most: int = 10) -> str:
 
 
 def _key(text: str) -> tuple[str, str]:
-    """Return how items are named, and in which column."""
+    """Return the kind of key and its column, each "" if not given."""
     kind, sign, column = text.partition("=")
     if kind in KEYS:
         return kind, column

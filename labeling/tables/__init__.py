@@ -1,1 +1,1 @@
-"""Tables that people bring: CSV files of labels or metadata, all read in one way, and their items found."""
+"""Read CSV files of labels or metadata, and find the items that their rows are about."""

@@ -1,4 +1,4 @@
-"""The text of a table: which encoding the file is in, and reading it from its start as often as needed."""
+"""Detect the encoding of table files and open them as text."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MARKS = (
 _SAMPLE = 4096
 _PIECE = 2**20
 _IN_MEMORY = 16 * 2**20
-# Characters that no text has, whatever its encoding.
+# Characters that do not occur in text in any encoding.
 _CONTROLS = frozenset(range(32)) - set(b"\t\n\r\f")
 _WORKBOOKS = ((b"PK\x03\x04", "a ZIP archive, such as an Excel workbook"), (b"\xd0\xcf\x11\xe0", "an Excel workbook"))
 
 
 class TableProblem(Exception):
-    """Why a table can't be read, for the person who brought it. Nothing was imported."""
+    """A table that can't be read, with a message for the user. Nothing was imported."""
 
 
 @contextmanager
 def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """Return the stream itself, or a copy in a temporary file of one that can be read only once, such as a pipe."""
+    """Yield the stream if it is seekable, or else (such as for a pipe) a copy in a temporary file."""
     if stream.seekable():
         yield stream
         return
@@ -40,9 +40,9 @@ def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """Return the stream as text from its start; it stays open for its owner.
+    """Yield the stream as text from its start, without closing it afterwards.
 
-    Raises TableProblem where the text is not in that encoding.
+    Raises TableProblem if the text is not in this encoding.
     """
     stream.seek(0)
     text = io.TextIOWrapper(stream, encoding=encoding, newline="")
@@ -55,19 +55,19 @@ def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
 
 
 def encoding_of(stream: BinaryIO, asked: str = "") -> str:
-    """Find the encoding: ``asked``, by the byte order mark, UTF-16 by its zeros, UTF-8 where valid, else Windows-1252.
+    """Detect the encoding: ``asked``, from the byte order mark, UTF-16 from its zeros, UTF-8 if valid, or Windows-1252.
 
-    The whole file is read, 1 MiB at a time. Raises TableProblem where it is not text in the encoding found.
+    Reads the whole file, 1 MiB at a time. Raises TableProblem if it is not text in this encoding.
     """
     stream.seek(0)
     sample = stream.read(_SAMPLE)
-    found = _asked(asked) if asked else _marked(sample)
-    if not found:
+    encoding = _asked(asked) if asked else _marked(sample)
+    if not encoding:
         _refuse_workbooks(sample)
-        found = _without_mark(sample)
-    if found:
-        _check(stream, found)
-        return found
+        encoding = _without_mark(sample)
+    if encoding:
+        _check(stream, encoding)
+        return encoding
     try:
         _check(stream, UTF_8)
     except TableProblem:
@@ -77,23 +77,23 @@ def encoding_of(stream: BinaryIO, asked: str = "") -> str:
 
 
 def name_of(encoding: str) -> str:
-    """Return the encoding as people call it."""
+    """Return the common name of an encoding."""
     names = {UTF_8: "UTF-8", WINDOWS: "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
     return names.get(encoding, encoding.upper())
 
 
 def guessed_note(encoding: str) -> str:
-    """Return what to check where the encoding was guessed; empty where it is certain."""
+    """Return what to check if the encoding was guessed; empty if it is certain."""
     if encoding != WINDOWS:
         return ""
     return (
-        f"The file is not in UTF-8; it was read as {name_of(encoding)}. Check letters with accents. "
+        f"The file is not in UTF-8 and was read as {name_of(encoding)}. Check letters with accents. "
         "If they are wrong, choose the encoding (--encoding)."
     )
 
 
 def refuse_controls(header: str) -> None:
-    """Raise TableProblem for a first line that no text has."""
+    """Raise TableProblem if the first line contains control characters."""
     if any(ord(character) in _CONTROLS for character in header):
         raise TableProblem("This is not a text file. Save the table as CSV in UTF-8.")
 
@@ -118,7 +118,7 @@ def _refuse_workbooks(sample: bytes) -> None:
 
 
 def _without_mark(sample: bytes) -> str:
-    """UTF-16 that begins with no mark: most letters of the first kilobytes have a zero on the same side."""
+    """Detect UTF-16 without a byte order mark: most letters of the first kilobytes have a zero on the same side."""
     first, second = sample[::2], sample[1::2]
     if not second:
         return ""

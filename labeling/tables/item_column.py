@@ -1,4 +1,4 @@
-"""Which column names the item: by the names that this and other programs use, or as the person chose."""
+"""Find the column that names the items, by its usual names in HOSHINA and other programs or as chosen."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from labeling.tables.encoding import TableProblem
 
 KEYS = ("path", "item_id", "name")
-# A key of other programs: a path, whatever folder it begins in, or a file name with or without its ending.
+# Keys of other programs: a path from any folder, or a file name with or without its extension.
 ANY = "any"
 
 
 @dataclass(frozen=True)
 class Key:
-    """The column at ``place`` names the item by ``kind``: path, item_id, name or ANY."""
+    """The column that names items: its index ``place``, and its ``kind``: path, item_id, name or ANY."""
 
     kind: str
     place: int
 
 
-# Names in lower case, surest first. Within a group of other programs' names, two columns are an ambiguity.
+# Names in lower case, in order of preference. Two columns of the same group of other programs are ambiguous.
 _OWN = (("path", "path"), ("file", ANY), ("filename", ANY), ("item_id", "item_id"))
 _OTHERS = (
     # Hugging Face, FiftyOne, timm, Keras.
@@ -30,39 +30,39 @@ _OTHERS = (
     frozenset({"image", "img", "image_id", "img_id", "id_code"}),
     frozenset({"id"}),
 )  # fmt: skip
-# Columns for --key name, where no column is chosen.
+# Columns for --key name if no column is chosen.
 _NAMED = ("name", "image", "id", "path", "file", "filename")
-# These name items and are never metadata.
+# Columns that name items and are never metadata.
 NEVER_FIELDS = frozenset({"path", "file", "filename", "item_id"})
 
 
 def key_rank(headers: Sequence[str], kind: str = "", column: str = "") -> int:
-    """1 where some column may name the items as asked for, else 0."""
+    """Return 1 if some column may name the items by ``kind`` and ``column``, else 0."""
     return int(bool(_candidates(headers, kind, column)))
 
 
 def key_of(headers: Sequence[str], kind: str = "", column: str = "") -> Key | None:
-    """Find the column that names the items: ``column`` if one is asked for, else by the names that programs use.
+    """Find the column that names the items: ``column`` if given, or else a column with a usual name.
 
     Raises
     ------
     TableProblem
-        Several columns may be it.
+        If several columns are possible.
     """
-    found = _candidates(headers, kind, column)
-    if len(found) > 1:
-        names = " and ".join(repr(headers[key.place]) for key in found[:3])
+    candidates = _candidates(headers, kind, column)
+    if len(candidates) > 1:
+        names = " and ".join(repr(headers[key.place]) for key in candidates[:3])
         raise TableProblem(f"The columns {names} may both name the images. Choose one of them (--key COLUMN).")
-    return found[0] if found else None
+    return candidates[0] if candidates else None
 
 
 def column_of(headers: Sequence[str], column: str) -> int:
-    """Return the place of a column that a person chose.
+    """Return the index of the column that the user chose.
 
     Raises
     ------
     TableProblem
-        There is none of that name.
+        If there is no column of this name.
     """
     lower = [name.lower() for name in headers]
     asked = " ".join(column.split()).lower()
@@ -89,6 +89,6 @@ def _candidates(headers: Sequence[str], kind: str, column: str) -> list[Key]:
 
 def _of_others(lower: Sequence[str], kind: str) -> list[Key]:
     for group in _OTHERS:
-        if found := [Key(kind, place) for place, name in enumerate(lower) if name in group]:
-            return found
+        if keys := [Key(kind, place) for place, name in enumerate(lower) if name in group]:
+            return keys
     return []

@@ -1,4 +1,4 @@
-"""How a table is laid out: its separator, where its header is, and its rows."""
+"""Detect the layout of tables (separator and header) and read their rows."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import BinaryIO
 from labeling.tables.encoding import TableProblem, encoding_of, opened, refuse_controls
 
 DELIMITERS = ",;\t|"
-# Annotation tools put whole JSON documents into a cell. The csv module has one limit for the process, 128 KiB.
+# Annotation tools write whole JSON documents into a cell. The limit of the csv module, 128 KiB, is process-wide.
 LONGEST_CELL = 16 * 2**20
 csv.field_size_limit(LONGEST_CELL)
-# By so many characters and records of the file its separator is chosen.
+# Characters and records of the file from which the separator is detected.
 _SAMPLE, _RECORDS = 2**20, 50
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
-# How well headers suit what is asked for: higher is better, 0 not at all.
+# Returns how well headers fit the request. Higher is better; 0 means not at all.
 Rank = Callable[[Sequence[str]], int]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """``headers``: tidied names of the columns; ``n_above``: lines before the one that names them."""
+    """The layout of a table. ``headers``: normalized column names. ``n_above``: number of lines above the header."""
 
     encoding: str
     delimiter: str
@@ -35,42 +35,42 @@ class Layout:
 
     @property
     def listed(self) -> str:
-        """Return the first columns, for a message."""
+        """Return a sentence that lists the first columns."""
         shown = ", ".join(repr(name[:40]) for name in self.headers[:20])
         return f"The columns are {shown or 'none'}{' and more' if len(self.headers) > 20 else ''}."
 
 
 def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
-    """Find how a table is laid out.
+    """Detect the layout of a table.
 
-    The separator is that of Excel's ``sep=`` line. Else it is the one whose columns suit best by ``rank``, then the one
-    by which most lines have as many values as the header, then the one that makes most columns.
+    The separator is taken from Excel's ``sep=`` line. Otherwise it is the one whose columns fit best by ``rank``, then
+    the one with which most lines have as many values as the header, then the one that gives most columns.
 
     Raises
     ------
     TableProblem
-        It is empty, or not text.
+        If the file is empty or not text.
     """
     encoding = encoding_of(stream, encoding)
     with opened(stream, encoding) as text:
         first, n_above = _first_line(text)
-        told = _SEPARATOR_LINE.fullmatch(first)
-        if told:
+        declared = _SEPARATOR_LINE.fullmatch(first)
+        if declared:
             first, more = _first_line(text)
             n_above += more + 1
         sample = first + text.read(_SAMPLE)
     refuse_controls(first)
-    delimiter, headers = _best(sample, told[1] if told else DELIMITERS, rank)
+    delimiter, headers = _best(sample, declared[1] if declared else DELIMITERS, rank)
     return Layout(encoding, delimiter, tuple(headers), n_above)
 
 
 def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Yield every row below the header with the number of its last line; empty rows are left out. May be begun again.
+    """Yield the rows below the header, without empty ones, with the number of their last line. May be called again.
 
     Raises
     ------
     TableProblem
-        The quotes do not add up.
+        If quotes are unbalanced.
     """
     number = layout.n_above
     with opened(stream, layout.encoding) as text:
@@ -86,12 +86,12 @@ def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]
                     yield number, values
         except csv.Error as error:
             raise TableProblem(
-                f"After line {number} the quotes do not add up ({error}). Quotes inside a quoted value are doubled."
+                f"The quotes after line {number} are unbalanced ({error}). Double the quotes inside a quoted value."
             ) from error
 
 
 def _first_line(text: io.TextIOWrapper) -> tuple[str, int]:
-    """Return the first line that is not empty, and how many are before it."""
+    """Return the first non-empty line, and the number of lines before it."""
     number = 0
     while line := text.readline(_SAMPLE):
         if line.strip():
@@ -101,17 +101,17 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, int]:
 
 
 def _best(sample: str, delimiters: str, rank: Rank) -> tuple[str, list[str]]:
-    found = [(_quality(records, rank), -place, delimiter, records[0])
+    options = [(_quality(records, rank), -place, delimiter, records[0])
              for place, delimiter in enumerate(delimiters)
              if (records := _records(sample, delimiter))]  # fmt: skip
-    if not found:
-        raise TableProblem("In the first line the quotes do not add up. Quotes inside a quoted value are doubled.")
-    _, _, delimiter, headers = max(found)
+    if not options:
+        raise TableProblem("The quotes in the first line are unbalanced. Double the quotes inside a quoted value.")
+    _, _, delimiter, headers = max(options)
     return delimiter, headers
 
 
 def _records(sample: str, delimiter: str) -> list[list[str]]:
-    """Return the first records of the sample; it may end within one."""
+    """Return the first complete records of the sample."""
     records: list[list[str]] = []
     try:
         for record in islice(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, strict=True), _RECORDS):
@@ -126,7 +126,7 @@ def _records(sample: str, delimiter: str) -> list[list[str]]:
 
 def _tidied(names: Sequence[str]) -> list[str]:
     tidy = [" ".join(name.split()) for name in names]
-    while tidy and not tidy[-1]:  # separators at the end of the line
+    while tidy and not tidy[-1]:  # trailing separators
         tidy.pop()
     return tidy
 

@@ -19,7 +19,7 @@ def test_the_page_asks_about_numbers_and_then_about_classes(site: Site, page: Pa
     page.get_by_text("Choices").click()
     page.get_by_label("Column that names the images").fill("galaxy")
     page.get_by_role("button", name="Import", exact=True).click()
-    expect(page.locator("#import")).to_contain_text("the same number written in different ways")
+    expect(page.locator("#import")).to_contain_text("the same number with different spellings")
     page.get_by_role("button", name="They are one class").click()
     expect(page.locator("#import")).to_contain_text("3 applied")
     expect(page.locator("#import")).to_contain_text("New classes: 1.")

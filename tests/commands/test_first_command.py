@@ -71,7 +71,7 @@ def test_a_new_store_has_no_dataset_and_every_command_says_what_to_do(tmp_path: 
     done = manage(tmp_path / "store", command, *arguments, "--json")
     assert failure_json(done) == {
         "error": "There is no dataset yet.",
-        "hint": "Make one with `hoshina ingest --data-dir FOLDER`.",
+        "hint": "Create one with `hoshina ingest --data-dir FOLDER`.",
     }
 
 

@@ -58,7 +58,7 @@ def test_it_speaks_to_people(make_dataset: MakeDataset, file: Path) -> None:
     assert out.getvalue().splitlines() == [
         "2 applied, 0 unchanged, of 4 lines.",
         "1 line about items that this dataset does not have (column path): no.png.",
-        "1 line of unknown classes: emu. Add --create-classes to make them.",
+        "1 line of unknown classes: emu. Add --create-classes to create them.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""hoshina export: a dataset's labels as a ZIP archive."""
+"""Export a dataset's labels as a ZIP archive: ``hoshina export``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from labeling.fields.split_groups import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset
 
-LEFT_OUT = "The image files are left out, because they total 1 GB or more. Add --with-images to include them."
+LEFT_OUT = "The image files are not included, because they total 1 GB or more. Add --with-images to include them."
 
 
 class Command(HoshinaCommand):
@@ -29,31 +29,31 @@ class Command(HoshinaCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_common_arguments(parser)
-        parser.add_argument("--output", type=Path, help="the archive to write; <dataset>.zip if not given")
+        parser.add_argument("--output", type=Path, help="the archive to write (default: <dataset>.zip)")
         images = parser.add_mutually_exclusive_group()
         images.add_argument(
             "--with-images", dest="with_images", action="store_true", default=None,
-            help="include the files of the labeled images (default: where they total less than 1 GB)",
+            help="include the files of the labeled images (default: if they total less than 1 GB)",
         )  # fmt: skip
         images.add_argument(
-            "--no-images", dest="with_images", action="store_false", default=None, help="leave the image files out"
+            "--no-images", dest="with_images", action="store_false", default=None, help="do not include image files"
         )
         for section in sections():
             parser.add_argument(
                 f"--with-{section.name}", dest="extras", action="append_const", const=section.name,
                 help=section.title,
             )  # fmt: skip
-        parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default 0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of the splits (default: 0)")
         parser.add_argument(
             "--splits", type=_splits, default=Options().splits, metavar="TRAIN,VAL,TEST",
-            help="percentages of the labelled items (default 80,10,10)",
+            help="percentages of the labeled items (default: 80,10,10)",
         )  # fmt: skip
         parser.add_argument(
             "--group-by", metavar="FIELD",
-            help="items of equal value in this field share a split, so that nothing of a group leaks into the test "
-            "(default: the field that the dataset chose, see import_fields; \"\": none)",
+            help="items with equal values in this field share a split, so that no group leaks into the test set "
+            "(default: the field chosen for the dataset, see import_fields; \"\" for none)",
         )  # fmt: skip
-        parser.add_argument("--force", action="store_true", help="overwrite whatever --output names")
+        parser.add_argument("--force", action="store_true", help="overwrite any existing file")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
@@ -100,9 +100,9 @@ def _splits(text: str) -> tuple[int, int, int]:
 
 
 def _refuse_overwriting(output: Path) -> None:
-    """An earlier export, or an empty file, may be replaced; anything else is somebody's."""
+    """Raise CommandError unless the output is new, empty or an earlier export."""
     if output.is_dir():
-        raise CommandError(f"{output} is a folder; --output takes the name of a file.")
+        raise CommandError(f"{output} is a folder. Give the name of a file with --output.")
     if not output.exists() or output.stat().st_size == 0 or _is_export(output):
         return
     raise CommandError(f"{output} exists and is not an earlier export. Add --force to overwrite it.")
@@ -118,7 +118,7 @@ def _is_export(file: Path) -> bool:
 
 
 def write(export: Export, output: Path) -> str:
-    """Writes the archive under a temporary name, then gives it its own; returns its SHA-256."""
+    """Write the archive under a temporary name, rename it, and return its SHA-256."""
     digest = hashlib.sha256()
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}.{uuid4().hex}.part")

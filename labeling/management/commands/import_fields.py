@@ -1,4 +1,4 @@
-"""hoshina import_fields: metadata of the items from a CSV file, from FITS headers or from EXIF."""
+"""Import metadata from a CSV file, FITS headers or EXIF: ``hoshina import_fields``."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ from labeling.models import Dataset, Field
 
 
 class Command(HoshinaCommand):
-    help = (
-        "Import facts about the items as fields to filter, sort, group and export by. Doing it again changes nothing."
-    )
+    help = "Import metadata of the images as fields to filter, sort, group and export by. Repeating it changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, nargs="?", help="CSV with a header: path, item_id or a name, and facts")
+        parser.add_argument(
+            "file", type=Path, nargs="?", help="CSV file with a header: path, item_id or a name, and metadata"
+        )
         parser.add_argument(
             "--cards", type=_names, metavar="OBJECT,EXPTIME",
-            help="instead of a file: cards of FITS headers or EXIF facts (DateTimeOriginal, GPSLatitude, Model), read "
-            "for files that come later as well",
+            help="instead of a file: FITS header cards or EXIF tags (DateTimeOriginal, GPSLatitude, Model), which are "
+            "also read for files added later",
         )  # fmt: skip
         parser.add_argument(
             "--group-by", metavar="FIELD",
-            help="images of equal value in this field belong together from now on: they are never on both sides of a "
-            "split, in exports, accuracy and training (\"\": none); alone, or with one of the others",
+            help="group images with equal values in this field: no group is divided by a split, in exports, accuracy "
+            "and training (\"\" for none); alone or with one of the others",
         )  # fmt: skip
         add_common_arguments(parser)
-        parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these columns")
+        parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="import only these columns")
         add_table_arguments(parser)
         parser.add_argument(
             "--kinds", type=_kinds, default={}, metavar="A=text,B=number",
-            help="kinds of columns, where they should not be what their values are: number, text or time",
+            help="kinds of columns (number, text or time), if they differ from those of their values",
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
         is_alone = options["file"] is None and options["cards"] is None and options["group_by"] is not None
         if (options["file"] is None) == (options["cards"] is None) and not is_alone:
-            raise CommandError("Name a CSV file, or with --cards header cards or EXIF facts.", returncode=2)
-        told: dict[str, object] = {}
+            raise CommandError("Give either a CSV file, or header cards or EXIF tags with --cards.", returncode=2)
+        result: dict[str, object] = {}
         lines: list[str] = []
         if options["cards"] is not None:
-            told = self._read_cards(dataset, options)
-            lines = words_of_cards(told)
+            result = self._read_cards(dataset, options)
+            lines = words_of_cards(result)
         elif options["file"] is not None:
             report = self._import(dataset, options)
-            told, lines = report.as_json(), words_of(report)
+            result, lines = report.as_json(), summary_of(report)
         if options["group_by"] is not None:
             grouped, more = _keep_together(dataset, options["group_by"])
-            told, lines = told | grouped, lines + more
-        self.print_result(told, lines, as_json=options["json"])
+            result, lines = result | grouped, lines + more
+        self.print_result(result, lines, as_json=options["json"])
 
     def _read_cards(self, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -83,44 +83,44 @@ class Command(HoshinaCommand):
 
 
 def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list[str]]:
-    """Make the choice; what it is, as JSON and in lines."""
+    """Set the group field of the dataset, and return it for JSON and as lines of text."""
     try:
         field = choose(dataset, name.strip())
         tally = tally_of(dataset, field) if field else None
     except (FieldProblem, StoreError) as problem:
         raise CommandError(str(problem)) from problem
     if tally is None:
-        return {"group_by": None}, ["Nothing but identical files is kept together."]
-    told: dict[str, object] = {"group_by": tally.name, "groups": tally.n_groups, "largest_group": tally.largest}
+        return {"group_by": None}, ["Only identical files are grouped."]
+    result: dict[str, object] = {"group_by": tally.name, "groups": tally.n_groups, "largest_group": tally.largest}
     n_groups = counted(tally.n_groups, "group")
-    line = f"Images of one {tally.name} are kept together: {n_groups}, the largest of {tally.largest:,}"
-    line += f"; {counted(tally.n_unknown, 'image')} without one, each a group of its own." if tally.n_unknown else "."
-    return told | {"without_group": tally.n_unknown}, [line, *filter(None, [tally.warning])]
+    line = f"Images are grouped by {tally.name}: {n_groups}, the largest of {tally.largest:,}"
+    line += f"; {counted(tally.n_unknown, 'image')} without a value, each a separate group." if tally.n_unknown else "."
+    return result | {"without_group": tally.n_unknown}, [line, *filter(None, [tally.warning])]
 
 
-def words_of(report: Report) -> list[str]:
-    """What an import did, a line each."""
+def summary_of(report: Report) -> list[str]:
+    """Return the result of an import as lines of text."""
     lines = []
     if report.encoding_note:
         lines.append(report.encoding_note)
-    for one in report.fields:
-        what = "new" if one.is_new else f"{one.n_changed:,} changed" if one.n_changed else "unchanged"
-        lines.append(f"{one.name} ({one.kind}): {one.n_known:,} known, {what}")
+    for field in report.fields:
+        change = "new" if field.is_new else f"{field.n_changed:,} changed" if field.n_changed else "unchanged"
+        lines.append(f"{field.name} ({field.kind}): {field.n_known:,} known, {change}")
     lines.append(
         f"{report.matched:,} of {report.rows:,} lines are about items of this dataset (column {report.key_column})."
     )
     if report.by_name:
         lines.append(f"{report.by_name:,} of them were matched by file name alone.")
     for names, why in (
-        (report.unknown, "about items that it does not have"),
-        (report.ambiguous, "about several items"),
+        (report.unknown, "are about items that it does not have"),
+        (report.ambiguous, "could be about several items"),
     ):
         if names.lines:
             lines.append(f"{names.lines:,} {why}: {listed(names.names)}.")
     if report.too_long:
-        lines.append(f"Columns with names or values too long for a field were left out: {listed(report.too_long)}.")
+        lines.append(f"Skipped columns with names or values that are too long: {listed(report.too_long)}.")
     if report.empty:
-        lines.append(f"Columns without a value were left out: {listed(report.empty)}.")
+        lines.append(f"Skipped columns without values: {listed(report.empty)}.")
     return lines
 
 

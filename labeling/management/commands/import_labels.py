@@ -1,4 +1,4 @@
-"""hoshina import_labels: labels from a CSV file."""
+"""Import labels from a CSV file: ``hoshina import_labels``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from labeling.management.tables import add_table_arguments, listed, read_table
 
 
 class Command(HoshinaCommand):
-    help = "Import labels from a CSV file. Doing it again changes nothing."
+    help = "Import labels from a CSV file. Repeating it changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="CSV with a header: a column that names the image, and label")
+        parser.add_argument("file", type=Path, help="CSV file with a header: a column that names the image, and label")
         add_common_arguments(parser)
-        parser.add_argument("--create-classes", action="store_true", help="make the classes that are missing")
+        parser.add_argument("--create-classes", action="store_true", help="create missing classes")
         add_table_arguments(parser)
-        parser.add_argument("--label", default="", metavar="COLUMN", help="the column with the labels")
+        parser.add_argument("--label", default="", metavar="COLUMN", help="the column of the labels")
         parser.add_argument(
             "--same-numbers", choices=(MERGE, KEEP), default="",
-            help="whether labels such as 1 and 01 are one class or several; without it, such a file is refused",
+            help="whether labels such as 1 and 01 are one class or several (default: refuse such files)",
         )  # fmt: skip
-        parser.add_argument("--user", help="whose decisions these are (a user name); yours if not given")
+        parser.add_argument("--user", help="name of the user who made the decisions (default: you)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dataset = pick_dataset(options["dataset"])
@@ -43,7 +43,7 @@ class Command(HoshinaCommand):
             )
 
         report = read_table(options, work, unit="item", verb="Saving")
-        self.print_result(report.as_json(), _words(report), as_json=options["json"])
+        self.print_result(report.as_json(), _summary(report), as_json=options["json"])
 
 
 def _choice(options: dict[str, Any]) -> Choice:
@@ -56,11 +56,11 @@ def _user(name: str | None) -> User:
         return local_user()
     user = User.objects.filter(username=name).first()
     if user is None:
-        raise CommandError(f"There is no user {name!r}.")
+        raise CommandError(f"There is no user {name!r}. Create the user, or choose another one with --user.")
     return user
 
 
-def _words(report: Report) -> list[str]:
+def _summary(report: Report) -> list[str]:
     lines = [f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."]
     if report.encoding_note:
         lines.append(report.encoding_note)
@@ -71,9 +71,7 @@ def _words(report: Report) -> list[str]:
     if report.by_name:
         lines.append(f"{_lines(report.by_name)} matched by file name alone.")
     if report.merged:
-        lines.append(
-            f"Labels that are other spellings of a class: {listed([f'{a} is {b}' for a, b in report.merged.items()])}."
-        )
+        lines.append(f"Other spellings of a class: {listed([f'{a} is {b}' for a, b in report.merged.items()])}.")
     if report.created_classes:
         lines.append(f"New classes: {listed(report.created_classes)}.")
     if report.unknown.lines:
@@ -84,15 +82,15 @@ def _words(report: Report) -> list[str]:
     if report.ambiguous.lines:
         lines.append(
             f"{_lines(report.ambiguous.lines)} about several items of the same file name: "
-            f"{listed(report.ambiguous.names)}. Give their paths."
+            f"{listed(report.ambiguous.names)}. Use their paths."
         )
     if report.unknown_classes.lines:
         lines.append(
             f"{_lines(report.unknown_classes.lines)} of unknown classes: "
-            f"{listed(report.unknown_classes.names)}. Add --create-classes to make them."
+            f"{listed(report.unknown_classes.names)}. Add --create-classes to create them."
         )
     if report.repeated:
-        lines.append(f"{_lines(report.repeated)} about an item that came again; the last one counted.")
+        lines.append(f"{_lines(report.repeated)} about an item that occurs again later. The last line applies.")
     if report.undecided:
         lines.append(f"{_lines(report.undecided)} without a decision.")
     return lines

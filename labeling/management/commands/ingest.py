@@ -1,4 +1,4 @@
-"""``hoshina ingest --data-dir FOLDER``: read a folder of images into a dataset."""
+"""Read a folder of images into a dataset: ``hoshina ingest --data-dir FOLDER``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHOWN = 20
 
 
 class Command(HoshinaCommand):
-    help = "Read a folder of images into a dataset; safe to run again."
+    help = "Read a folder of images into a dataset. It is safe to run it again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -38,41 +38,41 @@ class Command(HoshinaCommand):
             default=settings.DATA_DIR,
             required=settings.DATA_DIR is None,
             metavar="FOLDER",
-            help="the folder of images, with all below it (default: AL_DATA_DIR)",
+            help="the folder of images, including its subfolders (default: AL_DATA_DIR)",
         )
-        parser.add_argument("--dataset", metavar="NAME", help="its name (default: the folder's)")
+        parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: name of the folder)")
         parser.add_argument(
             "--extensions",
             type=_extensions,
             metavar='".jpg,.png"',
-            help=f"endings of the file names to read (default: {','.join(DEFAULT_EXTENSIONS)})",
+            help=f"extensions of the files to read (default: {','.join(DEFAULT_EXTENSIONS)})",
         )
         parser.add_argument(
             "--hdu",
             type=_hdu,
             metavar="N",
-            help="which part of FITS files to show, counted from 0; 'first': the first image (kept for next time)",
+            help="part of FITS files to show, counted from 0, or 'first' for the first image (saved for the dataset)",
         )
         parser.add_argument(
             "--first-row",
             choices=FIRST_ROWS,
-            help="where FITS images begin whose header has no ROWORDER card (kept for next time)",
+            help="position of the first row of FITS images without a ROWORDER card (saved for the dataset)",
         )
         parser.add_argument(
             "--cut-files",
             choices=("refuse", "show"),
-            help="what to do with files that end too early; 'show': the missing part gray (kept for next time)",
+            help="refuse truncated files, or show them with the missing part in gray (saved for the dataset)",
         )
         parser.add_argument(
             "--group",
             metavar='"{id}_{role}.fits"',
-            help="make one item of several files whose paths end like this, from now on; '' for one of each file",
+            help="group files whose paths end like this into one item from now on; '' makes each file an item",
         )
         parser.add_argument(
-            "--roles", type=_roles, default=[], metavar="target,ref,diff", help="the roles that count, in their order"
+            "--roles", type=_roles, default=[], metavar="target,ref,diff", help="the roles to use, in order"
         )
         parser.add_argument(
-            "--try", dest="is_trial", action="store_true", help="tell what --group would make of the folder; no more"
+            "--try", dest="is_trial", action="store_true", help="only preview how --group would group the files"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -86,13 +86,13 @@ class Command(HoshinaCommand):
         except JobError as error:
             raise Failure(error.message, error.hint) from error
         params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
-        if wanted := _wanted_rendering(options):
-            params["reread"] = rewrite(dataset, replace(dataset.shown_as, **wanted))
+        if changes := _rendering_changes(options):
+            params["reread"] = rewrite(dataset, replace(dataset.shown_as, **changes))
         if options["group"] is not None:
             params["grouping"] = template.text if template else ""
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
         if options["json"]:
-            # The job keeps the first failures only; here they are all wanted.
+            # The result of the job has only the first failures. Print all of them.
             failed = list(dataset.problems.values("path", "reason"))
             self.stdout.write(json.dumps(job.result | {"failed": failed}))
         else:
@@ -100,14 +100,14 @@ class Command(HoshinaCommand):
 
     def _try(self, template: Template | None, options: dict[str, Any]) -> None:
         if template is None:
-            raise CommandError("Give a template to try: --group TEMPLATE.", returncode=2)
+            raise CommandError("Give a template to preview: --group TEMPLATE.", returncode=2)
         folder = Path(options["data_dir"]).expanduser()
-        words = folder_problem(folder)
-        if words:
-            raise CommandError(words)
+        problem = folder_problem(folder)
+        if problem:
+            raise CommandError(problem)
         extensions = options["extensions"] or DEFAULT_EXTENSIONS
         preview = preview_grouping(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
-        self.print_result(preview.as_json(), _in_words(preview), as_json=options["json"])
+        self.print_result(preview.as_json(), _summary(preview), as_json=options["json"])
 
     def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
@@ -122,10 +122,10 @@ class Command(HoshinaCommand):
                 f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}."
             )
         if result.get("left_out"):
-            self.stdout.write(f"Left out: {counted(result['left_out'], 'file')} of other roles.")
+            self.stdout.write(f"Skipped: {counted(result['left_out'], 'file')} of other roles.")
         if result["n_failed"]:
-            what = "were not grouped or could not be read" if "frames" in result else "could not be read"
-            self.stdout.write(f"{result['n_failed']:,} {what}:")
+            outcome = "were not grouped or could not be read" if "frames" in result else "could not be read"
+            self.stdout.write(f"{result['n_failed']:,} {outcome}:")
             for problem in dataset.problems.all()[:_SHOWN]:
                 self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
             if result["n_failed"] > _SHOWN:
@@ -134,20 +134,20 @@ class Command(HoshinaCommand):
             self.stdout.write(f"Shown, with a note: {_on_one_line(noted['path'])}: {noted['note']}")
 
 
-def _wanted_rendering(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what the options say of how images are shown."""
-    wanted: dict[str, Any] = {}
+def _rendering_changes(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes of the dataset's rendering in the options."""
+    changes: dict[str, Any] = {}
     if options["hdu"] is not None:
-        wanted["hdu"] = options["hdu"].number
+        changes["hdu"] = options["hdu"].number
     if options["first_row"] is not None:
-        wanted["first_row"] = options["first_row"]
+        changes["first_row"] = options["first_row"]
     if options["cut_files"] is not None:
-        wanted["shows_cut"] = options["cut_files"] == "show"
-    return wanted
+        changes["shows_cut"] = options["cut_files"] == "show"
+    return changes
 
 
-def _in_words(preview: Preview) -> list[str]:
-    """The preview in lines for people."""
+def _summary(preview: Preview) -> list[str]:
+    """Return the preview as lines of text."""
     if not preview.n_files:
         return ["There are no images in this folder."]
     files = "the first files" if preview.is_partial else "files"
@@ -156,23 +156,26 @@ def _in_words(preview: Preview) -> list[str]:
         lines.append("Roles: " + ", ".join(f"{role} ({n:,})" for role, n in list(preview.roles.items())[:MAX_ROLES]))
     if preview.has_too_many_roles:
         lines.append(
-            f"These are {len(preview.roles):,} roles, more than an item may have ({MAX_ROLES}). Is {{role}} in the right "
-            "place? You may name those that count."
+            f"There are {len(preview.roles):,} roles, but an item can have at most {MAX_ROLES}. Check the position of "
+            "{role}, or name the roles to use."
         )
     lines += _listed("Complete", preview.n_complete, preview.complete, "")
     lines += _listed("Incomplete", preview.n_incomplete, preview.incomplete, "no ")
-    lines += _listed("Of a role that another file has", preview.n_doubled, preview.doubled, "also ")
+    lines += _listed("Same role as another file", preview.n_doubled, preview.doubled, "also ")
     return lines + _listed("Left out", preview.n_unmatched, preview.unmatched, "")
 
 
 def _listed(title: str, n: int, examples: Sequence[Example], before: str) -> list[str]:
-    shown = [f"  {_on_one_line(one.path)}" + (f": {before}{one.words}" if one.words else "") for one in examples]
+    shown = [
+        f"  {_on_one_line(example.path)}" + (f": {before}{example.words}" if example.words else "")
+        for example in examples
+    ]
     return [f"{title}: {n:,}" + (", such as" if n > len(examples) else ""), *shown] if n else []
 
 
 def _template(options: dict[str, Any]) -> Template | None:
     if options["roles"] and not options["group"]:
-        raise CommandError("--roles are those of a template: give --group too.", returncode=2)
+        raise CommandError("--roles requires a template. Give one with --group.", returncode=2)
     try:
         return Template.read(options["group"], options["roles"]) if options["group"] else None
     except GroupingProblem as problem:
@@ -185,7 +188,7 @@ def _roles(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Hdu:
-    """The answer to --hdu; without a number, the first image."""
+    """The value of --hdu. ``number`` is None for the first image."""
 
     number: int | None
 
@@ -196,16 +199,16 @@ def _hdu(text: str) -> _Hdu:
     try:
         return _Hdu(Rendering(hdu=int(text)).hdu)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no HDU: they count from 0; or say 'first'.") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not an HDU. Give a number from 0, or 'first'.") from error
 
 
 def _on_one_line(path: str) -> str:
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in path)
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in path)
 
 
 def _extensions(text: str) -> list[str]:
-    """``".jpg, png"`` to ``[".jpg", ".png"]``."""
+    """Parse ``".jpg, png"`` as ``[".jpg", ".png"]``."""
     endings = [f".{part.strip().lower().lstrip('.')}" for part in text.split(",") if part.strip(" .")]
     if not endings or not all(re.fullmatch(r"(\.\w+)+", ending) for ending in endings):
-        raise argparse.ArgumentTypeError(f"{text!r} names no endings; expected some like '.jpg,.png'.")
+        raise argparse.ArgumentTypeError(f"{text!r} contains no extensions. Expected extensions such as '.jpg,.png'.")
     return endings

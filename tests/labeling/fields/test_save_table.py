@@ -210,7 +210,7 @@ def test_columns_without_values_become_no_field(dataset: Dataset) -> None:
         (b"path,a\nimage0000.png\n", "Line 2 has 1 value, but the header names 2 columns"),
         (b"path,a\n\nimage0000.png,1,2\n", "Line 3 has 3 values"),
         (b"path,a\n ,1\n", "Line 2 does not say which image"),
-        (b'path,a\nimage0000.png,"1\n', "quotes do not add up"),
+        (b'path,a\nimage0000.png,"1\n', "are unbalanced"),
         (b"path,a\nimage0000.png,1\nimage0000.png,2\n", "Line 3: a of 'image0000.png' is '2', but an earlier line"),
         (b"path,a\nimage0000.png,x\nimage0000.png,y\n", "Line 3: a of 'image0000.png' is 'y', but an earlier line"),
         (b"path,a\nother.png,1\n", "No line is about an image of this dataset; the first says 'other.png'"),

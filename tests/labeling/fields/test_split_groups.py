@@ -47,7 +47,7 @@ def command(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client: Client) -> None:
-    assert "Nothing but identical files is kept together." in client.get("/d/pictures/fields/").content.decode()
+    assert "Only identical files are grouped." in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "night"}).content.decode()
     assert "<b>10</b> groups; the largest has <b>6</b> of 60 images. 5 images without a night" in answer
     dataset.refresh_from_db()
@@ -131,7 +131,7 @@ def test_the_command_chooses_alone_or_after_an_import(dataset: Dataset, tmp_path
     assert split_groups.chosen(dataset) is None
     with pytest.raises(CommandError, match=r"no field 'nights' to group by. There are: night, depth, one, camera"):
         call_command("import_fields", "--group-by", "nights")
-    with pytest.raises(CommandError, match="Name a CSV file"):
+    with pytest.raises(CommandError, match="Give either a CSV file"):
         call_command("import_fields")
 
 

@@ -70,12 +70,12 @@ def test_a_short_line_has_empty_fields() -> None:
         (b"path,label\na\x81.png,cat\n", "not text in Windows-1252"),
         (b"name,colour\na,b\n", "columns are 'name', 'colour'"),
         (b"a.png,cat\nb.png,dog\n", "columns are 'a.png', 'cat'"),
-        (b"path,label\n,cat\n", "Line 2 names no item"),
+        (b"path,label\n,cat\n", "Line 2 has neither a path nor an item_id"),
         (b"item_id,label\n3,cat\nseven,cat\n", "Line 3: item_id is 'seven'"),
         (b"item_id,label\n99999999999999999999,cat\n", "Line 2: item_id"),
         (b"path,label,skipped\na.png,,perhaps\n", "Line 2: skipped is 'perhaps'"),
-        (b'path,label\na.png,cat\n"b.png,cat\nc.png,cat\n', "quotes do not add up"),
-        (b'path,label\n"a"b.png,cat\n', "quotes do not add up"),
+        (b'path,label\na.png,cat\n"b.png,cat\nc.png,cat\n', "are unbalanced"),
+        (b'path,label\n"a"b.png,cat\n', "are unbalanced"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(content: bytes, words: str) -> None:

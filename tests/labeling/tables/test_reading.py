@@ -122,7 +122,7 @@ def test_separators_and_long_cells(dataset: Dataset, text: str) -> None:
 
 
 def test_the_quotes_of_an_endless_cell_are_refused_with_their_line(dataset: Dataset) -> None:
-    with pytest.raises(ImportProblem, match="After line 3 the quotes do not add up"):
+    with pytest.raises(ImportProblem, match="The quotes after line 3 are unbalanced"):
         labels(dataset, 'sep=,\npath,label\nimage0000.png,cat\n"' + "x\n" * 9_000_000)
 
 
@@ -193,9 +193,9 @@ def test_a_path_is_never_guessed_in_our_own_column(dataset: Dataset) -> None:
     ("text", "choice", "words"),
     [
         ("image,image_id,label\na,b,cat\n", {}, r"'image' and 'image_id' may both name the images. .*--key COLUMN"),
-        ("path,choice,target\na,b,cat\n", {}, r"'choice' and 'target' may both hold the label. .*--label COLUMN"),
+        ("path,choice,target\na,b,cat\n", {}, r"'choice' and 'target' may both contain the label. .*--label COLUMN"),
         ("galaxy,kind\na,b\n", {}, r"The columns are 'galaxy', 'kind'. Choose .*--key COLUMN and .*--label COLUMN"),
-        ("path,kind\na,b\n", {}, r"The columns are 'path', 'kind'. Choose the one with the labels with --label"),
+        ("path,kind\na,b\n", {}, r"The columns are 'path', 'kind'. Choose the column of the labels with --label"),
         ("path,label\na,b\n", {"label_column": "kind"}, "no column 'kind'. The columns are 'path', 'label'"),
         ("path,label\na,b\n", {"key_column": "galaxy"}, "no column 'galaxy'. The columns are 'path', 'label'"),
     ],
@@ -265,7 +265,7 @@ def test_other_spellings_are_asked_about_and_nothing_is_applied(
     before = set(LabelClass.objects.values_list("name", flat=True))
     file = tmp_path / "labels.csv"
     file.write_text("path,label\n" + "".join(f"image000{row * 2}.png,{label}\n" for row, label in enumerate(given)))
-    with pytest.raises(CommandError, match=r"same number written in different ways.*--same-numbers merge.*keep"):
+    with pytest.raises(CommandError, match=r"same number with different spellings.*--same-numbers merge.*keep"):
         call_command("import_labels", str(file), "--create-classes")
     assert (labelled(dataset), set(LabelClass.objects.values_list("name", flat=True))) == ({}, before)
     call_command("import_labels", str(file), "--create-classes", "--same-numbers", "merge")
