@@ -253,7 +253,7 @@ class TestPickDataset:
 
     def test_unknown_name(self, make_dataset: Callable[..., Dataset]) -> None:
         make_dataset(0, name="birds")
-        with pytest.raises(CommandError, match=r"no dataset called 'cats'\. There are: birds\."):
+        with pytest.raises(CommandError, match=r"no dataset called 'cats'\. The datasets are: birds\."):
             pick_dataset("cats")
 
     def test_none_at_all(self) -> None:
