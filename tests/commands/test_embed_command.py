@@ -1,4 +1,4 @@
-"""``hoshina embed``: what it prints, which dataset it takes, and that a kill loses no finished work."""
+"""Test ``hoshina embed``: its output, its choice of dataset, and that killing it loses no finished work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYS = {"encoder", "fingerprint", "reason", "items", "dim", "failed", "seconds"}
 
 
 def manage(store: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
-    """A command in a process of its own, on a store of its own."""
+    """Start a command in a separate process with a separate store."""
     return subprocess.Popen(
         [sys.executable, "manage.py", *args],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def manage(store: Path, *args: str, **variables: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    """Its standard output and error, once it ended with ``code``."""
+    """Wait for the process to end with ``code``, and return its standard output and error."""
     out, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     return out, err
@@ -51,7 +51,7 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
 
 @pytest.fixture
 def ingested_store(tmp_path: Path, picture_folder: Callable[..., Path]) -> Path:
-    """A store that knows a folder of six pictures."""
+    """Create a store with an ingested folder of six pictures."""
     folder = picture_folder(6)
     finished(manage(tmp_path / "store", "migrate", "-v0"))
     finished(manage(tmp_path / "store", "ingest", "--data-dir", str(folder), "--json"))
@@ -65,12 +65,12 @@ class TestAsAProcess:
         result = json.loads(out)
         assert set(result) >= KEYS
         assert (result["encoder"], result["items"], result["dim"], result["failed"]) == ("MobileNetV2", 6, 1280, 0)
-        found = np.load(next(ingested_store.rglob("vectors-*.npy")), mmap_mode="r")
-        assert found.shape == (6, 1280)
-        assert np.ptp(found, axis=0).max() > 0
+        vectors = np.load(next(ingested_store.rglob("vectors-*.npy")), mmap_mode="r")
+        assert vectors.shape == (6, 1280)
+        assert np.ptp(vectors, axis=0).max() > 0
 
     def test_without_weights_and_network(self, ingested_store: Path, tmp_path: Path) -> None:
-        # A proxy where nobody listens: no request leaves this machine.
+        # A proxy that does not exist, so that no request leaves this machine.
         away = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "", "KERAS_HOME": str(tmp_path / "keras")}
         out, _ = finished(manage(ingested_store, "embed", "--json", AL_WEIGHTS_DIR="", **away))
         result = json.loads(out)
@@ -115,10 +115,10 @@ class TestInProcess:
 
     def test_words_for_people(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         call_command("embed")
-        said = capsys.readouterr().out
-        assert "pictures: 4 vectors of 1,828 numbers by HOG + colour, 4 of them new" in said
-        assert "as chosen" in said
-        assert "could not be read" not in said
+        output = capsys.readouterr().out
+        assert "pictures: 4 vectors of 1,828 numbers by HOG + colour, 4 of them new" in output
+        assert "as chosen" in output
+        assert "could not be read" not in output
 
     def test_unreadable_images_are_said(self, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
         (dataset.data_dir / "image0002.png").write_bytes(b"")
@@ -165,17 +165,17 @@ class TestInProcess:
         call_command("embed", "--json")
         capsys.readouterr()
         call_command("embed", "--list")
-        said = capsys.readouterr().out
-        assert "\n* hog " in said
-        assert "ResNet18" in said
-        assert "pictures: 4 x 1,828 by HOG + colour" in said
+        output = capsys.readouterr().out
+        assert "\n* hog " in output
+        assert "ResNet18" in output
+        assert "pictures: 4 x 1,828 by HOG + colour" in output
         call_command("embed", "--list", "--json")
         listed = json.loads(capsys.readouterr().out)
         assert listed["chosen"]["encoder"] == "HOG + colour"
         assert {"mobilenet_v2", "efficientnet_b0", "resnet50", "resnet18", "hog"} <= {
             line["backend"] for line in listed["encoders"]
         }
-        assert [one["active"] for one in listed["sets"]] == [True]
+        assert [embedding_set["active"] for embedding_set in listed["sets"]] == [True]
         assert EmbeddingSet.objects.count() == 1
 
     def test_list_tells_of_choices_and_model_files(
@@ -187,9 +187,9 @@ class TestInProcess:
         (own / "birds.json").write_text('{"name": "Birds of Mey"}')
         EncoderChoice.objects.create(dataset=dataset, backend="patches")
         call_command("embed", "--list")
-        said = capsys.readouterr().out
-        assert "Birds of Mey" in said
-        assert "pictures: 'patches' was chosen for it." in said
+        output = capsys.readouterr().out
+        assert "Birds of Mey" in output
+        assert "pictures: 'patches' was chosen for it." in output
         call_command("embed", "--list", "--dataset", "pictures", "--json")
         listed = json.loads(capsys.readouterr().out)
         assert (listed["wanted"], listed["chosen"]["encoder"]) == ("patches", "Scattering")
@@ -235,14 +235,14 @@ class TestInProcess:
 @pytest.mark.django_db
 class TestPickDataset:
     def test_the_only_one(self, make_dataset: Callable[..., Dataset]) -> None:
-        made = make_dataset(0, name="birds")
-        assert pick_dataset(None) == pick_dataset("birds") == made
+        dataset = make_dataset(0, name="birds")
+        assert pick_dataset(None) == pick_dataset("birds") == dataset
 
     def test_by_its_name_in_addresses(self, make_dataset: Callable[..., Dataset]) -> None:
-        made = make_dataset(0, name="birds")
-        Dataset.objects.filter(pk=made.pk).update(name="Birds of Mey")
+        dataset = make_dataset(0, name="birds")
+        Dataset.objects.filter(pk=dataset.pk).update(name="Birds of Mey")
         make_dataset(0, name="fish")
-        assert pick_dataset("birds") == pick_dataset("Birds of Mey") == made
+        assert pick_dataset("birds") == pick_dataset("Birds of Mey") == dataset
 
     def test_several_have_to_be_told_apart(self, make_dataset: Callable[..., Dataset]) -> None:
         for name in ("fish", "birds"):

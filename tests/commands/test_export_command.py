@@ -1,4 +1,4 @@
-"""hoshina export."""
+"""Test ``hoshina export``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened
 def run(*arguments: str) -> dict[str, Any]:
     out = io.StringIO()
     call_command("export", *arguments, "--json", stdout=out)
-    found = json.loads(out.getvalue())
-    assert isinstance(found, dict)
-    return found
+    result = json.loads(out.getvalue())
+    assert isinstance(result, dict)
+    return result
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 @pytest.mark.django_db
 def test_it_writes_the_archive_and_tells_its_hash(dataset: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "new" / "out.zip"
-    told = run("--output", str(output), "--seed", "3", "--splits", "50,30,20", "--no-images")
+    result = run("--output", str(output), "--seed", "3", "--splits", "50,30,20", "--no-images")
     content = output.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    assert told == {"path": str(output), "items": 11, "sha256": sha256, "images": False}
+    assert result == {"path": str(output), "items": 11, "sha256": sha256, "images": False}
     assert content == archive_bytes(dataset, seed=3, splits=(50, 30, 20))
     assert list(output.parent.iterdir()) == [output]
 
@@ -71,7 +71,7 @@ def test_images_are_put_in(dataset: Dataset, tmp_path: Path) -> None:
 def test_images_are_included_by_default_below_1_gb(
     dataset: Dataset, tmp_path: Path, size: int, is_included: bool
 ) -> None:
-    # Ten labeled items; what is skipped or undecided does not count.
+    # Ten labeled items. Skipped and undecided items are not included.
     Frame.objects.filter(item__row__lt=10).update(size=size)
     Frame.objects.filter(item__row__gte=10).update(size=10**12)
     output = tmp_path / "out.zip"
@@ -96,10 +96,10 @@ def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_pa
     theirs = tmp_path / "thesis.zip"
     with zipfile.ZipFile(theirs, "w") as archive:
         archive.writestr("thesis.txt", "years of work")
-    kept = theirs.read_bytes()
+    content = theirs.read_bytes()
     with pytest.raises(CommandError, match="--force"):
         run("--output", str(theirs))
-    assert theirs.read_bytes() == kept
+    assert theirs.read_bytes() == content
     run("--output", str(theirs), "--force")
     assert len(table(zipfile.ZipFile(theirs), "labels.csv")) == 12
     with pytest.raises(CommandError, match="is a folder"):
@@ -110,7 +110,7 @@ def test_an_earlier_export_is_replaced_and_nothing_else(dataset: Dataset, tmp_pa
 def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "out.zip"
     run("--output", str(output))
-    kept = output.read_bytes()
+    content = output.read_bytes()
 
     def break_off(export: object) -> object:
         yield b"PK"
@@ -119,7 +119,7 @@ def test_a_failure_leaves_the_earlier_export(dataset: Dataset, tmp_path: Path, m
     monkeypatch.setattr(command.Export, "__iter__", break_off)
     with pytest.raises(CommandError, match="No space left"):
         run("--output", str(output))
-    assert output.read_bytes() == kept
+    assert output.read_bytes() == content
     assert list(tmp_path.glob(".*")) == []
 
 
@@ -184,13 +184,13 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
         ).stdout
 
     python("-c", FILL)
-    told = []
+    hashes = []
     for seed, zone, locale in (("1", "UTC", "C.UTF-8"), ("2", "Pacific/Auckland", "C")):
         output = tmp_path / f"{seed}.zip"
         printed = python(
             "manage.py", "export", "--output", str(output), "--json",
             PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale,
         )  # fmt: skip
-        told.append(json.loads(printed)["sha256"])
-        assert hashlib.sha256(output.read_bytes()).hexdigest() == told[-1]
-    assert told[0] == told[1]
+        hashes.append(json.loads(printed)["sha256"])
+        assert hashlib.sha256(output.read_bytes()).hexdigest() == hashes[-1]
+    assert hashes[0] == hashes[1]

@@ -1,4 +1,4 @@
-"""The first command on a new store works, and every failure is one line, or one JSON object."""
+"""Test that the first command on a new store works, and that failures print one line or one JSON object."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slow
 
 
 def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AL_")}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env={**kept, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
+        env={**environment, "AL_STORE_DIR": str(store), "DJANGO_SETTINGS_MODULE": "hoshina.settings", **variables},
         capture_output=True,
         text=True,
         timeout=300,
@@ -30,7 +30,7 @@ def manage(store: Path | str, *arguments: str, **variables: str) -> subprocess.C
 
 
 def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """The one line of a failure."""
+    """Return the single line of a failure."""
     assert done.returncode == code, (done.stdout, done.stderr)
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -38,12 +38,12 @@ def failure(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
 
 
 def failure_json(done: subprocess.CompletedProcess[str], code: int = 1) -> dict[str, str]:
-    """The object of a failure with --json; nothing else is printed."""
+    """Return the object of a failure with --json, and check that nothing else is printed."""
     assert done.returncode == code, (done.stdout, done.stderr)
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert set(told) == {"error", "hint"}
-    return dict(told)
+    result = json.loads(done.stdout)
+    assert set(result) == {"error", "hint"}
+    return dict(result)
 
 
 def test_ingest_makes_the_tables_of_a_new_store(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
@@ -67,7 +67,7 @@ COMMANDS = {
 def test_a_new_store_has_no_dataset_and_every_command_says_what_to_do(tmp_path: Path, command: str) -> None:
     for name in ("labels.csv", "fields.csv"):
         (tmp_path / name).write_text("path,label\na.png,cat\n")
-    arguments = [str(tmp_path / one) if one.endswith(".csv") else one for one in COMMANDS[command]]
+    arguments = [str(tmp_path / argument) if argument.endswith(".csv") else argument for argument in COMMANDS[command]]
     done = manage(tmp_path / "store", command, *arguments, "--json")
     assert failure_json(done) == {
         "error": "There is no dataset yet.",
@@ -78,10 +78,10 @@ def test_a_new_store_has_no_dataset_and_every_command_says_what_to_do(tmp_path: 
 def test_a_store_that_cannot_be_made_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     store = tmp_path / "file" / "store"
-    wanted = f"Wrong setting: AL_STORE_DIR needs the folder {store}, which cannot be made (Not a directory)."
+    expected = f"Wrong setting: AL_STORE_DIR needs the folder {store}, which cannot be made (Not a directory)."
     for command in (("embed", "--list"), ("up",), ("ingest", "--data-dir", str(tmp_path))):
-        assert failure(manage(store, *command)).startswith(wanted)
-    assert failure_json(manage(store, "accuracy", "--json"))["error"].startswith(wanted)
+        assert failure(manage(store, *command)).startswith(expected)
+    assert failure_json(manage(store, "accuracy", "--json"))["error"].startswith(expected)
 
 
 def test_a_database_that_cannot_be_opened_is_said_in_a_line(tmp_path: Path) -> None:

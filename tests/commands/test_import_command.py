@@ -1,4 +1,4 @@
-"""hoshina import_labels."""
+"""Test ``hoshina import_labels``."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def file(tmp_path: Path) -> Path:
 def run(*arguments: str) -> dict[str, Any]:
     out = io.StringIO()
     call_command("import_labels", *arguments, "--json", stdout=out)
-    found = json.loads(out.getvalue())
-    assert isinstance(found, dict)
-    return found
+    result = json.loads(out.getvalue())
+    assert isinstance(result, dict)
+    return result
 
 
 def test_it_applies_and_reports(make_dataset: MakeDataset, file: Path) -> None:
     make_dataset(4)
-    told = run(str(file))
-    assert {name: told[name] for name in ("applied", "unchanged", "unknown_paths", "unknown_classes")} == {
+    result = run(str(file))
+    assert {name: result[name] for name in ("applied", "unchanged", "unknown_paths", "unknown_classes")} == {
         "applied": 2, "unchanged": 0, "unknown_paths": ["no.png"], "unknown_classes": ["emu"],
     }  # fmt: skip
     again = run(str(file))
@@ -46,8 +46,8 @@ def test_it_applies_and_reports(make_dataset: MakeDataset, file: Path) -> None:
 
 def test_it_makes_classes(make_dataset: MakeDataset, file: Path) -> None:
     make_dataset(4)
-    told = run(str(file), "--create-classes")
-    assert (told["applied"], told["created_classes"], told["unknown_classes"]) == (3, ["emu"], [])
+    result = run(str(file), "--create-classes")
+    assert (result["applied"], result["created_classes"], result["unknown_classes"]) == (3, ["emu"], [])
     assert Item.objects.get(row=1).label == LabelClass.objects.get(name="emu")
 
 
@@ -81,16 +81,16 @@ def test_the_dataset_may_be_named(make_dataset: MakeDataset, file: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [(None, "could not be read"), (b"path,label\na\x81,cat", "not text in Windows-1252"), (b"", "empty")],
 )
 def test_a_file_that_cannot_be_read_fails_in_words(
-    make_dataset: MakeDataset, tmp_path: Path, content: bytes | None, words: str
+    make_dataset: MakeDataset, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     make_dataset(4)
     file = tmp_path / "other.csv"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(CommandError, match=words):
+    with pytest.raises(CommandError, match=message):
         run(str(file))
     assert Annotation.objects.count() == 0

@@ -1,4 +1,4 @@
-"""hoshina quick_train."""
+"""Test ``hoshina quick_train``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bright_and_dark(folder: Path) -> None:
 
 @pytest.fixture
 def dataset(make_dataset: Callable[..., Dataset], tmp_path: Path, store: Path) -> Dataset:
-    """Twenty labelled images of two classes, and four others."""
+    """Create twenty labeled images of two classes, and four unlabeled ones."""
     bright_and_dark(tmp_path / "pictures")
     dataset = make_dataset(N)
     classes = list(dataset.classes.all())
@@ -60,26 +60,26 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     settings.WEIGHTS_DIR = real_weights_dir()
     out = io.StringIO()
     call_command("quick_train", *QUICKLY, "--flip", "--json", stdout=out)
-    told = json.loads(out.getvalue())
+    result = json.loads(out.getvalue())
     assert {
         "model_version", "labels", "classes", "accuracy", "accuracy_interval", "ece_before", "ece_after",
         "log_loss_before", "log_loss_after", "temperature", "seconds",
-    } <= set(told)  # fmt: skip
-    assert (told["model_version"], told["labels"], len(told["epochs"])) == (1, 20, 2)
-    wanted = QuickOptions(image_side=32, epochs=2, validation_share=0.3, flip=True)
-    assert parse_options(QuickOptions, ModelVersion.objects.get().options) == wanted
+    } <= set(result)  # fmt: skip
+    assert (result["model_version"], result["labels"], len(result["epochs"])) == (1, 20, 2)
+    expected = QuickOptions(image_side=32, epochs=2, validation_share=0.3, flip=True)
+    assert parse_options(QuickOptions, ModelVersion.objects.get().options) == expected
 
-    said = quick_train.words(told)
-    assert said[0].startswith("Model 1: 20 labels of 2 classes, best epoch ")
-    assert said[1].startswith("Held-out accuracy on 3 test images ")
-    assert "uncalibrated, too few labels" in said[2]
-    assert said[-1].startswith("Files: classes.json, classifier.zip")
-    assert usual_options(dataset) == wanted, "what the next one does unless it is told otherwise"
+    lines = quick_train.words(result)
+    assert lines[0].startswith("Model 1: 20 labels of 2 classes, best epoch ")
+    assert lines[1].startswith("Held-out accuracy on 3 test images ")
+    assert "uncalibrated, too few labels" in lines[2]
+    assert lines[-1].startswith("Files: classes.json, classifier.zip")
+    assert usual_options(dataset) == expected, "what the next one does unless it is told otherwise"
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("arguments", "words", "code"),
+    ("arguments", "message", "code"),
     [
         (("--epochs", "0"), "--epochs: Give a whole number from 1", 2),
         (("--validation-share", "2"), "--validation-share: Give a share", 2),
@@ -89,17 +89,17 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
-    dataset: Dataset, arguments: tuple[str, ...], words: str, code: int
+    dataset: Dataset, arguments: tuple[str, ...], message: str, code: int
 ) -> None:
     with pytest.raises(CommandError) as refused:
         call_command("quick_train", *arguments)
-    assert words in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.returncode == code
 
 
 def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
-    """In a process of its own: exit 1, in one line, and the best weights lie in the store."""
+    """In a separate process: exit code 1, one line of output, and the best weights are in the store."""
     bright_and_dark(tmp_path / "pictures")
     store = tmp_path / "store"
     environment = {
@@ -111,7 +111,7 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
         return subprocess.Popen(
             [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
-            # A test run that was started in the background has its children ignore Ctrl-C.
+            # Children of a test run started in the background ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
@@ -138,13 +138,13 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
     assert out == ""
     assert "Quick training was stopped." in err
     assert "Traceback" not in err
-    (kept,) = store.glob("quick/*/kept.npz")
-    with np.load(kept) as found:
-        assert found["parts"].shape == (20,)
+    (file,) = store.glob("quick/*/kept.npz")
+    with np.load(file) as arrays:
+        assert arrays["parts"].shape == (20,)
 
 
 def _epochs(store: Path) -> int:
     with sqlite3.connect(store / "app.db", timeout=30) as connection:
-        found = connection.execute("select result from jobs_job where kind = 'quick_train'").fetchone()
+        row = connection.execute("select result from jobs_job where kind = 'quick_train'").fetchone()
     connection.close()
-    return len(json.loads(found[0]).get("epochs", [])) if found else 0
+    return len(json.loads(row[0]).get("epochs", [])) if row else 0

@@ -1,4 +1,4 @@
-"""The plain functions behind the list of classes: names, keys, order, and labels that move."""
+"""Test the functions that change classes: names, keys, order, and moving labels."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def named(dataset: Dataset, name: str) -> LabelClass:
 
 
 def names(dataset: Dataset) -> list[str]:
-    return [one.name for one in LabelClass.objects.active().filter(dataset=dataset)]
+    return [label.name for label in LabelClass.objects.active().filter(dataset=dataset)]
 
 
 def decide(dataset: Dataset, rows: list[int], kind: Action.Kind, label: LabelClass | None, user: User) -> None:
-    """Decides about the items of ``rows`` the way a browser does, item by item with a rank."""
+    """Save decisions about the items of ``rows`` like a browser, one by one with ranks."""
     items = Item.objects.filter(dataset=dataset, row__in=rows)
     targets = tuple(
         Target(item_id=item.pk, seen=item.newest_annotation_id, seconds=1.5, shown=Shown("uncertain", rank=7))
@@ -59,14 +59,14 @@ def decide(dataset: Dataset, rows: list[int], kind: Action.Kind, label: LabelCla
 
 
 def assert_recount(dataset: Dataset) -> None:
-    """Every counter and every derived state, recomputed from scratch the slow way."""
+    """Assert that all counters and derived states equal a recomputation."""
     dataset.refresh_from_db()
     items = list(Item.objects.filter(dataset=dataset))
     for state, counter in ((1, "n_labelled"), (2, "n_unsure"), (3, "n_skipped")):
         assert getattr(dataset, counter) == sum(item.state == state for item in items), counter
-    for one in LabelClass.objects.filter(dataset=dataset):
-        assert one.n_items == sum(item.label_id == one.pk for item in items), one.name
-        assert not (one.is_retired and one.n_items), one.name
+    for label in LabelClass.objects.filter(dataset=dataset):
+        assert label.n_items == sum(item.label_id == label.pk for item in items), label.name
+        assert not (label.is_retired and label.n_items), label.name
     assert dataset.n_decisions == Annotation.objects.filter(item__dataset=dataset).count()
     for item in items:
         newest = Annotation.objects.filter(item=item).order_by("-id").first()
@@ -78,13 +78,13 @@ def assert_recount(dataset: Dataset) -> None:
 # -- Names, keys, colours -------------------------------------------------------------------------
 def test_adding_gives_the_next_key_and_colour(make_dataset: MakeDataset, db: None) -> None:
     dataset = make_dataset(0, classes=())
-    made = [classes.add(dataset, f"class {number}") for number in range(40)]
-    assert [one.key for one in made] == [1, 2, 3, 4, 5, 6, 7, 8, 9] + [None] * 31
-    assert [one.colour for one in made[: len(classes.PALETTE)]] == list(classes.PALETTE)
-    assert made[len(classes.PALETTE)].colour == classes.PALETTE[0]
-    assert names(dataset) == [one.name for one in made]
-    for one in made:
-        one.full_clean()
+    added = [classes.add(dataset, f"class {number}") for number in range(40)]
+    assert [label.key for label in added] == [1, 2, 3, 4, 5, 6, 7, 8, 9] + [None] * 31
+    assert [label.colour for label in added[: len(classes.PALETTE)]] == list(classes.PALETTE)
+    assert added[len(classes.PALETTE)].colour == classes.PALETTE[0]
+    assert names(dataset) == [label.name for label in added]
+    for label in added:
+        label.full_clean()
 
 
 def test_a_freed_key_and_colour_are_given_first(make_dataset: MakeDataset, ana: User) -> None:
@@ -105,7 +105,7 @@ def test_a_name_without_anything_to_see_is_refused(make_dataset: MakeDataset, db
 
 
 @pytest.mark.parametrize(
-    ("present", "wanted"),
+    ("present", "spelling"),
     [
         ("spiral", "Spiral"),
         ("café", "cafe\u0301"),
@@ -115,15 +115,15 @@ def test_a_name_without_anything_to_see_is_refused(make_dataset: MakeDataset, db
     ],
 )
 def test_the_same_word_written_otherwise_is_refused(
-    make_dataset: MakeDataset, db: None, present: str, wanted: str
+    make_dataset: MakeDataset, db: None, present: str, spelling: str
 ) -> None:
     dataset = make_dataset(0, classes=("other",))
     classes.add(dataset, present)
     with pytest.raises(classes.ClassProblem, match="already exists"):
-        classes.add(dataset, wanted)
+        classes.add(dataset, spelling)
     other = named(dataset, "other")
     with pytest.raises(classes.ClassProblem, match="already exists"):
-        classes.edit(other, name=wanted, colour=other.colour, key=None)
+        classes.edit(other, name=spelling, colour=other.colour, key=None)
     assert names(dataset) == ["other", classes.tidy_name(present)]
 
 
@@ -350,7 +350,7 @@ def test_merging_asks_as_often_for_two_hundred_items_as_for_ten(make_dataset: Ma
     for name, n in (("warm", 1), ("small", 10), ("large", 200)):
         dataset = make_dataset(n, name=name)
         decide(dataset, list(range(n)), Action.Kind.ASSIGN, named(dataset, "cat"), ana)
-        policy.forget(dataset)  # so that each merge looks whether a model is due
+        policy.forget(dataset)  # so that each merge checks whether a model is due
         with CaptureQueriesContext(connection) as queries:
             classes.merge(named(dataset, "cat"), named(dataset, "dog"), user=ana)
         asked.append(len(queries))

@@ -1,4 +1,4 @@
-"""Decisions: what is written, undone, refused, counted."""
+"""Test how decisions are saved, undone, refused and counted."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def states(dataset: Dataset) -> list[tuple[int, str | None]]:
 
 
 def assert_counters_true(dataset: Dataset) -> None:
-    told = apply(dataset, [], user=None, holder="me").counts()
+    counts = apply(dataset, [], user=None, holder="me").counts()
     items = Item.objects.filter(dataset=dataset)
-    assert told["labelled"] == items.filter(state=State.LABELLED).count()
-    assert told["unsure"] == items.filter(state=State.UNSURE).count()
-    assert told["skipped"] == items.filter(state=State.SKIPPED).count()
-    for label_id, n in told["classes"].items():
+    assert counts["labelled"] == items.filter(state=State.LABELLED).count()
+    assert counts["unsure"] == items.filter(state=State.UNSURE).count()
+    assert counts["skipped"] == items.filter(state=State.SKIPPED).count()
+    for label_id, n in counts["classes"].items():
         assert n == items.filter(label=label_id).count()
 
 
@@ -136,13 +136,13 @@ def test_undo_keeps_the_earlier_decisions_own_provenance(make_dataset: MakeDatas
 def test_each_browser_undoes_its_own_and_not_what_came_later(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(2)
     cat, dog = dataset.classes.all()
-    one, two = dataset.items.order_by("row")
-    press(dataset, Action.Kind.ASSIGN, [one, two], label=cat, holder="ana")
-    one.refresh_from_db()
-    press(dataset, Action.Kind.ASSIGN, [one], label=dog, holder="bob")
+    first, second = dataset.items.order_by("row")
+    press(dataset, Action.Kind.ASSIGN, [first, second], label=cat, holder="ana")
+    first.refresh_from_db()
+    press(dataset, Action.Kind.ASSIGN, [first], label=dog, holder="bob")
     result = press(dataset, Action.Kind.UNDO, holder="ana")
-    assert [item["id"] for item in result.items] == [two.pk]
-    assert [conflict["id"] for conflict in result.conflicts] == [one.pk]
+    assert [item["id"] for item in result.items] == [second.pk]
+    assert [conflict["id"] for conflict in result.conflicts] == [first.pk]
     assert states(dataset) == [(1, "dog"), (0, None)]
     assert_counters_true(dataset)
 
@@ -151,12 +151,12 @@ def test_another_browsers_newer_decision_is_a_conflict(make_dataset: MakeDataset
     dataset = make_dataset(2)
     bob = User.objects.create(username="bob")
     cat, dog = dataset.classes.all()
-    one, two = dataset.items.order_by("row")
-    press(dataset, Action.Kind.ASSIGN, [one], label=dog, holder="bob", user=bob)
-    result = press(dataset, Action.Kind.ASSIGN, [one, two], label=cat, holder="ana", seen=0)
-    assert [(c["id"], c["label"], c["by"]) for c in result.conflicts] == [(one.pk, dog.pk, "bob")]
+    first, second = dataset.items.order_by("row")
+    press(dataset, Action.Kind.ASSIGN, [first], label=dog, holder="bob", user=bob)
+    result = press(dataset, Action.Kind.ASSIGN, [first, second], label=cat, holder="ana", seen=0)
+    assert [(c["id"], c["label"], c["by"]) for c in result.conflicts] == [(first.pk, dog.pk, "bob")]
     assert states(dataset) == [(1, "dog"), (1, "cat")]
-    forced = press(dataset, Action.Kind.ASSIGN, [one], label=cat, holder="ana", seen=0, overwrite=True)
+    forced = press(dataset, Action.Kind.ASSIGN, [first], label=cat, holder="ana", seen=0, overwrite=True)
     assert forced.conflicts == []
     assert states(dataset)[0] == (1, "cat")
 
@@ -220,7 +220,7 @@ def test_import_applies_only_what_changes(make_dataset: MakeDataset) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_sequence_keeps_counters_and_derived_state_true(make_dataset: MakeDataset, seed: int) -> None:
-    """The derived state equals a replay of the history, whatever was pressed in whatever order."""
+    """Check that the derived state equals a replay of the history, for any sequence of actions."""
     rng = random.Random(seed)
     dataset = make_dataset(12)
     labels = list(dataset.classes.all())
@@ -257,14 +257,14 @@ def test_queries_do_not_grow_with_the_items_of_an_action(make_dataset: MakeDatas
 
 
 def test_actions_from_before_keep_their_undo_but_not_the_session_key(make_dataset: MakeDataset) -> None:
-    """The migration hashes what older versions stored, as hoshina.core.http.holder does; other names stay."""
+    """Check that the migration hashes stored keys like hoshina.core.http.holder, and keeps other names."""
     migration = importlib.import_module("labeling.migrations.0010_random_draws_and_leases")
     dataset = make_dataset(3)
     cat = dataset.classes.get(name="cat")
     key = "abcdefghijklmnopqrstuvwxyz012345"
-    one, two = dataset.items.order_by("row")[:2]
-    press(dataset, Action.Kind.ASSIGN, [one], label=cat, holder=key)
-    press(dataset, Action.Kind.ASSIGN, [two], label=cat, holder="command")
+    first, second = dataset.items.order_by("row")[:2]
+    press(dataset, Action.Kind.ASSIGN, [first], label=cat, holder=key)
+    press(dataset, Action.Kind.ASSIGN, [second], label=cat, holder="command")
     migration.hash_holders(apps, SimpleNamespace(connection=connection))
     hashed = hashlib.sha256(key.encode()).hexdigest()[:HOLDER_CHARS]
     assert set(Action.objects.values_list("holder", flat=True)) == {hashed, "command"}

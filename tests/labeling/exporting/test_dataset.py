@@ -1,4 +1,4 @@
-"""The archive: what its files say, and that the same labels give the same bytes."""
+"""Test the content of export archives, and that equal labels give equal bytes."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def test_created_at_is_the_time_of_the_first_decision_that_was_not_undone(make_d
     decide(dataset, "assign", [1], "dog", at=times[5])  # row 1: cleared and labeled again
     decide(dataset, "assign", [2], "cat", at=times[0])
     decide(dataset, "undo")
-    decide(dataset, "assign", [2], "dog", at=times[4])  # row 2: the first was a slip
+    decide(dataset, "assign", [2], "dog", at=times[4])  # row 2: the first decision was undone
     decide(dataset, "assign", [3], "cat", at=times[1])
     decide(dataset, "assign", [3], "dog", at=times[2])
-    decide(dataset, "undo")  # row 3: back to the first
+    decide(dataset, "undo")  # row 3: back to the first decision
     rows = table(opened(archive_bytes(dataset)), "labels.csv")
-    wanted = [(times[2], times[1]), (times[5], times[3]), (times[4], times[4]), (times[1], times[1])]
+    expected = [(times[2], times[1]), (times[5], times[3]), (times[4], times[4]), (times[1], times[1])]
     assert [(row["labelled_at"], row["created_at"]) for row in rows] == [
-        tuple(moment(one) for one in pair) for pair in wanted
+        tuple(moment(time) for time in pair) for pair in expected
     ]
 
 
@@ -111,7 +111,7 @@ def test_merged_classes_have_one_name(make_dataset: MakeDataset, ana: User) -> N
     classes.merge(cat, dog, user=ana)
     archive = opened(archive_bytes(dataset))
     assert [row["label"] for row in table(archive, "labels.csv")] == ["dog", "dog"]
-    assert [one["name"] for one in json.loads(archive.read("classes.json"))] == ["dog"]
+    assert [label["name"] for label in json.loads(archive.read("classes.json"))] == ["dog"]
 
 
 def test_awkward_names_survive(make_dataset: MakeDataset) -> None:
@@ -135,7 +135,7 @@ def test_an_item_that_changes_meanwhile_comes_once(make_dataset: MakeDataset, mo
     decide(dataset, "unsure", range(1, 20, 2))
     batches = decided_items(dataset)
     seen = list(next(batches))
-    # What was read ahead as labelled is unsure by now, and the other way round.
+    # Items that were read in advance as labeled are unsure by now, and vice versa.
     decide(dataset, "unsure", range(0, 20, 2))
     decide(dataset, "assign", range(1, 20, 2), "cat")
     seen += [row for batch in batches for row in batch]
@@ -173,8 +173,8 @@ def test_splits_hold_the_labelled_items_stratified(make_dataset: MakeDataset) ->
     decide(dataset, "assign", range(1, 100, 2), "dog")
     decide(dataset, "unsure", [101])
     archive = opened(archive_bytes(dataset, seed=3, splits=(60, 20, 20)))
-    found = Counter((row["label"], row["split"]) for row in table(archive, "splits.csv"))
-    assert found == {
+    counts = Counter((row["label"], row["split"]) for row in table(archive, "splits.csv"))
+    assert counts == {
         (label, split): n for label in ("cat", "dog") for split, n in (("train", 30), ("val", 10), ("test", 10))
     }
     assert manifest(archive)["splits"] == {
@@ -204,29 +204,29 @@ def test_the_manifest_tells_about_the_rest(make_dataset: MakeDataset) -> None:
     decide(dataset, "unsure", [4, 5])
     decide(dataset, "skip", [6])
     archive = opened(archive_bytes(dataset, seed=11, splits=(50, 25, 25)))
-    told = manifest(archive)
-    assert told["counts"] == {
+    data = manifest(archive)
+    assert data["counts"] == {
         "items": 9, "labelled": 4, "unsure": 2, "skipped": 1, "undecided": 2, "missing": 0,
     }  # fmt: skip
-    assert told["dataset"] == {"name": "pictures", "slug": "pictures"}
-    assert told["rendering"] == {}
-    assert told["seeds"] == {"splits": 11}
-    assert told["options"] == {
+    assert data["dataset"] == {"name": "pictures", "slug": "pictures"}
+    assert data["rendering"] == {}
+    assert data["seeds"] == {"splits": 11}
+    assert data["options"] == {
         "coordinates": False, "images": False, "metadata": False, "predictions": False, "rounds": False,
         "seed": 11, "group_by": None,
         "splits": {"train": 50, "val": 25, "test": 25},
     }  # fmt: skip
-    assert told["encoder"] is None
-    assert told["model"] is None
-    assert {"django", "numpy", "pillow", "scikit-learn"} <= set(told["libraries"])
-    assert told["libraries"]["astropy"] == metadata.version("astropy")
-    assert told["libraries"]["umap-learn"] == metadata.version("umap-learn")
-    assert told["python"] == platform.python_version()
-    assert told["app"] == {"name": "hoshina", "version": "0.1.0"}
-    for name, facts in told["files"].items():
+    assert data["encoder"] is None
+    assert data["model"] is None
+    assert {"django", "numpy", "pillow", "scikit-learn"} <= set(data["libraries"])
+    assert data["libraries"]["astropy"] == metadata.version("astropy")
+    assert data["libraries"]["umap-learn"] == metadata.version("umap-learn")
+    assert data["python"] == platform.python_version()
+    assert data["app"] == {"name": "hoshina", "version": "0.1.0"}
+    for name, facts in data["files"].items():
         content = archive.read(name)
         assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    assert set(told["files"]) == {"labels.csv", "classes.json", "splits.csv"}
+    assert set(data["files"]) == {"labels.csv", "classes.json", "splits.csv"}
 
 
 def test_the_manifest_holds_no_place_of_this_machine(make_dataset: MakeDataset) -> None:
@@ -250,13 +250,13 @@ def test_another_datasets_labels_stay_out(make_dataset: MakeDataset) -> None:
     decide(other, "assign", [1], "dog")
     archive = opened(archive_bytes(dataset))
     assert [row["path"] for row in table(archive, "labels.csv")] == ["image0000.png"]
-    assert [one["labelled"] for one in json.loads(archive.read("classes.json"))] == [1, 0]
+    assert [label["labelled"] for label in json.loads(archive.read("classes.json"))] == [1, 0]
 
 
 # -- images/ --------------------------------------------------------------------------------------
 @pytest.fixture
 def with_files(make_dataset: MakeDataset, tmp_path: Path) -> Dataset:
-    """Four labelled items with files, each of its own bytes."""
+    """Create four labeled items with distinct files."""
     dataset = make_dataset(5)
     for frame in Frame.objects.all():
         content = f"content of {frame.path}".encode()
@@ -304,29 +304,29 @@ def test_a_missing_folder_is_no_failure(with_files: Dataset) -> None:
 
 # -- The same bytes ---------------------------------------------------------------------------------
 def test_two_exports_are_equal_byte_by_byte(with_files: Dataset) -> None:
-    one = archive_bytes(with_files, with_images=True, seed=5)
-    Item.objects.update(state=State.UNLABELLED, label=None)  # rows are rewritten in another order
+    archive = archive_bytes(with_files, with_images=True, seed=5)
+    Item.objects.update(state=State.UNLABELLED, label=None)  # rewrite rows in another order
     order = list(Annotation.objects.order_by("-item__row"))
     for annotation in order:
         Item.objects.filter(pk=annotation.item_id).update(state=annotation.state, label=annotation.label_id)
-    assert archive_bytes(with_files, with_images=True, seed=5) == one
-    assert archive_bytes(with_files, with_images=True, seed=6) != one
+    assert archive_bytes(with_files, with_images=True, seed=5) == archive
+    assert archive_bytes(with_files, with_images=True, seed=6) != archive
 
 
 def test_the_order_and_zone_of_decisions_do_not_matter(make_dataset: MakeDataset) -> None:
-    one, two = make_dataset(30, name="one"), make_dataset(30, name="two")
+    first, second = make_dataset(30, name="one"), make_dataset(30, name="two")
     nepal = AT.astimezone(timezone(timedelta(hours=5, minutes=45)))
-    decide(one, "assign", range(0, 30, 3), "cat")
-    decide(one, "assign", range(1, 30, 3), "dog")
-    decide(two, "assign", range(1, 30, 3), "dog", at=nepal)
-    decide(two, "assign", range(0, 30, 3), "cat", at=nepal)
+    decide(first, "assign", range(0, 30, 3), "cat")
+    decide(first, "assign", range(1, 30, 3), "dog")
+    decide(second, "assign", range(1, 30, 3), "dog", at=nepal)
+    decide(second, "assign", range(0, 30, 3), "cat", at=nepal)
 
     def without_ids(dataset: Dataset, name: str) -> list[str]:
         lines = opened(archive_bytes(dataset)).read(name).decode().splitlines()
         return [line.split(",", 1)[1] for line in lines]
 
     for name in ("labels.csv", "splits.csv"):
-        assert without_ids(one, name) == without_ids(two, name)
+        assert without_ids(first, name) == without_ids(second, name)
 
 
 def test_the_archive_tells_nothing_of_when_and_where(make_dataset: MakeDataset) -> None:
@@ -351,7 +351,7 @@ def test_the_first_bytes_come_before_the_first_label(make_dataset: MakeDataset) 
 
 
 def many(make_dataset: MakeDataset, n: int, name: str) -> Dataset:
-    """All items of it labelled, by an update instead of 20,000 annotations."""
+    """Create a dataset whose items are labeled by an update instead of 20,000 annotations."""
     dataset = make_dataset(n, name=name)
     cat, dog = LabelClass.objects.filter(dataset=dataset)
     Item.objects.filter(dataset=dataset).update(state=State.LABELLED, label=cat)
@@ -371,8 +371,8 @@ def test_memory_does_not_grow_with_the_dataset(make_dataset: MakeDataset) -> Non
             tracemalloc.stop()
 
     small, large = many(make_dataset, 2 * BATCH, "small"), many(make_dataset, 20_000, "large")
-    peak(small)  # what is cached once
-    # The archive has 3 MB for the 18,200 items more; the splits keep under 100 bytes for each.
+    peak(small)  # fills caches
+    # The 18,200 additional items need 3 MB in the archive. The splits keep less than 100 bytes per item.
     assert peak(large) - peak(small) < 18_200 * 100
 
 
@@ -421,7 +421,7 @@ def test_seeds_that_cannot_be_are_refused(seed: int) -> None:
 
 @pytest.fixture
 def moods(monkeypatch: pytest.MonkeyPatch) -> Section:
-    """A section of another room, registered for this test."""
+    """Register a section of another package for this test."""
     monkeypatch.setattr(registry_module, "_sections", {})
 
     def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
@@ -441,17 +441,17 @@ def test_another_room_adds_files_and_keys(make_dataset: MakeDataset, moods: Sect
     assert manifest(without)["options"]["moods"] is False
     archive = opened(archive_bytes(dataset, extras=frozenset({"moods"})))
     assert archive.read("moods.csv") == b"mood\ngood\n"
-    told = manifest(archive)
-    assert told["seeds"] == {"splits": 0, "moods": 4}
-    assert told["options"]["moods"] is True
-    assert told["files"]["moods.csv"]["bytes"] == 10
+    data = manifest(archive)
+    assert data["seeds"] == {"splits": 0, "moods": 4}
+    assert data["options"]["moods"] is True
+    assert data["files"]["moods.csv"]["bytes"] == 10
 
 
-@pytest.mark.parametrize(("n", "name", "words"), [(0, "moods", "No moods."), (1, "tides", "no option 'tides'")])
+@pytest.mark.parametrize(("n", "name", "message"), [(0, "moods", "No moods."), (1, "tides", "no option 'tides'")])
 def test_what_cannot_be_had_is_refused_at_once(
-    make_dataset: MakeDataset, moods: Section, n: int, name: str, words: str
+    make_dataset: MakeDataset, moods: Section, n: int, name: str, message: str
 ) -> None:
-    with pytest.raises(OptionError, match=words):
+    with pytest.raises(OptionError, match=message):
         Export(make_dataset(n), Options(extras=frozenset({name})))
 
 

@@ -1,4 +1,4 @@
-"""Items of several frames in exports and imports: one item each, with all of their files."""
+"""Test exports and imports of items with several frames."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def test_one_line_an_item_and_one_a_frame(tmp_path: Path) -> None:
         for role in ROLES
         if (file := tmp_path / "in" / f"{path}_{role}.png").exists()
     ]
-    # The files of what is labelled, under their own paths.
+    # The files of labeled items, under their paths.
     inside = sorted(name for name in archive.namelist() if name.startswith("images/"))
     assert inside == sorted(f"images/sn{number}_{role}.png" for number in (0, 1, 3) for role in ROLES)
-    told = manifest(archive)["frames"]
-    assert (told["template"], told["roles"], told["largest_split_group"]) == (FLAT, list(ROLES), 1)
+    grouping = manifest(archive)["frames"]
+    assert (grouping["template"], grouping["roles"], grouping["largest_split_group"]) == (FLAT, list(ROLES), 1)
     assert "frames.csv" in manifest(archive)["files"]
 
 
@@ -64,7 +64,7 @@ def test_items_of_single_files_have_no_such_file(make_dataset: object) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_file_is_in_two_splits(tmp_path: Path, seed: int) -> None:
-    """References are shared within nights, some across them, and one lies in another role elsewhere."""
+    """References are shared within nights, some across nights, and one has another role elsewhere."""
     rng = random.Random(seed)
     folder = tmp_path / "in"
     write_triplets(folder, range(60), roles=("target", "diff"))
@@ -108,7 +108,7 @@ def test_labels_come_back_by_the_paths_of_items_and_of_files(tmp_path: Path) -> 
 
 
 def test_labels_of_single_files_go_to_the_items_that_these_are_part_of(tmp_path: Path) -> None:
-    """What the refusal to group a labelled dataset otherwise tells people to do."""
+    """Follow the advice given when regrouping a labeled dataset is refused."""
     from labeling.ingest.dataset_folder import dataset_for
     from labeling.ingest.scan import ingest
     from tests.labeling.factories import Steps
@@ -120,7 +120,7 @@ def test_labels_of_single_files_go_to_the_items_that_these_are_part_of(tmp_path:
     labels = opened(archive_bytes(single)).read("labels.csv")
     grouped = dataset_for(tmp_path / "in", "groups")
     ingest(grouped, Steps(), grouping=FLAT)  # type: ignore[arg-type]
-    # The ids in the file are those of the other dataset, the paths count.
+    # The IDs in the file belong to the other dataset, so the paths are used.
     report = import_labels(grouped, io.BytesIO(labels), user=None, create_classes=True)
     assert report.applied == 2
     assert set(grouped.items.filter(label__name="real").values_list("path", flat=True)) == {"sn1", "sn2"}

@@ -1,4 +1,4 @@
-"""Splits: exact quotas, identical files together, nothing depends on the order of the rows."""
+"""Test splits: exact quotas, identical files in the same split, and independence of the order of rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from labeling.exporting.splits import assign_splits, joined, quotas, split_key
 
-# A busy machine is no failure.
+# Do not fail on a busy machine.
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 proportions = st.tuples(*[st.integers(0, 100)] * 3).filter(lambda shares: sum(shares) > 0)
-# (file, class) of each item: few files, so that many are identical, and often labelled differently.
+# (file, class) of each item, with few files, so that many are identical and often labeled differently.
 items = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), max_size=120)
 
 
@@ -67,7 +67,7 @@ def test_identical_files_share_a_split(items: list[tuple[int, int]], shares: tup
     by_file: dict[int, set[int]] = {}
     for file, split in zip(files, splits.tolist(), strict=True):
         by_file.setdefault(file, set()).add(split)
-    assert all(len(found) == 1 for found in by_file.values())
+    assert all(len(splits_of_file) == 1 for splits_of_file in by_file.values())
 
 
 @unhurried
@@ -89,10 +89,10 @@ def test_the_order_of_rows_does_not_matter(
 def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple[int, ...]) -> None:
     classes = np.repeat(np.arange(len(sizes)), sizes)
     splits = assign_splits(keys_of(range(len(classes))), classes, proportions=shares)
-    wanted = quotas(sizes, shares)
+    expected = quotas(sizes, shares)
     for label in range(len(sizes)):
-        found = np.bincount(splits[classes == label], minlength=3)
-        assert found.tolist() == wanted[label].tolist()
+        counts = np.bincount(splits[classes == label], minlength=3)
+        assert counts.tolist() == expected[label].tolist()
 
 
 @unhurried
@@ -100,8 +100,8 @@ def test_different_files_meet_the_quotas_exactly(sizes: list[int], shares: tuple
 def test_groups_come_as_near_to_the_quotas_as_the_largest_allows(groups: list[int], shares: tuple[int, ...]) -> None:
     files = np.repeat(np.arange(len(groups)), groups)
     splits = assign_splits(keys_of(files.tolist()), np.zeros(len(files), dtype=np.int64), proportions=shares)
-    wanted = quotas([len(files)], shares)[0]
-    assert (np.abs(np.bincount(splits, minlength=3) - wanted) <= max(groups)).all()
+    expected = quotas([len(files)], shares)[0]
+    assert (np.abs(np.bincount(splits, minlength=3) - expected) <= max(groups)).all()
 
 
 def test_a_group_counts_for_the_class_that_most_of_it_carry() -> None:
@@ -115,15 +115,15 @@ def test_a_group_counts_for_the_class_that_most_of_it_carry() -> None:
 
 def test_another_seed_gives_other_splits() -> None:
     classes = np.zeros(200, dtype=np.int64)
-    one, two = (assign_splits(keys_of(range(200), seed), classes, proportions=(50, 25, 25)) for seed in (1, 2))
-    assert (one != two).any()
+    first, second = (assign_splits(keys_of(range(200), seed), classes, proportions=(50, 25, 25)) for seed in (1, 2))
+    assert (first != second).any()
 
 
 def test_more_labels_move_few_test_items() -> None:
     before, after = (
         assign_splits(keys_of(range(n)), np.zeros(n, dtype=np.int64), proportions=(80, 10, 10)) for n in (1000, 1010)
     )
-    assert (before != after[:1000]).sum() <= 40  # 200 or so if they were drawn anew
+    assert (before != after[:1000]).sum() <= 40  # about 200 if they were drawn again
 
 
 def test_nothing_to_divide() -> None:
@@ -133,7 +133,7 @@ def test_nothing_to_divide() -> None:
 
 def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
     code = "from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"
-    found = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
             cwd=settings.BASE_DIR,
@@ -145,13 +145,13 @@ def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
         for seed in ("1", "2")
     }
     keyed = hashlib.blake2b(b"ab" * 32, digest_size=8, key=b"7", person=b"hoshina-split")
-    assert found == {str(int.from_bytes(keyed.digest(), "big"))}
+    assert outputs == {str(int.from_bytes(keyed.digest(), "big"))}
     assert split_key("ab" * 32, 7) != split_key("ab" * 32, 8)
 
 
 # -- What belongs together ----------------------------------------------------------------------------
 def oracle_of_joined(columns: list[list[int]]) -> list[int]:
-    """The smallest key that can be reached from each item, by walking from key to key."""
+    """Return the smallest key reachable from each item, by walking from key to key."""
     reached = []
     for item in range(len(columns[0])):
         keys = {column[item] for column in columns}
@@ -190,13 +190,13 @@ def test_keys_of_all_64_bits_are_joined_exactly() -> None:
 
 
 def test_groups_of_several_classes_keep_every_class_near_its_quota() -> None:
-    """Thirty nights of 20 images, in each a different mixture of three classes."""
+    """Test thirty nights of 20 images with different mixtures of three classes."""
     rng = np.random.default_rng(3)
     nights = np.repeat(np.arange(30), 20)
     classes = np.concatenate([rng.choice(3, size=20, p=rng.dirichlet([2, 2, 2])) for _ in range(30)])
     splits = assign_splits(keys_of(nights.tolist()), classes, proportions=(60, 20, 20))
     assert all(len(set(splits[nights == night].tolist())) == 1 for night in range(30))
-    wanted = quotas(np.bincount(classes).tolist(), (60, 20, 20))
-    found = np.array([np.bincount(splits[classes == label], minlength=3) for label in range(3)])
-    assert np.abs(found - wanted).max() <= 12
-    assert np.abs(found.sum(axis=0) - wanted.sum(axis=0)).max() <= 20
+    expected = quotas(np.bincount(classes).tolist(), (60, 20, 20))
+    counts = np.array([np.bincount(splits[classes == label], minlength=3) for label in range(3)])
+    assert np.abs(counts - expected).max() <= 12
+    assert np.abs(counts.sum(axis=0) - expected.sum(axis=0)).max() <= 20

@@ -1,4 +1,4 @@
-"""Small image files of every kind that is understood, for tests and benchmarks."""
+"""Write small image files of all supported formats, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 
 def png16(pixels: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel, (h, w, 2 to 4), with every filter in turn: Pillow can't write them."""
+    """Return a PNG with 16 bits per channel, (h, w, 2 to 4), cycling through all filters, which Pillow can't write."""
     height, width, channels = pixels.shape
     raw = pixels.astype(">u2").view(np.uint8).reshape(height, -1).astype(int)
     step = 2 * channels
@@ -46,7 +46,7 @@ def png16(pixels: np.ndarray) -> bytes:
 
 
 def scan(pixels: np.ndarray, **elements: Any) -> bytes:
-    """A DICOM file of signed 16-bit grey."""
+    """Return a DICOM file of signed 16-bit gray."""
     data = pydicom.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -66,33 +66,33 @@ def scan(pixels: np.ndarray, **elements: Any) -> bytes:
 
 
 def samples(folder: Path) -> dict[str, Path]:
-    """A file of every format, small enough for an exact thumbnail."""
+    """Write a file of every format, small enough for an exact thumbnail."""
     pillow_heif.register_heif_opener()
     rng = np.random.default_rng(5)
     deep = rng.integers(0, 4000, (40, 60)).astype(np.uint16)
     image = Image.fromarray(rng.integers(0, 255, (40, 60, 4), dtype=np.uint8))
-    made = {}
+    files = {}
     for suffix in ("jpg", "png", "tif", "webp", "bmp", "gif", "avif", "heic"):
-        made[suffix] = folder / f"plain.{suffix}"
-        (image.convert("RGB") if suffix in {"jpg", "bmp", "gif"} else image).save(made[suffix])
+        files[suffix] = folder / f"plain.{suffix}"
+        (image.convert("RGB") if suffix in {"jpg", "bmp", "gif"} else image).save(files[suffix])
     for kind, packed in (("lzw", "tiff_lzw"), ("jpeg", "jpeg")):
-        made[f"{kind}.tif"] = folder / f"{kind}.tif"
-        image.convert("RGB").save(made[f"{kind}.tif"], compression=packed)
+        files[f"{kind}.tif"] = folder / f"{kind}.tif"
+        image.convert("RGB").save(files[f"{kind}.tif"], compression=packed)
     names = (
         "deep.png", "rgb.png", "deep.tif", "packed.tif", "big.tif", "bands.tif",
         "a.fits", "rice.fits", "a.fits.gz", "a.dcm",
     )  # fmt: skip
-    made |= {name: folder / name for name in names}
-    Image.fromarray(deep).save(made["deep.png"])
-    made["rgb.png"].write_bytes(png16(np.stack([deep, deep.T.reshape(40, 60), deep], axis=-1)))
-    tifffile.imwrite(made["packed.tif"], deep, compression="zlib", predictor=True, tile=(16, 16))
-    tifffile.imwrite(made["big.tif"], deep, compression="zlib", tile=(16, 32), bigtiff=True)
-    tifffile.imwrite(made["deep.tif"], np.stack([deep, deep + 99]))
+    files |= {name: folder / name for name in names}
+    Image.fromarray(deep).save(files["deep.png"])
+    files["rgb.png"].write_bytes(png16(np.stack([deep, deep.T.reshape(40, 60), deep], axis=-1)))
+    tifffile.imwrite(files["packed.tif"], deep, compression="zlib", predictor=True, tile=(16, 16))
+    tifffile.imwrite(files["big.tif"], deep, compression="zlib", tile=(16, 32), bigtiff=True)
+    tifffile.imwrite(files["deep.tif"], np.stack([deep, deep + 99]))
     tifffile.imwrite(
-        made["bands.tif"], rng.normal(500, 99, (4, 40, 60)), planarconfig="separate", photometric="minisblack"
+        files["bands.tif"], rng.normal(500, 99, (4, 40, 60)), planarconfig="separate", photometric="minisblack"
     )
-    fits.PrimaryHDU(np.stack([deep, deep + 99])).writeto(made["a.fits"])
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(deep)]).writeto(made["rice.fits"])
-    made["a.fits.gz"].write_bytes(gzip.compress(made["a.fits"].read_bytes()))
-    made["a.dcm"].write_bytes(scan(deep))
-    return made
+    fits.PrimaryHDU(np.stack([deep, deep + 99])).writeto(files["a.fits"])
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(deep)]).writeto(files["rice.fits"])
+    files["a.fits.gz"].write_bytes(gzip.compress(files["a.fits"].read_bytes()))
+    files["a.dcm"].write_bytes(scan(deep))
+    return files

@@ -1,4 +1,4 @@
-"""The picture of the awkward files: 96 by 64 pixels of four quadrants, in colors or in rising grays."""
+"""Provide a test picture of 96 by 64 pixels with four quadrants, in colors or in increasing grays."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ COLOURS = np.array([[220, 40, 40], [40, 180, 60], [40, 60, 220], [230, 220, 60]]
 
 
 def quadrants(values: Any) -> np.ndarray:
-    """(64, 96, ...) of the values of the top left, top right, bottom left and bottom right quadrant."""
+    """Return an array (64, 96, ...) of the values of the four quadrants: top left and right, bottom left and right."""
     values = np.asarray(values)
     number = (np.arange(HEIGHT)[:, None] >= HEIGHT // 2) * 2 + (np.arange(WIDTH)[None] >= WIDTH // 2)
     return values[number]
 
 
 def corners(pixels: np.ndarray) -> np.ndarray:
-    """The middles of the four quadrants."""
+    """Return the pixels at the centers of the four quadrants."""
     height, width = pixels.shape[:2]
     rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
     return np.array([pixels[y, x] for y in rows for x in columns]).astype(int)
@@ -33,7 +33,7 @@ def opened(file: Path, **choices: Any) -> np.ndarray:
 
 
 def assert_rising(file: Path, **choices: Any) -> None:
-    """Grays from black to white, about as far apart from each other as the values."""
+    """Assert that the grays go from black to white, about as far apart as the values."""
     pixels = opened(file, **choices)
     assert (pixels[..., :1] == pixels).all()
     seen = corners(pixels)[:, 0]

@@ -1,4 +1,4 @@
-"""Small files that unpack to gigabytes, and a full disk: what each costs is a decoder, or a picture not kept."""
+"""Test that decompression bombs cost only a decoder, and a full disk only a cached picture."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def png_text() -> bytes:
 
 
 def tiff_bands() -> bytes:
-    """Many bands: Pillow leaves them to tifffile, which unpacks each strip whole."""
+    """Return a TIFF with many bands, whose strips tifffile decompresses as a whole."""
     written = io.BytesIO()
     with tifffile.TiffWriter(written) as writer:
         writer.write(
@@ -67,7 +67,7 @@ def tiff_strip() -> bytes:
 
 
 def fits_tile() -> bytes:
-    """A packed FITS image whose only tile unpacks to far more than the image has."""
+    """Return a compressed FITS image whose only tile decompresses to far more than the image."""
     plain = io.BytesIO()
     image = fits.CompImageHDU(np.zeros((40, 60), np.int16), compression_type="GZIP_1", tile_shape=(40, 60))
     fits.HDUList([fits.PrimaryHDU(), image]).writeto(plain)
@@ -83,19 +83,19 @@ def fits_tile() -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (lambda: png(60_000, 60_000, zeros()), "3,600 megapixels"),
-        (lambda: png(60, 40, zeros()), None),  # the image is whole; what comes behind it is never unpacked
+        (lambda: png(60, 40, zeros()), None),  # the image is complete, and data after it is not decompressed
         (png_text, "damaged"),
         (tiff_strip, None),
-        # The optional package stops where a band is full.
+        # The optional package stops when a band is full.
         (tiff_bands, "damaged" if find_spec("imagecodecs") else "more than 250 MB of memory"),
         (fits_tile, "more than 250 MB of memory"),
     ],
 )
 def test_a_bomb_is_refused_or_costs_a_decoder_and_never_those_behind_it(
-    tmp_path: Path, content: Callable[[], bytes], words: str | None
+    tmp_path: Path, content: Callable[[], bytes], message: str | None
 ) -> None:
     bomb, good = tmp_path / "bomb", tmp_path / "good.png"
     bomb.write_bytes(content())
@@ -103,15 +103,15 @@ def test_a_bomb_is_refused_or_costs_a_decoder_and_never_those_behind_it(
     Image.new("RGB", (60, 40)).save(good)
     strict = Decoders(1, seconds=60, megabytes=MOST_MEGABYTES)
     try:
-        said = list(strict.examined([bomb, good], DEFAULT))
+        results = list(strict.examined([bomb, good], DEFAULT))
     finally:
         strict.end()
-    if words is None:
-        assert isinstance(said[0], Examined)
+    if message is None:
+        assert isinstance(results[0], Examined)
     else:
-        assert isinstance(said[0], ImageProblem)
-        assert words in said[0].reason
-    assert isinstance(said[1], Examined)
+        assert isinstance(results[0], ImageProblem)
+        assert message in results[0].reason
+    assert isinstance(results[1], Examined)
 
 
 # -- A full disk ------------------------------------------------------------------------------------
@@ -139,12 +139,12 @@ print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suff
 def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_known_all_the_same(
     tmp_path: Path, settings: Any
 ) -> None:
-    """A limit to the size of files ends a write in its middle, as a full disk does."""
+    """A limit on the size of files interrupts a write, like a full disk."""
     noise = np.random.default_rng(1).integers(0, 255, (900, 900, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "a.png")],
         env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert said.stdout.split() == ["True", "900", "[]"]
+    assert process.stdout.split() == ["True", "900", "[]"]

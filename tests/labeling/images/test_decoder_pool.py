@@ -1,4 +1,4 @@
-"""Decoders: processes that open files for others, and what becomes of a file that does one harm."""
+"""Test decoder processes, and how they handle files that crash them or exceed their limits."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ pytestmark = pytest.mark.usefixtures("store")
 
 @pytest.fixture(autouse=True)
 def _alone_and_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only decoders of the test itself are children of this process, and what they hold for a moment is seen."""
+    """Ensure that only the test's decoders are children of this process, and check their memory more often."""
     decoders().end()
     monkeypatch.setattr(decoder_pool, "_LOOK", 0.02)
 
 
 @pytest.fixture
 def few() -> Iterator[Decoders]:
-    made = Decoders(2, seconds=60, megabytes=4096)
-    yield made
-    made.end()
+    decoders = Decoders(2, seconds=60, megabytes=4096)
+    yield decoders
+    decoders.end()
 
 
 def pictures_in(folder: Path, n: int) -> list[Path]:
@@ -56,10 +56,10 @@ def children() -> list[psutil.Process]:
     return list(filter(_is_decoder, psutil.Process().children()))
 
 
-def _is_decoder(one: psutil.Process) -> bool:
+def _is_decoder(process: psutil.Process) -> bool:
     try:
-        return "labeling.images.decoder_process" in one.cmdline()
-    except psutil.NoSuchProcess:  # it went just now
+        return "labeling.images.decoder_process" in process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
         return False
 
 
@@ -68,9 +68,9 @@ def test_a_decoder_tells_what_this_process_would_see(few: Decoders, tmp_path: Pa
     files = [*pictures_in(tmp_path, 5), tmp_path / "none.png", tmp_path / "text.png"]
     (tmp_path / "text.png").write_text("words")
     inverted = Rendering(is_inverted=True)
-    said = list(few.examined(files, inverted))
-    assert said[:5] == [examine(file, inverted) for file in files[:5]]
-    reasons = [one.reason for one in said[5:] if isinstance(one, ImageProblem)]
+    results = list(few.examined(files, inverted))
+    assert results[:5] == [examine(file, inverted) for file in files[:5]]
+    reasons = [result.reason for result in results[5:] if isinstance(result, ImageProblem)]
     assert reasons == ["The file no longer exists, or is a broken link.", "This is not an image but text."]
     assert few.picture(files[0], 256, inverted) == thumbnails.render(files[0], 256, inverted)
     with pytest.raises(ImageProblem, match="not an image but text"):
@@ -98,29 +98,29 @@ def test_names_of_files_need_not_be_text(few: Decoders, tmp_path: Path) -> None:
 
 
 def test_whoever_asked_first_is_answered_first(tmp_path: Path) -> None:
-    one = Decoders(1, seconds=60, megabytes=4096)
+    decoders = Decoders(1, seconds=60, megabytes=4096)
     files = pictures_in(tmp_path, 3)
-    held = one.examined(files, DEFAULT)
-    next(held)  # holds the only decoder until all are taken
+    results = decoders.examined(files, DEFAULT)
+    next(results)  # occupies the only decoder until all results are taken
     order: list[int] = []
 
     def ask(number: int) -> None:
-        one.picture(files[0], 256, DEFAULT)
+        decoders.picture(files[0], 256, DEFAULT)
         order.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
     for number, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(lambda n=number: len(one._urgent) == n)
-    assert len(list(held)) == 2
+        wait_until(lambda n=number: len(decoders._urgent) == n)
+    assert len(list(results)) == 2
     for thread in threads:
         thread.join()
-    one.end()
+    decoders.end()
     assert order == list(range(8))
 
 
 class Killer(threading.Thread):
-    """Kills the first ``n`` decoders that this process starts, as soon as each is there."""
+    """Kill the first ``n`` decoders that this process starts, as soon as they run."""
 
     def __init__(self, n: int) -> None:
         super().__init__(daemon=True)
@@ -128,14 +128,14 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while len(self.killed) < self.n:
-            for one in children():
-                if one.pid not in self.killed and len(self.killed) < self.n:
-                    self.killed.add(one.pid)
-                    one.kill()
+            for child in children():
+                if child.pid not in self.killed and len(self.killed) < self.n:
+                    self.killed.add(child.pid)
+                    child.kill()
 
 
 def slow_picture(file: Path) -> Path:
-    """One that takes half a second and 240 MB to open."""
+    """Write a picture that needs half a second and 240 MB to open."""
     Image.new("RGB", (9_000, 9_000)).save(file, compress_level=1)
     return file
 
@@ -145,9 +145,9 @@ def test_a_file_whose_decoder_crashed_once_is_tried_again(few: Decoders, tmp_pat
     killer = Killer(1)
     killer.start()
     files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 2)]
-    assert all(isinstance(one, Examined) for one in few.examined(files, DEFAULT))
+    assert all(isinstance(result, Examined) for result in few.examined(files, DEFAULT))
     killer.join()
-    killer = Killer(1)  # the one that is idle now
+    killer = Killer(1)  # the decoder that is idle now
     killer.start()
     killer.join()
     assert few.picture(files[1], 256, DEFAULT)[1] == ".png"
@@ -159,12 +159,12 @@ def test_of_several_files_asked_for_at_once_the_right_one_is_given_up(tmp_path: 
     files = [*small[:3], slow_picture(tmp_path / "slow.png"), *small[3:]]
     strict = Decoders(1, seconds=60, megabytes=150)
     try:
-        said = list(strict.examined(files, DEFAULT))
+        results = list(strict.examined(files, DEFAULT))
     finally:
         strict.end()
-    assert isinstance(said[3], ImageProblem)
-    assert "150 MB" in said[3].reason
-    assert said[:3] + said[4:] == [examine(file) for file in small]
+    assert isinstance(results[3], ImageProblem)
+    assert "150 MB" in results[3].reason
+    assert results[:3] + results[4:] == [examine(file) for file in small]
 
 
 def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_through(
@@ -173,23 +173,23 @@ def test_a_file_that_crashes_its_decoder_twice_is_a_problem_and_the_others_come_
     files = [slow_picture(tmp_path / "slow.png"), *pictures_in(tmp_path, 3)]
     killer = Killer(2)
     killer.start()
-    said = list(few.examined(files, DEFAULT))
+    results = list(few.examined(files, DEFAULT))
     killer.join()
-    assert isinstance(said[0], ImageProblem)
-    assert "crashed on this file" in said[0].reason
-    assert [isinstance(one, Examined) for one in said[1:]] == [True] * 3
+    assert isinstance(results[0], ImageProblem)
+    assert "crashed on this file" in results[0].reason
+    assert [isinstance(result, Examined) for result in results[1:]] == [True] * 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("limits", "words"),
+    ("limits", "message"),
     [({"seconds": 0.2, "megabytes": 4096}, "took longer than 0.2 s"), ({"seconds": 60, "megabytes": 150}, "150 MB")],
 )
-def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_what_takes_too_long_or_too_much_is_given_up(limits: dict[str, Any], message: str, tmp_path: Path) -> None:
     strict = Decoders(1, **limits)
     file = slow_picture(tmp_path / "slow.png")
     try:
-        with pytest.raises(ImageProblem, match=words):
+        with pytest.raises(ImageProblem, match=message):
             strict.picture(file, 256, DEFAULT)
         assert not children()
     finally:
@@ -222,7 +222,7 @@ ABOUT_HEADERS: dict[str, tuple[Callable[[Decoders, Path], object], Callable[[Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ABOUT_HEADERS)
 def test_what_decoders_say_of_headers_and_whom_it_costs(few: Decoders, tmp_path: Path, name: str) -> None:
-    """What this process would see; and of a file that ends its decoder, or holds it up, why there is nothing."""
+    """Check that results equal those of this process, and that files that crash or block decoders give a reason."""
     (file,) = fits_in(tmp_path, 1)
     ask, plainly = ABOUT_HEADERS[name]
     killer = Killer(2)
@@ -257,19 +257,19 @@ def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders
     files[60].write_text("words")
     killer = Killer(1)
     killer.start()
-    told = list(few.card_values(files, ["OBJECT"], DEFAULT))
+    values = list(few.card_values(files, ["OBJECT"], DEFAULT))
     killer.join()
-    assert isinstance(told[60], ImageProblem)
-    assert told[:60] + told[61:] == [[f"M {number}"] for number in range(130) if number != 60]
+    assert isinstance(values[60], ImageProblem)
+    assert values[:60] + values[61:] == [[f"M {number}"] for number in range(130) if number != 60]
     assert len(children()) == 2
     some = few.card_values(files, ["OBJECT"], DEFAULT)
     next(some)
-    some.close()  # as a job that is cancelled
+    some.close()  # as in a canceled job
     assert len(few._idle) == len(children()) == 2
 
 
 def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: Path) -> None:
-    """Of a PNG file all is unpacked to know which way is up."""
+    """Finding the orientation of a PNG file decodes all of it."""
     strict = Decoders(1, seconds=60, megabytes=150)
     try:
         with pytest.raises(ImageProblem, match="150 MB"):
@@ -281,8 +281,8 @@ def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: P
 def test_many_threads_share_a_few_decoders(few: Decoders, tmp_path: Path) -> None:
     files = pictures_in(tmp_path, 12)
     with ThreadPoolExecutor(6) as pool:
-        made = list(pool.map(lambda file: few.picture(file, 256, DEFAULT), files))
-    assert made == [thumbnails.render(file, 256) for file in files]
+        pictures = list(pool.map(lambda file: few.picture(file, 256, DEFAULT), files))
+    assert pictures == [thumbnails.render(file, 256) for file in files]
     assert 1 <= len(children()) <= 2
 
 
@@ -299,7 +299,7 @@ def test_what_is_made_ahead_leaves_room_for_those_who_wait(few: Decoders, tmp_pa
     for thread in threads:
         thread.start()
     wait_until(lambda: len(children()) == 1)
-    few.picture(small, 256, DEFAULT)  # while one works ahead and the other waits for it
+    few.picture(small, 256, DEFAULT)  # while one decoder works ahead and the other waits for it
     order.append("asked")
     for thread in threads:
         thread.join()
@@ -326,7 +326,7 @@ def test_decoders_end_with_the_process_that_started_them(tmp_path: Path) -> None
         assert len(left) == 1
         asking.kill()
     psutil.wait_procs(left, timeout=20)
-    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in left)
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in left)
 
 
 def test_an_ingest_keeps_the_pictures_of_large_files(few: Decoders, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""DICOM files that say more of their values than the values do, and those packed by codecs of others."""
+"""Test DICOM files with lookup tables, windows, palettes and padding, and those that need other codecs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_palette_written_as_runs_and_slopes(tmp_path: Path) -> None:
     data.PhotometricInterpretation, data.PixelRepresentation = "PALETTE COLOR", 0
     for name, end in (("Red", 65535), ("Green", 0), ("Blue", 0)):
         data.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [256, 0, 16])
-        # One entry of 0, and a slope of 255 entries up to the end.
+        # One entry of 0, followed by a slope over 255 entries.
         data.add_new(
             f"Segmented{name}PaletteColorLookupTableData", "OW", np.array([0, 1, 0, 1, 255, end], "<u2").tobytes()
         )
@@ -87,7 +87,7 @@ def test_a_palette_written_as_runs_and_slopes(tmp_path: Path) -> None:
 def test_the_lookup_table_of_the_file_counts(tmp_path: Path, first: int) -> None:
     entries = np.zeros(2048, int)
     values = quadrants([100, 200, 300, 400]) + first
-    entries[[100, 200, 300, 400]] = [0, 4095, 1365, 2730]  # which no window could do
+    entries[[100, 200, 300, 400]] = [0, 4095, 1365, 2730]  # not possible with a window
     file = write(tmp_path / "a.dcm", values, VOILUTSequence=[table(entries, first, 12)])
     assert corners(opened(file))[:, 0].tolist() == [0, 255, 85, 170]
     assert corners(opened(file, is_inverted=True))[:, 0].tolist() == [255, 0, 170, 85]
@@ -139,7 +139,7 @@ def test_frames_of_enhanced_files_have_their_own_windows_and_slopes(tmp_path: Pa
     second = (values * 2 - 300) / 400 if place == "shared" else (values - 50) / 400
     assert abs(corners(opened(file, plane=1))[:, 0] - np.clip(second, 0, 1) * 255).max() <= 1
     assert_rising(file, stretch="minmax")
-    if place == "each":  # the largest of both is the first's, with its slope of 2 and its window
+    if place == "each":  # the largest values are those of the first frame, with its slope of 2 and its window
         assert (opened(file, plane="max") == opened(file)).all()
         mean = np.clip((values * 1.5 - 300) / 400, 0, 1) * 255
         assert abs(corners(opened(file, plane="mean"))[:, 0] - mean).max() <= 1
@@ -233,7 +233,7 @@ def test_packed_pixels_are_unpacked(tmp_path: Path, syntax: str) -> None:
     values = np.linspace(0, 30000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
     file = packed(tmp_path / "a.dcm", syntax, values)
     shown = opened(file, stretch="minmax")[..., 0].astype(int)
-    assert abs(shown - values / 30000 * 255).max() <= (5 if syntax.endswith(".91") else 1)  # that one is lossy
+    assert abs(shown - values / 30000 * 255).max() <= (5 if syntax.endswith(".91") else 1)  # JPEG 2000 lossy
 
 
 @pytest.mark.parametrize("syntax", ENCODERS)
@@ -251,7 +251,7 @@ def test_a_codec_that_is_missing_is_named_and_the_file_not_called_damaged(
 def test_what_no_package_reads_says_so(tmp_path: Path) -> None:
     file = packed(tmp_path / "a.dcm", "1.2.840.10008.1.2.4.80", GRAYS)
     data = pydicom.dcmread(file)
-    data.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.102")  # a film
+    data.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.102")  # a video
     data.save_as(file)
     with pytest.raises(ImageProblem, match=r"compressed as MPEG-4 .* HOSHINA cannot read"):
         open_image(file)

@@ -1,4 +1,4 @@
-"""What an encoder sees of a file, kept from the decoding that an ingest does."""
+"""Test the cache of encoder inputs, which ingest fills while decoding files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from labeling.images.thumbnails import TILE, Cache
 
 
 def photo(file: Path, width: int = 900, height: int = 700, *, seed: int = 0) -> Path:
-    """Large enough to be worth a square."""
+    """Write a photo that is large enough for its encoder input to be cached."""
     rng = np.random.default_rng(seed)
     Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(file, quality=90)
     return file
@@ -32,12 +32,12 @@ def squares(folder: Path, *, side: int = 32, rendering: Rendering = DEFAULT) -> 
 def test_what_is_kept_is_what_an_encoder_would_see(tmp_path: Path, suffix: str, side: int) -> None:
     file = photo(tmp_path / f"a.{suffix}")
     for rendering in (DEFAULT, Rendering(is_inverted=True)):
-        kept = squares(tmp_path, side=side, rendering=rendering)
-        sha256 = examine(file, rendering, Keep(None, kept)).sha256
-        found = kept.find(sha256)
-        assert found is not None
+        cache = squares(tmp_path, side=side, rendering=rendering)
+        sha256 = examine(file, rendering, Keep(None, cache)).sha256
+        cached = cache.find(sha256)
+        assert cached is not None
         seen = squash(open_for_resizing(file, decode_side(side), rendering), side)
-        np.testing.assert_array_equal(found, seen)
+        np.testing.assert_array_equal(cached, seen)
     assert len(list((tmp_path / "squares").rglob("*.rgb"))) == 2
 
 
@@ -53,46 +53,46 @@ def test_the_same_decoding_gives_the_picture_of_the_tile(tmp_path: Path) -> None
 
 def test_small_files_are_not_worth_it(tmp_path: Path) -> None:
     file = photo(tmp_path / "a.jpg", 90, 70)
-    kept = squares(tmp_path)
-    assert kept.find(examine(file, DEFAULT, Keep(None, kept)).sha256) is None
+    cache = squares(tmp_path)
+    assert cache.find(examine(file, DEFAULT, Keep(None, cache)).sha256) is None
 
 
 def test_they_are_counted_and_forgotten(tmp_path: Path) -> None:
     image = Image.new("RGB", (300, 300))
-    kept = squares(tmp_path, side=64)
-    assert kept.count() == 0
+    cache = squares(tmp_path, side=64)
+    assert cache.count() == 0
     hashes = [f"{number:x}{number:063d}" for number in range(5)]
     for sha256 in hashes:
-        kept.keep(image, sha256)
-    assert kept.count() == 5
-    assert {file.stat().st_size for file in (tmp_path / "squares").rglob("*.rgb")} == {kept.n_bytes}
-    kept.drop(hashes[:4])
-    assert [kept.find(sha256) is not None for sha256 in hashes] == [False] * 4 + [True]
-    assert kept.count() == 1
+        cache.keep(image, sha256)
+    assert cache.count() == 5
+    assert {file.stat().st_size for file in (tmp_path / "squares").rglob("*.rgb")} == {cache.n_bytes}
+    cache.drop(hashes[:4])
+    assert [cache.find(sha256) is not None for sha256 in hashes] == [False] * 4 + [True]
+    assert cache.count() == 1
 
 
 def test_what_was_cut_off_or_cannot_be_read_is_decoded_again(tmp_path: Path) -> None:
     file = photo(tmp_path / "a.jpg")
-    kept = squares(tmp_path)
-    sha256 = examine(file, DEFAULT, Keep(None, kept)).sha256
+    cache = squares(tmp_path)
+    sha256 = examine(file, DEFAULT, Keep(None, cache)).sha256
     (place,) = (tmp_path / "squares").rglob("*.rgb")
     place.write_bytes(place.read_bytes()[:-1])
-    assert kept.find(sha256) is None
+    assert cache.find(sha256) is None
     place.unlink()
     place.mkdir()
-    assert kept.find(sha256) is None
+    assert cache.find(sha256) is None
 
 
 def test_no_room_on_the_disk_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = photo(tmp_path / "a.jpg")
-    kept = squares(tmp_path)
+    cache = squares(tmp_path)
 
     def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    assert examine(file, DEFAULT, Keep(None, kept)).width == 900
-    assert [one for one in (tmp_path / "squares").rglob("*") if one.is_file()] == []
+    assert examine(file, DEFAULT, Keep(None, cache)).width == 900
+    assert [file for file in (tmp_path / "squares").rglob("*") if file.is_file()] == []
 
 
 def test_they_are_told_to_other_processes(tmp_path: Path) -> None:

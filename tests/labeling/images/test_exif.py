@@ -1,4 +1,4 @@
-"""Facts of EXIF blocks: in every format that has them, from all hemispheres, and from broken blocks."""
+"""Test EXIF metadata in all formats that have them, in all hemispheres, and in broken blocks."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ BROKEN: Rationals = ((1, 1), (2, 1), (5, 0))
 
 
 def block(gps: dict[int, Any] | None = None, exif: dict[int, Any] | None = None, **base: str) -> Image.Exif:
+    """Return an EXIF block with some defaults."""
     made = Image.Exif()
     made[ExifTags.Base.Make] = base.get("make", "Canon")
     made[ExifTags.Base.Model] = base.get("model", "EOS R5  ")
@@ -68,7 +69,7 @@ def test_every_format_says_the_same(kind: str) -> None:
 
 
 def test_tiff_needs_no_pixels_that_pillow_knows(tmp_path: Path) -> None:
-    # An EXIF block is a TIFF file; so is one of 64-bit floats, which Pillow refuses to open.
+    # An EXIF block is a TIFF file. The other file has 64-bit floats, which Pillow does not open.
     assert facts_in(io.BytesIO(block().tobytes()[6:])) == WHOLE
     for is_big in (False, True):
         file = tmp_path / f"{is_big}.tif"
@@ -83,8 +84,8 @@ def test_tiff_needs_no_pixels_that_pillow_knows(tmp_path: Path) -> None:
             photometric="minisblack",
         )
         with file.open("rb") as stream:
-            found = facts_in(stream)
-        assert found == {"Make": "Zeiss", "DateTime": "2021-05-03T14:22:11"}
+            values = facts_in(stream)
+        assert values == {"Make": "Zeiss", "DateTime": "2021-05-03T14:22:11"}
 
 
 def test_a_png_may_have_its_block_behind_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,8 +114,8 @@ def test_a_png_may_have_its_block_behind_the_pixels(monkeypatch: pytest.MonkeyPa
 )
 def test_degrees_are_signed_and_surely_known(latitude: Any, longitude: Any, expected: Any) -> None:
     gps = {1: latitude[0], 2: rationals(latitude[1]), 3: longitude[0], 4: rationals(longitude[1])}
-    found = facts(block(gps))
-    assert (found.get("GPSLatitude"), found.get("GPSLongitude")) == expected
+    values = facts(block(gps))
+    assert (values.get("GPSLatitude"), values.get("GPSLongitude")) == expected
 
 
 @pytest.mark.parametrize(
@@ -149,8 +150,8 @@ def test_a_broken_block_costs_what_is_broken() -> None:
     whole = block().tobytes()
     assert facts(b"Exif\0\0rubbish that is no TIFF") == {}
     for cut in range(6, len(whole), 7):
-        found = facts(whole[:cut])
-        assert found.items() <= WHOLE.items() or found.keys() <= WHOLE.keys()
+        values = facts(whole[:cut])
+        assert values.items() <= WHOLE.items() or values.keys() <= WHOLE.keys()
     rng = np.random.default_rng(1)
     for _ in range(300):
         content = bytearray(whole)
@@ -186,8 +187,8 @@ def test_what_exiftool_writes(tmp_path: Path, ending: str) -> None:
         check=True,
     )  # fmt: skip
     with file.open("rb") as stream:
-        found = facts_in(stream)
-    assert found == {
+        values = facts_in(stream)
+    assert values == {
         "DateTimeOriginal": "2024-05-01T12:34:56", "GPSLatitude": "-33.5", "GPSLongitude": "-70.25",
         "GPSAltitude": "-12", "Model": "Caméra", "LensModel": "50mm",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""FITS files that begin at the top, or with an image of nothing."""
+"""Test FITS files whose first row is at the top, or whose first image is empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards that are asked for, read without the others: the same values that astropy has when it reads the whole file."""
+"""Test that reading selected header cards gives the same values as reading the whole file with astropy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def by_astropy(file: Path, names: Sequence[str], hdu: int | None) -> list[str]:
         return [file_headers._value(both, name) for name in names]
 
 
-def said(work: Callable[..., list[str]], *args: object) -> list[str] | str:
+def values_or_reason(work: Callable[..., list[str]], *args: object) -> list[str] | str:
     try:
         return work(*args)
     except ImageProblem as problem:
@@ -45,17 +45,22 @@ def is_plain(file: Path, hdu: int | None = None) -> bool:
 
 
 def compare(file: Path) -> None:
-    """Every card of the file by each of its names, all at once and some alone, for each part that can be shown."""
+    """Compare all cards of the file by each of their names, together and some alone, for each displayable part."""
     for hdu in (None, 0, 1, 2, 3):
         rendering = Rendering(hdu=hdu)
         try:
-            found = {card.name for card in header_of(file, rendering).cards} | {"COMMENT", "HISTORY", "NOWHERE"}
+            keywords = {card.name for card in header_of(file, rendering).cards} | {"COMMENT", "HISTORY", "NOWHERE"}
         except ImageProblem:
-            found = {"OBJECT"}
-        names = sorted(found | {f"HIERARCH {name}" for name in found} | {name.lower() for name in found})
-        assert said(values_of, file, names, rendering) == said(by_astropy, file, names, hdu), (file.name, hdu)
+            keywords = {"OBJECT"}
+        names = sorted(keywords | {f"HIERARCH {name}" for name in keywords} | {name.lower() for name in keywords})
+        assert values_or_reason(values_of, file, names, rendering) == values_or_reason(by_astropy, file, names, hdu), (
+            file.name,
+            hdu,
+        )
         for name in random.Random(1).sample(names, min(20, len(names))):
-            assert said(values_of, file, [name], rendering) == said(by_astropy, file, [name], hdu), (file.name, name)
+            assert values_or_reason(values_of, file, [name], rendering) == values_or_reason(
+                by_astropy, file, [name], hdu
+            ), (file.name, name)
 
 
 def begins_like_fits(file: Path) -> bool:
@@ -79,26 +84,26 @@ def test_what_is_called_fits_and_is_not(file: Path) -> None:
 
 
 def test_most_files_of_sunpy_are_plain() -> None:
-    """Else nothing above would be about them."""
-    shown = [file for file in SUNPY if not isinstance(said(by_astropy, file, [], None), str)]
+    """Check that the tests above cover these files."""
+    shown = [file for file in SUNPY if not isinstance(values_or_reason(by_astropy, file, [], None), str)]
     assert sum(map(is_plain, shown)) > 0.8 * len(shown) > 5
 
 
 # -- Files that are written here --------------------------------------------------------------------------
 def header(**cards: object) -> fits.Header:
-    made = fits.Header()
-    made["OBJECT"] = "M 31 / the near one"
-    made["EXPTIME"] = (0.25, "seconds / frame")
-    made["LONG"] = ("long " * 60, "goes on")
-    made["HIERARCH ESO DET WIN1 NX"] = 17
-    made["UNKNOWN"] = None
-    made["COMPLEX"] = 1 + 2j
-    made["DAY"] = "it's one"
-    made.update(cards)
-    made.add_history("seen")
-    made.add_comment("not seen")
-    made.append(("OBJECT", "twice"), end=True)
-    return made
+    result = fits.Header()
+    result["OBJECT"] = "M 31 / the near one"
+    result["EXPTIME"] = (0.25, "seconds / frame")
+    result["LONG"] = ("long " * 60, "goes on")
+    result["HIERARCH ESO DET WIN1 NX"] = 17
+    result["UNKNOWN"] = None
+    result["COMPLEX"] = 1 + 2j
+    result["DAY"] = "it's one"
+    result.update(cards)
+    result.add_history("seen")
+    result.add_comment("not seen")
+    result.append(("OBJECT", "twice"), end=True)
+    return result
 
 
 def table() -> fits.BinTableHDU:
@@ -156,7 +161,7 @@ def test_compressed_images(tmp_path: Path) -> None:
 
 
 def raw(*cards: str, data: int = 96) -> bytes:
-    """A file whose cards are written as they are given."""
+    """Return a file with the given cards, unchanged."""
     head = ["SIMPLE  =                    T", "BITPIX  =                   16", "NAXIS   =                    2",
             "NAXIS1  =                    8", "NAXIS2  =                    6", *cards, "END"]  # fmt: skip
     text = "".join(card.ljust(80) for card in head).encode("latin-1")
@@ -199,7 +204,7 @@ def test_files_that_break_a_rule(tmp_path: Path, name: str) -> None:
 
 
 def test_of_a_packed_file_no_more_is_unpacked_than_is_needed(tmp_path: Path) -> None:
-    """What follows the header may be missing: reading the header is no test of the file."""
+    """The data after the header may be missing, because reading a header does not check the file."""
     content = gzip.compress(raw("OBJECT  = 'a'", data=2880), compresslevel=0)
     (tmp_path / "a.fits.gz").write_bytes(content[:-1500])
     assert values_of(tmp_path / "a.fits.gz", ["OBJECT"]) == ["a"]

@@ -1,4 +1,4 @@
-"""Walking a folder: order, links, loops, permissions."""
+"""Test walking a folder: order, links, cycles and permissions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from labeling.images.problems import ImageProblem
 
 
 def names(root: Path, **kwargs: Path) -> list[str]:
-    return [found.path for found in walk(root, DEFAULT_EXTENSIONS, **kwargs)]
+    return [file.path for file in walk(root, DEFAULT_EXTENSIONS, **kwargs)]
 
 
 def touch(root: Path, *paths: str) -> None:
@@ -36,7 +36,7 @@ def test_walk_finds_images_below_in_a_fixed_order(tmp_path: Path) -> None:
     touch(tmp_path, ".hidden.png", ".git/x.png", "__MACOSX/x.png", "._a.JPG")
     assert names(tmp_path) == ["a.JPG", "z.png", "a/9.webp", "b/1.png", "b/2.png", "b/deep/0.fits"]
     assert count(tmp_path, DEFAULT_EXTENSIONS, threading.Event()) == 6
-    assert [found.path for found in walk(tmp_path, [".webp"])] == ["a/9.webp"]
+    assert [file.path for file in walk(tmp_path, [".webp"])] == ["a/9.webp"]
 
 
 def test_walk_goes_in_natural_order(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_walk_goes_in_natural_order(tmp_path: Path) -> None:
 
 @given(st.lists(st.text("aB019٣²-. ", max_size=8), max_size=8))
 def test_natural_order_compares_numbers_by_value(texts: list[str]) -> None:
-    """As comparing lists of text and numbers, part by part."""
+    """Compare with lists of texts and numbers, part by part."""
 
     def slow_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
         parts = re.findall(r"[0-9]+|[^0-9]", name.casefold())
@@ -85,15 +85,15 @@ def test_links_are_followed_inside_only_and_never_in_circles(tmp_path: Path) -> 
     (root / "out").symlink_to(tmp_path / "outside")
     (root / "real" / "up").symlink_to(root)
     (root / "notes").symlink_to("/etc/hosts")
-    found = {one.path: one.problem for one in walk(root, DEFAULT_EXTENSIONS)}
-    assert found.pop("real/a.png") == ""
-    assert found.pop("link.png") == ""
-    assert "target of this link does not exist" in found.pop("nothing.png")
-    assert "part of a cycle" in found.pop("self.png")
-    assert "outside the folder" in found.pop("secret.png")
-    assert "outside the folder" in found.pop("out")
-    assert "a folder that contains it" in found.pop("real/up")
-    assert found == {}
+    problems = {file.path: file.problem for file in walk(root, DEFAULT_EXTENSIONS)}
+    assert problems.pop("real/a.png") == ""
+    assert problems.pop("link.png") == ""
+    assert "target of this link does not exist" in problems.pop("nothing.png")
+    assert "part of a cycle" in problems.pop("self.png")
+    assert "outside the folder" in problems.pop("secret.png")
+    assert "outside the folder" in problems.pop("out")
+    assert "a folder that contains it" in problems.pop("real/up")
+    assert problems == {}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
@@ -105,11 +105,11 @@ def test_a_root_that_is_a_link_is_walked(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unprivileged_folder() -> Iterator[Path]:
-    """A folder, and for the time of the test a user whom permissions hold back, even if root runs it."""
+    """Create a folder, and run the test as a user subject to permissions even if root runs it."""
     if not hasattr(os, "geteuid"):
         pytest.skip("permissions are another matter on Windows")
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         folder.chmod(0o755)
         try:
             yield folder
@@ -126,8 +126,8 @@ def test_what_may_not_be_read_is_a_problem(unprivileged_folder: Path) -> None:
     (unprivileged_folder / "closed").chmod(0)
     if os.geteuid() == 0:
         os.seteuid(65534)
-    found = {one.path: one.problem for one in walk(unprivileged_folder, DEFAULT_EXTENSIONS)}
-    assert found.keys() == {"a.png", "closed", "open/c.png"}
-    assert "permission denied" in found["closed"]
+    problems = {file.path: file.problem for file in walk(unprivileged_folder, DEFAULT_EXTENSIONS)}
+    assert problems.keys() == {"a.png", "closed", "open/c.png"}
+    assert "permission denied" in problems["closed"]
     with pytest.raises(ImageProblem, match="no permission"):
         examine(unprivileged_folder / "a.png")

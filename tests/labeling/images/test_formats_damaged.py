@@ -1,4 +1,4 @@
-"""Damaged files of every format: each gets a reason, none takes the process along, good ones come through."""
+"""Test damaged files of all formats: each gets a reason, none crashes the process, and valid files are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.source_file import as_image_problems
 from tests.labeling.images.pictures import samples
 
-# What is cut off behind all that is shown: a second page, or what fills the last block up.
+# Files whose end is not displayed: a second page, or the padding of the last block.
 WHOLE_FROM = {"deep.tif": 6, "a.fits": 9, "rice.fits": 9}
 
 
@@ -26,15 +26,15 @@ def test_every_file_cut_at_every_tenth_has_a_reason(tmp_path: Path) -> None:
             cut = tmp_path / f"cut{file.suffix}"
             cut.write_bytes(content[: len(content) * tenth // 10])
             for read in (examine, open_image):
-                with pytest.raises(ImageProblem) as told:
+                with pytest.raises(ImageProblem) as caught:
                     read(cut)
-                assert told.value.reason.endswith("."), (name, tenth)
-                assert "\n" not in told.value.reason
+                assert caught.value.reason.endswith("."), (name, tenth)
+                assert "\n" not in caught.value.reason
 
 
 def test_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
-    made = samples(tmp_path)
-    for file, other in zip(made.values(), reversed(made.values()), strict=True):
+    files = samples(tmp_path)
+    for file, other in zip(files.values(), reversed(files.values()), strict=True):
         before = open_image(file)
         renamed = tmp_path / f"renamed{other.suffix}"
         renamed.write_bytes(file.read_bytes())
@@ -43,12 +43,12 @@ def test_a_wrong_ending_does_not_matter(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_hundreds_of_damaged_files_crash_nothing_and_lose_nothing() -> None:
-    told = corruption.run(600, seed=20)
-    assert told.wrong == []
-    assert told.outcomes["good"] == 60
-    assert sum(told.outcomes.values()) == 600
-    assert len(told.refused) == 20
-    assert told.shown
+    report = corruption.run(600, seed=20)
+    assert report.wrong == []
+    assert report.outcomes["good"] == 60
+    assert sum(report.outcomes.values()) == 600
+    assert len(report.refused) == 20
+    assert report.shown
 
 
 def test_a_crash_and_a_hang_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,22 +64,22 @@ def test_a_crash_and_a_hang_are_noticed(monkeypatch: pytest.MonkeyPatch, tmp_pat
         encoding="utf-8",
     )
     monkeypatch.setattr(corruption, "command_of", lambda start, n, *_: [sys.executable, script, str(start), str(n)])
-    told = corruption.run(6, seed=0, patience=8)
-    assert told.outcomes == {"refused": 4, "crashed": 1, "hung": 1}
-    assert [words.split(":")[0] for words in told.wrong] == ["crashed (11)", "hung"]
+    report = corruption.run(6, seed=0, patience=8)
+    assert report.outcomes == {"refused": 4, "crashed": 1, "hung": 1}
+    assert [message.split(":")[0] for message in report.wrong] == ["crashed (11)", "hung"]
 
 
 @pytest.mark.slow
 def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> None:
-    told = corruption_ingest.run(400, 21, tmp_path)
-    assert told.wrong == []
-    assert told.n_good == 40
-    assert told.items >= 40
-    assert told.reasons.total() > 200
+    report = corruption_ingest.run(400, 21, tmp_path)
+    assert report.wrong == []
+    assert report.n_good == 40
+    assert report.items >= 40
+    assert report.reasons.total() > 200
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
+    ("kind", "message"),
     [
         (IndexError("list index out of range"), "(the decoder cannot interpret its header: list index out of range)."),
         (zlib.error("Error -3 while decompressing"), "data do not match their checksum). Copy or save it again."),
@@ -89,8 +89,8 @@ def test_an_ingest_comes_through_a_folder_of_damaged_files(tmp_path: Path) -> No
         (PermissionError(13, "no"), "Allow the user that runs HOSHINA to read it."),
     ],
 )
-def test_reasons_say_what_to_do_and_name_no_class_of_errors(kind: Exception, words: str) -> None:
-    with pytest.raises(ImageProblem) as told, as_image_problems():
+def test_reasons_say_what_to_do_and_name_no_class_of_errors(kind: Exception, message: str) -> None:
+    with pytest.raises(ImageProblem) as caught, as_image_problems():
         raise kind
-    assert words in told.value.reason
-    assert corruption_ingest.is_plain(told.value.reason)
+    assert message in caught.value.reason
+    assert corruption_ingest.is_plain(caught.value.reason)

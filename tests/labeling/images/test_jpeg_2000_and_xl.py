@@ -1,4 +1,4 @@
-"""JPEG 2000, which Pillow reads, and JPEG XL, which imagecodecs reads."""
+"""Test JPEG 2000, which Pillow reads, and JPEG XL, which imagecodecs reads."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_jpeg_xl(tmp_path: Path, kind: str, container: bool) -> None:
         "alpha": np.dstack([PICTURE, quadrants([255, 255, 255, 0]).astype(np.uint8)]),
     }[kind]
     file.write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=container))
-    found = examine(file)
-    assert (found.format, found.width, found.height) == ("JPEG XL", WIDTH, HEIGHT)
+    examined = examine(file)
+    assert (examined.format, examined.width, examined.height) == ("JPEG XL", WIDTH, HEIGHT)
     assert format_for_browsers(file) == ""
     if kind == "rgb":
         assert_colours(file)

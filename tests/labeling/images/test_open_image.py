@@ -1,4 +1,4 @@
-"""Opening, examining, scanning and shrinking image files: real files of every kind, good and bad."""
+"""Test opening, examining and shrinking image files, with valid and damaged files of all kinds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
 
 def quadrants(width: int = 48, height: int = 32) -> Image.Image:
-    """Red at the top left, green at the top right, blue and white below: each turn is another image."""
+    """Return an image with red and green above blue and white, which differs in each orientation."""
     image = Image.new("RGB", (width, height), RED)
     image.paste(GREEN, (width // 2, 0, width, height // 2))
     image.paste(BLUE, (0, height // 2, width // 2, height))
@@ -38,7 +38,7 @@ def quadrants(width: int = 48, height: int = 32) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[tuple[int, ...]]:
-    """The colours in the middle of the four quadrants, rounded to what JPEG cannot change."""
+    """Return the colors at the centers of the four quadrants, rounded so that JPEG does not change them."""
     width, height = image.size
     places = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
     return [tuple(round(channel / 64) for channel in image.getpixel(place)) for place in places]
@@ -68,7 +68,7 @@ def test_every_format_opens_and_is_examined(tmp_path: Path, suffix: str) -> None
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_images_are_upright_by_exif(tmp_path: Path, suffix: str, turn: int) -> None:
-    # What a camera writes that was held so: the inverse of the turn that makes the picture upright.
+    # The image as a camera in this orientation stores it: the inverse of the turn that makes it upright.
     camera = {
         2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
@@ -120,7 +120,7 @@ def test_transparency_lies_on_mid_grey(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_deep_grey_is_stretched_and_not_white(tmp_path: Path, dtype: type) -> None:
     ramp = np.linspace(1000, 3000, 64 * 64).reshape(64, 64).astype(dtype)
-    ramp[0, 0] = 60000  # a hot pixel does not decide
+    ramp[0, 0] = 60000  # a hot pixel must not determine the limits
     Image.fromarray(ramp).save(tmp_path / "deep.tif")
     values = np.asarray(open_image(tmp_path / "deep.tif"))[..., 0]
     assert values[0, 1] == 0
@@ -163,7 +163,7 @@ def test_a_wrong_name_does_not_matter(tmp_path: Path) -> None:
 def test_fits_shows_row_0_at_the_bottom_and_survives_nan(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     sky = rng.normal(100, 5, (60, 80)).astype(np.float32)
-    sky[:10] += 50  # bright rows at the start of the array, which is the bottom of the picture
+    sky[:10] += 50  # bright rows at the start of the array, the bottom of the picture
     sky[30, 40], sky[31, 40], sky[32, 40] = np.nan, np.inf, 1e30
     astropy_fits.PrimaryHDU(sky).writeto(tmp_path / "sky.fits")
     values = np.asarray(open_image(tmp_path / "sky.fits"))[..., 0]
@@ -203,15 +203,15 @@ def test_fits_without_an_image_truncated_or_unknown_says_so(tmp_path: Path) -> N
     astropy_fits.PrimaryHDU(np.ones((200, 200), np.float32)).writeto(tmp_path / "whole.fits")
     (tmp_path / "cut.fits").write_bytes((tmp_path / "whole.fits").read_bytes()[:20_000])
     astropy_fits.PrimaryHDU(np.full((5, 5), np.nan, np.float32)).writeto(tmp_path / "nan.fits")
-    for name, words in [("table", "no image"), ("cut", "truncated"), ("nan", "no finite value")]:
+    for name, message in [("table", "no image"), ("cut", "truncated"), ("nan", "no finite value")]:
         for read in (examine, open_image):
-            with pytest.raises(ImageProblem, match=words):
+            with pytest.raises(ImageProblem, match=message):
                 read(tmp_path / f"{name}.fits")
 
 
 # -- Files that cannot be read ------------------------------------------------------------------
 def bomb(width: int, height: int) -> bytes:
-    """A tiny PNG whose header claims a gigantic picture."""
+    """Return a tiny PNG whose header declares a huge picture."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = zlib.crc32(kind + content).to_bytes(4, "big")
@@ -222,7 +222,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"Hello, this is a note about the image.\n" * 3, "text"),
@@ -237,11 +237,11 @@ def bomb(width: int, height: int) -> bytes:
         (bomb(100_000, 90_000), r"100,000 × 90,000 pixels \(9,000 megapixels\)\. The limit is 200"),
     ],
 )  # fmt: skip
-def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, content: bytes, words: str) -> None:
+def test_what_is_no_image_is_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "image.jpg"
     file.write_bytes(content)
     for read in (examine, open_image, format_for_browsers):
-        with pytest.raises(ImageProblem, match=words):
+        with pytest.raises(ImageProblem, match=message):
             read(file)
 
 
@@ -258,7 +258,7 @@ def test_a_bomb_of_fits_is_refused_by_its_header(tmp_path: Path) -> None:
     file = tmp_path / "bomb.fits"
     with file.open("wb") as stream:
         stream.write(header.tostring().encode())
-        stream.truncate(MAX_PIXELS + 100_000)  # sparse: takes no room on the disk
+        stream.truncate(MAX_PIXELS + 100_000)  # sparse, so it uses no disk space
     with pytest.raises(ImageProblem, match="megapixels"):
         open_image(file)
 
@@ -303,11 +303,11 @@ def test_damaged_bytes_never_raise_anything_else(
 
 def test_missing_folders_and_pipes_are_problems(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
-    for path, words in [
+    for path, message in [
         (tmp_path / "gone.png", "no longer exists"),
         (tmp_path / "folder.png", "not a regular file"),
     ]:
-        with pytest.raises(ImageProblem, match=words):
+        with pytest.raises(ImageProblem, match=message):
             examine(path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
@@ -328,10 +328,10 @@ def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeyp
     noise(50, 40).save(file)
     decode = file_check.decoded
 
-    def slow_decode(*given: object) -> object:
+    def slow_decode(*args: object) -> object:
         with file.open("ab") as stream:
             stream.write(b"more")
-        return decode(*given)  # type: ignore[arg-type]
+        return decode(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(file_check, "decoded", slow_decode)
     with pytest.raises(ImageProblem, match="changed while"):
@@ -372,32 +372,32 @@ def test_browsers_get_only_what_they_show_alike(tmp_path: Path) -> None:
 
 
 # -- Thumbnails -------------------------------------------------------------------------------------
-def kept(tmp_path: Path, megabytes: int = 16) -> thumbnails.Cache:
+def cache_in(tmp_path: Path, megabytes: int = 16) -> thumbnails.Cache:
     return thumbnails.Cache(tmp_path / "cache", megabytes)
 
 
 def test_thumbnails_shrink_and_are_made_once(tmp_path: Path) -> None:
     noise(800, 400).save(tmp_path / "a.png")
-    cache = kept(tmp_path)
-    made = thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache)
-    assert made == cache.folder / "ab" / f"{'ab' * 32}-256.jpg"
-    with Image.open(made) as image:
+    cache = cache_in(tmp_path)
+    file = thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache)
+    assert file == cache.folder / "ab" / f"{'ab' * 32}-256.jpg"
+    with Image.open(file) as image:
         assert (image.format, image.size) == ("JPEG", (256, 128))
     (tmp_path / "a.png").unlink()
-    assert thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache) == made
+    assert thumbnails.thumbnail(tmp_path / "a.png", "ab" * 32, 256, cache) == file
 
 
 def test_small_images_are_kept_exact(tmp_path: Path) -> None:
     noise(28, 28).save(tmp_path / "a.png")
-    made = thumbnails.thumbnail(tmp_path / "a.png", "cd" * 32, 256, kept(tmp_path))
-    with Image.open(made) as image:
+    file = thumbnails.thumbnail(tmp_path / "a.png", "cd" * 32, 256, cache_in(tmp_path))
+    with Image.open(file) as image:
         assert (image.format, image.size) == ("PNG", (28, 28))
         assert np.array_equal(np.asarray(image), np.asarray(noise(28, 28)))
 
 
 def test_many_threads_may_ask_at_once_and_leave_nothing_behind(tmp_path: Path) -> None:
     noise(600, 600).save(tmp_path / "a.jpg")
-    cache = kept(tmp_path)
+    cache = cache_in(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, cache) for _ in range(24)]
         assert len({future.result() for future in asked}) == 1
@@ -407,28 +407,28 @@ def test_many_threads_may_ask_at_once_and_leave_nothing_behind(tmp_path: Path) -
 
 def test_who_asks_at_once_waits_for_the_one_who_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(600, 600).save(tmp_path / "a.jpg")
-    made, render = [], thumbnails.render
+    calls, render = [], thumbnails.render
 
-    def slowly(*asked: Any) -> tuple[bytes, str]:
-        made.append(asked)
+    def slowly(*args: Any) -> tuple[bytes, str]:
+        calls.append(args)
         time.sleep(0.05)
-        return render(*asked)
+        return render(*args)
 
     monkeypatch.setattr(thumbnails, "render", slowly)
     with ThreadPoolExecutor(6) as pool:
         for _ in range(12):
-            pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, kept(tmp_path))
-    assert len(made) == 1
+            pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, cache_in(tmp_path))
+    assert len(calls) == 1
 
 
 def test_pictures_that_nobody_looked_at_for_longest_make_room(tmp_path: Path) -> None:
-    cache = kept(tmp_path)  # 64 KiB a shard
+    cache = cache_in(tmp_path)  # 64 KiB per shard
     hashes = [f"ab{number:060x}00" for number in range(10)]
     for number, sha256 in enumerate(hashes):
         os.utime(cache.keep(bytes(9_998) + b"\xff\xd9", ".jpg", sha256, 256), (number + 1, number + 1))
-    # The oldest ones went when the later ones came, as each name here makes its shard look.
+    # The oldest pictures were removed when later ones were added, because each name here triggers its shard's check.
     assert [cache.find(sha256, 256) is not None for sha256 in hashes] == [number >= 3 for number in range(10)]
-    # All of the others were looked at just now; of equals any may go, but never the one that has just come.
+    # The others were accessed just now. Any of them may be removed, but never the newest.
     newest = cache.keep(bytes(60_000), ".jpg", "ab" + "f" * 60 + "10", 256)
     assert newest.exists()
     assert sum(file.stat().st_size for file in newest.parent.glob("*.jpg")) <= 64 * 1024 + 60_000
@@ -443,26 +443,26 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        thumbnails.thumbnail(tmp_path / "a.jpg", "ef" * 32, 256, kept(tmp_path))
-    # An ingest goes on: a picture is no part of what a file is.
+        thumbnails.thumbnail(tmp_path / "a.jpg", "ef" * 32, 256, cache_in(tmp_path))
+    # Ingest continues, because a picture is not part of a file's properties.
     noise(700, 700).save(tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 1024 * 1024
-    assert file_check.examine(tmp_path / "b.png", keep=file_check.Keep(kept(tmp_path))).width == 700
+    assert file_check.examine(tmp_path / "b.png", keep=file_check.Keep(cache_in(tmp_path))).width == 700
     monkeypatch.setattr(Path, "replace", replace)
     assert [file for file in (tmp_path / "cache").rglob("*") if file.suffix in {".part", ".jpg"}] == []
 
 
 def test_reading_a_large_file_keeps_the_picture_that_a_page_would_ask_for(tmp_path: Path) -> None:
     noise(1500, 1000).save(tmp_path / "a.jpg", quality=98)
-    examined = file_check.examine(tmp_path / "a.jpg", keep=file_check.Keep(kept(tmp_path)))
-    made = kept(tmp_path).find(examined.sha256, 256)
-    assert made is not None
-    assert made.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]
+    examined = file_check.examine(tmp_path / "a.jpg", keep=file_check.Keep(cache_in(tmp_path)))
+    file = cache_in(tmp_path).find(examined.sha256, 256)
+    assert file is not None
+    assert file.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]
     assert (examined.width, examined.height) == (1500, 1000)
 
 
 def test_a_thumbnail_of_a_broken_file_is_a_problem_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no image at all")
     with pytest.raises(ImageProblem):
-        thumbnails.thumbnail(tmp_path / "a.png", "aa" * 32, 256, kept(tmp_path))
+        thumbnails.thumbnail(tmp_path / "a.png", "aa" * 32, 256, cache_in(tmp_path))
     assert [file.name for file in (tmp_path / "cache" / "aa").iterdir()] == ["making.lock"]

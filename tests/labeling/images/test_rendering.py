@@ -1,4 +1,4 @@
-"""How images are shown: what can be chosen, what is refused in words, and its short name."""
+"""Test the options of renderings, their checks and their keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def renderings() -> st.SearchStrategy[Rendering]:
         is_inverted=st.booleans(),
         background=st.integers(0, 2**24 - 1).map(lambda number: f"#{number:06x}"),
     ) | st.builds(
-        Rendering, stretch=st.sampled_from(CURVES), low=numbers, high=numbers.map(lambda one: abs(one) + 2e20)
+        Rendering, stretch=st.sampled_from(CURVES), low=numbers, high=numbers.map(lambda number: abs(number) + 2e20)
     )
 
 
@@ -32,13 +32,13 @@ def test_choices_survive_being_written_down(rendering: Rendering) -> None:
 
 
 @given(renderings(), renderings())
-def test_two_ways_have_two_names(one: Rendering, other: Rendering) -> None:
-    assert (one.key == other.key) == (one == other)
-    assert len(one.key) in (0, 10)
+def test_two_ways_have_two_names(first: Rendering, second: Rendering) -> None:
+    assert (first.key == second.key) == (first == second)
+    assert len(first.key) in (0, 10)
 
 
 @pytest.mark.parametrize(
-    ("params", "words"),
+    ("params", "message"),
     [
         ({"hdu": -1}, "HDU must be a whole number from 0"),
         ({"hdu": True}, "HDU must be a whole number from 0"),
@@ -58,8 +58,8 @@ def test_two_ways_have_two_names(one: Rendering, other: Rendering) -> None:
         ({"gamma": 2}, "Unknown: gamma"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_words(params: dict, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_what_makes_no_sense_is_refused_in_words(params: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Rendering.from_params(params)
 
 

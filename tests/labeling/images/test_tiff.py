@@ -1,4 +1,4 @@
-"""TIFF files whose samples mean something else than most readers take them for."""
+"""Test TIFF files whose samples most readers misinterpret."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def test_white_is_zero_in_bits_that_are_no_bytes(tmp_path: Path, bits: int) -> N
 
 
 def write_raw(file: Path, raw: bytes, *, bits: int, photometric: int) -> None:
-    """One strip of gray of any number of bits, by Pillow's writer of tags."""
+    """Write one strip of gray with any number of bits, using Pillow's tag writer."""
     from PIL import TiffImagePlugin
 
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     values = {256: WIDTH, 257: HEIGHT, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: HEIGHT, 279: len(raw)}
     for code, value in values.items():
         tags[code] = value
-    directory = tags.tobytes(8)  # which makes the offset of the strip count from its own end
+    directory = tags.tobytes(8)  # the offset of the strip is relative to the end of the tags
     file.write_bytes(b"II*\x00\x08\x00\x00\x00" + directory + raw)
 
 
@@ -165,16 +165,16 @@ def test_no_data_is_unknown_and_the_rest_has_contrast(
         assert corners(opened(tmp_path / "a.tif"))[:, 0].tolist() == [10, 80, 170, 250]
     else:
         assert_rising(tmp_path / "a.tif")
-    known = np.isfinite(values_in(tmp_path / "a.tif"))
-    assert (known == (np.arange(WIDTH) >= 10)).all()
+    finite = np.isfinite(values_in(tmp_path / "a.tif"))
+    assert (finite == (np.arange(WIDTH) >= 10)).all()
 
 
 def test_no_data_of_64_bits_is_compared_digit_by_digit(tmp_path: Path) -> None:
     values = quadrants([2**63 - 3, 2**63 - 2, 2**63 - 1, 2**63 - 1]).astype(np.int64)
     tifffile.imwrite(tmp_path / "a.tif", values, **no_data(str(2**63 - 1)))
-    known = np.isfinite(values_in(tmp_path / "a.tif"))
-    assert known[: HEIGHT // 2].all()
-    assert not known[HEIGHT // 2 :].any()
+    finite = np.isfinite(values_in(tmp_path / "a.tif"))
+    assert finite[: HEIGHT // 2].all()
+    assert not finite[HEIGHT // 2 :].any()
 
 
 def test_no_data_of_colours_is_where_all_of_them_have_it(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_palettes_of_8_and_16_bits(tmp_path: Path, dtype: str, packing: dict[str
 
 
 def write_palette(file: Path, numbers: np.ndarray, maps: np.ndarray, **how: Any) -> None:
-    """tifffile refuses palettes of 16 bits: written as gray, with the tags of a palette."""
+    """Write gray with the tags of a 16-bit palette, which tifffile refuses to write."""
     tags = [*how.pop("extratags", []), (320, "H", maps.size, tuple(int(value) for value in maps.reshape(-1)), True)]
     tifffile.imwrite(file, numbers, photometric="minisblack", extratags=tags, **how)
     retagged(file, PhotometricInterpretation=3)
@@ -290,7 +290,7 @@ def write_palette(file: Path, numbers: np.ndarray, maps: np.ndarray, **how: Any)
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", ["cielab", "icclab"])
 def test_lab_is_shown_in_its_colours(tmp_path: Path, bits: int, kind: str) -> None:
-    """Against littlecms, by way of Pillow."""
+    """Compare with littlecms through Pillow."""
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     converted = ImageCms.applyTransform(Image.fromarray(quadrants(COLOURS).astype(np.uint8)), to_lab)
     assert converted is not None
@@ -302,12 +302,12 @@ def test_lab_is_shown_in_its_colours(tmp_path: Path, bits: int, kind: str) -> No
     ab = (ab - 128 * unit) % (2**bits) if kind == "cielab" else ab
     stored = np.concatenate([lightness, ab], axis=-1).astype(f"u{bits // 8}")
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric=kind, planarconfig="contig")
-    assert_colours(tmp_path / "a.tif", tolerance=10)  # 8 bits of L*a*b* tell no more apart
+    assert_colours(tmp_path / "a.tif", tolerance=10)  # limited by the 8 bits of L*a*b*
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_lab_is_relative_to_the_white_that_the_file_names(tmp_path: Path, bits: int) -> None:
-    """Against scikit-image, under D65 and D50."""
+    """Compare with scikit-image for D65 and D50."""
     for white, illuminant in (((0.3127, 0.3290), "D65"), (None, "D50")):
         gray = np.full((HEIGHT, WIDTH, 3), 0.5)
         lab = rgb2lab(quadrants(COLOURS) / 255 if illuminant == "D65" else gray, illuminant="D65")
@@ -400,7 +400,7 @@ def test_without_imagecodecs_pillow_helps_with_what_it_can_unpack(
 
 
 def lacking_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tifffile as it is where imagecodecs is not installed."""
+    """Make tifffile behave as if imagecodecs is not installed."""
 
     def lacking(page: Any) -> np.ndarray:
         raise ValueError("<COMPRESSION> requires the 'imagecodecs' package")

@@ -1,6 +1,6 @@
-"""TIFF files of more than 200 megapixels under the compressions that scanners use, with and without imagecodecs.
+"""Test TIFF files of more than 200 megapixels with the compressions of scanners, with and without imagecodecs.
 
-Each is made of one piece many times over, and opened by a process of its own, whose memory is measured.
+Each file repeats one piece many times. A separate process opens it, and its memory is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from labeling.images.problems import MAX_PIXELS
 from tests.parts import ROOT, missing
 
 SIDE, TILE, ROWS = 14336, 1024, 64
-# A process that opens nothing has some 70 MB; the whole image would take 590.
+# A process that opens no file needs about 70 MB. The whole image would need 590 MB.
 MOST_MEGABYTES = 160
 
 OPEN = """
@@ -45,18 +45,18 @@ print(json.dumps(told | {"megabytes": int(peak) / 1024}))
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory of one process")
 
 
-def told_of(file: Path, imagecodecs: str) -> dict[str, Any]:
+def report_of(file: Path, imagecodecs: str) -> dict[str, Any]:
     if imagecodecs == "with" and importlib.util.find_spec("imagecodecs") is None:
         missing("no imagecodecs in this environment")
     command = [sys.executable, "-c", OPEN, str(file), imagecodecs]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    told: dict[str, Any] = json.loads(said.stdout)
-    assert told["megabytes"] < MOST_MEGABYTES
-    return told
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    result: dict[str, Any] = json.loads(process.stdout)
+    assert result["megabytes"] < MOST_MEGABYTES
+    return result
 
 
 def packed(pixels: np.ndarray, how: str) -> bytes:
-    """One tile or strip as it lies in a TIFF file."""
+    """Return one tile or strip as stored in a TIFF file."""
     written = io.BytesIO()
     if how == "zlib":
         return zlib.compress(pixels.tobytes(), 1)
@@ -71,14 +71,14 @@ def packed(pixels: np.ndarray, how: str) -> bytes:
 
 
 def giant(file: Path, how: str, is_tiled: bool) -> None:
-    """SIDE² pixels whose red rises in each piece from left to right."""
+    """Write SIDE² pixels whose red increases from left to right in each piece."""
     assert SIDE**2 > MAX_PIXELS
     height, width = (TILE, TILE) if is_tiled else (ROWS, SIDE)
     red = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8), (height, width))
     piece = packed(np.stack([red, np.full_like(red, 100), np.full_like(red, 50)], axis=-1), how)
     write(file, piece, SIDE**2 // (height * width), {"tile": (TILE, TILE)} if is_tiled else {"rowsperstrip": ROWS})
-    with tifffile.TiffFile(file, mode="r+b") as made:  # tifffile itself needs imagecodecs to write such a file
-        tags = made.pages[0].tags
+    with tifffile.TiffFile(file, mode="r+b") as tiff:  # tifffile itself needs imagecodecs to write such a file
+        tags = tiff.pages[0].tags
         tags["Compression"].overwrite({"zlib": 8, "lzw": 5, "jpeg": 7}[how])
         if how == "jpeg":
             tags["PhotometricInterpretation"].overwrite(6)
@@ -101,23 +101,23 @@ def test_packed_giants_come_reduced_within_the_memory(
     tmp_path: Path, how: str, imagecodecs: str, is_tiled: bool
 ) -> None:
     giant(tmp_path / "a.tif", how, is_tiled)
-    told = told_of(tmp_path / "a.tif", imagecodecs)
+    report = report_of(tmp_path / "a.tif", imagecodecs)
     (tmp_path / "a.tif").unlink()
-    assert told["size"] == [256, 256]
-    red, green, blue = (np.array(channel, float) for channel in zip(*told["row"], strict=True))
+    assert report["size"] == [256, 256]
+    red, green, blue = (np.array(channel, float) for channel in zip(*report["row"], strict=True))
     assert abs(green - 100).max() < 4
     assert abs(blue - 50).max() < 4
     period = TILE / SIDE * 256 if is_tiled else 256
-    wanted = (np.arange(0, 256, 16) + 0.5) % period / period * 255
-    inner = (wanted > 30) & (wanted < 225)  # at the edges of tiles it is smoothed
+    expected = (np.arange(0, 256, 16) + 0.5) % period / period * 255
+    inner = (expected > 30) & (expected < 225)  # the edges of tiles are smoothed
     assert inner.sum() > 8
-    assert abs(red - wanted)[inner].max() < 8
+    assert abs(red - expected)[inner].max() < 8
 
 
 @pytest.mark.parametrize("how", ["lzw", "jpeg"])
 def test_what_needs_imagecodecs_says_so_at_once(tmp_path: Path, how: str) -> None:
     giant(tmp_path / "a.tif", how, is_tiled=True)
-    reason = told_of(tmp_path / "a.tif", "without")["reason"]
+    reason = report_of(tmp_path / "a.tif", "without")["reason"]
     (tmp_path / "a.tif").unlink()
     assert "Python package imagecodecs" in reason
     assert "uv sync --extra tiff" in reason
@@ -128,6 +128,6 @@ def test_a_giant_that_hardly_packs_is_not_read_at_once(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, TILE * TILE * 3, dtype=np.uint8)
     write(tmp_path / "a.tif", zlib.compress(noise.tobytes(), 0), (SIDE // TILE) ** 2, {"tile": (TILE, TILE)})
     assert (tmp_path / "a.tif").stat().st_size > SIDE**2 * 3
-    told = told_of(tmp_path / "a.tif", "without")
+    report = report_of(tmp_path / "a.tif", "without")
     (tmp_path / "a.tif").unlink()
-    assert told["size"] == [256, 256]
+    assert report["size"] == [256, 256]

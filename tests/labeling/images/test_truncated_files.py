@@ -1,4 +1,4 @@
-"""Files that end too early: those whose picture is complete are shown in any case, others by a setting."""
+"""Test truncated files: complete pictures are always shown, others if a setting allows it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_a_jpeg_without_its_end_is_shown_with_a_note(tmp_path: Path, how: dict[s
     (tmp_path / "whole.jpg").write_bytes(whole)
     (tmp_path / "a.jpg").write_bytes(whole[:-2])
     assert (opened(tmp_path / "a.jpg") == opened(tmp_path / "whole.jpg")).all()
-    found = examine(tmp_path / "a.jpg")
-    assert found.note == "The end of the file is missing, but the picture is complete. Copy it again to be sure."
-    assert (found.width, found.height) == ((96, 64) if turn == 1 else (64, 96))
+    examined = examine(tmp_path / "a.jpg")
+    assert examined.note == "The end of the file is missing, but the picture is complete. Copy it again to be sure."
+    assert (examined.width, examined.height) == ((96, 64) if turn == 1 else (64, 96))
     assert examine(tmp_path / "whole.jpg").note == ""
 
 
@@ -53,8 +53,8 @@ def test_a_large_jpeg_without_its_end_is_known_at_any_size(tmp_path: Path) -> No
     noise(1600, 1200).save(tmp_path / "whole.jpg", quality=90)
     (tmp_path / "a.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:-2])
     for side in (64, 256, 8192):
-        made = [np.asarray(open_for_resizing(tmp_path / name, side)) for name in ("a.jpg", "whole.jpg")]
-        assert (made[0] == made[1]).all()
+        pictures = [np.asarray(open_for_resizing(tmp_path / name, side)) for name in ("a.jpg", "whole.jpg")]
+        assert (pictures[0] == pictures[1]).all()
 
 
 @pytest.mark.parametrize("how", [{}, {"progressive": True}])
@@ -69,8 +69,8 @@ def test_a_jpeg_that_is_cut_is_refused_unless_cut_files_are_wanted(
     for read in (examine, open_image):
         with pytest.raises(ImageProblem, match="truncated"):
             read(tmp_path / "a.jpg")
-    found = examine(tmp_path / "a.jpg", SHOWN)
-    assert "is shown gray" in found.note
+    examined = examine(tmp_path / "a.jpg", SHOWN)
+    assert "is shown gray" in examined.note
     if not how:
         pixels = opened(tmp_path / "a.jpg", shows_cut=True)
         assert abs(pixels[-8:, -100:].astype(int) - 128).max() <= 2
@@ -90,9 +90,9 @@ def test_a_cut_png_is_gray_where_it_is_missing(tmp_path: Path, mode: str) -> Non
     with pytest.raises(ImageProblem, match="truncated"):
         open_image(tmp_path / "a.png")
     of = {"stretch": "linear", "low": 0.0, "high": 65535.0} if mode == "I;16" else {}
-    shown, wanted = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.png", "whole.png"))
+    shown, expected = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.png", "whole.png"))
     assert shown.shape == (150, 200, 3)
-    assert (shown[:50] == wanted[:50]).all()
+    assert (shown[:50] == expected[:50]).all()
     if mode != "P":
         assert abs(shown[-40:].astype(int) - 128).max() <= 1
     note = examine(tmp_path / "a.png", SHOWN).note
@@ -105,7 +105,7 @@ def test_a_cut_bmp_is_gray_where_it_is_missing(tmp_path: Path) -> None:
     (tmp_path / "a.bmp").write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(ImageProblem, match="truncated"):
         open_image(tmp_path / "a.bmp")
-    pixels = opened(tmp_path / "a.bmp", shows_cut=True)  # whose rows begin at the bottom
+    pixels = opened(tmp_path / "a.bmp", shows_cut=True)  # rows begin at the bottom
     assert (pixels[:15] == 128).all()
     assert corners(pixels)[2:].tolist() == COLOURS[2:].tolist()
 
@@ -144,8 +144,8 @@ def test_a_cut_tiff_is_gray_where_it_is_missing(tmp_path: Path, dtype: str, how:
     with pytest.raises(ImageProblem):
         open_image(tmp_path / "a.tif")
     of = {} if dtype == "u1" else {"stretch": "linear", "low": 0.0, "high": 60000.0}
-    shown, wanted = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.tif", "whole.tif"))
-    assert (shown[:16] == wanted[:16]).all()
+    shown, expected = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.tif", "whole.tif"))
+    assert (shown[:16] == expected[:16]).all()
     assert (shown[-4:] == 128).all()
     assert "is shown gray" in examine(tmp_path / "a.tif", SHOWN).note
 
@@ -165,10 +165,10 @@ def test_a_cut_fits_is_gray_where_it_is_missing(tmp_path: Path, dtype: str, orde
     with pytest.raises(ImageProblem, match="truncated"):
         open_image(tmp_path / "a.fits")
     of = {"stretch": "linear", "low": 0.0, "high": 600.0}
-    shown, wanted = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.fits", "whole.fits"))
+    shown, expected = (opened(tmp_path / name, shows_cut=True, **of) for name in ("a.fits", "whole.fits"))
     rows = slice(0, 119) if order == "TOP-DOWN" else slice(81, 200)
     gone = slice(121, 200) if order == "TOP-DOWN" else slice(0, 79)
-    assert (shown[rows] == wanted[rows]).all()
+    assert (shown[rows] == expected[rows]).all()
     assert (shown[gone] == 128).all()
     assert "(40%) is shown gray" in examine(tmp_path / "a.fits", SHOWN).note
     assert np.isnan(values_in(tmp_path / "a.fits", SHOWN)[gone]).all()

@@ -1,4 +1,4 @@
-"""No image is opened by the process that serves pages, reads folders or reads header cards: decoders do all of it."""
+"""Test that only decoder processes open images, not the process that serves pages, scans folders or reads cards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("store", "transactional_db")
 
 @pytest.fixture
 def opened_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What this process opens by a reader of images, from now on."""
+    """Record the files that this process opens with an image reader."""
     opened: list[str] = []
     readers = {Image: "open", fits: "open", tifffile: "TiffFile", open_image: "decoded", fits_cards: "headers_in"}
     readers |= {exif: "facts_in"}
@@ -96,4 +96,4 @@ def test_several_files_an_item(opened_here: list[str], client: Client, tmp_path:
     ask(client, f"/api/thumb/{item.pk}?color=1", f"/api/file/{item.pk}?color=1")
     ask(client, reverse("labeling:images", args=[dataset.slug]), reverse("labeling:detail", args=[dataset.slug, 0]))
     assert opened_here == []
-    assert decoders()._idle  # that did it
+    assert decoders()._idle  # a decoder did it

@@ -1,4 +1,4 @@
-"""Labels in: what a file may look like, what it changes, and that doing it again changes nothing."""
+"""Test label imports: accepted files, their effect, and that repeating them changes nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def load(dataset: Dataset, text: str | bytes, *, create_classes: bool = False) -
 
 
 def states(dataset: Dataset) -> dict[int, tuple[int, str | None]]:
-    found = Item.objects.filter(dataset=dataset).exclude(state=0).values_list("row", "state", "label__name")
-    return {row: (state, label) for row, state, label in found}
+    values = Item.objects.filter(dataset=dataset).exclude(state=0).values_list("row", "state", "label__name")
+    return {row: (state, label) for row, state, label in values}
 
 
 # -- Reading ----------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_a_short_line_has_empty_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
@@ -78,8 +78,8 @@ def test_a_short_line_has_empty_fields() -> None:
         (b'path,label\n"a"b.png,cat\n', "are unbalanced"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_words(content: bytes, words: str) -> None:
-    with pytest.raises(TableProblem, match=words):
+def test_what_cannot_be_read_is_refused_in_words(content: bytes, message: str) -> None:
+    with pytest.raises(TableProblem, match=message):
         list(read_rows(io.BytesIO(content)))
 
 
@@ -169,7 +169,7 @@ def test_a_line_without_a_decision_leaves_the_label(make_dataset: MakeDataset) -
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("kept", "given"),
+    ("stored", "path"),
     [
         ("sub/a.png", "sub\\a.png"),
         ("sub/a.png", "./sub/a.png"),
@@ -182,10 +182,10 @@ def test_a_line_without_a_decision_leaves_the_label(make_dataset: MakeDataset) -
         ("new\nline.png", '"new\nline.png"'),
     ],
 )
-def test_paths_of_other_systems_are_found(make_dataset: MakeDataset, kept: str, given: str) -> None:
+def test_paths_of_other_systems_are_found(make_dataset: MakeDataset, stored: str, path: str) -> None:
     dataset = make_dataset(2)
-    Item.objects.filter(row=1).update(path=kept)
-    report = load(dataset, f"path,label\n{given.format(root=dataset.root)},cat\n")
+    Item.objects.filter(row=1).update(path=stored)
+    report = load(dataset, f"path,label\n{path.format(root=dataset.root)},cat\n")
     assert states(dataset) == {1: (State.LABELLED, "cat")}
     assert report.unknown.lines == 0
 
@@ -199,10 +199,10 @@ def test_unknown_paths_and_classes_are_reported(make_dataset: MakeDataset) -> No
         f"path,item_id,label\nimage0000.png,,cat\nimage0001.png,,emu\nimage0002.png,,emu\nno.png,,cat\n"
         f"no.png,,cat\n,{foreign},cat\nodd\0.png,,cat\n",
     )
-    told = report.as_json()
-    assert told["unknown_paths"] == ["no.png", str(foreign), "odd\0.png"]
-    assert told["unknown_classes"] == ["emu"]
-    assert (told["applied"], told["lines_with_unknown_path"], told["lines_with_unknown_class"]) == (1, 4, 2)
+    result = report.as_json()
+    assert result["unknown_paths"] == ["no.png", str(foreign), "odd\0.png"]
+    assert result["unknown_classes"] == ["emu"]
+    assert (result["applied"], result["lines_with_unknown_path"], result["lines_with_unknown_class"]) == (1, 4, 2)
     assert states(dataset) == {0: (State.LABELLED, "cat")}
     assert states(other) == {}
     assert not LabelClass.objects.filter(name="emu").exists()
@@ -212,10 +212,10 @@ def test_unknown_paths_and_classes_are_reported(make_dataset: MakeDataset) -> No
 def test_the_report_names_a_thousand_and_counts_all(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(1)
     lines = "\n".join(f"missing{number}.png,cat" for number in range(1500))
-    told = load(dataset, f"path,label\n{lines}\n").as_json()
-    paths = told["unknown_paths"]
+    result = load(dataset, f"path,label\n{lines}\n").as_json()
+    paths = result["unknown_paths"]
     assert isinstance(paths, list)
-    assert (len(paths), told["lines_with_unknown_path"]) == (1000, 1500)
+    assert (len(paths), result["lines_with_unknown_path"]) == (1000, 1500)
 
 
 @pytest.mark.django_db
@@ -230,8 +230,8 @@ def test_missing_classes_are_made_if_asked(make_dataset: MakeDataset) -> None:
     assert states(dataset) == {
         0: (State.LABELLED, "Emu"), 1: (State.LABELLED, "Emu"), 2: (State.LABELLED, "yak"),
     }  # fmt: skip
-    made = LabelClass.objects.filter(name__in=["Emu", "yak"]).values_list("name", "key", "order", "n_items")
-    assert list(made) == [("Emu", 3, 2, 2), ("yak", 4, 3, 1)]
+    created = LabelClass.objects.filter(name__in=["Emu", "yak"]).values_list("name", "key", "order", "n_items")
+    assert list(created) == [("Emu", 3, 2, 2), ("yak", 4, 3, 1)]
 
 
 @pytest.mark.django_db
@@ -275,35 +275,35 @@ def test_a_fault_in_the_last_line_applies_nothing(make_dataset: MakeDataset) -> 
 def test_progress_is_told(make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(save_table, "BATCH", 2)
     dataset = make_dataset(5)
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     lines = "\n".join(f"image000{row}.png,cat" for row in range(5))
     import_labels(
         dataset,
         io.BytesIO(f"path,label\n{lines}".encode()),
         user=None,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: calls.append((done, total)),
     )
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert calls == [(2, 5), (4, 5), (5, 5)]
 
 
 # -- There and back ---------------------------------------------------------------------------------
 @pytest.mark.django_db
 def test_an_export_comes_back_the_same(make_dataset: MakeDataset) -> None:
     names = ("cat", "dog, big", "=1+1")
-    one, two = make_dataset(40, name="one", classes=names), make_dataset(40, name="two", classes=())
-    for dataset in (one, two):
+    first, second = make_dataset(40, name="one", classes=names), make_dataset(40, name="two", classes=())
+    for dataset in (first, second):
         Item.objects.filter(dataset=dataset, row=5).update(path='awk"ward,\nname.png')
         Frame.objects.filter(item__dataset=dataset, item__row__in=(7, 8)).update(sha256="ab" * 32)
-    decide(one, "unsure", range(12))
-    decide(one, "assign", range(4, 30), "cat")
-    decide(one, "assign", range(20, 34), "dog, big")
-    decide(one, "assign", range(6, 9), "=1+1")
-    decide(one, "skip", [10, 39])
-    exported = opened(archive_bytes(one, seed=4))
-    report = load(two, exported.read("labels.csv"), create_classes=True)
+    decide(first, "unsure", range(12))
+    decide(first, "assign", range(4, 30), "cat")
+    decide(first, "assign", range(20, 34), "dog, big")
+    decide(first, "assign", range(6, 9), "=1+1")
+    decide(first, "skip", [10, 39])
+    exported = opened(archive_bytes(first, seed=4))
+    report = load(second, exported.read("labels.csv"), create_classes=True)
     assert report.unknown.lines == 0
     assert report.applied == len(table(exported, "labels.csv")) == 35
-    again = opened(archive_bytes(two, seed=4))
+    again = opened(archive_bytes(second, seed=4))
 
     def essence(archive_name: str, *dropped: str) -> list[list[dict[str, str]]]:
         return [
@@ -316,11 +316,11 @@ def test_an_export_comes_back_the_same(make_dataset: MakeDataset) -> None:
     before, after = essence("splits.csv", "item_id")
     assert before == after
     counts = [
-        {one["name"]: one["labelled"] for one in json.loads(archive.read("classes.json"))}
+        {label["name"]: label["labelled"] for label in json.loads(archive.read("classes.json"))}
         for archive in (exported, again)
     ]
     assert counts[0] == counts[1] == {"cat": 12, "dog, big": 14, "=1+1": 3}
-    assert load(one, exported.read("labels.csv")).applied == 0
+    assert load(first, exported.read("labels.csv")).applied == 0
 
 
 @pytest.mark.django_db

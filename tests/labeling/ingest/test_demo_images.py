@@ -1,4 +1,4 @@
-"""The demo: scikit-learn's digits as files."""
+"""Test the demo images: scikit-learn's digits as files."""
 
 from __future__ import annotations
 

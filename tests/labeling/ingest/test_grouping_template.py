@@ -1,4 +1,4 @@
-"""Templates: what they match, what they refuse, and a trial on a folder, against obvious oracles."""
+"""Test grouping templates (matching, validation, preview) against simple reference implementations."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_why_a_file_has_no_place() -> None:
 
 # -- What is refused ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("template", "words"),
+    ("template", "message"),
     [
         ("", "Enter a template"),
         ("{id}.fits", "must contain {role}"),
@@ -95,10 +95,10 @@ def test_why_a_file_has_no_place() -> None:
         (f"{{id}}_{{role}}{'x' * 200}", "at most 200"),
     ],
 )
-def test_bad_templates_are_refused_in_words(template: str, words: str) -> None:
+def test_bad_templates_are_refused_in_words(template: str, message: str) -> None:
     with pytest.raises(GroupingProblem) as caught:
         Template.read(template)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_roles_named_twice_have_to_be_the_same() -> None:
@@ -108,7 +108,7 @@ def test_roles_named_twice_have_to_be_the_same() -> None:
 
 # -- Against an oracle that tries every way -------------------------------------------------------------
 def every_way(pieces: list[str], name: str, roles: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Every way to read ``name``: the first piece's longest {id} or shortest {role} or * first."""
+    """Yield all ways to match ``name``, by the longest {id} and shortest {role} or * of the first piece."""
     if not pieces:
         if not name:
             yield {}
@@ -123,17 +123,17 @@ def every_way(pieces: list[str], name: str, roles: tuple[str, ...]) -> Iterator[
         value = name[:length]
         if "/" in value or (piece == "{role}" and roles and value not in roles):
             continue
-        for found in every_way(rest, name[length:], roles):
-            yield {piece: value} | found
+        for match in every_way(rest, name[length:], roles):
+            yield {piece: value} | match
 
 
 def oracle(pieces: list[str], path: str, roles: tuple[str, ...]) -> Place | None:
-    """The longest of the roles for which there is a way; the first way."""
-    starts = [0, *(at + 1 for at, one in enumerate(path) if one == "/")]
-    for some in sorted(((role,) for role in roles), key=lambda one: -len(one[0])) if roles else [()]:
+    """Return the first match of the longest role that matches."""
+    starts = [0, *(at + 1 for at, character in enumerate(path) if character == "/")]
+    for named in sorted(((role,) for role in roles), key=lambda names: -len(names[0])) if roles else [()]:
         for start in starts:
-            for found in every_way(pieces, path[start:], some):
-                return Place(path[:start] + found["{id}"], found["{role}"])
+            for match in every_way(pieces, path[start:], named):
+                return Place(path[:start] + match["{id}"], match["{role}"])
     return None
 
 
@@ -151,9 +151,9 @@ def templates(draw: st.DrawFn) -> tuple[list[str], tuple[str, ...]]:
 @settings(max_examples=400, deadline=None)
 @given(templates(), st.lists(st.text("ab_/.", max_size=12), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_any_template_finds_what_trying_every_way_finds(
-    made: tuple[list[str], tuple[str, ...]], paths: list[str], rng: random.Random
+    template_parts: tuple[list[str], tuple[str, ...]], paths: list[str], rng: random.Random
 ) -> None:
-    pieces, roles = made
+    pieces, roles = template_parts
     text = "".join(pieces)
     try:
         template = Template.read(text, roles)
@@ -192,8 +192,8 @@ def tried(template: str, paths: list[str], *roles: str, seconds: float | None = 
 def test_a_trial_counts_groups_and_says_what_is_missing() -> None:
     paths = [f"{number}_{role}.fits" for number in range(4) for role in ("diff", "target", "ref")]
     paths += ["4_ref.fits", "x.fits", "1_ref.png"]
-    told = tried("{id}_{role}.*", [*paths, "3_ref.fits.gz"])
-    assert told == {
+    result = tried("{id}_{role}.*", [*paths, "3_ref.fits.gz"])
+    assert result == {
         "template": "{id}_{role}.*",
         "files": 16,
         "groups": 5,
@@ -214,15 +214,15 @@ def test_a_trial_counts_groups_and_says_what_is_missing() -> None:
 
 
 def test_roles_that_no_file_has_make_every_group_incomplete() -> None:
-    told = tried("{id}_{role}.fits", ["1_a.fits", "2_a.fits", "2_b.fits"], "a", "c")
-    assert (told["groups"], told["complete"], told["roles"]) == (2, 0, {"a": 2, "c": 0})
-    assert told["incomplete_examples"] == [{"group": "1", "missing": "c"}, {"group": "2", "missing": "c"}]
+    result = tried("{id}_{role}.fits", ["1_a.fits", "2_a.fits", "2_b.fits"], "a", "c")
+    assert (result["groups"], result["complete"], result["roles"]) == (2, 0, {"a": 2, "c": 0})
+    assert result["incomplete_examples"] == [{"group": "1", "missing": "c"}, {"group": "2", "missing": "c"}]
 
 
 def test_a_folder_without_a_match_and_an_empty_one() -> None:
-    told = tried("{id}_{role}.fits", [f"{number}.png" for number in range(10)])
-    assert (told["files"], told["groups"], told["unmatched"], told["roles"]) == (10, 0, 10, {})
-    assert len(told["unmatched_examples"]) == EXAMPLES  # type: ignore[arg-type]
+    result = tried("{id}_{role}.fits", [f"{number}.png" for number in range(10)])
+    assert (result["files"], result["groups"], result["unmatched"], result["roles"]) == (10, 0, 10, {})
+    assert len(result["unmatched_examples"]) == EXAMPLES  # type: ignore[arg-type]
     assert tried("{id}_{role}.fits", [])["files"] == 0
 
 
@@ -244,9 +244,9 @@ def test_a_trial_of_random_names_agrees_with_a_dictionary() -> None:
             *above, role, name = path.split("/")
             if name.endswith((".png", ".fits")):
                 groups["/".join([*above, name.rsplit(".", 1)[0]])].append(role)
-        told = tried("{role}/{id}.*", sorted(paths))
-        found = {role for one in groups.values() for role in one}
-        assert told["groups"] == len(groups)
-        assert told["complete"] == sum(len(set(one)) == len(found) for one in groups.values())
-        assert told["doubled"] == sum(len(one) - len(set(one)) for one in groups.values())
-        assert told["unmatched"] == sum(path.endswith("-") for path in paths)
+        result = tried("{role}/{id}.*", sorted(paths))
+        all_roles = {role for roles in groups.values() for role in roles}
+        assert result["groups"] == len(groups)
+        assert result["complete"] == sum(len(set(roles)) == len(all_roles) for roles in groups.values())
+        assert result["doubled"] == sum(len(roles) - len(set(roles)) for roles in groups.values())
+        assert result["unmatched"] == sum(path.endswith("-") for path in paths)

@@ -1,4 +1,4 @@
-"""Moved files on PostgreSQL: the statements for many rows at once are our own, so they are tried there too."""
+"""Test moved files on PostgreSQL, because the statements for many rows are handwritten SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""labels.csv through the real pandas and back: class names that pandas takes for missing values, and numbers."""
+"""Test round trips of labels.csv through pandas, with numbers and class names that pandas reads as missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.parts import ROOT
 
 pytestmark = pytest.mark.django_db
 NAMES = ("NA", "None", "nan", "null", "01", "cat")
-# As docs/tables.md has it.
+# The recommendation of docs/tables.md.
 READ: dict[str, Any] = {"dtype": {"label": str}, "keep_default_na": False, "na_values": {"label": [""]}}
 
 
@@ -31,12 +31,12 @@ def exported(make_dataset: Callable[..., Dataset]) -> tuple[Dataset, bytes]:
 
 
 def decided(dataset: Dataset) -> dict[int, tuple[int, str | None]]:
-    found = Item.objects.filter(dataset=dataset).exclude(state=0).values_list("row", "state", "label__name")
-    return {row: (state, name) for row, state, name in found}
+    values = Item.objects.filter(dataset=dataset).exclude(state=0).values_list("row", "state", "label__name")
+    return {row: (state, name) for row, state, name in values}
 
 
 def test_pandas_by_itself_takes_them_for_missing(exported: tuple[Dataset, bytes]) -> None:
-    """Which is why the docs say how to read the file: no way of quoting changes it."""
+    """Check why the docs recommend options for reading the file: no quoting prevents this."""
     _, content = exported
     quoted = content.replace(b",NA,", b',"NA",')
     assert quoted != content
@@ -51,7 +51,7 @@ def test_the_line_in_the_docs_keeps_every_class(exported: tuple[Dataset, bytes])
     counts = table["label"].value_counts().to_dict()
     assert counts == dict.fromkeys(NAMES, 2)
     assert all(isinstance(name, str) for name in counts)
-    assert table["label"].isna().sum() == 2  # unsure and skipped
+    assert table["label"].isna().sum() == 2  # the unsure and skipped items
     docs = ROOT / "docs" / "tables.md"
     assert 'dtype={"label": str}, keep_default_na=False, na_values={"label": [""]}' in docs.read_text()
 
@@ -70,7 +70,7 @@ def test_what_pandas_writes_comes_back_the_same(
 
 
 def test_a_default_round_trip_loses_no_label(exported: tuple[Dataset, bytes]) -> None:
-    """Read without the line in the docs, such labels are empty cells, which leave labels as they are."""
+    """Without the options in the docs, such labels become empty cells, which leave labels unchanged."""
     dataset, content = exported
     before = decided(dataset)
     written = pandas.read_csv(io.BytesIO(content)).to_csv(index=False).encode()

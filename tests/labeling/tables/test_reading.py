@@ -1,4 +1,4 @@
-"""One reader for all tables: encodings, separators, and what names the items in tables of other programs."""
+"""Test reading tables: encodings, separators, and the item keys of other programs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def labels(dataset: Dataset, content: bytes | str, create_classes: bool = False,
 
 
 def labelled(dataset: Dataset) -> dict[int, str]:
-    found = Item.objects.filter(dataset=dataset, label__isnull=False).values_list("row", "label__name")
-    return {row: str(name) for row, name in found}
+    values = Item.objects.filter(dataset=dataset, label__isnull=False).values_list("row", "label__name")
+    return {row: str(name) for row, name in values}
 
 
 def called(dataset: Dataset, *paths: str) -> None:
@@ -50,13 +50,13 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("is_declared", [False, True])
 def test_labels_and_fields_in_every_encoding_and_separator(
-    dataset: Dataset, encoding: str, delimiter: str, told: bool
+    dataset: Dataset, encoding: str, delimiter: str, is_declared: bool
 ) -> None:
     lines = [["path", "label", "note"], ["image0000.png", "cat", "a, b; c | d\te"], ["été — 1.png", "dog", "naïve"]]
     quoted = [delimiter.join(f'"{cell}"' if len(cell) > 6 else cell for cell in line) for line in lines]
-    text = "\r\n".join(([f"sep={delimiter}"] if told else []) + quoted)
+    text = "\r\n".join(([f"sep={delimiter}"] if is_declared else []) + quoted)
     content = text.encode(encoding)
     report = labels(dataset, content)
     assert labelled(dataset) == {0: "cat", 1: "dog"}
@@ -101,7 +101,7 @@ def test_half_a_character_at_the_end_is_refused(dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # Separators of other kinds within names, values and quotes.
+        # Other separators within names, values and quotes.
         'path;"label";"a,b,c,d"\nimage0000.png;cat;"x,y,z"\n',
         "path,label,a|b|c|d\nimage0000.png,cat,x|y|z|w\n",
         "my note; and more|label|path\nx,y,z;1,2|cat|image0000.png\n",
@@ -129,7 +129,7 @@ def test_the_quotes_of_an_endless_cell_are_refused_with_their_line(dataset: Data
 def test_a_long_column_is_left_out_of_the_fields(dataset: Dataset) -> None:
     text = f"path,mass,json,{'n' * 90}\nimage0000.png,2,{'x' * 200_000},1\n"
     report = import_fields(dataset, io.BytesIO(text.encode()), Wish())
-    assert [one.name for one in report.fields] == ["mass"]
+    assert [field.name for field in report.fields] == ["mass"]
     assert report.too_long == ["n" * 90, "json"]
     with pytest.raises(FieldProblem, match=r"Line 2: the value of json is longer than 1,000 characters. Choose"):
         import_fields(dataset, io.BytesIO(text.encode()), Wish(columns=("json", "mass")))
@@ -151,7 +151,7 @@ def test_a_table_may_come_through_a_pipe(dataset: Dataset, tmp_path: Path) -> No
     ("path", "text"),
     [
         ("IMG_6.JPG", "file_name,label\nIMG_6.JPG,cat\n"),  # Hugging Face
-        ("train/IMG_6.JPG", "file_name,label\nIMG_6.JPG,cat\n"),  # its metadata.csv lies in the folder
+        ("train/IMG_6.JPG", "file_name,label\nIMG_6.JPG,cat\n"),  # its metadata.csv is in the folder
         ("sub/IMG_6.JPG", "file_name,text,label\ntrain/sub/IMG_6.JPG,x,cat\n"),
         ("IMG_6.JPG", "image,id,choice,annotator,annotation_id\n/data/upload/3/1b2c3d4e-IMG_6.JPG,7,cat,1,9\n"),
         ("a b/IMG_6.JPG", "image,id,choice\n/data/local-files/?d=raw/a%20b/IMG_6.JPG,7,cat\n"),  # Label Studio
@@ -190,7 +190,7 @@ def test_a_path_is_never_guessed_in_our_own_column(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "choice", "words"),
+    ("text", "choice", "message"),
     [
         ("image,image_id,label\na,b,cat\n", {}, r"'image' and 'image_id' may both name the images. .*--key COLUMN"),
         ("path,choice,target\na,b,cat\n", {}, r"'choice' and 'target' may both contain the label. .*--label COLUMN"),
@@ -200,8 +200,8 @@ def test_a_path_is_never_guessed_in_our_own_column(dataset: Dataset) -> None:
         ("path,label\na,b\n", {"key_column": "galaxy"}, "no column 'galaxy'. The columns are 'path', 'label'"),
     ],
 )
-def test_what_is_not_clear_is_asked(dataset: Dataset, text: str, choice: dict[str, str], words: str) -> None:
-    with pytest.raises(ImportProblem, match=words):
+def test_what_is_not_clear_is_asked(dataset: Dataset, text: str, choice: dict[str, str], message: str) -> None:
+    with pytest.raises(ImportProblem, match=message):
         labels(dataset, text, **choice)
 
 
@@ -211,13 +211,13 @@ def test_columns_are_chosen_on_the_command_line(
     file = tmp_path / "table.csv"
     file.write_bytes("galaxy|kind|item_id|mass\nimage0002|cat|none|5\nimage0009|dog|none|6\n".encode("utf-16"))
     call_command("import_labels", str(file), "--key", "galaxy", "--label", "Kind", "--json")
-    told = json.loads(capsys.readouterr().out)
-    assert (told["applied"], told["unknown_paths"], told["found_by_name"]) == (1, ["image0009"], 1)
-    assert (told["key_column"], told["label_column"], told["encoding"]) == ("galaxy", "kind", "utf-16")
+    result = json.loads(capsys.readouterr().out)
+    assert (result["applied"], result["unknown_paths"], result["found_by_name"]) == (1, ["image0009"], 1)
+    assert (result["key_column"], result["label_column"], result["encoding"]) == ("galaxy", "kind", "utf-16")
     assert labelled(dataset) == {2: "cat"}
     call_command("import_fields", str(file), "--key", "galaxy", "--columns", "mass", "--json")
-    told = json.loads(capsys.readouterr().out)
-    assert (told["matched"], told["key_column"], told["unknown_items"]) == (1, "galaxy", ["image0009"])
+    result = json.loads(capsys.readouterr().out)
+    assert (result["matched"], result["key_column"], result["unknown_items"]) == (1, "galaxy", ["image0009"])
     call_command("import_labels", str(file), "--key", "name=galaxy", "--label", "kind")
     assert "0 applied, 1 unchanged" in capsys.readouterr().out
     with pytest.raises(CommandError, match="no column 'nebula'"):
@@ -226,7 +226,7 @@ def test_columns_are_chosen_on_the_command_line(
 
 # -- Labels that are the same number ------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("classes", "given", "same_numbers", "expected"),
+    ("classes", "spellings", "same_numbers", "expected"),
     [
         ((), ["1", "1.0", "1."], "", ["1", "1", "1"]),
         ((), ["2.0", "1.0", "2"], "", ["2", "1.0", "2"]),
@@ -242,29 +242,29 @@ def test_columns_are_chosen_on_the_command_line(
     ],
 )
 def test_spellings_of_one_number(
-    dataset: Dataset, classes: tuple[str, ...], given: list[str], same_numbers: str, expected: list[str]
+    dataset: Dataset, classes: tuple[str, ...], spellings: list[str], same_numbers: str, expected: list[str]
 ) -> None:
     for key, name in enumerate(classes):
         LabelClass.objects.create(dataset=dataset, name=name, order=5 + key, colour="#000000")
     called(dataset, *(f"{row}.png" for row in range(4)))
-    text = "path,label\n" + "".join(f"{row}.png,{label}\n" for row, label in enumerate(given))
+    text = "path,label\n" + "".join(f"{row}.png,{label}\n" for row, label in enumerate(spellings))
     report = labels(dataset, text, create_classes=True, same_numbers=same_numbers)
     assert labelled(dataset) == dict(enumerate(expected))
-    assert report.merged == {a: b for a, b in zip(given, expected, strict=True) if a != b}
+    assert report.merged == {a: b for a, b in zip(spellings, expected, strict=True) if a != b}
     assert labels(dataset, text, create_classes=True, same_numbers=same_numbers).applied == 0
 
 
 @pytest.mark.parametrize(
-    ("classes", "given"), [((), ["1", "01"]), (("1",), ["01"]), (("01",), ["1.0"]), ((), ["1.5", "1.50"])]
+    ("classes", "spellings"), [((), ["1", "01"]), (("1",), ["01"]), (("01",), ["1.0"]), ((), ["1.5", "1.50"])]
 )
 def test_other_spellings_are_asked_about_and_nothing_is_applied(
-    dataset: Dataset, classes: tuple[str, ...], given: list[str], tmp_path: Path
+    dataset: Dataset, classes: tuple[str, ...], spellings: list[str], tmp_path: Path
 ) -> None:
     for name in classes:
         LabelClass.objects.create(dataset=dataset, name=name, order=5, colour="#000000")
     before = set(LabelClass.objects.values_list("name", flat=True))
     file = tmp_path / "labels.csv"
-    file.write_text("path,label\n" + "".join(f"image000{row * 2}.png,{label}\n" for row, label in enumerate(given)))
+    file.write_text("path,label\n" + "".join(f"image000{row * 2}.png,{label}\n" for row, label in enumerate(spellings)))
     with pytest.raises(CommandError, match=r"same number with different spellings.*--same-numbers merge.*keep"):
         call_command("import_labels", str(file), "--create-classes")
     assert (labelled(dataset), set(LabelClass.objects.values_list("name", flat=True))) == ({}, before)
