@@ -1,4 +1,4 @@
-"""``hoshina ingest`` as people and scripts run it."""
+"""Test ``hoshina ingest`` for users and scripts."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class TestCommand:
     def test_people_get_words(self, picture_folder: Callable[..., Path]) -> None:
         folder = picture_folder(4)
         (folder / "broken\n.png").touch()
-        said = ingest(f"--data-dir={folder}")
-        assert said.startswith("pictures: 4 items (4 new, 0 changed, 0 unchanged, 0 missing) in ")
+        output = ingest(f"--data-dir={folder}")
+        assert output.startswith("pictures: 4 items (4 new, 0 changed, 0 unchanged, 0 missing) in ")
         (folder / "image0001.png").rename(folder / "zebra.png")
         again = ingest(f"--data-dir={folder}")
         assert again.startswith("pictures: 4 items (0 new, 0 changed, 3 unchanged, 1 moved, 0 missing) in ")
-        assert "1 could not be read:\n  broken\\n.png: The file is empty. Copy it again or remove it.\n" in said
+        assert "1 could not be read:\n  broken\\n.png: The file is empty. Copy it again or remove it.\n" in output
 
     def test_it_runs_as_a_job_that_succeeded(self, picture_folder: Callable[..., Path]) -> None:
         ingest(f"--data-dir={picture_folder(3)}")
@@ -72,8 +72,8 @@ class TestCommand:
         write_triplets(tmp_path / "in", range(3))
         (tmp_path / "in" / "sn1_ref.png").unlink()
         write_png(tmp_path / "in" / "other.png")
-        said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--try")
-        assert said.splitlines() == [
+        output = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--try")
+        assert output.splitlines() == [
             "9 files make 3 items by {id}_{role}.png.",
             "Roles: target (3), ref (2), diff (3)",
             "Complete: 2",
@@ -85,20 +85,20 @@ class TestCommand:
             "  other.png: It does not match the template {id}_{role}.png, which groups the files.",
         ]
         arguments = ("--group={id}_{role}.png", "--roles=target,diff", "--try", "--json")
-        told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", *arguments))
-        assert (told["groups"], told["complete"], told["roles"]) == (3, 3, {"target": 3, "diff": 3})
+        result = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", *arguments))
+        assert (result["groups"], result["complete"], result["roles"]) == (3, 3, {"target": 3, "diff": 3})
         assert not Dataset.objects.exists()
         assert not Job.objects.exists()
 
     def test_files_are_grouped_from_now_on(self, tmp_path: Path) -> None:
         write_triplets(tmp_path / "in", range(3))
         (tmp_path / "in" / "sn1_ref.png").unlink()
-        said = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--roles=target, ref")
-        assert said.startswith("in: 3 items from 5 files (5 new, 0 changed, 0 unchanged, 0 missing) in ")
-        assert "1 are incomplete: they lack one of target, ref.\nLeft out: 3 files of other roles.\n" in said
+        output = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--roles=target, ref")
+        assert output.startswith("in: 3 items from 5 files (5 new, 0 changed, 0 unchanged, 0 missing) in ")
+        assert "1 are incomplete: they lack one of target, ref.\nSkipped: 3 files of other roles.\n" in output
         write_png(tmp_path / "in" / "sn1_ref.png")
-        told = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", "--json"))
-        assert (told["items"], told["frames"], told["incomplete"], told["new"]) == (3, 6, 0, 1)
+        result = json.loads(ingest(f"--data-dir={tmp_path / 'in'}", "--json"))
+        assert (result["items"], result["frames"], result["incomplete"], result["new"]) == (3, 6, 0, 1)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -140,14 +140,16 @@ class TestCommand:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "message"),
     [
         (["--data-dir", "{folder}/gone"], 1, "does not exist"),
         ([], 2, "--data-dir"),
         (["--data-dir", "{folder}", "--extensions", ","], 2, "extensions"),
     ],
 )
-def test_exit_codes_and_one_line_on_standard_error(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+def test_exit_codes_and_one_line_on_standard_error(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
     environment = {**os.environ, "AL_STORE_DIR": str(tmp_path / "store")}
     manage = [sys.executable, str(django_settings.BASE_DIR / "manage.py")]
     done = subprocess.run(
@@ -156,5 +158,5 @@ def test_exit_codes_and_one_line_on_standard_error(tmp_path: Path, arguments: li
     )  # fmt: skip
     assert done.returncode == code
     assert done.stdout == ""
-    assert words in done.stderr.strip().splitlines()[-1]
+    assert message in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Files that were overwritten after their item was labeled."""
+"""Test items whose files were overwritten after they were labeled."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ MakeFolder = Callable[..., Path]
 
 
 def changed() -> list[str]:
-    found = list(Item.objects.changed_since_decision().order_by("row"))
+    items = list(Item.objects.changed_since_decision().order_by("row"))
     assert [item.path for item in Item.objects.order_by("row") if item.is_content_changed] == [
-        item.path for item in found
+        item.path for item in items
     ]
-    return [item.path for item in found]
+    return [item.path for item in items]
 
 
 @pytest.fixture
 def folder(picture_folder: MakeFolder) -> Path:
-    """Five images, of which the first three are a cat, unsure and skipped."""
+    """Create five images, of which the first three are labeled cat, unsure and skipped."""
     folder = picture_folder(5)
     ingest_folder(folder)
     dataset = Dataset.objects.get()
@@ -51,8 +51,8 @@ def test_a_file_overwritten_after_the_decision_is_marked(folder: Path) -> None:
         write_png(folder / f"image000{row}.png", seed=50 + row)
     assert changed() == []
     assert counts_of(ingest_folder(folder))["changed"] == 4
-    assert changed() == ["image0000.png", "image0001.png", "image0002.png"]  # nobody decided about the fourth
-    # Again: nothing more, and nothing is forgotten.
+    assert changed() == ["image0000.png", "image0001.png", "image0002.png"]  # the fourth has no decision
+    # Repeating it neither adds nor removes marks.
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5}
     assert changed() == ["image0000.png", "image0001.png", "image0002.png"]
 
@@ -116,7 +116,7 @@ def test_the_query_goes_through_the_partial_index(make_dataset: MakeDataset) -> 
 # -- Items of several files -----------------------------------------------------------------------------
 @pytest.fixture
 def groups(tmp_path: Path) -> Path:
-    """Three items of three files each, all labeled."""
+    """Create three labeled items of three files each."""
     write_triplets(tmp_path / "in", range(3))
     test_group_writer.read(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
@@ -159,7 +159,7 @@ def test_a_file_that_joins_a_labeled_item_changes_it(tmp_path: Path) -> None:
 # -- What settles it ------------------------------------------------------------------------------------
 @pytest.fixture
 def overwritten(folder: Path) -> Dataset:
-    """The cat's file was overwritten."""
+    """Overwrite the file of the cat."""
     write_png(folder / "image0000.png", seed=90)
     ingest_folder(folder)
     assert changed() == ["image0000.png"]
@@ -225,7 +225,7 @@ def test_an_imported_label_that_says_something_new_settles_it(overwritten: Datas
     item = Item.objects.get(row=0)
     cat, dog = LabelClass.objects.order_by("name")
     record_import(overwritten, [Decision(item.pk, State.LABELLED, cat.pk)], None)
-    assert changed() == ["image0000.png"]  # the file repeats what was said of the old content
+    assert changed() == ["image0000.png"]  # the file repeats the decision about the old content
     record_import(overwritten, [Decision(item.pk, State.LABELLED, dog.pk)], None)
     assert changed() == []
 

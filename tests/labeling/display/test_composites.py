@@ -76,9 +76,9 @@ def test_limits_are_found_where_none_are_given_and_a_constant_band_does_no_harm(
 
 def test_bands_of_unequal_size_and_of_no_image_are_refused_in_words(tmp_path: Path) -> None:
     files, _ = write_bands(tmp_path, r=(10, 30))
-    with pytest.raises(ImageProblem, match=r"of one size, and these are not: i 30 × 20, r 30 × 10, g 30 × 20"):
+    with pytest.raises(ImageProblem, match=r"the same size, and these differ: i 30 × 20, r 30 × 10, g 30 × 20"):
         composite(files, BANDS, FITTED)
-    with pytest.raises(ImageProblem, match="None of the bands of the colour image is there: i, r, g"):
+    with pytest.raises(ImageProblem, match="All bands of the color image are missing: i, r, g"):
         composite({}, BANDS, FITTED)
     files["r"].write_bytes(b"no")
     with pytest.raises(ImageProblem, match=r"^r: "):
@@ -108,7 +108,7 @@ def test_values_are_those_of_the_file_and_lie_as_the_picture_does(tmp_path: Path
     turned = tmp_path / "turned.tif"
     Image.fromarray(deep).save(turned, tiffinfo={274: 6})
     np.testing.assert_array_equal(values_in(turned), np.rot90(deep, -1))
-    with pytest.raises(ImageProblem, match="the limit is"):
+    with pytest.raises(ImageProblem, match="The limit is"):
         values_in(files["a.fits"], most=2399)
 
 
@@ -282,8 +282,8 @@ def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown
     ("wrong", "words"),
     [
         ({"red": "g"}, "Choose all three bands"),
-        ({"softening": "-1"}, "The softening has to be above 0."),
-        ({"range": "0"}, "The range has to be above 0."),
+        ({"softening": "-1"}, "The softening must be greater than 0."),
+        ({"range": "0"}, "The range must be greater than 0."),
         ({"layout": "upside down"}, "is not one of the available choices"),
         ({"red": "x", "green": "g", "blue": "g"}, "is not one of the available choices"),
     ],

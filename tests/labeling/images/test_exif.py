@@ -29,18 +29,18 @@ BROKEN: Rationals = ((1, 1), (2, 1), (5, 0))
 
 def block(gps: dict[int, Any] | None = None, exif: dict[int, Any] | None = None, **base: str) -> Image.Exif:
     """Return an EXIF block with some defaults."""
-    made = Image.Exif()
-    made[ExifTags.Base.Make] = base.get("make", "Canon")
-    made[ExifTags.Base.Model] = base.get("model", "EOS R5  ")
-    made.get_ifd(ExifTags.IFD.Exif).update(
+    exif_block = Image.Exif()
+    exif_block[ExifTags.Base.Make] = base.get("make", "Canon")
+    exif_block[ExifTags.Base.Model] = base.get("model", "EOS R5  ")
+    exif_block.get_ifd(ExifTags.IFD.Exif).update(
         {0x9003: "2024:05:01 12:34:56", 0x9291: "125", 0x9011: "+02:00", 0x829A: IFDRational(1, 250), 0x8827: 400}
         if exif is None else exif
     )  # fmt: skip
-    made.get_ifd(ExifTags.IFD.GPSInfo).update(
+    exif_block.get_ifd(ExifTags.IFD.GPSInfo).update(
         {1: "S", 2: rationals(SYDNEY), 3: "E", 4: (151.0, 12.0, 40.0), 5: b"\0", 6: IFDRational(125, 10),
          7: (10.0, 34.0, 56.5), 29: "2024:05:01"} if gps is None else gps
     )  # fmt: skip
-    return made
+    return exif_block
 
 
 def rationals(parts: Rationals) -> tuple[IFDRational, ...]:

@@ -1,4 +1,4 @@
-"""What a FITS file says about itself: cards of the image and of the file, and the place in the sky."""
+"""Test FITS headers: cards of the image and of the file, and the position in the sky."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def test_the_cards_of_the_image_come_first_then_those_of_the_file(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("kind", "names", "words"),
+    ("kind", "names", "texts"),
     [
         (("RA---TAN", "DEC--TAN"), ("Right ascension", "Declination"), ("5h35m17.30s", "-5d23m28.0s")),
         (("GLON-CAR", "GLAT-CAR"), ("Galactic longitude", "Galactic latitude"), ("83.82210°", "-5.39110°")),
         (("HPLN-TAN", "HPLT-TAN"), ("Helioprojective x", "Helioprojective y"), ("301759.6″", "-19408.0″")),
     ],
 )
-def test_the_middle_of_the_image_in_the_sky(tmp_path: Path, kind: tuple, names: tuple, words: tuple) -> None:
+def test_the_middle_of_the_image_in_the_sky(tmp_path: Path, kind: tuple, names: tuple, texts: tuple) -> None:
     fits.PrimaryHDU(np.ones((40, 60), np.float32), header=orion_header(kind)).writeto(tmp_path / "a.fits")
     sky = header_of(tmp_path / "a.fits").sky
-    assert sky == ((names[0], words[0]), (names[1], words[1]), ("Scale", "1.8″ a pixel"))
+    assert sky == ((names[0], texts[0]), (names[1], texts[1]), ("Scale", "1.8″ a pixel"))
 
 
 def test_latitude_may_come_first_and_cubes_have_a_place(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
     assert client.get(reverse("labeling:file_header", args=[frame.pk + 1])).status_code == 404
     assert "SECOND" not in client.get(address).content.decode()
     Dataset.objects.update(rendering=Rendering(hdu=1).as_params())
-    found = client.get(address).content.decode()
-    assert "SECOND&lt;B&gt;" in found
-    assert "no usable WCS" in found
+    html = client.get(address).content.decode()
+    assert "SECOND&lt;B&gt;" in html
+    assert "no usable WCS" in html
     Dataset.objects.update(rendering=Rendering(hdu=7).as_params())
     assert "has no HDU 7" in client.get(address).content.decode()
     frame.file.unlink()
@@ -115,7 +115,7 @@ def test_a_header_whose_decoder_fails_is_told(
     Frame.objects.update(format="FITS")
     frame = Frame.objects.get()
     fits.PrimaryHDU(np.ones((4, 6), np.float32), orion_header()).writeto(frame.file)
-    strict = Decoders(1, seconds=60, megabytes=1)  # the first look at how large it is ends it
+    strict = Decoders(1, seconds=60, megabytes=1)  # the first check of its memory ends it
     monkeypatch.setattr(items, "decoders", lambda: strict)
     monkeypatch.setattr(decoder_pool, "_LOOK", 0.01)
     answer = client.get(reverse("labeling:file_header", args=[frame.pk]))

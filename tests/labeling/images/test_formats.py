@@ -1,4 +1,4 @@
-"""Images as scientists have them, against oracles: deep, in planes, in colour spaces of their own, of gigapixels."""
+"""Test scientific images against reference results: high bit depth, planes, color spaces and gigapixels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def grey(file: Path, **choices: Any) -> np.ndarray:
 
 
 def in_colours(ramp: np.ndarray) -> np.ndarray:
-    """Red rises, green falls, blue stays in the middle."""
+    """Return colors in which red increases, green decreases and blue is constant."""
     return np.stack([ramp, ramp.max() - ramp, np.full_like(ramp, ramp.max() / 2)], axis=-1)
 
 
@@ -57,7 +57,7 @@ def test_a_ramp_of_16_bits_shows_as_a_ramp(tmp_path: Path, name: str) -> None:
     else:
         Image.fromarray(values).save(file)
     assert abs(grey(file, stretch="minmax") - np.rint(values / 4000 * 255)).max() <= 1
-    steps = np.diff(grey(file).reshape(-1))  # as it usually is
+    steps = np.diff(grey(file).reshape(-1))  # under the usual stretch
     assert steps.min() >= 0
     assert steps.max() <= 1
     assert (grey(file).min(), grey(file).max()) == (0, 255)
@@ -65,7 +65,7 @@ def test_a_ramp_of_16_bits_shows_as_a_ramp(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["png", "tif", "big.tif", "deflate.tif", "float.tif", "planar.tif"])
 def test_colours_of_16_bits_keep_all_of_them(tmp_path: Path, kind: str) -> None:
-    values = in_colours(RAMP / 16)  # 0 to 250: the upper bytes are nought
+    values = in_colours(RAMP / 16)  # 0 to 250: the upper bytes are zero
     file = tmp_path / f"colours.{kind}"
     if kind == "png":
         file.write_bytes(png16(values))
@@ -86,7 +86,7 @@ def test_colours_of_16_bits_keep_all_of_them(tmp_path: Path, kind: str) -> None:
 def test_transparency_of_16_bits_lies_over_the_ground_and_does_not_stretch(tmp_path: Path) -> None:
     values = np.zeros((10, 10, 2))
     values[..., 0], values[..., 1] = np.linspace(100, 200, 10), 65535
-    values[0] = 60000, 0  # bright, and not to be seen
+    values[0] = 60000, 0  # bright and transparent
     (tmp_path / "a.png").write_bytes(png16(values))
     pixels = opened(tmp_path / "a.png", stretch="minmax", background="#102030")
     assert pixels[0, 0].tolist() == [16, 32, 48]
@@ -142,7 +142,10 @@ def test_digits_far_from_zero_are_not_lost(tmp_path: Path) -> None:
 
 # -- FITS -------------------------------------------------------------------------------------------
 def parts(file: Path) -> None:
-    """0 empty, 1 a table, 2 a spectrum, 3 a rising image, 4 a cube of a falling, a flat and a rising plane."""
+    """Write a FITS file with 0 an empty HDU, 1 a table, 2 a spectrum, 3 an increasing image, 4 a cube of three planes.
+
+    The planes of the cube are decreasing, constant and increasing.
+    """
     table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1, 2])])
     rising = np.tile(np.arange(50, dtype=np.float32), (40, 1))
     cube = np.stack([rising[:, ::-1], np.full_like(rising, 10), rising])
@@ -168,7 +171,7 @@ def test_the_chosen_hdu_and_plane_are_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("choices", "words"),
+    ("choices", "message"),
     [
         ({"hdu": 0}, "HDU 0 of this FITS file is empty"),
         ({"hdu": 1}, "HDU 1 of this FITS file is a table of 2 rows"),
@@ -177,9 +180,9 @@ def test_the_chosen_hdu_and_plane_are_shown(tmp_path: Path) -> None:
         ({"hdu": 4, "plane": 3}, "has no plane 3. It has 3 planes, counted from 0"),
     ],
 )
-def test_parts_without_an_image_are_refused_with_the_reason(tmp_path: Path, choices: dict, words: str) -> None:
+def test_parts_without_an_image_are_refused_with_the_reason(tmp_path: Path, choices: dict, message: str) -> None:
     parts(tmp_path / "parts.fits")
-    with pytest.raises(ImageProblem, match=words):
+    with pytest.raises(ImageProblem, match=message):
         open_image(tmp_path / "parts.fits", rendering=Rendering(**choices))
 
 
@@ -376,7 +379,7 @@ def test_a_quarter_of_a_gigapixel_comes_within_the_memory(tmp_path: Path) -> Non
     tracemalloc.stop()
     assert image.size == (256, 256)
     assert abs(int(np.asarray(image)[32 * 3 + 16, 32 * 5 + 16, 0]) - (10 + 8 * 3 + 5)) <= 1
-    assert peak < 80 * 2**20  # the whole would take 256
+    assert peak < 80 * 2**20  # the whole image would need 256
 
 
 @pytest.mark.parametrize("place", ["below", "beside"])
@@ -420,7 +423,7 @@ def test_pictures_of_telephones(tmp_path: Path, suffix: str) -> None:
     examined = examine(tmp_path / f"a.{suffix}")
     assert (examined.format, examined.width, examined.height) == ({"heic": "HEIF"}.get(suffix, "AVIF"), 64, 48)
     assert format_for_browsers(tmp_path / f"a.{suffix}") == ""
-    if suffix == "avif":  # pillow-heif writes no turned ones
+    if suffix == "avif":  # pillow-heif can't write an orientation
         image.save(tmp_path / "turned.avif", quality=95, exif=exif)
         turned = opened(tmp_path / "turned.avif")
         assert turned.shape == (64, 48, 3)
@@ -464,5 +467,5 @@ def test_the_model_sees_the_pixels_that_the_person_sees(tmp_path: Path, name: st
         seen = np.asarray(Image.open(io.BytesIO(shown)))
         assert seen.shape == (40, 60, 3)
         for side in (96, 224):
-            given = squash(open_for_resizing(file, decode_side(side), rendering), side)
-            assert (given == squash(Image.fromarray(seen), side)).all(), kind
+            squashed = squash(open_for_resizing(file, decode_side(side), rendering), side)
+            assert (squashed == squash(Image.fromarray(seen), side)).all(), kind

@@ -1,4 +1,4 @@
-"""Files that were moved or renamed: their items follow them by content."""
+"""Test that items follow moved and renamed files by content."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_copy_is_a_new_item(picture_folder: MakeFolder) -> None:
     ingest_folder(folder)
     label_item("image0000.png")
     (folder / "a copy.png").write_bytes((folder / "image0000.png").read_bytes())
-    os.utime(folder / "image0000.png", ns=(1, 1))  # touched, and still the same
+    os.utime(folder / "image0000.png", ns=(1, 1))  # touched, but with the same content
     assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "unchanged": 2}
     assert labels_by_path() == {"image0000.png": "was image0000.png"}
 
@@ -116,7 +116,7 @@ def test_of_identical_files_those_with_labels_are_found_first_and_each_once(pict
 
 
 def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
-    """Every path but the first holds another image than before, and the last is new."""
+    """All paths but the first have the content of another, and the last one is new."""
     folder = picture_folder(6)
     ingest_folder(folder)
     for number in range(6):
@@ -148,14 +148,14 @@ def test_an_image_that_was_overwritten_by_another_is_missing_and_comes_back(
     ingest_folder(folder)
     label_item("image0000.png")
     label_item("image0001.png")
-    kept = (folder / "image0001.png").read_bytes()
+    content = (folder / "image0001.png").read_bytes()
     (folder / "image0000.png").replace(folder / "image0001.png")
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "missing": 1}
     assert labels_by_path() == {"image0001.png": "was image0000.png"}
     gone = Item.objects.get(is_available=False)
     assert gone.path == "image0001.png (replaced, image 1)"
     assert counts_of(ingest_folder(folder)) == {"items": 2, "unchanged": 1, "missing": 1}
-    (folder / "found again.png").write_bytes(kept)
+    (folder / "found again.png").write_bytes(content)
     assert counts_of(ingest_folder(folder)) == {"items": 2, "moved": 1, "unchanged": 1}
     assert labels_by_path()["found again.png"] == "was image0001.png"
     consistent(Dataset.objects.get())
@@ -169,7 +169,7 @@ def test_an_edited_file_is_the_same_item_and_its_old_content_elsewhere_too(pictu
     write_png(folder / "image0000.png", seed=70)
     (folder / "z.png").write_bytes((folder / "image0001.png").read_bytes())
     write_png(folder / "image0001.png", seed=71)
-    # What was at image0001.png is at z.png now, and its label with it.
+    # The content of image0001.png, with its label, is now at z.png.
     assert counts_of(ingest_folder(folder)) == {"items": 3, "new": 1, "changed": 1, "moved": 1}
     assert labels_by_path() == {"image0000.png": "was image0000.png", "z.png": "was image0001.png"}
 
@@ -188,13 +188,13 @@ def test_a_path_that_cannot_be_read_any_more_lets_its_item_go(picture_folder: Ma
 
 
 def test_labels_stay_within_their_dataset(picture_folder: MakeFolder) -> None:
-    one, two = picture_folder(1, name="one"), picture_folder(2, name="two")
-    ingest_folder(one)
+    first, second = picture_folder(1, name="one"), picture_folder(2, name="two")
+    ingest_folder(first)
     label_item("image0000.png")
-    (one / "image0000.png").unlink()
-    write_png(one / "other.png", seed=9)
-    ingest_folder(one)
-    assert ingest_folder(two)["new"] == 2
+    (first / "image0000.png").unlink()
+    write_png(first / "other.png", seed=9)
+    ingest_folder(first)
+    assert ingest_folder(second)["new"] == 2
     assert labels_by_path() == {}
 
 
@@ -221,7 +221,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
 def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a disk finds the file under its old name, too; here a link stands for that."""
+    """Case-insensitive disks also find the file under its old name, which a link simulates here."""
     folder = picture_folder(2)
     ingest_folder(folder)
     label_item("image0000.png")
@@ -250,17 +250,17 @@ def test_a_thousand_black_images_are_looked_at_once_each(
     for number in range(20, 40):
         (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
     write_png(folder / "one more.png", seed=5)
-    looked: list[str] = []
-    is_free = file_moves.Finder._is_free
+    checked: list[str] = []
+    is_free = file_moves.FreeItemFinder._is_free
 
-    def counted(self: file_moves.Finder, home: file_moves.Home, stray: file_moves.Stray) -> bool:
-        looked.append(home.path)
-        return is_free(self, home, stray)
+    def counted(self: file_moves.FreeItemFinder, free_item: file_moves.FreeItem, stray: file_moves.Stray) -> bool:
+        checked.append(free_item.path)
+        return is_free(self, free_item, stray)
 
-    monkeypatch.setattr(file_moves.Finder, "_is_free", counted)
+    monkeypatch.setattr(file_moves.FreeItemFinder, "_is_free", counted)
     assert counts_of(ingest_folder(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
     assert labels_by_path() == {"moved 20.png": "was black 30.png"}
-    assert max(Counter(looked).values()) == 1
+    assert max(Counter(checked).values()) == 1
     consistent(Dataset.objects.get())
 
 
@@ -271,25 +271,25 @@ NAMES = [f"{folder}{name}.png" for folder in ("", "a/", "b/c/") for name in "pqr
 
 @pytest.fixture(scope="module")
 def contents() -> list[bytes]:
-    """The bytes of a few different images."""
+    """Return the bytes of a few different images."""
     import io
 
-    made = []
+    files = []
     for seed in range(CONTENTS):
         buffer = io.BytesIO()
         pixels = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(buffer, "PNG")
-        made.append(buffer.getvalue())
-    return made
+        files.append(buffer.getvalue())
+    return files
 
 
 class Disk:
-    """A folder that is changed by chance."""
+    """A folder with random changes."""
 
     def __init__(self, root: Path, contents: list[bytes], rng: random.Random) -> None:
         self.root, self.contents, self.rng = root, contents, rng
         self.files: dict[str, int] = {}
-        # Times that no two writes share, as real ones hardly ever do.
+        # Distinct times for all writes, as is usual in practice.
         self.clock = itertools.count(1_000_000_000, 1_000_000)
 
     def write(self, name: str, content: int) -> None:
@@ -308,20 +308,20 @@ class Disk:
     def change(self) -> None:
         kind = self.rng.choice(["rename", "rename", "rename", "swap", "delete", "copy", "write", "folder"])
         there = sorted(self.files)
-        one = self.rng.choice(there) if there else ""
+        name = self.rng.choice(there) if there else ""
         other = self.rng.choice(NAMES)
         if not there or kind == "write":
             self.write(other, self.rng.randrange(CONTENTS))
         elif kind == "delete" and len(there) > 2:
-            (self.root / one).unlink()
-            del self.files[one]
-        elif kind == "copy" and one != other:
-            self.write(other, self.files[one])
-        elif kind == "rename" and one != other:
-            self.rename(one, other)
-        elif kind == "swap" and other in self.files and other != one:
-            self.rename(one, "aside")
-            self.rename(other, one)
+            (self.root / name).unlink()
+            del self.files[name]
+        elif kind == "copy" and name != other:
+            self.write(other, self.files[name])
+        elif kind == "rename" and name != other:
+            self.rename(name, other)
+        elif kind == "swap" and other in self.files and other != name:
+            self.rename(name, "aside")
+            self.rename(other, name)
             self.rename("aside", other)
         elif kind == "folder":
             for name in [name for name in there if name.startswith("a/")]:
@@ -329,7 +329,7 @@ class Disk:
 
 
 class Oracle:
-    """Which item is where, found slowly: one list, looked through again and again."""
+    """A slow reference implementation that searches one list of items."""
 
     def __init__(self) -> None:
         self.items: list[dict[str, Any]] = []
@@ -339,15 +339,15 @@ class Oracle:
         strays = [path for path in walked(files) if path not in holders]
         free = [item for item in self.items if item not in holders.values()]
         was = {item["path"]: item for item in free}
-        # New paths choose first, then those whose content was replaced.
+        # Match new paths first, then those whose content was replaced.
         for path in [p for p in strays if p not in was] + [p for p in strays if p in was]:
             same = [item for item in free if item["content"] == files[path]]
             if same:
-                item = min(same, key=lambda one: (one["label"] is None, one["order"]))
+                item = min(same, key=lambda candidate: (candidate["label"] is None, candidate["order"]))
                 free.remove(item)
                 holders[path] = item
         for path in strays:
-            if path not in holders and was.get(path) in free:  # edited where it is
+            if path not in holders and was.get(path) in free:  # edited in place
                 holders[path] = was[path]
                 free.remove(was[path])
         for path in strays:
@@ -363,23 +363,23 @@ class Oracle:
         return {item["path"]: item["label"] for item in self.items if item["path"] in files and item["label"]}
 
 
-def by_content(given: dict[str, str], files: dict[str, int]) -> list[tuple[int, str]]:
-    return sorted((files[path], name) for path, name in given.items())
+def by_content(labels_by_path: dict[str, str], files: dict[str, int]) -> list[tuple[int, str]]:
+    return sorted((files[path], name) for path, name in labels_by_path.items())
 
 
 def walked(files: dict[str, int]) -> list[str]:
-    """In the order in which a folder is walked: files before folders."""
+    """Return paths in the order of a walk: files before folders."""
     return sorted(files, key=lambda path: [(part != path.split("/")[-1], part) for part in path.split("/")])
 
 
 def label_some(dataset: Dataset, oracle: Oracle, rng: random.Random, names: itertools.count[int]) -> None:
     for item in dataset.items.filter(is_available=True, label=None).order_by("path"):
         if rng.random() < 0.4:
-            given = f"label {next(names)}"
-            made = LabelClass.objects.create(dataset=dataset, name=given, colour="#0072B2")
-            Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=made)
-            [mine] = [one for one in oracle.items if one["path"] == item.path]
-            mine["label"] = given
+            name = f"label {next(names)}"
+            label_class = LabelClass.objects.create(dataset=dataset, name=name, colour="#0072B2")
+            Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=label_class)
+            [mine] = [entry for entry in oracle.items if entry["path"] == item.path]
+            mine["label"] = name
 
 
 @pytest.fixture(params=["one batch", "many batches"])
@@ -412,10 +412,10 @@ def test_labels_follow_content_through_any_changes(
         if batches == "one batch":
             assert labels_by_path() == oracle.labels_by_path(disk.files)
         else:  # which of several identical images gets which label may depend on the batches
-            found, wanted = labels_by_path(), oracle.labels_by_path(disk.files)
-            assert by_content(found, disk.files) == by_content(wanted, disk.files)
+            actual, expected = labels_by_path(), oracle.labels_by_path(disk.files)
+            assert by_content(actual, disk.files) == by_content(expected, disk.files)
             for item in oracle.items:
-                item["label"] = found.get(item["path"]) if item["path"] in disk.files else item["label"]
+                item["label"] = actual.get(item["path"]) if item["path"] in disk.files else item["label"]
         label_some(dataset, oracle, rng, names)
         for _ in range(rng.randint(1, 7)):
             disk.change()
@@ -427,17 +427,17 @@ def test_labels_follow_content_through_any_changes(
 def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
     tmp_path: Path, contents: list[bytes], seed: int
 ) -> None:
-    """With contents that differ there is one right answer, however often the way to it was interrupted."""
+    """Distinct contents have one correct result, however often ingest was interrupted."""
     rng = random.Random(1000 + seed)
     (tmp_path / "in").mkdir()
     disk = Disk(tmp_path / "in", contents, rng)
     for name, content in zip(rng.sample(NAMES, CONTENTS), range(CONTENTS), strict=True):
         disk.write(name, content)
     ingest_folder(disk.root)
-    given = {content: label_item(path).name for path, content in disk.files.items()}
+    names_by_content = {content: label_item(path).name for path, content in disk.files.items()}
     for _ in range(4):
         there = sorted(disk.files)
-        for old, new in zip(there, rng.sample(NAMES, len(there)), strict=True):  # all of them change places
+        for old, new in zip(there, rng.sample(NAMES, len(there)), strict=True):  # permute all names
             disk.rename(old, f"{new}.aside")
         for name in sorted(disk.files):
             disk.rename(name, name.removesuffix(".aside"))
@@ -449,5 +449,5 @@ def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
                 assert Item.objects.filter(label__isnull=False).count() == CONTENTS
         ingest_folder(disk.root)
         consistent(Dataset.objects.get())
-        assert labels_by_path() == {path: given[content] for path, content in disk.files.items()}
+        assert labels_by_path() == {path: names_by_content[content] for path, content in disk.files.items()}
         assert Dataset.objects.get().n_missing == 0

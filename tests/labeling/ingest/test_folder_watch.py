@@ -1,4 +1,4 @@
-"""Watched folders: what is new in them is read by itself, what is still being written is left alone."""
+"""Test watched folders: new files are ingested automatically, unless they are still being written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.ingest import folder_watch
 from labeling.ingest.dataset_folder import dataset_for
-from labeling.ingest.folder_watch import look, look_at_due, pause_after
+from labeling.ingest.folder_watch import check_due_folders, pause_after, take_snapshot
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
@@ -32,7 +32,7 @@ PNG = [".png"]
 
 
 def age(file: Path, seconds: float) -> None:
-    """Makes a file that many seconds old."""
+    """Set the modification time of a file to that many seconds ago."""
     moment = time.time() - seconds
     os.utime(file, (moment, moment))
 
@@ -48,36 +48,36 @@ class TestLook:
     def test_the_same_folder_looks_the_same_and_any_change_is_seen(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(4)
         settle(folder)
-        seen = [look(folder, PNG)]
-        assert (seen[0].n, seen[0]) == (4, look(folder, PNG))
+        seen = [take_snapshot(folder, PNG)]
+        assert (seen[0].n, seen[0]) == (4, take_snapshot(folder, PNG))
 
         write_png(folder / "deep" / "new.png", seed=9)
         age(folder / "deep" / "new.png", 30)
-        seen.append(look(folder, PNG))
+        seen.append(take_snapshot(folder, PNG))
         (folder / "deep" / "new.png").rename(folder / "deep" / "other.png")
-        seen.append(look(folder, PNG))
-        age(folder / "image0000.png", 100)  # edited in place: another time
-        seen.append(look(folder, PNG))
+        seen.append(take_snapshot(folder, PNG))
+        age(folder / "image0000.png", 100)  # edited in place: only the time changed
+        seen.append(take_snapshot(folder, PNG))
         (folder / "image0001.png").unlink()
-        seen.append(look(folder, PNG))
-        assert [one.n for one in seen] == [4, 5, 5, 5, 4]
-        assert len({one.digest for one in seen}) == len(seen)
+        seen.append(take_snapshot(folder, PNG))
+        assert [snapshot.n for snapshot in seen] == [4, 5, 5, 5, 4]
+        assert len({snapshot.digest for snapshot in seen}) == len(seen)
         (folder / "notes.txt").touch()
-        assert look(folder, PNG) == seen[-1]
+        assert take_snapshot(folder, PNG) == seen[-1]
 
     def test_what_is_still_being_written_is_not_seen_yet(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(3)
         settle(folder)
-        before = look(folder, PNG)
+        before = take_snapshot(folder, PNG)
         write_png(folder / "new.png")
-        assert look(folder, PNG) == before
+        assert take_snapshot(folder, PNG) == before
         age(folder / "new.png", folder_watch.SETTLED + 1)
-        assert look(folder, PNG).n == 4
+        assert take_snapshot(folder, PNG).n == 4
 
     def test_a_clock_that_is_ahead_hides_nothing(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(1)
         age(folder / "image0000.png", -3600)
-        assert look(folder, PNG).n == 1
+        assert take_snapshot(folder, PNG).n == 1
 
     def test_looking_takes_a_twentieth_of_the_time_at_most(self) -> None:
         for seconds in (0.0, 0.001, 0.1, 5.0, 300.0):
@@ -132,15 +132,15 @@ class TestDue:
 
     def look(self) -> None:
         Dataset.objects.update(next_look_at=timezone.now() - timedelta(seconds=1))
-        look_at_due()
+        check_due_folders()
 
     def finish(self) -> dict[str, Any]:
-        """Does what the worker would do."""
+        """Run the job as a worker would."""
         [job] = Job.objects.filter(kind="ingest", state__in=Job.ACTIVE)
         return dict(run_now("ingest", dataset_id=job.dataset_id, params=job.params).result)
 
     def test_what_is_new_is_read_once(self, dataset: Dataset) -> None:
-        look_at_due()
+        check_due_folders()
         assert self.finish()["new"] == 3
         self.look()
         assert not Job.objects.filter(kind="ingest", state__in=Job.ACTIVE).exists()
@@ -148,25 +148,25 @@ class TestDue:
         age(dataset.data_dir / "new.png", 10)
         self.look()
         assert self.finish()["new"] == 1
-        # The state is in the database: another process goes on from there.
+        # The state is in the database, so that another process continues there.
         self.look()
         assert Job.objects.filter(kind="ingest").count() == 2
 
     def test_only_watched_folders_whose_time_has_come_are_looked_at(self, dataset: Dataset) -> None:
         Dataset.objects.update(next_look_at=timezone.now() + timedelta(seconds=60))
-        look_at_due()
+        check_due_folders()
         Dataset.objects.update(next_look_at=None, is_watched=False)
-        look_at_due()
+        check_due_folders()
         assert not Job.objects.exists()
         Dataset.objects.update(is_watched=True)
-        look_at_due()
+        check_due_folders()
         dataset.refresh_from_db()
         assert dataset.next_look_at is not None
         assert dataset.next_look_at > timezone.now()
         assert Job.objects.count() == 1
 
     def test_an_ingest_that_runs_may_have_passed_by_and_another_follows(self, dataset: Dataset) -> None:
-        look_at_due()
+        check_due_folders()
         write_png(dataset.data_dir / "new.png")
         age(dataset.data_dir / "new.png", 10)
         self.look()
@@ -180,12 +180,12 @@ class TestDue:
         assert Job.objects.count() == 2
 
     def test_a_disk_that_is_away_makes_nothing_missing(self, dataset: Dataset, tmp_path: Path) -> None:
-        look_at_due()
+        check_due_folders()
         self.finish()
         folder = dataset.data_dir
         folder.rename(tmp_path / "away")
         self.look()
-        folder.mkdir()  # the empty place where a disk was
+        folder.mkdir()  # the empty mount point of a disk
         self.look()
         assert Job.objects.filter(kind="ingest").count() == 1
         assert Item.objects.filter(is_available=True).count() == 3
@@ -195,7 +195,7 @@ class TestDue:
     def test_the_endings_of_the_last_ingest_are_looked_for(self, dataset: Dataset) -> None:
         (dataset.data_dir / "image0000.png").rename(dataset.data_dir / "one.pic")
         run_now("ingest", dataset_id=dataset.pk, params={"extensions": [".pic"]})
-        look_at_due()
+        check_due_folders()
         assert self.finish()["items"] == 1
 
     def test_the_thread_outlives_a_database_that_is_away(
@@ -212,7 +212,7 @@ class TestDue:
             stopped.set()
 
         monkeypatch.setattr(folder_watch, "_TICK", 0.01)
-        monkeypatch.setattr(folder_watch, "look_at_due", fail_first)
+        monkeypatch.setattr(folder_watch, "check_due_folders", fail_first)
         folder_watch.start(stopped).join(timeout=20)
         assert len(looked) == 2
         assert "trying again" in caplog.text
@@ -252,13 +252,13 @@ def test_the_buttons_of_the_page(client: Client, make_dataset: Callable[..., Dat
 def test_up_watch_picks_up_a_growing_folder(up: Callable[..., Up], picture_folder: MakeFolder, tmp_path: Path) -> None:
     folder = picture_folder(6)
     more = picture_folder(30, name="more")
-    one = up(str(folder), "--watch", "--port", str(free_port()))
-    one.wait_for(r"pictures: 6 items")
-    one.wait_until_well()
+    server = up(str(folder), "--watch", "--port", str(free_port()))
+    server.wait_for(r"pictures: 6 items")
+    server.wait_until_well()
     (folder / "night 2").mkdir()
     whole = (more / "image0025.png").read_bytes()
     eighth = len(whole) // 8
-    with (folder / "slow.png").open("wb") as slow:  # written to for as long as the others take
+    with (folder / "slow.png").open("wb") as slow:  # written to until the others are ingested
         for number in range(20, 24):
             slow.write(whole[(number - 20) * eighth : (number - 19) * eighth])
             slow.flush()
@@ -267,21 +267,21 @@ def test_up_watch_picks_up_a_growing_folder(up: Callable[..., Up], picture_folde
         slow.write(whole[4 * eighth :])
 
     def items() -> int:
-        return int(one.query("select count(*) from labeling_item")[0][0])
+        return int(server.query("select count(*) from labeling_item")[0][0])
 
     wait_until(lambda: items() == 11, why="the new files to become items")
-    assert one.query("select count(*) from labeling_problem") == [(0,)]
+    assert server.query("select count(*) from labeling_problem") == [(0,)]
     embedded = (
         "select count(*) from jobs_job where kind = 'embed' and state = 'succeeded' "
         "and finished_at > (select max(finished_at) from jobs_job where kind = 'ingest')"
     )
-    wait_until(lambda: one.query(embedded)[0][0] >= 1, why="their vectors")
-    assert one.query("select max(n_items), min(is_watched) from labeling_dataset") == [(11, 1)]
+    wait_until(lambda: server.query(embedded)[0][0] >= 1, why="their vectors")
+    assert server.query("select max(n_items), min(is_watched) from labeling_dataset") == [(11, 1)]
 
-    # After a restart it goes on, without being told again, and finds what came meanwhile.
-    row = one.query("select row from labeling_item where path = 'slow.png'")
-    one.process.send_signal(signal.SIGTERM)
-    assert one.process.wait(timeout=60) == 0
+    # After a restart it continues automatically, and finds files added in the meantime.
+    row = server.query("select row from labeling_item where path = 'slow.png'")
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=60) == 0
     shutil.copyfile(more / "image0029.png", folder / "meanwhile.png")
     (folder / "slow.png").rename(folder / "renamed.png")
     other = up("--port", str(free_port()))

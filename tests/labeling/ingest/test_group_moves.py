@@ -1,4 +1,4 @@
-"""Groups of files that were moved or renamed: their items follow them by content."""
+"""Test that items follow moved and renamed groups of files by content."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_renamed_folder_keeps_all_items(tmp_path: Path, template: str, is_shar
     folder = tmp_path / "in"
     write_triplets(folder / "night 1", range(8), template)
     write_triplets(folder / "night 2", range(20, 22), template)
-    if is_shared:  # one reference for all of a night
+    if is_shared:  # one reference for a whole night
         first = folder / "night 1" / template.replace("{id}", "sn0").replace("{role}", "ref")
         for number in range(1, 8):
             name = template.replace("{id}", f"sn{number}").replace("{role}", "ref")
@@ -122,7 +122,7 @@ def test_a_moved_group_with_a_file_changed_or_gone_keeps_its_label(tmp_path: Pat
         label_item(f"a/sn{number}")
     (folder / "a").rename(folder / "b")
     (folder / "b" / "sn0_ref.png").unlink()
-    for role in ("ref", "diff"):  # one of three is left: enough, because the name stayed
+    for role in ("ref", "diff"):  # one of three remains, which suffices because the name is unchanged
         (folder / "b" / f"sn1_{role}.png").unlink()
     assert counts_of(ingest_groups(folder)) == {"items": 3, "moved": 6}
     assert labels_by_path() == {f"b/sn{number}": f"was a/sn{number}" for number in range(3)}
@@ -188,13 +188,13 @@ def test_it_takes_a_few_queries_and_many_batches(tmp_path: Path, monkeypatch: py
 # -- Anything at all ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_renaming_labels_are_where_their_files_are(tmp_path: Path, seed: int) -> None:
-    """Whole groups are renamed, swapped, removed, added and copied; every label stays with the content."""
+    """Rename, swap, remove, add and copy whole groups. Every label stays with its content."""
     rng = random.Random(seed)
     template = rng.choice([FLAT, "{role}/{id}.png", "{id}/{role}.png"])
     folder = tmp_path / "in"
     write_triplets(folder, range(10), template)
     ingest_groups(folder, template)
-    # What each group's content was called first.
+    # The first name of the content of each group.
     named = {f"sn{number}": f"sn{number}" for number in range(10)}
     for number in range(10):
         label_item(f"sn{number}")
@@ -204,7 +204,7 @@ def test_after_any_renaming_labels_are_where_their_files_are(tmp_path: Path, see
         moves = {name: to for name, to in zip(chosen, targets, strict=True) if to not in named or to in chosen}
         stay = {to for to in chosen if to not in moves}
         moves = {name: to for name, to in moves.items() if to not in stay}
-        # A target whose group stays after all may not be overwritten.
+        # Do not overwrite a target whose group is not moved.
         while any(to in named and to not in moves for to in moves.values()):
             moves = {name: to for name, to in moves.items() if to not in named or to in moves}
         for name in moves:
@@ -224,9 +224,10 @@ def test_what_is_put_aside_comes_back_by_groups_and_is_removed(tmp_path: Path) -
     members = [Member(f"g{number % 7}", f"r{number // 7}", f"p{number}", examined) for number in range(21)]
     with PendingFiles() as pending:
         pending.add(members)
-        found = [some for batch in pending.batches(3) for some in batch]
-        assert [some[0].group for some in found] == [f"g{number}" for number in range(7)]
-        assert sorted((one for some in found for one in some), key=lambda one: int(one.path[1:])) == members
+        groups = [group for batch in pending.batches(3) for group in batch]
+        assert [group[0].group for group in groups] == [f"g{number}" for number in range(7)]
+        stored = [member for group in groups for member in group]
+        assert sorted(stored, key=lambda member: int(member.path[1:])) == members
         for batch in pending.batches(2):
             pending.remove({some[0].group for some in batch if some[0].group != "g4"})
         assert [some[0].group for batch in pending.batches(2) for some in batch] == ["g4"]

@@ -1,4 +1,4 @@
-"""Ingest where several files make one item: joined whenever they come, incomplete or not, and never taken apart."""
+"""Test ingest of items with several files: files join whenever they arrive, and items are never split."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_again_changes_nothing_opens_nothing_and_asks_little(tmp_path: Path, mon
     monkeypatch.setattr(decoders(), "examined", never)
     with CaptureQueriesContext(connection) as queries:
         assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 70, "unchanged": 209}
-    assert len(queries) < 30  # not one a file
+    assert len(queries) < 30  # fewer than one per file
     assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 70, "unchanged": 209}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 
@@ -92,7 +92,7 @@ def test_more_roles_than_an_item_may_have_are_problems(tmp_path: Path) -> None:
         write_png(tmp_path / "in" / f"a_{number:02}.png", seed=number)
     result = ingest_groups(tmp_path / "in", FLAT)
     assert (result["items"], result["new"], result["n_failed"], len(result["roles"])) == (1, 16, 2, 16)
-    assert "There are 16 roles already" in result["failed"][0]["reason"]
+    assert "There are already 16 roles" in result["failed"][0]["reason"]
 
 
 def test_one_file_cannot_be_read_and_its_item_lives_with_the_others(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_one_file_cannot_be_read_and_its_item_lives_with_the_others(tmp_path: Pa
     assert (result["incomplete"], files_by_item()["sn0"].keys()) == (1, {"target", "diff"})
     for role in ROLES:
         (tmp_path / "in" / f"sn0_{role}.png").write_bytes(b"broken all")
-    # Broken is not missing.
+    # A broken file is not missing.
     assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 2, "unchanged": 3, "n_failed": 3}
     assert available_paths() == ["sn1"]
     assert_consistent(Dataset.objects.get())
@@ -124,7 +124,7 @@ def test_of_two_files_for_one_role_the_second_is_a_problem_until_the_first_is_go
         "new": 3,
         "n_failed": 1,
     }
-    assert Problem.objects.get().reason == "The item “sn0” has a file for “ref” already: sn0_ref.a.png."
+    assert Problem.objects.get().reason == "The item “sn0” already has a file for “ref”: sn0_ref.a.png."
     assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 1, "unchanged": 3, "n_failed": 1}
     (tmp_path / "in" / "sn0_ref.a.png").unlink()
     assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 1, "changed": 1, "unchanged": 2}
@@ -149,10 +149,10 @@ def test_files_that_come_in_any_order_make_the_same_items(tmp_path: Path, templa
         result = ingest_groups(tmp_path / "in", template)
         assert rows.items() <= (rows := dict(Item.objects.values_list("path", "row"))).items()
     assert result["incomplete"] == 1
-    found = files_by_item()
+    files_of = files_by_item()
     assert available_paths() == sorted(f"sn{number}" for number in range(12))
-    assert sum(len(frames) for frames in found.values()) == 35
-    for path, frames in found.items():
+    assert sum(len(frames) for frames in files_of.values()) == 35
+    for path, frames in files_of.items():
         assert frames == {role: template.replace("{id}", path).replace("{role}", role) for role in frames}
     assert_consistent(Dataset.objects.get())
 
@@ -194,7 +194,7 @@ def test_a_changed_file_is_read_again_and_one_still_being_written_waits(tmp_path
     write_png(tmp_path / "in" / "sn0_ref.png", seed=99, size=30)
     write_png(tmp_path / "in" / "sn2_ref.png", seed=98)
     before = Frame.objects.get(path="sn0_ref.png").sha256
-    # Everything was written just now; what is known and unchanged is not in question.
+    # All files were modified just now, but known unchanged files are not checked for that.
     assert ingest_groups(tmp_path / "in", settled=3600)["waiting"] == 2
     assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 3, "new": 1, "changed": 1, "unchanged": 5}
     frame = Frame.objects.get(path="sn0_ref.png")
@@ -214,9 +214,13 @@ def test_stopped_anywhere_it_goes_on_where_it_was(
         with pytest.raises(Cancelled):
             ingest(dataset, Steps(limit), grouping=template)  # type: ignore[arg-type]
         dataset.refresh_from_db()
-    known = Frame.objects.count()
-    assert 0 < known < 60
-    assert counts_of(ingest_groups(tmp_path / "in", template)) == {"items": 20, "new": 60 - known, "unchanged": known}
+    n_stored = Frame.objects.count()
+    assert 0 < n_stored < 60
+    assert counts_of(ingest_groups(tmp_path / "in", template)) == {
+        "items": 20,
+        "new": 60 - n_stored,
+        "unchanged": n_stored,
+    }
     assert all(frames.keys() == set(ROLES) for frames in files_by_item().values())
     assert_consistent(dataset)
 
@@ -257,10 +261,10 @@ def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path
     ingest_groups(tmp_path / "in")
     Item.objects.filter(path="sn1_ref.png").update(state=State.SKIPPED)
     before = list(Item.objects.values())
-    with pytest.raises(JobError, match="1 image of in has a decision, with files grouped each by itself"):
+    with pytest.raises(JobError, match="1 image of in has a decision, with each file as an item"):
         ingest_groups(tmp_path / "in", FLAT)
     assert list(Item.objects.values()) == before
-    ingest_groups(tmp_path / "in", "")  # as it is already
+    ingest_groups(tmp_path / "in", "")  # already the current grouping
     other = dataset_for(tmp_path / "in", "in groups")
     assert counts_of(ingest(other, Steps(), grouping=FLAT)) == {"items": 4, "new": 12}  # type: ignore[arg-type]
 
@@ -283,7 +287,7 @@ def test_a_template_by_which_items_stay_the_same_keeps_their_labels(
     rows = set(Item.objects.values_list("row", "pk"))
     label_item("n/sn1")
     if path is None:
-        with pytest.raises(JobError, match="merged or split"):
+        with pytest.raises(JobError, match="merge or split"):
             ingest_groups(tmp_path / "in", after)
         assert labels_by_path() == {"n/sn1": "was n/sn1"}
         return

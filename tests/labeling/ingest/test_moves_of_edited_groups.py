@@ -1,5 +1,7 @@
-"""Groups that were moved while a file of them was edited, while others share their files, while an ingest was stopped:
-labels go along where it is plain which is which, and never to another group."""
+"""Test groups that were moved while a file was edited, files were shared or an ingest was stopped.
+
+Labels follow a group if the match is unambiguous, and never go to another group.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ TEMPLATES = [FLAT, "{id}/{role}.png", "{role}/{id}.png"]
 
 
 def file_of(folder: Path, template: str, name: str, role: str) -> Path:
-    """Where a file of a group lies: the folders of a name stand above."""
+    """Return the path of a file of a group. The folders in ``name`` come first."""
     above, _, last = name.rpartition("/")
     return folder / above / template.replace("{id}", last).replace("{role}", role)
 
@@ -45,7 +47,7 @@ def share_reference(folder: Path, template: str, names: list[str]) -> None:
 
 
 def two_labelled(folder: Path, template: str = FLAT, *, is_shared: bool = False) -> None:
-    """sn0 and sn1 in a/, read and labelled."""
+    """Ingest and label sn0 and sn1 in a/."""
     write_triplets(folder / "a", range(2), template)
     if is_shared:
         share_reference(folder, template, ["a/sn0", "a/sn1"])
@@ -84,7 +86,7 @@ def test_a_moved_group_of_which_a_file_was_edited_is_the_same_item(
 def test_two_groups_that_changed_places_while_one_was_edited(
     tmp_path: Path, template: str, edited: str | None, is_shared: bool
 ) -> None:
-    """Also where they share a reference, which then lies unchanged at both places."""
+    """Also test a shared reference, which then is unchanged in both places."""
     folder = tmp_path / "in"
     two_labelled(folder, template, is_shared=is_shared)
     for before, after in (("sn0", "aside"), ("sn1", "sn0"), ("aside", "sn1")):
@@ -98,7 +100,7 @@ def test_two_groups_that_changed_places_while_one_was_edited(
 
 
 def test_an_edited_file_that_came_before_the_others_makes_way(tmp_path: Path) -> None:
-    """It had made an item of its own, which nobody looked at."""
+    """The file had become a separate item without a decision."""
     folder = tmp_path / "in"
     two_labelled(folder)
     write_png(folder / "b" / "sn0_ref.png", seed=999)
@@ -141,7 +143,7 @@ def test_files_that_move_one_by_one_between_ingests(tmp_path: Path, order: tuple
 
 
 def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moved while the folder was looked through: first seen where they were, then where they are."""
+    """Files are moved during the scan, and are found first at their old and then at their new paths."""
     folder = tmp_path / "in"
     two_labelled(folder)
     shutil.copytree(folder / "a", folder / "b")
@@ -194,7 +196,7 @@ def test_between_two_items_that_differ_only_in_what_was_edited_none_is_chosen(tm
 
 
 def test_files_that_others_have_too_are_no_reason_to_take_a_group_for_an_item(tmp_path: Path) -> None:
-    """Of three with one reference and black differences one is deleted, and another thing of the same night comes."""
+    """Delete one of three groups with a shared reference and black differences, and add another of that night."""
     folder = tmp_path / "in"
     write_triplets(folder, range(3))
     for number in range(1, 3):
@@ -225,18 +227,18 @@ def test_a_copy_whose_original_was_edited_leaves_the_label_where_it_is(tmp_path:
 # -- Anything at all ----------------------------------------------------------------------------------
 @dataclass
 class World:
-    """A folder of labelled groups, and which of them is which: the slow and obvious truth."""
+    """A folder of labeled groups, with a record of which group is which."""
 
     folder: Path
     template: str
     rng: random.Random
-    # What each name's group was called when it was labelled.
+    # The name of each group when it was labeled, by its current name.
     names: dict[str, str] = field(default_factory=dict)
     edited: set[str] = field(default_factory=set)
     _seeds: count = field(default_factory=lambda: count(5000))
 
     def rename(self) -> None:
-        """Some groups change names and folders, with each other as well, and one in three is edited on the way."""
+        """Rename, move and swap some groups, editing a third of them."""
         chosen = self.rng.sample(sorted(self.names), self.rng.randint(1, len(self.names)))
         free = [f"{self.rng.choice('abc')}/new{self.rng.randint(0, 99)}" for _ in range(3)]
         targets = self.rng.sample(sorted({*chosen, *(set(free) - self.names.keys())}), len(chosen))
@@ -250,7 +252,7 @@ class World:
                 self.edit(name)
 
     def edit(self, name: str) -> None:
-        """One file, and no other of that group before the next ingest."""
+        """Edit one file of a group, and no other before the next ingest."""
         if self.names[name] not in self.edited:
             self.edited.add(self.names[name])
             write_png(file_of(self.folder, self.template, name, self.rng.choice(ROLES)), seed=next(self._seeds))
@@ -272,7 +274,7 @@ class World:
 def test_after_anything_labels_are_where_their_groups_are(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Renamed, swapped, edited, added, half of them with a shared reference; ingests are stopped anywhere between."""
+    """Rename, swap, edit and add groups, half of them with a shared reference, with interrupted ingests in between."""
     rng = random.Random(seed)
     monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", rng.choice([1, 2, 100]))
     world = World(tmp_path / "in", rng.choice(TEMPLATES), rng)
@@ -298,7 +300,7 @@ def test_after_anything_labels_are_where_their_groups_are(
 
 
 def stopped(world: World, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ingest that ends somewhere, after which groups change names once more."""
+    """Interrupt an ingest somewhere, and then rename groups again."""
     name = rng.choice(["write", "_move", "_join"])
     original, calls, last = getattr(GroupWriter, name), count(1), rng.randint(1, 3)
 

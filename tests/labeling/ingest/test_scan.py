@@ -1,4 +1,4 @@
-"""Ingest: a folder becomes a dataset, again and again, whatever lies in the folder."""
+"""Test ingest of folders with all kinds of content, repeatedly."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_changed_new_vanished_and_returned_files(picture_folder: MakeFolder, tmp
     assert frame.sha256 != old
     assert frame.width == 30
     assert rows(dataset) == {f"image000{n}.png": n for n in range(4)} | {"zzz.png": 4}
-    # Still missing, not missing twice.
+    # Still missing, and counted once.
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 4, "missing": 1}
     (tmp_path / "away.png").rename(folder / "image0002.png")
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5, "returned": 1}
@@ -124,7 +124,7 @@ def test_files_that_cannot_be_read_are_problems_and_the_rest_goes_on(picture_fol
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     result = ingest_folder(folder)
     assert counts_of(result) == {"items": 3, "new": 3, "n_failed": 3}
-    reasons = {one["path"]: one["reason"] for one in result["failed"]}
+    reasons = {problem["path"]: problem["reason"] for problem in result["failed"]}
     assert reasons.keys() == {"cut.png", "empty.png", "text.jpg"}
     assert "empty" in reasons["empty.png"]
     assert "text" in reasons["text.jpg"]
@@ -139,15 +139,15 @@ def test_a_file_that_is_deleted_between_the_scan_and_its_reading_is_a_problem(
     walk = ingest_module.walk
 
     def walk_and_delete(*args: Any, **choices: Any) -> Iterator[FoundFile]:
-        for found in walk(*args, **choices):
-            if found.path == "image0001.png":
-                (folder / found.path).unlink()
-            yield found
+        for file in walk(*args, **choices):
+            if file.path == "image0001.png":
+                (folder / file.path).unlink()
+            yield file
 
     monkeypatch.setattr(ingest_module, "walk", walk_and_delete)
     result = ingest_folder(folder)
     assert counts_of(result) == {"items": 2, "new": 2, "n_failed": 1}
-    reason = "The file is not there any more, or is a link to nothing."
+    reason = "The file no longer exists, or is a broken link."
     assert result["failed"] == [{"path": "image0001.png", "reason": reason}]
     monkeypatch.undo()
     assert counts_of(ingest_folder(folder)) == {"items": 2, "unchanged": 2}
@@ -205,8 +205,8 @@ def test_too_long_paths_are_problems(tmp_path: Path, letter: str) -> None:
     write_png(deep / "b.png")
     result = ingest_folder(folder)
     assert result["items"] == 1
-    assert len({one["path"] for one in result["failed"]}) == 2
-    assert all(len(one["path"]) <= MAX_PATH and "too long" in one["reason"] for one in result["failed"])
+    assert len({problem["path"] for problem in result["failed"]}) == 2
+    assert all(len(problem["path"]) <= MAX_PATH and "too long" in problem["reason"] for problem in result["failed"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
@@ -217,9 +217,9 @@ def test_links_out_of_the_folder_and_circles_are_problems(picture_folder: MakeFo
     (folder / "loop").symlink_to(folder)
     result = ingest_folder(folder)
     assert result["items"] == 1
-    assert {one["path"]: one["reason"].split(";")[0] for one in result["failed"]} == {
-        "loop": "This link leads back to a folder that it lies in, in a circle",
-        "secret.png": "This link leads out of the folder",
+    assert {problem["path"]: problem["reason"].split(".")[0] for problem in result["failed"]} == {
+        "loop": "This link leads to a folder that contains it, so it is not followed",
+        "secret.png": "This link leads outside the folder",
     }
 
 
@@ -344,7 +344,7 @@ def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
     result = ingest(dataset_for(folder), steps)  # type: ignore[arg-type]
     assert counts_of(result) == {"items": 40, "new": 40}
     assert list(Item.objects.order_by("path").values_list("row", flat=True)) == list(range(40))
-    done = [one for one, _ in steps.seen[:-1]]  # the last is of another stage
+    done = [n for n, _ in steps.seen[:-1]]  # the last one belongs to another stage
     assert done == sorted(done)
     assert done[-1] == 40
     assert len(set(done)) >= 20  # slices of two
@@ -356,10 +356,10 @@ def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
 @pytest.mark.parametrize("limit", [1, 4, 9, 17])
 def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFolder, limit: int) -> None:
     folder = picture_folder(30)
-    told: list[int] = []
+    dataset_ids: list[int] = []
 
     def hear(dataset_id: int, **_: object) -> None:
-        told.append(dataset_id)
+        dataset_ids.append(dataset_id)
 
     ingested.connect(hear)
     try:
@@ -367,16 +367,16 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFol
         with pytest.raises(Cancelled):
             ingest(dataset, Steps(limit))  # type: ignore[arg-type]
         dataset.refresh_from_db()
-        kept = rows(dataset)
-        assert dataset.n_items == len(kept) <= 2 * (limit + 1)
-        assert told == []
+        stored = rows(dataset)
+        assert dataset.n_items == len(stored) <= 2 * (limit + 1)
+        assert dataset_ids == []
         result = ingest_folder(folder)
         assert counts_of(result) == {
-            key: n for key, n in (("items", 30), ("new", 30 - len(kept)), ("unchanged", len(kept))) if n
+            key: n for key, n in (("items", 30), ("new", 30 - len(stored)), ("unchanged", len(stored))) if n
         }
-        assert rows(dataset).items() >= kept.items()
+        assert rows(dataset).items() >= stored.items()
         assert sorted(rows(dataset).values()) == list(range(30))
-        assert told == [dataset.pk]
+        assert dataset_ids == [dataset.pk]
     finally:
         ingested.disconnect(hear)
 
@@ -395,7 +395,7 @@ def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
         connection,
     ) as queries:
         ingest_folder(folder)
-    assert len(queries) < 18  # not one a file
+    assert len(queries) < 18  # fewer than one per file
 
 
 def test_what_another_run_wrote_meanwhile_is_not_written_twice(
@@ -404,7 +404,7 @@ def test_what_another_run_wrote_meanwhile_is_not_written_twice(
     folder = picture_folder(5)
     ingest_folder(folder)
     write_png(folder / "zzz.png")
-    # As if the other run wrote between this one's look into the database and its own writing.
+    # Simulate another run that writes between this run's lookup and its own write.
     monkeypatch.setattr(ingest_module._Ingestion, "_look_up", lambda self, group: {})
     ingest_folder(folder)
     dataset = Dataset.objects.get()
