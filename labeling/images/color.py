@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 # Modes that a color profile can describe.
 _PROFILED = frozenset({"RGB", "CMYK", "L"})
-# A PNG's gamma matters where it differs from that of sRGB by more than libpng's threshold.
+# The gamma of a PNG is applied if it differs from that of sRGB by more than libpng's threshold.
 _SRGB_GAMMA, _GAMMA_THRESHOLD = 0.45455, 0.05
 
 
@@ -41,9 +41,9 @@ def to_rgb(image: Image.Image, rendering: Rendering) -> Image.Image:
 
 
 def unusual_gamma(image: Image.Image) -> float:
-    """Return the gamma of a PNG (its gAMA chunk) that says other than sRGB; 0 for all other images.
+    """Return the gamma (gAMA chunk) of a PNG if it differs from that of sRGB; 0 for all other images.
 
-    As the PNG specification asks, a color profile and the sRGB chunk take precedence.
+    A color profile and the sRGB chunk take precedence, as the PNG specification requires.
     """
     gamma = float(image.info.get("gamma", 0))
     if "icc_profile" in image.info or "srgb" in image.info or gamma <= 0:

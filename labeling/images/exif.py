@@ -18,7 +18,7 @@ from labeling.images.library_warnings import without_warnings
 
 # Supported EXIF names and their meanings.
 COMMENTS = {
-    "DateTimeOriginal": "when the picture was taken; with time zone where the file has it",
+    "DateTimeOriginal": "when the picture was taken, with time zone if known",
     "GPSDateTime": "when the position was measured, UTC",
     "GPSLatitude": "decimal degrees, south negative",
     "GPSLongitude": "decimal degrees, west negative",

@@ -161,8 +161,8 @@ def _complete(stream: BinaryIO, max_side: int | None, rendering: Rendering, page
         image = image.transpose(UPRIGHT[turn])
         if turn in SIDEWAYS:
             width, height = height, width
-    is_shown_otherwise = page > 0 or bool(unusual_gamma(source) and not is_deep(source))
-    return Decoded(name, image, (width, height), revision=int(is_shown_otherwise))
+    is_rendered_differently = page > 0 or bool(unusual_gamma(source) and not is_deep(source))
+    return Decoded(name, image, (width, height), revision=int(is_rendered_differently))
 
 
 def _of_first(source: ImageFile.ImageFile, stream: BinaryIO, rendering: Rendering, page: int) -> Image.Image:

@@ -20,7 +20,7 @@ def combine(
     """Return one plane, or three of the same shape for red, green and blue.
 
     ``read`` returns plane 0 to ``n`` - 1. Only one at a time is in memory besides the result. A single plane is
-    returned whatever ``plane`` is. Unknown pixels are excluded from the largest value and the mean.
+    returned for any ``plane``. Unknown pixels are excluded from the largest value and the mean.
     """
     if n == 1 or plane == "first":
         return [read(0)]

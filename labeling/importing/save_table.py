@@ -190,7 +190,7 @@ class _Resolver:
 
 # -- Classes ----------------------------------------------------------------------------------------
 def _label_ids(dataset: Dataset, plan: _Plan, report: Report, choice: Choice, create: bool) -> dict[int, int]:
-    """Return the class ID of each label index. Missing classes are created if ``create``, and otherwise reported."""
+    """Return the class ID of each label index. Missing classes are created if ``create`` is true, else reported."""
     existing = {label.name: label.pk for label in LabelClass.objects.active().filter(dataset=dataset)}
     used = set(plan.label_of) - {_NO_LABEL}
     spellings = match_labels(plan.labels, used, existing, choice.same_numbers, may_create=create)

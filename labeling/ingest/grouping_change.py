@@ -84,7 +84,7 @@ def regroup_refusal(dataset: Dataset, template: Template | None) -> str:
 
 def _require_match(dataset: Dataset, template: Template | None, extensions: Sequence[str]) -> None:
     files = walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)
-    if template and not any(template.place(found.path) for found in files if not found.problem):
+    if template and not any(template.place(file.path) for file in files if not file.problem):
         raise JobError(
             f"None of the images in {dataset.data_dir} matches the template {template.text}.",
             "Preview a template with `hoshina ingest --group TEMPLATE --try` or on the Grouping page.",

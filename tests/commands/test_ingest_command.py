@@ -74,7 +74,7 @@ class TestCommand:
         write_png(tmp_path / "in" / "other.png")
         output = ingest(f"--data-dir={tmp_path / 'in'}", "--group={id}_{role}.png", "--try")
         assert output.splitlines() == [
-            "9 files make 3 items by {id}_{role}.png.",
+            "9 files form 3 items with {id}_{role}.png.",
             "Roles: target (3), ref (2), diff (3)",
             "Complete: 2",
             "  sn0",

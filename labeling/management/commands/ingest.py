@@ -151,7 +151,7 @@ def _summary(preview: Preview) -> list[str]:
     if not preview.n_files:
         return ["There are no images in this folder."]
     files = "the first files" if preview.is_partial else "files"
-    lines = [f"{preview.n_files:,} {files} make {counted(preview.n_groups, 'item')} by {preview.template}."]
+    lines = [f"{preview.n_files:,} {files} form {counted(preview.n_groups, 'item')} with {preview.template}."]
     if preview.roles:
         lines.append("Roles: " + ", ".join(f"{role} ({n:,})" for role, n in list(preview.roles.items())[:MAX_ROLES]))
     if preview.has_too_many_roles:

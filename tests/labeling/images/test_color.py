@@ -1,4 +1,4 @@
-"""Colors that a file describes by other means than a profile."""
+"""Test colors that a file describes by other means than a profile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import open_image
 from tests.labeling.images.quadrants import COLOURS, corners, quadrants
 
-# What a browser (Chromium 142) shows of quadrants stored with a gamma of 1, that is of linear light.
+# Quadrants stored with a gamma of 1 (linear light), as displayed by a browser (Chromium 142).
 LINEAR = [[239, 110, 110], [110, 219, 133], [110, 133, 239], [244, 239, 133]]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
