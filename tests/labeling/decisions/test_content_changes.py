@@ -16,8 +16,7 @@ from labeling.decisions.content_changes import CONFIRMATION, count_content_chang
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.factories import MakeDataset, archive_bytes, decide, opened, table
-from tests.labeling.factories import FLAT, counts_of, ingest_folder, write_png, write_triplets
-from tests.labeling.ingest import test_group_writer
+from tests.labeling.factories import FLAT, counts_of, ingest_folder, ingest_groups, write_png, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 MakeFolder = Callable[..., Path]
@@ -118,7 +117,7 @@ def test_the_query_goes_through_the_partial_index(make_dataset: MakeDataset) -> 
 def groups(tmp_path: Path) -> Path:
     """Create three labeled items of three files each."""
     write_triplets(tmp_path / "in", range(3))
-    test_group_writer.read(tmp_path / "in", FLAT)
+    ingest_groups(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
     LabelClass.objects.create(dataset=dataset, name="cat", colour="#0072B2", key=1)
     decide(dataset, "assign", [0, 1, 2], "cat")
@@ -127,11 +126,11 @@ def groups(tmp_path: Path) -> Path:
 
 def test_one_overwritten_file_of_a_group_is_enough(groups: Path) -> None:
     write_png(groups / "sn1_diff.png", seed=80)
-    test_group_writer.read(groups)
+    ingest_groups(groups)
     assert changed() == ["sn1"]
-    test_group_writer.read(groups)
+    ingest_groups(groups)
     decide(Dataset.objects.get(), "assign", [1], "cat")
-    test_group_writer.read(groups)
+    ingest_groups(groups)
     assert changed() == []
 
 
@@ -140,19 +139,19 @@ def test_a_moved_group_is_not_changed_and_one_edited_on_the_way_is(groups: Path)
         (groups / f"sn0_{role}.png").rename(groups / f"sn10_{role}.png")
         (groups / f"sn2_{role}.png").rename(groups / f"sn12_{role}.png")
     write_png(groups / "sn12_ref.png", seed=81)
-    test_group_writer.read(groups)
+    ingest_groups(groups)
     assert Item.objects.filter(path__in=["sn10", "sn12"], state=State.LABELLED).count() == 2
     assert changed() == ["sn12"]
 
 
 def test_a_file_that_joins_a_labeled_item_changes_it(tmp_path: Path) -> None:
     write_triplets(tmp_path / "in", range(2), roles=("target", "ref"))
-    test_group_writer.read(tmp_path / "in", FLAT)
+    ingest_groups(tmp_path / "in", FLAT)
     dataset = Dataset.objects.get()
     LabelClass.objects.create(dataset=dataset, name="cat", colour="#0072B2", key=1)
     decide(dataset, "assign", [0], "cat")
     write_triplets(tmp_path / "in", range(2), roles=("diff",))
-    test_group_writer.read(tmp_path / "in")
+    ingest_groups(tmp_path / "in")
     assert changed() == ["sn0"]
 
 

@@ -132,12 +132,14 @@ def test_nothing_to_divide() -> None:
 
 
 def test_the_key_is_the_same_whatever_the_hash_seed() -> None:
-    code = "from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"
+    code = (
+        "import django; django.setup(); from labeling.exporting.splits import split_key; print(split_key('ab' * 32, 7))"
+    )
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
             cwd=settings.BASE_DIR,
-            env=os.environ | {"PYTHONHASHSEED": seed},
+            env=os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,

@@ -229,7 +229,7 @@ def test_what_another_run_wrote_meanwhile_is_not_written_twice(tmp_path: Path, m
     write_triplets(tmp_path / "in", range(5))
     ingest_groups(tmp_path / "in", FLAT)
     write_png(tmp_path / "in" / "zzz_ref.png")
-    monkeypatch.setattr(ingest_module._Ingestion, "_look_up", lambda self, group: {})
+    monkeypatch.setattr(ingest_module._Ingestion, "_records_of", lambda self, group: {})
     ingest_groups(tmp_path / "in")
     assert all(frames.keys() == set(ROLES) for path, frames in files_by_item().items() if path != "zzz")
     assert Frame.objects.count() == 16

@@ -405,7 +405,7 @@ def test_what_another_run_wrote_meanwhile_is_not_written_twice(
     ingest_folder(folder)
     write_png(folder / "zzz.png")
     # Simulate another run that writes between this run's lookup and its own write.
-    monkeypatch.setattr(ingest_module._Ingestion, "_look_up", lambda self, group: {})
+    monkeypatch.setattr(ingest_module._Ingestion, "_records_of", lambda self, group: {})
     ingest_folder(folder)
     dataset = Dataset.objects.get()
     assert dataset.n_items == 6
