@@ -93,7 +93,7 @@ class Dataset(models.Model):
     @property
     def shown_words(self) -> str:
         """Describe how its images are displayed; "" for the default."""
-        return "; ".join(filter(None, (self.shown_as.words, self.composed_as.words if self.roles else "")))
+        return "; ".join(filter(None, (self.shown_as.summary, self.composed_as.summary if self.roles else "")))
 
     @property
     def n_left(self) -> int:

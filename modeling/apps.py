@@ -37,7 +37,7 @@ def side_of(dataset: Dataset) -> int | None:
     from modeling.encoders.choice import backend_of, likely
 
     # Not by the roles: an ingest of new groups begins before there are any.
-    is_one_picture = bool(dataset.grouping) and dataset.composed_as.is_colour
+    is_one_picture = bool(dataset.grouping) and dataset.composed_as.is_color
     return None if is_one_picture else likely(backend_of(dataset.pk)).side
 
 

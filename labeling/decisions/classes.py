@@ -100,7 +100,7 @@ def next_key(taken: Collection[int | None]) -> int | None:
     return next((key for key in KEYS if key not in taken), None)
 
 
-def next_colour(taken: Iterable[str]) -> str:
+def next_color(taken: Iterable[str]) -> str:
     """Return the first of the least used colors of the palette."""
     uses = Counter(color.upper() for color in taken)
     return min(PALETTE, key=lambda color: uses[color])
@@ -147,7 +147,7 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
         LabelClass(
             dataset=dataset,
             name=name,
-            colour=colour or next_colour(label.colour for label in present),
+            colour=colour or next_color(label.colour for label in present),
             key=next_key({label.key for label in present}),
             order=max((label.order for label in present), default=-1) + 1,
         )

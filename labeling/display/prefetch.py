@@ -87,7 +87,7 @@ def _make_all(dataset_id: int, rows: Sequence[int]) -> None:
 
 
 def _make(frame: Frame) -> None:
-    if frame.dataset.roles and frame.dataset.composed_as.is_colour:
+    if frame.dataset.roles and frame.dataset.composed_as.is_color:
         return  # tiles show one picture of all bands, which is made when a page asks for it
     cache, rendering = pictures(), frame.dataset.shown_as
     if cache.find(frame.picture_hash, TILE, rendering):

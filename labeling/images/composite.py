@@ -53,7 +53,7 @@ class Composition(Params):
         return last + (roles[0],) * (_BANDS - len(last))
 
     @property
-    def is_colour(self) -> bool:
+    def is_color(self) -> bool:
         """Return whether the frames form one color image, which is also the model's input."""
         return self.layout == "rgb"
 
@@ -61,15 +61,13 @@ class Composition(Params):
     def picture_key(self) -> str:
         """Return a short hash of what the color image depends on; "" if frames are shown separately."""
         return (
-            _short(("bands", self.bands), ("softening", self.softening), ("range", self.range))
-            if self.is_colour
-            else ""
+            _short(("bands", self.bands), ("softening", self.softening), ("range", self.range)) if self.is_color else ""
         )
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """Return a short description of the layout; "" for side by side."""
-        if not self.is_colour:
+        if not self.is_color:
             return "blinking" if self.layout == "blink" else ""
         return f"color of {', '.join(self.bands)}" if self.bands else "color"
 

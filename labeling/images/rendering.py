@@ -93,7 +93,7 @@ class Rendering(Params):
         return replace(self, stretch=stretch, low=None, high=None)
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """Return a short description of the options; "" for the defaults."""
         parts: list[str] = []
         if self.hdu is not None:

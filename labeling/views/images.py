@@ -204,7 +204,7 @@ def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -
         frame.dataset = dataset
         by_item.setdefault(frame.item_id, []).append(frame)
     query = _fields(rendering)
-    if dataset.roles and composition.is_colour:
+    if dataset.roles and composition.is_color:
         query |= _present(CompositionForm.showing(composition, dataset.roles).initial)
         return [
             Group(frames[0].item.path, [_colour_sample(dataset, frames, rendering, composition, query)])

@@ -144,7 +144,7 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
     role = request.GET.get("frame")
     item = item_frames(frames[0].dataset, frames)
     wants_colors = request.GET.get("color") == "1"
-    if wants_colors or (role is None and item is not None and frames[0].dataset.composed_as.is_colour):
+    if wants_colors or (role is None and item is not None and frames[0].dataset.composed_as.is_color):
         if item is not None and item.bands:
             return _ColorPicture(item)
         if wants_colors:

@@ -133,7 +133,7 @@ def _whole(item: Pictured, root: Path, spec: InputSpec) -> _Picture:
     """An item as one picture: the one that people are shown."""
     files = {role: root / path for role, path in item.paths.items()}
     first = next(iter(files.values()))
-    if not spec.composition.is_colour or not spec.roles:
+    if not spec.composition.is_color or not spec.roles:
         return _file(first, spec.rendering, next(iter(item.hashes.values())))
     return _Picture(first, partial(composite, files, spec.roles, spec.composition, spec.rendering))
 

@@ -49,7 +49,7 @@ class InputSpec:
     @property
     def has_parts(self) -> bool:
         """Whether each frame gets a vector of its own first."""
-        return bool(self.roles) and not self.composition.is_colour
+        return bool(self.roles) and not self.composition.is_color
 
     @property
     def is_concatenated(self) -> bool:

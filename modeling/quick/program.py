@@ -151,7 +151,7 @@ def seen_as(dataset: Dataset, network_input: NetworkInput) -> list[str]:
     lines = [
         "- Images whole and upright, squashed to a square, as RGB from 0 to 255; what is transparent over "
         f"{spec.rendering.background}.",
-        _stretched(spec) + (f" Here: {spec.rendering.words}." if spec.rendering.words else ""),
+        _stretched(spec) + (f" Here: {spec.rendering.summary}." if spec.rendering.summary else ""),
     ]
     if spec.roles:
         lines += [

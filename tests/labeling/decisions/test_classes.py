@@ -75,8 +75,8 @@ def assert_recount(dataset: Dataset) -> None:
             assert (item.state, item.label_id, item.decision_id) == (newest.state, newest.label_id, newest.pk)
 
 
-# -- Names, keys, colours -------------------------------------------------------------------------
-def test_adding_gives_the_next_key_and_colour(make_dataset: MakeDataset, db: None) -> None:
+# -- Names, keys, colors --------------------------------------------------------------------------
+def test_adding_gives_the_next_key_and_color(make_dataset: MakeDataset, db: None) -> None:
     dataset = make_dataset(0, classes=())
     added = [classes.add(dataset, f"class {number}") for number in range(40)]
     assert [label.key for label in added] == [1, 2, 3, 4, 5, 6, 7, 8, 9] + [None] * 31
@@ -87,14 +87,14 @@ def test_adding_gives_the_next_key_and_colour(make_dataset: MakeDataset, db: Non
         label.full_clean()
 
 
-def test_a_freed_key_and_colour_are_given_first(make_dataset: MakeDataset, ana: User) -> None:
+def test_a_freed_key_and_color_are_given_first(make_dataset: MakeDataset, ana: User) -> None:
     dataset = make_dataset(0, classes=("one", "two", "three"))
     classes.delete(named(dataset, "two"), user=ana)
     four = classes.add(dataset, "four")
     assert (four.key, four.colour) == (2, "#56B4E9")
 
 
-def test_the_palette_has_distinct_colours() -> None:
+def test_the_palette_has_distinct_colors() -> None:
     assert len(set(classes.PALETTE)) == len(classes.PALETTE)
 
 

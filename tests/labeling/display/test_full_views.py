@@ -22,9 +22,9 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Frame
 from tests.labeling.factories import Steps, content_of, full_url, swapped_profile, thumbnail_url
-from tests.labeling.images.quadrants import COLOURS, corners, quadrants
+from tests.labeling.images.quadrants import COLORS, corners, quadrants
 
-PICTURE = Image.fromarray(quadrants(COLOURS).astype(np.uint8))
+PICTURE = Image.fromarray(quadrants(COLORS).astype(np.uint8))
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>"""
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

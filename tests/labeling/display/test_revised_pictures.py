@@ -32,7 +32,7 @@ from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import InputSpec
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
-from tests.labeling.images.quadrants import COLOURS, corners, quadrants
+from tests.labeling.images.quadrants import COLORS, corners, quadrants
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +46,7 @@ def folder(store: Path, tmp_path: Path) -> Path:
     tifffile.imwrite(folder / "white.tif", grays, photometric="miniswhite")
     tifffile.imwrite(folder / "plain.tif", grays)
     buffer = io.BytesIO()
-    Image.fromarray(quadrants(COLOURS).astype(np.uint8)).save(buffer, "JPEG")
+    Image.fromarray(quadrants(COLORS).astype(np.uint8)).save(buffer, "JPEG")
     (folder / "a.jpg").write_bytes(buffer.getvalue())
     (folder / "no end.jpg").write_bytes(buffer.getvalue()[:-2])
     (folder / "cut.jpg").write_bytes(buffer.getvalue()[:-100])

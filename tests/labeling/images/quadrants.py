@@ -11,7 +11,7 @@ from labeling.images.open_image import open_image
 from labeling.images.rendering import Rendering
 
 WIDTH, HEIGHT = 96, 64
-COLOURS = np.array([[220, 40, 40], [40, 180, 60], [40, 60, 220], [230, 220, 60]])
+COLORS = np.array([[220, 40, 40], [40, 180, 60], [40, 60, 220], [230, 220, 60]])
 
 
 def quadrants(values: Any) -> np.ndarray:
@@ -41,6 +41,6 @@ def assert_rising(file: Path, **choices: Any) -> None:
     assert np.diff(seen).min() > 40, seen
 
 
-def assert_colours(file: Path, tolerance: int = 1, **choices: Any) -> None:
+def assert_colors(file: Path, tolerance: int = 1, **choices: Any) -> None:
     seen = corners(opened(file, **choices))
-    assert abs(seen - COLOURS).max() <= tolerance, seen
+    assert abs(seen - COLORS).max() <= tolerance, seen

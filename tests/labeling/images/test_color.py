@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from labeling.images.browser_formats import format_for_browsers
 from labeling.images.file_check import examine
 from labeling.images.open_image import open_image
-from tests.labeling.images.quadrants import COLOURS, corners, quadrants
+from tests.labeling.images.quadrants import COLORS, corners, quadrants
 
 # Quadrants stored with a gamma of 1 (linear light), as displayed by a browser (Chromium 142).
 LINEAR = [[239, 110, 110], [110, 219, 133], [110, 133, 239], [244, 239, 133]]
@@ -27,7 +27,7 @@ def write_png(
     chunks.add(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
     if has_srgb_chunk:
         chunks.add(b"sRGB", b"\0")
-    image = Image.fromarray(quadrants(COLOURS).astype(np.uint8))
+    image = Image.fromarray(quadrants(COLORS).astype(np.uint8))
     image = image.quantize(4) if mode == "P" else image.convert(mode)
     options = {"icc_profile": profile} if profile else {}
     image.save(file, pnginfo=chunks, **options)
@@ -63,7 +63,7 @@ def test_the_gamma_of_gray_is_applied(tmp_path: Path) -> None:
 def test_a_gamma_that_says_nothing_new_changes_nothing(tmp_path: Path, gamma: float, options: dict[str, bytes]) -> None:
     file = tmp_path / "usual.png"
     write_png(file, gamma, **options)
-    assert np.abs(shown(file) - np.asarray(COLOURS)).max() <= 1
+    assert np.abs(shown(file) - np.asarray(COLORS)).max() <= 1
     assert examine(file).revision == 0
 
 

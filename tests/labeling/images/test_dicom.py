@@ -19,10 +19,10 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_image
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import (
-    COLOURS,
+    COLORS,
     HEIGHT,
     WIDTH,
-    assert_colours,
+    assert_colors,
     assert_rising,
     corners,
     opened,
@@ -47,11 +47,11 @@ def table(entries: np.ndarray, first: int, bits: int) -> pydicom.Dataset:
 # -- Colors -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("first", [0, 40])
 @pytest.mark.parametrize("entries", ["8 bits", "16 bits", "8 bits in 16", "4096 of 8 bits"])
-def test_palette_colours(tmp_path: Path, entries: str, first: int) -> None:
+def test_palette_colors(tmp_path: Path, entries: str, first: int) -> None:
     n = 4096 if entries.startswith("4096") else 256
     numbers = np.array([3, 200, 17, 90]) * (n // 256)
     tables = np.zeros((n, 3), int)
-    tables[numbers] = COLOURS
+    tables[numbers] = COLORS
     file = write(tmp_path / "a.dcm", quadrants(numbers + first))
     data = pydicom.dcmread(file)
     data.PhotometricInterpretation = "PALETTE COLOR"
@@ -62,9 +62,9 @@ def test_palette_colours(tmp_path: Path, entries: str, first: int) -> None:
         data.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [n, first, 16 if kind == "<u2" else 8])
         data.add_new(f"{name}PaletteColorLookupTableData", "OW", column.astype(kind).tobytes())
     data.save_as(file)
-    assert_colours(file)
+    assert_colors(file)
     inverted = corners(opened(file, is_inverted=True))
-    assert abs(inverted - (255 - COLOURS)).max() <= 1
+    assert abs(inverted - (255 - COLORS)).max() <= 1
 
 
 def test_a_palette_written_as_runs_and_slopes(tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ def opened(file: Path, **choices: Any) -> np.ndarray:
     return np.asarray(open_image(file, rendering=Rendering(**choices)))
 
 
-def grey(file: Path, **choices: Any) -> np.ndarray:
+def gray(file: Path, **choices: Any) -> np.ndarray:
     pixels = opened(file, **choices)
     assert (pixels[..., :1] == pixels).all()
     return pixels[..., 0].astype(int)
 
 
-def in_colours(ramp: np.ndarray) -> np.ndarray:
+def in_colors(ramp: np.ndarray) -> np.ndarray:
     """Return colors in which red increases, green decreases and blue is constant."""
     return np.stack([ramp, ramp.max() - ramp, np.full_like(ramp, ramp.max() / 2)], axis=-1)
 
@@ -56,17 +56,17 @@ def test_a_ramp_of_16_bits_shows_as_a_ramp(tmp_path: Path, name: str) -> None:
         tifffile.imwrite(file, values, byteorder=">")
     else:
         Image.fromarray(values).save(file)
-    assert abs(grey(file, stretch="minmax") - np.rint(values / 4000 * 255)).max() <= 1
-    steps = np.diff(grey(file).reshape(-1))  # under the usual stretch
+    assert abs(gray(file, stretch="minmax") - np.rint(values / 4000 * 255)).max() <= 1
+    steps = np.diff(gray(file).reshape(-1))  # under the usual stretch
     assert steps.min() >= 0
     assert steps.max() <= 1
-    assert (grey(file).min(), grey(file).max()) == (0, 255)
+    assert (gray(file).min(), gray(file).max()) == (0, 255)
 
 
 @pytest.mark.parametrize("kind", ["png", "tif", "big.tif", "deflate.tif", "float.tif", "planar.tif"])
-def test_colours_of_16_bits_keep_all_of_them(tmp_path: Path, kind: str) -> None:
-    values = in_colours(RAMP / 16)  # 0 to 250: the upper bytes are zero
-    file = tmp_path / f"colours.{kind}"
+def test_colors_of_16_bits_keep_all_of_them(tmp_path: Path, kind: str) -> None:
+    values = in_colors(RAMP / 16)  # 0 to 250: the upper bytes are zero
+    file = tmp_path / f"colors.{kind}"
     if kind == "png":
         file.write_bytes(png16(values))
     else:
@@ -108,9 +108,9 @@ def test_stretches_against_their_formulas(tmp_path: Path, name: str) -> None:
         "log": np.log(1000 * share + 1) / np.log(1001),
         "asinh": np.arcsinh(share / 0.1) / np.arcsinh(10),
     }.items():
-        shown = grey(tmp_path / name, stretch=stretch, low=1000, high=3000)
+        shown = gray(tmp_path / name, stretch=stretch, low=1000, high=3000)
         assert abs(shown - expected * 255).max() <= 0.51, stretch
-        inverted = grey(tmp_path / name, stretch=stretch, low=1000, high=3000, is_inverted=True)
+        inverted = gray(tmp_path / name, stretch=stretch, low=1000, high=3000, is_inverted=True)
         assert (inverted == 255 - shown).all()
 
 
@@ -118,9 +118,9 @@ def test_limits_that_are_shared_make_images_comparable_and_found_ones_do_not(tmp
     for name, factor in (("dim", 0.25), ("bright", 1.0)):
         Image.fromarray((RAMP * factor).astype(np.uint16)).save(tmp_path / f"{name}.tif")
     dim, bright = (tmp_path / f"{name}.tif" for name in ("dim", "bright"))
-    assert abs(grey(dim).mean() - grey(bright).mean()) < 2
+    assert abs(gray(dim).mean() - gray(bright).mean()) < 2
     shared = {"stretch": "linear", "low": 0.0, "high": 4000.0}
-    assert abs(grey(dim, **shared).mean() * 4 - grey(bright, **shared).mean()) < 2
+    assert abs(gray(dim, **shared).mean() * 4 - gray(bright, **shared).mean()) < 2
 
 
 def test_unknown_pixels_are_masked_before_the_stretch_and_black_however_it_is_inverted(tmp_path: Path) -> None:
@@ -130,14 +130,14 @@ def test_unknown_pixels_are_masked_before_the_stretch_and_black_however_it_is_in
     fits.PrimaryHDU(values[::-1]).writeto(tmp_path / "a.fits")
     for stretch in ("usual", "zscale", "percentile", "asinh", "log", "sqrt", "linear"):
         for is_inverted in (False, True):
-            shown = grey(tmp_path / "a.fits", stretch=stretch, is_inverted=is_inverted)
+            shown = gray(tmp_path / "a.fits", stretch=stretch, is_inverted=is_inverted)
             assert (shown[:5, :5] == 0).all()
             assert len(np.unique(shown)) > 100, stretch
 
 
 def test_digits_far_from_zero_are_not_lost(tmp_path: Path) -> None:
     fits.PrimaryHDU((RAMP[::-1] / 4000 * 100 + 1e9).astype(np.float64)).writeto(tmp_path / "a.fits")
-    assert len(np.unique(grey(tmp_path / "a.fits", stretch="minmax"))) == 256
+    assert len(np.unique(gray(tmp_path / "a.fits", stretch="minmax"))) == 256
 
 
 # -- FITS -------------------------------------------------------------------------------------------
@@ -158,12 +158,12 @@ def test_the_chosen_hdu_and_plane_are_shown(tmp_path: Path) -> None:
     file = tmp_path / "parts.fits"
     parts(file)
     rising = np.tile(np.rint(np.arange(50) / 49 * 255), (40, 1))
-    assert (grey(file, stretch="minmax") == rising).all()
+    assert (gray(file, stretch="minmax") == rising).all()
     of = {"hdu": 4, "stretch": "linear", "low": 0.0, "high": 49.0}
-    assert (grey(file, **of) == rising[:, ::-1]).all()
-    assert (grey(file, plane=2, **of) == rising).all()
-    assert (grey(file, plane="max", **of) == np.maximum(rising, rising[:, ::-1])).all()
-    assert abs(grey(file, plane="mean", **of) - 255 * (49 + 10) / 3 / 49).max() <= 1
+    assert (gray(file, **of) == rising[:, ::-1]).all()
+    assert (gray(file, plane=2, **of) == rising).all()
+    assert (gray(file, plane="max", **of) == np.maximum(rising, rising[:, ::-1])).all()
+    assert abs(gray(file, plane="mean", **of) - 255 * (49 + 10) / 3 / 49).max() <= 1
     rgb = opened(file, plane="rgb", **of)
     assert (rgb[..., 0] == rising[:, ::-1]).all()
     assert (rgb[..., 2] == rising).all()
@@ -197,7 +197,7 @@ def test_scaled_values_and_blanks(tmp_path: Path) -> None:
     part = fits.PrimaryHDU(np.arange(100, dtype=np.int16).reshape(10, 10)[::-1].copy())
     part.header["BSCALE"], part.header["BZERO"], part.header["BLANK"] = 2.0, 1000.0, 50
     part.writeto(tmp_path / "a.fits")
-    shown = grey(tmp_path / "a.fits", stretch="linear", low=1000, high=1000 + 2 * 99)
+    shown = gray(tmp_path / "a.fits", stretch="linear", low=1000, high=1000 + 2 * 99)
     expected = np.rint(np.arange(100).reshape(10, 10) / 99 * 255)
     expected[5, 0] = 0
     assert abs(shown - expected).max() <= 1
@@ -249,11 +249,11 @@ def test_every_fits_file_of_sunpy_shows_sensibly_or_says_why_not() -> None:
         assert examine(file).format == "FITS"
 
 
-# -- Colours ----------------------------------------------------------------------------------------
+# -- Colors ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
-def test_colours_come_by_their_profile(tmp_path: Path, suffix: str) -> None:
+def test_colors_come_by_their_profile(tmp_path: Path, suffix: str) -> None:
     image = Image.new("RGB", (32, 32), (255, 0, 0))
     image.save(tmp_path / f"odd.{suffix}", icc_profile=swapped_profile())
     image.save(tmp_path / f"plain.{suffix}", icc_profile=b"no profile at all")
@@ -275,7 +275,7 @@ def test_a_profile_counts_under_transparency_and_in_palettes(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
-def test_cmyk_is_shown_in_its_colours(tmp_path: Path, suffix: str) -> None:
+def test_cmyk_is_shown_in_its_colors(tmp_path: Path, suffix: str) -> None:
     Image.new("CMYK", (32, 32), (255, 0, 0, 0)).save(tmp_path / f"cyan.{suffix}")
     red, green, blue = opened(tmp_path / f"cyan.{suffix}")[16, 16]
     assert (red < 20, green > 235, blue > 235) == (True, True, True)
@@ -306,7 +306,7 @@ def test_pages_and_frames_are_chosen_or_combined(tmp_path: Path, kind: str) -> N
         first.save(file, save_all=True, append_images=others, **({"lossless": True} if kind == "webp" else {}))
     of = {"stretch": "linear", "low": 0.0, "high": 25500.0}
     for plane, expected in (("first", 40), (1, 200), (2, 90), ("max", 200), ("mean", 110)):
-        assert abs(grey(file, plane=plane, **of) - expected).max() <= 2, plane
+        assert abs(gray(file, plane=plane, **of) - expected).max() <= 2, plane
     assert abs(opened(file, plane="rgb", **of).astype(int) - levels).max() <= 2
     with pytest.raises(ImageProblem, match=r"no frame 3\. It has 3 frames, counted from 0"):
         opened(file, plane=3)
@@ -316,16 +316,16 @@ def test_a_file_of_one_plane_shows_it_whatever_is_chosen(tmp_path: Path) -> None
     Image.new("L", (8, 8), 77).save(tmp_path / "a.png")
     Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.jpg")
     for plane in ("max", "mean", "rgb", 5):
-        assert (grey(tmp_path / "a.png", plane=plane) == 77).all()
+        assert (gray(tmp_path / "a.png", plane=plane) == 77).all()
         assert opened(tmp_path / "a.jpg", plane=plane).shape == (8, 8, 3)
 
 
-def test_bands_that_are_no_colours_are_planes(tmp_path: Path) -> None:
+def test_bands_that_are_no_colors_are_planes(tmp_path: Path) -> None:
     bands = np.stack([np.full((20, 30), value, np.float32) for value in (1, 2, 3, 4, 5, 6)])
     tifffile.imwrite(tmp_path / "a.tif", bands, photometric="minisblack", planarconfig="separate")
     of = {"stretch": "linear", "low": 0.0, "high": 10.0}
-    assert (grey(tmp_path / "a.tif", **of) == 26).all()
-    assert (grey(tmp_path / "a.tif", plane=5, **of) == 153).all()
+    assert (gray(tmp_path / "a.tif", **of) == 26).all()
+    assert (gray(tmp_path / "a.tif", plane=5, **of) == 153).all()
     assert (opened(tmp_path / "a.tif", plane="rgb", **of)[0, 0] == [26, 51, 76]).all()
 
 
@@ -338,19 +338,19 @@ def test_bands_that_are_no_colours_are_planes(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("colors", [1, 3])
 def test_what_is_too_large_comes_reduced_and_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict, dtype: type, colours: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict, dtype: type, colors: int
 ) -> None:
     monkeypatch.setattr("labeling.images.open_image.MAX_PIXELS", 10_000)
     monkeypatch.setattr(tiff_reduced, "_MOST_PIECE", 200_000)
-    if colours == 1 and "planarconfig" in how:
+    if colors == 1 and "planarconfig" in how:
         return
     height, width = 331, 502
     y, x = np.mgrid[:height, :width]
-    pixels = (np.stack([x + y, x, y], axis=-1)[..., :colours] * 0.3).astype(dtype)
+    pixels = (np.stack([x + y, x, y], axis=-1)[..., :colors] * 0.3).astype(dtype)
     stored = np.moveaxis(pixels, -1, 0) if "planarconfig" in how else pixels.squeeze()
-    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb" if colours == 3 else "minisblack", **how)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb" if colors == 3 else "minisblack", **how)
     rendering = Rendering(stretch="linear", low=0, high=255)
     image = np.asarray(open_image(tmp_path / "a.tif", max_side=50, rendering=rendering)).astype(float)
     whole = Image.fromarray(np.broadcast_to(pixels, (height, width, 3)).astype(np.uint8))
@@ -435,16 +435,16 @@ def test_dicom_by_its_own_window_and_slope(tmp_path: Path) -> None:
     file = tmp_path / "a.dcm"
     file.write_bytes(scan(RAMP, RescaleSlope=0.5, RescaleIntercept=-1000, WindowCenter=[0, 5], WindowWidth=[1000, 9]))
     expected = np.clip((np.floor(RAMP) * 0.5 - 1000 + 500) / 1000, 0, 1) * 255
-    assert abs(grey(file) - expected).max() <= 1
-    assert abs(grey(file, stretch="minmax") - RAMP / 4000 * 255).max() <= 1
+    assert abs(gray(file) - expected).max() <= 1
+    assert abs(gray(file, stretch="minmax") - RAMP / 4000 * 255).max() <= 1
     assert examine(file).format == "DICOM"
     file.write_bytes(scan(RAMP, PhotometricInterpretation="MONOCHROME1"))
-    assert abs(grey(file, stretch="minmax") - (255 - RAMP / 4000 * 255)).max() <= 1
+    assert abs(gray(file, stretch="minmax") - (255 - RAMP / 4000 * 255)).max() <= 1
 
 
 def test_frames_of_dicom_and_files_without_one(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(scan(np.stack([RAMP, RAMP[::-1]])))
-    assert abs(grey(tmp_path / "a.dcm", plane=1, stretch="minmax") - RAMP[::-1] / 4000 * 255).max() <= 1
+    assert abs(gray(tmp_path / "a.dcm", plane=1, stretch="minmax") - RAMP[::-1] / 4000 * 255).max() <= 1
     content = scan(RAMP)
     (tmp_path / "cut.dcm").write_bytes(content[: len(content) // 2])
     with pytest.raises(ImageProblem):

@@ -17,17 +17,17 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import DEFAULT_EXTENSIONS, ImageProblem, open_image
 from labeling.images.pixel_values import values_in
 from tests.labeling.images.quadrants import (
-    COLOURS,
+    COLORS,
     HEIGHT,
     WIDTH,
-    assert_colours,
+    assert_colors,
     assert_rising,
     corners,
     opened,
     quadrants,
 )
 
-PICTURE = quadrants(COLOURS).astype(np.uint8)
+PICTURE = quadrants(COLORS).astype(np.uint8)
 GRAYS = quadrants([1000, 21000, 38000, 55000]).astype(np.uint16)
 
 
@@ -36,7 +36,7 @@ def test_jpeg_2000(tmp_path: Path, suffix: str) -> None:
     assert f".{suffix}" in DEFAULT_EXTENSIONS
     file = tmp_path / f"a.{suffix}"
     Image.fromarray(PICTURE).save(file)
-    assert_colours(file)
+    assert_colors(file)
     assert examine(file).format == "JPEG 2000"
     Image.fromarray(GRAYS).save(file)
     assert_rising(file)
@@ -64,9 +64,9 @@ def test_jpeg_xl(tmp_path: Path, kind: str, container: bool) -> None:
     assert (examined.format, examined.width, examined.height) == ("JPEG XL", WIDTH, HEIGHT)
     assert format_for_browsers(file) == ""
     if kind == "rgb":
-        assert_colours(file)
+        assert_colors(file)
     elif kind == "alpha":
-        assert corners(opened(file, background="#010203")).tolist() == [*COLOURS[:3].tolist(), [1, 2, 3]]
+        assert corners(opened(file, background="#010203")).tolist() == [*COLORS[:3].tolist(), [1, 2, 3]]
     else:
         assert_rising(file)
         assert values_in(file).shape == (HEIGHT, WIDTH)

@@ -106,7 +106,7 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert difference.max() <= 6
 
 
-def test_transparency_lies_on_mid_grey(tmp_path: Path) -> None:
+def test_transparency_lies_on_mid_gray(tmp_path: Path) -> None:
     layer = Image.new("RGBA", (4, 4), (255, 0, 0, 255))
     layer.putpixel((0, 0), (255, 255, 255, 0))
     layer.putpixel((1, 0), (255, 255, 255, 128))
@@ -118,7 +118,7 @@ def test_transparency_lies_on_mid_grey(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
-def test_deep_grey_is_stretched_and_not_white(tmp_path: Path, dtype: type) -> None:
+def test_deep_gray_is_stretched_and_not_white(tmp_path: Path, dtype: type) -> None:
     ramp = np.linspace(1000, 3000, 64 * 64).reshape(64, 64).astype(dtype)
     ramp[0, 0] = 60000  # a hot pixel must not determine the limits
     Image.fromarray(ramp).save(tmp_path / "deep.tif")

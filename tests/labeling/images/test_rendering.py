@@ -28,7 +28,7 @@ def test_choices_survive_being_written_down(rendering: Rendering) -> None:
     again = Rendering.from_params(rendering.as_params())
     assert again == rendering
     assert again.key == rendering.key
-    assert (rendering.key == "") == (rendering == DEFAULT) == (rendering.words == "")
+    assert (rendering.key == "") == (rendering == DEFAULT) == (rendering.summary == "")
 
 
 @given(renderings(), renderings())
@@ -72,5 +72,5 @@ def test_another_stretch_takes_limits_along_only_where_it_can() -> None:
 
 def test_words() -> None:
     rendering = Rendering(hdu=2, plane=3, stretch="asinh", low=0, high=4000, is_inverted=True, background="#000000")
-    assert rendering.words == "HDU 2, plane 3, asinh 0…4000, inverted, on #000000"
+    assert rendering.summary == "HDU 2, plane 3, asinh 0…4000, inverted, on #000000"
     assert Rendering(stretch="log", high=7).words == "log …7"

@@ -18,10 +18,10 @@ from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
 from tests.labeling.images.quadrants import (
-    COLOURS,
+    COLORS,
     HEIGHT,
     WIDTH,
-    assert_colours,
+    assert_colors,
     assert_rising,
     corners,
     opened,
@@ -177,14 +177,14 @@ def test_no_data_of_64_bits_is_compared_digit_by_digit(tmp_path: Path) -> None:
     assert not finite[HEIGHT // 2 :].any()
 
 
-def test_no_data_of_colours_is_where_all_of_them_have_it(tmp_path: Path) -> None:
-    colours = np.concatenate([COLOURS[:3], [[255, 255, 255]]]).astype(np.uint8)
-    pixels = quadrants(colours)
+def test_no_data_of_colors_is_where_all_of_them_have_it(tmp_path: Path) -> None:
+    colors = np.concatenate([COLORS[:3], [[255, 255, 255]]]).astype(np.uint8)
+    pixels = quadrants(colors)
     pixels[0, 0] = 255, 0, 255
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", **no_data("255"))
     shown = opened(tmp_path / "a.tif")
     assert shown[0, 0].tolist() == [255, 0, 255]
-    assert corners(shown).tolist() == [*COLOURS[:3].tolist(), [0, 0, 0]]
+    assert corners(shown).tolist() == [*COLORS[:3].tolist(), [0, 0, 0]]
 
 
 def test_a_value_that_is_none_is_passed_over(tmp_path: Path) -> None:
@@ -225,21 +225,21 @@ def test_an_extra_channel_is_a_band_unless_the_file_calls_it_alpha(
     with pytest.raises(ImageProblem, match=r"no band 2\. It has 2 bands, counted from 0"):
         opened(tmp_path / "a.tif", plane=2)
 
-    colours = np.moveaxis(quadrants(COLOURS) * scale, -1, 0)
+    colors = np.moveaxis(quadrants(COLORS) * scale, -1, 0)
     infrared = np.zeros((HEIGHT, WIDTH))
     infrared[:, :48] = 200 * scale
-    write(tmp_path / "rgb.tif", [*colours, infrared], dtype, layout, photometric="rgb", extrasamples=[0], **packing)
+    write(tmp_path / "rgb.tif", [*colors, infrared], dtype, layout, photometric="rgb", extrasamples=[0], **packing)
     of = {} if dtype == "u1" else {"stretch": "linear", "low": 0.0, "high": 255.0 * scale}
-    assert_colours(tmp_path / "rgb.tif", **of)
+    assert_colors(tmp_path / "rgb.tif", **of)
     assert corners(opened(tmp_path / "rgb.tif", plane=3, **of))[:, 0].tolist() == [200, 0, 200, 0]
 
     alpha = quadrants([255, 255, 255, 0]) * scale if dtype != "f4" else quadrants([1.0, 1.0, 1.0, 0.0])
     if dtype == "u2":
         alpha = quadrants([65535, 65535, 65535, 0])
-    write(tmp_path / "alpha.tif", [*colours, alpha], dtype, layout, photometric="rgb", extrasamples=[2], **packing)
+    write(tmp_path / "alpha.tif", [*colors, alpha], dtype, layout, photometric="rgb", extrasamples=[2], **packing)
     seen = corners(opened(tmp_path / "alpha.tif", background="#010203", **of))
     assert seen[3].tolist() == [1, 2, 3]
-    assert abs(seen[:3] - COLOURS[:3]).max() <= 1
+    assert abs(seen[:3] - COLORS[:3]).max() <= 1
 
 
 def write(file: Path, bands: list[np.ndarray], dtype: str, layout: str, **how: Any) -> None:
@@ -248,22 +248,22 @@ def write(file: Path, bands: list[np.ndarray], dtype: str, layout: str, **how: A
     tifffile.imwrite(file, pixels, planarconfig=layout, **how)
 
 
-def test_colours_that_were_multiplied_by_their_alpha_are_as_bright_as_meant(tmp_path: Path) -> None:
+def test_colors_that_were_multiplied_by_their_alpha_are_as_bright_as_meant(tmp_path: Path) -> None:
     alpha = np.full((HEIGHT, WIDTH), 32768)
-    colours = quadrants(COLOURS) * 257
-    stored = np.concatenate([colours * alpha[..., None] / 65535, alpha[..., None]], axis=-1)
+    colors = quadrants(COLORS) * 257
+    stored = np.concatenate([colors * alpha[..., None] / 65535, alpha[..., None]], axis=-1)
     tifffile.imwrite(
         tmp_path / "a.tif", stored.astype(np.uint16), photometric="rgb", extrasamples=[1], planarconfig="contig"
     )
     seen = corners(opened(tmp_path / "a.tif", background="#000000", stretch="linear", low=0, high=65535))
-    assert abs(seen - COLOURS / 2).max() <= 2
+    assert abs(seen - COLORS / 2).max() <= 2
 
 
-def test_of_five_channels_the_colours_are_shown_and_each_can_be_chosen(tmp_path: Path) -> None:
-    bands = [*np.moveaxis(quadrants(COLOURS), -1, 0), quadrants([0, 80, 170, 255]), quadrants([9, 9, 9, 9])]
+def test_of_five_channels_the_colors_are_shown_and_each_can_be_chosen(tmp_path: Path) -> None:
+    bands = [*np.moveaxis(quadrants(COLORS), -1, 0), quadrants([0, 80, 170, 255]), quadrants([9, 9, 9, 9])]
     write(tmp_path / "a.tif", bands, "u1", "separate", photometric="rgb", extrasamples=[0, 0])
-    assert_colours(tmp_path / "a.tif")
-    assert_colours(tmp_path / "a.tif", plane="rgb")
+    assert_colors(tmp_path / "a.tif")
+    assert_colors(tmp_path / "a.tif", plane="rgb")
     assert_rising(tmp_path / "a.tif", plane=3)
 
 
@@ -273,11 +273,11 @@ def test_of_five_channels_the_colours_are_shown_and_each_can_be_chosen(tmp_path:
 def test_palettes_of_8_and_16_bits(tmp_path: Path, dtype: str, packing: dict[str, Any]) -> None:
     numbers = np.array([3, 200, 17, 90]) * (1 if dtype == "u1" else 250)
     maps = np.zeros((3, 256 if dtype == "u1" else 65536), np.uint16)
-    maps[:, numbers] = COLOURS.T.astype(np.uint16) * 257
+    maps[:, numbers] = COLORS.T.astype(np.uint16) * 257
     write_palette(tmp_path / "a.tif", quadrants(numbers).astype(dtype), maps, **packing)
-    assert_colours(tmp_path / "a.tif")
+    assert_colors(tmp_path / "a.tif")
     write_palette(tmp_path / "b.tif", quadrants(numbers).astype(dtype), maps, **no_data(str(numbers[3])), **packing)
-    assert corners(opened(tmp_path / "b.tif")).tolist() == [*COLOURS[:3].tolist(), [0, 0, 0]]
+    assert corners(opened(tmp_path / "b.tif")).tolist() == [*COLORS[:3].tolist(), [0, 0, 0]]
 
 
 def write_palette(file: Path, numbers: np.ndarray, maps: np.ndarray, **how: Any) -> None:
@@ -289,10 +289,10 @@ def write_palette(file: Path, numbers: np.ndarray, maps: np.ndarray, **how: Any)
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", ["cielab", "icclab"])
-def test_lab_is_shown_in_its_colours(tmp_path: Path, bits: int, kind: str) -> None:
+def test_lab_is_shown_in_its_colors(tmp_path: Path, bits: int, kind: str) -> None:
     """Compare with littlecms through Pillow."""
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    converted = ImageCms.applyTransform(Image.fromarray(quadrants(COLOURS).astype(np.uint8)), to_lab)
+    converted = ImageCms.applyTransform(Image.fromarray(quadrants(COLORS).astype(np.uint8)), to_lab)
     assert converted is not None
     lab = np.asarray(converted).astype(int)
     lab[..., 1:] = lab[..., 1:].astype(np.int8).astype(int) + 128
@@ -302,7 +302,7 @@ def test_lab_is_shown_in_its_colours(tmp_path: Path, bits: int, kind: str) -> No
     ab = (ab - 128 * unit) % (2**bits) if kind == "cielab" else ab
     stored = np.concatenate([lightness, ab], axis=-1).astype(f"u{bits // 8}")
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric=kind, planarconfig="contig")
-    assert_colours(tmp_path / "a.tif", tolerance=10)  # limited by the 8 bits of L*a*b*
+    assert_colors(tmp_path / "a.tif", tolerance=10)  # limited by the 8 bits of L*a*b*
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -310,7 +310,7 @@ def test_lab_is_relative_to_the_white_that_the_file_names(tmp_path: Path, bits: 
     """Compare with scikit-image for D65 and D50."""
     for white, illuminant in (((0.3127, 0.3290), "D65"), (None, "D50")):
         gray = np.full((HEIGHT, WIDTH, 3), 0.5)
-        lab = rgb2lab(quadrants(COLOURS) / 255 if illuminant == "D65" else gray, illuminant="D65")
+        lab = rgb2lab(quadrants(COLORS) / 255 if illuminant == "D65" else gray, illuminant="D65")
         unit = 2 ** (bits - 8)
         ab = np.rint(lab[..., 1:] * unit).astype(int) % 2**bits
         lightness = np.rint(lab[..., :1] / 100 * (2**bits - 1))
@@ -318,7 +318,7 @@ def test_lab_is_relative_to_the_white_that_the_file_names(tmp_path: Path, bits: 
         tags = [(318, "2I", 2, (31270, 100_000, 32900, 100_000), True)] if white else []
         tifffile.imwrite(tmp_path / "a.tif", stored, photometric="cielab", planarconfig="contig", extratags=tags)
         if white:
-            assert_colours(tmp_path / "a.tif", tolerance=10 if bits == 8 else 2)
+            assert_colors(tmp_path / "a.tif", tolerance=10 if bits == 8 else 2)
         else:
             assert abs(corners(opened(tmp_path / "a.tif")) - 128).max() <= 2
 
@@ -356,10 +356,10 @@ def test_what_is_reduced_means_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     file, tiles = tmp_path / "a.tif", {"tile": (16, 32), "compression": "zlib"}
     if kind == "palette":
         maps = np.zeros((3, 256), np.uint16)
-        maps[:, [3, 200, 17, 90]] = COLOURS.T.astype(np.uint16) * 257
+        maps[:, [3, 200, 17, 90]] = COLORS.T.astype(np.uint16) * 257
         write_palette(file, quadrants([3, 200, 17, 90]).astype(np.uint8), maps, **tiles)
     elif kind == "infrared":
-        bands = [*np.moveaxis(quadrants(COLOURS), -1, 0), np.zeros((HEIGHT, WIDTH))]
+        bands = [*np.moveaxis(quadrants(COLORS), -1, 0), np.zeros((HEIGHT, WIDTH))]
         write(file, bands, "u1", "contig", photometric="rgb", extrasamples=[0], **tiles)
     elif kind == "miniswhite":
         tifffile.imwrite(file, quadrants(RISING[::-1]).astype(np.uint16), photometric="miniswhite", **tiles)
@@ -372,7 +372,7 @@ def test_what_is_reduced_means_the_same(tmp_path: Path, monkeypatch: pytest.Monk
         tifffile.imwrite(file, quadrants(values).astype(kind), **tiles)
     pixels = np.asarray(open_image(file, max_side=48))
     if kind in {"palette", "infrared"}:
-        assert abs(corners(pixels) - COLOURS).max() <= 1
+        assert abs(corners(pixels) - COLORS).max() <= 1
     else:
         seen = corners(pixels)[:, 0]
         assert seen[3] == 255
@@ -414,8 +414,8 @@ def test_compressions_of_others_are_read_or_their_package_is_named(
 ) -> None:
     file = tmp_path / "a.tif"
     how = {"compressionargs": {"lossless": True}} if packing == "webp" else {}
-    tifffile.imwrite(file, quadrants(COLOURS).astype(np.uint8), photometric="rgb", compression=packing, **how)
-    assert_colours(file, tolerance=6)
+    tifffile.imwrite(file, quadrants(COLORS).astype(np.uint8), photometric="rgb", compression=packing, **how)
+    assert_colors(file, tolerance=6)
     lacking_codecs(monkeypatch)
     monkeypatch.setattr(open_image_module, "page_for_pillow", lambda *_: None)
     with pytest.raises(ImageProblem, match=r"[Ii]nstall .*imagecodecs|imagecodecs .*Install it") as caught:
@@ -427,7 +427,7 @@ def test_compressions_of_others_are_read_or_their_package_is_named(
 def test_a_damaged_file_without_imagecodecs_is_damaged_and_lacks_no_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str | None
 ) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", quadrants(COLOURS).astype(np.uint8), photometric="rgb", compression=packing)
+    tifffile.imwrite(tmp_path / "a.tif", quadrants(COLORS).astype(np.uint8), photometric="rgb", compression=packing)
     whole = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 3 // 4])
     lacking_codecs(monkeypatch)
@@ -437,7 +437,7 @@ def test_a_damaged_file_without_imagecodecs_is_damaged_and_lacks_no_package(
 
 
 def test_a_codec_that_pillow_was_built_without_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Image.fromarray(quadrants(COLOURS).astype(np.uint8)).save(tmp_path / "a.jp2")
+    Image.fromarray(quadrants(COLORS).astype(np.uint8)).save(tmp_path / "a.jp2")
     monkeypatch.delattr("PIL._imaging.jpeg2k_decoder")
     with pytest.raises(ImageProblem, match="built without jpeg2k") as caught:
         opened(tmp_path / "a.jp2")

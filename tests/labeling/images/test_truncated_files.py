@@ -16,14 +16,14 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_for_resizing, open_image
 from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
-from tests.labeling.images.quadrants import COLOURS, assert_colours, corners, opened, quadrants
+from tests.labeling.images.quadrants import COLORS, assert_colors, corners, opened, quadrants
 
 SHOWN = Rendering(shows_cut=True)
 
 
 def content(suffix: str, **how: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(quadrants(COLOURS).astype(np.uint8)).save(buffer, suffix, **how)
+    Image.fromarray(quadrants(COLORS).astype(np.uint8)).save(buffer, suffix, **how)
     return buffer.getvalue()
 
 
@@ -107,7 +107,7 @@ def test_a_cut_bmp_is_gray_where_it_is_missing(tmp_path: Path) -> None:
         open_image(tmp_path / "a.bmp")
     pixels = opened(tmp_path / "a.bmp", shows_cut=True)  # rows begin at the bottom
     assert (pixels[:15] == 128).all()
-    assert corners(pixels)[2:].tolist() == COLOURS[2:].tolist()
+    assert corners(pixels)[2:].tolist() == COLORS[2:].tolist()
 
 
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
@@ -121,7 +121,7 @@ def test_what_has_hardly_begun_is_refused_in_any_case(tmp_path: Path, suffix: st
 
 def test_whole_files_are_as_ever_where_cut_ones_are_shown(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(content("PNG"))
-    assert_colours(tmp_path / "a.png", shows_cut=True)
+    assert_colors(tmp_path / "a.png", shows_cut=True)
     assert examine(tmp_path / "a.png", SHOWN).note == ""
 
 
