@@ -34,7 +34,7 @@ class Example:
     """The path of a file or item, with a comment."""
 
     path: str
-    words: str
+    note: str
 
 
 @dataclass
@@ -79,9 +79,9 @@ class Preview:
             "doubled": self.n_doubled,
             "roles": self.roles,
             "complete_examples": [example.path for example in self.complete],
-            "incomplete_examples": [{"group": example.path, "missing": example.words} for example in self.incomplete],
-            "unmatched_examples": [{"path": example.path, "reason": example.words} for example in self.unmatched],
-            "doubled_examples": [{"path": example.path, "role": example.words} for example in self.doubled],
+            "incomplete_examples": [{"group": example.path, "missing": example.note} for example in self.incomplete],
+            "unmatched_examples": [{"path": example.path, "reason": example.note} for example in self.unmatched],
+            "doubled_examples": [{"path": example.path, "role": example.note} for example in self.doubled],
         }
 
 

@@ -167,7 +167,7 @@ def _summary(preview: Preview) -> list[str]:
 
 def _listed(title: str, n: int, examples: Sequence[Example], before: str) -> list[str]:
     shown = [
-        f"  {_on_one_line(example.path)}" + (f": {before}{example.words}" if example.words else "")
+        f"  {_on_one_line(example.path)}" + (f": {before}{example.note}" if example.note else "")
         for example in examples
     ]
     return [f"{title}: {n:,}" + (", such as" if n > len(examples) else ""), *shown] if n else []

@@ -70,7 +70,7 @@ def test_another_stretch_takes_limits_along_only_where_it_can() -> None:
         assert rendering.stretched(name) == Rendering(stretch=name, is_inverted=True, plane="max")
 
 
-def test_words() -> None:
+def test_summary() -> None:
     rendering = Rendering(hdu=2, plane=3, stretch="asinh", low=0, high=4000, is_inverted=True, background="#000000")
     assert rendering.summary == "HDU 2, plane 3, asinh 0…4000, inverted, on #000000"
-    assert Rendering(stretch="log", high=7).words == "log …7"
+    assert Rendering(stretch="log", high=7).summary == "log …7"
