@@ -112,7 +112,7 @@ def lock(dataset_id: int) -> Dataset:
     return Dataset.objects.select_for_update(no_key=True).get(pk=dataset_id)
 
 
-def _still_there(label_class: LabelClass) -> LabelClass:
+def _current(label_class: LabelClass) -> LabelClass:
     """Return the current state of the class. Raises :class:`ClassGone` if it is retired."""
     current = LabelClass.objects.active().filter(pk=label_class.pk).first()
     if current is None:
@@ -170,7 +170,7 @@ def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, sw
         If the class was deleted or merged in the meantime.
     """
     lock(label_class.dataset_id)
-    current = _still_there(label_class)
+    current = _current(label_class)
     name = tidy_name(name)
     others = list(LabelClass.objects.active().filter(dataset_id=current.dataset_id).exclude(pk=current.pk))
     refuse_duplicate(name, others)
@@ -191,7 +191,7 @@ def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, sw
 def move(label_class: LabelClass, by: int) -> None:
     """Move the class down the list by ``by`` positions (up if negative), at most to the end of the list."""
     lock(label_class.dataset_id)
-    current = _still_there(label_class)
+    current = _current(label_class)
     ranked = list(LabelClass.objects.active().filter(dataset_id=current.dataset_id))
     position = ranked.index(current)
     ranked.insert(max(0, min(len(ranked) - 1, position + by)), ranked.pop(position))
@@ -241,8 +241,8 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
             # Lock items before the dataset, as saving decisions does, to avoid deadlocks.
             items = items_for_update(Dataset(pk=source.dataset_id), ids)
             dataset = lock(source.dataset_id)
-            current = _still_there(source)
-            into = None if target is None else _still_there(target)
+            current = _current(source)
+            into = None if target is None else _current(target)
             labeled = {pk: item for pk, item in items.items() if item.label_id == current.pk}
             if labeled:
                 action = Action.objects.create(

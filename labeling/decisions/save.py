@@ -164,7 +164,7 @@ def apply(dataset: Dataset, requests: Sequence[Request], *, user: User | None, h
     Items that another browser decided in the meantime are not changed but reported as conflicts, unless the action has
     ``overwrite`` set.
     """
-    with decision_sql.turn(), transaction.atomic():
+    with decision_sql.writer_lock(), transaction.atomic():
         batch = _Batch(dataset, requests, user, holder)
         results = [batch.save(request) for request in requests]
         counters = batch.tally.write()

@@ -24,16 +24,16 @@ COUNTERS = ("n_items", "n_labelled", "n_unsure", "n_skipped", "n_decisions")
 
 # Fields whose values need no conversion. Converting each value takes longer than the statement itself.
 _PLAIN = (models.IntegerField, models.FloatField, models.CharField, models.BooleanField, models.ForeignKey)
-_one_at_a_time = threading.Lock()
+_writers = threading.Lock()
 
 
-def turn() -> AbstractContextManager[object]:
+def writer_lock() -> AbstractContextManager[object]:
     """Return a lock that serializes the writers of this process with SQLite.
 
     SQLite allows one writer at a time, and the others retry after increasing delays. With eight concurrent users, the
     slowest would wait thirty times as long as the fastest.
     """
-    return _one_at_a_time if connection.vendor == "sqlite" else nullcontext()
+    return _writers if connection.vendor == "sqlite" else nullcontext()
 
 
 def dataset_of_slug(slug: str) -> Dataset | None:

@@ -51,7 +51,7 @@ _Decision = tuple[datetime | None, str | None, str]
 
 def decided_items(dataset: Dataset) -> Iterator[list[LabelRow]]:
     """Yield batches of items with a decision by row. Each item occurs once, even if it changes in the meantime."""
-    items = _once(
+    items = _without_repeats(
         heapq.merge(*(_of_state(dataset, state) for state in State if state != State.UNLABELLED), key=itemgetter(0))
     )
     while batch := list(islice(items, BATCH)):
@@ -71,7 +71,7 @@ def _of_state(dataset: Dataset, state: State) -> Iterator[_ItemTuple]:
         last = batch[-1][0]
 
 
-def _once(items: Iterator[_ItemTuple]) -> Iterator[_ItemTuple]:
+def _without_repeats(items: Iterator[_ItemTuple]) -> Iterator[_ItemTuple]:
     """Skip second occurrences of items whose state changed between two batches."""
     last = -1
     for item in items:
@@ -106,7 +106,7 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
                 labelled_at=decided_at,
                 annotator=annotator or "",
                 queue=queue,
-                sha256=_joint(files.get(item_id, [])),
+                sha256=_combined_hash(files.get(item_id, [])),
                 files=tuple(sha256 for _, _, sha256 in files.get(item_id, [])),
                 created_at=created_at,
                 is_content_changed=is_older(decision_id, changed_after),
@@ -147,7 +147,7 @@ def files_of(item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
     return files
 
 
-def _joint(files: Sequence[tuple[str, str, str]]) -> str:
+def _combined_hash(files: Sequence[tuple[str, str, str]]) -> str:
     """Return the SHA-256 of the file, or of the roles and hashes of several frames."""
     if len(files) <= 1:
         return files[0][2] if files else ""

@@ -129,7 +129,7 @@ def _frame(pixels: Any, data: Any, number: int) -> NDArray[Any]:
 def _bytes(values: NDArray[Any], data: Any, rendering: Rendering) -> NDArray[np.uint8]:
     if values.ndim == 3 and values.dtype == np.uint8:
         return 255 - values if rendering.is_inverted else values
-    picture = _as_asked(values, data) if rendering.stretch == USUAL and values.ndim == 2 else None
+    picture = _by_file_settings(values, data) if rendering.stretch == USUAL and values.ndim == 2 else None
     if picture is None:
         picture = stretch(values, rendering)
     elif rendering.is_inverted:
@@ -141,7 +141,7 @@ def _bytes(values: NDArray[Any], data: Any, rendering: Rendering) -> NDArray[np.
     return picture
 
 
-def _as_asked(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
+def _by_file_settings(values: NDArray[Any], data: Any) -> NDArray[np.uint8] | None:
     """Apply the lookup table or window in the file; return None if it has neither."""
     picture = dicom_lookup.by_table(values, data)
     if picture is not None:

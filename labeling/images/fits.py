@@ -68,7 +68,7 @@ def select_part(parts: Any, hdu: int | None) -> Any:
     for number, part in enumerate(parts):
         if _is_image(part):
             return part
-        seen.append(f"HDU {number} is {_what(part)}")
+        seen.append(f"HDU {number} is {_description_of(part)}")
     named = "; ".join(seen[:_PARTS_NAMED]) + ("; …" if len(seen) > _PARTS_NAMED else "")
     raise ImageProblem(f"The FITS file contains no image: {named}.")
 
@@ -147,7 +147,9 @@ def _numbered(parts: Any, hdu: int) -> Any:
         if number == hdu:
             if _is_image(part):
                 return part
-            raise ImageProblem(f"HDU {hdu} of this FITS file is {_what(part)}, which can't be shown as an image.")
+            raise ImageProblem(
+                f"HDU {hdu} of this FITS file is {_description_of(part)}, which can't be shown as an image."
+            )
     raise ImageProblem(f"The FITS file has no HDU {hdu}; it has {len(parts)}, counted from 0.")
 
 
@@ -155,7 +157,7 @@ def _is_image(part: Any) -> bool:
     return bool(part.is_image) and len(part.shape) >= 2 and 0 not in part.shape
 
 
-def _what(part: Any) -> str:
+def _description_of(part: Any) -> str:
     if not part.is_image:
         rows = getattr(part, "header", {}).get("NAXIS2")
         if not isinstance(rows, int):

@@ -31,7 +31,7 @@ def combine(
     if plane == "rgb":
         if n < 3:
             raise ImageProblem(f"The file has {n} {kind}s. Red, green and blue need three.")
-        return _alike([read(number) for number in range(3)], kind)
+        return _same_shape([read(number) for number in range(3)], kind)
     if n > MOST_COMBINED:
         raise ImageProblem(f"The file has {n:,} {kind}s. At most {MOST_COMBINED:,} can be combined: choose one.")
     return [_largest(n, read, kind) if plane == "max" else _mean(n, read, kind)]
@@ -40,7 +40,7 @@ def combine(
 def _largest(n: int, read: Callable[[int], NDArray[Any]], kind: str) -> NDArray[Any]:
     largest = read(0)
     for number in range(1, n):
-        largest = np.fmax(*_alike([largest, read(number)], kind))
+        largest = np.fmax(*_same_shape([largest, read(number)], kind))
     return largest
 
 
@@ -48,7 +48,7 @@ def _mean(n: int, read: Callable[[int], NDArray[Any]], kind: str) -> NDArray[Any
     first = read(0)
     total, n_finite = np.zeros(first.shape), np.zeros(first.shape, np.int32)
     for number in range(n):
-        plane = first if number == 0 else _alike([first, read(number)], kind)[1]
+        plane = first if number == 0 else _same_shape([first, read(number)], kind)[1]
         finite = np.isfinite(plane)
         np.add(total, plane, out=total, where=finite)
         n_finite += finite
@@ -57,7 +57,7 @@ def _mean(n: int, read: Callable[[int], NDArray[Any]], kind: str) -> NDArray[Any
     return np.rint(mean).astype(first.dtype) if first.dtype.kind in "iu" else mean.astype(first.dtype)
 
 
-def _alike(planes: list[NDArray[Any]], kind: str) -> list[NDArray[Any]]:
+def _same_shape(planes: list[NDArray[Any]], kind: str) -> list[NDArray[Any]]:
     if len({plane.shape for plane in planes}) > 1:
         raise ImageProblem(f"The file's {kind}s differ in size and can't be combined. Choose one of them.")
     return planes

@@ -29,7 +29,7 @@ def stretch(values: NDArray[Any], rendering: Rendering, *, usual: str = "percent
     low, high = limits(values, name)
     low = low if rendering.low is None else rendering.low
     high = high if rendering.high is None else rendering.high
-    pixels = _bent(values, low, high, name) if name in {"asinh", "log", "sqrt"} else between(values, low, high)
+    pixels = _curved(values, low, high, name) if name in {"asinh", "log", "sqrt"} else between(values, low, high)
     if rendering.is_inverted:
         np.subtract(255, pixels, out=pixels)
         pixels[np.isnan(values)] = 0
@@ -69,7 +69,7 @@ def between(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     return whole
 
 
-def _bent(values: NDArray[Any], low: float, high: float, name: str) -> NDArray[np.uint8]:
+def _curved(values: NDArray[Any], low: float, high: float, name: str) -> NDArray[np.uint8]:
     """Map ``values`` like :func:`between`, but along an astropy curve. Processes some rows at a time to save memory."""
     from astropy.visualization import AsinhStretch, LogStretch, SqrtStretch
 

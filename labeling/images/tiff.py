@@ -71,7 +71,7 @@ def read(stream: BinaryIO, rendering: Rendering, by_pillow: Pixels | None = None
     the samples of the first page if tifffile lacks a codec.
     """
     with opened(stream) as file:
-        page = _refuse_odd(first_page(file))
+        page = _checked(first_page(file))
         interpretation = Interpretation(page)
         pages = [page] if rendering.plane == "first" or interpretation.bands else main_pages(file)
         if len(pages) > 1:
@@ -200,11 +200,11 @@ def opened(stream: BinaryIO) -> Iterator[Any]:
 def _of_pages(pages: list[Any], rendering: Rendering) -> Raster:
     """Return one page, or a combination of pages."""
     if isinstance(rendering.plane, int) and rendering.plane < len(pages):
-        page = _refuse_odd(pages[rendering.plane])
+        page = _checked(pages[rendering.plane])
         return Interpretation(page).raster(_samples(page))
 
     def plane(number: int) -> NDArray[Any]:
-        page = _refuse_odd(pages[number])
+        page = _checked(pages[number])
         raster = Interpretation(page).raster(_samples(page))
         return raster.plane if rendering.plane == "rgb" else raster.values
 
@@ -241,7 +241,7 @@ def whole_page(page: Any) -> Any:
     return page.aspage() if hasattr(page, "aspage") else page
 
 
-def _refuse_odd(page: Any) -> Any:
+def _checked(page: Any) -> Any:
     """Return the page. Raises ImageProblem unless it is a two-dimensional image of numbers that fits into memory."""
     refuse_too_large(page.imagewidth, page.imagelength)
     refuse_no_numbers(page)

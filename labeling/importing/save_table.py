@@ -245,7 +245,7 @@ def _save(
             decisions.append(decision)
             if plan.was_unsure[place] and decision.state != State.UNSURE:
                 once_unsure.append(decision.item_id)
-        marks = [Decision(item_id, State.UNSURE) for item_id in _without_mark(once_unsure)]
+        marks = [Decision(item_id, State.UNSURE) for item_id in _without_unsure_mark(once_unsure)]
         if marks:
             record_import(dataset, marks, user)
         applied, unchanged = record_import(dataset, decisions, user)
@@ -254,7 +254,7 @@ def _save(
         progress(stop, total)
 
 
-def _without_mark(item_ids: Sequence[int]) -> Iterator[int]:
+def _without_unsure_mark(item_ids: Sequence[int]) -> Iterator[int]:
     """Yield the items whose history has no unsure mark yet."""
     for start in range(0, len(item_ids), IN_BATCH):
         batch = item_ids[start : start + IN_BATCH]

@@ -33,8 +33,8 @@ def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
     if not new:
         return
     # A run that was presumed dead may have resumed and written some of them.
-    taken = _taken(dataset, [path for path, _ in new])
-    new = [(path, examined) for path, examined in new if path not in taken]
+    existing = _existing_paths(dataset, [path for path, _ in new])
+    new = [(path, examined) for path, examined in new if path not in existing]
     first = insert_items(dataset, [path for path, _ in new])
     item_id = "(SELECT id FROM labeling_item WHERE dataset_id = %s AND row = %s)"
     frames = [
@@ -45,7 +45,7 @@ def insert(dataset: Dataset, new: Sequence[tuple[str, Examined]]) -> None:
     _insert_many(Frame, columns, ", ".join([item_id, *["%s"] * (len(columns) - 1)]), frames)
 
 
-def _taken(dataset: Dataset, paths: Sequence[str]) -> set[str]:
+def _existing_paths(dataset: Dataset, paths: Sequence[str]) -> set[str]:
     """Return the paths that items already have. With the ORM, this filter takes as long as the inserts."""
     marks = ", ".join(["%s"] * len(paths))
     with connection.cursor() as cursor:

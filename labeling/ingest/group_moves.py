@@ -133,11 +133,11 @@ class Candidate:
     is_decided: bool
     frames: dict[str, StoredFrame]
 
-    def n_alike(self, members: Sequence[Member]) -> int:
+    def n_matching(self, members: Sequence[Member]) -> int:
         """Return the number of files that match frames of this item by role and content."""
-        return len(self._alike(members))
+        return len(self._matching_roles(members))
 
-    def _alike(self, members: Sequence[Member]) -> list[str]:
+    def _matching_roles(self, members: Sequence[Member]) -> list[str]:
         return [
             member.role
             for member in members
@@ -150,11 +150,11 @@ class Candidate:
         If ``is_whole``, they must match all of its frames and have no others. Otherwise they must match most of its
         frames, including one that identifies it; or any frame, if only the folder changed and not the name.
         """
-        alike = self._alike(members)
+        matching = self._matching_roles(members)
         if is_whole:
-            return len(alike) == len(self.frames) == len(members)
-        has_most = 2 * len(alike) > len(self.frames) and self.is_identified_by(alike)
-        return has_most or (bool(alike) and self.has_name_of(members))
+            return len(matching) == len(self.frames) == len(members)
+        has_most = 2 * len(matching) > len(self.frames) and self.is_identified_by(matching)
+        return has_most or (bool(matching) and self.has_name_of(members))
 
     def has_name_of(self, members: Sequence[Member]) -> bool:
         """Return whether the item and the group have the same name, in any folder."""
@@ -162,9 +162,9 @@ class Candidate:
 
     def likeness(self, members: Sequence[Member]) -> tuple[int, int, bool]:
         """Return a score, larger for better matches, of how well the files match this item."""
-        alike = self._alike(members)
-        n_telling = sum(not self.frames[role].is_shared for role in alike)
-        return n_telling, len(alike), self.has_name_of(members)
+        matching = self._matching_roles(members)
+        n_identifying = sum(not self.frames[role].is_shared for role in matching)
+        return n_identifying, len(matching), self.has_name_of(members)
 
     def is_identified_by(self, roles: Sequence[str]) -> bool:
         """Return whether at least one of these files is shared by no other item."""
@@ -177,8 +177,8 @@ class Candidate:
         item has a decision, ``place`` has none, and either most files are this item's, or all of its frames match and
         the name is unchanged: ``place`` was then created from files that arrived before the others.
         """
-        n = self.n_alike(members)
-        has_most = n > place.n_alike(members)
+        n = self.n_matching(members)
+        has_most = n > place.n_matching(members)
         if place.item_id == self.item_id:
             return False
         if not place.is_identified_by(left):
@@ -256,7 +256,7 @@ def best_match(candidates: Sequence[Candidate], members: Sequence[Member]) -> Ca
     return min(
         candidates,
         key=lambda candidate: (
-            -candidate.n_alike(members),
+            -candidate.n_matching(members),
             not candidate.is_decided,
             not candidate.has_name_of(members),
             candidate.path,

@@ -333,7 +333,7 @@ class GroupWriter(Writer):
         left = self._remaining_roles(candidate)
         return (
             not candidate.is_identified_by(left)
-            and len(left) < candidate.n_alike(members)
+            and len(left) < candidate.n_matching(members)
             and not self._is_broken(candidate)
         )
 

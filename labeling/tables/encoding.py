@@ -54,14 +54,17 @@ def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
         text.detach()
 
 
-def encoding_of(stream: BinaryIO, asked: str = "") -> str:
-    """Detect the encoding: ``asked``, from the byte order mark, UTF-16 from its zeros, UTF-8 if valid, or Windows-1252.
+def encoding_of(stream: BinaryIO, requested: str = "") -> str:
+    """Detect the encoding of a text file.
+
+    It is ``requested``, or the one of the byte order mark, UTF-16 if recognized by its zeros, UTF-8 if valid, or else
+    Windows-1252.
 
     Reads the whole file, 1 MiB at a time. Raises TableProblem if it is not text in this encoding.
     """
     stream.seek(0)
     sample = stream.read(_SAMPLE)
-    encoding = _asked(asked) if asked else _marked(sample)
+    encoding = _requested(requested) if requested else _from_mark(sample)
     if not encoding:
         _refuse_workbooks(sample)
         encoding = _without_mark(sample)
@@ -98,16 +101,18 @@ def refuse_controls(header: str) -> None:
         raise TableProblem("This is not a text file. Save the table as CSV in UTF-8.")
 
 
-def _asked(asked: str) -> str:
+def _requested(requested: str) -> str:
     try:
-        name = codecs.lookup(asked.strip()).name
+        name = codecs.lookup(requested.strip()).name
         "".encode(name)
     except (LookupError, ValueError) as error:
-        raise TableProblem(f"There is no encoding {asked[:40]!r}. Examples: utf-8, cp1252, cp1251, utf-16.") from error
+        raise TableProblem(
+            f"There is no encoding {requested[:40]!r}. Examples: utf-8, cp1252, cp1251, utf-16."
+        ) from error
     return {"utf-8": UTF_8}.get(name, name)
 
 
-def _marked(sample: bytes) -> str:
+def _from_mark(sample: bytes) -> str:
     return next((encoding for mark, encoding in _MARKS if sample.startswith(mark)), "")
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
 
 def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
-    """In a separate process: exit code 1, one line of output, and the best weights are in the store."""
+    """Interrupt a separate process: exit code 1, one line of output, and the best weights are in the store."""
     bright_and_dark(tmp_path / "pictures")
     store = tmp_path / "store"
     environment = {

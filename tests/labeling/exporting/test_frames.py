@@ -64,7 +64,7 @@ def test_items_of_single_files_have_no_such_file(make_dataset: object) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_file_is_in_two_splits(tmp_path: Path, seed: int) -> None:
-    """References are shared within nights, some across nights, and one has another role elsewhere."""
+    """Share references within nights and some across nights, and use one in another role."""
     rng = random.Random(seed)
     folder = tmp_path / "in"
     write_triplets(folder, range(60), roles=("target", "diff"))

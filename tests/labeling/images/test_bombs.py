@@ -139,7 +139,7 @@ print(known.width, [one.name for one in pictures().folder.rglob("*") if one.suff
 def test_where_no_picture_can_be_written_none_is_left_in_half_and_the_file_is_known_all_the_same(
     tmp_path: Path, settings: Any
 ) -> None:
-    """A limit on the size of files interrupts a write, like a full disk."""
+    """Limit the size of files, which interrupts writes like a full disk."""
     noise = np.random.default_rng(1).integers(0, 255, (900, 900, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "hoshina.settings", "AL_STORE_DIR": str(tmp_path / "s")}

@@ -269,7 +269,7 @@ def test_cards_of_many_files_come_in_their_order_from_all_decoders(few: Decoders
 
 
 def test_a_format_that_takes_too_much_memory_to_find_out_is_given_up(tmp_path: Path) -> None:
-    """Finding the orientation of a PNG file decodes all of it."""
+    """Check a PNG file, all of which is decoded to find its orientation."""
     strict = Decoders(1, seconds=60, megabytes=150)
     try:
         with pytest.raises(ImageProblem, match="150 MB"):

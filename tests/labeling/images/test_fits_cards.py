@@ -204,7 +204,7 @@ def test_files_that_break_a_rule(tmp_path: Path, name: str) -> None:
 
 
 def test_of_a_packed_file_no_more_is_unpacked_than_is_needed(tmp_path: Path) -> None:
-    """The data after the header may be missing, because reading a header does not check the file."""
+    """Read a header without the data after it, because reading a header does not check the file."""
     content = gzip.compress(raw("OBJECT  = 'a'", data=2880), compresslevel=0)
     (tmp_path / "a.fits.gz").write_bytes(content[:-1500])
     assert values_of(tmp_path / "a.fits.gz", ["OBJECT"]) == ["a"]

@@ -116,7 +116,7 @@ def test_of_identical_files_those_with_labels_are_found_first_and_each_once(pict
 
 
 def test_renumbered_files_keep_their_labels(picture_folder: MakeFolder) -> None:
-    """All paths but the first have the content of another, and the last one is new."""
+    """Give all paths but the first the content of another, and add a new one."""
     folder = picture_folder(6)
     ingest_folder(folder)
     for number in range(6):
@@ -221,7 +221,7 @@ def test_a_root_that_was_moved_and_sorted_anew(
 def test_only_the_case_of_a_name_changed_on_a_disk_that_does_not_care(
     picture_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Case-insensitive disks also find the file under its old name, which a link simulates here."""
+    """Simulate a case-insensitive disk, which also finds the file under its old name, with a link."""
     folder = picture_folder(2)
     ingest_folder(folder)
     label_item("image0000.png")
@@ -427,7 +427,7 @@ def test_labels_follow_content_through_any_changes(
 def test_interrupted_at_any_moment_no_label_is_lost_or_doubled(
     tmp_path: Path, contents: list[bytes], seed: int
 ) -> None:
-    """Distinct contents have one correct result, however often ingest was interrupted."""
+    """Use distinct contents, which have one correct result, however often ingest was interrupted."""
     rng = random.Random(1000 + seed)
     (tmp_path / "in").mkdir()
     disk = Disk(tmp_path / "in", contents, rng)

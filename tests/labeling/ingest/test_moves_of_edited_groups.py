@@ -86,7 +86,7 @@ def test_a_moved_group_of_which_a_file_was_edited_is_the_same_item(
 def test_two_groups_that_changed_places_while_one_was_edited(
     tmp_path: Path, template: str, edited: str | None, is_shared: bool
 ) -> None:
-    """Also test a shared reference, which then is unchanged in both places."""
+    """Test distinct references and a shared one, which is then unchanged in both places."""
     folder = tmp_path / "in"
     two_labelled(folder, template, is_shared=is_shared)
     for before, after in (("sn0", "aside"), ("sn1", "sn0"), ("aside", "sn1")):
@@ -100,7 +100,7 @@ def test_two_groups_that_changed_places_while_one_was_edited(
 
 
 def test_an_edited_file_that_came_before_the_others_makes_way(tmp_path: Path) -> None:
-    """The file had become a separate item without a decision."""
+    """Test a file that had become a separate item without a decision."""
     folder = tmp_path / "in"
     two_labelled(folder)
     write_png(folder / "b" / "sn0_ref.png", seed=999)
@@ -143,7 +143,7 @@ def test_files_that_move_one_by_one_between_ingests(tmp_path: Path, order: tuple
 
 
 def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are moved during the scan, and are found first at their old and then at their new paths."""
+    """Move files during the scan, so that they are found at their old and then at their new paths."""
     folder = tmp_path / "in"
     two_labelled(folder)
     shutil.copytree(folder / "a", folder / "b")

@@ -70,7 +70,7 @@ def test_what_pandas_writes_comes_back_the_same(
 
 
 def test_a_default_round_trip_loses_no_label(exported: tuple[Dataset, bytes]) -> None:
-    """Without the options in the docs, such labels become empty cells, which leave labels unchanged."""
+    """Check that, without the options in the docs, such labels become empty cells, which leave labels unchanged."""
     dataset, content = exported
     before = decided(dataset)
     written = pandas.read_csv(io.BytesIO(content)).to_csv(index=False).encode()
