@@ -129,7 +129,7 @@ def _list(folder: Path, endings: tuple[str, ...]) -> _Folder:
     return _Folder(names, links, folders)
 
 
-def is_candidate(path: str, endings: tuple[str, ...]) -> bool:
+def may_be_image(path: str, endings: tuple[str, ...]) -> bool:
     """Return whether :func:`walk` reads this path: because of its extension, or as DICOM without an extension."""
     return path.lower().endswith(endings) or may_lack_extension(path.rsplit("/", 1)[-1], endings)
 

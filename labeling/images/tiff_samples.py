@@ -115,7 +115,7 @@ class Interpretation:
             return np.asarray(np.rint((1 - ink[..., :3]) * (1 - ink[..., 3:]) * 255).clip(0, 255).astype(np.uint8))
         return pixels
 
-    # -- Parts of these -----------------------------------------------------------------------------
+    # -- Helpers ------------------------------------------------------------------------------------
     @cached_property
     def _extras(self) -> tuple[int, ...]:
         extras = tag_of(self.page, EXTRA_SAMPLES)

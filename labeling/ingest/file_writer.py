@@ -13,7 +13,7 @@ from django.db import transaction
 from hoshina.jobs.runner import Run
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.file_check import Examined
-from labeling.images.folder_walk import FoundFile, is_candidate
+from labeling.images.folder_walk import FoundFile, may_be_image
 from labeling.ingest.bulk_sql import insert, next_row, set_available, storable, update_frames, write_problems
 from labeling.ingest.file_moves import FreeItem, FreeItemFinder, SpooledStrays, Stray, move
 from labeling.models import Dataset, Frame, Item
@@ -159,20 +159,20 @@ class FileWriter(Writer):
         returned: list[int] = []
         broken: list[int] = []
         problems: dict[str, str] = {}
-        for checked_file in batch:
-            record, examined = self._unless_moved(checked_file.record), checked_file.examined
+        for file in batch:
+            record, examined = self._unless_moved(file.record), file.examined
             if record is not None and record.row < self.seen.size:
                 self.seen[record.row] = True
-                self.is_broken[record.row] = bool(checked_file.problem)
-            if checked_file.problem:
-                problems[storable(checked_file.path)] = checked_file.problem
+                self.is_broken[record.row] = bool(file.problem)
+            if file.problem:
+                problems[storable(file.path)] = file.problem
                 broken += [record.item_id] if record else []
-            elif checked_file.is_waiting:
+            elif file.is_waiting:
                 self.counts.waiting += 1
             elif record is None:
-                new += [Stray(checked_file.path, examined)] if examined else []
+                new += [Stray(file.path, examined)] if examined else []
             elif examined is not None and examined.sha256 != record.sha256:
-                self.replaced.add(Stray(checked_file.path, examined))
+                self.replaced.add(Stray(file.path, examined))
             else:
                 touched += [(record.frame_id, examined)] if examined else []
                 returned += [] if record.is_available else [record.item_id]
@@ -188,7 +188,7 @@ class FileWriter(Writer):
                 set_available(self.dataset, returned, True)
                 write_problems(self.dataset, problems)
         self.counts.returned += len(returned)
-        self.counts.failed += sum(bool(checked_file.problem) for checked_file in batch)
+        self.counts.failed += sum(bool(file.problem) for file in batch)
 
     def _unless_moved(self, record: FileRecord | None) -> FileRecord | None:
         """Return ``record``, or None if its item has moved since the lookup."""
@@ -258,6 +258,6 @@ class FileWriter(Writer):
             batch = rows[start : start + FULL_BATCH].tolist()
             with transaction.atomic():
                 items = Item.objects.filter(dataset=self.dataset, row__in=batch, is_available=True)
-                gone = [pk for pk, path in items.values_list("pk", "path") if is_candidate(path, self.endings)]
+                gone = [pk for pk, path in items.values_list("pk", "path") if may_be_image(path, self.endings)]
                 set_available(self.dataset, gone, False)
             self.run.progress(start + len(batch))

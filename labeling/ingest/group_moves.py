@@ -217,7 +217,7 @@ def candidates_for(dataset: Dataset, groups: Sequence[Sequence[Member]]) -> dict
 def candidates_at(dataset: Dataset, paths: Sequence[str]) -> dict[str, Candidate]:
     """Return the items with these paths, by path."""
     ids = list(Item.objects.filter(dataset=dataset, path__in=paths).values_list("pk", flat=True))
-    return {candidate.path: candidate for candidate in _load_candidates(dataset, ids).values()}
+    return {item.path: item for item in _load_candidates(dataset, ids).values()}
 
 
 def _load_candidates(dataset: Dataset, item_ids: Collection[int]) -> dict[int, Candidate]:
@@ -230,9 +230,9 @@ def _load_candidates(dataset: Dataset, item_ids: Collection[int]) -> dict[int, C
         rows = [(item_id, role, pk, path, Examined(*filled)) for item_id, role, pk, path, *filled in frames]
         owners = _n_owners(dataset, {examined.sha256 for *_, examined in rows})
         for item_id, role, pk, path, examined in rows:
-            candidate = candidates[item_id]
-            is_shared = owners.get(examined.sha256, 0) > (candidate.is_available or _WAITING in candidate.path)
-            candidate.frames[role] = StoredFrame(pk, path, examined, is_shared)
+            item = candidates[item_id]
+            is_shared = owners.get(examined.sha256, 0) > (item.is_available or _WAITING in item.path)
+            item.frames[role] = StoredFrame(pk, path, examined, is_shared)
     return candidates
 
 
@@ -255,11 +255,11 @@ def best_match(candidates: Sequence[Candidate], members: Sequence[Member]) -> Ca
     """Return the item that matches most files. Ties prefer items with a decision, then items of the same name."""
     return min(
         candidates,
-        key=lambda candidate: (
-            -candidate.n_matching(members),
-            not candidate.is_decided,
-            not candidate.has_name_of(members),
-            candidate.path,
+        key=lambda item: (
+            -item.n_matching(members),
+            not item.is_decided,
+            not item.has_name_of(members),
+            item.path,
         ),
         default=None,
     )
@@ -270,20 +270,18 @@ def unambiguous_match(candidates: Sequence[Candidate], members: Sequence[Member]
 
     Items with the same contents are interchangeable as long as at most one of them has a decision.
     """
-    most = max((candidate.likeness(members) for candidate in candidates), default=None)
-    first = [candidate for candidate in candidates if candidate.likeness(members) == most]
-    if len({candidate.contents for candidate in first}) > 1 or sum(candidate.is_decided for candidate in first) > 1:
+    most = max((item.likeness(members) for item in candidates), default=None)
+    first = [item for item in candidates if item.likeness(members) == most]
+    if len({item.contents for item in first}) > 1 or sum(item.is_decided for item in first) > 1:
         return None
     return best_match(first, members)
 
 
-def has_rival(candidate: Candidate, members: Sequence[Member], pending: PendingFiles) -> bool:
+def has_rival(item: Candidate, members: Sequence[Member], pending: PendingFiles) -> bool:
     """Return whether another pending group matches the item at least as well."""
-    groups = pending.with_content({sha256 for _, sha256 in candidate.contents})
+    groups = pending.with_content({sha256 for _, sha256 in item.contents})
     return any(
-        candidate.likeness(others) >= candidate.likeness(members)
-        for others in groups
-        if others[0].group != members[0].group
+        item.likeness(others) >= item.likeness(members) for others in groups if others[0].group != members[0].group
     )
 
 
@@ -292,32 +290,32 @@ def move_groups(dataset: Dataset, moves: Sequence[tuple[Candidate, Sequence[Memb
 
     Other items at these paths get placeholder paths, and are missing until their own files are found.
     """
-    movers = {candidate.item_id for candidate, _ in moves}
+    movers = {item.item_id for item, _ in moves}
     displaced = dict(
         Item.objects.filter(dataset=dataset, path__in=[to[0].group for _, to in moves]).values_list("pk", "row")
     )
     _displace(movers | displaced.keys())
     set_available(dataset, [pk for pk in displaced if pk not in movers], False)
-    update_many(Item, ("path",), [(members[0].group, candidate.item_id) for candidate, members in moves])
+    update_many(Item, ("path",), [(members[0].group, item.item_id) for item, members in moves])
     updates, new, unmatched = [], [], []
-    for candidate, members in moves:
+    for item, members in moves:
         for member in members:
-            if member.role in candidate.frames:
-                updates.append((member.path, *values_of(member.examined), candidate.frames[member.role].key))
+            if member.role in item.frames:
+                updates.append((member.path, *values_of(member.examined), item.frames[member.role].key))
             else:
-                new.append((candidate.item_id, member.role, member.path, member.examined))
+                new.append((item.item_id, member.role, member.path, member.examined))
         roles = {member.role for member in members}
-        unmatched += [frame.key for role, frame in candidate.frames.items() if role not in roles]
+        unmatched += [frame.key for role, frame in item.frames.items() if role not in roles]
     update_many(Frame, ("path", *FILLED), updates)
     insert_frames(dataset, new)
-    mark_content_changed([candidate.item_id for candidate, members in moves if _has_other_content(candidate, members)])
+    mark_content_changed([item.item_id for item, members in moves if _has_other_content(item, members)])
     Frame.objects.filter(pk__in=unmatched).delete()
     set_available(dataset, list(movers), True)
 
 
-def _has_other_content(candidate: Candidate, members: Sequence[Member]) -> bool:
+def _has_other_content(item: Candidate, members: Sequence[Member]) -> bool:
     """Return whether a file of the moved group was edited or is new to the item."""
-    recorded = {role: frame.examined.sha256 for role, frame in candidate.frames.items()}
+    recorded = {role: frame.examined.sha256 for role, frame in item.frames.items()}
     return any(recorded.get(member.role) != member.examined.sha256 for member in members)
 
 

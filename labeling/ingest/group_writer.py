@@ -17,7 +17,7 @@ from django.db.models import Count, QuerySet
 from hoshina.jobs.runner import Run
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.file_check import Examined
-from labeling.images.folder_walk import FoundFile, is_candidate
+from labeling.images.folder_walk import FoundFile, may_be_image
 from labeling.ingest.bulk_sql import (
     FILLED,
     insert_frames,
@@ -104,20 +104,20 @@ class GroupWriter(Writer):
         touched: list[tuple[int, Examined]] = []
         returned: set[int] = set()
         problems: dict[str, str] = {}
-        for checked_file in batch:
-            record, examined = checked_file.record, checked_file.examined
-            if checked_file.problem:
-                problems[storable(checked_file.path)] = checked_file.problem
-                self._note(self.broken, checked_file)
-            elif checked_file.is_waiting:
+        for file in batch:
+            record, examined = file.record, file.examined
+            if file.problem:
+                problems[storable(file.path)] = file.problem
+                self._note(self.broken, file)
+            elif file.is_waiting:
                 self.counts.waiting += 1
-                self._note(self.seen, checked_file)
+                self._note(self.seen, file)
             elif record is None:
-                new += [self._member(checked_file.path, examined)] if examined else []
+                new += [self._member(file.path, examined)] if examined else []
             elif examined is not None and examined.sha256 != record.sha256:
-                replaced.append(self._member(checked_file.path, examined))
+                replaced.append(self._member(file.path, examined))
             else:
-                self._note(self.seen, checked_file)
+                self._note(self.seen, file)
                 touched += [(record.frame_id, examined)] if examined else []
                 returned |= set() if record.is_available else {record.item_id}
                 self.counts.unchanged += 1
@@ -132,8 +132,8 @@ class GroupWriter(Writer):
                 self._return(returned)
                 write_problems(self.dataset, problems)
 
-    def _note(self, bits: np.ndarray[Any, np.dtype[np.uint32]], checked_file: CheckedFile) -> None:
-        record, place = checked_file.record, self.template.place(checked_file.path)
+    def _note(self, bits: np.ndarray[Any, np.dtype[np.uint32]], file: CheckedFile) -> None:
+        record, place = file.record, self.template.place(file.path)
         if record is not None and place is not None and record.row < self.n_rows:
             bits[record.row] |= self.bits[place.role]
 
@@ -152,14 +152,11 @@ class GroupWriter(Writer):
             return members, []
         frames = Frame.objects.filter(dataset=self.dataset, sha256__in={member.examined.sha256 for member in members})
         known_hashes = set(frames.filter(item__row__lt=self.n_rows).values_list("sha256", flat=True).distinct())
-        groups = {member.group for member in members if member.examined.sha256 in known_hashes} | {
-            member.group for member in replaced
-        }
+        groups = {member.group for member in members if member.examined.sha256 in known_hashes}
+        groups |= {member.group for member in replaced}
         groups |= self.pending.among({member.group for member in members} - groups)
-        return (
-            [member for member in members if member.group not in groups],
-            [member for member in members if member.group in groups],
-        )
+        certain = [member for member in members if member.group not in groups]
+        return certain, [member for member in members if member.group in groups]
 
     def _return(self, item_ids: Iterable[int]) -> None:
         self.counts.returned += set_available(self.dataset, list(item_ids), True)
@@ -181,9 +178,8 @@ class GroupWriter(Writer):
         for member in members:
             item = items[member.group]
             frame_id, path, sha256 = item.frames.get(member.role, (0, "", ""))
-            is_gone = (
-                item.row < self.n_rows and not (self.seen[item.row] | self.broken[item.row]) & self.bits[member.role]
-            )
+            bit = self.bits[member.role]
+            is_gone = item.row < self.n_rows and not (self.seen[item.row] | self.broken[item.row]) & bit
             if not path:
                 new.append((item.pk, member.role, member.path, member.examined))
                 self.counts.new += 1
@@ -275,50 +271,38 @@ class GroupWriter(Writer):
             whole = self._with_unchanged(members, place)
             if not _has_unique_roles(whole) or (place is not None and self._is_broken(place)):
                 continue
-            near = {
-                candidate.item_id: candidate
-                for member in members
-                for candidate in candidates.get(member.examined.sha256, ())
-            }
+            near = {item.item_id: item for member in members for item in candidates.get(member.examined.sha256, ())}
             fitting = [
-                candidate
-                for candidate in near.values()
-                if candidate.fits(whole, is_whole=is_whole)
-                and self._may_leave(candidate, whole)
-                and not (is_whole and candidate.item_id in moves)
-                and (
-                    place is None
-                    or place.item_id in moves
-                    or candidate.displaces(place, self._remaining_roles(place), whole)
-                )
+                item
+                for item in near.values()
+                if item.fits(whole, is_whole=is_whole)
+                and self._may_leave(item, whole)
+                and not (is_whole and item.item_id in moves)
+                and (not place or place.item_id in moves or item.displaces(place, self._remaining_roles(place), whole))
             ]
-            candidate = best_match(fitting, whole) if is_whole else unambiguous_match(fitting, whole)
-            if (
-                candidate is None
-                or candidate.item_id in moves
-                or (not is_whole and has_rival(candidate, members, self.pending))
-            ):
+            item = best_match(fitting, whole) if is_whole else unambiguous_match(fitting, whole)
+            if item is None or item.item_id in moves or (not is_whole and has_rival(item, members, self.pending)):
                 continue
-            moves[candidate.item_id] = (candidate, whole)
+            moves[item.item_id] = (item, whole)
             self.counts.moved += len(members)
         self._release_remaining(moves)
         move_groups(self.dataset, list(moves.values()))
-        for candidate, whole in moves.values():
-            self._mark(candidate.row, whole)
+        for item, whole in moves.values():
+            self._mark(item.row, whole)
         self._add_roles({member.role for _, whole in moves.values() for member in whole})
         return [whole[0].group for _, whole in moves.values()]
 
-    def _remaining_roles(self, candidate: Candidate) -> list[str]:
+    def _remaining_roles(self, item: Candidate) -> list[str]:
         """Return the roles of an item's files that are still at their paths, or were not scanned."""
-        if candidate.row >= self.n_rows:
-            return list(candidate.frames)
-        there = int(self.seen[candidate.row] | self.broken[candidate.row])
+        if item.row >= self.n_rows:
+            return list(item.frames)
+        there = int(self.seen[item.row] | self.broken[item.row])
         return [
             role
-            for role, frame in candidate.frames.items()
+            for role, frame in item.frames.items()
             # Files may have been moved since they were scanned.
             if (there & self.bits.get(role, 0) and (self.dataset.data_dir / frame.path).exists())
-            or (candidate.is_available and not is_candidate(frame.path, self.endings))
+            or (item.is_available and not may_be_image(frame.path, self.endings))
         ]
 
     def _with_unchanged(self, members: Sequence[Member], place: Candidate | None) -> Sequence[Member]:
@@ -328,26 +312,22 @@ class GroupWriter(Writer):
         pending_roles = {member.role for member in members}
         return [*members, *(place.member(role) for role in self._remaining_roles(place) if role not in pending_roles)]
 
-    def _may_leave(self, candidate: Candidate, members: Sequence[Member]) -> bool:
+    def _may_leave(self, item: Candidate, members: Sequence[Member]) -> bool:
         """Return whether the item's remaining files do not identify it and are fewer than those in ``members``."""
-        left = self._remaining_roles(candidate)
-        return (
-            not candidate.is_identified_by(left)
-            and len(left) < candidate.n_matching(members)
-            and not self._is_broken(candidate)
-        )
+        left = self._remaining_roles(item)
+        return not item.is_identified_by(left) and len(left) < item.n_matching(members) and not self._is_broken(item)
 
-    def _is_broken(self, candidate: Candidate) -> bool:
+    def _is_broken(self, item: Candidate) -> bool:
         """Return whether a file of the item is still at its path but cannot be read."""
-        return candidate.row < self.n_rows and bool(self.broken[candidate.row])
+        return item.row < self.n_rows and bool(self.broken[item.row])
 
     def _release_remaining(self, moves: Mapping[int, tuple[Candidate, Sequence[Member]]]) -> None:
         """Add the remaining files of moved items to the pending files, so that they join the group at their path."""
         taken = {member.path for _, whole in moves.values() for member in whole}
-        for candidate, _ in moves.values():
-            left = [candidate.member(role) for role in self._remaining_roles(candidate)]
+        for item, _ in moves.values():
+            left = [item.member(role) for role in self._remaining_roles(item)]
             self.pending.add(
-                [member for member in left if member.path not in taken and is_candidate(member.path, self.endings)]
+                [member for member in left if member.path not in taken and may_be_image(member.path, self.endings)]
             )
 
     # -- Missing files -----------------------------------------------------------------------------------
@@ -371,7 +351,7 @@ class GroupWriter(Writer):
         gone: dict[int, list[int]] = defaultdict(list)
         for item_id, row, role, pk, path in frames.values_list("item_id", "item__row", "role", "pk", "path"):
             bit = self.bits.get(role, 0)
-            was_scanned = is_candidate(path, self.endings) or self.broken[row] & bit
+            was_scanned = may_be_image(path, self.endings) or self.broken[row] & bit
             if bit and was_scanned and not self.seen[row] & bit:
                 gone[item_id].append(pk)
             else:

@@ -100,32 +100,23 @@ def ingest(
     settled: float = 0.0,
     grouping: str | None = None,
 ) -> dict[str, Any]:
-    """Bring a dataset up to date with its folder, and send the signal ``ingested``.
+    """Update a dataset from its folder, and send the signal ``ingested``.
 
     New files become items, changed files are read again, moved files keep their items, and items of missing files are
-    marked as missing until their files return. Files that cannot be read become problems with a reason.
+    marked as missing until their files return. Files that cannot be read become problems with a reason. An interrupted
+    run is continued by the next one, since unchanged files are recognized by size and time and are not opened.
 
-    After an interruption, the next run continues where the last one stopped, since unchanged files are recognized by
-    size and time and are not opened.
-
-    Parameters
-    ----------
-    reread
-        Also open unchanged files, because the rendering of the dataset changed.
-    settled
-        Skip files that were modified within this many seconds.
-    grouping
-        A template that groups several files into one item from now on; "" makes each file an item, and None keeps the
-        current grouping.
+    ``reread``: also open unchanged files, because the rendering changed. ``settled``: skip files that were modified
+    within this many seconds. ``grouping``: a template that groups several files into one item from now on; "" makes
+    each file an item, and None keeps the current grouping.
 
     Returns
     -------
     dict
         ``dataset slug items new changed moved unchanged waiting returned missing n_failed failed noted seconds``.
-        ``failed`` holds the first 100 problems as ``{path, reason}``; all of them are the dataset's problems. ``noted``
-        holds the first 100 files with a defect that can still be displayed, as ``{path, note}``. If files are grouped,
-        also ``grouping roles frames incomplete left_out``; then ``items``, ``missing`` and ``incomplete`` count items,
-        and the others count files.
+        ``failed`` holds the first 100 problems as ``{path, reason}``, and ``noted`` the first 100 files that can be
+        displayed despite a defect, as ``{path, note}``. If files are grouped, also ``grouping roles frames incomplete
+        left_out``; then ``items``, ``missing`` and ``incomplete`` count items, and the others count files.
 
     Raises
     ------
