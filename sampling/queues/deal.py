@@ -1,4 +1,4 @@
-"""Turn a place in a round into a page of tiles, and lease its items to the person who gets them."""
+"""Turn a part of a round into a page of tiles, and lease its items to the window that shows them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Tile:
 
     item: Item
     frame: Frame
-    # Of a dataset whose items have several frames.
+    # All frames of the item; None in a dataset whose items have one frame each.
     item_frames: ItemFrames | None
     rank: int
     shown: Shown
     reason: str
     suggestion: Suggestion | None
     label: LabelClass | None
-    # A check: an accepted page leaves it out, and it comes back later.
+    # The item is also a check: accepting the page leaves it out, and it is shown again later.
     is_later: bool = False
 
     @property
     def shown_json(self) -> str:
-        """Return what the page sends back with a label, and the score, by which the page itself filters."""
+        """Return what the page sends back with a label, as JSON; the page also filters by the score."""
         return json.dumps(
             {name: getattr(self.shown, name) for name in ("round_id", "rank", "score")}, separators=(",", ":")
         )
@@ -46,16 +46,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Deal:
-    """A page's worth of tiles, and the rank at which the next page begins."""
+    """A page of tiles, and the rank at which the next page begins."""
 
     tiles: list[Tile]
     next_offset: int
 
 
 def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool, user_id: int | None = None) -> Deal:
-    """Return up to ``n`` tiles of the round from rank ``offset`` on that still match its filters and may be shown.
+    """Return up to ``n`` tiles of the round, from rank ``offset`` on, that match its filters and may be shown.
 
-    A page that continues another leaves out what the window (``holder``) shows already, in whatever round that was.
+    With ``is_continued`` the page continues an earlier one: items that the window (``holder``) shows are left out,
+    whichever round they came from.
     """
     window = Window(holder, user_id)
     strategy = STRATEGIES[round_.queue]
@@ -67,9 +68,9 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
         found, next_offset = _collect(round_, offset, n, items, filters.state)
         return Deal(_tiles(round_, found), next_offset)
     with transaction.atomic():
-        # A second request waits here for the first, so that no item goes to both.
+        # A concurrent request waits here for this one, so that no item goes to both.
         Dataset.objects.select_for_update().get(pk=round_.dataset_id)
-        for avoids_own in (True, False):  # the person's own other windows keep their items while there are others
+        for avoids_own in (True, False):  # items of own other windows only if no others are left
             blocked = blocking(window, is_continued=is_continued, avoids_own=avoids_own)
             found, next_offset = _collect(round_, offset, n, items.exclude(blocked), filters.state)
             if found:
@@ -113,7 +114,7 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         if item.pk not in frames:
             continue
         suggestion = None if item.row in hidden or not voices else voices[-1].suggestions[at]
-        if item.row in hidden:  # a second look must not be led by the first
+        if item.row in hidden:  # the label must not influence a check
             item.state, item.label_id = State.UNLABELLED, None
         _, reason = round_.reasons[sources[rank] if len(sources) else 0]
         shown = replace(
@@ -135,7 +136,10 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
 
 @dataclass(frozen=True)
 class _Voice:
-    """What a version says of the items of a page; ``words`` name it where it had not seen them and that matters."""
+    """A version's suggestions for the items of a page.
+
+    ``words`` introduce them in the tile's reason; "" if the version may have been trained on the items.
+    """
 
     model: ModelVersion
     suggestions: list[Suggestion | None]
@@ -147,7 +151,7 @@ class _Voice:
 
 
 def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
-    """Who speaks of the items of a page: the last one's suggestion is shown."""
+    """Return the versions whose suggestions the page uses; that of the last one is shown."""
     unseen = filters_from(round_.params["filters"]).unseen
     if unseen is not None:
         asked = ModelVersion.objects.filter(dataset=round_.dataset_id, number__in=unseen.numbers).order_by("number")
@@ -155,7 +159,7 @@ def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
     predictions = active_predictions(round_.dataset)
     if predictions is None:
         return []
-    if STRATEGIES[round_.queue].needs_held_out:  # the model itself may have learnt the very label that is in doubt
+    if STRATEGIES[round_.queue].needs_held_out:  # the model itself may have been trained on the label in doubt
         return [_unseen_voice(predictions.model, rows, "the model thinks")]
     return [_Voice(predictions.model, predictions.suggestions(rows))]
 
@@ -166,5 +170,5 @@ def _unseen_voice(model: ModelVersion, rows: list[int], words: str) -> _Voice:
 
 
 def _told(probability: float) -> str:
-    """Two digits, and no certainty that isn't there."""
+    """Format a probability with two digits, without rounding it up to 1."""
     return "over 0.99" if probability >= 0.995 else f"{probability:.2f}"

@@ -1,4 +1,4 @@
-"""Have a pull made: here when it is light, by a worker when it is not."""
+"""Pull a queue: in the request if that is cheap, in a worker otherwise."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from sampling.queues.outlier_cache import has_oddness
 from sampling.queues.pull import CannotRank, Order, basis_of
 from sampling.queues.registry import STRATEGIES
 
-# Seconds that a page waits for a worker's ranking before it says that it is being made.
+# Seconds that a page waits for a worker's ranking before it reports that the ranking is being computed.
 PATIENCE = 6.0
-# Auto never keeps anyone waiting: meanwhile it deals by chance.
+# Auto does not make anyone wait: it shows a random sample until its ranking is ready.
 PATIENCE_OF_AUTO = 1.0
 LOOK_EVERY = 0.05
-# A ranking that became ready while nobody waited is still the answer to the same question so soon after; Auto's
-# rests on the same model and vectors, and what was labelled since is passed over when it is dealt.
+# A finished ranking is reused for this long. That of Auto stays valid longer: it depends on the same model and
+# # embeddings, and items labeled since are skipped when the page is built.
 FRESH, FRESH_OF_AUTO = timedelta(seconds=60), timedelta(minutes=10)
 STOPPED_LATELY = timedelta(minutes=30)
 
 
 class StillRanking(Exception):
-    """The ranking isn't there yet; says why."""
+    """Raised while a ranking is being computed; its text says what the person waits for."""
 
 
 def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
     """The round that ``order`` asks for.
 
-    Raises :class:`~sampling.queues.pull.CannotRank` or :class:`~sampling.queues.strategy.BadParameter` in words, and
-    :class:`StillRanking` when a worker needs longer than a page may wait.
+    Raises :class:`~sampling.queues.pull.CannotRank` or :class:`~sampling.queues.strategy.BadParameter` with a text to
+    show, and :class:`StillRanking` if the worker needs longer than a page may wait.
     """
     if not _is_for_a_worker(dataset, order):
         return order.pull(dataset)
@@ -72,8 +72,8 @@ def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
 
 
 def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The parameters of the job "oddness" that has to run before this pull, for very many images; None: no job."""
-    if queue not in {"oddities", "groups"}:  # those that rest on the graph
+    """Return the parameters of the "oddness" job that has to run before this pull, or None if no job is needed."""
+    if queue not in {"oddities", "groups"}:  # the queues that need the k-NN graph
         return None
     method = params.get("method", "local outlier factor")
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, n_vectors__gt=AT_ONCE).first()
@@ -83,7 +83,7 @@ def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> d
 
 
 def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
-    """The comparison that runs, or that lately stopped: it is not begun again unasked."""
+    """Return the running job, or one that stopped recently: it is not restarted without being asked for."""
     same = Job.objects.filter(kind="oddness", dataset_id=dataset.pk, params=comparison)
     lately = Q(finished_at__gt=timezone.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)
     return same.filter(Q(state__in=Job.ACTIVE) | lately).order_by("-created_at").first()
@@ -108,23 +108,23 @@ def _say_how_far(job: Job) -> NoReturn:
 
 
 def _is_for_a_worker(dataset: Dataset, order: Order) -> bool:
-    # Without vectors a queue has little to compute: chance, or words about what is missing.
+    # Without embeddings there is little to compute: the queue draws at random or says what is missing.
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
     return STRATEGIES[order.queue].is_slow and has_vectors
 
 
 def _fingerprint(dataset: Dataset, order: Order) -> str:
-    """What makes two orders the same: all but the seed, which nobody chose.
+    """Return a hash of everything that makes two orders equal, which is all but the seed.
 
-    The windows of one person share a ranking: which of its items each shows is settled when they are dealt. A sweep
-    is one page, though, so that its windows need rankings of their own; its next page is another group, and so is the
-    first one after a decision.
+    The windows of one person share a ranking: each skips the items that another shows. A sweep is decided page by
+    page, so each window has rankings of its own; its next page is another group, and so is the first page after a
+    decision.
     """
     strategy = STRATEGIES[order.queue]
     is_shared = order.user_id is not None and not strategy.is_sweep
     holder = "" if is_shared else order.holder
     asked = asdict(replace(order, seed=0, is_continued=False, holder=holder)) | {"basis": basis_of(dataset, strategy)}
-    if "fields" in order.filters:  # values that were imported again may leave other images
+    if "fields" in order.filters:  # importing the values again may change which images match
         asked |= {"fields": list(Field.objects.filter(dataset=dataset).values_list("pk", "generation"))}
     if strategy.is_sweep:
         asked |= {"seed": order.seed if order.is_continued else 0, "n_decisions": dataset.n_decisions}

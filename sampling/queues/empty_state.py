@@ -1,4 +1,4 @@
-"""What to say in place of images when a queue has none."""
+"""Explain to the user why a queue has no images to show, and suggest what to do next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sampling.sweeps.banner import nothing_to_sweep
 
 @dataclass(frozen=True)
 class Empty:
-    """What to say, and to do next, in place of tiles."""
+    """What to show in place of tiles: a title, a text and the next action."""
 
     title: str
     text: str
@@ -26,17 +26,17 @@ class Empty:
     action_label: str = ""
     action_url: str = ""
     is_waiting: bool = False
-    # Who holds images that the queue might have shown.
+    # People who hold images that the queue could have shown.
     holdings: tuple[Holding, ...] = ()
 
     @property
     def has_own(self) -> bool:
-        """Return whether the person's own other windows hold some."""
+        """Return whether the person's other windows hold some of the images."""
         return any(one.is_own for one in self.holdings)
 
 
 def nothing_left(dataset: Dataset, round_: Round, window: Window = NO_WINDOW) -> Empty:
-    """Return why a round has no image to show in ``window``, and who holds what."""
+    """Return why a round has no image to show in ``window``, and who holds which images."""
     dataset.refresh_from_db()
     is_leased = STRATEGIES[round_.queue].deals and round_.params["filters"]["state"] == State.UNLABELLED.label
     held = tuple(holdings(dataset, window)) if is_leased and dataset.n_left else ()
@@ -84,7 +84,7 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
 
 
 def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
-    """Words for what the person asked to see and there is none of; None where that is not why."""
+    """Return the message for filters that no image matches, or None if the filters are not the reason."""
     filters, is_sweep = round_.params["filters"], STRATEGIES[round_.queue].is_sweep
     if filters["state"] == CHANGED and not any(value for name, value in filters.items() if name != "state"):
         return Empty("Nothing changed", "No file changed after its image was labeled, as far as the folder was read.")
@@ -107,7 +107,7 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
 
 
 def _nothing_read(dataset: Dataset) -> Empty:
-    """Why a dataset has no image yet: its folder is being read, or was and had none, or could not be."""
+    """Return why a dataset has no images: the folder is being read, has none, or could not be read."""
     newest = Job.objects.filter(kind="ingest", dataset_id=dataset.pk).order_by("-created_at").first()
     problems = reverse("labeling:problems", args=[dataset.slug])
     if newest is None or newest.is_active:

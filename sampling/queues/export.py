@@ -1,4 +1,4 @@
-"""What the queues add to an export: how the labelled images were chosen."""
+"""Add to an export how the labeled images were selected."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _HEADER = ("round_id", "queue", "seed", "params", "model_version", "labels")
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
-    """How many decisions each queue led to, and the audited accuracy; rounds.csv with every pull's seed if wanted."""
+    """Return the number of decisions per queue and the audited accuracy, and rounds.csv if ``is_wanted``."""
     members = [Member("rounds.csv", _rounds(dataset))] if is_wanted else []
     audited = _audited_accuracy(dataset)
-    # The second name is what readers of older manifests look for.
+    # Readers of older manifests look for the second name.
     manifest = {"queues": _by_queue(dataset), "audited_accuracy": audited, "honest_accuracy": audited}
     return Contribution(manifest=manifest, members=members)
 
 
 def why_not(dataset: Dataset) -> str:
-    """Pulls can always be listed, if only as an empty table."""
+    """Return "": pulls can always be listed, even if the table is empty."""
     return ""
 
 
 def _decisions(dataset: Dataset) -> Any:
-    """The annotations whose decisions hold, so that pulls which led to no label leave no trace in the bytes."""
+    """Return the annotations whose decisions hold: pulls without a label must not change the exported bytes."""
     return Annotation.objects.filter(item__dataset=dataset, pk=F("item__newest_annotation_id"), state__gt=0)
 
 
@@ -43,7 +43,7 @@ def _by_queue(dataset: Dataset) -> dict[str, int]:
 
 
 def _audited_accuracy(dataset: Dataset) -> dict[str, Any] | None:
-    """Return how right the newest model is on the whole collection, by the images drawn at random."""
+    """Return the newest model's accuracy on the whole dataset, as estimated from random draws."""
     kept = latest(dataset)
     if kept is None:
         return None

@@ -1,4 +1,4 @@
-"""The controls with which a person filters by fields: how the values are spread, and what is chosen of them."""
+"""Build the controls with which a person filters by fields: the distribution of the values and what is chosen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BARS, WORDS = 40, 8
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a histogram: its height in percent of the tallest, its words, and whether it is asked for."""
+    """One bar of a histogram: its height in percent of the tallest, its text, and whether it is in the chosen range."""
 
     height: float
     words: str
@@ -34,7 +34,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Word:
-    """A value of a text: as the address has it and as people read it, how many items have it, whether it is chosen."""
+    """A value of a text field: as in the URL and as people read it, its number of items, and whether it is chosen."""
 
     value: str
     text: str
@@ -44,8 +44,11 @@ class Word:
 
 @dataclass(frozen=True)
 class Control:
-    """What a page shows of one field. ``low`` and ``high`` are the ends of the range asked for, ``least`` and ``most``
-    those of all values; ``others`` are values asked for that the control has no place for."""
+    """The control of one field.
+
+    ``low`` and ``high`` are the ends of the range asked for, ``least`` and ``most`` those of all values; ``others`` are
+    values asked for that the control cannot show.
+    """
 
     field: Field
     n_unknown: int
@@ -62,7 +65,7 @@ class Control:
 
     @property
     def param(self) -> str:
-        """Its name in addresses."""
+        """Return the field's name in URLs."""
         return PREFIX + self.field.name
 
     @property
@@ -71,18 +74,18 @@ class Control:
 
 
 def fields_form(dataset: Dataset, asked: QueryDict, queue: str) -> dict[str, Any] | None:
-    """The part of the queue's form about fields; None where there are none. One query, however many items there are."""
+    """Return the context of the form's section on fields, or None without fields. Takes one query for any dataset."""
     fields = list(Field.objects.filter(dataset=dataset))
     if not fields:
         return None
     try:
         conditions = {one.name.lower(): one for one in conditions_from(asked)}
     except BadParameter:
-        conditions = {}  # the grid says why
+        conditions = {}  # the grid reports the error
     used = [one for one in fields if one.name.lower() in conditions]
     return {
         "controls": [control_of(dataset, one, conditions.pop(one.name.lower())) for one in used],
-        # Of fields that are gone: they stay until somebody takes them away.
+        # Conditions on deleted fields: they stay until the person removes them.
         "lost": list(conditions.values()),
         "unused": [one for one in fields if one not in used],
         "sort": _sort_form(fields, asked) if queue == "all" else None,
@@ -99,7 +102,7 @@ def _sort_form(fields: list[Field], asked: QueryDict) -> dict[str, Any]:
 
 
 def control_of(dataset: Dataset, one: Field, condition: Condition | None = None) -> Control:
-    """The control of a field under what the address asks of it."""
+    """Return the control of a field, with what the URL asks of it."""
     given = list(condition.given) if condition else []
     is_unknown_chosen = UNKNOWN in given
     asked = [value for value in given if value != UNKNOWN]
@@ -132,7 +135,7 @@ def _of_range(one: Field, n_unknown: int, is_unknown_chosen: bool, asked: list[s
         high = low
     tallest = np.sqrt(max(spread.counts, default=1) or 1)
     bars = [
-        # A tail of few would not be seen beside a heap of many: the root shows it too.
+        # The square root keeps a small tail visible beside a large peak.
         Bar(
             round(100 * float(np.sqrt(n) / tallest), 1),
             f"{spread.text(start)} to {spread.text(stop)}: {n:,}",
@@ -149,8 +152,10 @@ def _of_range(one: Field, n_unknown: int, is_unknown_chosen: bool, asked: list[s
 
 @dataclass(frozen=True)
 class _Words:
-    """The most frequent values of a text, as addresses have them and as they are, with their counts; and how many
-    different ones there are."""
+    """The most frequent values of a text field, each with its form in URLs and its count.
+
+    ``n`` is the number of distinct values.
+    """
 
     top: list[tuple[str, str, int]]
     n: int
@@ -158,14 +163,14 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """The histogram of numbers or times; no bars where nothing is known."""
+    """The histogram of a field of numbers or times; empty if the field has no values."""
 
     kind: str
     counts: list[int]
     edges: list[float]
 
     def text(self, value: float) -> str:
-        """An end of a bar, no longer than it has to be."""
+        """Format the edge of a bar with no more digits than needed."""
         if self.kind == Field.Kind.TIME:
             return time_text(round(value))[:16].replace("T", " ")
         return number_text(float(f"{value:.4g}"))
@@ -173,7 +178,7 @@ class _Numbers:
 
 @lru_cache(maxsize=128)
 def _spread(one: Field, generation: int, store: str) -> _Words | _Numbers:
-    """How the values of a generation are spread, over all items; O(n) once."""
+    """Return the distribution of a field's values over all items; cached for each generation. O(n)."""
     column = column_of(one)
     known = column.values[column.known()]
     if column.is_text:
@@ -188,5 +193,5 @@ def _spread(one: Field, generation: int, store: str) -> _Words | _Numbers:
 
 
 def address_of(word: str) -> str:
-    """A value of a text as addresses have it."""
+    """Return a value of a text field as URLs have it."""
     return f"={word}" if word == UNKNOWN or word.startswith("=") else word

@@ -1,10 +1,10 @@
-"""Filters by fields: what an address asks for (``f.mass=2..5``), in words, and the rows that it leaves.
+"""Filter rows by fields: parse a URL's conditions (``f.mass=2..5``), describe them, and apply them.
 
-``f.NAME`` may come several times; an item passes when any of its values holds, and all fields named have to hold:
+``f.NAME`` may be repeated. An item passes if any value of a field matches, for every field that is named:
 
-- numbers and times: ``2..5``, ``..5``, ``2..``, or ``3`` alone, ends included; a day stands for all of it
-- text: the value itself; ``=unknown`` is the word, and a value that begins with ``=`` gets another one
-- ``unknown``: items that have no value
+- numbers and times: ``2..5``, ``..5``, ``2..``, or ``3`` alone, ends included; a date stands for the whole day
+- text: the value itself; ``=unknown`` is the text "unknown", and a value that begins with ``=`` gets another ``=``
+- ``unknown``: items without a value
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _DAY_LENGTH = len("2011-06-07")
 
 @dataclass(frozen=True)
 class Condition:
-    """What one field has to be; ``given`` as the address has it."""
+    """A condition on one field; ``given`` are the values as in the URL."""
 
     name: str
     given: tuple[str, ...]
 
     @property
     def words(self) -> str:
-        """As a page tells it."""
+        """Return the condition as text for a page."""
         return f"{self.name} {' or '.join(one.removeprefix('=') for one in self.given)}"
 
 
 def conditions_from(asked: QueryDict) -> tuple[Condition, ...]:
-    """The conditions of an address, by name; empty values are none. Raises BadParameter where there are too many."""
+    """Return the conditions of a URL by name, without empty values. Raises BadParameter if there are too many."""
     found: dict[str, dict[str, None]] = {}
     for key in asked:
         if key.startswith(PREFIX):
@@ -58,34 +58,34 @@ def conditions_from(asked: QueryDict) -> tuple[Condition, ...]:
 
 
 def as_params(conditions: Iterable[Condition]) -> dict[str, Any]:
-    """As a round keeps them: nothing where there are none."""
+    """Return the conditions as JSON for a round; empty if there are none."""
     kept = {one.name: list(one.given) for one in conditions}
     return {"fields": kept} if kept else {}
 
 
 def from_params(params: dict[str, Any]) -> tuple[Condition, ...]:
-    """The inverse of :func:`as_params`."""
+    """Return the conditions from the JSON of :func:`as_params`."""
     return tuple(Condition(name, tuple(given)) for name, given in sorted(params.get("fields", {}).items()))
 
 
 def narrowed(dataset: Dataset, rows: NDArray[np.int64], conditions: Sequence[Condition]) -> NDArray[np.int64]:
-    """Those of the ascending ``rows`` that all conditions leave.
+    """Return those of the ascending ``rows`` that meet all conditions.
 
-    Raises BadParameter, in words, for a field that is not there or a value that it can't have.
+    Raises BadParameter, with a text to show, for an unknown field or an invalid value.
     """
     for condition in conditions:
         passes = mask_of(column_named(dataset, condition.name), condition)
-        # Items newer than the column have no value.
+        # Items added after the column was written have no value.
         here = rows[: np.searchsorted(rows, len(passes))]
         newer = rows[len(here) :] if UNKNOWN in condition.given else rows[:0]
-        # Several times as quick as here[passes[here]].
+        # Several times as fast as here[passes[here]].
         left: NDArray[np.int64] = np.compress(np.take(passes, here, mode="clip"), here)
         rows = np.concatenate([left, newer]) if len(newer) else left
     return rows
 
 
 def check(dataset: Dataset, conditions: Iterable[Condition]) -> None:
-    """Refuse what :func:`narrowed` would refuse, before any work; raises BadParameter in words."""
+    """Raise BadParameter for whatever :func:`narrowed` would refuse, before any work."""
     for condition in conditions:
         column = column_named(dataset, condition.name)
         for one in condition.given:
@@ -94,7 +94,7 @@ def check(dataset: Dataset, conditions: Iterable[Condition]) -> None:
 
 
 def column_named(dataset: Dataset, name: str) -> Column:
-    """The values of the dataset's field of that name, whatever its case. Raises BadParameter in words."""
+    """Return the column of the dataset's field called ``name``, ignoring case. Raises BadParameter if there is none."""
     field = Field.objects.filter(dataset=dataset, name__iexact=name).first() if "\0" not in name else None
     if field is None:
         raise BadParameter(f"There is no field {name[:80]!r}. It may have been renamed or deleted.")
@@ -105,7 +105,7 @@ def column_named(dataset: Dataset, name: str) -> Column:
 
 
 def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:
-    """Which of the column's rows the condition leaves, (n_rows,). Raises BadParameter in words."""
+    """Return which of the column's rows meet the condition, bool (n_rows,). Raises BadParameter for invalid values."""
     asked = [one for one in condition.given if one != UNKNOWN]
     if column.is_text:
         passes = _of_text(column, asked)
@@ -124,13 +124,13 @@ def _of_text(column: Column, asked: Sequence[str]) -> NDArray[np.bool_]:
     if len(codes) == 1:
         passes: NDArray[np.bool_] = column.values == codes[0]
         return passes
-    wanted = np.zeros(len(column.vocabulary) + 1, np.bool_)  # the last one is that of code -1
+    wanted = np.zeros(len(column.vocabulary) + 1, np.bool_)  # the last entry is for code -1
     wanted[codes] = True
     return wanted[column.values.astype(np.int32, copy=False)]
 
 
 def range_of(kind: str, name: str, text: str) -> tuple[float, float]:
-    """The least and the largest value that ``text`` asks for; infinite at an open end. Raises BadParameter in words."""
+    """Return the ends of the range in ``text``, infinite where it is open. Raises BadParameter if it is invalid."""
     first, dots, last = text.partition("..")
     low = _end(kind, name, text, first, is_last=False, is_open=bool(dots))
     high = _end(kind, name, text, last if dots else first, is_last=True, is_open=bool(dots))

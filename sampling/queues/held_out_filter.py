@@ -1,4 +1,4 @@
-"""Filters by what versions of the model said of labels unseen: a cell of a confusion, or where two versions differ."""
+"""Filter by held-out predictions: one entry of a version's confusion matrix, or items on which two versions differ."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ Rows = NDArray[np.int64]
 
 
 class NotKept(Exception):
-    """What a version said of its labels unseen is not there any more; says so."""
+    """Raised when a version's held-out predictions are no longer stored; says so."""
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """Either one version's confusion (``confused``) or two versions' disagreement (``differ``, the ``right`` side)."""
+    """A filter by held-out predictions.
+
+    It selects an entry of one version's confusion matrix (``confused``), or the items on which two versions
+    (``differ``) disagree, by which is ``right``.
+    """
 
     confused: int = 0
     differ: tuple[int, int] = (0, 0)
@@ -33,18 +37,18 @@ class Unseen:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The versions that it is about."""
+        """Return the numbers of the versions it refers to."""
         return (self.confused,) if self.confused else self.differ
 
     def as_params(self) -> dict[str, Any]:
-        """As the address and a round have it."""
+        """Return the filter as parameters of a URL or a round."""
         if self.confused:
             return {"confused": self.confused}
         return {"differ": "-".join(str(number) for number in self.differ), "right": self.right}
 
 
 def unseen_from(params: Any) -> Unseen | None:
-    """The filter that an address or a round asks for; None without one. Raises BadParameter in words."""
+    """Return the filter in the parameters of a URL or a round, or None. Raises BadParameter if it is invalid."""
     confused, differ, right = (str(params.get(name) or "") for name in ("confused", "differ", "right"))
     if confused:
         return Unseen(confused=_number(confused))
@@ -57,9 +61,10 @@ def unseen_from(params: Any) -> Unseen | None:
 
 
 def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None) -> Rows:
-    """The rows that the filter leaves, ascending; ``given`` and ``said`` are the ids of a confusion's classes.
+    """Return the rows that match the filter, ascending.
 
-    Classes are those that the version learnt, whatever became of them: so a cell has the images that it counts.
+    ``given`` and ``said`` are class ids of the version's confusion matrix: label and prediction at the time of
+    training, whatever became of the classes since. So an entry has exactly the images that it counts.
     """
     if asked.confused:
         return _confused(_version(dataset, asked.confused), given, said)
@@ -72,7 +77,7 @@ def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None
 
 
 def words_of(asked: Unseen, given: str, said: str) -> str:
-    """The filter in words; ``given`` and ``said`` are names of classes, "" for any."""
+    """Describe the filter as text; ``given`` and ``said`` are class names, "" for any."""
     if asked.confused:
         what = f"labelled {given or 'as anything'}, taken for {said or 'anything'}"
         return f"Images {what} by model {asked.confused}, which had not seen them"

@@ -1,4 +1,4 @@
-"""How the probabilities of unlabelled items are spread: the histogram behind the slider of Band."""
+"""Compute the histogram of probabilities behind the slider of the queue Band."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from labeling.models import Dataset
 from sampling.queues.pull import Filters, gather
 from sampling.queues.registry import STRATEGIES, BandParams, band_chances
 
-# One for each stop of the slider.
+# One bar for each step of the slider.
 BARS = 100
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of the histogram: its height in percent of the tallest, and whether it lies in the band."""
+    """One bar of the histogram: its height in percent of the tallest, its count, and whether it lies in the band."""
 
     height: float
     n: int
@@ -25,21 +25,21 @@ class Bar:
 
 @dataclass(frozen=True)
 class Spread:
-    """The histogram of [0, 1] and how many items lie in the band."""
+    """The histogram over [0, 1] and the number of items in the band."""
 
     bars: list[Bar]
     n_inside: int
 
 
 def spread_of(dataset: Dataset, params: BandParams, filters: Filters) -> Spread:
-    """The spread of the probability of the band's class, of the items that the filters leave; O(n).
+    """Return the histogram of the probability of the band's class over the filtered items; O(n).
 
     Raises what :func:`~sampling.queues.pull.gather` and :func:`~sampling.queues.registry.band_chances` raise.
     """
     inputs = gather(dataset, STRATEGIES["band"], filters, seed=0)
     _, chances = band_chances(inputs, params.of)
     counts, edges = np.histogram(chances, bins=BARS, range=(0, 1))
-    # A class that is nowhere likely would draw one bar at zero and nothing else: the root shows the rest too.
+    # For a rare class nearly all items are in the first bar: the square root keeps the others visible.
     heights = np.sqrt(counts) / np.sqrt(max(1, counts.max()))
     inside = (edges[1:] > params.low) & (edges[:-1] < params.high)
     bars = [

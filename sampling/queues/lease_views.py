@@ -1,4 +1,4 @@
-"""Addresses by which a page keeps its leases or gives them up."""
+"""Renew or release the leases of a page."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from labeling.models import Dataset
 from sampling.queues import leases
 from sampling.queues.leases import Window
 
-# A window shows no more than this at once.
+# A window shows at most this many items at once.
 MAX_ITEMS = 500
 
 
 @require_POST
 def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Extend the leases of the window (``window``): somebody is working there. ``items``: what it shows, as ids."""
+    """Extend the leases of the window (``window``) while it is in use; ``items`` are the ids of the items it shows."""
     dataset = get_object_or_404(Dataset, slug=slug)
     texts = [text for text in request.POST.get("items", "").split(",") if text]
     ids = [number for text in texts if (number := whole_number(text)) is not None]
@@ -30,7 +30,7 @@ def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def release(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Give up the leases of the window (``window``), or with ``all`` those of all windows of the person."""
+    """Release the leases of the window (``window``), or with ``all`` those of all windows of the person."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.POST.get("all"):
         leases.release_all(dataset, window_of(request))
@@ -40,5 +40,5 @@ def release(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def window_of(request: HtmxHttpRequest) -> Window:
-    """Return the window that a request comes from."""
+    """Return the window that sent the request."""
     return Window(window(request), request.user.pk)

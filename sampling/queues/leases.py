@@ -1,9 +1,9 @@
-"""Leases: which items are in whose hands just now, so that two people never label the same one.
+"""Lease items to windows, so that two people never label the same one.
 
-A lease belongs to a person and names the window that shows the item. Other people are never given a leased item. The
-person's own windows avoid each other's items while there are others, and are given them when nothing else is left:
-nobody is locked out by themselves. A window's leases end when it asks for something else, when it is left, or a
-quarter of an hour after the last sign of activity.
+A lease belongs to a person and names the window that shows the item. Leased items are never shown to other people.
+A person's windows avoid each other's items while there are others, and show them when nothing else is left: nobody
+is locked out by their own windows. A window's leases end when it requests something else, when it is closed, or 15
+minutes after its last activity.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEASE = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a person's browser; without a ``name`` nothing is leased. ``user_id`` None: nobody signed in."""
+    """One window of a person's browser. Without a ``name`` nothing is leased; ``user_id`` is None without a login."""
 
     name: str = ""
     user_id: int | None = None
@@ -55,9 +55,9 @@ def _current(dataset_id: int) -> Q:
 def available(
     dataset: Dataset, candidates: NDArray[np.int64], window: Window, *, is_continued: bool
 ) -> NDArray[np.int64]:
-    """Return those of the rows ``candidates`` that may be shown in ``window``.
+    """Return the rows among ``candidates`` that may be shown in ``window``.
 
-    With ``is_continued`` the window goes on, so what it shows already is left out.
+    With ``is_continued`` the rows that the window already shows are left out as well.
     """
     others, elsewhere, here = [], [], []
     leases = Lease.objects.filter(_current(dataset.pk)).values_list("item__row", "user_id", "holder")
@@ -74,7 +74,7 @@ def available(
 
 
 def blocking(window: Window, *, is_continued: bool, avoids_own: bool) -> Q:
-    """Return the condition for items that ``window`` may not show, as :func:`available` has it."""
+    """Return the condition for items that ``window`` may not show, by the rules of :func:`available`."""
     held = Q(lease__expires_at__gt=timezone.now())
     here = Q(lease__holder=window.name)
     if avoids_own:
@@ -84,7 +84,7 @@ def blocking(window: Window, *, is_continued: bool, avoids_own: bool) -> Q:
 
 
 def take(dataset: Dataset, items: Iterable[Item], window: Window) -> None:
-    """Lease the items to the window, whoever held them."""
+    """Lease the items to the window, even if another one holds them."""
     now = timezone.now()
     Lease.objects.filter(dataset=dataset, expires_at__lte=now).delete()
     Lease.objects.bulk_create(
@@ -96,7 +96,7 @@ def take(dataset: Dataset, items: Iterable[Item], window: Window) -> None:
 
 
 def renew(dataset: Dataset, window: Window, item_ids: Collection[int] = ()) -> None:
-    """Extend the window's leases, and lease again those of ``item_ids`` without a label that nobody holds."""
+    """Extend the window's leases, and renew expired ones among ``item_ids`` if unlabeled and not held by others."""
     now = timezone.now()
     Lease.objects.filter(dataset=dataset, holder=window.name).update(expires_at=now + LEASE)
     if not item_ids:
@@ -109,12 +109,12 @@ def renew(dataset: Dataset, window: Window, item_ids: Collection[int] = ()) -> N
 
 
 def release(dataset: Dataset, window: Window) -> None:
-    """End the window's leases."""
+    """Release the window's leases."""
     Lease.objects.filter(dataset=dataset, holder=window.name).delete()
 
 
 def release_all(dataset: Dataset, window: Window) -> None:
-    """End the leases of all windows of the person."""
+    """Release the leases of all windows of the person."""
     Lease.objects.filter(window.is_own(), dataset=dataset).delete()
 
 

@@ -1,6 +1,6 @@
-"""What queues share about an embedding set beside its k-NN graph: how odd each image is, and lengths, kept on the disk.
+"""Cache outlier scores and inverse vector lengths on disk, once per generation of an embedding set.
 
-Each is computed once for a generation of vectors. The algorithms are imported where they run: in a worker.
+The algorithms are imported inside the functions: only workers load them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FILES: dict[Oddity, str] = {"local outlier factor": "factor", "isolation forest
 
 
 def oddness_of(embedding_set: EmbeddingSet, vectors: Vectors, method: Oddity, tell: Tell = silently) -> Floats:
-    """How much each row stands out, (n_rows,) float32, larger for odder ones; NaN where there is no vector."""
+    """Return the outlier score of each row, (n_rows,) float32: larger stands out more, NaN without an embedding."""
     from sampling.algorithms.outliers import isolation, local_outlier_factor
 
     def made() -> Floats:
@@ -49,14 +49,14 @@ def has_oddness(embedding_set: EmbeddingSet, method: Oddity) -> bool:
 
 
 def oddness_at_hand(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats | None:
-    """The local outlier factor where it is kept or soon told; None while nobody has asked for the long comparison."""
+    """Return the local outlier factor if it is cached or quick to compute, or None if that takes a job."""
     if len(vectors.X) > AT_ONCE and not has_oddness(embedding_set, "local outlier factor"):
         return None
     return oddness_of(embedding_set, vectors, "local outlier factor")
 
 
 def inverse_lengths_of(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats:
-    """One over the length of each vector, (n_rows,) float32: without them each search reads all vectors twice."""
+    """Return the inverse length of each vector, (n_rows,) float32; without it each search reads all vectors twice."""
     from sampling.algorithms.similar import inverse_lengths
 
     return kept(file_of(embedding_set, "inverse"), lambda: inverse_lengths(vectors.X))

@@ -1,8 +1,8 @@
-"""What is labelled and what is not, as arrays by row: a queue over a million items can't ask SQL for them each time.
+"""Keep the state and label of every item in arrays by row: reading a million items from SQL for each pull is too slow.
 
-Each process keeps the arrays of the datasets it served last and brings them up to date with the annotations
-written since, so that a pull reads a handful of rows. What a page shows is checked against the database again;
-these arrays only decide the ranking.
+Each process caches the arrays of the datasets it served last and updates them from the annotations written since,
+so that a pull reads only a few rows. The arrays decide the ranking alone: the items of a page are checked against the
+database again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from labeling.models import Annotation, Dataset, Item, State
 
 KEPT = 4
-# Two transactions may commit in another order than their ids were given: read this many ids again.
+# Transactions may commit in another order than their ids were assigned: read this many ids again.
 OVERLAP = 500
 UNAVAILABLE = 255
 
@@ -38,9 +38,9 @@ class Pool:
         label_id: int | None = None,
         among: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
-        """Rows in that state (``None``: any, as long as available) and of that class, ascending.
+        """Return the available rows in ``state`` (None: any) and of the class ``label_id``, ascending.
 
-        Of the ascending rows ``among`` alone where these are given: few of them are soon gone through.
+        ``among`` (ascending) restricts the search to these rows, which is fast if they are few.
         """
         if among is not None:
             among = among[: np.searchsorted(among, len(self.states))]
@@ -56,7 +56,7 @@ _lock = threading.Lock()
 
 
 def pool_of(dataset: Dataset) -> Pool:
-    """The dataset's pool as of now; O(n) once per process, then O(annotations since the last call)."""
+    """Return the dataset's pool, up to date; O(n) once per process, then O(annotations since the last call)."""
     with _lock:
         pool = _pools.pop(dataset.pk, None)
         dataset.refresh_from_db(fields=["n_items", "n_missing"])
@@ -71,13 +71,13 @@ def pool_of(dataset: Dataset) -> Pool:
 
 
 def forget() -> None:
-    """Drop every pool (tests; a dataset deleted)."""
+    """Discard all pools: for tests, and after a dataset was deleted."""
     with _lock:
         _pools.clear()
 
 
 def _empty(dataset: Dataset) -> Pool:
-    # The watermark is read before the items: an annotation in between is then applied twice, never missed.
+    # The newest id is read before the items: an annotation in between is applied twice, never missed.
     newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
     return Pool(np.empty(0, np.uint8), np.empty(0, np.int64), newest, dataset.n_missing)
 

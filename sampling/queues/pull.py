@@ -1,4 +1,4 @@
-"""Pull a queue: gather what its strategy needs, rank, and write the round."""
+"""Pull a queue: gather the inputs of its strategy, rank the items and save the round."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import Inputs, Ranking, Strategy
 from sampling.sweeps.checks import deal_checks, kept_by, risk_of, settle, waiting_rows
 
-# The state of the address and of a round that stands for ``Filters.is_changed``.
+# The state that stands for ``Filters.is_changed`` in URLs and rounds.
 CHANGED = "changed"
 
 
 class CannotRank(Exception):
-    """A queue has nothing to rank with; says what is missing and what to do."""
+    """Raised when a queue has nothing to rank by; says what is missing and what to do."""
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__(text)
@@ -41,10 +41,10 @@ class CannotRank(Exception):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which items a pull considers. ``state`` None: every available one.
+    """The items that a pull considers. ``state`` None: every available item.
 
-    With ``unseen`` the label and the prediction are those of that version then, not of today. ``is_changed``: only
-    items whose files changed after their decision.
+    With ``unseen``, label and prediction are those of that version when it was trained. ``is_changed``: only items
+    whose files changed after their decision.
     """
 
     state: State | None = State.UNLABELLED
@@ -65,7 +65,7 @@ class Filters:
 
 
 def new_seed() -> int:
-    """A seed nobody chose; it is written down with the round."""
+    """Return a random seed, to be stored with the round."""
     return secrets.randbelow(2**31)
 
 
@@ -84,14 +84,14 @@ def pull(
     is_by_chance: bool = False,
     is_continued: bool = False,
 ) -> Round:
-    """Rank the dataset's items with ``strategy`` and keep the first ``k`` (default: what it keeps) as a new round.
+    """Rank the dataset's items with ``strategy`` and save the first ``k`` (default: ``strategy.kept``) as a new round.
 
-    The same seed, labels, model and leases give the same ranking. ``after`` continues the queue of all images
-    behind that row, ``skip`` any other behind its first ranks; ``is_by_chance`` ranks without vectors until the next
-    page; ``is_continued`` also passes over what the same window (``holder``) shows already.
+    The same seed, labels, model and leases give the same ranking. ``after`` continues the queue All after that row,
+    ``skip`` any other queue after that many ranks. ``is_by_chance`` draws at random, without embeddings, until the next
+    page. ``is_continued`` also skips the items that the window (``holder``) shows.
 
-    Raises :class:`CannotRank` in words when the queue lacks a model, vectors or items, and
-    :class:`~sampling.queues.strategy.BadParameter` for parameters that can't be.
+    Raises :class:`CannotRank` if the queue lacks a model, embeddings or items, and
+    :class:`~sampling.queues.strategy.BadParameter` for invalid parameters; both with a text to show.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
     filters = _located(dataset, filters)
@@ -133,7 +133,7 @@ def gather(
     after: int = -1,
     is_continued: bool = False,
 ) -> Inputs:
-    """What ``strategy`` ranks: candidates by the filters, and the arrays that it needs."""
+    """Return the inputs of ``strategy``: the rows that pass the filters, and the arrays that it needs."""
     predictions = active_predictions(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     try:
@@ -196,7 +196,7 @@ def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
 
 
 def pressed_together(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row the key press of a sweep that gave its label, or a number of its own."""
+    """Return for each row an id of the sweep page on which it was labeled, or a unique negative number."""
     swept = Annotation.objects.filter(
         item__dataset=dataset, item__row__in=rows.tolist(), queue__in=("groups", "sweep"), pk=F("item__decision_id")
     )
@@ -205,7 +205,7 @@ def pressed_together(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
-    """Rows whose label was given, or given again, in this queue: whoever did so has seen the doubt."""
+    """Return the rows whose label was decided in this queue: whoever did so has already seen the doubt."""
     decided = Annotation.objects.filter(item__dataset=dataset, queue=strategy.name, pk=F("item__decision_id"))
     return list(decided.values_list("item__row", flat=True))
 
@@ -218,7 +218,7 @@ def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
 
 
 def basis_of(dataset: Dataset, strategy: Strategy) -> str:
-    """What the ranking rests on: when this changes, a queue that follows the model is pulled again."""
+    """Return what the ranking depends on; when it changes, a queue that follows the model is pulled again."""
     if not strategy.follows_model:
         return ""
     model = active_model(dataset)
@@ -243,7 +243,7 @@ def _reasons(ranking: Ranking) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Order:
-    """A pull that is to be made: as JSON it travels to a worker."""
+    """A pull to be done; a worker gets it as JSON."""
 
     queue: str
     params: dict[str, Any]
@@ -253,11 +253,11 @@ class Order:
     skip: int = 0
     holder: str = ""
     user_id: int | None = None
-    # Deal by chance, without vectors, while the real ranking is being made.
+    # Draw at random, without embeddings, while the ranking is being computed.
     is_by_chance: bool = False
-    # Pass over what the same window (``holder``) shows already: it turns the page.
+    # Skip the items that the window (``holder``) shows: it requests the next page.
     is_continued: bool = False
-    # How many ranks to keep, where the queue's page is what it ranks; None: as many as the queue keeps.
+    # Number of ranks to store if the ranking is one page; None: as many as the strategy keeps.
     k: int | None = None
 
     def pull(self, dataset: Dataset) -> Round:
@@ -268,9 +268,9 @@ class Order:
 
 
 def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None = None) -> Order:
-    """The pull after ``spent``: the same queue and filters; chance goes on with the next seed.
+    """Return the pull that continues ``spent``: same queue and filters, next seed.
 
-    What is labelled already is not passed over when it was dealt: there the ranking goes on where it ended.
+    Labeled items stay in the pool after they were shown, so there the ranking continues where it ended.
     """
     kept = dict(spent.params)
     filters = kept.pop("filters")
@@ -278,7 +278,7 @@ def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None
     skipped = kept.pop("skip", 0)
     kept.pop("facts", None)
     if "within" in kept:
-        kept["within"] = ""  # after the half of a group comes another group
+        kept["within"] = ""  # the second part of a group is followed by another group
     rows = ranked_rows(spent)
     order = Order(spent.queue, kept, filters, spent.seed + 1, holder=holder, user_id=user_id, is_continued=True, k=k)
     if spent.queue == "all":
@@ -289,7 +289,7 @@ def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None
 
 
 def filters_from(params: dict[str, Any]) -> Filters:
-    """The inverse of :meth:`Filters.as_params`."""
+    """Return the filters from the JSON of :meth:`Filters.as_params`."""
     names = {state.label: state for state in State}
     state, label_id, predicted_id = names.get(params["state"]), params["label"], params["predicted"]
     fields = field_filter.from_params(params)
@@ -328,7 +328,7 @@ def _inside(dataset: Dataset, region: Region) -> NDArray[np.int64]:
 
 
 def _located(dataset: Dataset, filters: Filters) -> Filters:
-    """With the place of the region on the plane written down, for the map may be drawn otherwise later."""
+    """Return the filters with the region's outline in map coordinates, as the map may be computed anew later."""
     try:
         return replace(filters, region=located(dataset, filters.region))
     except MapGone as gone:

@@ -1,6 +1,6 @@
-"""The queues. A new one is a function and an entry in ``STRATEGIES``.
+"""Define the queues. To add one, write a function and an entry in ``STRATEGIES``.
 
-The heavier algorithms are imported where they run: in a worker, never in the web process.
+Heavy algorithms are imported inside the functions: only workers load them, never the web process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sampling.queues.sort import AllParams, everything
 from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking, Rows, Strategy
 from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
-# Uncertain spreads its first pages so that none is of near-copies; nobody labels more before the model has learnt.
+# The first SPREAD items of Uncertain are diversified page by page; nobody labels more before the next training.
 PAGE, SPREAD = 40, 200
 First = Literal["farthest", "typical"]
 BY_CHANCE = "Drawn at random, until there is something to rank by"
@@ -28,28 +28,28 @@ BY_CHANCE = "Drawn at random, until there is something to rank by"
 
 @dataclass(frozen=True)
 class UncertainParams:
-    """How being unsure is measured."""
+    """The measure of uncertainty."""
 
     measure: Measure = "margin"
 
 
 @dataclass(frozen=True)
 class DiverseParams:
-    """What comes first: the image farthest from all others, or for the very first labels a typical one of each part."""
+    """What comes first: the image farthest from the others, or (for the first labels) a typical one of each cluster."""
 
     by: First = "farthest"
 
 
 @dataclass(frozen=True)
 class OdditiesParams:
-    """How standing out is measured."""
+    """The measure of how much an image stands out."""
 
     method: Oddity = "local outlier factor"
 
 
 @dataclass(frozen=True)
 class BandParams:
-    """The band [low, high] of the probability of a class (its id; 0: whichever is likeliest)."""
+    """The band [low, high] of the probability of a class (its id; 0: the predicted class of each image)."""
 
     low: float = 0.3
     high: float = 0.8
@@ -58,14 +58,14 @@ class BandParams:
 
 @dataclass(frozen=True)
 class SimilarParams:
-    """Rows of the examples, separated by commas, and the least cosine similarity."""
+    """Rows of the examples, separated by commas, and the minimum cosine similarity."""
 
     to: str = ""
     at_least: float = -1.0
 
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
-    """The candidates about which the model is least sure; the first pages hold no near-copies."""
+    """Rank the candidates about which the model is least certain; the first pages are diversified."""
     known, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
     best = top(scores, max(k, SPREAD + CANDIDATES_PER_PICK * PAGE))
     order = _spread(inputs, known[best], scores[best])[:k]
@@ -75,7 +75,7 @@ def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
 
 
 def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(n,) order of ranked ``rows``: the head so that each page's vectors differ, the rest as it was."""
+    """Return the order of the ranked ``rows``, (n,): diversified within each of the first pages, then unchanged."""
     order = np.arange(len(rows))
     near = order[np.isin(rows, inputs.with_vector(rows))][: SPREAD + CANDIDATES_PER_PICK * PAGE]
     if inputs.X is None or not len(near):
@@ -86,20 +86,20 @@ def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]
 
 
 def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
-    """The candidates whose probability lies in the band, the likeliest first."""
+    """Rank the candidates whose probability lies in the band, most confident first."""
     if not 0 <= params.low <= params.high <= 1:
         raise BadParameter("Band: low and high have to lie between 0 and 1, low first.")
     known, chances = band_chances(inputs, params.of)
     outside = (chances < params.low) | (chances > params.high)
     n_inside = len(known) - int(np.count_nonzero(outside))
-    # Below every probability: three times as quick as picking a million apart.
+    # Moves items outside the band below all others: three times as fast as selecting among a million.
     best = top(chances - 2 * outside.astype(np.float32), min(k, n_inside))
     reason = f"Probability from {params.low:g} to {params.high:g}"
     return Ranking.of(known[best], chances[best], reason, is_complete=len(best) == n_inside)
 
 
 def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Candidates with a prediction, and the probability of the class (0: of the likeliest one) for each."""
+    """Return the candidates with predictions, and for each the probability of the class (0: of the predicted class)."""
     if not class_id:
         return inputs.scored(inputs.candidates, largest)
     columns = inputs.columns.get(class_id)
@@ -110,17 +110,17 @@ def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDAr
 
 
 def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The candidates in an order drawn from the seed."""
+    """Draw the candidates in random order."""
     return _drawn(inputs, k, "Drawn at random")
 
 
 def audit(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """Uniformly random candidates, whose labels give an honest estimate."""
+    """Draw candidates uniformly at random; their labels give an unbiased estimate of the accuracy."""
     return _drawn(inputs, k, "Drawn at random, to measure accuracy")
 
 
 def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
-    """The candidates farthest from everything labelled or picked before, or the typical one of each part."""
+    """Rank candidates far from everything labeled or picked before, or a typical one of each cluster."""
     from sampling.algorithms.coreset import k_center
 
     assert inputs.X is not None
@@ -145,20 +145,20 @@ def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
 
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
-    """The candidates that stand out most from all images."""
+    """Rank the candidates that stand out most from all images."""
     assert inputs.oddness is not None
     known = inputs.with_vector(inputs.candidates)
     return _best(known, inputs.oddness(params.method)[known], k, f"Stands out ({params.method})")
 
 
 def example_rows(to: str) -> list[int]:
-    """The rows that ``SimilarParams.to`` names; none where it isn't understood."""
+    """Return the rows in ``SimilarParams.to``, or none if it is invalid."""
     rows = [whole_number(part, 9) for part in to.split(",")]
     return [] if None in rows else [row for row in rows if row is not None]
 
 
 def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
-    """The candidates most like any of the examples, by cosine."""
+    """Rank the candidates most similar to any of the examples, by cosine similarity."""
     from sampling.algorithms.similar import similar as nearest
 
     assert inputs.X is not None
@@ -177,7 +177,7 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
 
 
 def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The labelled candidates whose label the model doubts, the most doubted first."""
+    """Rank the labeled candidates by how much the held-out predictions disagree with their labels."""
     from sampling.algorithms.suspects import suspects as doubted
 
     held = inputs.held_out
@@ -185,7 +185,7 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     column = {label.pk: position for position, label in enumerate(held.labels)}
     now = np.zeros(max(inputs.labelled.max(initial=-1), held.rows.max(initial=-1)) + 1, np.int64)
     now[inputs.labelled] = inputs.labels
-    # A label changed since, or the only one of its class: what was said of it says nothing.
+    # Leave out labels changed since training, and the only label of a class: their predictions say nothing.
     told = (now[held.rows] == held.given) & ~held.is_alone & (held.given > 0)
     rows, P = held.rows[told], held.probabilities[told]
     judged = doubted(P, np.array([column[class_id] for class_id in held.given[told].tolist()], np.int64))
@@ -194,7 +194,7 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The best mix for the moment, with a share drawn by chance."""
+    """Rank the mix of queues that suits the state of the labels, with a share drawn at random."""
     known = inputs.with_vector(inputs.candidates)
     if inputs.X is None or inputs.projected is None or not len(known):
         drawn = _drawn(inputs, k, BY_CHANCE)
@@ -209,7 +209,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     # A class newer than the model has no column yet.
     column = {class_id: columns[0] for class_id, columns in inputs.columns.items()}
     labels = [column[class_id] for class_id in inputs.labels.tolist() if class_id in column]
-    # The projection keeps what matters to k-means and is twenty times less to go through.
+    # The principal components suffice for k-means and are twenty times smaller.
     Z = inputs.projected()
     odd = inputs.oddness_at_hand() if P is not None and inputs.oddness_at_hand is not None else None
     mix = choose(Z, known, labelled, labels, P, k, rng=inputs.rng, oddness=odd)

@@ -1,4 +1,4 @@
-"""What was served: each page that a person was shown, and the look-up that confirms how a label came about."""
+"""Record each page that a person was shown, and look up how a labeled item came to be shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sampling.queues.deal import Tile
 
 
 def record(round_: Round, tiles: Sequence[Tile], user_id: int | None) -> None:
-    """Note that these tiles of ``round_`` are sent to the person, with their suggestions."""
+    """Record that these tiles of ``round_`` are sent to the person, with their suggestions."""
     if not tiles:
         return
     suggestions = [tile.suggestion for tile in tiles]
@@ -32,9 +32,9 @@ def record(round_: Round, tiles: Sequence[Tile], user_id: int | None) -> None:
 
 
 def look_up(dataset_id: int, user_id: int | None, claims: Collection[Claim]) -> dict[Claim, Shown]:
-    """Return how the claimed items came to be shown; claims about what the person was not served are left out.
+    """Return how the claimed items came to be shown, without claims about items that the person was not served.
 
-    One query, however many claims there are. A page that was served twice counts as it was served last.
+    Takes one query for any number of claims. If a page was served twice, the last time counts.
     """
     ranks = [claim.rank for claim in claims]
     pages = (
@@ -57,7 +57,7 @@ def look_up(dataset_id: int, user_id: int | None, claims: Collection[Claim]) -> 
 
 
 def _claimed(page: ServedPage, wanted: dict[tuple[int, int, int], Claim]) -> Iterable[tuple[int, Claim]]:
-    """Yield the claims that are true of the page, each with its position on the page."""
+    """Yield the claims that match the page, each with its position on the page."""
     ranks = np.frombuffer(page.ranks, "<u4").tolist()
     items = np.frombuffer(page.item_ids, "<i8").tolist()
     for at, (rank, item_id) in enumerate(zip(ranks, items, strict=True)):

@@ -1,4 +1,4 @@
-"""The examples of Similar as its form shows them: small pictures, how many, and the way back to the queue before."""
+"""Describe the examples of Similar for its form: thumbnails, their number, and the link back to the queue before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURES = 6
 
 @dataclass(frozen=True)
 class Examples:
-    """The first frames of the first examples, how many examples there are, and a queue's query and title."""
+    """The first frames of the first examples, the number of examples, and the query and title of the queue before."""
 
     frames: list[Frame]
     n: int
@@ -27,7 +27,7 @@ class Examples:
 
 
 def examples_of(dataset: Dataset, asked: QueryDict) -> Examples:
-    """The examples that ``to`` names and the queue that ``back`` leads to; rows that aren't there are left out."""
+    """Return the examples in ``to``, without unknown rows, and the queue that ``back`` leads to."""
     named = list(dict.fromkeys(example_rows(asked.get("to", ""))))
     known = set(Item.objects.filter(dataset=dataset, row__in=named).values_list("row", flat=True))
     rows = [row for row in named if row in known]

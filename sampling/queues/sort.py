@@ -1,4 +1,4 @@
-"""The queue of all images: in the order of the folder, or sorted by a field; and where its pages go on."""
+"""Rank all images in the order of the folder or by a field, and find where the next page begins."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Order = Literal["ascending", "descending"]
 
 @dataclass(frozen=True)
 class AllParams:
-    """The name of the field to sort by ("": in the order of the folder), and in which order."""
+    """The name of the field to sort by ("": the order of the folder), and the direction."""
 
     sort: str = ""
     order: Order = "ascending"
 
 
 def everything(inputs: Inputs, params: AllParams, k: int) -> Ranking:
-    """The candidates in the order of the folder, or sorted by a field: unknown values last, equal ones by row."""
+    """Rank the candidates in the order of the folder or by a field: items without a value last, ties by row."""
     if params.sort:
         assert inputs.column is not None
         keys = sort_keys(inputs.column(params.sort), is_descending=params.order == "descending")
@@ -40,7 +40,7 @@ def everything(inputs: Inputs, params: AllParams, k: int) -> Ranking:
 
 
 def sort_keys(column: Column, *, is_descending: bool) -> Keys:
-    """A number for each row, (n_rows,), the smaller the earlier; infinite where the value is unknown."""
+    """Return a sort key for each row, (n_rows,), smaller for earlier; infinite if the value is unknown."""
     keys = column.values.astype(np.float64)
     if is_descending:
         np.negative(keys, out=keys)
@@ -49,7 +49,7 @@ def sort_keys(column: Column, *, is_descending: bool) -> Keys:
 
 
 def first_by(keys: Keys, rows: Rows, k: int) -> Rows:
-    """The first ``k`` of the ascending ``rows`` by their keys, equal ones by row; rows beyond the keys are last.
+    """Return the first ``k`` of the ascending ``rows`` by their keys, ties by row; rows beyond the keys come last.
 
     O(n + k log k).
     """
@@ -67,7 +67,7 @@ def first_by(keys: Keys, rows: Rows, k: int) -> Rows:
 
 
 def behind(keys: Keys, rows: Rows, last: int) -> Rows:
-    """Those of the ascending ``rows`` that come after the row ``last`` in this order; all where that is negative."""
+    """Return those of the ascending ``rows`` that come after the row ``last`` in this order; all if it is negative."""
     if last < 0:
         return rows
     (limit,) = _of_rows(keys, np.array([last]))

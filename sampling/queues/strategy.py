@@ -1,4 +1,4 @@
-"""What a queue is: what it ranks, what comes out, which parameters it takes. The queues are in ``queues.py``."""
+"""Define what a queue is: its inputs, its ranking and its parameters. The queues are in ``registry.py``."""
 
 from __future__ import annotations
 
@@ -25,23 +25,22 @@ SCORED_AT_ONCE = 8192
 
 
 class BadParameter(ValueError):
-    """A parameter of a queue that can't be; says what can."""
+    """Raised for an invalid parameter of a queue; says what is allowed."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a strategy ranks: candidate rows (ascending), and arrays by row where there are any.
+    """Inputs of a strategy: candidate rows (ascending), and arrays by row where they exist.
 
     ``X`` (n_rows, d) and ``probabilities`` (n_rows, c) may be memory-mapped and shorter than the dataset.
-    ``labels`` are the class ids of the ``labelled`` rows; ``columns`` gives a class's columns by its id.
-    ``projected`` and ``graph`` build or open what queues share: the vectors on their principal components, and
-    the k-NN graph; ``oddness`` tells by method how much each row stands out, ``oddness_at_hand`` only if that takes
-    no more than a moment, and ``inverse_lengths`` one over the length of each vector. ``held_out`` is what the model
-    says of its own labels unseen, where the strategy needs it.
-    ``pressed`` gives, by rows, numbers that are equal for rows whose label one key gave.
-    ``waiting`` are the checks of sweeps that nobody has looked at again, and ``risk`` tells what checks have shown
-    and what sweeps have promised.
-    ``after`` is the row behind which a queue of all images goes on, and ``column`` gives a field's values by its name.
+    ``labels`` are the class ids of the ``labelled`` rows; ``columns`` maps a class id to its columns.
+    ``projected`` and ``graph`` open or compute what queues share: the principal components of the vectors, and the
+    k-NN graph. ``oddness`` returns outlier scores by method, ``oddness_at_hand`` the same if it is quick, or None.
+    ``inverse_lengths`` returns one over the length of each vector. ``held_out`` are the model's held-out predictions
+    for its training labels, if the strategy needs them.
+    ``pressed`` maps rows to ids that are equal for rows labeled together on one sweep page.
+    ``waiting`` are the rows of checks not decided yet; ``risk`` returns what checks found and what sweeps promised.
+    ``after`` is the row after which the queue All continues; ``column`` returns a field's values by name.
     """
 
     candidates: Rows
@@ -65,16 +64,16 @@ class Inputs:
     column: Callable[[str], Column] | None = None
 
     def with_vector(self, rows: Rows) -> Rows:
-        """Those of ``rows`` that have a vector."""
+        """Return those of ``rows`` that have an embedding."""
         if self.has_vector is None:
             return rows[:0]
         known = rows[rows < len(self.has_vector)]
         return known[self.has_vector[known]]
 
     def scored(self, rows: Rows, measure: Callable[[Floats], Floats]) -> tuple[Rows, Floats]:
-        """Those of the ascending ``rows`` that have probabilities, and ``measure`` of these (n, c), a number each.
+        """Return those of the ascending ``rows`` that have probabilities, and ``measure`` (n, c) -> (n,) of these.
 
-        In blocks that stay in the cache, so that a million are soon told.
+        Works in blocks that fit the CPU cache, which makes it fast for a million rows.
         """
         assert self.probabilities is not None
         known = rows[: np.searchsorted(rows, len(self.probabilities))]
@@ -82,7 +81,7 @@ class Inputs:
         for part in blocks(len(known), SCORED_AT_ONCE):
             some = known[part]
             first, span = some[0], some[-1] + 1 - some[0]
-            if span <= 2 * len(some):  # reading a few too many is quicker than gathering rows one by one
+            if span <= 2 * len(some):  # reading a few unneeded rows is faster than gathering single ones
                 told = measure(self.probabilities[first : first + span])
                 scores[part] = told if span == len(some) else np.take(told, some - first, mode="clip")
             else:
@@ -93,12 +92,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranked rows with a score each (larger: earlier), the probability of each draw, and why in words.
+    """Ranked rows with their scores (larger is earlier), the probability of each draw, and the reason as text.
 
-    ``probabilities`` is the chance with which the item took its place given those before it: what estimators
-    that correct for the selection need (Farquhar, Gal and Rainforth, ICLR 2021). 1 for a queue without chance.
-    ``sources`` names for each row which part of a mixed queue it came from; ``reasons`` by that name. ``facts`` (as
-    JSON) is what the page says about itself, kept with the round.
+    ``probabilities`` is the chance with which an item was drawn at its rank, given those before it. Estimators that
+    correct for the selection need it (Farquhar, Gal and Rainforth, ICLR 2021). It is 1 for queues without chance.
+    ``sources`` names for each row the part of a mixed queue it came from, and ``reasons`` is keyed by that name.
+    ``facts`` (JSON) is what the page shows about the ranking; it is stored with the round.
     """
 
     rows: Rows
@@ -118,7 +117,7 @@ class Ranking:
         return cls(rows, scores.astype(np.float32), ones, {"": reason}, is_complete, facts=facts or {})
 
     def after_first(self, n: int) -> Ranking:
-        """The ranking without its first ``n`` ranks."""
+        """Return the ranking without its first ``n`` ranks."""
         sources = None if self.sources is None else self.sources[n:]
         return replace(
             self, rows=self.rows[n:], scores=self.scores[n:], probabilities=self.probabilities[n:], sources=sources
@@ -132,12 +131,12 @@ class NoParams:
 
 @dataclass(frozen=True)
 class Strategy:
-    """One queue. ``deals`` queues give out items to label (leased, never the same to two people).
+    """One queue. If it ``deals``, its items are leased to the window that shows them.
 
-    A ``sweep`` ranks one page, which is decided at once, and so takes unlabelled items only.
-    One that ``needs_held_out`` goes through labels instead, and suggests what fits that had not seen them say.
-    A ``slow`` one is ranked by a worker; its modules are loaded there and not by the web process. ``kept`` is how
-    many ranks a round keeps.
+    If it ``is_sweep``, it ranks one page, which is decided at once, and takes unlabeled items only.
+    If it ``needs_held_out``, it ranks labeled items, and its suggestions are the held-out predictions.
+    If it ``is_slow``, a worker ranks it; only workers import its modules. ``kept`` is the number of ranks that a round
+    stores.
     """
 
     name: str
@@ -162,7 +161,7 @@ class Strategy:
 
 
 def parse_params(strategy: Strategy, given: dict[str, str]) -> Any:
-    """The strategy's parameters from text; unknown names are left alone, bad values refused in words."""
+    """Parse the strategy's parameters from text, ignoring unknown names. Raises BadParameter for invalid values."""
     try:
         return parse_texts(strategy.params, given)
     except OptionError as error:

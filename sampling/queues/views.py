@@ -1,4 +1,4 @@
-"""The grid and the choice of queue. The workbench asks for both by address; it knows nothing of this room."""
+"""Show the grid and the choice of queue. The workbench includes both by URL and does not depend on this package."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Page:
 
 @require_GET
 def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """One page of tiles: of a new pull of the queue, or (``round``, ``offset``) further down a running one."""
+    """Show one page of tiles: of a new pull, or (``round``, ``offset``) further down an existing round."""
     dataset = get_object_or_404(Dataset, slug=slug)
     try:
         page = _page(request, dataset)
@@ -85,7 +85,7 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The choice of queue, its parameters and the filters."""
+    """Show the choice of queue, its parameters and the filters."""
     dataset = get_object_or_404(Dataset, slug=slug)
     has_model = active_model(dataset) is not None
     asked = _asked(request)
@@ -140,7 +140,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The control of one more field to filter by (``field``, its id), as a fragment of the form."""
+    """Show the control of one more field to filter by (``field``, its id), as a fragment of the form."""
     dataset = get_object_or_404(Dataset, slug=slug)
     wanted = get_object_or_404(Field, dataset=dataset, pk=_whole(request, "field", 0))
     return render(request, "sampling/queues/_field.html", {"dataset": dataset, "one": control_of(dataset, wanted)})
@@ -155,11 +155,11 @@ def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) 
 
 
 def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
-    """The filter by what a version had not seen, in words and as the form keeps it; None without one."""
+    """Return the filter by held-out predictions as text and as form values, or None without one."""
     try:
         unseen = unseen_from(asked)
     except BadParameter:
-        return None  # the grid says why
+        return None  # the grid reports the error
     if unseen is None:
         return None
     named = {name: asked.get(name, "") for name in ("label", "predicted")}
@@ -171,24 +171,24 @@ def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
 
 
 def _region_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
-    """The region of the map that the grid keeps to, with how many images it has; None without one."""
+    """Return the region of the map that the grid is limited to, with its number of images, or None without one."""
     try:
         region = region_from(asked)
         n = None if region is None else len(rows_inside(dataset, region))
     except (BadParameter, MapGone):
-        return None  # the grid says why
+        return None  # the grid reports the error
     return None if region is None else {"n": n, "kept": region.as_params(), "map_id": region.map_id}
 
 
 def _asked(request: HtmxHttpRequest) -> QueryDict:
-    """What the page's address asks for now, which may not be what it asked for when the page was made."""
+    """Return the query of the page's current URL, which may have changed since the page was rendered."""
     if request.GET or not request.htmx.current_url:
         return request.GET
     return QueryDict(urlsplit(request.htmx.current_url).query)
 
 
 def _band(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
-    """The slider's values, the histogram behind it, and how many unlabelled items lie in the band."""
+    """Return the slider's values, the histogram behind it, and the number of unlabeled items in the band."""
     given = {name: asked.get(name, "") for name in ("low", "high", "of")}
     try:
         params = parse_params(STRATEGIES["band"], given)
@@ -213,14 +213,14 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     me = window_of(request)
     before = Round.objects.filter(dataset=dataset, pk=_whole(request, "round", 0)).first()
     offset = _whole(request, "offset", 0)
-    if before is None:  # what the window showed before is replaced
+    if before is None:  # the window's previous page is replaced
         release(dataset, me)
     round_ = _round(request, dataset, before, offset, me, n)
     if before is None or round_.pk != before.pk:
         offset = 0
     dealt = _deal(round_, offset, n, me, is_continued=before is not None)
     if not dealt.tiles and before is not None:
-        # Everything was dealt once and passed over by turning pages: begin again.
+        # Every item was shown once and skipped by turning pages: start again.
         release(dataset, me)
         again = order_after(round_, holder=me.name, user_id=me.user_id, k=_ranks(round_.queue, n))
         round_ = get_or_rank_round(dataset, replace(again, after=-1, skip=0, is_continued=False))
@@ -246,7 +246,7 @@ def _deal(round_: Round, offset: int, n: int, me: Window, *, is_continued: bool)
 
 
 def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, offset: int, me: Window, n: int) -> Round:
-    """The round that this page belongs to: a running one, its successor, or a new pull."""
+    """Return the round of this page: the current one, its successor, or a new pull."""
     if before is None:
         return get_or_rank_round(dataset, _order(request, dataset, me, n))
     is_outdated = before.basis != basis_of(dataset, STRATEGIES[before.queue])
@@ -272,7 +272,7 @@ def _order(request: HtmxHttpRequest, dataset: Dataset, me: Window, n: int) -> Or
 
 
 def _ranks(queue: str, n: int) -> int | None:
-    """How many ranks a pull keeps: those of the page for a sweep, which is decided page by page."""
+    """Return how many ranks a pull stores: those of the page for a sweep, which is decided page by page."""
     return n if STRATEGIES[queue].is_sweep else None
 
 
@@ -289,7 +289,7 @@ def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> 
     check(dataset, fields)
     predicted_id = _whole(request, "predicted", 0) or None
     region = region_from(request.GET)
-    if strategy.is_sweep:  # what is labelled already is not given a class by the dozen
+    if strategy.is_sweep:  # labeled items must not be relabeled by the page
         return Filters(State.UNLABELLED, None, predicted_id, region=region, fields=fields)
     label_id = _whole(request, "label", 0) or None
     unseen = unseen_from(request.GET)
@@ -300,11 +300,11 @@ def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> 
 
 
 def _default_state(strategy: Strategy | None, *, has_label: bool) -> str:
-    """The state that a queue shows when none is asked for."""
+    """Return the state that a queue shows by default."""
     if strategy is not None and strategy.needs_held_out:
         return "labelled"
     if strategy is not None and strategy.name == "checks":
-        return "any"  # also those that were decided once, otherwise than the sweep
+        return "any"  # also items decided once, with another class than the sweep
     return "any" if has_label or (strategy is not None and not strategy.deals) else "unlabelled"
 
 
