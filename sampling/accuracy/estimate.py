@@ -1,9 +1,9 @@
-"""Audited accuracy: how right a model is about the whole collection, by the labels of images drawn at random.
+"""Estimate the audited accuracy: a model's accuracy on the whole dataset, from the labels of randomly drawn images.
 
-A model never judges an image that it has learnt from: each label is compared with what a fit said that had not seen
-it, while the version was made. Where there are too few labels for that, the suggestion that was written down with the
-label speaks: it came from a model made before. A quick training is judged by its test's labels alone: what it learnt
-from or was stopped by is left out, as if it were no part of the collection.
+No model is judged by images that it was trained on: each label is compared with the version's held-out prediction.
+Where there are too few labels for held-out predictions, the suggestion recorded with the label is used instead: it
+came from an earlier model. A quick training is judged by the labels of its test set only: its training and validation
+sets are left out, as if they were no part of the dataset.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from sampling.algorithms.estimates import (
 from sampling.models import AccuracyEstimate
 from sampling.queues.pool import pool_of
 
-# With fewer audit labels of a class its recall would be anybody's guess.
+# With fewer audit labels of a class, its recall would be too uncertain to show.
 MIN_OF_CLASS = 10
-# The forecast looks at the newest versions, of so many sizes at least, when the last has so many audit labels.
+# The forecast uses the newest VERSIONS versions. It needs MIN_SIZES different numbers of labels, and MIN_AUDIT
+# audit # labels for the last version.
 VERSIONS = 50
 MIN_SIZES, MIN_AUDIT = 3, 20
-# It goes up to so many times the labels, drawn in so many points; one seed, so that it says the same again.
+# The forecast reaches to AHEAD times the labels, in POINTS points; a fixed seed makes it reproducible.
 AHEAD, POINTS, SEED = 2.0, 9, 0
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Labelled images in the order in which they were first labelled, as far as something unseen speaks of them.
+    """Labeled images that have a held-out prediction, in the order in which they were first labeled.
 
-    ``right`` bool (m,), ``is_audit`` bool (m,), ``label_ids`` int64 (m,), ``groups`` int64 (m,), equal for images that
-    the version held out together.
+    ``right`` bool (m,), ``is_audit`` bool (m,), ``label_ids`` int64 (m,), ``groups`` int64 (m,), equal for images
+    that the version held out together.
     """
 
     right: NDArray[np.bool_]
@@ -56,7 +57,7 @@ class Judged:
 
 
 def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) -> None:
-    """Write down the accuracy of a version that was just made; nothing while there is no audit label."""
+    """Save the audited accuracy of a version that was just trained; does nothing while there are no audit labels."""
     judged = judge(version)
     if not judged.is_audit.any():
         return
@@ -81,12 +82,12 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
 
 
 def judge(version: ModelVersion) -> Judged:
-    """Every label that something unseen speaks of, and whether it agrees."""
+    """Compare each label with the version's held-out prediction of it, as far as there is one."""
     labelled = Item.objects.filter(dataset=version.dataset_id, state=State.LABELLED, is_available=True)
     draws = random_draws(version.dataset_id)
     said, group_of = _said(version)
-    # A quick training has seen the labels that it was not tested by; an earlier model's word is none about it. Nor is
-    # it where images belong together: that model may have learnt from others of the same group.
+    # An earlier model's suggestion cannot replace a missing held-out prediction of a quick training, nor where images
+    # # have groups: that model may have been trained on others of the same group.
     may_speak_for = version.kind != ModelVersion.Kind.QUICK and not version.metrics.get("together")
     found: list[tuple[int, bool, bool, int, int]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):
@@ -107,7 +108,7 @@ def judge(version: ModelVersion) -> Judged:
 
 
 def _said(version: ModelVersion) -> tuple[dict[int, int], dict[int, int]]:
-    """By row, the class (its id) that fits which had not seen the row's label say, and the group it is of, if any."""
+    """Return, by row, the class id of the held-out prediction and the group, where there are any."""
     held = held_out_of(version)
     if held is None:
         return {}, {}
@@ -117,7 +118,7 @@ def _said(version: ModelVersion) -> tuple[dict[int, int], dict[int, int]]:
 
 
 def _n_unlabelled(version: ModelVersion) -> int:
-    """Images without a label that the version says something about."""
+    """Return the number of unlabeled images with a prediction of the version."""
     predictions = predictions_of(version)
     if predictions is None:
         return 0
@@ -141,14 +142,14 @@ def _per_class(judged: Judged) -> list[dict[str, Any]]:
 # -- Reading ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Outlook:
-    """How accuracy may go on with more labels, or in words why that can't be told yet."""
+    """The expected accuracy with more labels, or the reason why there is no forecast yet."""
 
     curve: Forecast | None
     why_not: str = ""
 
     @property
     def end(self) -> dict[str, Any] | None:
-        """The forecast's last point."""
+        """Return the last point of the forecast."""
         if self.curve is None:
             return None
         told = {"labels": self.curve.sizes, "value": self.curve.values, "low": self.curve.low, "high": self.curve.high}
@@ -156,7 +157,7 @@ class Outlook:
 
 
 def latest(dataset: Dataset) -> AccuracyEstimate | None:
-    """The estimate of the newest version that has one."""
+    """Return the estimate of the newest version that has one."""
     return AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version").first()
 
 
@@ -177,13 +178,13 @@ def _audited(kept: AccuracyEstimate) -> Audited:
 
 
 def history(dataset: Dataset) -> list[AccuracyEstimate]:
-    """The newest estimates, the oldest of them first."""
+    """Return the newest estimates, oldest first."""
     newest = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")[:VERSIONS]
     return list(newest)[::-1]
 
 
 def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
-    """The learning curve through the estimates, up to twice the labels of the last."""
+    """Fit a learning curve to the estimates and extend it to twice the labels of the last."""
     sizes = sorted({one.n_labels for one in estimates})
     if len(sizes) < MIN_SIZES:
         return Outlook(None, f"A forecast takes the accuracy at {MIN_SIZES} numbers of labels; there are {len(sizes)}.")
@@ -200,12 +201,12 @@ def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
 
 
 def more_to_halve(kept: AccuracyEstimate) -> int:
-    """How many more audit labels would halve the interval, if the model stays as right as it is."""
+    """Return how many more audit labels would halve the interval if the model's accuracy stays the same."""
     return labels_to_halve(Estimate(kept.value, kept.low, kept.high, kept.n_effective))
 
 
 def recalls_by_name(kept: AccuracyEstimate) -> list[dict[str, Any]]:
-    """Recall of the classes that the estimate tells, by their names of today; deleted ones are left out."""
+    """Return the recall of each class in the estimate, under its current name; deleted classes are left out."""
     names = dict(LabelClass.objects.active().filter(dataset=kept.dataset_id).values_list("pk", "name"))
     return [
         {

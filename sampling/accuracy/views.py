@@ -1,4 +1,4 @@
-"""The page of audited accuracy: the number with its interval, recall by class, its history, and a forecast."""
+"""Show the audited accuracy with its interval, the recall of each class, its history, and a forecast."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from sampling.accuracy.estimate import (
 )
 from sampling.models import AccuracyEstimate
 
-# Narrower intervals are told with a digit behind the point.
+# The chart's inner size in its own units; the axis labels are outside.
 NARROW = 0.04
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share and its interval in words of a page: ``92``, ``88`` and ``95`` for per cent."""
+    """A share and its interval as a page shows them: ``92``, ``88`` and ``95`` for percent."""
 
     value: str
     low: str
@@ -49,7 +49,7 @@ class Share:
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Audited accuracy with everything that it rests on, beside the held-out accuracy."""
+    """Show the audited accuracy with what it is based on, beside the held-out accuracy."""
     dataset = get_object_or_404(Dataset, slug=slug)
     estimates = history(dataset)
     newest = estimates[-1] if estimates else None
@@ -74,7 +74,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _held_out(model: ModelVersion | None) -> str:
-    """Return the held-out accuracy of a version with its interval; "" where it has none."""
+    """Return the version's held-out accuracy with its interval, or "" if it has none."""
     if model is None or model.metrics.get("accuracy") is None:
         return ""
     low, high = model.metrics["accuracy_interval"]
@@ -84,7 +84,7 @@ def _held_out(model: ModelVersion | None) -> str:
 
 @require_GET
 def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The number alone, for the page of the model: of the newest version that has one, or of ``?model=``."""
+    """Show the audited accuracy alone, of the newest version that has one or of ``?model=``, for the model's page."""
     dataset = get_object_or_404(Dataset, slug=slug)
     number = request.GET.get("model", "")
     newest = latest(dataset) if not number else of_version(dataset, number)
@@ -95,7 +95,7 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The plot of the model's page with the estimates in it; nothing without any, so that it stays as it is."""
+    """Show the plot of the model's page with the estimates added; 204 without any, so that the page keeps its plot."""
     dataset = get_object_or_404(Dataset, slug=slug)
     known = briefs(dataset)
     estimates = history(dataset) if known else []
@@ -117,7 +117,7 @@ def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Return the audited accuracy as the model's badge shows it; 204 where there is none."""
+    """Show the audited accuracy as in the model's badge; 204 if there is none."""
     dataset = get_object_or_404(Dataset, slug=slug)
     newest = newest_audited(dataset.pk)
     if newest is None:
@@ -126,7 +126,7 @@ def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def of_version(dataset: Dataset, number: str) -> AccuracyEstimate | None:
-    """The estimate of the version of that number; None where it has none."""
+    """Return the estimate of the version with this number, or None."""
     every = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")
     return every.filter(model_version__number=whole_number(number, 9) or 0).first()
 
@@ -136,7 +136,7 @@ def share_of(kept: AccuracyEstimate) -> Share:
 
 
 def told(value: float, low: float, high: float) -> Share:
-    """The three numbers as per cent, with as many digits as the interval allows."""
+    """Format the three numbers as percent, with as many digits as the interval allows."""
     digits = 1 if high - low < NARROW else 0
     return Share(*(f"{100 * share:.{digits}f}" for share in (value, low, high)))
 
@@ -147,7 +147,7 @@ def _end(ahead: Outlook) -> Share | None:
 
 
 def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
-    """Recall by class in the order of the class list; without a share where the audit has too few labels of it."""
+    """Return the recall of each class, in the order of the class list; without a share if it has too few audit labels."""
     by_class = {one["class_id"]: one for one in kept.per_class}
     found = []
     for label in LabelClass.objects.active().filter(dataset=dataset):
@@ -159,7 +159,7 @@ def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
 
 
 def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
-    """The estimates with their intervals over the number of labels, and the forecast behind them."""
+    """Lay out the history with its intervals over the number of labels, and the forecast behind it."""
     points = [
         Point(
             one.n_labels,

@@ -1,4 +1,4 @@
-"""The clusters and gaps of a map with what is known of each: how many images, how far labelled, what they are."""
+"""Find the clusters and gaps of a map and describe each: how many images, how many labeled, of which class."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Kind = Literal["cluster", "gap"]
 Rows = NDArray[np.int64]
 MOST = 60
 EXAMPLES = 4
-# There are few clusters: one that would have so many labels by chance lacks them, one in twenty by accident.
+# A cluster with at least this many expected labels counts as a gap if it has far fewer; chance alone marks one in 20.
 EXPECTED = 3.0
 COVERED = 0.7
 
 
 @dataclass(frozen=True)
 class Part:
-    """What an outline on the map encloses. ``rows`` are those of its points, ascending."""
+    """The area within an outline on the map. ``rows`` are those of its points, ascending."""
 
     kind: Kind
     number: int
@@ -45,22 +45,22 @@ class Part:
 
     @property
     def region(self) -> str:
-        """As an address has it (:mod:`sampling.maps.region_filter`)."""
+        """Return the outline as URLs have it (:mod:`sampling.maps.region_filter`)."""
         return text_of([(int(x), int(y)) for x, y in self.corners])
 
 
 @dataclass(frozen=True)
 class Told:
-    """A part and what is known of it now."""
+    """A cluster or gap with its current numbers."""
 
     part: Part
     n: int
     n_labelled: int
-    # The class of most of its labels, or of most of its predictions while it has none; and of how many.
+    # The class of most of its labels (of most of its predictions if it has no labels), and the share of that class.
     leading: LabelClass | None
     leading_share: float
     is_predicted: bool
-    # Far fewer labels than the rest of the map, though enough images to have some.
+    # It has far fewer labels than the rest of the map, although enough images to expect some.
     is_gap: bool
 
     @property
@@ -69,14 +69,14 @@ class Told:
 
     @property
     def labelled(self) -> str:
-        """How far it is labelled, in words."""
+        """Return the labeled share as text."""
         if not self.n_labelled:
             return "no labels"
         return f"{percent(self.n_labelled / max(1, self.n))} labelled"
 
     @property
     def what(self) -> str:
-        """What its images are, in words; "" where nothing says so."""
+        """Return the leading class with its share as text; "" if there is none."""
         if self.leading is None:
             return ""
         return f"{percent(self.leading_share)} {'predicted ' if self.is_predicted else ''}{self.leading.name}"
@@ -86,11 +86,11 @@ kept: Kept[list[Part]] = Kept(8)
 
 
 def parts_of(projection: Projection, pool: Pool) -> list[Part]:
-    """The map's clusters and gaps, the largest first of each; O(n), kept until the map or a label changes.
+    """Return the map's clusters and gaps, each largest first; O(n), cached until the map or a label changes.
 
     Raises
     ------
-    StoreError : the file of coordinates is gone or damaged.
+    StoreError : the file of coordinates is missing or damaged.
     """
     drawn = drawn_of(projection)
     place = (projection.pk, projection.generation)
@@ -101,7 +101,7 @@ def parts_of(projection: Projection, pool: Pool) -> list[Part]:
 
 
 def told_of(dataset: Dataset, parts: list[Part], pool: Pool) -> list[Told]:
-    """What is known of each of ``parts``; a fixed number of queries."""
+    """Return the current numbers of each of ``parts``, with a fixed number of queries."""
     classes = list(LabelClass.objects.active().filter(dataset=dataset))
     labels = label_indexes(classes, pool.labels)
     try:
@@ -115,7 +115,7 @@ def told_of(dataset: Dataset, parts: list[Part], pool: Pool) -> list[Told]:
 
 
 def _without_doubles(told: list[Told]) -> list[Told]:
-    """Without gaps that lie in a cluster that is told as a gap itself."""
+    """Leave out gaps within a cluster that is marked as a gap itself."""
     empty = [one.part.rows for one in told if one.part.kind == "cluster" and one.is_gap]
     covered = np.concatenate(empty) if empty else np.empty(0, np.int64)
     return [one for one in told if one.part.kind == "cluster" or np.isin(one.part.rows, covered).mean() < COVERED]
@@ -133,7 +133,7 @@ def _told(part: Part, classes: list[LabelClass], labels: Indexes, predicted: Ind
 
 
 def _leading(indexes: Indexes, classes: list[LabelClass]) -> tuple[LabelClass | None, float]:
-    """The class that most have, and its share of those that have one."""
+    """Return the most frequent class, and its share of the points that have a class."""
     counts = np.bincount(indexes[indexes > 0], minlength=2)
     best = int(np.argmax(counts))
     if not counts[best] or best > len(classes):
@@ -148,7 +148,7 @@ def _placed(drawn: Drawn) -> NDArray[np.uint16]:
 
 
 def _states(pool: Pool, n: int) -> NDArray[np.uint8]:
-    """State by row of the map; a map may be older than the pool, and a file of it newer than the counts."""
+    """Return the state of each row of the map, which may be older than the pool or have rows that the pool lacks."""
     states = np.full(n, UNAVAILABLE, np.uint8)
     known = min(n, len(pool.states))
     states[:known] = pool.states[:known]
@@ -174,7 +174,7 @@ def _parts(kind: Kind, outlines: list[Corners], drawn: Drawn) -> list[Part]:
 
 
 def _examples(rows: Rows, places: NDArray[np.float64], centre: NDArray[np.float64]) -> tuple[int, ...]:
-    """Rows from the middle of a part outwards: what it is, and how far that goes."""
+    """Return example rows, from the center of a part outwards."""
     order = np.argsort(((places - centre) ** 2).sum(axis=1), kind="stable")
     at = np.unique((np.linspace(0, 0.9, EXAMPLES) * (len(rows) - 1)).astype(int))
     return tuple(rows[order[at]].tolist())

@@ -1,7 +1,7 @@
-"""What colours the points of a map: a byte a row, an index into a legend.
+"""Color the points of a map: one byte per row, an index into a legend.
 
-0 says that there is nothing to tell (no label, no prediction, no known value), 255 that the image is gone. Classes are
-1, 2, 3 … in the order of the list; a ramp goes from 1 (lowest) to 250 (highest).
+0 means no value (no label, no prediction, unknown), 255 that the image is no longer available. Classes are 1, 2, 3, …
+in the order of the class list; a color scale goes from 1 (lowest) to 250 (highest).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sampling.queues.strategy import BadParameter, Rows
 
 Indexes = NDArray[np.uint8]
 NONE, GONE, HIGHEST = 0, UNAVAILABLE, 250
-# From dark blue over grey to yellow, ever lighter: told apart without red and green, on dark and light ground.
+# From dark blue over gray to yellow, increasingly light: readable without red and green, on dark and light background.
 RAMP = ("#3b4cb8", "#56619f", "#717690", "#8d8b84", "#aca174", "#cdb75c", "#f0cf33")
 OTHERS = "#8a8a8a"
 STATES = ("unlabelled", "labelled", "unsure", "skipped")
@@ -46,7 +46,10 @@ _BLOCK = 8192
 
 
 class NotYet(Exception):
-    """There is nothing to colour by; says what is missing. ``is_waiting``: it comes by itself."""
+    """Raised when there is nothing to color by; says what is missing.
+
+    ``is_waiting``: it becomes available without further action.
+    """
 
     def __init__(self, words: str, *, is_waiting: bool = False) -> None:
         super().__init__(words)
@@ -55,7 +58,7 @@ class NotYet(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a legend: the indexes ``first`` to ``last``."""
+    """One line of a legend, for the indexes ``first`` to ``last``."""
 
     name: str
     colour: str
@@ -65,7 +68,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Colouring:
-    """Bytes by row (n_rows,), and what they mean. ``ramp`` are colours from low to high where they are a scale."""
+    """Bytes by row (n_rows,) and their legend. ``ramp`` are the colors from low to high if they form a scale."""
 
     indexes: Indexes
     entries: tuple[Entry, ...]
@@ -76,21 +79,21 @@ class Colouring:
 
 @dataclass(frozen=True)
 class Choice:
-    """One thing to colour by."""
+    """One property to color the points by."""
 
     by: str
     title: str
-    # Of what it depends on beside the labels: when this changes, so do the legend and the bytes.
+    # Identifies what the colors depend on besides the labels: when it changes, so do the legend and the bytes.
     version: str
     colour: Callable[[Dataset, Pool], Colouring] = field(repr=False)
     # Whether a decision may change the bytes.
     follows_labels: bool = False
-    # Whether a colour tells what an image was taken for, by a person or a model.
+    # Whether a color reveals the label or the prediction of an image.
     is_telling: bool = False
 
 
 def choices_of(dataset: Dataset) -> list[Choice]:
-    """What the points can be coloured by; a fixed number of queries."""
+    """Return what the points can be colored by, with a fixed number of queries."""
     classes = list(LabelClass.objects.active().filter(dataset=dataset))
     listed = _digest([(one.pk, one.name, one.colour) for one in classes])
     model = active_model(dataset)
@@ -114,7 +117,7 @@ def choices_of(dataset: Dataset) -> list[Choice]:
 
 
 def choice_of(dataset: Dataset, by: str) -> Choice:
-    """The choice of that name. Raises BadParameter in words."""
+    """Return the choice called ``by``. Raises BadParameter if there is none."""
     if by == "state":
         return Choice("state", "State", "", lambda dataset, pool: by_state(pool), True, is_telling=True)
     for choice in choices_of(dataset):
@@ -126,7 +129,7 @@ def choice_of(dataset: Dataset, by: str) -> Choice:
 
 
 def coloured(choice: Choice, dataset: Dataset, pool: Pool, hidden: Rows) -> Colouring:
-    """What ``choice`` says, but nothing of the rows ``hidden`` where it would tell what they were taken for."""
+    """Return the coloring by ``choice``, without values for the rows ``hidden`` if these would reveal their class."""
     told = choice.colour(dataset, pool)
     hidden = hidden[hidden < len(told.indexes)]
     if not choice.is_telling or not len(hidden):
@@ -137,12 +140,12 @@ def coloured(choice: Choice, dataset: Dataset, pool: Pool, hidden: Rows) -> Colo
 
 
 def state_indexes(pool: Pool) -> Indexes:
-    """State of every row, as it is in the pool: 0 unlabelled, 1 labelled, 2 unsure, 3 skipped, 255 gone."""
+    """Return the state of each row as in the pool: 0 unlabeled, 1 labeled, 2 unsure, 3 skipped, 255 not available."""
     return pool.states
 
 
 def label_indexes(classes: Sequence[LabelClass], labels: NDArray[np.int64]) -> Indexes:
-    """The index of each class id in the legend, 0 for none; (n,)."""
+    """Return the index of each class id in the legend, 0 for none; (n,)."""
     table = np.zeros(max([int(labels.max(initial=0)), *(one.pk for one in classes)], default=0) + 1, np.uint8)
     for position, one in enumerate(classes):
         table[one.pk] = _class_index(position)
@@ -203,7 +206,7 @@ def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
 
 
 def by_time(dataset: Dataset, pool: Pool) -> Colouring:
-    """In the order of the decisions: labels come in bursts, which a scale of hours would show as a few colours."""
+    """Color by the rank of the decision in time: labels come in bursts, which a linear scale would not resolve."""
     told = np.zeros(len(pool.states), np.uint8)
     decided = kept.once(("time", dataset.pk, pool.newest_annotation_id), lambda: _decided(dataset))
     decided = decided[decided["row"] < len(told)]
@@ -217,7 +220,7 @@ def by_time(dataset: Dataset, pool: Pool) -> Colouring:
 
 
 def _decided(dataset: Dataset) -> NDArray[np.void]:
-    """Row and id of the decision that holds, of every decided item, in the order of the decisions; O(n)."""
+    """Return row and id of the decision that holds, for every decided item, in the order of the decisions; O(n)."""
     found = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
     pairs = found.values_list("row", "decision_id").iterator(chunk_size=10_000)
     decided: NDArray[np.void] = np.fromiter(pairs, dtype=[("row", "<i8"), ("id", "<i8")])
@@ -239,12 +242,14 @@ def by_field(one: Field, pool: Pool) -> Colouring:
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
-    """Bytes 1 … 250 between the 1st and 99th percentile (a few extremes would leave one colour to the rest), 0 for what
-    isn't finite; and these two."""
+    """Scale values to bytes 1 … 250 between their 1st and 99th percentile, 0 for what is not finite.
+
+    Returns the bytes and the two percentiles. Without these, a few extremes would leave one color for the rest.
+    """
     known = np.isfinite(values)
     if not known.any():
         raise NotYet("No value is known.")
-    # Values that are there: between two of few, an extreme would still weigh in.
+    # Percentiles that are actual values: interpolated between few values, an extreme would still have an influence.
     low = float(np.percentile(values[known], 1, method="higher"))
     high = float(np.percentile(values[known], 99, method="lower"))
     if high <= low:
@@ -262,7 +267,7 @@ def _field_choice(one: Field) -> Choice:
 
 
 def _class_index(position: int) -> int:
-    """Classes beyond the last index share it."""
+    """Return the index of a class; classes beyond the last index share it."""
     return min(position + 1, HIGHEST)
 
 
@@ -274,7 +279,7 @@ def _class_entries(classes: Sequence[LabelClass]) -> tuple[Entry, ...]:
 
 
 def _bands(names: Sequence[str]) -> tuple[Entry, ...]:
-    """The ramp in as many bands as there are ``names`` (BANDS), which can be clicked."""
+    """Divide the color scale into one band for each of the ``names`` (BANDS), as entries that can be clicked."""
     edges = np.linspace(1, HIGHEST + 1, BANDS + 1).astype(int).tolist()
     colours = [RAMP[round(at * (len(RAMP) - 1) / (BANDS - 1))] for at in range(BANDS)]
     return tuple(
@@ -284,7 +289,7 @@ def _bands(names: Sequence[str]) -> tuple[Entry, ...]:
 
 
 def _without_gone(told: Indexes, pool: Pool) -> Indexes:
-    """As long as the pool, 255 where an image is gone, and 0 for rows newer than what was told."""
+    """Extend the bytes to the length of the pool: 255 for items not available, 0 for rows without a byte."""
     whole = np.zeros(len(pool.states), np.uint8)
     n = min(len(whole), len(told))
     whole[:n] = told[:n]
@@ -300,7 +305,7 @@ def _predictions(dataset: Dataset) -> Predictions:
 
 
 def _likeliest(P: NDArray[np.float32], to: tuple[int, ...]) -> Indexes:
-    """The index of the likeliest class of each row, (n,); columns of one index are summed, those of 0 left out."""
+    """Return the index of each row's predicted class, (n,). Columns with one index are summed, those of 0 ignored."""
     wanted = sorted({index for index in to if index})
     told = np.zeros(len(P), np.uint8)
     if not wanted:
@@ -325,13 +330,13 @@ def _unsure(P: NDArray[np.float32]) -> Indexes:
 
 
 def _words(column: Column) -> tuple[Indexes, tuple[Entry, ...]]:
-    """The most frequent values of a text have a colour each; the rest share one."""
+    """Give a color to each of the most frequent values of a text field; the others share one."""
     codes = np.asarray(column.values, np.int32)
     counts = np.bincount(codes[codes >= 0], minlength=1)
     frequent = np.argsort(-counts, kind="stable")[: len(PALETTE)]
     frequent = frequent[counts[frequent] > 0]
     table = np.full(len(counts) + 1, HIGHEST, np.uint8)
-    table[-1] = 0  # a code of -1 is unknown
+    table[-1] = 0  # code -1 means unknown
     table[frequent] = np.arange(1, len(frequent) + 1)
     words = column.vocabulary
     entries = [Entry(words[int(code)], PALETTE[at], at + 1, at + 1) for at, code in enumerate(frequent)]

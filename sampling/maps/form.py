@@ -1,4 +1,4 @@
-"""The form of a new map."""
+"""Define the form of a new map."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MapForm(OptionsForm):
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
-        """With ``options`` for :func:`modeling.maps.projections.start`, unless something about them can't be."""
+        """Validate the options and add ``params`` for :func:`modeling.maps.projections.start`."""
         cleaned = super().clean() or {}
         method = cleaned.get("method", "")
         for name in self._unheeded(method):
@@ -47,7 +47,7 @@ class MapForm(OptionsForm):
         return cleaned
 
     def options(self) -> Iterable[tuple[BoundField, str]]:
-        """The fields beside method and name, each with the methods that heed it."""
+        """Yield the fields other than method and name, each with the methods that use it."""
         for name in self.fields:
             methods = " ".join(method for method, heeded in HEEDED.items() if name in heeded)
             if methods:
@@ -59,7 +59,7 @@ class MapForm(OptionsForm):
 
 
 def told_options(projection: Projection) -> str:
-    """What a map was made with, in words: "UMAP, 15 neighbours, least distance 0.1, seed 0"."""
+    """Describe the options of a map: "UMAP, 15 neighbours, least distance 0.1, seed 0"."""
     kept = projection.params
     words = ["UMAP by umap-learn" if kept.get("by_library") else projection.get_method_display()]
     if "n_neighbors" in kept:

@@ -1,4 +1,4 @@
-"""The maps of a dataset as a list: make one, choose, rename, delete."""
+"""List the maps of a dataset; create, rename and delete them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sampling.maps.form import MapForm, told_options
 @require_GET
 @never_cache
 def maps(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """All maps and the form of a new one; with ``?list`` the maps alone."""
+    """Show all maps and the form of a new one; with ``?list`` only the maps."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if "list" in request.GET:
         return _listed(request, dataset)
@@ -35,7 +35,7 @@ def maps(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def make(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Have a map made; the form again, with words where it can't be."""
+    """Start a job that computes a map; show the form again, with errors, if it is invalid."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = MapForm(dataset, request.POST)
     if not form.is_valid():
@@ -48,7 +48,7 @@ def make(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def rename(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Give a map another name."""
+    """Rename a map."""
     dataset = get_object_or_404(Dataset, slug=slug)
     projection = Projection.objects.filter(dataset=dataset, pk=pk).first()
     if projection is None:
@@ -62,7 +62,7 @@ def rename(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Remove a map; one that is gone already is gone."""
+    """Delete a map, or do nothing if it is already deleted."""
     dataset = get_object_or_404(Dataset, slug=slug)
     projection = Projection.objects.filter(dataset=dataset, pk=pk).first()
     if projection is not None:

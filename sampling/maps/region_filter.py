@@ -1,4 +1,4 @@
-"""A region of a map as a filter: what lies within a polygon that somebody drew, or that goes around a cluster."""
+"""Filter by a region of a map: a polygon that a person drew, or the outline of a cluster."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ FEWEST_CORNERS, MOST_CORNERS = 3, 300
 _CORNERS = re.compile(r"\d{1,5}-\d{1,5}(_\d{1,5}-\d{1,5})*", re.ASCII)
 
 
-# The tiles, the queue's pane and the next page ask for the same region.
+# The grid, the queue's form and the next page ask for the same region.
 kept: Kept[Rows] = Kept(4)
 
 
 class MapGone(Exception):
-    """The map of a region can't be asked any more; says why."""
+    """Raised when the map of a region is not available any more; says why."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A polygon on the map ``map_id``: its ``corners`` in steps of a square (:mod:`sampling.maps.quantized`).
+    """A polygon on the map ``map_id``, with its ``corners`` in steps of a square (:mod:`sampling.maps.quantized`).
 
-    ``square`` is the one that they were told in, None in an address: that of the map as it is now. A map that grew may
-    be drawn on another one; with its square, a round's region stays where it was.
+    ``square`` is the square that the corners refer to, or None in a URL, which refers to the map as it is now. A map
+    that grew may be drawn on another square; with its own square, a round's region stays in place.
     """
 
     map_id: int
@@ -47,11 +47,11 @@ class Region:
 
     @property
     def text(self) -> str:
-        """The corners as an address has them: nothing in it needs escaping."""
+        """Return the corners as URLs have them, without characters that need escaping."""
         return text_of(self.corners)
 
     def as_params(self) -> dict[str, Any]:
-        """As the address and a round have it."""
+        """Return the region as parameters of a URL or a round."""
         kept: dict[str, Any] = {"map": self.map_id, "region": self.text}
         if self.square is not None:
             kept["square"] = [self.square.x, self.square.y, self.square.side]
@@ -59,12 +59,12 @@ class Region:
 
 
 def text_of(corners: Iterable[Corner]) -> str:
-    """Corners as an address has them."""
+    """Return corners as URLs have them."""
     return "_".join(f"{x}-{y}" for x, y in corners)
 
 
 def region_from(params: Any) -> Region | None:
-    """The region that an address or a round asks for; None without one. Raises BadParameter in words."""
+    """Return the region in the parameters of a URL or a round, or None. Raises BadParameter if it is invalid."""
     number, text = str(params.get("map") or ""), str(params.get("region") or "")
     if not text:
         return None
@@ -83,14 +83,14 @@ def region_from(params: Any) -> Region | None:
 
 
 def located(dataset: Dataset, region: Region | None) -> Region | None:
-    """The region with the square that its map is drawn on now, where it has none. Raises MapGone."""
+    """Return the region with the current square of its map, unless it has one already. Raises MapGone."""
     if region is None or region.square is not None:
         return region
     return replace(region, square=_drawn(dataset, region)[1].square)
 
 
 def rows_inside(dataset: Dataset, region: Region) -> Rows:
-    """Rows whose points lie in the region, ascending. Raises MapGone."""
+    """Return the rows whose points lie in the region, ascending. Raises MapGone."""
     projection, drawn = _drawn(dataset, region)
     key = (projection.pk, projection.generation, region)
     return kept.once(key, lambda: _inside(drawn, region))

@@ -1,4 +1,4 @@
-"""The page of the map, and what its script asks for: points, colours, what changed, and words about a point."""
+"""Show the map, and serve what its script requests: points, colors, changes, clusters, and details of a point."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from sampling.queues.strategy import BadParameter, Rows
 from sampling.sweeps.checks import waiting_among, waiting_rows
 
 MOST_THUMBS = 400
-# Transactions may commit in another order than their annotations were numbered: so many are looked at again.
+# Transactions may commit in another order than their ids were assigned: read this many ids again.
 OVERLAP = 50
-# More changes than this are told by the whole plane of bytes.
+# With more changes than this, the page requests all bytes again.
 MOST_CHANGES = 5000
 
 
 @dataclass(frozen=True)
 class Lack:
-    """What to say, and to do next, where there is no map to show."""
+    """What to show in place of a map: a title, a text, and whether a map can be computed."""
 
     title: str
     text: str
@@ -48,11 +48,11 @@ class Lack:
 
 @require_safe
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The map, of ``?projection=`` or the newest one; ``?row=`` is to be pointed at."""
+    """Show the map of ``?projection=`` or the newest one; ``?row=`` is the point to mark."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     maps = list(projections.maps_of(dataset))
-    # A region's map (``map``) is the one that is shown, unless another one is asked for.
+    # A region's map (``map``) is shown unless another one is requested.
     asked = request.GET.get("projection") or request.GET.get("map", "")
     chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
     context = header_context(dataset) | {
@@ -71,13 +71,13 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _beyond_quick_look(dataset: Dataset, maps: list[Projection], chosen: Projection | None) -> dict[str, Any]:
-    """Return what to offer somebody who looks at the quick look: a map that exists, or the news that one is coming."""
+    """Return what to offer on the quick look: a better map if there is one, or the news that it is being computed."""
     if chosen is None or not chosen.is_quick:  # type: ignore[attr-defined]  # annotated by maps_of
         return {}
     better = next((one for one in maps if one.embedding_set_id == chosen.embedding_set_id and one != chosen), None)
     jobs = projections.jobs_of(dataset)
     if better is None and chosen.embedding_set.is_active and not jobs.exists():
-        projections.umap_if_due(chosen.embedding_set)  # an earlier version of HOSHINA did not begin it
+        projections.umap_if_due(chosen.embedding_set)  # earlier versions of HOSHINA did not start this job
     return {"better": better, "is_making": better is None and jobs.filter(params__method="umap").exists()}
 
 
@@ -89,7 +89,7 @@ def _lack(dataset: Dataset) -> Lack:
 
 @require_safe
 def points(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
-    """The places of all rows: pairs of little-endian uint16 (x, y), y upwards, 65535 twice for no place."""
+    """Serve the coordinates of all rows: pairs of little-endian uint16 (x, y), y up, 65535 twice for no place."""
     projection = _projection(slug, pk)
     try:
         drawn = drawn_of(projection)
@@ -99,7 +99,7 @@ def points(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
     square = drawn.square
     headers = {
         "ETag": etag,
-        # Under the address that names this generation, for ever; a later one has another address.
+        # The URL of this generation can be cached forever; the next generation has another URL.
         "Cache-Control": _kept_for_ever(request, projection),
         "X-Generation": str(projection.generation),
         "X-Bounds": f"{square.x} {square.y} {square.x + square.side} {square.y + square.side}",
@@ -110,7 +110,7 @@ def points(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
 
 @require_safe
 def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
-    """A byte a row, the index into the legend of ``?by=``."""
+    """Serve one byte per row: the index into the legend of ``?by=``."""
     projection = _projection(slug, pk)
     dataset = projection.dataset
     try:
@@ -135,10 +135,10 @@ def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
 
 @require_GET
 def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """What was decided since the annotation ``?since=``: ``[row, state, index of the label]`` each.
+    """Serve the decisions since the annotation ``?since=``, each as ``[row, state, index of the label]``.
 
-    ``version`` is that of ``?by=`` now: when it differs from the one that the plane came with, or ``is_stale`` is true,
-    the plane and its legend are asked for again.
+    ``version`` is the current one of ``?by=``. If it differs from the version of the page's bytes, or ``is_stale``
+    is true, the page requests the bytes and their legend again.
     """
     dataset = _projection(slug, pk).dataset
     since = whole_number(request.GET.get("since"))
@@ -177,7 +177,7 @@ def _changed(dataset: Dataset, since: int) -> list[tuple[int, bool, int, int | N
 
 @require_GET
 def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """What the colours mean, with how many points have each; each entry is a button that filters."""
+    """Show the legend with the number of points of each color; each entry is a button that filters."""
     projection = _projection(slug, pk)
     dataset = projection.dataset
     context: dict[str, Any] = {"dataset": dataset, "by": request.GET.get("by", "label")}
@@ -210,7 +210,7 @@ def _counts(indexes: np.ndarray[Any, np.dtype[np.uint8]], drawn: Drawn) -> np.nd
 
 @require_safe
 def clusters(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
-    """Clusters and gaps as JSON: outlines in the points' units, counts, and words."""
+    """Serve clusters and gaps as JSON: outlines in the units of the points, counts, and texts."""
     projection = _projection(slug, pk)
     try:
         told = _parts(projection)
@@ -222,7 +222,7 @@ def clusters(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
 
 @require_GET
 def clusters_list(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """The same as a list of links, for whoever has no pointer."""
+    """Show the clusters and gaps as a list of links, for use without a pointer."""
     projection = _projection(slug, pk)
     context: dict[str, Any] = {"dataset": projection.dataset, "projection": projection}
     try:
@@ -263,7 +263,7 @@ def _as_json(told: Told, thumbs: dict[int, str]) -> dict[str, Any]:
 
 @require_GET
 def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """What is known of one point, for the pointer above it."""
+    """Show the details of one point, for the tooltip."""
     dataset = _projection(slug, pk).dataset
     row = request.GET.get("row", "")
     number = whole_number(row)
@@ -272,7 +272,7 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"dataset": dataset, "row": row, "item": item}
     if item is None:
         return render(request, "sampling/maps/_point.html", context, status=404)
-    # What waits for a second look must not be led by the first.
+    # the label must not influence the check
     is_hidden = item.row in waiting_among(dataset.pk, [item.row])
     predictions = None if is_hidden else active_predictions(dataset)
     context |= {
@@ -286,7 +286,7 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_GET
 def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Addresses of thumbnails by row, for points that are few enough to show themselves; ``?rows=1,2,3``."""
+    """Serve the URLs of thumbnails by row (``?rows=1,2,3``), for when few points are in view."""
     dataset = _projection(slug, pk).dataset
     asked = request.GET.get("rows", "").split(",")
     rows = [row for text in asked if (row := whole_number(text)) is not None]
@@ -296,7 +296,7 @@ def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 def thumbs_of(dataset: Dataset, rows: list[int]) -> dict[int, str]:
-    """The address of the thumbnail of each of ``rows`` that is there; one query."""
+    """Return the thumbnail URL of each available row in ``rows``, with one query."""
     shown = Frame.objects.filter(item__dataset=dataset, item__row__in=rows, item__is_available=True)
     return {frame.item.row: thumb_url(frame, dataset) for frame in shown.select_related("item").order_by("-pk")}
 
@@ -307,7 +307,7 @@ def _projection(slug: str, pk: int) -> Projection:
 
 
 def _version(choice: Choice, n_missing: int, hidden: Rows) -> str:
-    """What waits for a second look is left out, so the plane is another one when something else waits."""
+    """Return the version of the bytes, which includes the hidden rows: they change when other checks are open."""
     concealed = f"-{zlib.crc32(hidden.tobytes()):x}" if choice.is_telling and len(hidden) else ""
     return f"{choice.by}-{choice.version}-{n_missing}{concealed}"
 

@@ -1,4 +1,4 @@
-"""What a sweep says about itself: the bar above its page, its part of the queue's form, and words for an empty page."""
+"""Describe a sweep: the banner above its page, its part of the queue's form, and the text of an empty page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sampling.queues.strategy import BadParameter, parse_params
 from sampling.sweeps.checks import Measured, measured
 from sampling.sweeps.queues import SweepParams, prospects
 
-# As sampling.algorithms.groups has it, which the web process does not load.
+# The same as in sampling.algorithms.groups, which the web process does not import.
 AGREEMENT = 0.95
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True)
 class ClassBar:
-    """The bar of a class sweep. ``n_wrong`` is how many of the page are expected not to be of the class."""
+    """The banner of a class sweep. ``n_wrong`` is the expected number of images of other classes on the page."""
 
     label: LabelClass
     n: int
@@ -37,16 +37,16 @@ class ClassBar:
 
     @property
     def is_broken(self) -> bool:
-        """The checks show that more is wrong than was promised."""
+        """Return whether the checks show more wrong labels than promised."""
         return self.measured.n > 0 and self.measured.low > self.at_most
 
 
 @dataclass(frozen=True)
 class GroupBar:
-    """The bar of a group sweep.
+    """The banner of a group sweep.
 
-    ``agreement`` is the share of labeled pairs this similar that are of one class, with its interval and the number of
-    pairs; None where there are none. ``is_known``: it is known to be at least 95 %.
+    ``agreement`` is the share of labeled pairs this similar that are of one class, with its interval and the number
+    of pairs; None without such pairs. ``is_known``: the share is known to be at least 95 %.
     """
 
     n: int
@@ -60,7 +60,7 @@ class GroupBar:
 
     @property
     def warning(self) -> str:
-        """Return what is known against one key for all of it; "" where enough is known for it."""
+        """Return the reason not to label the whole group with one key, or "" if there is none."""
         if self.is_known:
             return ""
         if self.agreement is None:
@@ -71,7 +71,7 @@ class GroupBar:
 
     @property
     def measured(self) -> str:
-        """Return the agreement with its interval, in words."""
+        """Return the agreement with its interval as text."""
         if self.agreement is None:
             return ""
         digits = 1 if self.agreement >= 0.9 else 0
@@ -80,7 +80,7 @@ class GroupBar:
 
 
 def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | None:
-    """The bar above a page of ``n`` tiles; None for queues that are no sweeps."""
+    """Return the banner above a page of ``n`` tiles, or None for queues that are not sweeps."""
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
         return GroupBar(
@@ -99,7 +99,7 @@ def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | Non
 
 
 def nothing_to_sweep(round_: Round) -> tuple[str, str]:
-    """Title and words for a sweep that has no page."""
+    """Return title and text for a sweep that has no page."""
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
         if facts.get("is_half"):
@@ -132,7 +132,7 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
 
 
 def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
-    """Title and text where no group is left, or none yet, that is known to be of one class."""
+    """Return title and text if no group is left, or none exists yet, that is known to be of one class."""
     if facts["radius"]:
         return (
             "No group left that is similar enough",
@@ -147,7 +147,7 @@ def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
 
 
 def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
-    """The choices of a class sweep: classes with what a sweep of each would bring, and shares to promise."""
+    """Return the choices of a class sweep: the classes with what a sweep of each would yield, and the error shares."""
     strategy = STRATEGIES["sweep"]
     try:
         params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})

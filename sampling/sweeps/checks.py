@@ -1,4 +1,7 @@
-"""Hidden checks of sweeps: dealt with a page, settled from the decisions, and what they say about the sweeps."""
+"""Draw hidden checks of sweeps, settle them by later decisions, and measure the error of sweeps.
+
+A check is an image of an accepted page that is shown again without its label.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from sampling.queues.strategy import Rows
 
 # Checks and pages that an undo can still reach: the browser keeps a dozen pages.
 RECENT_CHECKS, RECENT_PAGES = 60, 12
-# One action that gave the swept class to this share of a page accepted it; a single digit did not.
+# An action that gave the swept class to this share of a page is one that accepted it, and not a single label.
 ACCEPTS = 1 / 3
 
 
@@ -28,7 +31,7 @@ _OPEN = (Check.Outcome.WAITING, Check.Outcome.DISPUTED)
 
 @dataclass(frozen=True)
 class Measured:
-    """What the checks say: so many decided, so many of them otherwise (twice), the share and its 95 % interval."""
+    """The result of the checks: number decided, number wrong (confirmed by a second look), share and 95 % interval."""
 
     n: int
     n_wrong: int
@@ -40,14 +43,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of a page: the action that accepted it, if one did, and how many images got another decision."""
+    """The outcome of a page: the action that accepted it, if any, and how many images got another decision."""
 
     accept_id: int | None
     n_marked: int
 
 
 def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: list[float]) -> None:
-    """Note that the images of these rows are checks of the sweep's page ``round_``."""
+    """Save the images of these rows as checks of the sweep page ``round_``."""
     ids = dict(Item.objects.filter(dataset=round_.dataset_id, row__in=rows).values_list("row", "pk"))
     facts = {"labels": round_.n_ranked / len(rows), "promised": round_.params["facts"]["promised_error"]}
     Check.objects.bulk_create(
@@ -65,9 +68,9 @@ def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: li
 
 
 def settle(dataset: Dataset) -> None:
-    """Bring the checks' outcomes up to date: the recent ones, which an undo may change, and waiting ones decided since.
+    """Update the outcomes of recent checks, which an undo may change, and of open ones that were decided since.
 
-    Asks four queries at most, however many checks there are, and one where there are none.
+    Takes at most four queries for any number of checks, and one without checks.
     """
     checks = Check.objects.filter(dataset=dataset).select_related("item", "label__merged_into")
     checks = checks.annotate(undone_by=F("accept__undone_by"))
@@ -114,7 +117,7 @@ def _outcome(check: Check, shown_in: int | None) -> Check.Outcome:
 
 
 def _recent_pages(dataset: Dataset, newest: Iterable[Check]) -> dict[int, _Outcome]:
-    """What became of the pages of the newest checks."""
+    """Return the outcomes of the pages of the newest checks."""
     swept = {check.round_id: check.label_id for check in newest}
     recent = sorted(swept, reverse=True)[:RECENT_PAGES]
     rounds = {round_.pk: round_ for round_ in Round.objects.filter(pk__in=recent)}
@@ -138,25 +141,25 @@ def _accept(given: Counter[int], n: int) -> int | None:
 
 
 def waiting_rows(dataset: Dataset) -> Rows:
-    """Rows of the checks that wait to be looked at (again), those that wait longest first."""
+    """Return the rows of the open checks, those that have waited longest first."""
     waiting = Check.objects.filter(dataset=dataset, outcome__in=_OPEN).order_by("pk")
     return np.array(waiting.values_list("item__row", flat=True), np.int64)
 
 
 def n_waiting(dataset: Dataset) -> int:
-    """How many checks wait, as of now."""
+    """Settle the checks and return how many are open."""
     settle(dataset)
     return Check.objects.filter(dataset=dataset, outcome__in=_OPEN).count()
 
 
 def waiting_among(dataset_id: int, rows: Collection[int]) -> set[int]:
-    """Those of ``rows`` that are a waiting check, whose suggestion nobody may see."""
+    """Return those of ``rows`` with an open check, whose suggestion must stay hidden."""
     waiting = Check.objects.filter(dataset=dataset_id, outcome__in=_OPEN, item__row__in=rows)
     return set(waiting.values_list("item__row", flat=True))
 
 
 def risk_of(dataset: Dataset) -> Risk:
-    """What the settled checks and the marks of the last pages say about the person and the model."""
+    """Estimate from the settled checks and the last pages how often the person misses errors and the model errs."""
     checks = Check.objects.filter(dataset=dataset)
     newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
     if not newest:
@@ -171,14 +174,14 @@ def risk_of(dataset: Dataset) -> Risk:
 
 
 def kept_by(dataset: Dataset) -> Carryover:
-    """The labels of all accepted pages, and how many wrong ones they reckoned with."""
+    """Return the number of labels of all accepted pages, and the number of wrong ones promised for them."""
     accepted = Check.objects.filter(dataset=dataset).exclude(outcome=Check.Outcome.DEALT)
     told = accepted.aggregate(n=Sum("labels"), wrong=Sum(F("labels") * F("promised")))
     return Carryover(told["n"] or 0.0, told["wrong"] or 0.0)
 
 
 def measured(dataset: Dataset) -> Measured:
-    """The share of wrong labels that sweeps left, by the checks decided so far, each for the labels it stands for."""
+    """Return the share of wrong labels left by sweeps, from decided checks weighted by the labels each stands for."""
     checks = Check.objects.filter(dataset=dataset)
     decided, wrong = Q(outcome__in=_DECIDED), Q(outcome=Check.Outcome.WRONG)
     told = checks.aggregate(

@@ -1,4 +1,4 @@
-"""Queues whose page is decided at once: a class that most of it belongs to, or images that are all alike."""
+"""Rank pages that are decided at once: images predicted as one class, or images that look alike."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST = 240
 
 @dataclass(frozen=True)
 class SweepParams:
-    """The class to sweep (its id; 0: for each page the surest one), and the share of wrong labels to promise."""
+    """The class to sweep (its id; 0: the most certain one for each page), and the share of wrong labels to promise."""
 
     of: int = 0
     at_most: float = 0.01
@@ -38,9 +38,9 @@ class SweepParams:
 
 @dataclass(frozen=True)
 class GroupsParams:
-    """How far the radius is stretched, and the rows of a group to split, separated by commas.
+    """How far the radius is extended, and the rows of a group to split, separated by commas.
 
-    ``loose`` 1: also groups of which it is not known that they agree; these alone can be stretched beyond 1.
+    ``loose`` 1: show also groups that are not known to agree; only these can be extended beyond 1.
     """
 
     looseness: float = 1.0
@@ -50,7 +50,7 @@ class GroupsParams:
 
 @dataclass(frozen=True)
 class Prospect:
-    """What sweeping a class would bring: images predicted as it, and how many of them are certain enough."""
+    """The yield of sweeping a class: the images predicted as it, and how many of them are certain enough."""
 
     class_id: int
     n: int
@@ -58,7 +58,7 @@ class Prospect:
 
 
 def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
-    """The candidates most certainly of the class, as many as keep the promise."""
+    """Rank the candidates most certainly of the class, as many as the promised error allows."""
     if not 0 < params.at_most <= 0.5:
         raise BadParameter("Sweep: the share of wrong labels has to lie above 0 and be at most 0.5 (50 %).")
     if params.of and params.of not in inputs.columns:
@@ -95,11 +95,11 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
 
 
 def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
-    """What a sweep of each class that the model knows would bring, in the order of the model's classes."""
+    """Return what a sweep of each class would yield, in the order of the model's classes."""
     assert inputs.risk is not None
     risk, _ = inputs.risk()
     _, ids, chances = _predicted(inputs)
-    # Even alone such an image keeps the promise.
+    # Such an image keeps the promise even on a page of its own.
     is_sure = chances >= 1 - at_most / (risk.miss * risk.doubt)
     n = dict(zip(*np.unique_counts(ids), strict=True))
     n_sure = dict(zip(*np.unique_counts(ids[is_sure]), strict=True))
@@ -107,9 +107,10 @@ def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
 
 
 def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
-    """Candidates so alike that one key may label them all; with ``within`` the tighter half of those rows.
+    """Rank candidates so similar that one key may label them all; with ``within`` the tighter half of those rows.
 
-    Without ``loose`` only as far as labeled pairs are known to agree, and only where the labels at hand do.
+    Without ``loose``, only groups within the radius at which labeled pairs are known to agree, and without mixed
+    labels nearby.
     """
     from sampling.algorithms.groups import LabeledPairs, default_radius, densest_group, tighter_half
 
@@ -140,7 +141,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
     usual = default_radius(Z, known, rng=inputs.rng)
     if params.loose:
         agreement, avoid = agreement_at(usual * params.looseness), None
-    else:  # as tight as usual where labels would allow more: the groups are smaller and of fewer classes
+    else:  # not wider than usual, even if the labels allow it: the groups are smaller and of fewer classes
         tight = 0.0 if strict is None else min(strict.radius, usual)
         agreement = agreement_at(tight * min(params.looseness, 1))
         avoid = partial(pairs.is_mixed, radius=agreement.radius)
@@ -151,7 +152,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
 
 
 def _agreement(agreement: Agreement) -> dict[str, Any]:
-    """Return what the page says about a group."""
+    """Return the facts about a group that the page shows."""
     return {
         "radius": _digits(agreement.radius),
         "agreement": None if np.isnan(agreement.share) else _digits(agreement.share),
@@ -163,16 +164,16 @@ def _agreement(agreement: Agreement) -> dict[str, Any]:
 
 
 def checks(inputs: Inputs, params: NoParams, k: int) -> Ranking:
-    """The checks that wait, those that wait longest first."""
+    """Rank the open checks, those that have waited longest first."""
     rows = inputs.waiting[np.isin(inputs.waiting, inputs.candidates)][:k]
     ranking = _ranking(rows, np.zeros(len(rows), np.float32), CHECKED_AGAIN, {})
     return replace(ranking, is_complete=len(rows) == len(inputs.waiting))
 
 
 def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
-    """A mixed ranking with the waiting checks among its first ranks, one in ten at a drawn place.
+    """Insert the open checks into the first ranks of a mixed ranking, one in ten, at drawn places.
 
-    A check that the audit drew stays where it was: the audit's draws are uniform over all that has no label.
+    A check that the audit has drawn stays where it was: the audit's draws are uniform over all unlabeled items.
     """
     from sampling.algorithms.mixing import AUDIT
 
@@ -185,7 +186,7 @@ def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
     others = is_drawn | ~np.isin(ranking.rows, waiting)
     rows, sources = ranking.rows[others], sources[others]
     places = insertion_places(len(rows), len(waiting), inputs.rng)
-    # np.insert counts places before the insertion, these count after it.
+    # np.insert counts places before the insertion; these count after it.
     at = places - np.arange(len(places))
     return replace(
         ranking,
@@ -198,12 +199,12 @@ def with_checks(ranking: Ranking, inputs: Inputs) -> Ranking:
 
 
 def _ranking(rows: Rows, scores: Floats, reason: str, facts: dict[str, Any]) -> Ranking:
-    # Never complete while it has a page: the next one is a pull of its own, by what is known then.
+    # Not complete while it has a page: the next page is a new pull, with the labels known by then.
     return Ranking.of(rows, scores, reason, is_complete=not len(rows), facts=facts)
 
 
 def _predicted(inputs: Inputs) -> tuple[Rows, Rows, Floats]:
-    """Candidates that are no waiting check and have a prediction, their likeliest class's id, and its probability."""
+    """Return the predicted candidates that are not open checks, the ids of their classes, and the probabilities."""
     pool = _without(inputs.candidates, inputs.waiting)
     classes = np.array([0, *sorted(inputs.columns)], np.int64)
 
