@@ -1,4 +1,4 @@
-"""Which labelled images are never on two sides: those of one group of the dataset's choice, and identical files."""
+"""Find which labeled images must be held out together: images of one group of the chosen field, and identical files."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ from labeling.models import Dataset, Field
 
 @dataclass(frozen=True)
 class Sides:
-    """``keys`` uint64 (n,), equal for images that have to be on one side; the ``field`` that was chosen, if any, and
-    ``is_known`` bool (n,), which images have a value in it."""
+    """Group keys of labeled images.
+
+    ``keys`` uint64 (n,), equal for images that must be in the same part of a split; ``field`` is the chosen field,
+    if any; ``is_known`` bool (n,), which images have a value in it.
+    """
 
     keys: NDArray[np.uint64]
     field: Field | None
     is_known: NDArray[np.bool_]
 
     def only(self, kept: NDArray[np.bool_]) -> Sides:
-        """Those at which ``kept`` bool (n,) is true."""
+        """Return the subset where ``kept`` bool (n,) is true."""
         return replace(self, keys=self.keys[kept], is_known=self.is_known[kept])
 
     def groups(self) -> NDArray[np.int64] | None:
-        """Numbers from 0 (n,), equal for images that have to be on one side; None where no two have to."""
+        """Return group numbers from 0, (n,), equal for images to hold out together; None if all images are separate."""
         distinct, numbers = np.unique(self.keys, return_inverse=True)
         return None if len(distinct) == len(self.keys) else numbers.astype(np.int64)
 
     def as_json(self) -> dict[str, Any] | None:
-        """The field and what it made of the labels, to be kept with a version; None where none was chosen."""
+        """Return the field and the sizes of its groups, to be stored with a version; None if no field was chosen."""
         if self.field is None:
             return None
         sizes = np.unique(self.keys, return_counts=True)[1]
@@ -47,7 +50,7 @@ class Sides:
         }
 
     def remark(self) -> str:
-        """What a person should know about the groups of these labels; "" where there is nothing to say."""
+        """Return a warning about the groups of these labels; "" if there is none."""
         told = self.as_json()
         if told is None or not len(self.keys):
             return ""
@@ -60,11 +63,11 @@ class Sides:
 
 
 def sides_of(dataset: Dataset, rows: NDArray[np.int64], hashes: Sequence[Sequence[str]], seed: int = 0) -> Sides:
-    """The sides of labelled images; ``hashes`` are those of each one's files, one at least.
+    """Return the group keys of labeled images; ``hashes`` are the hashes of each image's files, at least one each.
 
     Raises
     ------
-    JobError : the values of the chosen field can't be read; nothing is trained as if there were no groups.
+    JobError : the values of the chosen field cannot be read. Training without the groups would mislead.
     """
     field = chosen(dataset)
     try:

@@ -1,4 +1,4 @@
-"""Labeled images and their embeddings."""
+"""Check whether labeled images have embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modeling.store import open_vectors
 def has_labels_without_embedding(dataset: Dataset) -> bool:
     """Return whether an available labeled image has no embedding. Reads the rows of all labeled images.
 
-    Damaged embeddings count as present: whoever opens them says what to do.
+    Damaged embeddings count as present: opening them raises an error that says what to do.
     """
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     try:

@@ -1,4 +1,4 @@
-"""Retrain the assistive model: labels and vectors in, a calibrated model version with every probability out."""
+"""Retrain the assistive model: fit it to labels and embeddings, calibrate it and predict every item."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from modeling.versions import model_files
 log = logging.getLogger(__name__)
 
 SEED = 0
-# So often is begun again because classes were deleted or merged while a model was fitted to them.
+# Attempts in all: training starts again if classes were deleted or merged while it ran.
 ATTEMPTS = 3
 
 
@@ -36,11 +36,11 @@ _EMBED = "Wait until the images are embedded (see the running jobs), or run hosh
 
 
 class MissingEmbeddings(JobError):
-    """Too few of the labeled images have an embedding to train with."""
+    """Raised when too few of the labeled images have an embedding to train with."""
 
 
 def retrain(run: Run) -> dict[str, Any]:
-    """Fit, calibrate, predict every item, and make the new version the active one."""
+    """Train, calibrate and predict every item, and activate the new version."""
     started = time.perf_counter()
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading labels and vectors")
@@ -54,7 +54,7 @@ def retrain(run: Run) -> dict[str, Any]:
         if trained.held_out is not None:
             held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
             model_files.save_held_out(version, held_out)
-        run.stage("Putting the model in use")  # unless it was called off: a person may have chosen another meanwhile
+        run.stage("Putting the model in use")  # unless it was canceled: a person may have chosen another version
     except BaseException:
         model_files.delete_files(version)
         version.delete()
@@ -65,13 +65,13 @@ def retrain(run: Run) -> dict[str, Any]:
 
 
 def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors) -> tuple[Lessons, Trained]:
-    """What was learnt from, and what came of it: classes that are still there when it is done, if that can be."""
+    """Train on the current labels, again if a class was deleted or merged meanwhile. Return the training set, too."""
     policy = policy_of(dataset)
     for _ in range(ATTEMPTS):
         lessons = read_lessons(dataset, vectors)
         _refuse_too_little(dataset, lessons, MissingEmbeddings)
         X, lessons = gathered(vectors, lessons)
-        _refuse_too_little(dataset, lessons, JobError)  # what is no number stays so: waiting would not help
+        _refuse_too_little(dataset, lessons, JobError)  # vectors that are not finite stay so: waiting would not help
         run.check()
         run.stage("Fitting and calibrating the model")
         trained = train(
@@ -105,14 +105,14 @@ def _class_weights(policy: RetrainPolicy) -> ClassWeights:
 
 
 def _start(dataset: Dataset, embedding_set: EmbeddingSet, class_ids: list[int]) -> Head | None:
-    """The newest classifier on these vectors, its columns put in the order of today's classes; None without one."""
+    """Return the newest classifier on these embeddings, if any, with its columns in the order of ``class_ids``."""
     made = ModelVersion.objects.filter(
         dataset=dataset, embedding_set=embedding_set, kind=ModelVersion.Kind.ASSISTIVE
     ).first()
     try:
         head = None if made is None else model_files.open_head(made)
     except store.StoreError:
-        log.exception("The classifier of %s can't be read; the new one begins from nothing.", made)
+        log.exception("The classifier of %s can't be read; training starts from scratch.", made)
         return None
     if made is None or head is None or head.weights.shape != (embedding_set.dim, len(made.class_ids)):
         return None
@@ -126,7 +126,7 @@ def _start(dataset: Dataset, embedding_set: EmbeddingSet, class_ids: list[int]) 
 
 
 def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) -> Trained:
-    """What a person should know about the labels, told with the calibration; and what was kept together."""
+    """Add warnings about the labels to the calibration's note, and the groups to the metrics."""
     remarks: list[str] = []
     if lessons.n_without_vector:
         remarks.append(f"{lessons.n_without_vector} labelled images have no vector and were left out")
@@ -138,7 +138,7 @@ def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) ->
 
 
 def calibration_of(version: ModelVersion) -> Calibration:
-    """How the logits of a version's classifier become its probabilities."""
+    """Return the calibration that turns the logits of a version's classifier into probabilities."""
     return Calibration.of(version.calibration_method, version.temperature, version.calibration_params)
 
 
@@ -154,7 +154,7 @@ def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
 
 
 def _refuse_unlabeled(dataset: Dataset) -> None:
-    """Refuse labels that make no two classes, before anything is computed for them."""
+    """Refuse labels of fewer than two classes, before any computation."""
     labeled = list(LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0)[:2])
     if len(labeled) == 1:
         raise _one_class(labeled[0].name, labeled[0].n_items)
@@ -225,7 +225,7 @@ def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: T
 
 
 def summary(version: ModelVersion, metrics: dict[str, Any]) -> dict[str, Any]:
-    """What ``retrain --json`` prints."""
+    """Return what ``retrain --json`` prints."""
     names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
     told = ("accuracy", "accuracy_interval", "ece_before", "ece_after", "log_loss_before", "log_loss_after")
     return {

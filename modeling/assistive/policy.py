@@ -1,4 +1,4 @@
-"""When the assistive model is retrained automatically."""
+"""Decide when the assistive model is retrained automatically."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from labeling.models import Annotation, Dataset, Item, LabelClass, State
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import active_model
 
-# The first model comes early: a person wants to see it get useful.
+# The first model comes early, so that the person soon benefits from it.
 FIRST_MODEL_AT = 10
-# Decisions that are read to count new labels, and how many of them with one query.
+# At most MOST_READ decisions are read to count new labels, AT_ONCE with one query.
 MOST_READ, AT_ONCE = 10_000, 500
-# By dataset, the number of decisions at which to look again: a label saved before that costs no query here.
+# By dataset, the number of decisions at which to check again: labels saved before that cost no query.
 _look_again_at: dict[int, int] = {}
 
 
@@ -25,10 +25,10 @@ def policy_of(dataset: Dataset) -> RetrainPolicy:
 
 
 def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
-    """Return how many labels hold that were given or changed since ``model`` read them; all labels without a model.
+    """Return how many labels hold that were given or changed since ``model`` was trained; all labels without a model.
 
-    What was undone again does not count, nor do skipped and unsure items. Reads as many decisions as came since, the
-    newest first and by primary key, and no more than 10,000: of more than that each counts as a label.
+    Labels that were undone do not count, nor do skipped and unsure items. Reads the decisions since then, newest first
+    and by primary key, up to 10,000; beyond that, every decision counts as a label.
     """
     if model is None:
         return dataset.n_labelled
@@ -53,31 +53,31 @@ def new_labels(dataset: Dataset, model: ModelVersion | None) -> int:
 
 
 def labels_to_go(dataset: Dataset, policy: RetrainPolicy, model: ModelVersion | None) -> int:
-    """Return how many more labels the next model takes; 0 where it is due."""
+    """Return how many more labels the next model takes; 0 if it is due."""
     wanted = FIRST_MODEL_AT if model is None else max(policy.min_new, round(policy.share_new * model.n_labels))
     return max(0, wanted - new_labels(dataset, model))
 
 
 def retrain_if_due(dataset: Dataset) -> None:
-    """Ask for a retrain when enough new labels came and two classes have labels; embeddings come first."""
+    """Request a retrain if there are enough new labels and two labeled classes; embeddings are computed first."""
     policy = policy_of(dataset)
     model = active_model(dataset)
     is_waiting = not policy.is_automatic or (model is not None and model.is_chosen)
     to_go = 0 if is_waiting else labels_to_go(dataset, policy, model)
     if is_waiting or to_go:
-        # Each decision adds one new label at most.
+        # Each decision adds at most one new label.
         _look_again_at[dataset.pk] = dataset.n_decisions + (max(1, policy.min_new) if is_waiting else to_go)
         return
-    # Whatever comes of it, nobody waits for these look-ups at every key.
+    # Whatever the result, these queries must not run after every label.
     _look_again_at[dataset.pk] = dataset.n_decisions + max(1, policy.min_new)
     if count_labeled_classes(dataset) >= 2 and (has_embeddings(dataset) or not _was_embedding_stopped(dataset)):
         request_retrain(dataset)
 
 
 def request_retrain(dataset: Dataset, user: User | None = None) -> Job:
-    """Queue a retrain. Without embeddings these are computed first, and the retrain follows: return that job.
+    """Queue a retrain. Without embeddings, queue their job first, with the retrain to follow, and return that job.
 
-    With labels of fewer than two classes the retrain is queued all the same; it fails with a message about the labels.
+    With labels of fewer than two classes the retrain is queued anyway; it fails with a message about the labels.
     """
     if has_embeddings(dataset) or count_labeled_classes(dataset) < 2:
         return enqueue("retrain", dataset_id=dataset.pk, user=user)
@@ -96,7 +96,7 @@ def embed_and_retrain(dataset: Dataset, user: User | None = None) -> Job:
 
 
 def has_embeddings(dataset: Dataset) -> bool:
-    """Return whether there are embeddings in use, of some of the images at least."""
+    """Return whether the dataset has active embeddings, at least for some of its images."""
     return EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
 
 
@@ -109,13 +109,13 @@ def _take_request(dataset_id: int) -> bool:
 
 
 def _was_embedding_stopped(dataset: Dataset) -> bool:
-    """Return whether the last embedding job failed or was cancelled: it is not started again unasked."""
+    """Return whether the last embedding job failed or was canceled: it is not restarted without being asked for."""
     newest = Job.objects.filter(kind="embed", dataset_id=dataset.pk).order_by("-created_at").first()
     return newest is not None and not newest.is_active and newest.state != Job.State.SUCCEEDED
 
 
 def retrain_after_embedding(dataset_id: int) -> None:
-    """Retrain after new embeddings: it was asked for, a model knows nothing of them yet, or one is due."""
+    """Retrain after new embeddings if requested, if the model was trained on other embeddings, or if one is due."""
     dataset = Dataset.objects.get(pk=dataset_id)
     model = active_model(dataset)
     if _take_request(dataset_id):
@@ -123,18 +123,18 @@ def retrain_after_embedding(dataset_id: int) -> None:
     elif model is None:
         retrain_if_due(dataset)
     elif model.is_chosen:
-        if model.kind == ModelVersion.Kind.ASSISTIVE:  # it stays, and tells of the new images, too
+        if model.kind == ModelVersion.Kind.ASSISTIVE:  # it stays active, and also has to predict the new images
             enqueue("predict", dataset_id=dataset_id, params={"version": model.number, "is_refresh": True})
     elif policy_of(dataset).is_automatic:
         enqueue("retrain", dataset_id=dataset_id)
 
 
 def on_decided(sender: Any, dataset_id: int, n_decisions: int, **kwargs: Any) -> None:
-    """After a batch of labels: most of the time a comparison of two numbers."""
+    """Check after a batch of labels whether to retrain; most of the time this only compares two numbers."""
     if n_decisions >= _look_again_at.get(dataset_id, 0):
         retrain_if_due(Dataset.objects.get(pk=dataset_id))
 
 
 def forget(dataset: Dataset) -> None:
-    """Look again at the next label: the policy or the model changed."""
+    """Check again at the next label, because the policy or the model changed."""
     _look_again_at.pop(dataset.pk, None)

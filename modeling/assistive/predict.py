@@ -1,4 +1,4 @@
-"""Let a version of the model predict every image again: one that was put aside, or one that new images came after."""
+"""Predict every image again with an existing version: one whose predictions were deleted or lack new images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _OTHERS = "Choose another version, or retrain."
 
 
 def predict(run: Run) -> dict[str, Any]:
-    """Compute the probabilities of version ``run.params["version"]`` for every image that has a vector.
+    """Compute the probabilities of version ``run.params["version"]`` for every image that has an embedding.
 
-    The classifier and the vectors that it was made on have to be there still. Afterwards the version is the one in use,
-    as a person chose it; with ``run.params["is_refresh"]`` it only tells of the newest images, too.
+    Its classifier and the embeddings that it was trained on must still exist. Afterwards the version is active, as if
+    chosen by a person; with ``run.params["is_refresh"]`` only its predictions are extended to the newest images.
     """
     dataset = Dataset.objects.get(pk=run.dataset_id)
     number = run.params["version"]

@@ -1,4 +1,4 @@
-"""What a model is to learn from: the labels of a dataset and the vectors of their images."""
+"""Read the training set of a model: the labels of a dataset and the embeddings of their images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from modeling.assistive.holdout_groups import Sides, sides_of
 
 @dataclass(frozen=True)
 class Lessons:
-    """Rows (n,), ascending, classes (n,) as positions in ``class_ids``, and which of the labels chance chose (n,).
+    """A training set: rows (n,), ascending, with their classes (n,) as positions in ``class_ids``.
 
-    ``sides`` tell which of the images (n,) have to be held out together.
+    ``is_audit`` (n,) marks labels of randomly drawn items; ``sides`` are the group keys (n,) of images to hold out
+    together.
     """
 
     rows: NDArray[np.int64]
@@ -30,12 +31,12 @@ class Lessons:
 
 
 def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
-    """The labelled items that have a vector; their classes in the order of the class list."""
+    """Read the labeled items that have an embedding; their classes are in the order of the class list."""
     n_decisions = count_decisions(dataset)
     labelled = Item.objects.filter(dataset=dataset, state=State.LABELLED).order_by("row")
     pairs = np.array(list(labelled.values_list("row", "label_id")), dtype=np.int64).reshape(-1, 2)
     class_ids, label_ids = list(_in_use(dataset, pairs[:, 1])), pairs[:, 1]
-    # A class that was deleted a moment ago took its labels along.
+    # Labels of a class that was deleted while they were read.
     pairs = pairs[np.isin(label_ids, class_ids)]
     usable = pairs[:, 0] < len(vectors.has)
     usable[usable] = vectors.has[pairs[usable, 0]]
@@ -48,17 +49,17 @@ def read_lessons(dataset: Dataset, vectors: store.Vectors) -> Lessons:
 
 
 def count_decisions(dataset: Dataset) -> int:
-    """How many decisions were made so far."""
+    """Return the number of decisions so far."""
     return Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
 
 
 def still_in_use(dataset: Dataset, class_ids: list[int]) -> bool:
-    """Whether none of the classes was deleted or merged into another."""
+    """Return whether none of the classes was deleted or merged into another."""
     return LabelClass.objects.active().filter(dataset=dataset, pk__in=class_ids).count() == len(class_ids)
 
 
 def gathered(vectors: store.Vectors, lessons: Lessons) -> tuple[NDArray[np.float32], Lessons]:
-    """The vectors (n, d) of the labelled images, without those that hold anything but numbers."""
+    """Return the embeddings (n, d) of the training set, and the set itself, both without non-finite embeddings."""
     X = np.ascontiguousarray(vectors.X[lessons.rows])
     sound = np.asarray(np.isfinite(X).all(axis=1))
     if sound.all():
@@ -81,7 +82,7 @@ def _in_use(dataset: Dataset, label_ids: NDArray[np.int64]) -> list[int]:
 
 
 def _hashes(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
-    """The hashes of the files of each labelled row; something of its own where it has none."""
+    """Return the file hashes of each labeled row; a unique text for rows without files."""
     labelled = Frame.objects.filter(item__dataset=dataset, item__state=State.LABELLED)
     found: dict[int, tuple[str, ...]] = {}
     for row, sha256 in labelled.values_list("item__row", "sha256"):

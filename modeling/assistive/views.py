@@ -1,4 +1,4 @@
-"""The model as the pages show it: its badge in the header, when it retrains, an item's probabilities."""
+"""Show the model's badge in the header, its retraining policy, and the probabilities of an item."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from modeling.versions.audited_accuracy import newest_audited
 
 if TYPE_CHECKING:
     _PolicyModelForm = forms.ModelForm[RetrainPolicy]
-else:  # Django's own class takes no type at run time
+else:  # Django's own class is not generic at run time
     _PolicyModelForm = forms.ModelForm
 
 
 class PolicyForm(_PolicyModelForm):
-    """When and how the assistive model retrains."""
+    """The settings of when and how the assistive model is retrained."""
 
     class Meta:
         model = RetrainPolicy
@@ -49,26 +49,26 @@ class PolicyForm(_PolicyModelForm):
 
 @require_GET
 def badge(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The model's state in a few words, for the header."""
+    """Show the state of the model in short, for the header."""
     dataset = get_object_or_404(Dataset, slug=slug)
     return render(request, "modeling/assistive/_badge.html", {"dataset": dataset, **state_of(dataset)})
 
 
 @require_POST
 def policy(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Change when and how the model retrains."""
+    """Change when and how the model is retrained."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = PolicyForm(request.POST, instance=policy_of(dataset))
     if not form.is_valid():
         return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form}, status=422)
-    form.save(commit=False).save(update_fields=form.fields)  # a request for a retrain may have come meanwhile
+    form.save(commit=False).save(update_fields=form.fields)  # another request may have changed is_requested meanwhile
     forget(dataset)
     return render(request, "modeling/assistive/_policy.html", {"dataset": dataset, "form": form, "is_saved": True})
 
 
 @require_POST
 def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Ask for a retrain; a second ask while one runs is the same one. Embeddings that are missing come first."""
+    """Request a retrain, or join the one that runs. Missing embeddings are computed first."""
     dataset = get_object_or_404(Dataset, slug=slug)
     job = request_retrain(dataset, request.user)
     response = _asked()
@@ -81,7 +81,7 @@ def retrain(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def embed(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Ask for the vectors of new and changed images."""
+    """Request the embeddings of new and changed images."""
     dataset = get_object_or_404(Dataset, slug=slug)
     enqueue("embed", dataset_id=dataset.pk, user=request.user)
     return _asked()
@@ -89,7 +89,7 @@ def embed(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def probabilities(request: HtmxHttpRequest, slug: str, row: int) -> HttpResponse:
-    """One item's calibrated probabilities as bars, likeliest first."""
+    """Show the calibrated probabilities of one item as bars, most likely class first."""
     item = get_object_or_404(Item, dataset__slug=slug, row=row)
     predictions = active_predictions(item.dataset)
     bars = predictions.by_class(predictions.of_rows([row])[0]) if predictions else []
@@ -103,7 +103,7 @@ def _asked() -> HttpResponse:
 
 
 def state_of(dataset: Dataset) -> dict[str, Any]:
-    """What there is: the model in use, its vectors, a training that runs, and what came after it."""
+    """Return the active model, its embeddings, a running training, and the number of labels since."""
     model = active_model(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     retraining = Job.objects.filter(kind="retrain", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()

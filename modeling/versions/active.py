@@ -1,4 +1,4 @@
-"""Which model version is in use: the newest one, or one that a person chose."""
+"""Activate model versions: the newest one, or one that a person chose."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from modeling.models import EmbeddingSet, ModelVersion
 from modeling.store import StoreError, open_vectors
 from modeling.versions import model_files
 
-# Older versions keep their row, their measures and their classifier; their large arrays are given back to the disk.
+# Older versions keep their row, metrics and classifier; their large arrays are deleted.
 ARRAYS_KEPT = 5
-# What was said of labels unseen is much smaller; with it two versions can be compared image by image.
+# Held-out predictions are much smaller; with them two versions can be compared image by image.
 HELD_OUT_KEPT = 50
 
 
 def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: bool = False) -> None:
-    """Make this the version whose predictions pages and queues use, ready for everybody at once.
+    """Make this the version whose predictions pages and queues use, at once for everybody.
 
-    With ``is_chosen`` a person wants this very one: automatic retraining waits until :func:`release`.
+    With ``is_chosen`` a person chose this version: automatic retraining pauses until :func:`release`.
     """
     changes: dict[str, object] = {"is_active": True, "is_chosen": is_chosen}
     if seconds is not None:
@@ -37,10 +37,9 @@ def activate(version: ModelVersion, *, seconds: float | None = None, is_chosen: 
 
 
 def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
-    """A person wants this version in use: at once, or when its predictions are computed again, which the job does.
+    """Activate the version that a person chose: at once, or by a job that computes its predictions first.
 
-    A retraining that is under way, or the preparation of another choice, is called off: it would put its own version in
-    this one's place.
+    Jobs that retrain the model or prepare another version are canceled: they would replace this one.
     """
     others = Job.objects.filter(kind__in=("retrain", "predict"), dataset_id=version.dataset_id, state__in=Job.ACTIVE)
     for job in others:
@@ -54,14 +53,14 @@ def choose(version: ModelVersion, *, user: User | None = None) -> Job | None:
 
 
 def release(dataset: Dataset) -> None:
-    """Automatic retraining goes on; the version in use stays until there is a newer one."""
+    """Resume automatic retraining; the active version stays until there is a newer one."""
     ModelVersion.objects.filter(dataset=dataset, is_chosen=True).update(is_chosen=False)
     policy.forget(dataset)
     policy.retrain_if_due(dataset)
 
 
 def has_all_predictions(version: ModelVersion) -> bool:
-    """Whether the version's predictions are there, also for the images that came after it, if it can tell them."""
+    """Return whether the version has predictions of all images that it can predict, new ones included."""
     try:
         probabilities = model_files.open_probabilities(version)
     except StoreError:
@@ -70,7 +69,7 @@ def has_all_predictions(version: ModelVersion) -> bool:
         return False
     embedding_set = version.embedding_set
     if version.kind == ModelVersion.Kind.QUICK or embedding_set is None or not model_files.has_head(version):
-        return True  # it could not predict again, so what is there is all
+        return True  # it cannot predict again, so these are all predictions it can have
     return len(probabilities) >= _n_rows(embedding_set)
 
 
@@ -83,7 +82,7 @@ def _n_rows(embedding_set: EmbeddingSet) -> int:
 
 
 def _give_back_space(dataset_id: int) -> None:
-    """Quick trainings keep everything: they cannot be made again in seconds."""
+    """Delete the large arrays of old versions, except quick trainings, which take long to repeat."""
     old = ModelVersion.objects.filter(dataset=dataset_id, is_active=False, kind=ModelVersion.Kind.ASSISTIVE)
     for age, spent in enumerate(old.order_by("-number")[ARRAYS_KEPT:], ARRAYS_KEPT):
         model_files.delete_probabilities(spent)

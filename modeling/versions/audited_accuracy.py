@@ -1,8 +1,9 @@
-"""The audited accuracy of model versions, which the app above estimates.
+"""Look up the audited accuracy of model versions, which ``sampling`` estimates.
 
-Two accuracies are shown, and always by name. *Held-out accuracy* (``ModelVersion.metrics``) is over the labels at
-hand, each predicted by a fit that had not seen it; the labels were chosen, so it may differ on the rest. *Audited
-accuracy* is over the whole collection, estimated from items drawn at random; it is shown wherever it exists.
+Two accuracies are shown, always under these names. *Held-out accuracy* (``ModelVersion.metrics``) is measured on the
+labels, each predicted by a fit that was trained without it; the labels were selected, so it may differ on other
+images. *Audited accuracy* is that on the whole dataset, estimated from randomly drawn items; it is shown wherever it
+exists.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ NARROW = 0.04
 
 @dataclass(frozen=True)
 class Audited:
-    """Audited accuracy with its 95 % interval, from ``n_audit`` items drawn at random; of the version ``number``."""
+    """The audited accuracy of the version ``number`` with its 95 % interval, from ``n_audit`` randomly drawn items."""
 
     number: int
     value: float
@@ -38,15 +39,15 @@ class Audited:
         return f"{100 * share:.{1 if self.high - self.low < NARROW else 0}f}"
 
 
-# (dataset id, version ids) -> audited accuracies by version id, of those that have one.
+# (dataset id, version ids) -> audited accuracies by version id, of versions that have one.
 LookUp = Callable[[int, Collection[int]], Mapping[int, Audited]]
-# dataset id -> that of the newest version that has one.
+# dataset id -> the audited accuracy of the newest version that has one.
 Newest = Callable[[int], Audited | None]
 _look_ups: list[tuple[LookUp, Newest]] = []
 
 
 def register(look_up: LookUp, newest: Newest) -> None:
-    """Make these the functions that know audited accuracies; registering again replaces them."""
+    """Register the functions that look up audited accuracies; registering again replaces them."""
     _look_ups[:] = [(look_up, newest)]
 
 

@@ -1,4 +1,4 @@
-"""Two versions of the model side by side: who is right on what both held out, and which labels came in between."""
+"""Compare two versions: which is right on the images that both held out, and how their labels and options differ."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from modeling.models import ModelVersion
 from modeling.predictions import HeldOutPredictions, held_out_of
 
 Rows = NDArray[np.int64]
-# The sides of a disagreement, as addresses name them.
+# The possible outcomes where two versions disagree, as URLs name them.
 SIDES = ("first", "second", "neither")
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What two versions say of the images that both held out.
+    """The held-out predictions of two versions on the images that both held out.
 
-    ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the id of the class that the later version learnt; ``first``
-    and ``second`` int64 (m,) the ids of the classes that they predicted; ``groups`` int64 (m,), equal for images that
-    the later one kept together, None where no two were.
+    ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the class ids of the labels in the later version's training
+    set; ``first`` and ``second`` int64 (m,) the ids of the predicted classes; ``groups`` int64 (m,), equal for
+    images that the later version held out together, or None if all were separate.
     """
 
     rows: Rows
@@ -38,7 +38,7 @@ class Shared:
         return paired(self.first == self.given, self.second == self.given, self.groups)
 
     def side(self, name: str) -> Rows:
-        """Rows on which they disagree and the ``first``, the ``second`` or ``neither`` is right."""
+        """Return the rows on which they disagree and the ``first``, the ``second`` or ``neither`` is right."""
         is_first, is_second = self.first == self.given, self.second == self.given
         differs = self.first != self.second
         chosen = {"first": is_first, "second": is_second, "neither": ~is_first & ~is_second}[name]
@@ -47,10 +47,10 @@ class Shared:
 
 
 def shared(first: ModelVersion, second: ModelVersion) -> Shared | None:
-    """What both held out and still has a class; None where one of them held out nothing, or its files are gone.
+    """Return the images that both versions held out; None if one of them held out none or its files are missing.
 
-    Both are judged by the label that the later of them learnt. The only label of its class says nothing, because
-    nothing could have told it, and is left out.
+    Both are judged by the labels of the later version's training set. Images of deleted classes are left out, and the
+    only label of a class: no fit without it could have predicted it.
     """
     of_first, of_second = held_out_of(first), held_out_of(second)
     if of_first is None or of_second is None:
@@ -72,10 +72,10 @@ def shared(first: ModelVersion, second: ModelVersion) -> Shared | None:
 # -- What was learnt ------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Change:
-    """The labels of a class from one version to the next; ``label`` None: of classes that were deleted.
+    """The labels of one class in two versions; ``label`` None stands for all deleted classes.
 
-    ``gained`` and ``lost`` count images that were of another class before, or are afterwards. Where only the totals are
-    known, the difference is in ``added`` or ``removed``.
+    ``gained`` and ``lost`` count images that had another class before or after. If only totals are known, the
+    difference is in ``added`` or ``removed``.
     """
 
     label: LabelClass | None
@@ -89,7 +89,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed in the labels; ``is_exact`` is false where only totals by class are known."""
+    """The changes in the labels; ``is_exact`` is false if only totals by class are known."""
 
     lines: list[Change]
     is_exact: bool
@@ -108,9 +108,9 @@ class Changes:
 
 
 def changes(before: ModelVersion, after: ModelVersion, labels: Mapping[int, LabelClass | None]) -> Changes | None:
-    """The labels that came, went or changed; None where not even totals are known.
+    """Return the labels added, removed or changed between two versions; None if not even totals are known.
 
-    ``labels`` gives what became of each class by its id (:func:`modeling.versions.facts.survivors`).
+    ``labels`` maps each class id to the current class (:func:`modeling.versions.facts.survivors`).
     """
     of_before, of_after = _all_labels(before), _all_labels(after)
     if of_before is not None and of_after is not None:
@@ -122,13 +122,13 @@ def changes(before: ModelVersion, after: ModelVersion, labels: Mapping[int, Labe
 
 
 def _all_labels(version: ModelVersion) -> HeldOutPredictions | None:
-    """What a version held out, where that is every label: a quick training holds out those of its test alone."""
+    """Return the held-out predictions if they cover every label: a quick training only has those of its test set."""
     held = held_out_of(version)
     return held if held is not None and len(held.rows) == version.n_labels else None
 
 
 def labels_by_class(version: ModelVersion, labels: Mapping[int, LabelClass | None]) -> Counter[int] | None:
-    """How many labels of each class of today (0: deleted) a version learnt from; None where that was not kept."""
+    """Return the number of training labels of each current class (0: deleted); None if it was not stored."""
     counts = version.metrics.get("n_per_class") or [sum(row) for row in version.metrics.get("confusion") or ()]
     if not counts:
         return None
@@ -174,7 +174,7 @@ def _totals(before: Counter[int], after: Counter[int], labels: Mapping[int, Labe
 
 
 def _in_order(class_ids: set[int], labels: Mapping[int, LabelClass | None]) -> list[tuple[int, LabelClass | None]]:
-    """Classes as in the person's list, what was deleted last."""
+    """Sort classes as in the class list, deleted ones last."""
     found = [(class_id, labels.get(class_id)) for class_id in class_ids]
     return sorted(found, key=lambda pair: (pair[1] is None, pair[1].order if pair[1] else 0, pair[0]))
 
@@ -183,13 +183,13 @@ def _in_order(class_ids: set[int], labels: Mapping[int, LabelClass | None]) -> l
 def differences(
     before: ModelVersion, after: ModelVersion, labels: Mapping[int, LabelClass | None]
 ) -> list[tuple[str, str, str]]:
-    """What else is different: (what, before, after), in words."""
+    """Return the other differences as texts: (what, before, after)."""
     pairs = [
         ("Kind", before.get_kind_display(), after.get_kind_display()),
         ("Vectors", str(before.embedding_set or "none"), str(after.embedding_set or "none")),
         ("Calibration", calibration_words(before), calibration_words(after)),
     ]
-    # Those of a quick training beside none at all say nothing about what changed.
+    # The options of a quick training beside none at all say nothing about what changed.
     named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
     for name in sorted(named):
         was, now = (str(one.options.get(name, "as usual")) for one in (before, after))
@@ -206,7 +206,7 @@ def differences(
 
 
 def calibration_words(version: ModelVersion) -> str:
-    """How the version's probabilities were made to mean what they say."""
+    """Describe the calibration of the version's probabilities."""
     if not version.is_calibrated:
         return "uncalibrated"
     words = {
@@ -218,12 +218,12 @@ def calibration_words(version: ModelVersion) -> str:
 
 
 def option_words(name: str) -> str:
-    """``is_fine_tuned`` as people say it: Fine tuned."""
+    """Format an option's name for a page: ``is_fine_tuned`` becomes "Fine tuned"."""
     return name.removeprefix("is_").replace("_", " ").capitalize()
 
 
 def verdict(told: Paired, first: ModelVersion, second: ModelVersion) -> str:
-    """Which of two is better on the same images, as far as can be said."""
+    """State which of two versions is better on the same images, if the data show it."""
     low, high = told.interval()
     if low > 0:
         return f"{second} is more often right than {first}."

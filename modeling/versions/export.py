@@ -1,4 +1,4 @@
-"""What the machine adds to an export: the encoder and the model in the manifest, and predictions.csv."""
+"""Add the encoder, the model and predictions.csv to an export."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
 
 _BATCH = 2000
-# What a row may take at most, for the choice of 64-bit sizes: this for the path, and 13 bytes a number.
+# Upper bounds that decide whether 64-bit sizes are needed: this for a row's path, plus 13 bytes per number.
 _ROW_BYTES = 5000
-# After the classes, so that every earlier column stays where it was.
+# Last, so that every earlier column keeps its position.
 _HELD_OUT_COLUMNS = ("is_labeled", "held_out")
 _MEASURES = (
     "accuracy", "accuracy_interval", "n_effective", "together", "ece_before", "ece_after", "log_loss_before",
@@ -28,7 +28,7 @@ _MEASURES = (
 
 
 def why_not(dataset: Dataset) -> str:
-    """Why there are no predictions to export, and what to do about it; empty where there are."""
+    """Return why there are no predictions to export and what to do about it; "" if there are."""
     if active_model(dataset) is None:
         return "There are no predictions yet: label a few items of two classes and retrain first."
     if active_predictions(dataset) is None:
@@ -37,7 +37,7 @@ def why_not(dataset: Dataset) -> str:
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
-    """The sections ``encoder`` and ``model`` of the manifest, and predictions.csv if wanted."""
+    """Return the manifest's sections ``encoder`` and ``model``, and predictions.csv if ``is_wanted``."""
     model = active_model(dataset)
     encoder = model.embedding_set if model is not None else None
     if encoder is None:
@@ -97,14 +97,15 @@ def _member(dataset: Dataset, predictions: Predictions) -> Member:
 
 
 def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[bytes]:
-    """Yield predictions.csv: every item with a prediction, by row; a column per class of today.
+    """Yield predictions.csv: every item with a prediction, by row, with a column per current class.
 
-    The columns of merged classes are summed. A deleted class has no column, so that a row may then sum to
-    less than 1. ``predicted`` is the likeliest column's class, the first of equals.
+    The columns of merged classes are summed. A deleted class has no column, so a row may sum to less than 1.
+    ``predicted`` is the class of the largest column, the first of ties.
 
-    A labeled item has ``is_labeled`` 1, and ``held_out`` 1 where its probabilities are out-of-fold: from a fit that was
-    trained without it. Other labeled items have those of the model itself, which has seen the only label of a class
-    (or of its group), and the training and validation part of a quick training, but no label that came later.
+    A labeled item has ``is_labeled`` 1, and ``held_out`` 1 if its probabilities are out-of-fold: from a fit that was
+    trained without it. For other labeled items they are those of the model itself, which has been trained on the only
+    label of a class (or of its group) and on the training and validation sets of a quick training, but not on later
+    labels.
     """
     classes, columns = _columns(predictions)
     names = [label.name for label in classes]
@@ -138,7 +139,7 @@ class _HeldOut:
 
     @classmethod
     def of(cls, model: ModelVersion, class_ids: Sequence[int]) -> _HeldOut:
-        """Those of a model, without the items that nothing else could tell: their class was unknown to the fit."""
+        """Return those of a model, without items whose class was missing in the fit that predicted them."""
         kept: HeldOutPredictions | None = held_out_of(model)
         if kept is None:
             return cls(np.empty(0, np.int64), np.empty((0, len(class_ids))))
@@ -150,7 +151,7 @@ class _HeldOut:
     def put_in(
         self, values: NDArray[np.float64], rows: NDArray[np.int64], is_labeled: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Replace the values (n, n_classes) of labeled rows (n,) where there are such. Return which were (n,)."""
+        """Replace the values (n, n_classes) of labeled rows (n,) by out-of-fold ones. Return where that was possible."""
         found = is_labeled & np.isin(rows, self.rows)
         values[found] = self.values[np.searchsorted(self.rows, rows[found])]
         return found
@@ -163,7 +164,7 @@ def _are_labeled(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]
 
 
 def items_by_row(dataset: Dataset, n_rows: int) -> Iterator[list[tuple[int, int, str]]]:
-    """Row, id and path of the items that an array of so many rows knows, in batches."""
+    """Yield row, id and path of the items with rows below ``n_rows``, in batches."""
     last = -1
     while True:
         batch = list(
@@ -179,7 +180,7 @@ def items_by_row(dataset: Dataset, n_rows: int) -> Iterator[list[tuple[int, int,
 
 
 def _columns(predictions: Predictions) -> tuple[list[LabelClass], NDArray[np.int64]]:
-    """The classes in the order of the person's list, and each array column's place among them, or -1."""
+    """Return the classes in the order of the class list, and each array column's position among them, or -1."""
     classes = {label.pk: label for label in predictions.labels if label is not None}
     ordered = sorted(classes.values(), key=lambda label: (label.order, label.pk))
     place = {label.pk: position for position, label in enumerate(ordered)}
@@ -187,7 +188,7 @@ def _columns(predictions: Predictions) -> tuple[list[LabelClass], NDArray[np.int
 
 
 def summed(probabilities: NDArray[np.float32], columns: NDArray[np.int64], n_classes: int) -> NDArray[np.float64]:
-    """Probabilities (n, n_classes) from array columns (n, len(columns)); those at -1 are dropped."""
+    """Return probabilities (n, n_classes) from array columns (n, len(columns)); columns at -1 are dropped."""
     values = np.zeros((len(probabilities), n_classes), dtype=np.float64)
     for source, target in enumerate(columns.tolist()):
         if target >= 0:

@@ -1,4 +1,4 @@
-"""What the page of a version tells: its classes, its confusions and where they lead, in the words of today."""
+"""Collect the facts about a version for its page: its classes, its confusion matrix and the images behind it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modeling.versions.model_files import has_held_out
 
 @dataclass(frozen=True)
 class Named:
-    """A class as a version learnt it: its own name, and what became of it (None: it was deleted)."""
+    """A class of a version: its own name, and the class that it is now (None: it was deleted)."""
 
     class_id: int
     name: str
@@ -26,7 +26,7 @@ class Named:
 
     @property
     def words(self) -> str:
-        """The name, and what became of it."""
+        """Return the name, and whether the class was deleted or merged."""
         if self.label is None:
             return f"{self.name} (deleted)" if self.name else "deleted"
         return self.name if self.label.pk == self.class_id else f"{self.name} (now {self.label.name})"
@@ -34,7 +34,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Cell:
-    """Images labelled as one class that the version took for another; ``href`` opens them in the grid."""
+    """Images labeled as one class and predicted as another; ``href`` opens them in the grid."""
 
     n: int
     share: float
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ConfusionRow:
-    """What became of the images of one label."""
+    """One row of the confusion matrix: the images of one label."""
 
     named: Named
     cells: list[Cell]
@@ -55,7 +55,7 @@ class ConfusionRow:
 
 @dataclass(frozen=True)
 class ClassLine:
-    """How well a version tells one class; None where nothing was held out. ``confused`` is its commonest mistake."""
+    """The metrics of one class; None if nothing was held out. ``confused`` is the most frequent error."""
 
     named: Named
     n: int | None
@@ -67,7 +67,7 @@ class ClassLine:
 
 
 def classes_of(dataset: Dataset) -> dict[int, LabelClass]:
-    """Every class that the dataset ever had by its id, merges followed without another query."""
+    """Return every class that the dataset ever had by its id; merges are followed without another query."""
     classes = {label.pk: label for label in LabelClass.objects.filter(dataset=dataset)}
     for label in classes.values():
         if label.merged_into_id in classes:
@@ -76,12 +76,12 @@ def classes_of(dataset: Dataset) -> dict[int, LabelClass]:
 
 
 def survivors(classes: Mapping[int, LabelClass]) -> dict[int, LabelClass | None]:
-    """What became of each class by its id."""
+    """Return the current class of each class by its id, None for deleted ones."""
     return {class_id: surviving(label) for class_id, label in classes.items()}
 
 
 def names_of(version: ModelVersion, classes: Mapping[int, LabelClass]) -> list[Named]:
-    """The version's classes, in the order of its columns."""
+    """Return the version's classes, in the order of its columns."""
     found = []
     for class_id in version.class_ids:
         label = classes.get(class_id)
@@ -91,7 +91,7 @@ def names_of(version: ModelVersion, classes: Mapping[int, LabelClass]) -> list[N
 
 # -- Confusion ------------------------------------------------------------------------------------
 def confusion(dataset: Dataset, version: ModelVersion, names: Sequence[Named]) -> list[ConfusionRow]:
-    """The confusion matrix, rows by label; a cell leads to its images while the version's held-out file is there."""
+    """Return the confusion matrix, one row per label; entries link to their images while the held-out file exists."""
     counts = version.metrics.get("confusion") or []
     has_items = bool(counts) and has_held_out(version)
     return [_confusion_row(dataset, version, names, at, row, has_items) for at, row in enumerate(counts)]
@@ -113,20 +113,20 @@ def _confusion_row(
 
 
 def confused_url(dataset: Dataset, version: ModelVersion, given: int, said: int) -> str:
-    """The workbench with the images labelled ``given`` of which the version, not having seen them, said ``said``."""
+    """Return the URL of the workbench with the images labeled ``given`` and predicted as ``said`` while held out."""
     query = {"queue": "all", "state": "any", "label": given, "predicted": said, "confused": version.number}
     return f"{reverse('workbench', args=[dataset.slug])}?{urlencode(query)}"
 
 
 def differing_url(dataset: Dataset, first: ModelVersion, second: ModelVersion, side: str) -> str:
-    """The workbench with the images on which two versions differ, and ``side`` is right."""
+    """Return the URL of the workbench with the images on which two versions differ and ``side`` is right."""
     query = {"queue": "all", "state": "any", "differ": f"{first.number}-{second.number}", "right": side}
     return f"{reverse('workbench', args=[dataset.slug])}?{urlencode(query)}"
 
 
 # -- Classes --------------------------------------------------------------------------------------
 def class_lines(version: ModelVersion, names: Sequence[Named], rows: Sequence[ConfusionRow]) -> list[ClassLine]:
-    """A line for each class; older versions lack some of the measures, which follow from their confusions."""
+    """Return a line for each class; metrics that older versions lack are computed from the confusion matrix."""
     known: dict[str, Any] = version.metrics
     counts = known.get("n_per_class") or [row.total for row in rows] or [None] * len(names)
     precision, recall = (known.get(name) or [None] * len(names) for name in ("precision", "recall"))
@@ -141,7 +141,7 @@ def class_lines(version: ModelVersion, names: Sequence[Named], rows: Sequence[Co
 
 
 def _worst(row: ConfusionRow) -> int | None:
-    """The column of the commonest mistake, the first of equals."""
+    """Return the column of the most frequent error, the first of ties."""
     wrong = [(0 if cell.is_right else cell.n) for cell in row.cells]
     return wrong.index(max(wrong)) if any(wrong) else None
 
@@ -156,7 +156,7 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
 
 # -- What was kept together -----------------------------------------------------------------------
 def together_words(version: ModelVersion) -> str:
-    """By what images were kept on one side when the version was measured; "" where only identical files were."""
+    """Describe by which field images were held out together; "" if only identical files were."""
     kept: dict[str, Any] | None = version.metrics.get("together")
     if not kept:
         return ""
@@ -166,7 +166,7 @@ def together_words(version: ModelVersion) -> str:
 
 
 def other_choice(version: ModelVersion, dataset: Dataset) -> str:
-    """What the dataset keeps together today, where that is not what the version was measured by; "" where it is."""
+    """Describe what the dataset holds out together now if that differs from the version; "" otherwise."""
     kept: dict[str, Any] | None = version.metrics.get("together")
     if (kept["field_id"] if kept else None) == dataset.together_by_id:
         return ""

@@ -1,10 +1,10 @@
-"""What a model version keeps on disk, beside its row in the database.
+"""Read and write the files of model versions.
 
-One folder a version under ``settings.STORE_DIR``::
+Each version has a folder in ``settings.STORE_DIR``::
 
-    models/<model version>/probabilities.npy   float32 (n_rows, n_classes), NaN: the version says nothing
-    models/<model version>/held_out.npy        what the model says of its own labels unseen
-    models/<model version>/head.npz            the classifier on the vectors, to begin from or to predict again
+    models/<model version>/probabilities.npy   float32 (n_rows, n_classes), NaN: no prediction
+    models/<model version>/held_out.npy        held-out predictions of the training labels
+    models/<model version>/head.npz            the classifier on the embeddings, to start from or to predict again
 
 The files are written under a temporary name, then renamed, and never changed afterwards.
 """
@@ -43,14 +43,14 @@ _RETRAIN = "Retrain to compute the probabilities again."
 
 
 def folder_of(model_version: ModelVersion) -> Path:
-    """Where a version's files are."""
+    """Return the folder of a version's files."""
     return Path(settings.STORE_DIR) / "models" / str(model_version.pk)
 
 
 # -- Probabilities --------------------------------------------------------------------------------
 @contextlib.contextmanager
 def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int) -> Iterator[npt.NDArray[np.float32]]:
-    """A writable map float32 (n_rows, n_classes), all NaN at first; the file once the block ends well.
+    """Yield a writable map float32 (n_rows, n_classes), filled with NaN; it becomes the file if the block succeeds.
 
     >>> with save_probabilities(version, len(vectors), 3) as out:
     ...     out[rows] = probabilities
@@ -59,7 +59,7 @@ def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int)
     require_space(target.parent, n_rows * n_classes * 4)
     draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        # Filled by writing, not by mapping: a full disk is then an error and not the end of the process.
+        # Filled by writing, not through the map: a full disk then raises an error instead of ending the process.
         with writing(draft) as stream:
             write_header(stream, (n_rows, n_classes), np.dtype(np.float32))
             for count in block_lengths(n_rows, n_classes * 4):
@@ -74,7 +74,7 @@ def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int)
 
 
 def probabilities_written(model_version: ModelVersion) -> int:
-    """When the probabilities were written (nanoseconds), 0 while there are none: new images are predicted later."""
+    """Return the time at which the probabilities were written (nanoseconds), or 0; new images may be added later."""
     try:
         return _probabilities_file(model_version).stat().st_mtime_ns
     except FileNotFoundError:
@@ -82,13 +82,13 @@ def probabilities_written(model_version: ModelVersion) -> int:
 
 
 def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] | None:
-    """The probabilities float32 (n_rows, n_classes) of a model, read-only; ``None`` while there are none.
+    """Open the probabilities float32 (n_rows, n_classes) of a version, read-only; None if there are none.
 
-    Lines of rows without a vector are NaN, and rows may be missing at the end: those came after the model.
+    Rows without an embedding are NaN, and rows may be missing at the end: these items are newer than the predictions.
 
     Raises
     ------
-    StoreError : the file is cut short or of another shape than the database says.
+    StoreError : the file is truncated or has a shape other than in the database.
     """
     file = _probabilities_file(model_version)
     try:
@@ -105,28 +105,28 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
 
 
 def delete_probabilities(model_version: ModelVersion) -> None:
-    """Remove what grows with the dataset; the classifier stays, so that it can predict again."""
+    """Delete the probabilities, which grow with the dataset; the classifier stays and can predict again."""
     remove(_probabilities_file(model_version))
 
 
 def delete_held_out(model_version: ModelVersion) -> None:
-    """Remove what grows with the labels: the version can no longer be compared image by image."""
+    """Delete the held-out predictions, which grow with the labels; the version cannot be compared by image any more."""
     remove(_held_out_file(model_version))
 
 
 def delete_files(model_version: ModelVersion) -> None:
-    """Remove all files of a version; what is mapped on Windows stays until next time."""
+    """Delete all files of a version; on Windows, files that are mapped stay until the next attempt."""
     remove_folder(folder_of(model_version))
 
 
 # -- Held out -------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class HeldOut:
-    """What a model version says of the labels that it was made from, each by a fit that had not seen it.
+    """Held-out predictions: what a version predicts for its training labels, each by a fit trained without it.
 
     ``rows`` int64 (m,), ascending; ``columns`` int64 (m,), the label at that time as a position in ``class_ids``;
-    ``probabilities`` float32 (m, n_classes), calibrated, 0 for a class that nothing else was labelled as; ``groups``
-    int64 (m,), equal for those that were kept on one side, None where no two were.
+    ``probabilities`` float32 (m, n_classes), calibrated, 0 for a class without other labels; ``groups`` int64 (m,),
+    equal for images that were held out together, or None if all were separate.
     """
 
     rows: npt.NDArray[np.int64]
@@ -136,7 +136,7 @@ class HeldOut:
 
 
 def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
-    """Write a model version's held-out probabilities, all at once or not at all."""
+    """Write a version's held-out predictions atomically."""
     is_grouped = held_out.groups is not None
     lines = np.zeros(len(held_out.rows), dtype=_held_out_dtype(held_out.probabilities.shape[1], is_grouped))
     lines["row"] = held_out.rows
@@ -149,11 +149,11 @@ def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
 
 
 def open_held_out(model_version: ModelVersion) -> HeldOut | None:
-    """The held-out probabilities of a model; ``None`` where too few labels could be held out, or its files are gone.
+    """Open the held-out predictions of a version; None if it had too few labels or the file is missing.
 
     Raises
     ------
-    StoreError : the file is cut short or of another kind than the database says.
+    StoreError : the file is truncated or has a type other than in the database.
     """
     file = _held_out_file(model_version)
     try:
@@ -171,19 +171,19 @@ def open_held_out(model_version: ModelVersion) -> HeldOut | None:
 
 
 def has_held_out(model_version: ModelVersion) -> bool:
-    """Whether the held-out probabilities are there, without opening them."""
+    """Return whether the held-out predictions exist, without opening them."""
     return _held_out_file(model_version).exists()
 
 
 # -- The classifier -------------------------------------------------------------------------------
 def save_head(model_version: ModelVersion, head: Head) -> None:
-    """Keep the classifier that a version has on its vectors, some kilobytes."""
+    """Write the version's classifier on its embeddings, some kilobytes."""
     with writing(_head_file(model_version)) as stream:
         np.savez(stream, weights=head.weights, bias=head.bias)
 
 
 def open_head(model_version: ModelVersion) -> Head | None:
-    """The classifier of a version; ``None`` where it has none, or its files are gone.
+    """Open the classifier of a version; None if it has none or the file is missing.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def open_head(model_version: ModelVersion) -> Head | None:
 
 
 def has_head(model_version: ModelVersion) -> bool:
-    """Whether the classifier is there, without opening it."""
+    """Return whether the classifier exists, without opening it."""
     return _head_file(model_version).exists()
 
 

@@ -1,4 +1,4 @@
-"""The plots of the model's page: versions over time, the learning curve, reliability."""
+"""Draw the plots of the model's page: versions over time, the learning curve, and reliability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hoshina.core.plural import counted
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 
-# A plot shows so many of the newest versions; the table has them all.
+# Number of newest versions in a plot; the table has all of them.
 PLOTTED = 100
 _GROUP = "versions"
 _SHARE = Axis("accuracy", high=1, digits=3)
@@ -21,7 +21,7 @@ _SHARE = Axis("accuracy", high=1, digits=3)
 
 @dataclass(frozen=True)
 class Brief:
-    """What the plots need of a version, without its large measures."""
+    """The numbers of a version that the plots need, without its large metrics."""
 
     number: int
     kind: str
@@ -39,7 +39,7 @@ class Brief:
 
 
 def briefs(dataset: Dataset) -> list[Brief]:
-    """The newest versions, the oldest of them first; one query that reads a few numbers of each."""
+    """Return the newest versions, oldest first, with one query that reads a few numbers of each."""
     newest = ModelVersion.objects.filter(dataset=dataset).order_by("-number").values_list(
         "number", "kind", "n_labels",
         "metrics__accuracy", "metrics__accuracy_interval", "metrics__ece_before", "metrics__ece_after",
@@ -57,14 +57,14 @@ def _pair(ends: Sequence[float] | None) -> tuple[float, float] | None:
 
 # -- Versions over time ---------------------------------------------------------------------------
 def _along(known: Sequence[Brief]) -> Axis:
-    """The same axis under every plot, whichever versions have a value there."""
+    """Return the axis shared by the plots over versions, whichever versions have a value."""
     if len(known) < 2:
         return Axis("model", is_whole=True, is_tight=True)
     return Axis("model", low=known[0].number, high=known[-1].number, is_whole=True)
 
 
 def accuracy_plot(known: Sequence[Brief], honest: Sequence[Point] = ()) -> Plot:
-    """Held-out accuracy against version; ``honest``: the audited accuracies, which the app above knows."""
+    """Plot held-out accuracy by version, with the audited accuracies in ``honest``, if any."""
     points = [
         Point(one.number, one.accuracy, one.interval, f"{one.words}\nheld-out accuracy {_told(one)}", one.href)
         for one in known
@@ -77,7 +77,7 @@ def accuracy_plot(known: Sequence[Brief], honest: Sequence[Point] = ()) -> Plot:
 
 
 def ece_plot(known: Sequence[Brief]) -> Plot:
-    """The calibration error against version."""
+    """Plot the calibration error by version."""
     told = [one for one in known if one.ece_after is not None]
     after = [Point(one.number, one.ece_after or 0, None, f"{one.words}\n{_ece(one)}", one.href) for one in told]
     before = [Point(one.number, one.ece_before or 0, None, f"{one.words}\n{_ece(one)}", one.href) for one in told]
@@ -87,16 +87,16 @@ def ece_plot(known: Sequence[Brief]) -> Plot:
 
 
 def labels_plot(known: Sequence[Brief]) -> Plot:
-    """The number of labels against version."""
+    """Plot the number of labels by version."""
     points = [Point(one.number, one.n_labels, None, one.words, one.href) for one in known]
     y = Axis("labels", low=0, is_whole=True)
     return plot("labels", "Labels of the versions", [Series("labels", points)], x=_along(known), y=y, group=_GROUP)
 
 
 def learning_plot(known: Iterable[Brief], shown: int) -> Plot:
-    """Held-out accuracy against the number of labels, a line for each kind of training.
+    """Plot held-out accuracy by the number of labels, one line for each kind of training.
 
-    Of versions with the same number of labels the newest counts.
+    Of versions with the same number of labels the newest is shown.
     """
     by_kind: dict[str, dict[int, Brief]] = {kind: {} for kind in ModelVersion.Kind.values}
     for one in known:
@@ -128,7 +128,7 @@ def _ece(one: Brief) -> str:
 
 # -- Reliability ----------------------------------------------------------------------------------
 def reliability_plot(metrics: Mapping[str, Any]) -> Plot | None:
-    """Of the images that were given a probability, the share that was right, after and before calibration."""
+    """Plot accuracy by the predicted probability, after and before calibration; None without these metrics."""
     after, before = metrics.get("reliability"), metrics.get("reliability_before")
     if not after:
         return None
@@ -139,7 +139,7 @@ def reliability_plot(metrics: Mapping[str, Any]) -> Plot | None:
 
 
 def reliabilities(versions: Iterable[ModelVersion]) -> Plot | None:
-    """The reliability of several versions in one plot."""
+    """Plot the reliability of several versions together."""
     series = [
         Series(str(one), _bins(one.metrics["reliability"], str(one)), interval="bars")
         for one in versions
@@ -172,10 +172,7 @@ def _bins(bins: Sequence[Mapping[str, Any]], words: str) -> list[Point]:
 
 # -- Quick training -------------------------------------------------------------------------------
 def epochs_plots(epochs: Sequence[Mapping[str, Any]], name: str = "epochs", n_epochs: int = 0) -> list[Plot]:
-    """Return loss and accuracy of a quick training by epoch; of a running one as wide as ``n_epochs``.
-
-    No plots without epochs, unless they are still to come.
-    """
+    """Plot loss and accuracy of a quick training by epoch."""
     if not epochs and not n_epochs:
         return []
     x = Axis("epoch", low=1, high=max(2, n_epochs, len(epochs)), is_whole=True)

@@ -1,4 +1,4 @@
-"""The model's page: a version with all that is known of it, the versions before it, two of them side by side."""
+"""Show the model's page: one version, the list of versions, and two versions side by side."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ PAGE = 50
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The version in use, or what is to be done for a first one."""
+    """Show the active version, or what to do to get a first one."""
     dataset = get_object_or_404(Dataset, slug=slug)
     every = ModelVersion.objects.filter(dataset=dataset)
     version = every.order_by("-is_active", "-number").select_related("embedding_set").first()
@@ -62,21 +62,21 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def version(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """The same for any version."""
+    """Show the page of any version."""
     dataset, shown = _found(slug, number)
     return render(request, "modeling/versions/page.html", _page(request, dataset, shown))
 
 
 @require_GET
 def head(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """Which version this is and whether it is in use; asks for itself again when a job ends."""
+    """Show the head of the page: which version it is and whether it is active; it reloads when a job ends."""
     dataset, shown = _found(slug, number)
     return _head(request, dataset, shown)
 
 
 @require_GET
 def version_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """A page of the table of versions, the newest of them, or those before ``?before=``."""
+    """Show a page of the table of versions: the newest, or those before ``?before=``."""
     dataset = get_object_or_404(Dataset, slug=slug)
     response = render(request, "modeling/versions/_list.html", {"dataset": dataset, **_list(dataset, _before(request))})
     patch_vary_headers(response, ["HX-Request"])
@@ -85,7 +85,7 @@ def version_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def use(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """Put this version in use; where its predictions were given back to the disk, once they are there again."""
+    """Activate this version; if its predictions were deleted, after a job has computed them again."""
     dataset, shown = _found(slug, number)
     if active_version.choose(shown, user=request.user) is None:
         return HttpResponseClientRefresh()
@@ -94,7 +94,7 @@ def use(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 
 @require_POST
 def release(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """Automatic retraining goes on."""
+    """Resume automatic retraining."""
     dataset, shown = _found(slug, number)
     active_version.release(dataset)
     shown.refresh_from_db()
@@ -103,7 +103,7 @@ def release(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 
 @require_GET
 def compare(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Two versions side by side: ``?a=3&b=7``."""
+    """Compare two versions side by side: ``?a=3&b=7``."""
     dataset = get_object_or_404(Dataset, slug=slug)
     numbers = [whole_number(request.GET.get(name), 9) or 0 for name in ("a", "b")]
     found = {
@@ -145,7 +145,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion | None
 
 
 def _quality(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelClass]) -> dict[str, Any]:
-    """How right it is, whole and by class."""
+    """Return the quality of a version, overall and by class."""
     names = names_of(shown, classes)
     rows = confusion(dataset, shown, names)
     counts = [one["count"] for one in shown.metrics.get("reliability") or ()]
@@ -166,7 +166,7 @@ def _quality(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelC
 
 
 def _history(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelClass]) -> dict[str, Any]:
-    """Where it comes from: the version before, and all of them over time."""
+    """Return the history of a version: the version before it, and all versions over time."""
     known = briefs(dataset)
     context: dict[str, Any] = {
         "plots": [accuracy_plot(known), ece_plot(known), labels_plot(known)] if known else [],
@@ -188,7 +188,7 @@ def _history(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelC
 
 
 def _files(shown: ModelVersion) -> list[str]:
-    """The names of what a quick training left to download."""
+    """Return the names of the files that a quick training offers for download."""
     folder = model_files.folder_of(shown) / "quick"
     if shown.kind != ModelVersion.Kind.QUICK or not folder.is_dir():
         return []
@@ -219,7 +219,7 @@ def _head_context(dataset: Dataset, shown: ModelVersion) -> dict[str, Any]:
 
 
 def _choices(dataset: Dataset) -> list[ModelVersion]:
-    """The newest versions, to compare with."""
+    """Return the newest versions, to choose one for comparison."""
     return list(ModelVersion.objects.filter(dataset=dataset).only("number", "n_labels", "kind", "is_active")[:PAGE])
 
 
@@ -233,7 +233,7 @@ def _before(request: HtmxHttpRequest) -> int | None:
 
 
 def _list(dataset: Dataset, before: int | None) -> dict[str, Any]:
-    """A page of versions by falling number, without their large measures; where the next page begins."""
+    """Return a page of versions in descending order, without their large metrics, and where the next page begins."""
     every = ModelVersion.objects.filter(dataset=dataset).select_related("embedding_set").defer("metrics")
     rows = every if before is None else every.filter(number__lt=before)
     told = {name: F(f"metrics__{name}") for name in ("accuracy", "accuracy_interval", "ece_after", "log_loss_after")}
@@ -251,7 +251,7 @@ def _list(dataset: Dataset, before: int | None) -> dict[str, Any]:
 # -- Two versions ---------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ClassPair:
-    """One class as two versions tell it."""
+    """One class in two versions."""
 
     first: ClassLine | None
     second: ClassLine | None
@@ -263,7 +263,7 @@ class ClassPair:
 
     @property
     def recall_change(self) -> float | None:
-        """By how many points the second finds more of it."""
+        """Return by how many percentage points the recall of the second version is higher."""
         ends = [one.recall if one else None for one in (self.first, self.second)]
         return None if ends[0] is None or ends[1] is None else 100 * (ends[1] - ends[0])
 
@@ -289,13 +289,13 @@ def _side_by_side(dataset: Dataset, first: ModelVersion, second: ModelVersion) -
 
 
 def _audited_pair(dataset: Dataset, first: ModelVersion, second: ModelVersion) -> list[Audited | None]:
-    """Return the audited accuracies of both; [] where neither has one."""
+    """Return the audited accuracies of both; [] if neither has one."""
     known = audited(dataset.pk, [first.pk, second.pk])
     return [known.get(one.pk) for one in (first, second)] if known else []
 
 
 def _paired(dataset: Dataset, first: ModelVersion, second: ModelVersion) -> dict[str, Any]:
-    """Both on the same images, none of which they had learnt from when they judged it."""
+    """Compare both versions on the images that both held out."""
     both = shared(first, second)
     if both is None or not len(both.rows):
         return {"paired": None}

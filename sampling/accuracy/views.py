@@ -147,7 +147,7 @@ def _end(ahead: Outlook) -> Share | None:
 
 
 def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
-    """Return the recall of each class, in the order of the class list; without a share if it has too few audit labels."""
+    """Return the recall of each class in the order of the class list; without a share if there are too few labels."""
     by_class = {one["class_id"]: one for one in kept.per_class}
     found = []
     for label in LabelClass.objects.active().filter(dataset=dataset):

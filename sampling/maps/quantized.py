@@ -60,7 +60,7 @@ def drawn_of(projection: Projection) -> Drawn:
 
 
 def drawn(places: NDArray[np.float32]) -> Drawn:
-    """Place ``places`` (n, 2) on the smallest square that holds them with a margin; leave out rows that are not finite."""
+    """Place ``places`` (n, 2) on the smallest square that holds them with a margin; NOWHERE for rows not finite."""
     has = np.isfinite(places).all(axis=1)
     known = places[has].astype(np.float64)
     low, high = (known.min(axis=0), known.max(axis=0)) if len(known) else (np.zeros(2), np.ones(2))
