@@ -1,4 +1,4 @@
-"""Which encoder a dataset's vectors come from: what is wanted, what there is, and going over to another one."""
+"""Choose the encoder of a dataset: find what is requested and available, and switch to another one."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 
 
 class EncoderProblem(Exception):
-    """Something about encoders cannot be done; the message is for people."""
+    """Raised when something about encoders is not possible; the message is shown to the user."""
 
 
 # -- What is wanted ----------------------------------------------------------------------------------
 def graphs_dir() -> Path:
-    """Where frozen networks are kept, and own model files in a folder of it."""
+    """Return the folder of frozen networks, with a subfolder for uploaded model files."""
     return Path(settings.STORE_DIR) / "encoders"
 
 
 def backend_of(dataset_id: int) -> str:
-    """Return the encoder that is wanted: the dataset's own choice, or what AL_EMBEDDING_BACKEND says.
+    """Return the requested encoder: the dataset's own choice, or AL_EMBEDDING_BACKEND.
 
-    With ``auto``, a dataset whose vectors come from the fallback of earlier versions keeps that fallback.
+    With ``auto``, a dataset whose embeddings come from the fallback of earlier versions keeps that fallback.
     """
     chosen = EncoderChoice.objects.filter(dataset=dataset_id).values_list("backend", flat=True).first()
     wanted = chosen or str(settings.EMBEDDING_BACKEND)
@@ -44,18 +44,18 @@ def backend_of(dataset_id: int) -> str:
 
 
 def likely(backend: str) -> Line:
-    """What an encoder's name most likely means on this machine."""
+    """Return what an encoder's name most likely means on this machine."""
     return backends.likely(backend, settings.WEIGHTS_DIR, graphs_dir())
 
 
 def survey() -> list[Line]:
-    """Every encoder and model file, and whether it can be used on this machine."""
+    """Return every encoder and model file, and whether it can be used on this machine."""
     return backends.survey(settings.WEIGHTS_DIR, graphs_dir())
 
 
 # -- What the vectors are made of ----------------------------------------------------------------------
 def fingerprint_of(encoder: Encoder, spec: InputSpec) -> str:
-    """Of vectors: the encoder's, and with it the way that images are seen, unless it is the usual one."""
+    """Return the fingerprint of embeddings: that of the encoder, plus a key of the input unless that is the default."""
     return f"{encoder.fingerprint}-{spec.key}" if spec.key else encoder.fingerprint
 
 
@@ -67,14 +67,14 @@ def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
 
 # -- Going over --------------------------------------------------------------------------------------
 def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
-    """Go over to an encoder: at once where a complete set of its vectors is there, else by a job.
+    """Switch to an encoder: at once if it has a complete set of embeddings, otherwise by a job.
 
-    With an empty ``backend`` AL_EMBEDDING_BACKEND says which. While the job runs, models and queues go on with the
-    vectors that they have. Returns whether it was done at once.
+    With an empty ``backend``, AL_EMBEDDING_BACKEND decides. While the job runs, models and queues use the existing
+    embeddings. Returns whether the switch is done.
 
     Raises
     ------
-    EncoderProblem : it cannot be used here, or a command computes other vectors just now.
+    EncoderProblem : it cannot be used here, or a command is computing other embeddings.
     """
     _require_usable(backend)
     asked = embedding_job(dataset)
@@ -89,7 +89,7 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
         EncoderChoice.objects.filter(dataset=dataset).delete()
     there = complete_set(dataset, backend_of(dataset.pk))
     if there is None:
-        # Without parameters: the job reads the choice, and one that runs already goes over to it.
+        # Without parameters: the job reads the choice, and a running one switches to it.
         enqueue("embed", dataset_id=dataset.pk, user=user)
         return False
     if not there.is_active:
@@ -100,7 +100,7 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
 
 
 def complete_set(dataset: Dataset, backend: str) -> EmbeddingSet | None:
-    """The newest vectors by that encoder that leave out no image, by their numbers."""
+    """Return the newest embeddings of that encoder if they cover all images, judging by their number."""
     wanted = likely(backend).backend
     n_images = max(0, dataset.n_items - dataset.n_missing)
     found = sets_as_shown(dataset).filter(backend=wanted, generation__gt=0).order_by("-updated_at").first()
@@ -108,7 +108,7 @@ def complete_set(dataset: Dataset, backend: str) -> EmbeddingSet | None:
 
 
 def activate(vectors: EmbeddingSet, *, n_failed: int | None = None) -> None:
-    """Make this the set that models and queues use; the vectors of other encoders stay on the disk."""
+    """Make this the set that models and queues use; the embeddings of other encoders stay on disk."""
     with transaction.atomic():
         others = EmbeddingSet.objects.filter(dataset=vectors.dataset_id, is_active=True)
         others.exclude(pk=vectors.pk).update(is_active=False)
@@ -119,11 +119,11 @@ def activate(vectors: EmbeddingSet, *, n_failed: int | None = None) -> None:
 
 
 def delete_set(vectors: EmbeddingSet) -> None:
-    """Remove a set that nothing uses, with its files.
+    """Delete a set that nothing uses, with its files.
 
     Raises
     ------
-    EncoderProblem : it is in use, or may be written to just now.
+    EncoderProblem : it is in use, or may be written to at the moment.
     """
     if vectors.is_active:
         raise EncoderProblem("These vectors are in use. Go over to others first.")
@@ -137,7 +137,7 @@ def delete_set(vectors: EmbeddingSet) -> None:
 
 
 def embedding_job(dataset: Dataset) -> Job | None:
-    """The job that computes the dataset's vectors, waiting or running."""
+    """Return the job that computes the dataset's embeddings, queued or running."""
     return Job.objects.filter(kind="embed", dataset_id=dataset.pk, state__in=Job.ACTIVE).first()
 
 

@@ -1,4 +1,4 @@
-"""From the frames of items to one vector each: what there is to encode, whether it changed, and how it is joined."""
+"""Encode the frames of items into one embedding each, if they are new or changed."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], list[tuple[Path, s
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """An item that has something to see: ``paths`` relative to the dataset's folder and ``hashes`` of what its files
-    show, by roles; ``stamp`` of all that these files show, never 0."""
+    """An item with at least one image.
+
+    ``paths`` (relative to the dataset's folder) and ``hashes`` (of the content that is displayed) are by role;
+    ``stamp`` identifies the content of all files and is never 0.
+    """
 
     row: int
     stamp: int
@@ -40,7 +43,7 @@ class Pictured:
 
 
 def pictured(dataset: Dataset, start: int, stop: int, spec: InputSpec) -> Iterator[Pictured]:
-    """The available items with rows in [start, stop). Of a dataset of single images the first frame of each."""
+    """Yield the available items with rows in [start, stop), in a dataset of single images with their first frame."""
     found = (
         Item.objects.of(dataset)
         .available()
@@ -69,15 +72,17 @@ def pictured(dataset: Dataset, start: int, stop: int, spec: InputSpec) -> Iterat
 
 @lru_cache(maxsize=256)
 def _weight(role: str) -> int:
-    """An odd number for each role, so that two files that change places make another stamp."""
+    """Return an odd number for each role, so that swapping two files changes the stamp."""
     return int.from_bytes(hashlib.blake2b(role.encode(), digest_size=8).digest(), "big") | 1
 
 
 # -- Encoding -----------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """One picture to encode: ``open`` takes the longer side that is enough. ``sha256`` of the file that it is
-    made of, if that is a single one."""
+    """One image to encode. ``open`` takes the longer side that is sufficient.
+
+    ``sha256`` is the hash of the file if the image is that of a single file.
+    """
 
     path: Path
     open: Callable[[int], Image.Image]
@@ -92,11 +97,11 @@ def encode_items(
     advance: Callable[[int], None],
     squares: Squares | None = None,
 ) -> Found:
-    """Vectors of items: float32 (n, width), which of their slots hold none (n, slots), and why some files had none.
+    """Encode items: return embeddings float32 (n, width), which slots are empty (n, slots), and why files failed.
 
-    Frames are joined one behind the other in the order of the roles, or averaged. A slot is the place of one frame: one
-    for each role where they are joined, else one in all. What stands in an empty one, the store knows.
-    ``advance`` hears of the number of items. Files of which ``squares`` holds what the encoder sees are not opened.
+    The embeddings of frames are concatenated in the order of the roles, or averaged. A slot holds one frame: there
+    is one per role if they are concatenated, otherwise one in all. The store decides what fills an empty slot.
+    ``advance`` is called with the number of items. Files whose encoder input is in ``squares`` are not opened.
     """
     if not spec.has_parts:
         found, readable, problems = _encode(encoder, [_whole(item, root, spec) for item in items], advance, squares)
@@ -113,9 +118,9 @@ def encode_items(
 def joined(
     vectors: npt.NDArray[np.float32], owner: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], n: int, spec: InputSpec
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """One vector for each of ``n`` items from those of their frames, (n, width), and which slots are empty (n, slots).
+    """Join the embeddings of frames: return one per item, (n, width), and which slots are empty (n, slots).
 
-    ``vectors`` float32 (m, dim); ``owner`` (m,) says whose each is, ``slot`` (m,) which role's. Empty slots are zeros.
+    ``vectors`` float32 (m, dim); ``owner`` (m,) is the item and ``slot`` (m,) the role of each. Empty slots are zeros.
     """
     if spec.is_concatenated:
         beside = np.zeros((n, len(spec.roles), vectors.shape[1]), dtype=np.float32)
@@ -130,7 +135,7 @@ def joined(
 
 
 def _whole(item: Pictured, root: Path, spec: InputSpec) -> _Picture:
-    """An item as one picture: the one that people are shown."""
+    """Return an item as one image, the one that people see."""
     files = {role: root / path for role, path in item.paths.items()}
     first = next(iter(files.values()))
     if not spec.composition.is_color or not spec.roles:
@@ -143,7 +148,7 @@ def _file(path: Path, rendering: Rendering, sha256: str = "") -> _Picture:
 
 
 def _share(advance: Callable[[int], None], n_items: int, n_files: int) -> Callable[[int], None]:
-    """Tells of items what is heard of files."""
+    """Return a function that is called with numbers of files and calls ``advance`` with numbers of items."""
     done = [0, 0]
 
     def hear(n: int) -> None:
@@ -158,15 +163,17 @@ def _share(advance: Callable[[int], None], n_items: int, n_files: int) -> Callab
 def encode_files(
     encoder: Encoder, paths: Sequence[Path], advance: Callable[[int], None], rendering: Rendering = DEFAULT
 ) -> Found:
-    """Vectors of image files: float32 (n, dim), which of them were readable (n,), and why others were not."""
+    """Encode image files: return embeddings float32 (n, dim), which files were readable (n,), and why others failed."""
     return _encode(encoder, [_file(path, rendering) for path in paths], advance)
 
 
 def _encode(
     encoder: Encoder, pictures: Sequence[_Picture], advance: Callable[[int], None], squares: Squares | None = None
 ) -> Found:
-    """Threads decode and resize the next batches while the encoder computes the present one. ``advance`` hears of every
-    batch and may raise to stop."""
+    """Encode images. Threads decode and resize the next batches while the encoder computes the current one.
+
+    ``advance`` is called after every batch and may raise to stop.
+    """
     out = np.zeros((len(pictures), encoder.dim), dtype=np.float32)
     readable = np.zeros(len(pictures), dtype=np.bool_)
     problems: list[tuple[Path, str]] = []
@@ -196,7 +203,7 @@ def _encode(
 
 
 def _read(encoder: Encoder, picture: _Picture, squares: Squares | None) -> npt.NDArray[np.uint8] | str:
-    """The pixels that the encoder wants, or why there are none."""
+    """Return the pixels that the encoder expects, or the reason why there are none."""
     kept = squares.find(picture.sha256) if squares and picture.sha256 else None
     if kept is not None:
         return kept

@@ -1,4 +1,4 @@
-"""What an encoder sees of an item: one picture, or several frames that become one vector."""
+"""Describe the input of an encoder: one image per item, or several frames that become one embedding."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from labeling.images.composite import Composition
 from labeling.images.rendering import DEFAULT, Rendering
 
 if TYPE_CHECKING:
-    # No Django here: the program that goes out with a quick training knows what the training saw by this class.
+    # Not imported at run time: the program shipped with a quick training uses this class without Django.
     from labeling.models import Dataset
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How the images of a dataset are seen. ``roles``: of its items' frames, in order, where these are several."""
+    """How the images of a dataset are prepared for encoders. ``roles``: those of items with several frames, in order."""
 
     rendering: Rendering = DEFAULT
     roles: tuple[str, ...] = ()
@@ -30,12 +30,12 @@ class InputSpec:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """From what :meth:`as_params` gave."""
+        """Return the specification from the JSON of :meth:`as_params`."""
         rendering = Rendering.from_params(params.get("rendering"))
         return cls(rendering, tuple(params.get("roles", ())), Composition.from_params(params.get("composition")))
 
     def as_params(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the specification as JSON."""
         params: dict[str, Any] = {"rendering": self.rendering.as_params()}
         if self.roles:
             params |= {"roles": list(self.roles), "composition": self.composition.as_params()}
@@ -43,12 +43,12 @@ class InputSpec:
 
     @property
     def is_file_by_file(self) -> bool:
-        """Whether each picture that is encoded is that of one file."""
+        """Return whether each image that is encoded comes from a single file."""
         return not self.roles or self.has_parts
 
     @property
     def has_parts(self) -> bool:
-        """Whether each frame gets a vector of its own first."""
+        """Return whether each frame is encoded on its own."""
         return bool(self.roles) and not self.composition.is_color
 
     @property
@@ -57,16 +57,16 @@ class InputSpec:
 
     @property
     def key(self) -> str:
-        """A short name of what vectors depend on, for fingerprints; "" for single images as they are usually shown."""
+        """Return a short key of what embeddings depend on, for fingerprints; "" for single images rendered as usual."""
         if not self.roles:
             return self.rendering.key
-        # An average is the same whatever the frames are called.
+        # An average does not depend on the names of the frames.
         roles = [] if self.has_parts and not self.is_concatenated else self.roles
-        # What stands for a missing frame is part of what a vector means.
+        # What replaces a missing frame is part of what the embedding means.
         filled = ["mean of the role"] if self.is_concatenated else []
         told = json.dumps([self.rendering.key, self.composition.vector_key, roles, *filled])
         return hashlib.blake2b(told.encode(), digest_size=5).hexdigest()
 
     def width(self, dim: int) -> int:
-        """The length of an item's vector by an encoder of ``dim`` values."""
+        """Return the length of an item's embedding from an encoder of ``dim`` values."""
         return dim * len(self.roles) if self.is_concatenated else dim

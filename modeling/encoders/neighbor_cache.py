@@ -1,6 +1,7 @@
-"""What maps and queues share about an embedding set: its principal components and k-NN graph, kept on the disk.
+"""Cache the principal components and the k-NN graph of an embedding set on disk, for maps and queues.
 
-Each is computed once for a generation of vectors. The algorithms are imported where they run: in a worker.
+Each is computed once for a generation of embeddings. The algorithms are imported inside the functions: only workers
+load them.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Floats = NDArray[np.float32]
-# tell(stage, done, total); total 0: nobody knows. May raise to stop.
+# tell(stage, done, total); total 0 means unknown. May raise to stop.
 Tell = Callable[[str, int, int], None]
 NEIGHBOURS = 30
 SEED = 0
-# More images than this are compared in a job of its own, and their graph holds nearly all neighbours, not all.
+# More images than this are compared in a separate job, with an approximate graph.
 AT_ONCE = 20_000
 RECALL = 0.98
 
 
-# What reading a file raises that was cut short or overwritten.
+# Raised when reading a truncated or overwritten file.
 DAMAGES = (ValueError, EOFError, OSError, KeyError, BadZipFile, zlib.error)
 
 
 def silently(stage: str, done: int, total: int) -> None:
-    """A ``Tell`` for when nobody listens."""
+    """Ignore progress: a ``Tell`` that does nothing."""
 
 
 def principal_components_of(
     embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently, *, is_unit: bool = False
 ) -> Floats:
-    """The vectors on their principal components, float32 (n_rows, <= 64); NaN where there is no vector.
+    """Return the principal components of the embeddings, float32 (n_rows, <= 64); NaN without an embedding.
 
-    With ``is_unit`` those of the vectors brought to length one, for comparing by angle.
+    With ``is_unit`` they are those of embeddings scaled to unit length, for comparison by angle.
     """
     from modeling.algorithms.neighbors import project
 
@@ -66,7 +67,7 @@ def principal_components_of(
 
 
 def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silently, *, is_unit: bool = False) -> Graph:
-    """The k-NN graph on that projection: exact up to 20,000 images, with a measured recall of 0.98 beyond."""
+    """Return the k-NN graph of these components: exact up to 20,000 images, with a measured recall of 0.98 above."""
     from modeling.algorithms.neighbors import Graph
 
     def write(draft: Path) -> None:
@@ -82,7 +83,7 @@ def graph_of(embedding_set: EmbeddingSet, vectors: Vectors, tell: Tell = silentl
 
 
 def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, float]:
-    """The k-NN graph of rows (n, d), and which share of the true neighbours it holds."""
+    """Return the k-NN graph of rows (n, d), and its recall of the true neighbors."""
     from modeling.algorithms.ivf_neighbors import approximate_knn_graph
     from modeling.algorithms.neighbors import knn_graph
 
@@ -96,19 +97,19 @@ def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, floa
 
 
 def recall_of(embedding_set: EmbeddingSet, *, is_unit: bool = False) -> float | None:
-    """Which share of true neighbours the graph holds, measured on a sample; None while there is no graph."""
+    """Return the recall of the graph, measured on a sample; None if there is no graph."""
     file = file_of(embedding_set, "unitgraph" if is_unit else "graph", "npz")
     try:
         with file.open("rb") as stream, np.load(stream) as content:
             return float(content["recall"])
     except FileNotFoundError:
         return None
-    except DAMAGES:  # whoever needs the graph next makes it again
+    except DAMAGES:  # the graph is computed again when it is needed
         return None
 
 
 def forget_set(instance: EmbeddingSet, **kwargs: object) -> None:
-    """After a set of vectors was deleted: what was computed from them goes too."""
+    """Delete what was computed from a set of embeddings, after the set was deleted."""
     if instance.pk is not None:
         shutil.rmtree(_folder(instance.pk), ignore_errors=True)
 
@@ -118,13 +119,13 @@ def _folder(pk: int) -> Path:
 
 
 def file_of(embedding_set: EmbeddingSet, name: str, suffix: str = "npy") -> Path:
-    """Where something computed from the current generation of vectors is kept; ``name`` has no hyphen."""
+    """Return the file for data computed from the current generation of embeddings; ``name`` has no hyphen."""
     folder = _folder(embedding_set.pk)
     return folder / f"{name}-{embedding_set.generation}.{suffix}"
 
 
 def kept(file: Path, made: Callable[[], Floats]) -> Floats:
-    """Return the array of that file, mapped. Where it is missing or damaged, compute and write it first."""
+    """Return the array in that file, memory-mapped. If it is missing or damaged, compute and write it first."""
     return _cached(file, _mapped, lambda draft: np.save(draft, made()))
 
 
@@ -142,7 +143,7 @@ def _mapped(file: Path) -> Floats:
 
 
 def _cached(file: Path, read: Callable[[Path], T], write: Callable[[Path], None]) -> T:
-    """Return what ``read`` makes of a file. Where it is missing or damaged, ``write`` it first."""
+    """Return what ``read`` returns for a file. If it is missing or damaged, ``write`` it first."""
     try:
         return read(file)
     except FileNotFoundError:
@@ -154,7 +155,7 @@ def _cached(file: Path, read: Callable[[Path], T], write: Callable[[Path], None]
 
 
 def _keep(file: Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name, move it into place, and drop those of earlier generations."""
+    """Write a file under a temporary name, move it into place, and delete those of earlier generations."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"draft-{os.getpid()}-{file.name}")
     try:
@@ -169,5 +170,5 @@ def _keep(file: Path, write: Callable[[Path], None]) -> None:
         if older != file:
             try:
                 older.unlink(missing_ok=True)
-            except PermissionError:  # Windows: somebody has it mapped; the next generation removes it
+            except PermissionError:  # Windows: another process has it mapped; the next generation deletes it
                 continue

@@ -1,5 +1,6 @@
-"""What a network is fed of an item: its image, or several files as one input. No Django: the program that goes out with
-a quick training opens files by this very code.
+"""Prepare the input of a network: the image of an item, or several files as one input.
+
+Imports no Django: the program shipped with a quick training opens files with this code.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from labeling.images.problems import ImageProblem
 from modeling.encoders.input_spec import InputSpec
 
 _CHANNELS = 3
-# Where a file is missing: what lies under transparent pixels too.
+# Fills missing files, like the background of transparent pixels.
 _GREY = 128
 _AHEAD = 64
 
 
 @dataclass(frozen=True)
 class PreparedInput:
-    """One input, uint8 (side, side, 3), or None. ``problem``: why there is none, or what it lacks; in words."""
+    """One input, uint8 (side, side, 3), or None. ``problem`` is why it is missing or incomplete, as text."""
 
     pixels: Pixels | None
     problem: str = ""
@@ -38,14 +39,14 @@ class PreparedInput:
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """How the files of an item become one input. ``is_grey``: they have no colours, so each can be a channel."""
+    """How the files of an item become one input. ``is_grey``: they are grayscale, so that each can be a channel."""
 
     spec: InputSpec = field(default_factory=InputSpec)
     is_grey: bool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """From what :meth:`as_params` gave."""
+        """Return the specification from the JSON of :meth:`as_params`."""
         return cls(InputSpec.from_params(params), params["is_grey"])
 
     def as_params(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class NetworkInput:
         return f"It sees {roles} side by side in one image."
 
     def prepare(self, files: Mapping[str, Path], side: int) -> PreparedInput:
-        """One input of ``side`` pixels, of the files of an item by their roles."""
+        """Return one input of ``side`` pixels from the files of an item by role."""
         try:
             if not self.spec.roles:
                 return PreparedInput(squash(self._open(next(iter(files.values())), side), side))
@@ -111,7 +112,7 @@ class NetworkInput:
         return whole
 
     def _parts(self, files: Mapping[str, Path], width: int, height: int) -> tuple[dict[str, Pixels], dict[str, str]]:
-        """The frames that can be read, uint8 (height, width, 3), and why others cannot, by role."""
+        """Return the readable frames, uint8 (height, width, 3), and the errors of the others, by role."""
         parts: dict[str, Pixels] = {}
         problems: dict[str, str] = {}
         for role in self.spec.roles:
@@ -129,12 +130,12 @@ class NetworkInput:
 
 
 def _told(problems: Mapping[str, str]) -> str:
-    """What frames lack, by role, in a line."""
+    """Join the problems of frames, by role, into one line."""
     return "; ".join(f"{role}: {reason}" for role, reason in problems.items())
 
 
 def inputs_of(items: Iterable[Mapping[str, Path]], side: int, network_input: NetworkInput) -> Iterator[PreparedInput]:
-    """The input of each item in turn, from its files by role. Threads read ahead."""
+    """Yield the input of each item in order, from its files by role. Threads read ahead."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
     waiting: deque[Future[PreparedInput]] = deque()
     try:

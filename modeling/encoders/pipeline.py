@@ -1,4 +1,4 @@
-"""Images to vectors: finds the stale ones and has them computed in chunks that any worker may take."""
+"""Compute embeddings: find new and changed images and have them encoded in chunks that any worker may take."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from modeling.models import EmbeddingSet
 
 log = logging.getLogger(__name__)
 
-# Rows of one chunk: seconds of work for a network, so that progress shows and little is lost by a kill.
+# Rows per chunk: seconds of work for a network, so that progress is visible and little is lost if a worker dies.
 CHUNK_ROWS = 256
 _FIRST_CHUNKS = 2
 _PLAN_ROWS = 20_000
@@ -40,24 +40,24 @@ Rows = npt.NDArray[np.int64]
 
 
 def embed(run: Run) -> dict[str, Any]:
-    """The job ``embed``: vectors for every image that has none, or whose content changed.
+    """Run the job ``embed``: compute the embeddings of new and changed images.
 
-    Parameter of the job: ``backend`` (default: the dataset's choice, or AL_EMBEDDING_BACKEND; when that changes
-    meanwhile, the job goes over to the other encoder). Returns what ``embed --json`` prints.
+    Its parameter is ``backend`` (default: the dataset's choice, or AL_EMBEDDING_BACKEND; if that changes meanwhile,
+    the job switches to the other encoder). Returns what ``embed --json`` prints.
     """
     began = time.monotonic()
     while True:
         try:
             return _embed(run, _wanted(run), began)
         except _Rechosen:
-            # Their ranges say nothing about the other encoder's vectors; what was computed is kept in the store.
+            # The chunks do not apply to the other encoder's embeddings; what was computed stays in the store.
             Chunk.objects.filter(job=run.job).delete()
         except store.StoreError as error:
             raise JobError(error.message, error.hint) from error
 
 
 class _Rechosen(Exception):
-    """Somebody chose another encoder, or another way to show images, while this one computed."""
+    """Raised when another encoder or another way to display images was chosen while this one ran."""
 
 
 def _wanted(run: Run) -> str:
@@ -69,7 +69,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     spec = InputSpec.of(dataset)
     run.stage("Loading the encoder")
     encoder = encoder_of(backend, fresh=True)
-    # In the result, so that the job's parameters stay what was asked for.
+    # In the result, so that the job's parameters stay as they were requested.
     run.job.result = {
         "backend": backend,
         "encoder": encoder.name,
@@ -79,7 +79,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     run.job.save(update_fields=["result"])
     vectors = _embedding_set(dataset, encoder, spec)
 
-    if store.has_parts(vectors):  # of a run that was killed or cancelled
+    if store.has_parts(vectors):  # from a run that was killed or canceled
         store.merge_parts(vectors, _n_rows(dataset))
     tried = np.zeros(0, dtype=np.bool_)
     computed = 0
@@ -97,7 +97,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
             )
         tried[untried] = True
         computed += len(untried)
-        # Once more afterwards: an ingest that still runs may have brought more images meanwhile.
+        # Repeat afterwards: an ingest that is still running may have added images.
         _compute(run, vectors, encoder, cut(untried))
     if n_available and not vectors.n_vectors:
         raise JobError(
@@ -120,7 +120,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
 
 
 def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tuple[int, int]]) -> None:
-    """All ranges, merged each time the vectors have about doubled: queues can use the first ones early."""
+    """Compute all ranges, merging parts whenever the embeddings have doubled: queues can use the first ones early."""
     total = sum(stop - start for start, stop in ranges)
     run.stage(encoder.name, total=total)
     before = 0
@@ -133,7 +133,7 @@ def _compute(run: Run, vectors: EmbeddingSet, encoder: Encoder, ranges: list[tup
 
 
 class _Share(Run):
-    """The run as one of several calls of ``work_through`` sees it: progress is that of the whole."""
+    """A run for one of several calls of ``work_through``: its progress is that of the whole job."""
 
     def __init__(self, run: Run, before: int, total: int) -> None:
         super().__init__(run.job)
@@ -149,8 +149,8 @@ class _Share(Run):
 
 # -- One chunk ------------------------------------------------------------------------------------
 def embed_chunk(run: Run, start: int, stop: int) -> None:
-    """The stale rows of [start, stop), on whichever worker took them; kept as one part in the store."""
-    # What the job settled on: the dataset's choice may be another one by now.
+    """Encode the new and changed rows in [start, stop) on the worker that took them, and save them as one part."""
+    # The encoder that the job settled on: the dataset's choice may have changed since.
     encoder = encoder_of(str(run.job.result.get("backend") or _wanted(run)))
     spec = InputSpec.from_params(run.job.result)
     _require_same_encoder(run, encoder, spec)
@@ -179,7 +179,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
 
 
 def _squares(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Squares | None:
-    """Where an ingest kept what the encoder sees of each file, if it might have."""
+    """Return the cache of encoder inputs that an ingest may have filled, if it applies to this encoder."""
     if not encoder.is_plain or not spec.is_file_by_file:
         return None
     return squares(dataset.pk, encoder.input_side, spec.rendering)
@@ -188,14 +188,14 @@ def _squares(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Squares | N
 # -- The encoder of this process --------------------------------------------------------------------
 _encoders: dict[tuple[Any, ...], Encoder] = {}
 _encoders_lock = threading.Lock()
-# Networks are large; nobody goes back and forth between more.
+# Networks are large, and few processes need more than two.
 _ENCODERS_KEPT = 2
 
 
 def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
-    """The encoder of that name, made once in a process: loading a network takes seconds.
+    """Return the encoder of that name, cached in the process: loading a network takes seconds.
 
-    ``fresh`` looks again for a better one where the kept one was a fallback: weights may have come.
+    ``fresh`` looks for a better one if the cached one is a fallback: weights may have been installed.
     """
     key = (backend, settings.WEIGHTS_DIR, user_models.stamp(backend, settings.WEIGHTS_DIR, graphs_dir()))
     with _encoders_lock:
@@ -218,7 +218,7 @@ def _require_still_wanted(run: Run) -> None:
 
 
 def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
-    """Vectors of two encoders must never stand in one file."""
+    """Refuse to mix the embeddings of two encoders in one file."""
     wanted = run.job.result
     if fingerprint_of(encoder, spec) == wanted.get("fingerprint"):
         return
@@ -229,7 +229,7 @@ def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
     hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."
     if run.job.worker == me():
         raise JobError(words, hint)
-    # A helper that cannot help is no reason to stop the others.
+    # A helper with another encoder must not stop the others.
     log.warning("%s %s", words, hint)
     raise Superseded(words)
 
@@ -238,7 +238,7 @@ def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
 def stale_rows(
     dataset: Dataset, stamps: npt.NDArray[np.uint64], check: Callable[[], None] = lambda: None
 ) -> tuple[Rows, int]:
-    """Rows, ascending, whose image is new or changed; and how many items have an image at all."""
+    """Return the rows, ascending, of new and changed images, and the number of items that have an image."""
     n_available = 0
     found: list[Rows] = []
     for rows, wanted in _stamp_batches(dataset):
@@ -249,7 +249,7 @@ def stale_rows(
 
 
 def has_work(dataset: Dataset) -> bool:
-    """Would ``embed`` find something to do: new or changed images, or a better encoder than the active one?"""
+    """Return whether ``embed`` has work: new or changed images, or a better encoder than the active one."""
     backend = likely(backend_of(dataset.pk)).backend
     active = sets_as_shown(dataset).filter(is_active=True, backend=backend).first()
     if active is None:
@@ -259,7 +259,7 @@ def has_work(dataset: Dataset) -> bool:
 
 
 def cut(rows: Rows) -> list[tuple[int, int]]:
-    """Ascending rows to ranges [start, stop) that hold them, each within one stretch of CHUNK_ROWS."""
+    """Cut ascending rows into ranges [start, stop), each within one stretch of CHUNK_ROWS."""
     if not len(rows):
         return []
     firsts = np.flatnonzero(np.diff(rows // CHUNK_ROWS, prepend=-1))
@@ -268,7 +268,7 @@ def cut(rows: Rows) -> list[tuple[int, int]]:
 
 
 def _growing_batches(ranges: Sequence[tuple[int, int]], n_vectors: int) -> Iterator[Sequence[tuple[int, int]]]:
-    """Batches as large as all before them together, so that joining costs about twice one copy."""
+    """Yield batches, each as large as all before it, so that merging costs about twice one copy."""
     taken = 0
     while taken < len(ranges):
         size = max(_FIRST_CHUNKS, n_vectors // CHUNK_ROWS + taken)
@@ -284,7 +284,7 @@ def _differ(rows: Rows, wanted: npt.NDArray[np.uint64], stamps: npt.NDArray[np.u
 
 
 def _stamp_batches(dataset: Dataset) -> Iterator[tuple[Rows, npt.NDArray[np.uint64]]]:
-    """Rows and stamps of all available items, some thousands at a time."""
+    """Yield rows and stamps of all available items, in batches of some thousands."""
     start = 0
     n_rows = _n_rows(dataset)
     spec = InputSpec.of(dataset)

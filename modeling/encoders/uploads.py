@@ -1,4 +1,4 @@
-"""A model file that comes by the page: looked at, and kept where encoders are looked for."""
+"""Add and remove uploaded model files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from modeling.backends import user_models
 from modeling.encoders.choice import EncoderProblem, graphs_dir
 from modeling.models import EmbeddingSet, EncoderChoice
 
-# Larger files are put into the folder by hand.
+# Larger files have to be copied into the folder.
 MAX_UPLOAD = 512 * 2**20
 _NAME = re.compile(r"[\w][\w .+-]{0,99}", re.ASCII)
-# How files of each kind begin, from which byte on; an ONNX file has no such mark.
+# The first bytes of each file type, and their offset; ONNX files have none.
 _MARKS = {".keras": (0, b"PK\x03\x04"), ".h5": (0, b"\x89HDF\r\n"), ".tflite": (4, b"TFL3")}
 
 
 def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "") -> str:
-    """Keep an uploaded model file as an encoder of one's own; the name by which it is chosen.
+    """Save an uploaded model file as an encoder, and return the name by which it is chosen.
 
     Raises
     ------
-    EncoderProblem : it is too large, of another kind, or one of that name is there already.
+    EncoderProblem : it is too large, of another type, or its name is taken.
     """
     name = Path(str(upload.name)).name
     _require_sound(name, upload)
@@ -52,7 +52,7 @@ def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "")
 
 
 def removable() -> set[str]:
-    """The names by which encoders are chosen whose files came by the page: those of AL_WEIGHTS_DIR aren't ours."""
+    """Return the names of encoders from uploaded files, which can be removed; those in AL_WEIGHTS_DIR cannot."""
     folder = graphs_dir() / user_models.FOLDER
     return {
         user_models.PREFIX + path.name
@@ -62,11 +62,11 @@ def removable() -> set[str]:
 
 
 def remove_own(backend: str) -> None:
-    """Remove a model file that came by the page, and what was said about it. Vectors that it made stay.
+    """Remove an uploaded model file and its settings. Embeddings that it computed stay.
 
     Raises
     ------
-    EncoderProblem : there is none of that name, or something uses it.
+    EncoderProblem : there is none of that name, or it is in use.
     """
     if backend not in removable():
         raise EncoderProblem("There is no model file of that name that was added here.")
@@ -75,14 +75,14 @@ def remove_own(backend: str) -> None:
         raise EncoderProblem(f"{name} is in use: {user}. Go over to another encoder there first.")
     target = graphs_dir() / user_models.FOLDER / name
     for path in (target, *user_models.json_files(target)):
-        # birds.json may be said of birds.onnx as well as of birds.keras.
+        # birds.json may belong to birds.onnx as well as to birds.keras.
         is_shared = path == target.with_suffix(".json") and len(list(target.parent.glob(f"{target.stem}.*"))) > 1
         if not is_shared:
             path.unlink(missing_ok=True)
 
 
 def _user_of(backend: str) -> str:
-    """What needs the encoder, in words; "" for nothing."""
+    """Describe what uses the encoder; "" for nothing."""
     named = Q(backend=backend) | Q(backend__startswith=f"{backend}@")
     if chosen := EncoderChoice.objects.filter(named).select_related("dataset").first():
         return f"it is the encoder of {chosen.dataset}"

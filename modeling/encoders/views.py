@@ -1,4 +1,4 @@
-"""The page Encoders: what images can become vectors by, which vectors there are, and going over to others."""
+"""Show the page Encoders: list encoders and their embeddings, switch between them, add and remove model files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from modeling.models import EmbeddingSet, EncoderChoice
 
 
 class OwnModelForm(forms.Form):
-    """A model file to become an encoder, and what its pixels have to be turned into."""
+    """The form of a model file to add, and of the preprocessing that it needs."""
 
     file = forms.FileField(
         label="Model file",
@@ -49,7 +49,7 @@ class OwnModelForm(forms.Form):
 
 @dataclass(frozen=True)
 class _Row:
-    """One encoder as the page lists it, with the vectors that it has made."""
+    """One encoder in the list, with the embeddings that it computed."""
 
     line: Line
     is_wanted: bool
@@ -63,7 +63,7 @@ class _Row:
 
 @require_GET
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """All of the page; the list alone while it is asked for again."""
+    """Show the page, or only the list for htmx requests."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.htmx:
         return _listed(request, dataset)
@@ -75,7 +75,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def use(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Go over to the encoder ``backend``; empty: the one that AL_EMBEDDING_BACKEND says."""
+    """Switch to the encoder ``backend``; if empty, to that of AL_EMBEDDING_BACKEND."""
     dataset = get_object_or_404(Dataset, slug=slug)
     try:
         encoder_choice.use(dataset, request.POST.get("backend", ""), request.user)
@@ -86,7 +86,7 @@ def use(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Remove a set of vectors that nothing uses."""
+    """Delete a set of embeddings that nothing uses."""
     dataset = get_object_or_404(Dataset, slug=slug)
     vectors = get_object_or_404(EmbeddingSet.objects.select_related("dataset"), dataset=dataset, pk=pk)
     try:
@@ -98,7 +98,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 @require_POST
 def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Keep an uploaded model file; the form again, with words where it is refused."""
+    """Add an uploaded model file; show the form again, with errors, if it is refused."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if not may_add_models(request):
         return HttpResponseForbidden("Only staff may add model files: they are run on the server.")
@@ -119,7 +119,7 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Remove the model file ``backend`` that was added here and that nothing uses."""
+    """Remove the uploaded model file ``backend`` if nothing uses it."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if not may_add_models(request):
         return HttpResponseForbidden("Only staff may remove model files: they are there for every dataset.")
@@ -131,7 +131,7 @@ def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def may_add_models(request: HtmxHttpRequest) -> bool:
-    """A model file is run on the server, for every dataset: the person of this machine may add one, or staff."""
+    """Return whether the user may add model files, which run on the server: only staff if logins are required."""
     return not settings.LOGIN_REQUIRED or request.user.is_staff
 
 
@@ -166,7 +166,7 @@ def _context(dataset: Dataset) -> dict[str, Any]:
 
 
 def _lines(wanted: Line, sets: list[EmbeddingSet]) -> list[Line]:
-    """All encoders that there are, and those that are wanted or have made vectors although they are gone."""
+    """Return all available encoders, and those that are requested or have computed embeddings but are missing now."""
     found = {line.backend: line for line in encoder_choice.survey()}
     found.setdefault(wanted.backend, wanted)
     for one in sets:

@@ -1,4 +1,4 @@
-"""Where maps keep their coordinates: float32 (n_rows, 2) by row, NaN where an item has no place."""
+"""Read and write the coordinates of maps: float32 (n_rows, 2) by row, NaN for items without a position."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _AGAIN = "Make the map again: hoshina project_map, or on the page Map."
 
 
 def coordinates_of(projection: Projection) -> Floats:
-    """The places of all rows, (n_rows, 2), mapped; items that came later have no row here yet.
+    """Return the positions of all rows, (n_rows, 2), memory-mapped; later items have no row here yet.
 
     Raises
     ------
-    StoreError : the file is gone or damaged.
+    StoreError : the file is missing or damaged.
     """
     file = _file(projection)
     try:
         return cast(Floats, map_array(file, _AGAIN))
     except FileNotFoundError:
-        # The row was read before another generation came and the old file went.
+        # The record was read before the file of the next generation replaced this one.
         projection.refresh_from_db(fields=["generation"])
     try:
         return cast(Floats, map_array(_file(projection), _AGAIN))
@@ -36,7 +36,7 @@ def coordinates_of(projection: Projection) -> Floats:
 
 
 def save_coordinates(projection: Projection, places: Floats) -> None:
-    """Write the places of all rows as the next generation, of a projection that is saved; older files go."""
+    """Write the positions of all rows as the next generation of a saved projection, and delete the previous file."""
     older = _file(projection)
     projection.generation += 1
     with writing(_file(projection)) as stream:
@@ -46,7 +46,7 @@ def save_coordinates(projection: Projection, places: Floats) -> None:
 
 
 def forget_projection(instance: Projection, **kwargs: object) -> None:
-    """After a projection was deleted: its coordinates go too."""
+    """Delete the coordinates of a projection after it was deleted."""
     if instance.pk is not None:
         remove_folder(_folder(instance.pk))
 

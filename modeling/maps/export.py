@@ -1,4 +1,4 @@
-"""What maps add to an export: coordinates.csv, and in the manifest how they came about."""
+"""Add the coordinates of a map to an export, and to the manifest how they were computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROW_BYTES = 5000
 
 
 def why_not(dataset: Dataset) -> str:
-    """Why there are no coordinates to export, and what to do about it; empty where there are."""
+    """Return why there are no coordinates to export and what to do about it; "" if there are."""
     projection = maps_of(dataset).first()
     if projection is None:
         return "There is no map yet: make one on the page Map, or run hoshina project_map, first."
@@ -32,7 +32,7 @@ def why_not(dataset: Dataset) -> str:
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
-    """coordinates.csv of the map that the page shows first, and the manifest's section ``map``, if wanted."""
+    """Return coordinates.csv of the page's first map, and the manifest's section ``map``, if ``is_wanted``."""
     projection = maps_of(dataset).first() if is_wanted else None
     if projection is None:
         return Contribution()
@@ -45,7 +45,7 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
 
 
 def _described(projection: Projection) -> dict[str, Any]:
-    # What it took to make it is no property of the map: the same options give the same bytes.
+    # The time taken is no property of the map: the same options must give the same bytes.
     quality = {name: value for name, value in projection.quality.items() if name != "seconds"}
     return {
         "name": projection.name,
@@ -60,7 +60,7 @@ def _described(projection: Projection) -> dict[str, Any]:
 
 
 def coordinate_lines(dataset: Dataset, places: Floats) -> Iterator[bytes]:
-    """coordinates.csv: every item that has a place, labelled or not, by row; ``places`` (n_rows, 2)."""
+    """Yield coordinates.csv: every item with a position, labeled or not, by row; ``places`` (n_rows, 2)."""
     yield csv_line(("item_id", "path", "x", "y")).encode()
     for batch in items_by_row(dataset, len(places)):
         rows = np.fromiter((row for row, _, _ in batch), np.int64, count=len(batch))

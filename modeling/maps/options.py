@@ -1,4 +1,4 @@
-"""What a map can be asked for, and what of it is impossible with the images at hand."""
+"""Define the options of a map, and check that they are possible for a dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hoshina.core.parsing import MAX_SEED, OptionError, about
 
 Method = Literal["umap", "tsne", "pca"]
 Metric = Literal["euclidean", "cosine"]
-# Fewer images make no map.
+# Fewer images than this make no map.
 FEWEST = 4
 _METHODS = {
     "umap": "UMAP: alike images in clumps, and how clumps lie to each other",
@@ -29,9 +29,21 @@ HEEDED = {
 
 @dataclass(frozen=True)
 class MapOptions:
-    """One map. ``by_library`` has no effect: umap-learn lays out every UMAP, and older commands ask for it.
+    """The options of a map.
 
-    ``is_automatic``: begun after an embedding rather than by a person.
+    Attributes
+    ----------
+    method : ``umap``, ``tsne`` or ``pca``.
+    n_neighbors : UMAP: size of the neighborhood of each image, itself included; large values show the global structure,
+        small ones the detail.
+    min_dist : UMAP: minimum distance of similar images, from 0 (dense clusters) to 0.99 (spread out).
+    perplexity : t-SNE: approximate number of neighbors of each image.
+    metric : ``euclidean`` distance of embeddings; ``cosine``, their angle only.
+    seed : seed of the random generator.
+    is_supervised : UMAP: use the labels; images of different classes move apart.
+    by_library : accepted from older commands and ignored: umap-learn computes every UMAP.
+    name : name of the map; if empty, one is generated.
+    is_automatic : started after an embedding job instead of by a person.
     """
 
     method: Annotated[Method, about("Method", choices=_METHODS)] = "umap"
@@ -52,7 +64,7 @@ class MapOptions:
             raise OptionError("is_supervised", "Labels have a say in UMAP only.")
 
     def kept(self) -> dict[str, Any]:
-        """The options that its method heeds, for the map's record."""
+        """Return the options in a job's parameters, with defaults for the others. Raises ``OptionError``."""
         # Maps of earlier versions without it were laid out by other code.
         by_library = {"by_library": True} if self.method == "umap" else {}
         automatic = {"is_automatic": True} if self.is_automatic else {}
@@ -60,7 +72,7 @@ class MapOptions:
 
 
 def suited(options: MapOptions, n_images: int, given: frozenset[str]) -> MapOptions:
-    """The same with fewer neighbours where there are few images; what was ``given`` stays."""
+    """Return the options with fewer neighbors if there are few images; those in ``given`` are not changed."""
     few: dict[str, Any] = {}
     if "n_neighbors" not in given:
         few["n_neighbors"] = max(2, min(options.n_neighbors, n_images - 1))
@@ -70,7 +82,7 @@ def suited(options: MapOptions, n_images: int, given: frozenset[str]) -> MapOpti
 
 
 def require_possible(options: MapOptions, n_images: int, n_classes: int) -> None:
-    """Raises ``OptionError`` where so many images with a vector, and classes with a label, make no such map."""
+    """Raise ``OptionError`` if the number of embedded images, or of labeled classes, is too small for these options."""
     if n_images < FEWEST:
         raise OptionError("", f"A map takes {FEWEST} images with a vector; there {_are(n_images)}.")
     if options.method == "umap" and options.n_neighbors >= n_images:

@@ -1,4 +1,4 @@
-"""Make a map: vectors in, places in the plane out. Very many images: a sample is laid out, the others placed by it."""
+"""Compute a map: lay out embeddings in the plane. Of very many, only a sample is laid out; the others are placed by it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 # More images than this are laid out by a sample.
 FIT_AT_MOST = {"umap": 100_000, "tsne": 50_000, "pca": 2**40}
-# New images are placed by so many others at most.
+# New images are placed by at most this many others.
 PLACE_BY = 100_000
-# Trustworthiness is measured on so many images, with so many neighbours.
+# Number of images on which trustworthiness is measured, and of neighbors.
 MEASURED, MEASURED_NEIGHBOURS = 3000, 15
-# Principal components of equal vectors differ by this share of their length at most.
+# Largest difference between the principal components of equal embeddings, relative to their length.
 ROUNDING = 1e-5
 _VECTORS_GONE = "The vectors that this map was made of were deleted meanwhile."
 
 
 @dataclass
 class _Told:
-    """Says how far the work is, and keeps how long each stage took."""
+    """A reporter of progress that also records the seconds of each stage."""
 
     run: Run
     seconds: dict[str, float] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class _Told:
 
 
 def project_map(run: Run) -> dict[str, Any]:
-    """The job ``project_map``; its parameters are :class:`~modeling.maps.options.MapOptions`."""
+    """Run the job ``project_map``; its parameters are :class:`~modeling.maps.options.MapOptions`."""
     began = time.perf_counter()
     dataset = Dataset.objects.get(pk=run.dataset_id)
     _keep_what_is_compiled()
@@ -110,7 +110,7 @@ def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
 
 
 def _keep_what_is_compiled() -> None:
-    """The layout is compiled on its first use: kept where this program may write, whoever installed it."""
+    """Set numba's cache for the compiled layout to a folder that this program may write to."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.STORE_DIR / "compiled"))
 
 
@@ -118,7 +118,7 @@ def _keep_what_is_compiled() -> None:
 def _laid_out(
     dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors, options: MapOptions, tell: _Told
 ) -> tuple[Floats, dict[str, Any]]:
-    """Places (n_rows, 2), NaN where there is no vector, and what is known of their quality."""
+    """Return positions (n_rows, 2), NaN without an embedding, and facts about their quality."""
     is_unit = options.metric == "cosine"
     Z = principal_components_of(embedding_set, vectors, tell, is_unit=is_unit)
     known = np.flatnonzero(np.isfinite(Z[:, 0])).astype(np.int64)
@@ -147,7 +147,7 @@ def _laid_out(
 
 
 def _plane(Z: Floats) -> Floats:
-    """The first two principal components (n, 2); where there is but one, the other is 0."""
+    """Return the first two principal components (n, 2); the second is 0 if there is only one."""
     from modeling.algorithms.neighbors import project
 
     two = project(Z, rng=np.random.default_rng(SEED), dims=2)
@@ -155,7 +155,7 @@ def _plane(Z: Floats) -> Floats:
 
 
 def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
-    """Raises ``JobError`` where all rows are the same but for rounding; ``length`` is that of a vector."""
+    """Raise ``JobError`` if all rows are equal up to rounding; ``length`` is the length of an embedding."""
     first, step = Z[known[0]], 100_000
     parts = (Z[known[begin : begin + step]] for begin in range(0, len(known), step))
     if all((np.abs(part - first) <= ROUNDING * length).all() for part in parts):
@@ -168,7 +168,7 @@ def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
 def _graph(
     embedding_set: EmbeddingSet, vectors: store.Vectors, Z: Floats, fitted: Rows, options: MapOptions, tell: _Told
 ) -> tuple[Graph, float | None]:
-    """The neighbours of the rows to fit, as positions among them; the shared graph where that has them all."""
+    """Return the neighbors of the rows to fit, as positions among them; from the shared graph if that suffices."""
     from modeling.algorithms.neighbors import subgraph
 
     k = options.n_neighbors - 1 if options.method == "umap" else round(3 * options.perplexity)
@@ -182,8 +182,10 @@ def _graph(
 
 
 def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
-    """Return places (n, 2) of rows by the graph among them, beginning at ``plane`` (n, 2); ``y`` (n,) are labels
-    or -1."""
+    """Lay out rows by the graph among them: return positions (n, 2).
+
+    ``plane`` (n, 2) is the initial layout; ``y`` (n,) are labels or -1.
+    """
     stage = "Laying out the map"
     tell("Preparing the layout", 0, 0)  # the first one in a process imports and compiles
     from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
@@ -206,7 +208,7 @@ def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told)
 
 
 def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random.Generator, tell: _Told) -> None:
-    """Write the places of the rows ``others`` by those of the rows ``fitted``; in blocks of bounded memory."""
+    """Write the positions of the rows ``others``, from those of the rows ``fitted``; in blocks of bounded memory."""
     if not len(others):
         return
     stage = "Placing the other images"
@@ -225,7 +227,7 @@ def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random
 
 
 def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Told) -> dict[str, Any]:
-    """Trustworthiness on a sample: are neighbours on the map neighbours among the vectors? 1: always."""
+    """Measure trustworthiness on a sample: the degree to which neighbors on the map are neighbors as embeddings."""
     tell("Measuring how true the map is", 0, 0)
     from sklearn.manifold import trustworthiness
 
@@ -246,7 +248,7 @@ def _kept(
     facts: dict[str, Any],
     seconds: float,
 ) -> Projection:
-    """The map's record and file. A quick look takes the place of the last one."""
+    """Save the map's record and file. A quick look replaces the previous one."""
     if not EmbeddingSet.objects.filter(pk=embedding_set.pk).exists():
         raise JobError(_VECTORS_GONE, "Start it again.")
     if options.name == QUICK_LOOK:
@@ -275,7 +277,7 @@ def _kept(
 
 
 def _made_meanwhile(run: Run, embedding_set: EmbeddingSet) -> Projection | None:
-    """Return a UMAP map of these vectors that a person made after this automatic one was asked for."""
+    """Return a UMAP map of these embeddings that a person computed after this automatic one was requested."""
     made = Projection.objects.filter(
         embedding_set=embedding_set,
         method=Projection.Method.UMAP,
@@ -286,7 +288,7 @@ def _made_meanwhile(run: Run, embedding_set: EmbeddingSet) -> Projection | None:
 
 
 def _forget_older_automatic(projection: Projection) -> None:
-    """Keep one automatic map beside the new one, which somebody may be looking at, and those that were renamed."""
+    """Delete older automatic maps except one, which may be on somebody's screen, and those that were renamed."""
     older = Projection.objects.filter(
         dataset=projection.dataset_id, params__is_automatic=True, pk__lt=projection.pk, name__regex=r"^UMAP( \d+)?$"
     )
@@ -295,7 +297,7 @@ def _forget_older_automatic(projection: Projection) -> None:
 
 
 def _save_under_a_free_name(projection: Projection, options: MapOptions) -> None:
-    """A name given twice meanwhile gets a number rather than throw the map away."""
+    """Save the map; add a number to its name if that was taken meanwhile, instead of losing the map."""
     while True:
         projection.name = options.name or free_name(projection.dataset, options)
         if projection.name == options.name and _is_taken(projection):
@@ -316,7 +318,7 @@ def _is_taken(projection: Projection) -> bool:
 
 # -- New images ----------------------------------------------------------------------------------------
 def place_on_maps(run: Run) -> dict[str, Any]:
-    """The job ``place_on_maps``: images that came after a map of the vectors in use get a place, without a new fit."""
+    """Run the job ``place_on_maps``: place new images on the maps of the active embeddings, without a new fit."""
     dataset = Dataset.objects.get(pk=run.dataset_id)
     _keep_what_is_compiled()
     tell = _Told(run)
@@ -335,7 +337,7 @@ def place_on_maps(run: Run) -> dict[str, Any]:
 
 
 def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: Projection, tell: _Told) -> int:
-    """Bring one map up to a generation of vectors; how many images it newly holds."""
+    """Place the new images of the current embeddings on one map. Return their number."""
     Z = principal_components_of(embedding_set, vectors, tell, is_unit=projection.params.get("metric") == "cosine")
     before = coordinates_of(projection)
     places = np.full((len(Z), 2), np.nan, np.float32)
@@ -354,7 +356,7 @@ def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: 
 
 
 def _save_again(projection: Projection, places: Floats) -> None:
-    """Keep the new places, unless somebody deleted the map meanwhile."""
+    """Save the new positions, unless the map was deleted meanwhile."""
     try:
         with transaction.atomic():
             save_coordinates(projection, places)

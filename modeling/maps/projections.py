@@ -1,4 +1,4 @@
-"""The maps of a dataset, for pages and commands: begin one, list, rename and delete them, and keep them up to date."""
+"""Manage the maps of a dataset: start, list, rename and delete them, and keep them up to date."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from labeling.models import Dataset, LabelClass
 from modeling.maps.options import FEWEST, MapOptions, require_possible, suited
 from modeling.models import EmbeddingSet, Projection
 
-# The map that is there within seconds, by principal components.
+# The map by principal components, which is ready within seconds.
 QUICK_LOOK = "Quick look"
-# A set of vectors that has grown by this factor gets a new UMAP map; up to then new images are placed on the last one.
+# Embeddings that have grown by this factor get a new UMAP map; until then new images are placed on the last one.
 GROWTH = 2
 _TITLES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
 
 def maps_of(dataset: Dataset) -> QuerySet[Projection]:
-    """The dataset's maps: those of the vectors in use first, then the newest first; a quick look comes last."""
+    """Return the dataset's maps: those of the active embeddings first, then newest first, the quick look last."""
     found = Projection.objects.filter(dataset=dataset, generation__gt=0).select_related("embedding_set")
     return found.annotate(is_quick=Q(name=QUICK_LOOK)).order_by("-embedding_set__is_active", "is_quick", "-id")
 
 
 def jobs_of(dataset: Dataset) -> QuerySet[Job]:
-    """The jobs that make maps of it, waiting or running; the newest first."""
+    """Return the queued and running jobs that compute its maps, newest first."""
     found = Job.objects.filter(kind="project_map", dataset_id=dataset.pk, state__in=Job.ACTIVE)
     return found.order_by("-created_at")
 
 
 def why_not(dataset: Dataset) -> str:
-    """Why there can be no map yet and what to do about it, in words; empty where there can."""
+    """Return why there can be no map yet and what to do about it; "" if there can be one."""
     vectors = _active_set(dataset)
     if vectors is None:
         return "There are no vectors of these images yet. Wait until they are computed, or run hoshina embed."
@@ -47,10 +47,7 @@ def why_not(dataset: Dataset) -> str:
 
 
 def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOptions:
-    """Return the options of a new map. Raises ``OptionError``.
-
-    ``params`` are fields of :class:`~modeling.maps.options.MapOptions`; what is missing or ``None`` is as usual.
-    """
+    """Return the options of a new map. Raises ``OptionError``, with the ``field`` and a message, if they are invalid."""
     given = {name: value for name, value in params.items() if value is not None}
     options = parse_options(MapOptions, {**given, "method": method})
     if words := why_not(dataset):
@@ -79,7 +76,7 @@ def start(dataset: Dataset, options: MapOptions, user: User | None = None) -> Jo
 
 
 def rename(projection: Projection, name: str) -> None:
-    """Give a map another name. Raises ``OptionError``."""
+    """Rename a map. Raises ``OptionError``."""
     option = options_of(MapOptions)["name"]
     name = " ".join(option.parse(name).split())
     if not name:
@@ -93,12 +90,12 @@ def rename(projection: Projection, name: str) -> None:
 
 
 def delete(projection: Projection) -> None:
-    """Remove a map and its file; labels and vectors stay."""
+    """Delete a map and its file; labels and embeddings stay."""
     projection.delete()
 
 
 def free_name(dataset: Dataset, options: MapOptions) -> str:
-    """What a map is called that was given no name: its method, and a number where that is taken."""
+    """Return a name for a map that was given none: its method, with a number if that is taken."""
     title = f"{'Supervised ' if options.is_supervised else ''}{_TITLES[options.method]}"
     taken = set(Projection.objects.filter(dataset=dataset, name__startswith=title).values_list("name", flat=True))
     number, name = 1, title
@@ -109,7 +106,7 @@ def free_name(dataset: Dataset, options: MapOptions) -> str:
 
 
 def maps_after_embedding(dataset_id: int) -> None:
-    """Begin what new vectors need: places for new images on existing maps, a quick look, and a UMAP map."""
+    """Start what new embeddings need: placing new images on existing maps, a quick look, and a UMAP map."""
     vectors = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True, n_vectors__gte=FEWEST).first()
     if vectors is None:
         return
@@ -121,19 +118,19 @@ def maps_after_embedding(dataset_id: int) -> None:
 
 
 def _quick_look(vectors: EmbeddingSet) -> None:
-    """Begin a map by principal components where there is no map of these vectors."""
+    """Start a map by principal components if these embeddings have no map."""
     if not Projection.objects.filter(embedding_set=vectors, generation__gt=0).exists():
         quick = MapOptions(method="pca", name=QUICK_LOOK)
         enqueue("project_map", dataset_id=vectors.dataset_id, params=asdict(quick))
 
 
 def umap_if_due(vectors: EmbeddingSet) -> None:
-    """Begin a UMAP map of a set of vectors that has none, or that has doubled since the last one was begun.
+    """Start a UMAP map of embeddings that have none, or that have doubled since the last one was started.
 
-    Once for each size: a map that was cancelled or deleted does not come back with the next few images.
+    This happens once for each size: a map that was canceled or deleted is not started again with the next few images.
     """
     n_mapped = vectors.n_mapped
-    if not n_mapped:  # a person may have made one before maps were begun automatically
+    if not n_mapped:  # a person may have computed one before maps were started automatically
         theirs = Projection.objects.filter(embedding_set=vectors, method=Projection.Method.UMAP, generation__gt=0)
         n_mapped = theirs.aggregate(most=Max("n_points"))["most"] or 0
     if vectors.n_vectors < max(FEWEST, GROWTH * n_mapped):

@@ -151,7 +151,7 @@ class _HeldOut:
     def put_in(
         self, values: NDArray[np.float64], rows: NDArray[np.int64], is_labeled: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Replace the values (n, n_classes) of labeled rows (n,) by out-of-fold ones. Return where that was possible."""
+        """Replace the values (n, n_classes) of labeled rows (n,) by out-of-fold ones. Return where there are any."""
         found = is_labeled & np.isin(rows, self.rows)
         values[found] = self.values[np.searchsorted(self.rows, rows[found])]
         return found
