@@ -1,4 +1,4 @@
-"""The best weights of a quick training that was stopped: kept, so that a version can still be made of them."""
+"""Save the best weights of a quick training, so that a version can be made of them if it stops early."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training learns and what it is judged by: the labels, and how images are seen, as it was when it began.
+    """The training set, its split, the options and the input of a training, as they were when it started.
 
-    ``rows`` and ``y`` int64 (n,), ``parts`` int8 (n,) of TRAIN, STOPPING, TEST; ``n_left_out`` images that could
-    not be read. ``groups`` int64 (n,), equal for images that belong together, None where no two do; ``together`` tells
-    by which field.
+    ``rows`` and ``y`` int64 (n,), ``parts`` int8 (n,) of TRAIN, STOPPING, TEST; ``n_left_out`` images could not be
+    read. ``groups`` int64 (n,), equal for images that must be in the same part, None if all are separate;
+    ``together`` holds the field of the groups.
     """
 
     dataset_id: int
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Kept:
-    """A plan with the weights of its best epoch, and what the job had told by then."""
+    """A plan with the weights of its best epoch, and the result of the job up to then."""
 
     plan: Plan
     weights: list[FloatArray]
@@ -55,12 +55,12 @@ class Kept:
 
 
 def job_folder(job_id: uuid.UUID | str) -> Path:
-    """Where a training keeps what it needs while it runs, and what is left of it."""
+    """Return the folder of a training's files while it runs, and of what it leaves."""
     return Path(settings.STORE_DIR) / "quick" / str(job_id)
 
 
 def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], told: dict[str, Any]) -> None:
-    """Write down the best weights so far, all at once or not at all."""
+    """Write the best weights so far atomically."""
     about = {
         "dataset_id": plan.dataset_id,
         "options": asdict(plan.options),
@@ -80,7 +80,7 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
 
 
 def open_kept(job_id: str) -> Kept:
-    """What a stopped training left. Raises ``JobError`` where there is nothing of the kind."""
+    """Open what a stopped training has saved. Raises ``JobError`` if there is nothing."""
     gone = JobError("What that training had learnt is not kept any more.", "Begin a new quick training.")
     try:
         file = _file(uuid.UUID(job_id))
@@ -107,7 +107,7 @@ def open_kept(job_id: str) -> Kept:
 
 
 def forget(dataset_id: int) -> None:
-    """Give back the room of all stopped trainings of a dataset: a newer one ended well."""
+    """Delete what stopped trainings of a dataset have saved, after a newer one succeeded."""
     jobs = Job.objects.filter(kind="quick_train", dataset_id=dataset_id).exclude(state__in=Job.ACTIVE)
     for job in jobs.filter(result__has_key="kept"):
         del job.result["kept"]
@@ -116,7 +116,7 @@ def forget(dataset_id: int) -> None:
 
 
 def remove(job_id: uuid.UUID | str) -> None:
-    """Give back the room of one training."""
+    """Delete the files of one training."""
     remove_folder(job_folder(job_id))
 
 

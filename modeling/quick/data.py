@@ -1,4 +1,4 @@
-"""What a quick training learns from: labels, their split into three parts, and the pixels of images."""
+"""Prepare the data of a quick training: labels, their split into three parts, and the pixels of images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from modeling.quick.options import Facts, QuickOptions, suggest
 
 # Parts of the labels, in the order of the split's proportions.
 TRAIN, STOPPING, TEST = 0, 1, 2
-# Larger than that, pixels lie in a file that is mapped.
+# Larger arrays of pixels are memory-mapped files.
 IN_MEMORY_BYTES = 512 * 2**20
 _LOOKED_AT = 1000
 _BATCH = 2000
@@ -38,7 +38,7 @@ class Labels:
     """The labels that a training may use, by ascending row.
 
     ``rows`` int64 (n,); ``y`` int64 (n,) positions in ``class_ids``; ``paths`` by role and ``hashes`` of the items'
-    files; ``is_audit`` bool (n,): random draws; ``n_decisions`` of the dataset then.
+    files; ``is_audit`` bool (n,) marks random draws; ``n_decisions`` of the dataset at that time.
     """
 
     rows: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Labels:
     n_decisions: int
 
     def only(self, kept: NDArray[np.bool_]) -> Labels:
-        """Those at which ``kept`` bool (n,) is true; the classes stay."""
+        """Return the subset where ``kept`` bool (n,) is true, with the same classes."""
         return replace(
             self,
             rows=self.rows[kept],
@@ -63,7 +63,7 @@ class Labels:
 
 # -- For the page ------------------------------------------------------------------------------------
 def facts_of(dataset: Dataset) -> Facts:
-    """What there is to learn from just now; some look-ups whose cost does not grow with the images."""
+    """Return facts about the current labels, with a few queries whose cost does not grow with the images."""
     counts = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).values_list("n_items", flat=True)
     sides = Frame.objects.filter(dataset=dataset).order_by("id").values_list("width", "height")[:_LOOKED_AT]
     longer = [max(width, height) for width, height in sides]
@@ -76,7 +76,7 @@ def facts_of(dataset: Dataset) -> Facts:
 
 
 def usual_options(dataset: Dataset) -> QuickOptions:
-    """What was chosen the last time, otherwise what suits the images."""
+    """Return the options of the last training, or options suited to the images."""
     jobs = Job.objects.filter(kind="quick_train", dataset_id=dataset.pk).order_by("-created_at")
     for params in jobs.values_list("params", flat=True)[:20]:
         if "finish" in params:
@@ -90,7 +90,7 @@ def usual_options(dataset: Dataset) -> QuickOptions:
 
 # -- Labels ------------------------------------------------------------------------------------------
 def read_labels(dataset: Dataset) -> Labels:
-    """The labelled images that are there; their classes in the order of the class list."""
+    """Read the labeled images that are available; their classes are in the order of the class list."""
     n_decisions = Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
     items = Item.objects.filter(dataset=dataset, state=State.LABELLED, is_available=True)
     found = list(
@@ -117,7 +117,7 @@ def read_labels(dataset: Dataset) -> Labels:
 
 
 def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
-    """Role, path and SHA-256 of the files of items; the first of each where the dataset's items have one."""
+    """Return role, path and SHA-256 of the items' files; only the first of each if the dataset has single images."""
     found: dict[int, list[tuple[str, str, str]]] = {}
     for start in range(0, len(item_ids), 500):
         frames = Frame.objects.filter(item_id__in=item_ids[start : start + 500]).order_by("pk")
@@ -130,11 +130,12 @@ def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[st
 
 
 def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int8]:
-    """Which labels train, which say when to stop, which test: int8 (n,) of TRAIN, STOPPING, TEST.
+    """Split the labels into training, validation and test sets: int8 (n,) of TRAIN, STOPPING, TEST.
 
-    Stratified by class, items that share a file or a group on one side. What chance drew goes to the test first (unless
-    it is of a group of several), so that the test tells of the collection as well as it can. A class whose labels would
-    all be held out gives one group back, and a part that got none takes the smallest group that can be spared.
+    The split is stratified by class; items that share a file or a group are in the same part. Random draws go to the
+    test set first (unless they are in a group of several), so that it represents the dataset as well as possible. If
+    all labels of a class would be held out, one of its groups is used for training; if a part is empty, it gets the
+    smallest group that another part can spare.
 
     Raises
     ------
@@ -159,7 +160,7 @@ def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int
 def _spare_group(
     keys: NDArray[np.uint64], y: NDArray[np.int64], parts: NDArray[np.int8], sides: Sides
 ) -> NDArray[np.bool_]:
-    """The labels (n,) of the smallest group that its part can do without, and every class of it as well."""
+    """Return the labels (n,) of the smallest group that its part can spare without losing a class in training."""
     groups, first, sizes = np.unique(keys, return_index=True, return_counts=True)
     per_part = np.bincount(parts[first], minlength=3)
     for one in np.argsort(sizes, kind="stable").tolist():
@@ -177,21 +178,21 @@ def _spare_group(
 
 # -- Pixels ------------------------------------------------------------------------------------------
 def image_files(dataset: Dataset, n_rows: int, spec: InputSpec) -> Iterator[tuple[int, dict[str, Path]]]:
-    """Row and files by role of each item that is there, by ascending row below ``n_rows``."""
+    """Yield row and files by role of each available item, by ascending row below ``n_rows``."""
     for start in range(0, n_rows, _BATCH):
         for item in pictured(dataset, start, min(start + _BATCH, n_rows), spec):
             yield item.row, {role: dataset.data_dir / path for role, path in item.paths.items()}
 
 
 def n_rows_of(dataset: Dataset) -> int:
-    """One more than the last row that an item has."""
+    """Return the number of rows: one more than the last row of any item."""
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     return 0 if last is None else int(last) + 1
 
 
 @contextlib.contextmanager
 def room_for_pixels(folder: Path, n: int, side: int) -> Iterator[NDArray[np.uint8]]:
-    """An array uint8 (n, side, side, 3), all 0: in memory, or in a file of ``folder`` where that would be too much."""
+    """Yield an array uint8 (n, side, side, 3) of zeros: in memory, or in a file of ``folder`` if it is large."""
     n_bytes = n * side * side * 3
     if n_bytes <= IN_MEMORY_BYTES:
         yield np.zeros((n, side, side, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""How good a trained network is, told by labels that it was not taught: its calibration and its account."""
+"""Evaluate a trained network on labels that it was not trained on: calibration and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Positions = NDArray[np.int64]
 
 
 def calibrated(logits: FloatArray, y: Positions) -> tuple[float, bool, str]:
-    """The temperature that suits the stopping half's logits (n, c), whether it is one, and that in words."""
+    """Fit the temperature to logits (n, c) of the validation set. Return it, whether it was fitted, and a note."""
     if len(y) < MIN_LABELS:
         return 1.0, False, f"uncalibrated, too few labels to stop by ({len(y)} of the {MIN_LABELS} needed)"
     temperature = fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD)
@@ -31,9 +31,9 @@ def calibrated(logits: FloatArray, y: Positions) -> tuple[float, bool, str]:
 def account(
     logits: FloatArray, y: Positions, temperature: float, n_classes: int, groups: Positions | None = None
 ) -> dict[str, Any]:
-    """What the test half's logits (n, c) say, by the names that the assistive model's account has. JSON-able.
+    """Return the metrics for logits (n, c) of the test set, as JSON, under the names that the assistive model uses.
 
-    ``groups`` (n,) are equal for images that belong together, None where no two do: intervals heed them.
+    ``groups`` (n,) are equal for images of a group, or None if all are separate; intervals take them into account.
     """
     predicted = logits.argmax(axis=1)
     right = predicted == y
@@ -64,10 +64,11 @@ def account(
 
 
 def beside_assistive(dataset: Dataset, rows: Positions, truth: Positions, predicted: Positions) -> dict[str, Any]:
-    """How right the newest assistive model was about the same test images, each by a fit that had not seen it.
+    """Return the held-out accuracy of the newest assistive model on the same test images.
 
-    ``rows``, ``truth`` and ``predicted`` int64 (n,): the test half, and ids of classes. ``assistive_accuracy`` is None
-    where no such model speaks of them; ``assistive`` says which does, of how many, and how right this network is there.
+    ``rows``, ``truth`` and ``predicted`` int64 (n,) are the test set and class ids. ``assistive_accuracy`` is None if
+    no assistive model held out any of them; ``assistive`` holds its number, the number of shared images, and both
+    accuracies.
     """
     found = ModelVersion.objects.filter(dataset=dataset, kind=ModelVersion.Kind.ASSISTIVE)[: active_version.ARRAYS_KEPT]
     for version in found:
@@ -84,5 +85,5 @@ def beside_assistive(dataset: Dataset, rows: Positions, truth: Positions, predic
 
 
 def _or_none(values: NDArray[np.float64]) -> list[float | None]:
-    """NaN is not JSON."""
+    """Replace NaN, which is not valid JSON, by None."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -1,4 +1,4 @@
-"""The form of a quick training: what can be chosen, and what of it is impossible."""
+"""Define the form of a quick training and explain which choices are not possible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERCENT, FINE = "validation_share", "is_fine_tuned"
 
 
 class QuickForm(OptionsForm):
-    """:class:`~modeling.quick.options.QuickOptions`, the validation share in per cent."""
+    """The fields of :class:`~modeling.quick.options.QuickOptions`, with the validation share in percent."""
 
     options_class = QuickOptions
     is_fine_tuned = forms.ChoiceField(
@@ -32,7 +32,7 @@ class QuickForm(OptionsForm):
         self.facts = facts
 
     def clean(self) -> dict[str, Any]:
-        """Return the fields, with the options under ``options`` unless something about them is impossible."""
+        """Validate the options and add them under ``options``, unless they are not possible."""
         cleaned = super().clean() or {}
         if self.errors:
             return cleaned
@@ -47,7 +47,7 @@ class QuickForm(OptionsForm):
         return {**cleaned, "options": options}
 
     def refuse_missing_weights(self) -> None:
-        """Before a run: refuse ImageNet's weights where neither this machine nor their address has them."""
+        """Refuse to start if ImageNet's weights are missing; asks their server if they are not on this machine."""
         options: QuickOptions = self.cleaned_data["options"]
         if options.weights == "imagenet":
             answer = augmentation.weights_status(options.backbone, settings.WEIGHTS_DIR)

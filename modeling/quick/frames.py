@@ -1,4 +1,4 @@
-"""What a quick training of a dataset is fed: found out by looking into some of its files."""
+"""Choose the input of a quick training by inspecting some of the dataset's files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from labeling.models import Dataset, Frame
 from modeling.encoders.input_spec import InputSpec
 from modeling.encoders.network_input import NetworkInput
 
-# Of so many files it is asked whether they have colours.
+# Number of files that are checked for colors.
 _LOOKED_AT = 8
 
 
 def network_input_of(dataset: Dataset) -> NetworkInput:
-    """What a training of this dataset sees; looks into some files where an item has several."""
+    """Return the input of a training on this dataset; inspects some files if items have several."""
     spec = InputSpec.of(dataset)
     return NetworkInput(spec, spec.has_parts and _are_grey(dataset, spec))
 

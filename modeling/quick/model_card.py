@@ -1,4 +1,4 @@
-"""The model card of a quick training: what it is, what it learnt from, how good it is, and what it is not for."""
+"""Write the model card of a quick training: what it is, its training set, its quality, and its limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modeling.quick.program import seen_as
 
 
 def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
-    """Markdown, about a page. Names no person and no folder."""
+    """Return the model card in Markdown, about a page. Contains no names of people or folders."""
     options = plan.options
     names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
     lines = [
@@ -68,7 +68,7 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
 
 
 def how(options: QuickOptions) -> str:
-    """The training in a few words."""
+    """Describe the training in a few words."""
     title = BACKBONES[options.backbone].title
     if options.weights == "random":
         words = f"{title}, trained from random numbers"

@@ -1,4 +1,4 @@
-"""What a quick training can be asked for, what of it is impossible, and what suits the images at hand."""
+"""Define the options of a quick training, check that they are possible, and suggest some for a dataset."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ ClassWeights = Literal["equal", "balanced"]
 Weights = Literal["imagenet", "random"]
 
 MIN_LABELS = 10
-# What a network that halves its image five times still makes something of: small images are enlarged to this.
+# A network that halves the image five times needs about this size: smaller images are enlarged to it.
 SMALL_SIDE = 96
 MAX_EPOCHS, MAX_BATCH, MAX_SIDE = 200, 512, 512
-# Less than this much of the free memory is asked for: the rest of the machine goes on working.
+# Only this share of the free memory is used, so that the rest of the machine keeps working.
 MEMORY_SHARE = 0.8
 AUGMENTATIONS = ("flip", "rotate", "zoom", "brightness")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that can be trained: its name for people, the sides in pixels that it takes, what it costs."""
+    """A network that can be trained: its title, the image sizes that it takes in pixels, and its memory use."""
 
     title: str
     smallest_side: int
     usual_side: int
-    # Bytes that one pixel of a batch takes while all layers are trained.
+    # Bytes per pixel of a batch while all layers are trained.
     bytes_per_pixel: int
     words: str
 
@@ -48,7 +48,21 @@ _NO_SHARE = "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."
 
 @dataclass(frozen=True)
 class QuickOptions:
-    """One quick training. The defaults suit small images; :func:`suggest` looks at the images at hand."""
+    """The options of a quick training.
+
+    Attributes
+    ----------
+    backbone : a key of ``BACKBONES``.
+    epochs, batch_size : number of passes over the images, and of images per step.
+    image_side : images are resized to a square of this many pixels, without keeping their proportions.
+    is_fine_tuned : train the network itself, not only the classifier on top.
+    flip, rotate, zoom, brightness : data augmentation.
+    early_stopping : stop after this many epochs without a better validation loss; 0: never.
+    class_weights : ``balanced`` gives every class the same weight, however many labels it has.
+    validation_share : share of the labels that is not trained on: half is the validation set, half the test set.
+    weights : initial weights of the network.
+    seed : determines the split, the order and the augmentation.
+    """
 
     backbone: Annotated[BackboneName, about("Network", choices=_TITLES)] = "mobilenet_v2"
     epochs: Annotated[int, about("Epochs", "How often each image is seen.", ge=1, le=MAX_EPOCHS)] = 10
@@ -73,20 +87,20 @@ class QuickOptions:
 
     @property
     def is_end_to_end(self) -> bool:
-        """Does the network itself learn? Otherwise what it says of an image is computed once."""
+        """Return whether the network itself is trained; otherwise its features are computed once per image."""
         return self.is_fine_tuned or self.weights == "random"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What there is to learn from.
+    """Facts about the labels and the machine.
 
     Attributes
     ----------
-    n_labelled : labels on images that are there.
-    per_class : their numbers by class; classes without a label don't count.
-    median_side : the longer side in pixels of the image in the middle; 0: not known.
-    memory_free : bytes; 0: not known.
+    n_labelled : number of labels on available images.
+    per_class : number of labels by class; classes without a label do not count.
+    median_side : median of the images' longer sides in pixels; 0: unknown.
+    memory_free : free memory in bytes; 0: unknown.
     """
 
     n_labelled: int
@@ -100,7 +114,7 @@ class Facts:
 
 
 def problems(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
-    """What makes this training impossible: (option, words) each; ``""`` where no option is to blame."""
+    """Return what makes this training impossible: pairs of (option, message), with option "" if none is to blame."""
     backbone = BACKBONES[options.backbone]
     found: list[tuple[str, str]] = []
     if facts.n_labelled < MIN_LABELS:
@@ -120,7 +134,7 @@ def problems(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
 
 
 def remarks(options: QuickOptions, facts: Facts) -> list[str]:
-    """What is possible but worth knowing before it begins."""
+    """Return remarks about options that are possible but have drawbacks."""
     found = []
     n_train = facts.n_labelled - _n_validation(options, facts)
     if options.batch_size > n_train > 0:
@@ -139,7 +153,7 @@ def remarks(options: QuickOptions, facts: Facts) -> list[str]:
 
 
 def suggest(facts: Facts) -> QuickOptions:
-    """Options that suit the images: the side by their size, a smaller held-out share where labels are many."""
+    """Suggest options for the images: the size by theirs, and a larger held-out share if there are few labels."""
     side = SMALL_SIDE if facts.median_side <= SMALL_SIDE else 160 if facts.median_side <= 320 else 224
     options = QuickOptions(image_side=side, validation_share=0.3 if facts.n_labelled < 100 else 0.2)
     if facts.per_class:

@@ -1,4 +1,4 @@
-"""Quick training: labels and images in, a trained network with every probability and its files out."""
+"""Run a quick training: train a network on labeled images, predict every image, and write the model's files."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ Positions = NDArray[np.int64]
 
 
 def quick_train(run: Run) -> dict[str, Any]:
-    """The job ``quick_train``; its parameters are those of ``QuickOptions``, or ``{"finish": <job id>}``.
+    """Run the job ``quick_train``; its parameters are those of ``QuickOptions``, or ``{"finish": <job id>}``.
 
-    Returns what ``quick_train --json`` prints, the curves, and what was made.
+    Returns what ``quick_train --json`` prints, the curves, and what was produced.
     """
     began = time.perf_counter()
     try:
@@ -69,16 +69,16 @@ def quick_train(run: Run) -> dict[str, Any]:
 
 
 def quick_folder(version: ModelVersion) -> Path:
-    """Where a quick training's files lie: the model in several formats, its card, its classes, a program."""
+    """Return the folder of a quick training's files: the model in several formats, its card, classes, and a program."""
     return model_files.folder_of(version) / "quick"
 
 
 def make_encoder(version: ModelVersion) -> str:
-    """The network of a quick training as an encoder; the name to choose it by (``file:<file name>``).
+    """Add the network of a quick training as an encoder, and return the name to choose it by (``file:<file name>``).
 
     Raises
     ------
-    JobError : the version's files are gone.
+    JobError : the version's files are missing.
     """
     source = quick_folder(version) / FEATURES
     folder = user_models.own_folder(Path(settings.STORE_DIR))
@@ -130,7 +130,7 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
             _teach(network, plan, pixels, usable, watch)
             judged = usable[plan.parts != TRAIN]
             result = _made(run, watch, network, pixels, judged, began)
-        except BaseException:  # however it ends: the best epoch seen can still become a version
+        except BaseException:  # however it ends, the best epoch can still become a version
             _salvage(watch)
             raise
     checkpoints.forget(dataset.pk)
@@ -139,15 +139,15 @@ def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
 
 
 def _salvage(watch: Watch) -> None:
-    """Keep the best epoch seen. Where that fails, too, the reason why the training ended is told all the same."""
+    """Save the best epoch. An error in doing so is only logged, so that the original reason is reported."""
     try:
         watch.keep()
     except StoreError as error:
-        log.warning("The best weights of %s could not be kept: %s", watch.run.job, error)
+        log.warning("The best weights of %s could not be saved: %s", watch.run.job, error)
 
 
 def _finish(run: Run, began: float) -> dict[str, Any]:
-    """A version of the best weights that a stopped training kept."""
+    """Make a version of the best weights that a stopped training saved."""
     kept = checkpoints.open_kept(str(run.params["finish"]))
     plan, dataset = kept.plan, Dataset.objects.get(pk=run.dataset_id)
     if plan.dataset_id != dataset.pk:
@@ -178,7 +178,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
 def _made(
     run: Run, watch: Watch, network: QuickNetwork, pixels: Pixels, judged: Positions, began: float
 ) -> dict[str, Any]:
-    """From a trained network to an active version; ``judged`` are the places in ``pixels`` of what did not train."""
+    """Make a trained network the active version; ``judged`` are the indices in ``pixels`` of images not trained on."""
     plan, told = watch.plan, watch.told
     run.stage("Calibrating")
     watch.tell()
@@ -236,7 +236,7 @@ def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
 
 
 def _told(plan: Plan) -> dict[str, Any]:
-    """What the job says before its first epoch."""
+    """Return the result of the job before its first epoch."""
     counts = np.bincount(plan.parts, minlength=3).tolist()
     facts = Facts(len(plan.y), np.bincount(plan.y, minlength=len(plan.class_ids)).tolist())
     return {
@@ -269,7 +269,7 @@ def _best(told: dict[str, Any]) -> int:
 def _read(
     run: Run, dataset: Dataset, network_input: NetworkInput, paths: Sequence[Mapping[str, str]], pixels: Pixels
 ) -> NDArray[np.bool_]:
-    """Fill ``pixels`` (n, side, side, 3); which of the images could be read."""
+    """Fill ``pixels`` (n, side, side, 3) and return which of the images could be read."""
     run.stage("Reading the images", total=len(paths))
     readable = np.zeros(len(paths), dtype=np.bool_)
     files = ({role: dataset.data_dir / path for role, path in some.items()} for some in paths)
@@ -286,7 +286,7 @@ def _read(
 
 
 def _paths(dataset: Dataset, plan: Plan, rows: Positions) -> list[dict[str, str]]:
-    """Where the images of rows are today; a row that is gone keeps its place, with no image."""
+    """Return the current files of the images of rows; a missing file for rows that no longer exist."""
     wanted = set(rows.tolist())
     items = image_files(dataset, max(wanted, default=-1) + 1, plan.network_input.spec)
     found = {row: files for row, files in items if row in wanted}
@@ -301,7 +301,7 @@ def _network(plan: Plan, file: Path | None) -> QuickNetwork:
 
 
 def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions, watch: Watch) -> None:
-    """``usable`` are the places in ``pixels`` of the plan's labels."""
+    """Train the network; ``usable`` are the indices in ``pixels`` of the plan's labels."""
     from modeling.backends.quick.keras_loop import Diverged, TrainingData, balanced_weights, train
 
     y = np.zeros(len(pixels), dtype=np.int64)
@@ -329,7 +329,7 @@ def _new_version(
         kind=ModelVersion.Kind.QUICK,
         options=asdict(plan.options),
         number=newest + 1,
-        # It looks at the images themselves; queues go on with the dataset's active vectors.
+        # It uses the images themselves; queues keep using the dataset's active embeddings.
         embedding_set=None,
         class_ids=plan.class_ids,
         n_labels=len(plan.y),
@@ -343,7 +343,7 @@ def _new_version(
 
 
 def _predict(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork, graph: bytes) -> None:
-    """Probabilities of every image, by the very graph that the files hold."""
+    """Compute the probabilities of every image with the same graph that is in the exported files."""
     run.stage("Predicting every image", total=version.dataset.n_items)
     answer = network.predictor(graph, version.temperature)
     with model_files.save_probabilities(version, version.n_rows, len(version.class_ids)) as out:
@@ -354,7 +354,7 @@ def _predict(run: Run, version: ModelVersion, plan: Plan, network: QuickNetwork,
 
 
 def _batches(version: ModelVersion, plan: Plan, side: int) -> Iterator[tuple[Positions, Pixels]]:
-    """Rows and pixels of all images that can be read, some hundreds at a time; the next are read meanwhile."""
+    """Yield rows and pixels of all readable images, some hundreds at a time; the next batch is read ahead."""
     named, opened = tee(image_files(version.dataset, version.n_rows, plan.network_input.spec))
     images = inputs_of((files for _, files in opened), side, plan.network_input)
     pairs = zip((row for row, _ in named), images, strict=True)

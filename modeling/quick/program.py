@@ -1,6 +1,6 @@
-"""The program that goes out with a quick training: classifies images anywhere, and sees them as the training did.
+"""Build the program shipped with a quick training: it classifies images anywhere, prepared as in training.
 
-The code that opens files here is put into the archive as it is, so that there is nothing to keep alike.
+The archive contains the code that opens files here, so that both are always the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CODE = (
     "modeling/__init__.py", "modeling/encoders/__init__.py",
     "modeling/encoders/network_input.py", "modeling/encoders/input_spec.py",
 )  # fmt: skip
-# Of the code of `labeling/images` what only HOSHINA itself runs.
+# Files of `labeling/images` that only HOSHINA itself needs.
 _LEFT_OUT = frozenset(
     {
         "browser_formats.py",
@@ -55,7 +55,7 @@ _IF_INSTALLED = {
 
 
 def about(version: ModelVersion, plan: Plan) -> dict[str, Any]:
-    """What there is to know besides the weights, for classes.json: the classes, and how images are seen."""
+    """Return what the program needs besides the weights, for classes.json: the classes, and how images are prepared."""
     names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
     return {
         "classes": [names[class_id] for class_id in version.class_ids],
@@ -68,7 +68,7 @@ def about(version: ModelVersion, plan: Plan) -> dict[str, Any]:
 
 
 def write_program(version: ModelVersion, folder: Path, network_input: NetworkInput) -> None:
-    """Write the archive into ``folder``, where ``model.tflite`` and ``classes.json`` lie already."""
+    """Write the archive into ``folder``, which has ``model.tflite`` and ``classes.json`` already."""
     top = f"{version.dataset.slug}-model-{version.number}"
     with (
         writing(folder / NAME) as stream,
@@ -94,7 +94,7 @@ def _code() -> Iterator[Path]:
 
 
 def requirements() -> list[str]:
-    """The packages that the program needs, in the versions of now: others may decode or resize a little otherwise."""
+    """Return the packages that the program needs, in the versions in use: others may decode or resize differently."""
     there = {name for name in _IF_INSTALLED if _version(name)}
     return [f"{name}=={_version(name)}" for name in (*_NEEDED, *sorted(there))]
 
@@ -107,7 +107,7 @@ def _version(name: str) -> str:
 
 
 def readme(dataset: Dataset, number: int, network_input: NetworkInput) -> str:
-    """How to use the program, in Markdown. Names no person and no folder."""
+    """Return instructions for the program in Markdown. Contains no names of people or folders."""
     lines = [
         f"# {dataset.name}, model {number}: a program that classifies images",
         "",
@@ -146,7 +146,7 @@ def readme(dataset: Dataset, number: int, network_input: NetworkInput) -> str:
 
 
 def seen_as(dataset: Dataset, network_input: NetworkInput) -> list[str]:
-    """What an input of the network is, as a list in Markdown."""
+    """Describe the input of the network as a list in Markdown."""
     spec = network_input.spec
     lines = [
         "- Images whole and upright, squashed to a square, as RGB from 0 to 255; what is transparent over "

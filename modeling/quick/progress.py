@@ -1,4 +1,4 @@
-"""What a quick training tells while it runs: its job's stage and progress, its curves, and the best weights so far."""
+"""Report the progress of a quick training: its job's stage and progress, its curves, and the best weights so far."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from modeling.quick.checkpoints import Plan
 
 FloatArray = NDArray[np.float32]
 
-# At most so often is the job's row written: between batches, and between epochs that take a moment.
+# Shortest time between writes of the job's row: from batches, and from epochs if they are short.
 _LIVE_SECONDS, _EPOCH_SECONDS = 2.0, 0.5
-# A killed worker loses the best weights of no more than this.
+# If a worker is killed, at most the best weights of this time are lost.
 _KEEP_SECONDS = 20.0
 
 
 class Watch:
-    """The ``Watcher`` of a job. ``told`` is what the job's result holds while it runs."""
+    """The ``Watcher`` of a job. ``told`` is the job's result while it runs."""
 
     def __init__(self, run: Run, plan: Plan, told: dict[str, Any]) -> None:
         self.run, self.plan, self.told = run, plan, told
@@ -48,7 +48,7 @@ class Watch:
         words = f"Training: epoch {epoch} of {epochs}"
         if self._epoch == 0:
             self.run.stage(words, total=epochs * batches)
-        # One stage for all epochs, whatever it is called: the time left is that of the whole training.
+        # All epochs are one stage, whatever its name, so that the time left is that of the whole training.
         self._epoch, self.run.job.stage = epoch, words
         live = {"epoch": epoch, "batch": batch, "batches": batches, "loss": loss, "accuracy": accuracy}
         self.told["live"] = {name: value if math.isfinite(value) else None for name, value in live.items()}
@@ -67,7 +67,7 @@ class Watch:
 
     # -- Writing down -----------------------------------------------------------------------------------
     def tell(self, pause: float = 0.0) -> None:
-        """Write what is known so far into the job's row, unless that was done a moment ago."""
+        """Write the result so far into the job's row, unless that was done less than ``pause`` seconds ago."""
         if time.monotonic() - self._saved_at < pause:
             return
         self._saved_at = time.monotonic()
@@ -75,14 +75,14 @@ class Watch:
             raise Superseded
 
     def keep(self) -> None:
-        """Keep the best weights, from which a version can be made should the training not reach its end."""
+        """Save the best weights, so that a version can be made of them if the training does not finish."""
         if self._weights is None or self._is_kept:
             return
         best = self.told["epochs"][self.told["best_epoch"] - 1]
         self.told["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
         checkpoints.keep(self.run.job.pk, self.plan, self._weights, self.told)
         self._is_kept, self._kept_at = True, time.monotonic()
-        # Also of a job that was given up meanwhile: its page offers what was kept.
+        # Also for a job that was given up meanwhile: its page offers to use them.
         job = self.run.job
         Job.objects.filter(pk=job.pk, worker=job.worker, attempts=job.attempts).exclude(
             state__in=[Job.State.QUEUED, Job.State.SUCCEEDED]

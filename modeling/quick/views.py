@@ -1,4 +1,4 @@
-"""Quick training as the pages show it: its modal with the form, the live curves and how it ended; its files."""
+"""Show quick training: the dialog with the form, the live curves and the outcome; serve its files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from modeling.quick.options import AUGMENTATIONS, BACKBONES, QuickOptions, remar
 from modeling.quick.pipeline import make_encoder, quick_folder
 from modeling.versions.plots import epochs_plots
 
-# The sheet of samples: so many images, each so many times; tiles of one size, whatever the network sees.
+# The sheet of samples: number of images, of augmented copies of each, and size of a tile in pixels.
 IMAGES, TIMES, TILE = 6, 3, 72
 NUMBERS = ("epochs", "batch_size", "image_side", "validation_share", "early_stopping")
 
@@ -50,7 +50,7 @@ NUMBERS = ("epochs", "batch_size", "image_side", "validation_share", "early_stop
 @require_http_methods(["GET", "POST"])
 @never_cache
 def quick_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """The form, or what runs; a POST begins a training. The same in the modal and on a page of its own."""
+    """Show the form or the running training, in the dialog or on a page of its own; a POST starts a training."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.method == "POST":
         return _begin(request, dataset)
@@ -63,7 +63,7 @@ def quick_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 @require_GET
 @never_cache
 def live(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """One training: its curves while it runs, and how it ended. 286 ends the polling."""
+    """Show one training: its curves while it runs, and how it ended. Status 286 ends the polling."""
     dataset = get_object_or_404(Dataset, slug=slug)
     job = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk)
     context = {"dataset": dataset, **_running(dataset, job)}
@@ -73,7 +73,7 @@ def live(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
 @require_GET
 @never_cache
 def check(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """What the options as they are now would mean, in words; asked for when one changes."""
+    """Show what the current options mean; requested when one changes."""
     dataset = get_object_or_404(Dataset, slug=slug)
     context = {"dataset": dataset, **_checked(_form(dataset, request.GET.dict()))}
     return render(request, "modeling/quick/_check.html", context)
@@ -81,7 +81,7 @@ def check(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 def samples(request: HttpRequest, slug: str) -> HttpResponse:
-    """A sheet of some of the dataset's images: as they are, and below as a training would see them."""
+    """Serve a sheet of some of the dataset's images: unchanged, and below augmented as in training."""
     dataset = get_object_or_404(Dataset, slug=slug)
     form = _form(dataset, request.GET.dict())
     options = form.cleaned_data.get("options") if form.is_valid() else None
@@ -97,7 +97,7 @@ def samples(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def finish(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
-    """Make a version of the best weights that a training kept which ended early."""
+    """Make a version of the best weights that were saved by a training that ended early."""
     dataset = get_object_or_404(Dataset, slug=slug)
     kept = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk, result__has_key="kept")
     return _watch(request, dataset, enqueue_training(request, dataset, {"finish": str(kept.pk)}))
@@ -105,7 +105,7 @@ def finish(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
 
 @require_POST
 def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
-    """The network of a quick training becomes the dataset's encoder."""
+    """Make the network of a quick training the dataset's encoder."""
     version = _version(slug, number)
     try:
         encoder_choice.use(version.dataset, make_encoder(version), request.user)
@@ -117,7 +117,7 @@ def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse
 
 @require_GET
 def model_file(request: HttpRequest, slug: str, number: int, name: str) -> HttpResponseBase:
-    """One of the files of a quick training."""
+    """Serve one of the files of a quick training."""
     version = _version(slug, number)
     file = next((file for file in files_of(version) if file.name == name), None)
     if file is None:
@@ -126,7 +126,7 @@ def model_file(request: HttpRequest, slug: str, number: int, name: str) -> HttpR
 
 
 def files_of(version: ModelVersion) -> list[Any]:
-    """The files of a quick training by name."""
+    """Return the files of a quick training, sorted by name."""
     folder = quick_folder(version)
     return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
 
@@ -143,7 +143,7 @@ def _begin(request: HtmxHttpRequest, dataset: Dataset) -> HttpResponse:
 
 
 def enqueue_training(request: HtmxHttpRequest, dataset: Dataset, params: dict[str, Any]) -> Job:
-    """A training of that kind; the one that runs already, where one does."""
+    """Queue a training, or return the one that is already running."""
     return enqueue("quick_train", dataset_id=dataset.pk, params=params, user=request.user)
 
 
@@ -186,7 +186,7 @@ def _asking(dataset: Dataset, form: QuickForm, last: Job | None) -> dict[str, An
 
 
 def _checked(form: QuickForm) -> dict[str, Any]:
-    """The remarks about a form, and into which parts the labels would go."""
+    """Return the remarks about a form, and the sizes of the training, validation and test sets."""
     data = form.data if form.is_bound else {name: form[name].value() for name in form.fields}
     bound = form if form.is_bound else QuickForm(form.facts, QuickOptions(), data)
     if not bound.is_valid():
@@ -222,7 +222,7 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
 
 
 def _told(job: Job) -> str:
-    """What was asked for, in a line."""
+    """Describe the options of a training in one line."""
     if "finish" in job.params:
         return "the best epoch of a training that ended early"
     options = parse_options(QuickOptions, job.params)
@@ -233,7 +233,7 @@ def _told(job: Job) -> str:
 
 # -- Samples ------------------------------------------------------------------------------------------
 def _some_images(dataset: Dataset) -> list[Image.Image]:
-    """The first images that can be read, labelled ones before others."""
+    """Return the first readable images, labeled ones first."""
     frames = Frame.objects.filter(dataset=dataset, item__is_available=True).select_related("dataset")
     is_labelled = Q(item__state=State.LABELLED)
     some = [frames.filter(one).order_by("item__row")[: 2 * IMAGES] for one in (is_labelled, ~is_labelled)]
@@ -242,7 +242,7 @@ def _some_images(dataset: Dataset) -> list[Image.Image]:
         try:
             content, _ = decoders().picture(frame.file, 2 * TILE, dataset.shown_as)
         except ImageProblem:
-            continue  # its reason is on the Problems page; another image shows as much here
+            continue  # its reason is on the Problems page; another image will do here
         images.append(Image.open(io.BytesIO(content)).convert("RGB"))
         if len(images) == IMAGES:
             break
@@ -250,7 +250,7 @@ def _some_images(dataset: Dataset) -> list[Image.Image]:
 
 
 def _sheet(pixels: np.ndarray[Any, np.dtype[np.uint8]], columns: int) -> Image.Image:
-    """Tiles in rows of so many, with a gap between."""
+    """Arrange tiles in a grid of ``columns`` columns, with gaps between them."""
     rows, step = -(-len(pixels) // columns), TILE + 4
     sheet = Image.new("RGBA", (columns * step - 4, rows * step - 4))
     for number, one in enumerate(pixels):
