@@ -1,4 +1,4 @@
-"""Vectors and models in the admin: to look at; the policy of retraining can be changed."""
+"""Register embeddings and models in the admin, read-only; the retraining policy can be changed."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class RetrainPolicyAdmin(BigTableAdmin):
     readonly_fields = ("dataset",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Made with the first look at a dataset's model."""
+        """Return False: the policy is created when the model of a dataset is first shown."""
         return False

@@ -33,7 +33,7 @@ class ModelingConfig(AppConfig):
 
 
 def side_of(dataset: Dataset) -> int | None:
-    """Return the side of the square that the wanted encoder sees of each file."""
+    """Return the side in pixels of the square that the requested encoder takes from each file."""
     from modeling.encoders.choice import backend_of, likely
 
     # Not by the roles: an ingest of new groups begins before there are any.
@@ -42,7 +42,7 @@ def side_of(dataset: Dataset) -> int | None:
 
 
 def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """After an ingest: vectors for what is new or changed, or by an encoder that runs here only now."""
+    """Start an embedding job after an ingest if images are new or changed, or a better encoder is available."""
     from hoshina.jobs.lifecycle import enqueue
     from labeling.models import Dataset
     from modeling.encoders.pipeline import has_work
@@ -52,14 +52,14 @@ def embed_new_images(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
 
 
 def embed_again(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """Images are shown in another way: vectors of what is to be seen now."""
+    """Start an embedding job after the display of images was changed."""
     from hoshina.jobs.lifecycle import enqueue
 
     enqueue("embed", dataset_id=dataset_id)
 
 
 def forget_rows(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """All items are made anew: vectors, models and maps of the old ones go by rows that mean others now."""
+    """Delete embeddings, models and maps after all items were created anew: their rows refer to other items now."""
     from modeling import store
     from modeling.models import EmbeddingSet, ModelVersion, Projection
     from modeling.versions import model_files

@@ -1,4 +1,4 @@
-"""What the machine learns: vectors, models, projections. The arrays themselves live in the store."""
+"""Define the records of embeddings, model versions and maps. Their arrays are files in the store."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from labeling.models import Dataset
 
 
 class EmbeddingSet(models.Model):
-    """The vectors of one dataset under one encoder fingerprint; the arrays are in ``modeling.store``."""
+    """The embeddings of one dataset under one encoder fingerprint; the arrays are in ``modeling.store``."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="embedding_sets")
     fingerprint = models.CharField(max_length=64)
     encoder = models.CharField(max_length=60)
     # The encoder's name in the registry (modeling.backends), such as mobilenet_v2 or file:birds.onnx.
     backend = models.CharField(max_length=200, blank=True)
-    # Why this encoder and not a better one, in words for the header and the manifest.
+    # Why this encoder was used and not a better one, for the header and the manifest.
     reason = models.TextField(blank=True)
     dim = models.PositiveIntegerField()
-    # Which file of vectors is the current one (see modeling.store); 0: none yet.
+    # The generation of the current files (see modeling.store); 0: none yet.
     generation = models.PositiveIntegerField(default=0)
     n_vectors = models.PositiveBigIntegerField(default=0)
     n_failed = models.PositiveBigIntegerField(default=0)
-    # How many vectors there were when a UMAP map of them was last begun automatically; 0: never.
+    # Number of embeddings when a UMAP map of them was last started automatically; 0: never.
     n_mapped = models.PositiveBigIntegerField(default=0)
     is_active = models.BooleanField(default=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -39,7 +39,7 @@ class EmbeddingSet(models.Model):
 
 
 class ModelVersion(models.Model):
-    """One trained classifier: what it learned from, its calibration, its measured quality."""
+    """One trained classifier: its training set, its calibration and its metrics."""
 
     class Kind(models.TextChoices):
         ASSISTIVE = "assistive", "assistive"
@@ -47,7 +47,7 @@ class ModelVersion(models.Model):
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="model_versions")
     kind = models.CharField(max_length=12, choices=Kind, default=Kind.ASSISTIVE)
-    # What a quick training was asked for: backbone, epochs, image side …
+    # The options of a quick training: backbone, epochs, image side …
     options = models.JSONField(default=dict)
     number = models.PositiveIntegerField()
     embedding_set = models.ForeignKey(EmbeddingSet, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -55,9 +55,9 @@ class ModelVersion(models.Model):
     class_ids = models.JSONField()
     n_labels = models.PositiveBigIntegerField()
     n_rows = models.PositiveBigIntegerField()
-    # Dataset.n_decisions when the labels were read: what came later is newer than this model.
+    # Dataset.n_decisions when the labels were read: later decisions are newer than this model.
     n_decisions = models.PositiveBigIntegerField()
-    # How the logits became probabilities: by the temperature, or by the parameters of another method.
+    # How logits are turned into probabilities: with the temperature, or with the parameters of another method.
     calibration_method = models.CharField(max_length=20, default="temperature")
     calibration_params = models.JSONField(default=dict)
     temperature = models.FloatField(default=1.0)
@@ -66,7 +66,7 @@ class ModelVersion(models.Model):
     # accuracy, accuracy_interval, ece_before, ece_after, log_loss_before, log_loss_after, confusion, reliability …
     metrics = models.JSONField(default=dict)
     is_active = models.BooleanField(default=False)
-    # A person wants this very version in use: automatic retraining waits.
+    # Chosen by a person: automatic retraining is paused.
     is_chosen = models.BooleanField(default=False)
     seconds = models.FloatField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -83,7 +83,7 @@ class ModelVersion(models.Model):
 
 
 class Projection(models.Model):
-    """A map: coordinates in the plane of every vector of an embedding set, stored by ``modeling.maps.coordinates``."""
+    """A map: 2-D coordinates of every embedding of a set, stored by ``modeling.maps.coordinates``."""
 
     class Method(models.TextChoices):
         UMAP = "umap", "UMAP"
@@ -94,14 +94,14 @@ class Projection(models.Model):
     embedding_set = models.ForeignKey(EmbeddingSet, on_delete=models.CASCADE, related_name="projections")
     name = models.CharField(max_length=80)
     method = models.CharField(max_length=8, choices=Method)
-    # What it was made with: n_neighbors, min_dist, metric, perplexity, is_supervised …
+    # Options used to compute it: n_neighbors, min_dist, metric, perplexity, is_supervised …
     params = models.JSONField(default=dict)
     seed = models.BigIntegerField(default=0)
-    # Which file of coordinates is the current one; it grows as new items are placed.
+    # The generation of the current file of coordinates; it grows as new items are placed.
     generation = models.PositiveIntegerField(default=0)
     # The embedding set's generation that the coordinates cover.
     vectors_generation = models.PositiveIntegerField(default=0)
-    # Points on the map, and how many of them were placed by their neighbours without a fit.
+    # Points on the map, and how many of them were placed by their neighbors without a fit.
     n_points = models.PositiveBigIntegerField(default=0)
     n_placed = models.PositiveBigIntegerField(default=0)
     # trustworthiness on a sample, share of the fit's points …
@@ -118,12 +118,12 @@ class Projection(models.Model):
 
     @property
     def tag(self) -> str:
-        """Another one for each map, and for each time that its coordinates are written."""
+        """Return a tag that is unique to the map and to each version of its coordinates."""
         return f"{self.pk}.{self.generation}"
 
 
 class EncoderChoice(models.Model):
-    """Which encoder a dataset's vectors come from, where a person chose one: else AL_EMBEDDING_BACKEND says."""
+    """The encoder that a person chose for a dataset; without one, AL_EMBEDDING_BACKEND decides."""
 
     dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="encoder_choice")
     backend = models.CharField(max_length=200)
@@ -133,7 +133,7 @@ class EncoderChoice(models.Model):
 
 
 class RetrainPolicy(models.Model):
-    """When and how the assistive model of a dataset retrains."""
+    """When and how the assistive model of a dataset is retrained."""
 
     class Calibration(models.TextChoices):
         TEMPERATURE = "temperature", "temperature"
@@ -147,12 +147,12 @@ class RetrainPolicy(models.Model):
 
     dataset = models.OneToOneField(Dataset, on_delete=models.CASCADE, related_name="retrain_policy")
     is_automatic = models.BooleanField(default=True)
-    # Retrain after this many new labels, or this share of the labels if that is more.
+    # Retrain after this many new labels, or after this share of the labels if that is more.
     min_new = models.PositiveIntegerField(default=20)
     share_new = models.FloatField(default=0.1)
     calibration = models.CharField(max_length=12, choices=Calibration, default=Calibration.TEMPERATURE)
     class_weights = models.CharField(max_length=12, choices=Weights, default=Weights.EQUAL)
-    # A retrain was asked for that has to wait for embeddings: it starts when the embedding job ends.
+    # A retrain was requested that has to wait for embeddings: it starts when the embedding job ends.
     is_requested = models.BooleanField(default=False, editable=False)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""What the active model says: the array of its probabilities, and suggestions for the items of a page."""
+"""Read the predictions of model versions: arrays of probabilities, and suggestions for the items of a page."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from modeling.versions.model_files import open_held_out, open_probabilities
 
 log = logging.getLogger(__name__)
 
-# Versions whose files were found damaged: said once, and trained again once.
+# Versions with damaged files: each is logged and retrained only once.
 _damaged: set[int] = set()
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A predicted class and its calibrated probability; ``is_calibrated`` is false when it couldn't be."""
+    """A predicted class and its calibrated probability."""
 
     label: LabelClass
     probability: float
@@ -33,9 +33,9 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The probabilities (n_rows, n_classes) of a model version, and the class of each column today.
+    """The probabilities (n_rows, n_classes) of a model version, and the current class of each column.
 
-    A column's class is None when that class was deleted; after a merge several columns may share one.
+    A column's class is None if the class was deleted; after a merge several columns may share one.
     """
 
     model: ModelVersion
@@ -43,7 +43,7 @@ class Predictions:
     labels: tuple[LabelClass | None, ...]
 
     def of_rows(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """Probabilities (len(rows), n_classes); NaN for rows newer than the model."""
+        """Return the probabilities (len(rows), n_classes); NaN for rows newer than the predictions."""
         wanted = np.asarray(rows, dtype=np.int64)
         found = np.full((len(wanted), self.probabilities.shape[1]), np.nan, dtype=np.float32)
         known = wanted < len(self.probabilities)
@@ -51,7 +51,7 @@ class Predictions:
         return found
 
     def suggestions(self, rows: Sequence[int]) -> list[Suggestion | None]:
-        """The likeliest class of each row, or None where the model says nothing."""
+        """Return the predicted class of each row, or None without a prediction."""
         return [self._suggestion(values) for values in self.of_rows(rows)]
 
     def _suggestion(self, values: NDArray[np.float32]) -> Suggestion | None:
@@ -61,7 +61,7 @@ class Predictions:
         return max(by_class, key=lambda suggestion: suggestion.probability)
 
     def by_class(self, values: NDArray[np.float32]) -> list[Suggestion]:
-        """One row's probabilities by today's classes, merged ones summed; empty for a row without any."""
+        """Return one row's probabilities by current class, merged ones summed; empty for a row without a prediction."""
         if np.isnan(values).any():
             return []
         sums: dict[int, Suggestion] = {}
@@ -72,7 +72,7 @@ class Predictions:
         return list(sums.values())
 
     def columns(self) -> dict[int, list[int]]:
-        """The columns of each class by its id."""
+        """Return the columns of each class by its id."""
         found: dict[int, list[int]] = {}
         for column, label in enumerate(self.labels):
             if label is not None:
@@ -82,13 +82,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class HeldOutPredictions:
-    """What a model version says of the labels that it learnt from, each by a fit that had not seen it.
+    """The held-out predictions of a version: for each of its training labels, by a fit trained without it.
 
-    ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the id of the class that each was labelled as then, today's
-    where it was merged, 0 where it was deleted; ``probabilities`` float32 (m, c) of today's ``labels`` (c of them),
-    those of merged classes summed and those of deleted ones dropped. ``is_alone`` bool (m,): nothing else was
-    labelled as this class, or nothing of another group, so that nothing could tell it. ``groups`` int64 (m,), equal
-    for those that were kept on one side, None where no two were.
+    ``rows`` int64 (m,), ascending; ``given`` int64 (m,) the class id of the label at that time, the current class if
+    it was merged, 0 if it was deleted; ``probabilities`` float32 (m, c) of the current ``labels`` (c of them), those
+    of merged classes summed and those of deleted ones dropped. ``is_alone`` bool (m,): the class has no other label,
+    or none in another group, so that it could not be predicted. ``groups`` int64 (m,), equal for images that were
+    held out together, None if all were separate.
     """
 
     model: ModelVersion
@@ -100,12 +100,12 @@ class HeldOutPredictions:
     groups: NDArray[np.int64] | None = None
 
     def predicted(self) -> NDArray[np.int64]:
-        """(m,) the id of the likeliest class of each row, the first of equals; 0 where no class is left."""
+        """Return the id of the predicted class of each row, (m,), the first of ties; 0 if all classes were deleted."""
         ids = np.array([label.pk for label in self.labels], dtype=np.int64)
         return ids[self.probabilities.argmax(axis=1)] if len(ids) else np.zeros(len(self.rows), np.int64)
 
     def suggestions(self, rows: Sequence[int]) -> list[Suggestion | None]:
-        """The likeliest class of each of ``rows``, or None where it was not held out."""
+        """Return the predicted class of each of ``rows``, or None if it was not held out."""
         place = {row: position for position, row in enumerate(self.rows.tolist())}
         return [self._suggestion(place.get(row)) for row in rows]
 
@@ -117,12 +117,12 @@ class HeldOutPredictions:
 
 
 def active_model(dataset: Dataset) -> ModelVersion | None:
-    """The model version whose predictions the pages show."""
+    """Return the model version whose predictions the pages show."""
     return ModelVersion.objects.filter(dataset=dataset, is_active=True).first()
 
 
 def active_predictions(dataset: Dataset) -> Predictions | None:
-    """What the active model says about the dataset; None without a model."""
+    """Return the predictions of the active model; None without one."""
     model = active_model(dataset)
     return None if model is None else predictions_of(model)
 
@@ -139,7 +139,7 @@ def predictions_of(model: ModelVersion) -> Predictions | None:
 
 
 def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
-    """The held-out predictions of a model; None where too few labels could be held out, or its files are gone."""
+    """Return the held-out predictions of a model; None if it had too few labels or the file is missing."""
     try:
         kept = open_held_out(model)
     except StoreError as error:
@@ -156,15 +156,15 @@ def held_out_of(model: ModelVersion) -> HeldOutPredictions | None:
             P[:, place[label.pk]] += kept.probabilities[:, column]
     today = np.array([0 if label is None else label.pk for label in by_column], dtype=np.int64)
     counts = np.bincount(kept.columns) if kept.groups is None else groups_per_class(kept.columns, kept.groups)
-    # The test part of a quick training has others of its class in the training part.
+    # The test set of a quick training has others of its class in the training set.
     is_alone = (counts[kept.columns] < 2) & (model.kind != ModelVersion.Kind.QUICK)
     return HeldOutPredictions(model, kept.rows, today[kept.columns], P, labels, is_alone, kept.groups)
 
 
 def _recompute(model: ModelVersion, error: StoreError) -> None:
-    """Have damaged probabilities computed again by a retrain. Pages go on without suggestions meanwhile.
+    """Queue a retrain after damaged probabilities were found. Meanwhile pages show no suggestions.
 
-    A quick training is not repeated for it, which would take long and give another network.
+    A quick training is not repeated, as that would take long and give another network.
     """
     if model.pk in _damaged:
         return
@@ -175,9 +175,9 @@ def _recompute(model: ModelVersion, error: StoreError) -> None:
 
 
 def _labels_of(model: ModelVersion) -> tuple[LabelClass | None, ...]:
-    """The class of each column today."""
+    """Return the current class of each column."""
     classes = {label.pk: label for label in LabelClass.objects.filter(dataset=model.dataset_id)}
-    for label in classes.values():  # so that following a merge asks the database nothing more
+    for label in classes.values():  # so that following a merge takes no further query
         if label.merged_into_id in classes:
             label.merged_into = classes[label.merged_into_id]
     return tuple(surviving(classes.get(class_id)) for class_id in model.class_ids)

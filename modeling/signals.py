@@ -1,6 +1,6 @@
-"""What the models tell the apps above them."""
+"""Define the signals of the models for the apps above them."""
 
 from django.dispatch import Signal
 
-# Sent with version= in the worker, after a retrain made that model version the active one.
+# Sent with version= in the worker, after a retrain activated that model version.
 trained = Signal()

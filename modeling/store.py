@@ -1,22 +1,21 @@
-"""The vectors on disk, and the only place that knows how an item's row becomes a line of a file.
+"""Read and write embeddings on disk; the only module that maps an item's row to a line of a file.
 
-Every array has one line per ``Item.row`` of its dataset, as have the arrays of a model version
+Every array has one line per ``Item.row`` of its dataset, like the arrays of a model version
 (``modeling.versions.model_files``).
-All live under ``settings.STORE_DIR``::
+All are under ``settings.STORE_DIR``::
 
     vectors/<dataset>/<fingerprint>/vectors-<generation>.npy   float32 (n_rows, dim)
-    vectors/<dataset>/<fingerprint>/stamps-<generation>.npy    uint64 (n_rows,), 0: this row has no vector
-    vectors/<dataset>/<fingerprint>/missing-<generation>.npy   bool (n_rows, n_slots), only where a frame is missing
-    vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished shares of a running job
+    vectors/<dataset>/<fingerprint>/stamps-<generation>.npy    uint64 (n_rows,), 0: this row has no embedding
+    vectors/<dataset>/<fingerprint>/missing-<generation>.npy   bool (n_rows, n_slots), only if a frame is missing
+    vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished chunks of a running job
 
-A file is written under a temporary name, then renamed, and never changed afterwards: new vectors make a new
-generation, because Windows cannot replace a file that somebody has mapped. The database row says which
-generation counts. A *stamp* is the start of the image's SHA-256: where it differs from the frame's, the
-vector is stale.
+A file is written under a temporary name, then renamed, and never changed afterwards: new embeddings make a new
+generation, because Windows cannot replace a file that is mapped. The database row holds the current generation. A
+*stamp* is the start of the image's SHA-256: if it differs from the frame's, the embedding is out of date.
 
-The vector of an item of several frames has a slot for each role. Where a frame is missing the mean of its role stands
-in, over the frames that are there. It changes with every image that comes, so a generation is filled anew from what it
-holds, and the result does not depend on the order in which the vectors came.
+The embedding of an item of several frames has a slot for each role. A missing frame is replaced by the mean of its
+role over all frames that exist. The mean changes with every new image, so it is computed again for each generation
+from its content, and the result does not depend on the order in which embeddings were added.
 """
 
 from __future__ import annotations
@@ -71,10 +70,10 @@ _REEMBED = "Run `hoshina embed` to compute the vectors again."
 
 @dataclass(frozen=True)
 class Vectors:
-    """One generation of the vectors of a dataset.
+    """One generation of the embeddings of a dataset.
 
-    ``X`` is a read-only memory map, float32 (n_rows, dim); ``has`` is bool (n_rows,), true where the row
-    has a vector (all finite; the other lines are zeros). Items that came after it have rows >= n_rows.
+    ``X`` is a read-only memory map, float32 (n_rows, dim); ``has`` is bool (n_rows,), true if the row has an
+    embedding (all finite; the other lines are zeros). Items added later have rows >= n_rows.
     """
 
     X: npt.NDArray[np.float32]
@@ -92,23 +91,23 @@ class Vectors:
 
 # -- Vectors --------------------------------------------------------------------------------------
 def stamp_of(sha256: str) -> int:
-    """The first 8 bytes of a hexadecimal SHA-256 as a number; never 0, which says "no vector"."""
+    """Return the first 8 bytes of a hexadecimal SHA-256 as a number; never 0, which means "no embedding"."""
     return int(sha256[:16], 16) or 1
 
 
 def open_vectors(embedding_set: EmbeddingSet) -> Vectors | None:
-    """The current vectors of a set, or ``None`` while there are none. Costs no copy, whatever the size.
+    """Open the current embeddings of a set, or return None if there are none. Copies nothing, whatever the size.
 
     Raises
     ------
-    StoreError : the files are missing, cut short or of another shape than the database says.
+    StoreError : the files are missing, truncated or have a shape other than in the database.
     """
     if embedding_set.generation == 0:
         return None
     try:
         return _open_generation(embedding_set)
     except FileNotFoundError:
-        # The row was read before a newer generation came and the old files went.
+        # The record was read before the files of a newer generation replaced these.
         embedding_set.refresh_from_db(fields=["generation"])
     if embedding_set.generation == 0:
         return None
@@ -119,9 +118,9 @@ def open_vectors(embedding_set: EmbeddingSet) -> Vectors | None:
 
 
 def open_stamps(embedding_set: EmbeddingSet) -> Stamps:
-    """What each row's vector was made from: uint64 (n_rows,), 0 for no vector; empty without vectors.
+    """Return the stamp of each row's embedding: uint64 (n_rows,), 0 without one; empty if there are none at all.
 
-    Damaged or missing files count as none, so that computing again is always a way out.
+    Damaged or missing files count as none, so that they can always be computed again.
     """
     old = _open_or_nothing(embedding_set)
     return np.empty(0, dtype=np.uint64) if old is None else np.array(old.stamps)
@@ -136,10 +135,10 @@ def save_part(
     vectors: FloatArray,
     missing: Slots | None = None,
 ) -> None:
-    """Keep the finished rows of [start, stop) until :func:`merge_parts`; a part that is there is complete.
+    """Save the finished rows of [start, stop) for :func:`merge_parts`; a part that exists is complete.
 
     ``rows`` (k,), ``stamps`` (k,), ``vectors`` (k, dim), and ``missing`` bool (k, n_slots): which slots of equal width
-    hold no frame. A stamp of 0, a vector that is not finite, or one of empty slots only, takes the row's vector away.
+    have no frame. A stamp of 0, a vector that is not finite, or one of empty slots only, removes the row's embedding.
     """
     missing = np.zeros((len(rows), 1), np.bool_) if missing is None else missing
     is_sound = np.isfinite(vectors).all(axis=1) & ~missing.all(axis=1)
@@ -154,15 +153,15 @@ def save_part(
 
 
 def has_parts(embedding_set: EmbeddingSet) -> bool:
-    """Are there finished shares that no generation holds yet?"""
+    """Return whether there are finished parts that have not been merged."""
     return next((_folder(embedding_set) / "parts").glob("*.npy"), None) is not None
 
 
 def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
-    """Join the vectors so far and all parts into a new generation of ``n_rows`` lines; returns ``n_vectors``.
+    """Merge the current embeddings and all parts into a new generation of ``n_rows`` lines; return ``n_vectors``.
 
-    Copies in blocks, so memory does not grow with the dataset. The database row is changed last: whoever
-    reads meanwhile sees the old generation whole. Only the job that owns the set may call this.
+    Copies in blocks, so memory does not grow with the dataset. The database row is changed last: concurrent readers
+    see the complete old generation. Only the job that owns the set may call this.
 
     Raises
     ------
@@ -188,7 +187,7 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
 
 
 def delete_vectors(embedding_set: EmbeddingSet) -> None:
-    """Remove all files of a set; what is mapped on Windows stays until next time."""
+    """Delete all files of a set; on Windows, files that are mapped stay until the next attempt."""
     remove_folder(_folder(embedding_set))
 
 
@@ -210,7 +209,7 @@ def _missing_file(embedding_set: EmbeddingSet, generation: int) -> Path:
 
 
 def _next_generation(embedding_set: EmbeddingSet) -> int:
-    """One that no file has ever had, so that a run believed dead cannot write into a live run's files."""
+    """Return a number that no file has had, so that a run believed dead cannot write into the files of another."""
     found = [int(file.stem.split("-")[1]) for file in _folder(embedding_set).glob("*-*.npy")]
     return max([*found, embedding_set.generation]) + 1
 
@@ -234,7 +233,7 @@ def _open_generation(embedding_set: EmbeddingSet) -> Vectors:
 
 @dataclass(frozen=True)
 class _Old:
-    """The current generation: vectors (n, dim), stamps (n,), and which slots were filled (n, n_slots)."""
+    """The current generation: vectors (n, dim), stamps (n,), and which slots have no frame (n, n_slots)."""
 
     X: FloatArray
     stamps: Stamps
@@ -242,7 +241,7 @@ class _Old:
 
 
 def _open_or_nothing(embedding_set: EmbeddingSet) -> _Old | None:
-    """The vectors so far; ``None`` when there are none or the log says that they cannot be read."""
+    """Open the current embeddings; None if there are none or they cannot be read, which is logged."""
     try:
         vectors = open_vectors(embedding_set)
         if vectors is None:
@@ -258,7 +257,7 @@ def _open_missing(embedding_set: EmbeddingSet, vectors: Vectors) -> Slots:
     file = _missing_file(embedding_set, vectors.generation)
     try:
         missing: Slots = map_array(file, _REEMBED)
-    except FileNotFoundError:  # nothing was missing
+    except FileNotFoundError:  # no frame was missing
         return np.zeros((len(vectors), 1), dtype=np.bool_)
     if missing.dtype != np.bool_ or missing.ndim != 2 or len(missing) != len(vectors):
         raise StoreError(f"{file} holds {missing.dtype} {missing.shape}, not slots of {len(vectors)} rows.", _REEMBED)
@@ -267,7 +266,7 @@ def _open_missing(embedding_set: EmbeddingSet, vectors: Vectors) -> Slots:
 
 @dataclass(frozen=True)
 class _Part:
-    """A finished share: its file, which is not kept open (there may be thousands), and which rows it holds."""
+    """A finished part: its file, which is not kept open (there may be thousands), and the rows it holds."""
 
     file: Path
     rows: npt.NDArray[np.int64]
@@ -280,7 +279,7 @@ class _Part:
 
 
 def _find_parts(folder: Path, dim: int) -> list[_Part]:
-    """All parts; a damaged one is removed, and its rows are computed again."""
+    """Return all parts; damaged ones are deleted, so that their rows are computed again."""
     parts = []
     for file in sorted(folder.glob("*.npy")):
         try:
@@ -288,7 +287,7 @@ def _find_parts(folder: Path, dim: int) -> list[_Part]:
             if content.dtype != _part_dtype(dim, content["missing"].shape[1]):
                 raise ValueError(f"{content.dtype} is not what was written")
         except (ValueError, IndexError, EOFError, OSError) as error:
-            log.warning("%s is left out, being damaged (%s).", file, error)
+            log.warning("%s is damaged and was ignored (%s).", file, error)
             remove(file)
             continue
         parts.append(_Part(file, content["row"].copy(), content["stamp"].copy(), content["missing"].copy()))
@@ -296,7 +295,7 @@ def _find_parts(folder: Path, dim: int) -> list[_Part]:
 
 
 def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int) -> tuple[list[_Part], Stamps]:
-    """Write the files of a new generation; the parts that went into it, and its stamps."""
+    """Write the files of a new generation. Return the merged parts and the stamps."""
     folder, dim = _folder(embedding_set), embedding_set.dim
     parts = _find_parts(folder / "parts", dim)
     old = _open_or_nothing(embedding_set)
@@ -305,7 +304,7 @@ def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int)
     stamps = np.zeros(n_rows, dtype=np.uint64)
     missing = np.zeros((n_rows, n_slots), dtype=np.bool_)
     if old is not None:
-        # Of a generation that lacked nothing one column is known, which says so of all.
+        # A generation without missing frames has only one column, which applies to all slots.
         stamps[: len(old.stamps)], missing[: len(old.missing)] = old.stamps, old.missing
     for part in parts:
         stamps[part.rows], missing[part.rows] = part.stamps, part.missing
@@ -328,9 +327,9 @@ def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int)
 
 
 def _means(blocks: Iterator[Block], stamps: Stamps, missing: Slots, dim: int) -> FloatArray:
-    """The mean of what is there in each slot, float32 (n_slots, dim / n_slots); zeros where nothing is.
+    """Return the mean of the existing frames of each slot, float32 (n_slots, dim / n_slots); zeros if there are none.
 
-    Summed from top to bottom, so that only what the rows hold decides, and not when they came.
+    Summed from top to bottom, so that the result depends only on the rows, and not on when they were added.
     """
     n_slots = missing.shape[1]
     sums = np.zeros((n_slots, dim // n_slots))
@@ -344,7 +343,7 @@ def _means(blocks: Iterator[Block], stamps: Stamps, missing: Slots, dim: int) ->
 
 
 def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, dim: int) -> Iterator[Block]:
-    """The lines of a new generation from top to bottom: old ones, overlaid by the parts' rows; and the first's row."""
+    """Yield the lines of a new generation with the first row of each block: old lines, replaced by those of parts."""
     start = 0
     for count in block_lengths(n_rows, dim * 4):
         stop = start + count
@@ -361,7 +360,7 @@ def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, 
 
 # -- Removing -------------------------------------------------------------------------------------
 def _remove_generations_before(embedding_set: EmbeddingSet, keep: int) -> None:
-    """Remove older files: whoever read the database row a moment ago still finds the generation before."""
+    """Delete older files, but not the previous generation: whoever just read the database row still needs it."""
     folder = _folder(embedding_set)
     for file in folder.glob("*-*.npy"):
         if int(file.stem.split("-")[1]) < keep:

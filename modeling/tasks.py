@@ -1,4 +1,4 @@
-"""The jobs of this room. The work is in ``modeling.pipelines``, imported once a worker needs it."""
+"""Register the jobs of this app. Their code is in the feature folders, imported when a worker needs it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_retrain(run: Run) -> dict[str, Any]:
     try:
         return retrain(run)
     except MissingEmbeddings:
-        if run.params.get("is_after_embedding"):  # the images cannot be read: another embedding job changes nothing
+        if run.params.get("is_after_embedding"):  # the images cannot be read: another embedding job would not help
             raise
         embed_and_retrain(Dataset.objects.get(pk=run.dataset_id))
         return {"waits_for": "embed"}
@@ -68,7 +68,7 @@ def run_predict(run: Run) -> dict[str, Any]:
     kind="project_map",
     queue="heavy",
     title="Making a map",
-    restartable=True,  # from the start: nothing is kept before the end
+    restartable=True,  # from the start: nothing is saved before the end
     key="project_map:{dataset_id}:{method}:{n_neighbors}:{min_dist}:{perplexity}:{metric}:{seed}:{is_supervised}:{name}:{is_automatic}",
 )
 def run_project_map(run: Run) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def run_project_map(run: Run) -> dict[str, Any]:
     from modeling.maps.projections import maps_after_embedding
 
     result = project_map(run)
-    maps_after_embedding(run.dataset_id)  # vectors may have come meanwhile
+    maps_after_embedding(run.dataset_id)  # there may be new embeddings
     return result
 
 

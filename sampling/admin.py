@@ -1,4 +1,4 @@
-"""Rounds and estimates of accuracy in the admin: to look at."""
+"""Register rounds and estimates of accuracy in the admin, read-only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from hoshina.core.admin import ReadOnlyAdmin
 from sampling.models import AccuracyEstimate, Round
 
-# The ranking itself: raw arrays, large, and nothing to read.
+# The ranking itself: large binary arrays, not readable.
 _ARRAYS = ("rows", "scores", "probabilities")
 
 

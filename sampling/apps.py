@@ -28,7 +28,7 @@ class SamplingConfig(AppConfig):
 
 
 def forget_rounds(sender: object, *, dataset_id: int, **kwargs: Any) -> None:
-    """All items are made anew: rounds name rows that mean others now, and so does what processes remember."""
+    """Delete rounds and cached pools after all items were created anew: their rows refer to other items now."""
     from sampling.models import Round
     from sampling.queues.pool import forget
 

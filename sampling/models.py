@@ -1,6 +1,6 @@
-"""What queues leave behind.
+"""Define what queues record.
 
-Round: one run of a queue. ServedPage: a page of it as a person saw it. AccuracyEstimate: how right a model is.
+Round: one run of a queue. ServedPage: a page of it as a person saw it. AccuracyEstimate: the accuracy of a model.
 Check: an image that measures a sweep.
 """
 
@@ -14,15 +14,15 @@ from labeling.decisions.provenance import Shown
 from labeling.models import Action, Dataset, Item, LabelClass
 from modeling.models import ModelVersion
 
-# The filters of a round (sampling.queues.pull.Filters.as_params) that leave out nothing but what has a label.
+# The filters of a round (sampling.queues.pull.Filters.as_params) that exclude nothing but labeled items.
 UNFILTERED = {"state": "unlabelled", "label": None, "predicted": None}
 
 
 class Round(models.Model):
     """One run of a queue: strategy, parameters, seed, model version, and the ranked items.
 
-    The ranking is kept as raw little-endian arrays (rows int64, scores float32, probabilities float32): a page
-    reads a slice of one row of this table instead of thousands of rows.
+    The ranking is stored as raw little-endian arrays (rows int64, scores float32, probabilities float32): a page reads
+    a slice of one row of this table instead of thousands of rows.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="rounds")
@@ -30,18 +30,18 @@ class Round(models.Model):
     params = models.JSONField(default=dict)
     seed = models.BigIntegerField()
     model_version_id = models.BigIntegerField(null=True)
-    # Dataset.n_decisions when the ranking was made.
+    # Dataset.n_decisions when the ranking was computed.
     n_decisions = models.PositiveBigIntegerField(default=0)
     n_ranked = models.PositiveIntegerField(default=0)
-    # True: these are all the items that the queue had to offer.
+    # True if these are all the items that the queue had to offer.
     is_complete = models.BooleanField(default=False)
     rows = models.BinaryField(default=bytes)
     scores = models.BinaryField(default=bytes)
     probabilities = models.BinaryField(default=bytes)
-    # Why items are shown, in words; ``sources`` (uint8) says for each rank which of them, empty: the first.
+    # Why items are shown; ``sources`` (uint8) is the index of each rank's reason, empty: the first.
     reasons = models.JSONField(default=list)
     sources = models.BinaryField(default=bytes)
-    # Which vectors and model the ranking rests on: when they are newer, the next page pulls again.
+    # The embeddings and the model that the ranking depends on: if they are newer, the next page is a new pull.
     basis = models.CharField(max_length=60, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -54,7 +54,7 @@ class Round(models.Model):
         return f"round {self.id}: {self.queue}"
 
     def queue_of(self, rank: int) -> str:
-        """Return the queue that ranked an item here; "auto/audit" names the part of a mixed queue."""
+        """Return the queue that ranked an item; "auto/audit" names the part of a mixed queue."""
         source = self.reasons[self.sources[rank] if self.sources else 0][0] if self.reasons else ""
         return f"{self.queue}/{source}" if source else self.queue
 
@@ -65,15 +65,15 @@ class Round(models.Model):
 
     @property
     def is_unfiltered(self) -> bool:
-        """Return whether it ranked all items without a label, and so can represent the whole collection."""
+        """Return whether it ranked all unlabeled items, and so can represent the whole dataset."""
         return bool(self.params.get("filters", UNFILTERED) == UNFILTERED)
 
 
 class ServedPage(models.Model):
     """A page of a round as it was sent to a person: which items at which ranks, with which suggestions.
 
-    A label names the round and the rank of its item; only what is recorded here counts as shown. Arrays of one value
-    per tile, by ascending rank: ranks uint32, item_ids and suggested_ids int64 (0: no suggestion), and
+    A label refers to the round and the rank of its item; only what is recorded here counts as shown. Arrays have one
+    value per tile, by ascending rank: ranks uint32, item_ids and suggested_ids int64 (0: no suggestion), and
     suggested_probabilities float32.
     """
 
@@ -100,24 +100,24 @@ class ServedPage(models.Model):
 
 
 class AccuracyEstimate(models.Model):
-    """How right a model version is about the whole collection, estimated from the labels of the audit.
+    """The accuracy of a model version on the whole dataset, estimated from the labels of the audit.
 
-    Kept for good, so that the history outlives the arrays of older versions.
+    Never deleted, so that the history outlives the arrays of older versions.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="accuracy_estimates")
     model_version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="+")
-    # Labels that the version learnt from, and images that the estimate is about.
+    # Training labels of the version, and images that the estimate is about.
     n_labels = models.PositiveBigIntegerField()
     n_items = models.PositiveBigIntegerField()
-    # Audit labels, about how many of them the model was right, and audit images left without a class.
+    # Audit labels, how many of them the model predicted correctly, and audit images left without a class.
     n_audit = models.PositiveBigIntegerField()
     n_right = models.PositiveBigIntegerField()
     n_undecided = models.PositiveBigIntegerField(default=0)
     value = models.FloatField()
     low = models.FloatField()
     high = models.FloatField()
-    # As many labels drawn by chance would tell as much.
+    # Number of randomly drawn labels that would give an interval of the same width.
     n_effective = models.FloatField()
     # [{class_id, n, n_right, value, low, high}] of the classes with enough audit labels.
     per_class = models.JSONField(default=list)
@@ -131,32 +131,32 @@ class AccuracyEstimate(models.Model):
 
 
 class Check(models.Model):
-    """An image of a sweep's page that was not accepted with the rest but comes back, to measure the sweep.
+    """An image of a sweep's page that was not accepted with the rest but is shown again, to measure the sweep.
 
-    What became of it is derived from the item's decision by :func:`sampling.sweeps.checks.settle`.
+    Its outcome is derived from the item's decision by :func:`sampling.sweeps.checks.settle`.
     """
 
     class Outcome(models.IntegerChoices):
-        DEALT = 0  # its page is not accepted yet, or no longer
-        WAITING = 1  # accepted by the person without a mark, and unlabelled still
+        DEALT = 0  # its page is not accepted yet, or its acceptance was undone
+        WAITING = 1  # accepted by the person without a mark, and still unlabeled
         CAUGHT = 2  # marked on the page, and of another class
         RIGHT = 3
-        WRONG = 4  # decided otherwise when it came back
-        VOID = 5  # says nothing: unsure, skipped, or labelled on the page itself
-        DISPUTED = 6  # decided otherwise once: it is looked at a second time, for keys go astray
+        WRONG = 4  # given another class when it was shown again
+        VOID = 5  # not usable: unsure, skipped, or labeled on the page itself
+        DISPUTED = 6  # given another class once: shown a second time, in case of a wrong key press
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="checks")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="+")
     round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="checks")
-    # The class that was swept, and how likely the page took it to be.
+    # The swept class, and its probability on the page.
     label = models.ForeignKey(LabelClass, on_delete=models.CASCADE, related_name="+")
     probability = models.FloatField()
-    # So many labels of its page it stands for, and the share of them that the page reckoned to be wrong.
+    # Number of labels of its page that it stands for, and the share of them that the page expected to be wrong.
     labels = models.FloatField()
     promised = models.FloatField()
-    # The annotation that disagreed first.
+    # The first annotation that disagreed.
     disputed_by = models.BigIntegerField(null=True)
-    # The press of the key that accepted the page.
+    # The action that accepted the page.
     accept = models.ForeignKey(Action, null=True, on_delete=models.SET_NULL, related_name="+")
     outcome = models.PositiveSmallIntegerField(choices=Outcome, default=Outcome.DEALT)
 

@@ -1,4 +1,4 @@
-"""The jobs of this room: a pull too heavy for the web process, and comparing very many images with each other."""
+"""Register the jobs of this app: pulls too slow for the web process, and outlier scores of very many images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def run_rank(run: Run) -> dict[str, Any]:
     run.stage("Ranking the images")
     order = Order(**run.params["order"])
     dataset = Dataset.objects.get(pk=run.dataset_id)
-    # Beside an embedding that keeps every core busy, threads that wait for each other make small work many
-    # times slower; large work is worth them.
+    # While an embedding job uses every core, threads that wait for each other make small tasks many times slower; only
+    # # large ones gain from threads.
     threads = 1 if dataset.n_items < SMALL else None
     try:
         with threadpool_limits(limits=threads):
@@ -39,7 +39,7 @@ def run_rank(run: Run) -> dict[str, Any]:
     kind="oddness", queue="heavy", title="Looking for oddities", key="oddness:{dataset_id}:{method}", restartable=True
 )
 def run_oddness(run: Run) -> dict[str, Any]:
-    """Once for an embedding set; what was kept of it before a worker died is not made again."""
+    """Compute outlier scores once for an embedding set; results cached before a worker died are used."""
     from modeling.encoders.neighbor_cache import recall_of
     from modeling.models import EmbeddingSet
     from modeling.store import StoreError, open_vectors

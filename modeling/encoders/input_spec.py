@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How the images of a dataset are prepared for encoders. ``roles``: those of items with several frames, in order."""
+    """How the images of a dataset are prepared for encoders. ``roles``: those of items of several frames, in order."""
 
     rendering: Rendering = DEFAULT
     roles: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Compute a map: lay out embeddings in the plane. Of very many, only a sample is laid out; the others are placed by it."""
+"""Compute a map: lay out embeddings in the plane. Of very many, only a sample is laid out; others are placed by it."""
 
 from __future__ import annotations
 

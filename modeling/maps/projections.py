@@ -47,7 +47,7 @@ def why_not(dataset: Dataset) -> str:
 
 
 def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOptions:
-    """Return the options of a new map. Raises ``OptionError``, with the ``field`` and a message, if they are invalid."""
+    """Return the options of a new map. Raises ``OptionError``, with ``field`` and message, if they are invalid."""
     given = {name: value for name, value in params.items() if value is not None}
     options = parse_options(MapOptions, {**given, "method": method})
     if words := why_not(dataset):

@@ -267,7 +267,7 @@ def test_classifiers_of_other_vectors_or_with_damage_are_not_begun_from(
     for file in store.rglob("head.npz"):
         file.write_bytes(b"nothing")
     run_now("retrain", dataset_id=dataset.pk)
-    assert "begins from nothing" in caplog.text
+    assert "starts from scratch" in caplog.text
     EmbeddingSet.objects.filter(pk=vectors.pk).update(is_active=False)
     other = EmbeddingSet.objects.create(dataset=dataset, fingerprint="def", encoder="b", dim=8, is_active=True)
     assistive_pipeline.store.save_part(other, 0, 60, np.arange(60), np.full(60, 7, np.uint64), X)
