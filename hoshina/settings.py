@@ -1,4 +1,4 @@
-"""Django settings. Everything that may differ between machines comes from ``AL_*`` variables (see .env.example)."""
+"""Configure Django. Everything that may differ between machines comes from ``AL_*`` variables (see .env.example)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if EMBEDDING_BACKEND not in _ENCODERS and not re.fullmatch(r"file:.+", EMBEDDING
         f"AL_EMBEDDING_BACKEND is {EMBEDDING_BACKEND!r}; expected one of {', '.join(_ENCODERS)}, or file: and the name "
         "of a model file."
     )
-# What opening one file may take, and how much room pictures of images may take in the store.
+# Limits for opening one file, and for the disk space of cached pictures in the store.
 DECODE_SECONDS = env.integer("AL_DECODE_SECONDS", 120, minimum=1, maximum=86_400)
 DECODE_MEGABYTES = env.integer("AL_DECODE_MB", 4096, minimum=128, maximum=1_048_576)
 SQUARES_MEGABYTES = env.integer("AL_SQUARES_MB", 2048, minimum=0, maximum=16_777_216)
@@ -57,7 +57,7 @@ def _make_folder(folder: Path, variable: str) -> None:
 
 
 def _kept_secret_key() -> str:
-    """Return a secret key that is made once and kept in the store, readable by its owner alone."""
+    """Return a secret key that is generated once and saved in the store, readable only by its owner."""
     _make_folder(STORE_DIR, "AL_STORE_DIR")
     file = STORE_DIR / "secret_key"
     try:
@@ -96,7 +96,7 @@ if wrong := [origin for origin in CSRF_TRUSTED_ORIGINS if not origin.startswith(
     raise ImproperlyConfigured(
         f"AL_TRUSTED_ORIGINS holds {wrong[0]!r}; expected addresses with their scheme, such as https://labels.example.org."
     )
-# A proxy on this machine lets others in as well: then the names that are answered to are not only this machine's.
+# A proxy on this machine may let others in: then the allowed names are not only those of this machine.
 _is_reached_by_others = not LOCAL_ONLY or BEHIND_HTTPS or not set(ALLOWED_HOSTS) <= set(_LOCAL_NAMES)
 LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=_is_reached_by_others)
 _given_key = env.secret("AL_SECRET_KEY")
@@ -179,7 +179,7 @@ TEMPLATES = [
         },
     }
 ]
-# Class colours are the users' data, so they reach the page as style="--c:#…": hence unsafe-inline for styles only.
+# Class colors are user data and reach the page as style="--c:#…", hence unsafe-inline for styles only.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -217,7 +217,7 @@ else:
         "OPTIONS": {
             "timeout": 30,
             "transaction_mode": "IMMEDIATE",
-            # FULL: a label once acknowledged is on the disk, not only in the system's cache (ADR 0001).
+            # FULL: a label once acknowledged is on disk, not only in the system's cache (ADR 0001).
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; "
                 "PRAGMA temp_store=MEMORY; PRAGMA mmap_size=268435456;"
@@ -226,7 +226,7 @@ else:
     }
 DATABASES = _databases
 
-# Pictures of the images that a queue shows next are made before they are asked for.
+# Pictures that a queue shows next are rendered before they are requested.
 MAKE_AHEAD = True
 
 # -- Background work ------------------------------------------------------------------------------
@@ -236,9 +236,9 @@ if BROKER_URL and not BROKER_URL.startswith(("redis://", "rediss://", "unix://")
         f"AL_BROKER_URL is {BROKER_URL!r}; expected redis://host:port/number, or nothing for the embedded broker."
     )
 BROKER_DIR = STORE_DIR / "broker"
-# Seconds. A progress is saved at most so often; a running job says so often that it lives; after so long
-# without a word it counts as dead; a queued job nobody took is sent again; helpers are asked for again;
-# a worker that is told to stop gives its job back after so long, whatever it is doing.
+# Seconds, in order: least time between saves of progress; between heartbeats of a running job; without a heartbeat
+# # until a job counts as dead; until a queued job that nobody took is sent again; between calls for helpers; until
+# a # worker that is told to stop gives its job back, whatever it is doing.
 JOB_PROGRESS = 0.5
 JOB_HEARTBEAT = 5.0
 JOB_STALE = 30.0
@@ -246,11 +246,11 @@ JOB_RESEND = 10.0
 JOB_HELP = 30.0
 JOB_GRACE = 4.0
 JOB_ATTEMPTS = 3
-JOB_DATASET_MODEL = "labeling.Dataset"  # what a job's dataset_id numbers; only its name is read
+JOB_DATASET_MODEL = "labeling.Dataset"  # the model that a job's dataset_id refers to; only its name is read
 CELERY_BROKER_URL = BROKER_URL or "files://localhost"
 CELERY_BROKER_TRANSPORT = None if BROKER_URL else "hoshina.jobs.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
-    # Nobody waits longer than a moment for a broker that is away: the job's row waits instead.
+    # Nobody waits long for a broker that is unavailable: the job's row stays queued instead.
     {"socket_connect_timeout": 2, "socket_timeout": 5, "max_retries": 0}
     if BROKER_URL
     else {"folder": str(BROKER_DIR), "polling_interval": 0.05}
@@ -287,7 +287,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
-    # Every moment in which more requests come than there are threads is no news.
+    # Logged whenever there are more requests than threads, which is normal.
     "loggers": {"waitress.queue": {"level": "ERROR"}},
     "root": {
         "handlers": ["console"],

@@ -1,4 +1,4 @@
-"""Every address of the site."""
+"""Define the URLs of the site."""
 
 from django.contrib import admin
 from django.contrib.auth import views as auth_views

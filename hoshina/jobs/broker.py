@@ -1,7 +1,7 @@
-"""The embedded broker: messages are small files in one folder, so that one command runs everything.
+"""Provide the embedded broker: messages are small files in one folder, so that no other server is needed.
 
-Kombu ships a transport like this; it needs pywin32 on Windows, and a reader there may meet a message that is
-still being written. This one writes under another name first, and whoever removes the file owns the message.
+Kombu has a similar transport, but it needs pywin32 on Windows, and a reader there may find a message that is still
+being written. This one writes under a temporary name first, and whoever deletes the file owns the message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Channel(virtual.Channel):
-    """Messages of a queue are the files ``<time>-<uuid>.<queue>.msg``, taken in the order of their names."""
+    """A channel whose messages are files ``<time>-<uuid>.<queue>.msg``, taken in the order of their names."""
 
     @property
     def folder(self) -> Path:
@@ -54,17 +54,17 @@ class Channel(virtual.Channel):
             except IsADirectoryError:
                 self._set_aside(file)
                 continue
-            except (FileNotFoundError, PermissionError):  # another worker has it, or has just had it
+            except (FileNotFoundError, PermissionError):  # another worker takes it or has taken it
                 continue
             return message
         raise Empty
 
     def _set_aside(self, file: Path) -> None:
-        """Move a message that cannot be read out of the way: it must not stop those behind it."""
+        """Move an unreadable message out of the way, so that it does not block those behind it."""
         target = self.folder / "unreadable" / file.name
         target.parent.mkdir(exist_ok=True)
         file.replace(target)
-        log.error("A message of the broker cannot be read; it was moved to %s and the next one is taken.", target)
+        log.error("A message of the broker cannot be read and was moved to %s. The next one is taken.", target)
 
     def _size(self, queue: str) -> int:
         return len(self._files(queue))
@@ -77,7 +77,7 @@ class Channel(virtual.Channel):
 
 
 def _read(content: bytes) -> dict[str, Any] | None:
-    """Return the message of a file, or None for one that is empty, cut off or no message at all."""
+    """Return the message in a file, or None if it is empty, truncated or not a message."""
     try:
         message = loads(content.decode("utf-8"))
         properties = message["properties"]
@@ -90,10 +90,10 @@ def _read(content: bytes) -> dict[str, Any] | None:
 
 
 class Transport(virtual.Transport):
-    """Celery's ``broker_transport``; its transport options name the ``folder``."""
+    """The transport for Celery's ``broker_transport``; its transport options name the ``folder``."""
 
     Channel = Channel
-    # Which queue hears of which exchange is known to every process by itself: there are only direct ones.
+    # Every process knows which queue listens to which exchange: there are only direct exchanges.
     global_state = virtual.BrokerState()
     implements = virtual.Transport.implements.extend(asynchronous=False, exchange_type=frozenset(["direct"]))
     driver_type = "files"

@@ -1,4 +1,4 @@
-"""Long work in shares that any worker may take: more Celery workers, on any machine, make it faster."""
+"""Split long jobs into chunks that any worker may take: more Celery workers, on any machine, make them faster."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class ChunkRun(Run):
-    """The run that a chunk's function sees. How far the job is follows from its finished chunks, so
-    ``stage``, ``advance`` and ``progress`` only listen for a cancel here."""
+    """The run that a chunk's function sees.
+
+    The progress of the job is computed from its finished chunks, so ``stage``, ``advance`` and ``progress`` only check
+    for a cancelation here.
+    """
 
     def stage(self, name: str, total: int = 0) -> None:
         self.check()
@@ -35,7 +38,7 @@ class ChunkRun(Run):
         self.check()
 
     def held(self) -> QuerySet[Job]:
-        """The job while it runs, whoever holds it: a helper goes on when the holder changes."""
+        """Return the running job, whichever worker holds it: a helper continues when the holder changes."""
         return Job.objects.filter(pk=self.job.pk, state=Job.State.RUNNING)
 
     def beat(self) -> None:
@@ -48,14 +51,14 @@ class ChunkRun(Run):
 
 
 def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
-    """Has the kind's ``chunk(run, start, stop)`` called once for each range, here and by other workers.
+    """Call the kind's ``chunk(run, start, stop)`` once for each range, here and in other workers.
 
-    Finished chunks are kept: a job that is resumed does only what is left of ``ranges``. Returns when every
-    chunk is done. The job's progress is the sum of the finished ranges' lengths.
+    Finished chunks are stored: a job that is resumed does only the remaining ``ranges``. Returns when all chunks are
+    done. The job's progress is the total length of the finished ranges.
 
     Raises
     ------
-    Whatever a chunk raised here; ``Superseded`` when one failed elsewhere, which has failed the job.
+    Whatever a chunk raised here; ``Superseded`` if one failed in another worker, which has failed the job.
     """
     spec = registry.get(run.job.kind)
     if spec.chunk is None:
@@ -70,7 +73,7 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
             if chunk is None:
                 if not Chunk.objects.filter(job=run.job, done=False).exists():
                     break
-                time.sleep(0.2)  # the last chunks are in other hands
+                time.sleep(0.2)  # other workers have the last chunks
                 continue
             if time.monotonic() - asked_at > settings.JOB_HELP:
                 asked_at = time.monotonic()
@@ -80,7 +83,7 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
 
 
 def help_with(job: Job) -> None:
-    """Takes chunks of a job that another worker runs until none is free; a queued job goes first."""
+    """Take chunks of a job that another worker runs until none is free or another job is queued."""
     spec = registry.get(job.kind)
     if spec.chunk is None or job.worker == me():
         return
@@ -138,7 +141,7 @@ def _finished(job: Job) -> int:
 
 
 def _take(job: Job) -> Chunk | None:
-    """Claims the first free chunk; one whose worker fell silent is free too."""
+    """Claim the first free chunk, or one whose worker has stopped responding."""
     since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
     free = Chunk.objects.filter(Q(worker="") | Q(heartbeat_at__lt=since), job=job, done=False)
     silent = free.exclude(worker="").values_list("worker", flat=True).distinct()
@@ -150,7 +153,7 @@ def _take(job: Job) -> Chunk | None:
 
 
 def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
-    """Does one claimed chunk; a failure sets it free again."""
+    """Do one claimed chunk; release it on failure."""
     mine = Chunk.objects.filter(pk=chunk.pk, worker=me(), done=False)
     assert spec.chunk is not None
     try:
@@ -158,7 +161,7 @@ def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
     except BaseException:
         mine.update(worker="", heartbeat_at=None)
         raise
-    # Whoever finished it: the work is there. A chunk is done once, also when two workers did it.
+    # It is done, whoever holds it now: a chunk counts once, even if two workers did it.
     Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())
 
 

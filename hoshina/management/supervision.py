@@ -1,4 +1,4 @@
-"""A small tree of processes: started together, started again when one dies, stopped together."""
+"""Supervise a small tree of processes: start them together, restart those that die, stop them together."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hoshina.core.processes import describe, lives, module_environment
 log = logging.getLogger(__name__)
 
 WINDOWS = sys.platform == "win32"
-# A child that dies is started again after so many seconds, twice as long each time up to the second number.
+# Seconds before a child that died is restarted: FIRST_PAUSE, then doubled up to LONGEST_PAUSE.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-# It counts as well again after living so long.
+# After running this long, the pause is FIRST_PAUSE again.
 WELL_AFTER = 60.0
 
 
@@ -44,7 +44,7 @@ def start(command: Sequence[str], *, stdout: int | None, stderr: int | None) -> 
 
 
 def identity_of(process: subprocess.Popen[bytes]) -> str:
-    """See :func:`hoshina.core.processes.describe`."""
+    """Return the identity of a process, as :func:`hoshina.core.processes.describe` does."""
     try:
         return describe(process.pid)
     except psutil.NoSuchProcess:  # it failed at once
@@ -52,7 +52,7 @@ def identity_of(process: subprocess.Popen[bytes]) -> str:
 
 
 def stop(processes: Sequence[subprocess.Popen[bytes]], *, patience: float) -> None:
-    """Asks processes to end, kills what still runs after ``patience`` seconds, and waits for all of them."""
+    """Ask processes to end, kill those that still run after ``patience`` seconds, and wait for all of them."""
     below = {process.pid: _below(process) for process in processes}
     for process in processes:
         if process.poll() is None:
@@ -81,7 +81,7 @@ def _below(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 @dataclass
 class Child:
-    """One process that should live as long as its parent."""
+    """One process that should run as long as its parent."""
 
     name: str
     command: Sequence[str]
@@ -93,7 +93,7 @@ class Child:
     _again_at: float = 0.0
 
     def start(self) -> None:
-        """Starts it; what it writes goes to its log file."""
+        """Start it, with its output in its log file."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
             self.process = start(self.command, stdout=output.fileno(), stderr=subprocess.STDOUT)
@@ -102,7 +102,7 @@ class Child:
         self._again_at = 0.0
 
     def look(self) -> str:
-        """Starts it again if it died, after a pause; returns what to tell people, if anything."""
+        """Restart it after a pause if it died. Return a message for the user, if any."""
         if self.process is None or self.process.poll() is None:
             if time.monotonic() - self._started_at > WELL_AFTER:
                 self._pause = FIRST_PAUSE
@@ -132,7 +132,7 @@ class Tree:
     on_death: Callable[[str], None] = lambda identity: None
 
     def look(self) -> list[str]:
-        """Starts again what died; returns what to tell people."""
+        """Restart children that died. Return messages for the user."""
         told = []
         for child in self.children:
             if words := child.look():
@@ -141,7 +141,7 @@ class Tree:
         return told
 
     def stop(self, *, patience: float) -> None:
-        """Stops all; what could not finish its work in time is handed to ``on_death`` too."""
+        """Stop all children, and call ``on_death`` for each, so that unfinished work is given back."""
         stop([child.process for child in self.children if child.process is not None], patience=patience)
         for child in self.children:
             if child.identity:
@@ -149,7 +149,7 @@ class Tree:
 
 
 def end_leftovers(identities: Sequence[str], *, patience: float) -> None:
-    """Waits for children of an ``up`` that was killed, which are about to notice; ends those that don't."""
+    """Wait for the children of an ``up`` that was killed, which soon end on their own, and kill the others."""
     until = time.monotonic() + patience
     while time.monotonic() < until and any(lives(identity) for identity in identities):
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Lead from the site's root to the dataset at hand."""
+"""Redirect the root of the site to the current dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from labeling.views.datasets import datasets_context, last_used
 
 @require_GET
 def home(request: HtmxHttpRequest) -> HttpResponse:
-    """Redirect to the workbench of the dataset asked for or used last; without any dataset, show how to begin."""
+    """Redirect to the workbench of the requested or last dataset; without any dataset, show how to add one."""
     dataset = last_used(request)
     if dataset is not None:
         return redirect(dataset)

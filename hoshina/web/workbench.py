@@ -14,7 +14,7 @@ from labeling.views.header import header_context
 
 @require_safe
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
-    """Render the screen without its tiles, which the browser asks for once it knows how many fit."""
+    """Render the page without its tiles, which the browser requests once it knows how many fit."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     return render(request, "workbench.html", header_context(dataset))

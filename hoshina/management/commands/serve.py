@@ -42,11 +42,11 @@ class Command(HoshinaCommand):
         )  # fmt: skip
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         signal.signal(signal.SIGTERM, _leave)
-        server.run()  # ends with SIGTERM or Ctrl-C, after the answers that are under way
+        server.run()  # ends with SIGTERM or Ctrl-C, after answering the current requests
 
 
 def _warm_up() -> None:
-    """Loads what the first page and the first job would wait for."""
+    """Load what the first page and the first job need."""
     import hoshina.celery  # noqa: F401
     from hoshina.jobs import registry
 

@@ -104,7 +104,7 @@ def _has_datasets() -> bool:
 
 
 class _Holder:
-    """Who holds the store, for a second ``up`` to read."""
+    """The process that holds the store, for a second ``up`` to read."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -137,7 +137,7 @@ def _hold_store() -> Iterator[_Holder]:
             f"{told.get('url', 'its page')}, or stop it first."
         ) from error
     try:
-        # Of an `up` that was killed hard: its children end by themselves within a second or two.
+        # From an `up` that was killed: its children end on their own within a second or two.
         supervision.end_leftovers(holder.read().get("children", []), patience=8)
         holder.write(pid=os.getpid())
         yield holder
@@ -148,18 +148,18 @@ def _hold_store() -> Iterator[_Holder]:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, SIGTERM or the end of the terminal sets; another Ctrl-C later interrupts at once."""
+    """Yield an event that is set by Ctrl-C, SIGTERM or closing the terminal; a later Ctrl-C interrupts at once."""
     stopped = threading.Event()
     pressed_at = float("-inf")
 
     def stop(number: int, _: object) -> None:
         nonlocal pressed_at
-        # One press may come twice: from the terminal, and from `uv run`, which hands it on.
+        # One key press may arrive twice: from the terminal, and from `uv run`, which forwards it.
         if stopped.is_set() and number == signal.SIGINT and time.monotonic() - pressed_at > 1:
             raise KeyboardInterrupt
         if not stopped.is_set():
             pressed_at = time.monotonic()
-        # In a thread: the signal may have come while this one holds the event's own lock, and would wait for ever.
+        # In a thread: this one may hold the event's lock when the signal arrives, which would be a deadlock.
         _thread.start_new_thread(stopped.set, ())
 
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -169,12 +169,12 @@ def _stop_signals() -> Iterator[threading.Event]:
         yield stopped
     finally:
         for number, handler in handlers.items():
-            # A press that comes twice must not turn a clean end into an interrupted one at its last moment.
+            # A key press that arrives twice must not interrupt a clean shutdown at its end.
             signal.signal(number, signal.SIG_IGN if stopped.is_set() else handler)
 
 
 def free_port(host: str, first: int) -> int:
-    """The first port from ``first`` on that nobody listens to."""
+    """Return the first port from ``first`` on that is free."""
     for port in range(first, min(first + PORTS_TRIED, 65536)):
         if not _answers(host, port) and _can_bind(host, port):
             return port
@@ -193,7 +193,7 @@ def _answers(host: str, port: int) -> bool:
 def _can_bind(host: str, port: int) -> bool:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as trial:
-        if not supervision.WINDOWS:  # there it would allow what is taken
+        if not supervision.WINDOWS:  # on Windows this would allow a port in use
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(address)
@@ -237,7 +237,7 @@ class _Up:
         opened = False
         try:
             web, *workers = self.tree.children
-            web.start()  # it loads its pages while the tables are made
+            web.start()  # it loads its pages while the tables are created
             prepare_database(may_migrate_server=True)
             self._start_ingest(folder)
             self._note()
@@ -259,7 +259,7 @@ class _Up:
             self._stop()
 
     def _is_abandoned(self) -> bool:
-        """Whether `uv run`, which waits for this process and hands it signals, was killed."""
+        """Return whether `uv run`, which waits for this process and forwards signals to it, was killed."""
         return bool(self.launcher) and not lives(self.launcher)
 
     def _plant(self) -> None:
@@ -275,14 +275,14 @@ class _Up:
             self.tree.children.append(supervision.Child(name, module_command("hoshina", *arguments), log_file))
 
     def _note(self) -> None:
-        """Writes down who holds the store, and which processes a later `up` may have to wait for."""
+        """Write down who holds the store, and which processes a later `up` may have to wait for."""
         children = [child.identity for child in self.tree.children if child.identity]
         if self.ingest is not None:
             children.append(self.ingest_identity)
         self.held.write(pid=os.getpid(), url=self.url, children=children)
 
     def _open(self) -> bool:
-        """Whether the server answers; the first time, the address is said and the browser opened."""
+        """Return whether the server answers; print the address and open the browser the first time."""
         try:
             health.ask(settings.HOST, self.port, allowed=health.allowed_host(settings.ALLOWED_HOSTS), timeout=1)
         except (OSError, HTTPException):
@@ -296,7 +296,7 @@ class _Up:
         return True
 
     def _start_ingest(self, folder: Path | None) -> None:
-        """Makes the dataset at once, so that the first page is its own, and reads the folder beside."""
+        """Create the dataset at once, so that the first page shows it, and start reading the folder."""
         name = self.options["dataset"]
         if self.options["demo"]:
             from labeling.ingest.demo_images import DEMO_NAME, write_digits
@@ -315,7 +315,7 @@ class _Up:
             raise CommandError(str(error)) from error
         if self.options["watch"]:
             type(dataset).objects.filter(pk=dataset.pk).update(is_watched=True, next_look_at=None)
-        if type(dataset).objects.count() > 1:  # else the first page is its own anyway
+        if type(dataset).objects.count() > 1:  # otherwise the first page shows it anyway
             self.page = f"?dataset={dataset.slug}"
         arguments = [f"--data-dir={folder}", f"--dataset={dataset.name}"]
         arguments += [f"--{name}={self.options[name]}" for name in ("group", "roles") if self.options[name] is not None]
@@ -325,13 +325,13 @@ class _Up:
         self.ingest_identity = supervision.identity_of(self.ingest)
 
     def _look_at_ingest(self) -> None:
-        """Says how the ingest ended; what it prints is for people already."""
+        """Print how the ingest ended; its output is meant for users."""
         if self.ingest is not None and self.ingest.poll() is not None:
             self.ingest = None
             self.say(self.ingest_log.read_text(encoding="utf-8", errors="replace").strip())
 
     def _has_first_images(self) -> bool:
-        """Whether the ingest is well under way: until then the processors are its and the first page's alone."""
+        """Return whether the ingest has made progress: until then workers must not compete with it for the CPUs."""
         if self.ingest is None or time.monotonic() - self.began_at > 20:
             return True
         return Job.objects.filter(kind="ingest", state=Job.State.RUNNING, done__gt=0).exists()
@@ -355,13 +355,13 @@ class _Up:
 
 
 def _give_back(identity: str) -> None:
-    """The jobs of a child that is dead for certain go on at once, not after its heartbeat has gone stale."""
+    """Requeue the jobs of a child that is known to be dead at once, without waiting for its heartbeat to expire."""
     name = f"{presence.host()}:{identity}"
     try:
         lifecycle.give_back_all(name)
         presence.say_gone(name)
     except AnyDatabaseError as error:
-        log.warning("Could not give back what %s ran, its silence will tell: %s", name, error)
+        log.warning("The jobs of %s could not be given back; they wait for its heartbeat to expire: %s", name, error)
         connection.close()
 
 

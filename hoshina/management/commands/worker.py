@@ -22,7 +22,7 @@ _NICENESS = 10
 
 
 class Command(HoshinaCommand):
-    needs_database = not is_child_of_up()  # which prepares it
+    needs_database = not is_child_of_up()  # `up` prepares it
     help = "Runs a worker that takes background jobs. Start as many as you like, on any machine."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,7 +40,7 @@ class Command(HoshinaCommand):
 
         from hoshina.celery import app
 
-        os.environ["CELERY_SKIP_CHECKS"] = "true"  # as above
+        os.environ["CELERY_SKIP_CHECKS"] = "true"  # as for serve, the checks have run already
         # Celery warns about root because of pickled messages, which are not accepted here.
         warnings.simplefilter("ignore", SecurityWarning)
         # Not through `celery worker`, whose command line takes half a second to load.
@@ -54,7 +54,7 @@ class Command(HoshinaCommand):
             without_mingle=True,
             without_heartbeat=True,
             quiet=True,
-            # Celery's event loop may go deaf when Redis is restarted; the plain loop (the only one on Windows) doesn't.
+            # Celery's event loop may hang when Redis restarts; the plain loop (the only one on Windows) does not.
             use_eventloop=False,
         )
         if names == "heavy":
@@ -76,7 +76,7 @@ class Command(HoshinaCommand):
 
 
 def _give_way() -> None:
-    """A worker that only does what takes minutes leaves the processor to what somebody waits for."""
+    """Lower the priority of a worker that only runs long jobs, in favor of what users wait for."""
     process = psutil.Process()
     if sys.platform == "win32":
         process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)

@@ -88,7 +88,7 @@ def _set(one: EmbeddingSet) -> dict[str, Any]:
 
 
 def _for_people(listed: dict[str, Any]) -> Iterator[str]:
-    """A line an encoder, with a star at the one that would be used; then what datasets chose, and the vectors."""
+    """Yield a line per encoder, with a star at the one that would be used; then the datasets' choices and embeddings."""
     chosen = listed["chosen"]["backend"]
     width = max(len(line["backend"]) for line in listed["encoders"])
     for line in listed["encoders"]:
@@ -107,7 +107,7 @@ def _for_people(listed: dict[str, Any]) -> Iterator[str]:
 
 
 def _withdraw_queued(dataset: Dataset, params: dict[str, Any]) -> None:
-    """A run that only waits for a worker, with another encoder, gives way to the one asked for now."""
+    """Cancel a queued job with another encoder, which the requested one replaces."""
     reap()
     for job in Job.objects.filter(kind="embed", dataset_id=dataset.pk, state=Job.State.QUEUED):
         if job.params != params:

@@ -43,7 +43,7 @@ class Command(HoshinaCommand):
 
 
 def words(told: dict[str, Any]) -> list[str]:
-    """A finished training for people: what ``--json`` prints, in lines."""
+    """Return the result of a training, which ``--json`` prints, as lines of text."""
     low, high = told["accuracy_interval"]
     classes = counted(len(told["classes"]), "class", "classes")
     lines = [

@@ -30,7 +30,7 @@ class Command(HoshinaCommand):
         embedded = None
         if count_labeled_classes(dataset) >= 2 and has_labels_without_embedding(dataset):
             embedded = run_or_follow_command_job("embed", dataset.pk, as_json=options["json"]).result
-            # The embedding job may have asked for the retrain already.
+            # The embedding job may have requested the retrain already.
             job = run_or_follow_command_job("retrain", dataset.pk, as_json=options["json"])
         else:
             job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])

@@ -60,7 +60,7 @@ class Command(HoshinaCommand):
             comparison = comparison_for(dataset, strategy.name, asdict(params))
             if comparison is not None:
                 run_command_job(self, "oddness", dataset_id=dataset.pk, params=comparison, as_json=options["json"])
-            # As many ranks as the page keeps: some draws depend on how many are drawn.
+            # As many ranks as a page stores: some draws depend on their number.
             k = options["n"] if strategy.is_sweep else max(options["n"], strategy.kept)
             round_ = pull(dataset, strategy, params, filters, seed=seed, k=k)
         except (CannotRank, BadParameter) as problem:
