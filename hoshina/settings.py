@@ -237,8 +237,8 @@ if BROKER_URL and not BROKER_URL.startswith(("redis://", "rediss://", "unix://")
     )
 BROKER_DIR = STORE_DIR / "broker"
 # Seconds, in order: least time between saves of progress; between heartbeats of a running job; without a heartbeat
-# # until a job counts as dead; until a queued job that nobody took is sent again; between calls for helpers; until
-# a # worker that is told to stop gives its job back, whatever it is doing.
+# until a job counts as dead; until a queued job that nobody took is sent again; between calls for helpers; until a
+# worker that is told to stop gives its job back, whatever it is doing.
 JOB_PROGRESS = 0.5
 JOB_HEARTBEAT = 5.0
 JOB_STALE = 30.0

@@ -23,7 +23,7 @@ def run_rank(run: Run) -> dict[str, Any]:
     order = Order(**run.params["order"])
     dataset = Dataset.objects.get(pk=run.dataset_id)
     # While an embedding job uses every core, threads that wait for each other make small tasks many times slower; only
-    # # large ones gain from threads.
+    # large ones gain from threads.
     threads = 1 if dataset.n_items < SMALL else None
     try:
         with threadpool_limits(limits=threads):

@@ -34,7 +34,7 @@ from sampling.queues.pool import pool_of
 # With fewer audit labels of a class, its recall would be too uncertain to show.
 MIN_OF_CLASS = 10
 # The forecast uses the newest VERSIONS versions. It needs MIN_SIZES different numbers of labels, and MIN_AUDIT
-# audit # labels for the last version.
+# audit labels for the last version.
 VERSIONS = 50
 MIN_SIZES, MIN_AUDIT = 3, 20
 # The forecast reaches to AHEAD times the labels, in POINTS points; a fixed seed makes it reproducible.
@@ -87,7 +87,7 @@ def judge(version: ModelVersion) -> Judged:
     draws = random_draws(version.dataset_id)
     said, group_of = _said(version)
     # An earlier model's suggestion cannot replace a missing held-out prediction of a quick training, nor where images
-    # # have groups: that model may have been trained on others of the same group.
+    # have groups: that model may have been trained on others of the same group.
     may_speak_for = version.kind != ModelVersion.Kind.QUICK and not version.metrics.get("together")
     found: list[tuple[int, bool, bool, int, int]] = []
     for row, label_id, decision_id in labelled.values_list("row", "label_id", "decision_id"):

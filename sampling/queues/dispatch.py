@@ -31,7 +31,7 @@ PATIENCE = 6.0
 PATIENCE_OF_AUTO = 1.0
 LOOK_EVERY = 0.05
 # A finished ranking is reused for this long. That of Auto stays valid longer: it depends on the same model and
-# # embeddings, and items labeled since are skipped when the page is built.
+# embeddings, and items labeled since are skipped when the page is built.
 FRESH, FRESH_OF_AUTO = timedelta(seconds=60), timedelta(minutes=10)
 STOPPED_LATELY = timedelta(minutes=30)
 

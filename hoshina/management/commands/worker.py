@@ -40,7 +40,7 @@ class Command(HoshinaCommand):
 
         from hoshina.celery import app
 
-        os.environ["CELERY_SKIP_CHECKS"] = "true"  # as for serve, the checks have run already
+        os.environ["CELERY_SKIP_CHECKS"] = "true"  # commands of HOSHINA run without system checks
         # Celery warns about root because of pickled messages, which are not accepted here.
         warnings.simplefilter("ignore", SecurityWarning)
         # Not through `celery worker`, whose command line takes half a second to load.

@@ -88,7 +88,7 @@ def _set(one: EmbeddingSet) -> dict[str, Any]:
 
 
 def _for_people(listed: dict[str, Any]) -> Iterator[str]:
-    """Yield a line per encoder, with a star at the one that would be used; then the datasets' choices and embeddings."""
+    """Yield a line per encoder, with a star at the one that applies; then the datasets' choices and embeddings."""
     chosen = listed["chosen"]["backend"]
     width = max(len(line["backend"]) for line in listed["encoders"])
     for line in listed["encoders"]:
