@@ -56,14 +56,14 @@ def _make_folder(folder: Path, variable: str) -> None:
         ) from error
 
 
-def _kept_secret_key() -> str:
+def _saved_secret_key() -> str:
     """Return a secret key that is generated once and saved in the store, readable only by its owner."""
     _make_folder(STORE_DIR, "AL_STORE_DIR")
     file = STORE_DIR / "secret_key"
     try:
         return file.read_text(encoding="ascii")
     except FileNotFoundError:
-        made = secrets.token_urlsafe(48)
+        key = secrets.token_urlsafe(48)
     except (OSError, ValueError) as error:
         raise ImproperlyConfigured(f"The secret key in {file} cannot be read ({error}).") from error
     try:
@@ -75,8 +75,8 @@ def _kept_secret_key() -> str:
             f"AL_STORE_DIR is {STORE_DIR}, which cannot be written ({error.strerror}). Name a folder that can be."
         ) from error
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(made)
-    return made
+        stream.write(key)
+    return key
 
 
 # -- Who may come in ------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ if wrong := [origin for origin in CSRF_TRUSTED_ORIGINS if not origin.startswith(
 _is_reached_by_others = not LOCAL_ONLY or BEHIND_HTTPS or not set(ALLOWED_HOSTS) <= set(_LOCAL_NAMES)
 LOGIN_REQUIRED = env.boolean("AL_LOGIN", default=_is_reached_by_others)
 _given_key = env.secret("AL_SECRET_KEY")
-SECRET_KEY = _given_key or _kept_secret_key()
+SECRET_KEY = _given_key or _saved_secret_key()
 _SHORTEST_KEY = 32
 if not LOCAL_ONLY:
     missing = [

@@ -42,9 +42,9 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Call
 
     # What dies is started again, and said.
     one.child("worker", "heavy").kill()
-    one.wait_for(r"The heavy worker stopped \(signal 9\); starting it again")
+    one.wait_for(r"The heavy worker stopped \(signal 9\); restarting it")
     one.child("serve").kill()
-    one.wait_for(r"The web server stopped \(signal 9\); starting it again")
+    one.wait_for(r"The web server stopped \(signal 9\); restarting it")
     wait_until(lambda: one.healthz() and one.child("worker", "heavy"), why="both to be back")
     one.wait_until_well()
 

@@ -109,12 +109,12 @@ class Child:
             return ""
         if not self._again_at:
             self._again_at = time.monotonic() + self._pause
-            words = (
-                f"{self.name} stopped ({_how(self.process.returncode)}); starting it again in "
-                f"{self._pause:g} s. Its last words are in {self.log_file}"
+            message = (
+                f"{self.name} stopped ({_how(self.process.returncode)}); restarting it in "
+                f"{self._pause:g} s. Its output is in {self.log_file}"
             )
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            return words
+            return message
         if time.monotonic() >= self._again_at:
             self.start()
         return ""
@@ -133,12 +133,12 @@ class Tree:
 
     def look(self) -> list[str]:
         """Restart children that died. Return messages for the user."""
-        told = []
+        messages = []
         for child in self.children:
-            if words := child.look():
-                told.append(words)
+            if message := child.look():
+                messages.append(message)
                 self.on_death(child.identity)
-        return told
+        return messages
 
     def stop(self, *, patience: float) -> None:
         """Stop all children, and call ``on_death`` for each, so that unfinished work is given back."""
