@@ -79,7 +79,7 @@ def _saved_secret_key() -> str:
     return key
 
 
-# -- Who may come in ------------------------------------------------------------------------------
+# -- Access ---------------------------------------------------------------------------------------
 DEBUG = env.boolean("AL_DEBUG", default=False)
 HOST = env.text("AL_HOST", "127.0.0.1")
 PORT = env.integer("AL_PORT", 8000, minimum=0, maximum=65535)
@@ -271,7 +271,7 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_ENABLE_UTC = True
 CELERY_TIMEZONE = "UTC"
 
-# -- Words, time, files ---------------------------------------------------------------------------
+# -- Language, time zone, static files ------------------------------------------------------------
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True

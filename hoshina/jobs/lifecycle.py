@@ -31,7 +31,7 @@ SILENT = "The worker that ran this has stopped responding."
 LOST_HINT = "Start it again."
 
 
-# -- Beginning ------------------------------------------------------------------------------------
+# -- Queueing -------------------------------------------------------------------------------------
 def enqueue(
     kind: str,
     *,
@@ -118,7 +118,7 @@ def run_now(
     raise JobError(job.error or LOST, job.hint) from cause
 
 
-# -- Running and ending -----------------------------------------------------------------------------
+# -- Running ----------------------------------------------------------------------------------------
 def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException | None:
     """Run a job that this process claimed and record how it ended. Return the exception it raised, or None."""
     run = Run(job, on_progress=on_progress)
@@ -201,7 +201,7 @@ def retry(job: Job, user: User | None = None) -> Job:
     return enqueue(job.kind, dataset_id=job.dataset_id, params=job.params, user=user)
 
 
-# -- Deaths -------------------------------------------------------------------------------------------
+# -- Dead workers and lost messages -------------------------------------------------------------------
 def reap(*, by_silence: bool = True) -> int:
     """Queue or end running jobs whose worker died. Return their number. Cheap when no job runs.
 

@@ -24,7 +24,7 @@ class EncoderProblem(Exception):
     """Raised when something about encoders is not possible; the message is shown to the user."""
 
 
-# -- What is wanted ----------------------------------------------------------------------------------
+# -- Requested encoder -------------------------------------------------------------------------------
 def graphs_dir() -> Path:
     """Return the folder of frozen networks, with a subfolder for uploaded model files."""
     return Path(settings.STORE_DIR) / "encoders"
@@ -53,7 +53,7 @@ def survey() -> list[Line]:
     return backends.survey(settings.WEIGHTS_DIR, graphs_dir())
 
 
-# -- What the vectors are made of ----------------------------------------------------------------------
+# -- Fingerprints --------------------------------------------------------------------------------------
 def fingerprint_of(encoder: Encoder, spec: InputSpec) -> str:
     """Return the fingerprint of embeddings: that of the encoder, plus a key of the input unless that is the default."""
     return f"{encoder.fingerprint}-{spec.key}" if spec.key else encoder.fingerprint
@@ -65,7 +65,7 @@ def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
     return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
 
 
-# -- Going over --------------------------------------------------------------------------------------
+# -- Switching ---------------------------------------------------------------------------------------
 def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
     """Switch to an encoder: at once if it has a complete set of embeddings, otherwise by a job.
 

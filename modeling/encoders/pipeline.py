@@ -234,7 +234,7 @@ def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
     raise Superseded(words)
 
 
-# -- What there is to do ----------------------------------------------------------------------------
+# -- Images to encode -------------------------------------------------------------------------------
 def stale_rows(
     dataset: Dataset, stamps: npt.NDArray[np.uint64], check: Callable[[], None] = lambda: None
 ) -> tuple[Rows, int]:

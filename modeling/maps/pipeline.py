@@ -238,7 +238,7 @@ def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Told) ->
     return {"trustworthiness": round(value, 4), "sample": len(sample), "neighbours": k}
 
 
-# -- Keeping -----------------------------------------------------------------------------------------
+# -- Saving ------------------------------------------------------------------------------------------
 def _kept(
     dataset: Dataset,
     embedding_set: EmbeddingSet,

@@ -61,7 +61,7 @@ class Labels:
         )
 
 
-# -- For the page ------------------------------------------------------------------------------------
+# -- Facts and default options -----------------------------------------------------------------------
 def facts_of(dataset: Dataset) -> Facts:
     """Return facts about the current labels, with a few queries whose cost does not grow with the images."""
     counts = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).values_list("n_items", flat=True)

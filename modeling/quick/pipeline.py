@@ -95,7 +95,7 @@ def make_encoder(version: ModelVersion) -> str:
     return user_models.PREFIX + target.name
 
 
-# -- The course of it ----------------------------------------------------------------------------------
+# -- Training ------------------------------------------------------------------------------------------
 def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
     options = _options(run.params)
     dataset = Dataset.objects.get(pk=run.dataset_id)
@@ -220,7 +220,7 @@ def _made(
     return {**told, **summary(version, metrics), **beside, "version": version.pk, "files": files}
 
 
-# -- Before ---------------------------------------------------------------------------------------------
+# -- Preparation ----------------------------------------------------------------------------------------
 def _options(params: dict[str, Any]) -> QuickOptions:
     try:
         return parse_options(QuickOptions, params)
@@ -319,7 +319,7 @@ def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions,
         ) from error
 
 
-# -- After ----------------------------------------------------------------------------------------------
+# -- Version and files ----------------------------------------------------------------------------------
 def _new_version(
     plan: Plan, dataset: Dataset, metrics: dict[str, Any], temperature: float, is_calibrated: bool, note: str
 ) -> ModelVersion:

@@ -36,7 +36,7 @@ class Watch:
         self._kept_at = time.monotonic()
         self._epoch = 0
 
-    # -- As the training goes on -----------------------------------------------------------------------
+    # -- Called by the training ------------------------------------------------------------------------
     def preparing(self, words: str, total: int) -> None:
         self.run.stage(words, total)
 
@@ -65,7 +65,7 @@ class Watch:
         self.tell(_EPOCH_SECONDS)
         self.run.check()
 
-    # -- Writing down -----------------------------------------------------------------------------------
+    # -- Saving -----------------------------------------------------------------------------------------
     def tell(self, pause: float = 0.0) -> None:
         """Write the result so far into the job's row, unless that was done less than ``pause`` seconds ago."""
         if time.monotonic() - self._saved_at < pause:

@@ -131,7 +131,7 @@ def files_of(version: ModelVersion) -> list[Any]:
     return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
 
 
-# -- Beginning --------------------------------------------------------------------------------------
+# -- Starting ---------------------------------------------------------------------------------------
 def _begin(request: HtmxHttpRequest, dataset: Dataset) -> HttpResponse:
     form = _form(dataset, request.POST.dict())
     if form.is_valid():
@@ -203,7 +203,7 @@ def _checked(form: QuickForm) -> dict[str, Any]:
     }
 
 
-# -- Running and ended --------------------------------------------------------------------------------
+# -- Running and finished trainings -------------------------------------------------------------------
 def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
     result = job.result
     version = ModelVersion.objects.filter(dataset=dataset, pk=result.get("version")).first()

@@ -69,7 +69,7 @@ def shared(first: ModelVersion, second: ModelVersion) -> Shared | None:
     )
 
 
-# -- What was learnt ------------------------------------------------------------------------------
+# -- Training labels ------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Change:
     """The labels of one class in two versions; ``label`` None stands for all deleted classes.
@@ -179,7 +179,7 @@ def _in_order(class_ids: set[int], labels: Mapping[int, LabelClass | None]) -> l
     return sorted(found, key=lambda pair: (pair[1] is None, pair[1].order if pair[1] else 0, pair[0]))
 
 
-# -- In words -------------------------------------------------------------------------------------
+# -- Descriptions ---------------------------------------------------------------------------------
 def differences(
     before: ModelVersion, after: ModelVersion, labels: Mapping[int, LabelClass | None]
 ) -> list[tuple[str, str, str]]:
@@ -189,7 +189,7 @@ def differences(
         ("Vectors", str(before.embedding_set or "none"), str(after.embedding_set or "none")),
         ("Calibration", calibration_words(before), calibration_words(after)),
     ]
-    # The options of a quick training beside none at all say nothing about what changed.
+    # The options of a quick training have no counterpart in an assistive model.
     named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
     for name in sorted(named):
         was, now = (str(one.options.get(name, "as usual")) for one in (before, after))

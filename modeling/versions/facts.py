@@ -154,7 +154,7 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
     return 2 * precision * recall / (precision + recall)
 
 
-# -- What was kept together -----------------------------------------------------------------------
+# -- Groups ---------------------------------------------------------------------------------------
 def together_words(version: ModelVersion) -> str:
     """Describe by which field images were held out together; "" if only identical files were."""
     kept: dict[str, Any] | None = version.metrics.get("together")
