@@ -115,7 +115,7 @@ def _was_embedding_stopped(dataset: Dataset) -> bool:
 
 
 def retrain_after_embedding(dataset_id: int) -> None:
-    """Retrain after new embeddings if requested, if the model was trained on other embeddings, or if one is due."""
+    """Retrain after new embeddings, or predict again with a chosen model, as requested and as the policy says."""
     dataset = Dataset.objects.get(pk=dataset_id)
     model = active_model(dataset)
     if _take_request(dataset_id):
