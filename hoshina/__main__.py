@@ -1,4 +1,4 @@
-"""The command ``hoshina``, also ``python -m hoshina`` and ``manage.py``: every management command of the product."""
+"""Run the management commands: as ``hoshina``, ``python -m hoshina`` or ``manage.py``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
         print("Stopped.", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
-        # Whoever read the output (head, less) has seen enough. Python flushes at exit: let it write to nowhere.
+        # The reader of the output (head, less) has closed it. Python flushes at exit, so send the rest to devnull.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

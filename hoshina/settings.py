@@ -278,7 +278,7 @@ USE_TZ = True
 USE_I18N = False
 STATIC_URL = "static/"
 STATICFILES_DIRS = [RESOURCES_DIR / "static"]
-# The files of the apps are served where they lie: nothing to collect, nothing to forget.
+# Static files are served from their folders, without collectstatic.
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
 

@@ -1,4 +1,4 @@
-"""``hoshina serve``: the web server alone (waitress, the same on Linux, macOS and Windows)."""
+"""Define ``hoshina serve``: run only the web server (waitress, the same on Linux, macOS and Windows)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hoshina.core.parent_watch import is_child_of_up
 
 
 class Command(HoshinaCommand):
-    needs_database = not is_child_of_up()  # which prepares it
+    needs_database = not is_child_of_up()  # `up` prepares it
     help = "Serves the pages. The workers are started apart (hoshina worker), or all at once: hoshina up."
 
     def add_arguments(self, parser: CommandParser) -> None:

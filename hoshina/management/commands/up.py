@@ -1,4 +1,4 @@
-"""``hoshina up [FOLDER]``: everything in one process tree: web server, workers, ingest, browser."""
+"""Define ``hoshina up [FOLDER]``: run web server, workers and ingest in one process tree, and open the browser."""
 
 from __future__ import annotations
 

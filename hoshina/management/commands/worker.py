@@ -1,4 +1,4 @@
-"""``hoshina worker [QUEUE…]``: takes background jobs."""
+"""Define ``hoshina worker [QUEUE…]``: run background jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hoshina embed``: vectors for every image that has none, in the foreground."""
+"""Define ``hoshina embed``: compute missing embeddings in the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hoshina project_map``: a map of the dataset, in the foreground."""
+"""Define ``hoshina project_map``: compute a map of the dataset in the foreground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hoshina quick_train``: train a network on the labelled images, in the foreground."""
+"""Define ``hoshina quick_train``: train a network on the labeled images in the foreground."""
 
 from __future__ import annotations
 

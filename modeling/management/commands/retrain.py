@@ -1,4 +1,4 @@
-"""``hoshina retrain``: train the assistive model in the foreground."""
+"""Define ``hoshina retrain``: train the assistive model in the foreground."""
 
 from __future__ import annotations
 

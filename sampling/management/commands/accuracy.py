@@ -1,4 +1,4 @@
-"""``hoshina accuracy``: the audited accuracy, from the labels of images drawn at random."""
+"""Define ``hoshina accuracy``: print the audited accuracy, estimated from randomly drawn images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hoshina queue NAME``: what to label next."""
+"""Define ``hoshina queue NAME``: list what to label next."""
 
 from __future__ import annotations
 

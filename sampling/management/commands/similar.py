@@ -1,4 +1,4 @@
-"""``hoshina similar ITEM …``: what looks like it."""
+"""Define ``hoshina similar ITEM …``: list the most similar images."""
 
 from __future__ import annotations
 
