@@ -1,12 +1,11 @@
-// What every page needs: the theme, menus, the dialog, words for failed requests, and focus that is never lost.
+// The script of every page: theme, menus, the dialog, messages for failed requests, and focus after swaps.
 import { setBanner } from "./banner.js";
 import { recall, remember } from "./store.js";
-import { wasAsked } from "./swaps.js";
+import { isByPerson } from "./swaps.js";
 import { localTimes } from "./times.js";
 import { toast, watchToasts } from "./toast.js";
 
 const THEMES = ["system", "dark", "light"];
-const THEME_WORDS = { system: "as the system", dark: "dark", light: "light" };
 
 function storedTheme() {
   try {
@@ -25,15 +24,15 @@ function setTheme(theme) {
   } catch {
     remember("theme-here", theme);
   }
-  nameTheme(theme);
+  showTheme(theme);
 }
 
-function nameTheme(theme) {
+function showTheme(theme) {
   const button = document.querySelector("[data-theme-toggle]");
   if (!button) return;
-  const words = `Theme: ${THEME_WORDS[theme]}`;
-  button.title = words;
-  button.querySelector("span").textContent = words;
+  const title = `Theme: ${theme}`;
+  button.title = title;
+  button.querySelector("span").textContent = title;
 }
 
 function closeMenus(except) {
@@ -65,7 +64,7 @@ function isInside(element, event) {
   return event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
 }
 
-// Arrows move through an open menu.
+// The arrow keys move through an open menu.
 document.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   const menu = step && event.target.closest?.("details[data-menu-details][open]");
@@ -86,7 +85,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// -- The dialog that fragments are shown in ---------------------------------------------------------
+// -- The dialog for fragments -----------------------------------------------------------------------
 let opener = null;
 
 document.addEventListener("htmx:afterSettle", (event) => {
@@ -106,48 +105,47 @@ document.getElementById("dialog")?.addEventListener("close", () => {
 });
 
 // -- Requests -------------------------------------------------------------------------------------
-// A person who pressed something is told why nothing happened; what the page asked for stays quiet.
+// Report a failed request only if a person started it.
 document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (event.detail.xhr.status !== 401) return;
-  event.preventDefault(); // htmx would leave the page at once; labels and thoughts are on it
+  event.preventDefault(); // htmx would leave the page at once, with unsaved work on it
   const here = encodeURIComponent(location.pathname + location.search);
   const address = event.detail.xhr.getResponseHeader("HX-Redirect") || "/";
-  setBanner("sign-in", { words: "You were signed out. What you did here is kept.", rank: 3, link: { href: `${address}?next=${here}`, words: "Sign in again" } });
+  setBanner("sign-in", { text: "You were signed out. Your unsaved labels are kept in this browser.", rank: 3, link: { href: `${address}?next=${here}`, text: "Sign in again" } });
 });
 
 document.addEventListener("htmx:responseError", (event) => {
   const { xhr } = event.detail;
-  if (xhr.status === 401 || !wasAsked(event.detail)) return;
+  if (xhr.status === 401 || !isByPerson(event.detail)) return;
   const isPlain = (xhr.getResponseHeader("Content-Type") || "").startsWith("text/plain");
-  toast(isPlain && xhr.responseText.length < 400 ? xhr.responseText : `The server refused that (${xhr.status}).`, "error");
+  toast(isPlain && xhr.responseText.length < 400 ? xhr.responseText : `The server refused the request (${xhr.status}). Reload the page and try again.`, "error");
 });
 
 document.addEventListener("htmx:sendError", (event) => {
-  if (wasAsked(event.detail)) toast("The server is away. Try again in a moment.", "error");
+  if (isByPerson(event.detail)) toast("The server cannot be reached. Try again in a moment.", "error");
 });
 
 document.addEventListener("hoshina:toast", (event) => {
-  const { words, text, message, kind } = event.detail ?? {};
-  const said = words ?? text ?? message ?? event.detail?.value;
-  if (said) toast(said, kind ?? "");
+  const { text, kind } = event.detail ?? {};
+  if (text) toast(text, kind ?? "");
 });
 
-// Focus that a swap would drop goes to the element of the same id, or to where the workbench puts it.
-let held = null;
+// When a swap removes the focused element, focus the new element with the same id, or let the workbench choose.
+let focusedId = null;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const active = document.activeElement;
-  held = active && active !== document.body && event.detail.target?.contains(active) ? active.id : null;
+  focusedId = active && active !== document.body && event.detail.target?.contains(active) ? active.id : null;
 });
 document.addEventListener("htmx:afterSettle", () => {
-  if (held === null || (document.activeElement && document.activeElement !== document.body)) return;
-  const again = held && document.getElementById(held);
-  if (again) again.focus({ preventScroll: true });
+  if (focusedId === null || (document.activeElement && document.activeElement !== document.body)) return;
+  const element = focusedId && document.getElementById(focusedId);
+  if (element) element.focus({ preventScroll: true });
   else document.body.dispatchEvent(new CustomEvent("hoshina:focus-lost"));
-  held = null;
+  focusedId = null;
 });
 
 document.addEventListener("htmx:load", (event) => localTimes(event.detail.elt.parentElement ?? document));
 
-nameTheme(storedTheme());
+showTheme(storedTheme());
 watchToasts();
 localTimes(document);

@@ -1,12 +1,13 @@
-// One line under the header for what needs the person's attention: labels that wait, or a sign-in that ended.
+// The line under the header for what needs attention: unsent labels, an ended session, a page that failed to load.
 const reasons = new Map();
 
-// `note` is {words, rank, link: {href, words}, button: {words, press}}; null takes the reason's line away.
-export function setBanner(reason, note) {
+// Set the notice for `reason`: {text, rank, link: {href, text}, button: {text, press}}. null removes it.
+// Only the notice with the highest rank is shown.
+export function setBanner(reason, notice) {
   const before = reasons.get(reason);
-  if (!note && !before) return;
-  if (note && before && before.words === note.words) return;
-  if (note) reasons.set(reason, note);
+  if (!notice && !before) return;
+  if (notice && before && before.text === notice.text) return;
+  if (notice) reasons.set(reason, notice);
   else reasons.delete(reason);
   draw();
 }
@@ -16,20 +17,20 @@ function draw() {
   const shown = [...reasons.values()].sort((a, b) => (b.rank ?? 0) - (a.rank ?? 0))[0];
   banner.hidden = !shown;
   if (!shown) return banner.replaceChildren();
-  const words = document.createElement("span");
-  words.textContent = shown.words;
-  const parts = [words];
+  const text = document.createElement("span");
+  text.textContent = shown.text;
+  const parts = [text];
   if (shown.link) {
     const link = document.createElement("a");
     link.href = shown.link.href;
-    link.textContent = shown.link.words;
+    link.textContent = shown.link.text;
     parts.push(link);
   }
   if (shown.button) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button small";
-    button.textContent = shown.button.words;
+    button.textContent = shown.button.text;
     button.addEventListener("click", shown.button.press);
     parts.push(button);
   }

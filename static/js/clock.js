@@ -1,14 +1,14 @@
-// Seconds that a person spent on a decision: since the one before (or since the page came), while it was visible.
-const MOST = 120; // somebody who was away that long was not looking
+// The time spent on a decision: the visible seconds since the previous decision, or since the page was loaded.
+const MAX_SECONDS = 120; // longer pauses are breaks
 
 export class Clock {
-  #kept = 0;
+  #elapsed = 0;
   #since = performance.now();
 
   constructor() {
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) {
-        this.#kept += performance.now() - this.#since;
+        this.#elapsed += performance.now() - this.#since;
       } else {
         this.#since = performance.now();
       }
@@ -16,14 +16,14 @@ export class Clock {
   }
 
   restart() {
-    this.#kept = 0;
+    this.#elapsed = 0;
     this.#since = performance.now();
   }
 
-  // The share of each of `n` items decided at once, in seconds.
+  // Return the seconds for each of `n` items that are decided together.
   share(n) {
     const running = document.hidden ? 0 : performance.now() - this.#since;
-    const seconds = Math.min(MOST, (this.#kept + running) / 1000);
+    const seconds = Math.min(MAX_SECONDS, (this.#elapsed + running) / 1000);
     return Math.round((seconds / Math.max(1, n)) * 1000) / 1000;
   }
 }

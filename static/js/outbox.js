@@ -1,8 +1,9 @@
-// Labels on their way to the server. Each action is kept in this browser under a key of its own until the server
-// said that it has it: a reload, a crash or a server that is away loses nothing, and the uuid lets it count once.
+// The queue of unsent labels. Each action is stored in this browser under its own key until the server confirms it, so that
+// a reload, a crash or an unreachable server loses nothing. The server uses the uuid to count each action once.
 const BATCH = 50;
-const WAITS = [1000, 2000, 4000, 8000, 15000, 30000];
+const RETRY_DELAYS = [1000, 2000, 4000, 8000, 15000, 30000];
 const TIMEOUT = 30000;
+const UNREADABLE = "The server could not read this label. Reload the page and label the image again.";
 
 export function newUuid() {
   if (crypto.randomUUID) return crypto.randomUUID(); // only in a secure context
@@ -14,7 +15,7 @@ export function newUuid() {
 }
 
 export function csrfToken() {
-  const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
+  const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
   return cookie ? decodeURIComponent(cookie.slice(10)) : JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 }
 
@@ -22,9 +23,9 @@ export function csrfToken() {
 export class Outbox extends EventTarget {
   #prefix;
   #url;
-  #memory = new Map(); // what storage refused to take: lasts as long as this page
-  #parsed = new Map(); // what was read from storage already
-  #last = 0;
+  #memory = new Map(); // records that storage refused, kept for as long as the page
+  #parsed = new Map(); // records read from storage
+  #lastStamp = 0;
   #sending = null;
   #timer = null;
   #failures = 0;
@@ -35,59 +36,59 @@ export class Outbox extends EventTarget {
     this.#prefix = `hoshina:outbox:${name}:`;
     this.#url = url;
     this.lockName = `hoshina-outbox-${name}`;
-    this.trouble = null; // {kind: "away" | "signed-out" | "refused", words}
+    this.trouble = null; // {kind: "away" | "signed-out" | "refused", text}
     this.isStorageFull = false;
     if ("BroadcastChannel" in window) {
       this.#channel = new BroadcastChannel(this.lockName);
-      this.#channel.addEventListener("message", ({ data }) => this.#heard(data));
+      this.#channel.addEventListener("message", ({ data }) => this.#announce(data));
     }
     window.addEventListener("online", () => this.retryNow());
-    window.addEventListener("storage", (event) => this.#heardStorage(event));
-    window.addEventListener("pagehide", () => this.#partingShot());
+    window.addEventListener("storage", (event) => this.#handleStorage(event));
+    window.addEventListener("pagehide", () => this.#sendOnLeave());
     window.addEventListener("beforeunload", (event) => { if (this.#memory.size) event.preventDefault(); });
     document.addEventListener("visibilitychange", () => { if (!document.hidden && this.trouble) this.retryNow(); });
   }
 
-  // Keeps the record ({action, effect, before}) and sends it soon, behind whatever waits already.
+  // Store a record ({action, effect, before}) and send it soon, after the waiting ones.
   add(record) {
     const key = this.#nextKey(record.action.uuid);
     try {
       localStorage.setItem(key, JSON.stringify(record));
     } catch (error) {
-      console.info("Storage is full or refused: this label is kept in the page's memory.", error);
+      console.info("Storage is full or refused. This label is kept in the page's memory.", error);
       this.#memory.set(key, record);
       this.isStorageFull = true;
     }
-    this.#changed();
+    this.#notify();
     this.#schedule(this.trouble ? null : 15);
   }
 
-  // Every record that the server has not acknowledged, of all tabs, in the order in which they were made.
+  // Return the records of all tabs that the server has not confirmed, in the order of the decisions.
   waiting() {
-    const found = new Map(this.#memory);
+    const records = new Map(this.#memory);
     try {
       for (let i = 0; i < localStorage.length; i += 1) {
         const key = localStorage.key(i);
         if (!key.startsWith(this.#prefix)) continue;
         if (!this.#parsed.has(key)) this.#parsed.set(key, parse(localStorage.getItem(key)));
-        if (this.#parsed.get(key)) found.set(key, this.#parsed.get(key));
+        if (this.#parsed.get(key)) records.set(key, this.#parsed.get(key));
       }
     } catch (error) {
       console.info("Storage can't be read.", error);
     }
-    return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, record]) => ({ key, record }));
+    return [...records].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, record]) => ({ key, record }));
   }
 
-  // How many decisions wait: the items of every waiting action.
+  // Return the number of unsent decisions: the items of all waiting actions.
   count() {
     return this.waiting().reduce((sum, { record }) => sum + Math.max(1, record.action.items?.length ?? 0), 0);
   }
 
-  // Takes back waiting records that `isMeant`, before they are sent.
-  withdraw(isMeant) {
-    const taken = this.waiting().filter(({ record }) => isMeant(record));
-    for (const { key } of taken) this.#forget(key);
-    return taken.map(({ record }) => record);
+  // Remove the waiting records that match, before they are sent, and return them.
+  withdraw(matches) {
+    const withdrawn = this.waiting().filter(({ record }) => matches(record));
+    for (const { key } of withdrawn) this.#remove(key);
+    return withdrawn.map(({ record }) => record);
   }
 
   retryNow() {
@@ -95,21 +96,21 @@ export class Outbox extends EventTarget {
     return this.#send();
   }
 
-  // Resolves when nothing waits, or when `patience` ms are over.
-  async flush(patience) {
+  // Resolve when nothing waits, or after `timeout` ms.
+  async flush(timeout) {
     if (!this.waiting().length) return;
-    const enough = new Promise((resolve) => setTimeout(resolve, patience));
-    await Promise.race([this.#send(), enough]);
+    const expired = new Promise((resolve) => setTimeout(resolve, timeout));
+    await Promise.race([this.#send(), expired]);
   }
 
   #nextKey(uuid) {
-    this.#last = Math.max(Date.now() * 1000, this.#last + 1);
-    return `${this.#prefix}${String(this.#last).padStart(17, "0")}:${uuid}`;
+    this.#lastStamp = Math.max(Date.now() * 1000, this.#lastStamp + 1);
+    return `${this.#prefix}${String(this.#lastStamp).padStart(17, "0")}:${uuid}`;
   }
 
   #schedule(delay) {
     if (this.#timer !== null || this.#sending) return;
-    const wait = delay ?? WAITS[Math.min(this.#failures, WAITS.length) - 1] ?? WAITS[0];
+    const wait = delay ?? RETRY_DELAYS[Math.min(this.#failures, RETRY_DELAYS.length) - 1] ?? RETRY_DELAYS[0];
     this.#timer = setTimeout(() => this.#send(), wait);
   }
 
@@ -123,10 +124,10 @@ export class Outbox extends EventTarget {
     return this.#sending;
   }
 
-  // One tab at a time sends for all tabs, so that the order of the person's keys is the order on the server.
+  // One tab at a time sends the records of all tabs, so that the server receives them in the order of the decisions.
   #sendAll() {
     if (navigator.locks) return navigator.locks.request(this.lockName, () => this.#drain());
-    return this.#drain(); // no locks outside a secure context: the server's uuids make a doubled batch harmless
+    return this.#drain(); // no locks outside a secure context; the uuids make a repeated batch harmless
   }
 
   async #drain() {
@@ -134,22 +135,22 @@ export class Outbox extends EventTarget {
     for (;;) {
       const batch = this.#next(size);
       if (!batch.length) break;
-      const answer = await this.#post(batch.map(({ record }) => record.action));
-      if (answer.malformed && batch.length > 1) {
-        size = 1; // find the one that the server can't read; the others are good
+      const response = await this.#post(batch.map(({ record }) => record.action));
+      if (response.malformed && batch.length > 1) {
+        size = 1; // find the malformed record; the others are valid
         continue;
       }
-      if (answer.trouble) {
+      if (response.trouble) {
         this.#failures += 1;
-        this.trouble = answer.trouble;
-        this.#changed();
+        this.trouble = response.trouble;
+        this.#notify();
         return;
       }
-      this.#acknowledge(batch, answer);
+      this.#acknowledge(batch, response);
     }
   }
 
-  // The next records to send. An undo waits until it is known what became of the action that it takes back.
+  // Return the next records to send. An undo waits for the result of the action that it undoes.
   #next(size) {
     const batch = this.waiting().slice(0, size);
     const uuids = new Set(batch.map(({ record }) => record.action.uuid));
@@ -157,26 +158,26 @@ export class Outbox extends EventTarget {
     return cut > 0 ? batch.slice(0, cut) : batch;
   }
 
-  #forget(key) {
+  #remove(key) {
     this.#parsed.delete(key);
     if (!this.#memory.delete(key)) localStorage.removeItem(key);
   }
 
-  // Another tab keeps labels: it sends them, and should it be closed before that, this one does.
-  #heardStorage(event) {
+  // Another tab stored a label. That tab sends it; this tab does so if the other one is closed first.
+  #handleStorage(event) {
     if (!event.key?.startsWith(this.#prefix)) return;
-    this.#changed();
+    this.#notify();
     if (event.newValue !== null) this.#schedule(5000);
   }
 
-  // The page is left: what was just decided goes on its way, and stays in storage until the next page hears of it.
-  #partingShot() {
+  // Send the latest decisions when the page is left. They stay in storage until the next page gets the confirmation.
+  #sendOnLeave() {
     if (this.#sending || this.trouble) return;
     const actions = this.#next(BATCH).map(({ record }) => record.action);
     const body = JSON.stringify({ actions });
     if (!actions.length || body.length > 60000) return;
     fetch(this.#url, { method: "POST", headers: this.#headers(), body, credentials: "same-origin", keepalive: true }).catch((error) => {
-      console.info("The last labels wait for the next visit.", error);
+      console.info("The last labels are sent at the next visit.", error);
     });
   }
 
@@ -184,32 +185,32 @@ export class Outbox extends EventTarget {
     return { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), Accept: "application/json" };
   }
 
-  #acknowledge(batch, answer) {
+  #acknowledge(batch, response) {
     this.#failures = 0;
     this.trouble = null;
-    const results = new Map((answer.results ?? []).map((result) => [result.uuid, result]));
+    const results = new Map((response.results ?? []).map((result) => [result.uuid, result]));
     const pairs = [];
     for (const { key, record } of batch) {
       const { uuid } = record.action;
-      const words = answer.malformed ?? "The server did not answer for this label.";
-      pairs.push([record, results.get(uuid) ?? { uuid, status: "refused", error: words, items: [], conflicts: [] }]);
-      this.#forget(key);
+      const error = response.malformed ?? "The server did not confirm this label. Label the image again.";
+      pairs.push([record, results.get(uuid) ?? { uuid, status: "refused", error, items: [], conflicts: [] }]);
+      this.#remove(key);
     }
-    const detail = { pairs, counts: answer.counts };
+    const detail = { pairs, counts: response.counts };
     this.#channel?.postMessage(detail);
-    this.#heard(detail);
+    this.#announce(detail);
   }
 
-  #heard(detail) {
+  #announce(detail) {
     this.dispatchEvent(new CustomEvent("results", { detail }));
-    this.#changed();
+    this.#notify();
   }
 
-  #changed() {
+  #notify() {
     this.dispatchEvent(new CustomEvent("change"));
   }
 
-  // {results, counts}, or {malformed: words}, or {trouble} when the batch has to be sent again.
+  // Resolve to {results, counts}, {malformed: message}, or {trouble} if the batch must be sent again.
   async #post(actions) {
     let response;
     try {
@@ -223,14 +224,14 @@ export class Outbox extends EventTarget {
       });
       if (response.ok) return await response.json();
     } catch (error) {
-      console.info("The labels could not be sent; they are kept.", error);
-      return { trouble: { kind: "away", words: "the server is away" } };
+      console.info("The labels could not be sent. They are kept.", error);
+      return { trouble: { kind: "away", text: "the server cannot be reached" } };
     }
-    if (response.status === 400 || response.status === 413) return { malformed: await refusalWords(response) };
-    if (response.status === 401) return { trouble: { kind: "signed-out", words: "you were signed out" } };
-    if (response.status >= 500) return { trouble: { kind: "away", words: "the server is in trouble" } };
-    if (response.status === 403) return { trouble: { kind: "refused", words: "this page was open too long: reload it" } };
-    return { trouble: { kind: "refused", words: `the server refuses them (${response.status})` } };
+    if (response.status === 400 || response.status === 413) return { malformed: await errorOf(response) };
+    if (response.status === 401) return { trouble: { kind: "signed-out", text: "you were signed out" } };
+    if (response.status >= 500) return { trouble: { kind: "away", text: "the server has a problem" } };
+    if (response.status === 403) return { trouble: { kind: "refused", text: "the page was open for too long, so reload it" } };
+    return { trouble: { kind: "refused", text: `the server refused them (${response.status})` } };
   }
 }
 
@@ -238,15 +239,15 @@ function parse(raw) {
   try {
     return raw === null ? null : JSON.parse(raw);
   } catch (error) {
-    console.warn("A kept label can't be read and is left alone.", error);
+    console.warn("A stored label can't be read and is skipped.", error);
     return null;
   }
 }
 
-async function refusalWords(response) {
+async function errorOf(response) {
   try {
-    return (await response.json()).error || "The server could not read this label.";
+    return (await response.json()).error || UNREADABLE;
   } catch {
-    return "The server could not read this label.";
+    return UNREADABLE;
   }
 }

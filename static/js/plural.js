@@ -1,4 +1,4 @@
-// A number with its noun: "1 image", "1,234 images".
-export function counted(n, one, many = `${one}s`) {
-  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+// Return a number with its noun: "1 image", "1,234 images".
+export function counted(n, singular, plural = `${singular}s`) {
+  return `${n.toLocaleString("en")} ${n === 1 ? singular : plural}`;
 }

@@ -1,9 +1,9 @@
-// Small settings kept in this browser. Where storage is refused (a private window), they last as long as the page.
-const kept = new Map();
+// Settings stored in this browser. If storage is refused (as in a private window), they last as long as the page.
+const memory = new Map();
 
 export function recall(name, fallback = null) {
   const key = `hoshina:${name}`;
-  if (kept.has(key)) return kept.get(key);
+  if (memory.has(key)) return memory.get(key);
   try {
     const raw = localStorage.getItem(key);
     return raw === null ? fallback : JSON.parse(raw);
@@ -15,10 +15,10 @@ export function recall(name, fallback = null) {
 
 export function remember(name, value) {
   const key = `hoshina:${name}`;
-  kept.set(key, value);
+  memory.set(key, value);
   try {
     localStorage.setItem(key, JSON.stringify(value));
   } catch (error) {
-    console.info(`The setting ${name} is kept for this page only.`, error);
+    console.info(`The setting ${name} lasts for this page only.`, error);
   }
 }

@@ -1,53 +1,53 @@
-// How deep images are stretched in this browser: as the dataset says, or for a look as one of these. Only the address
-// of each picture changes, so that nothing is asked for again but pictures.
-import { layoutWords } from "./frames.js";
+// The stretch of images with more than 8 bits in this browser: the dataset's own, or a chosen one. Changing it changes only
+// the URLs of images.
+import { describeLayout } from "./frames.js";
 import { recall, remember } from "./store.js";
 import { say, toast } from "./toast.js";
 
 const CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"];
 const PICTURES = ".picture img, .examples img, [data-zoom] img";
-const COLOUR = ".colour img"; // has a curve of its own
+const COLOR = ".color img"; // has its own curve
 
-// The page's own: {slug, rendering} on the element that says so.
+// The element with the data of the dataset: {slug, rendering}.
 const page = () => document.querySelector("[data-rendering]");
 const setting = () => `stretch:${page()?.dataset.slug ?? ""}`;
 
-// The stretch chosen for a look, or "" for the dataset's own.
-function chosen() {
+// Return the stretch chosen in this browser, or "" for the dataset's own.
+function chosenStretch() {
   const name = page() && recall(setting(), "");
   return CYCLE.includes(name) ? name : "";
 }
 
-// The next stretch for all pictures; after the last one the dataset's own again.
+// Switch all images to the next stretch. After the last one comes the dataset's own.
 export function cycleStretch() {
-  const next = CYCLE[CYCLE.indexOf(chosen()) + 1] ?? "";
+  const next = CYCLE[CYCLE.indexOf(chosenStretch()) + 1] ?? "";
   remember(setting(), next);
   stretchPictures(document);
-  const words = next ? `Stretch: ${next}` : "Stretch: the dataset's own";
-  toast(`${words}. Images of 8 bits stay as they are.`, "", "stretch");
-  say(words);
+  const message = next ? `Stretch: ${next}.` : "Stretch: default.";
+  toast(`${message} It does not apply to 8-bit images.`, "", "stretch");
+  say(message);
 }
 
-// Has the pictures below `root` come under the stretch that is chosen.
+// Apply the chosen stretch to the images below `root`.
 export function stretchPictures(root) {
-  const name = chosen();
+  const name = chosenStretch();
   for (const image of root.querySelectorAll(PICTURES)) {
-    if (image.matches(COLOUR)) continue;
+    if (image.matches(COLOR)) continue;
     const before = image.getAttribute("src");
-    const address = new URL(before, location.href);
-    if (name) address.searchParams.set("s", name);
-    else address.searchParams.delete("s");
-    const after = address.pathname + address.search;
+    const url = new URL(before, location.href);
+    if (name) url.searchParams.set("s", name);
+    else url.searchParams.delete("s");
+    const after = url.pathname + url.search;
     if (after !== before) image.setAttribute("src", after);
   }
 }
 
-// How a person sees images just now, in words for their labels; "" for the usual way.
-export function shownAs() {
+// Describe how images are shown in this browser, for the provenance of labels; "" for the default.
+export function describeDisplay() {
   const own = page()?.dataset.rendering ?? "";
-  const name = chosen();
-  return [own, name && `seen as ${name}`, layoutWords()].filter(Boolean).join("; ");
+  const name = chosenStretch();
+  return [own, name && `seen as ${name}`, describeLayout()].filter(Boolean).join("; ");
 }
 
-// Fragments that htmx brings.
+// Fragments loaded by htmx.
 document.addEventListener("htmx:load", ({ detail }) => stretchPictures(detail.elt.parentElement ?? detail.elt));

@@ -1,12 +1,12 @@
-// One tile: what it says about its item.
+// The tiles: the state, label and messages that each shows for its item.
 import { classes } from "./workbench/classes.js";
 
-export const UNLABELLED = 0;
-export const LABELLED = 1;
+export const UNLABELED = 0;
+export const LABELED = 1;
 export const UNSURE = 2;
 export const SKIPPED = 3;
-const STATES = ["unlabelled", "labelled", "unsure", "skipped"];
-export const OUTCOME = { assign: LABELLED, unsure: UNSURE, skip: SKIPPED, clear: UNLABELLED };
+const STATES = ["unlabeled", "labeled", "unsure", "skipped"];
+export const OUTCOME = { assign: LABELED, unsure: UNSURE, skip: SKIPPED, clear: UNLABELED };
 
 export function idOf(tile) {
   return Number(tile.dataset.item);
@@ -21,8 +21,8 @@ export function isUndecided(tile) {
   return tile.dataset.state === "0";
 }
 
-// Shows `state` and `label` (a class's id, or null) on the tile, and whether the file changed after that decision.
-export function mark(tile, { state, label, changed = false }) {
+// Show `state` and `label` (the id of a class, or null) on the tile, and whether the file changed after the decision.
+export function showDecision(tile, { state, label, changed = false }) {
   tile.toggleAttribute("data-changed", changed);
   tile.dataset.state = String(state);
   tile.dataset.label = label ?? "";
@@ -31,36 +31,36 @@ export function mark(tile, { state, label, changed = false }) {
 
 export function drawChip(tile) {
   const { state, label } = stateOf(tile);
-  const known = label === null ? null : classes.ofId(label);
+  const labelClass = label === null ? null : classes.ofId(label);
   const chip = tile.querySelector(".chip");
-  const name = state === LABELLED ? (known?.name ?? chip.querySelector(".name").textContent) : STATES[state];
-  chip.querySelector("kbd").textContent = state === LABELLED ? (known?.key ?? "") : "";
+  const name = state === LABELED ? (labelClass?.name ?? chip.querySelector(".name").textContent) : STATES[state];
+  chip.querySelector("kbd").textContent = state === LABELED ? (labelClass?.key ?? "") : "";
   chip.querySelector(".name").textContent = name;
-  if (state === LABELLED && known) {
-    chip.style.setProperty("--c", known.colour);
-    tile.style.setProperty("--mark", known.colour);
-  } else if (state !== LABELLED) {
+  if (state === LABELED && labelClass) {
+    chip.style.setProperty("--c", labelClass.color);
+    tile.style.setProperty("--mark", labelClass.color);
+  } else if (state !== LABELED) {
     chip.style.removeProperty("--c");
     tile.style.removeProperty("--mark");
   }
-  const words = state === LABELLED ? `labelled ${name}` : STATES[state];
-  const since = tile.dataset.changed === undefined ? "" : ", file changed since";
-  tile.setAttribute("aria-label", `${tile.dataset.name}, ${words}${since}${suggestionWords(tile)}`);
+  const stateText = state === LABELED ? `labeled ${name}` : STATES[state];
+  const change = tile.dataset.changed === undefined ? "" : ", file changed since";
+  tile.setAttribute("aria-label", `${tile.dataset.name}, ${stateText}${change}${suggestionText(tile)}`);
 }
 
-// A renamed or recoloured class is shown so on the tiles that are there.
+// Update a suggestion after its class was renamed or recolored.
 export function drawSuggestion(tile) {
-  const shown = tile.querySelector(".suggestion");
-  const known = shown && classes.ofId(shown.dataset.suggested);
-  if (!known) return;
-  shown.querySelector(".name").textContent = known.name;
-  shown.querySelector(".dot").style.setProperty("--c", known.colour);
+  const suggestion = tile.querySelector(".suggestion");
+  const labelClass = suggestion && classes.ofId(suggestion.dataset.suggested);
+  if (!labelClass) return;
+  suggestion.querySelector(".name").textContent = labelClass.name;
+  suggestion.querySelector(".dot").style.setProperty("--c", labelClass.color);
 }
 
-function suggestionWords(tile) {
-  const shown = tile.querySelector(".suggestion");
-  if (!shown || document.body.classList.contains("blind")) return "";
-  return `, suggested ${shown.querySelector(".name").textContent} ${shown.querySelector("b").textContent}`;
+function suggestionText(tile) {
+  const suggestion = tile.querySelector(".suggestion");
+  if (!suggestion || document.body.classList.contains("blind")) return "";
+  return `, suggested ${suggestion.querySelector(".name").textContent} ${suggestion.querySelector("b").textContent}`;
 }
 
 export function setPending(tile, n) {
@@ -68,7 +68,7 @@ export function setPending(tile, n) {
   else delete tile.dataset.pending;
 }
 
-// Somebody else decided this item meanwhile: their decision is on the tile, and this line says whose.
+// Show who decided this item in the meantime. The tile shows their decision.
 export function setConflict(tile, by) {
   tile.querySelector(".conflict")?.remove();
   if (!by) {
@@ -78,7 +78,7 @@ export function setConflict(tile, by) {
   tile.dataset.conflict = by;
   const line = document.createElement("span");
   line.className = "conflict";
-  line.textContent = `${by} decided this meanwhile. Label it again to overwrite.`;
+  line.textContent = `${by} labeled this in the meantime. Label it again to overwrite.`;
   tile.append(line);
   tile.setAttribute("aria-label", `${tile.getAttribute("aria-label")}, ${line.textContent}`);
 }

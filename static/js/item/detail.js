@@ -1,14 +1,14 @@
-// Zoom and pan of the large image: wheel, buttons, drag, pinch, double click, and keys while it has the focus.
-// Everything is delegated from the document, so that a swapped-in fragment works without being told.
+// Zoom and pan of the large image by wheel, buttons, drag, pinch, double click, and keys while it has the focus.
+// All listeners are on the document, so swapped-in fragments need no setup.
 
-const MOST = 40; // times the size at which all of the image is seen
+const MAX_SCALE = 40; // relative to the scale at which the image fits
 const STEP = 1.5;
-const views = new WeakMap(); // the box -> how it is looked at: scale (1: all of it), and the shift in CSS pixels
+const views = new WeakMap(); // box -> view: the scale (1: the image fits) and the shift in CSS pixels
 
-// All pictures that are seen in the box: one, or the frames of an item, which move together.
+// All visible images of a box: one, or the frames of an item, which move together.
 const imagesOf = (box) => [...box.querySelectorAll("img")].filter((image) => image.clientWidth > 0);
 const imageOf = (box) => imagesOf(box)[0] ?? box.querySelector("img");
-// Where a picture lies: the box itself, or its own cell of it.
+// The element that an image fills: the box, or its frame.
 const cellOf = (box, image = imageOf(box)) => image?.closest(".frame") ?? box;
 const widthOf = (image) => image.naturalWidth || image.width;
 const heightOf = (image) => image.naturalHeight || image.height;
@@ -18,17 +18,17 @@ function viewOf(box) {
   return views.get(box);
 }
 
-// CSS pixels of the screen for one pixel of the image, when all of it is seen.
+// Return the CSS pixels per image pixel at which the image fits.
 function fitOf(box, image = imageOf(box)) {
   const cell = cellOf(box, image);
   return Math.min(cell.clientWidth / widthOf(image), cell.clientHeight / heightOf(image)) || 1;
 }
 
-// How far an image may be moved to each side until its edge is seen.
-function spareOf(box, image, scale) {
+// Return how far an image can be moved to each side before its edge shows, in CSS pixels.
+function marginOf(box, image, scale) {
   const cell = cellOf(box, image);
   const size = fitOf(box, image) * scale;
-  return [widthOf(image) * size - cell.clientWidth, heightOf(image) * size - cell.clientHeight].map((spare) => Math.max(0, spare / 2));
+  return [widthOf(image) * size - cell.clientWidth, heightOf(image) * size - cell.clientHeight].map((overflow) => Math.max(0, overflow / 2));
 }
 
 function show(box) {
@@ -36,12 +36,12 @@ function show(box) {
   if (!images.length) return;
   const view = viewOf(box);
   const fit = fitOf(box);
-  view.scale = Math.min(Math.max(view.scale, 1), Math.max(MOST, 2 / fit));
-  const spares = images.map((image) => spareOf(box, image, view.scale));
-  const spareX = Math.max(...spares.map(([x]) => x));
-  const spareY = Math.max(...spares.map(([, y]) => y));
-  view.x = Math.min(Math.max(view.x, -spareX), spareX);
-  view.y = Math.min(Math.max(view.y, -spareY), spareY);
+  view.scale = Math.min(Math.max(view.scale, 1), Math.max(MAX_SCALE, 2 / fit));
+  const margins = images.map((image) => marginOf(box, image, view.scale));
+  const marginX = Math.max(...margins.map(([x]) => x));
+  const marginY = Math.max(...margins.map(([, y]) => y));
+  view.x = Math.min(Math.max(view.x, -marginX), marginX);
+  view.y = Math.min(Math.max(view.y, -marginY), marginY);
   for (const image of images) {
     image.style.transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
     image.classList.toggle("pixels", fitOf(box, image) * view.scale >= 2);
@@ -51,7 +51,7 @@ function show(box) {
   if (level) level.textContent = `${Math.round(fit * view.scale * 100)} %`;
 }
 
-// The cell under a place of the screen, or the first.
+// Return the cell at a point of the screen, or the first one.
 function cellAt(box, clientX, clientY) {
   const cells = imagesOf(box).map((image) => cellOf(box, image));
   return cells.find((cell) => {
@@ -60,17 +60,17 @@ function cellAt(box, clientX, clientY) {
   }) ?? cells[0] ?? box;
 }
 
-// Zoom by a factor so that what lies under (clientX, clientY), or the middle, stays where it is.
+// Zoom by a factor, keeping the point at (clientX, clientY), or the center, in place.
 function zoom(box, factor, clientX, clientY) {
   const view = viewOf(box);
   const frame = cellAt(box, clientX, clientY).getBoundingClientRect();
   const x = clientX === undefined ? 0 : clientX - frame.left - frame.width / 2;
   const y = clientY === undefined ? 0 : clientY - frame.top - frame.height / 2;
   const before = view.scale;
-  view.scale = Math.min(Math.max(before * factor, 1), Math.max(MOST, 2 / fitOf(box)));
-  const grown = view.scale / before;
-  view.x = x - (x - view.x) * grown;
-  view.y = y - (y - view.y) * grown;
+  view.scale = Math.min(Math.max(before * factor, 1), Math.max(MAX_SCALE, 2 / fitOf(box)));
+  const growth = view.scale / before;
+  view.x = x - (x - view.x) * growth;
+  view.y = y - (y - view.y) * growth;
   show(box);
 }
 
@@ -116,13 +116,13 @@ document.addEventListener("click", (event) => {
 
 // Drag with one pointer, pinch with two.
 const pointers = new Map();
-let held = null;
+let draggedBox = null;
 
 document.addEventListener("pointerdown", (event) => {
   const box = boxOf(event);
   if (!box || onButton(event) || (event.pointerType === "mouse" && event.button !== 0)) return;
-  if (held !== box) pointers.clear();
-  held = box;
+  if (draggedBox !== box) pointers.clear();
+  draggedBox = box;
   pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   if (viewOf(box).scale > 1) {
     box.setPointerCapture(event.pointerId);
@@ -131,24 +131,24 @@ document.addEventListener("pointerdown", (event) => {
 });
 
 document.addEventListener("pointermove", (event) => {
-  const was = pointers.get(event.pointerId);
-  if (!held || !was) return;
+  const before = pointers.get(event.pointerId);
+  if (!draggedBox || !before) return;
   const now = { x: event.clientX, y: event.clientY };
   if (pointers.size === 1) {
-    if (viewOf(held).scale > 1) pan(held, now.x - was.x, now.y - was.y);
+    if (viewOf(draggedBox).scale > 1) pan(draggedBox, now.x - before.x, now.y - before.y);
   } else if (pointers.size === 2) {
     const [, other] = [...pointers].find(([id]) => id !== event.pointerId);
-    const apart = (a) => Math.max(1, Math.hypot(a.x - other.x, a.y - other.y));
-    zoom(held, apart(now) / apart(was), (now.x + other.x) / 2, (now.y + other.y) / 2);
+    const distance = (point) => Math.max(1, Math.hypot(point.x - other.x, point.y - other.y));
+    zoom(draggedBox, distance(now) / distance(before), (now.x + other.x) / 2, (now.y + other.y) / 2);
   }
   pointers.set(event.pointerId, now);
 });
 
 function release(event) {
   pointers.delete(event.pointerId);
-  if (held && pointers.size === 0) {
-    held.classList.remove("dragging");
-    held = null;
+  if (draggedBox && pointers.size === 0) {
+    draggedBox.classList.remove("dragging");
+    draggedBox = null;
   }
 }
 document.addEventListener("pointerup", release);
@@ -156,8 +156,8 @@ document.addEventListener("pointercancel", release);
 
 const MOVES = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
-// Keys of the image, while it has the focus. True: the key was for it.
-function keyOnImage(box, event) {
+// Handle a key while the image has the focus. Return whether it was handled.
+function handleKey(box, event) {
   if (event.key === "+" || event.key === "=") zoom(box, STEP);
   else if (event.key === "-") zoom(box, 1 / STEP);
   else if (event.key === "Home") showAll(box);
@@ -168,17 +168,17 @@ function keyOnImage(box, event) {
   return true;
 }
 
-// In the capture phase: on the image, + and the arrows are the image's and not the grid's.
+// In the capture phase, so that + and the arrow keys act on the image and not on the grid.
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   const box = boxOf(event);
-  if (box && event.target === box && keyOnImage(box, event)) {
+  if (box && event.target === box && handleKey(box, event)) {
     event.preventDefault();
     event.stopPropagation();
   }
 }, true);
 
-// The share of an image is known once it is there, and changes with the window.
+// The scale depends on the image's size, known once it is loaded, and on the window's size.
 document.addEventListener("load", (event) => {
   const box = event.target instanceof HTMLImageElement ? boxOf(event) : null;
   if (box) show(box);
@@ -188,11 +188,11 @@ document.addEventListener("hoshina:layout", () => document.querySelectorAll("[da
 window.addEventListener("resize", () => document.querySelectorAll("[data-zoom]").forEach(show));
 document.querySelectorAll("[data-zoom]").forEach((box) => { if (imageOf(box)?.complete) show(box); });
 
-// The header of a FITS file: only the cards that hold what is typed.
+// Show only the cards of a FITS header that contain the search text.
 document.addEventListener("input", ({ target }) => {
   if (!target.matches?.("[data-cards-find]")) return;
-  const wanted = target.value.trim().toLowerCase();
+  const text = target.value.trim().toLowerCase();
   for (const row of target.closest("[data-cards]").querySelectorAll("tbody tr")) {
-    row.hidden = ![...row.cells].some((cell) => cell.textContent.toLowerCase().includes(wanted));
+    row.hidden = ![...row.cells].some((cell) => cell.textContent.toLowerCase().includes(text));
   }
 });

@@ -1,91 +1,93 @@
-// An item's own page: the keys of the grid, and the same outbox behind them.
+// The page of one item, with the same keys and outbox as the workbench.
 import { Clock } from "../clock.js";
 import { setBanner } from "../banner.js";
 import { cycleLayout, stepFrame } from "../frames.js";
 import { Keys } from "../keys.js";
 import { Outbox, newUuid } from "../outbox.js";
 import { recall } from "../store.js";
-import { cycleStretch, shownAs, stretchPictures } from "../stretch.js";
+import { cycleStretch, describeDisplay, stretchPictures } from "../stretch.js";
 import { OUTCOME } from "../tiles.js";
 import { say, toast } from "../toast.js";
+import { counted } from "../plural.js";
 
 const page = document.querySelector("[data-item-page]");
 const clock = new Clock();
 const keys = new Keys();
 const outbox = new Outbox({ name: page.dataset.outbox, url: page.dataset.annotate });
-const mine = new Set(); // uuids of what was decided here and is not answered yet
+const pending = new Set(); // uuids of the decisions on this page that the server has not answered
 
 const detail = () => document.getElementById("detail");
 const buttons = () => [...page.querySelectorAll(".detail-decide [data-decide]")];
 
-function stateNow() {
+function currentState() {
   const { item, state, label } = detail().dataset;
   return { id: Number(item), state: Number(state), label: label ? Number(label) : null };
 }
 
-// What was decided shows at once; the rest of the page follows when it is saved.
-function paint({ state, label }, words) {
+// Show a decision at once. The rest of the page is refreshed when it is saved.
+function showDecision({ state, label }, text) {
   Object.assign(detail().dataset, { state: String(state), label: label ?? "" });
   for (const button of buttons()) {
-    const { decide, label: of } = button.dataset;
-    button.setAttribute("aria-pressed", String(OUTCOME[decide] === state && (of ? Number(of) === label : true)));
+    const { decide: kind, label: classId } = button.dataset;
+    button.setAttribute("aria-pressed", String(OUTCOME[kind] === state && (classId ? Number(classId) === label : true)));
   }
-  page.querySelector(".detail-state").textContent = words;
+  page.querySelector(".detail-state").textContent = text;
 }
 
-function keep(action, effect, before) {
-  mine.add(action.uuid);
+function send(action, effect, before) {
+  pending.add(action.uuid);
   outbox.add({ action, effect, before });
   clock.restart();
 }
 
 function decide(kind, button) {
-  const before = stateNow();
+  const before = currentState();
   const after = { id: before.id, state: OUTCOME[kind], label: button?.dataset.label ? Number(button.dataset.label) : null };
-  const name = kind === "clear" ? "no mark" : button?.querySelector("[data-name]")?.textContent ?? "no mark";
-  paint(after, `Now: ${name} (being saved)`);
-  say(name);
-  const item = { id: before.id, seen: Number(detail().dataset.seen), seconds: clock.share(1), shown: { queue: "opened", rendering: shownAs() } };
+  const name = button?.querySelector("[data-name]")?.textContent;
+  const outcome = kind === "clear" || !name ? "no label" : name;
+  showDecision(after, `Now: ${outcome} (saving)`);
+  say(outcome);
+  const item = { id: before.id, seen: Number(detail().dataset.seen), seconds: clock.share(1), shown: { queue: "opened", rendering: describeDisplay() } };
   const action = { uuid: newUuid(), kind, label: after.label, at: new Date().toISOString(), suggestion_shown: null, overwrite: false, items: [item] };
-  keep(action, [after], [before]);
+  send(action, [after], [before]);
 }
 
 function undo() {
-  keep({ uuid: newUuid(), kind: "undo", at: new Date().toISOString(), items: [] }, [], []);
+  send({ uuid: newUuid(), kind: "undo", at: new Date().toISOString(), items: [] }, [], []);
 }
 
-// The fragment anew, except for the image and how it is looked at, which stay (hx-preserve).
+// Reload the fragment. hx-preserve keeps the image and its zoom.
 function refresh() {
   window.htmx.ajax("GET", page.dataset.url, { source: page, target: "#detail", select: "#detail", swap: "outerHTML" });
 }
 
-function answered([{ action }, result]) {
-  const isMine = mine.delete(action.uuid);
-  const here = stateNow().id;
-  const touched = [...(action.items ?? []), ...(result.items ?? [])].some(({ id }) => id === here);
-  if (isMine && result.status === "refused") toast(result.error || "The server refused that.", "error");
+function handleResult([{ action }, result]) {
+  const isMine = pending.delete(action.uuid);
+  const itemId = currentState().id;
+  const isShown = [...(action.items ?? []), ...(result.items ?? [])].some(({ id }) => id === itemId);
+  if (isMine && result.status === "refused") toast(result.error || "The server refused this label. Reload the page and try again.", "error");
   const [conflict] = result.conflicts ?? [];
-  if (isMine && conflict) toast(`${conflict.by || "Someone"} decided this image meanwhile. Decide again to overwrite.`, "warning");
-  if (isMine && action.kind === "undo" && result.items?.length && !touched) toast("Undone, on another image.");
-  return touched;
+  if (isMine && conflict) toast(`${conflict.by || "Someone"} labeled this image in the meantime. Label it again to overwrite.`, "warning");
+  if (isMine && action.kind === "undo" && result.items?.length && !isShown) toast("Undone on another image.");
+  return isShown;
 }
 
 outbox.addEventListener("results", ({ detail: { pairs } }) => {
-  if (pairs.map(answered).some(Boolean) && !mine.size) refresh();
+  if (pairs.map(handleResult).some(Boolean) && !pending.size) refresh();
 });
 
 outbox.addEventListener("change", () => {
   const n = outbox.trouble ? outbox.count() : 0;
   const isSignIn = outbox.trouble?.kind === "signed-out";
   setBanner("outbox", n === 0 ? null : {
-    words: `${n} ${n === 1 ? "label waits" : "labels wait"} in this browser: ${outbox.trouble.words}.`,
+    text: `${counted(n, "unsent label")} in this browser: ${outbox.trouble.text}.`,
     rank: 2,
-    link: isSignIn ? { href: page.dataset.signIn, words: "Sign in to send them" } : null,
-    button: isSignIn ? null : { words: "Try now", press: () => outbox.retryNow() },
+    link: isSignIn ? { href: page.dataset.signIn, text: "Sign in to send them" } : null,
+    button: isSignIn ? null : { text: "Try now", press: () => outbox.retryNow() },
   });
 });
 
-const buttonOf = (kind) => buttons().find((one) => one.dataset.decide === kind);
+const buttonOf = (kind) => buttons().find((button) => button.dataset.decide === kind);
 const step = (rel) => page.querySelector(`a[rel="${rel}"]`)?.click();
 const commands = {
   unsure: () => decide("unsure", buttonOf("unsure")),
@@ -101,14 +103,14 @@ const commands = {
 };
 
 document.addEventListener("keydown", (event) => {
-  const read = keys.read(event);
-  if (!read) return;
-  if (read.digit) {
-    const button = buttons().find((one) => one.dataset.decide === "assign" && Number(one.dataset.key) === read.digit);
+  const command = keys.read(event);
+  if (!command) return;
+  if (command.digit) {
+    const button = buttons().find(({ dataset }) => dataset.decide === "assign" && Number(dataset.key) === command.digit);
     if (button) decide("assign", button);
-    else toast(`No class has the key ${read.digit}.`);
-  } else if (!commands[read.command]) return;
-  else commands[read.command]();
+    else toast(`No class has the key ${command.digit}.`);
+  } else if (!commands[command.name]) return;
+  else commands[command.name]();
   event.preventDefault();
 });
 

@@ -1,31 +1,31 @@
-// What lies under the pointer in the detail: the pixel, its value, and its place in the sky. The grid of places and the
-// values are asked for once for each image, when the pointer first comes to it.
-const known = new Map(); // address -> what came of it, or null while it is on its way
-const KEPT = 24;
+// The line below the image in the detail: pixel coordinates, pixel value and sky coordinates under the pointer. The values
+// and the sky coordinate grid of an image are requested once, when the pointer first enters it.
+const cache = new Map(); // URL -> its data, or null while it loads
+const MAX_CACHED = 24;
 const HOUR = 15; // degrees
 
-const told = (box) => box.closest(".detail")?.querySelector("[data-place-told]");
+const lineOf = (box) => box.closest(".detail")?.querySelector("[data-pointer-values]");
 
-// Asks once. What can't be had is no more than not told.
-function asked(address, read) {
-  if (!address || known.has(address)) return known.get(address) ?? null;
-  known.set(address, null);
-  if (known.size > KEPT) known.delete(known.keys().next().value);
-  fetch(address, { credentials: "same-origin" })
+// Return the data of a URL, or null until it is loaded. Request it once; if that fails, the line leaves it out.
+function load(url, read) {
+  if (!url || cache.has(url)) return cache.get(url) ?? null;
+  cache.set(url, null);
+  if (cache.size > MAX_CACHED) cache.delete(cache.keys().next().value);
+  fetch(url, { credentials: "same-origin" })
     .then((response) => (response.ok ? read(response) : null))
-    .then((found) => {
-      known.set(address, found);
-      if (last) tell(last);
+    .then((data) => {
+      cache.set(url, data);
+      if (last) showValues(last);
     })
     .catch((error) => {
-      console.info("What is under the pointer could not be asked for.", error);
-      known.delete(address);
+      console.info("The values under the pointer could not be loaded.", error);
+      cache.delete(url);
     });
   return null;
 }
 
-// Where on the picture the pointer is, 0 to 1 from its upper left corner; null beside it.
-function shareAt(image, x, y) {
+// Return the pointer's position on the image, 0 to 1 from the upper left corner; null outside of it.
+function positionOn(image, x, y) {
   const { left, top, width, height } = image.getBoundingClientRect();
   const [w, h] = [Number(image.getAttribute("width")), Number(image.getAttribute("height"))];
   const scale = Math.min(width / w, height / h);
@@ -34,17 +34,17 @@ function shareAt(image, x, y) {
   return across >= 0 && across < 1 && down >= 0 && down < 1 ? { across, down, w, h } : null;
 }
 
-// Longitude and latitude in degrees, between the nodes of the grid; null outside of the sky.
-export function placeIn({ n, vectors }, across, up) {
+// Interpolate longitude and latitude, in degrees, between the nodes of the grid; null outside of the sky.
+export function skyCoordinates({ n, vectors }, across, up) {
   const [x, y] = [across * (n - 1), up * (n - 1)];
   const [i, j] = [Math.min(Math.floor(x), n - 2), Math.min(Math.floor(y), n - 2)];
   const [u, v] = [x - i, y - j];
   const sum = [0, 0, 0];
   for (const [dx, dy, share] of [[0, 0, (1 - u) * (1 - v)], [1, 0, u * (1 - v)], [0, 1, (1 - u) * v], [1, 1, u * v]]) {
     for (let axis = 0; axis < 3; axis += 1) {
-      const part = vectors[((j + dy) * n + i + dx) * 3 + axis];
-      if (part === null) return null;
-      sum[axis] += share * part;
+      const component = vectors[((j + dy) * n + i + dx) * 3 + axis];
+      if (component === null) return null;
+      sum[axis] += share * component;
     }
   }
   const degrees = 180 / Math.PI;
@@ -52,7 +52,7 @@ export function placeIn({ n, vectors }, across, up) {
   return [(longitude + 360) % 360, Math.atan2(sum[2], Math.hypot(sum[0], sum[1])) * degrees];
 }
 
-// 10:00:24.03, of hours or degrees.
+// Format hours or degrees as 10:00:24.03.
 function sexagesimal(value, digits) {
   const whole = Math.round(Math.abs(value) * 3600 * 10 ** digits);
   const seconds = whole / 10 ** digits;
@@ -61,7 +61,7 @@ function sexagesimal(value, digits) {
   return `${String(h).padStart(2, "0")}:${String(m).padStart(2, "0")}:${s}`;
 }
 
-function skyWords(grid, [longitude, latitude]) {
+function formatSky(grid, [longitude, latitude]) {
   const sign = latitude < 0 ? "−" : "+";
   if (grid.kind === "RA") {
     const hours = sexagesimal(longitude / HOUR, 2).replace(/^24/, "00");
@@ -74,34 +74,34 @@ function skyWords(grid, [longitude, latitude]) {
   return `${grid.kind} ${longitude.toFixed(5)}° ${sign}${Math.abs(latitude).toFixed(5)}°`;
 }
 
-function number(value) {
+function formatValue(value) {
   if (!Number.isFinite(value)) return "unknown";
   return String(Number(value.toPrecision(6)));
 }
 
-function tell({ image, x, y }) {
-  const place = told(image);
-  const at = shareAt(image, x, y);
-  if (!place) return;
+function showValues({ image, x, y }) {
+  const line = lineOf(image);
+  const at = positionOn(image, x, y);
+  if (!line) return;
   if (!at) {
-    place.textContent = "";
+    line.textContent = "";
     return;
   }
   const { across, down, w, h } = at;
   const [column, row] = [Math.floor(across * w), Math.floor(down * h)];
   const isFits = image.dataset.sky !== undefined;
-  // FITS counts from 1, upwards, in the middle of pixels; all others from 0, downwards.
-  const words = [isFits ? `x ${(across * w + 0.5).toFixed(1)} y ${(h - down * h + 0.5).toFixed(1)}` : `x ${column} y ${row}`];
-  const values = asked(image.dataset.values, (response) => response.arrayBuffer().then((bytes) => new Float32Array(bytes)));
-  if (values?.length === w * h) words.push(number(values[row * w + column]));
-  const grid = isFits ? asked(image.dataset.sky, (response) => response.json()) : null;
-  const sky = grid && placeIn(grid, across, 1 - down);
+  // FITS counts pixel centers from 1, upwards; other formats count pixels from 0, downwards.
+  const parts = [isFits ? `x ${(across * w + 0.5).toFixed(1)} y ${(h - down * h + 0.5).toFixed(1)}` : `x ${column} y ${row}`];
+  const values = load(image.dataset.values, (response) => response.arrayBuffer().then((bytes) => new Float32Array(bytes)));
+  if (values?.length === w * h) parts.push(formatValue(values[row * w + column]));
+  const grid = isFits ? load(image.dataset.sky, (response) => response.json()) : null;
+  const sky = grid && skyCoordinates(grid, across, 1 - down);
   if (sky) {
-    words.push(skyWords(grid, sky));
-    if (grid.error >= 0.1) words.push(`right to ${grid.error} pixels`);
-    place.title = `Within ${grid.error} pixels of what the file's header says`;
-  } else place.removeAttribute("title");
-  place.textContent = words.join(" · ");
+    parts.push(formatSky(grid, sky));
+    if (grid.error >= 0.1) parts.push(`accurate to ${grid.error} pixels`);
+    line.title = `Within ${grid.error} pixels of the coordinates in the file's header`;
+  } else line.removeAttribute("title");
+  line.textContent = parts.join(" · ");
 }
 
 let last = null;
@@ -111,17 +111,17 @@ document.addEventListener("pointermove", ({ target, clientX, clientY }) => {
   const box = target.closest?.("[data-zoom]");
   if (!box) {
     if (last) {
-      const place = told(last.image);
-      if (place) place.textContent = "";
+      const line = lineOf(last.image);
+      if (line) line.textContent = "";
     }
     last = null;
     return;
   }
-  const image = [...box.querySelectorAll("img[data-values]")].find((one) => {
-    const cell = one.closest(".frame") ?? box;
+  const image = [...box.querySelectorAll("img[data-values]")].find((candidate) => {
+    const cell = candidate.closest(".frame") ?? box;
     const { left, right, top, bottom } = cell.getBoundingClientRect();
-    const isSeen = getComputedStyle(cell).visibility === "visible" && one.clientWidth > 0;
-    return isSeen && clientX >= left && clientX < right && clientY >= top && clientY < bottom;
+    const isVisible = getComputedStyle(cell).visibility === "visible" && candidate.clientWidth > 0;
+    return isVisible && clientX >= left && clientX < right && clientY >= top && clientY < bottom;
   });
   if (!image) return;
   last = { image, x: clientX, y: clientY };
@@ -129,6 +129,6 @@ document.addEventListener("pointermove", ({ target, clientX, clientY }) => {
   isDue = true;
   requestAnimationFrame(() => {
     isDue = false;
-    if (last) tell(last);
+    if (last) showValues(last);
   });
 });

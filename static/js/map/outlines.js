@@ -1,17 +1,17 @@
-// Which cluster or gap a place on the map lies in. Outlines are lists of [x, y] in the units of the server's points.
+// Find the cluster or gap at a point of the map. Outlines are lists of [x, y] in map units.
 
-// The smallest outline around {x, y}, or null: where outlines are nested or overlap, the most specific one is meant.
+// Return the cluster with the smallest outline around {x, y}, or null. Where outlines overlap, the smallest is the most specific.
 export function smallestAround(clusters, { x, y }) {
-  let [found, least] = [null, Infinity];
-  for (const one of clusters) {
-    if (!isInside(one.outline, x, y)) continue;
-    const area = areaOf(one.outline);
-    if (area < least) [found, least] = [one, area];
+  let [smallest, least] = [null, Infinity];
+  for (const cluster of clusters) {
+    if (!isInside(cluster.outline, x, y)) continue;
+    const area = areaOf(cluster.outline);
+    if (area < least) [smallest, least] = [cluster, area];
   }
-  return found;
+  return smallest;
 }
 
-// By the even-odd rule, as the server selects the images of a region.
+// Use the even-odd rule, as the server does to select the images of a region.
 function isInside(corners, x, y) {
   let isIn = false;
   for (let i = 0, j = corners.length - 1; i < corners.length; j = i, i += 1) {

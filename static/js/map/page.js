@@ -1,51 +1,50 @@
-// The map beside the tiles: what is drawn, what is pointed at, and regions that become the grid's images.
+// The map beside the tiles: drawing, pointing, and regions whose images fill the grid.
 import { remember, recall } from "../store.js";
 import { Camera } from "./camera.js";
-import { Hand, circled } from "./gestures.js";
+import { Gestures, circleCorners } from "./gestures.js";
 import { Marks } from "./marks.js";
 import { smallestAround } from "./outlines.js";
 import { Points } from "./points.js";
-import { Raster } from "./raster.js";
+import { LABELED, Raster } from "./raster.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
 
-const REST = 180; // ms without a move before thumbnails and words follow
-const REACH = 10; // px around the pointer in which a point counts as pointed at
-const HIT = 3; // px beside a point's disc at which a click is on the point
-const NEAR = 3; // how much closer than the whole map: from there on, a click on a point inside an outline means the point
-const CLOSE = 6; // how much closer "show on map" comes
-const CORNERS = 200; // a region has no more
-const FEW = 200; // points in view of which thumbnails are shown
-const CALM = 3000; // ms without a label before the clusters are told anew
-const LAST = 65534;
+const REST = 180; // ms without a move before thumbnails are shown
+const HOVER_TOLERANCE = 10; // px from the pointer to a hovered point
+const CLICK_TOLERANCE = 3; // px from a point's disc to a click on it
+const POINT_ZOOM = 3; // the zoom factor from which a click on a point inside an outline selects the point
+const SHOW_ZOOM = 6; // the zoom factor of "show on map"
+const MAX_CORNERS = 200; // of a region
+const MAX_THUMBS = 200; // with more points in view, no thumbnails are shown
+const CLUSTER_DELAY = 3000; // ms after the last label before the clusters are loaded again
+const MAX_COORDINATE = 65534;
 
-const grouped = new Intl.NumberFormat("en-GB");
 const view = document.getElementById("map");
 const canvas = document.getElementById("map-points");
 const card = document.getElementById("map-card");
 const by = document.getElementById("map-by");
-const asks = view.dataset;
+const { dataset } = view; // the URLs of the map
 
 const camera = new Camera();
 const raster = new Raster(canvas);
-const points = new Points({ addresses: { points: asks.points, colours: asks.colours, changes: asks.changes, legend: asks.legend }, raster, slot: document.getElementById("map-legend-slot") });
+const points = new Points({ urls: { points: dataset.points, colors: dataset.colors, changes: dataset.changes, legend: dataset.legend }, raster, slot: document.getElementById("map-legend-slot") });
 const marks = new Marks({ view, camera });
-const hand = new Hand({ view, camera });
-let isDrawn = false; // the points came
-let isPainted = false; // their colours are mixed
+const gestures = new Gestures({ view, camera });
+let isLoaded = false; // the points are loaded
+let isPainted = false; // their colors are up to date
 let frame = null;
-let rest = null;
+let restTimer = null;
 let clusters = [];
-let region = null; // the shown region, as the address has it
-let lit = null; // the id of the outline under the pointer
+let region = null; // the shown region, as in the URL
+let highlighted = null; // the id of the outline under the pointer
 
 // -- Drawing ------------------------------------------------------------------------------------
 function draw() {
   view.dataset.drawn = "false";
   frame ??= requestAnimationFrame(() => {
     frame = null;
-    if (!isDrawn) return;
-    if (!isPainted) mixColours();
+    if (!isLoaded) return;
+    if (!isPainted) updateColors();
     const ratio = canvas.width / camera.width;
     raster.draw({ x: camera.x, y: camera.y, scale: camera.scale * ratio, radius: camera.radius * ratio });
     marks.draw();
@@ -54,22 +53,22 @@ function draw() {
   });
 }
 
-// Other colours, at the next frame.
+// Update the colors in the next frame.
 function paint() {
   isPainted = false;
   draw();
 }
 
-function mixColours() {
+function updateColors() {
   isPainted = true;
   const { color, backgroundColor } = getComputedStyle(view);
-  points.paint({ none: channels(color), ground: channels(backgroundColor) });
+  points.paint({ none: channels(color), background: channels(backgroundColor) });
 }
 
-// The channels of a colour, however the browser writes it.
-function channels(colour) {
+// Return the [r, g, b] of a CSS color in any notation.
+function channels(color) {
   const { context } = channels;
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.fillRect(0, 0, 1, 1);
   return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
 }
@@ -83,75 +82,72 @@ function resize() {
   draw();
 }
 
-function moved() {
+function handleMove() {
   draw();
   if (!isPinned) hideCard();
-  clearTimeout(rest);
-  rest = setTimeout(rested, REST);
+  clearTimeout(restTimer);
+  restTimer = setTimeout(handleRest, REST);
 }
 
-async function rested() {
+async function handleRest() {
   const { left, right, bottom, top } = inView();
-  const rows = [...raster.within(left, right, bottom, top).slice(0, FEW + 1)];
-  const mine = rest;
-  await marks.showThumbs(rows.map((row) => ({ row, place: raster.placeOf(row) })), async (asked) => {
-    const told = await fetched(`${asks.thumbs}?rows=${asked.join(",")}`, "json");
-    return rest === mine ? (told?.thumbs ?? {}) : null;
-  }, cssColourOf);
-  tellCross();
+  const rows = [...raster.within(left, right, bottom, top).slice(0, MAX_THUMBS + 1)];
+  const timer = restTimer;
+  await marks.showThumbs(rows.map((row) => ({ row, point: raster.pointOf(row) })), async (missing) => {
+    const answer = await request(`${dataset.thumbs}?rows=${missing.join(",")}`, "json");
+    return restTimer === timer ? (answer?.thumbs ?? {}) : null;
+  }, (row) => raster.cssColor(row));
+  announceCrosshair();
 }
 
 function inView() {
-  const [low, high] = [camera.toPlace({ left: 0, top: camera.height }), camera.toPlace({ left: camera.width, top: 0 })];
+  const [low, high] = [camera.toMap({ left: 0, top: camera.height }), camera.toMap({ left: camera.width, top: 0 })];
   return { left: low.x, right: high.x, bottom: low.y, top: high.y };
 }
 
-function cssColourOf(row) {
-  return raster.cssColour(row);
-}
-
-async function fetched(address, kind) {
+// Return the body of a response as `kind` ("json" or "text"), or null.
+async function request(url, kind) {
   try {
-    const response = await fetch(address, { credentials: "same-origin", headers: { "HX-Request": "true" } });
+    const response = await fetch(url, { credentials: "same-origin", headers: { "HX-Request": "true" } });
     return response.ok ? await response[kind]() : null;
   } catch (error) {
-    console.info("The map's server did not answer.", error);
+    console.info("The map's data could not be loaded.", error);
     return null;
   }
 }
 
 // -- Pointing -----------------------------------------------------------------------------------
-const known = new Map(); // row -> its card's HTML
-let pointed = null;
-let asking = null;
+const cards = new Map(); // row -> HTML of its card
+let hoveredRow = null;
+let cardTimer = null;
 let isPinned = false;
 
-// The point of a row is ringed and its card follows; with `isKept`, both stay until something else is pointed out.
-function pointAt(row, { isKept = false } = {}) {
-  if (row === pointed && isKept === isPinned) return;
-  pointed = row;
-  isPinned = isKept;
-  marks.setHovered(row === null ? null : raster.placeOf(row));
+// Mark the point of a row and show its card. With `pin`, both stay until another point is marked.
+function markRow(row, { pin = false } = {}) {
+  if (row === hoveredRow && pin === isPinned) return;
+  hoveredRow = row;
+  isPinned = pin;
+  marks.setHovered(row === null ? null : raster.pointOf(row));
   card.hidden = true;
-  clearTimeout(asking);
-  if (row !== null) asking = setTimeout(() => showCard(row), known.has(row) ? 30 : 110);
+  clearTimeout(cardTimer);
+  if (row !== null) cardTimer = setTimeout(() => showCard(row), cards.has(row) ? 30 : 110);
 }
 
 async function showCard(row) {
-  if (!known.has(row)) {
-    const html = await fetched(`${asks.at}?row=${row}`, "text");
+  if (!cards.has(row)) {
+    const html = await request(`${dataset.at}?row=${row}`, "text");
     if (html === null) return;
-    if (known.size > 200) known.clear();
-    known.set(row, html);
+    if (cards.size > 200) cards.clear();
+    cards.set(row, html);
   }
-  if (row !== pointed) return;
-  card.innerHTML = known.get(row);
+  if (row !== hoveredRow) return;
+  card.innerHTML = cards.get(row);
   card.hidden = false;
   placeCard();
 }
 
 function placeCard() {
-  const at = camera.toScreen(raster.placeOf(pointed));
+  const at = camera.toScreen(raster.pointOf(hoveredRow));
   const { width, height } = card.getBoundingClientRect();
   const left = at.left + 14 + width > camera.width ? at.left - 14 - width : at.left + 14;
   const top = Math.max(4, Math.min(camera.height - height - 4, at.top - height / 2));
@@ -159,48 +155,48 @@ function placeCard() {
 }
 
 function hideCard() {
-  pointAt(null);
+  markRow(null);
 }
 
-function rowAt(spot) {
-  return raster.nearest(camera.toPlace(spot), (camera.radius + REACH) / camera.scale);
+function rowAt(position) {
+  return raster.nearest(camera.toMap(position), (camera.radius + HOVER_TOLERANCE) / camera.scale);
 }
 
-hand.addEventListener("hover", ({ detail: spot }) => {
-  const row = spot ? rowAt(spot) : null;
-  lightAt(spot);
-  if (row === null ? !isPinned : row !== pointed) pointAt(row);
+gestures.addEventListener("hover", ({ detail: position }) => {
+  const row = position ? rowAt(position) : null;
+  highlightAt(position);
+  if (row === null ? !isPinned : row !== hoveredRow) markRow(row);
 });
 
-// The cluster or gap that a click at the spot takes: the one whose line or caption is there, else the smallest one around
-// it. None inside the region that is shown, or on a point when the map is close: there, the point is meant.
-function clusterAt(spot) {
-  const marked = spot.target?.closest?.("[data-cluster]");
+// Return the cluster or gap that a click at a position selects: the one whose outline or caption is there, else the
+// smallest one around it. Return null inside the shown region, and on a point when zoomed in, where the point is selected.
+function clusterAt(position) {
+  const marked = position.target?.closest?.("[data-cluster]");
   if (marked) return clusters.find((cluster) => cluster.id === marked.dataset.cluster) ?? null;
-  const found = smallestAround(clusters, camera.toPlace(spot));
-  if (!found || found.region === region) return null;
-  const isOnPoint = camera.closeness >= NEAR && raster.nearest(camera.toPlace(spot), (camera.radius + HIT) / camera.scale) !== null;
-  return isOnPoint ? null : found;
+  const cluster = smallestAround(clusters, camera.toMap(position));
+  if (!cluster || cluster.region === region) return null;
+  const isOnPoint = camera.zoomFactor >= POINT_ZOOM && raster.nearest(camera.toMap(position), (camera.radius + CLICK_TOLERANCE) / camera.scale) !== null;
+  return isOnPoint ? null : cluster;
 }
 
-// The outline that a click would take is highlighted.
-function lightAt(spot) {
-  const id = (spot && clusterAt(spot)?.id) ?? null;
-  if (id === lit) return;
-  lit = id;
-  marks.light(id);
+// Highlight the outline that a click would select.
+function highlightAt(position) {
+  const id = (position && clusterAt(position)?.id) ?? null;
+  if (id === highlighted) return;
+  highlighted = id;
+  marks.highlight(id);
   view.classList.toggle("on-cluster", id !== null);
 }
 
-// A click takes the cluster that it is in; elsewhere it goes to the tile of the point there, or keeps the point's card.
-hand.addEventListener("point", ({ detail: spot }) => {
-  const cluster = clusterAt(spot);
-  if (cluster) return takeRegion(cluster.region);
-  const row = rowAt(spot);
+// A click selects the cluster around it. Elsewhere it focuses the tile of the point, or pins the point's card.
+gestures.addEventListener("click", ({ detail: position }) => {
+  const cluster = clusterAt(position);
+  if (cluster) return openRegion(cluster.region);
+  const row = rowAt(position);
   if (row === null) return hideCard();
   const tile = tileOf(row);
   if (tile) return tile.click();
-  pointAt(row, { isKept: true });
+  markRow(row, { pin: true });
 });
 
 function tileOf(row) {
@@ -208,59 +204,60 @@ function tileOf(row) {
 }
 
 // -- Regions ------------------------------------------------------------------------------------
-hand.addEventListener("draw", ({ detail: spots }) => marks.setDrawing(spots));
-hand.addEventListener("drawn", ({ detail: spots }) => {
-  take(spots.map((spot) => camera.toPlace(spot)).map(({ x, y }) => [x, y]));
+gestures.addEventListener("draw", ({ detail: positions }) => marks.setDrawing(positions));
+gestures.addEventListener("drawn", ({ detail: positions }) => {
+  selectInside(mapCorners(positions));
   setTool("move");
 });
-hand.addEventListener("take", () => take(circled(hand.cross).map((spot) => camera.toPlace(spot)).map(({ x, y }) => [x, y])));
+gestures.addEventListener("select", () => selectInside(mapCorners(circleCorners(gestures.crosshair))));
 
-// The images within the corners go into the grid.
-function take(corners) {
-  const whole = thinned(corners).map(([x, y]) => [within(x), within(y)]);
-  if (whole.length < 3 || !raster.inside(whole).length) return toast("No image lies there. Draw around some points.");
-  takeRegion(whole.map(([x, y]) => `${x}-${y}`).join("_"));
+// Convert positions on the screen to corners on the map.
+function mapCorners(positions) {
+  return positions.map((position) => camera.toMap(position)).map(({ x, y }) => [x, y]);
 }
 
-// The queue and its choices stay, and follow the region.
-function takeRegion(region) {
-  document.body.dispatchEvent(new CustomEvent("hoshina:query", { detail: { set: { map: asks.map, region } } }));
+// Show the images inside the corners in the grid.
+function selectInside(corners) {
+  const rounded = thinOut(corners).map(([x, y]) => [toCoordinate(x), toCoordinate(y)]);
+  if (rounded.length < 3 || !raster.inside(rounded).length) return toast("There are no images in this region. Draw around some points.");
+  openRegion(rounded.map(([x, y]) => `${x}-${y}`).join("_"));
 }
 
-function within(one) {
-  return Math.max(0, Math.min(LAST, Math.round(one)));
+// Limit the current queue to a region.
+function openRegion(text) {
+  document.body.dispatchEvent(new CustomEvent("hoshina:query", { detail: { set: { map: dataset.map, region: text } } }));
 }
 
-function thinned(corners) {
-  const every = Math.ceil(corners.length / CORNERS);
-  return corners.filter((_, i) => i % every === 0);
+function toCoordinate(value) {
+  return Math.max(0, Math.min(MAX_COORDINATE, Math.round(value)));
 }
 
-// What the grid shows, also after Back or when the region was dropped elsewhere.
+function thinOut(corners) {
+  const step = Math.ceil(corners.length / MAX_CORNERS);
+  return corners.filter((_, i) => i % step === 0);
+}
+
+// Show the region of the grid's query, also after Back and when the filter was removed elsewhere.
 function showRegion(query) {
-  const text = query.get("map") === asks.map ? query.get("region") : null;
+  const text = query.get("map") === dataset.map ? query.get("region") : null;
   const corners = text && /^\d+-\d+(_\d+-\d+)+$/.test(text) ? text.split("_").map((corner) => corner.split("-").map(Number)) : null;
   region = corners && text;
   marks.setRegion(corners);
-  const told = document.getElementById("map-region");
-  told.hidden = !corners;
-  if (corners) told.querySelector("span").textContent = inWords(raster.inside(corners).length);
+  const notice = document.getElementById("map-region");
+  notice.hidden = !corners;
+  if (corners) notice.querySelector("span").textContent = `${counted(raster.inside(corners).length, "image")} in the region`;
   document.getElementById("map-close").search = `?${query}`;
-}
-
-function inWords(n) {
-  return `${grouped.format(n)} ${n === 1 ? "image" : "images"} in the region`;
 }
 
 function dropRegion() {
   document.body.dispatchEvent(new CustomEvent("hoshina:query", { detail: { set: { map: null, region: null } } }));
 }
 
-document.body.addEventListener("hoshina:asked", ({ detail }) => showRegion(detail.query));
+document.body.addEventListener("hoshina:query-changed", ({ detail }) => showRegion(detail.query));
 
 // -- Tools and keys -----------------------------------------------------------------------------
 function setTool(tool) {
-  hand.tool = tool;
+  gestures.tool = tool;
   view.dataset.tool = tool;
   for (const button of document.querySelectorAll("[data-map-tool]")) button.setAttribute("aria-pressed", String(button.dataset.mapTool === tool));
 }
@@ -269,12 +266,12 @@ document.getElementById("map-pane").addEventListener("click", (event) => {
   const tool = event.target.closest("[data-map-tool]");
   if (tool) setTool(tool.dataset.mapTool);
   const zoom = event.target.closest("[data-map-zoom]")?.dataset.mapZoom;
-  if (zoom === "all") camera.showAll();
-  else if (zoom) camera.zoom(Number(zoom), hand.cross ?? undefined);
+  if (zoom === "all") camera.fit();
+  else if (zoom) camera.zoom(Number(zoom), gestures.crosshair ?? undefined);
   if (event.target.closest("[data-map-drop]")) dropRegion();
 });
 
-// The list of clusters: what the pointer or the focus is on is lit on the map; a click takes it, with the queue as it is.
+// The list of clusters: the hovered or focused entry is highlighted on the map; a click opens its region.
 const list = document.getElementById("map-clusters-slot");
 list.addEventListener("click", (event) => {
   const link = event.target.closest("[data-cluster]");
@@ -282,116 +279,116 @@ list.addEventListener("click", (event) => {
   event.preventDefault();
   event.stopPropagation();
   list.closest("details").open = false;
-  takeRegion(link.dataset.region);
+  openRegion(link.dataset.region);
 });
-for (const name of ["pointerover", "focusin"]) list.addEventListener(name, (event) => marks.light(event.target.closest("[data-cluster]")?.dataset.cluster ?? null));
-for (const name of ["pointerleave", "focusout"]) list.addEventListener(name, () => marks.light(null));
+for (const name of ["pointerover", "focusin"]) list.addEventListener(name, (event) => marks.highlight(event.target.closest("[data-cluster]")?.dataset.cluster ?? null));
+for (const name of ["pointerleave", "focusout"]) list.addEventListener(name, () => marks.highlight(null));
 
 document.body.addEventListener("hoshina:map-tool", ({ detail }) => {
-  setTool(hand.tool === detail.tool ? "move" : detail.tool);
+  setTool(gestures.tool === detail.tool ? "move" : detail.tool);
   view.focus();
 });
 
 document.body.addEventListener("hoshina:map-show", ({ detail }) => show(detail.row));
 
 function show(row) {
-  const place = raster.placeOf(row);
-  if (!place) return toast("That image has no place on this map yet.");
-  camera.show(place, CLOSE);
-  pointAt(row, { isKept: true });
+  const point = raster.pointOf(row);
+  if (!point) return toast("This image is not on the map yet. New images are added after their embeddings are computed.");
+  camera.show(point, SHOW_ZOOM);
+  markRow(row, { pin: true });
   view.focus();
 }
 
-hand.addEventListener("leave", () => {
+gestures.addEventListener("leave", () => {
   hideCard();
   document.body.dispatchEvent(new CustomEvent("hoshina:focus-lost"));
 });
-hand.addEventListener("cross", ({ detail }) => {
-  marks.setCross(detail);
+gestures.addEventListener("crosshair", ({ detail }) => {
+  marks.setCrosshair(detail);
   if (!detail) return;
-  clearTimeout(rest);
-  rest = setTimeout(rested, REST);
+  clearTimeout(restTimer);
+  restTimer = setTimeout(handleRest, REST);
 });
 
-// At rest the cross says what it is on.
-function tellCross() {
-  const { cross } = hand;
-  if (!cross) return;
-  const rows = raster.inside(circled(cross).map((spot) => camera.toPlace(spot)).map(({ x, y }) => [x, y]));
-  const labelled = rows.filter((row) => raster.stateOf(row) === 1).length;
-  say(rows.length ? `${counted(rows.length, "image")} in the circle, ${labelled} labeled. Enter takes them.` : "No image in the circle.");
-  const row = raster.nearest(camera.toPlace(cross), cross.radius / camera.scale);
-  pointAt(row);
+// Announce the images in the crosshair's circle.
+function announceCrosshair() {
+  const { crosshair } = gestures;
+  if (!crosshair) return;
+  const rows = raster.inside(mapCorners(circleCorners(crosshair)));
+  const nLabeled = rows.filter((row) => raster.stateOf(row) === LABELED).length;
+  say(rows.length ? `${counted(rows.length, "image")} in the circle, ${nLabeled} labeled. Press Enter to show them.` : "No image in the circle.");
+  const row = raster.nearest(camera.toMap(crosshair), crosshair.radius / camera.scale);
+  markRow(row);
 }
 
-// -- The workbench beside it --------------------------------------------------------------------
-document.body.addEventListener("hoshina:marked", ({ detail }) => points.decide(detail.row, detail.state, detail.label));
+// -- The workbench ------------------------------------------------------------------------------
+document.body.addEventListener("hoshina:decided", ({ detail }) => points.decide(detail.row, detail.state, detail.label));
 document.body.addEventListener("hoshina:saved", () => {
-  points.look();
+  points.loadChanges();
   clearTimeout(loadClusters.timer);
-  loadClusters.timer = setTimeout(loadClusters, CALM);
+  loadClusters.timer = setTimeout(loadClusters, CLUSTER_DELAY);
 });
 
-function followTiles() {
+function markTiles() {
   const rows = [...document.querySelectorAll("#grid .tile")].map((tile) => Number(tile.dataset.row));
-  marks.setDots(rows.map((row) => raster.placeOf(row)).filter(Boolean));
+  marks.setDots(rows.map((row) => raster.pointOf(row)).filter(Boolean));
 }
 
-document.body.addEventListener("hoshina:page", followTiles);
-document.body.addEventListener("hoshina:tile", ({ detail }) => marks.setFocused(detail.tile ? raster.placeOf(Number(detail.tile.dataset.row)) : null));
+document.body.addEventListener("hoshina:page", markTiles);
+document.body.addEventListener("hoshina:tile", ({ detail }) => marks.setFocused(detail.tile ? raster.pointOf(Number(detail.tile.dataset.row)) : null));
 
 // -- Start --------------------------------------------------------------------------------------
 by.addEventListener("change", async () => {
-  remember(`map-by:${asks.slug}`, by.value);
-  await points.colourBy(by.value).catch(away);
+  remember(`map-by:${dataset.slug}`, by.value);
+  await points.colorBy(by.value).catch(reportFailure);
 });
 
-function away(error) {
-  console.info("The map could not be fetched.", error);
-  toast("The map could not be fetched. Try again in a moment.", "error");
+function reportFailure(error) {
+  console.info("The map could not be loaded.", error);
+  toast("The map could not be loaded. Reload the page to try again.", "error");
 }
 
 async function loadClusters() {
-  const told = await fetched(asks.clusters, "json");
-  if (!told) return;
-  clusters = told.clusters;
+  const answer = await request(dataset.clusters, "json");
+  if (!answer) return;
+  clusters = answer.clusters;
   captionClusters();
 }
 
 function captionClusters() {
-  // Gaps first: where there is no room for all words, theirs stay.
+  // Gaps come first, so that their captions are shown where captions overlap.
   const parts = [...clusters].sort((a, b) => b.is_gap - a.is_gap);
-  lit = null;
-  marks.setClusters(parts.map((one) => ({ ...one, isGap: one.is_gap, words: captionOf(one) })));
+  highlighted = null;
+  marks.setClusters(parts.map((part) => ({ ...part, isGap: part.is_gap, lines: captionOf(part) })));
 }
 
 document.body.addEventListener("hoshina:blind", captionClusters);
 
-function captionOf({ is_gap, name, n, labelled, is_predicted, what: told }) {
-  const what = is_predicted && document.body.classList.contains("blind") ? "" : told;
-  const images = `${grouped.format(n)} ${n === 1 ? "image" : "images"}`;
-  return is_gap ? [`Gap: ${labelled}`, what ? `${images}, ${what}` : images] : [what || name, `${images}, ${labelled}`];
+function captionOf({ is_gap: isGap, name, n, labelled: progress, is_predicted: isPredicted, what }) {
+  const content = isPredicted && document.body.classList.contains("blind") ? "" : what;
+  const images = counted(n, "image");
+  return isGap ? [`Gap: ${progress}`, content ? `${images}, ${content}` : images] : [content || name, `${images}, ${progress}`];
 }
 
 async function start() {
-  const wished = recall(`map-by:${asks.slug}`, "label");
-  if ([...by.options].some(({ value }) => value === wished)) by.value = wished;
+  const stored = recall(`map-by:${dataset.slug}`, "label");
+  if ([...by.options].some(({ value }) => value === stored)) by.value = stored;
   new ResizeObserver(resize).observe(view);
   resize();
   const { bounds, n } = await points.load(by.value);
-  isDrawn = true;
+  isLoaded = true;
   camera.setBounds(bounds, n);
   paint();
   document.getElementById("map-wait").hidden = true;
   points.addEventListener("changed", paint);
-  camera.addEventListener("moved", moved);
+  camera.addEventListener("moved", handleMove);
   showRegion(new URLSearchParams(location.search));
-  followTiles();
-  rest = setTimeout(rested, REST);
-  if (asks.row) show(Number(asks.row));
+  markTiles();
+  restTimer = setTimeout(handleRest, REST);
+  if (dataset.row) show(Number(dataset.row));
   await loadClusters();
 }
 
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", paint);
 new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-start().catch(away);
+start().catch(reportFailure);

@@ -1,26 +1,26 @@
-// The points of a map as pixels, worked out here and handed to the canvas at once. No GPU is asked for, so that a map looks
-// the same on a laptop, a remote desktop and a server without one; a million points take about as long as a frame.
+// Draws the points of a map into the canvas, without the GPU, so that a map looks the same on a laptop, a remote desktop and
+// a server. A million points take about one frame.
 //
-// Far out, many points share a pixel: each counts, the pixel is the stronger for it, and a labelled point is above one that
-// is not. Closer in, a labelled point is a disc with a rim, one without a label a ring.
+// Zoomed out, many points share a pixel: the pixel's strength grows with their number, and labeled points are drawn above
+// others. Zoomed in, a labeled point is a disc with a rim, an unlabeled point a ring.
 
 export const NOWHERE = 65535;
-const GONE = 255; // the colour of a row whose image is gone
-export const LABELLED = 1; // as in tiles.js; other states are drawn as not labelled
-const PHASES = 4; // a disc's place within its pixel, in quarters
-const LEVELS = 16; // how many strengths a pixel has
-const LIT = 256; // the bit of a style that says: labelled; the bits below are the colour's index
+const GONE = 255; // the color index of rows whose image is missing
+export const LABELED = 1; // as in tiles.js; all other states are drawn as unlabeled
+const PHASES = 4; // the positions of a disc within its pixel, per axis
+const LEVELS = 16; // the number of strengths of a pixel
+const LABELED_BIT = 256; // the bit of a style for labeled points; the lower bits are the color index
 const STYLE_BITS = 9;
 
 export class Raster {
-  #places = new Uint16Array(0);
-  #colours = new Uint8Array(0);
+  #coordinates = new Uint16Array(0);
+  #colors = new Uint8Array(0);
   #states = new Uint8Array(0);
-  #colourOf = new Uint32Array(256); // packed as the canvas has it; 0: not shown
-  #ground = 0xff000000;
+  #colorOf = new Uint32Array(256); // packed as in the canvas; 0: hidden
+  #background = 0xff000000;
   #strengths = new Uint32Array(LEVELS * 512);
   #cells = new Uint32Array(0);
-  #near = new Uint32Array(0);
+  #buffer = new Uint32Array(0);
   #image = null;
 
   constructor(canvas) {
@@ -29,56 +29,56 @@ export class Raster {
   }
 
   get n() {
-    return this.#places.length / 2;
+    return this.#coordinates.length / 2;
   }
 
-  // `places` (x and y of each row, y upwards), as the server gives them; they are kept as they are.
-  setPlaces(places) {
-    this.#places = places;
-    this.#near = new Uint32Array(places.length / 2);
+  // `coordinates`: x and y of each row, y upwards, as the server sends them. The array is not copied.
+  setCoordinates(coordinates) {
+    this.#coordinates = coordinates;
+    this.#buffer = new Uint32Array(coordinates.length / 2);
   }
 
-  // A byte a row: the index into the palette. Rows beyond it are not shown.
-  setColours(colours) {
-    this.#colours = colours;
+  // One palette index per row. Rows beyond the array are hidden.
+  setColors(colors) {
+    this.#colors = colors;
   }
 
   setStates(states) {
     this.#states = states;
   }
 
-  // One row's new colour and state.
-  change(row, colour, state) {
-    if (row < this.#colours.length) this.#colours[row] = colour;
+  // Set the color and state of one row.
+  change(row, color, state) {
+    if (row < this.#colors.length) this.#colors[row] = color;
     if (row < this.#states.length) this.#states[row] = state;
   }
 
-  colourOf(row) {
-    return this.#colours[row];
+  colorOf(row) {
+    return this.#colors[row];
   }
 
   stateOf(row) {
     return this.#states[row];
   }
 
-  placeOf(row) {
-    const [x, y] = [this.#places[2 * row], this.#places[2 * row + 1]];
+  pointOf(row) {
+    const [x, y] = [this.#coordinates[2 * row], this.#coordinates[2 * row + 1]];
     return row < this.n && !(x === NOWHERE && y === NOWHERE) ? { x, y } : null;
   }
 
-  // The colour of a row as CSS writes it.
-  cssColour(row) {
-    const colour = this.#colourOf[this.#colours[row]];
-    return `rgb(${colour & 255} ${(colour >> 8) & 255} ${(colour >> 16) & 255})`;
+  // Return the color of a row in CSS notation.
+  cssColor(row) {
+    const color = this.#colorOf[this.#colors[row]];
+    return `rgb(${color & 255} ${(color >> 8) & 255} ${(color >> 16) & 255})`;
   }
 
-  // {bounds: {left, right, bottom, top}, n} of the points that have a place.
+  // Return {bounds: {left, right, bottom, top}, n} of the points that have coordinates.
   extent() {
-    const places = this.#places;
+    const coordinates = this.#coordinates;
     const bounds = { left: NOWHERE, right: 0, bottom: NOWHERE, top: 0 };
     let n = 0;
-    for (let at = 0; at < places.length; at += 2) {
-      const [x, y] = [places[at], places[at + 1]];
+    for (let at = 0; at < coordinates.length; at += 2) {
+      const [x, y] = [coordinates[at], coordinates[at + 1]];
       if (x === NOWHERE && y === NOWHERE) continue;
       n += 1;
       if (x < bounds.left) bounds.left = x;
@@ -89,40 +89,40 @@ export class Raster {
     return { bounds, n };
   }
 
-  // The row of the shown point that is nearest to a place, at most `reach` away; null where there is none.
-  nearest({ x, y }, reach) {
-    const places = this.#places;
-    let [found, least] = [null, reach * reach];
-    for (const row of this.within(x - reach, x + reach, y - reach, y + reach)) {
-      const away = (places[2 * row] - x) ** 2 + (places[2 * row + 1] - y) ** 2;
-      if (away <= least) [found, least] = [row, away];
+  // Return the row of the nearest visible point within `radius`, or null.
+  nearest({ x, y }, radius) {
+    const coordinates = this.#coordinates;
+    let [nearest, least] = [null, radius * radius];
+    for (const row of this.within(x - radius, x + radius, y - radius, y + radius)) {
+      const distance = (coordinates[2 * row] - x) ** 2 + (coordinates[2 * row + 1] - y) ** 2;
+      if (distance <= least) [nearest, least] = [row, distance];
     }
-    return found;
+    return nearest;
   }
 
-  // Rows of all points within a polygon of [x, y], by the even-odd rule.
+  // Return the rows of all points inside a polygon of [x, y], by the even-odd rule.
   inside(corners) {
     const [xs, ys] = [Float64Array.from(corners, ([x]) => x), Float64Array.from(corners, ([, y]) => y)];
-    const near = this.within(Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys), { isAll: true });
-    return near.filter((row) => isInside(xs, ys, this.#places[2 * row], this.#places[2 * row + 1]));
+    const rows = this.within(Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys), { includeHidden: true });
+    return rows.filter((row) => isInside(xs, ys, this.#coordinates[2 * row], this.#coordinates[2 * row + 1]));
   }
 
-  // `palette`: 256 of [r, g, b] or null for what is not shown; `ground`: [r, g, b].
-  setPalette(palette, ground) {
-    this.#ground = packed(ground);
-    palette.forEach((colour, i) => { this.#colourOf[i] = colour ? packed(colour) : 0; });
+  // `palette`: 256 entries [r, g, b], or null for hidden points; `background`: [r, g, b].
+  setPalette(palette, background) {
+    this.#background = pack(background);
+    palette.forEach((color, i) => { this.#colorOf[i] = color ? pack(color) : 0; });
     for (let level = 0; level < LEVELS; level += 1) {
       const share = level / (LEVELS - 1);
       for (let i = 0; i < 256; i += 1) {
-        const colour = palette[i] ?? ground;
-        this.#strengths[level * 512 + i] = packed(mixed(ground, colour, 0.34 + 0.51 * share));
-        this.#strengths[level * 512 + LIT + i] = packed(mixed(ground, colour, 0.88 + 0.12 * share));
+        const color = palette[i] ?? background;
+        this.#strengths[level * 512 + i] = pack(mix(background, color, 0.34 + 0.51 * share));
+        this.#strengths[level * 512 + LABELED_BIT + i] = pack(mix(background, color, 0.88 + 0.12 * share));
       }
     }
   }
 
-  // Draws what `view` shows: {x, y} of the middle, in the units of the places; `scale`, pixels of the canvas per unit;
-  // `radius` of a point in those pixels. Answers how many points are in view.
+  // Draw a view: {x, y} of its center in map units, `scale` in canvas pixels per map unit, and the `radius` of a point in
+  // canvas pixels. Return the number of points in view.
   draw(view) {
     const { width, height } = this.canvas;
     if (!width || !height) return 0;
@@ -136,107 +136,107 @@ export class Raster {
     return n;
   }
 
-  // Points of one or two pixels' width, counted: a cell a pixel, the hits above its style. One loop over a million points,
-  // so it holds nothing that could be worked out before.
+  // Draw points of one or two pixels by counting: each cell is a pixel and holds the number of points above its style. This
+  // loop runs over up to a million points, so it contains no work that can be done before it.
   #count({ x, y, scale, radius }, pixels) {
     const { width, height } = this.canvas;
-    const [places, colours, states, cells] = [this.#places, this.#colours, this.#states, this.#cells.fill(0)];
-    const isOff = this.#off();
+    const [coordinates, colors, states, cells] = [this.#coordinates, this.#colors, this.#states, this.#cells.fill(0)];
+    const isHidden = this.#hiddenColors();
     const size = radius < 0.6 ? 1 : 2;
     const [left, top] = [width / 2 - x * scale - (size - 1) / 2, height / 2 + y * scale - (size - 1) / 2];
     const [right, bottom] = [width - size + 1, height - size + 1];
-    const n = Math.min(this.n, colours.length);
-    let seen = 0;
+    const n = Math.min(this.n, colors.length);
+    let nVisible = 0;
     for (let row = 0; row < n; row += 1) {
-      const placeX = places[2 * row];
-      const placeY = places[2 * row + 1];
-      const across = left + placeX * scale;
-      const down = top - placeY * scale;
+      const mapX = coordinates[2 * row];
+      const mapY = coordinates[2 * row + 1];
+      const across = left + mapX * scale;
+      const down = top - mapY * scale;
       if (across < 0 || down < 0 || across >= right || down >= bottom) continue;
-      const colour = colours[row];
-      if (isOff[colour] || (placeX === NOWHERE && placeY === NOWHERE)) continue;
-      seen += 1;
-      const style = states[row] === LABELLED ? LIT + colour : colour;
+      const color = colors[row];
+      if (isHidden[color] || (mapX === NOWHERE && mapY === NOWHERE)) continue;
+      nVisible += 1;
+      const style = states[row] === LABELED ? LABELED_BIT + color : color;
       const at = (down | 0) * width + (across | 0);
-      hit(cells, at, style);
+      countHit(cells, at, style);
       if (size === 1) continue;
-      hit(cells, at + 1, style);
-      hit(cells, at + width, style);
-      hit(cells, at + width + 1, style);
+      countHit(cells, at + 1, style);
+      countHit(cells, at + width, style);
+      countHit(cells, at + width + 1, style);
     }
-    const levels = levelsOf(seen / (width * height));
-    const [ground, strengths] = [this.#ground, this.#strengths];
+    const levels = levelsOf(nVisible / (width * height));
+    const [background, strengths] = [this.#background, this.#strengths];
     for (let at = 0; at < cells.length; at += 1) {
       const cell = cells[at];
-      pixels[at] = cell === 0 ? ground : strengths[levels[Math.min(255, cell >>> STYLE_BITS)] * 512 + (cell & 511)];
+      pixels[at] = cell === 0 ? background : strengths[levels[Math.min(255, cell >>> STYLE_BITS)] * 512 + (cell & 511)];
     }
-    return seen;
+    return nVisible;
   }
 
-  // Points with a shape: first those without a label, the labelled ones above them.
+  // Draw points as shapes: unlabeled points first, labeled points above them.
   #stamp(view, pixels) {
-    pixels.fill(this.#ground);
-    const near = this.#inView(view);
+    pixels.fill(this.#background);
+    const rows = this.#inView(view);
     const { width } = this.canvas;
     const isBig = view.radius >= 2.25;
     const ring = masksOf(view.radius * 0.86, isBig ? Math.max(1, view.radius * 0.34) : 0);
     const [rim, disc] = [masksOf(view.radius + 1, 0), masksOf(view.radius, 0)];
     const left = width / 2 - view.x * view.scale;
     const top = this.canvas.height / 2 + view.y * view.scale;
-    for (const isLit of [false, true]) {
-      for (const row of near) {
-        if ((this.#states[row] === LABELLED) !== isLit) continue;
-        const across = left + this.#places[2 * row] * view.scale;
-        const down = top - this.#places[2 * row + 1] * view.scale;
-        const colour = this.#colourOf[this.#colours[row]];
-        if (isLit) {
-          this.#print(pixels, rim, across, down, this.#ground, 215);
-          this.#print(pixels, disc, across, down, colour, 256);
+    for (const isLabeled of [false, true]) {
+      for (const row of rows) {
+        if ((this.#states[row] === LABELED) !== isLabeled) continue;
+        const across = left + this.#coordinates[2 * row] * view.scale;
+        const down = top - this.#coordinates[2 * row + 1] * view.scale;
+        const color = this.#colorOf[this.#colors[row]];
+        if (isLabeled) {
+          this.#print(pixels, rim, across, down, this.#background, 215);
+          this.#print(pixels, disc, across, down, color, 256);
         } else {
-          this.#print(pixels, ring, across, down, colour, isBig ? 225 : 160);
+          this.#print(pixels, ring, across, down, color, isBig ? 225 : 160);
         }
       }
     }
-    return near.length;
+    return rows.length;
   }
 
   #inView({ x, y, scale, radius }) {
-    const [halfWide, halfHigh] = [(this.canvas.width / 2 + radius) / scale, (this.canvas.height / 2 + radius) / scale];
-    return this.within(x - halfWide, x + halfWide, y - halfHigh, y + halfHigh);
+    const [halfWidth, halfHeight] = [(this.canvas.width / 2 + radius) / scale, (this.canvas.height / 2 + radius) / scale];
+    return this.within(x - halfWidth, x + halfWidth, y - halfHeight, y + halfHeight);
   }
 
-  // The rows of the points that are shown in a box, or also of those that the legend hides; the array is used again by
-  // the next call.
-  within(low, high, bottom, top, { isAll = false } = {}) {
-    const [places, colours, near] = [this.#places, this.#colours, this.#near];
-    const isOff = isAll ? Uint8Array.from({ length: 256 }, (_, i) => Number(i === GONE)) : this.#off();
-    const n = Math.min(this.n, colours.length);
-    let found = 0;
+  // Return the rows of the points in a box, without those that the legend hides unless `includeHidden` is true. The next
+  // call reuses the array.
+  within(low, high, bottom, top, { includeHidden = false } = {}) {
+    const [coordinates, colors, buffer] = [this.#coordinates, this.#colors, this.#buffer];
+    const isHidden = includeHidden ? Uint8Array.from({ length: 256 }, (_, i) => Number(i === GONE)) : this.#hiddenColors();
+    const n = Math.min(this.n, colors.length);
+    let count = 0;
     for (let row = 0; row < n; row += 1) {
-      const x = places[2 * row];
+      const x = coordinates[2 * row];
       if (x < low || x > high) continue;
-      const y = places[2 * row + 1];
-      if (y < bottom || y > top || isOff[colours[row]]) continue;
+      const y = coordinates[2 * row + 1];
+      if (y < bottom || y > top || isHidden[colors[row]]) continue;
       if (x === NOWHERE && y === NOWHERE) continue;
-      near[found] = row;
-      found += 1;
+      buffer[count] = row;
+      count += 1;
     }
-    return near.subarray(0, found);
+    return buffer.subarray(0, count);
   }
 
-  // 1 for each index of the palette that is not shown.
-  #off() {
-    return Uint8Array.from(this.#colourOf, (colour) => Number(colour === 0));
+  // Return 1 for each palette index that is hidden.
+  #hiddenColors() {
+    return Uint8Array.from(this.#colorOf, (color) => Number(color === 0));
   }
 
-  // Lays `colour` through a mask onto the pixels; `strength` of 256 is opaque.
-  #print(pixels, { masks, size }, across, down, colour, strength) {
+  // Blend `color` into the pixels through a mask. A `strength` of 256 is opaque.
+  #print(pixels, { masks, size }, across, down, color, strength) {
     const { width, height } = this.canvas;
     const [left, top] = [Math.floor(across), Math.floor(down)];
     const phase = ((down - top) * PHASES | 0) * PHASES + ((across - left) * PHASES | 0);
     const mask = masks[phase];
     const half = (size - 1) / 2;
-    const [redBlue, green] = [colour & 0xff00ff, colour & 0x00ff00];
+    const [redBlue, green] = [color & 0xff00ff, color & 0x00ff00];
     let m = 0;
     for (let y = top - half; y <= top + half; y += 1) {
       if (y < 0 || y >= height) {
@@ -257,11 +257,11 @@ export class Raster {
   }
 }
 
-// Another point in a cell, which keeps the style of a labelled one.
-function hit(cells, at, style) {
+// Count another point in a cell. The style of a labeled point takes precedence.
+function countHit(cells, at, style) {
   const before = cells[at];
-  const kept = style >= LIT || (before & LIT) === 0 ? style : before & 511;
-  cells[at] = (((before >>> STYLE_BITS) + 1) << STYLE_BITS) | kept;
+  const newStyle = style >= LABELED_BIT || (before & LABELED_BIT) === 0 ? style : before & 511;
+  cells[at] = (((before >>> STYLE_BITS) + 1) << STYLE_BITS) | newStyle;
 }
 
 function isInside(xs, ys, x, y) {
@@ -272,48 +272,48 @@ function isInside(xs, ys, x, y) {
   return isIn;
 }
 
-function packed([r, g, b]) {
+function pack([r, g, b]) {
   return (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
 }
 
-function mixed(from, to, share) {
-  return from.map((one, i) => Math.round(one + (to[i] - one) * share));
+function mix(from, to, share) {
+  return from.map((channel, i) => Math.round(channel + (to[i] - channel) * share));
 }
 
-// Which strength so many points on a pixel have: the fuller the view, the more it takes.
-function levelsOf(filled) {
-  const most = Math.min(255, Math.max(4, 24 * filled));
+// Return the strength for each number of points on a pixel. The fuller the view, the more points a strength takes.
+function levelsOf(density) {
+  const most = Math.min(255, Math.max(4, 24 * density));
   return Uint8Array.from({ length: 256 }, (_, hits) => Math.min(LEVELS - 1, Math.round(((LEVELS - 1) * Math.log(Math.max(1, hits))) / Math.log(most))));
 }
 
-// How much of each pixel a disc of `radius` covers (256: all), for each place of its middle within a pixel; with `line`, only
-// a ring of that width.
-const known = new Map();
+// Return how much of each pixel a disc of `radius` covers (256: all), for each position of its center within a pixel. With
+// `line`, the disc is a ring of that width.
+const maskCache = new Map();
 function masksOf(radius, line) {
   const key = `${radius.toFixed(2)}:${line.toFixed(2)}`;
-  if (!known.has(key)) {
-    if (known.size > 60) known.clear();
-    known.set(key, madeMasks(radius, line));
+  if (!maskCache.has(key)) {
+    if (maskCache.size > 60) maskCache.clear();
+    maskCache.set(key, computeMasks(radius, line));
   }
-  return known.get(key);
+  return maskCache.get(key);
 }
 
-function madeMasks(radius, line) {
+function computeMasks(radius, line) {
   const half = Math.ceil(radius + 1);
   const size = 2 * half + 1;
   const masks = [];
   for (let phase = 0; phase < PHASES * PHASES; phase += 1) {
-    const middleX = half + ((phase % PHASES) + 0.5) / PHASES;
-    const middleY = half + (Math.floor(phase / PHASES) + 0.5) / PHASES;
+    const centerX = half + ((phase % PHASES) + 0.5) / PHASES;
+    const centerY = half + (Math.floor(phase / PHASES) + 0.5) / PHASES;
     masks.push(Uint16Array.from({ length: size * size }, (_, i) => {
-      const away = Math.hypot((i % size) + 0.5 - middleX, Math.floor(i / size) + 0.5 - middleY);
-      const inside = clamped(radius + 0.5 - away);
-      return Math.round(256 * (line ? Math.min(inside, clamped(away - (radius - line) + 0.5)) : inside));
+      const distance = Math.hypot((i % size) + 0.5 - centerX, Math.floor(i / size) + 0.5 - centerY);
+      const inside = clamp(radius + 0.5 - distance);
+      return Math.round(256 * (line ? Math.min(inside, clamp(distance - (radius - line) + 0.5)) : inside));
     }));
   }
   return { masks, size };
 }
 
-function clamped(share) {
+function clamp(share) {
   return Math.max(0, Math.min(1, share));
 }

@@ -1,18 +1,19 @@
-// Finds a class by typing: for more classes than there are digits. Enter gives it to the selection or the focus.
+// The dialog that finds a class by typing. Enter assigns the class to the selection or the focused tile.
 import { classes } from "./classes.js";
 
 export class Palette {
-  constructor(dialog, chosen) {
-    Object.assign(this, { dialog, chosen, at: 0, found: [] });
+  // `onChoose(labelClass)` is called with the chosen class.
+  constructor(dialog, onChoose) {
+    Object.assign(this, { dialog, onChoose, at: 0, matches: [] });
     this.input = dialog.querySelector("#palette-input");
     this.list = dialog.querySelector("#palette-list");
     this.none = dialog.querySelector("#palette-none");
     this.row = document.getElementById("palette-row").content.firstElementChild;
     this.input.addEventListener("input", () => this.#search());
-    this.input.addEventListener("keydown", (event) => this.#pressed(event));
+    this.input.addEventListener("keydown", (event) => this.#handleKey(event));
     this.list.addEventListener("click", (event) => {
       const at = [...this.list.children].indexOf(event.target.closest("li"));
-      if (at >= 0) this.#take(at);
+      if (at >= 0) this.#choose(at);
     });
   }
 
@@ -23,7 +24,7 @@ export class Palette {
     this.input.focus();
   }
 
-  // Names that begin with what was typed come first, then words that do, then any that contain it.
+  // Rank names that start with the typed text first, then names with a word that does, then names that contain it.
   #search() {
     const typed = fold(this.input.value.trim());
     const rank = ({ name }) => {
@@ -32,23 +33,23 @@ export class Palette {
       if (folded.split(/[\s_-]+/).some((word) => word.startsWith(typed))) return 1;
       return folded.includes(typed) ? 2 : 3;
     };
-    this.found = classes.all().map((one) => [rank(one), one]).filter(([place]) => place < 3).sort(([a], [b]) => a - b).map(([, one]) => one);
-    this.list.replaceChildren(...this.found.map((one, i) => this.#line(one, i)));
-    this.none.hidden = this.found.length > 0;
-    this.#point(0);
+    this.matches = classes.all().map((labelClass) => [rank(labelClass), labelClass]).filter(([place]) => place < 3).sort(([a], [b]) => a - b).map(([, labelClass]) => labelClass);
+    this.list.replaceChildren(...this.matches.map((labelClass, i) => this.#line(labelClass, i)));
+    this.none.hidden = this.matches.length > 0;
+    this.#select(0);
   }
 
-  #line(one, i) {
+  #line(labelClass, i) {
     const line = this.row.cloneNode(true);
     line.id = `palette-${i}`;
-    line.querySelector(".dot").style.setProperty("--c", one.colour);
-    line.querySelector(".name").textContent = one.name;
-    line.querySelector("kbd").textContent = one.key;
+    line.querySelector(".dot").style.setProperty("--c", labelClass.color);
+    line.querySelector(".name").textContent = labelClass.name;
+    line.querySelector("kbd").textContent = labelClass.key;
     return line;
   }
 
-  #point(at) {
-    this.at = this.found.length ? (at + this.found.length) % this.found.length : 0;
+  #select(at) {
+    this.at = this.matches.length ? (at + this.matches.length) % this.matches.length : 0;
     [...this.list.children].forEach((line, i) => line.setAttribute("aria-selected", String(i === this.at)));
     const line = this.list.children[this.at];
     line?.scrollIntoView({ block: "nearest" });
@@ -56,23 +57,23 @@ export class Palette {
     else this.input.removeAttribute("aria-activedescendant");
   }
 
-  #pressed(event) {
+  #handleKey(event) {
     if (event.isComposing) return;
-    if (event.key === "ArrowDown") this.#point(this.at + 1);
-    else if (event.key === "ArrowUp") this.#point(this.at - 1);
-    else if (event.key === "Enter") this.#take(this.at);
+    if (event.key === "ArrowDown") this.#select(this.at + 1);
+    else if (event.key === "ArrowUp") this.#select(this.at - 1);
+    else if (event.key === "Enter") this.#choose(this.at);
     else return;
     event.preventDefault();
   }
 
-  #take(at) {
-    const one = this.found[at];
-    if (!one) return;
+  #choose(at) {
+    const labelClass = this.matches[at];
+    if (!labelClass) return;
     this.dialog.close();
-    this.chosen(one);
+    this.onChoose(labelClass);
   }
 }
 
-function fold(words) {
-  return words.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+function fold(text) {
+  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 }

@@ -1,4 +1,4 @@
-// Which tile the keys act on: the focus, which the arrows move, and the selection.
+// The focused tile, which the arrow keys move, and the selected tiles. Keys act on the selection, or else on the focus.
 import { isUndecided } from "../tiles.js";
 
 export class Cursor {
@@ -7,17 +7,17 @@ export class Cursor {
     this.tiles = [];
     this.index = -1;
     this.anchor = -1;
-    this.isMarking = false; // a sweep: a click marks, and marks stay until they are taken off
+    this.isMarking = false; // in a sweep: a click marks a tile, and marks stay until they are cleared
   }
 
-  // Takes over a page that is shown; the focus goes to where it was, else to the first undecided tile.
+  // Use the tiles of a new page. Focus the tile that had the focus, or else the first undecided tile.
   adopt(grid, { takeFocus = true } = {}) {
     this.grid = grid;
     this.tiles = [...grid.querySelectorAll(".tile")];
-    const was = this.tiles.findIndex((tile) => tile.classList.contains("here"));
+    const previous = this.tiles.findIndex((tile) => tile.classList.contains("here"));
     const undecided = this.tiles.findIndex(isUndecided);
     this.index = -1;
-    this.focus(was >= 0 ? was : Math.max(0, undecided), { takeFocus });
+    this.focus(previous >= 0 ? previous : Math.max(0, undecided), { takeFocus });
   }
 
   get tile() {
@@ -45,7 +45,7 @@ export class Cursor {
     if (before !== this.tile) document.body.dispatchEvent(new CustomEvent("hoshina:tile", { detail: { tile: this.tile } }));
   }
 
-  // left, right, up, down, first, last; with `extend` the selection grows from the anchor.
+  // Move the focus left, right, up, down, first or last. With `extend`, select from the anchor to it.
   move(direction, extend) {
     if (this.index < 0) return;
     const last = this.tiles.length - 1;
@@ -68,7 +68,7 @@ export class Cursor {
     return isOnLastRow ? this.index : last;
   }
 
-  clicked(tile, { shift, toggle }) {
+  handleClick(tile, { shift, toggle }) {
     const index = this.tiles.indexOf(tile);
     if (index < 0) return;
     if (shift) {
@@ -87,7 +87,7 @@ export class Cursor {
     setSelected(tile, true);
   }
 
-  // Marks the focused tile, or takes its mark off.
+  // Select the focused tile, or clear its selection.
   toggle() {
     if (this.tile) setSelected(this.tile, !isSelected(this.tile));
   }
@@ -101,26 +101,26 @@ export class Cursor {
     for (const tile of this.tiles) setSelected(tile, true);
   }
 
-  // Takes the selection away; true when there was one.
+  // Clear the selection. Return whether there was one.
   clear() {
-    const had = this.selection.length > 0;
+    const hadSelection = this.selection.length > 0;
     for (const tile of this.selection) setSelected(tile, false);
     this.anchor = this.index;
-    return had;
+    return hadSelection;
   }
 
   get selection() {
     return this.tiles.filter(isSelected);
   }
 
-  // What a key acts on: the selection, else the focused tile.
+  // The tiles that keys act on: the selection, or else the focused tile.
   get targets() {
     const selected = this.selection;
     if (selected.length) return selected;
     return this.tile ? [this.tile] : [];
   }
 
-  // On to the next undecided tile after `tiles`, or from the start; to the neighbour where all are decided.
+  // Focus the next undecided tile after `tiles`, continuing at the start; if all are decided, the next tile.
   moveOn(tiles) {
     const after = Math.max(...tiles.map((tile) => this.tiles.indexOf(tile)));
     const order = [...this.tiles.keys()].map((i) => (after + 1 + i) % this.tiles.length);

@@ -1,16 +1,16 @@
-// Filters by fields: the two ends of a range make one value of the address, as 2..5; controls come and go.
+// The filters by fields: join the two ends of a range into one URL parameter such as 2..5, and add and remove filters.
 document.addEventListener("change", (event) => {
   const range = event.target.closest?.("[data-range]");
   if (!range) return;
   const [low, high] = [...range.querySelectorAll("[data-end]")].map((end) => end.value.trim());
   range.querySelector("input[type=hidden]").value = low || high ? `${low}..${high}` : "";
-}, true); // before the form's own listener reads the value
+}, true); // in the capture phase, before the form's listener reads the value
 
 document.addEventListener("click", (event) => {
-  const drop = event.target.closest?.("[data-drop-field]");
-  if (!drop) return;
-  const form = drop.closest("form");
-  drop.closest("fieldset").remove();
+  const button = event.target.closest?.("[data-drop-field]");
+  if (!button) return;
+  const form = button.closest("form");
+  button.closest("fieldset").remove();
   form.dispatchEvent(new Event("change", { bubbles: true }));
 });
 

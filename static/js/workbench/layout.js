@@ -1,45 +1,45 @@
-// How many tiles fit: the page is asked for as many as the screen shows at the size that the person chose.
+// The number of tiles that fit on the screen at the size that the person chose. Pages are requested with that many.
 import { framesInTile } from "../frames.js";
 import { recall, remember } from "../store.js";
 
-const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // wished width of a tile's image, CSS pixels
-const USUAL = 124;
-const MOST = 200;
+const SIZES = [52, 64, 80, 100, 124, 152, 184, 224, 272, 340]; // target width of a tile's image, in CSS pixels
+const DEFAULT_SIZE = 124;
+const MAX_TILES = 200;
 const BAR = 3.5; // rem, as in sweep.css
 
 export class Layout {
   constructor(stage) {
     this.stage = stage;
-    this.hasBar = false; // a sweep's bar above the tiles takes its share of the height
-    const wished = recall("tile-size", USUAL);
-    this.step = Math.max(0, SIZES.findIndex((size) => size >= wished));
+    this.hasBar = false; // whether a sweep's bar is above the tiles
+    const target = recall("tile-size", DEFAULT_SIZE);
+    this.step = Math.max(0, SIZES.findIndex((size) => size >= target));
   }
 
-  // {columns, rows, n, isDense} that fill the stage as it is now with tiles of about the wished size.
+  // Return {columns, rows, n, isDense} that fill the stage with tiles of about the target size.
   fit() {
-    const wished = SIZES[this.step];
-    const isDense = wished < 100;
+    const target = SIZES[this.step];
+    const isDense = target < 100;
     const gap = isDense ? 4 : 8;
     const strip = isDense ? 18 : 24;
-    // Frames side by side make a tile wider: each of them a little smaller than one image, all of them larger.
+    // With frames side by side, a tile is larger than with one image, but each frame is a little smaller.
     const { across, lines } = framesInTile();
-    const side = wished * (across * lines) ** -0.25;
+    const side = target * (across * lines) ** -0.25;
     const width = Math.max(1, this.stage.clientWidth - gap);
     const height = Math.max(1, this.stage.clientHeight - gap - (this.hasBar ? BAR * remPixels() : 0));
     let columns = Math.max(across > 1 ? 1 : 2, Math.round(width / (side * across + gap)));
     let rows = Math.max(1, Math.round(height / (side * lines + strip + gap)));
     if (across * lines > 1) {
-      const room = { width, height, gap, strip, side, across, lines };
-      ({ columns, rows } = fullest(neighbours(columns, rows, across), room));
+      const space = { width, height, gap, strip, side, across, lines };
+      ({ columns, rows } = bestFit(nearbyLayouts(columns, rows, across), space));
     }
-    while (columns * rows > MOST) {
+    while (columns * rows > MAX_TILES) {
       if (columns > rows) columns -= 1;
       else rows -= 1;
     }
     return { columns, rows, n: columns * rows, isDense };
   }
 
-  // Lays a page out. The columns stay as they are while the side pane opens and closes.
+  // Lay out a page. The number of columns stays while the side pane opens and closes.
   apply(grid) {
     const fit = this.fit();
     grid.style.setProperty("--columns", fit.columns);
@@ -49,7 +49,7 @@ export class Layout {
     return fit;
   }
 
-  // One size up (+1) or down (-1); false at an end.
+  // Change the tile size by one step up (+1) or down (-1). Return false at an end.
   resize(by) {
     const step = Math.max(0, Math.min(SIZES.length - 1, this.step + by));
     if (step === this.step) return false;
@@ -59,22 +59,22 @@ export class Layout {
   }
 }
 
-// One more and one less of each.
-function neighbours(columns, rows, across) {
-  const near = (n, least) => [n, n - 1, n + 1].filter((one) => one >= least);
-  return near(columns, across > 1 ? 1 : 2).flatMap((c) => near(rows, 1).map((r) => ({ columns: c, rows: r })));
+// Return the layouts with up to one more or fewer columns and rows.
+function nearbyLayouts(columns, rows, across) {
+  const nearby = (n, least) => [n, n - 1, n + 1].filter((candidate) => candidate >= least);
+  return nearby(columns, across > 1 ? 1 : 2).flatMap((c) => nearby(rows, 1).map((r) => ({ columns: c, rows: r })));
 }
 
-// Of these the one whose frames (square, as most are) fill their tiles best at about the wished size.
-function fullest(choices, { width, height, gap, strip, side, across, lines }) {
-  const worth = ({ columns, rows }) => {
+// Return the layout whose frames, taken as square, fill their tiles best at about the target size.
+function bestFit(layouts, { width, height, gap, strip, side, across, lines }) {
+  const score = ({ columns, rows }) => {
     const w = width / columns - gap;
     const h = height / rows - gap - strip;
     const frame = Math.min(w / across, h / lines);
     if (frame <= 0) return 0;
     return ((frame * frame * across * lines) / (w * h)) * Math.min(frame / side, side / frame);
   };
-  return choices.reduce((best, one) => (worth(one) > worth(best) ? one : best));
+  return layouts.reduce((best, layout) => (score(layout) > score(best) ? layout : best));
 }
 
 function remPixels() {

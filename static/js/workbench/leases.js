@@ -1,9 +1,9 @@
-// Leases: the images that this window shows are shown to nobody else. They last while somebody works here and end when
-// the window is left. Two windows of one person are told apart by a name that each makes up.
+// Leases: the images shown in this window are not shown to anyone else. They are renewed while the person works here and
+// end when the window is left. Each window has a random name, which distinguishes the windows of one person.
 import { csrfToken, newUuid } from "../outbox.js";
 
-const RENEW_AFTER = 4 * 60 * 1000; // of the quarter of an hour that a lease lasts
-const LOOK_EVERY = 30 * 1000;
+const RENEW_AFTER = 4 * 60 * 1000; // a lease lasts 15 minutes
+const CHECK_EVERY = 30 * 1000;
 
 export const windowName = newUuid();
 
@@ -11,19 +11,19 @@ export class Leases {
   #renewedAt = Date.now();
   #isActive = false;
 
-  // `itemIds` gives the ids of the images on the page that is shown.
+  // `itemIds()` returns the ids of the images on the page.
   constructor({ renewUrl, releaseUrl, itemIds }) {
     Object.assign(this, { renewUrl, releaseUrl, itemIds });
     for (const kind of ["keydown", "pointerdown", "wheel"]) {
       document.addEventListener(kind, () => { this.#isActive = true; }, { capture: true, passive: true });
     }
-    setInterval(() => this.#look(), LOOK_EVERY);
+    setInterval(() => this.#renewIfActive(), CHECK_EVERY);
     window.addEventListener("pagehide", () => this.#post(this.releaseUrl, {}));
-    // The page comes back as it was left (the browser's Back): what it shows is leased again, where it is still free.
+    // After the browser's Back, the page is as it was left: lease its images again, if they are still free.
     window.addEventListener("pageshow", (event) => { if (event.persisted) this.renew(); });
   }
 
-  #look() {
+  #renewIfActive() {
     if (!this.#isActive || Date.now() - this.#renewedAt < RENEW_AFTER) return;
     this.renew();
   }
@@ -34,8 +34,8 @@ export class Leases {
     return this.#post(this.renewUrl, { items: this.itemIds().join(",") });
   }
 
-  // The images that the person's other windows hold, too.
-  takeBack() {
+  // Release the leases of all windows of the person.
+  releaseAll() {
     return this.#post(this.releaseUrl, { all: "1" });
   }
 
@@ -45,7 +45,7 @@ export class Leases {
     try {
       return await fetch(url, { method: "POST", headers, body, credentials: "same-origin", keepalive: true });
     } catch (error) {
-      console.info("The leases could not be changed; they end after a quarter of an hour.", error);
+      console.info("The leases could not be changed. They end after 15 minutes.", error);
       return null;
     }
   }

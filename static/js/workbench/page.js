@@ -1,6 +1,6 @@
-// The workbench: keys and clicks on one side, tiles, pages and the outbox on the other.
+// The workbench: connects keys and clicks with tiles, pages and the outbox.
 import { setBanner } from "../banner.js";
-import { classes, itemsKnown } from "./classes.js";
+import { classes, itemCount } from "./classes.js";
 import { Clock } from "../clock.js";
 import { Cursor } from "./cursor.js";
 import { cycleLayout, stepFrame } from "../frames.js";
@@ -21,9 +21,9 @@ import { drawChip, drawSuggestion, idOf, isUndecided } from "../tiles.js";
 import { say, toast } from "../toast.js";
 import { counted } from "../plural.js";
 
-const MANY = 20; // more tiles than this at once are asked about first
-const SEEN = 250; // ms for which the last mark of a page is seen before the page turns
-const WAITING = 2000; // ms between looks for the first images while a folder is being read
+const CONFIRM_ABOVE = 20; // deciding more tiles at once needs confirmation
+const TURN_DELAY = 250; // ms for which the last label of a page is visible before the page turns
+const POLL = 2000; // ms between requests while a queue has no images yet
 
 const bench = document.getElementById("bench");
 const stage = document.getElementById("stage");
@@ -38,37 +38,37 @@ const side = new SidePane(bench);
 const sweep = new Sweep({ pages, cursor });
 const keys = new Keys();
 const keysDialog = new KeysDialog(document.getElementById("keys"), keys, () => keysDialog.draw());
-const palette = new Palette(document.getElementById("palette"), (one) => decide("assign", one));
+const palette = new Palette(document.getElementById("palette"), (labelClass) => decide("assign", labelClass));
 const question = new Question();
-let turning = null; // the timer (or promise) of a page that is about to turn: class keys wait for it
+let turning = null; // the timer or promise of a page turn; class keys are ignored until it ends
 let isReady = false;
-let missing = null; // asks again for a page that the server could not give
-let wasPointed = false; // the last thing the person did was with the mouse or a finger
-const early = [];
+let retry = null; // requests a page again that failed to load
+let wasPointer = false; // whether the last input was by mouse or touch
+const earlyCommands = [];
 
 labels.tilesOf = (id) => pages.tilesOf(id);
 labels.isBlind = () => document.body.classList.contains("blind");
 
 // -- Deciding -------------------------------------------------------------------------------------
 function decide(kind, label = null, { confirmed = false } = {}) {
-  if (turning !== null) return; // the page that the person saw is done; the next one has not been seen yet
+  if (turning !== null) return; // the person has not seen the next page yet
   if (sweep.kind === "group" && kind !== "clear" && pages.undecided) return decideGroup(kind, label);
   const tiles = cursor.targets;
   if (!tiles.length) return;
-  if (tiles.length > MANY && !confirmed) {
-    const what = label ? `as ${label.name}` : { unsure: "unsure", skip: "skipped", clear: "without a mark" }[kind];
+  if (tiles.length > CONFIRM_ABOVE && !confirmed) {
+    const action = label ? `Label ${tiles.length} images as ${label.name}?` : { unsure: `Mark ${tiles.length} images as unsure?`, skip: `Skip ${tiles.length} images?`, clear: `Clear the labels of ${tiles.length} images?` }[kind];
     question.ask({
-      words: `Mark ${tiles.length} images ${what}?`,
-      again: `${kind}:${label?.id ?? ""}`,
-      yes: () => decide(kind, label, { confirmed: true }),
-      no: focusTile,
+      text: action,
+      command: `${kind}:${label?.id ?? ""}`,
+      onYes: () => decide(kind, label, { confirmed: true }),
+      onNo: focusTile,
     });
     return;
   }
   decideTiles(kind, label, tiles);
 }
 
-// What a key does to tiles, and where it leads: the page turns when nothing on it is undecided.
+// Decide tiles and move on: to the next tile, or to the next page if all tiles are decided.
 function decideTiles(kind, label, tiles, later = []) {
   const before = pages.undecided;
   labels.decide(kind, label, tiles, { later });
@@ -77,60 +77,59 @@ function decideTiles(kind, label, tiles, later = []) {
   const left = pages.undecided;
   if (before > 0 && left === 0) {
     cursor.focus(cursor.tiles.indexOf(tiles.at(-1)));
-    turnSoon();
+    turnLater();
   } else {
     cursor.moveOn(tiles);
     pages.prefetch();
   }
 }
 
-// A: everything on a class sweep's page that is undecided and has no mark is of the class.
+// Accept a class sweep: label all undecided tiles without a mark as the class.
 function accept() {
   if (turning !== null) return;
-  if (sweep.kind !== "class") return toast("That key accepts the page of a sweep: choose “Sweep” under Queue.");
+  if (sweep.kind !== "class") return toast("This key accepts the page of a sweep. Choose Sweep in the queue menu first.");
   const { label, rest } = sweep;
-  if (!label) return toast("The class of this sweep is gone. Choose another one under Queue.");
-  if (!rest.length) return toast("Nothing is left to accept: give the marked images a class, or turn the page.");
+  if (!label) return toast("The class of this sweep was deleted. Choose another class in the queue pane.");
+  if (!rest.length) return toast("All images are marked or labeled. Label the marked images, or turn the page.");
   const now = rest.filter((tile) => tile.dataset.later === undefined);
   const marked = sweep.marked;
   decideTiles("assign", label, now.length ? now : rest, now.length ? rest.filter((tile) => !now.includes(tile)) : []);
-  for (const tile of marked) cursor.mark(tile); // a digit is still to come for them
-  sweep.tell();
+  for (const tile of marked) cursor.mark(tile); // they still need a label
+  sweep.showMarked();
 }
 
-// A group: one key for all of it but what is marked, which goes back to the others. Where too little is known of such
-// groups, it is asked first.
+// Label a group: all tiles without a mark. Marked tiles stay in the queue. Ask first if the bar has a warning.
 function decideGroup(kind, label, { confirmed = false } = {}) {
   const { rest, warning } = sweep;
-  if (!rest.length) return toast("Every image is marked as not of this group. Take some marks off, or turn the page.");
+  if (!rest.length) return toast("All images are marked as not of this group. Clear some marks, or turn the page.");
   if (warning && label && rest.length > 1 && !confirmed) {
     return question.ask({
-      words: `${warning} Label all ${rest.length} images as ${label.name}?`,
-      again: `${kind}:${label.id}`,
-      yes: () => decideGroup(kind, label, { confirmed: true }),
-      no: focusTile,
+      text: `${warning} Label all ${rest.length} images as ${label.name}?`,
+      command: `${kind}:${label.id}`,
+      onYes: () => decideGroup(kind, label, { confirmed: true }),
+      onNo: focusTile,
     });
   }
   decideTiles(kind, label, rest);
-  if (turning === null) turnSoon();
+  if (turning === null) turnLater();
 }
 
 async function split() {
   if (turning !== null) return;
   const half = sweep.halfOf(pages.query);
-  if (!half) return toast(sweep.kind === "group" ? "Too few images are left to split." : "That key splits a group: choose “Groups” under Queue.");
+  if (!half) return toast(sweep.kind === "group" ? "Too few images are left to split." : "This key splits a group. Choose Groups in the queue menu first.");
   try {
-    await pages.step(half);
-    pageCame();
+    await pages.insert(half);
+    clearPageError();
   } catch (error) {
-    fetchFailed(error, split);
+    handlePageError(error, split);
   }
 }
 
 function decideByDigit(digit) {
   const label = classes.ofDigit(digit);
   if (label) decide("assign", label);
-  else toast(classes.all().length ? `No class has the key ${digit}.` : `No classes yet: press ${keyLabel(keys.bound.classes)} to add some.`);
+  else toast(classes.all().length ? `No class has the key ${digit}.` : `No classes yet. Press ${keyLabel(keys.bound.classes)} to add some.`);
 }
 
 function flash(kind, label) {
@@ -140,23 +139,23 @@ function flash(kind, label) {
   setTimeout(() => button.classList.remove("used"), 110);
 }
 
-function turnSoon() {
-  turning = setTimeout(() => turn({ anew: true }), SEEN);
+function turnLater() {
+  turning = setTimeout(() => turn({ pullAgain: true }), TURN_DELAY);
 }
 
-async function turn({ anew = false } = {}) {
+async function turn({ pullAgain = false } = {}) {
   const turned = (async () => {
-    // A new pull must not deal again what is still on its way to the server.
-    if (anew && (sweep.kind || !pages.grid.dataset.next)) await outbox.flush(3000);
-    return pages.forward({ anew });
+    // Send unsaved labels first, so that a new pull does not show their images again.
+    if (pullAgain && (sweep.kind || !pages.grid.dataset.next)) await outbox.flush(3000);
+    return pages.forward({ pullAgain });
   })();
   turning = turned;
   stage.setAttribute("aria-busy", "true");
   try {
     if (!(await turned)) toast("This is the last page.");
-    pageCame();
+    clearPageError();
   } catch (error) {
-    fetchFailed(error, () => turn({ anew }));
+    handlePageError(error, () => turn({ pullAgain }));
   } finally {
     stage.removeAttribute("aria-busy");
     if (turning === turned) turning = null;
@@ -166,7 +165,7 @@ async function turn({ anew = false } = {}) {
 function undo() {
   if (typeof turning === "number") clearTimeout(turning);
   turning = null;
-  pageCame(); // the person goes back: no page turns by itself now
+  clearPageError(); // the person goes back, so no page turns now
   question.close();
   const id = labels.undo();
   const tile = id === null ? null : pages.reveal(id);
@@ -174,38 +173,38 @@ function undo() {
 }
 
 // -- Pages ----------------------------------------------------------------------------------------
-function fetchFailed(error, again) {
-  console.info("A page could not be fetched.", error);
+function handlePageError(error, request) {
+  console.info("A page could not be loaded.", error);
   if (error instanceof SignedOut) {
-    setBanner("sign-in", { words: "You were signed out. What you did here is kept.", rank: 3, link: { href: bench.dataset.signIn, words: "Sign in again" } });
+    setBanner("sign-in", { text: "You were signed out. Your unsaved labels are kept in this browser.", rank: 3, link: { href: bench.dataset.signIn, text: "Sign in again" } });
     return;
   }
-  missing = again;
-  setBanner("page", { words: `${error.message} The page comes when it is back.`, rank: 1, button: { words: "Try now", press: again } });
+  retry = request;
+  setBanner("page", { text: `${error.message} The page is requested again until it loads.`, rank: 1, button: { text: "Try now", press: request } });
 }
 
-function pageCame() {
-  missing = null;
+function clearPageError() {
+  retry = null;
   setBanner("page", null);
 }
 
 async function open(query) {
   question.close();
-  document.body.dispatchEvent(new CustomEvent("hoshina:asked", { detail: { query } }));
+  document.body.dispatchEvent(new CustomEvent("hoshina:query-changed", { detail: { query } }));
   try {
     await pages.open(query);
-    pageCame();
-    if (wasPointed) focusTile();
+    clearPageError();
+    if (wasPointer) focusTile();
   } catch (error) {
-    fetchFailed(error, () => open(query));
+    handlePageError(error, () => open(query));
   }
 }
 
 pages.addEventListener("shown", () => {
   document.body.dispatchEvent(new CustomEvent("hoshina:page"));
   clock.restart();
-  keysDialog.draw(); // the keys that a sweep's bar names
-  sweep.tell();
+  keysDialog.draw(); // a sweep's bar shows keys
+  sweep.showMarked();
   if (document.activeElement === document.body) focusTile();
   side.follow(cursor.tile);
   say(cursor.tiles.length ? counted(cursor.tiles.length, "image") : "");
@@ -216,17 +215,17 @@ function focusTile() {
   cursor.tile?.focus({ preventScroll: true });
 }
 
-// A folder that is being read, or a queue that has nothing just now: look again until there is something.
+// Poll while the folder is being read or the queue has no images.
 setInterval(() => {
   const grid = pages.grid;
   if (!isReady || document.hidden || turning !== null) return;
-  if (missing) missing();
+  if (retry) retry();
   else if ("waiting" in grid.dataset) open(pages.query);
-}, WAITING);
+}, POLL);
 
 document.body.addEventListener("hoshina:job-finished", () => {
   pages.forgetPrefetched();
-  if (isReady && pages.grid.classList.contains("is-empty") && !itemsKnown()) open(pages.query);
+  if (isReady && pages.grid.classList.contains("is-empty") && !itemCount()) open(pages.query);
 });
 
 // -- Commands -------------------------------------------------------------------------------------
@@ -256,7 +255,7 @@ const commands = {
   detail: () => side.enlarge(),
   enlarge: () => side.enlarge(),
   peek: () => {
-    if (!cursor.isMarking || !pages.hasTiles) return side.peek();
+    if (!cursor.isMarking || !pages.hasTiles) return side.toggle();
     cursor.toggle();
   },
   accept,
@@ -264,7 +263,7 @@ const commands = {
   next: () => { if (turning === null) turn(); },
   previous: () => {
     if (turning !== null) return;
-    pageCame();
+    clearPageError();
     if (!pages.back()) toast("This is the first page.");
   },
   bigger: () => resize(1),
@@ -274,41 +273,41 @@ const commands = {
 };
 
 function resize(by) {
-  if (!layout.resize(by)) return toast(by > 0 ? "Tiles can't be bigger." : "Tiles can't be smaller.");
+  if (!layout.resize(by)) return toast(by > 0 ? "The tiles already have the largest size." : "The tiles already have the smallest size.");
   layOut();
 }
 
-// After a change of the tiles' size or shape: as many of them as there is room for.
+// Lay the page out again after a change of the tiles' size or shape, and load tiles for the free space.
 function layOut() {
   layout.apply(pages.grid);
   cursor.tile?.scrollIntoView({ block: "nearest" });
   pages.forgetPrefetched();
   clearTimeout(resize.timer);
-  resize.timer = setTimeout(() => pages.fill().catch((error) => console.info("No more tiles for now.", error)), 200);
+  resize.timer = setTimeout(() => pages.fill().catch((error) => console.info("More tiles could not be loaded.", error)), 200);
 }
 
 function retrain() {
   window.htmx.ajax("POST", bench.dataset.retrain, { source: bench, swap: "none" });
-  say("Asked for a retrain");
+  say("Retraining requested");
 }
 
-// The images that look like the selection (or the focused one), as a queue to sweep; the browser's Back returns.
+// Open the queue Similar for the selected images, or the focused one. The browser's Back returns.
 function similar(tiles) {
   const rows = tiles.map((tile) => tile.dataset.row);
   if (!rows.length) return;
-  const here = new URLSearchParams(location.search);
-  const back = here.get("queue") === "similar" ? here.get("back") : `${here}`;
-  show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { asStep: true });
+  const query = new URLSearchParams(location.search);
+  const back = query.get("queue") === "similar" ? query.get("back") : `${query}`;
+  show(new URLSearchParams({ queue: "similar", to: rows.join(","), back: back || "queue=auto" }), { push: true });
 }
 
 function openQueues() {
   const menu = document.querySelector("#queue-menu details");
-  if (!menu) return; // still on its way
+  if (!menu) return; // not loaded yet
   menu.open = true;
   (menu.querySelector("[aria-current]") ?? menu.querySelector("button:not(:disabled)"))?.focus();
 }
 
-// The map is a page of its own, with this workbench beside it: there, the focused image's point is shown.
+// Show the focused image on the map. The map page contains this workbench; other pages open it.
 function showOnMap() {
   const row = cursor.tile?.dataset.row;
   if (document.getElementById("map")) {
@@ -321,11 +320,11 @@ function showOnMap() {
 }
 
 function drawOnMap(tool) {
-  if (!document.getElementById("map")) return toast(`That key draws on the map: press ${keyLabel(keys.bound.map)} first.`);
+  if (!document.getElementById("map")) return toast(`This key draws on the map. Press ${keyLabel(keys.bound.map)} first.`);
   document.body.dispatchEvent(new CustomEvent("hoshina:map-tool", { detail: { tool } }));
 }
 
-// The map asks for what lies in a region: the queue and its choices stay as they are.
+// The map limits the queue to a region and keeps its other parameters.
 document.body.addEventListener("hoshina:query", async ({ detail }) => {
   const query = new URLSearchParams(location.search);
   query.delete("row");
@@ -333,47 +332,47 @@ document.body.addEventListener("hoshina:query", async ({ detail }) => {
     if (value === null) query.delete(name);
     else query.set(name, value);
   }
-  await show(query, { asStep: true });
+  await show(query, { push: true });
   focusTile();
 });
 
-function setBlind(isBlind, isAsked) {
+function setBlind(isBlind, isByPerson) {
   document.body.classList.toggle("blind", isBlind);
   document.getElementById("blind").setAttribute("aria-pressed", String(isBlind));
   for (const tile of cursor.tiles) drawChip(tile);
   document.body.dispatchEvent(new CustomEvent("hoshina:blind"));
-  if (!isAsked) return;
+  if (!isByPerson) return;
   remember("blind", isBlind);
-  toast(isBlind ? "Blind: suggestions are hidden, and your labels say so." : "Suggestions are shown again.");
+  toast(isBlind ? "Blind mode on. Labels are recorded as made without suggestions." : "Blind mode off. Suggestions are shown.");
 }
 
 // -- Keys and clicks ------------------------------------------------------------------------------
-function press(event) {
-  if (question.isOpen && !document.querySelector("dialog[open]") && question.pressed(event)) return event.preventDefault();
-  const read = keys.read(event);
-  if (!read) return;
+function handleKey(event) {
+  if (question.isOpen && !document.querySelector("dialog[open]") && question.handleKey(event)) return event.preventDefault();
+  const command = keys.read(event);
+  if (!command) return;
   event.preventDefault();
-  if (!isReady) return early.push(read);
-  run(read);
+  if (!isReady) return earlyCommands.push(command);
+  run(command);
 }
 
-function run(read) {
-  const again = read.digit ? `assign:${classes.ofDigit(read.digit)?.id}` : `${read.command}:`;
-  if (question.isOpen && question.confirms(again)) return;
-  if (question.isOpen && read.command !== "none") question.close();
-  if (read.digit) decideByDigit(read.digit);
-  else commands[read.command]?.(read);
-  sweep.tell();
+function run(command) {
+  const confirmation = command.digit ? `assign:${classes.ofDigit(command.digit)?.id}` : `${command.name}:`;
+  if (question.isOpen && question.confirm(confirmation)) return;
+  if (question.isOpen && command.name !== "none") question.close();
+  if (command.digit) decideByDigit(command.digit);
+  else commands[command.name]?.(command);
+  sweep.showMarked();
 }
 
-document.addEventListener("keydown", press);
-document.addEventListener("keydown", () => { wasPointed = false; }, true);
-document.addEventListener("pointerdown", () => { wasPointed = true; }, true);
+document.addEventListener("keydown", handleKey);
+document.addEventListener("keydown", () => { wasPointer = false; }, true);
+document.addEventListener("pointerdown", () => { wasPointer = true; }, true);
 
 document.addEventListener("click", (event) => {
-  const doing = event.target.closest("[data-do]");
-  if (doing) {
-    commands[doing.dataset.do]?.({ shift: false });
+  const commandButton = event.target.closest("[data-do]");
+  if (commandButton) {
+    commands[commandButton.dataset.do]?.({ shift: false });
     if (!document.querySelector("dialog[open]")) focusTile();
     return;
   }
@@ -384,13 +383,13 @@ document.addEventListener("click", (event) => {
   }
   const queue = event.target.closest("#queue-menu .queue");
   if (queue) return chooseQueue(queue);
-  if (event.target.closest("[data-take-back]")) return leases.takeBack().then(() => open(pages.query));
+  if (event.target.closest("[data-take-back]")) return leases.releaseAll().then(() => open(pages.query));
   const decision = event.target.closest("#side-body [data-decide]");
   if (decision) return decideInDetail(decision);
   const link = event.target.closest("a[data-query-link]");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
-    show(new URLSearchParams(new URL(link.href).search), { asStep: true });
+    show(new URLSearchParams(new URL(link.href).search), { push: true });
     return focusTile();
   }
   const tile = event.target.closest("#grid .tile");
@@ -398,18 +397,18 @@ document.addEventListener("click", (event) => {
     similar(cursor.targets.includes(tile) ? cursor.targets : [tile]);
     return focusTile();
   }
-  if (tile) cursor.clicked(tile, { shift: event.shiftKey, toggle: event.ctrlKey || event.metaKey || Boolean(event.target.closest(".tick")) });
-  sweep.tell();
+  if (tile) cursor.handleClick(tile, { shift: event.shiftKey, toggle: event.ctrlKey || event.metaKey || Boolean(event.target.closest(".tick")) });
+  sweep.showMarked();
 });
 
 document.addEventListener("dblclick", (event) => {
   if (event.target.closest("#grid .tile") && side.state === "closed" && !cursor.isMarking) side.enlarge();
 });
 
-// A button of the detail pane decides about the item that the pane shows, when its tile is on this page.
+// Decide the item in the detail pane, if its tile is on this page.
 function decideInDetail(button) {
   const tile = pages.grid.querySelector(`#item-${button.dataset.item}`);
-  if (!tile) return toast("That image is not on this page. Open it on its own page to label it.");
+  if (!tile) return toast("This image is not on the current page. Open it on its own page to label it.");
   cursor.clear();
   cursor.focus(cursor.tiles.indexOf(tile));
   decide(button.dataset.decide, button.dataset.label ? classes.ofId(button.dataset.label) : null);
@@ -420,10 +419,10 @@ document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-query-form]")) return;
   event.preventDefault();
   queryChanged(event.target, null);
-  if (event.submitter) focusTile(); // Pull: the keys belong to the images that come
+  if (event.submitter) focusTile(); // Pull: the keys act on the new images
 });
 
-// A queue of the header's menu, which keeps the filters of the form.
+// Choose a queue in the header's menu, and keep the filters of the form.
 function chooseQueue(button) {
   const form = document.getElementById("queues");
   form.querySelector('input[name="queue"]').value = button.value;
@@ -437,28 +436,28 @@ document.addEventListener("change", (event) => {
   if (!form) return;
   if (event.target.matches("[data-preview]")) return previewQuery(form);
   if (event.target.matches("[data-live]")) return;
-  if (event.target.type === "text") event.target.defaultValue = event.target.value; // no longer only typed
+  if (event.target.type === "text") event.target.defaultValue = event.target.value; // the typed text is submitted
   queryChanged(form, event.target.name);
 });
 
-// A form that was replaced meanwhile has nothing to say. The one with the slider stays, and with it the thumb.
+// Ignore a form that was replaced in the meantime. Only parts of the form are swapped, so that the slider stays.
 const movedSince = followSliders((form) => {
   if (!form.isConnected) return;
   const query = queryOf(form);
   history.replaceState(null, "", `${location.pathname}?${query}`);
   const part = form.elements.low ? "#band-pull" : "#range-told";
-  askQueues(query, { target: part, select: part, swap: "outerHTML" });
-  if (!form.elements.low) open(query); // the band is asked for by its button
+  requestForm(query, { target: part, select: part, swap: "outerHTML" });
+  if (!form.elements.low) open(query); // Band has a button for it
 });
 
-// The form as another choice has it, without asking for images.
+// Refresh the form for another choice without loading images.
 function previewQuery(form) {
   const query = queryOf(form);
   history.replaceState(null, "", `${location.pathname}?${query}`);
   refreshQueues(query);
 }
 
-// A menu that is open stays as it is.
+// Do not replace an open menu.
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   if (event.detail.target.id === "queue-menu" && event.detail.target.querySelector("details[open]")) event.detail.shouldSwap = false;
 });
@@ -466,12 +465,13 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.detail.target?.id === "queue-menu") keysDialog.draw();
 });
 
-// A job that ends renews the form, but not under a moving thumb, which would jump back to where it was: a little later.
-document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.askedAt = performance.now(); });
+// When a job ends, the form is refreshed. If a slider moved since the request, refresh it a little later, so that the thumb
+// does not jump back.
+document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.requestedAt = performance.now(); });
 document.addEventListener("htmx:beforeSwap", (event) => {
   const slot = event.detail.target;
   if (slot?.id !== "queues-slot") return;
-  if (!movedSince(event.detail.xhr.askedAt)) return;
+  if (!movedSince(event.detail.xhr.requestedAt)) return;
   event.detail.shouldSwap = false;
   setTimeout(() => refreshQueues(queryOf(slot.querySelector("[data-query-form]"))), 500);
 });
@@ -488,32 +488,32 @@ function queryOf(form) {
 
 function queryChanged(form, changed) {
   const query = queryOf(form);
-  // A state that was only the queue's usual one gives way: a class is looked for among all of its images.
+  // Drop the default state of the queue: a filter by class applies to all of its images.
   if (changed === "queue" || (changed === "label" && query.get("state") === "unlabelled")) query.delete("state");
   show(query);
 }
 
-function show(query, { asStep = false } = {}) {
-  const shown = new URLSearchParams(location.search).get("projection"); // the map that the page shows stays
-  if (shown && !query.has("map")) query.set("projection", shown);
-  history[asStep ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
+function show(query, { push = false } = {}) {
+  const projection = new URLSearchParams(location.search).get("projection"); // keep the map on the page
+  if (projection && !query.has("map")) query.set("projection", projection);
+  history[push ? "pushState" : "replaceState"](null, "", `${location.pathname}?${query}`);
   refreshQueues(query);
   return open(query);
 }
 
-function queuesAddress(query) {
+function formUrl(query) {
   return `${document.getElementById("queues-slot").getAttribute("hx-get").split("?")[0]}?${query}`;
 }
 
-function askQueues(query, options) {
-  const answered = window.htmx.ajax("GET", queuesAddress(query), { source: "#queues-slot", ...options });
-  answered?.catch?.((error) => console.info("The queue's form was asked for anew.", error));
+function requestForm(query, options) {
+  const request = window.htmx.ajax("GET", formUrl(query), { source: "#queues-slot", ...options });
+  request?.catch?.((error) => console.info("The request for the queue's form was superseded.", error));
 }
 
-// A form that is still on its way knows less than what was chosen since: it would take the choice back.
+// Reload the form. Abort a running request, whose form would undo the latest choice.
 function refreshQueues(query) {
   window.htmx.trigger("#queues-slot", "htmx:abort");
-  askQueues(query, { target: "#queues-slot", swap: "innerHTML" });
+  requestForm(query, { target: "#queues-slot", swap: "innerHTML" });
 }
 
 window.addEventListener("popstate", () => {
@@ -531,21 +531,21 @@ function showOutbox() {
     if (!trouble) setBanner("sign-in", null);
     return;
   }
-  const waiting = `${n} ${n === 1 ? "label waits" : "labels wait"} ${outbox.isStorageFull ? "in this page, which must stay open" : "in this browser"}: ${trouble.words}.`;
+  const text = `${counted(n, "unsent label")} ${outbox.isStorageFull ? "in this page, which must stay open" : "in this browser"}: ${trouble.text}.`;
   const isSignIn = trouble.kind === "signed-out";
   setBanner("outbox", {
-    words: waiting,
+    text,
     rank: isSignIn ? 4 : 2,
-    link: isSignIn ? { href: bench.dataset.signIn, words: "Sign in to send them" } : null,
-    button: isSignIn ? null : { words: "Try now", press: () => outbox.retryNow() },
+    link: isSignIn ? { href: bench.dataset.signIn, text: "Sign in to send them" } : null,
+    button: isSignIn ? null : { text: "Try now", press: () => outbox.retryNow() },
   });
 }
 
-// Counting reads every label that waits: once for a burst of keys.
-let counting = null;
+// Counting reads all unsent labels, so do it once for several changes.
+let countTimer = null;
 outbox.addEventListener("change", () => {
-  counting ??= setTimeout(() => {
-    counting = null;
+  countTimer ??= setTimeout(() => {
+    countTimer = null;
     showOutbox();
   }, 30);
 });
@@ -554,7 +554,7 @@ outbox.addEventListener("change", () => {
   if (outbox.trouble) hadTrouble = true;
   if (!hadTrouble || outbox.trouble || outbox.waiting().length) return;
   hadTrouble = false;
-  toast("The server is back. Every label is saved.");
+  toast("The server can be reached again. All labels are saved.");
 });
 
 labels.addEventListener("saved", () => {
@@ -562,9 +562,9 @@ labels.addEventListener("saved", () => {
   side.refresh();
 });
 
-// -- Around it --------------------------------------------------------------------------------------
+// -- The rest of the page ---------------------------------------------------------------------------
 document.body.addEventListener("hoshina:focus-lost", focusTile);
-// A closed dialog gives the focus back to the button that opened it, after this event; the keyboard belongs to the tile.
+// After this event, a closed dialog returns the focus to its button. Focus the tile instead, so that keys act on it.
 document.addEventListener("close", (event) => { if (event.target instanceof HTMLDialogElement) setTimeout(focusTile); }, true);
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.detail.target?.id !== "class-pane") return;
@@ -578,13 +578,13 @@ new ResizeObserver(() => { if (isReady && side.state === "closed") layout.apply(
 
 async function start() {
   setBlind(recall("blind", false) === true, false);
-  const before = window.hoshinaEarly;
-  document.removeEventListener("keydown", before.listener);
-  early.push(...before.keys.map((event) => keys.read(event)).filter(Boolean));
+  const recorded = window.hoshinaEarly;
+  document.removeEventListener("keydown", recorded.listener);
+  earlyCommands.push(...recorded.keys.map((event) => keys.read(event)).filter(Boolean));
   await outbox.flush(1500);
   await open(pages.query);
   isReady = true;
-  for (const read of early.splice(0)) if (pages.hasTiles || read.command === "keys") run(read);
+  for (const command of earlyCommands.splice(0)) if (pages.hasTiles || command.name === "keys") run(command);
 }
 
 start();

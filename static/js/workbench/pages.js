@@ -1,22 +1,22 @@
-// Pages of tiles: the one on screen, those before it (kept, so that going back is at once) and the prefetched next.
+// The pages of tiles: the current one, the previous ones (kept, so that going back is instant) and the prefetched next one.
 import { classes } from "./classes.js";
 import { layout as layoutOfFrames } from "../frames.js";
 import { windowName } from "./leases.js";
 import { stretchPictures } from "../stretch.js";
 import { isSweep } from "./sweep.js";
-import { idOf, isUndecided, mark, setPending, stateOf } from "../tiles.js";
+import { idOf, isUndecided, setPending, showDecision, stateOf } from "../tiles.js";
 
-const KEPT = 12;
-const STALE = 5 * 60 * 1000;
+const MAX_PAGES = 12;
+const MAX_AGE = 5 * 60 * 1000; // ms, of a prefetched page
 
 export class SignedOut extends Error {}
-export class Away extends Error {}
+export class ServerError extends Error {}
 
 export class Pages extends EventTarget {
   #prefetched = null;
-  #asked = 0;
+  #requests = 0;
 
-  // `labels` knows what waits for the server: {effectOf(id), pendingOf(id)}.
+  // `labels` has the unsent decisions: {effectOf(id), pendingOf(id)}.
   constructor({ url, stage, layout, cursor, labels }) {
     super();
     Object.assign(this, { url, stage, layout, cursor, labels });
@@ -37,12 +37,12 @@ export class Pages extends EventTarget {
     return this.cursor.tiles.length > 0;
   }
 
-  // A new pull of the queue that `query` names; the pages before it are gone.
+  // Open a new pull of the queue in `query`. This discards the previous pages.
   async open(query = this.query) {
-    const asked = (this.#asked += 1);
+    const number = (this.#requests += 1);
     this.layout.hasBar = isSweep(query.get("queue"));
-    const page = await this.#fetch(this.#address(`${this.url}?${query}`));
-    if (asked !== this.#asked) return; // another queue was asked for meanwhile: an answer that comes late is none
+    const page = await this.#fetch(this.#urlOf(`${this.url}?${query}`));
+    if (number !== this.#requests) return; // superseded by a later request
     this.query = new URLSearchParams(query);
     this.#prefetched = null;
     this.stack = [page];
@@ -50,26 +50,26 @@ export class Pages extends EventTarget {
     this.#show(page);
   }
 
-  // A page of its own after this one: `query` is not what further pages follow.
-  async step(query) {
-    const page = await this.#fetch(this.#address(`${this.url}?${query}`));
+  // Insert a single page after this one. The following pages do not use its `query`.
+  async insert(query) {
+    const page = await this.#fetch(this.#urlOf(`${this.url}?${query}`));
     this.stack.splice(this.at + 1, Infinity, page);
     this.at = this.stack.length - 1;
     this.#show(page);
   }
 
-  // The next page; false when there is none. With `anew`, a page without a successor is followed by a new pull.
-  async forward({ anew = false } = {}) {
+  // Turn to the next page. Return false if there is none. With `pullAgain`, a new pull follows the last page.
+  async forward({ pullAgain = false } = {}) {
     if (this.at < this.stack.length - 1) {
       this.at += 1;
       this.#show(this.stack[this.at]);
       return true;
     }
-    const next = this.grid.dataset.next || (anew ? `${this.url}?${this.query}` : "");
+    const next = this.grid.dataset.next || (pullAgain ? `${this.url}?${this.query}` : "");
     if (!next) return false;
-    const page = await this.#taken(next);
+    const page = await this.#takePrefetched(next);
     this.stack.push(page);
-    if (this.stack.length > KEPT) this.stack.shift();
+    if (this.stack.length > MAX_PAGES) this.stack.shift();
     this.at = this.stack.length - 1;
     this.#show(page);
     return true;
@@ -82,16 +82,16 @@ export class Pages extends EventTarget {
     return true;
   }
 
-  // Fetches the next page and its images ahead, once half of this one is decided.
+  // Prefetch the next page and its images once half of this page is decided.
   prefetch() {
     const next = this.grid.dataset.next;
-    if (isSweep(this.grid.dataset.kind)) return; // its next page depends on what is decided on this one
+    if (isSweep(this.grid.dataset.kind)) return; // its next page depends on the decisions on this one
     if (!next || this.#prefetched?.next === next || this.at < this.stack.length - 1) return;
     if (this.undecided > this.cursor.tiles.length / 2) return;
-    const entry = { next, at: Date.now(), page: this.#fetch(this.#address(next)) };
+    const entry = { next, at: Date.now(), page: this.#fetch(this.#urlOf(next)) };
     this.#prefetched = entry;
     entry.page.then(preload, (error) => {
-      console.info("The next page could not be fetched ahead.", error);
+      console.info("The next page could not be prefetched.", error);
       if (this.#prefetched === entry) this.#prefetched = null;
     });
   }
@@ -100,27 +100,27 @@ export class Pages extends EventTarget {
     this.#prefetched = null;
   }
 
-  // Room for more tiles came (smaller tiles): the next ones follow on the same page.
+  // Append the next tiles to this page after the tiles became smaller.
   async fill() {
     const { n } = this.layout.apply(this.grid);
     const missing = n - this.cursor.tiles.length;
     const next = this.grid.dataset.next;
     if (missing <= 0 || !next || isSweep(this.grid.dataset.kind) || this.at < this.stack.length - 1) return;
-    const page = await this.#fetch(this.#address(next, missing));
+    const page = await this.#fetch(this.#urlOf(next, missing));
     if (this.grid.dataset.next !== next) return;
     this.grid.append(...page.node.querySelectorAll(".tile"));
     this.grid.dataset.next = page.node.dataset.next ?? "";
     this.#prefetched = null;
-    this.#dress(this.grid);
-    this.cursor.adopt(this.grid, { takeFocus: isOnGrid() });
+    this.#showUnsent(this.grid);
+    this.cursor.adopt(this.grid, { takeFocus: mayFocusGrid() });
   }
 
-  // Every tile of an item, on this page and on those before it.
+  // Return all tiles of an item, on this page and the previous ones.
   tilesOf(id) {
     return this.stack.map(({ node }) => node.querySelector(`#item-${id}`)).filter(Boolean);
   }
 
-  // Turns back to the page that shows the item, if it is kept; its tile, or null.
+  // Turn back to the page with the item, if it is kept. Return its tile, or null.
   reveal(id) {
     const at = this.stack.findIndex(({ node }) => node.querySelector(`#item-${id}`));
     if (at < 0) return null;
@@ -131,46 +131,46 @@ export class Pages extends EventTarget {
     return this.grid.querySelector(`#item-${id}`);
   }
 
-  async #taken(next) {
+  async #takePrefetched(next) {
     const entry = this.#prefetched;
     this.#prefetched = null;
-    if (entry?.next === next && Date.now() - entry.at < STALE) {
+    if (entry?.next === next && Date.now() - entry.at < MAX_AGE) {
       const page = await entry.page.catch(() => null);
       const model = document.getElementById("badge")?.dataset.model ?? "";
       if (page && (!model || !page.node.dataset.model || page.node.dataset.model === model)) return page;
     }
-    return this.#fetch(this.#address(next));
+    return this.#fetch(this.#urlOf(next));
   }
 
-  #address(url, n = this.layout.fit().n) {
-    const address = new URL(url, location.href);
-    address.searchParams.set("n", n);
-    address.searchParams.set("window", windowName);
-    return address;
+  #urlOf(path, n = this.layout.fit().n) {
+    const url = new URL(path, location.href);
+    url.searchParams.set("n", n);
+    url.searchParams.set("window", windowName);
+    return url;
   }
 
-  async #fetch(address) {
+  async #fetch(url) {
     let response;
     try {
-      response = await fetch(address, { headers: { "HX-Request": "true", Accept: "text/html" }, credentials: "same-origin", cache: "no-store" });
+      response = await fetch(url, { headers: { "HX-Request": "true", Accept: "text/html" }, credentials: "same-origin", cache: "no-store" });
     } catch (error) {
-      throw new Away("The server is away.", { cause: error });
+      throw new ServerError("The server cannot be reached.", { cause: error });
     }
     if (response.status === 401) throw new SignedOut("You were signed out.");
-    if (!response.ok && response.status !== 422) throw new Away(`The server could not give the page (${response.status}).`);
+    if (!response.ok && response.status !== 422) throw new ServerError(`The server could not send the page (${response.status}).`);
     const template = document.createElement("template");
     template.innerHTML = await response.text();
     stretchPictures(template.content);
     const node = template.content.querySelector("#grid");
-    if (!node) throw new Away("The server's answer was not a page of images.");
+    if (!node) throw new ServerError("The server's response was not a page of images.");
     const bar = template.content.querySelector("#sweep-bar");
     return { node: document.adoptNode(node), bar: bar && document.adoptNode(bar) };
   }
 
   #show(page) {
-    const hadFocus = isOnGrid();
+    const hadFocus = mayFocusGrid();
     this.layout.apply(page.node);
-    this.#dress(page.node);
+    this.#showUnsent(page.node);
     stretchPictures(page.node);
     this.grid.replaceWith(page.node);
     document.getElementById("sweep-bar")?.remove();
@@ -183,29 +183,29 @@ export class Pages extends EventTarget {
     this.dispatchEvent(new CustomEvent("shown"));
   }
 
-  // Labels that wait in this browser are on their tiles, whatever the server's page says.
-  #dress(grid) {
+  // Show the unsent labels of this browser on their tiles.
+  #showUnsent(grid) {
     grid.classList.toggle("plain", !grid.querySelector(".suggestion"));
     for (const tile of grid.querySelectorAll(".tile")) {
       const id = idOf(tile);
       const effect = this.labels.effectOf(id);
-      const known = classes.ofId(tile.dataset.label);
-      if (effect) mark(tile, effect);
-      else if (known || tile.dataset.state !== "0") mark(tile, { ...stateOf(tile), label: known?.id ?? null });
+      const labelClass = classes.ofId(tile.dataset.label);
+      if (effect) showDecision(tile, effect);
+      else if (labelClass || tile.dataset.state !== "0") showDecision(tile, { ...stateOf(tile), label: labelClass?.id ?? null });
       setPending(tile, this.labels.pendingOf(id));
     }
   }
 }
 
-// Whether the grid may take the focus: it has it, or nothing in particular has.
-function isOnGrid() {
+// Return whether the grid may take the focus: it has it, or no other element does.
+function mayFocusGrid() {
   const active = document.activeElement;
   return !active || active === document.body || active.id === "main" || Boolean(active.closest("#grid"));
 }
 
-// Of items with several frames, what the layout shows.
-const seenPictures = () => (layoutOfFrames() === "rgb" ? ".colour img" : ".picture img:not(.colour img)");
+// The selector of the images that the layout shows.
+const visibleImages = () => (layoutOfFrames() === "rgb" ? ".color img" : ".picture img:not(.color img)");
 
 function preload({ node }) {
-  for (const image of node.querySelectorAll(seenPictures())) new Image().src = image.getAttribute("src");
+  for (const image of node.querySelectorAll(visibleImages())) new Image().src = image.getAttribute("src");
 }

@@ -1,5 +1,5 @@
-// The side pane: closed, open beside the tiles, or over all of them. It follows the focus.
-const FOLLOW = 120; // ms of rest before the next detail is asked for: arrows held down ask for one
+// The side pane with the detail of the focused tile: closed, open beside the tiles, or full screen.
+const DELAY = 120; // ms before the detail is loaded, so that held-down arrow keys load it once
 
 export class SidePane {
   #timer = null;
@@ -18,27 +18,27 @@ export class SidePane {
     this.tile = tile;
     if (this.state === "closed") return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#load(), FOLLOW);
+    this.#timer = setTimeout(() => this.#load(), DELAY);
   }
 
-  // Enter: open, full screen, back beside the tiles.
+  // Open the pane, make it full screen, or put it back beside the tiles (Enter).
   enlarge() {
     this.#set(this.state === "open" ? "full" : "open");
   }
 
-  // Space: open, closed.
-  peek() {
+  // Open or close the pane (Space).
+  toggle() {
     this.#set(this.state === "closed" ? "open" : "closed");
   }
 
-  // One step back; true when there was one.
+  // Go one step back. Return whether there was one.
   retreat() {
     if (this.state === "closed") return false;
     this.#set(this.state === "full" ? "open" : "closed");
     return true;
   }
 
-  // After a decision: what the pane says about the item is out of date.
+  // Reload the detail after a decision.
   refresh() {
     if (this.state === "closed") return;
     this.#shown = "";
@@ -61,13 +61,13 @@ export class SidePane {
 
   #load() {
     if (!this.tile) return;
-    const address = this.bench.dataset.detail.replace("/items/0/", `/items/${this.tile.dataset.row}/`);
-    if (address === this.#shown) return;
-    this.#shown = address;
-    window.htmx.trigger(this.body, "htmx:abort"); // one that is still on its way is out of date
-    const asked = window.htmx.ajax("GET", address, { source: this.body, target: this.body, swap: "innerHTML" });
-    asked?.catch?.((error) => {
-      console.info("The detail could not be fetched.", error);
+    const url = this.bench.dataset.detail.replace("/items/0/", `/items/${this.tile.dataset.row}/`);
+    if (url === this.#shown) return;
+    this.#shown = url;
+    window.htmx.trigger(this.body, "htmx:abort"); // a request that still runs is out of date
+    const request = window.htmx.ajax("GET", url, { source: this.body, target: this.body, swap: "innerHTML" });
+    request?.catch?.((error) => {
+      console.info("The detail could not be loaded.", error);
       this.#shown = "";
     });
   }

@@ -1,39 +1,39 @@
-// A short question at the foot of the tiles: the same key again, or Enter, says yes; any other key goes on.
+// A confirmation below the tiles. Enter or the same command again confirms it; any other key dismisses it.
 export class Question {
-  #asked = null;
+  #current = null;
   #box = null;
 
   get isOpen() {
-    return this.#asked !== null;
+    return this.#current !== null;
   }
 
-  // asked: {words, again: what says yes when it is done again, yes, no}
-  ask(asked) {
+  // question: {text, command (which confirms when repeated), onYes, onNo}
+  ask(question) {
     this.close();
-    this.#asked = asked;
+    this.#current = question;
     const box = document.createElement("div");
     box.className = "question";
     box.setAttribute("role", "alertdialog");
-    box.setAttribute("aria-label", asked.words);
-    const words = document.createElement("span");
-    words.textContent = `${asked.words} The same key again, or Enter, does it.`;
-    box.append(words, this.#button("Yes", "button primary", () => this.#answer(true)), this.#button("No", "button", () => this.#answer(false)));
+    box.setAttribute("aria-label", question.text);
+    const text = document.createElement("span");
+    text.textContent = `${question.text} Press Enter or the same key again to confirm.`;
+    box.append(text, this.#button("Yes", "button primary", () => this.#answer(true)), this.#button("No", "button", () => this.#answer(false)));
     document.body.append(box);
     this.#box = box;
     box.querySelector("button").focus();
   }
 
-  #button(words, name, pressed) {
+  #button(text, className, onClick) {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = name;
-    button.textContent = words;
-    button.addEventListener("click", pressed);
+    button.className = className;
+    button.textContent = text;
+    button.addEventListener("click", onClick);
     return button;
   }
 
-  // Enter on nothing in particular says yes; on a button the button's own click does.
-  pressed(event) {
+  // Handle Enter and Escape, except Enter on the question's own buttons. Return whether the key was handled.
+  handleKey(event) {
     if (event.key === "Escape") {
       this.#answer(false);
       return true;
@@ -43,24 +43,25 @@ export class Question {
     return true;
   }
 
-  confirms(again) {
-    if (this.#asked?.again !== again) return false;
+  // Confirm the question if `command` is its own. Return whether it is.
+  confirm(command) {
+    if (this.#current?.command !== command) return false;
     this.#answer(true);
     return true;
   }
 
   #answer(isYes) {
-    const asked = this.#asked;
+    const question = this.#current;
     this.close();
-    asked.no?.();
-    if (isYes) asked.yes();
+    question.onNo?.();
+    if (isYes) question.onYes();
   }
 
-  // Takes it away unanswered; true when there was one.
+  // Dismiss the question. Return whether there was one.
   close() {
-    if (!this.#asked) return false;
+    if (!this.#current) return false;
     this.#box.remove();
-    this.#asked = null;
+    this.#current = null;
     this.#box = null;
     return true;
   }

@@ -1,12 +1,12 @@
-// Sweeps: a page decided at once. The selection means "not of this class" (or "not of this group"): the rest is what a
-// key acts on. The bar above the tiles, which the server makes, says so.
+// Sweeps: pages that are decided at once. Marked (selected) tiles are not of the class or group; keys act on the rest. The
+// server renders the bar above the tiles.
 import { isSelected } from "./cursor.js";
 import { classes } from "./classes.js";
 import { isUndecided } from "../tiles.js";
 
 const KINDS = { sweep: "class", groups: "group" };
 
-// The queues that sweep: their pages have a bar, are not fetched ahead, and are not topped up.
+// Return whether a queue is a sweep. Its pages have a bar, are not prefetched, and get no more tiles.
 export function isSweep(queue) {
   return queue in KINDS;
 }
@@ -21,12 +21,12 @@ export class Sweep {
     return this.pages.hasTiles ? (KINDS[this.pages.grid.dataset.kind] ?? null) : null;
   }
 
-  // The class that the page is swept for; null when it is gone.
+  // The class of a class sweep; null if it was deleted.
   get label() {
     return this.kind === "class" ? classes.ofId(this.pages.grid.dataset.of) : null;
   }
 
-  // Undecided tiles without a mark: what the accepting key decides.
+  // The undecided tiles without a mark, which Accept decides.
   get rest() {
     return this.cursor.tiles.filter((tile) => isUndecided(tile) && !isSelected(tile));
   }
@@ -35,20 +35,20 @@ export class Sweep {
     return this.cursor.tiles.filter((tile) => isUndecided(tile) && isSelected(tile));
   }
 
-  // What is known against labeling all of a group at once; "" where enough is known for it.
+  // The warning against labeling all of a group at once, or "".
   get warning() {
     return (this.kind === "group" && document.getElementById("sweep-bar")?.dataset.warning) || "";
   }
 
-  // After any change of the marks: the bar counts them.
-  tell() {
-    const shown = document.querySelector("[data-sweep-marked]");
-    if (!shown || !this.kind) return;
+  // Show the number of marked tiles in the bar.
+  showMarked() {
+    const element = document.querySelector("[data-sweep-marked]");
+    if (!element || !this.kind) return;
     const n = this.marked.length;
-    shown.textContent = n ? `${n} marked` : "none marked yet";
+    element.textContent = n ? `${n} marked` : "none marked yet";
   }
 
-  // The address of the tighter half of the page's group, or null where there is nothing to split.
+  // Return the query for the tighter half of the group, or null if it is too small to split.
   halfOf(query) {
     const rows = this.rest.map((tile) => tile.dataset.row);
     if (this.kind !== "group" || rows.length < 3) return null;
