@@ -43,7 +43,7 @@ class LabelClassForm(_ClassForm):
         fields = ("dataset", "name", "colour", "key", "order")
         widgets = {"colour": forms.TextInput(attrs={"type": "color"})}
 
-    # No max_length: `tidy_name` says more, and counts what is kept.
+    # No max_length: the error of `tidy_name` is clearer, and it counts the cleaned name.
     name = forms.CharField(strip=False, required=False)
 
     def clean_name(self) -> str:
@@ -101,18 +101,18 @@ class LabelClassAdmin(BigTableAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Ask where the labels of a class in use go, and retire the class: the history keeps its name."""
-        found = self.get_object(request, object_id)
-        if found is None or not isinstance(found, LabelClass):
+        label = self.get_object(request, object_id)
+        if label is None or not isinstance(label, LabelClass):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        if not self.has_delete_permission(request, found):
+        if not self.has_delete_permission(request, label):
             raise PermissionDenied
-        form = LabelsGoForm(request.POST if request.method == "POST" else None, source=found)
+        form = LabelsGoForm(request.POST if request.method == "POST" else None, source=label)
         if request.method == "POST" and form.is_valid():
-            return self._retire(request, found, form.cleaned_data["target"])  # type: ignore[arg-type]
+            return self._retire(request, label, form.cleaned_data["target"])  # type: ignore[arg-type]
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Delete the class “{found.name}”",
-            "object": found,
+            "title": f"Delete the class “{label.name}”",
+            "object": label,
             "form": form,
             "opts": self.opts,
             "media": self.media,
@@ -121,14 +121,14 @@ class LabelClassAdmin(BigTableAdmin):
         status = 422 if form.is_bound else 200
         return TemplateResponse(request, "admin/labeling/labelclass/delete.html", context, status=status)
 
-    def _retire(self, request: HtmxHttpRequest, found: LabelClass, target: LabelClass | None) -> HttpResponse:
+    def _retire(self, request: HtmxHttpRequest, label: LabelClass, target: LabelClass | None) -> HttpResponse:
         try:
-            said = retire(found, target, request)
+            message = retire(label, target, request)
         except classes.ClassGone as problem:
             self.message_user(request, problem.words, messages.ERROR)
         else:
-            self.log_change(request, found, said)
-            self.message_user(request, said, messages.SUCCESS)
+            self.log_change(request, label, message)
+            self.message_user(request, message, messages.SUCCESS)
         return redirect("admin:labeling_labelclass_changelist")
 
 
@@ -144,7 +144,7 @@ class DatasetForm(_DatasetForm):
 
     def clean_root(self) -> str:
         folder = Path(self.cleaned_data["root"]).expanduser()
-        words = folder_problem(folder) if folder.is_absolute() else "Give the full path."
+        words = folder_problem(folder) if folder.is_absolute() else "Enter the full path."
         if words:
             raise forms.ValidationError(words)
         return str(folder.resolve())
@@ -197,7 +197,7 @@ class ItemAdmin(ReadOnlyAdmin):
     search_fields = ("path",)
     search_help_text = "The beginning of the path."
     inlines = (FrameInline,)
-    # The order of an index, also within one dataset.
+    # Matches an index, also when filtered by dataset.
     ordering = ("-dataset_id", "-row")
 
     def get_search_results(

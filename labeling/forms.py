@@ -1,4 +1,4 @@
-"""Forms of the data of record. What they refuse, they refuse in words that say what to do."""
+"""Forms of the data of record. Each error message says what to do."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from labeling.models import Dataset, LabelClass
 
 UNLABELLED = "unlabelled"
 COLOURS = ("red", "green", "blue")
-# Fields of the rendering's form that are filled in as they are.
+# Fields of RenderingForm whose initial value is the attribute of the rendering.
 _PLAIN = ("hdu", "stretch", "low", "high", "is_inverted", "first_row", "shows_cut")
 
 
 class NewClassForm(forms.Form):
-    """The name of a class to add; the rest follows from the list."""
+    """The name of a new class. Its key and color follow from the list of classes."""
 
-    # No max_length: the message of `classes.tidy_name` says more, and nobody's typing is cut off.
+    # No max_length: the error of `classes.tidy_name` is clearer, and typed text is not cut off.
     name = forms.CharField(
         label="New class",
         required=False,
@@ -39,7 +39,7 @@ class NewClassForm(forms.Form):
 
 
 def tidy(name: str) -> str:
-    """:func:`labeling.decisions.classes.tidy_name` for a form."""
+    """Return the name as :func:`labeling.decisions.classes.tidy_name` does. Raise ValidationError if it is refused."""
     try:
         return classes.tidy_name(name)
     except classes.ClassProblem as problem:
@@ -47,19 +47,20 @@ def tidy(name: str) -> str:
 
 
 class ClassForm(NewClassForm):
-    """Name, colour and key of a class."""
+    """Name, color and key of a class."""
 
     colour = forms.RegexField(
         r"^#[0-9a-fA-F]{6}$",
+        label="Color",
         widget=forms.TextInput(attrs={"type": "color"}),
-        error_messages={"invalid": "Give a colour as #rrggbb.", "required": "Give a colour."},
+        error_messages={"invalid": "Enter a color as #rrggbb.", "required": "Choose a color."},
     )
     key = forms.TypedChoiceField(
         required=False,
         coerce=int,
         empty_value=None,
         choices=[("", "none"), *((str(key), str(key)) for key in classes.KEYS)],
-        error_messages={"invalid_choice": "A key is one of 1 to 9, or none."},
+        error_messages={"invalid_choice": "Choose a key from 1 to 9, or none."},
     )
 
     field_order = ("name", "colour", "key")
@@ -70,16 +71,16 @@ class ClassForm(NewClassForm):
 
 
 class LabelsGoForm(forms.Form):
-    """Where the labels of a class go that is deleted: to another class, or back to unlabelled.
+    """The target of the labels of a deleted class: another class, or none.
 
-    ``source`` is the class to delete; with ``merge_only`` the answer has to be a class.
+    ``source`` is the class to delete. With ``merge_only``, a class is required.
     """
 
     target = forms.ChoiceField(
-        label="Its labels go to",
+        label="Move its labels to",
         error_messages={
-            "required": "Say where its labels go.",
-            "invalid_choice": "That class was deleted or merged meanwhile. Choose another one.",
+            "required": "Choose where its labels go.",
+            "invalid_choice": "That class was deleted or merged in the meantime. Choose another one.",
         },
     )
 
@@ -89,7 +90,7 @@ class LabelsGoForm(forms.Form):
         self.targets = {str(other.pk): other for other in others}
         choices = [("", "Choose…")]
         if not merge_only:
-            choices.append((UNLABELLED, "back to unlabelled"))
+            choices.append((UNLABELLED, "no class (unlabeled)"))
         choices += [(pk, other.name) for pk, other in self.targets.items()]
         field = self.fields["target"]
         assert isinstance(field, forms.ChoiceField)
@@ -97,35 +98,37 @@ class LabelsGoForm(forms.Form):
         field.required = merge_only or source.n_items > 0
 
     def clean_target(self) -> LabelClass | None:
-        """The class that gets the labels; None: they are taken back."""
+        """Return the class that gets the labels; None to clear them."""
         return self.targets.get(self.cleaned_data["target"])
 
 
 class AddFolderForm(forms.Form):
-    """A folder on the machine where HOSHINA runs, to become a dataset."""
+    """A folder on the machine where HOSHINA runs, to be added as a dataset."""
 
     folder = forms.CharField(
         label="Folder",
         max_length=4096,
-        error_messages={"required": "Give the folder's path."},
+        error_messages={"required": "Enter the folder's path."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
-    name = forms.CharField(label="Name", required=False, max_length=120, help_text="Left empty: the folder's own name.")
+    name = forms.CharField(
+        label="Name", required=False, max_length=120, help_text="Left empty: the name of the folder."
+    )
 
     def clean_folder(self) -> Path:
         try:
             folder = Path(self.cleaned_data["folder"]).expanduser()
-        except RuntimeError as error:  # ~someone who is not there
-            raise ValidationError("There is no such home folder. Give the full path.") from error
+        except RuntimeError as error:  # ~user for a user who does not exist
+            raise ValidationError("There is no such home folder. Enter the full path.") from error
         if not folder.is_absolute():
-            raise ValidationError("Give the full path, from the root of the disk.")
+            raise ValidationError("Enter the full path, starting at the root of the disk.")
         words = folder_problem(folder)
         if words:
             raise ValidationError(words)
         folder = folder.resolve()
         store = Path(settings.STORE_DIR).resolve()
         if folder == store or store in folder.parents:
-            raise ValidationError("That is where HOSHINA keeps its own files. Choose another folder.")
+            raise ValidationError("HOSHINA stores its own files there. Choose another folder.")
         return folder
 
     def clean_name(self) -> str:
@@ -136,61 +139,65 @@ class AddFolderForm(forms.Form):
 
 
 class RenderingForm(forms.Form):
-    """How images are shown; ``cleaned_data["rendering"]`` is the Rendering."""
+    """The display settings of images; ``cleaned_data["rendering"]`` is the Rendering."""
 
     hdu = forms.IntegerField(
         label="HDU",
         required=False,
-        help_text="Which part of a FITS file, counted from 0. Empty: the first that holds an image.",
-        error_messages={"invalid": "An HDU is a whole number from 0."},
+        help_text="The part of a FITS file, counted from 0. Left empty: the first part with an image.",
+        error_messages={"invalid": "Enter a whole number, 0 or more."},
     )
     plane = forms.ChoiceField(
         label="Plane",
         required=False,
         choices=[
-            ("first", "the first"),
-            ("max", "the largest value of all"),
-            ("mean", "the mean of all"),
-            ("rgb", "the first three as red, green and blue"),
-            ("number", "the one of this number"),
+            ("first", "first plane"),
+            ("max", "maximum of all planes"),
+            ("mean", "mean of all planes"),
+            ("rgb", "first three planes as red, green and blue"),
+            ("number", "plane with this number"),
         ],
-        help_text="Of cubes, pages of a TIFF, bands, and frames of an animation.",
+        help_text="For cubes, pages of a TIFF, bands, and frames of an animation.",
     )
     number = forms.IntegerField(
-        label="Number of the plane", required=False, error_messages={"invalid": "A plane is a whole number from 0."}
+        label="Plane number", required=False, error_messages={"invalid": "Enter a whole number, 0 or more."}
     )
     stretch = forms.ChoiceField(
         label="Stretch",
         required=False,
         choices=[
-            ("usual", "usual: zscale for FITS, percentiles otherwise"),
+            ("usual", "default: zscale for FITS, percentiles otherwise"),
             ("zscale", "zscale"),
             ("percentile", "percentiles, 0.5 to 99.5"),
-            ("minmax", "from the smallest to the largest value"),
+            ("minmax", "minimum to maximum"),
             ("linear", "linear"),
             ("asinh", "asinh"),
             ("log", "log"),
             ("sqrt", "square root"),
         ],
-        help_text="Of images with more than 8 bits.",
+        help_text="For images with more than 8 bits.",
     )
-    low = forms.FloatField(label="Black at", required=False, error_messages={"invalid": "Give a number, or nothing."})
-    high = forms.FloatField(label="White at", required=False, error_messages={"invalid": "Give a number, or nothing."})
-    is_inverted = forms.BooleanField(label="Inverted: dark on bright", required=False)
+    low = forms.FloatField(
+        label="Black point", required=False, error_messages={"invalid": "Enter a number, or leave this empty."}
+    )
+    high = forms.FloatField(
+        label="White point", required=False, error_messages={"invalid": "Enter a number, or leave this empty."}
+    )
+    is_inverted = forms.BooleanField(label="Invert: dark on bright", required=False)
     background = forms.CharField(
-        label="Ground under transparent pixels", required=False, widget=forms.TextInput(attrs={"type": "color"})
+        label="Background of transparent pixels", required=False, widget=forms.TextInput(attrs={"type": "color"})
     )
     first_row = forms.ChoiceField(
         label="First row of FITS images",
         required=False,
-        choices=[("bottom", "at the bottom, as the standard says"), ("top", "at the top")],
-        help_text="Where the header has no ROWORDER card.",
+        choices=[("bottom", "at the bottom (FITS standard)"), ("top", "at the top")],
+        help_text="Applies if the header has no ROWORDER card.",
     )
-    shows_cut = forms.BooleanField(label="Show files that end too early, with the missing part gray", required=False)
+    shows_cut = forms.BooleanField(label="Show truncated files, with the missing part in gray", required=False)
 
     @classmethod
     def showing(cls, rendering: Rendering) -> RenderingForm:
-        """The form filled in with what is so now."""
+        """Return the form filled in with the current values."""
         number = rendering.plane if isinstance(rendering.plane, int) else None
         plain = {name: getattr(rendering, name) for name in _PLAIN}
         plane = "number" if number is not None else rendering.plane
@@ -203,7 +210,7 @@ class RenderingForm(forms.Form):
             return given
         is_number = given["plane"] == "number"
         if is_number and given["number"] is None:
-            self.add_error("number", "Say which plane, counted from 0.")
+            self.add_error("number", "Enter the plane number, counted from 0.")
             return given
         try:
             given["rendering"] = Rendering(
@@ -223,25 +230,25 @@ class RenderingForm(forms.Form):
 
 
 class GroupingForm(forms.Form):
-    """By which template files are grouped; ``cleaned_data["grouping"]`` is the Template, None for single images."""
+    """The template that groups files; ``cleaned_data["grouping"]`` is the Template, or None for single images."""
 
     template = forms.CharField(
         label="Template",
         required=False,
         max_length=MAX_TEMPLATE,
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}),
-        help_text="Compared with the end of each path; * stands for anything. Empty: each file is an item.",
+        help_text="Matched against the end of each path; * matches anything. Left empty: each file is an item.",
     )
     roles = forms.CharField(
-        label="Roles that count, in order",
+        label="Roles to use, in order",
         required=False,
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}),
-        help_text="Such as target, ref, diff. Empty: all that there are.",
+        help_text="For example: target, ref, diff. Left empty: all roles.",
     )
 
     @classmethod
     def showing(cls, grouping: Template | None) -> GroupingForm:
-        """The form filled in with what is so now."""
+        """Return the form filled in with the current values."""
         initial = {"template": grouping.plain, "roles": ", ".join(grouping.roles)} if grouping else {}
         return cls(initial=initial, label_suffix="")
 
@@ -259,12 +266,12 @@ class GroupingForm(forms.Form):
 class CompositionForm(forms.Form):
     """How the frames of each item are shown together; ``cleaned_data["composition"]`` is the Composition.
 
-    ``roles``: the dataset's, of which bands are chosen.
+    ``roles`` are those of the dataset, from which the bands are chosen.
     """
 
     layout = forms.ChoiceField(
         label="Frames",
-        choices=[("side", "side by side"), ("blink", "blinking in one place"), ("rgb", "as one colour image")],
+        choices=[("side", "side by side"), ("blink", "blinking in one place"), ("rgb", "as one color image")],
     )
     red = forms.ChoiceField(label="Red", required=False)
     green = forms.ChoiceField(label="Green", required=False)
@@ -272,34 +279,34 @@ class CompositionForm(forms.Form):
     softening = forms.FloatField(
         label="Softening (Q)",
         required=False,
-        help_text="Higher: bright parts are held down more.",
-        error_messages={"invalid": "Give a number above 0."},
+        help_text="Higher values compress bright parts more.",
+        error_messages={"invalid": "Enter a number above 0."},
     )
     range = forms.FloatField(
         label="Range",
         required=False,
-        help_text="In the files' own values. Smaller: faint parts are brighter. Empty: found in each item.",
-        error_messages={"invalid": "Give a number above 0, or nothing."},
+        help_text="In raw pixel values. Smaller values brighten faint parts. Left empty: computed for each item.",
+        error_messages={"invalid": "Enter a number above 0, or leave this empty."},
     )
     vectors = forms.ChoiceField(
-        label="For models, frames are",
+        label="Embeddings of frames",
         required=False,
-        choices=[("concatenate", "put one after the other"), ("average", "averaged")],
-        help_text="One after the other: models tell the roles apart. A colour image is seen by them as it is.",
+        choices=[("concatenate", "concatenated"), ("average", "averaged")],
+        help_text="Concatenated embeddings let models distinguish the roles. A color image has one embedding.",
     )
 
     def __init__(self, *args: Any, roles: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.label_suffix = ""
-        usual = Composition().bands_of(tuple(roles))
-        for name, role in zip(COLOURS, usual, strict=True):
+        defaults = Composition().bands_of(tuple(roles))
+        for name, default in zip(COLOURS, defaults, strict=True):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)
-            field.choices = [("", f"{role} (usual)"), *((one, one) for one in roles)]
+            field.choices = [("", f"{default} (default)"), *((role, role) for role in roles)]
 
     @classmethod
     def showing(cls, composition: Composition, roles: Sequence[str]) -> CompositionForm:
-        """The form filled in with what is so now."""
+        """Return the form filled in with the current values."""
         initial = {name: getattr(composition, name) for name in ("layout", "softening", "range", "vectors")}
         return cls(initial=initial | dict(zip(COLOURS, composition.bands, strict=False)), roles=roles)
 
@@ -309,7 +316,7 @@ class CompositionForm(forms.Form):
             return given
         bands = tuple(given[name] for name in COLOURS)
         if any(bands) and not all(bands):
-            raise ValidationError("Choose all three bands, or leave all three to the usual ones.")
+            raise ValidationError("Choose all three bands, or leave all three at the default.")
         chosen = {name: given[name] for name in ("softening", "vectors") if given[name] not in (None, "")}
         try:
             given["composition"] = Composition(

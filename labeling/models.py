@@ -29,6 +29,11 @@ class State(models.IntegerChoices):
     UNSURE = 2, "unsure"
     SKIPPED = 3, "skipped"
 
+    @property
+    def display_name(self) -> str:
+        """Return the name that pages show. ``label`` is the stored name, in filters and exports."""
+        return {State.UNLABELLED: "unlabeled", State.LABELLED: "labeled"}.get(self, str(self.label))
+
 
 class Dataset(models.Model):
     """A labeling project: a root folder and all that belongs to it.
@@ -60,7 +65,7 @@ class Dataset(models.Model):
 
     n_items = models.PositiveBigIntegerField(default=0, editable=False)
     n_missing = models.PositiveBigIntegerField(default=0, editable=False)
-    n_labelled = models.PositiveBigIntegerField(default=0, editable=False)
+    n_labelled = models.PositiveBigIntegerField("labeled items", default=0, editable=False)
     n_unsure = models.PositiveBigIntegerField(default=0, editable=False)
     n_skipped = models.PositiveBigIntegerField(default=0, editable=False)
     # Grows with every decision that changes a label: "42 labels newer than the model" is a subtraction.
@@ -114,7 +119,7 @@ class LabelClass(models.Model):
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="classes")
     name = models.CharField(max_length=80)
     colour = models.CharField(
-        max_length=7, validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Give a colour as #rrggbb.")]
+        "color", max_length=7, validators=[RegexValidator(r"^#[0-9a-fA-F]{6}$", "Enter a color as #rrggbb.")]
     )
     key = models.PositiveSmallIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(9)]

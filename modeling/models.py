@@ -137,7 +137,7 @@ class RetrainPolicy(models.Model):
 
     class Calibration(models.TextChoices):
         TEMPERATURE = "temperature", "temperature"
-        PLATT = "platt", "Platt scaling, each class by itself"
+        PLATT = "platt", "Platt scaling, per class"
         VECTOR = "vector", "vector scaling"
         NONE = "none", "none"
 

@@ -31,7 +31,7 @@ from hoshina.jobs.runner import rate, seconds_left
 
 PAGE = 50
 ENDED = [Job.State.SUCCEEDED, Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST]
-_cared_at = 0.0
+_last_reaped = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Line:
     job: Job
     title: str
     dataset: str
-    words: str
+    text: str
     percent: int | None
     left: str
     rate: str
@@ -60,7 +60,7 @@ def span(seconds: float) -> str:
 def waiting_reason(job: Job) -> str:
     """Return why a queued job does not run yet, with what to do about it."""
     if job.sent_at is None and timezone.now() - job.created_at > timedelta(seconds=2):
-        return "The broker cannot be reached. This starts when it is back."
+        return "The broker cannot be reached. The job starts when the broker is back."
     if not worker_alive(job.queue):
         return missing_worker_message(job.queue)
     return "Waiting for a worker"
@@ -80,7 +80,7 @@ def _line(job: Job, names: dict[int, str]) -> Line:
         job=job,
         title=registry.title(job.kind),
         dataset=names.get(job.dataset_id or 0, f"dataset {job.dataset_id}") if has_dataset else "",
-        words=message,
+        text=message,
         percent=min(100, 100 * job.done // job.total) if job.total else None,
         left="" if left is None else f"{span(left)} left",
         rate=_format_rate(job, now) if job.state == Job.State.RUNNING else "",
@@ -106,17 +106,17 @@ def _lines(jobs: list[Job]) -> list[Line]:
     return [_line(job, names) for job in jobs]
 
 
-def _take_care() -> None:
+def _reap_if_due() -> None:
     """Reap jobs every few seconds while someone watches, in case no worker is left to do so."""
-    global _cared_at
-    if time.monotonic() - _cared_at > settings.JOB_HEARTBEAT:
-        _cared_at = time.monotonic()
+    global _last_reaped
+    if time.monotonic() - _last_reaped > settings.JOB_HEARTBEAT:
+        _last_reaped = time.monotonic()
         lifecycle.take_care()
 
 
 # -- The Jobs page ----------------------------------------------------------------------------------
 def _list_context(request: HttpRequest) -> dict[str, Any]:
-    _take_care()
+    _reap_if_due()
     jobs = Job.objects.exclude(kind__in=registry.quiet_kinds()).order_by("-created_at")
     dataset = whole_number(request.GET.get("dataset"))
     if dataset is not None:
@@ -124,14 +124,14 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
     before = _moment(request.GET.get("before", ""))
     if before is not None:
         jobs = jobs.filter(created_at__lt=before)
-    found = list(jobs[: PAGE + 1])
-    shown = found[:PAGE]
+    rows = list(jobs[: PAGE + 1])
+    shown = rows[:PAGE]
     return {
         "lines": _lines(shown),
         "active": any(job.is_active for job in shown),
         "dataset_filter": "" if dataset is None else dataset,
         "before": before.isoformat() if before else "",
-        "older": shown[-1].created_at.isoformat() if len(found) > PAGE else "",
+        "older": shown[-1].created_at.isoformat() if len(rows) > PAGE else "",
     }
 
 
@@ -186,7 +186,7 @@ def _changed(request: HtmxHttpRequest) -> HttpResponse:
 @never_cache
 def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
     """Render a dataset's active jobs. The fragment polls while there are any; ended jobs become toasts."""
-    _take_care()
+    _reap_if_due()
     mine = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
     active = list(mine.filter(state__in=Job.ACTIVE).order_by("created_at"))
     ended = list(_ended_since(request, dataset_id))
@@ -219,18 +219,18 @@ def _ended_since(request: HttpRequest, dataset_id: int) -> list[Job]:
         recent = Q(finished_at__gt=since, created_at__gt=since)
     if watched:
         recent |= Q(pk__in=watched)
-    found = Job.objects.filter(recent, dataset_id=dataset_id, state__in=ENDED)
-    return list(found.exclude(kind__in=registry.quiet_kinds()).order_by("finished_at")[:10])
+    jobs = Job.objects.filter(recent, dataset_id=dataset_id, state__in=ENDED)
+    return list(jobs.exclude(kind__in=registry.quiet_kinds()).order_by("finished_at")[:10])
 
 
 def _uuids(text: str) -> list[UUID]:
-    found = []
+    uuids = []
     for part in text.split(",")[:50]:
         try:
-            found.append(UUID(part))
+            uuids.append(UUID(part))
         except ValueError:
             continue
-    return found
+    return uuids
 
 
 # -- Health -----------------------------------------------------------------------------------------

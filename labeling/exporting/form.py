@@ -10,7 +10,7 @@ from django import forms
 from labeling.exporting.options import DEFAULT_SPLITS, MAX_SEED, Options
 from labeling.exporting.registry import sections
 
-_WHOLE = "Give a whole number from {} to {}."
+_WHOLE = "Enter a whole number from {} to {}."
 # Value of a hidden field before the checkbox, which distinguishes "no images" from the default in URLs.
 NO_IMAGES = "false"
 _DEFAULTS = {"val": str(DEFAULT_SPLITS[1]), "test": str(DEFAULT_SPLITS[2]), "seed": "0"}
@@ -34,7 +34,7 @@ class ExportForm(forms.Form):
     test = _number("Test, %", 100)
     seed = _number("Seed", MAX_SEED)
     group_by = forms.ChoiceField(
-        label="Keep together",
+        label="Group by",
         required=False,
         error_messages={"invalid_choice": "This field no longer exists. Choose another one."},
     )
@@ -52,7 +52,7 @@ class ExportForm(forms.Form):
         super().__init__(defaults | {name: params[name] for name in params})
         groups = self.fields["group_by"]
         assert isinstance(groups, forms.ChoiceField)
-        groups.choices = [("", "identical files only"), *((name, f"equal {name}") for name in fields)]
+        groups.choices = [("", "identical files only"), *((name, f"same {name}") for name in fields)]
         for section in sections():
             self.fields[section.name] = forms.BooleanField(label=section.title, required=False)
 

@@ -60,34 +60,34 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except classes.ClassProblem as problem:
         form.add_error("name", problem.words)
         return _list(request, dataset, add_form=form, status=422)
-    return _changed(request, dataset, said=f"Added “{added.name}”.")
+    return _changed(request, dataset, message=f"Added “{added.name}”.")
 
 
 @require_http_methods(["GET", "POST"])
 def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Name, colour and key of one class."""
+    """Render the form of a class, or save its name, color and key."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    found = _class(dataset, pk)
-    if found is None:
+    label = _class(dataset, pk)
+    if label is None:
         return _gone(request, dataset)
     if request.method == "GET":
-        initial = {"name": found.name, "colour": found.colour, "key": found.key}
-        return _list(request, dataset, opened=Open(found, "edit", ClassForm(initial=initial)))
+        initial = {"name": label.name, "colour": label.colour, "key": label.key}
+        return _list(request, dataset, opened=Open(label, "edit", ClassForm(initial=initial)))
     form = ClassForm(request.POST)
     owner: LabelClass | None = None
     if form.is_valid():
         try:
-            classes.edit(found, **form.cleaned_data, swap="swap" in request.POST)
+            classes.edit(label, **form.cleaned_data, swap="swap" in request.POST)
         except classes.ClassGone as problem:
             return _gone(request, dataset, problem)
         except classes.KeyTaken as problem:
             owner = problem.owner
-            form.add_error("key", f"{problem.words} Swap the two, or choose another key.")
+            form.add_error("key", f"{problem.words} Swap the keys, or choose another key.")
         except classes.ClassProblem as problem:
             form.add_error(problem.field or None, problem.words)
         else:
-            return _changed(request, dataset, focus=("edit", found.pk))
-    return _list(request, dataset, opened=Open(found, "edit", form, owner), status=422)
+            return _changed(request, dataset, focus=("edit", label.pk))
+    return _list(request, dataset, opened=Open(label, "edit", form, owner), status=422)
 
 
 @require_POST
@@ -96,53 +96,53 @@ def move(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     steps = {"-1": -1, "1": 1}.get(request.POST.get("by", ""))
     if steps is None:
-        return HttpResponse("Say by=-1 (up) or by=1 (down).", status=400, content_type="text/plain")
-    found = _class(dataset, pk)
-    if found is None:
+        return HttpResponse("Set by to -1 (up) or 1 (down).", status=400, content_type="text/plain")
+    label = _class(dataset, pk)
+    if label is None:
         return _gone(request, dataset)
     try:
-        classes.move(found, steps)
+        classes.move(label, steps)
     except classes.ClassGone as problem:
         return _gone(request, dataset, problem)
-    return _changed(request, dataset, focus=("up" if steps < 0 else "down", found.pk))
+    return _changed(request, dataset, focus=("up" if steps < 0 else "down", label.pk))
 
 
 @require_http_methods(["GET", "POST"])
 def merge(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     """Move the labels of a class to another."""
-    return _take_away(request, slug, pk, "merge")
+    return _remove(request, slug, pk, "merge")
 
 
 @require_http_methods(["GET", "POST"])
 def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     """Delete a class; if it is in use, ask where its labels go."""
-    return _take_away(request, slug, pk, "delete")
+    return _remove(request, slug, pk, "delete")
 
 
-def _take_away(request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merge", "delete"]) -> HttpResponse:
+def _remove(request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merge", "delete"]) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
-    found = _class(dataset, pk)
-    if found is None:
+    label = _class(dataset, pk)
+    if label is None:
         return _gone(request, dataset)
     if request.method == "GET":
-        form = LabelsGoForm(source=found, merge_only=mode == "merge")
-        return _list(request, dataset, opened=Open(found, mode, form))
-    form = LabelsGoForm(request.POST, source=found, merge_only=mode == "merge")
+        form = LabelsGoForm(source=label, merge_only=mode == "merge")
+        return _list(request, dataset, opened=Open(label, mode, form))
+    form = LabelsGoForm(request.POST, source=label, merge_only=mode == "merge")
     if form.is_valid():
         try:
-            said = retire(found, form.cleaned_data["target"], request)
+            message = retire(label, form.cleaned_data["target"], request)
         except classes.ClassGone as problem:
             return _gone(request, dataset, problem)
-        return _changed(request, dataset, said=said)
-    return _list(request, dataset, opened=Open(found, mode, form), status=422)
+        return _changed(request, dataset, message=message)
+    return _list(request, dataset, opened=Open(label, mode, form), status=422)
 
 
 def retire(source: LabelClass, target: LabelClass | None, request: HtmxHttpRequest) -> str:
     """Merge a class into ``target``, or delete it if that is None. Return a message about what happened."""
     if target is None:
         moved = classes.delete(source, user=request.user, holder=holder(request))
-        became = f" {_items(moved)} unlabelled again." if moved else ""
-        return f"Deleted “{source.name}”.{became}"
+        cleared = f" {_items(moved)} unlabeled again." if moved else ""
+        return f"Deleted “{source.name}”.{cleared}"
     moved = classes.merge(source, target, user=request.user, holder=holder(request))
     return f"Merged “{source.name}” into “{target.name}”: {moved:,} label{'' if moved == 1 else 's'} moved."
 
@@ -162,10 +162,10 @@ def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProb
 
 
 def _changed(
-    request: HtmxHttpRequest, dataset: Dataset, *, said: str = "", focus: tuple[str, int] | None = None
+    request: HtmxHttpRequest, dataset: Dataset, *, message: str = "", focus: tuple[str, int] | None = None
 ) -> HttpResponse:
     """Render the list after a change; ``focus`` names the button of a class that keeps the keyboard focus."""
-    return trigger_client_event(_list(request, dataset, said=said, focus=focus), CHANGED)
+    return trigger_client_event(_list(request, dataset, message=message, focus=focus), CHANGED)
 
 
 def _list(

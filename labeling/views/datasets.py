@@ -160,7 +160,7 @@ def look_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Scan the dataset's folder for new files in the background."""
     dataset = get_object_or_404(Dataset, slug=slug)
     enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset), user=request.user)
-    messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows how far it is.")
+    messages.success(request, f"Looking for new files in {dataset.data_dir}. The Jobs page shows the progress.")
     return redirect("labeling:datasets")
 
 
@@ -170,7 +170,7 @@ def watch(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     is_on = request.POST.get("on") == "1"
     Dataset.objects.filter(pk=dataset.pk).update(is_watched=is_on, next_look_at=None)
-    words = "New files in {} appear by themselves now." if is_on else "{} is no longer watched."
+    words = "Watching {}. New files are added automatically." if is_on else "Stopped watching {}."
     messages.success(request, words.format(dataset.data_dir))
     return redirect("labeling:datasets")
 
@@ -180,5 +180,5 @@ def read_again(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Read all files of the dataset's folder again, in the background."""
     dataset = get_object_or_404(Dataset, slug=slug)
     enqueue("ingest", dataset_id=dataset.pk, user=request.user)
-    messages.success(request, f"Reading {Path(dataset.data_dir)} again. The Jobs page shows how far it is.")
+    messages.success(request, f"Rescanning {Path(dataset.data_dir)}. The Jobs page shows the progress.")
     return redirect("labeling:problems", slug=dataset.slug)

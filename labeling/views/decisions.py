@@ -60,7 +60,7 @@ def _requests(request: HttpRequest) -> list[Request]:
 
 def _request(action: Any) -> Request:
     if not isinstance(action, dict):
-        raise Malformed("An action has to be an object.")
+        raise Malformed("Each action must be an object.")
     try:
         kind = Action.Kind(str(action.get("kind")))
         identity = uuid.UUID(str(action.get("uuid")))
@@ -68,10 +68,10 @@ def _request(action: Any) -> Request:
     except ValueError as error:
         raise Malformed(f"An action is malformed: {error}.") from error
     if kind not in (*Action.ON_UNDO_STACK, Action.Kind.UNDO):
-        raise Malformed(f"{kind.value} can't be sent here.")
+        raise Malformed(f"{kind.value} is not accepted here.")
     items = action.get("items") or []
     if not isinstance(items, list) or len(items) > MAX_TARGETS:
-        raise Malformed(f"An action takes a list of at most {MAX_TARGETS} items.")
+        raise Malformed(f"An action has a list of at most {MAX_TARGETS} items.")
     targets = {target.item_id: target for target in (_target(item, action) for item in items)}
     if not targets and kind != Action.Kind.UNDO:
         raise Malformed(f"{kind.value} needs at least one item.")
@@ -87,7 +87,7 @@ def _request(action: Any) -> Request:
 
 def _target(item: Any, action: dict[str, Any]) -> Target:
     if not isinstance(item, dict):
-        raise Malformed("An item of an action has to be an object.")
+        raise Malformed("Each item of an action must be an object.")
     item_id = _whole(item.get("id"), "id")
     if item_id is None:
         raise Malformed("An item of an action needs its id.")
@@ -126,7 +126,7 @@ def _whole(value: Any, name: str) -> int | None:
     try:
         number: int | None = msgspec.convert(value, _WHOLE)
     except ValueError as error:
-        raise Malformed(f"{name} has to be a whole number.") from error
+        raise Malformed(f"{name} must be a whole number.") from error
     return number
 
 
@@ -134,7 +134,7 @@ def _number(value: Any, name: str) -> float | None:
     try:
         number: float | None = msgspec.convert(value, _FINITE)
     except ValueError as error:
-        raise Malformed(f"{name} has to be a number.") from error
+        raise Malformed(f"{name} must be a number.") from error
     return number
 
 

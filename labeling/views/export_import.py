@@ -108,7 +108,9 @@ class ImportChoices(TableForm):
     """How a table of labels is to be read, where detection is not wanted."""
 
     label_column = forms.CharField(
-        label="Column with the labels", required=False, help_text="Empty: label, class, category, choice, target, …"
+        label="Column with the labels",
+        required=False,
+        help_text="Left empty: label, class, category, choice, target, …",
     )
     field_order = ("key_column", "label_column")
 

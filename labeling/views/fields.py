@@ -32,22 +32,22 @@ class ImportForm(TableForm):
     """A file of metadata, and how to read it."""
 
     key = forms.ChoiceField(
-        label="Images are told by",
+        label="Images are identified by",
         required=False,
         choices=[
-            ("", "whatever the column holds"),
-            ("path", "their path"),
-            ("item_id", "their item_id"),
-            ("name", "their file's name, with or without its ending"),
+            ("", "detected from the column"),
+            ("path", "path"),
+            ("item_id", "item_id"),
+            ("name", "file name, with or without extension"),
         ],
     )
     columns = forms.CharField(
-        label="Only these columns", required=False, help_text="Separated by commas. Empty: all of them."
+        label="Only these columns", required=False, help_text="Separated by commas. Left empty: all columns."
     )
     texts = forms.CharField(
-        label="Columns of text",
+        label="Text columns",
         required=False,
-        help_text="That would be taken for numbers or times, separated by commas.",
+        help_text="Columns to read as text and not as numbers or times, separated by commas.",
     )
     field_order = ("key", "key_column", "columns", "texts")
 
@@ -124,7 +124,7 @@ def _context(dataset: Dataset, opened: Open | None = None, said: str = "") -> di
         "fields": fields,
         "kinds": Field.Kind.choices,
         "opened": opened,
-        "said": said,
+        "message": said,
         **_together(dataset, fields),
     }
 
@@ -154,7 +154,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return _list(request, field.dataset, Open(field, "edit", form))
     form = FieldForm(request.POST)
     if not form.is_valid():
-        return _list(request, field.dataset, Open(field, "edit", form, "A kind is number, text or time."), status=422)
+        return _list(request, field.dataset, Open(field, "edit", form, "Choose number, text or time."), status=422)
     try:
         if form.cleaned_data["name"] != field.name:
             field_edits.rename(field, form.cleaned_data["name"])
@@ -162,7 +162,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
             field_edits.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
     except FieldProblem as problem:
         return _list(request, field.dataset, Open(field, "edit", form, str(problem)), status=422)
-    return _list(request, field.dataset, said=f"{field.name} is saved.")
+    return _list(request, field.dataset, said=f"Saved {field.name}.")
 
 
 @require_http_methods(["GET", "POST"])
@@ -172,7 +172,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     if request.method == "GET":
         return _list(request, field.dataset, Open(field, "delete"))
     field.delete()
-    return _list(request, field.dataset, said=f"{field.name} is deleted.")
+    return _list(request, field.dataset, said=f"Deleted {field.name}.")
 
 
 @require_POST
@@ -223,6 +223,6 @@ def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         ended = newest.filter(pk=watched).first() if _UUID.fullmatch(watched) else None
         context |= {"sample": sample_of(dataset), "ended": ended, "out_of_band": ended is not None}
         if ended is not None and ended.state == Job.State.SUCCEEDED:
-            context["told"] = words_of(ended.result)
+            context["report_lines"] = words_of(ended.result)
     context |= _context(dataset) | {"job": job, "sources": {one.source for one in card_fields(dataset)}}
     return render(request, "labeling/fields/_header_fields.html", context, status=status)

@@ -51,7 +51,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             request, "labeling/ingest/grouping.html", _context(request, dataset, form, chosen) | _suggestions(dataset)
         )
     if not _may_group(request):
-        return HttpResponseForbidden("Only staff may group files otherwise. Ask whoever runs HOSHINA.")
+        return HttpResponseForbidden("Only staff may change how files are grouped. Ask whoever runs HOSHINA.")
     form = GroupingForm(request.POST, label_suffix="")
     if form.is_valid() and (words := _refusal(dataset, form.cleaned_data["grouping"])):
         form.add_error("template", words)
@@ -62,7 +62,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     chosen = form.cleaned_data["grouping"]
     grouping = {"grouping": chosen.text if chosen else ""}
     enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset) | grouping, user=request.user)
-    messages.success(request, "The files are being grouped. The Jobs page shows how far it is.")
+    messages.success(request, "The files are being grouped. The Jobs page shows the progress.")
     return redirect(dataset)
 
 
@@ -83,7 +83,7 @@ def _may_group(request: HtmxHttpRequest) -> bool:
 def _refusal(dataset: Dataset, chosen: Template | None) -> str:
     """Return why the files cannot be grouped like this now; "" if they can."""
     if Job.objects.filter(kind="ingest", dataset_id=dataset.pk, state__in=Job.ACTIVE).exists():
-        return "The folder is being read just now. Group its files when that is done."
+        return "The folder is being read. Group its files when that is done."
     return regroup_refusal(dataset, chosen) if dataset.n_items <= _ASKED_AT_ONCE else ""
 
 

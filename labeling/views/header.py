@@ -15,7 +15,7 @@ from hoshina.core.http import HtmxHttpRequest
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
 
-# How long after a dataset was made its ingest may still be about to start.
+# How long after the creation of a dataset its ingest may still be about to start.
 _STARTING = timedelta(minutes=1)
 
 
@@ -46,7 +46,7 @@ def header(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context = header_context(dataset)
     response = render(request, "labeling/_header.html", context | {"is_refresh": True})
     if context["is_reading"]:
-        response.headers["HX-Trigger"] = "hoshina:job"  # the strip shows how far it is
+        response.headers["HX-Trigger"] = "hoshina:job"  # the strip shows the progress
     response.headers["Cache-Control"] = "no-store"
     patch_vary_headers(response, ["HX-Request"])
     return response

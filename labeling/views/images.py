@@ -32,7 +32,7 @@ from labeling.views.datasets import remember
 
 SIZE = 256
 SAMPLES = 6
-_OUTSIDE = "This file lies outside of the dataset's folder, so it is not shown."
+_OUTSIDE = "This file is outside of the dataset's folder, so it is not shown."
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     # Both, so no `or`: each is saved by itself.
     changed = [show_as(dataset, choices.rendering, request.user), _composed(dataset, choices)]
     if any(changed):
-        messages.success(request, "Saved. Pictures follow at once, vectors by a job where models see something else.")
+        messages.success(
+            request, "Saved. Images change at once. If models see something else, a job recomputes the embeddings."
+        )
     else:
         messages.info(request, "Nothing changed.")
     return redirect("labeling:images", slug=dataset.slug)
@@ -131,7 +133,7 @@ def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {"dataset": dataset, "form": form}
     try:
         if not form.is_valid():
-            raise CannotMeasure("Something above can't be so; mend it first.")
+            raise CannotMeasure("Another setting is invalid. Correct it first.")
         low, high = measured_limits(dataset, form.cleaned_data["rendering"])
     except CannotMeasure as why:
         return render(request, "labeling/display/_stretch_limits.html", context | {"problem": str(why)})
@@ -149,7 +151,7 @@ def picture(request: HttpRequest, frame_id: int) -> HttpResponse:
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
     form = RenderingForm(request.GET)
     if not form.is_valid():
-        return _refused("These choices can't be shown.")
+        return _refused("These settings are invalid. Correct them first.")
     return _answer(*_made(frame, form.cleaned_data["rendering"]))
 
 
@@ -158,11 +160,11 @@ def colour(request: HttpRequest, item_id: int) -> HttpResponse:
     """Serve a color image of a preview."""
     frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset"))
     if not frames or not frames[0].dataset.roles:
-        return _refused("This item has no bands for a colour image.")
+        return _refused("This item has no bands for a color image.")
     dataset = frames[0].dataset
     choices = Choices.made(dataset, request.GET)
     if not choices.is_valid:
-        return _refused("These choices can't be shown.")
+        return _refused("These settings are invalid. Correct them first.")
     return _answer(*_coloured(dataset, frames, choices.rendering, choices.composition))
 
 

@@ -75,7 +75,9 @@ def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
     file, context = inside(frame), {"frame": frame}
     if file is None:
         return render(
-            request, "labeling/items/_file_header.html", context | {"reason": "The file is outside of its folder."}
+            request,
+            "labeling/items/_file_header.html",
+            context | {"reason": "The file is outside of the dataset's folder, so it is not shown."},
         )
     try:
         found = decoders().header(file, frame.dataset.shown_as)
@@ -114,12 +116,12 @@ def _picture(dataset: Dataset, item: Item) -> dict[str, object]:
         trouble = "This item has no image file."
     elif not any(map(_is_file, frames)):
         trouble = (
-            f"The file is not in {dataset.data_dir} any more. "
-            "Its labels are kept; put the file back, or read the folder again."
+            f"The file is no longer in {dataset.data_dir}. Its labels are kept. "
+            "Put the file back, or rescan the folder."
         )
     elif not item.is_available:
-        trouble = "The file could not be read when the folder was last read. The Problems page says why."
-    return {"frames": frames, "frame": frames[0] if frames else None, "item_frames": seen, "trouble": trouble}
+        trouble = "The file could not be read in the last scan of the folder. The Problems page says why."
+    return {"frames": frames, "frame": frames[0] if frames else None, "item_frames": seen, "problem": trouble}
 
 
 def _is_file(frame: Frame) -> bool:

@@ -15,43 +15,43 @@ from labeling.images.problems import ImageProblem
 from labeling.models import Frame
 from labeling.views.media import not_found
 
-# Values of larger images are not sent: four bytes for each pixel.
-MOST_VALUES = 1_000_000
+# The values of larger images are not sent (4 bytes per pixel).
+MAX_VALUES = 1_000_000
 
 
 @require_GET
 def sky(request: HttpRequest, frame_id: int) -> HttpResponse:
     """Return a grid of directions (labeling.images.sky_coordinates) as JSON; null if the file has none."""
 
-    def made(frame: Frame, file: Path) -> HttpResponse:
+    def build(frame: Frame, file: Path) -> HttpResponse:
         return JsonResponse(decoders().sky(file, frame.dataset.shown_as), safe=False)
 
-    return _answer(request, frame_id, made)
+    return _answer(request, frame_id, build)
 
 
 @require_GET
 def values(request: HttpRequest, frame_id: int) -> HttpResponse:
     """Return the pixel values, rows from the top, float32, little-endian; nothing for images that are too large."""
 
-    def made(frame: Frame, file: Path) -> HttpResponse:
-        is_small = frame.width * frame.height <= MOST_VALUES
+    def build(frame: Frame, file: Path) -> HttpResponse:
+        is_small = frame.width * frame.height <= MAX_VALUES
         content = decoders().values(file, frame.dataset.shown_as) if is_small else b""
         return HttpResponse(content, content_type="application/octet-stream")
 
-    return _answer(request, frame_id, made)
+    return _answer(request, frame_id, build)
 
 
-def _answer(request: HttpRequest, frame_id: int, made: Callable[[Frame, Path], HttpResponse]) -> HttpResponse:
+def _answer(request: HttpRequest, frame_id: int, build: Callable[[Frame, Path], HttpResponse]) -> HttpResponse:
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
     file = inside(frame)
     if file is None:
-        return not_found("This file lies outside of the dataset's folder.")
+        return not_found("This file is outside of the dataset's folder, so it is not shown.")
     try:
-        is_kept = is_current(frame, file) and request.GET.get("v") == frame.version(frame.dataset.shown_as)
-        response = made(frame, file)
+        is_versioned = is_current(frame, file) and request.GET.get("v") == frame.version(frame.dataset.shown_as)
+        response = build(frame, file)
     except OSError as error:
         return not_found(f"The file cannot be read ({error.strerror or error}).")
     except ImageProblem as problem:
         return not_found(problem.reason)
-    response["Cache-Control"] = "private, max-age=31536000, immutable" if is_kept else "no-store"
+    response["Cache-Control"] = "private, max-age=31536000, immutable" if is_versioned else "no-store"
     return response

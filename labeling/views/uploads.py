@@ -22,10 +22,10 @@ class TableForm(forms.Form):
     key_column = forms.CharField(
         label="Column that names the images",
         required=False,
-        help_text="Empty: path, item_id, file_name, filepath, image, image_id, id, …",
+        help_text="Left empty: path, item_id, file_name, filepath, image, image_id, id, …",
     )
     encoding = forms.CharField(
-        label="Encoding", required=False, help_text="Empty: found out. Such as utf-8, cp1252, cp1251."
+        label="Encoding", required=False, help_text="Left empty: detected. For example: utf-8, cp1252, cp1251."
     )
 
 
@@ -40,5 +40,5 @@ def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expecte
             f"hoshina {command} FILE --dataset {dataset.slug}"
         )
     if not form.is_valid():
-        raise TableProblem("The choices can't be read. Reload the page and choose again.")
+        raise TableProblem("The options are invalid. Reload the page and try again.")
     return cast("BinaryIO", upload.file)

@@ -36,7 +36,7 @@ class PolicyForm(_PolicyModelForm):
             "min_new": "after this many new labels",
             "share_new": "or after this share of the labels, whichever is more (0.1 is a tenth)",
             "calibration": "Calibration of the probabilities",
-            "class_weights": "In training",
+            "class_weights": "Class weights",
         }
         widgets: ClassVar = {"share_new": forms.NumberInput(attrs={"min": 0, "max": 1})}
 

@@ -80,7 +80,7 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
     asked = embedding_job(dataset)
     if asked is not None and asked.params.get("backend"):
         raise EncoderProblem(
-            f"A command computes vectors with {asked.params['backend']!r} just now. Wait for it, or cancel it on the "
+            f"A command is computing embeddings with {asked.params['backend']!r}. Wait for it, or cancel it on the "
             "Jobs page."
         )
     if backend:
@@ -126,12 +126,14 @@ def delete_set(vectors: EmbeddingSet) -> None:
     EncoderProblem : it is in use, or may be written to at the moment.
     """
     if vectors.is_active:
-        raise EncoderProblem("These vectors are in use. Go over to others first.")
+        raise EncoderProblem("These embeddings are in use. Use another encoder first.")
     if embedding_job(vectors.dataset) is not None:
-        raise EncoderProblem("Vectors are being computed just now. Delete these when that is done.")
+        raise EncoderProblem("Embeddings are being computed. Delete these when that is done.")
     reading = ModelVersion.objects.filter(embedding_set=vectors, is_active=True).first()
     if reading is not None:
-        raise EncoderProblem(f"Model {reading.number}, which is in use, was trained on these vectors. Retrain first.")
+        raise EncoderProblem(
+            f"Model {reading.number}, which is in use, was trained on these embeddings. Retrain first."
+        )
     store.delete_vectors(vectors)
     vectors.delete()
 
@@ -143,7 +145,7 @@ def embedding_job(dataset: Dataset) -> Job | None:
 
 def _require_usable(backend: str) -> None:
     if backend and not backends.is_backend(backend):
-        raise EncoderProblem(f"There is no encoder called {backend!r}.")
+        raise EncoderProblem(f"There is no encoder {backend!r}. Choose one from the list.")
     line = likely(backend or str(settings.EMBEDDING_BACKEND))
     if not line.available and not line.may_download:
         raise EncoderProblem(f"{line.encoder} cannot be used here. {line.reason}")

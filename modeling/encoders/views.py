@@ -33,16 +33,16 @@ class OwnModelForm(forms.Form):
         widget=forms.ClearableFileInput(attrs={"accept": ".keras,.h5,.tflite,.onnx"}),
     )
     preprocessing = forms.ChoiceField(
-        label="It was trained on pixels as",
+        label="Preprocessing of pixels",
         required=False,
-        choices=[("", "guess it from the file"), *((one, one) for one in PREPROCESSINGS)],
-        error_messages={"invalid_choice": "Choose one of the list."},
+        choices=[("", "detect from the file"), *((one, one) for one in PREPROCESSINGS)],
+        error_messages={"invalid_choice": "Choose one from the list."},
     )
     name = forms.CharField(
         label="Name",
         required=False,
         max_length=60,
-        help_text="Left empty: the file's own name.",
+        help_text="Left empty: the name of the file.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
 
@@ -101,7 +101,7 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Add an uploaded model file; show the form again, with errors, if it is refused."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if not may_add_models(request):
-        return HttpResponseForbidden("Only staff may add model files: they are run on the server.")
+        return HttpResponseForbidden("Only staff may add model files, because they run on the server.")
     form = OwnModelForm(request.POST, request.FILES, label_suffix="")
     if form.is_valid():
         said = form.cleaned_data
@@ -122,7 +122,7 @@ def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Remove the uploaded model file ``backend`` if nothing uses it."""
     dataset = get_object_or_404(Dataset, slug=slug)
     if not may_add_models(request):
-        return HttpResponseForbidden("Only staff may remove model files: they are there for every dataset.")
+        return HttpResponseForbidden("Only staff may remove model files, because all datasets share them.")
     try:
         remove_own(request.POST.get("backend", ""))
     except EncoderProblem as problem:
@@ -158,7 +158,7 @@ def _context(dataset: Dataset) -> dict[str, Any]:
             for line in _lines(wanted, sets)
         ],
         "active": next((one for one in sets if one.is_active), None),
-        "wanted": wanted,
+        "selected": wanted,
         "is_chosen": EncoderChoice.objects.filter(dataset=dataset).exists(),
         "setting": settings.EMBEDDING_BACKEND,
         "job": encoder_choice.embedding_job(dataset),
@@ -171,6 +171,6 @@ def _lines(wanted: Line, sets: list[EmbeddingSet]) -> list[Line]:
     found.setdefault(wanted.backend, wanted)
     for one in sets:
         if one.backend not in found:
-            gone = encoder_choice.likely(one.backend).reason if one.backend else "Of an earlier version of HOSHINA."
+            gone = encoder_choice.likely(one.backend).reason if one.backend else "From an earlier version of HOSHINA."
             found[one.backend] = Line(one.backend, one.encoder, False, gone)
     return list(found.values())

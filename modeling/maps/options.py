@@ -12,9 +12,9 @@ Metric = Literal["euclidean", "cosine"]
 # Fewer images than this make no map.
 FEWEST = 4
 _METHODS = {
-    "umap": "UMAP: alike images in clumps, and how clumps lie to each other",
+    "umap": "UMAP: groups of similar images, and how the groups relate",
     "tsne": "t-SNE: small neighborhoods kept apart; far distances say little",
-    "pca": "PCA: the two directions in which the images differ most; at once",
+    "pca": "PCA: the two directions of largest variance; ready at once",
 }
 _METRICS = {"euclidean": "distance", "cosine": "angle"}
 
@@ -47,12 +47,12 @@ class MapOptions:
     """
 
     method: Annotated[Method, about("Method", choices=_METHODS)] = "umap"
-    n_neighbors: Annotated[int, about("Neighbors", "Few show detail, many the whole.", ge=2, le=200)] = 15
+    n_neighbors: Annotated[int, about("Neighbors", "Few show detail, many the overall shape.", ge=2, le=200)] = 15
     min_dist: Annotated[float, about("Minimum distance", "0 packs clumps, 0.99 spreads them.", ge=0, le=0.99)] = 0.1
     perplexity: Annotated[float, about("Perplexity", "About how many neighbors count.", ge=1, le=100)] = 30.0
     metric: Annotated[Metric, about("Metric", "By distance, or by angle alone.", choices=_METRICS)] = "euclidean"
     seed: Annotated[int, about("Seed", "The same seed makes the same map.", ge=0, le=MAX_SEED)] = 0
-    is_supervised: Annotated[bool, about("Labels have a say: images of different classes move apart")] = False
+    is_supervised: Annotated[bool, about("Use labels: images of different classes move apart")] = False
     by_library: Annotated[bool, about("No effect", "Kept for older scripts.")] = False
     name: Annotated[str, about("Name", "Left empty: the method and a number.", max_length=80)] = ""
     is_automatic: bool = False

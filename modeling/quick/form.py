@@ -21,8 +21,8 @@ class QuickForm(OptionsForm):
 
     options_class = QuickOptions
     is_fine_tuned = forms.ChoiceField(
-        label="What learns",
-        choices=[("no", "the classifier on top: quick"), ("yes", "the network too: slower, often better")],
+        label="Trained layers",
+        choices=[("no", "classifier only: fast"), ("yes", "whole network: slower, often better")],
     )
     validation_share = forms.IntegerField(label="Held out, %", min_value=5, max_value=80)
 

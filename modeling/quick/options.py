@@ -40,7 +40,7 @@ BACKBONES: dict[str, Backbone] = {
 }
 _TITLES = {name: backbone.title for name, backbone in BACKBONES.items()}
 _WEIGHTED = {"equal": "every label counts the same", "balanced": "every class counts the same"}
-_BEGUN = {"imagenet": "ImageNet's weights", "random": "random numbers"}
+_BEGUN = {"imagenet": "ImageNet", "random": "random"}
 _PATIENCE = "End after this many epochs without a lower loss on the stopping half; 0: never."
 _SHARE = "Share of the labels that is held out: half decides when to stop, half tests."
 _NO_SHARE = "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."

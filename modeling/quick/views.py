@@ -170,7 +170,7 @@ def _asking(dataset: Dataset, form: QuickForm, last: Job | None) -> dict[str, An
     origins = {name: augmentation.origin_of(name, settings.WEIGHTS_DIR) for name in BACKBONES}
     chosen = form["backbone"].value()
     networks = [
-        {"name": name, "title": one.title, "words": one.words, "origin": origins[name], "is_chosen": name == chosen}
+        {"name": name, "title": one.title, "summary": one.words, "origin": origins[name], "is_chosen": name == chosen}
         for name, one in BACKBONES.items()
     ]
     ended = _running(dataset, last) if last is not None else {}
@@ -224,11 +224,11 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
 def _told(job: Job) -> str:
     """Describe the options of a training in one line."""
     if "finish" in job.params:
-        return "the best epoch of a training that ended early"
+        return "best epoch of a training that ended early"
     options = parse_options(QuickOptions, job.params)
-    how = "fine-tuned" if options.is_fine_tuned else "classifier on top"
+    how = "whole network" if options.is_fine_tuned else "classifier only"
     epochs = counted(options.epochs, "epoch")
-    return f"{BACKBONES[options.backbone].title}, {how}, {epochs} at most, {options.image_side} pixels"
+    return f"{BACKBONES[options.backbone].title}, {how}, at most {epochs}, {options.image_side} px"
 
 
 # -- Samples ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ register = template.Library()
 
 @register.filter
 def points(value: float) -> str:
-    """A difference of two shares: +1.7 points, −0.3 points; ± for what rounds to nothing."""
+    """Format a difference in percentage points: +1.7 points, −0.3 points, ±0.0 points."""
     number = f"{abs(value):.1f}"
     sign = "±" if number == "0.0" else "+" if value > 0 else "−"
     return f"{sign}{number} points"

@@ -105,10 +105,10 @@ def _confusion_row(
     cells = []
     for column, n in enumerate(counts):
         said = names[column]
-        what = "told rightly" if at == column else f"taken for {said.words}"
+        what = "predicted correctly" if at == column else f"predicted as {said.words}"
         href = confused_url(dataset, version, given.class_id, said.class_id) if n and has_items else ""
         share = n / total if total else 0.0
-        cells.append(Cell(n, share, at == column, f"{n} of {total} labelled {given.words}, {what}", href))
+        cells.append(Cell(n, share, at == column, f"{n} of {total} labeled {given.words}, {what}", href))
     return ConfusionRow(given, cells, total, counts[at] / total if total else None)
 
 
@@ -161,8 +161,8 @@ def together_words(version: ModelVersion) -> str:
     if not kept:
         return ""
     name, n_groups, largest = kept["field"], counted(kept["groups"], "group"), counted(kept["largest"], "label")
-    words = f"Images of one {name} are kept together: {n_groups}, the largest of {largest}"
-    return words + (f", {kept['unknown']:,} without a {name} by themselves." if kept["unknown"] else ".")
+    words = f"Images of one {name} are kept together: {n_groups}, the largest with {largest}"
+    return words + (f"; {counted(kept['unknown'], 'label')} without a {name}." if kept["unknown"] else ".")
 
 
 def other_choice(version: ModelVersion, dataset: Dataset) -> str:
@@ -172,4 +172,4 @@ def other_choice(version: ModelVersion, dataset: Dataset) -> str:
         return ""
     field = dataset.together_by
     now = f"images of one {field.name} are" if field else "only identical files are"
-    return f"By today’s choice {now} kept together; that holds from the next training on."
+    return f"By the current setting, {now} kept together. This applies from the next training on."

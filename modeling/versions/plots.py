@@ -149,8 +149,8 @@ def reliabilities(versions: Iterable[ModelVersion]) -> Plot | None:
 
 
 def _square(name: str, series: Iterable[Series]) -> Plot:
-    x, y = (Axis(label, low=0, high=1, digits=2) for label in ("probability given", "share that was right"))
-    title = "Reliability: the probability given against the share that was right"
+    x, y = (Axis(label, low=0, high=1, digits=2) for label in ("predicted probability", "share correct"))
+    title = "Reliability: share of correct predictions by predicted probability"
     return plot(name, title, series, x=x, y=y, is_square=True, has_diagonal=True)
 
 
@@ -161,8 +161,8 @@ def _bins(bins: Sequence[Mapping[str, Any]], words: str) -> list[Point]:
             one["confidence"],
             one["accuracy"],
             (one["lower"], one["upper"]) if "lower" in one else None,
-            f"{counted(one['count'], 'image')} given {one['confidence']:.2f}, {words}\n"
-            f"{one['accuracy']:.2f} of them right"
+            f"{counted(one['count'], 'image')} at probability {one['confidence']:.2f}, {words}\n"
+            f"{one['accuracy']:.2f} of them correct"
             + (f" ({one['lower']:.2f} to {one['upper']:.2f})" if "lower" in one else ""),
             weight=one["count"] / most,
         )
@@ -182,7 +182,7 @@ def epochs_plots(epochs: Sequence[Mapping[str, Any]], name: str = "epochs", n_ep
     for measure, high in (("loss", None), ("accuracy", 1.0)):
         series = [
             Series(title, [Point(one["epoch"], one[key]) for one in epochs if one.get(key) is not None], interval="")
-            for title, key in (("learnt from", measure), ("kept aside", f"val_{measure}"))
+            for title, key in (("training", measure), ("validation", f"val_{measure}"))
         ]
         y = Axis(measure, low=None if high and not n_epochs else 0.0, high=high)
         found.append(plot(f"{name}-{measure}", f"{measure.capitalize()} by epoch", series, x=x, y=y, group=name))

@@ -228,7 +228,7 @@ def _before(request: HtmxHttpRequest) -> int | None:
     before = request.GET.get("before")
     number = whole_number(before, 9)
     if before and number is None:
-        raise Http404("Versions are told by their numbers.")
+        raise Http404("The version must be a number.")
     return number
 
 

@@ -66,7 +66,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "outlook_share": _end(ahead),
         "outlook_more": ahead.end["labels"] - newest.n_labels if ahead.end and newest else 0,
         "plot": estimates_plot(estimates, ahead) if estimates else None,
-        "history": [{"kept": one, "share": share_of(one)} for one in reversed(estimates)],
+        "history": [{"estimate": one, "share": share_of(one)} for one in reversed(estimates)],
         "model": (model := active_model(dataset)),
         "held_out": _held_out(model),
     }
@@ -104,7 +104,8 @@ def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             one.model_version.number,
             one.value,
             (one.low, one.high),
-            f"Model {one.model_version.number}\naudited accuracy {share_of(one)}, from {one.n_audit} drawn at random",
+            f"Model {one.model_version.number}\naudited accuracy {share_of(one)}, "
+            f"from {counted(one.n_audit, 'random image')}",
             reverse("modeling:version", args=[dataset.slug, one.model_version.number]),
         )
         for one in estimates
@@ -153,7 +154,7 @@ def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
     for label in LabelClass.objects.active().filter(dataset=dataset):
         one = by_class.get(label.pk)
         found.append(
-            {"label": label, "kept": one, "share": told(one["value"], one["low"], one["high"]) if one else None}
+            {"label": label, "estimate": one, "share": told(one["value"], one["low"], one["high"]) if one else None}
         )
     return found
 

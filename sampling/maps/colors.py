@@ -111,7 +111,7 @@ def choices_of(dataset: Dataset) -> list[Choice]:
         ),
         Choice("uncertainty", "Uncertainty", told, by_uncertainty, is_telling=True),
         Choice("oddity", "Oddity", odd, by_oddity),
-        Choice("time", "When it was labelled", "", by_time, follows_labels=True, is_telling=True),
+        Choice("time", "Time of labeling", "", by_time, follows_labels=True, is_telling=True),
         *(_field_choice(one) for one in Field.objects.filter(dataset=dataset)),
     ]
 
@@ -124,7 +124,7 @@ def choice_of(dataset: Dataset, by: str) -> Choice:
         if choice.by == by:
             return choice
     raise BadParameter(
-        f"A map is coloured by label, predicted, uncertainty, oddity, time or a field, not by {by[:40]!r}."
+        f"There is no color {by[:40]!r}. Color by label, predicted, uncertainty, oddity, time or a field."
     )
 
 
@@ -175,7 +175,7 @@ def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
     key = ("uncertainty", predictions.model.pk, probabilities_written(predictions.model))
     told: Indexes = kept.once(key, lambda: _unsure(predictions.probabilities))
-    names = ("sure", "fairly sure", "in doubt", "very much in doubt", "torn between two classes")
+    names = ("very low", "low", "medium", "high", "very high")
     return Colouring(_without_gone(told, pool), _bands(names), "Uncertainty", RAMP, "Not predicted")
 
 
@@ -186,22 +186,22 @@ def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
     except StoreError as damaged:
         raise NotYet(str(damaged)) from damaged
     if embedding_set is None or vectors is None:
-        raise NotYet("There are no vectors yet: they are computed first (see Jobs).", is_waiting=True)
+        raise NotYet("There are no embeddings yet. A job computes them (see Jobs).", is_waiting=True)
     if not has_oddness(embedding_set, _ODDITY):
         job = latest(dataset, {"method": _ODDITY}) or enqueue(
             "oddness", dataset_id=dataset.pk, params={"method": _ODDITY}
         )
         if not job.is_active:
-            raise NotYet(f"{job.error or 'The comparison of all images stopped.'} Start it again on the page Jobs.")
-        raise NotYet("All images are being compared with each other once; colours follow.", is_waiting=True)
+            raise NotYet(f"{job.error or 'The computation of oddities stopped.'} Retry it on the Jobs page.")
+        raise NotYet("Oddities are being computed. Colors appear when they are ready.", is_waiting=True)
     oddness = oddness_of(embedding_set, vectors, _ODDITY)
     told, _, _ = scaled(np.asarray(oddness, np.float64))
     return Colouring(
         _without_gone(told, pool),
-        _bands(("like its neighbours", "a little odd", "somewhat odd", "odd", "stands out")),
+        _bands(("like its neighbors", "slightly odd", "somewhat odd", "odd", "very odd")),
         "Oddity",
         RAMP,
-        "No vector",
+        "No embedding",
     )
 
 
@@ -211,12 +211,12 @@ def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     decided = kept.once(("time", dataset.pk, pool.newest_annotation_id), lambda: _decided(dataset))
     decided = decided[decided["row"] < len(told)]
     if not len(decided):
-        raise NotYet("Nothing is labelled yet.")
+        raise NotYet("Nothing is labeled yet. Label some images first.")
     told[decided["row"]] = 1 + np.arange(len(decided)) * (HIGHEST - 1) // max(1, len(decided) - 1)
     firsts = [int(decided["id"][len(decided) * band // BANDS]) for band in range(BANDS)]
     when = dict(Annotation.objects.filter(pk__in=firsts).values_list("pk", "decided_at"))
     names = tuple(f"from {_moment(when[one])}" if one in when else "" for one in firsts)
-    return Colouring(_without_gone(told, pool), _bands(names), "When it was labelled", RAMP)
+    return Colouring(_without_gone(told, pool), _bands(names), "Time of labeling", RAMP)
 
 
 def _decided(dataset: Dataset) -> NDArray[np.void]:
@@ -248,7 +248,7 @@ def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
     """
     known = np.isfinite(values)
     if not known.any():
-        raise NotYet("No value is known.")
+        raise NotYet("No image has a value for this. Choose another color.")
     # Percentiles that are actual values: interpolated between few values, an extreme would still have an influence.
     low = float(np.percentile(values[known], 1, method="higher"))
     high = float(np.percentile(values[known], 99, method="lower"))
@@ -300,7 +300,7 @@ def _without_gone(told: Indexes, pool: Pool) -> Indexes:
 def _predictions(dataset: Dataset) -> Predictions:
     predictions = active_predictions(dataset)
     if predictions is None:
-        raise NotYet("There is no model yet: label images of two classes, then press R.")
+        raise NotYet("There is no model yet. Label images of two classes, then press R.")
     return predictions
 
 

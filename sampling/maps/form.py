@@ -63,15 +63,15 @@ def told_options(projection: Projection) -> str:
     kept = projection.params
     words = ["UMAP by umap-learn" if kept.get("by_library") else projection.get_method_display()]
     if "n_neighbors" in kept:
-        words.append(f"{kept['n_neighbors']} neighbours")
+        words.append(f"{kept['n_neighbors']} neighbors")
     if "min_dist" in kept:
-        words.append(f"least distance {kept['min_dist']:g}")
+        words.append(f"minimum distance {kept['min_dist']:g}")
     if "perplexity" in kept:
         words.append(f"perplexity {kept['perplexity']:g}")
     if kept.get("metric") == "cosine":
-        words.append("by angle")
+        words.append("cosine")
     if projection.method != Projection.Method.PCA:
         words.append(f"seed {projection.seed}")
     if kept.get("is_supervised"):
-        words.append("labels had a say")
+        words.append("with labels")
     return ", ".join(words)

@@ -52,7 +52,7 @@ def rename(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     projection = Projection.objects.filter(dataset=dataset, pk=pk).first()
     if projection is None:
-        return _listed(request, dataset, problem="That map was deleted meanwhile.", status=422)
+        return _listed(request, dataset, problem="This map was deleted in the meantime.", status=422)
     try:
         projections.rename(projection, request.POST.get("name", ""))
     except OptionError as problem:
@@ -73,7 +73,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 def _context(dataset: Dataset) -> dict[str, Any]:
     return {
         "dataset": dataset,
-        "maps": [{"map": one, "told": told_options(one)} for one in projections.maps_of(dataset)],
+        "maps": [{"map": one, "options": told_options(one)} for one in projections.maps_of(dataset)],
         "jobs": list(projections.jobs_of(dataset)),
     }
 

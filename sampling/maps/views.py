@@ -60,9 +60,9 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "projection": chosen,
         "is_gone": bool(asked) and chosen is None,
         **_beyond_quick_look(dataset, maps, chosen),
-        "lack": None if maps else _lack(dataset),
+        "empty": None if maps else _lack(dataset),
         "row": whole_number(request.GET.get("row"), 9),
-        "colourings": choices_of(dataset),
+        "colorings": choices_of(dataset),
     }
     response = render(request, "sampling/maps/page.html", context)
     if chosen:
@@ -84,7 +84,7 @@ def _beyond_quick_look(dataset: Dataset, maps: list[Projection], chosen: Project
 def _lack(dataset: Dataset) -> Lack:
     if words := projections.why_not(dataset):
         return Lack("No map yet", words)
-    return Lack("No map yet", "A map lays out all images so that those that look alike lie together.", can_start=True)
+    return Lack("No map yet", "A map shows all images, with similar images close to each other.", can_start=True)
 
 
 @require_safe
@@ -143,7 +143,7 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     dataset = _projection(slug, pk).dataset
     since = whole_number(request.GET.get("since"))
     if since is None:
-        return _words("since has to be the number of an annotation.", 422)
+        return _words("since must be the number of an annotation.", 422)
     try:
         choice = choice_of(dataset, request.GET.get("by", "label"))
     except BadParameter as problem:
@@ -231,7 +231,7 @@ def clusters_list(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return render(request, "sampling/maps/_clusters.html", context | {"problem": str(damaged)})
     thumbs = thumbs_of(projection.dataset, [row for one in told for row in one.part.examples])
     context["parts"] = [
-        {"told": one, "thumbs": [thumbs[row] for row in one.part.examples if row in thumbs]} for one in told
+        {"summary": one, "thumbs": [thumbs[row] for row in one.part.examples if row in thumbs]} for one in told
     ]
     return render(request, "sampling/maps/_clusters.html", context)
 
@@ -291,7 +291,7 @@ def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     asked = request.GET.get("rows", "").split(",")
     rows = [row for text in asked if (row := whole_number(text)) is not None]
     if len(asked) > MOST_THUMBS or len(rows) < len(asked):
-        return _words(f"rows has to be up to {MOST_THUMBS} numbers of rows, separated by commas.", 422)
+        return _words(f"rows must be up to {MOST_THUMBS} row numbers, separated by commas.", 422)
     return _uncached(JsonResponse({"thumbs": thumbs_of(dataset, rows)}))
 
 

@@ -48,18 +48,18 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
         return _nothing_read(dataset)
     if STRATEGIES[round_.queue].needs_held_out:
         return Empty(
-            "Nothing is suspect",
-            "Trained without them, the model agrees with the labels that it could judge, or you have looked at those "
-            "that it doubts. Labels given since the last training are judged after the next one.",
+            "No suspect labels",
+            "The held-out predictions agree with the labels, or you have checked the labels that they disagree with. "
+            "Labels made since the last training are checked after the next one.",
         )
     if round_.queue == "checks":
-        return Empty("No check waits", "Images to check come from sweeps: accept a page of one first.")
+        return Empty("No checks are waiting", "Images to check come from sweeps. Accept a page of a sweep first.")
     filters = round_.params["filters"]
     if dataset.n_left == 0 and filters["state"] == "unlabelled":
         return Empty(
-            "Everything is labelled",
-            "Every image has a decision. Look through the unsure ones, or export the data set.",
-            action_label="Export",
+            "Everything is labeled",
+            "Every image has a decision. Review the unsure images, or export the dataset.",
+            action_label="Export dataset",
             action_url=reverse("labeling:export", args=[dataset.slug]),
         )
     if narrow := _nothing_that_narrow(dataset, round_):
@@ -70,16 +70,16 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
             looser = f"{reverse('workbench', args=[dataset.slug])}?queue=groups&loose=1"
             return Empty(title, text, action_label="Show looser groups", action_url=looser)
         uncertain = f"{reverse('workbench', args=[dataset.slug])}?queue=uncertain"
-        return Empty(title, text, action_label="Uncertain", action_url=uncertain)
+        return Empty(title, text, action_label="Open Uncertain", action_url=uncertain)
     if filters["predicted"] is not None:
-        return Empty("Nothing here", "No unlabelled image is predicted as this class.")
+        return Empty("No matches", "No unlabeled image is predicted as this class. Choose another class.")
     if held:
         text = (
-            "Others are labeling what is left. Their images become available when they leave the page, or "
+            "Others are labeling the remaining images. These become available when they leave the page, or "
             f"{LEASE.seconds // 60} minutes after they were last active."
         )
     else:
-        text = "What is left has no embedding yet. Try again in a moment, or choose the queue All."
+        text = "The remaining images have no embeddings yet. Try again in a moment, or choose the queue All."
     return Empty("No images available right now", text, is_waiting=True)
 
 
@@ -87,22 +87,22 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     """Return the message for filters that no image matches, or None if the filters are not the reason."""
     filters, is_sweep = round_.params["filters"], STRATEGIES[round_.queue].is_sweep
     if filters["state"] == CHANGED and not any(value for name, value in filters.items() if name != "state"):
-        return Empty("Nothing changed", "No file changed after its image was labeled, as far as the folder was read.")
+        return Empty("No changed files", "As of the last scan, no file changed after its image was labeled.")
     if "fields" in filters and not is_sweep:
         words = "; ".join(one.words for one in from_params(filters))
-        return Empty("Nothing here", f"No image matches all that is asked for ({words}). Take a filter away.")
+        return Empty("No matches", f"No image matches all filters ({words}). Remove a filter.")
     if round_.queue == "band":
-        return Empty("Nothing in the band", "No image here has such a probability. Pull the ends of the slider apart.")
+        return Empty("No images in the band", "No image has a probability in this range. Widen the range.")
     if round_.queue == "similar":
-        return Empty("Nothing so alike", "No other image here is so similar. Pull the slider to the left.")
+        return Empty("No similar images", "No other image is this similar. Move the slider to the left.")
     if "region" in filters and not is_sweep:
         address = f"{reverse('workbench', args=[dataset.slug])}?queue={round_.queue}"
-        text = "Every image in this region of the map that the queue would show has a decision, or is someone else's."
+        text = "Every image of the queue in this region has a decision, or someone else is labeling it."
         if filters["state"] != "unlabelled":
-            text = "No image in this region of the map matches these filters."
-        return Empty("Nothing left in this region", text, action_label="Show all images", action_url=address)
+            text = "No image in this region matches the filters."
+        return Empty("No images left in this region", text, action_label="Show all images", action_url=address)
     if round_.queue == "all" or filters["state"] != "unlabelled":
-        return Empty("Nothing here", "No image matches these filters.")
+        return Empty("No matches", "No image matches the filters. Change or remove a filter.")
     return None
 
 
@@ -119,11 +119,11 @@ def _nothing_read(dataset: Dataset) -> Empty:
         )
     if newest.state == Job.State.SUCCEEDED:
         return Empty(
-            "No image was found",
-            f"{dataset.data_dir} holds no image that could be read. Put some there and read it again.",
+            "No images found",
+            f"{dataset.data_dir} has no readable images. Add some and rescan the folder.",
             command="hoshina ingest --data-dir FOLDER",
-            action_label="Problems",
+            action_label="Show problems",
             action_url=problems,
         )
-    why = " ".join(f"{newest.error} {newest.hint}".split()) or f"Reading it was {newest.get_state_display().lower()}."
-    return Empty("The folder could not be read", why, action_label="Jobs", action_url=reverse("jobs:page"))
+    why = " ".join(f"{newest.error} {newest.hint}".split()) or f"The job was {newest.get_state_display().lower()}."
+    return Empty("The folder could not be read", why, action_label="Show jobs", action_url=reverse("jobs:page"))

@@ -23,7 +23,7 @@ def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     texts = [text for text in request.POST.get("items", "").split(",") if text]
     ids = [number for text in texts if (number := whole_number(text)) is not None]
     if len(ids) > MAX_ITEMS or len(ids) < len(texts):
-        return HttpResponse(f"items takes at most {MAX_ITEMS} item ids, separated by commas.", status=400)
+        return HttpResponse(f"items must be at most {MAX_ITEMS} item ids, separated by commas.", status=400)
     leases.renew(dataset, window_of(request), ids)
     return HttpResponse(status=204)
 

@@ -73,7 +73,7 @@ def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     except StillRanking as job:
         page = Page(kind="", tiles=[], empty=Empty("Ranking the images", str(job), is_waiting=True))
     except (BadParameter, BadRequest) as problem:
-        empty = Empty("That can't be shown", str(problem))
+        empty = Empty("These images can't be shown", str(problem))
         return render(
             request,
             "sampling/queues/_grid.html",
@@ -167,7 +167,7 @@ def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
     names = dict(LabelClass.objects.filter(dataset=dataset, pk__in=ids.values()).values_list("pk", "name"))
     given, said = (names.get(int(ids.get(name, 0)), "") for name in ("label", "predicted"))
     kept = {**unseen.as_params(), **ids, "state": "any"}
-    return {"words": words_of(unseen, given, said), "kept": kept, "number": unseen.numbers[-1]}
+    return {"text": words_of(unseen, given, said), "params": kept, "number": unseen.numbers[-1]}
 
 
 def _region_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
@@ -177,7 +177,7 @@ def _region_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
         n = None if region is None else len(rows_inside(dataset, region))
     except (BadParameter, MapGone):
         return None  # the grid reports the error
-    return None if region is None else {"n": n, "kept": region.as_params(), "map_id": region.map_id}
+    return None if region is None else {"n": n, "params": region.as_params(), "map_id": region.map_id}
 
 
 def _asked(request: HtmxHttpRequest) -> QueryDict:
@@ -280,7 +280,7 @@ def _strategy(request: HtmxHttpRequest) -> Strategy:
     name = request.GET.get("queue") or DEFAULT
     strategy = STRATEGIES.get(name)
     if strategy is None:
-        raise BadRequest(f"There is no queue called {name!r}; there are {', '.join(STRATEGIES)}.")
+        raise BadRequest(f"There is no queue {name!r}. Choose one of {', '.join(STRATEGIES)}.")
     return strategy
 
 
@@ -295,7 +295,7 @@ def _filters(request: HtmxHttpRequest, dataset: Dataset, strategy: Strategy) -> 
     unseen = unseen_from(request.GET)
     name = request.GET.get("state") or _default_state(strategy, has_label=label_id is not None)
     if name not in _STATES:
-        raise BadRequest(f"state has to be one of {', '.join(_STATES)}, not {name!r}.")
+        raise BadRequest(f"state must be one of {', '.join(_STATES)}, not {name!r}.")
     return Filters(_STATES[name], label_id, predicted_id, unseen, region, fields, name == CHANGED)
 
 
@@ -314,7 +314,7 @@ def _whole(request: HtmxHttpRequest, name: str, default: int) -> int:
         return default
     number = whole_number(raw)
     if number is None:
-        raise BadRequest(f"{name} has to be a whole number, not {raw[:40]!r}.")
+        raise BadRequest(f"{name} must be a whole number, not {raw[:40]!r}.")
     return number
 
 

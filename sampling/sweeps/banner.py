@@ -103,31 +103,32 @@ def nothing_to_sweep(round_: Round) -> tuple[str, str]:
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
         if facts.get("is_half"):
-            return "Nothing left to split", "The images of this group have been decided meanwhile. Take the next group."
+            return "No images left to split", "All images of this group have been labeled. Go to the next group."
         if not facts.get("n_candidates"):
             return (
-                "Nothing to group",
-                "No image without a label has a vector. Take Auto, or wait for the vectors (Jobs).",
+                "No images to group",
+                "No unlabeled image has an embedding. Choose Auto, or wait for the embeddings (see Jobs).",
             )
         if facts.get("is_strict"):
             return _no_known_group(facts)
         return (
             "No images are that similar",
-            f"Of {counted(facts['n_candidates'], 'image')} without a label, no two are as close as the slider asks. "
-            "Make it looser, or choose Sweep or Auto.",
+            f"No two of {counted(facts['n_candidates'], 'unlabeled image')} are this similar. "
+            "Increase the distance, or choose Sweep or Auto.",
         )
     name = LabelClass.objects.get(pk=facts["of"]).name
     if not facts["n_predicted"]:
         return (
             f"No {name} left to sweep",
-            f"No image is left that the model takes for {name}. Choose another class, or Auto.",
+            f"No unlabeled image is predicted as {name}. Choose another class, or Auto.",
         )
     share = f"{100 * round_.params['at_most']:g} %"
     surest = percent(facts["surest"])
     return (
         f"Too uncertain to sweep at {share}",
-        f"What is left predicted as {name} ({counted(facts['n_predicted'], 'image')}, the surest at {surest}) is "
-        f"too uncertain to sweep at {share}: label some in Uncertain first, allow more, or choose another class.",
+        f"{counted(facts['n_predicted'], 'unlabeled image')} predicted as {name}, the most confident at {surest}, "
+        f"are too uncertain to sweep at {share}. Label some in Uncertain first, allow more wrong labels, or choose "
+        "another class.",
     )
 
 
@@ -140,7 +141,7 @@ def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
             "groups, or choose Sweep or Auto.",
         )
     return (
-        "Not enough is known for groups yet",
+        "Not enough labels for groups yet",
         "Groups appear once at least 95 % of labeled pairs this similar are known to share a class. Label more images "
         "in other queues first, or show looser groups.",
     )
@@ -172,6 +173,6 @@ def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
 
 def _shares(chosen: float) -> list[dict[str, Any]]:
     return [
-        {"value": f"{share:g}", "told": f"{100 * share:g} %", "is_chosen": share == chosen}
+        {"value": f"{share:g}", "text": f"{100 * share:g} %", "is_chosen": share == chosen}
         for share in sorted({*SHARES, chosen})
     ]
