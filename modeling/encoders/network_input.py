@@ -65,7 +65,7 @@ class NetworkInput:
         if not self.spec.roles:
             return ""
         if not self.spec.has_parts:
-            return "It sees the colour image of each item."
+            return "It sees the color image of each item."
         if self.has_channels:
             return f"It sees {roles} as the channels of one image."
         return f"It sees {roles} side by side in one image."

@@ -40,9 +40,9 @@ def why_not(dataset: Dataset) -> str:
     """Return why there can be no map yet and what to do about it; "" if there can be one."""
     vectors = _active_set(dataset)
     if vectors is None:
-        return "There are no vectors of these images yet. Wait until they are computed, or run hoshina embed."
+        return "These images have no embeddings yet. Wait until they are computed, or run hoshina embed."
     if vectors.n_vectors < FEWEST:
-        return f"A map takes {FEWEST} images that could be read; so far there are {vectors.n_vectors}."
+        return f"A map needs {FEWEST} readable images; so far there are {vectors.n_vectors}."
     return ""
 
 

@@ -34,9 +34,9 @@ class Backbone:
 
 
 BACKBONES: dict[str, Backbone] = {
-    "mobilenet_v2": Backbone("MobileNetV2", 32, 224, 1600, "small and quick: right for a processor"),
-    "efficientnet_b0": Backbone("EfficientNetB0", 32, 224, 2400, "more accurate, about three times as slow"),
-    "resnet50": Backbone("ResNet50", 32, 224, 2900, "large, about eight times as slow"),
+    "mobilenet_v2": Backbone("MobileNetV2", 32, 224, 1600, "small and fast, suitable for a CPU"),
+    "efficientnet_b0": Backbone("EfficientNetB0", 32, 224, 2400, "more accurate, about three times slower"),
+    "resnet50": Backbone("ResNet50", 32, 224, 2900, "large, about eight times slower"),
 }
 _TITLES = {name: backbone.title for name, backbone in BACKBONES.items()}
 _WEIGHTED = {"equal": "every label counts the same", "balanced": "every class counts the same"}
@@ -118,14 +118,16 @@ def problems(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
     backbone = BACKBONES[options.backbone]
     found: list[tuple[str, str]] = []
     if facts.n_labelled < MIN_LABELS:
-        found.append(("", f"A quick training takes {MIN_LABELS} labels; there are {facts.n_labelled}."))
+        found.append(
+            ("", f"Quick training needs {MIN_LABELS} labels; there are {facts.n_labelled}. Label more images first.")
+        )
     if facts.n_classes < 2:
-        found.append(("", "A quick training takes labels of two classes: there must be something to tell apart."))
+        found.append(("", "Quick training needs labels of two classes. Label images of another class first."))
     if options.image_side < backbone.smallest_side:
-        words = f"{backbone.title} takes images from {backbone.smallest_side} pixels on: choose that or more."
+        words = f"{backbone.title} needs images of at least {backbone.smallest_side} px. Choose a larger size."
         found.append(("image_side", words))
     if options.weights == "random" and not options.is_fine_tuned:
-        words = "A network that begins at random has to learn: choose fine-tuning, or the ImageNet weights."
+        words = "With random initial weights, the whole network must be trained. Train it, or choose ImageNet weights."
         found.append(("is_fine_tuned", words))
     if facts.n_labelled >= MIN_LABELS:
         found += _impossible_share(options, facts)
@@ -138,17 +140,17 @@ def remarks(options: QuickOptions, facts: Facts) -> list[str]:
     found = []
     n_train = facts.n_labelled - _n_validation(options, facts)
     if options.batch_size > n_train > 0:
-        found.append(f"There are {n_train} images to learn from, so a batch holds {n_train}.")
+        found.append(f"The training set has {n_train} images, so a batch has {n_train}.")
     if 0 < facts.median_side < options.image_side / 2 and options.image_side > SMALL_SIDE:
-        found.append(f"Most images have {facts.median_side} pixels: enlarging them only takes longer.")
+        found.append(f"Most images have {facts.median_side} px. Enlarging them only makes training slower.")
     few = sum(0 < count < 5 for count in facts.per_class)
     if few:
         what = "One class has" if few == 1 else f"{few} classes have"
-        found.append(f"{what} fewer than five labels, too few to learn or to test.")
+        found.append(f"{what} fewer than five labels, too few for training and testing.")
     if options.weights == "random" and facts.n_labelled < 2000:
-        found.append("A network that begins at random wants thousands of labels; expect little of it.")
+        found.append("With random initial weights, a network needs thousands of labels. Expect a low accuracy.")
     if options.is_augmented and options.rotate and facts.n_classes:
-        found.append("Rotation harms where the direction tells the class, as with digits (6 and 9).")
+        found.append("Rotation is harmful if the orientation matters for the class, as with digits (6 and 9).")
     return found
 
 
@@ -168,12 +170,12 @@ def _impossible_share(options: QuickOptions, facts: Facts) -> list[tuple[str, st
     n_train = facts.n_labelled - n_validation
     if n_validation < 2:
         words = (
-            f"{options.validation_share:.0%} of {facts.n_labelled} labels is {n_validation}: "
-            "one label is needed to stop by and one to test with. Choose a larger share."
+            f"{options.validation_share:.0%} of {facts.n_labelled} labels is {n_validation}, but validation and test "
+            "need at least one label each. Choose a larger share."
         )
         return [("validation_share", words)]
     if n_train < max(2, facts.n_classes):
-        words = f"That leaves {n_train} labels to learn {facts.n_classes} classes from. Choose a smaller share."
+        words = f"That leaves {n_train} labels to train {facts.n_classes} classes. Choose a smaller share."
         return [("validation_share", words)]
     return []
 
@@ -190,7 +192,7 @@ def _too_large(options: QuickOptions, facts: Facts, backbone: Backbone) -> list[
     fits = room // one
     advice = f"{fits} would fit." if fits else "Choose smaller images."
     words = (
-        f"{min(options.batch_size, n_train)} images of {options.image_side} pixels at once take about "
+        f"A batch of {min(options.batch_size, n_train)} images of {options.image_side} px needs about "
         f"{wanted / 1e9:.1f} GB of memory; {facts.memory_free / 1e9:.1f} GB are free. {advice}"
     )
     return [("batch_size", words)]

@@ -186,13 +186,13 @@ def differences(
     """Return the other differences as texts: (what, before, after)."""
     pairs = [
         ("Kind", before.get_kind_display(), after.get_kind_display()),
-        ("Vectors", str(before.embedding_set or "none"), str(after.embedding_set or "none")),
+        ("Embeddings", str(before.embedding_set or "none"), str(after.embedding_set or "none")),
         ("Calibration", calibration_words(before), calibration_words(after)),
     ]
     # The options of a quick training have no counterpart in an assistive model.
     named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
     for name in sorted(named):
-        was, now = (str(one.options.get(name, "as usual")) for one in (before, after))
+        was, now = (str(one.options.get(name, "default")) for one in (before, after))
         pairs.append((option_words(name), was, now))
     new, gone = (
         ", ".join(_name(class_id, labels) for class_id in one.class_ids if class_id not in other.class_ids)
@@ -229,7 +229,7 @@ def verdict(told: Paired, first: ModelVersion, second: ModelVersion) -> str:
         return f"{second} is more often right than {first}."
     if high < 0:
         return f"{second} is less often right than {first}."
-    return f"Between {first} and {second} no difference can be told."
+    return f"No significant difference between {first} and {second}."
 
 
 def _name(class_id: int, labels: Mapping[int, LabelClass | None]) -> str:

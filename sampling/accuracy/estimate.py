@@ -187,9 +187,9 @@ def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
     """Fit a learning curve to the estimates and extend it to twice the labels of the last."""
     sizes = sorted({one.n_labels for one in estimates})
     if len(sizes) < MIN_SIZES:
-        return Outlook(None, f"A forecast takes the accuracy at {MIN_SIZES} numbers of labels; there are {len(sizes)}.")
+        return Outlook(None, f"A forecast needs estimates at {MIN_SIZES} numbers of labels; there are {len(sizes)}.")
     if estimates[-1].n_audit < MIN_AUDIT:
-        return Outlook(None, f"A forecast takes {MIN_AUDIT} audit labels; there are {estimates[-1].n_audit}.")
+        return Outlook(None, f"A forecast needs {MIN_AUDIT} audit labels; there are {estimates[-1].n_audit}.")
     curve = forecast(
         [one.n_labels for one in estimates],
         [one.value for one in estimates],

@@ -72,7 +72,7 @@ class Told:
         """Return the labeled share as text."""
         if not self.n_labelled:
             return "no labels"
-        return f"{percent(self.n_labelled / max(1, self.n))} labelled"
+        return f"{percent(self.n_labelled / max(1, self.n))} labeled"
 
     @property
     def what(self) -> str:

@@ -126,7 +126,7 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
         label = labels.get(item.label_id) if item.label_id else None
         if label and suggestion:
             thoughts = [one.thinks(at) for one in voices if one.words]
-            reason = "; ".join([f"Labelled {label.name}", *thoughts]) if thoughts else reason
+            reason = "; ".join([f"Labeled {label.name}", *thoughts]) if thoughts else reason
         told = f"{reason}; rank {rank + 1:,}"
         seen = item_frames(round_.dataset, frames[item.pk])
         first = seen.first if seen else frames[item.pk][0]
@@ -155,12 +155,12 @@ def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
     unseen = filters_from(round_.params["filters"]).unseen
     if unseen is not None:
         asked = ModelVersion.objects.filter(dataset=round_.dataset_id, number__in=unseen.numbers).order_by("number")
-        return [_unseen_voice(model, rows, f"{model} thought") for model in asked]
+        return [_unseen_voice(model, rows, f"{model} predicted") for model in asked]
     predictions = active_predictions(round_.dataset)
     if predictions is None:
         return []
     if STRATEGIES[round_.queue].needs_held_out:  # the model itself may have been trained on the label in doubt
-        return [_unseen_voice(predictions.model, rows, "the model thinks")]
+        return [_unseen_voice(predictions.model, rows, "the model predicts")]
     return [_Voice(predictions.model, predictions.suggestions(rows))]
 
 

@@ -92,9 +92,8 @@ def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
 def _say_how_far(job: Job) -> NoReturn:
     if not job.is_active:
         raise CannotRank(
-            job.error or "The images are not being compared",
-            f"{job.hint} For this queue all images are compared with each other once, which takes a while for so many. "
-            "Start it again on the page Jobs.".strip(),
+            job.error or "Oddities are not computed",
+            f"{job.hint} This queue compares all images with each other once. Retry the job on the Jobs page.".strip(),
         )
     if job.state == Job.State.QUEUED and not worker_alive("heavy"):
         raise StillRanking(missing_worker_message("heavy"))
@@ -102,8 +101,8 @@ def _say_how_far(job: Job) -> NoReturn:
     far = f" {100 * job.done // job.total} % done" if job.total else ""
     far += f", about {max(1, round(left / 60))} min left" if left is not None else ""
     raise StillRanking(
-        f"All images are being compared with each other, which has to be done once.{far and far + '.'} "
-        "The images appear here by themselves; you can go on labelling in another queue."
+        f"All images are being compared with each other, which is needed only once.{far and far + '.'} "
+        "The images appear here when that is done. Meanwhile, you can label in another queue."
     )
 
 

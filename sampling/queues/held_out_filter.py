@@ -55,7 +55,7 @@ def unseen_from(params: Any) -> Unseen | None:
     if not differ:
         return None
     if right not in SIDES:
-        raise BadParameter(f"right has to be one of {', '.join(SIDES)}, not {right[:40]!r}.")
+        raise BadParameter(f"right must be one of {', '.join(SIDES)}, not {right[:40]!r}.")
     first, _, second = differ.partition("-")
     return Unseen(differ=(_number(first), _number(second)), right=right)
 
@@ -71,7 +71,7 @@ def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None
     both = shared(*(_version(dataset, number) for number in asked.differ))
     if both is None:
         raise NotKept(
-            f"What models {asked.differ[0]} and {asked.differ[1]} said of labels unseen is not kept any more."
+            f"The held-out predictions of models {asked.differ[0]} and {asked.differ[1]} are no longer stored."
         )
     return both.side(asked.right)
 
@@ -79,8 +79,8 @@ def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None
 def words_of(asked: Unseen, given: str, said: str) -> str:
     """Describe the filter as text; ``given`` and ``said`` are class names, "" for any."""
     if asked.confused:
-        what = f"labelled {given or 'as anything'}, taken for {said or 'anything'}"
-        return f"Images {what} by model {asked.confused}, which had not seen them"
+        what = f"labeled {given or 'as any class'}, predicted as {said or 'any class'}"
+        return f"Images {what} by model {asked.confused} when held out"
     first, second = asked.differ
     right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(asked.right)
     return f"Images on which models {first} and {second} differ: {right or 'both are wrong'}"
@@ -103,13 +103,13 @@ def _held_out(version: ModelVersion) -> HeldOut:
     except StoreError as damaged:
         raise NotKept(str(damaged)) from damaged
     if held is None:
-        raise NotKept(f"What {version} said of labels unseen is not kept any more.")
+        raise NotKept(f"The held-out predictions of {version} are no longer stored.")
     return held
 
 
 def _column(version: ModelVersion, class_id: int) -> int:
     if class_id not in version.class_ids:
-        raise BadParameter(f"{str(version).capitalize()} did not know that class.")
+        raise BadParameter(f"{str(version).capitalize()} was not trained on that class.")
     return int(version.class_ids.index(class_id))
 
 

@@ -143,14 +143,14 @@ def gather(
     if strategy.needs_model and predictions is None:
         raise CannotRank(
             "No model yet",
-            "This queue ranks by what the model thinks. Label at least one image in each of two classes and "
-            "press R; until then take Random.",
+            "This queue ranks by the model's predictions. Label at least one image in each of two classes and "
+            "press R. Until then, use Random.",
         )
     if strategy.needs_vectors and vectors is None:
         raise CannotRank(
-            "No vectors yet",
-            "This queue compares images by their vectors, which are still to be computed (see Jobs, or run "
-            "hoshina embed); until then take Random.",
+            "No embeddings yet",
+            "This queue compares images by their embeddings, which are not computed yet (see Jobs, or run "
+            "hoshina embed). Until then, use Random.",
         )
     held_out = _held_out(predictions) if strategy.needs_held_out else None
     pool = pool_of(dataset)
@@ -188,9 +188,9 @@ def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
     held_out = held_out_of(predictions.model) if predictions is not None else None
     if held_out is None:
         raise CannotRank(
-            "Too few labels to doubt any",
-            "To judge a label, the model has to be trained without it, which takes 20 labels of two classes. Label "
-            "more and press R.",
+            "Too few labels to check",
+            "To check a label, the model is trained without it, which needs 20 labels of two classes. Label more and "
+            "press R.",
         )
     return held_out
 
@@ -213,7 +213,9 @@ def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
 def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
     vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise CannotRank("No vectors yet", "The vectors went away while the images were being ranked. Try again.")
+        raise CannotRank(
+            "No embeddings yet", "The embeddings were replaced while the images were being ranked. Try again."
+        )
     return embedding_set, vectors
 
 
@@ -336,25 +338,25 @@ def _located(dataset: Dataset, filters: Filters) -> Filters:
 
 
 def _no_map(gone: MapGone) -> CannotRank:
-    return CannotRank("That map is gone", f"{gone} Choose a region of another map, or show all images.")
+    return CannotRank("Map not found", f"{gone} Choose a region of another map, or show all images.")
 
 
 def _unseen(dataset: Dataset, rows: NDArray[np.int64], filters: Filters, unseen: Unseen) -> NDArray[np.int64]:
     try:
         wanted = rows_of(dataset, unseen, filters.label_id, filters.predicted_id)
     except NotKept as gone:
-        raise CannotRank("Not kept any more", f"{gone} Newer versions still have theirs.") from gone
+        raise CannotRank("No longer stored", f"{gone} Newer versions still have theirs.") from gone
     return np.intersect1d(rows, wanted, assume_unique=True)
 
 
 def _predicted_as(rows: NDArray[np.int64], label_id: int, predictions: Predictions | None) -> NDArray[np.int64]:
     if predictions is None:
-        raise CannotRank("No model yet", "There are no predictions to filter by: press R to train a model.")
+        raise CannotRank("No model yet", "There are no predictions to filter by. Press R to train a model.")
     columns = predictions.columns().get(label_id)
     if not columns:
         raise CannotRank(
             "Not predicted yet",
-            "The model doesn't know this class yet: press R to train it with the new labels.",
+            "The model was not trained on this class yet. Press R to train it with the new labels.",
         )
     known = rows[rows < len(predictions.probabilities)]
     P = np.asarray(predictions.probabilities[known])

@@ -23,7 +23,7 @@ from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, grou
 # The first SPREAD items of Uncertain are diversified page by page; nobody labels more before the next training.
 PAGE, SPREAD = 40, 200
 First = Literal["farthest", "typical"]
-BY_CHANCE = "Drawn at random, until there is something to rank by"
+BY_CHANCE = "Random, until there is a ranking"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]
 def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
     """Rank the candidates whose probability lies in the band, most confident first."""
     if not 0 <= params.low <= params.high <= 1:
-        raise BadParameter("Band: low and high have to lie between 0 and 1, low first.")
+        raise BadParameter("Band: low and high must be between 0 and 1, with low below high.")
     known, chances = band_chances(inputs, params.of)
     outside = (chances < params.low) | (chances > params.high)
     n_inside = len(known) - int(np.count_nonzero(outside))
@@ -104,19 +104,21 @@ def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDAr
         return inputs.scored(inputs.candidates, largest)
     columns = inputs.columns.get(class_id)
     if not columns:
-        raise BadParameter("Band: the model does not know this class yet. Retrain it (R), or choose another class.")
+        raise BadParameter(
+            "Band: the model was not trained on this class yet. Retrain it (R), or choose another class."
+        )
     # Rounding may lift the sum of merged classes above 1, out of every band.
     return inputs.scored(inputs.candidates, lambda P: np.minimum(P[:, columns].sum(axis=1), 1))
 
 
 def random(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """Draw the candidates in random order."""
-    return _drawn(inputs, k, "Drawn at random")
+    return _drawn(inputs, k, "Random")
 
 
 def audit(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """Draw candidates uniformly at random; their labels give an unbiased estimate of the accuracy."""
-    return _drawn(inputs, k, "Drawn at random, to measure accuracy")
+    return _drawn(inputs, k, "Random, to measure accuracy")
 
 
 def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
@@ -130,7 +132,7 @@ def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
     cover = k_center(inputs.X, known, inputs.with_vector(inputs.labelled), k)
     distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
     is_complete = len(cover.rows) == len(known)
-    return Ranking.of(cover.rows, distances, "Unlike everything labelled so far", is_complete=is_complete)
+    return Ranking.of(cover.rows, distances, "Unlike everything labeled so far", is_complete=is_complete)
 
 
 def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
@@ -141,7 +143,7 @@ def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
     finite = np.isfinite(found.typicality)
     highest = found.typicality[finite].max(initial=1)
     scores, is_complete = np.where(finite, found.typicality, highest), len(found.rows) == len(known)
-    return Ranking.of(found.rows, scores, "Typical of its part of the collection", is_complete=is_complete)
+    return Ranking.of(found.rows, scores, "Typical of its part of the dataset", is_complete=is_complete)
 
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
@@ -164,16 +166,16 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     assert inputs.X is not None
     named = example_rows(params.to)
     if not named:
-        raise BadParameter("Similar: name the images to look like.")
+        raise BadParameter("Similar: choose images to compare with.")
     if not -1 <= params.at_least <= 1:
-        raise BadParameter("Similar: at_least has to lie between -1 and 1.")
+        raise BadParameter("Similar: at_least must be between -1 and 1.")
     examples = inputs.with_vector(np.array(named, dtype=np.int64))
     if not len(examples):
-        raise BadParameter("Similar: the chosen image has no vector yet. Wait until the vectors are computed.")
+        raise BadParameter("Similar: the chosen image has no embedding yet. Wait until the embeddings are computed.")
     known = inputs.with_vector(inputs.candidates)
     assert inputs.inverse_lengths is not None
     found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=known, at_least=params.at_least)
-    return Ranking.of(found.rows, found.similarities, "Looks like the chosen images", is_complete=len(found.rows) < k)
+    return Ranking.of(found.rows, found.similarities, "Similar to the chosen images", is_complete=len(found.rows) < k)
 
 
 def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
@@ -190,7 +192,7 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     rows, P = held.rows[told], held.probabilities[told]
     judged = doubted(P, np.array([column[class_id] for class_id in held.given[told].tolist()], np.int64))
     wanted = judged.is_suspect & np.isin(rows, inputs.candidates)
-    return _best(rows[wanted], 1 - judged.self_confidence[wanted], k, "The model doubts this label")
+    return _best(rows[wanted], 1 - judged.self_confidence[wanted], k, "The model disagrees with this label")
 
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:

@@ -60,11 +60,13 @@ class Prospect:
 def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
     """Rank the candidates most certainly of the class, as many as the promised error allows."""
     if not 0 < params.at_most <= 0.5:
-        raise BadParameter("Sweep: the share of wrong labels has to lie above 0 and be at most 0.5 (50 %).")
+        raise BadParameter("Sweep: the share of wrong labels must be above 0 and at most 0.5 (50 %).")
     if params.of and params.of not in inputs.columns:
-        raise BadParameter("Sweep: the model does not know this class yet. Retrain it (R), or choose another class.")
+        raise BadParameter(
+            "Sweep: the model was not trained on this class yet. Retrain it (R), or choose another class."
+        )
     if not inputs.columns:
-        raise BadParameter("Sweep: the model knows no class. Label some images and retrain it (R).")
+        raise BadParameter("Sweep: the model has no classes. Label some images and retrain it (R).")
     assert inputs.risk is not None
     risk, carryover = inputs.risk()
     known, ids, sure = _predicted(inputs)
@@ -91,7 +93,7 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
         "doubt": _digits(risk.doubt),
         "checks": rows[chosen][checks].tolist(),
     }
-    return _ranking(rows[chosen], chances[chosen], "Predicted as the class that is swept", facts)
+    return _ranking(rows[chosen], chances[chosen], "Predicted as the class of this sweep", facts)
 
 
 def prospects(inputs: Inputs, at_most: float) -> list[Prospect]:
@@ -116,9 +118,9 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
 
     assert inputs.projected is not None
     if not 0.1 <= params.looseness <= 10:
-        raise BadParameter("Groups: looseness has to lie between 0.1 and 10.")
+        raise BadParameter("Groups: looseness must be between 0.1 and 10.")
     if params.loose not in (0, 1):
-        raise BadParameter("Groups: loose has to be 0 (only groups that are known to agree) or 1.")
+        raise BadParameter("Groups: loose must be 0 (only groups known to share a class) or 1.")
     Z = inputs.projected()
     known = inputs.with_vector(inputs.candidates)
     known = _without(known[known < len(Z)], inputs.waiting)
@@ -148,7 +150,7 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
         known = known if strict is not None else known[:0]
     group = densest_group(Z, known, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
     facts = {"n_candidates": n_candidates, "is_strict": not params.loose, **_agreement(agreement)}
-    return _ranking(group.rows, -group.distances, "Looks like the others of this page", facts)
+    return _ranking(group.rows, -group.distances, "Similar to the other images of this page", facts)
 
 
 def _agreement(agreement: Agreement) -> dict[str, Any]:
@@ -234,7 +236,7 @@ def _rows(text: str) -> NDArray[np.int64]:
     try:
         return np.array([int(row) for row in text.split(",")], np.int64)
     except ValueError as error:
-        raise BadParameter("Groups: name the images to split by their rows, with commas between.") from error
+        raise BadParameter("Groups: give the rows of the images to split, separated by commas.") from error
 
 
 def _digits(value: float) -> float:
