@@ -29,12 +29,12 @@ def furnished(site: Site) -> Dataset:
 
 def test_from_the_models_page_to_the_chart(page: Page, site: Site, furnished: Dataset) -> None:
     page.goto(f"{site.address}/d/pictures/model/")
-    expect(page.locator("#honest")).to_contain_text("86 % of all images, 95 % interval 74 to 93 %")
+    expect(page.locator("#audited")).to_contain_text("86 % of all images, 95 % interval 74 to 93 %")
     page.get_by_role("link", name="How it is measured").click()
     expect(page.get_by_role("heading", name="Audited accuracy", exact=True)).to_be_visible()
     expect(page.locator("#plot-audited .s1 .dot[data-x]")).to_have_count(4)
     expect(page.locator("#plot-audited .s2 .band")).to_be_visible()
-    expect(page.get_by_role("application", name="Audited accuracy over the number of labels")).to_be_visible()
+    expect(page.get_by_role("application", name="Audited accuracy by number of labels")).to_be_visible()
     expect(page.get_by_role("row", name="cat")).to_contain_text("70 to 97 %")
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def test_the_filter_lists_them_and_a_key_settles_each(changed: Bench) -> None:
     changed.settle()
     assert left() == []
     changed.open("queue=all&state=changed")
-    expect(page.locator("#grid")).to_contain_text("No file changed after its image was labeled")
+    expect(page.locator("#grid")).to_contain_text("no file changed after its image was labeled")
 
 
 def test_the_detail_pane_says_so_and_its_button_confirms(changed: Bench) -> None:

@@ -70,10 +70,10 @@ def test_deleting_a_class_in_use_asks_and_moves_the_labels(bench: Bench) -> None
     expect(target).to_be_focused()
     expect(page.locator("#class-delete")).to_contain_text("3 labels. Where should they go?")
     page.locator("#class-delete .danger").press("Enter")
-    expect(page.locator("#class-delete-error")).to_have_text("Say where its labels go.")
+    expect(page.locator("#class-delete-error")).to_have_text("Choose where its labels go.")
     target.select_option(label="dog")
     page.locator("#class-delete .danger").press("Enter")
-    expect(page.locator(".class-list-said")).to_have_text("Merged “cat” into “dog”: 3 labels moved.")
+    expect(page.locator(".class-list-message")).to_have_text("Merged “cat” into “dog”: 3 labels moved.")
     assert Item.objects.filter(label__name="dog").count() == 3
     page.get_by_role("button", name="Close").click()
     expect(page.locator("#class-pane [data-class]")).to_have_count(2)

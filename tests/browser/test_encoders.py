@@ -35,7 +35,7 @@ def test_another_encoder_takes_over_once_its_vectors_are_whole(page: Page, site:
     page.goto(f"{site.address}/d/pictures/encoders/")
     expect(page.get_by_role("row", name="HOG + colour")).to_contain_text("in use")
     page.get_by_role("button", name="Use Scattering").click()
-    expect(page.locator("#encoders")).to_contain_text("go on with those of HOG + colour")
+    expect(page.locator("#encoders")).to_contain_text("use those of HOG + colour")
     expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("chosen")
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
     work("embed")
@@ -46,7 +46,7 @@ def test_another_encoder_takes_over_once_its_vectors_are_whole(page: Page, site:
     expect(page.get_by_role("row", name="HOG + colour")).to_contain_text("in use")  # at once: they are there
     assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
     page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Delete the vectors of Scattering").click()
+    page.get_by_role("button", name="Delete the embeddings of Scattering").click()
     expect(page.get_by_role("row", name=re.compile("^Scattering"))).to_contain_text("none")
     assert EmbeddingSet.objects.count() == 1
 
@@ -61,7 +61,7 @@ def test_a_model_file_is_refused_with_words_or_added(page: Page, site: Site, emb
     expect(page.locator("#add .error")).to_contain_text("does not begin as a file .keras does")
     page.get_by_label("Model file").set_input_files(good)
     page.get_by_label("Name").fill("Birds of Mey")
-    page.get_by_label("It was trained on").select_option("0..1")
+    page.get_by_label("Preprocessing of pixels").select_option("0..1")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#add")).to_contain_text("Added: file:birds.tflite")
     expect(page.get_by_role("row", name="Birds of Mey")).to_contain_text("pixels scaled to 0..1")

@@ -29,7 +29,7 @@ def test_images_are_ticked_and_stay_unticked(bench: Bench) -> None:
     page.goto(f"{bench.address}/d/{bench.dataset.slug}/export/")
     box = page.get_by_label("Image files of the labeled items")
     expect(box).to_be_checked()
-    expect(page.locator("#images-size")).to_contain_text("Of 2 labeled images, 200 bytes in total")
+    expect(page.locator("#images-size")).to_contain_text("files of 2 labeled images, 200 bytes in total")
     assert _images(page) == ["images/image0000.png", "images/image0001.png"]
 
     box.uncheck()

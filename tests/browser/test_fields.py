@@ -60,7 +60,7 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
 
     # The same file again changes nothing, and says so.
     page.get_by_role("button", name="Import").click()
-    expect(page.locator("#fields-import")).to_contain_text("Everything was known already")
+    expect(page.locator("#fields-import")).to_contain_text("No new values")
 
     bench.open("queue=all")
     page.get_by_label("Filter by").select_option(label="mass")
@@ -91,7 +91,7 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
     page.reload()
     bench.ready()
     assert _rows(bench) == falling
-    page.get_by_role("button", name="Take the filter by band away").click()
+    page.get_by_role("button", name="Remove the filter by band").click()
     expect(bench.tiles).to_have_count(len(inside))
 
     # Detail has the facts.
@@ -137,9 +137,11 @@ def test_fields_are_renamed_changed_and_deleted(bench: Bench, page: Page, csv_fi
     expect(page.get_by_role("alert")).to_contain_text("band stays text")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_label("Delete mass").click()
-    expect(page.locator("#fields-list")).to_contain_text("Delete it with its values?")  # not the same button twice
+    expect(page.locator("#fields-list")).to_contain_text(
+        "Delete this field and its values?"
+    )  # not the same button twice
     page.get_by_role("button", name="Delete mass").click()
-    expect(page.locator("#fields-list")).to_contain_text("mass is deleted")
+    expect(page.locator("#fields-list")).to_contain_text("Deleted mass")
     assert list(Field.objects.values_list("name", "kind")) == [("band", "text"), ("date", "number")]
 
 

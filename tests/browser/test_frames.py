@@ -1,4 +1,4 @@
-"""Items of several frames in a browser: side by side, blinking, in colour; one key labels all of an item."""
+"""Items of several frames in a browser: side by side, blinking, in color; one key labels all of an item."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def seen(place: Locator) -> list[str]:
     return list(
         place.locator(".frame").evaluate_all("""frames => frames
             .filter(one => one.clientWidth && getComputedStyle(one).visibility === 'visible')
-            .map(one => one.classList.contains('colour') ? 'colour' : one.textContent.trim())""")
+            .map(one => one.classList.contains('color') ? 'color' : one.textContent.trim())""")
     )
 
 
 def transforms(bench: Bench) -> set[str]:
     """How the pictures of the detail are zoomed and moved, each way once."""
-    images = bench.page.locator(".zoom.frames .frame:not(.colour) img")
+    images = bench.page.locator(".zoom.frames .frame:not(.color) img")
     return set(images.evaluate_all("images => images.map(one => one.style.transform)"))
 
 
@@ -83,7 +83,7 @@ def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(tri
     assert seen(triplets.tiles.nth(0)) == list(ROLES)
     assert seen(triplets.tiles.nth(NO_REF)) == ["target", "no ref", "diff"]
     expect(triplets.tiles.nth(NO_REF)).to_have_attribute("aria-label", re.compile("sn03, no ref, unlabelled"))
-    page.wait_for_function("""() => [...document.querySelectorAll('.frame:not(.colour) img')]
+    page.wait_for_function("""() => [...document.querySelectorAll('.frame:not(.color) img')]
         .every(image => image.complete && image.naturalWidth)""")
     tile = triplets.tiles.first.bounding_box()
     assert tile
@@ -127,8 +127,8 @@ def test_a_key_lays_frames_out_otherwise_and_the_label_says_so(triplets: Bench) 
     triplets.press("2")
     assert seen(triplets.tiles.nth(0)) == ["target"]
     triplets.press("v")
-    assert seen(triplets.focused) == ["colour"]
-    image = triplets.focused.locator(".colour img")
+    assert seen(triplets.focused) == ["color"]
+    image = triplets.focused.locator(".color img")
     page.wait_for_function("image => image.complete && image.naturalWidth === 40", arg=image.element_handle())
     triplets.press("1")
     triplets.settle()
@@ -140,7 +140,7 @@ def test_a_key_lays_frames_out_otherwise_and_the_label_says_so(triplets: Bench) 
     assert set(Item.objects.values_list("state", flat=True)) == {0}
     page.reload()
     triplets.ready()
-    assert seen(triplets.focused) == ["colour"]
+    assert seen(triplets.focused) == ["color"]
     triplets.press("v", "1")
     triplets.settle()
     assert Annotation.objects.latest("id").rendering == ""
@@ -165,7 +165,7 @@ def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triple
     page = triplets.open().page
     triplets.press("Enter")
     box = page.locator(".zoom.frames")
-    expect(box.locator(".frame:not(.colour)")).to_have_count(3)
+    expect(box.locator(".frame:not(.color)")).to_have_count(3)
     box.focus()
     triplets.press("+", "+", "ArrowLeft")
     [together] = transforms(triplets)
@@ -191,7 +191,7 @@ def test_frames_of_the_detail_zoom_and_move_together_and_one_can_be_alone(triple
     assert serious(page) == []
     page.keyboard.press("v")
     page.keyboard.press("v")
-    expect(page.locator(".zoom .colour")).to_contain_text("ref missing: black here")
+    expect(page.locator(".zoom .color")).to_contain_text("ref missing: black here")
     page.goto(f"{triplets.url}images/")
     page.get_by_label("Frames", exact=True).select_option("rgb")
     expect(page.locator("#images-preview img")).to_have_count(6)
@@ -208,7 +208,7 @@ def test_the_pointer_tells_pixel_value_and_place_in_the_sky(triplets: Bench) -> 
     page = triplets.page
     page.goto(f"{triplets.url}items/1/")
     image = page.locator(".zoom .frame").nth(1).locator("img")
-    told = page.locator("[data-place-told]")
+    told = page.locator("[data-pointer-values]")
     expect(told).to_have_text("")
     box = image.bounding_box()
     assert box

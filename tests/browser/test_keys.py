@@ -333,7 +333,7 @@ def test_the_keys_dialog_lists_and_changes_keys(bench: Bench) -> None:
     assert bench.states()[0] == "2"
     expect(bench.page.locator("footer [data-key-of=unsure]")).to_have_text("U")
     bench.press("?")
-    dialog.get_by_role("button", name="Back to the usual keys").click()
+    dialog.get_by_role("button", name="Reset keys").click()
     bench.press("Escape", "0")
     assert bench.states()[1] == "2"
 

@@ -203,7 +203,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
             plane.bench.press("]")
         else:
             break
-    expect(page.locator("#said")).to_have_text("15 images in the circle, 0 labeled. Enter takes them.")
+    expect(page.locator("#announcements")).to_have_text("15 images in the circle, 0 labeled. Press Enter to show them.")
     plane.bench.press("Enter")
     expect(plane.bench.tiles).to_have_count(15)
     assert plane.rows() == set(heap(0).tolist())
@@ -275,8 +275,8 @@ def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
     page.get_by_role("link", name="Show it").click()
     Map(bench, made).drawn()
     page.goto(f"{bench.url}map/?projection={made.pk + 1}")
-    expect(page.locator("#map-pane")).to_contain_text("That map is gone")
-    page.get_by_role("link", name="The newest map").click()
+    expect(page.locator("#map-pane")).to_contain_text("Map not found")
+    page.get_by_role("link", name="Show the newest map").click()
     Map(bench, made).drawn()
 
 

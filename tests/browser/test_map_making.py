@@ -24,7 +24,7 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     page.goto(f"{bench.url}map/")
     bench.ready()
     page.locator(".map-which > summary").click()
-    page.get_by_role("button", name="Make, rename, delete").click()
+    page.get_by_role("button", name="Manage maps").click()
     form = page.locator("#map-new")
     form.locator("summary").click()
     expect(form.get_by_label("Neighbors")).to_be_visible()
@@ -69,10 +69,10 @@ def test_the_map_that_is_shown_is_not_offered(bench: Bench, page: Page) -> None:
     with page.expect_response(lambda response: response.request.method == "HEAD"):
         page.evaluate(tell)
     page.wait_for_timeout(200)
-    expect(page.locator("#map-news")).not_to_contain_text("A map is ready")
+    expect(page.locator("#map-notice")).not_to_contain_text("A map is ready")
     add_map(bench.dataset, rng.normal(size=(n, 2)), name="Neighbourhoods")
     page.evaluate(tell)
-    expect(page.locator("#map-news")).to_contain_text("A map is ready")
+    expect(page.locator("#map-notice")).to_contain_text("A map is ready")
 
 
 def test_umap_follows_the_quick_look_with_one_offer(bench: Bench, page: Page) -> None:
@@ -92,10 +92,10 @@ def test_umap_follows_the_quick_look_with_one_offer(bench: Bench, page: Page) ->
     finished = """() => document.body.dispatchEvent(new CustomEvent("hoshina:job-finished",
         { detail: { kinds: ["project_map"], states: { project_map: "succeeded" } } }))"""
     page.evaluate(finished)
-    expect(page.locator("#map-news")).to_have_text("A map is ready. Show it")
+    expect(page.locator("#map-notice")).to_have_text("A map is ready. Show map")
     expect(note).to_have_count(0)
     expect(page.locator("#map")).to_have_attribute("data-map", str(look.pk))  # what is shown stays until asked
-    page.locator("#map-news a").click()
+    page.locator("#map-notice a").click()
     expect(page.locator("#map")).to_have_attribute("data-map", str(umap.pk))
     # Later the page opens with UMAP; whoever goes back to the quick look finds one link.
     page.goto(f"{bench.url}map/")

@@ -70,8 +70,10 @@ def test_a_cell_opens_exactly_its_images(page: Page, site: Site, dataset: Datase
         wanted = (held.columns == i) & (held.probabilities.argmax(axis=1) == j)
         assert sorted(rows) == held.rows[wanted].tolist()
         names = ("cat", "dog", "bird")
-        expect(page.locator("#unseen")).to_contain_text(f"Images labelled {names[i]}, taken for {names[j]} by model 4")
-        assert re.search(f"model 4 thought {names[j]}", bench.tiles.first.get_attribute("title") or "")
+        expect(page.locator("#unseen")).to_contain_text(
+            f"Images labeled {names[i]}, predicted as {names[j]} by model 4"
+        )
+        assert re.search(f"model 4 predicted {names[j]}", bench.tiles.first.get_attribute("title") or "")
 
 
 def test_labels_are_corrected_where_a_cell_led(page: Page, site: Site, dataset: Dataset) -> None:
@@ -202,7 +204,9 @@ def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: D
     page.wait_for_url("**/d/pictures/model/3/")
     expect(page.locator("#head")).to_contain_text("Model 4 is in use")
     page.get_by_role("button", name="Use this version").click()
-    expect(page.locator("#head")).to_contain_text("Model 3 is in use because you chose it; automatic retraining waits.")
+    expect(page.locator("#head")).to_contain_text(
+        "Model 3 is in use because you chose it. Automatic retraining is paused."
+    )
     expect(page.locator("#toasts")).to_contain_text("Predicting again: done")
     expect(page.locator("#versions tr", has_text="in use, chosen")).to_contain_text("45")
     third.refresh_from_db()

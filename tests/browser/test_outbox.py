@@ -33,14 +33,14 @@ def test_labels_wait_while_the_server_is_away_and_are_sent_once_each(bench: Benc
     ids = bench.ids()
     _cut(bench.page)
     bench.press("1", "2", "Shift+ArrowRight", "0")
-    expect(bench.banner).to_contain_text("4 labels wait in this browser: the server is away.")
+    expect(bench.banner).to_contain_text("4 unsent labels in this browser: the server cannot be reached.")
     assert bench.states()[:5] == ["1", "1", "2", "2", "0"]
     assert bench.n_annotations() == 0
     expect(bench.page.locator(".tile[data-pending]")).to_have_count(4)
     _mend(bench)
     bench.settle()
     expect(bench.banner).to_be_hidden()
-    expect(bench.toasts).to_contain_text("The server is back")
+    expect(bench.toasts).to_contain_text("The server can be reached again")
     assert [bench.outcome(pk) for pk in ids[:5]] == [(1, "cat"), (1, "dog"), (2, ""), (2, ""), (0, "")]
     assert bench.n_annotations() == 4
 
@@ -50,14 +50,14 @@ def test_labels_survive_a_reload(bench: Bench) -> None:
     ids = bench.ids()
     _cut(bench.page)
     bench.press("1", "2", "x")
-    expect(bench.banner).to_contain_text("3 labels wait")
+    expect(bench.banner).to_contain_text("3 unsent labels")
     bench.page.reload()  # the page can be had, the labels still can't be sent
     bench.ready()
     assert bench.ids() == ids
     assert bench.states()[:4] == ["1", "1", "3", "0"]
     assert [bench.chip(0), bench.chip(1)] == ["1 cat", "2 dog"]
     assert bench.index() == 3
-    expect(bench.banner).to_contain_text("3 labels wait")
+    expect(bench.banner).to_contain_text("3 unsent labels")
     bench.press("z")
     _mend(bench)
     bench.settle()
@@ -108,7 +108,7 @@ def test_a_server_in_trouble_is_asked_again(bench: Bench, status: int) -> None:
     bench.open()
     bench.page.route("**/annotate/", lambda route: route.fulfill(status=status, body="no"))
     bench.press("1")
-    expect(bench.banner).to_contain_text("1 label waits in this browser: the server is in trouble.")
+    expect(bench.banner).to_contain_text("1 unsent label in this browser: the server has a problem.")
     bench.page.unroute("**/annotate/")
     bench.settle()  # by itself
     assert bench.n_annotations() == 1
@@ -136,7 +136,7 @@ def test_the_network_comes_back(bench: Bench, context: BrowserContext) -> None:
     bench.open()
     context.set_offline(True)
     bench.press("1", "2", "3")
-    expect(bench.banner).to_contain_text("3 labels wait")
+    expect(bench.banner).to_contain_text("3 unsent labels")
     bench.press("ArrowLeft", "Enter")  # the grid goes on without the network
     bench.press("Escape")
     context.set_offline(False)  # the browser says that it is online
@@ -183,7 +183,7 @@ def test_a_page_that_cannot_be_had_comes_later(bench: Bench) -> None:
     first = bench.ids()
     bench.page.route("**/grid/**", lambda route: route.abort("connectionrefused"))
     bench.press("Control+a", "1", "1")
-    expect(bench.banner).to_contain_text("The page comes when it is back")
+    expect(bench.banner).to_contain_text("The page is requested again until it loads")
     assert bench.ids() == first
     bench.page.unroute("**/grid/**")  # it is asked for again by itself
     expect(bench.page.locator(f"#item-{first[0]}")).to_have_count(0)
@@ -194,7 +194,7 @@ def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: 
     bench.open()
     _cut(bench.page)
     bench.press("1", "2", "3")
-    expect(bench.banner).to_contain_text("3 labels wait")
+    expect(bench.banner).to_contain_text("3 unsent labels")
     bench.page.evaluate("""() => {
         const keys = Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).sort();
         const record = JSON.parse(localStorage.getItem(keys[1]));
@@ -203,7 +203,7 @@ def test_one_label_that_the_server_cannot_read_does_not_block_the_others(bench: 
     }""")
     bench.page.reload()
     bench.ready()
-    expect(bench.banner).to_contain_text("3 labels wait")
+    expect(bench.banner).to_contain_text("3 unsent labels")
     _mend(bench)
     bench.settle()
     assert bench.n_annotations() == 2
@@ -220,7 +220,7 @@ def test_a_session_that_ended_keeps_the_labels(bench: Bench, settings: Any) -> N
     bench.ready()
     Session.objects.all().delete()
     bench.press("1", "2")
-    expect(bench.banner).to_contain_text("2 labels wait in this browser: you were signed out.")
+    expect(bench.banner).to_contain_text("2 unsent labels in this browser: you were signed out.")
     bench.page.get_by_role("link", name="Sign in to send them").click()
     bench.page.get_by_label("Name").fill("ana")
     bench.page.get_by_label("Password").fill("a good password")
@@ -241,7 +241,7 @@ def test_somebody_elses_label_is_shown_and_can_be_overwritten(bench: Bench) -> N
     )  # fmt: skip
     decisions.apply(bench.dataset, [request], user=User.objects.create_user("ben"), holder="another browser")
     bench.press("1")
-    expect(bench.toasts).to_contain_text("ben decided this image meanwhile (bird)")
+    expect(bench.toasts).to_contain_text("ben labeled this image in the meantime (bird)")
     assert bench.chip(0) == "3 bird"
     expect(bench.tiles.first.locator(".conflict")).to_contain_text("ben")
     bench.settle()
@@ -296,7 +296,7 @@ def test_a_full_storage_keeps_labels_in_the_page(site: Site, browser: Browser) -
     bench = Bench(context.new_page(), site.address, site.dataset()).open()
     _cut(bench.page)
     bench.press("1", "2")
-    expect(bench.banner).to_contain_text("2 labels wait in this page, which must stay open")
+    expect(bench.banner).to_contain_text("2 unsent labels in this page, which must stay open")
     _mend(bench)
     expect(bench.banner).to_be_hidden()
     assert bench.n_annotations() == 2

@@ -140,7 +140,7 @@ def test_the_similar_icon_of_a_tile(page: Page, site: Site, dataset: Dataset, br
 
 def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset) -> None:
     bench = Bench(page, site.address, dataset).open("queue=band&low=0.3&high=0.8")
-    told, low, high = page.locator("#range-told"), page.locator("#band-low"), page.locator("#band-high")
+    told, low, high = page.locator("#range-text"), page.locator("#band-low"), page.locator("#band-high")
     count = page.locator("#pull-count")
     before = _band_rows(dataset, 0.3, 0.8)
     expect(count).to_have_text(f"{len(before)} images")
@@ -180,7 +180,7 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
         page.locator("#band-of").select_option(label="dog")
     expect(page.locator(f'#band-of option[value="{dog.pk}"][selected]')).to_have_count(1)
     page.wait_for_load_state("networkidle")
-    told, low = page.locator("#range-told"), page.locator("#band-low")
+    told, low = page.locator("#range-text"), page.locator("#band-low")
     everything = _band_rows(dataset, 0, 1, dog.pk)
     count = page.locator("#pull-count")
     expect(count).to_have_text(f"{len(everything)} images")
@@ -216,20 +216,20 @@ def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Sit
     order = [row for row in np.argsort(-alike).tolist() if row >= 36 and row not in chosen]
     assert _rows(bench)[:10] == order[:10]
     expect(page.locator("#queues .examples img")).to_have_count(2)
-    expect(page.locator("#queues .similar")).to_contain_text("Like any of these 2 images")
+    expect(page.locator("#queues .similar")).to_contain_text("Similar to any of these 2 images")
     expect(page.locator("#choice-state")).to_have_value("unlabelled")
 
     slider = page.locator("#choice-at-least")
     slider.focus()
     page.keyboard.press("End")
-    expect(page.locator("#range-told")).to_contain_text("similarity 1.00 or more: 0 of the")
+    expect(page.locator("#range-text")).to_contain_text("similarity 1.00 or more: 0 of the")
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
     assert slider.input_value() == "0.95"
     near = [row for row in order if alike[row] >= 0.95]
     assert 0 < len(near) < len(order)
     expect(bench.tiles).to_have_count(len(near))
-    expect(page.locator("#range-told")).to_have_text("similarity 0.95 or more (1: a copy)")
+    expect(page.locator("#range-text")).to_have_text("similarity 0.95 or more (1: identical)")
     assert _rows(bench) == near
     expect(slider).to_be_focused()
 
@@ -258,7 +258,7 @@ def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, d
 
     page.route("**/queues/**", late)
     page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
-    expect(page.locator("#range-told")).to_have_text("Probability 0.30 to 0.81")
+    expect(page.locator("#range-text")).to_have_text("Probability 0.30 to 0.81")
     page.wait_for_timeout(800)
     assert high.input_value() == "0.81"
     assert len(asked) >= 3, "the words, and the form once more"

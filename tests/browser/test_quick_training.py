@@ -62,10 +62,10 @@ def page(browser: Browser, running: Up) -> Iterator[Page]:
 def _begin(page: Page, epochs: int) -> None:
     """A small network from nothing, so that no weights are needed."""
     page.locator("#open-quick").click()
-    expect(page.locator("#quick")).to_contain_text("Of 60 labels")
+    expect(page.locator("#quick")).to_contain_text(" train, ")
     page.locator(".quick-more summary").click()
     page.locator("#id_weights").select_option("random")
-    page.get_by_label("The network too").check()
+    page.get_by_label("Whole network").check()
     page.locator("#id_image_side").fill("32")
     page.locator("#id_epochs").fill(str(epochs))
     page.locator("#id_early_stopping").fill("0")

@@ -31,7 +31,7 @@ def test_a_class_is_swept_with_a_mark_a_digit_and_one_key(sweep: Bench, page: Pa
     assert n >= 10
     bar = page.locator("#sweep-bar")
     expect(bar).to_contain_text(f"{n} images")
-    expect(bar).to_contain_text("promised: at most 1 % wrong")
+    expect(bar).to_contain_text("target: at most 1 % wrong")
     expect(bar).to_contain_text("not measured yet")
     n_later = page.locator("#grid .tile[data-later]").count()
     assert n_later == Check.objects.filter(dataset=sweep.dataset).count() >= 1
@@ -64,7 +64,7 @@ def test_marked_tiles_keep_the_page_until_they_have_a_class(sweep: Bench, page: 
     n = sweep.n_tiles()
     ids = sweep.ids()
     page.locator("#grid .tile:not([data-later])").nth(2).click()
-    page.locator("#sweep-bar").get_by_role("button", name="The rest are cat").click()
+    page.locator("#sweep-bar").get_by_role("button", name="Accept the rest as cat").click()
     expect(page.locator('#grid .tile[data-state="0"]')).to_have_count(1)
     expect(sweep.selected).to_have_count(1)
     assert sweep.ids() == ids
@@ -155,7 +155,7 @@ def test_a_group_that_is_known_to_agree_takes_one_key_without_a_question(
 
 def test_looser_groups_are_shown_on_request(alike: Bench, page: Page) -> None:
     alike.open("queue=groups")
-    expect(page.locator("#grid")).to_contain_text("Not enough is known for groups yet")
+    expect(page.locator("#grid")).to_contain_text("Not enough labels for groups yet")
     page.get_by_label("Looser groups").check()
     expect(alike.tiles.first).to_be_visible()
     expect(page.locator("#sweep-bar .warn")).to_contain_text("No labeled pairs are this similar")
@@ -184,7 +184,7 @@ def test_an_empty_sweep_says_what_to_do(bench: Bench, page: Page) -> None:
     bench.open(f"queue=sweep&of={classes[0].pk}")
     expect(page.locator("#grid")).to_contain_text("No cat left to sweep")
     bench.open("queue=sweep&of=99999")
-    expect(page.locator("#grid")).to_contain_text("does not know this class")
+    expect(page.locator("#grid")).to_contain_text("was not trained on this class")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -47,7 +47,7 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     choice = page.get_by_label("Images with the same value of")
     expect(choice).to_have_value("")
     choice.select_option("depth")
-    told = page.locator("#together-told")
+    told = page.locator("#together-summary")
     expect(told).to_contain_text("No two images have the same depth")
     choice.focus()
     choice.select_option("night")
@@ -58,11 +58,11 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     page.reload()
     expect(choice).to_have_value("night")
 
-    assert "By today’s choice images of one night are kept together" in _accuracy(page, site)
+    assert "By the current setting, images of one night are kept together" in _accuracy(page, site)
     run_now("retrain", dataset_id=dataset.pk)
     words = _accuracy(page, site)
     assert "Images of one night are kept together: 20 groups, the largest of 6 labels." in words
-    assert "By today’s choice" not in words
+    assert "By the current setting" not in words
     model = dataset.model_versions.get(is_active=True)  # type: ignore[attr-defined]
     assert model.metrics["accuracy"] < plain - 0.2
     assert serious_violations(page) == []
@@ -72,11 +72,11 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     page.goto(f"{site.address}/d/pictures/export/")
     expect(page.get_by_label("Keep together")).to_have_value("night")
     page.get_by_label("Keep together").select_option("")
-    expect(page.locator("#splits-title + .hint")).to_contain_text("Identical files never land in two")
+    expect(page.locator("#splits-title + .hint")).to_contain_text("Identical files always go to the same split")
 
     # A field that images are kept together by does not go without a word.
     page.goto(f"{site.address}/d/pictures/fields/")
     page.get_by_role("button", name="Delete night").click()
-    expect(page.locator("#fields-list")).to_contain_text("Images are kept together by it.")
+    expect(page.locator("#fields-list")).to_contain_text("Splits group images by this field.")
     page.get_by_role("button", name="Delete night").click()
     expect(choice).to_have_value("")

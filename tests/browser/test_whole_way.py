@@ -214,8 +214,8 @@ def _measure_on_the_images_page(page: Page, site: str) -> None:
     """A choice and a press right after it: neither aborts the other."""
     page.goto(f"{site}/d/digits/images/")
     page.get_by_label("Stretch", exact=True).select_option("linear")
-    page.get_by_role("button", name="Measure on the images").click()
-    expect(page.get_by_label("White at")).to_have_value(re.compile(r"\d"))
+    page.get_by_role("button", name="Measure limits").click()
+    expect(page.get_by_label("White point")).to_have_value(re.compile(r"\d"))
 
 
 def _select_a_cluster_of_the_umap(page: Page, site: str) -> None:

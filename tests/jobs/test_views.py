@@ -56,7 +56,7 @@ def test_page(client: Client, make_job: Callable[..., Job], make_dataset: Callab
     make_job(S.RUNNING, stage="Fitting", done=43, total=100, stage_started_at=timezone.now() - timedelta(seconds=43))
     page = client.get(reverse("jobs:page"))
     assert "No &lt;labels&gt; yet." in page.content.decode()
-    for words in ("galaxies", "Label something.", "Start again", "Fitting", "43 %, 57 s left", "Cancel", "Failed"):
+    for words in ("galaxies", "Label something.", "Retry", "Fitting", "43 %, 57 s left", "Cancel", "Failed"):
         assert words in text(page), words
     assert "every 2s" in page.content.decode()
 
@@ -215,7 +215,7 @@ def test_waiting_says_why(client: Client, make_job: Callable[..., Job]) -> None:
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=2))
     assert "No worker is running" in text(client.get(url))
     Job.objects.filter(pk=job.pk).update(sent_at=None, created_at=timezone.now() - timedelta(seconds=5))
-    assert "The broker cannot be reached. This starts when it is back." in text(client.get(url))
+    assert "The broker cannot be reached. The job starts when the broker is back." in text(client.get(url))
     Job.objects.filter(pk=job.pk).update(state=S.RUNNING, cancel_requested=True)
     Job.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now(), worker=presence.me())
     assert "Stopping…" in text(client.get(url))
@@ -226,11 +226,11 @@ def test_whoever_watches_reaps(client: Client, make_job: Callable[..., Job], mon
 
     job = make_job(S.RUNNING, dataset_id=1, heartbeat_at=timezone.now() - timedelta(minutes=2), worker="elsewhere:1:1")
     monkeypatch.setattr(lifecycle, "_cared_at", 0.0)
-    monkeypatch.setattr(views, "_cared_at", float("-inf"))
+    monkeypatch.setattr(views, "_last_reaped", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
     job.refresh_from_db()
     assert job.state == S.RUNNING  # nobody looked for long: the computer may have slept, its worker too
-    monkeypatch.setattr(views, "_cared_at", float("-inf"))
+    monkeypatch.setattr(views, "_last_reaped", float("-inf"))
     client.get(reverse("jobs:strip", args=[1]))
     job.refresh_from_db()
     assert job.state == S.LOST

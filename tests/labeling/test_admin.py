@@ -105,7 +105,7 @@ def test_datasets_are_neither_added_nor_deleted(client: Client, dataset: Dataset
 
 def test_a_dataset_is_renamed_and_its_moved_folder_checked(client: Client, dataset: Dataset, tmp_path: object) -> None:
     page = url("labeling.dataset", "change", dataset.pk)
-    for root, words in (("relative", "Give the full path."), (f"{tmp_path}/gone", "does not exist")):
+    for root, words in (("relative", "Enter the full path."), (f"{tmp_path}/gone", "does not exist")):
         assert words in text(client.post(page, {"name": "new", "root": root}))
     assert client.post(page, {"name": "new", "root": str(tmp_path)}).status_code == 302
     dataset.refresh_from_db()
@@ -141,7 +141,7 @@ def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
         ({"name": "x" * 81}, "The name has 81 characters. Use at most 80."),
         ({"key": "2"}, "Key 2 belongs to “dog”."),
         ({"key": "0"}, "greater than or equal to 1"),
-        ({"colour": "red"}, "Give a colour as #rrggbb."),
+        ({"colour": "red"}, "Enter a color as #rrggbb."),
     ],
 )
 def test_a_refused_class_is_said_in_words(client: Client, dataset: Dataset, change: dict[str, str], words: str) -> None:
@@ -181,7 +181,7 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(client: Client, datase
     assert "has 3 labels. Where should they go?" in asked
     unanswered = client.post(page, {})
     assert unanswered.status_code == 422
-    assert "Say where its labels go." in text(unanswered)
+    assert "Choose where its labels go." in text(unanswered)
     response = client.post(page, {"target": str(dog.pk)}, follow=True)
     assert "3 labels moved" in text(response)
     cat.refresh_from_db()

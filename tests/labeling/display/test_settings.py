@@ -179,7 +179,7 @@ def test_limits_that_suit_all_images_are_measured_on_their_pixels(client: Client
     [
         ({"stretch": "zscale"}, "Choose one of linear"),
         ({"stretch": "linear", "hdu": "9"}, "None of the images"),
-        ({"hdu": "x"}, "mend it first"),
+        ({"hdu": "x"}, "Correct it first"),
     ],
 )
 def test_limits_that_cannot_be_measured_say_why(

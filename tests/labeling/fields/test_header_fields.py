@@ -196,7 +196,7 @@ def test_the_page_offers_what_is_in_the_files(dataset: Dataset, client: Client) 
 def test_folders_without_fits_files_say_so(store: Path, make_dataset: Callable[..., Dataset], client: Client) -> None:
     make_dataset(30)
     page = client.get("/d/pictures/fields/cards/").content.decode()
-    assert "None of the files looked at (12) has a FITS header or EXIF data" in page
+    assert "None of the 12 sampled files has a FITS header or EXIF data" in page
 
 
 def test_items_that_are_made_anew_have_unknown_values_until_they_are_read(dataset: Dataset) -> None:

@@ -67,7 +67,7 @@ def test_the_choice_follows_a_name_and_goes_with_its_field(dataset: Dataset, cli
     field_edits.rename(field, "evening")
     assert '<option value="evening" selected>' in client.get("/d/pictures/fields/").content.decode()
     asked = client.get(f"/d/pictures/fields/{field.pk}/delete/").content.decode()
-    assert "Images are kept together by it" in asked
+    assert "Splits group images by this field" in asked
     client.post(f"/d/pictures/fields/{field.pk}/delete/")
     assert split_groups.chosen(dataset) is None
     assert Dataset.objects.get().together_by_id is None

@@ -44,7 +44,7 @@ def test_an_upload_says_what_it_did(dataset: Dataset, client: Client) -> None:
     assert "1 of 3 lines not imported: this dataset has no such images" in page
     assert "<h1>Fields</h1>" in page
     status, fragment = send(client, htmx=True)
-    assert "Everything was known already: mass, band." in fragment
+    assert "No new values: mass, band." in fragment
     assert "<h1>" not in fragment
     assert 'id="fields-list"' in fragment
 
@@ -97,7 +97,7 @@ def test_names_and_kinds_change(dataset: Dataset, client: Client) -> None:
         ({"name": " ", "kind": "number"}, "Give it a name"),
         ({"name": "x" * 81, "kind": "number"}, "80 characters at most"),
         ({"name": "a\u202eb", "kind": "number"}, "can&#x27;t be seen"),
-        ({"name": "the mass", "kind": "colour"}, "A kind is number, text or time"),
+        ({"name": "the mass", "kind": "colour"}, "Choose number, text or time"),
     ):
         answer = client.post(edit, given)
         assert (answer.status_code, words in answer.content.decode()) == (422, True)
@@ -109,8 +109,8 @@ def test_a_field_is_asked_about_before_it_is_deleted(dataset: Dataset, client: C
     send(client)
     field = Field.objects.get(name="mass")
     address = f"{PAGE}{field.pk}/delete/"
-    assert "Delete it with its values?" in client.get(address).content.decode()
-    assert "mass is deleted" in client.post(address).content.decode()
+    assert "Delete this field and its values?" in client.get(address).content.decode()
+    assert "Deleted mass" in client.post(address).content.decode()
     assert client.post(address).status_code == 404
     assert [one.name for one in Field.objects.all()] == ["band"]
 
@@ -152,7 +152,7 @@ def test_the_control_of_a_field_counts_its_values(dataset: Dataset, client: Clie
     assert 'name="f.mass" value="2.."' in form
     assert 'class="inside"' in form
     assert 'name="f.band" value="r" checked' in form
-    assert "There is no such field any more" in form
+    assert "This field no longer exists" in form
     assert 'id="choice-order"' in form
     form = client.get("/d/pictures/queues/?queue=random&f.mass=high").content.decode()
     assert "give a range like" in form
@@ -195,5 +195,5 @@ def test_headers_without_anything_to_choose_say_so(store: Path, tmp_path: Path, 
         fits.PrimaryHDU(pixels).writeto(tmp_path / "plain" / f"{number}.fits")
     run_now("ingest", dataset_id=dataset_for(tmp_path / "plain").pk)
     page = client.get("/d/plain/fields/cards/").content.decode()
-    assert "The headers that were looked at (3) hold the shape of the image and nothing else." in page
-    assert "Read the chosen cards" not in page
+    assert "The 3 sampled headers describe only the shape of the image." in page
+    assert "Read selected cards" not in page

@@ -231,7 +231,7 @@ def test_the_buttons_of_the_page(client: Client, make_dataset: Callable[..., Dat
         params={"extensions": [".pic"]},
     )
     page = client.get("/datasets/").content.decode()
-    assert "Look again<span" in page
+    assert "Rescan<span" in page
     assert 'aria-pressed="false"' in page
     assert client.post(f"/d/{dataset.slug}/look-again/").headers["Location"] == "/datasets/"
     assert Job.objects.get(state="queued").params == {"extensions": [".pic"]}

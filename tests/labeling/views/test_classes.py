@@ -157,9 +157,9 @@ def test_an_edit_is_kept(client: Client, cat: LabelClass) -> None:
     [
         ({"name": "dog"}, "The class “dog” already exists. Choose another name."),
         ({"name": " "}, "Enter a name for the class."),
-        ({"colour": "red;background:url(x)"}, "Give a colour as #rrggbb."),
-        ({"key": "10"}, "A key is one of 1 to 9, or none."),
-        ({"key": "2"}, "Key 2 belongs to “dog”. Swap the two, or choose another key."),
+        ({"colour": "red;background:url(x)"}, "Enter a color as #rrggbb."),
+        ({"key": "10"}, "Choose a key from 1 to 9, or none."),
+        ({"key": "2"}, "Key 2 belongs to “dog”. Swap the keys, or choose another key."),
     ],
 )
 def test_a_refused_edit_comes_back_with_words(
@@ -208,17 +208,17 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(
     assign(dataset, [0, 1, 2], cat)
     asked = text(client.get(url("class_delete", cat.pk)))
     assert "has 3 labels. Where should they go?" in asked
-    assert "back to unlabelled" in asked
+    assert "no class (unlabeled)" in asked
     assert f'<option value="{dog.pk}">dog</option>' in asked
     assert f'<option value="{cat.pk}"' not in asked
 
     unanswered = client.post(url("class_delete", cat.pk))
     assert unanswered.status_code == 422
-    assert "Say where its labels go." in text(unanswered)
+    assert "Choose where its labels go." in text(unanswered)
     assert names() == ["cat", "dog"]
 
     response = client.post(url("class_delete", cat.pk), {"target": "unlabelled"})
-    assert "3 items are unlabelled again." in text(response)
+    assert "3 items are unlabeled again." in text(response)
     assert names() == ["dog"]
     assert not Item.objects.exclude(label=None).exists()
 
@@ -237,7 +237,7 @@ def test_deleting_into_another_class(client: Client, dataset: Dataset, cat: Labe
 def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass, dog: LabelClass) -> None:
     assign(dataset, [5], cat)
     asked = text(client.get(url("class_merge", cat.pk)))
-    assert "back to unlabelled" not in asked
+    assert "no class (unlabeled)" not in asked
     for target in ("", "unlabelled", str(cat.pk), "999999", "x"):
         assert client.post(url("class_merge", cat.pk), {"target": target}).status_code == 422
     assert names() == ["cat", "dog"]

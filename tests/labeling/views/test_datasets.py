@@ -122,13 +122,13 @@ def test_folders_that_cannot_be_added_are_refused_in_words(
     (tmp_path / "file.png").write_bytes(b"")
     (store / "inner").mkdir()
     for data, words in (
-        ({}, "Give the folder's path."),
-        ({"folder": "relative/path"}, "Give the full path"),
+        ({}, "Enter the folder's path."),
+        ({"folder": "relative/path"}, "Enter the full path"),
         ({"folder": str(tmp_path / "gone")}, "does not exist"),
         ({"folder": str(tmp_path / "file.png")}, "is a file"),
         ({"folder": "~nobody-of-that-name/x"}, "no such home folder"),
-        ({"folder": str(store / "inner")}, "where HOSHINA keeps its own files"),
-        ({"folder": str(store)}, "where HOSHINA keeps its own files"),
+        ({"folder": str(store / "inner")}, "HOSHINA stores its own files there"),
+        ({"folder": str(store)}, "HOSHINA stores its own files there"),
         ({"folder": str(tmp_path), "name": "TAKEN"}, "There is already a dataset"),
         ({"folder": str(tmp_path), "name": "x" * 121}, "at most 120 characters"),
         ({"folder": "/a\x00b"}, "Null characters are not allowed"),
@@ -171,7 +171,7 @@ def test_no_folder_is_added_while_one_stands_for_all(client: Client, tmp_path: P
 # -- Problems -------------------------------------------------------------------------------------
 def test_no_problems_is_said(client: Client, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
-    assert "Every image file that was found could be read." in text(client.get(PROBLEMS))
+    assert "Every image file found could be read." in text(client.get(PROBLEMS))
     Dataset.objects.update(n_items=0)
     assert "Nothing has been read yet." in text(client.get(PROBLEMS))
     Problem.objects.create(dataset=dataset, path=".", reason="The folder does not exist.")
@@ -238,7 +238,7 @@ def test_reasons_are_counted_among_a_bounded_number(
     dataset = make_dataset(1)
     Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{i}", reason="x") for i in range(9))
     found = text(client.get(PROBLEMS))
-    assert "Counted among the first 5 files." in found
+    assert "Counts cover the first 5 files." in found
     assert '<td class="number">5</td>' in found
 
 
@@ -269,7 +269,7 @@ def test_the_folder_is_read_again_once(client: Client, make_dataset: MakeDataset
     for _ in range(2):
         response = client.post(page, follow=True)
         assert response.redirect_chain == [(PROBLEMS, 302)]
-        assert "again. The Jobs page shows how far it is." in text(response)
+        assert "The Jobs page shows the progress." in text(response)
     job = Job.objects.get()
     assert (job.kind, job.dataset_id) == ("ingest", dataset.pk)
 

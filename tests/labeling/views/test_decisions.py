@@ -70,17 +70,17 @@ def test_a_time_in_the_future_is_taken_as_now(make_dataset: MakeDataset, client:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"kind": "import"}, "can't be sent"),
+        ({"kind": "import"}, "is not accepted"),
         ({"kind": "dance"}, "malformed"),
         ({"uuid": "7"}, "malformed"),
         ({"at": "yesterday"}, "malformed"),
         ({"items": []}, "at least one item"),
-        ({"items": [{"id": "1"}]}, "id has to be a whole number"),
-        ({"items": [{"id": 1, "seconds": "long"}]}, "seconds has to be a number"),
-        ({"items": [{"id": 1, "seconds": 10**400}]}, "seconds has to be a number"),
-        ({"items": [{"id": True}]}, "id has to be a whole number"),
-        ({"items": "all"}, "takes a list"),
-        ({"label": 1.5}, "label has to be a whole number"),
+        ({"items": [{"id": "1"}]}, "id must be a whole number"),
+        ({"items": [{"id": 1, "seconds": "long"}]}, "seconds must be a number"),
+        ({"items": [{"id": 1, "seconds": 10**400}]}, "seconds must be a number"),
+        ({"items": [{"id": True}]}, "id must be a whole number"),
+        ({"items": "all"}, "has a list"),
+        ({"label": 1.5}, "label must be a whole number"),
     ],
 )
 def test_a_malformed_action_is_refused_in_words_and_nothing_is_saved(

@@ -52,8 +52,8 @@ def test_the_page_says_what_will_be_in_it(client: Client, dataset: Dataset) -> N
     assert response.status_code == 200
     assert [template.name for template in response.templates][:1] == ["labeling/exporting/page.html"]
     text = text_of(response)
-    assert "15 labelled, 1 unsure, 1 skipped" in text
-    assert "Training gets the other 80 %." in text
+    assert "15 labeled, 1 unsure, 1 skipped" in text
+    assert "The training set gets the other 80 %." in text
     assert 'action="/d/pictures/export.zip"' in text
     assert response.context["splits"] == [("train", 80, 12), ("val", 10, 2), ("test", 10, 1)]
 
@@ -75,7 +75,7 @@ def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset
     assert response.status_code == 200
     assert response.templates[0].name == "labeling/exporting/_form.html"
     assert response.content.lstrip().startswith(b'<form id="export"')
-    assert "Training gets the other 50 %." in text_of(response)
+    assert "The training set gets the other 50 %." in text_of(response)
     assert "HX-Request" in response["Vary"]
 
 
@@ -83,10 +83,10 @@ def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset
     ("chosen", "words"),
     [
         ({"val": "60", "test": "50"}, "Validation and test add up to 110 %"),
-        ({"val": "-1"}, "Give a whole number from 0 to 100."),
-        ({"val": ""}, "Give a whole number from 0 to 100."),
-        ({"test": "ten"}, "Give a whole number from 0 to 100."),
-        ({"seed": "9223372036854775808"}, "Give a whole number from 0 to 9223372036854775807."),
+        ({"val": "-1"}, "Enter a whole number from 0 to 100."),
+        ({"val": ""}, "Enter a whole number from 0 to 100."),
+        ({"test": "ten"}, "Enter a whole number from 0 to 100."),
+        ({"seed": "9223372036854775808"}, "Enter a whole number from 0 to 9223372036854775807."),
         ({"seed": '"><script>'}, "Give a whole number"),
     ],
 )
@@ -170,7 +170,7 @@ def test_images_are_ticked_while_they_total_less_than_1_gb(
     page = client.get(export_url(dataset))
     assert page.context["form"]["images"].value() is is_included
     text = text_of(page)
-    assert ("Of 15 labeled images, 953.7 MB in total" in text) is is_included
+    assert ("files of 15 labeled images, 953.7 MB in total" in text) is is_included
     assert ("They are left out unless you tick the box, because they total 1 GB or more." in text) is not is_included
 
     def has_images(**given: str | list[str]) -> bool:
@@ -290,7 +290,7 @@ def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dat
     assert "The columns are 'galaxy', 'kind'. Choose" in unescape(text_of(asked))
     told = upload(client, dataset, content, key_column="galaxy", label_column="Kind")
     assert "1 applied" in text_of(told)
-    assert "1 line matched by file name alone." in text_of(told)
+    assert "1 line matched by file name only." in text_of(told)
     told = upload(client, dataset, "path,label\nimage0019.png,dög\n".encode("cp1252"), create_classes="on")
     assert "read as Windows-1252" in text_of(told)
     assert "no encoding" in text_of(upload(client, dataset, content, encoding="klingon"))
@@ -298,7 +298,7 @@ def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dat
 
 def test_the_page_says_that_no_line_is_about_an_item(client: Client, dataset: Dataset) -> None:
     told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n"))
-    assert "No line is about an item of this dataset: the column path names none." in told
+    assert "No line matches an item of this dataset by the column path." in told
     told = text_of(upload(client, dataset, b"path,id,label\nno.png,image0019,dog\n", key_column="id"))
     assert "No line is about" not in told
     assert "1 applied" in told

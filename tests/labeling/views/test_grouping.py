@@ -84,7 +84,7 @@ def test_a_trial_of_very_many_files_stops_in_time(
     monkeypatch.setattr(views, "_TRIAL_SECONDS", 0)
     write_triplets(dataset.data_dir, range(4, 100), roles=("ref",))
     write_triplets(dataset.data_dir, range(100, 350), roles=("diff",))
-    assert "the first files of very many" in text(client.get(trial(dataset), {"template": FLAT}))
+    assert "the first files of this large folder" in text(client.get(trial(dataset), {"template": FLAT}))
 
 
 def test_grouping_is_a_job_that_reads_the_folder(client: Client, dataset: Dataset) -> None:
@@ -97,7 +97,7 @@ def test_grouping_is_a_job_that_reads_the_folder(client: Client, dataset: Datase
     assert job.params == {"extensions": [".png"], "grouping": "{id}_{role:target,ref}.png"}
     # While that waits or runs its template could not be changed.
     response = client.post(page(dataset), {"template": FLAT})
-    assert (response.status_code, "being read just now" in text(response)) == (422, True)
+    assert (response.status_code, "is being read" in text(response)) == (422, True)
 
 
 def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Client, dataset: Dataset) -> None:
@@ -114,7 +114,7 @@ def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Clie
 def test_only_staff_may_where_people_sign_in(client: Client, dataset: Dataset, settings: Any) -> None:
     settings.LOGIN_REQUIRED = True
     client.force_login(User.objects.create_user("ana"))
-    assert "Only staff may group files otherwise." in text(client.get(page(dataset)))
+    assert "Only staff may change how files are grouped." in text(client.get(page(dataset)))
     assert client.post(page(dataset), {"template": FLAT}).status_code == 403
     client.force_login(User.objects.create_user("ben", is_staff=True))
     assert client.post(page(dataset), {"template": FLAT}).status_code == 302

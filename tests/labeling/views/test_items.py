@@ -94,7 +94,7 @@ def test_an_unknown_row_is_said_in_words(client: Client, dataset: Dataset, name:
     response = client.get(url(name, row))
     assert response.status_code == 404
     assert f"pictures has no item {row}." in text(response)
-    assert "Its items count from 0 to 4." in text(response)
+    assert "Its items are numbered from 0 to 4." in text(response)
 
 
 @pytest.mark.parametrize("name", ["item", "detail"])
@@ -109,7 +109,7 @@ def test_addresses(client: Client, dataset: Dataset, name: str, settings: object
 @pytest.mark.parametrize("name", ["item", "detail"])
 def test_words_stand_for_a_picture_that_is_not_there(client: Client, dataset: Dataset, name: str) -> None:
     (Path(dataset.root) / "image0001.png").unlink()
-    assert "The file is not in" in text(client.get(url(name, 1)))
+    assert "The file is no longer in" in text(client.get(url(name, 1)))
     Item.objects.filter(row=2).update(is_available=False)
     assert "The file could not be read" in text(client.get(url(name, 2)))
     Frame.objects.filter(item__row=3).delete()
@@ -127,7 +127,7 @@ def test_a_file_that_may_not_be_reached_is_no_error(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "is_file", refuses)
-    assert "The file is not in" in text(client.get(url("detail", 0)))
+    assert "The file is no longer in" in text(client.get(url("detail", 0)))
 
 
 def test_paths_are_escaped_and_on_one_line(client: Client, dataset: Dataset) -> None:
@@ -199,7 +199,7 @@ def test_a_merge_and_a_deletion_are_told(client: Client, dataset: Dataset) -> No
     classes.delete(LabelClass.objects.get(name="dog"), user=bo)
     found = text(client.get(url("detail", 1)))
     assert "dog (class “cat” was merged)" in found
-    assert "unlabelled (class “dog” was deleted)" in found
+    assert "unlabeled (class “dog” was deleted)" in found
     assert found.count("bo,") == 2
 
 

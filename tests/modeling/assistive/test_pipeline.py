@@ -242,7 +242,7 @@ def test_it_can_be_switched_off(make_dataset: MakeDataset) -> None:
 def test_badge_and_page_tell_the_models_state(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(80)
     badge, page = f"/d/{dataset.slug}/model/badge/", f"/d/{dataset.slug}/model/"
-    assert "vectors come first" in client.get(badge).content.decode()
+    assert "embeddings come first" in client.get(badge).content.decode()
     X, y = two_clouds(80)
     add_vectors(dataset, X)
     assert "label two classes" in client.get(badge).content.decode()
@@ -320,7 +320,9 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
     assert plain["together"] is None
 
     field = kept_together(dataset, "night", [f"n{row // 6}" for row in range(119)])
-    assert "images of one night are kept together; that holds from" in client.get("/d/pictures/model/").content.decode()
+    assert (
+        "images of one night are kept together. This applies from" in client.get("/d/pictures/model/").content.decode()
+    )
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["accuracy"] < 0.8
     assert told["together"] == {"field_id": field.pk, "field": "night", "groups": 21, "largest": 6, "unknown": 1}
@@ -337,7 +339,7 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
 
     Field.objects.all().delete()
     page = client.get("/d/pictures/model/").content.decode()
-    assert "only identical files are kept together; that holds from the next training on" in page
+    assert "only identical files are kept together. This applies from the next training on" in page
 
 
 def test_identical_files_are_held_out_together_without_any_choice(make_dataset: MakeDataset) -> None:
@@ -363,7 +365,7 @@ def test_groups_that_hold_nothing_out_are_told(make_dataset: MakeDataset, client
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["accuracy"] is None
     assert "in classes found in at least two groups" in told["note"]
-    assert "none could be held out, see Calibration" in client.get("/d/pictures/model/").content.decode()
+    assert "no labels could be held out, see Calibration" in client.get("/d/pictures/model/").content.decode()
 
 
 def test_a_group_that_has_most_and_a_field_that_has_none_are_remarked(make_dataset: MakeDataset) -> None:

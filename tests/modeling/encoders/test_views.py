@@ -69,7 +69,7 @@ class TestPage:
         ):
             assert words in text
         assert "efficientnetb0_notop.h5 in AL_WEIGHTS_DIR" in text
-        assert "as the settings say" in text
+        assert 'class="badge">default' in text
         assert 'id="add"' in text
 
     def test_the_list_alone_for_htmx(self, client: Client, dataset: Dataset) -> None:
@@ -123,7 +123,7 @@ class TestUse:
         embed(dataset)
         answer = post(client, "encoder_use", backend="patches")
         assert answer.status_code == 200
-        assert "go on with those of HOG + colour" in answer.content.decode()
+        assert "use those of HOG + colour" in answer.content.decode()
         assert Job.objects.get(state=Job.State.QUEUED, kind="embed").params == {}
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
         embed(dataset)
@@ -195,7 +195,7 @@ class TestUse:
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", params={"backend": "hog"})
         answer = post(client, "encoder_use", backend="patches")
         assert answer.status_code == 422
-        assert "A command computes vectors" in answer.content.decode()
+        assert "A command is computing embeddings" in answer.content.decode()
 
     def test_a_running_job_goes_over_to_the_new_choice(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 2)
@@ -355,7 +355,7 @@ class TestAdd:
     def test_no_file_and_a_strange_preprocessing(self, client: Client, dataset: Dataset) -> None:
         text = post(client, "encoder_add", preprocessing="0..7").content.decode()
         assert "Choose a file first." in text
-        assert "Choose one of the list." in text
+        assert "Choose one from the list." in text
 
     def test_too_large(self, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(uploads, "MAX_UPLOAD", 10)

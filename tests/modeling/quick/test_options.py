@@ -50,7 +50,7 @@ def test_what_suits_the_images_is_possible() -> None:
 @pytest.mark.parametrize(
     ("options", "facts", "field", "words"),
     [
-        (QuickOptions(), Facts(9, [5, 4]), "", "takes 10 labels; there are 9"),
+        (QuickOptions(), Facts(9, [5, 4]), "", "needs 10 labels; there are 9"),
         (QuickOptions(), Facts(40, [40, 0]), "", "two classes"),
         (QuickOptions(image_side=16), PLENTY, "image_side", "from 32 pixels on"),
         (QuickOptions(weights="random"), PLENTY, "is_fine_tuned", "has to learn"),

@@ -91,15 +91,15 @@ def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: 
     assert page.count("will be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
     told = plain(page)
-    assert "Of 40 labels 28 are learnt from" in told
-    assert "6 are looked at only at the end" in told
+    assert "28 train" in told
+    assert "6 test" in told
 
 
 def test_the_form_says_what_is_kept_together(client: Client, dataset: Dataset) -> None:
-    assert "Identical images stay together." in plain(ask(client))
+    assert "Identical images stay in one set." in plain(ask(client))
     dataset.together_by = Field.objects.create(dataset=dataset, name="night", kind="text", source="csv")
     dataset.save(update_fields=["together_by"])
-    assert "and so do images of one night: their groups may shift these numbers." in plain(ask(client))
+    assert "images and images of one night stay in one set, which may shift these numbers." in plain(ask(client))
 
 
 def test_the_same_on_a_page_of_its_own(client: Client, dataset: Dataset) -> None:
@@ -128,7 +128,7 @@ def test_it_begins_once_and_remembers_what_was_chosen(client: Client, dataset: D
     [
         ({"epochs": "0"}, "greater than or equal to 1"),
         ({"image_side": "16"}, "takes images from 32 pixels on"),
-        ({"weights": "random"}, "has to learn: choose fine-tuning"),
+        ({"weights": "random"}, "the whole network must be trained"),
         ({"backbone": "resnet50"}, "no network here"),
         ({"backbone": "alexnet"}, "not one of the available choices"),
         ({"validation_share": "99"}, "less than or equal to 80"),
@@ -154,7 +154,7 @@ def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: 
 
 def test_too_few_labels(client: Client, make_dataset: Callable[..., Dataset]) -> None:
     make_dataset(5)
-    assert "takes 10 labels; there are 0" in plain(ask(client))
+    assert "needs 10 labels; there are 0" in plain(ask(client))
     assert client.post(URL, FORM).status_code == 422
 
 
@@ -162,8 +162,8 @@ def test_a_change_is_answered_with_what_it_means(client: Client, dataset: Datase
     given = "&".join(f"{name}={value}" for name, value in FORM.items())
     page = ask(client, f"{URL}check/?{given}&validation_share=50&batch_size=64&rotate=on")
     told = plain(page)
-    assert "Of 40 labels 20 are learnt from" in told
-    assert "so a batch holds 20" in told
+    assert "20 train" in told
+    assert "so a batch has 20" in told
     assert "samples.png?" in page
     wrong = ask(client, f"{URL}check/?{given}&epochs=none")
     assert "Enter a whole number" in plain(wrong)
@@ -197,13 +197,13 @@ def test_a_run_shows_its_curves_and_asks_again_until_it_ends(client: Client, dat
     assert "Training: epoch 3 of 8" in page
     assert "batch 2 of 5, loss 0.400" in plain(page)
     assert page.count("<figure") == 2
-    assert "Best so far: epoch 2" in page
+    assert "Best epoch so far: 2" in page
     Job.objects.update(state="cancelled", result={**result, "kept": {"epoch": 2, "val_accuracy": 0.75}})
     response = client.get(f"{URL}{job.pk}/")
     page = response.content.decode()
     assert response.status_code == 286
     assert "every 1s" not in page
-    assert "The best weights so far are kept: epoch 2, accuracy on the validation set 75 %" in plain(page)
+    assert "The best weights so far are kept: epoch 2, validation accuracy 75 %" in plain(page)
 
 
 def test_kept_weights_become_a_model(client: Client, dataset: Dataset) -> None:

@@ -80,11 +80,11 @@ def test_a_versions_page_is_the_models_page_for_it(make_dataset: MakeDataset, cl
     trained(make_dataset(120), 40, 80)
     newest, first = words(client, PAGE), words(client, f"{PAGE}1/")
     assert "Model 2 in use" in newest
-    assert "Learned from 80 labels of 2 classes" in newest
+    assert "Trained on 80 labels of 2 classes" in newest
     assert "Since model 1" in newest
     assert "Use this version" not in newest
     assert "Model 2 is in use. Show it" in first
-    assert "Learned from 40 labels of 2 classes" in first
+    assert "Trained on 40 labels of 2 classes" in first
     assert "The first version" in first
     assert "Use this version" in first
     assert words(client, f"{PAGE}2/") == newest
@@ -164,7 +164,7 @@ def test_the_table_goes_down_by_pages(make_dataset: MakeDataset, client: Client)
 def test_the_plots_show_the_newest_and_say_so(make_dataset: MakeDataset, client: Client) -> None:
     some_versions(make_dataset(3), 130)
     shown = client.get(PAGE).content.decode()
-    assert "The newest 100; the table has them all." in shown
+    assert "The newest 100 versions; the table lists all of them." in shown
     assert shown.count('data-words="Model 130, 1,300 labels') == 5, "accuracy, ECE twice, labels, learning curve"
     assert 'data-words="Model 30,' not in shown
 
@@ -177,11 +177,11 @@ def test_words_for_a_version_that_could_hold_nothing_out(make_dataset: MakeDatas
     assert "Held-out accuracy not known yet" in shown
     assert "Reliability Not known" in shown
     assert "Confusion Not known" in shown
-    assert "The curve begins with the first version that could hold labels out" in shown
+    assert "The curve starts at 20 labels" in shown
     trained(Dataset.objects.get(), 30)
     shown = words(client, PAGE)
-    assert "which of them is more often right can't be told" in shown
-    assert "20 labels more, 0 fewer by class; which ones changed was not kept." in shown
+    assert "so they can't be compared" in shown
+    assert "20 labels more, 0 fewer by class; changes of single labels were not recorded." in shown
 
 
 def test_an_older_version_lacks_measures_and_is_shown_all_the_same(make_dataset: MakeDataset, client: Client) -> None:
@@ -191,9 +191,9 @@ def test_an_older_version_lacks_measures_and_is_shown_all_the_same(make_dataset:
     assert "dog 5 0.000 0.000 cat 5" in shown
     version.metrics = {"accuracy": None}
     version.save()
-    assert "Learned from 10 labels" in words(client, PAGE)
+    assert "Trained on 10 labels" in words(client, PAGE)
     ModelVersion.objects.update(metrics={})
-    assert "Learned from 10 labels" in words(client, PAGE)
+    assert "Trained on 10 labels" in words(client, PAGE)
 
 
 def test_classes_of_yesterday_are_named_as_what_became_of_them(make_dataset: MakeDataset, client: Client) -> None:
@@ -213,12 +213,12 @@ def test_classes_of_yesterday_are_named_as_what_became_of_them(make_dataset: Mak
 
 def test_before_there_is_a_model_the_next_step_is_said(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(40)
-    assert "The images have no vectors yet" in words(client, PAGE)
+    assert "The images have no embeddings yet" in words(client, PAGE)
     X, y = two_clouds(40)
     add_vectors(dataset, X)
     assert "Label at least one image in each of two classes" in words(client, PAGE)
     import_labels(dataset, list(range(20)), y)
-    assert "There are labels of 2 classes to learn from" in words(client, PAGE)
+    assert "2 classes have labels to train on" in words(client, PAGE)
 
 
 # -- What changed ---------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_the_difference_is_that_of_the_images_that_both_held_out(make_dataset: M
     assert back.paired().difference == -told.difference
     shown = words(client, f"{PAGE}compare/?a=1&b=2")
     low, high = told.interval()
-    assert f"model 1 is right about {told.first:.3f}, model 2 about {told.second:.3f}" in shown
+    assert f"model 1 {told.first:.3f}, model 2 {told.second:.3f}" in shown
     assert f"{abs(100 * told.difference):.1f} points , 95 % interval" in shown
     assert f"{abs(100 * low):.1f} points to" in shown
     assert f"{abs(100 * high):.1f} points on the 60 images that both held out" in shown
@@ -299,7 +299,7 @@ def test_a_label_changed_since_is_judged_as_it_is_now(make_dataset: MakeDataset)
 
 def test_a_version_beside_itself(make_dataset: MakeDataset, client: Client) -> None:
     some_versions(make_dataset(3), 1)
-    assert "That is the same version twice" in words(client, f"{PAGE}compare/?a=1&b=1")
+    assert "The same version twice" in words(client, f"{PAGE}compare/?a=1&b=1")
 
 
 def test_versions_of_quick_training_show_their_options_curves_and_files(
@@ -319,7 +319,7 @@ def test_versions_of_quick_training_show_their_options_curves_and_files(
     shown = words(client, PAGE)
     assert "quick training" in shown
     assert "Backbone mobilenet_v2; Fine tuned yes" in shown
-    assert "epoch 2 kept aside: 1.000" in html.replace("\n", " ")
+    assert "epoch 2 validation: 1.000" in html.replace("\n", " ")
     assert 'href="/d/pictures/model/2/files/model.tflite"' in html
     assert "Kind assistive → quick training" in shown
 
@@ -336,7 +336,7 @@ def test_a_quick_training_that_held_out_a_part_took_no_label_away(make_dataset: 
     )
     ModelVersion.objects.filter(pk=newest.pk).update(kind="quick", options={"backbone": "mobilenet_v2"})
     shown = words(client, PAGE)
-    assert "10 labels more, 0 fewer by class; which ones changed was not kept" in shown
+    assert "10 labels more, 0 fewer by class; changes of single labels were not recorded" in shown
     assert "as usual →" not in shown
 
 
@@ -351,7 +351,7 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     assert (model.number, model.is_chosen) == (1, True)
     shown = words(client, PAGE)
     assert "Model 1 in use chosen" in shown
-    assert "Model 1 is in use because you chose it; automatic retraining waits." in shown
+    assert "Model 1 is in use because you chose it. Automatic retraining is paused." in shown
     assert "in use, chosen" in shown, "the table"
     assert "chosen" in words(client, f"{PAGE}badge/")
     assert "Model 1 is in use because you chose it" in words(client, f"{PAGE}2/head/")
@@ -376,7 +376,7 @@ def test_without_automatic_retraining_nothing_is_to_be_resumed(make_dataset: Mak
     ModelVersion.objects.filter(number=2).update(is_chosen=True)
     RetrainPolicy.objects.create(dataset=dataset, is_automatic=False)
     shown = words(client, PAGE)
-    assert "Model 2 is in use because you chose it. It is retrained when you press R." in shown
+    assert "Model 2 is in use because you chose it. To retrain, press R." in shown
     assert "Resume" not in shown
 
 
@@ -387,7 +387,7 @@ def test_predictions_that_were_given_back_are_computed_again(make_dataset: MakeD
     before = np.array(model_files.open_probabilities(first))
     model_files.delete_probabilities(first)
     answer = client.post(f"{PAGE}1/use/")
-    assert "predicts every image again and is in use as soon as it has" in answer.content.decode()
+    assert "is predicting every image again and will be used when that is done" in answer.content.decode()
     assert "hoshina:job" in answer.headers["HX-Trigger"]
     client.post(f"{PAGE}1/use/")
     assert Job.objects.filter(kind="predict").count() == 1
@@ -551,8 +551,8 @@ def test_the_plot_of_accuracy_has_the_estimates_where_there_are_some(make_datase
     assert "held-out 3 0.750 0.600 to 0.900" in shown
     honest = "/d/pictures/accuracy/honest/"
     assert "88 % of all images" in words(client, f"{honest}?model=2")
-    assert "not known of this version" in words(client, f"{honest}?model=1")
-    assert "not known of this version" in words(client, f"{honest}?model=x")
+    assert "not known for this version" in words(client, f"{honest}?model=1")
+    assert "not known for this version" in words(client, f"{honest}?model=x")
 
 
 def test_the_policy_waits_while_a_version_is_chosen(make_dataset: MakeDataset) -> None:

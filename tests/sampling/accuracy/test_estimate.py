@@ -93,7 +93,7 @@ def test_where_images_belong_together_the_interval_heeds_it(told: tuple[Dataset,
     assert kept.high - kept.low > plain.high - plain.low
     assert 1 <= kept.n_effective < plain.n
     page = client.get("/d/pictures/accuracy/").content.decode()
-    assert "each is judged by a fit that knew none of its night" in page
+    assert "each was predicted by a model trained without its night" in page
 
 
 def test_history_outlives_the_arrays(told: tuple[Dataset, np.ndarray]) -> None:

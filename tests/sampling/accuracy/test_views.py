@@ -49,12 +49,12 @@ def test_the_number_never_comes_without_its_interval(make_dataset: MakeDataset, 
     share = told(newest.value, newest.low, newest.high)
     shown = words(client)
     assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
-    assert "50 labels of images drawn at random, 43 of which" in shown
+    assert "50 labels of a random sample, of which 43" in shown
     assert "2 more are unsure or skipped" in shown
     assert "Audited accuracy" in shown
-    assert "is right about this share of all images in the collection" in shown
+    assert "predicts this share of all images in the dataset correctly" in shown
     assert "90 % 70 to 97 %" in shown, "recall of cats"
-    assert "fewer than 10 drawn" in shown, "dogs"
+    assert "fewer than 10 sampled" in shown, "dogs"
     assert f"{share} with 480 more labels" not in shown
     assert re.search(r"about \d+ % \(\d+ to \d+\) with 480 more labels", shown)
 
@@ -83,7 +83,7 @@ def test_too_few_audit_labels_for_a_forecast(make_dataset: MakeDataset, client: 
     estimates_at(make_dataset(3), [(40, 0.5, 4), (60, 0.6, 6), (90, 0.7, 9)])
     shown = words(client)
     assert "A forecast takes 20 audit labels; there are 9. Label 20 images of the queue Audit" in shown
-    assert "Dashed" not in shown
+    assert "dashed" not in shown
 
 
 def test_the_models_page_asks_for_the_number(make_dataset: MakeDataset, client: Client) -> None:
@@ -91,7 +91,7 @@ def test_the_models_page_asks_for_the_number(make_dataset: MakeDataset, client: 
     assert f'hx-get="{PAGE}honest/"' in client.get("/d/pictures/model/").content.decode()
     told_there = words(client, f"{PAGE}honest/")
     assert "86 % of all images, 95 % interval 74 to 93 %" in told_there
-    assert "from 50 images drawn at random" in told_there
+    assert "from a random sample of 50 images" in told_there
 
 
 def test_the_badge_names_the_audited_accuracy_and_otherwise_the_held_out_one(

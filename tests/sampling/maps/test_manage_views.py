@@ -42,7 +42,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 def test_a_map_is_begun_with_what_its_method_heeds(dataset: Dataset, client: Client) -> None:
     page = client.post(MAKE, USUAL | {"name": "  Night   1 ", "perplexity": "no number"})
     assert page.status_code == 200
-    assert "Begun" in page.content.decode()
+    assert "Started" in page.content.decode()
     assert "hoshina:job" in page["HX-Trigger"]
     jobs = Job.objects.filter(kind="project_map", params__method="umap")
     params = jobs.get().params
@@ -92,9 +92,9 @@ def test_maps_are_listed_with_what_they_were_made_with(dataset: Dataset, client:
     made.quality, made.n_placed = {"trustworthiness": 0.987}, 3
     made.save()
     page = client.get("/d/pictures/map/list/").content.decode()
-    assert "UMAP, 15 neighbours, least distance 0.1, by angle, seed 0, labels had a say" in page
-    assert "40 images, 3 of them placed by their neighbours; trustworthiness 0.99" in page
-    assert "not in use any more" in page, "its vectors are others than those of the dataset now"
+    assert "UMAP, 15 neighbors, minimum distance 0.1, cosine, seed 0, with labels" in page
+    assert "40 images, 3 placed by their neighbors; trustworthiness 0.99" in page
+    assert "no longer in use" in page, "its vectors are others than those of the dataset now"
 
 
 def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
@@ -112,7 +112,7 @@ def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
     assert not Projection.objects.filter(pk=other.pk).exists()
     assert client.post(f"/d/pictures/map/{other.pk}/delete/").status_code == 200, "somebody else was quicker"
     refused = client.post(f"/d/pictures/map/{other.pk}/rename/", {"name": "Again"})
-    assert "deleted meanwhile" in refused.content.decode()
+    assert "deleted in the meantime" in refused.content.decode()
 
 
 def test_another_datasets_maps_are_left_alone(dataset: Dataset, make_dataset: MakeDataset, client: Client) -> None:
@@ -148,6 +148,6 @@ def test_vectors_of_an_earlier_version_get_their_umap_map_when_the_page_is_opene
         assert "The UMAP map is being computed." in page
         assert [job.params["method"] for job in Job.objects.filter(state=Job.State.QUEUED)] == ["umap"], "once"
     Job.objects.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED)
-    assert "Make a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"
+    assert "Compute a UMAP map" in client.get(f"/d/{dataset.slug}/map/").content.decode(), "it does not come back"
     vectors.refresh_from_db()
     assert vectors.n_mapped == 40

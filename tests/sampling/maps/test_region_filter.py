@@ -177,7 +177,7 @@ def test_what_cannot_be_is_refused_in_words(
 
 def test_a_map_that_is_gone_is_said_also_on_the_next_page(dataset: Dataset, left: str, client: Client) -> None:
     _, page = rows_shown(client, f"queue=random&map=999&region={LEFT}")
-    assert "That map is gone" in page
+    assert "Map not found" in page
     first = client.get(f"/d/pictures/grid/?n=10&queue=random&{left}").content.decode()
     Projection.objects.all().delete()
     following = re.search(r'data-next="([^"]+)"', first)
@@ -192,7 +192,7 @@ def test_another_datasets_map_is_no_region_here(
 ) -> None:
     other = add_map(make_dataset(4, name="other"), np.eye(4, 2))
     _, page = rows_shown(client, f"queue=random&map={other.pk}&region={LEFT}")
-    assert "That map is gone" in page
+    assert "Map not found" in page
 
 
 @pytest.mark.usefixtures("_model")
@@ -208,9 +208,9 @@ def test_the_pane_tells_the_region_and_keeps_it(dataset: Dataset, left: str, cli
 
 def test_an_empty_region_says_so(dataset: Dataset, left: str, client: Client) -> None:
     number = left.split("&")[0]
-    for queue, words in (("random", "has a decision"), ("all", "matches these filters")):
+    for queue, words in (("random", "has a decision"), ("all", "matches the filters")):
         _, page = rows_shown(client, f"queue={queue}&{number}&region=0-65000_1-65000_1-65001")
-        assert "Nothing left in this region" in page
+        assert "No images left in this region" in page
         assert words in page
 
 

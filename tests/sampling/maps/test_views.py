@@ -309,7 +309,7 @@ def test_the_page_shows_the_newest_map_or_the_one_asked_for(dataset: Dataset, cl
     assert client.get("/d/pictures/map/").context["projection"] == second
     assert client.get(f"/d/pictures/map/?projection={first.pk}&row=3").context["projection"] == first
     for gone in ("999", "x"):
-        assert "That map is gone" in client.get(f"/d/pictures/map/?projection={gone}").content.decode()
+        assert "Map not found" in client.get(f"/d/pictures/map/?projection={gone}").content.decode()
 
 
 def test_another_datasets_map_and_one_without_points_are_not_found(

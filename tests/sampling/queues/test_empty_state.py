@@ -45,10 +45,10 @@ def test_a_folder_that_could_not_be_read_says_why(client: Client, empty: Dataset
 def test_a_folder_without_images_points_to_its_problems(client: Client, empty: Dataset) -> None:
     ingest(empty, Job.State.SUCCEEDED)
     html = page(client)
-    assert "No image was found" in html
+    assert "No images found" in html
     assert 'href="/d/pictures/problems/"' in html
 
 
 def test_no_check_waits_is_said_whatever_state_is_shown(client: Client, make_dataset: Callable[..., Dataset]) -> None:
     make_dataset(3)
-    assert "No check waits" in page(client, "checks")
+    assert "No checks are waiting" in page(client, "checks")

@@ -112,7 +112,7 @@ def test_without_vectors(dataset: Dataset, queue: str) -> None:
     _paths, note = told(queue)
     strategy = STRATEGIES[queue]
     if strategy.needs_vectors:
-        assert words.startswith("No vectors yet.")
+        assert words.startswith("No embeddings yet.")
         assert "hoshina embed" in note
     elif not strategy.needs_model:
         assert len(rows) == 12
@@ -132,8 +132,8 @@ def test_when_everything_is_labelled(dataset: Dataset, queue: str) -> None:
         assert not paths, "the command lists what is to be labelled"
     else:
         assert not rows
-        assert words.startswith("Everything is labelled.")
-        assert note.startswith("Everything is labelled.")
+        assert words.startswith("Everything is labeled.")
+        assert note.startswith("Everything is labeled.")
 
 
 @pytest.mark.parametrize("queue", LISTED)

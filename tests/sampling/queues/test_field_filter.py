@@ -133,7 +133,7 @@ def test_what_cannot_be_is_said_in_words(dataset: Dataset, client: Client, query
 
 def test_an_empty_page_names_the_filters(dataset: Dataset, client: Client) -> None:
     page = client.get("/d/pictures/grid/?queue=random&f.mass=90..&f.Band of it=g").content.decode()
-    assert "No image matches all that is asked for (Band of it g; mass 90..)" in page
+    assert "No image matches all filters (Band of it g; mass 90..)" in page
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])

@@ -96,7 +96,7 @@ def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Da
     cat, dog = trained.classes.order_by("pk")[:2]
     answer = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&label={cat.pk}&predicted={dog.pk}&confused=1")
     page = answer.content.decode()
-    assert re.search(r"Labelled cat; model 1 thought dog \(0\.\d\d\)", page)
+    assert re.search(r"Labeled cat; model 1 predicted dog \(0\.\d\d\)", page)
     first = ModelVersion.objects.get(number=1)
     assert {tile.shown.model_version_id for tile in answer.context["page"].tiles} == {first.pk}
     assert ServedPage.objects.get().model_version_id == first.pk
@@ -110,7 +110,7 @@ def test_what_two_versions_differ_on_is_shown_by_side(trained: Dataset, client: 
     rows = rows_shown(client, trained, f"queue=all&state=any&differ=1-2&right={side}")
     assert rows == both.side(side).tolist()
     page = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&differ=1-2&right={side}").content.decode()
-    assert not rows or re.search(r"Labelled \w+; model 1 thought \w+ \(.*?\); model 2 thought", page)
+    assert not rows or re.search(r"Labeled \w+; model 1 predicted \w+ \(.*?\); model 2 predicted", page)
 
 
 def test_the_pages_of_such_a_pull_go_on_with_the_filter(trained: Dataset, client: Client) -> None:
@@ -127,7 +127,7 @@ def test_the_form_says_what_is_shown_and_keeps_it(trained: Dataset, client: Clie
     cat, dog = trained.classes.order_by("pk")[:2]
     query = f"queue=all&state=any&label={cat.pk}&predicted={dog.pk}&confused=1"
     form = client.get(f"/d/{trained.slug}/queues/?{query}").content.decode()
-    assert "Images labelled cat, taken for dog by model 1, which had not seen them." in form
+    assert "Images labeled cat, predicted as dog by model 1 when held out." in form
     for name, value in (("label", cat.pk), ("predicted", dog.pk), ("confused", 1), ("state", "any")):
         assert f'<input type="hidden" name="{name}" value="{value}">' in form
     assert "choice-label" not in form
@@ -142,9 +142,9 @@ def test_the_form_says_what_is_shown_and_keeps_it(trained: Dataset, client: Clie
         ("confused=9", "There is no model 9"),
         ("confused=two", "Give the number of a model"),
         ("confused=%C2%B2", "Give the number of a model"),
-        ("confused=1&label=9999", "Model 1 did not know that class"),
+        ("confused=1&label=9999", "Model 1 was not trained on that class"),
         ("differ=1&right=first", "Give the number of a model"),
-        ("differ=1-2", "right has to be one of first, second, neither"),
+        ("differ=1-2", "right must be one of first, second, neither"),
         ("differ=1-7&right=first", "There is no model 7"),
     ],
 )
@@ -160,7 +160,7 @@ def test_what_was_given_back_to_the_disk_is_said(trained: Dataset, client: Clien
     model_files.delete_held_out(first)
     for query in ("confused=1", "differ=1-2&right=first"):
         told = client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}").content.decode()
-        assert "Not kept any more" in told
+        assert "No longer stored" in told
         assert "What model" in told
 
 

@@ -160,7 +160,7 @@ def test_it_is_said_who_holds_what_and_until_when(make_dataset: MakeDataset) -> 
     assert "No images available right now" in text
     assert f'<b>ana</b>: 4 images, until <time datetime="{until:%Y-%m-%dT%H:}' in text
     assert "<b>cleo</b>: 1 image, until" in text
-    assert "Others are labeling what is left." in text
+    assert "Others are labeling the remaining images." in text
     assert "data-take-back" not in text, "nothing of it is bob's"
 
 

@@ -202,10 +202,10 @@ def test_unavailable_items_are_never_dealt(make_dataset: MakeDataset, client: Cl
     ("query", "status", "words"),
     [
         ("queue=uncertain", 200, "No model yet"),
-        ("queue=nonsense", 422, "There is no queue called"),
+        ("queue=nonsense", 422, "There is no queue"),
         ("queue=random&n=minus", 422, "n has to be a whole number"),
-        ("queue=random&state=odd", 422, "state has to be one of"),
-        ("queue=all&state=skipped", 200, "No image matches these filters"),
+        ("queue=random&state=odd", 422, "state must be one of"),
+        ("queue=all&state=skipped", 200, "No image matches the filters"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_words(
@@ -220,7 +220,7 @@ def test_what_cannot_be_shown_is_said_in_words(
 def test_everything_labelled_says_so(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     label(dataset, [0, 1, 2])
-    assert "Everything is labelled" in client.get(f"/d/{dataset.slug}/grid/?queue=random").content.decode()
+    assert "Everything is labeled" in client.get(f"/d/{dataset.slug}/grid/?queue=random").content.decode()
 
 
 def test_a_bad_measure_is_refused(make_dataset: MakeDataset, client: Client) -> None:

@@ -63,14 +63,14 @@ def test_the_wrong_labels_are_shown_with_what_the_model_thinks(dataset: Dataset,
     for tile in shown:
         given = name_of(dataset, tile.item.row)
         other = {"cat": "dog", "dog": "cat"}[given]
-        assert tile.reason.startswith(f"Labelled {given}; the model thinks {other} (")
+        assert tile.reason.startswith(f"Labelled {given}; the model predicts {other} (")
         assert tile.shown.queue == "suspects"
         assert (tile.label.name, tile.suggestion.label.name) == (given, other)
     scores = [tile.shown.score for tile in shown]
     assert scores == sorted(scores, reverse=True)
     assert all(score > 0.5 for score in scores)
     assert not any("(1.00)" in tile.reason for tile in shown)
-    assert "Labelled cat; the model thinks dog" in page.content.decode()
+    assert "Labeled cat; the model predicts dog" in page.content.decode()
     assert not Lease.objects.exists(), "labelled images are not dealt to one person alone"
 
 
@@ -122,10 +122,10 @@ def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: Callable[...,
         call_command("queue", "suspects")
     import_labels(dataset, list(range(40)), y)
     run_now("retrain", dataset_id=dataset.pk)
-    assert "Nothing is suspect" in client.get(GRID).content.decode()
+    assert "No suspect labels" in client.get(GRID).content.decode()
     out = StringIO()
     call_command("queue", "suspects", stdout=out)
-    assert "Nothing is suspect" in out.getvalue()
+    assert "No suspect labels" in out.getvalue()
 
 
 def test_the_command_lists_labelled_images(dataset: Dataset) -> None:

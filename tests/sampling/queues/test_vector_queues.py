@@ -83,7 +83,7 @@ def test_diverse_by_typical_begins_inside_of_each_cloud(clouds: tuple[Dataset, n
     assert {row % 3 for row in rows} == {0, 1, 2}
     assert 17 not in rows, "what stands out is not typical"
     assert ranked_rows(pulls[1]).tolist() == rows
-    assert pulls[0].reasons == [["", "Typical of its part of the collection"]]
+    assert pulls[0].reasons == [["", "Typical of its part of the dataset"]]
 
 
 @pytest.mark.parametrize("method", ["local outlier factor", "isolation forest"])
@@ -131,9 +131,9 @@ def test_band_holds_only_what_is_in_it(clouds: tuple[Dataset, np.ndarray]) -> No
     assert set(mirrored.tolist()) == {row for row in range(N) if 0.5 <= 1 - np.float32(chances[row]) <= 0.75}
     top = ranked_rows(pull(dataset, STRATEGIES["band"], BandParams(0.9, 1.0), Filters(), seed=0))
     assert {int(row) for row in top} == {r for r in range(N) if max(chances[r], 1 - chances[r]) >= 0.9}
-    with pytest.raises(BadParameter, match="low first"):
+    with pytest.raises(BadParameter, match="low below high"):
         pull(dataset, STRATEGIES["band"], BandParams(0.8, 0.2), Filters(), seed=0)
-    with pytest.raises(BadParameter, match="does not know this class"):
+    with pytest.raises(BadParameter, match="was not trained on this class"):
         pull(dataset, STRATEGIES["band"], BandParams(of=10**6), Filters(), seed=0)
 
 
@@ -205,13 +205,13 @@ def test_auto_without_vectors_is_chance_and_says_so(make_dataset: MakeDataset, c
     make_dataset(5)
     page = client.get("/d/pictures/grid/?queue=auto").context["page"]
     assert len(page.tiles) == 5
-    assert page.tiles[0].reason.startswith("Drawn at random, until there is something to rank by")
+    assert page.tiles[0].reason.startswith("Random, until there is a ranking")
 
 
 @pytest.mark.parametrize("queue", ["diverse", "oddities", "similar"])
 def test_without_vectors_they_say_so(make_dataset: MakeDataset, client: Client, queue: str) -> None:
     make_dataset(3)
-    assert "No vectors yet" in client.get(f"/d/pictures/grid/?queue={queue}&to=1").content.decode()
+    assert "No embeddings yet" in client.get(f"/d/pictures/grid/?queue={queue}&to=1").content.decode()
 
 
 def order(queue: str, **params: object) -> dict[str, object]:
@@ -230,7 +230,7 @@ def test_a_worker_says_what_cannot_be(clouds: tuple[Dataset, np.ndarray]) -> Non
     bad = {"order": order("similar", to="none"), "fingerprint": "x"}
     with pytest.raises(JobError) as refused:
         run_now("rank", dataset_id=dataset.pk, params=bad)
-    assert "name the images to look like" in refused.value.hint
+    assert "choose images to compare with" in refused.value.hint
 
 
 def test_a_page_without_a_worker_says_so_and_asks_once(
@@ -346,7 +346,7 @@ def test_many_images_are_compared_by_a_job_once_and_the_page_says_how_far(many: 
 def test_a_comparison_that_was_cancelled_is_not_begun_again_unasked(many: Dataset, client: Client) -> None:
     words_of(client)
     cancel(Job.objects.get(kind="oddness"))
-    assert "Start it again on the page Jobs" in words_of(client)
+    assert "Retry the job on the Jobs page" in words_of(client)
     assert "data-waiting" not in words_of(client)
     assert Job.objects.filter(kind="oddness").count() == 1
     Job.objects.update(finished_at=timezone.now() - timedelta(hours=1))
@@ -390,10 +390,13 @@ def test_similar_refuses_what_it_does_not_understand(clouds: tuple[Dataset, np.n
         with pytest.raises(BadParameter, match="Similar: "):
             pull(dataset, STRATEGIES["similar"], params, Filters(), seed=0)
     form = client.get("/d/pictures/queues/?queue=similar&to=3,3,999,5&back=queue%3Dband%26low%3D0.1").content.decode()
-    assert "Like any of these <b>2</b> images" in form
+    assert "Similar to any of these <b>2</b> images" in form
     assert "Back to Band" in form
     assert "?queue=band&amp;low=0.1" in form
-    assert "Like this image" in client.get("/d/pictures/queues/?queue=similar&to=3&back=queue%3Dnone").content.decode()
+    assert (
+        "Similar to this image"
+        in client.get("/d/pictures/queues/?queue=similar&to=3&back=queue%3Dnone").content.decode()
+    )
 
 
 def test_similar_to_several_by_the_command(clouds: tuple[Dataset, np.ndarray]) -> None:

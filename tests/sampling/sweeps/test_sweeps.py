@@ -232,7 +232,7 @@ def test_what_can_not_be_swept_is_told(dataset: Dataset, client: Client) -> None
     url = f"/d/{dataset.slug}/grid/?queue=sweep&of={cat.pk}&at_most="
     text = client.get(url + "0.00001").content.decode()
     assert "Too uncertain to sweep at 0.001 %" in text
-    assert "50 images, the surest at over 99 %" in text
+    assert "50 unlabeled images predicted as cat, the most confident at over 99 %" in text
     assert client.get(url + "much").status_code == 422
     accept(dataset, sweep(dataset))
     assert "No cat left to sweep" in client.get(url + "0.01").content.decode()
@@ -241,8 +241,8 @@ def test_what_can_not_be_swept_is_told(dataset: Dataset, client: Client) -> None
 def test_the_bar_and_the_form_tell_promised_and_measured(dataset: Dataset, client: Client) -> None:
     cat = dataset.classes.get(name="cat")
     bar = client.get(f"/d/{dataset.slug}/grid/?queue=sweep&of={cat.pk}&n=50").content.decode()
-    assert "promised: at most 1 % wrong" in " ".join(bar.split())
-    assert "about 1 of them something else" in " ".join(bar.split())
+    assert "target: at most 1 % wrong" in " ".join(bar.split())
+    assert "about 1 likely wrong" in " ".join(bar.split())
     assert bar.count("data-later") == 2
     form = client.get(f"/d/{dataset.slug}/queues/?queue=sweep").content.decode()
     assert "cat: 50 of 50" in form
@@ -290,7 +290,7 @@ def test_groups_by_page_split_and_in_words(
     monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
     dataset = make_dataset(N)
     url = f"/d/{dataset.slug}/grid/?queue=groups"
-    assert "No vectors yet" in client.get(url).content.decode()
+    assert "No embeddings yet" in client.get(url).content.decode()
     rng = np.random.default_rng(0)
     heap = np.arange(N) % 4
     X = heap[:, None] * 10 + np.where(heap == 1, 0.1, 2.0)[:, None] * rng.normal(size=(N, 6))
@@ -331,13 +331,13 @@ def test_only_groups_that_are_known_to_agree_are_offered(
     two_heaps(dataset, 300)
     url = f"/d/{dataset.slug}/grid/?queue=groups&n=40"
     nothing = client.get(url).content.decode()
-    assert "Not enough is known for groups yet" in nothing
+    assert "Not enough labels for groups yet" in nothing
     assert 'href="/d/pictures/?queue=groups&amp;loose=1">Show looser groups' in nothing
     loose = client.get(f"{url}&loose=1").content.decode()
     assert "No labeled pairs are this similar, so it is not known" in loose
     for row in range(60):
         decide_shown(dataset, [row], ("cat", "dog")[row % 2])
-    assert "Not enough is known" in client.get(url).content.decode(), "58 comparisons are too few"
+    assert "Not enough labels" in client.get(url).content.decode(), "58 comparisons are too few"
     answer = client.get(f"{url}&loose=1&looseness=2").content.decode()
     assert re.search(
         r'data-warning="Too few labeled pairs to rely on: 100.0 % \(95 % interval [89]\d\.\d to 100.0 %\)', answer
