@@ -266,12 +266,12 @@ def label(dataset: Dataset, rows: list[int], name: str) -> None:
 def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
     bench = Bench(page, site.address, site.dataset(6))
     page.goto(f"{bench.url}map/")
-    expect(page.locator("#map-pane")).to_contain_text("There are no vectors of these images yet")
+    expect(page.locator("#map-pane")).to_contain_text("These images have no embeddings yet")
     bench.ready()
     made = add_map(bench.dataset, np.arange(12, dtype=float).reshape(6, 2))
     page.evaluate("""document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', {
         detail: { kind: 'project_map', kinds: ['project_map'], states: { project_map: 'succeeded' } } }))""")
-    expect(page.locator("#map-pane")).to_contain_text("There are no vectors")
+    expect(page.locator("#map-pane")).to_contain_text("no embeddings yet")
     page.get_by_role("link", name="Show it").click()
     Map(bench, made).drawn()
     page.goto(f"{bench.url}map/?projection={made.pk + 1}")

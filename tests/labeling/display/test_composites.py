@@ -256,7 +256,7 @@ USUAL = {"plane": "first", "stretch": "usual", "background": "#808080", "layout"
 def test_the_page_of_images_chooses_layout_bands_and_curve(client: Client, shown: Dataset) -> None:
     address = reverse("labeling:images", args=[shown.slug])
     page = client.get(address).content.decode()
-    assert "i (usual)" in page
+    assert "i (default)" in page
     assert page.count("/rendered/?") == 3 + 2
     chosen = {"layout": "rgb", "red": "r", "green": "g", "blue": "g", "softening": "3", "range": "50"}
     preview = client.get(f"{address}preview/", USUAL | chosen).content.decode()

@@ -138,7 +138,7 @@ def test_a_file_without_its_end_is_an_item_with_a_note(client: Client, folder: P
     address = reverse("labeling:problems", args=[Dataset.objects.get().slug])
     for _ in range(2):  # unchanged files keep theirs
         page = client.get(address).content.decode()
-        assert "Shown, with a note" in page
+        assert "Files with warnings" in page
         assert note in page
         assert "no end.jpg" in page
         result = read(folder)
@@ -149,7 +149,7 @@ def test_a_file_without_its_end_is_an_item_with_a_note(client: Client, folder: P
     assert note in client.get(detail, headers={"HX-Request": "true"}).content.decode()
     (folder / "no end.jpg").write_bytes((folder / "a.jpg").read_bytes() + b" ")
     assert read(folder)["noted"] == []
-    assert "Shown, with a note" not in client.get(address).content.decode()
+    assert "Files with warnings" not in client.get(address).content.decode()
 
 
 def test_cut_files_come_and_go_with_the_setting(client: Client, folder: Path) -> None:

@@ -173,7 +173,7 @@ def test_the_command(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> No
 def test_the_page_offers_what_is_in_the_files(dataset: Dataset, client: Client) -> None:
     address = f"/d/{dataset.slug}/fields/cards/"
     page = client.get(address).content.decode()
-    assert f"Found in {N} of the files" in page
+    assert f"Found in a sample of {N} files" in page
     assert 'value="EXPTIME"' in page
     assert "NAXIS1" not in page
     assert "M 0" in page

@@ -47,7 +47,7 @@ def command(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def test_the_page_keeps_the_choice_and_tells_its_groups(dataset: Dataset, client: Client) -> None:
-    assert "Nothing but identical files is kept together." in client.get("/d/pictures/fields/").content.decode()
+    assert "Only identical files always go to the same split." in client.get("/d/pictures/fields/").content.decode()
     answer = client.post(URL, {"field": "night"}).content.decode()
     assert "<b>10</b> groups; the largest has <b>6</b> of 60 images. 5 images without a night" in answer
     dataset.refresh_from_db()

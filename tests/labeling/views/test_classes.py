@@ -262,7 +262,7 @@ def test_a_class_deleted_meanwhile_is_said_in_words(client: Client, cat: LabelCl
     data = {"name": "x", "colour": "#000000", "by": "1", "target": "unlabelled"}
     response = client.post(url(name, cat.pk), data)
     assert response.status_code == 422
-    assert "was deleted or merged in the meantime" in text(response)
+    assert "was deleted or merged meanwhile" in text(response)
     assert 'id="class-list"' in text(response)
     assert says_changed(response)
 

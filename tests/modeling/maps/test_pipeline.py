@@ -407,7 +407,7 @@ def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str,
 
 def test_without_vectors_or_with_few_images_it_says_so(make_dataset: MakeDataset) -> None:
     nothing = make_dataset(6, name="nothing")
-    assert "no vectors" in projections.why_not(nothing)
+    assert "no embeddings" in projections.why_not(nothing)
     with pytest.raises(JobError, match="no vectors of these images yet"):
         run_now("project_map", dataset_id=nothing.pk, params=asdict(MapOptions()))
     few = make_dataset(6, name="few")

@@ -75,14 +75,14 @@ def test_without_a_model_and_without_audit_labels_the_next_step_is_said(
     ModelVersion.objects.create(
         dataset=dataset, number=1, class_ids=[], n_labels=1, n_rows=0, n_decisions=0, is_active=True
     )
-    assert "Label 20 images of the queue Audit" in words(client)
+    assert "Label 20 images in the queue Audit" in words(client)
     assert "not known yet" in words(client, f"{PAGE}honest/")
 
 
 def test_too_few_audit_labels_for_a_forecast(make_dataset: MakeDataset, client: Client) -> None:
     estimates_at(make_dataset(3), [(40, 0.5, 4), (60, 0.6, 6), (90, 0.7, 9)])
     shown = words(client)
-    assert "A forecast takes 20 audit labels; there are 9. Label 20 images of the queue Audit" in shown
+    assert "A forecast needs 20 audit labels; there are 9. Label 20 images in the queue Audit" in shown
     assert "dashed" not in shown
 
 
@@ -231,7 +231,7 @@ def test_command_without_anything_to_tell(make_dataset: MakeDataset) -> None:
     call_command("accuracy", "--json", stdout=out)
     told_there = json.loads(out.getvalue())
     assert told_there["accuracy"] is told_there["interval"] is told_there["forecast"] is None
-    assert "label 20 images of the queue Audit" in told_there["note"]
+    assert "label 20 images in the queue Audit" in told_there["note"]
     out = StringIO()
     call_command("accuracy", stdout=out)
     assert "Not known yet" in out.getvalue()

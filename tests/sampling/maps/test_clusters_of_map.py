@@ -88,7 +88,7 @@ def test_labels_lead_and_predictions_where_there_are_none(dataset: Dataset, draw
     by_row = {one["thumbs"][0]["row"] % 4: one for one in told(drawn_map)}
     assert by_row[0]["what"] == "80 % cat"
     assert by_row[0]["n_labelled"] == 5
-    assert by_row[0]["labelled"] == "5 % labelled"
+    assert by_row[0]["labelled"] == "5 % labeled"
     assert by_row[1]["what"] == "100 % predicted dog"
     assert by_row[1]["labelled"] == "no labels"
 

@@ -50,7 +50,7 @@ def test_a_map_is_begun_with_what_its_method_heeds(dataset: Dataset, client: Cli
     client.post(MAKE, USUAL | {"name": "Night 1"})
     assert jobs.count() == 1, "the same one asked for twice is one job"
     listed = client.get("/d/pictures/map/list/?list").content.decode()
-    assert "Night 1 is being made" in listed
+    assert "Night 1 is being computed" in listed
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_cannot_be_is_said_at_its_field(
 def test_without_vectors_there_is_no_form_but_words(make_dataset: MakeDataset, client: Client) -> None:
     make_dataset(3)
     page = client.get("/d/pictures/map/list/").content.decode()
-    assert "no vectors" in page
+    assert "no embeddings" in page
     assert "<form" not in page
     assert client.post(MAKE, USUAL).status_code == 422
 
@@ -101,7 +101,7 @@ def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
     one, other = add_map(dataset, np.eye(N, 2)), add_map(dataset, np.eye(N, 2), name="Other")
     page = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": "  Spirals & co "})
     assert "Spirals &amp; co" in page.content.decode()
-    for name, words in (("Other", "There is a map called"), (" ", "Give a name"), ("x" * 81, "at most 80")):
+    for name, words in (("Other", "There is a map called"), (" ", "Enter a name"), ("x" * 81, "at most 80")):
         refused = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": name})
         assert refused.status_code == 422
         assert words in refused.content.decode()

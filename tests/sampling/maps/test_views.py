@@ -192,7 +192,7 @@ def test_fields_of_numbers_and_of_words(dataset: Dataset, drawn_map: Projection)
 
 
 def test_oddity_is_computed_by_a_job_first(dataset: Dataset, drawn_map: Projection) -> None:
-    assert "no vectors yet" in ask("colours", drawn_map, "by=oddity").content.decode()
+    assert "no embeddings yet" in ask("colours", drawn_map, "by=oddity").content.decode()
     train(dataset)
     waiting = ask("colours", drawn_map, "by=oddity")
     assert waiting.status_code == 409
@@ -250,7 +250,7 @@ def test_what_was_labelled_since_is_told_and_nothing_else(dataset: Dataset, draw
 def test_very_many_changes_are_told_by_the_whole_plane(
     dataset: Dataset, drawn_map: Projection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sampling.maps.views.MOST_CHANGES", 5)
+    monkeypatch.setattr("sampling.maps.views.MAX_CHANGES", 5)
     label(dataset, list(range(8)))
     told = json.loads(ask("changes", drawn_map, "since=0").content)
     assert told["is_stale"]
@@ -294,11 +294,11 @@ def test_thumbnails_by_row_in_one_query(dataset: Dataset, drawn_map: Projection)
 
 # -- The page and what can't be --------------------------------------------------------------------
 def test_the_page_says_what_is_missing(dataset: Dataset, client: Client) -> None:
-    assert "There are no vectors" in client.get("/d/pictures/map/").content.decode()
+    assert "no embeddings yet" in client.get("/d/pictures/map/").content.decode()
     rng = np.random.default_rng(0)
     has = np.arange(N) < 3
     vectors = add_vectors(dataset, rng.normal(size=(N, 4)), has)
-    assert "A map takes 4 images" in client.get("/d/pictures/map/").content.decode()
+    assert "A map needs 4 readable images" in client.get("/d/pictures/map/").content.decode()
     vectors.n_vectors = N
     vectors.save()
     assert "map/list/" in client.get("/d/pictures/map/").content.decode(), "the form of the first one"
@@ -329,13 +329,13 @@ def test_what_cannot_colour_is_refused_in_words(drawn_map: Projection, by: str) 
     for what in ("colours", "legend"):
         refused = ask(what, drawn_map, f"by={by}")
         assert refused.status_code == 422
-        assert "not by" in refused.content.decode()
+        assert "There is no color" in refused.content.decode()
     assert ask("changes", drawn_map, f"by={by}&since=0").status_code == 422
     assert ask("changes", drawn_map, "since=yesterday").status_code == 422
 
 
 def test_without_a_model_or_labels_there_are_words(drawn_map: Projection) -> None:
-    for by, words in (("predicted", "no model yet"), ("uncertainty", "no model yet"), ("time", "Nothing is labelled")):
+    for by, words in (("predicted", "no model yet"), ("uncertainty", "no model yet"), ("time", "Nothing is labeled")):
         answer = ask("colours", drawn_map, f"by={by}")
         assert answer.status_code == 409
         assert words in answer.content.decode()

@@ -161,7 +161,7 @@ def test_what_was_given_back_to_the_disk_is_said(trained: Dataset, client: Clien
     for query in ("confused=1", "differ=1-2&right=first"):
         told = client.get(f"/d/{trained.slug}/grid/?queue=all&state=any&{query}").content.decode()
         assert "No longer stored" in told
-        assert "What model" in told
+        assert "The held-out predictions of model" in told
 
 
 def test_another_datasets_versions_are_not_asked(trained: Dataset, make_dataset: MakeDataset, client: Client) -> None:

@@ -64,7 +64,7 @@ def test_the_state_changed_shows_what_changed_since_its_decision(make_dataset: M
     assert Round.objects.latest("pk").params["filters"]["state"] == "changed"
     label(dataset, [4])
     empty = client.get(f"{url}&queue=all")
-    assert empty.context["page"].empty.title == "Nothing changed"
+    assert empty.context["page"].empty.title == "No changed files"
 
 
 def test_uncertain_ranks_by_margin_and_leaves_out_what_is_labelled(make_dataset: MakeDataset) -> None:
@@ -203,7 +203,7 @@ def test_unavailable_items_are_never_dealt(make_dataset: MakeDataset, client: Cl
     [
         ("queue=uncertain", 200, "No model yet"),
         ("queue=nonsense", 422, "There is no queue"),
-        ("queue=random&n=minus", 422, "n has to be a whole number"),
+        ("queue=random&n=minus", 422, "n must be a whole number"),
         ("queue=random&state=odd", 422, "state must be one of"),
         ("queue=all&state=skipped", 200, "No image matches the filters"),
     ],

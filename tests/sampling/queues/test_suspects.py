@@ -63,7 +63,7 @@ def test_the_wrong_labels_are_shown_with_what_the_model_thinks(dataset: Dataset,
     for tile in shown:
         given = name_of(dataset, tile.item.row)
         other = {"cat": "dog", "dog": "cat"}[given]
-        assert tile.reason.startswith(f"Labelled {given}; the model predicts {other} (")
+        assert tile.reason.startswith(f"Labeled {given}; the model predicts {other} (")
         assert tile.shown.queue == "suspects"
         assert (tile.label.name, tile.suggestion.label.name) == (given, other)
     scores = [tile.shown.score for tile in shown]
@@ -134,7 +134,7 @@ def test_the_command_lists_labelled_images(dataset: Dataset) -> None:
     told = json.loads(out.getvalue())
     rows = dict(Item.objects.filter(dataset=dataset).values_list("pk", "row"))
     assert sorted(rows[one["item_id"]] for one in told["items"]) == WRONG
-    assert all(one["reason"].startswith("Labelled ") for one in told["items"])
+    assert all(one["reason"].startswith("Labeled ") for one in told["items"])
 
 
 def test_without_its_file_it_asks_for_a_retrain(dataset: Dataset, client: Client) -> None:
