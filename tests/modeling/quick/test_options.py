@@ -52,8 +52,8 @@ def test_what_suits_the_images_is_possible() -> None:
     [
         (QuickOptions(), Facts(9, [5, 4]), "", "needs 10 labels; there are 9"),
         (QuickOptions(), Facts(40, [40, 0]), "", "two classes"),
-        (QuickOptions(image_side=16), PLENTY, "image_side", "from 32 pixels on"),
-        (QuickOptions(weights="random"), PLENTY, "is_fine_tuned", "has to learn"),
+        (QuickOptions(image_side=16), PLENTY, "image_side", "at least 32 px"),
+        (QuickOptions(weights="random"), PLENTY, "is_fine_tuned", "the whole network must be trained"),
         (QuickOptions(validation_share=0.05), Facts(30, [15, 15]), "validation_share", "a larger share"),
         (QuickOptions(validation_share=0.8), Facts(12, [2] * 6), "validation_share", "Choose a smaller share"),
     ],
@@ -80,18 +80,18 @@ def test_more_than_the_memory_holds_is_refused_with_what_would_fit() -> None:
 
 def test_a_batch_is_never_larger_than_what_is_learnt_from() -> None:
     few = Facts(20, [10, 10], 300, 0)
-    assert any("16 images to learn from" in one for one in remarks(QuickOptions(), few))
+    assert any("training set has 16 images" in one for one in remarks(QuickOptions(), few))
     assert problems(QuickOptions(), few) == []
     assert remarks(QuickOptions(image_side=160), PLENTY) == []
 
 
 def test_what_is_worth_knowing() -> None:
     small = replace(PLENTY, median_side=28)
-    assert any("28 pixels" in one for one in remarks(QuickOptions(image_side=160), small))
+    assert any("28 px" in one for one in remarks(QuickOptions(image_side=160), small))
     assert remarks(suggest(small), small) == []
     assert any("One class has fewer than five" in one for one in remarks(QuickOptions(), Facts(403, [200, 200, 3])))
     assert any("thousands" in one for one in remarks(QuickOptions(weights="random", is_fine_tuned=True), PLENTY))
-    assert any("direction" in one for one in remarks(QuickOptions(rotate=True), PLENTY))
+    assert any("orientation" in one for one in remarks(QuickOptions(rotate=True), PLENTY))
 
 
 def test_every_backbone_has_what_a_form_shows() -> None:

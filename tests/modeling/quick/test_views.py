@@ -127,7 +127,7 @@ def test_it_begins_once_and_remembers_what_was_chosen(client: Client, dataset: D
     ("changes", "words"),
     [
         ({"epochs": "0"}, "greater than or equal to 1"),
-        ({"image_side": "16"}, "takes images from 32 pixels on"),
+        ({"image_side": "16"}, "needs images of at least 32 px"),
         ({"weights": "random"}, "the whole network must be trained"),
         ({"backbone": "resnet50"}, "no network here"),
         ({"backbone": "alexnet"}, "not one of the available choices"),

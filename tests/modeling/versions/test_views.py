@@ -175,8 +175,8 @@ def test_words_for_a_version_that_could_hold_nothing_out(make_dataset: MakeDatas
     shown = words(client, PAGE)
     assert "too few labels" in shown
     assert "Held-out accuracy not known yet" in shown
-    assert "Reliability Not known" in shown
-    assert "Confusion Not known" in shown
+    assert "Reliability Not available" in shown
+    assert "Confusion Not available" in shown
     assert "The curve starts at 20 labels" in shown
     trained(Dataset.objects.get(), 30)
     shown = words(client, PAGE)

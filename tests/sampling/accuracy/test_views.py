@@ -61,7 +61,7 @@ def test_the_number_never_comes_without_its_interval(make_dataset: MakeDataset, 
 
 def test_how_many_more_labels_halve_the_interval(make_dataset: MakeDataset, client: Client) -> None:
     furnished(make_dataset)
-    found = re.search(r"with (\d+) more labels of the queue Audit", words(client))
+    found = re.search(r"with (\d+) more labels in the queue Audit", words(client))
     assert found
     assert 120 < int(found[1]) < 170, "four times as many labels halve it, about"
     assert '/d/pictures/?queue=audit"' in client.get(PAGE).content.decode()
@@ -231,7 +231,7 @@ def test_command_without_anything_to_tell(make_dataset: MakeDataset) -> None:
     call_command("accuracy", "--json", stdout=out)
     told_there = json.loads(out.getvalue())
     assert told_there["accuracy"] is told_there["interval"] is told_there["forecast"] is None
-    assert "label 20 images in the queue Audit" in told_there["note"]
+    assert "label 20 images of the queue Audit" in told_there["note"]
     out = StringIO()
     call_command("accuracy", stdout=out)
     assert "Not known yet" in out.getvalue()
