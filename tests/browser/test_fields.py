@@ -81,7 +81,7 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
     expect(bench.tiles).to_have_count(len(both))
 
     page.get_by_label("Sort by").select_option("mass")
-    page.get_by_label("Order").select_option(label="falling")
+    page.get_by_label("Order").select_option(label="descending")
     falling = sorted(both, key=lambda row: -(mass(row) or 0))
     expect(bench.tiles.first).to_have_attribute("data-row", str(falling[0]))
     assert _rows(bench) == falling
@@ -103,7 +103,7 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
         bench.dataset, [Decision(pk, State.LABELLED, cat.pk) for pk in Item.objects.values_list("pk", flat=True)], None
     )
     page.goto(f"{bench.url}export/")
-    page.get_by_label("Keep together").select_option("night")
+    page.get_by_label("Group by").select_option("night")
     expect(page.locator("#export")).to_contain_text("Images of equal night")
     page.get_by_label("Fields of the labelled items").check()
     with page.expect_download() as download:

@@ -86,7 +86,7 @@ def test_the_page_shows_before_it_saves(sky: Bench) -> None:
     page.goto(f"{sky.address}/d/pictures/images/")
     image = page.locator("#images-preview img").first
     usual = brightness(image)
-    page.get_by_label("Inverted").check()
+    page.get_by_label("Invert").check()
     expect(image).to_have_attribute("src", re.compile("is_inverted"))
     assert brightness(image) == pytest.approx(255 - usual, abs=3)
     page.get_by_label("Black point").fill("5")

@@ -172,7 +172,7 @@ def test_a_decision_waits_for_the_server(item_page: Page) -> None:
     item_page.route("**/annotate/", lambda route: route.abort())
     item_page.keyboard.press("1")
     expect(item_page.locator("#banner")).to_contain_text("1 unsent label in this browser")
-    expect(item_page.locator(".detail-state")).to_have_text("Now: cat (being saved)")
+    expect(item_page.locator(".detail-state")).to_have_text("Now: cat (saving)")
     item_page.unroute("**/annotate/")
     item_page.get_by_role("button", name="Try now").click()
     expect(item_page.locator(".detail-state")).to_have_text("Now: cat")

@@ -208,7 +208,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
     expect(plane.bench.tiles).to_have_count(15)
     assert plane.rows() == set(heap(0).tolist())
     expect(plane.bench.focused).to_be_focused()
-    page.get_by_role("button", name="All images").click()
+    page.get_by_role("button", name="Show all images").click()
     expect(page.locator("#map-region")).to_be_hidden()
     expect(plane.bench.tiles).not_to_have_count(15)
     expect(plane.bench.focused).to_be_focused()
@@ -216,7 +216,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
     page.locator("summary", has_text="Clusters").press("Enter")
     link = page.locator("#map-clusters-slot [data-cluster]").first
     link.focus()
-    expect(page.locator(".cluster.lit")).to_have_count(1)
+    expect(page.locator(".cluster.highlighted")).to_have_count(1)
     link.press("Enter")
     expect(page.locator("#map-region")).to_contain_text("15 images in the region")
     expect(plane.bench.tiles).to_have_count(15)
@@ -321,11 +321,11 @@ def test_the_outline_that_a_click_would_select_is_highlighted(plane: Map, page: 
     box, spots = plane.view.bounding_box(), plane.spots()
     assert box
     page.mouse.move(box["x"] + spots[heap(3)].mean(axis=0)[0], box["y"] + spots[heap(3)].mean(axis=0)[1])
-    expect(page.locator(".cluster.lit")).to_have_count(1)
+    expect(page.locator(".cluster.highlighted")).to_have_count(1)
     expect(plane.view).to_have_css("cursor", "pointer")
     between = spots.mean(axis=0)
     page.mouse.move(box["x"] + between[0], box["y"] + between[1])
-    expect(page.locator(".cluster.lit")).to_have_count(0)
+    expect(page.locator(".cluster.highlighted")).to_have_count(0)
 
 
 def test_close_to_the_points_a_click_on_one_means_the_point(plane: Map, page: Page) -> None:

@@ -33,7 +33,7 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     expect(form.get_by_label("Perplexity")).to_be_visible()
     expect(form.get_by_label("Neighbors")).to_be_hidden()
     form.get_by_label("Perplexity").fill("90")
-    form.get_by_role("button", name="Make the map").click()
+    form.get_by_role("button", name="Compute map").click()
     expect(form.get_by_role("alert")).to_contain_text("choose a perplexity of at most")
     expect(form.get_by_label("Neighbors")).to_be_hidden()
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
@@ -41,7 +41,7 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     assert not grave, [(one["id"], one["nodes"][0]["html"]) for one in grave]
     form.get_by_label("Perplexity").fill("5")
     form.get_by_label("Name", exact=True).fill("Neighbourhoods")
-    form.get_by_role("button", name="Make the map").click()
+    form.get_by_role("button", name="Compute map").click()
     expect(page.locator("#map-list")).to_contain_text("Neighbourhoods is being made")
     assert Job.objects.get(kind="project_map", params__name="Neighbourhoods").params["perplexity"] == 5
 

@@ -16,7 +16,7 @@ def test_the_page_asks_about_numbers_and_then_about_classes(site: Site, page: Pa
     page.get_by_label("Create missing classes").check()
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.locator("#import")).to_contain_text("Choose the column that names the images")
-    page.get_by_text("Choices").click()
+    page.get_by_text("Options").click()
     page.get_by_label("Column that names the images").fill("galaxy")
     page.get_by_role("button", name="Import", exact=True).click()
     expect(page.locator("#import")).to_contain_text("the same number written in different ways")

@@ -70,8 +70,8 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     expect(choice).to_be_visible()
 
     page.goto(f"{site.address}/d/pictures/export/")
-    expect(page.get_by_label("Keep together")).to_have_value("night")
-    page.get_by_label("Keep together").select_option("")
+    expect(page.get_by_label("Group by")).to_have_value("night")
+    page.get_by_label("Group by").select_option("")
     expect(page.locator("#splits-title + .hint")).to_contain_text("Identical files always go to the same split")
 
     # A field that images are kept together by does not go without a word.

@@ -179,7 +179,11 @@ class TestUse:
 
     @pytest.mark.parametrize(
         ("backend", "words"),
-        [("magic", "There is no encoder"), ("file:x.onnx", "no model file"), ("resnet50", "TensorFlow is not installed")],
+        [
+            ("magic", "There is no encoder"),
+            ("file:x.onnx", "no model file"),
+            ("resnet50", "TensorFlow is not installed"),
+        ],
     )
     def test_what_cannot_be_used_is_refused(
         self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
