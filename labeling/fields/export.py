@@ -69,7 +69,7 @@ def _lines(dataset: Dataset, header: list[str], columns: list[Column]) -> Iterat
 register(
     Section(
         name="metadata",
-        title="Fields of the labelled items (metadata.csv)",
+        title="Fields of the labeled items (metadata.csv)",
         contribute=contribute,
         why_not=why_not,
     )

@@ -105,7 +105,7 @@ def test_from_a_file_to_a_grouped_export(bench: Bench, page: Page, csv_file: Pat
     page.goto(f"{bench.url}export/")
     page.get_by_label("Group by").select_option("night")
     expect(page.locator("#export")).to_contain_text("Images of equal night")
-    page.get_by_label("Fields of the labelled items").check()
+    page.get_by_label("Fields of the labeled items").check()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
     archive = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))

@@ -272,7 +272,7 @@ def test_what_there_is_to_do_without_a_map(site: Site, page: Page) -> None:
     page.evaluate("""document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', {
         detail: { kind: 'project_map', kinds: ['project_map'], states: { project_map: 'succeeded' } } }))""")
     expect(page.locator("#map-pane")).to_contain_text("no embeddings yet")
-    page.get_by_role("link", name="Show it").click()
+    page.get_by_role("link", name="Show map").click()
     Map(bench, made).drawn()
     page.goto(f"{bench.url}map/?projection={made.pk + 1}")
     expect(page.locator("#map-pane")).to_contain_text("Map not found")
