@@ -1,6 +1,6 @@
-"""What a process and its decoders say to each other: messages of MessagePack, each behind its length.
+"""Define the messages between a process and its decoders: MessagePack, preceded by its length.
 
-Answers come from a process that opened untrusted files: they are read by their types, and nothing in them is code.
+Responses come from a process that opened untrusted files. They are decoded by type and contain no code.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A call of a function of ``decoder_process``: with each of ``firsts`` in turn, and always with ``rest``.
+    """Calls of a function of ``decoder_process`` with each of ``firsts`` in turn, followed by ``rest``.
 
-    ``is_one_by_one``: answer each in a message of its own, so that the one that is never answered is known.
+    ``is_one_by_one``: send each result in a separate message, so that a call without a result can be identified.
     """
 
     call: str
@@ -31,7 +31,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why a call has no result: a ``problem`` of the file, an ``os`` error, or a ``fault`` of ours (a traceback)."""
+    """The reason why a call has no result: a ``problem`` of the file, an ``os`` error, or a ``fault`` (a traceback)."""
 
     kind: Literal["problem", "os", "fault"]
     message: str
@@ -39,7 +39,7 @@ class Failure(msgspec.Struct, frozen=True):
     file: Path | None = None
 
 
-# One of the two is None, or both where a call returned None.
+# One of the two is None, or both if a call returned None.
 Outcome = tuple[Result | None, Failure | None]
 
 
@@ -51,7 +51,7 @@ def send(stream: IO[bytes], message: object) -> None:
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
-    """Return the next message as it is; None where the stream ends, also in the middle of one."""
+    """Return the next encoded message; None if the stream ends, also within a message."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -66,7 +66,7 @@ def encode(message: object) -> bytes:
 
 
 def decode_request(content: bytes, calls: dict[str, Callable[..., Any]]) -> tuple[Request, Callable[..., Any]]:
-    """Return a request with the types that its function wants, and the function."""
+    """Return a request with arguments of the types of its function, and the function."""
     request = msgspec.msgpack.decode(content, type=Request)
     call = calls[request.call]
     firsts, rest = _argument_types(call)
@@ -78,22 +78,22 @@ def decode_request(content: bytes, calls: dict[str, Callable[..., Any]]) -> tupl
 
 @cache
 def _argument_types(call: Callable[..., Any]) -> tuple[Any, Any]:
-    """Return the types of a list of first arguments, and of a tuple of the others."""
+    """Return the types of the list of first arguments and of the tuple of the others."""
     first, *rest = (kind for name, kind in get_type_hints(call).items() if name != "return")
     return list[first], tuple[tuple(rest)]  # type: ignore[valid-type, misc]
 
 
 @cache
 def outcomes_decoder(call: Callable[..., Result]) -> msgspec.msgpack.Decoder[list[Outcome[Result]]]:
-    """Return what reads the outcomes of ``call``, with the type that it returns."""
+    """Return the decoder for the outcomes of ``call``, which have its return type."""
     kind = get_type_hints(call)["return"]
     return msgspec.msgpack.Decoder(list[tuple[kind | None, Failure | None]], dec_hook=_path)  # type: ignore[valid-type]
 
 
 def _plain(value: Any) -> bytes:
     if isinstance(value, PurePath):
-        return os.fsencode(value)  # names of files are bytes, not always text
-    raise TypeError(f"{type(value)} is no part of a message.")
+        return os.fsencode(value)  # file names are bytes and not always valid text
+    raise TypeError(f"A message can't contain {type(value)}.")
 
 
 def _path(kind: type, value: Any) -> Any:

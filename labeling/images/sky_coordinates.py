@@ -37,8 +37,8 @@ class SkyGrid:
 
     def as_params(self) -> dict[str, Any]:
         """Return the grid for JSON."""
-        told = [None if np.isnan(value) else round(float(value), 12) for value in self.vectors.reshape(-1)]
-        return {"kind": self.kind, "n": self.n, "error": self.error, "vectors": told}
+        vectors = [None if np.isnan(value) else round(float(value), 12) for value in self.vectors.reshape(-1)]
+        return {"kind": self.kind, "n": self.n, "error": self.error, "vectors": vectors}
 
 
 def sky_in(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> SkyGrid | None:

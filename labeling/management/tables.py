@@ -1,4 +1,4 @@
-"""Add the arguments that the commands for tables share."""
+"""Add the arguments of the commands for tables, and read their files."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def add_table_arguments(parser: CommandParser) -> None:
 def read_table(
     options: dict[str, Any], work: Callable[[BinaryIO, Callable[[int, int], None]], Result], *, unit: str, verb: str
 ) -> Result:
-    """Return what ``work`` makes of the file, given it and a function that draws progress. Raises CommandError."""
+    """Call ``work`` with the opened file and a progress function, and return its result. Raises CommandError."""
     file: Path = options["file"].expanduser()
-    # None: a bar on a terminal only.
+    # None shows the bar only on a terminal.
     bar = tqdm(unit=unit, desc=verb, leave=False, disable=True if options["json"] else None)
 
     def progress(done: int, total: int) -> None:
@@ -50,10 +50,10 @@ def read_table(
 
 
 def listed(names: Iterable[str], at_most: int = 10) -> str:
-    """Return the first names, and how many more there are."""
-    every = list(names)
-    more = f" and {len(every) - at_most} more" if len(every) > at_most else ""
-    return ", ".join(every[:at_most]) + more
+    """Return the first names, and the number of others."""
+    items = list(names)
+    more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+    return ", ".join(items[:at_most]) + more
 
 
 def _key(text: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What the imports of tables report alike."""
+"""Define the parts of reports that all table imports share."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from labeling.tables.encoding import guessed_note
 
-# Names that a report lists of each kind; the rest is only counted.
+# Number of names that a report lists of each kind. Others are only counted.
 LISTED = 1000
 
 
 @dataclass
 class Names:
-    """A count of lines, and the first different names on them."""
+    """A number of lines, and the first distinct names on them."""
 
     lines: int = 0
     names: dict[str, None] = field(default_factory=dict)
@@ -26,10 +26,11 @@ class Names:
 
 @dataclass
 class TableReport:
-    """What an import of a table did. ``rows``: lines of the file; ``key_column``: what it calls the column of images.
+    """The result of a table import.
 
-    ``by_name``: lines whose item was found by file name where a path was looked for; ``ambiguous``: file names that
-    more than one item has; ``unknown``: names of no item.
+    ``rows``: lines of the file. ``key_column``: the file's name of the column that names the images. ``by_name``: lines
+    whose item was found by its file name although a path was expected. ``ambiguous``: file names of several items.
+    ``unknown``: names of no item.
     """
 
     rows: int = 0
@@ -41,11 +42,11 @@ class TableReport:
 
     @property
     def encoding_note(self) -> str:
-        """Return what to check where the encoding is a guess; empty where it is certain."""
+        """Return what to check if the encoding is a guess; empty if it is certain."""
         return guessed_note(self.encoding)
 
     def common_json(self) -> dict[str, object]:
-        """Return for ``--json`` what all imports report; the lists hold a thousand names at most."""
+        """Return the entries that all imports report for ``--json``. Lists have at most 1000 names."""
         return {
             "rows": self.rows,
             "key_column": self.key_column,
