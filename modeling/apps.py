@@ -36,7 +36,7 @@ def side_of(dataset: Dataset) -> int | None:
     """Return the side in pixels of the square that the requested encoder takes from each file."""
     from modeling.encoders.choice import backend_of, likely
 
-    # Not by the roles: an ingest of new groups begins before there are any.
+    # Not decided by the roles: these do not exist yet when the first ingest of groups starts.
     is_one_picture = bool(dataset.grouping) and dataset.composed_as.is_color
     return None if is_one_picture else likely(backend_of(dataset.pk)).side
 

@@ -59,7 +59,7 @@ class Round(models.Model):
         return f"{self.queue}/{source}" if source else self.queue
 
     def shown_at(self, rank: int) -> Shown:
-        """Return how the item of that rank is shown here, without what a model says of it."""
+        """Return how the item at that rank is shown, without the model's suggestion."""
         score, chance = (float(np.frombuffer(values, "<f4")[rank]) for values in (self.scores, self.probabilities))
         return Shown(self.queue_of(rank), self.pk, rank, score=score, selection_probability=chance)
 

@@ -60,7 +60,7 @@ def fingerprint_of(encoder: Encoder, spec: InputSpec) -> str:
 
 
 def sets_as_shown(dataset: Dataset) -> QuerySet[EmbeddingSet]:
-    """The dataset's vectors that were made from images as they are shown now."""
+    """Return the dataset's embeddings that were computed from images as they are displayed now."""
     sets, key = EmbeddingSet.objects.filter(dataset=dataset), InputSpec.of(dataset).key
     return sets.filter(fingerprint__endswith=f"-{key}") if key else sets.exclude(fingerprint__contains="-")
 

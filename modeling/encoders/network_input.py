@@ -50,17 +50,17 @@ class NetworkInput:
         return cls(InputSpec.from_params(params), params["is_grey"])
 
     def as_params(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the specification as JSON."""
         return {**self.spec.as_params(), "is_grey": self.is_grey}
 
     @property
     def has_channels(self) -> bool:
-        """Whether each file is a channel: two or three without colours. Of two the first is there twice."""
+        """Return whether each file is a channel: two or three grayscale files. Of two, the first is used twice."""
         return self.spec.has_parts and self.is_grey and len(self.spec.roles) <= _CHANNELS
 
     @property
     def words(self) -> str:
-        """What an input is, where an item has several files; else empty."""
+        """Describe the input if items have several files; "" otherwise."""
         roles = ", ".join(self.spec.roles)
         if not self.spec.roles:
             return ""

@@ -19,7 +19,7 @@ _METHODS = {
 _METRICS = {"euclidean": "distance", "cosine": "angle"}
 
 
-# Which options a method heeds, in the order of the form.
+# The options that each method uses, in the order of the form.
 HEEDED = {
     "umap": ("n_neighbors", "min_dist", "metric", "seed", "is_supervised"),
     "tsne": ("perplexity", "metric", "seed"),
@@ -64,8 +64,8 @@ class MapOptions:
             raise OptionError("is_supervised", "Labels have a say in UMAP only.")
 
     def kept(self) -> dict[str, Any]:
-        """Return the options in a job's parameters, with defaults for the others. Raises ``OptionError``."""
-        # Maps of earlier versions without it were laid out by other code.
+        """Return the options that the method uses, for the map's record."""
+        # Maps of earlier versions, without by_library, were computed by other code.
         by_library = {"by_library": True} if self.method == "umap" else {}
         automatic = {"is_automatic": True} if self.is_automatic else {}
         return {name: getattr(self, name) for name in HEEDED[self.method] if name != "seed"} | by_library | automatic

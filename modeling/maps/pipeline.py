@@ -187,7 +187,7 @@ def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told)
     ``plane`` (n, 2) is the initial layout; ``y`` (n,) are labels or -1.
     """
     stage = "Laying out the map"
-    tell("Preparing the layout", 0, 0)  # the first one in a process imports and compiles
+    tell("Preparing the layout", 0, 0)  # the first call in a process imports and compiles
     from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
 
     def count(done: int, total: int) -> None:

@@ -63,9 +63,9 @@ def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOpti
 
 
 def start(dataset: Dataset, options: MapOptions, user: User | None = None) -> Job:
-    """Have a map made by a worker, of options that were :func:`checked`; the same one asked for twice is one job.
+    """Start a job that computes a map with :func:`checked` options, or return the one that already computes it.
 
-    Where there is no map yet a quick look comes first, to have something to look at meanwhile.
+    If there is no map yet, a quick look is computed first, to have something to look at meanwhile.
     """
     vectors = _active_set(dataset)
     if options.method != "pca" and vectors is not None:

@@ -83,7 +83,7 @@ def usual_options(dataset: Dataset) -> QuickOptions:
             continue
         try:
             return parse_options(QuickOptions, params)
-        except OptionError:  # of another version of this program
+        except OptionError:  # from another version of HOSHINA
             continue
     return suggest(facts_of(dataset))
 

@@ -160,7 +160,7 @@ def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
 
 
 def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
-    """Lay out the history with its intervals over the number of labels, and the forecast behind it."""
+    """Plot the estimates with their intervals by the number of labels, and the forecast."""
     points = [
         Point(
             one.n_labels,

@@ -17,7 +17,7 @@ from modeling.models import Projection
 
 
 class MapForm(OptionsForm):
-    """The :class:`~modeling.maps.options.MapOptions` of a new map; what the method does not heed is not looked at."""
+    """The :class:`~modeling.maps.options.MapOptions` of a new map; options that the method does not use are ignored."""
 
     options_class = MapOptions
     method = forms.ChoiceField(choices=options_of(MapOptions)["method"].titles, widget=forms.RadioSelect)
@@ -31,7 +31,7 @@ class MapForm(OptionsForm):
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
-        """Validate the options and add ``params`` for :func:`modeling.maps.projections.start`."""
+        """Validate the options and add ``options`` for :func:`modeling.maps.projections.start`."""
         cleaned = super().clean() or {}
         method = cleaned.get("method", "")
         for name in self._unheeded(method):

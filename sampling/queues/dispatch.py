@@ -41,7 +41,7 @@ class StillRanking(Exception):
 
 
 def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
-    """The round that ``order`` asks for.
+    """Return the round for ``order``, from a recent ranking if there is one.
 
     Raises :class:`~sampling.queues.pull.CannotRank` or :class:`~sampling.queues.strategy.BadParameter` with a text to
     show, and :class:`StillRanking` if the worker needs longer than a page may wait.

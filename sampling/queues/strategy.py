@@ -112,7 +112,7 @@ class Ranking:
     def of(
         cls, rows: Rows, scores: NDArray[Any], reason: str, *, is_complete: bool, facts: Mapping[str, Any] | None = None
     ) -> Ranking:
-        """Return a ranking without chance, of which all items have the same reason."""
+        """Return a ranking without random draws, with the same reason for all items."""
         ones = np.ones(len(rows), np.float32)
         return cls(rows, scores.astype(np.float32), ones, {"": reason}, is_complete, facts=facts or {})
 
@@ -156,7 +156,7 @@ class Strategy:
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
-        """The values of each parameter that is a choice."""
+        """Return the possible values of each parameter that is a choice."""
         return {option.name: option.choices for option in options_of(self.params).values() if option.choices}
 
 

@@ -76,7 +76,7 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
         rows, chances = known[own], sure[own]
         best = top(chances, min(k, MOST))
         page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best), carryover=carryover)
-        if page.n < MIN_CHECKED_PAGE:  # without checks nothing is noted down, so nothing is carried over
+        if page.n < MIN_CHECKED_PAGE:  # pages without checks are not recorded, so no error is carried over
             page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best))
         tried.append((class_id, page, rows, chances, best))
     class_id, page, rows, chances, best = tried[most_confident([one[1] for one in tried])]
