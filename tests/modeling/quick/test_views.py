@@ -88,7 +88,7 @@ def plain(text: str) -> str:
 def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: Client, dataset: Dataset) -> None:
     page = ask(client)
     assert page.count('type="radio" name="backbone"') == 3
-    assert page.count("will be downloaded") == 2
+    assert page.count("would be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
     told = plain(page)
     assert "28 train" in told
@@ -146,7 +146,7 @@ def test_the_impossible_is_refused_in_words(
 
 def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: Dataset) -> None:
     told = plain(client.post(URL, {**FORM, "backbone": "resnet50"}).content.decode())
-    assert "Choose MobileNetV2, whose weights are here, or a network that begins at random" in told
+    assert "Choose MobileNetV2, whose weights are here, or a randomly initialized network" in told
     given = {**FORM, "backbone": "resnet50", "weights": "random", "is_fine_tuned": "yes"}
     assert client.post(URL, given).status_code == 200
     assert Job.objects.get(kind="quick_train").params["weights"] == "random"
