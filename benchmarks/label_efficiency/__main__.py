@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--patience", type=float, default=float("inf"), help="maximum seconds of queries per replay")
     parser.add_argument("--only-report", action="store_true")
-    parser.add_argument("--docs", type=Path, help="folder whose label_efficiency.md and plot are updated")
+    parser.add_argument("--docs", type=Path, help="folder whose label-efficiency.md and plot are updated")
     options = parser.parse_args()
     names = options.collections or list(COLLECTIONS)
     if unknown := set(names) - set(COLLECTIONS):
@@ -137,12 +137,12 @@ def write(names: list[str], results: Path, folder: Path) -> None:
     """Put the tables between the marks of the page, and draw the plot beside it."""
     from benchmarks.label_efficiency.plot import draw
 
-    page = folder / "label_efficiency.md"
+    page = folder / "label-efficiency.md"
     before, rest = page.read_text().split(BEGIN)
     _, after = rest.split(END)
     text = "".join(f"### {title}\n\n{content}\n\n" for title, content in tables(names, results))
     page.write_text(f"{before}{BEGIN}\n\n{text}{END}{after}")
-    draw(read(results), folder / "label_efficiency.svg")
+    draw(read(results), folder / "label-efficiency.svg")
 
 
 if __name__ == "__main__":

@@ -182,8 +182,9 @@ def verdict(results: Sequence[Row]) -> str:
     auto, best = by_name["auto"], min(rivals, key=lambda row: row.lead)
     share = auto.query_seconds / best.query_seconds
     return (
-        f"Auto's area is {100 * best.lead:+.2f} [{100 * best.lead_low:+.2f}, {100 * best.lead_high:+.2f}] points of "
-        f"{best.strategy}'s, the best of scikit-activeml's that completed, at {share:.2f} of its time per query."
+        f"Auto's area minus that of {best.strategy}, the best of scikit-activeml's that finished: "
+        f"{100 * best.lead:+.2f} [{100 * best.lead_low:+.2f}, {100 * best.lead_high:+.2f}] points, in {share:.2f} of "
+        "its time per query."
     )
 
 

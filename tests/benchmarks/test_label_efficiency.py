@@ -89,7 +89,7 @@ def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch
     monkeypatch.setattr("benchmarks.label_efficiency.plot.draw", lambda replays, file: plotted.append(file))
     results = tmp_path / "results.jsonl"
     results.write_text("".join(straight(name, 0, 0.004).line() + "\n" for name in ("random", "auto")))
-    page = tmp_path / "label_efficiency.md"
+    page = tmp_path / "label-efficiency.md"
     page.write_text(f"before\n{command.BEGIN}\nold\n{command.END}\nafter\n")
     command.write(["digits"], results, tmp_path)
     text = page.read_text()
@@ -97,4 +97,4 @@ def test_the_tables_go_between_the_marks_of_the_page(tmp_path: Path, monkeypatch
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "| auto | 1.00 | 22.00 | +0.00 |" in text, "one seed has no interval"
-    assert plotted == [tmp_path / "label_efficiency.svg"]
+    assert plotted == [tmp_path / "label-efficiency.svg"]

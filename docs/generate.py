@@ -1,0 +1,240 @@
+"""Write the reference pages that are made from the code: commands, settings, keys, queues, jobs, list of decisions.
+
+    uv run python docs/generate.py
+
+``tests/docs/test_generated_pages.py`` compares the files with what this writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import html
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+BASE = Path(__file__).resolve().parent.parent
+DOCS = BASE / "docs"
+MARK = "<!-- Made by docs/generate.py. Change the code that it reads, then run it again. -->\n\n"
+APPS = ("hoshina", "labeling", "modeling", "sampling")
+# Options that Django adds to every command; the page lists them once.
+COMMON = {"--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color"}
+COMMON |= {"--skip-checks", "--help"}
+
+
+def commands_page() -> str:
+    """Return the page of all management commands, from their argument parsers."""
+    from django.core.management import get_commands, load_command_class
+
+    names = sorted(name for name, app in get_commands().items() if app in APPS)
+    parts = [
+        "# Commands\n\n",
+        "An installed copy has the command `hoshina`; in a checkout write `uv run manage.py` in its place. Everything that",
+        "\nthe pages do also works from the command line.\n\n",
+        "Exit codes: 0 for success, 1 for a failure that is told in one line, 2 for wrong usage. With `--json` a command\n",
+        "prints one JSON object and nothing else; [JSON output](json.md) lists the keys. The first command on a new store\n",
+        "makes its database. On PostgreSQL run `hoshina migrate` first.\n\n",
+    ]
+    for name in names:
+        parser = load_command_class(get_commands()[name], name).create_parser("hoshina", name)
+        parts.append(_command(name, parser))
+    return MARK + "".join(parts)
+
+
+def _command(name: str, parser: argparse.ArgumentParser) -> str:
+    rows = [row for action in parser._actions for row in _option(action)]
+    table = "| argument | meaning |\n|---|---|\n" + "".join(rows) if rows else ""
+    description = (parser.description or "").strip()
+    return f"## {name}\n\n```text\n{_usage(name, parser)}\n```\n\n{_wrapped(description)}\n\n{table}\n"
+
+
+def _usage(name: str, parser: argparse.ArgumentParser) -> str:
+    """Return the usage line without the options of every command."""
+    own = [action for action in parser._actions if not COMMON & set(action.option_strings)]
+    optional = [action for action in own if action.option_strings]
+    positional = [action for action in own if not action.option_strings]
+    words = [_metavar(action) for action in positional]
+    return f"hoshina {name}" + (" [OPTIONS]" if optional else "") + "".join(f" {word}" for word in words)
+
+
+def _metavar(action: argparse.Action) -> str:
+    word = str(action.metavar or action.dest.upper())
+    if action.nargs == "?":
+        return f"[{word}]"
+    if action.nargs == "*":
+        return f"[{word} ...]"
+    return f"{word} [{word} ...]" if action.nargs == "+" else word
+
+
+def _option(action: argparse.Action) -> Iterator[str]:
+    if COMMON & set(action.option_strings) or action.help == argparse.SUPPRESS:
+        return
+    takes_value = action.option_strings and action.nargs != 0 and not isinstance(action, argparse.BooleanOptionalAction)
+    value = f" {_value(action)}" if takes_value else ""
+    names = ", ".join(f"`{name}{value}`" for name in action.option_strings) or f"`{_metavar(action)}`"
+    text = (action.help or "").replace("%%", "%")
+    if not action.option_strings and action.choices:
+        text = f"{text}: {', '.join(str(choice) for choice in action.choices if choice)}".strip(": ")
+    yield f"| {_cell(names)} | {_cell(text)} |\n"
+
+
+def _value(action: argparse.Action) -> str:
+    if action.metavar is None and action.choices:
+        return "{" + ",".join(str(choice) for choice in action.choices) + "}"
+    return str(action.metavar or action.dest.upper())
+
+
+def settings_page() -> str:
+    """Return the page of all settings, from ``.env.example``."""
+    lines = (BASE / ".env.example").read_text(encoding="utf-8").splitlines()
+    parts = [
+        "# Settings\n\n",
+        "All settings are environment variables. Each has a default that suits one person on one machine. A malformed\n",
+        "value stops the start with a message that names the variable. `docker compose` reads a file `.env`; elsewhere run\n",
+        "`uv run --env-file .env manage.py up FOLDER`.\n",
+    ]
+    about: list[str] = []
+    is_open = False
+    for line in lines[lines.index("") :]:
+        if title := re.fullmatch(r"# -- (.+?) -+", line):
+            parts.append(f"\n## {title[1]}\n\n| variable | example | meaning |\n|---|---|---|\n")
+            about, is_open = [], True
+        elif variable := re.fullmatch(r"#?([A-Z_]+)=(.*)", line):
+            example = f"`{variable[2]}`" if variable[2] else "–"
+            parts.append(f"| `{variable[1]}` | {_cell(example)} | {_cell(' '.join(about) or '(as above)')} |\n")
+            about = []
+        elif is_open and line.startswith("# "):
+            about.append(line[2:])
+    return MARK + "".join(parts)
+
+
+def keys_page() -> str:
+    """Return the page of all keys, from the table of the dialog that the key ``?`` opens."""
+    script = (BASE / "static/js/keys.js").read_text(encoding="utf-8")
+    usual = dict(re.findall(r'(\w+): "([^"]+)"', script[script.index("USUAL") : script.index("};")]))
+    dialog = (BASE / "templates/labeling/_keys.html").read_text(encoding="utf-8")
+    parts = [
+        "# Keys\n\n",
+        "Press `?` in the workbench to see these keys and to change them: click a key, then press the new one. Changes are\n",
+        "kept in the browser. Classes have the digits that the dialog *Classes* gives them. On keyboards without Latin\n",
+        "letters, keys work by their position.\n",
+    ]
+    for piece in re.split(r"<h3>", dialog)[1:]:
+        title, rest = piece.split("</h3>", 1)
+        parts.append(f"\n## {title}\n\n| what | key |\n|---|---|\n")
+        for what, keys in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", rest):
+            keys = re.sub(r'<button[^>]*data-rebind="(\w+)"></button>', lambda found: _key(usual[found[1]]), keys)
+            parts.append(f"| {_key_text(what)} | {_key_text(keys)} |\n")
+    return MARK + "".join(parts)
+
+
+def _key(name: str) -> str:
+    label = {" ": "Space", "-": "−"}.get(name, name.upper() if len(name) == 1 else name)
+    return f"<kbd>{label}</kbd>"
+
+
+def _key_text(markup: str) -> str:
+    text = re.sub(r"</?kbd>", "`", markup)
+    return _cell(html.unescape(text))
+
+
+def queues_page() -> str:
+    """Return the page of all queues with their parameters, from the registry."""
+    from sampling.queues import STRATEGIES
+
+    parts = [
+        "# Queues\n\n",
+        "A queue ranks the images that you label next. Press `Q` to choose one. `hoshina queue NAME --param NAME=VALUE`\n",
+        "ranks from the command line. [How queues choose](../explanation/queues.md) has the methods.\n\n",
+        "| queue | shows | needs | parameters |\n|---|---|---|---|\n",
+    ]
+    for strategy in STRATEGIES.values():
+        needs = "a model" if strategy.needs_model else "embeddings" if strategy.needs_vectors else "–"
+        params = [
+            f"`{field.name}`: {_default(field, strategy.choices.get(field.name))}"
+            for field in dataclasses.fields(strategy.params)
+        ]
+        parts.append(
+            f"| **{strategy.title}** (`{strategy.name}`) | {_cell(strategy.help)} | {needs} | "
+            f"{_cell('<br>'.join(params) or '–')} |\n"
+        )
+    return MARK + "".join(parts)
+
+
+def _default(field: dataclasses.Field[object], choices: tuple[str, ...] | None) -> str:
+    if choices:
+        return ", ".join(f"**{choice}**" if choice == field.default else str(choice) for choice in choices)
+    return f"default {field.default}" if field.default not in ("", None) else "no default"
+
+
+def jobs_page() -> str:
+    """Return the page of all kinds of background job, from the registry."""
+    from hoshina.jobs import registry
+
+    registry.discover()
+    parts = [
+        "# Jobs\n\n",
+        "Long work runs in the background. The page *Jobs* lists every job with its progress, result and error. A job whose\n",
+        "worker died is resumed where it can be, and otherwise shown as lost with a button to start it again.\n\n",
+        "`interactive` jobs take seconds, `heavy` jobs minutes or hours. Each kind has workers of its own, so that a heavy job\n",
+        "never delays a retrain: `hoshina worker interactive`, `hoshina worker heavy`.\n\n",
+        "| kind | title on the page | queue | resumes after a crash |\n|---|---|---|---|\n",
+    ]
+    for kind in sorted(registry._kinds.values(), key=lambda kind: kind.name):
+        if kind.function.__module__.split(".")[0] not in APPS:
+            continue  # of the tests
+        parts.append(f"| `{kind.name}` | {kind.title} | {kind.queue} | {'yes' if kind.restartable else 'no'} |\n")
+    return MARK + "".join(parts)
+
+
+def decisions_page() -> str:
+    """Return the list of architecture decision records."""
+    parts = [
+        "# Design decisions\n\n",
+        "Each page records one decision: its context, what was decided, and what follows. A decision that was changed later\n",
+        "keeps its page.\n\n",
+    ]
+    for file in sorted((DOCS / "adr").glob("[0-9]*.md")):
+        number, title = file.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ").split(". ", 1)
+        parts.append(f"* [{number}. {title}]({file.name})\n")
+    return MARK + "".join(parts)
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _cell(text: str) -> str:
+    """Return text for a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/commands.md": commands_page,
+    "reference/settings.md": settings_page,
+    "reference/keys.md": keys_page,
+    "reference/queues.md": queues_page,
+    "reference/jobs.md": jobs_page,
+    "adr/index.md": decisions_page,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    sys.path.insert(0, str(BASE))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hoshina.settings")
+    import django
+
+    django.setup()
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+        print(DOCS / name)
+
+
+if __name__ == "__main__":
+    main()
