@@ -13,6 +13,7 @@ import html
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,17 +32,19 @@ def commands_page() -> str:
 
     names = sorted(name for name, app in get_commands().items() if app in APPS)
     parts = [
-        "# Commands\n\n",
-        "An installed copy has the command `hoshina`; in a checkout write `uv run manage.py` in its place. Everything that",
-        "\nthe pages do also works from the command line.\n\n",
-        "Exit codes: 0 for success, 1 for a failure that is told in one line, 2 for wrong usage. With `--json` a command\n",
-        "prints one JSON object and nothing else; [JSON output](json.md) lists the keys. The first command on a new store\n",
-        "makes its database. On PostgreSQL run `hoshina migrate` first.\n\n",
+        _intro(
+            "Commands",
+            "An installed copy has the command `hoshina`; in a checkout write `uv run manage.py` in its place. "
+            "Everything that the pages do also works from the command line.",
+            "Exit codes: 0 for success, 1 for a failure with a message of one line, 2 for wrong usage. With `--json` a "
+            "command prints one JSON object and nothing else; [JSON output](json.md) lists the keys. The first command "
+            "on a new store makes its database. On PostgreSQL run `hoshina migrate` first.",
+        )
     ]
     for name in names:
         parser = load_command_class(get_commands()[name], name).create_parser("hoshina", name)
         parts.append(_command(name, parser))
-    return MARK + "".join(parts)
+    return _page(parts)
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
@@ -91,10 +94,12 @@ def settings_page() -> str:
     """Return the page of all settings, from ``.env.example``."""
     lines = (BASE / ".env.example").read_text(encoding="utf-8").splitlines()
     parts = [
-        "# Settings\n\n",
-        "All settings are environment variables. Each has a default that suits one person on one machine. A malformed\n",
-        "value stops the start with a message that names the variable. `docker compose` reads a file `.env`; elsewhere run\n",
-        "`uv run --env-file .env manage.py up FOLDER`.\n",
+        _intro(
+            "Settings",
+            "All settings are environment variables. Each has a default that suits one person on one machine. A "
+            "malformed value stops the start with a message that names the variable. `docker compose` reads a file "
+            "`.env`; elsewhere run `uv run --env-file .env manage.py up FOLDER`.",
+        )
     ]
     about: list[str] = []
     is_open = False
@@ -108,7 +113,7 @@ def settings_page() -> str:
             about = []
         elif is_open and line.startswith("# "):
             about.append(line[2:])
-    return MARK + "".join(parts)
+    return _page(parts)
 
 
 def keys_page() -> str:
@@ -117,10 +122,12 @@ def keys_page() -> str:
     usual = dict(re.findall(r'(\w+): "([^"]+)"', script[script.index("USUAL") : script.index("};")]))
     dialog = (BASE / "templates/labeling/_keys.html").read_text(encoding="utf-8")
     parts = [
-        "# Keys\n\n",
-        "Press `?` in the workbench to see these keys and to change them: click a key, then press the new one. Changes are\n",
-        "kept in the browser. Classes have the digits that the dialog *Classes* gives them. On keyboards without Latin\n",
-        "letters, keys work by their position.\n",
+        _intro(
+            "Keys",
+            "Press `?` in the workbench to see these keys and to change them: click a key, then press the new one. "
+            "Changes are kept in the browser. The dialog *Classes* sets the digit of each class. On keyboards without "
+            "Latin letters, keys work by their position.",
+        )
     ]
     for piece in re.split(r"<h3>", dialog)[1:]:
         title, rest = piece.split("</h3>", 1)
@@ -128,7 +135,7 @@ def keys_page() -> str:
         for what, keys in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", rest):
             keys = re.sub(r'<button[^>]*data-rebind="(\w+)"></button>', lambda found: _key(usual[found[1]]), keys)
             parts.append(f"| {_key_text(what)} | {_key_text(keys)} |\n")
-    return MARK + "".join(parts)
+    return _page(parts)
 
 
 def _key(name: str) -> str:
@@ -146,9 +153,11 @@ def queues_page() -> str:
     from sampling.queues import STRATEGIES
 
     parts = [
-        "# Queues\n\n",
-        "A queue ranks the images that you label next. Press `Q` to choose one. `hoshina queue NAME --param NAME=VALUE`\n",
-        "ranks from the command line. [How queues choose](../explanation/queues.md) has the methods.\n\n",
+        _intro(
+            "Queues",
+            "A queue ranks the images that you label next. Press `Q` to choose one. `hoshina queue NAME --param "
+            "NAME=VALUE` ranks from the command line. [How queues choose](../explanation/queues.md) has the methods.",
+        ),
         "| queue | shows | needs | parameters |\n|---|---|---|---|\n",
     ]
     for strategy in STRATEGIES.values():
@@ -161,7 +170,7 @@ def queues_page() -> str:
             f"| **{strategy.title}** (`{strategy.name}`) | {_cell(strategy.help)} | {needs} | "
             f"{_cell('<br>'.join(params) or '–')} |\n"
         )
-    return MARK + "".join(parts)
+    return _page(parts)
 
 
 def _default(field: dataclasses.Field[object], choices: tuple[str, ...] | None) -> str:
@@ -176,36 +185,47 @@ def jobs_page() -> str:
 
     registry.discover()
     parts = [
-        "# Jobs\n\n",
-        "Long work runs in the background. The page *Jobs* lists every job with its progress, result and error. A job whose\n",
-        "worker died is resumed where it can be, and otherwise shown as lost with a button to start it again.\n\n",
-        "`interactive` jobs take seconds, `heavy` jobs minutes or hours. Each kind has workers of its own, so that a heavy job\n",
-        "never delays a retrain: `hoshina worker interactive`, `hoshina worker heavy`.\n\n",
+        _intro(
+            "Jobs",
+            "Long work runs in the background. The page *Jobs* lists every job with its progress, result and error. A "
+            "job whose worker died is resumed where it can be, and otherwise shown as lost with a button to start it "
+            "again.",
+            "`interactive` jobs take seconds, `heavy` jobs minutes or hours. Each has workers of its own, so that a "
+            "heavy job never delays a retrain: `hoshina worker interactive`, `hoshina worker heavy`.",
+        ),
         "| kind | title on the page | queue | resumes after a crash |\n|---|---|---|---|\n",
     ]
     for kind in sorted(registry._kinds.values(), key=lambda kind: kind.name):
         if kind.function.__module__.split(".")[0] not in APPS:
             continue  # of the tests
         parts.append(f"| `{kind.name}` | {kind.title} | {kind.queue} | {'yes' if kind.restartable else 'no'} |\n")
-    return MARK + "".join(parts)
+    return _page(parts)
 
 
 def decisions_page() -> str:
     """Return the list of architecture decision records."""
     parts = [
-        "# Design decisions\n\n",
-        "Each page records one decision: its context, what was decided, and what follows. A decision that was changed later\n",
-        "keeps its page.\n\n",
+        _intro(
+            "Design decisions",
+            "Each page records one decision: its context, what was decided, and what follows. A decision that was "
+            "changed later keeps its page.",
+        )
     ]
     for file in sorted((DOCS / "adr").glob("[0-9]*.md")):
         number, title = file.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ").split(". ", 1)
         parts.append(f"* [{number}. {title}]({file.name})\n")
-    return MARK + "".join(parts)
+    return _page(parts)
+
+
+def _page(parts: list[str]) -> str:
+    return MARK + re.sub(r"\n{3,}", "\n\n", "".join(parts)).rstrip() + "\n"
+
+
+def _intro(title: str, *paragraphs: str) -> str:
+    return "\n\n".join([f"# {title}", *map(_wrapped, paragraphs)]) + "\n\n"
 
 
 def _wrapped(text: str) -> str:
-    import textwrap
-
     return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 

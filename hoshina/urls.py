@@ -5,6 +5,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
 from hoshina.jobs.views import healthz
+from hoshina.web.docs import docs
 from hoshina.web import workbench
 from hoshina.web.first_sign_in import FirstSignInView
 from hoshina.web.home import home
@@ -16,6 +17,8 @@ urlpatterns = [
     path("", home, name="home"),
     path("d/<slug:slug>/", workbench.page, name="workbench"),
     path("healthz", healthz, name="healthz"),
+    path("docs/", docs, name="docs"),
+    path("docs/<path:path>", docs, name="docs"),
     path("sign-in/", auth_views.LoginView.as_view(), name="login"),
     path("sign-in/first/<uidb64>/<token>/", FirstSignInView.as_view(), name="first_sign_in"),
     path("sign-out/", auth_views.LogoutView.as_view(), name="logout"),

@@ -1,0 +1,75 @@
+"""Serve the documentation site: ``docs_site/`` beside this package when installed, ``site/`` in a checkout."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import mimetypes
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from csp.decorators import csp_update
+from django.core.exceptions import SuspiciousFileOperation
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils._os import safe_join
+from django.utils.cache import get_conditional_response, patch_cache_control
+from django.utils.http import http_date, quote_etag
+from django.views.decorators.http import require_safe
+
+PACKAGE = Path(__file__).resolve().parent.parent
+FOLDERS = (PACKAGE / "docs_site", PACKAGE.parent / "site")
+# Not left to the registry of the system, which on Windows may say text/plain for scripts.
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".xml": "application/xml",
+    ".wasm": "application/wasm",
+}
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+
+
+@require_safe
+def docs(request: HttpRequest, path: str = "") -> HttpResponse:
+    """Answer with one file of the site, or say how to build the site where there is none."""
+    folder = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
+    if folder is None:
+        return render(request, "web/docs_missing.html", status=404)
+    try:
+        file = Path(safe_join(folder, path))  # refuses what leads out of the folder
+        if file.is_dir():
+            if path and not path.endswith("/"):
+                return HttpResponseRedirect(f"{request.path}/")
+            file /= "index.html"
+        status, content = file.stat(), file.read_bytes()
+    except (OSError, ValueError, SuspiciousFileOperation) as error:
+        raise Http404(f"The documentation has no page {path!r}.") from error
+    return _answer(request, file, content, status)
+
+
+def _answer(request: HttpRequest, file: Path, content: bytes, status: os.stat_result) -> HttpResponse:
+    kind = TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    response = HttpResponse(content, content_type=kind)
+    etag = quote_etag(f"{status.st_mtime_ns:x}-{status.st_size:x}")
+    response["ETag"] = etag
+    response["Last-Modified"] = http_date(int(status.st_mtime))
+    patch_cache_control(response, private=True, no_cache=True)
+    conditional = get_conditional_response(request, etag, int(status.st_mtime), response)
+    if file.suffix != ".html":
+        return conditional or response
+    # A browser takes over the headers of a 304 as well, so it has to name the same scripts.
+    allow = csp_update({"script-src": _script_hashes(content)})
+    return allow(lambda: conditional or response)()
+
+
+@lru_cache(maxsize=256)
+def _script_hashes(page: bytes) -> list[str]:
+    """Return the Content-Security-Policy sources of a page's inline scripts."""
+    digests = (hashlib.sha256(script).digest() for script in _INLINE_SCRIPT.findall(page))
+    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
