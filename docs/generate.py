@@ -150,7 +150,7 @@ def _key_text(markup: str) -> str:
 
 def queues_page() -> str:
     """Return the page of all queues with their parameters, from the registry."""
-    from sampling.queues import STRATEGIES
+    from sampling.queues.registry import STRATEGIES
 
     parts = [
         _intro(
