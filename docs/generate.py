@@ -109,7 +109,7 @@ def settings_page() -> str:
             about, is_open = [], True
         elif variable := re.fullmatch(r"#?([A-Z_]+)=(.*)", line):
             example = f"`{variable[2]}`" if variable[2] else "–"
-            parts.append(f"| `{variable[1]}` | {_cell(example)} | {_cell(' '.join(about) or '(as above)')} |\n")
+            parts.append(f"| `{variable[1]}` | {_cell(example)} | {_cell(' '.join(about))} |\n")
             about = []
         elif is_open and line.startswith("# "):
             about.append(line[2:])
