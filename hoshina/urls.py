@@ -5,8 +5,8 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
 from hoshina.jobs.views import healthz
-from hoshina.web.docs import docs
 from hoshina.web import workbench
+from hoshina.web.docs import docs
 from hoshina.web.first_sign_in import FirstSignInView
 from hoshina.web.home import home
 

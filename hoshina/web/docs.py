@@ -40,7 +40,7 @@ def docs(request: HttpRequest, path: str = "") -> HttpResponse:
     """Answer with one file of the site, or say how to build the site where there is none."""
     folder = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
     if folder is None:
-        return render(request, "web/docs_missing.html", status=404)
+        return render(request, "docs_missing.html", status=404)
     try:
         file = Path(safe_join(folder, path))  # refuses what leads out of the folder
         if file.is_dir():
