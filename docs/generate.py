@@ -120,7 +120,7 @@ def keys_page() -> str:
     """Return the page of all keys, from the table of the dialog that the key ``?`` opens."""
     script = (BASE / "static/js/keys.js").read_text(encoding="utf-8")
     usual = dict(re.findall(r'(\w+): "([^"]+)"', script[script.index("USUAL") : script.index("};")]))
-    dialog = (BASE / "templates/hoshina/_keys.html").read_text(encoding="utf-8")
+    dialog = (BASE / "templates/_keys.html").read_text(encoding="utf-8")
     parts = [
         _intro(
             "Keys",
