@@ -12,7 +12,7 @@ from pathlib import Path
 
 from csp.decorators import csp_update
 from django.core.exceptions import SuspiciousFileOperation
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils._os import safe_join
 from django.utils.cache import get_conditional_response, patch_cache_control
@@ -36,7 +36,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 @require_safe
-def docs(request: HttpRequest, path: str = "") -> HttpResponse:
+def docs(request: HttpRequest, path: str = "") -> HttpResponseBase:
     """Answer with one file of the site, or say how to build the site where there is none."""
     folder = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
     if folder is None:
@@ -53,19 +53,26 @@ def docs(request: HttpRequest, path: str = "") -> HttpResponse:
     return _answer(request, file, content, status)
 
 
-def _answer(request: HttpRequest, file: Path, content: bytes, status: os.stat_result) -> HttpResponse:
+def _answer(request: HttpRequest, file: Path, content: bytes, status: os.stat_result) -> HttpResponseBase:
     kind = TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     response = HttpResponse(content, content_type=kind)
     etag = quote_etag(f"{status.st_mtime_ns:x}-{status.st_size:x}")
     response["ETag"] = etag
     response["Last-Modified"] = http_date(int(status.st_mtime))
     patch_cache_control(response, private=True, no_cache=True)
-    conditional = get_conditional_response(request, etag, int(status.st_mtime), response)
-    if file.suffix != ".html":
-        return conditional or response
-    # A browser takes over the headers of a 304 as well, so it has to name the same scripts.
-    allow = csp_update({"script-src": _script_hashes(content)})
-    return allow(lambda: conditional or response)()
+    # Also for a 304, whose headers a browser takes over.
+    answer = get_conditional_response(request, etag, int(status.st_mtime), response) or response
+    return _with_scripts(request, answer, _script_hashes(content)) if file.suffix == ".html" else answer
+
+
+def _with_scripts(request: HttpRequest, response: HttpResponseBase, sources: list[str]) -> HttpResponseBase:
+    """Return the response with a Content-Security-Policy that allows these scripts as well."""
+
+    @csp_update({"script-src": sources})
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        return response
+
+    return answer(request)
 
 
 @lru_cache(maxsize=256)
