@@ -10,6 +10,7 @@ from django.conf import settings
 
 BASE = Path(settings.BASE_DIR)
 LONGEST = 120
+MOST_BYTES = 300_000
 
 
 def markdown_files() -> list[Path]:
@@ -43,6 +44,12 @@ def test_lines_are_short_enough() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((BASE / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_pictures_are_small() -> None:
+    pictures = sorted(BASE.glob("docs/images/*.png"))
+    assert len(pictures) >= 8
+    assert [picture.name for picture in pictures if picture.stat().st_size > MOST_BYTES] == []
 
 
 @pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
