@@ -1,4 +1,4 @@
-"""Serve the documentation site: ``docs_site/`` beside this package when installed, ``site/`` in a checkout."""
+"""Serve the documentation site: the folder ``site`` of a checkout, or of the installed package once it was built."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from csp.decorators import csp_update
+from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
@@ -19,8 +20,6 @@ from django.utils.cache import get_conditional_response, patch_cache_control
 from django.utils.http import http_date, quote_etag
 from django.views.decorators.http import require_safe
 
-PACKAGE = Path(__file__).resolve().parent.parent
-FOLDERS = (PACKAGE / "docs_site", PACKAGE.parent / "site")
 # Not left to the registry of the system, which on Windows may say text/plain for scripts.
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -35,11 +34,16 @@ TYPES = {
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
+def site_folder() -> Path:
+    """Return where the built site is, if it was built."""
+    return Path(settings.RESOURCES_DIR) / "site"
+
+
 @require_safe
 def docs(request: HttpRequest, path: str = "") -> HttpResponseBase:
     """Answer with one file of the site, or say how to build the site where there is none."""
-    folder = next((folder for folder in FOLDERS if (folder / "index.html").is_file()), None)
-    if folder is None:
+    folder = site_folder()
+    if not (folder / "index.html").is_file():
         return render(request, "docs_missing.html", status=404)
     try:
         file = Path(safe_join(folder, path))  # refuses what leads out of the folder

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from hoshina.web import docs
+from hoshina.web.docs import site_folder
 from tests.browser.conftest import Site
 from tests.parts import missing
 
 
 @pytest.fixture(autouse=True)
 def _built_site() -> None:
-    if not any((folder / "index.html").is_file() for folder in docs.FOLDERS):
+    if not (site_folder() / "index.html").is_file():
         missing("the documentation is not built: uv run --group docs zensical build --strict")
 
 

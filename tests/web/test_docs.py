@@ -6,13 +6,13 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import Client
 
 from hoshina.templatetags.docs import docs_link, docs_url
-from hoshina.web import docs
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,7 @@ PAGE = (
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, settings: Any) -> Path:
     """Make a small built site, with a secret beside it."""
     folder = tmp_path / "site"
     (folder / "explanation" / "sweeps").mkdir(parents=True)
@@ -31,7 +31,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "explanation" / "sweeps" / "index.html").write_text(PAGE, encoding="utf-8")
     (folder / "a.js").write_text("export {};", encoding="utf-8")
     (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
-    monkeypatch.setattr(docs, "FOLDERS", (tmp_path / "docs_site", folder))
+    settings.RESOURCES_DIR = tmp_path
     return folder
 
 
@@ -79,14 +79,14 @@ def test_only_the_inline_scripts_of_the_page_are_allowed(client: Client, site: P
     assert "sha256" not in client.get("/docs/")["Content-Security-Policy"]
 
 
-def test_people_sign_in_first(client: Client, site: Path, settings: object) -> None:
-    settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
+def test_people_sign_in_first(client: Client, site: Path, settings: Any) -> None:
+    settings.LOGIN_REQUIRED = True
     answer = client.get("/docs/explanation/sweeps/")
     assert (answer.status_code, answer["Location"]) == (302, "/sign-in/?next=/docs/explanation/sweeps/")
 
 
-def test_a_site_that_was_not_built_says_how(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docs, "FOLDERS", (tmp_path / "docs_site", tmp_path / "site"))
+def test_a_site_that_was_not_built_says_how(client: Client, tmp_path: Path, settings: Any) -> None:
+    settings.RESOURCES_DIR = tmp_path
     answer = client.get("/docs/explanation/sweeps/")
     assert answer.status_code == 404
     assert b"zensical build --strict" in answer.content
