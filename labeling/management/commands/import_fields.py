@@ -112,11 +112,11 @@ def summary_of(report: Report) -> list[str]:
     if report.by_name:
         lines.append(f"{report.by_name:,} of them were matched by file name alone.")
     for names, why in (
-        (report.unknown, "are about items that it does not have"),
-        (report.ambiguous, "could be about several items"),
+        (report.unknown, "about items that it does not have"),
+        (report.ambiguous, "that could be about several items"),
     ):
         if names.lines:
-            lines.append(f"{names.lines:,} {why}: {listed(names.names)}.")
+            lines.append(f"{counted(names.lines, 'line')} {why}: {listed(names.names)}.")
     if report.too_long:
         lines.append(f"Skipped columns with names or values that are too long: {listed(report.too_long)}.")
     if report.empty:

@@ -277,7 +277,7 @@ def test_the_command_tells_what_it_did(dataset: Dataset, tmp_path: Path, capsys:
     told = capsys.readouterr().out
     assert "mass (number): 2 known, unchanged" in told
     assert "night (text): 2 known, new" in told
-    assert "1 about items that it does not have: nobody." in told
+    assert "1 line about items that it does not have: nobody." in told
 
 
 @pytest.mark.parametrize(
