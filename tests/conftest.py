@@ -32,7 +32,7 @@ COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#C
 
 @pytest.fixture
 def store(tmp_path: Path, settings: object) -> Path:
-    """An empty store for this test alone."""
+    """Provide an empty store for this test alone."""
     settings.STORE_DIR = tmp_path / "store"  # type: ignore[attr-defined]
     settings.BROKER_DIR = tmp_path / "store" / "broker"  # type: ignore[attr-defined]
     settings.STORE_DIR.mkdir()  # type: ignore[attr-defined]
@@ -41,13 +41,13 @@ def store(tmp_path: Path, settings: object) -> Path:
 
 @pytest.fixture(autouse=True)
 def _nothing_ahead(settings: object) -> None:
-    """No thread that reads the database behind a test's back; what is made ahead is tested where it is asked for."""
+    """Prefetch nothing, so that no thread reads the database during a test; tests of prefetching ask for it."""
     settings.MAKE_AHEAD = False  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def picture_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of small PNG files of noise on a coloured ground."""
+    """Make a folder of small PNG files of noise on a coloured ground."""
 
     def make(n: int = 6, *, name: str = "pictures", size: int = 24) -> Path:
         folder = tmp_path / name
@@ -63,7 +63,7 @@ def picture_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Dataset]:
-    """Makes a dataset of ``n`` items with one frame each (no files) and classes, without an ingest."""
+    """Make a dataset of ``n`` items with one frame each (no files) and classes, without an ingest."""
 
     def make(n: int = 20, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog")) -> Dataset:
         dataset = Dataset.objects.create(name=name, slug=name, root=str(tmp_path / name), n_items=n)
@@ -104,7 +104,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
 
 @pytest.fixture(autouse=True)
 def _fresh_memory() -> None:
-    """What a process remembers of datasets by their id: every test makes its own, with the same ids."""
+    """Clear what the process caches by dataset id: every test makes datasets with the same ids."""
     from labeling.fields import split_groups
     from modeling.assistive import policy
     from sampling.maps import clusters_of_map, colors, quantized, region_filter
@@ -129,7 +129,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite in several processes. Named tests run in this one, and so does everything with `-n 0`."""
     option = config.option
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if is_whole and getattr(option, "numprocesses", 0) is None and not option.usepdb:
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ  # or each worker would start workers of its own
+    if is_whole and not is_worker and getattr(option, "numprocesses", 0) is None and not option.usepdb:
         option.numprocesses = min(4, os.cpu_count() or 1)
         option.dist = "loadfile"
 
@@ -157,7 +158,7 @@ def _no_tensorflow_in_fast_tests(request: pytest.FixtureRequest) -> Iterator[Non
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Where nothing may be missing, a skipped test is a failure."""
+    """Fail the session if a test was skipped although no part may be missing."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("HOSHINA_REQUIRE_PARTS") == "1" and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -24,7 +24,7 @@ CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-b
 
 
 def missing(reason: str) -> None:
-    """Skips the running test, or fails it where every part has to be there."""
+    """Skip the running test, or fail it where every part must be present."""
     if os.environ.get("HOSHINA_REQUIRE_PARTS") == "1":
         pytest.fail(f"A part is missing: {reason}")
     pytest.skip(reason)
@@ -35,7 +35,7 @@ def redis_program() -> str | None:
 
 
 def postgres_folder() -> Path | None:
-    """Where initdb and postgres are: the newest version that is installed."""
+    """Return where initdb and postgres are: the newest version that is installed."""
     if found := shutil.which("postgres"):
         return Path(found).resolve().parent
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/opt/homebrew/opt").glob("postgresql@*/bin")]
@@ -44,7 +44,7 @@ def postgres_folder() -> Path | None:
 
 
 def chromium() -> str:
-    """The browser's program."""
+    """Return the browser's program."""
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"):
         if found := shutil.which(name):
             return found
@@ -56,7 +56,7 @@ def chromium() -> str:
 
 
 def require(part: str) -> None:
-    """Skips or fails the running test when a part is not installed."""
+    """Skip or fails the running test when a part is not installed."""
     if part not in PARTS:
         raise ValueError(f"{part!r} is none of {', '.join(PARTS)}.")
     if part == "redis" and redis_program() is None:
@@ -74,7 +74,7 @@ def free_port() -> int:
 
 
 def wait_until(true: Callable[[], object], *, seconds: float = 180, why: str = "it") -> None:
-    """Waits for a condition; fails the test when it doesn't come."""
+    """Wait for a condition; fails the test when it doesn't come."""
     until = time.monotonic() + seconds
     while not true():
         if time.monotonic() > until:
@@ -117,7 +117,7 @@ class RedisServer:
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """A throwaway Redis on a free port; ``.url``, ``.stop()``, ``.start()``."""
+    """Return a throwaway Redis on a free port; ``.url``, ``.stop()``, ``.start()``."""
     require("redis")
     with tempfile.TemporaryDirectory(prefix="hoshina-redis-") as folder:
         server = RedisServer(Path(folder))
@@ -129,7 +129,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 def _unprivileged() -> dict[str, int]:
-    """PostgreSQL refuses to run as root: who runs it then."""
+    """Return a user to run PostgreSQL as, which refuses to run as root."""
     if os.name == "nt" or os.geteuid() != 0:
         return {}
     import pwd
@@ -146,7 +146,7 @@ def _unprivileged() -> dict[str, int]:
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """A throwaway PostgreSQL cluster on a free port; yields the URL of an empty database."""
+    """Return a throwaway PostgreSQL cluster on a free port; yields the URL of an empty database."""
     require("postgres")
     programs = postgres_folder()
     assert programs
@@ -182,7 +182,7 @@ def _postgres_answers(port: int) -> bool:
 
 
 def run_on_postgresql(*tests: str) -> None:
-    """Runs tests of the suite once more, by a process whose database is a PostgreSQL of its own."""
+    """Run tests of the suite once more, by a process whose database is a PostgreSQL of its own."""
     import psycopg
 
     with postgres_server() as url:

@@ -41,7 +41,7 @@ class Up:
             self.output += line
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Waits until a line of the output matches."""
+        """Wait until a line of the output matches."""
 
         def arrived() -> bool:
             assert self.process.poll() is None or re.search(pattern, self.output), self.output
@@ -67,7 +67,7 @@ class Up:
         self.tree |= {describe(child.pid) for child in psutil.Process(self.process.pid).children(recursive=True)}
 
     def child(self, *words: str) -> psutil.Process:
-        """The child with these words on its command line."""
+        """Return the child with these words on its command line."""
         [found] = [
             child
             for child in psutil.Process(self.process.pid).children()

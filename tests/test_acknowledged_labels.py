@@ -63,7 +63,7 @@ class Browser:
             connection.close()
 
     def label_all(self) -> None:
-        """Goes round the items until stopped; an action keeps its uuid until it is answered."""
+        """Go round the items until stopped; an action keeps its uuid until it is answered."""
         number = 0
         while not self.stopped.is_set():
             action = {

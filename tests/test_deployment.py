@@ -37,7 +37,7 @@ def compose() -> dict[str, Any]:
 
 
 def filled_in(value: str) -> str:
-    """A value as `docker compose` sees it: ${NAME}, ${NAME:-default}, ${NAME:?complaint}, ${NAME:+where it is set}."""
+    """Return a value as `docker compose` sees it: ${NAME}, ${NAME:-default}, ${NAME:?message}, ${NAME:+if set}."""
 
     def fill(match: re.Match[str]) -> str:
         name, operator, rest = match.groups()
@@ -97,7 +97,7 @@ def test_dockerfile() -> None:
 
 
 def _copied(text: str) -> list[str]:
-    """The files and folders of the checkout that a Dockerfile, or a part of it, copies."""
+    """Return the files and folders of the checkout that a Dockerfile, or a part of it, copies."""
     return [name for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.MULTILINE) for name in line.split()]
 
 
@@ -150,7 +150,7 @@ def in_this_environment(command: list[str]) -> list[str]:
 
 
 def _dockerfile() -> tuple[dict[str, str], list[str]]:
-    """The variables and the command of the image."""
+    """Return the variables and the command of the image."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     variables = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text, re.MULTILINE))))
     command = re.search(r"^CMD (\[.+\])$", text, re.MULTILINE)

@@ -52,7 +52,7 @@ def _run(*command: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, built from the source distribution."""
+    """Provide a wheel, built from the source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     _run(_uv(), "build", "--quiet", "--out-dir", folder)
     assert len(list(folder.glob("hoshina-*.tar.gz"))) == 1
@@ -62,7 +62,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def package(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """The wheel in an empty environment, with the versions that are installed here: those need no download."""
+    """Provide the wheel in an empty environment, with the versions that are installed here: those need no download."""
     folder = tmp_path_factory.mktemp("empty")
     versions = {found.name: found.version for found in metadata.distributions() if found.name != "hoshina"}
     constraints = folder / "constraints.txt"
@@ -75,7 +75,7 @@ def package(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """The variables of a new user: a home folder of their own, none of the tests' settings."""
+    """Provide the variables of a new user: a home folder of their own, none of the tests' settings."""
     ours = ("AL_", "XDG_", "PYTHON", "VIRTUAL_ENV", "DJANGO_", "HOSHINA_", "UV_")
     home = tmp_path / "home"
     home.mkdir()
@@ -121,7 +121,7 @@ def test_the_command_of_an_empty_environment(package: Package, environment: dict
 
 @pytest.fixture
 def demo(package: Package, environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """The port and the output of `hoshina up --demo`, which is stopped at the end."""
+    """Provide the port and the output of `hoshina up --demo`, which is stopped at the end."""
     port, log = free_port(), tmp_path / "log"
     # The user's own files, which must not be taken for modules.
     folder = tmp_path / "work"

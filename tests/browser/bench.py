@@ -20,7 +20,7 @@ class Bench:
         return f"{self.address}/d/{self.dataset.slug}/"
 
     def open(self, query: str = "queue=all&state=unlabelled") -> Bench:
-        """Opens the page and waits for the tiles."""
+        """Open the page and waits for the tiles."""
         self.page.goto(f"{self.url}?{query}")
         self.ready()
         return self
@@ -57,31 +57,31 @@ class Bench:
         return self.tiles.count()
 
     def index(self) -> int:
-        """The place of the focused tile on the page."""
+        """Return the place of the focused tile on the page."""
         return int(self.focused.evaluate("tile => [...tile.parentElement.querySelectorAll('.tile')].indexOf(tile)"))
 
     def columns(self) -> int:
         return int(self.page.locator("#grid").get_attribute("data-columns") or 0)
 
     def ids(self) -> list[int]:
-        """The items of the tiles on the page, in order."""
+        """Return the items of the tiles on the page, in order."""
         return [int(one) for one in self.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.item)")]
 
     def states(self) -> list[str]:
         return list(self.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.state)"))
 
     def chip(self, index: int) -> str:
-        """The words on the tile's chip; "" when it has none."""
+        """Return the text of the tile's chip; "" without one."""
         chip = self.tiles.nth(index).locator(".chip")
         return chip.inner_text().replace("\n", " ").strip() if chip.is_visible() else ""
 
     def settle(self) -> None:
-        """Waits until every label is with the server."""
+        """Wait until every label is with the server."""
         self.page.wait_for_function("""() => !document.querySelector('.tile[data-pending]')
             && !Object.keys(localStorage).some(key => key.startsWith('hoshina:outbox:'))""")
 
     def waiting(self) -> int:
-        """How many actions wait in the browser."""
+        """Return how many actions wait in the browser."""
         return int(
             self.page.evaluate(
                 "() => Object.keys(localStorage).filter(key => key.startsWith('hoshina:outbox:')).length"
@@ -90,7 +90,7 @@ class Bench:
 
     # -- The database's word
     def outcome(self, item_id: int) -> tuple[int, str]:
-        """The item's state, and its class's name or ""."""
+        """Return the item's state, and its class's name or ""."""
         item = Item.objects.select_related("label").get(pk=item_id)
         return item.state, item.label.name if item.label else ""
 

@@ -55,7 +55,7 @@ class _Database:
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any) -> Path:
-    """A migrated, empty database file to copy."""
+    """Provide a migrated, empty database file to copy."""
     file = tmp_path_factory.mktemp("browser") / "app.db"
     with django_db_blocker.unblock(), _Database(file):
         call_command("migrate", verbosity=0)
@@ -64,7 +64,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_setup: Non
 
 @pytest.fixture(scope="session")
 def server(django_db_setup: None) -> Iterator[Any]:
-    """A waitress that serves the site as `hoshina serve` does."""
+    """Provide a waitress that serves the site as `hoshina serve` does."""
     require("chromium")
     # The first pull imports scikit-learn, which takes seconds where several processes share two cores.
     import_module("sampling.algorithms.auto")
@@ -80,7 +80,7 @@ def server(django_db_setup: None) -> Iterator[Any]:
 
 
 def _finish(server: Any) -> None:
-    """Waits for answers that nobody waits for any more: they still use this test's database."""
+    """Wait for requests without a waiting browser: they still use this test's database."""
     dispatcher = server.task_dispatcher
     wait_until(lambda: not dispatcher.queue and not dispatcher.active_count, why="the server to be idle")
 
@@ -105,7 +105,7 @@ class Site:
     def dataset(
         self, n: int = 60, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog", "bird")
     ) -> Dataset:
-        """A dataset of ``n`` real pictures."""
+        """Return a dataset of ``n`` real pictures."""
         self.picture_folder(n, name=name)
         return self.make_dataset(n, name=name, classes=classes)
 
@@ -142,7 +142,7 @@ def context(browser: Browser, site: Site) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page whose script must not fail."""
+    """Provide a page whose script must not fail."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -152,14 +152,14 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 def _is_serious(message: Any) -> bool:
-    """Errors of scripts and refusals by the content security policy; a failed request is each test's own affair."""
+    """Return whether a message is a script error or a refusal by the content security policy."""
     usual = ("Failed to load resource", "htmx:sendAbort", "htmx:afterRequest", "htmx:sendError", "htmx:responseError")
     return message.type == "error" and not any(words in message.text for words in usual)
 
 
 @pytest.fixture
 def worker(dataset: Dataset) -> Iterator[None]:
-    """Runs what is queued, in this process and with this test's database; the module says what ``dataset`` is."""
+    """Run what is queued, in this process and with this test's database; the module says what ``dataset`` is."""
     ended = threading.Event()
 
     def work() -> None:
@@ -181,5 +181,5 @@ def worker(dataset: Dataset) -> Iterator[None]:
 
 @pytest.fixture
 def bench(site: Site, page: Page) -> Bench:
-    """A workbench with 60 pictures and the classes cat (1), dog (2) and bird (3), not opened yet."""
+    """Provide a workbench with 60 pictures and the classes cat (1), dog (2) and bird (3), not opened yet."""
     return Bench(page, site.address, site.dataset())

@@ -10,7 +10,7 @@ from modeling.versions.model_files import save_probabilities
 
 
 def add_falling_model(dataset: Dataset) -> None:
-    """A model that takes the first 40 rows for cats, each a little less surely, and the others for dogs."""
+    """Add a model that predicts cat for the first 40 rows, with falling confidence, and dog for the others."""
     classes = list(dataset.classes.values_list("pk", flat=True))
     model = ModelVersion.objects.create(
         dataset=dataset, number=1, class_ids=classes, n_labels=9, n_rows=dataset.n_items, n_decisions=0, is_active=True,

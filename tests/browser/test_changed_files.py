@@ -13,7 +13,7 @@ from tests.factories import decide
 
 @pytest.fixture
 def changed(bench: Bench) -> Bench:
-    """Ten cats, then files of rows 2, 5 and 7 change, and of row 20, which nobody labeled."""
+    """Label ten cats, then change the files of rows 2, 5 and 7, and of row 20, which nobody labeled."""
     decide(bench.dataset, "assign", range(10), "cat")
     rows = dict(Item.objects.values_list("row", "pk"))
     mark_content_changed([rows[row] for row in (2, 5, 7, 20)])

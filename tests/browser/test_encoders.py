@@ -18,14 +18,14 @@ from tests.browser.conftest import Site
 
 @pytest.fixture
 def embedded(site: Site) -> Dataset:
-    """Pictures with vectors of HOG + colour."""
+    """Provide pictures with vectors of HOG + colour."""
     dataset = site.dataset(12)
     run_now("embed", dataset_id=dataset.pk)
     return dataset
 
 
 def work(kind: str) -> None:
-    """What a worker would do: the waiting job of that kind, here."""
+    """Run the waiting job of that kind here, as a worker would."""
     job = claim(Job.objects.get(kind=kind, state=Job.State.QUEUED).pk)
     assert job is not None
     execute(job)

@@ -28,7 +28,7 @@ def mass(row: int) -> int | None:
 
 @pytest.fixture
 def csv_file(tmp_path: Path) -> Path:
-    """Mass, band and night of 60 pictures, and of one that is not there."""
+    """Write mass, band and night of 60 pictures, and of one that is missing."""
     lines = ["path,mass,band,night"]
     lines += [f"image{row:04d}.png,{mass(row) or '-'},{'grz'[row % 3]},{row // 6:04d}" for row in range(N)]
     file = tmp_path / "facts.csv"

@@ -28,7 +28,7 @@ NO_REF = 3  # the item without a reference
 
 @pytest.fixture
 def triplets(site: Site, page: Page, tmp_path: Path) -> Bench:
-    """Ten triplets of FITS files as a telescope leaves them, read with a template; one lacks its reference."""
+    """Provide ten triplets of FITS files as a telescope leaves them, read with a template; one lacks its reference."""
     folder = tmp_path / "transients"
     folder.mkdir()
     rng = np.random.default_rng(11)
@@ -50,7 +50,7 @@ def triplets(site: Site, page: Page, tmp_path: Path) -> Bench:
 
 
 def seen(place: Locator) -> list[str]:
-    """The captions of the frames that can be seen there."""
+    """Return the captions of the visible frames."""
     return list(
         place.locator(".frame").evaluate_all("""frames => frames
             .filter(one => one.clientWidth && getComputedStyle(one).visibility === 'visible')
@@ -59,7 +59,7 @@ def seen(place: Locator) -> list[str]:
 
 
 def transforms(bench: Bench) -> set[str]:
-    """How the pictures of the detail are zoomed and moved, each way once."""
+    """Return how the pictures of the detail are zoomed and moved, each way once."""
     images = bench.page.locator(".zoom.frames .frame:not(.color) img")
     return set(images.evaluate_all("images => images.map(one => one.style.transform)"))
 

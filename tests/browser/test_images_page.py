@@ -19,7 +19,7 @@ CYCLE = ["zscale", "percentile", "minmax", "linear", "asinh", "log", "sqrt"]
 
 @pytest.fixture
 def sky(site: Site, page: Page) -> Bench:
-    """A workbench with six FITS images, brighter from left to right, with a very bright star."""
+    """Provide a workbench with six FITS images, brighter from left to right, with a very bright star."""
     dataset = site.dataset(6)
     for number in range(6):
         values = np.tile(np.arange(80, dtype=np.float32) * (number + 1), (60, 1))
@@ -30,7 +30,7 @@ def sky(site: Site, page: Page) -> Bench:
 
 
 def brightness(image: Locator) -> float:
-    """The mean of the picture as the browser has it; waits until it is there."""
+    """Return the mean of the picture as the browser has it, once it is loaded."""
     return float(
         image.evaluate("""async (image) => {
             await image.decode();

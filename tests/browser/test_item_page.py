@@ -15,7 +15,7 @@ from tests.browser.conftest import Site
 
 @pytest.fixture
 def item_page(site: Site, page: Page) -> Page:
-    """The page of item 2 of 5."""
+    """Provide the page of item 2 of 5."""
     dataset = site.dataset(5)
     page.goto(f"{site.address}/d/{dataset.slug}/items/2/")
     expect(page.locator("[data-zoom-level]")).to_have_text(re.compile(r"\d+ %"))

@@ -42,7 +42,7 @@ class Map:
         expect(self.view).to_have_attribute("data-drawn", "true")
 
     def spots(self) -> np.ndarray:
-        """Where each row's point is in the pane, (n, 2), while all of the map is shown."""
+        """Return where each row's point is in the pane, (n, 2), while the whole map is shown."""
         box = self._box()
         points = drawn_of(self.projection).points.astype(float)
         low, high = points.min(axis=0), points.max(axis=0)
@@ -51,7 +51,7 @@ class Map:
         return np.stack([box["width"] / 2 + away[:, 0], box["height"] / 2 - away[:, 1]], axis=1)
 
     def colour(self, row: int) -> tuple[int, ...]:
-        """What the canvas shows of a row's point, beside its middle: there, a ring is as full as a disc."""
+        """Return the canvas's color of a row's point beside its center, where rings and discs are equally opaque."""
         x, y = self.spots()[row]
         found = self.page.evaluate(
             "([x, y]) => [...document.getElementById('map-points').getContext('2d').getImageData(x, y, 1, 1).data]",
@@ -60,7 +60,7 @@ class Map:
         return tuple(found[:3])
 
     def lasso(self, rows: np.ndarray, *, margin: float = 24) -> None:
-        """Draws around the points of these rows, with Shift held."""
+        """Draw around the points of these rows, with Shift held."""
         box, spots = self._box(), self.spots()[rows]
         low, high = spots.min(axis=0) - margin, spots.max(axis=0) + margin
         corners = [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
@@ -78,7 +78,7 @@ class Map:
         self.page.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
 
     def rows(self) -> set[int]:
-        """The rows of the tiles."""
+        """Return the rows of the tiles."""
         return {int(row) for row in self.bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")}
 
     def shows(self, rows: np.ndarray) -> None:
@@ -107,7 +107,7 @@ def is_near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 @pytest.fixture
 def projection(bench: Bench) -> Projection:
-    """Four heaps of 15 points, their rows interleaved; the points of each heap lie apart from each other."""
+    """Provide four heaps of 15 points, their rows interleaved; the points of each heap lie apart from each other."""
     at = np.arange(N)
     within = np.stack([(at // 4) % 4, at // 16], axis=1) * 0.5
     return add_map(bench.dataset, HEAPS[at % 4] + within)
@@ -225,7 +225,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
 
 
 def cross(page: Page) -> tuple[float, float, float]:
-    """Where the cross is and how wide its circle: what its path in the overlay says."""
+    """Return the position of the crosshair and the width of its circle, from its path in the overlay."""
     box = page.locator('#map-marks [data-part="cross"]').evaluate("""path => {
         const { x, y, width, height } = path.getBBox();
         return [x + width / 2, y + height / 2, width / 2];

@@ -59,7 +59,7 @@ def _label(dataset: Dataset, n: int) -> None:
 
 
 def add_model(dataset: Dataset) -> ModelVersion:
-    """A model version with probabilities for every item, as a retrain leaves it."""
+    """Add a model version with probabilities for every item, as a retrain leaves it."""
     classes = list(LabelClass.objects.filter(dataset=dataset))
     vectors = EmbeddingSet.objects.create(
         dataset=dataset, fingerprint="f", encoder="HOG + colour", dim=8, is_active=True, reason="as asked"
@@ -82,7 +82,7 @@ def add_model(dataset: Dataset) -> ModelVersion:
 
 @pytest.fixture
 def furnished(site: Site) -> Dataset:
-    """A dataset in the middle of its life, with something to show on every page."""
+    """Provide a dataset in the middle of its life, with something to show on every page."""
     dataset = site.dataset()
     _label(dataset, 9)
     add_model(dataset)

@@ -24,14 +24,14 @@ LISTED = [name for name, strategy in STRATEGIES.items() if strategy.is_listed]
 
 
 def _vectors() -> np.ndarray:
-    """Three clouds that overlap, all in one half of the space."""
+    """Return three clouds that overlap, all in one half of the space."""
     rng = np.random.default_rng(2)
     return (4 + rng.normal(size=(N, 6)) + 1.5 * rng.normal(size=(3, 6))[np.arange(N) % 3]).astype(np.float32)
 
 
 @pytest.fixture
 def dataset(site: Site) -> Dataset:
-    """66 pictures with vectors, 36 labels with two mistakes, and the model that learnt from them."""
+    """Provide 66 pictures with vectors, 36 labels with two mistakes, and the model that learnt from them."""
     dataset = site.dataset(N)
     add_vectors(dataset, _vectors())
     classes = list(dataset.classes.values_list("pk", flat=True))
@@ -55,7 +55,7 @@ def _rows(bench: Bench) -> list[int]:
 
 
 def _band_rows(dataset: Dataset, low: float, high: float, class_id: int = 0) -> set[int]:
-    """The unlabelled rows in the band, one at a time."""
+    """Return the unlabelled rows in the band, one at a time."""
     predictions = active_predictions(dataset)
     assert predictions is not None
     found = set()

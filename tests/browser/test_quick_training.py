@@ -24,7 +24,7 @@ SLOW = 180_000  # TensorFlow alone takes many seconds to load where several proc
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Up]:
-    """Ninety handwritten digits of three kinds, sixty of them labelled, with a first assistive model."""
+    """Provide ninety handwritten digits of three kinds, sixty of them labelled, with a first assistive model."""
     folder = tmp_path / "digits"
     folder.mkdir()
     found = load_digits()
@@ -60,7 +60,7 @@ def page(browser: Browser, running: Up) -> Iterator[Page]:
 
 
 def _begin(page: Page, epochs: int) -> None:
-    """A small network from nothing, so that no weights are needed."""
+    """Start a small network with random weights, so that no weights are needed."""
     page.locator("#open-quick").click()
     expect(page.locator("#quick")).to_contain_text(" train, ")
     page.locator(".quick-more summary").click()

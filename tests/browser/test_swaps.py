@@ -17,7 +17,7 @@ from tests.browser.conftest import Site
 
 @pytest.fixture
 def sky(site: Site, page: Page) -> Bench:
-    """A workbench with six FITS images."""
+    """Provide a workbench with six FITS images."""
     dataset = site.dataset(6)
     for number in range(6):
         values = [[float(x * (number + 1)) for x in range(80)] for _ in range(60)]

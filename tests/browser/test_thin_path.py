@@ -21,7 +21,7 @@ NAMES = ("zero", "one", "two")
 
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
-    """Forty handwritten pictures each of 0, 1 and 2, named after what they show."""
+    """Provide forty handwritten pictures each of 0, 1 and 2, named after what they show."""
     folder = tmp_path / "digits"
     folder.mkdir()
     found = load_digits()
@@ -47,7 +47,7 @@ class Labeler:
         self.labels: dict[str, str] = {}
 
     def label(self, n: int) -> None:
-        """Labels the next ``n`` tiles, one key each."""
+        """Label the next ``n`` tiles, one key each."""
         for _ in range(n):
             tile = self.page.locator("#grid .tile.here")
             path = tile.get_attribute("data-name") or ""

@@ -22,7 +22,7 @@ N, SIZE = 120, 6
 
 @pytest.fixture
 def dataset(site: Site) -> Dataset:
-    """Six all but equal pictures of each of twenty nights; what they are is the night's own."""
+    """Provide six all but equal pictures of each of twenty nights; what they are is the night's own."""
     dataset = site.dataset(N)
     rng = np.random.default_rng(0)
     nights = np.arange(N) // SIZE

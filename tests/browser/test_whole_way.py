@@ -32,7 +32,7 @@ LONG = 300_000  # ms; a machine that others use may take minutes to compile a la
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """A loop on every core, as on a laptop with other work."""
+    """Provide a loop on every core, as on a laptop with other work."""
     code = "while True: pass"
     loops = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(os.cpu_count() or 1)]
     yield
@@ -43,7 +43,7 @@ def busy() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Seventy digits each of 0, 1 and 7, named after what they show, in PNG, 16-bit TIFF and FITS files."""
+    """Provide seventy digits each of 0, 1 and 7, named after what they show, in PNG, 16-bit TIFF and FITS files."""
     folder = tmp_path / "digits"
     folder.mkdir()
     digits = load_digits()
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def running(busy: None, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Up]:
-    """``up`` on a new store, on a machine without weights and without a network."""
+    """Provide ``up`` on a new store, on a machine without weights and without a network."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     one = Up(tmp_path / "store", str(folder), "--port", str(free_port()), backend="auto")
@@ -145,7 +145,7 @@ def _add_classes_and_label(page: Page) -> dict[str, str]:
 
 
 def _see_pictures_at_their_addresses(page: Page, site: str) -> None:
-    """Every tile's picture is at /api/thumb/{item_id}; the full view converts what browsers cannot show."""
+    """Check that every tile's picture is at /api/thumb/{item_id}, and that the full view converts what browsers cannot show."""
     for tile in page.locator("#grid .tile").all()[:8]:
         item = tile.get_attribute("data-item")
         assert re.match(rf"/api/thumb/{item}\?", tile.locator("img").get_attribute("src") or "")
@@ -160,7 +160,7 @@ def _see_pictures_at_their_addresses(page: Page, site: str) -> None:
 
 
 def _train(running: Up, page: Page) -> None:
-    """R trains a model; without weights, embeddings are those of HOG + Scattering."""
+    """Train a model with R; without weights, embeddings are those of HOG + Scattering."""
     page.keyboard.press("r")
     expect(page.locator("#badge")).to_contain_text("model")
     wait_until(
@@ -211,7 +211,7 @@ def _pull_the_band(page: Page) -> None:
 
 
 def _measure_on_the_images_page(page: Page, site: str) -> None:
-    """A choice and a press right after it: neither aborts the other."""
+    """Make a choice and press a button right after it: neither aborts the other."""
     page.goto(f"{site}/d/digits/images/")
     page.get_by_label("Stretch", exact=True).select_option("linear")
     page.get_by_role("button", name="Measure limits").click()
@@ -219,7 +219,7 @@ def _measure_on_the_images_page(page: Page, site: str) -> None:
 
 
 def _select_a_cluster_of_the_umap(page: Page, site: str) -> None:
-    """The map is UMAP without anybody asking for it; a click inside an outline selects the images in it."""
+    """Click inside an outline of the UMAP, which is made automatically, to select the images in it."""
 
     def is_umap() -> bool:
         page.goto(f"{site}/d/digits/map/")

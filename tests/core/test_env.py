@@ -19,7 +19,7 @@ APPS = ("hoshina", "labeling", "modeling", "sampling")
 
 
 def variables_read() -> set[str]:
-    """Names that the code hands to a function of hoshina.core.env or looks up in os.environ."""
+    """Return names that the code hands to a function of hoshina.core.env or looks up in os.environ."""
     found = set()
     for file in (file for app in APPS for file in (ROOT / app).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -13,7 +13,7 @@ from hoshina.core.storage import Passing
 
 
 def resident(file: Path) -> int:
-    """Kilobytes of a mapped file that count as this process's."""
+    """Return the kilobytes of a mapped file that count as this process's."""
     lines = Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines()
     start = next(number for number, line in enumerate(lines) if line.endswith(str(file)))
     return int(next(line for line in lines[start:] if line.startswith("Rss:")).split()[1])

@@ -47,7 +47,7 @@ class Store:
         }
 
     def manage(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Starts a management command."""
+        """Start a management command."""
         process = subprocess.Popen(
             [sys.executable, ROOT / "manage.py", *arguments],
             env={**self.environment, **options.pop("env", {})}, cwd=ROOT, **options,
@@ -56,7 +56,7 @@ class Store:
         return process
 
     def worker(self, *queues: str, wait: bool = True) -> subprocess.Popen[bytes]:
-        """Starts a worker and waits until it takes jobs."""
+        """Start a worker and waits until it takes jobs."""
         log = (self.folder / "worker.log").open("ab")
         process = self.manage("worker", *queues, stdout=log, stderr=log)
         log.close()
@@ -73,14 +73,14 @@ class Store:
         process.wait()
 
     def enqueue(self, kind: str, **params: Any) -> Job:
-        """A job with a key of its own unless ``name`` is given, and with notes of its own."""
+        """Queue a job with its own key, unless ``name`` is given, and with its own notes."""
         self.names += 1
         name = params.pop("name", str(self.names))
         notes = str(self.folder / f"notes-{name}.txt")
         return lifecycle.enqueue(kind, params={"name": name, "notes": notes, **params})
 
     def wait(self, job: Job, *states: str, seconds: float = 180) -> Job:
-        """Waits until the job is in one of these states."""
+        """Wait until the job is in one of these states."""
 
         def arrived() -> bool:
             job.refresh_from_db()
@@ -90,7 +90,7 @@ class Store:
         return job
 
     def lines(self, job: Job) -> list[str]:
-        """What the job noted."""
+        """Return what the job noted."""
         return test_jobs.notes(Path(job.params["notes"]))
 
     def end(self) -> None:
@@ -110,7 +110,7 @@ def _use_broker(url: str, transport: str | None, options: dict[str, Any]) -> Non
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Path:
-    """A migrated, empty database file to copy."""
+    """Provide a migrated, empty database file to copy."""
     file = tmp_path_factory.mktemp("migrated") / "app.db"
     with django_db_blocker.unblock(), _database(file):
         call_command("migrate", verbosity=0)
@@ -138,7 +138,7 @@ class _database:
 
 @contextmanager
 def open_store(folder: Path, migrated: Path, broker_url: str) -> Iterator[Store]:
-    """A store in an empty folder; this process's Django and Celery use it meanwhile."""
+    """Return a store in an empty folder; this process's Django and Celery use it meanwhile."""
     conf = app.conf
     before = (conf.broker_url, conf.broker_transport, conf.broker_transport_options)
     folder.mkdir(exist_ok=True)
@@ -163,7 +163,7 @@ def open_store(folder: Path, migrated: Path, broker_url: str) -> Iterator[Store]
 
 @pytest.fixture
 def files_store(tmp_path: Path, migrated: Path, django_db_blocker: Any) -> Iterator[Store]:
-    """A store on the embedded broker."""
+    """Provide a store on the embedded broker."""
     with django_db_blocker.unblock(), open_store(tmp_path / "store", migrated, "") as store:
         yield store
 
@@ -182,7 +182,7 @@ def _on_broker(broker: str, folder: Path, migrated: Path) -> Iterator[Store]:
 def any_store(
     request: pytest.FixtureRequest, tmp_path: Path, migrated: Path, django_db_blocker: Any
 ) -> Iterator[Store]:
-    """A store on the embedded broker, and one on a real Redis."""
+    """Provide a store on the embedded broker, and one on a real Redis."""
     with django_db_blocker.unblock(), _on_broker(request.param, tmp_path / "store", migrated) as store:
         yield store
 
@@ -191,7 +191,7 @@ def any_store(
 def working_store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_blocker: Any
 ) -> Iterator[Store]:
-    """Like ``any_store``, with a worker for each queue, shared by the tests of a module: starting one is slow."""
+    """Provide like ``any_store``, with a worker for each queue, shared by the tests of a module: starting one is slow."""
     folder = tmp_path_factory.mktemp("working") / "store"
     with django_db_blocker.unblock(), _on_broker(request.param, folder, migrated) as store:
         workers = [store.worker("interactive", wait=False), store.worker("heavy", wait=False)]

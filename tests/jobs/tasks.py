@@ -15,7 +15,7 @@ from hoshina.jobs.runner import Run
 
 
 def note(run: Run, line: object) -> None:
-    """Appends a line to the file that the job's parameter ``notes`` names."""
+    """Append a line to the file that the job's parameter ``notes`` names."""
     file = os.open(run.params["notes"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(file, f"{line}\n".encode())
@@ -29,7 +29,7 @@ def notes(file: Path) -> list[str]:
 
 @background(kind="test_steps", queue="interactive", title="Steps", key="test_steps:{name}")
 def steps(run: Run) -> dict[str, Any]:
-    """``n`` steps of ``pause`` seconds."""
+    """Take ``n`` steps of ``pause`` seconds."""
     note(run, f"begun:{os.getpid()}:{time.time()}")
     run.stage("Stepping", total=run.params["n"])
     for _ in range(run.params["n"]):
@@ -57,7 +57,7 @@ def error(run: Run) -> dict[str, Any]:
 
 @background(kind="test_deaf", queue="interactive", title="Deaf", restartable=True, key="test_deaf:{name}")
 def deaf(run: Run) -> dict[str, Any]:
-    """One long call that asks for nothing."""
+    """Run one long call that checks for nothing."""
     note(run, f"begun:{os.getpid()}")
     time.sleep(run.params["pause"])
     return {}
@@ -65,7 +65,7 @@ def deaf(run: Run) -> dict[str, Any]:
 
 @background(kind="test_native", queue="interactive", title="Native", key="test_native:{name}")
 def native(run: Run) -> dict[str, Any]:
-    """One call of ``pause`` seconds that holds the interpreter's lock, so that no thread of this process runs."""
+    """Run a call of ``pause`` seconds that holds the interpreter lock, so that no thread of this process runs."""
     note(run, f"begun:{os.getpid()}")
     began = time.perf_counter()
     ctypes.PyDLL(None).usleep(int(run.params["pause"] * 1e6))
@@ -82,7 +82,7 @@ def share(run: Run, start: int, stop: int) -> None:
 
 @background(kind="test_chunks", queue="heavy", title="Chunks", restartable=True, key="test_chunks:{name}", chunk=share)
 def chunks(run: Run) -> dict[str, Any]:
-    """``n`` chunks of ten items."""
+    """Work through ``n`` chunks of ten items."""
     run.stage("Working through")
     work_through(run, [(10 * i, 10 * i + 10) for i in range(run.params["n"])])
     return {"items": 10 * run.params["n"]}

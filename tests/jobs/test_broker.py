@@ -36,7 +36,7 @@ def send(folder: Path, name: str, *bodies: int) -> None:
 
 
 def receive(folder: Path, name: str, into: list[int]) -> None:
-    """Takes messages until none comes for a moment."""
+    """Take messages until none comes for a moment."""
 
     def take(body: dict[str, int], message: Any) -> None:
         into.append(body["n"])

@@ -37,7 +37,7 @@ def queue_job(tmp_path: Any) -> Callable[..., Job]:
 
 
 def stale(job: Job, **fields: Any) -> Job:
-    """As if the worker of a running job on another machine had fallen silent."""
+    """Make a running job look as if its worker on another machine sent no heartbeat for long."""
     silent = {"state": S.RUNNING, "worker": "elsewhere:1:1", "attempts": 1}
     since = timezone.now() - timedelta(minutes=5)
     Job.objects.filter(pk=job.pk).update(**{**silent, "heartbeat_at": since, **fields})
@@ -150,7 +150,7 @@ def test_a_dead_process_of_this_machine_needs_no_silence(
 
 @pytest.fixture
 def other_process() -> Iterator[str]:
-    """The name of a worker that is a process of this machine, alive and silent."""
+    """Provide the name of a worker that is a process of this machine, alive and silent."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     yield f"{presence.host()}:{describe(process.pid)}"
     process.kill()

@@ -23,7 +23,7 @@ BANDS = ("g", "r", "i")
 
 
 def write_bands(folder: Path, **sizes: tuple[int, int]) -> tuple[dict[str, Path], dict[str, np.ndarray[Any, Any]]]:
-    """FITS files of three bands, 30 by 20 pixels if nothing else is asked for, and what is in them."""
+    """Write FITS files of three bands, 30 by 20 pixels if nothing else is asked for, and what is in them."""
     rng = np.random.default_rng(3)
     folder.mkdir(parents=True, exist_ok=True)
     files, values = {}, {}
@@ -35,7 +35,7 @@ def write_bands(folder: Path, **sizes: tuple[int, int]) -> tuple[dict[str, Path]
 
 
 def orion_header(kind: tuple[str, str] = ("RA---TAN", "DEC--TAN")) -> fits.Header:
-    """A WCS whose middle, of 60 x 40 pixels, is the Trapezium."""
+    """Return a WCS whose middle, of 60 x 40 pixels, is the Trapezium."""
     world = WCS(naxis=2)
     world.wcs.ctype, world.wcs.crval, world.wcs.crpix = kind, [83.8221, -5.3911], [30.5, 20.5]
     world.wcs.cdelt = [-0.0005, 0.0005]
@@ -43,7 +43,7 @@ def orion_header(kind: tuple[str, str] = ("RA---TAN", "DEC--TAN")) -> fits.Heade
 
 
 def swapped_profile() -> bytes:
-    """An sRGB profile in which red and blue have changed places."""
+    """Return an sRGB profile in which red and blue have changed places."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile = profile.replace(b"rXYZ", b"!!!!").replace(b"bXYZ", b"rXYZ").replace(b"!!!!", b"bXYZ")
     return bytes(profile).replace("sRGB".encode("utf-16-be"), "Odd!".encode("utf-16-be"))
@@ -64,7 +64,7 @@ def ingest_groups(folder: Path, template: str | None = None, **kwargs: Any) -> d
 
 
 def write_triplets(folder: Path, ids: Iterable[int], template: str = FLAT, *, roles: Iterable[str] = ROLES) -> None:
-    """Files of different content each, the same for the same id and role."""
+    """Write files of different content each, the same for the same id and role."""
     for number in ids:
         for role in roles:
             name = template.replace("{id}", f"sn{number}").replace("{role}", role)
@@ -72,7 +72,7 @@ def write_triplets(folder: Path, ids: Iterable[int], template: str = FLAT, *, ro
 
 
 def files_by_item() -> dict[str, dict[str, str]]:
-    """The files of each item that is there, by role."""
+    """Return the files of each item that is there, by role."""
     found: dict[str, dict[str, str]] = {path: {} for path in available_paths()}
     for item, role, path in Frame.objects.filter(item__is_available=True).values_list("item__path", "role", "path"):
         found[item][role] = path
@@ -84,7 +84,7 @@ def available_paths() -> list[str]:
 
 
 def label_item(path: str) -> LabelClass:
-    """A class of its own for one item, called after its path."""
+    """Return a class of its own for one item, called after its path."""
     item = Item.objects.get(path=path)
     given = LabelClass.objects.create(dataset=item.dataset, name=f"was {path}", colour="#0072B2")
     Item.objects.filter(pk=item.pk).update(state=State.LABELLED, label=given)
@@ -118,7 +118,7 @@ class Steps:
         self.stages.append(name)
 
     def check(self) -> None:
-        """Nobody cancels it."""
+        """Do nothing: no one cancels it."""
 
     def progress(self, done: int, total: int | None = None) -> None:
         self.seen.append((done, total))

@@ -31,7 +31,7 @@ OURS = [*READ_ONLY, "labeling.dataset", "labeling.labelclass", "modeling.retrain
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset) -> Dataset:
-    """One row of everything."""
+    """Provide one row of everything."""
     dataset = make_dataset(10)
     assign(dataset, [0, 1, 2], LabelClass.objects.get(name="cat"))
     Problem.objects.create(dataset=dataset, path="<b>broken</b>.png", reason="The file is empty.")

@@ -17,7 +17,7 @@ from modeling.models import EmbeddingSet
 
 
 def add_three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of three kinds, the rows in turns: cat, dog, wolf."""
+    """Add vectors of three kinds, the rows in turns: cat, dog, wolf."""
     rng = np.random.default_rng(3)
     y = np.arange(n) % 3
     X = (rng.normal(size=(n, 8)) + 2.5 * np.eye(8)[y]).astype(np.float32)
@@ -26,7 +26,7 @@ def add_three_kinds(dataset: Dataset, n: int = 60) -> tuple[np.ndarray, np.ndarr
 
 
 def add_vectors(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) -> EmbeddingSet:
-    """Vectors of every row as an embedding job would leave them."""
+    """Add vectors of every row as an embedding job would leave them."""
     vectors = EmbeddingSet.objects.create(
         dataset=dataset, fingerprint="abc", encoder="test", dim=X.shape[1], is_active=True
     )
@@ -62,7 +62,7 @@ def decide_rows(dataset: Dataset, rows: list[int], y: np.ndarray) -> None:
 
 
 def noise_pictures(n: int, seed: int = 0) -> list[Image.Image]:
-    """Noise over coloured grounds, of all sizes and shapes."""
+    """Return noise over coloured grounds, of all sizes and shapes."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(n):
@@ -73,7 +73,7 @@ def noise_pictures(n: int, seed: int = 0) -> list[Image.Image]:
 
 
 def add_item_with_file(dataset: Dataset, row: int, *, colour: int | None = None) -> Path:
-    """An item with a real image file, whose colours depend on its row."""
+    """Add an item with a real image file, whose colours depend on its row."""
     file = dataset.data_dir / f"image{row:04d}.png"
     file.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(row).integers(0, 255, (20 + row % 7, 30, 3), dtype=np.uint8)

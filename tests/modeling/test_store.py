@@ -26,7 +26,7 @@ def vectors_of(make_dataset: Callable[..., Dataset]) -> EmbeddingSet:
 
 
 def save(embedding_set: EmbeddingSet, rows: list[int], *, stamp: int = 7, value: float = 0.0) -> np.ndarray:
-    """A part whose vectors are recognisable: row + value in every column."""
+    """Return a part whose vectors are recognisable: row + value in every column."""
     vectors = np.repeat(np.array(rows, np.float32)[:, None] + value, DIM, axis=1).astype(np.float32)
     stamps = np.full(len(rows), stamp, np.uint64)
     disk.save_part(embedding_set, min(rows), max(rows) + 1, np.array(rows), stamps, vectors)

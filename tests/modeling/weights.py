@@ -13,7 +13,7 @@ _BESIDE_REPOSITORY = Path(__file__).resolve().parents[3] / "shared" / "weights"
 
 
 def real_weights_dir() -> Path:
-    """The folder that holds them; skips the test (or fails it, see ``tests.parts``) where there is none."""
+    """Return the folder that holds them; skips the test (or fails it, see ``tests.parts``) where there is none."""
     for folder in (os.environ.get("AL_WEIGHTS_DIR", ""), str(_BESIDE_REPOSITORY)):
         if folder and (Path(folder) / WEIGHTS_FILE).is_file():
             return Path(folder)

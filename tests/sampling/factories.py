@@ -19,7 +19,7 @@ from sampling.models import AccuracyEstimate
 def decide_shown(
     dataset: Dataset, rows: list[int], name: str | None, *, kind: Action.Kind = Action.Kind.ASSIGN, **shown: object
 ) -> None:
-    """One action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
+    """Return one action on all these rows, shown as said (``queue``, ``round_id``, ``suggested_label_id`` …).
 
     The audit's queues draw at random, unless ``is_random_draw`` says otherwise, as for a pull with a filter.
     """
@@ -36,7 +36,7 @@ def decide_shown(
 
 
 def estimates_at(dataset: Dataset, points: list[tuple[int, float, int]]) -> list[AccuracyEstimate]:
-    """Estimates as versions would leave them: labels, accuracy, audit labels."""
+    """Return estimates as versions would leave them: labels, accuracy, audit labels."""
     for number, (n_labels, value, n) in enumerate(points, start=1):
         version = ModelVersion.objects.create(
             dataset=dataset, number=number, class_ids=[], n_labels=n_labels, n_rows=0, n_decisions=0

@@ -14,7 +14,7 @@ from sampling.queues.deal import Tile
 
 
 def action_on(tiles: Sequence[Tile], label: int | None, **more: Any) -> dict[str, Any]:
-    """One press of a key on these tiles."""
+    """Return one key press on these tiles."""
     return {
         "uuid": str(uuid.uuid4()),
         "kind": "assign",

@@ -32,7 +32,7 @@ BLACK = Rendering(stretch="linear", low=100)
 
 
 def lupton(*planes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Astropy's own, of red, green and blue from the bottom up."""
+    """Return astropy's result for red, green and blue, from the bottom up."""
     return np.asarray(make_lupton_rgb(*(np.flipud(one) for one in planes), minimum=100, stretch=40, Q=6))
 
 
@@ -115,7 +115,7 @@ def test_values_are_those_of_the_file_and_lie_as_the_picture_does(tmp_path: Path
 # -- Addresses ----------------------------------------------------------------------------------------
 @pytest.fixture
 def shown(store: Path, tmp_path: Path) -> Dataset:
-    """Two items: one complete, and one without its r."""
+    """Provide two items: one complete, and one without its r."""
     folder = tmp_path / "in"
     write_bands(folder)
     for role in ("g", "i"):

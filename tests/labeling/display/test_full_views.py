@@ -37,7 +37,7 @@ def saved(suffix: str, image: Image.Image = PICTURE, **how: Any) -> bytes:
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """With these chunks before the pixels."""
+    """Return a PNG with these chunks before the pixels."""
     whole = saved("PNG")
     at = whole.index(b"IDAT") - 4
     made = b"".join(
@@ -100,12 +100,12 @@ SENT: dict[str, Callable[[], bytes]] = {
 
 
 def called_srgb() -> bytes:
-    """A profile that has the name of sRGB, and other colors."""
+    """Return a profile that has the name of sRGB, and other colors."""
     return swapped_profile().replace("Odd!".encode("utf-16-be"), "sRGB".encode("utf-16-be"))
 
 
 def small_frame() -> bytes:
-    """A GIF whose picture fills a part of its screen."""
+    """Return a GIF whose picture fills a part of its screen."""
     whole = bytearray(saved("GIF", PICTURE.quantize(4)))
     whole[6:10] = struct.pack("<HH", 120, 80)
     return bytes(whole)
@@ -144,6 +144,6 @@ def test_tile_full_view_and_model_input_show_the_same(client: Client, store: Pat
 
 
 def browser_shows(image: Image.Image) -> Image.Image:
-    """A file that is sent as it is, as a browser shows it: upright by its EXIF block."""
+    """Return a file that is sent as it is, as a browser shows it: upright by its EXIF block."""
     turn = image.getexif().get(0x0112, 1)
     return image.convert("RGB").transpose(Image.Transpose.ROTATE_270) if turn == 6 else image.convert("RGB")

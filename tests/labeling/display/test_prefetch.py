@@ -31,7 +31,7 @@ def dataset(picture_folder: MakeFolder) -> Dataset:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch, settings: Any) -> list[int]:
-    """The rows whose pictures were made, without a thread: what was asked for waits for ``work``."""
+    """Provide the rows whose pictures were made, without a thread: what was asked for waits for ``work``."""
     settings.MAKE_AHEAD = True
     monkeypatch.setattr(prefetch.threading, "Thread", _Never)
     monkeypatch.setattr(prefetch, "_thread", None)

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def folder(store: Path, tmp_path: Path) -> Path:
-    """A TIFF with white at zero, a TIFF, a photograph, and two of the same without its end."""
+    """Provide a TIFF with white at zero, a TIFF, a photograph, and two of the same without its end."""
     folder = tmp_path / "in"
     folder.mkdir()
     grays = quadrants([55000, 38000, 21000, 1000]).astype(np.uint16)

@@ -22,7 +22,7 @@ N = 120
 
 @pytest.fixture
 def dataset(store: Path, make_dataset: MakeDataset, transactional_db: None) -> Dataset:
-    """120 items of 15 nights, eight each; every ninth has no night. All but the last ten are labelled."""
+    """Provide 120 items of 15 nights, eight each; every ninth has no night. All but the last ten are labelled."""
     dataset = make_dataset(N)
     lines = ["path,mass,night,at"]
     for row in range(N):

@@ -31,7 +31,7 @@ N = 12
 
 
 def write(folder: Path, number: int, **header: Any) -> None:
-    """An image in the second part of the file; header cards of the image, of the file with an underscore before."""
+    """Write an image into the second part of the file, with header cards of the image and, underscored, of the file."""
     first, image = fits.PrimaryHDU(), fits.ImageHDU(np.full((8, 8), number, np.float32))
     for name, value in header.items():
         (first if name.startswith("_") else image).header[name.lstrip("_")] = value

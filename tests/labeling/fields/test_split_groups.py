@@ -25,7 +25,7 @@ URL = "/d/pictures/fields/together/"
 
 
 def facts(rows: range) -> bytes:
-    """A night for every six images, none for the last of each dozen; a depth of its own for each."""
+    """Return a night for every six images, none for the last of each dozen; a depth of its own for each."""
     lines = ["path,night,depth,one"]
     lines += [f"image{row:04d}.png,{'' if row % 12 == 11 else f'n{row // 6}'},{row}.5,x" for row in rows]
     return "\n".join(lines).encode()

@@ -25,7 +25,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset) -> Dataset:
-    """Twenty items: ten cats, five dogs, one unsure, one skipped."""
+    """Provide twenty items: ten cats, five dogs, one unsure, one skipped."""
     dataset = make_dataset(20)
     decide(dataset, "assign", range(10), "cat")
     decide(dataset, "assign", range(10, 15), "dog")

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def frames(store: Path, tmp_path: Path) -> Callable[..., list[Frame]]:
-    """Saves images by name to a folder, ingests it, and gives the frames in the order of their names."""
+    """Save images by name to a folder, ingests it, and gives the frames in the order of their names."""
 
     def make(**images: Image.Image) -> list[Frame]:
         folder = tmp_path / "in"
@@ -237,7 +237,7 @@ def test_links_out_of_the_folder_are_never_served(client: Client, store: Path, t
 
 
 def forge(client: Client, dataset: Dataset, path: str) -> None:
-    """A frame that ingest would never have made must not be shown."""
+    """Make a frame that an ingest would never have made, and which must not be shown."""
     row = dataset.items.count()
     item = Item.objects.create(dataset=dataset, row=row, path=f"forged{row}.png")
     frame = Frame.objects.create(
@@ -272,7 +272,7 @@ def test_who_is_not_signed_in_sees_no_picture(
 # -- Addresses ----------------------------------------------------------------------------------------
 @pytest.fixture
 def triplet(store: Path, tmp_path: Path) -> Item:
-    """An item of three files: g is 10, r is 20, i is 30 everywhere."""
+    """Provide an item of three files: g is 10, r is 20, i is 30 everywhere."""
     folder = tmp_path / "bands"
     folder.mkdir()
     for value, role in ((10, "g"), (20, "r"), (30, "i")):

@@ -25,7 +25,7 @@ W, H = 300, 200
 def header(
     at: tuple[float, float] = (150.1, 2.2), scale: float = 0.4 / 3600, kind: str = "RA---TAN", **cards: Any
 ) -> Any:
-    """A WCS that is turned by 30 degrees."""
+    """Return a WCS that is turned by 30 degrees."""
     turned = np.array([[-np.cos(0.5), np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]]) * scale
     longitude, projection = kind[:4], kind[5:]
     made = fits.Header()
@@ -42,7 +42,7 @@ def header(
 
 
 def between(grid: SkyGrid, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Longitude and latitude (m, 2) in degrees at pixel places that count from 0, as the page's script finds them."""
+    """Return longitude and latitude (m, 2) in degrees at pixel places that count from 0, as the page's script finds them."""
     u, v = (x + 0.5) / W * (grid.n - 1), (y + 0.5) / H * (grid.n - 1)
     i, j = np.minimum(u.astype(int), grid.n - 2), np.minimum(v.astype(int), grid.n - 2)
     u, v = (u - i)[:, None], (v - j)[:, None]

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], times: int = 1) -> list[Trained]:
-    """Lets somebody act after the labels were read and before the fit is done, so many times."""
+    """Let someone act after the labels were read and before the fit is done, this many times."""
     fits: list[Trained] = []
 
     def train(*args: Any, **kwargs: Any) -> Trained:
@@ -48,7 +48,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], times: in
 
 
 def damage_vectors(store: Path, rows: list[int]) -> None:
-    """As after a fault of the disk: NaN where the store says that there is a vector."""
+    """Write NaN where the store says that there is an embedding, as after a disk fault."""
     (file,) = store.rglob("vectors-*.npy")
     X = np.load(file)
     X[rows, 2] = np.nan
@@ -219,7 +219,7 @@ def test_labels_changed_during_the_fit_count_as_newer(
 
 # -- Warm starts --------------------------------------------------------------------------------------
 def starts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the fits of the retrains that follow begin from."""
+    """Record the initial values of the fits of the following retrains."""
     seen: list[Any] = []
 
     def train(*args: Any, start: Any, **kwargs: Any) -> Trained:

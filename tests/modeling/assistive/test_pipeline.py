@@ -294,7 +294,7 @@ def test_retrain_button_asks_for_one_job(make_dataset: MakeDataset, client: Clie
 
 # -- What belongs together --------------------------------------------------------------------------
 def kept_together(dataset: Dataset, name: str, values: list[str]) -> Field:
-    """A field with a value for each row, and images of equal value kept together."""
+    """Return a field with a value for each row, and images of equal value kept together."""
     lines = [f"path,{name}", *(f"image{row:04d}.png,{value}" for row, value in enumerate(values))]
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
     field = split_groups.choose(dataset, name)

@@ -37,7 +37,7 @@ def undo(dataset: Dataset) -> None:
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset) -> Dataset:
-    """100 items, 50 of them labeled before the model was trained."""
+    """Provide 100 items, 50 of them labeled before the model was trained."""
     dataset = make_dataset(100)
     press(dataset, list(range(25)))
     press(dataset, list(range(25, 50)), "dog")

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path], settings: Any) -> Dataset:
-    """Twelve images that can be read, of which four are labeled; no embeddings."""
+    """Provide twelve images that can be read, of which four are labeled; no embeddings."""
     settings.EMBEDDING_BACKEND = "hog"
     picture_folder(12)
     dataset = make_dataset(12)
@@ -43,7 +43,7 @@ def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path], sett
 
 
 def work() -> list[tuple[str, str]]:
-    """Runs what is queued for embedding and training, as workers do; returns what ran and how it ended."""
+    """Run the waiting job of that kind here, as a worker would."""
     done = []
     while queued := Job.objects.filter(state=Job.State.QUEUED, kind__in=("embed", "retrain")).first():
         job = claim(queued.pk)
@@ -196,7 +196,7 @@ def test_the_command_says_what_is_missing_of_the_labels_first(dataset: Dataset) 
 
 @pytest.fixture
 def elsewhere(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """An embedding job that a process of another machine runs."""
+    """Add an embedding job that a process of another machine runs."""
     monkeypatch.setattr(console, "FOLLOW_EVERY", 0.02)
     job = enqueue("embed", dataset_id=dataset.pk)
     Job.objects.filter(pk=job.pk).update(

@@ -38,7 +38,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six triplets; number 2 lacks a reference, number 3 has nothing else, number 4 has one that can't be read."""
+    """Provide six triplets; number 2 lacks a reference, number 3 has nothing else, number 4 has one that can't be read."""
     folder = tmp_path / "in"
     write_triplets(folder, range(6))
     (folder / "sn2_ref.png").unlink()
@@ -54,7 +54,7 @@ def embed() -> dict[str, Any]:
 
 
 def vectors() -> dict[str, np.ndarray[Any, Any]]:
-    """The active vectors by their items' paths."""
+    """Return the active vectors by their items' paths."""
     found = disk.open_vectors(EmbeddingSet.objects.get(is_active=True))
     assert found is not None
     rows = dict(Item.objects.values_list("path", "row"))
@@ -62,7 +62,7 @@ def vectors() -> dict[str, np.ndarray[Any, Any]]:
 
 
 def alone(file: Path) -> np.ndarray[Any, Any]:
-    """What the encoder makes of one file by itself."""
+    """Return the encoder's embedding of one file."""
     return np.asarray(HOG.encode([open_image(file, max_side=HOG.decode_side)])[0])
 
 
@@ -79,7 +79,7 @@ def test_vectors_stand_one_behind_the_other_in_the_order_of_the_roles(folder: Pa
 
 
 def require_role_means(folder: Path, found: dict[str, np.ndarray[Any, Any]], lacking: dict[str, set[str]]) -> None:
-    """Each item's own frames, and where it lacks one the mean of the role over the items that have it."""
+    """Check that missing frames are replaced by the mean of the role over the items that have it."""
     frames = {
         (name, role): alone(folder / f"{name}_{role}.png")
         for name in found for role in ROLES if role not in lacking.get(name, ())

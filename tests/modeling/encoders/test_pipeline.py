@@ -42,7 +42,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """22 items with real files: five and a half chunks."""
+    """Provide 22 items with real files: five and a half chunks."""
     made = Dataset.objects.create(name="pictures", slug="pictures", root=str(tmp_path / "pictures"))
     for row in range(22):
         add_item_with_file(made, row)
@@ -51,7 +51,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each call of the encoder got."""
+    """Record how many images each call of the encoder got."""
     calls: list[int] = []
     real = HogEncoder.encode_prepared
 
@@ -74,7 +74,7 @@ def vectors_of(dataset: Dataset) -> disk.Vectors:
 
 
 def expected(dataset: Dataset, rows: list[int]) -> np.ndarray:
-    """The vectors, one by one, with nothing in between."""
+    """Return the vectors, one by one, with nothing in between."""
     encoder = HogEncoder("")
     files = [dataset.data_dir / f"image{row:04d}.png" for row in rows]
     return np.concatenate([encoder.encode([open_image(file, max_side=encoder.decode_side)]) for file in files])
@@ -424,7 +424,7 @@ class TestSquares:
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Photographs worth a square, by item and role."""
+        """Provide photographs worth a square, by item and role."""
         made = tmp_path / "night"
         made.mkdir()
         for number in range(6):

@@ -41,7 +41,7 @@ def digits(make_dataset: MakeDataset) -> Dataset:
 
 
 def grow(dataset: Dataset, X: np.ndarray, has: np.ndarray | None = None) -> EmbeddingSet:
-    """More items with vectors, as an ingest and an embedding leave them."""
+    """Add items with embeddings, as an ingest and an embedding job leave them."""
     first = dataset.n_items
     items = Item.objects.bulk_create(
         [Item(dataset=dataset, row=first + i, path=f"more{first + i}.png") for i in range(len(X))]
@@ -227,7 +227,7 @@ def test_after_the_first_vectors_a_quick_look_is_made_and_replaced_with_the_vect
 
 
 def queued() -> list[tuple[str, str]]:
-    """The jobs that wait, in order: kind and method."""
+    """Return the jobs that wait, in order: kind and method."""
     jobs = Job.objects.filter(state=Job.State.QUEUED).order_by("created_at")
     return [(job.kind, job.params.get("method", "")) for job in jobs]
 

@@ -115,7 +115,7 @@ def test_one_more_kind_leaves_the_others_as_they_were() -> None:
 # -- Weights -----------------------------------------------------------------------------------------
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A proxy where nobody listens, and an empty cache: no request leaves this machine."""
+    """Set a proxy that does not exist and an empty cache, so that no request leaves this machine."""
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))

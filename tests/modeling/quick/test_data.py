@@ -49,7 +49,7 @@ def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | 
 
 
 def parts_of(labels: Labels, options: QuickOptions) -> np.ndarray:
-    """The split of labels that only their files keep together."""
+    """Return the split of labels that only their files keep together."""
     keys = keys_together(None, labels.rows, labels.hashes, options.seed)
     return split(labels, Sides(keys, None, np.zeros(len(keys), np.bool_)), options)
 
@@ -146,7 +146,7 @@ def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeD
 
 # -- From the database ---------------------------------------------------------------------------------
 def decide(dataset: Dataset, rows: list[int], queue: str = "") -> None:
-    """Labels in turn, as the named queue would leave them."""
+    """Return labels in turn, as the named queue would leave them."""
     classes = list(dataset.classes.all())
     ids = dict(dataset.items.values_list("row", "pk"))
     record_import(dataset, [Decision(ids[row], State.LABELLED, classes[row % 2].pk) for row in rows], None)

@@ -57,7 +57,7 @@ class Ledger:
 
 
 def lessons(n: int = 60, seed: int = 0, **more: Any) -> TrainingData:
-    """Bright and dark noise of two classes; every fifth image is watched only."""
+    """Return bright and dark noise of two classes; every fifth image is watched only."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     pixels = rng.integers(0, 60, (n, SIDE, SIDE, 3), dtype=np.uint8) + (150 * y).astype(np.uint8)[:, None, None, None]
@@ -68,7 +68,7 @@ def lessons(n: int = 60, seed: int = 0, **more: Any) -> TrainingData:
 
 @pytest.fixture(scope="module")
 def network() -> QuickNetwork:
-    """A frozen backbone and a classifier; tests teach it one after the other."""
+    """Provide a frozen backbone and a classifier; tests teach it one after the other."""
     return QuickNetwork(FROZEN, 2, weights())
 
 

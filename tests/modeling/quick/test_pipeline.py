@@ -88,7 +88,7 @@ class Place:
 
 
 def fill(folder: Path) -> None:
-    """Bright and dark noise in turns, of many sizes; some files come twice."""
+    """Return bright and dark noise in turns, of many sizes; some files come twice."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for row in range(N):
@@ -101,7 +101,7 @@ def fill(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_blocker: Any) -> Iterator[Place]:
-    """Trained once for all tests of this module, after an assistive model."""
+    """Provide trained once for all tests of this module, after an assistive model."""
     weights = str(real_weights_dir())
     root = tmp_path_factory.mktemp("quick")
     fill(root / "images")

@@ -66,7 +66,7 @@ class Program:
         (self.folder / "classes.json").write_text(json.dumps(self.about | facts))
 
     def run(self, *arguments: str | Path, code: int = 0) -> tuple[list[dict[str, str]], str]:
-        """The lines of its table, and what it says besides."""
+        """Return the lines of its table, and what it says besides."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AL_", "DJANGO"))}
         command = [sys.executable, self.folder / "classify.py", *arguments]
         done = subprocess.run(command, cwd=self.folder.parent, env=plain, capture_output=True, text=True)
@@ -78,7 +78,7 @@ class Program:
 
 
 def trained(dataset: Dataset, tmp_path: Path) -> Program:
-    """Labels by the number at the end of each item's name, a training, and its program unpacked elsewhere."""
+    """Return labels by the number at the end of each item's name, a training, and its program unpacked elsewhere."""
     for name in ("even", "odd"):
         LabelClass.objects.create(dataset=dataset, name=name, colour="#E69F00")
     items = dict(dataset.items.filter(is_available=True).values_list("path", "row"))
@@ -99,7 +99,7 @@ def number_of(path: str) -> int:
 
 
 def expected() -> dict[str, np.ndarray]:
-    """What the version itself says, by the paths of items."""
+    """Return what the version itself says, by the paths of items."""
     dataset = Dataset.objects.get()
     found = model_files.open_probabilities(ModelVersion.objects.get())
     assert found is not None
@@ -119,7 +119,7 @@ def require_same(program: Program, lines: list[dict[str, str]], wanted: dict[str
 
 # -- Single images ------------------------------------------------------------------------------------
 def values(number: int) -> np.ndarray:
-    """A blob on noise far above 8 bits, at another place and larger for odd numbers: float64 (40, 56)."""
+    """Return a blob on noise far above 8 bits, at another place and larger for odd numbers: float64 (40, 56)."""
     rng = np.random.default_rng(number)
     y, x = np.mgrid[:40, :56]
     width = 60.0 if number % 2 else 12.0
@@ -128,7 +128,7 @@ def values(number: int) -> np.ndarray:
 
 
 def write_single(folder: Path, number: int) -> None:
-    """One file of a kind that its number decides, several of which need more than Pillow reads."""
+    """Write one file of a kind that its number decides, several of which need more than Pillow reads."""
     deep = values(number)
     whole = np.clip(deep, 0, 65535).astype(np.uint16)
     kind = number % 8
@@ -199,7 +199,7 @@ def test_single_images_of_every_kind_under_a_rendering_of_its_own(single: tuple[
 
 
 def errors(folder: Path, program: Program) -> None:
-    """What the one who runs it may get wrong."""
+    """Return the mistakes that a user of the program may make."""
     empty = program.folder.parent / "empty"
     empty.mkdir()
     assert "No file in" in program.run(empty, code=1)[1]
@@ -223,7 +223,7 @@ def endings(program: Program) -> tuple[str, ...]:
 def by_hand(
     program: Program, folder: Path, network_input: NetworkInput, suffixes: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """What the network says of what HOSHINA would feed it, of single files."""
+    """Return the network's prediction for the input that HOSHINA would give it, for single files."""
     network = Network(program.graph)
     found = {}
     for file in sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes)):
@@ -236,7 +236,7 @@ def by_hand(
 # -- Items of several files ----------------------------------------------------------------------------
 @pytest.fixture
 def triplets(tmp_path: Path) -> tuple[Path, Program]:
-    """Grey FITS cutouts; of two items files are missing or broken, and one is no frame at all."""
+    """Provide grey FITS cutouts; of two items files are missing or broken, and one is no frame at all."""
     folder = tmp_path / "in"
     for number in range(28):
         target, ref = values(number), values(number + 100)
@@ -274,7 +274,7 @@ def test_triplets_are_channels_and_what_is_missing_is_said(triplets: tuple[Path,
 
 
 def other_ways(folder: Path, program: Program) -> None:
-    """The same graph, fed otherwise; and files that are called otherwise."""
+    """Check the same graph with other inputs, and files with other names."""
     colour = Composition(layout="rgb", softening=5.0)
     network = Network(program.graph)
     for network_input in (

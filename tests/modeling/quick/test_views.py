@@ -46,7 +46,7 @@ def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MobileNetV2's weights are here, the others nowhere, and there is no network."""
+    """Provide MobileNetV2's weights only, and no network."""
     settings.WEIGHTS_DIR = tmp_path / "weights"
     settings.WEIGHTS_DIR.mkdir()
     (settings.WEIGHTS_DIR / weights.MOBILENET_V2.file).touch()

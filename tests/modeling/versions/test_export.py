@@ -33,7 +33,7 @@ def save(model: ModelVersion, values: NDArray[np.float32]) -> None:
 
 
 def trained(dataset: Dataset, names: Sequence[str], probabilities: object) -> ModelVersion:
-    """A model version of those classes with those probabilities, as a retrain leaves it."""
+    """Return a model version of those classes with those probabilities, as a retrain leaves it."""
     values = np.asarray(probabilities, dtype=np.float32)
     encoder = EmbeddingSet.objects.create(
         dataset=dataset, fingerprint="f" * 64, encoder="HOG and colour", reason="TensorFlow is not installed",

@@ -26,7 +26,7 @@ SPREAD = 0.16
 
 
 def exported(dataset: Dataset) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """The rows of predictions.csv, and the labels of labels.csv by item id."""
+    """Return the rows of predictions.csv, and the labels of labels.csv by item id."""
     archive = opened(archive_bytes(dataset, extras=frozenset({"predictions"})))
     labels = {row["item_id"]: row["label"] for row in table(archive, "labels.csv") if row["label"]}
     return table(archive, "predictions.csv"), labels
@@ -39,7 +39,7 @@ def by_row(dataset: Dataset, rows: list[dict[str, str]]) -> dict[int, dict[str, 
 
 @pytest.fixture
 def planted(make_dataset: MakeDataset) -> tuple[Dataset, set[int]]:
-    """400 labels of three classes, of which 40 are wrong, and as many numbers an image as networks give."""
+    """Provide 400 labels of three classes, of which 40 are wrong, and as many numbers an image as networks give."""
     dataset = make_dataset(N, classes=NAMES)
     rng = np.random.default_rng(5)
     y = rng.integers(0, 3, N)

@@ -44,7 +44,7 @@ def words(client: Client, url: str) -> str:
 
 
 def some_versions(dataset: Dataset, n: int) -> list[ModelVersion]:
-    """Rows as retrains leave them, without files; the newest is in use."""
+    """Return rows as retrains leave them, without files; the newest is in use."""
     class_ids = list(dataset.classes.values_list("pk", flat=True))
     bins = [{"confidence": 0.8, "accuracy": 0.75, "lower": 0.6, "upper": 0.9, "count": 20}]
     made = [
@@ -64,7 +64,7 @@ def some_versions(dataset: Dataset, n: int) -> list[ModelVersion]:
 
 
 def trained(dataset: Dataset, *sizes: int) -> tuple[np.ndarray, np.ndarray]:
-    """A version for each number of labels, by real retrains on two clouds that overlap."""
+    """Return a version for each number of labels, by real retrains on two clouds that overlap."""
     X, y = two_clouds(dataset.n_items)
     X = (X - 1.2 * y[:, None]).astype(np.float32)  # nearer to each other, so that some are confused
     if not EmbeddingSet.objects.filter(dataset=dataset).exists():

@@ -41,7 +41,7 @@ def name_of(y: np.ndarray, row: int) -> str:
 
 @pytest.fixture
 def told(make_dataset: MakeDataset) -> tuple[Dataset, np.ndarray]:
-    """120 images of two overlapping kinds; 30 labelled by choice, then 25 of the audit, one by one."""
+    """Provide 120 images of two overlapping kinds; 30 labelled by choice, then 25 of the audit, one by one."""
     dataset = make_dataset(120)
     X, y = two_clouds(120)
     add_vectors(dataset, 0.5 * X)

@@ -27,7 +27,7 @@ PAGE = "/d/pictures/accuracy/"
 
 
 def furnished(make_dataset: MakeDataset) -> Dataset:
-    """Four versions with an estimate each; the newest tells the recall of one class of two."""
+    """Return four versions with an estimate each; the newest tells the recall of one class of two."""
     dataset = make_dataset(30)
     newest = estimates_at(dataset, POINTS)[-1]
     cat = dataset.classes.get(name="cat")
@@ -161,7 +161,7 @@ def test_queries_do_not_grow_with_versions(make_dataset: MakeDataset, client: Cl
 
 
 def _places(path: str) -> np.ndarray:
-    """The corners of a path of SVG, (n, 2)."""
+    """Return the corners of a path of SVG, (n, 2)."""
     return np.array([corner.split() for corner in path.strip("MZ").split("L")], float)
 
 

@@ -51,7 +51,7 @@ def test_z_is_the_quantile_of_the_normal_distribution() -> None:
 
 
 def collection_by_hand(right: np.ndarray, is_audit: np.ndarray, n_items: int) -> float:
-    """Average over draws: labels before a draw are known, and the draw represents all unlabeled items."""
+    """Return average over draws: labels before a draw are known, and the draw represents all unlabeled items."""
     estimates = []
     for rank in range(len(right)):
         if is_audit[rank]:

@@ -10,7 +10,7 @@ from modeling.models import EmbeddingSet, Projection
 
 
 def add_map(dataset: Dataset, places: np.ndarray, *, name: str = "UMAP 1") -> Projection:
-    """A map with these places (n, 2), NaN for none."""
+    """Add a map with these places (n, 2), NaN for none."""
     vectors, _ = EmbeddingSet.objects.get_or_create(
         dataset=dataset, fingerprint="of the map", defaults={"encoder": "test", "dim": 2}
     )

@@ -23,7 +23,7 @@ N = 400
 
 
 def places(n: int = N) -> np.ndarray:
-    """Four clouds, one a class; row 3 has no place."""
+    """Return four clouds, one a class; row 3 has no place."""
     rng = np.random.default_rng(1)
     found = rng.normal(size=(n, 2)) + 12 * np.stack([np.arange(n) % 4 // 2, np.arange(n) % 2], axis=1)
     found[3] = np.nan
@@ -31,7 +31,7 @@ def places(n: int = N) -> np.ndarray:
 
 
 def core(number: int, n: int) -> list[int]:
-    """The ``n`` rows in the middle of one of the clouds."""
+    """Return the ``n`` central rows of one of the clouds."""
     rows = np.arange(number, N, 4)
     rows = rows[rows != 3]
     away = places()[rows] - places()[rows].mean(axis=0)

@@ -35,12 +35,12 @@ LEFT = "0-0_32767-0_32767-65534_0-65534"
 
 @pytest.fixture
 def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here and now, not by a worker."""
+    """Rank in this process, not in a worker."""
     monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
 def places() -> np.ndarray:
-    """Even rows to the left, odd ones to the right; row 10 has none."""
+    """Return even rows to the left, odd ones to the right; row 10 has none."""
     found = np.random.default_rng(4).normal(size=(N, 2)) + np.array([20, 0]) * (np.arange(N) % 2)[:, None]
     found[10] = np.nan
     return found
@@ -48,7 +48,7 @@ def places() -> np.ndarray:
 
 @pytest.fixture
 def dataset(store: object, make_dataset: MakeDataset) -> Dataset:
-    """With vectors, and labels on some of both sides."""
+    """Provide with vectors, and labels on some of both sides."""
     dataset = make_dataset(N)
     rng = np.random.default_rng(3)
     y = np.arange(N) // 2 % 2

@@ -37,7 +37,7 @@ N = 60
 
 
 def places() -> np.ndarray:
-    """Two clouds, and row 5 without a place."""
+    """Return two clouds, and row 5 without a place."""
     rng = np.random.default_rng(1)
     found = rng.normal(size=(N, 2)) + 8 * (np.arange(N) % 2)[:, None]
     found[5] = np.nan
@@ -55,7 +55,7 @@ def drawn_map(dataset: Dataset) -> Projection:
 
 
 def label(dataset: Dataset, rows: list[int], state: State = State.LABELLED) -> None:
-    """Of the class of the row's number."""
+    """Return of the class of the row's number."""
     ids = dict(dataset.items.values_list("row", "pk"))
     classes = list(dataset.classes.filter(is_retired=False).values_list("pk", flat=True))
     given = [classes[row % 2] if state == State.LABELLED else None for row in rows]
@@ -368,7 +368,7 @@ def test_what_a_page_asks_the_database_does_not_grow(make_dataset: MakeDataset) 
 
 # -- Checks of sweeps -----------------------------------------------------------------------------
 def await_check(dataset: Dataset, row: int) -> Check:
-    """As if a sweep had accepted the page that hid the image of that row."""
+    """Record that a sweep accepted the page that hid the image of that row."""
     swept = dataset.classes.first()
     page = Round.objects.create(dataset=dataset, queue="sweep", seed=1)
     item = dataset.items.get(row=row)

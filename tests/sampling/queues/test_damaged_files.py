@@ -40,7 +40,7 @@ def damage(file: Path, kind: str) -> None:
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset, store: Path) -> Dataset:
-    """200 items with vectors of two clouds."""
+    """Provide 200 items with vectors of two clouds."""
     dataset = make_dataset(N)
     add_vectors(dataset, two_clouds(N)[0])
     return dataset

@@ -35,7 +35,7 @@ LOOSE = "&loose=1"
 
 @pytest.fixture
 def _ranked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here and now, not by a worker."""
+    """Rank in this process, not in a worker."""
     monkeypatch.setattr(dispatch, "_is_for_a_worker", lambda dataset, order: False)
 
 
@@ -45,7 +45,7 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 
 
 def vectors(dataset: Dataset) -> None:
-    """Two clouds, with some copies."""
+    """Return two clouds, with some copies."""
     rng = np.random.default_rng(3)
     X = rng.normal(size=(N, 6)) + 3 * (np.arange(N) % 2)[:, None]
     X[80:] = X[60:70]
@@ -60,14 +60,14 @@ def label(dataset: Dataset, rows: range | list[int], *, wrong: int | None = None
 
 
 def grown(dataset: Dataset) -> None:
-    """Vectors, labels of both classes with a mistake among them, and a model that learnt from them."""
+    """Return vectors, labels of both classes with a mistake among them, and a model that learnt from them."""
     vectors(dataset)
     label(dataset, range(40), wrong=7)
     run_now("retrain", dataset_id=dataset.pk)
 
 
 def shown(queue: str) -> tuple[list[int], str]:
-    """The rows on the page, and its words where there are none."""
+    """Return the rows on the page, and its words where there are none."""
     answer = Client().get(f"/d/pictures/grid/?queue={queue}&n=12{LOOSE}")
     assert answer.status_code == 200
     page = answer.context["page"]
@@ -75,7 +75,7 @@ def shown(queue: str) -> tuple[list[int], str]:
 
 
 def told(queue: str, *more: str) -> tuple[list[str], str]:
-    """The paths that the command prints as JSON, and its words where there are none."""
+    """Return the paths that the command prints as JSON, and its words where there are none."""
     out = StringIO()
     try:
         more = (*more, "--param", "loose=1") if queue == "groups" else more

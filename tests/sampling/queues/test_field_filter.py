@@ -55,7 +55,7 @@ def dataset(store: Path, make_dataset: MakeDataset, transactional_db: None) -> D
 
 
 def pulled(client: Client, query: str) -> list[int]:
-    """The rows of a new round, as far as it ranks."""
+    """Return the rows of a new round, as far as it ranks."""
     answer = client.get(f"/d/pictures/grid/?{query}")
     assert answer.status_code == 200, answer.content.decode()
     return ranked_rows(Round.objects.latest("pk")).tolist()

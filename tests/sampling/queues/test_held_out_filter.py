@@ -26,7 +26,7 @@ N = 160
 
 
 def clouds(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Three overlapping clouds, so that some are confused."""
+    """Return three overlapping clouds, so that some are confused."""
     rng = np.random.default_rng(seed)
     y = rng.permutation(np.arange(N) % 3)
     return (rng.normal(size=(N, 6)) + np.eye(3, 6)[y] * 1.5).astype(np.float32), y
@@ -34,7 +34,7 @@ def clouds(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def trained(make_dataset: MakeDataset) -> Dataset:
-    """Two versions, of 90 and of 120 labels."""
+    """Provide two versions, of 90 and of 120 labels."""
     dataset = make_dataset(N, classes=("cat", "dog", "wolf"))
     X, y = clouds()
     add_vectors(dataset, X)

@@ -30,7 +30,7 @@ def tiles(client: Client, url: str = GRID) -> list[int]:
 
 @pytest.fixture
 def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
-    """Sixty of eighty images labelled by a clear rule, three of them wrongly, and a model of it."""
+    """Provide sixty of eighty images labelled by a clear rule, three of them wrongly, and a model of it."""
     dataset = make_dataset(80)
     X, y = two_clouds(80)
     X += 3 * y[:, None]

@@ -51,7 +51,7 @@ def _fresh_pools() -> None:
 
 @pytest.fixture
 def clouds(make_dataset: MakeDataset) -> tuple[Dataset, np.ndarray]:
-    """60 items in three clouds of vectors, and one far from all."""
+    """Provide 60 items in three clouds of vectors, and one far from all."""
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(3, 6)) * 8
     X = (centres[np.arange(N) % 3] + rng.normal(size=(N, 6))).astype(np.float32)
@@ -307,7 +307,7 @@ def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
 # -- Oddities among very many images --------------------------------------------------------------------
 @pytest.fixture
 def many(clouds: tuple[Dataset, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """A data set that counts as very large."""
+    """Make a dataset count as very large."""
     for module in (shared, outlier_cache, dispatch):
         monkeypatch.setattr(module, "AT_ONCE", N - 1)
     return clouds[0]

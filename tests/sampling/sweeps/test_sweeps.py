@@ -39,7 +39,7 @@ def _fresh_pools() -> None:
 
 @pytest.fixture
 def dataset(make_dataset: MakeDataset) -> Dataset:
-    """80 items: the model takes the first 50 for cats, ever less surely, and the others for dogs."""
+    """Provide 80 items: the model takes the first 50 for cats, ever less surely, and the others for dogs."""
     dataset = make_dataset(N)
     add_model(dataset, two_class(SURE))
     return dataset
@@ -72,7 +72,7 @@ def undo(dataset: Dataset) -> None:
 
 
 def accept(dataset: Dataset, round_: Round) -> list[Tile]:
-    """Accepts the page as the browser does: the checks stay out. Those come back."""
+    """Accept the page as the browser does, without its checks; return the checks."""
     tiles = page_of(round_)
     decide(dataset, [tile for tile in tiles if not tile.is_later], dataset.classes.get(pk=round_.params["facts"]["of"]))
     settle(dataset)
@@ -318,7 +318,7 @@ def test_groups_by_page_split_and_in_words(
 
 
 def two_heaps(dataset: Dataset, n: int) -> None:
-    """Vectors in two tight heaps far from each other, by even and odd rows."""
+    """Return vectors in two tight heaps far from each other, by even and odd rows."""
     noise = 0.05 * np.random.default_rng(0).normal(size=(n, 6))
     add_vectors(dataset, ((np.arange(n) % 2)[:, None] * 10 + noise).astype(np.float32))
 
