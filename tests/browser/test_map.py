@@ -226,7 +226,7 @@ def test_everything_by_the_keyboard(plane: Map, page: Page) -> None:
 
 def cross(page: Page) -> tuple[float, float, float]:
     """Return the position of the crosshair and the width of its circle, from its path in the overlay."""
-    box = page.locator('#map-marks [data-part="cross"]').evaluate("""path => {
+    box = page.locator('#map-marks [data-part="crosshair"]').evaluate("""path => {
         const { x, y, width, height } = path.getBBox();
         return [x + width / 2, y + height / 2, width / 2];
     }""")
