@@ -9,7 +9,7 @@ from django import template
 from labeling.display import picture_urls
 from labeling.display.item_frames import ItemFrames
 from labeling.images.composite import side_by_side
-from labeling.models import Dataset, Frame
+from labeling.models import Dataset, Frame, State
 
 register = template.Library()
 
@@ -56,6 +56,12 @@ def color_thumb(item: ItemFrames) -> str:
 def color_view(item: ItemFrames) -> str:
     """Return the address of the item's color image in full size."""
     return picture_urls.color_file_url(item)
+
+
+@register.filter
+def state_name(state: int) -> str:
+    """Return the name of an item's state."""
+    return State(state).display_name
 
 
 @register.filter

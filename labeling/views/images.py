@@ -37,12 +37,12 @@ _OUTSIDE = "This file is outside of the dataset's folder, so it is not shown."
 
 @dataclass(frozen=True)
 class Sample:
-    """An image of the preview: the address of its picture, or the reason why there is none."""
+    """An image of the preview: its URL, or the reason why there is none."""
 
     frame: Frame | None
-    address: str
+    url: str
     reason: str
-    words: str
+    title: str
 
 
 @dataclass(frozen=True)

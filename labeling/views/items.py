@@ -60,7 +60,7 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
     context |= _history(item, whole_number(request.GET.get("before")))
     context |= {
         "item": item,
-        "state": State(item.state).label,
+        "state": State(item.state).display_name,
         "facts": facts_of(dataset, item.row),
         "classes": LabelClass.objects.active().filter(dataset=dataset),
         "probabilities": link_to("probabilities", dataset.slug, item.row),
@@ -162,7 +162,7 @@ def _decision(annotation: Annotation, suggested: dict[int, LabelClass]) -> Decis
 
 
 def _what(annotation: Annotation) -> str:
-    outcome = annotation.label.name if annotation.label else State(annotation.state).label
+    outcome = annotation.label.name if annotation.label else State(annotation.state).display_name
     if annotation.action.kind == Action.Kind.UNDO:
         return f"undone: {outcome} again"
     if annotation.action.kind == Action.Kind.MERGE:

@@ -52,7 +52,7 @@ class _Row:
     """One encoder in the list, with the embeddings that it computed."""
 
     line: Line
-    is_wanted: bool
+    is_selected: bool
     sets: list[EmbeddingSet]
     is_removable: bool
 

@@ -25,7 +25,7 @@ class Named:
     label: LabelClass | None
 
     @property
-    def words(self) -> str:
+    def title(self) -> str:
         """Return the name, and whether the class was deleted or merged."""
         if self.label is None:
             return f"{self.name} (deleted)" if self.name else "deleted"
@@ -39,7 +39,7 @@ class Cell:
     n: int
     share: float
     is_right: bool
-    words: str
+    title: str
     href: str
 
 
@@ -105,10 +105,10 @@ def _confusion_row(
     cells = []
     for column, n in enumerate(counts):
         said = names[column]
-        what = "predicted correctly" if at == column else f"predicted as {said.words}"
+        what = "predicted correctly" if at == column else f"predicted as {said.title}"
         href = confused_url(dataset, version, given.class_id, said.class_id) if n and has_items else ""
         share = n / total if total else 0.0
-        cells.append(Cell(n, share, at == column, f"{n} of {total} labeled {given.words}, {what}", href))
+        cells.append(Cell(n, share, at == column, f"{n} of {total} labeled {given.title}, {what}", href))
     return ConfusionRow(given, cells, total, counts[at] / total if total else None)
 
 
@@ -135,7 +135,7 @@ def class_lines(version: ModelVersion, names: Sequence[Named], rows: Sequence[Co
     for at, named in enumerate(names):
         worst = _worst(rows[at]) if rows else None
         confused = None if worst is None else rows[at].cells[worst]
-        with_whom = "" if worst is None else names[worst].words
+        with_whom = "" if worst is None else names[worst].title
         lines.append(ClassLine(named, counts[at], precision[at], recall[at], f1[at], confused, with_whom))
     return lines
 

@@ -154,7 +154,7 @@ def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
     for label in LabelClass.objects.active().filter(dataset=dataset):
         one = by_class.get(label.pk)
         found.append(
-            {"label": label, "estimate": one, "share": told(one["value"], one["low"], one["high"]) if one else None}
+            {"label": label, "recall": one, "share": told(one["value"], one["low"], one["high"]) if one else None}
         )
     return found
 

@@ -38,7 +38,6 @@ NONE, GONE, HIGHEST = 0, UNAVAILABLE, 250
 # From dark blue over gray to yellow, increasingly light: readable without red and green, on dark and light background.
 RAMP = ("#3b4cb8", "#56619f", "#717690", "#8d8b84", "#aca174", "#cdb75c", "#f0cf33")
 OTHERS = "#8a8a8a"
-STATES = ("unlabelled", "labelled", "unsure", "skipped")
 BANDS = 5
 _ODDITY: Oddity = "local outlier factor"
 kept: Kept[Any] = Kept(8)
@@ -61,7 +60,7 @@ class Entry:
     """One line of a legend, for the indexes ``first`` to ``last``."""
 
     name: str
-    colour: str
+    color: str
     first: int
     last: int
 
@@ -154,7 +153,7 @@ def label_indexes(classes: Sequence[LabelClass], labels: NDArray[np.int64]) -> I
 
 
 def by_state(pool: Pool) -> Colouring:
-    entries = tuple(Entry(name.capitalize(), "", index, index) for index, name in enumerate(STATES))
+    entries = tuple(Entry(state.display_name.capitalize(), "", state, state) for state in State)
     return Colouring(state_indexes(pool), entries, "State")
 
 
@@ -281,10 +280,10 @@ def _class_entries(classes: Sequence[LabelClass]) -> tuple[Entry, ...]:
 def _bands(names: Sequence[str]) -> tuple[Entry, ...]:
     """Divide the color scale into one band for each of the ``names`` (BANDS), as entries that can be clicked."""
     edges = np.linspace(1, HIGHEST + 1, BANDS + 1).astype(int).tolist()
-    colours = [RAMP[round(at * (len(RAMP) - 1) / (BANDS - 1))] for at in range(BANDS)]
+    colors = [RAMP[round(at * (len(RAMP) - 1) / (BANDS - 1))] for at in range(BANDS)]
     return tuple(
-        Entry(name, colour, first, after - 1)
-        for name, colour, (first, after) in zip(names, colours, pairwise(edges), strict=True)
+        Entry(name, color, first, after - 1)
+        for name, color, (first, after) in zip(names, colors, pairwise(edges), strict=True)
     )
 
 

@@ -34,7 +34,7 @@ MOST_THUMBS = 400
 # Transactions may commit in another order than their ids were assigned: read this many ids again.
 OVERLAP = 50
 # With more changes than this, the page requests all bytes again.
-MOST_CHANGES = 5000
+MAX_CHANGES = 5000
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     version = _version(choice, dataset.n_missing, hidden)
     told: dict[str, Any] = {"newest": newest, "version": version, "is_stale": False}
     rows = _changed(dataset, since) if newest != since else []
-    if len(rows) > MOST_CHANGES:
+    if len(rows) > MAX_CHANGES:
         return _uncached(JsonResponse(told | {"is_stale": True, "rows": []}))
     concealed = set(hidden.tolist())
     rows = [
@@ -172,7 +172,7 @@ def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 def _changed(dataset: Dataset, since: int) -> list[tuple[int, bool, int, int | None]]:
     decided = Item.objects.filter(dataset=dataset, annotations__pk__gt=since - OVERLAP).distinct()
-    return list(decided.order_by("row").values_list("row", "is_available", "state", "label_id")[: MOST_CHANGES + 1])
+    return list(decided.order_by("row").values_list("row", "is_available", "state", "label_id")[: MAX_CHANGES + 1])
 
 
 @require_GET
@@ -278,7 +278,7 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     context |= {
         "frame": item.frames.order_by("pk").first(),
         "label": None if is_hidden else item.label,
-        "state": State.UNLABELLED.label if is_hidden else State(item.state).label,
+        "state": State.UNLABELLED.display_name if is_hidden else State(item.state).display_name,
         "suggestion": predictions.suggestions([item.row])[0] if predictions else None,
     }
     return render(request, "sampling/maps/_point.html", context)

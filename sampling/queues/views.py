@@ -116,8 +116,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "sweep": class_form(dataset, asked) if current == "sweep" and has_model else None,
         "is_sweep": strategy is not None and strategy.is_sweep,
         "states": [
-            ("unlabelled", "To label"),
-            *((s, s.capitalize()) for s in ("labelled", "unsure", "skipped")),
+            *((state.label, state.display_name.capitalize()) for state in State),
             (CHANGED, "Changed since labeled"),
         ],
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
@@ -143,7 +142,7 @@ def field(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the control of one more field to filter by (``field``, its id), as a fragment of the form."""
     dataset = get_object_or_404(Dataset, slug=slug)
     wanted = get_object_or_404(Field, dataset=dataset, pk=_whole(request, "field", 0))
-    return render(request, "sampling/queues/_field.html", {"dataset": dataset, "one": control_of(dataset, wanted)})
+    return render(request, "sampling/queues/_field.html", {"dataset": dataset, "control": control_of(dataset, wanted)})
 
 
 def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) -> str:
