@@ -79,7 +79,7 @@ def trained(dataset: Dataset, *sizes: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_versions_page_is_the_models_page_for_it(make_dataset: MakeDataset, client: Client) -> None:
     trained(make_dataset(120), 40, 80)
     newest, first = words(client, PAGE), words(client, f"{PAGE}1/")
-    assert "Model 2 in use" in newest
+    assert "Model 2 ? Help: accuracy and calibration (new tab) in use" in newest
     assert "Trained on 80 labels of 2 classes" in newest
     assert "Since model 1" in newest
     assert "Use this version" not in newest
@@ -350,7 +350,7 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     assert model is not None
     assert (model.number, model.is_chosen) == (1, True)
     shown = words(client, PAGE)
-    assert "Model 1 in use chosen" in shown
+    assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in shown
     assert "Model 1 is in use because you chose it. Automatic retraining is paused." in shown
     assert "in use, chosen" in shown, "the table"
     assert "chosen" in words(client, f"{PAGE}badge/")
@@ -400,7 +400,7 @@ def test_predictions_that_were_given_back_are_computed_again(make_dataset: MakeD
     assert model is not None
     assert (model.number, model.is_chosen) == (1, True)
     np.testing.assert_allclose(model_files.open_probabilities(model), before, atol=1e-6)
-    assert "Model 1 in use chosen" in words(client, f"{PAGE}1/head/")
+    assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in words(client, f"{PAGE}1/head/")
 
 
 @pytest.mark.parametrize("calibration", ["platt", "vector"])

@@ -199,7 +199,7 @@ def test_oddity_is_computed_by_a_job_first(dataset: Dataset, drawn_map: Projecti
     assert Job.objects.filter(kind="oddness").count() == 1
     assert "data-waiting" in ask("legend", drawn_map, "by=oddity").content.decode()
     Job.objects.filter(kind="oddness").update(state=Job.State.FAILED, finished_at=timezone.now(), error="No memory.")
-    assert "No memory. Start it again" in ask("legend", drawn_map, "by=oddity").content.decode()
+    assert "No memory. Retry it" in ask("legend", drawn_map, "by=oddity").content.decode()
     assert Job.objects.filter(kind="oddness").count() == 1, "what failed is not begun again unasked"
     run_now("oddness", dataset_id=dataset.pk, params={"method": "local outlier factor"})
     told = plane(drawn_map, "oddity")
