@@ -119,7 +119,8 @@ def settings_page() -> str:
 def keys_page() -> str:
     """Return the page of all keys, from the table of the dialog that the key ``?`` opens."""
     script = (BASE / "static/js/keys.js").read_text(encoding="utf-8")
-    usual = dict(re.findall(r'(\w+): "([^"]+)"', script[script.index("USUAL") : script.index("};")]))
+    # The first table of the script: what each key does unless it was changed.
+    defaults = dict(re.findall(r'(\w+): "([^"]+)"', script[script.index("= {") : script.index("};")]))
     dialog = (BASE / "templates/_keys.html").read_text(encoding="utf-8")
     parts = [
         _intro(
@@ -133,7 +134,7 @@ def keys_page() -> str:
         title, rest = piece.split("</h3>", 1)
         parts.append(f"\n## {title}\n\n| what | key |\n|---|---|\n")
         for what, keys in re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", rest):
-            keys = re.sub(r'<button[^>]*data-rebind="(\w+)"></button>', lambda found: _key(usual[found[1]]), keys)
+            keys = re.sub(r'<button[^>]*data-rebind="(\w+)"></button>', lambda found: _key(defaults[found[1]]), keys)
             parts.append(f"| {_key_text(what)} | {_key_text(keys)} |\n")
     return _page(parts)
 

@@ -48,7 +48,7 @@ def test_what_the_pages_list(generate: ModuleType) -> None:
     assert "`--verbosity" not in commands
     assert "| `AL_ALLOWED_HOSTS` | `labels.example.org` |" in generate.settings_page()
     keys = generate.keys_page()
-    assert "| Undo, any depth | `Z` |" in keys
+    assert any(line.startswith("| Undo") and line.endswith("| `Z` |") for line in keys.splitlines())
     assert "<" not in keys.removeprefix(generate.MARK)
     assert "**Auto** (`auto`)" in generate.queues_page()
     assert "| `retrain` |" in generate.jobs_page()
