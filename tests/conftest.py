@@ -112,8 +112,11 @@ def _fresh_memory() -> None:
 
     pool.forget()
     split_groups._counted.cache_clear()
-    for one in (quantized, colors, clusters_of_map, region_filter):
-        one.kept.forget()
+    for cached in (
+        quantized._drawn, region_filter._inside, clusters_of_map._clusters, clusters_of_map._gaps,
+        colors._likeliest, colors._unsure, colors._decided,
+    ):  # fmt: skip
+        cached.cache_clear()
     policy._look_again_at.clear()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 from django.conf import settings
 from django.db.models import Max
 
@@ -186,10 +187,9 @@ def _squares(dataset: Dataset, encoder: Encoder, spec: InputSpec) -> Squares | N
 
 
 # -- The encoder of this process --------------------------------------------------------------------
-_encoders: dict[tuple[Any, ...], Encoder] = {}
+# Networks are large; nobody goes back and forth between more.
+_encoders: LRUCache[tuple[Any, ...], Encoder] = LRUCache(2)
 _encoders_lock = threading.Lock()
-# Networks are large, and few processes need more than two.
-_ENCODERS_KEPT = 2
 
 
 def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
@@ -204,9 +204,6 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
                 made = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
             except EncoderUnavailable as error:
                 raise JobError(f"{error.message}.", error.hint) from error
-            _encoders.pop(key, None)
-            while len(_encoders) >= _ENCODERS_KEPT:
-                del _encoders[next(iter(_encoders))]
             _encoders[key] = made
         return _encoders[key]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal
 
 import numpy as np
+from cachetools import LRUCache, cached
+from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
-from hoshina.core.caches import Kept
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.item_display import percent
 from modeling.models import Projection
@@ -82,9 +84,6 @@ class Told:
         return f"{percent(self.leading_share)} {'predicted ' if self.is_predicted else ''}{self.leading.name}"
 
 
-kept: Kept[list[Part]] = Kept(8)
-
-
 def parts_of(projection: Projection, pool: Pool) -> list[Part]:
     """Return the map's clusters and gaps, each largest first; O(n), cached until the map or a label changes.
 
@@ -93,11 +92,7 @@ def parts_of(projection: Projection, pool: Pool) -> list[Part]:
     StoreError : the file of coordinates is missing or damaged.
     """
     drawn = drawn_of(projection)
-    place = (projection.pk, projection.generation)
-    found = kept.once((*place, "cluster"), lambda: _parts("cluster", clusters(_placed(drawn)), drawn))
-    states = _states(pool, len(drawn.points))
-    key = (*place, "gap", pool.newest_annotation_id, pool.n_missing)
-    return [*found, *kept.once(key, lambda: _parts("gap", _gaps(drawn, states), drawn))]
+    return [*_clusters(projection, drawn), *_gaps(projection, drawn, pool)]
 
 
 def told_of(dataset: Dataset, parts: list[Part], pool: Pool) -> list[Told]:
@@ -155,9 +150,20 @@ def _states(pool: Pool, n: int) -> NDArray[np.uint8]:
     return states
 
 
-def _gaps(drawn: Drawn, states: NDArray[np.uint8]) -> list[Corners]:
+@cached(LRUCache(4), key=lambda projection, drawn: hashkey(projection.pk, projection.generation), lock=Lock())
+def _clusters(projection: Projection, drawn: Drawn) -> list[Part]:
+    return _parts("cluster", clusters(_placed(drawn)), drawn)
+
+
+def _gaps_key(projection: Projection, drawn: Drawn, pool: Pool) -> tuple[object, ...]:
+    return hashkey(projection.pk, projection.generation, pool.newest_annotation_id, pool.n_missing)
+
+
+@cached(LRUCache(4), key=_gaps_key, lock=Lock())
+def _gaps(projection: Projection, drawn: Drawn, pool: Pool) -> list[Part]:
+    states = _states(pool, len(drawn.points))
     there = drawn.has_place() & (states != UNAVAILABLE)
-    return gaps(drawn.points[there], states[there] != 0)
+    return _parts("gap", gaps(drawn.points[there], states[there] != 0), drawn)
 
 
 def _parts(kind: Kind, outlines: list[Corners], drawn: Drawn) -> list[Part]:

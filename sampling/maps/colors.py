@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from threading import Lock
 
 import numpy as np
+from cachetools import LRUCache, cached
+from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
-from hoshina.core.caches import Kept
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
 from labeling.decisions.classes import PALETTE
@@ -40,7 +41,6 @@ RAMP = ("#3b4cb8", "#56619f", "#717690", "#8d8b84", "#aca174", "#cdb75c", "#f0cf
 OTHERS = "#8a8a8a"
 BANDS = 5
 _ODDITY: Oddity = "local outlier factor"
-kept: Kept[Any] = Kept(8)
 _BLOCK = 8192
 
 
@@ -165,17 +165,18 @@ def by_prediction(dataset: Dataset, classes: Sequence[LabelClass], pool: Pool) -
     predictions = _predictions(dataset)
     place = {one.pk: _class_index(position) for position, one in enumerate(classes)}
     to = tuple(0 if label is None else place.get(label.pk, 0) for label in predictions.labels)
-    key = ("predicted", predictions.model.pk, probabilities_written(predictions.model), to)
-    told: Indexes = kept.once(key, lambda: _likeliest(predictions.probabilities, to))
-    return Colouring(_without_gone(told, pool), _class_entries(classes), "Predicted class", none="Not predicted")
+    return Colouring(
+        _without_gone(_likeliest(predictions, to), pool),
+        _class_entries(classes),
+        "Predicted class",
+        none="Not predicted",
+    )
 
 
 def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
-    key = ("uncertainty", predictions.model.pk, probabilities_written(predictions.model))
-    told: Indexes = kept.once(key, lambda: _unsure(predictions.probabilities))
     names = ("very low", "low", "medium", "high", "very high")
-    return Colouring(_without_gone(told, pool), _bands(names), "Uncertainty", RAMP, "Not predicted")
+    return Colouring(_without_gone(_unsure(predictions), pool), _bands(names), "Uncertainty", RAMP, "Not predicted")
 
 
 def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
@@ -207,7 +208,7 @@ def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
 def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     """Color by the rank of the decision in time: labels come in bursts, which a linear scale would not resolve."""
     told = np.zeros(len(pool.states), np.uint8)
-    decided = kept.once(("time", dataset.pk, pool.newest_annotation_id), lambda: _decided(dataset))
+    decided = _decided(dataset, pool)
     decided = decided[decided["row"] < len(told)]
     if not len(decided):
         raise NotYet("Nothing is labeled yet. Label some images first.")
@@ -218,8 +219,9 @@ def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     return Colouring(_without_gone(told, pool), _bands(names), "Time of labeling", RAMP)
 
 
-def _decided(dataset: Dataset) -> NDArray[np.void]:
-    """Return row and id of the decision that holds, for every decided item, in the order of the decisions; O(n)."""
+@cached(LRUCache(4), key=lambda dataset, pool: hashkey(dataset.pk, pool.newest_annotation_id), lock=Lock())
+def _decided(dataset: Dataset, pool: Pool) -> NDArray[np.void]:
+    """Return row and id of the current decision of every decided item, in the order of the decisions. O(n)."""
     found = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
     pairs = found.values_list("row", "decision_id").iterator(chunk_size=10_000)
     decided: NDArray[np.void] = np.fromiter(pairs, dtype=[("row", "<i8"), ("id", "<i8")])
@@ -303,8 +305,14 @@ def _predictions(dataset: Dataset) -> Predictions:
     return predictions
 
 
-def _likeliest(P: NDArray[np.float32], to: tuple[int, ...]) -> Indexes:
-    """Return the index of each row's predicted class, (n,). Columns with one index are summed, those of 0 ignored."""
+def _predictions_key(predictions: Predictions, to: tuple[int, ...] = ()) -> tuple[object, ...]:
+    return hashkey(predictions.model.pk, probabilities_written(predictions.model), to)
+
+
+@cached(LRUCache(4), key=_predictions_key, lock=Lock())
+def _likeliest(predictions: Predictions, to: tuple[int, ...]) -> Indexes:
+    """Return the index of each row's predicted class, (n,). Columns of one index are summed, those of 0 left out."""
+    P = predictions.probabilities
     wanted = sorted({index for index in to if index})
     told = np.zeros(len(P), np.uint8)
     if not wanted:
@@ -319,7 +327,9 @@ def _likeliest(P: NDArray[np.float32], to: tuple[int, ...]) -> Indexes:
     return told
 
 
-def _unsure(P: NDArray[np.float32]) -> Indexes:
+@cached(LRUCache(4), key=_predictions_key, lock=Lock())
+def _unsure(predictions: Predictions) -> Indexes:
+    P = predictions.probabilities
     told = np.zeros(len(P), np.uint8)
     for part in blocks(len(P), _BLOCK):
         scores = margin(np.asarray(P[part]))

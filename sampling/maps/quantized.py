@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
+from cachetools import LRUCache, cached
+from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
-from hoshina.core.caches import Kept
 from modeling.maps.coordinates import coordinates_of
 from modeling.models import Projection
 
@@ -45,18 +47,20 @@ class Drawn:
         return has
 
 
-kept: Kept[Drawn] = Kept(4)
-
-
 def drawn_of(projection: Projection) -> Drawn:
-    """Return the map's points; O(n) once per process and generation, then cached.
+    """Return the map's points. O(n) once per process and generation, then cached.
 
     Raises
     ------
     StoreError : the file of coordinates is missing or damaged.
     """
     places = coordinates_of(projection)  # this may find that the map has grown
-    return kept.once((projection.pk, projection.generation), lambda: drawn(np.asarray(places)))
+    return _drawn(projection, places)
+
+
+@cached(LRUCache(4), key=lambda projection, places: hashkey(projection.pk, projection.generation), lock=Lock())
+def _drawn(projection: Projection, places: NDArray[np.float32]) -> Drawn:
+    return drawn(np.asarray(places))
 
 
 def drawn(places: NDArray[np.float32]) -> Drawn:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache, cached
+from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
-from hoshina.core.caches import Kept
 from hoshina.core.parsing import whole_number
 from hoshina.core.storage import StoreError
 from labeling.models import Dataset
@@ -23,10 +25,6 @@ Rows = NDArray[np.int64]
 Corner = tuple[int, int]
 FEWEST_CORNERS, MOST_CORNERS = 3, 300
 _CORNERS = re.compile(r"\d{1,5}-\d{1,5}(_\d{1,5}-\d{1,5})*", re.ASCII)
-
-
-# The grid, the queue's form and the next page ask for the same region.
-kept: Kept[Rows] = Kept(4)
 
 
 class MapGone(Exception):
@@ -91,12 +89,16 @@ def located(dataset: Dataset, region: Region | None) -> Region | None:
 
 def rows_inside(dataset: Dataset, region: Region) -> Rows:
     """Return the rows whose points lie in the region, ascending. Raises MapGone."""
-    projection, drawn = _drawn(dataset, region)
-    key = (projection.pk, projection.generation, region)
-    return kept.once(key, lambda: _inside(drawn, region))
+    return _inside(*_drawn(dataset, region), region)
 
 
-def _inside(drawn: Drawn, region: Region) -> Rows:
+def _region_key(projection: Projection, drawn: Drawn, region: Region) -> tuple[object, ...]:
+    return hashkey(projection.pk, projection.generation, region)
+
+
+# The tiles, the queue's pane and the next page ask for the same region.
+@cached(LRUCache(4), key=_region_key, lock=Lock())
+def _inside(projection: Projection, drawn: Drawn, region: Region) -> Rows:
     corners = np.array(region.corners, np.float64)
     told_in = region.square
     if told_in is not None and told_in != drawn.square:

@@ -8,16 +8,15 @@ database again.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
+from cachetools import LRUCache
 from django.db.models import Max
 from numpy.typing import NDArray
 
 from labeling.models import Annotation, Dataset, Item, State
 
-KEPT = 4
 # Transactions may commit in another order than their ids were assigned: read this many ids again.
 OVERLAP = 500
 UNAVAILABLE = 255
@@ -51,7 +50,7 @@ class Pool:
         return np.flatnonzero(wanted).astype(np.int64) if among is None else among[wanted]
 
 
-_pools: OrderedDict[int, Pool] = OrderedDict()
+_pools: LRUCache[int, Pool] = LRUCache(4)
 _lock = threading.Lock()
 
 
@@ -65,8 +64,6 @@ def pool_of(dataset: Dataset) -> Pool:
         _add_rows(dataset, pool)
         _add_annotations(dataset, pool)
         _pools[dataset.pk] = pool
-        while len(_pools) > KEPT:
-            _pools.popitem(last=False)
         return pool
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cachetools import LRUCache
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -247,7 +248,7 @@ class TestQuickTrainings:
 
 class TestEncodersOfAProcess:
     def test_few_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(encoder_pipeline, "_ENCODERS_KEPT", 1)
+        monkeypatch.setattr(encoder_pipeline, "_encoders", LRUCache(1))
         hog = encoder_pipeline.encoder_of("hog")
         assert encoder_pipeline.encoder_of("hog") is hog
         encoder_pipeline.encoder_of("patches")
