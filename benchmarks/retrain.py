@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from hoshina.core.storage import Passing
+from hoshina.core.storage import PageReleaser
 from modeling.algorithms.calibration import softmax
 from modeling.algorithms.head import fit_head, predict_in_blocks
 from modeling.algorithms.train import Trained, train
@@ -140,13 +140,13 @@ def measure(arguments: argparse.Namespace, file: Path | None, written: Path | No
             rounds["train"].append(time.perf_counter() - begun)
             begun = time.perf_counter()
             out = empty((arguments.rows, arguments.classes), written)
-            passing = Passing(mapped)
+            releaser = PageReleaser(mapped)
             predict_in_blocks(
                 mapped,
                 trained.head,
                 trained.calibration,
                 out,
-                on_progress=lambda done, _: passing.done(done),  # noqa: B023
+                on_progress=lambda done, _: releaser.release(done),  # noqa: B023
             )
             rounds["predict"].append(time.perf_counter() - begun)
         needed = [max(pair) for pair in zip(needed, peak, strict=True)]

@@ -9,9 +9,8 @@ All are under ``settings.STORE_DIR``::
     vectors/<dataset>/<fingerprint>/missing-<generation>.npy   bool (n_rows, n_slots), only if a frame is missing
     vectors/<dataset>/<fingerprint>/parts/<start>-<stop>.npy   finished chunks of a running job
 
-A file is written under a temporary name, then renamed, and never changed afterwards: new embeddings make a new
-generation, because Windows cannot replace a file that is mapped. The database row holds the current generation. A
-*stamp* is the start of the image's SHA-256: if it differs from the frame's, the embedding is out of date.
+New vectors make a new generation of files (`hoshina.core.storage.Generations`). A *stamp* is the start of the image's
+SHA-256: where it differs from the frame's, the vector is stale.
 
 The embedding of an item of several frames has a slot for each role. A missing frame is replaced by the mean of its
 role over all frames that exist. The mean changes with every new image, so it is computed again for each generation
@@ -20,9 +19,7 @@ from its content, and the result does not depend on the order in which embedding
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,12 +31,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from hoshina.core.storage import (
+    Generations,
     StoreError,
     block_lengths,
-    map_array,
     remove,
     remove_folder,
     require_space,
+    write_array,
     write_header,
     writing,
 )
@@ -64,7 +62,6 @@ Stamps = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.bool_]
 Block = tuple[int, FloatArray]
 
-_ABANDONED_SECONDS = 24 * 3600
 _REEMBED = "Run `hoshina embed` to compute the vectors again."
 
 
@@ -102,19 +99,7 @@ def open_vectors(embedding_set: EmbeddingSet) -> Vectors | None:
     ------
     StoreError : the files are missing, truncated or have a shape other than in the database.
     """
-    if embedding_set.generation == 0:
-        return None
-    try:
-        return _open_generation(embedding_set)
-    except FileNotFoundError:
-        # The record was read before the files of a newer generation replaced these.
-        embedding_set.refresh_from_db(fields=["generation"])
-    if embedding_set.generation == 0:
-        return None
-    try:
-        return _open_generation(embedding_set)
-    except FileNotFoundError as error:
-        raise StoreError(f"The file of vectors {error.filename} is missing.", _REEMBED) from error
+    return _files(embedding_set).read_current(embedding_set, lambda: _open_generation(embedding_set))
 
 
 def open_stamps(embedding_set: EmbeddingSet) -> Stamps:
@@ -147,14 +132,12 @@ def save_part(
     part["stamp"] = np.where(is_sound, stamps, 0)
     part["vector"] = np.where(part["stamp"][:, None] != 0, vectors, 0)
     part["missing"] = missing & (part["stamp"][:, None] != 0)
-    folder = _folder(embedding_set) / "parts"
-    with writing(folder / f"{start:012d}-{stop:012d}.npy") as stream:
-        np.lib.format.write_array(stream, part, allow_pickle=False)
+    write_array(_parts_folder(embedding_set) / f"{start:012d}-{stop:012d}.npy", part)
 
 
 def has_parts(embedding_set: EmbeddingSet) -> bool:
     """Return whether there are finished parts that have not been merged."""
-    return next((_folder(embedding_set) / "parts").glob("*.npy"), None) is not None
+    return next(_parts_folder(embedding_set).glob("*.npy"), None) is not None
 
 
 def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
@@ -167,51 +150,37 @@ def merge_parts(embedding_set: EmbeddingSet, n_rows: int) -> int:
     ------
     StoreError : the disk is too full.
     """
-    folder = _folder(embedding_set)
+    files = _files(embedding_set)
     previous = embedding_set.generation
-    generation = _next_generation(embedding_set)
+    generation = files.next_after(previous)
     parts, stamps = _write_generation(embedding_set, generation, n_rows)
     n_vectors = int(np.count_nonzero(stamps))
     changed = EmbeddingSet.objects.filter(pk=embedding_set.pk, generation=previous).update(
         generation=generation, n_vectors=n_vectors, updated_at=timezone.now()
     )
     if not changed:
-        for file in (_vectors_file, _stamps_file, _missing_file):
-            remove(file(embedding_set, generation))
-        raise StoreError(f"Another run wrote to {folder} at the same time.", "Start the job again.")
+        files.remove(generation)
+        raise StoreError(f"Another run wrote to {files.folder} at the same time.", "Start the job again.")
     embedding_set.generation, embedding_set.n_vectors = generation, n_vectors
     for part in parts:
         remove(part.file)
-    _remove_generations_before(embedding_set, previous)
+    files.remove_before(previous)  # whoever read the database row a moment ago still finds the generation before
     return n_vectors
 
 
 def delete_vectors(embedding_set: EmbeddingSet) -> None:
     """Delete all files of a set; on Windows, files that are mapped stay until the next attempt."""
-    remove_folder(_folder(embedding_set))
+    remove_folder(_files(embedding_set).folder)
 
 
 # -- Names ----------------------------------------------------------------------------------------
-def _folder(embedding_set: EmbeddingSet) -> Path:
-    return Path(settings.STORE_DIR) / "vectors" / str(embedding_set.dataset_id) / str(embedding_set.fingerprint)
+def _files(embedding_set: EmbeddingSet) -> Generations:
+    folder = Path(settings.STORE_DIR) / "vectors" / str(embedding_set.dataset_id) / str(embedding_set.fingerprint)
+    return Generations(folder, _REEMBED)
 
 
-def _vectors_file(embedding_set: EmbeddingSet, generation: int) -> Path:
-    return _folder(embedding_set) / f"vectors-{generation}.npy"
-
-
-def _stamps_file(embedding_set: EmbeddingSet, generation: int) -> Path:
-    return _folder(embedding_set) / f"stamps-{generation}.npy"
-
-
-def _missing_file(embedding_set: EmbeddingSet, generation: int) -> Path:
-    return _folder(embedding_set) / f"missing-{generation}.npy"
-
-
-def _next_generation(embedding_set: EmbeddingSet) -> int:
-    """Return a number that no file has had, so that a run believed dead cannot write into the files of another."""
-    found = [int(file.stem.split("-")[1]) for file in _folder(embedding_set).glob("*-*.npy")]
-    return max([*found, embedding_set.generation]) + 1
+def _parts_folder(embedding_set: EmbeddingSet) -> Path:
+    return _files(embedding_set).folder / "parts"
 
 
 def _part_dtype(dim: int, n_slots: int) -> np.dtype[np.void]:
@@ -219,14 +188,14 @@ def _part_dtype(dim: int, n_slots: int) -> np.dtype[np.void]:
 
 
 # -- Reading --------------------------------------------------------------------------------------
-def _open_generation(embedding_set: EmbeddingSet) -> Vectors:
-    generation = embedding_set.generation
-    file = _vectors_file(embedding_set, generation)
-    X = map_array(file, _REEMBED)
-    stamps = map_array(_stamps_file(embedding_set, generation), _REEMBED)
-    if X.dtype != np.float32 or X.ndim != 2 or X.shape[1] != embedding_set.dim:
-        raise StoreError(f"{file} holds {X.dtype} {X.shape}, not float32 with {embedding_set.dim} columns.", _REEMBED)
+def _open_generation(embedding_set: EmbeddingSet) -> Vectors | None:
+    files, generation = _files(embedding_set), embedding_set.generation
+    if generation == 0:
+        return None
+    X = files.open("vectors", generation, np.float32, (embedding_set.dim,))
+    stamps = files.open("stamps", generation)
     if stamps.dtype != np.uint64 or stamps.shape != X.shape[:1]:
+        file = files.file("vectors", generation)
         raise StoreError(f"{file} and its stamps do not belong together.", _REEMBED)
     return Vectors(X=X, has=np.asarray(stamps != 0), generation=generation, fingerprint=embedding_set.fingerprint)
 
@@ -246,7 +215,7 @@ def _open_or_nothing(embedding_set: EmbeddingSet) -> _Old | None:
         vectors = open_vectors(embedding_set)
         if vectors is None:
             return None
-        stamps = map_array(_stamps_file(embedding_set, vectors.generation), _REEMBED)
+        stamps = _files(embedding_set).open("stamps", vectors.generation)
         return _Old(vectors.X, stamps, _open_missing(embedding_set, vectors))
     except (StoreError, FileNotFoundError) as error:
         log.warning("%s All vectors have to be computed again.", error)
@@ -254,13 +223,11 @@ def _open_or_nothing(embedding_set: EmbeddingSet) -> _Old | None:
 
 
 def _open_missing(embedding_set: EmbeddingSet, vectors: Vectors) -> Slots:
-    file = _missing_file(embedding_set, vectors.generation)
-    try:
-        missing: Slots = map_array(file, _REEMBED)
-    except FileNotFoundError:  # no frame was missing
+    missing: Slots | None = _files(embedding_set).find("missing", vectors.generation, np.bool_, (None,))
+    if missing is None:
         return np.zeros((len(vectors), 1), dtype=np.bool_)
-    if missing.dtype != np.bool_ or missing.ndim != 2 or len(missing) != len(vectors):
-        raise StoreError(f"{file} holds {missing.dtype} {missing.shape}, not slots of {len(vectors)} rows.", _REEMBED)
+    if len(missing) != len(vectors):
+        raise StoreError(f"Generation {vectors.generation} has {len(missing)} rows of missing slots.", _REEMBED)
     return missing
 
 
@@ -296,8 +263,8 @@ def _find_parts(folder: Path, dim: int) -> list[_Part]:
 
 def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int) -> tuple[list[_Part], Stamps]:
     """Write the files of a new generation. Return the merged parts and the stamps."""
-    folder, dim = _folder(embedding_set), embedding_set.dim
-    parts = _find_parts(folder / "parts", dim)
+    files, dim = _files(embedding_set), embedding_set.dim
+    parts = _find_parts(_parts_folder(embedding_set), dim)
     old = _open_or_nothing(embedding_set)
     n_rows = max(n_rows, len(old.stamps) if old else 0, *(part.end for part in parts), 0)
     n_slots = max([1 if old is None else old.missing.shape[1], *(part.missing.shape[1] for part in parts)])
@@ -308,21 +275,19 @@ def _write_generation(embedding_set: EmbeddingSet, generation: int, n_rows: int)
         stamps[: len(old.stamps)], missing[: len(old.missing)] = old.stamps, old.missing
     for part in parts:
         stamps[part.rows], missing[part.rows] = part.stamps, part.missing
-    require_space(folder, n_rows * (dim * 4 + 8) + missing.size)
+    require_space(files.folder, n_rows * (dim * 4 + 8) + missing.size)
     blocks = partial(_joined_blocks, old.X if old else None, parts, n_rows, dim)
     means = _means(blocks(), stamps, missing, dim) if missing.any() else None
-    with writing(_vectors_file(embedding_set, generation)) as stream:
+    with writing(files.file("vectors", generation)) as stream:
         write_header(stream, (n_rows, dim), np.dtype(np.float32))
         for start, block in blocks():
             if means is not None:
                 rows, slots = np.nonzero(missing[start : start + len(block)])
                 block.reshape(len(block), *means.shape)[rows, slots] = means[slots]
             stream.write(block.data)
-    with writing(_stamps_file(embedding_set, generation)) as stream:
-        np.lib.format.write_array(stream, stamps, allow_pickle=False)
+    files.write("stamps", generation, stamps)
     if means is not None:
-        with writing(_missing_file(embedding_set, generation)) as stream:
-            np.lib.format.write_array(stream, missing, allow_pickle=False)
+        files.write("missing", generation, missing)
     return parts, stamps
 
 
@@ -356,16 +321,3 @@ def _joined_blocks(old: FloatArray | None, parts: Sequence[_Part], n_rows: int, 
                 block[part.rows[inside] - start] = np.load(part.file)["vector"][inside]
         yield start, block
         start = stop
-
-
-# -- Removing -------------------------------------------------------------------------------------
-def _remove_generations_before(embedding_set: EmbeddingSet, keep: int) -> None:
-    """Delete older files, but not the previous generation: whoever just read the database row still needs it."""
-    folder = _folder(embedding_set)
-    for file in folder.glob("*-*.npy"):
-        if int(file.stem.split("-")[1]) < keep:
-            remove(file)
-    for file in [*folder.glob("*.tmp"), *(folder / "parts").glob("*.tmp")]:
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
-                remove(file)

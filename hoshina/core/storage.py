@@ -1,4 +1,4 @@
-"""Array files: written whole or not at all, read as memory maps, removed when nobody holds them."""
+"""Files of the store: written whole or not at all, read as memory maps, removed when nobody holds them."""
 
 from __future__ import annotations
 
@@ -7,82 +7,120 @@ import logging
 import mmap
 import os
 import shutil
-import tempfile
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar
+from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
+from cachetools import LRUCache, cached
+from numpy.typing import DTypeLike, NDArray
+
+from hoshina.core.errors import Refusal
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+Shape = tuple[int | None, ...]
+
 _BLOCK_BYTES = 32 * 2**20
-_MAPS_KEPT = 16
-
-
-class StoreError(Exception):
-    """An array cannot be read or written; ``hint`` says what to do about it."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(f"{message} {hint}".strip())
-        self.message = message
-        self.hint = hint
-
-
-# -- Reading ---------------------------------------------------------------------------------------
-_maps: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
+_ABANDONED_SECONDS = 24 * 3600
+_maps: LRUCache[Any, Any] = LRUCache(16)
 _maps_lock = threading.Lock()
 
 
-def map_array(file: Path, hint: str) -> Any:
-    """A read-only map of a file, kept for the next caller. Raises FileNotFoundError or StoreError."""
+class StoreError(Refusal):
+    """A file of the store cannot be read or written."""
+
+
+# -- Reading ---------------------------------------------------------------------------------------
+def map_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: Shape = ()) -> Any:
+    """Map an array file read-only; the maps opened last are cached.
+
+    Parameters
+    ----------
+    hint : what a person can do where the file is damaged.
+    dtype, row_shape : of a row; None for a length that may be any. Not checked without ``dtype``.
+
+    Raises
+    ------
+    FileNotFoundError
+    StoreError : the file is damaged, cut short, or holds rows of another kind.
+    """
     status = file.stat()
-    # Names are never reused, but a store may be emptied and filled again under a running process.
-    key = (str(file), status.st_mtime_ns, status.st_size)
-    with _maps_lock:
-        if key in _maps:
-            _maps.move_to_end(key)
-            return _maps[key]
     try:
-        # An array without elements cannot be mapped.
-        mapped = np.load(file, mmap_mode="r" if status.st_size > 128 else None, allow_pickle=False)
+        # Names are never reused, but a store may be emptied and filled again under a running process.
+        array = _map(str(file), status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
         raise
     except (ValueError, EOFError, OSError) as error:
         raise StoreError(f"{file} is damaged or cut short ({error}).", hint) from error
-    with _maps_lock:
-        _maps[key] = mapped
-        while len(_maps) > _MAPS_KEPT:
-            _maps.popitem(last=False)
-    return mapped
+    if dtype is not None and not _has_rows(array, np.dtype(dtype), row_shape):
+        wanted = f"{np.dtype(dtype)} rows of shape {row_shape}"
+        raise StoreError(f"{file} holds {array.dtype} {array.shape}, not {wanted}.", hint)
+    return array
 
 
-class Passing:
-    """Gives the memory of a mapped array's rows back to the system as they are done with, in a single way through it.
+@cached(_maps, lock=_maps_lock)
+def _map(file: str, mtime_ns: int, n_bytes: int) -> Any:
+    # An array without elements cannot be mapped.
+    return np.load(file, mmap_mode="r" if n_bytes > 128 else None, allow_pickle=False)
 
-    Their pages stay in the system's memory for whoever comes next, while there is room; they no longer count as this
-    process's own, which may be under a limit. Nothing happens where the array isn't mapped, or the system can't do it.
+
+def _has_rows(array: Any, dtype: np.dtype[Any], row_shape: Shape) -> bool:
+    if array.dtype != dtype or array.ndim != 1 + len(row_shape):
+        return False
+    return all(wanted in (None, length) for wanted, length in zip(row_shape, array.shape[1:], strict=True))
+
+
+def find_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: Shape = ()) -> Any | None:
+    """Map a file as `map_array` does; None where there is no such file."""
+    try:
+        return map_array(file, hint, dtype, row_shape)
+    except FileNotFoundError:
+        return None
+
+
+def find_arrays(file: Path, hint: str, *names: str) -> dict[str, Any] | None:
+    """Read the arrays of an ``.npz`` file, all or those of ``names``; None without such a file. Raises StoreError."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names or archive.files}
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, OSError, KeyError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
+        raise StoreError(f"{file} is damaged ({error}).", hint) from error
+
+
+class PageReleaser:
+    """Release the memory pages of a mapped array's rows in one pass from its first row to its last.
+
+    The pages stay in the system's cache while there is room, but no longer count as memory of this process, which may
+    be limited. Does nothing where the array is not mapped, or the system cannot do it.
     """
 
     def __init__(self, X: Any) -> None:
         mapped = None if X.flags.writeable else getattr(X, "_mmap", None)
         self._mapped = mapped if hasattr(mmap, "MADV_DONTNEED") else None
         self._row_bytes = X.strides[0]
-        self._given_back = 0
+        self._n_released = 0
 
-    def done(self, n_rows: int) -> None:
-        """The first ``n_rows`` aren't needed again."""
+    def release(self, n_rows: int) -> None:
+        """Release the first ``n_rows``, which are not needed again."""
         # The file's header is mapped before the rows; ending there, the last pages stay a little longer.
         end = n_rows * self._row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-        if self._mapped is not None and end > self._given_back:
-            self._mapped.madvise(mmap.MADV_DONTNEED, self._given_back, end - self._given_back)
-            self._given_back = end
+        if self._mapped is not None and end > self._n_released:
+            self._mapped.madvise(mmap.MADV_DONTNEED, self._n_released, end - self._n_released)
+            self._n_released = end
 
 
 def forget(file: Path) -> None:
-    """Drop this process's kept maps of a file or of a folder's files: Windows removes no mapped file."""
+    """Drop this process's cached maps of a file or of a folder's files: Windows removes no mapped file."""
     prefix = str(file)
     with _maps_lock:
         for key in [key for key in _maps if key[0] == prefix or key[0].startswith(prefix + os.sep)]:
@@ -91,25 +129,53 @@ def forget(file: Path) -> None:
 
 # -- Writing --------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def writing(target: Path) -> Iterator[BinaryIO]:
-    """A stream whose bytes appear under ``target`` all at once, and only when the block ends well."""
+def replacing(target: Path, *, is_durable: bool = True) -> Iterator[BinaryIO]:
+    """Yield a stream whose bytes replace ``target`` all at once, and only when the block ends well.
+
+    Without ``is_durable`` a power cut may leave an empty file, which takes no wait for the disk.
+
+    Raises
+    ------
+    OSError
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
+    draft = target.with_name(f"{target.name}.{uuid4().hex[:12]}.tmp")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with draft.open("xb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
-        put_in_place(Path(name), target)
+            if is_durable:
+                os.fsync(stream.fileno())
+        put_in_place(draft, target)
+    finally:
+        remove(draft)
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[BinaryIO]:
+    """Yield a stream as `replacing` does. Raises StoreError where the file cannot be written."""
+    try:
+        with replacing(target) as stream:
+            yield stream
     except OSError as error:
         raise StoreError(f"{target} could not be written ({error}).", "Is the disk full?") from error
-    finally:
-        remove(Path(name))
+
+
+def write_array(target: Path, array: NDArray[Any]) -> None:
+    """Write an ``.npy`` file whole or not at all. Raises StoreError."""
+    with writing(target) as stream:
+        np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def write_arrays(target: Path, **arrays: Any) -> None:
+    """Write an ``.npz`` file whole or not at all. Raises StoreError."""
+    with writing(target) as stream:
+        np.savez(stream, **arrays)
 
 
 def put_in_place(draft: Path, target: Path) -> None:
+    """Give a finished file its name."""
     forget(target)
-    draft.chmod(0o644)  # mkstemp's files are their maker's alone; workers may run as other users
     try:
         draft.replace(target)
     except PermissionError:
@@ -120,17 +186,20 @@ def put_in_place(draft: Path, target: Path) -> None:
 
 
 def write_header(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Write the header of an ``.npy`` file, whose rows follow."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
 
 
 def block_lengths(n_rows: int, row_bytes: int) -> Iterator[int]:
+    """Yield the lengths of blocks of some megabytes that make up ``n_rows``."""
     step = max(1, _BLOCK_BYTES // max(1, row_bytes))
     for start in range(0, n_rows, step):
         yield min(step, n_rows - start)
 
 
 def require_space(folder: Path, wanted: int) -> None:
+    """Raise StoreError where the disk of ``folder`` has less than ``wanted`` bytes left."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < wanted:
@@ -142,15 +211,129 @@ def require_space(folder: Path, wanted: int) -> None:
 
 # -- Removing -------------------------------------------------------------------------------------
 def remove(file: Path) -> None:
+    """Remove a file, where it exists and Windows lets it go."""
     forget(file)
     try:
         file.unlink(missing_ok=True)
-    except PermissionError:  # Windows: somebody has it mapped; the next merge tries again
+    except PermissionError:  # Windows: somebody has it mapped; the next removal tries again
         log.info("%s is in use and stays for now.", file)
 
 
 def remove_folder(folder: Path) -> None:
+    """Remove a folder; what is mapped on Windows stays until next time."""
     forget(folder)
-    for file in [*folder.rglob("*.npy"), *folder.rglob("*.tmp")]:
+    for file in [*folder.rglob("*.np[yz]"), *folder.rglob("*.tmp")]:
         remove(file)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- Generations ----------------------------------------------------------------------------------
+class HasGeneration(Protocol):
+    """A database row that says which generation of its files is current, 0 for none."""
+
+    generation: int
+
+    def refresh_from_db(self, *, fields: list[str]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Generations:
+    """The array files of a database row, ``<folder>/<name>-<generation>.npy``, never changed once written.
+
+    New content makes a new generation, because Windows cannot replace a file that somebody has mapped. The row names
+    the current generation and is saved after the files, so that a process may be killed at any moment.
+
+    Attributes
+    ----------
+    folder : holds the files of one row and nothing else by such names.
+    hint : what a person can do where a file is damaged.
+    """
+
+    folder: Path
+    hint: str
+
+    def file(self, name: str, generation: int, suffix: str = "npy") -> Path:
+        """Return the path of a file; ``name`` has no hyphen."""
+        return self.folder / f"{name}-{generation}.{suffix}"
+
+    def open(self, name: str, generation: int, dtype: DTypeLike | None = None, row_shape: Shape = ()) -> Any:
+        """Map an array as `map_array` does."""
+        return map_array(self.file(name, generation), self.hint, dtype, row_shape)
+
+    def find(self, name: str, generation: int, dtype: DTypeLike | None = None, row_shape: Shape = ()) -> Any | None:
+        """Map an array as `find_array` does."""
+        return find_array(self.file(name, generation), self.hint, dtype, row_shape)
+
+    def write(self, name: str, generation: int, array: NDArray[Any]) -> None:
+        """Write an array. Raises StoreError."""
+        write_array(self.file(name, generation), array)
+
+    def read_current(self, row: HasGeneration, read: Callable[[], T], *fields: str) -> T:
+        """Return what ``read`` makes of the files of ``row.generation``.
+
+        Where they are missing, the row was loaded before a newer generation came and the old files went: read its
+        generation and ``fields`` again, and then the files.
+
+        Raises
+        ------
+        StoreError : a file is missing or damaged.
+        """
+        try:
+            return read()
+        except FileNotFoundError:
+            row.refresh_from_db(fields=["generation", *fields])
+        try:
+            return read()
+        except FileNotFoundError as error:
+            raise StoreError(f"The file {error.filename} is missing.", self.hint) from error
+
+    def array_of(self, name: str, generation: int, make: Callable[[], NDArray[Any]]) -> Any:
+        """Return an array, mapped. Where it is missing or damaged, make and write it first."""
+        file = self.file(name, generation)
+        if (found := self._sound(lambda: self.find(name, generation))) is None:
+            write_array(file, make())
+            self.remove_before(generation, name)
+            found = self.open(name, generation)
+        return found
+
+    def arrays_of(self, name: str, generation: int, make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, Any]:
+        """Return the arrays of an ``.npz`` file. Where it is missing or damaged, make and write them first."""
+        file = self.file(name, generation, "npz")
+        if (found := self._sound(lambda: find_arrays(file, self.hint))) is None:
+            write_arrays(file, **(found := make()))
+            self.remove_before(generation, name)
+        return found
+
+    def _sound(self, find: Callable[[], T | None]) -> T | None:
+        try:
+            return find()
+        except StoreError as error:
+            log.warning("%s It is computed again.", error.message)
+            return None
+
+    def next_after(self, current: int) -> int:
+        """Return a number that no file has ever had: a run believed dead cannot write into a live run's files."""
+        return max([current, *map(_generation_of, self._files())]) + 1
+
+    def remove(self, generation: int) -> None:
+        """Remove the files of one generation."""
+        for file in self._files():
+            if _generation_of(file) == generation:
+                remove(file)
+
+    def remove_before(self, generation: int, name: str = "*") -> None:
+        """Remove the files of earlier generations, and drafts that killed processes left long ago."""
+        for file in self._files(name):
+            if _generation_of(file) < generation:
+                remove(file)
+        for file in self.folder.rglob("*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
+                    remove(file)
+
+    def _files(self, name: str = "*") -> list[Path]:
+        return list(self.folder.glob(f"{name}-*.np[yz]"))
+
+
+def _generation_of(file: Path) -> int:
+    return int(file.stem.rpartition("-")[2])

@@ -17,6 +17,8 @@ from typing import Any
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
+from hoshina.core.storage import replacing
+
 log = logging.getLogger(__name__)
 
 
@@ -36,11 +38,10 @@ class Channel(virtual.Channel):
             return []
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{queue}"
-        unfinished = self.folder / f"{name}.part"
-        unfinished.write_text(dumps(message), encoding="utf-8")
-        unfinished.replace(self.folder / f"{name}.msg")
+        # A message that a power cut takes is sent again: the job's row is the truth.
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{queue}.msg"
+        with replacing(self.folder / name, is_durable=False) as stream:
+            stream.write(dumps(message).encode())
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         for file in self._files(queue):

@@ -14,7 +14,9 @@ all before it does, so that a process may be killed at any moment.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +25,7 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
-from hoshina.core.storage import StoreError, map_array, remove, remove_folder, writing
+from hoshina.core.storage import Generations, StoreError, remove_folder
 from labeling.fields.text_values import NO_WORDS, Vocabulary, packed
 from labeling.models import Dataset, Field
 
@@ -84,40 +86,32 @@ def unknown_values(kind: Field.Kind, n: int) -> Values:
 
 
 def column_of(field: Field) -> Column:
-    """The values of a field. Costs no copy, whatever the size.
+    """Return the values of a field. Costs no copy, whatever the size.
 
     Raises
     ------
     StoreError : the files are gone or damaged.
     """
-    try:
-        return _open(field)
-    except FileNotFoundError:
-        # The row was read before another generation came and the old files went.
-        field.refresh_from_db(fields=["generation", "kind"])
-    try:
-        return _open(field)
-    except FileNotFoundError as error:
-        raise StoreError(f"The file {error.filename} of the field {field} is missing.", _AGAIN) from error
+    return _files(field.pk).read_current(field, lambda: _open(field), "kind")
 
 
 def _open(field: Field) -> Column:
     kind = Field.Kind(field.kind)
     if field.generation == 0:
         return Column(kind, unknown_values(kind, 0))
-    values = cast(Values, map_array(_file(field, "values"), _AGAIN))
+    files, generation = _files(field.pk), field.generation
+    values = files.open("values", generation)
     if kind != Field.Kind.TEXT:
         return Column(kind, values)
-    words, starts = (map_array(_file(field, name), _AGAIN) for name in ("words", "starts"))
-    return Column(kind, values, Vocabulary(words, starts))
+    return Column(kind, values, Vocabulary(files.open("words", generation), files.open("starts", generation)))
 
 
 def stamps_of(field: Field) -> Stamps:
-    """Which file each row was read from: uint64 (n_rows,), 0 for none; empty where that is not known any more."""
-    try:
-        return cast(Stamps, map_array(_file(field, "stamps"), _AGAIN))
-    except (FileNotFoundError, StoreError):  # reading the headers again is always a way out
-        return np.empty(0, np.uint64)
+    """Return which file each row was read from: uint64 (n_rows,), 0 for none; empty where that is lost."""
+    stamps = None
+    with contextlib.suppress(StoreError):  # reading the headers again is always a way out
+        stamps = _files(field.pk).find("stamps", field.generation)
+    return np.empty(0, np.uint64) if stamps is None else cast(Stamps, stamps)
 
 
 def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> None:
@@ -126,19 +120,19 @@ def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> Non
         # One writer at a time: the next generation's number is its own.
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
         field.refresh_from_db(fields=["generation"])
-        older = [_file(field, name) for name in ("values", "words", "starts", "stamps")]
+        files = _files(field.pk)
         field.generation += 1
         field.kind = draft.kind
         field.n_known = draft.n_known()
-        _write(field, "values", draft.values)
+        arrays: dict[str, NDArray[Any]] = {"values": draft.values}
         if draft.kind == Field.Kind.TEXT:
-            words, starts = packed(draft.words)
-            _write(field, "words", words)
-            _write(field, "starts", starts)
+            arrays["words"], arrays["starts"] = packed(draft.words)
         if stamps is not None:
-            _write(field, "stamps", stamps)
+            arrays["stamps"] = stamps
+        for name, array in arrays.items():
+            files.write(name, field.generation, array)
         field.save(update_fields=["generation", "kind", "n_known"])
-        transaction.on_commit(lambda: _remove(older))
+        transaction.on_commit(partial(files.remove_before, field.generation))
 
 
 def empty(field: Field) -> None:
@@ -147,25 +141,10 @@ def empty(field: Field) -> None:
 
 
 def forget_field(instance: Field, **kwargs: object) -> None:
-    """After a field was deleted: its values go too, once that is certain."""
-    pk = instance.pk
-    if pk is not None:
-        transaction.on_commit(lambda: remove_folder(_folder(pk)))
+    """Remove the values of a field that was deleted, once that is committed."""
+    if instance.pk is not None:
+        transaction.on_commit(partial(remove_folder, _files(instance.pk).folder))
 
 
-def _remove(files: list[Path]) -> None:
-    for file in files:
-        remove(file)
-
-
-def _write(field: Field, name: str, values: NDArray[Any]) -> None:
-    with writing(_file(field, name)) as stream:
-        np.save(stream, np.ascontiguousarray(values))
-
-
-def _folder(pk: int) -> Path:
-    return Path(settings.STORE_DIR) / "fields" / str(pk)
-
-
-def _file(field: Field, name: str) -> Path:
-    return _folder(field.pk) / f"{name}-{field.generation}.npy"
+def _files(pk: int) -> Generations:
+    return Generations(Path(settings.STORE_DIR) / "fields" / str(pk), _AGAIN)

@@ -3,8 +3,6 @@ anyway until the vectors are made, so that a file is decoded once."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.thumbnails import TILE
+from labeling.images.thumbnails import TILE, write_whole
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -50,16 +48,8 @@ class Squares:
     rendering: Rendering = DEFAULT
 
     def keep(self, image: Image.Image, sha256: str) -> None:
-        """The square of an image that was opened for :func:`decode_side`. Raises OSError."""
-        place = self._place(sha256)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f"{place.name}.{os.getpid()}-{threading.get_ident()}.part")
-        try:
-            draft.write_bytes(squash(image, self.side).tobytes())
-            draft.replace(place)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        """Keep the square of an image that was opened for :func:`decode_side`. Raises OSError."""
+        write_whole(self._place(sha256), squash(image, self.side).tobytes())
 
     def find(self, sha256: str) -> Pixels | None:
         """uint8 (side, side, 3), if it was kept."""

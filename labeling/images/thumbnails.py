@@ -77,15 +77,11 @@ class Cache:
     def keep(self, content: bytes, suffix: str, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path:
         """Write a picture, whole or not at all, and make room where its shard is full. Raises OSError."""
         target = self._place(sha256, size, suffix, rendering)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
-            draft.write_bytes(content)
-            draft.replace(target)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
+            write_whole(target, content)
+        except PermissionError:
             # Windows does not replace a file that someone reads; then another request made the same one.
-            if not (isinstance(error, PermissionError) and target.exists()):
+            if not target.exists():
                 raise
         # As many hashes in a row end in one digit of 16 as in another: nothing has to be counted.
         if int(sha256[-2:], 16) % _LOOK_EVERY == 0:
@@ -131,6 +127,18 @@ class Cache:
     def _place(self, sha256: str, size: int, suffix: str, rendering: Rendering) -> Path:
         way = f"-{rendering.key}" if rendering.key else ""
         return self.folder / sha256[:2] / f"{sha256}-{size}{way}{suffix}"
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a cached file whole or not at all. Readers check it: waiting for the disk would take too long."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(target)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def thumbnail(

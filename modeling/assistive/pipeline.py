@@ -11,7 +11,7 @@ import numpy as np
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from hoshina.core.storage import Passing
+from hoshina.core.storage import PageReleaser
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, LabelClass
@@ -206,10 +206,10 @@ def _new_version(
 
 def _predict(run: Run, version: ModelVersion, vectors: store.Vectors, trained: Trained) -> None:
     n_rows, n_classes = len(vectors.X), len(version.class_ids)
-    passing = Passing(vectors.X)
+    releaser = PageReleaser(vectors.X)
 
     def progress(done: int, total: int) -> None:
-        passing.done(done)
+        releaser.release(done)
         run.progress(done, total)
 
     run.stage("Predicting every image", total=n_rows)

@@ -13,7 +13,6 @@ import importlib.metadata
 import io
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hoshina.core.storage import replacing
 from labeling.images.encoder_inputs import Pixels
 from modeling.backends.encoder import FloatArray
 
@@ -125,19 +125,9 @@ def cached(folder: Path | None, name: str, freeze: Callable[[], bytes]) -> bytes
         log.warning("%s is damaged. Freezing the network again.", file)
         file.unlink(missing_ok=True)
     graph = freeze()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.{_digest(graph)}.tflite"
-    handle, draft = tempfile.mkstemp(dir=folder, prefix=file.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(graph)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(draft).chmod(0o644)  # mkstemp files are private; workers may run as other users
-        Path(draft).replace(file)
-        (folder / f"{name}.tflite").unlink(missing_ok=True)  # written by an earlier version, without checksum
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    with replacing(folder / f"{name}.{_digest(graph)}.tflite") as stream:
+        stream.write(graph)
+    (folder / f"{name}.tflite").unlink(missing_ok=True)  # of an earlier version, which cannot be checked
     return graph
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import os
 import queue
-import tempfile
 import threading
 import time
 import urllib.request
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hoshina.core.storage import replacing
 from modeling.backends.encoder import EncoderUnavailable, one_line
 
 CONNECT_SECONDS = 5.0
@@ -117,22 +117,14 @@ def damaged(weight_file: WeightFile, file: Path, problem: str) -> EncoderUnavail
 def _download(url: str, target: Path) -> None:
     """Download ``url`` to ``target`` atomically; gives up within seconds without a network."""
     deadline = time.monotonic() + DOWNLOAD_SECONDS
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with connect(url) as response:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                while block := response.read(1 << 18):
-                    stream.write(block)
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
-            expected = response.headers.get("Content-Length")
-            if expected is not None and part.stat().st_size != int(expected):
-                raise OSError(f"got {part.stat().st_size} of {expected} bytes")
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+    with connect(url) as response, replacing(target) as stream:
+        while block := response.read(1 << 18):
+            stream.write(block)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
+        expected = response.headers.get("Content-Length")
+        if expected is not None and stream.tell() != int(expected):
+            raise OSError(f"got {stream.tell()} of {expected} bytes")
 
 
 def connect(url: str) -> http.client.HTTPResponse:

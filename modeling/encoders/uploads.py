@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q
 
+from hoshina.core.storage import replacing
 from hoshina.jobs.models import Job
 from modeling.backends import user_models
 from modeling.encoders.choice import EncoderProblem, graphs_dir
@@ -33,21 +33,16 @@ def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "")
     """
     name = Path(str(upload.name)).name
     _require_sound(name, upload)
-    folder = graphs_dir() / user_models.FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / name
+    target = graphs_dir() / user_models.FOLDER / name
     if _is_taken(name, target):
         raise EncoderProblem(f"There is a model file {name} already. Give this one another name.")
     said = {"preprocessing": preprocessing, "name": title}
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="upload-") as drafts:
-        draft = Path(drafts) / name
-        with draft.open("wb") as stream:
-            for block in upload.chunks():
-                stream.write(block)
+    with replacing(target) as stream:
+        for block in upload.chunks():
+            stream.write(block)
         if any(said.values()):
             text = json.dumps({key: value for key, value in said.items() if value}, ensure_ascii=False)
             user_models.json_files(target)[0].write_text(text, encoding="utf-8")
-        draft.rename(target)
     return user_models.PREFIX + name
 
 

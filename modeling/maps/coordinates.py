@@ -9,7 +9,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from hoshina.core.storage import StoreError, map_array, remove, remove_folder, writing
+from hoshina.core.storage import Generations, remove_folder
 from modeling.models import Projection
 
 Floats = NDArray[np.float32]
@@ -23,37 +23,28 @@ def coordinates_of(projection: Projection) -> Floats:
     ------
     StoreError : the file is missing or damaged.
     """
-    file = _file(projection)
-    try:
-        return cast(Floats, map_array(file, _AGAIN))
-    except FileNotFoundError:
-        # The record was read before the file of the next generation replaced this one.
-        projection.refresh_from_db(fields=["generation"])
-    try:
-        return cast(Floats, map_array(_file(projection), _AGAIN))
-    except FileNotFoundError as error:
-        raise StoreError(f"The file of coordinates {error.filename} is missing.", _AGAIN) from error
+    files = _files(projection.pk)
+
+    def read() -> Floats:
+        return cast(Floats, files.open("coordinates", projection.generation, np.float32, (2,)))
+
+    return files.read_current(projection, read)
 
 
 def save_coordinates(projection: Projection, places: Floats) -> None:
     """Write the positions of all rows as the next generation of a saved projection, and delete the previous file."""
-    older = _file(projection)
+    files = _files(projection.pk)
     projection.generation += 1
-    with writing(_file(projection)) as stream:
-        np.save(stream, np.ascontiguousarray(places, dtype=np.float32))
+    files.write("coordinates", projection.generation, places.astype(np.float32, copy=False))
     projection.save(update_fields=["generation"])
-    remove(older)
+    files.remove_before(projection.generation)
 
 
 def forget_projection(instance: Projection, **kwargs: object) -> None:
     """Delete the coordinates of a projection after it was deleted."""
     if instance.pk is not None:
-        remove_folder(_folder(instance.pk))
+        remove_folder(_files(instance.pk).folder)
 
 
-def _folder(pk: int) -> Path:
-    return Path(settings.STORE_DIR) / "maps" / str(pk)
-
-
-def _file(projection: Projection) -> Path:
-    return _folder(projection.pk) / f"coordinates-{projection.generation}.npy"
+def _files(pk: int) -> Generations:
+    return Generations(Path(settings.STORE_DIR) / "maps" / str(pk), _AGAIN)

@@ -14,7 +14,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from hoshina.core.parsing import parse_options
-from hoshina.core.storage import remove_folder, writing
+from hoshina.core.storage import StoreError, find_arrays, remove_folder, write_arrays
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from modeling.encoders.network_input import NetworkInput
@@ -74,34 +74,32 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
     arrays: dict[str, Any] = {f"weights{number}": one for number, one in enumerate(weights)}
     if plan.groups is not None:
         arrays["groups"] = plan.groups
-    with writing(_file(job_id)) as stream:
-        text = np.array(json.dumps(about))
-        np.savez(stream, about=text, rows=plan.rows, y=plan.y, parts=plan.parts, **arrays)
+    text = np.array(json.dumps(about))
+    write_arrays(_file(job_id), about=text, rows=plan.rows, y=plan.y, parts=plan.parts, **arrays)
 
 
 def open_kept(job_id: str) -> Kept:
     """Open what a stopped training has saved. Raises ``JobError`` if there is nothing."""
     gone = JobError("What that training had learnt is not kept any more.", "Begin a new quick training.")
     try:
-        file = _file(uuid.UUID(job_id))
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
-            about = json.loads(str(found["about"]))
-            names = [name for name in found.files if name.startswith("weights")]
-            weights = [found[name] for name in sorted(names, key=lambda name: int(name.removeprefix("weights")))]
-            plan = Plan(
-                about["dataset_id"],
-                parse_options(QuickOptions, about["options"]),
-                NetworkInput.from_params(about["feed"]),
-                about["class_ids"],
-                about["n_decisions"],
-                found["rows"],
-                found["y"],
-                found["parts"],
-                about["n_left_out"],
-                found.get("groups"),
-                about.get("together"),
-            )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        found = find_arrays(_file(uuid.UUID(job_id)), gone.hint) or {}
+        about = json.loads(str(found["about"]))
+        names = [name for name in found if name.startswith("weights")]
+        weights = [found[name] for name in sorted(names, key=lambda name: int(name.removeprefix("weights")))]
+        plan = Plan(
+            about["dataset_id"],
+            parse_options(QuickOptions, about["options"]),
+            NetworkInput.from_params(about["feed"]),
+            about["class_ids"],
+            about["n_decisions"],
+            found["rows"],
+            found["y"],
+            found["parts"],
+            about["n_left_out"],
+            found.get("groups"),
+            about.get("together"),
+        )
+    except (StoreError, ValueError, KeyError) as error:
         raise gone from error
     return Kept(plan, weights, about["told"])
 

@@ -18,7 +18,7 @@ from django.db.models import Max
 from numpy.typing import NDArray
 
 from hoshina.core.parsing import OptionError, parse_options
-from hoshina.core.storage import StoreError
+from hoshina.core.storage import StoreError, replacing
 from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.images.encoder_inputs import Pixels
@@ -83,15 +83,13 @@ def make_encoder(version: ModelVersion) -> str:
     source = quick_folder(version) / FEATURES
     folder = user_models.own_folder(Path(settings.STORE_DIR))
     target = folder / f"{version.dataset.slug}-quick-{version.number}.keras"
-    folder.mkdir(parents=True, exist_ok=True)
     about = {"preprocessing": "0..255", "name": f"{version.dataset.name}, quick training {version.number}"}
-    draft = target.with_suffix(".tmp")
     try:
-        shutil.copyfile(source, draft)
+        with source.open("rb") as model, replacing(target) as stream:
+            shutil.copyfileobj(model, stream)
+            target.with_suffix(".json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     except FileNotFoundError as error:
         raise JobError(f"The files of model {version.number} are gone.", "Train it again.") from error
-    target.with_suffix(".json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
-    draft.replace(target)
     return user_models.PREFIX + target.name
 
 

@@ -6,14 +6,13 @@ Each version has a folder in ``settings.STORE_DIR``::
     models/<model version>/held_out.npy        held-out predictions of the training labels
     models/<model version>/head.npz            the classifier on the embeddings, to start from or to predict again
 
-The files are written under a temporary name, then renamed, and never changed afterwards.
+The files are written whole or not at all, and never changed afterwards.
 """
 
 from __future__ import annotations
 
 import contextlib
 import uuid
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +25,14 @@ from django.conf import settings
 from hoshina.core.storage import (
     StoreError,
     block_lengths,
-    map_array,
+    find_array,
+    find_arrays,
     put_in_place,
     remove,
     remove_folder,
     require_space,
+    write_array,
+    write_arrays,
     write_header,
     writing,
 )
@@ -90,18 +92,7 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     ------
     StoreError : the file is truncated or has a shape other than in the database.
     """
-    file = _probabilities_file(model_version)
-    try:
-        found: npt.NDArray[np.float32] = map_array(file, _RETRAIN)
-    except FileNotFoundError:
-        return None
-    if found.dtype != np.float32 or found.ndim != 2 or found.shape[1] != len(model_version.class_ids):
-        raise StoreError(
-            f"{file} holds {found.dtype} {found.shape}, "
-            f"not float32 with a column for each of {len(model_version.class_ids)} classes.",
-            _RETRAIN,
-        )
-    return found
+    return find_array(_probabilities_file(model_version), _RETRAIN, np.float32, (len(model_version.class_ids),))
 
 
 def delete_probabilities(model_version: ModelVersion) -> None:
@@ -144,8 +135,7 @@ def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
     lines["probability"] = held_out.probabilities
     if is_grouped:
         lines["group"] = held_out.groups
-    with writing(_held_out_file(model_version)) as stream:
-        np.lib.format.write_array(stream, lines, allow_pickle=False)
+    write_array(_held_out_file(model_version), lines)
 
 
 def open_held_out(model_version: ModelVersion) -> HeldOut | None:
@@ -156,9 +146,8 @@ def open_held_out(model_version: ModelVersion) -> HeldOut | None:
     StoreError : the file is truncated or has a type other than in the database.
     """
     file = _held_out_file(model_version)
-    try:
-        lines: Any = map_array(file, _RETRAIN)
-    except FileNotFoundError:
+    lines = find_array(file, _RETRAIN)
+    if lines is None:
         return None
     is_grouped = "group" in (lines.dtype.names or ())
     expected = _held_out_dtype(len(model_version.class_ids), is_grouped)
@@ -178,8 +167,7 @@ def has_held_out(model_version: ModelVersion) -> bool:
 # -- The classifier -------------------------------------------------------------------------------
 def save_head(model_version: ModelVersion, head: Head) -> None:
     """Write the version's classifier on its embeddings, some kilobytes."""
-    with writing(_head_file(model_version)) as stream:
-        np.savez(stream, weights=head.weights, bias=head.bias)
+    write_arrays(_head_file(model_version), weights=head.weights, bias=head.bias)
 
 
 def open_head(model_version: ModelVersion) -> Head | None:
@@ -189,14 +177,8 @@ def open_head(model_version: ModelVersion) -> Head | None:
     ------
     StoreError : the file is damaged.
     """
-    file = _head_file(model_version)
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            return Head(kept["weights"], kept["bias"], 0, True)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{file} is damaged ({error}).", "Retrain to make a new version.") from error
+    arrays = find_arrays(_head_file(model_version), "Retrain to make a new version.", "weights", "bias")
+    return None if arrays is None else Head(arrays["weights"], arrays["bias"], 0, True)
 
 
 def has_head(model_version: ModelVersion) -> bool:

@@ -5,19 +5,18 @@ The algorithms are imported inside the functions: only workers load them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
+from hoshina.core.storage import StoreError
 from modeling.encoders.neighbor_cache import (
     AT_ONCE,
     SEED,
     Floats,
     Tell,
-    file_of,
+    cache_of,
     graph_of,
-    is_intact,
-    kept,
     principal_components_of,
     silently,
 )
@@ -40,12 +39,15 @@ def oddness_of(embedding_set: EmbeddingSet, vectors: Vectors, method: Oddity, te
             Z, rng=np.random.default_rng(SEED), on_progress=lambda done, total: tell("Isolating", done, total)
         )
 
-    return kept(file_of(embedding_set, _FILES[method]), made)
+    return cast(Floats, cache_of(embedding_set).array_of(_FILES[method], embedding_set.generation, made))
 
 
 def has_oddness(embedding_set: EmbeddingSet, method: Oddity) -> bool:
     """Return whether `oddness_of` has nothing to compute."""
-    return is_intact(file_of(embedding_set, _FILES[method]))
+    try:
+        return cache_of(embedding_set).find(_FILES[method], embedding_set.generation) is not None
+    except StoreError:
+        return False
 
 
 def oddness_at_hand(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats | None:
@@ -59,4 +61,5 @@ def inverse_lengths_of(embedding_set: EmbeddingSet, vectors: Vectors) -> Floats:
     """Return the inverse length of each vector, (n_rows,) float32; without it each search reads all vectors twice."""
     from sampling.algorithms.similar import inverse_lengths
 
-    return kept(file_of(embedding_set, "inverse"), lambda: inverse_lengths(vectors.X))
+    files = cache_of(embedding_set)
+    return cast(Floats, files.array_of("inverse", embedding_set.generation, lambda: inverse_lengths(vectors.X)))

@@ -31,6 +31,7 @@ from hoshina import health
 from hoshina.core.commands import HoshinaCommand, prepare_database
 from hoshina.core.parsing import whole_number
 from hoshina.core.processes import describe, lives, module_command
+from hoshina.core.storage import replacing
 from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
 from hoshina.jobs.errors import JobError
@@ -118,9 +119,8 @@ class _Holder:
 
     def write(self, **content: Any) -> None:
         if content != self._written:
-            new = self.file.with_suffix(".new")
-            new.write_text(json.dumps(content), encoding="utf-8")
-            new.replace(self.file)
+            with replacing(self.file) as stream:
+                stream.write(json.dumps(content).encode())
             self._written = content
 
 

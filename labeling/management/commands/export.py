@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from django.core.management.base import CommandError, CommandParser
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
+from hoshina.core.storage import replacing
 from labeling.exporting import Export, OptionError, Options, parse_splits, sections
 from labeling.exporting.size import images_size
 from labeling.fields.split_groups import chosen
@@ -120,16 +119,8 @@ def _is_export(file: Path) -> bool:
 def write(export: Export, output: Path) -> str:
     """Write the archive under a temporary name, rename it, and return its SHA-256."""
     digest = hashlib.sha256()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{uuid4().hex}.part")
-    try:
-        with unfinished.open("xb") as stream:
-            for piece in export:
-                digest.update(piece)
-                stream.write(piece)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(output) as stream:
+        for piece in export:
+            digest.update(piece)
+            stream.write(piece)
     return digest.hexdigest()

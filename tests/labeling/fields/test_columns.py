@@ -111,6 +111,7 @@ import os, signal, django
 django.setup()
 import numpy as np
 from django.db import connection
+from hoshina.core import storage
 from labeling.fields import columns
 from labeling.models import Dataset, Field
 with connection.schema_editor() as editor:
@@ -119,13 +120,13 @@ with connection.schema_editor() as editor:
 dataset = Dataset.objects.create(name="some", slug="some", root="/nowhere", n_items=3)
 field = Field.objects.create(dataset=dataset, name="mass", kind="text", source="csv")
 columns.save_column(field, columns.Draft(Field.Kind.TEXT, np.array([0, 1, 0], np.int32), ["a", "b"]))
-write, left = columns._write, [2]
+write, left = storage.write_array, [2]
 def write_some(*args):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
     left[0] -= 1
     write(*args)
-columns._write = write_some
+storage.write_array = write_some
 columns.save_column(field, columns.Draft(Field.Kind.TEXT, np.array([1, 1, 1], np.int32), ["x", "y"]))
 """
 
