@@ -18,6 +18,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from hoshina.core.admin import BigTableAdmin, ReadOnlyAdmin
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.decisions import classes
 from labeling.forms import LabelsGoForm, tidy
@@ -60,11 +61,11 @@ class LabelClassForm(_ClassForm):
         if name:
             try:
                 classes.refuse_duplicate(name, others)
-            except classes.ClassProblem as problem:
-                self.add_error("name", problem.words)
+            except Refusal as problem:
+                self.add_error("name", problem.message)
         owner = next((other for other in others if key is not None and other.key == key), None)
         if owner is not None:
-            self.add_error("key", classes.KeyTaken(owner.key or 0, owner).words)
+            self.add_error("key", classes.KeyTaken(owner.key or 0, owner).message)
         return cleaned
 
 
@@ -125,7 +126,7 @@ class LabelClassAdmin(BigTableAdmin):
         try:
             message = retire(label, target, request)
         except classes.ClassGone as problem:
-            self.message_user(request, problem.words, messages.ERROR)
+            self.message_user(request, str(problem), messages.ERROR)
         else:
             self.log_change(request, label, message)
             self.message_user(request, message, messages.SUCCESS)

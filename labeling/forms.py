@@ -10,6 +10,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from hoshina.core.errors import Refusal
 from labeling.decisions import classes
 from labeling.images.composite import Composition
 from labeling.images.rendering import DEFAULT, Rendering
@@ -42,8 +43,8 @@ def tidy(name: str) -> str:
     """Return the name as :func:`labeling.decisions.classes.tidy_name` does. Raise ValidationError if it is refused."""
     try:
         return classes.tidy_name(name)
-    except classes.ClassProblem as problem:
-        raise ValidationError(problem.words) from problem
+    except Refusal as problem:
+        raise ValidationError(str(problem)) from problem
 
 
 class ClassForm(NewClassForm):

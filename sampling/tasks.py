@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
 
@@ -16,7 +16,7 @@ def run_rank(run: Run) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits
 
     from labeling.models import Dataset
-    from sampling.queues.pull import CannotRank, Order
+    from sampling.queues.pull import Order
     from sampling.queues.strategy import BadParameter
 
     run.stage("Ranking the images")
@@ -28,10 +28,8 @@ def run_rank(run: Run) -> dict[str, Any]:
     try:
         with threadpool_limits(limits=threads):
             round_ = order.pull(dataset)
-    except CannotRank as problem:
-        raise JobError(problem.title, hint=problem.text) from problem
     except BadParameter as problem:
-        raise JobError("That can't be shown.", hint=str(problem)) from problem
+        raise Refusal("That can't be shown.", hint=str(problem)) from problem
     return {"round": round_.pk}
 
 
@@ -42,16 +40,13 @@ def run_oddness(run: Run) -> dict[str, Any]:
     """Compute outlier scores once for an embedding set; results cached before a worker died are used."""
     from modeling.encoders.neighbor_cache import recall_of
     from modeling.models import EmbeddingSet
-    from modeling.store import StoreError, open_vectors
+    from modeling.store import open_vectors
     from sampling.queues.outlier_cache import oddness_of
 
     embedding_set = EmbeddingSet.objects.filter(dataset=run.dataset_id, is_active=True).first()
-    try:
-        vectors = open_vectors(embedding_set) if embedding_set else None
-    except StoreError as damaged:
-        raise JobError(damaged.message, hint=damaged.hint) from damaged
+    vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise JobError("There are no vectors yet.", hint="Compute them first: hoshina embed.")
+        raise Refusal("There are no vectors yet.", hint="Compute them first: hoshina embed.")
 
     def tell(stage: str, done: int, total: int) -> None:
         if stage != run.job.stage:

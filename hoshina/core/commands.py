@@ -21,12 +21,14 @@ from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from filelock import FileLock
 
+from hoshina.core.errors import Refusal, sentences
+
 
 class Failure(CommandError):
     """A failure of a command: the message says what happened, ``hint`` what to do about it."""
 
     def __init__(self, message: str, hint: str = "", *, returncode: int = 1) -> None:
-        super().__init__(f"{message} {hint}".strip(), returncode=returncode)
+        super().__init__(sentences(message, hint), returncode=returncode)
         self.message = message
         self.hint = hint
 
@@ -70,6 +72,12 @@ class HoshinaCommand(BaseCommand):
             sys.exit(1)
         finally:
             connections.close_all()
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except Refusal as refusal:
+            raise Failure(refusal.message, refusal.hint) from refusal
 
     def print_result(self, result: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
         """Print a result as one JSON object, or its ``lines`` for people."""
@@ -116,7 +124,7 @@ def print_failure(message: str, hint: str = "", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": _in_a_line(message), "hint": _in_a_line(hint)}, ensure_ascii=False))
     else:
-        print(_in_a_line(f"{message} {hint}"), file=sys.stderr)
+        print(_in_a_line(sentences(message, hint)), file=sys.stderr)
 
 
 def _report(error: CommandError, *, as_json: bool) -> None:

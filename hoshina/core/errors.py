@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class Refusal(Exception):
     """Tell a person what cannot be done, why, and what to do about it; shown without a traceback.
@@ -23,6 +25,15 @@ class Refusal(Exception):
 
     def __str__(self) -> str:
         return sentences(self.message, self.hint)
+
+
+def reason_of(action: Callable[[], object]) -> str:
+    """Return why an action is refused and what to do about it; "" where it is not."""
+    try:
+        action()
+    except Refusal as refusal:
+        return str(refusal)
+    return ""
 
 
 def sentences(message: str, hint: str = "") -> str:

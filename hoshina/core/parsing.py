@@ -17,17 +17,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_ori
 import msgspec
 from django import forms
 
+from hoshina.core.errors import Refusal
+
 MAX_SEED = 2**31 - 1
 Options = TypeVar("Options")
-
-
-class OptionError(ValueError):
-    """A value that an option cannot have: ``field`` is the option (or empty), ``words`` say what is wrong."""
-
-    def __init__(self, field: str, words: str) -> None:
-        super().__init__(f"{field}: {words}" if field else words)
-        self.field = field
-        self.words = words
 
 
 def about(title: str, description: str = "", *, refusal: str = "", choices: Any = None, **bounds: Any) -> msgspec.Meta:
@@ -75,13 +68,13 @@ class Option:
         return f"Give {what}." if self.meta.ge is None else f"Give {what} from {self.meta.ge} to {self.meta.le}."
 
     def parse(self, value: Any) -> Any:
-        """Return ``value`` if it has the option's type and bounds; text is read as a number. Raises OptionError."""
+        """Return ``value`` if it has the option's type and bounds; text is read as a number. Raises Refusal."""
         try:
             if self.kind is str and "\0" in value:
                 raise ValueError
             return msgspec.convert(value, self.annotation)
         except (TypeError, ValueError) as error:
-            raise OptionError(self.name, self.refusal) from error
+            raise Refusal(self.refusal, field=self.name) from error
 
 
 @cache
@@ -96,10 +89,10 @@ def options_of(cls: type) -> dict[str, Option]:
 
 
 def parse_options(cls: type[Options], values: Mapping[str, Any]) -> Options:
-    """Return the options that ``values`` name, with the defaults of the others. Raises OptionError."""
+    """Return the options that ``values`` name, with the defaults of the others. Raises Refusal."""
     declared = options_of(cls)  # type: ignore[arg-type]
     if unknown := [name for name in values if name not in declared]:
-        raise OptionError(unknown[0], "There is no such option.")
+        raise Refusal("There is no such option.", field=unknown[0])
     return cls(**{name: declared[name].parse(value) for name, value in values.items()})
 
 
@@ -111,7 +104,7 @@ def parse_texts(cls: type[Options], texts: Mapping[str, str]) -> Options:
             try:
                 values[name] = option.kind(text) if option.kind in (int, float) else text
             except ValueError as error:
-                raise OptionError(name, option.refusal) from error
+                raise Refusal(option.refusal, field=name) from error
     return parse_options(cls, values)
 
 

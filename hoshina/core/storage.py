@@ -61,7 +61,8 @@ def map_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: 
     except (ValueError, EOFError, OSError) as error:
         raise StoreError(f"{file} is damaged or cut short ({error}).", hint) from error
     if dtype is not None and not _has_rows(array, np.dtype(dtype), row_shape):
-        wanted = f"{np.dtype(dtype)} rows of shape {row_shape}"
+        columns = " × ".join("any" if length is None else str(length) for length in row_shape) or "no"
+        wanted = f"{np.dtype(dtype)} with {columns} columns"
         raise StoreError(f"{file} holds {array.dtype} {array.shape}, not {wanted}.", hint)
     return array
 

@@ -12,8 +12,9 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs import notify, registry
-from hoshina.jobs.errors import Cancelled, JobError, Superseded
+from hoshina.jobs.errors import Cancelled, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import alive, is_surely_alive, me
 from hoshina.jobs.runner import Run, heartbeat, stopping
@@ -100,7 +101,7 @@ def help_with(job: Job) -> None:
                 _do(job, spec, chunk)
             except (Cancelled, Superseded):
                 return
-            except JobError as error:
+            except Refusal as error:
                 _fail(job, error.message, error.hint)
                 return
             except Exception as error:

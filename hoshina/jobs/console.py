@@ -13,9 +13,9 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from hoshina.core.commands import Failure
+from hoshina.core.errors import Refusal
 from hoshina.jobs import registry
-from hoshina.jobs.errors import ActiveElsewhere, JobError
+from hoshina.jobs.errors import ActiveElsewhere
 from hoshina.jobs.lifecycle import reap, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import OnProgress
@@ -122,7 +122,7 @@ def run_command_job(
 
     Raises
     ------
-    Failure : the job failed, or was stopped with Ctrl-C.
+    Refusal : the job failed, or was stopped with Ctrl-C.
     """
     return _in_foreground(
         kind, lambda show: run_now(kind, dataset_id=dataset_id, params=params, on_progress=show), as_json=as_json
@@ -162,14 +162,12 @@ def _follow(job: Job, show: OnProgress) -> Job | None:
     if job.state == Job.State.QUEUED:
         return None
     title = registry.title(job.kind)
-    raise JobError(job.error or f"{title} was {job.get_state_display().lower()} in another process.", job.hint)
+    raise Refusal(job.error or f"{title} was {job.get_state_display().lower()} in another process.", job.hint)
 
 
 def _in_foreground(kind: str, work: Callable[[OnProgress], Job], *, as_json: bool) -> Job:
     try:
         with _terminate_interrupts(), progress_bar(quiet=as_json) as on_progress:
             return work(on_progress)
-    except JobError as error:
-        raise Failure(error.message, error.hint) from error
     except KeyboardInterrupt as error:
-        raise Failure(f"{registry.title(kind)} was stopped.") from error
+        raise Refusal(f"{registry.title(kind)} was stopped.") from error

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-
-class JobError(Exception):
-    """A failure that a person can act on: shown as it is, without a traceback.
-
-    Parameters
-    ----------
-    message : what went wrong, in plain words.
-    hint : what to do about it.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+from hoshina.core.errors import Refusal
 
 
-class ActiveElsewhere(JobError):
+class ActiveElsewhere(Refusal):
     """Another process runs the job, or is about to."""
 
 

@@ -16,8 +16,9 @@ from django.db import IntegrityError, InterfaceError, OperationalError, connecti
 from django.db.models import F, Q
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs import notify, registry
-from hoshina.jobs.errors import ActiveElsewhere, Cancelled, JobError, Stopping, Superseded
+from hoshina.jobs.errors import ActiveElsewhere, Cancelled, Stopping, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import is_surely_alive, is_surely_dead, me
 from hoshina.jobs.runner import OnProgress, Run, heartbeat, running
@@ -60,7 +61,7 @@ def _find_or_make(kind: str, dataset_id: int | None, params: dict[str, Any], **f
                 ), True
         except IntegrityError:  # somebody else was faster; theirs may even have ended by now
             continue
-    raise JobError(f"{spec.title} could not be queued.", "Try again.")
+    raise Refusal(f"{spec.title} could not be queued.", "Try again.")
 
 
 def tell_broker(job: Job) -> bool:
@@ -95,7 +96,7 @@ def run_now(
 
     Raises
     ------
-    JobError
+    Refusal
         The job failed, was cancelled, or is active in another process.
     """
     reap()
@@ -112,10 +113,10 @@ def run_now(
     if job.state == State.SUCCEEDED:
         return job
     if job.state == State.CANCELLED:
-        raise JobError(f"{registry.title(kind)} was cancelled.") from cause
+        raise Refusal(f"{registry.title(kind)} was cancelled.") from cause
     if job.is_active:
-        raise JobError(f"{registry.title(kind)} went on in another process.", "See the Jobs page.") from cause
-    raise JobError(job.error or LOST, job.hint) from cause
+        raise Refusal(f"{registry.title(kind)} went on in another process.", "See the Jobs page.") from cause
+    raise Refusal(job.error or LOST, job.hint) from cause
 
 
 # -- Running ----------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def _execute(run: Run) -> BaseException | None:
         give_back(job)
     except Superseded as error:
         cause = error
-    except JobError as error:
+    except Refusal as error:
         cause = error
         _end(run, State.FAILED, error=_text(error.message), hint=_text(error.hint))
     except Exception as error:

@@ -18,6 +18,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.decisions.save import Shown, Tally, write_annotations
 from labeling.decisions.sql import items_for_update
@@ -40,28 +41,19 @@ PALETTE = (
 )  # fmt: skip
 
 
-class ClassProblem(Exception):
-    """A refused change of the classes, with a message for the user (``words``) and the form field it belongs to."""
-
-    def __init__(self, words: str, field: str = "name") -> None:
-        super().__init__(words)
-        self.words = words
-        self.field = field
-
-
-class ClassGone(ClassProblem):
+class ClassGone(Refusal):
     """The class was deleted or merged in the meantime, perhaps by someone else."""
 
     def __init__(self, name: str = "") -> None:
         subject = f"“{name}”" if name else "That class"
-        super().__init__(f"{subject} was deleted or merged in the meantime. This is the current list.", "")
+        super().__init__(f"{subject} was deleted or merged in the meantime.", "This is the current list.")
 
 
-class KeyTaken(ClassProblem):
+class KeyTaken(Refusal):
     """The key belongs to the class ``owner``. The user may swap the two keys."""
 
     def __init__(self, key: int, owner: LabelClass) -> None:
-        super().__init__(f"Key {key} belongs to “{owner.name}”.", "key")
+        super().__init__(f"Key {key} belongs to “{owner.name}”.", "Swap the keys, or choose another key.", field="key")
         self.owner = owner
 
 
@@ -71,14 +63,14 @@ def tidy_name(raw: str) -> str:
 
     Raises
     ------
-    ClassProblem
+    Refusal
         If the name is empty, has only invisible characters, or has more than 80 characters.
     """
     name = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", unicodedata.normalize("NFC", raw)).strip()
     if all(unicodedata.category(character)[0] in "CZ" for character in name):
-        raise ClassProblem("Enter a name for the class.")
+        raise Refusal("Enter a name for the class.", field="name")
     if len(name) > MAX_NAME:
-        raise ClassProblem(f"The name has {len(name)} characters. Use at most {MAX_NAME}.")
+        raise Refusal(f"The name has {len(name)} characters. Use at most {MAX_NAME}.", field="name")
     return name
 
 
@@ -88,11 +80,11 @@ def same_word(name: str) -> str:
 
 
 def refuse_duplicate(name: str, others: Iterable[LabelClass]) -> None:
-    """Raise :class:`ClassProblem` if one of ``others`` already has that name."""
+    """Raise Refusal if one of ``others`` already has that name."""
     # Compare in Python, because SQLite's lower() supports only ASCII.
     for other in others:
         if same_word(other.name) == same_word(name):
-            raise ClassProblem(f"The class “{other.name}” already exists. Choose another name.")
+            raise Refusal(f"The class “{other.name}” already exists. Choose another name.", field="name")
 
 
 def next_key(taken: Collection[int | None]) -> int | None:
@@ -121,12 +113,12 @@ def _current(label_class: LabelClass) -> LabelClass:
 
 
 def _save(label_class: LabelClass) -> LabelClass:
-    """Save the class. Raises ClassProblem if the database refuses it, whose lower() may fold more than ours."""
+    """Save the class. Raises Refusal if the database refuses it, whose lower() may fold more than ours."""
     try:
         with transaction.atomic():
             label_class.save()
     except IntegrityError as error:
-        raise ClassProblem("Another class has that name or key. Choose another one.") from error
+        raise Refusal("Another class has that name or key. Choose another one.", field="name") from error
     return label_class
 
 
@@ -136,7 +128,7 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
 
     Raises
     ------
-    ClassProblem
+    Refusal
         If the name is empty, too long or taken.
     """
     lock(dataset.pk)
@@ -162,7 +154,7 @@ def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, sw
 
     Raises
     ------
-    ClassProblem
+    Refusal
         If the name is empty, too long or taken.
     KeyTaken
         If another class has the key and ``swap`` is false.
@@ -206,13 +198,13 @@ def merge(source: LabelClass, target: LabelClass, *, user: User | None, holder: 
 
     Raises
     ------
-    ClassProblem
+    Refusal
         If the classes are the same or belong to different datasets.
     ClassGone
         If either class was deleted or merged in the meantime.
     """
     if source.pk == target.pk or source.dataset_id != target.dataset_id:
-        raise ClassProblem("Choose another class of the same dataset.", "target")
+        raise Refusal("Choose another class of the same dataset.", field="target")
     return _retire(source, target, user=user, holder=holder)
 
 

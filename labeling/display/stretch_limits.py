@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from labeling.display.frame_file import inside
 from labeling.images.decoder_pool import decoders
 from labeling.images.problems import ImageProblem
@@ -20,22 +21,18 @@ IMAGES = 32
 PIXELS = 20_000
 
 
-class CannotMeasure(Exception):
-    """Nothing can be measured; the message is for people."""
-
-
 def measured_limits(dataset: Dataset, rendering: Rendering) -> tuple[float, float]:
     """Return the values, in the files' units, that suit all images as black and white under the rendering's curve.
 
-    Raises :class:`CannotMeasure`.
+    Raises Refusal.
     """
     if rendering.stretch not in CURVES:
         curves = ", ".join(CURVES)
-        raise CannotMeasure(f"Choose one of {curves} first: the other stretches find the limits of each image.")
+        raise Refusal(f"Choose one of {curves} first: the other stretches find the limits of each image.")
     own = replace(rendering, low=None, high=None)
     values = [part for frame in _some(dataset) if (part := _sample(frame, own)) is not None]
     if not values:
-        raise CannotMeasure("None of the images could be read. The Problems page says why.")
+        raise Refusal("None of the images could be read. The Problems page says why.")
     return limits(np.concatenate(values), rendering.stretch)
 
 

@@ -1,7 +1,7 @@
 """Export datasets as ZIP archives. Other packages register their sections here."""
 
 from labeling.exporting.dataset import Export, refusal
-from labeling.exporting.options import OptionError, Options, parse_splits
+from labeling.exporting.options import Options, parse_splits
 from labeling.exporting.registry import Contribution, Section, register, sections
 from labeling.exporting.zip_stream import Member
 
@@ -9,7 +9,6 @@ __all__ = [
     "Contribution",
     "Export",
     "Member",
-    "OptionError",
     "Options",
     "Section",
     "parse_splits",

@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal, reason_of
 from labeling.exporting.canonical_text import csv_line, json_bytes, moment
 from labeling.exporting.frames import frame_lines
-from labeling.exporting.group_splits import groups_by
 from labeling.exporting.images import Images
-from labeling.exporting.options import OptionError, Options
+from labeling.exporting.options import Options
 from labeling.exporting.registry import sections
 from labeling.exporting.rows import BATCH, LabelRow, decided_items
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
+from labeling.fields.split_groups import Groups, named
 from labeling.models import Dataset, Item, LabelClass
 
 FORMAT = 1
@@ -39,11 +40,8 @@ HUGE_ROWS = 2**31 // 5000
 
 def refusal(dataset: Dataset, options: Options) -> str:
     """Return why these options are not possible for this dataset; empty if they are."""
-    if options.group_by:
-        try:
-            groups_by(dataset, options.group_by)
-        except OptionError as error:
-            return str(error)
+    if options.group_by and (words := reason_of(lambda: Groups(named(dataset, options.group_by)))):
+        return words
     by_name = {section.name: section for section in sections()}
     for name in sorted(options.extras):
         if name not in by_name:
@@ -58,13 +56,13 @@ class Export:
 
     Raises
     ------
-    OptionError
+    Refusal
         If an option is not possible, see :func:`refusal`.
     """
 
     def __init__(self, dataset: Dataset, options: Options) -> None:
         if message := refusal(dataset, options):
-            raise OptionError(message)
+            raise Refusal(message)
         self.dataset = dataset
         self.options = options
         self.rows = 0
@@ -72,7 +70,7 @@ class Export:
         self._contributions = [
             section.contribute(dataset, section.name in options.extras) for section in self._sections
         ]
-        self._groups = groups_by(dataset, options.group_by) if options.group_by else None
+        self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
         self._names = _ClassNames(dataset)
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}

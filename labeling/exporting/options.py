@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hoshina.core.errors import Refusal
 from labeling.exporting.splits import SPLITS
 
 MAX_SEED = 2**63 - 1
 DEFAULT_SPLITS = (80, 10, 10)
-
-
-class OptionError(ValueError):
-    """An invalid option, with a message for the user."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
-            raise OptionError(f"The seed is {self.seed}. Use a whole number from 0 to {MAX_SEED}.")
+            raise Refusal(f"The seed is {self.seed}. Use a whole number from 0 to {MAX_SEED}.")
         if any(not 0 <= share <= 100 for share in self.splits):
-            raise OptionError("Each split must be a whole percentage from 0 to 100.")
+            raise Refusal("Each split must be a whole percentage from 0 to 100.")
         if sum(self.splits) != 100:
-            raise OptionError(f"The splits add up to {sum(self.splits)} %. They must add up to 100 %.")
+            raise Refusal(f"The splits add up to {sum(self.splits)} %. They must add up to 100 %.")
 
     def as_manifest(self) -> dict[str, Any]:
         return {
@@ -51,13 +48,13 @@ def parse_splits(text: str) -> tuple[int, int, int]:
 
     Raises
     ------
-    OptionError
+    Refusal
         If the text is not three whole percentages that add up to 100.
     """
     try:
         train, val, test = (int(part) for part in text.split(","))
     except ValueError as error:
-        raise OptionError(
+        raise Refusal(
             f"The splits are {text!r}. Give three whole percentages for train, val and test, such as 80,10,10."
         ) from error
     return Options(splits=(train, val, test)).splits

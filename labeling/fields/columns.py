@@ -33,7 +33,6 @@ Values = NDArray[np.float64] | NDArray[np.int32]
 Stamps = NDArray[np.uint64]
 
 UNKNOWN_CODE = -1
-_AGAIN = "Delete the field on the page Fields and import it again."
 
 
 @dataclass(frozen=True)
@@ -92,14 +91,14 @@ def column_of(field: Field) -> Column:
     ------
     StoreError : the files are gone or damaged.
     """
-    return _files(field.pk).read_current(field, lambda: _open(field), "kind")
+    return _files(field).read_current(field, lambda: _open(field), "kind")
 
 
 def _open(field: Field) -> Column:
     kind = Field.Kind(field.kind)
     if field.generation == 0:
         return Column(kind, unknown_values(kind, 0))
-    files, generation = _files(field.pk), field.generation
+    files, generation = _files(field), field.generation
     values = files.open("values", generation)
     if kind != Field.Kind.TEXT:
         return Column(kind, values)
@@ -110,7 +109,7 @@ def stamps_of(field: Field) -> Stamps:
     """Return which file each row was read from: uint64 (n_rows,), 0 for none; empty where that is lost."""
     stamps = None
     with contextlib.suppress(StoreError):  # reading the headers again is always a way out
-        stamps = _files(field.pk).find("stamps", field.generation)
+        stamps = _files(field).find("stamps", field.generation)
     return np.empty(0, np.uint64) if stamps is None else cast(Stamps, stamps)
 
 
@@ -120,7 +119,7 @@ def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> Non
         # One writer at a time: the next generation's number is its own.
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
         field.refresh_from_db(fields=["generation"])
-        files = _files(field.pk)
+        files = _files(field)
         field.generation += 1
         field.kind = draft.kind
         field.n_known = draft.n_known()
@@ -143,8 +142,9 @@ def empty(field: Field) -> None:
 def forget_field(instance: Field, **kwargs: object) -> None:
     """Remove the values of a field that was deleted, once that is committed."""
     if instance.pk is not None:
-        transaction.on_commit(partial(remove_folder, _files(instance.pk).folder))
+        transaction.on_commit(partial(remove_folder, _files(instance).folder))
 
 
-def _files(pk: int) -> Generations:
-    return Generations(Path(settings.STORE_DIR) / "fields" / str(pk), _AGAIN)
+def _files(field: Field) -> Generations:
+    hint = f"Delete the field {field.name} on the page Fields and import it again."
+    return Generations(Path(settings.STORE_DIR) / "fields" / str(field.pk), hint)

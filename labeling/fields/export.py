@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hoshina.core.storage import StoreError
-from labeling.exporting import Contribution, Member, OptionError, Section, register
+from hoshina.core.errors import reason_of
+from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.canonical_text import csv_line
 from labeling.fields.columns import Column, column_of
 from labeling.fields.item_values import texts_of
@@ -24,11 +24,7 @@ def why_not(dataset: Dataset) -> str:
     fields = list(Field.objects.filter(dataset=dataset))
     if not fields:
         return "There are no fields: import a CSV file of facts, or read header cards, on the page Fields."
-    try:
-        _columns(fields)
-    except OptionError as damaged:
-        return str(damaged)
-    return ""
+    return reason_of(lambda: [column_of(field) for field in fields])
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
@@ -41,17 +37,10 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
     }
     if not is_wanted or not fields:
         return Contribution(manifest=manifest)
-    columns = _columns(fields)
+    columns = [column_of(field) for field in fields]
     is_huge = dataset.n_items * (_ROW_BYTES + _VALUE_BYTES * len(fields)) >= 2**31
     header = ["item_id", "path", *(field.name for field in fields)]
     return Contribution(manifest=manifest, members=[Member("metadata.csv", _lines(dataset, header, columns), is_huge)])
-
-
-def _columns(fields: list[Field]) -> list[Column]:
-    try:
-        return [column_of(field) for field in fields]
-    except StoreError as damaged:
-        raise OptionError(str(damaged)) from damaged
 
 
 def _lines(dataset: Dataset, header: list[str], columns: list[Column]) -> Iterator[bytes]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from hoshina.core.storage import StoreError
+from hoshina.core.errors import Refusal
 from labeling.fields.column_writer import converted
 from labeling.fields.columns import column_of, save_column
-from labeling.fields.metadata_table import MAX_NAME, FieldProblem
+from labeling.fields.metadata_table import MAX_NAME
 from labeling.models import Dataset, Field
 
 
@@ -16,7 +16,7 @@ def rename(field: Field, name: str) -> None:
 
     Raises
     ------
-    FieldProblem
+    Refusal
         There is no name, it is too long, or another field has it.
     """
     name = tidy_name(name)
@@ -24,20 +24,20 @@ def rename(field: Field, name: str) -> None:
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
         others = Field.objects.filter(dataset=field.dataset_id, name__iexact=name).exclude(pk=field.pk)
         if others.exists():
-            raise FieldProblem(f"There is already a field “{name}”.")
+            raise Refusal(f"There is already a field “{name}”.")
         field.name = name
         field.save(update_fields=["name"])
 
 
 def tidy_name(name: str) -> str:
-    """The name with single spaces. Raises FieldProblem where it can't be one."""
+    """The name with single spaces. Raises Refusal where it can't be one."""
     name = " ".join(name.split())
     if not name:
-        raise FieldProblem("Give it a name.")
+        raise Refusal("Give it a name.")
     if len(name) > MAX_NAME:
-        raise FieldProblem(f"A name has {MAX_NAME} characters at most.")
+        raise Refusal(f"A name has {MAX_NAME} characters at most.")
     if not name.isprintable():
-        raise FieldProblem("The name has characters that can't be seen.")
+        raise Refusal("The name has characters that can't be seen.")
     return name
 
 
@@ -46,19 +46,16 @@ def change_kind(field: Field, kind: Field.Kind) -> None:
 
     Raises
     ------
-    FieldProblem
+    Refusal
         Some of them can't be of that kind. Nothing was changed.
     """
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
-        try:
-            column = column_of(field)
-            draft, n_unfit, unfit = converted(column, kind)
-            if column.kind == kind:
-                return
-            if n_unfit:
-                other = f" and {n_unfit - 1:,} more are" if n_unfit > 1 else " is"
-                raise FieldProblem(f"{unfit[:60]!r}{other} no {kind.label}: {field.name} stays {column.kind.label}.")
-            save_column(field, draft, None)
-        except StoreError as damaged:
-            raise FieldProblem(str(damaged)) from damaged
+        column = column_of(field)
+        draft, n_unfit, unfit = converted(column, kind)
+        if column.kind == kind:
+            return
+        if n_unfit:
+            other = f" and {n_unfit - 1:,} more are" if n_unfit > 1 else " is"
+            raise Refusal(f"{unfit[:60]!r}{other} no {kind.label}: {field.name} stays {column.kind.label}.")
+        save_column(field, draft, None)

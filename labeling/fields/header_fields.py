@@ -19,15 +19,15 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Q, QuerySet, When
 
+from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
-from hoshina.core.storage import StoreError, remove_folder, writing
-from hoshina.jobs.errors import JobError
+from hoshina.core.storage import remove_folder, writing
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
 from labeling.display.frame_file import inside
 from labeling.fields.column_writer import Filling, laid_over
 from labeling.fields.columns import Column, Stamps, column_of, save_column, stamps_of, unknown_values
-from labeling.fields.metadata_table import MAX_NAME, FieldProblem
+from labeling.fields.metadata_table import MAX_NAME
 from labeling.fields.parse_values import Guess
 from labeling.fields.save_table import CSV, Filled, make_field, refuse_too_many
 from labeling.images import exif
@@ -106,20 +106,20 @@ def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
 
     Raises
     ------
-    FieldProblem
+    Refusal
         There are none, too many, or a field of another origin has such a name.
     """
     names = list(dict.fromkeys(_tidy(card) for card in cards if card.strip()))
     if not names:
-        raise FieldProblem("Choose at least one card.")
+        raise Refusal("Choose at least one card.")
     fields = {one.name.lower(): one for one in Field.objects.filter(dataset=dataset)}
     sources = {one.source for one in fields.values()}
     for name in names:
         if len(name) > MAX_NAME:
-            raise FieldProblem(f"A card's name has {MAX_NAME} characters at most.")
+            raise Refusal(f"A card's name has {MAX_NAME} characters at most.")
         there = fields.get(name.lower())
         if there is not None and name not in sources:
-            raise FieldProblem(f"There is a field {there.name} already, from elsewhere. Rename or delete it first.")
+            raise Refusal(f"There is a field {there.name} already, from elsewhere. Rename or delete it first.")
     refuse_too_many(len(fields), len([name for name in names if name not in sources]))
     return names
 
@@ -157,20 +157,15 @@ def read_cards(dataset: Dataset, run: Run, cards: Sequence[str]) -> dict[str, An
     What is read is kept in shares: killed, a second run goes on where the first one stopped. Files that can't be read
     have no values; numbers and times that a file writes otherwise are unknown, and counted.
 
-    Raises JobError in words.
+    Raises Refusal in words.
     """
-    try:
-        names = check_cards(dataset, cards) if cards else []
-        targets = _targets(dataset, names)
-        folder = _folder(run)
-        _forget_others(folder)
-        n_failed = _read_shares(dataset, run, targets, folder) if targets else 0
-        run.stage("Making fields of the cards")
-        result = _save(dataset, targets, folder)
-    except FieldProblem as problem:
-        raise JobError(str(problem)) from problem
-    except StoreError as error:
-        raise JobError(error.message, error.hint) from error
+    names = check_cards(dataset, cards) if cards else []
+    targets = _targets(dataset, names)
+    folder = _folder(run)
+    _forget_others(folder)
+    n_failed = _read_shares(dataset, run, targets, folder) if targets else 0
+    run.stage("Making fields of the cards")
+    result = _save(dataset, targets, folder)
     remove_folder(folder)
     return {**result, "failed": n_failed}
 
@@ -294,7 +289,7 @@ def _rows(folder: Path) -> Iterator[tuple[int, int, list[str]]]:
 
 def _refuse_taken(dataset: Dataset, card: str) -> None:
     if Field.objects.filter(dataset=dataset, name__iexact=card).exists():
-        raise FieldProblem(f"There came to be a field {card} meanwhile, from elsewhere. Rename or delete it first.")
+        raise Refusal(f"There came to be a field {card} meanwhile, from elsewhere. Rename or delete it first.")
 
 
 def _renew(there: Field, filling: Filling, stamps: Stamps) -> Filled:

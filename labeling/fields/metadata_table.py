@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
+from hoshina.core.errors import Refusal
 from labeling.tables import layout as tables
-from labeling.tables.encoding import TableProblem
 from labeling.tables.item_column import NEVER_FIELDS, column_of, key_of, key_rank
 from labeling.tables.match_rows import id_of
 
@@ -18,10 +18,6 @@ EXPECTED = (
     "Expected a CSV file whose first line names its columns: one that names the image (path, item_id, file_name, "
     "filepath, image, image_id, …, or the one you choose), and a column for each field."
 )
-
-
-class FieldProblem(TableProblem):
-    """Why something can't become a field, in words for the person. Nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +84,14 @@ def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
 
     Raises
     ------
-    TableProblem
+    Refusal
         It is empty, no text, has no such columns, or the same one twice.
     """
     table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
     key = key_of(table.headers, wish.key, wish.key_column)
     if key is None:
         asked = f"There is no column {wish.key_column!r}. " if wish.key_column else ""
-        raise FieldProblem(
+        raise Refusal(
             f"{asked}{table.listed} {EXPECTED} Choose the column that names the images with --key COLUMN, "
             "or on the page under Choices."
         )
@@ -110,7 +106,7 @@ def lines_of(stream: BinaryIO, layout: Layout) -> Iterator[Line]:
 
     Raises
     ------
-    TableProblem
+    Refusal
         A line has another number of values than the header, names no item, or its quotes do not add up.
     """
     for number, values in tables.rows_of(stream, layout.table):
@@ -120,12 +116,10 @@ def lines_of(stream: BinaryIO, layout: Layout) -> Iterator[Line]:
 def _line(number: int, values: Sequence[str], layout: Layout) -> Line:
     n, n_columns = len(values), len(layout.table.headers)
     if n != n_columns and not (n > n_columns and not any(values[n_columns:])):
-        raise FieldProblem(
-            f"Line {number} has {n} value{'' if n == 1 else 's'}, but the header names {n_columns} columns."
-        )
+        raise Refusal(f"Line {number} has {n} value{'' if n == 1 else 's'}, but the header names {n_columns} columns.")
     key = values[layout.key_place]
     if not key.strip():
-        raise FieldProblem(f"Line {number} does not say which image it is about.")
+        raise Refusal(f"Line {number} does not say which image it is about.")
     if layout.key == "item_id":
         id_of(number, key)
     return Line(number, key, [values[place].strip() for place in layout.places])
@@ -144,12 +138,12 @@ def _wanted(headers: Sequence[str], key_place: int, wish: Wish) -> tuple[list[in
     _refuse_twice([headers[place] for place in (key_place, *wanted)])
     left_out = [headers[place] for place in wanted if len(headers[place]) > MAX_NAME]
     if left_out and (wish.columns or len(left_out) == len(wanted)):
-        raise FieldProblem(f"The name of the column {left_out[0][:40]!r}… is longer than {MAX_NAME} characters.")
+        raise Refusal(f"The name of the column {left_out[0][:40]!r}… is longer than {MAX_NAME} characters.")
     wanted = [place for place in wanted if len(headers[place]) <= MAX_NAME]
     if not wanted:
-        raise FieldProblem(f"There is no column besides the one that names the image. {EXPECTED}")
+        raise Refusal(f"There is no column besides the one that names the image. {EXPECTED}")
     if len(wanted) > MAX_COLUMNS:
-        raise FieldProblem(
+        raise Refusal(
             f"{len(wanted)} columns are too many ({MAX_COLUMNS} at most): choose those that you want (--columns A,B)."
         )
     return wanted, left_out
@@ -159,5 +153,5 @@ def _refuse_twice(headers: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in headers:
         if name and name.lower() in seen:
-            raise FieldProblem(f"There are two columns called {name!r}. Give one another name.")
+            raise Refusal(f"There are two columns called {name!r}. Give one another name.")
         seen.add(name.lower())

@@ -10,14 +10,14 @@ from typing import BinaryIO
 from django.db import transaction
 from django.db.models import Max
 
-from hoshina.core.storage import StoreError
+from hoshina.core.errors import Refusal
 from labeling.fields.column_writer import Disagreement, Filling, laid_over
 from labeling.fields.columns import Draft, Stamps, column_of, save_column
-from labeling.fields.metadata_table import MAX_TEXT, FieldProblem, Layout, Line, Wish, layout_of, lines_of
+from labeling.fields.metadata_table import MAX_TEXT, Layout, Line, Wish, layout_of, lines_of
 from labeling.fields.parse_values import Guess
 from labeling.ingest.bulk_sql import next_row
 from labeling.models import Dataset, Field
-from labeling.tables.encoding import TableProblem, seekable
+from labeling.tables.encoding import seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
 from labeling.tables.match_rows import Matcher
 from labeling.tables.report import TableReport
@@ -95,14 +95,11 @@ def import_fields(
 
     Raises
     ------
-    FieldProblem
+    Refusal
         The file can't be read, or makes no sense. Nothing was imported.
     """
-    try:
-        with seekable(stream) as table:
-            return _import(dataset, table, wish, kinds or {}, progress)
-    except (StoreError, TableProblem) as error:
-        raise error if isinstance(error, FieldProblem) else FieldProblem(str(error)) from error
+    with seekable(stream) as table:
+        return _import(dataset, table, wish, kinds or {}, progress)
 
 
 def _import(dataset: Dataset, stream: BinaryIO, wish: Wish, kinds: Mapping[str, str], progress: Progress) -> Report:
@@ -115,7 +112,7 @@ def _import(dataset: Dataset, stream: BinaryIO, wish: Wish, kinds: Mapping[str, 
     report.empty = [name for name in layout.names if name not in chosen]
     filled = _filled(dataset, stream, layout, chosen, report, progress)
     if not report.matched:
-        raise FieldProblem(_words_for_nothing(report))
+        raise Refusal(_words_for_nothing(report))
     _save(dataset, {name: filling.draft() for name, filling in filled.items()}, report)
     return report
 
@@ -136,7 +133,7 @@ def _words_for_nothing(report: Report) -> str:
 def refuse_too_many(n_known: int, n_new: int) -> None:
     """Fields cost every item a look at each; nobody filters by hundreds."""
     if n_known + n_new > MAX_FIELDS:
-        raise FieldProblem(
+        raise Refusal(
             f"That would make {n_known + n_new} fields; {MAX_FIELDS} are the most. Name the columns that you want."
         )
 
@@ -158,10 +155,10 @@ def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out:
             else:
                 guess.add(line.number, layout.as_number(value))
     if not report.rows:
-        raise FieldProblem("The file has a header and no other line.")
+        raise Refusal("The file has a header and no other line.")
     if too_long and (not may_leave_out or len(too_long) == len(guesses)):
         name, number = next(iter(too_long.items()))
-        raise FieldProblem(
+        raise Refusal(
             f"Line {number}: the value of {name} is longer than {MAX_TEXT:,} characters. "
             "Choose columns without it (--columns A,B)."
         )
@@ -176,16 +173,16 @@ def _kinds(
     wanted = {name.lower(): kind for name, kind in forced.items()}
     unknown = wanted.keys() - {name.lower() for name in layout.names}
     if unknown:
-        raise FieldProblem(f"There is no column {min(unknown)!r} to be given a kind.")
+        raise Refusal(f"There is no column {min(unknown)!r} to be given a kind.")
     chosen: dict[str, Field.Kind] = {}
     for name, guess in zip(layout.names, guesses, strict=True):
         there = known.get(name.lower())
         if there is not None and there.source != CSV:
-            raise FieldProblem(f"{there.name} is read from the headers of the files. Give the column another name.")
+            raise Refusal(f"{there.name} is read from the headers of the files. Give the column another name.")
         kind = there.kind if there else wanted.get(name.lower(), guess.kind)
         against = guess.against(kind)
         if against is not None:
-            raise FieldProblem(_words_against(name, kind, against, is_there=there is not None))
+            raise Refusal(_words_against(name, kind, against, is_there=there is not None))
         if guess.n_known:
             chosen[name] = Field.Kind(kind)
     refuse_too_many(len(known), len([name for name in chosen if name.lower() not in known]))
@@ -235,7 +232,7 @@ def _put(line: Line, row: int, columns: Sequence[tuple[int, str, Filling]]) -> N
         try:
             filling.put(row, line.values[place])
         except Disagreement as error:
-            raise FieldProblem(
+            raise Refusal(
                 f"Line {line.number}: {name} of {line.key[:100]!r} is {line.values[place][:60]!r}, "
                 "but an earlier line says otherwise. Which is right?"
             ) from error
@@ -250,7 +247,7 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
         for name, draft in drafts.items():
             there = known.get(name.lower())
             if there is not None and (there.kind, there.source) != (draft.kind, CSV):
-                raise FieldProblem(f"The field {there.name} was changed by somebody meanwhile. Try again.")
+                raise Refusal(f"The field {there.name} was changed by somebody meanwhile. Try again.")
             report.fields.append(_add(there, draft) if there else make_field(dataset, name, draft, CSV))
 
 

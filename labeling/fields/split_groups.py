@@ -14,10 +14,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from labeling.exporting.splits import Files, joined, split_key
 from labeling.fields.columns import UNKNOWN_CODE, column_of
 from labeling.fields.item_values import texts_of
-from labeling.fields.metadata_table import FieldProblem
 from labeling.models import Dataset, Field
 
 # With fewer groups than folds, accuracy is measured in fewer parts.
@@ -37,7 +37,7 @@ def choose(dataset: Dataset, name: str) -> Field | None:
 
     Raises
     ------
-    FieldProblem
+    Refusal
         There is no such field.
     """
     field = named(dataset, name) if name else None
@@ -47,12 +47,12 @@ def choose(dataset: Dataset, name: str) -> Field | None:
 
 
 def named(dataset: Dataset, name: str) -> Field:
-    """The field of that name. Raises FieldProblem, with the names that there are, where there is none."""
+    """The field of that name. Raises Refusal, with the names that there are, where there is none."""
     field = Field.objects.filter(dataset=dataset, name__iexact=name).first()
     if field is None:
         names = ", ".join(Field.objects.filter(dataset=dataset).values_list("name", flat=True))
         there = f"There are: {names}." if names else "There are no fields yet: import them first."
-        raise FieldProblem(f"There is no field {name!r} to group by. {there}")
+        raise Refusal(f"There is no field {name!r} to group by. {there}")
     return field
 
 

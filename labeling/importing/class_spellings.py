@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.importing.label_table import ImportProblem
 
 MERGE, KEEP = "merge", "keep"
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?")
@@ -17,7 +17,7 @@ _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 _SHOWN = 5
 
 
-class NumbersQuestion(ImportProblem):
+class NumbersQuestion(Refusal):
     """A table that spells the same number differently, such as 1 and 01; ``groups`` lists these labels."""
 
     def __init__(self, groups: Sequence[Sequence[str]]) -> None:
@@ -47,7 +47,7 @@ def word_of(label: str) -> str:
     """Return the key that all labels of the same class share. Case, spaces and Unicode form do not matter."""
     try:
         return classes.same_word(classes.tidy_name(label))
-    except classes.ClassProblem:  # too long or invisible, so no class has this name
+    except Refusal:  # too long or invisible, so no class has this name
         return label
 
 
@@ -130,7 +130,7 @@ def _resolve(
         return False
     if not is_certain and same_numbers == MERGE:
         if len(group.names) > 1:
-            raise ImportProblem(
+            raise Refusal(
                 f"The classes {', '.join(map(repr, group.names))} are the same number. Merge them on the Classes page, "
                 "then import again."
             )

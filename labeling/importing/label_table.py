@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from hoshina.core.errors import Refusal
 from labeling.tables import layout as tables
-from labeling.tables.encoding import TableProblem
 from labeling.tables.item_column import column_of, key_of, key_rank
 from labeling.tables.match_rows import id_of
 
@@ -22,10 +22,6 @@ EXPECTED = (
     "Expected a CSV file whose first line names its columns: one that names the image (path, item_id, file_name, "
     "filepath, image, image_id, …, or the one you choose) and one with the label (optionally was_unsure and skipped)."
 )
-
-
-class ImportProblem(TableProblem):
-    """A table that can't be imported, with a message for the user. Nothing was imported."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
 
     Raises
     ------
-    TableProblem
+    Refusal
         If the file is empty or not text, or the columns are missing or ambiguous.
     """
 
@@ -96,10 +92,10 @@ def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
             *(["the column that names the images with --key COLUMN"] if key is None else []),
             *(["the column of the labels with --label COLUMN"] if not labels else []),
         ]
-        raise ImportProblem(f"{table.listed} Choose {' and '.join(missing)}, or on the page. {EXPECTED}")
+        raise Refusal(f"{table.listed} Choose {' and '.join(missing)}, or on the page. {EXPECTED}")
     if len(labels) > 1:
         names = " and ".join(repr(headers[place]) for place in labels[:3])
-        raise ImportProblem(f"The columns {names} may both contain the label. Choose one of them (--label COLUMN).")
+        raise Refusal(f"The columns {names} may both contain the label. Choose one of them (--label COLUMN).")
     lower = [name.lower() for name in headers]
     columns: dict[str, int] = {
         name: lower.index(name) for name in ("item_id", "was_unsure", "skipped") if name in lower
@@ -118,7 +114,7 @@ def read_rows(stream: BinaryIO, layout: Layout | None = None) -> Iterator[Row]:
 
     Raises
     ------
-    TableProblem
+    Refusal
         If the file can't be read, or a line is invalid.
     """
     layout = layout or layout_of(stream, Choice())
@@ -143,7 +139,7 @@ def _row(line: int, values: Sequence[str], columns: Mapping[str, int]) -> Row:
 
     path, item_id = value("path"), value("item_id").strip()
     if not path.strip() and not item_id:
-        raise ImportProblem(f"Line {line} has neither a path nor an item_id. Add one of them.")
+        raise Refusal(f"Line {line} has neither a path nor an item_id. Add one of them.")
     return Row(
         line=line,
         path=path if path.strip() else "",
@@ -157,5 +153,5 @@ def _row(line: int, values: Sequence[str], columns: Mapping[str, int]) -> Row:
 def _boolean(line: int, name: str, value: str) -> bool:
     boolean = _BOOLEANS.get(value.strip().lower())
     if boolean is None:
-        raise ImportProblem(f"Line {line}: {name} is {value.strip()[:40]!r}. Expected true or false.")
+        raise Refusal(f"Line {line}: {name} is {value.strip()[:40]!r}. Expected true or false.")
     return boolean

@@ -12,13 +12,14 @@ import numpy as np
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from hoshina.core.errors import Refusal
 from labeling.decisions import classes
 from labeling.decisions.save import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
 from labeling.importing.class_spellings import Spellings, match_labels, word_of
-from labeling.importing.label_table import Choice, ImportProblem, Layout, Row, layout_of, read_rows
+from labeling.importing.label_table import Choice, Layout, Row, layout_of, read_rows
 from labeling.models import Dataset, LabelClass, State
-from labeling.tables.encoding import TableProblem, seekable
+from labeling.tables.encoding import seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
 from labeling.tables.match_rows import Matcher
 from labeling.tables.report import Names, TableReport
@@ -88,15 +89,12 @@ def import_labels(
 
     Raises
     ------
-    ImportProblem
+    Refusal
         If the file can't be read or is invalid. Nothing was imported.
     """
-    try:
-        with seekable(stream) as table:
-            plan, report = _planned(dataset, table, choice)
-        label_ids = _label_ids(dataset, plan, report, choice, create_classes)
-    except TableProblem as problem:
-        raise problem if isinstance(problem, ImportProblem) else ImportProblem(str(problem)) from problem
+    with seekable(stream) as table:
+        plan, report = _planned(dataset, table, choice)
+    label_ids = _label_ids(dataset, plan, report, choice, create_classes)
     _save(dataset, plan, label_ids, user, report, progress)
     return report
 
@@ -207,7 +205,7 @@ def _with_created(dataset: Dataset, plan: _Plan, spellings: Spellings, report: R
     """Create all missing classes, or none of them, and return the class ID of each label index."""
     missing = sorted(set(spellings.same_as.values()))
     if len(missing) > MAX_NEW_CLASSES:
-        raise ImportProblem(
+        raise Refusal(
             f"The file names {len(missing)} new classes. At most {MAX_NEW_CLASSES} are created. "
             f"Is {report.label_column!r} the right column? Choose another with --label COLUMN."
         )
@@ -220,8 +218,8 @@ def _with_created(dataset: Dataset, plan: _Plan, spellings: Spellings, report: R
 def _created(dataset: Dataset, name: str) -> LabelClass:
     try:
         return classes.add(dataset, name)
-    except classes.ClassProblem as problem:
-        raise ImportProblem(f"The class {name[:100]!r} can't be created: {problem.words}") from problem
+    except Refusal as problem:
+        raise Refusal(f"The class {name[:100]!r} can't be created: {problem}") from problem
 
 
 # -- Saving -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.text import slugify
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from labeling.models import Dataset
 
 log = logging.getLogger(__name__)
@@ -26,18 +26,18 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
 
     Raises
     ------
-    JobError
+    Refusal
         If the folder is missing or cannot be read, or ``name`` belongs to another folder that still exists.
     """
     path = Path(os.path.abspath(Path(data_dir).expanduser()))  # noqa: PTH100 - resolves ".." before links
     problem = folder_problem(path)
     if problem:
-        raise JobError(problem)
+        raise Refusal(problem)
     root = Path(os.path.realpath(path))
     try:
         str(root).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise JobError(f"The name of the folder {path!r} is not valid UTF-8. Rename it.") from error
+        raise Refusal(f"The name of the folder {path!r} is not valid UTF-8. Rename it.") from error
     _refuse_two_folders(root)
     name_given = (name or "").strip()
     if name_given:
@@ -68,7 +68,7 @@ def folder_problem(folder: Path) -> str:
 def _refuse_two_folders(root: Path) -> None:
     override = settings.DATA_DIR
     if override is not None and Path(os.path.realpath(override)) != root:
-        raise JobError(
+        raise Refusal(
             f"AL_DATA_DIR is {override}, which replaces the folder of every dataset, but the folder is {root}.",
             "Unset AL_DATA_DIR, or specify that folder.",
         )
@@ -76,14 +76,14 @@ def _refuse_two_folders(root: Path) -> None:
 
 def _named(name: str, root: Path) -> Dataset:
     if len(name) > _NAME_LENGTH or not name.isprintable():
-        raise JobError(f"The name of a dataset must have at most {_NAME_LENGTH} printable characters.")
+        raise Refusal(f"The name of a dataset must have at most {_NAME_LENGTH} printable characters.")
     dataset = Dataset.objects.filter(name=name).first()
     if dataset is None:
         return _create(name, root)
     if dataset.root == str(root) or settings.DATA_DIR is not None:
         return dataset
     if Path(dataset.root).exists():
-        raise JobError(
+        raise Refusal(
             f"The dataset {name!r} belongs to the folder {dataset.root}, not to {root}.",
             "Choose another --dataset. If the images were moved, set AL_DATA_DIR to their new folder, "
             "or ingest again after removing the old folder.",

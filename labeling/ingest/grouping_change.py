@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 
+from hoshina.core.errors import Refusal, reason_of
 from hoshina.core.plural import counted
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import cancel
 from hoshina.jobs.models import Job
 from labeling.images.folder_walk import walk
@@ -44,7 +44,7 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
 
     Raises
     ------
-    JobError
+    Refusal
         If ``text`` is no valid template or matches no file with these ``extensions``, or if items with decisions would
         have to be merged or split.
     """
@@ -53,7 +53,7 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
     try:
         template = Template.read(text) if text else None
     except GroupingProblem as problem:
-        raise JobError(str(problem)) from problem
+        raise Refusal(str(problem)) from problem
     _require_match(dataset, template, extensions)
     if not _stays_one_to_one(dataset, template):
         _require_undecided(dataset)
@@ -74,18 +74,13 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
 
 def regroup_refusal(dataset: Dataset, template: Template | None) -> str:
     """Return why files can't be grouped by ``template`` without losing decisions; empty if they can."""
-    try:
-        if not _stays_one_to_one(dataset, template):
-            _require_undecided(dataset)
-    except JobError as error:
-        return f"{error.message} {error.hint}"
-    return ""
+    return "" if _stays_one_to_one(dataset, template) else reason_of(lambda: _require_undecided(dataset))
 
 
 def _require_match(dataset: Dataset, template: Template | None, extensions: Sequence[str]) -> None:
     files = walk(dataset.data_dir, extensions, skip=settings.STORE_DIR)
     if template and not any(template.place(file.path) for file in files if not file.problem):
-        raise JobError(
+        raise Refusal(
             f"None of the images in {dataset.data_dir} matches the template {template.text}.",
             "Preview a template with `hoshina ingest --group TEMPLATE --try` or on the Grouping page.",
         )
@@ -95,7 +90,7 @@ def _require_undecided(dataset: Dataset) -> None:
     n_decided = Item.objects.of(dataset).exclude(state=State.UNLABELLED).count()
     if n_decided:
         now = f"with files grouped by {dataset.grouping}" if dataset.grouping else "with each file as an item"
-        raise JobError(
+        raise Refusal(
             f"{counted(n_decided, 'image')} of {dataset.name} {'has' if n_decided == 1 else 'have'} a decision, {now}. "
             "Regrouping would merge or split some of them, and it would be unclear which decision applies.",
             "Create another dataset from the same folder (hoshina ingest with --dataset NAME and --group TEMPLATE), "
@@ -112,7 +107,7 @@ def _stop_jobs(dataset: Dataset, check: Callable[[], None]) -> None:
         for job in jobs:
             cancel(job)
         if time.monotonic() > until:
-            raise JobError(f"{jobs[0]} has not ended.", "Cancel it on the Jobs page, then group the files again.")
+            raise Refusal(f"{jobs[0]} has not ended.", "Cancel it on the Jobs page, then group the files again.")
         check()
         time.sleep(0.1)
 

@@ -25,7 +25,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.runner import Run
 from labeling.images.decoder_pool import decoders, pictures, squares
 from labeling.images.encoder_inputs import Squares
@@ -120,7 +120,7 @@ def ingest(
 
     Raises
     ------
-    JobError
+    Refusal
         If the folder is missing, cannot be read, or never contained an image (that matches the template), or if
         regrouping would lose labels.
     """
@@ -128,7 +128,7 @@ def ingest(
     problem = folder_problem(dataset.data_dir)
     if problem:
         write_problems(dataset, {".": problem})
-        raise JobError(problem)
+        raise Refusal(problem)
     if grouping is not None:
         run.stage("Grouping the files")
         regroup(dataset, grouping, extensions, run.check)
@@ -216,13 +216,13 @@ class _Ingestion:
         return file_records(self.dataset, paths)
 
     def finish(self) -> dict[str, Any]:
-        """Delete resolved problems and return the result. Raises JobError if there never was an image."""
+        """Delete resolved problems and return the result. Raises Refusal if there never was an image."""
         counts = self.writer.counts
         if not counts.n_found:
             problem = f"There are no images in {self.root}: no file name ends in {', '.join(self.endings)}."
             write_problems(self.dataset, {".": problem})
             if not self.writer.n_rows:
-                raise JobError(problem)
+                raise Refusal(problem)
             counts.failed += 1
         Problem.objects.filter(dataset=self.dataset, seen_at__lt=self.started_at).delete()
         self.dataset.refresh_from_db()

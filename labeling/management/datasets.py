@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from django.core.management.base import CommandError
 
-from hoshina.core.commands import Failure
+from hoshina.core.errors import Refusal
 from labeling.models import Dataset
 
 _SHOWN = 20
@@ -28,7 +28,7 @@ def pick_dataset(name: str | None) -> Dataset:
     """
     names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
     if not names:
-        raise Failure("There is no dataset yet.", "Create one with `hoshina ingest --data-dir FOLDER`.")
+        raise Refusal("There is no dataset yet.", "Create one with `hoshina ingest --data-dir FOLDER`.")
     listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
     if name is None:
         if len(names) > 1:
@@ -36,5 +36,5 @@ def pick_dataset(name: str | None) -> Dataset:
         return Dataset.objects.get()
     dataset = Dataset.objects.filter(name=name).first() or Dataset.objects.filter(slug=name).first()
     if dataset is None:
-        raise Failure(f"There is no dataset called {name!r}.", f"The datasets are: {listed}.")
+        raise Refusal(f"There is no dataset called {name!r}.", f"The datasets are: {listed}.")
     return dataset

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from tqdm import tqdm
 
-from labeling.tables.encoding import TableProblem
+from hoshina.core.errors import Refusal
 from labeling.tables.item_column import KEYS
 
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ def add_table_arguments(parser: CommandParser) -> None:
 def read_table(
     options: dict[str, Any], work: Callable[[BinaryIO, Callable[[int, int], None]], Result], *, unit: str, verb: str
 ) -> Result:
-    """Call ``work`` with the opened file and a progress function, and return its result. Raises CommandError."""
+    """Call ``work`` with the opened file and a progress function, and return its result. Raises Refusal."""
     file: Path = options["file"].expanduser()
     # None shows the bar only on a terminal.
     bar = tqdm(unit=unit, desc=verb, leave=False, disable=True if options["json"] else None)
@@ -44,9 +44,9 @@ def read_table(
         with bar, file.open("rb") as stream:
             return work(stream, progress)
     except OSError as error:
-        raise CommandError(f"{file} could not be read: {error.strerror or error}.") from error
-    except TableProblem as problem:
-        raise CommandError(f"{file}: {problem}") from problem
+        raise Refusal(f"{file} could not be read: {error.strerror or error}.") from error
+    except Refusal as problem:
+        raise Refusal(f"{file}: {problem.message}", problem.hint) from problem
 
 
 def listed(names: Iterable[str], at_most: int = 10) -> str:

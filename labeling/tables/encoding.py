@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from hoshina.core.errors import Refusal
+
 UTF_8, WINDOWS = "utf-8-sig", "cp1252"
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, UTF_8),
@@ -21,10 +23,6 @@ _IN_MEMORY = 16 * 2**20
 # Characters that do not occur in text in any encoding.
 _CONTROLS = frozenset(range(32)) - set(b"\t\n\r\f")
 _WORKBOOKS = ((b"PK\x03\x04", "a ZIP archive, such as an Excel workbook"), (b"\xd0\xcf\x11\xe0", "an Excel workbook"))
-
-
-class TableProblem(Exception):
-    """A table that can't be read, with a message for the user. Nothing was imported."""
 
 
 @contextmanager
@@ -42,14 +40,14 @@ def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
 def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
     """Yield the stream as text from its start, without closing it afterwards.
 
-    Raises TableProblem if the text is not in this encoding.
+    Raises Refusal if the text is not in this encoding.
     """
     stream.seek(0)
     text = io.TextIOWrapper(stream, encoding=encoding, newline="")
     try:
         yield text
     except UnicodeError as error:
-        raise TableProblem(f"The file is not text in {name_of(encoding)}. Save it as CSV in UTF-8.") from error
+        raise Refusal(f"The file is not text in {name_of(encoding)}. Save it as CSV in UTF-8.") from error
     finally:
         text.detach()
 
@@ -60,7 +58,7 @@ def encoding_of(stream: BinaryIO, requested: str = "") -> str:
     It is ``requested``, or the one of the byte order mark, UTF-16 if recognized by its zeros, UTF-8 if valid, or else
     Windows-1252.
 
-    Reads the whole file, 1 MiB at a time. Raises TableProblem if it is not text in this encoding.
+    Reads the whole file, 1 MiB at a time. Raises Refusal if it is not text in this encoding.
     """
     stream.seek(0)
     sample = stream.read(_SAMPLE)
@@ -73,7 +71,7 @@ def encoding_of(stream: BinaryIO, requested: str = "") -> str:
         return encoding
     try:
         _check(stream, UTF_8)
-    except TableProblem:
+    except Refusal:
         _check(stream, WINDOWS)
         return WINDOWS
     return UTF_8
@@ -96,9 +94,9 @@ def guessed_note(encoding: str) -> str:
 
 
 def refuse_controls(header: str) -> None:
-    """Raise TableProblem if the first line contains control characters."""
+    """Raise Refusal if the first line contains control characters."""
     if any(ord(character) in _CONTROLS for character in header):
-        raise TableProblem("This is not a text file. Save the table as CSV in UTF-8.")
+        raise Refusal("This is not a text file. Save the table as CSV in UTF-8.")
 
 
 def _requested(requested: str) -> str:
@@ -106,9 +104,7 @@ def _requested(requested: str) -> str:
         name = codecs.lookup(requested.strip()).name
         "".encode(name)
     except (LookupError, ValueError) as error:
-        raise TableProblem(
-            f"There is no encoding {requested[:40]!r}. Examples: utf-8, cp1252, cp1251, utf-16."
-        ) from error
+        raise Refusal(f"There is no encoding {requested[:40]!r}. Examples: utf-8, cp1252, cp1251, utf-16.") from error
     return {"utf-8": UTF_8}.get(name, name)
 
 
@@ -119,7 +115,7 @@ def _from_mark(sample: bytes) -> str:
 def _refuse_workbooks(sample: bytes) -> None:
     for start, what in _WORKBOOKS:
         if sample.startswith(start):
-            raise TableProblem(f"This is not a text file but {what}. Save the table as CSV in UTF-8.")
+            raise Refusal(f"This is not a text file but {what}. Save the table as CSV in UTF-8.")
 
 
 def _without_mark(sample: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labeling.tables.encoding import TableProblem
+from hoshina.core.errors import Refusal
 
 KEYS = ("path", "item_id", "name")
 # Keys of other programs: a path from any folder, or a file name with or without its extension.
@@ -46,13 +46,13 @@ def key_of(headers: Sequence[str], kind: str = "", column: str = "") -> Key | No
 
     Raises
     ------
-    TableProblem
+    Refusal
         If several columns are possible.
     """
     candidates = _candidates(headers, kind, column)
     if len(candidates) > 1:
         names = " and ".join(repr(headers[key.place]) for key in candidates[:3])
-        raise TableProblem(f"The columns {names} may both name the images. Choose one of them (--key COLUMN).")
+        raise Refusal(f"The columns {names} may both name the images. Choose one of them (--key COLUMN).")
     return candidates[0] if candidates else None
 
 
@@ -61,14 +61,14 @@ def column_of(headers: Sequence[str], column: str) -> int:
 
     Raises
     ------
-    TableProblem
+    Refusal
         If there is no column of this name.
     """
     lower = [name.lower() for name in headers]
     asked = " ".join(column.split()).lower()
     if asked not in lower:
         shown = ", ".join(map(repr, headers[:20]))
-        raise TableProblem(f"There is no column {column!r}. The columns are {shown}.")
+        raise Refusal(f"There is no column {column!r}. The columns are {shown}.")
     return lower.index(asked)
 
 

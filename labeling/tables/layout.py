@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from labeling.tables.encoding import TableProblem, encoding_of, opened, refuse_controls
+from hoshina.core.errors import Refusal
+from labeling.tables.encoding import encoding_of, opened, refuse_controls
 
 DELIMITERS = ",;\t|"
 # Annotation tools write whole JSON documents into a cell. The limit of the csv module, 128 KiB, is process-wide.
@@ -48,7 +49,7 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
 
     Raises
     ------
-    TableProblem
+    Refusal
         If the file is empty or not text.
     """
     encoding = encoding_of(stream, encoding)
@@ -69,7 +70,7 @@ def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]
 
     Raises
     ------
-    TableProblem
+    Refusal
         If quotes are unbalanced.
     """
     number = layout.n_above
@@ -85,7 +86,7 @@ def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]
                 if any(map(str.strip, values)):
                     yield number, values
         except csv.Error as error:
-            raise TableProblem(
+            raise Refusal(
                 f"The quotes after line {number} are unbalanced ({error}). Double the quotes inside a quoted value."
             ) from error
 
@@ -97,7 +98,7 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, int]:
         if line.strip():
             return line, number
         number += 1
-    raise TableProblem("The file is empty.")
+    raise Refusal("The file is empty.")
 
 
 def _best(sample: str, delimiters: str, rank: Rank) -> tuple[str, list[str]]:
@@ -105,7 +106,7 @@ def _best(sample: str, delimiters: str, rank: Rank) -> tuple[str, list[str]]:
              for place, delimiter in enumerate(delimiters)
              if (records := _records(sample, delimiter))]  # fmt: skip
     if not options:
-        raise TableProblem("The quotes in the first line are unbalanced. Double the quotes inside a quoted value.")
+        raise Refusal("The quotes in the first line are unbalanced. Double the quotes inside a quoted value.")
     _, _, delimiter, headers = max(options)
     return delimiter, headers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from hoshina.core.errors import Refusal
 from labeling.models import Dataset, Item
-from labeling.tables.encoding import TableProblem
 from labeling.tables.item_column import ANY
 from labeling.tables.item_lookup import IN_BATCH, NOBODY, ByAnyKey, ByName, ByPath, ItemKey
 
@@ -46,10 +46,10 @@ class Matcher:
 
 
 def id_of(number: int, text: str) -> int:
-    """Return the item_id in a cell of line ``number``. Raises TableProblem if it is not a whole number."""
+    """Return the item_id in a cell of line ``number``. Raises Refusal if it is not a whole number."""
     text = text.strip()
     if not _ID.fullmatch(text):
-        raise TableProblem(f"Line {number}: item_id is {text[:40]!r}. Expected a whole number.")
+        raise Refusal(f"Line {number}: item_id is {text[:40]!r}. Expected a whole number.")
     return int(text.removesuffix(".0"))
 
 

@@ -15,6 +15,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import trigger_client_event
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from labeling.decisions import classes
 from labeling.forms import ClassForm, LabelsGoForm, NewClassForm
@@ -57,8 +58,8 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         return _list(request, dataset, add_form=form, status=422)
     try:
         added = classes.add(dataset, form.cleaned_data["name"])
-    except classes.ClassProblem as problem:
-        form.add_error("name", problem.words)
+    except Refusal as problem:
+        form.add_error(problem.field, str(problem))
         return _list(request, dataset, add_form=form, status=422)
     return _changed(request, dataset, message=f"Added “{added.name}”.")
 
@@ -80,11 +81,9 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
             classes.edit(label, **form.cleaned_data, swap="swap" in request.POST)
         except classes.ClassGone as problem:
             return _gone(request, dataset, problem)
-        except classes.KeyTaken as problem:
-            owner = problem.owner
-            form.add_error("key", f"{problem.words} Swap the keys, or choose another key.")
-        except classes.ClassProblem as problem:
-            form.add_error(problem.field or None, problem.words)
+        except Refusal as problem:
+            owner = problem.owner if isinstance(problem, classes.KeyTaken) else None
+            form.add_error(problem.field, str(problem))
         else:
             return _changed(request, dataset, focus=("edit", label.pk))
     return _list(request, dataset, opened=Open(label, "edit", form, owner), status=422)
@@ -155,10 +154,10 @@ def _class(dataset: Dataset, pk: int) -> LabelClass | None:
     return LabelClass.objects.active().filter(dataset=dataset, pk=pk).first()
 
 
-def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: classes.ClassProblem | None = None) -> HttpResponse:
+def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: Refusal | None = None) -> HttpResponse:
     """Render the list after somebody else changed it, with a message; other panes of this page reload too."""
     problem = problem or classes.ClassGone()
-    return trigger_client_event(_list(request, dataset, refused=problem.words, status=422), CHANGED)
+    return trigger_client_event(_list(request, dataset, refused=str(problem), status=422), CHANGED)
 
 
 def _changed(

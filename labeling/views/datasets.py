@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import enqueue
 from labeling.forms import AddFolderForm
 from labeling.images.natural_order import natural_key
@@ -55,7 +55,7 @@ def index(request: HtmxHttpRequest) -> HttpResponse:
     if form.is_valid():
         try:
             dataset = dataset_for(form.cleaned_data["folder"], form.cleaned_data["name"] or None)
-        except JobError as error:
+        except Refusal as error:
             form.add_error("folder", str(error))
         else:
             enqueue("ingest", dataset_id=dataset.pk, user=request.user)

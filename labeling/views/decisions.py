@@ -12,6 +12,7 @@ import msgspec
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_POST
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from labeling.decisions import sql as decision_sql
 from labeling.decisions.provenance import OPENED, Claim
@@ -22,10 +23,6 @@ MAX_ACTIONS = 200
 MAX_TARGETS = 2000
 _WHOLE: Any = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None
 _FINITE: Any = Annotated[float, msgspec.Meta(ge=-float_info.max, le=float_info.max)] | None
-
-
-class Malformed(ValueError):
-    """The batch is not what the page's own script sends; the message says what is wrong."""
 
 
 @require_POST
@@ -40,7 +37,7 @@ def annotate(request: HtmxHttpRequest, slug: str) -> JsonResponse:
         raise Http404("There is no such dataset.")
     try:
         requests = _requests(request)
-    except Malformed as error:
+    except Refusal as error:
         return JsonResponse({"error": str(error)}, status=400)
     requests = with_provenance(dataset, requests, request.user.pk)
     saved = apply(dataset, requests, user=request.user, holder=holder(request))
@@ -51,30 +48,30 @@ def _requests(request: HttpRequest) -> list[Request]:
     try:
         body = json.loads(request.body)
     except ValueError as error:
-        raise Malformed("The body is not JSON.") from error
+        raise Refusal("The body is not JSON.") from error
     actions = body.get("actions") if isinstance(body, dict) else None
     if not isinstance(actions, list) or len(actions) > MAX_ACTIONS:
-        raise Malformed(f'Send {{"actions": […]}} with at most {MAX_ACTIONS} actions.')
+        raise Refusal(f'Send {{"actions": […]}} with at most {MAX_ACTIONS} actions.')
     return [_request(action) for action in actions]
 
 
 def _request(action: Any) -> Request:
     if not isinstance(action, dict):
-        raise Malformed("Each action must be an object.")
+        raise Refusal("Each action must be an object.")
     try:
         kind = Action.Kind(str(action.get("kind")))
         identity = uuid.UUID(str(action.get("uuid")))
         at = datetime.fromisoformat(str(action.get("at")))
     except ValueError as error:
-        raise Malformed(f"An action is malformed: {error}.") from error
+        raise Refusal(f"An action is malformed: {error}.") from error
     if kind not in (*Action.ON_UNDO_STACK, Action.Kind.UNDO):
-        raise Malformed(f"{kind.value} is not accepted here.")
+        raise Refusal(f"{kind.value} is not accepted here.")
     items = action.get("items") or []
     if not isinstance(items, list) or len(items) > MAX_TARGETS:
-        raise Malformed(f"An action has a list of at most {MAX_TARGETS} items.")
+        raise Refusal(f"An action has a list of at most {MAX_TARGETS} items.")
     targets = {target.item_id: target for target in (_target(item, action) for item in items)}
     if not targets and kind != Action.Kind.UNDO:
-        raise Malformed(f"{kind.value} needs at least one item.")
+        raise Refusal(f"{kind.value} needs at least one item.")
     return Request(
         uuid=identity,
         kind=kind,
@@ -87,10 +84,10 @@ def _request(action: Any) -> Request:
 
 def _target(item: Any, action: dict[str, Any]) -> Target:
     if not isinstance(item, dict):
-        raise Malformed("Each item of an action must be an object.")
+        raise Refusal("Each item of an action must be an object.")
     item_id = _whole(item.get("id"), "id")
     if item_id is None:
-        raise Malformed("An item of an action needs its id.")
+        raise Refusal("An item of an action needs its id.")
     was_visible = action.get("suggestion_shown")
     raw = item.get("shown")
     raw = raw if isinstance(raw, dict) else {}
@@ -126,7 +123,7 @@ def _whole(value: Any, name: str) -> int | None:
     try:
         number: int | None = msgspec.convert(value, _WHOLE)
     except ValueError as error:
-        raise Malformed(f"{name} must be a whole number.") from error
+        raise Refusal(f"{name} must be a whole number.") from error
     return number
 
 
@@ -134,7 +131,7 @@ def _number(value: Any, name: str) -> float | None:
     try:
         number: float | None = msgspec.convert(value, _FINITE)
     except ValueError as error:
-        raise Malformed(f"{name} must be a number.") from error
+        raise Refusal(f"{name} must be a number.") from error
     return number
 
 

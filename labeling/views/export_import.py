@@ -12,6 +12,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_http_methods
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling import importing
 from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
@@ -22,7 +23,6 @@ from labeling.exporting.splits import SPLITS, quotas
 from labeling.importing import EXPECTED, Choice, NumbersQuestion, Report
 from labeling.importing.class_spellings import KEEP, MERGE
 from labeling.models import Dataset, Field, LabelClass
-from labeling.tables.encoding import TableProblem
 from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
 
 
@@ -133,7 +133,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             report = _import(request, dataset, form)
         except NumbersQuestion as question:
             context["question"] = question
-        except TableProblem as problem:
+        except Refusal as problem:
             context["problem"] = str(problem)
             status = 422
         else:

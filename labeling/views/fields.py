@@ -12,16 +12,16 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.fields import field_edits, split_groups
 from labeling.fields.header_fields import KIND, card_fields, check_cards, sample_of, words_of
-from labeling.fields.metadata_table import EXPECTED, FieldProblem, Wish
+from labeling.fields.metadata_table import EXPECTED, Wish
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field
-from labeling.tables.encoding import TableProblem
 from labeling.views.datasets import remember
 from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
 
@@ -93,7 +93,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         form = context["form"] = ImportForm(request.POST, label_suffix="")
         try:
             report = _import(request, dataset, form)
-        except TableProblem as problem:
+        except Refusal as problem:
             context["problem"] = str(problem)
             status = 422
         else:
@@ -160,7 +160,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
             field_edits.rename(field, form.cleaned_data["name"])
         if form.cleaned_data["kind"] != field.kind:
             field_edits.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
-    except FieldProblem as problem:
+    except Refusal as problem:
         return _list(request, field.dataset, Open(field, "edit", form, str(problem)), status=422)
     return _list(request, field.dataset, said=f"Saved {field.name}.")
 
@@ -183,7 +183,7 @@ def field_together(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     try:
         split_groups.choose(dataset, request.POST.get("field", ""))
         context["is_chosen_now"] = True
-    except FieldProblem as problem:
+    except Refusal as problem:
         context["together_problem"] = str(problem)
     status = 422 if "together_problem" in context else 200
     return render(request, "labeling/fields/_split_groups.html", _context(dataset) | context, status=status)
@@ -216,7 +216,7 @@ def cards(request: HtmxHttpRequest, slug: str) -> HttpResponse:
                 params={"cards": check_cards(dataset, request.POST.getlist("card"))},
                 user=request.user,
             )
-        except FieldProblem as problem:
+        except Refusal as problem:
             context["cards_problem"], status = str(problem), 422
     if job is None:
         watched = request.GET.get("job", "")

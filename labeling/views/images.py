@@ -16,11 +16,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.display.frame_file import inside
 from labeling.display.item_frames import item_frames
 from labeling.display.settings import compose_as, show_as
-from labeling.display.stretch_limits import CannotMeasure, measured_limits
+from labeling.display.stretch_limits import measured_limits
 from labeling.forms import CompositionForm, RenderingForm
 from labeling.images import thumbnails
 from labeling.images.composite import Composition
@@ -133,9 +134,9 @@ def limits(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {"dataset": dataset, "form": form}
     try:
         if not form.is_valid():
-            raise CannotMeasure("Another setting is invalid. Correct it first.")
+            raise Refusal("Another setting is invalid. Correct it first.")
         low, high = measured_limits(dataset, form.cleaned_data["rendering"])
-    except CannotMeasure as why:
+    except Refusal as why:
         return render(request, "labeling/display/_stretch_limits.html", context | {"problem": str(why)})
     filled = request.GET.copy()
     filled["low"], filled["high"] = f"{low:.6g}", f"{high:.6g}"

@@ -24,6 +24,7 @@ from django.http import (
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from hoshina.core.errors import Refusal
 from labeling.display.frame_file import inside, is_current
 from labeling.display.item_frames import ItemFrames, item_frames
 from labeling.images import thumbnails
@@ -109,14 +110,10 @@ class _Picture(Protocol):
         """
 
 
-class _Refused(Exception):
-    """The request names no picture; the message says why."""
-
-
 def _answer(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
     try:
         picture = _picture_of(request, item_id)
-    except _Refused as refusal:
+    except Refusal as refusal:
         return not_found(str(refusal))
     key = picture.rendering.key
     etag = f'"{picture.content_hash}-{size}{key and "-"}{key}"'
@@ -140,7 +137,7 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
     """Return the picture that the address asks for; by default the one that the item's tile shows."""
     frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset").order_by("id"))
     if not frames:
-        raise _Refused("There is no such image.")
+        raise Refusal("There is no such image.")
     role = request.GET.get("frame")
     item = item_frames(frames[0].dataset, frames)
     wants_colors = request.GET.get("color") == "1"
@@ -148,7 +145,7 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
         if item is not None and item.bands:
             return _ColorPicture(item)
         if wants_colors:
-            raise _Refused("This item has no bands for a color image.")
+            raise Refusal("This item has no bands for a color image.")
     if role is None:
         frame = item.first if item is not None else frames[0]
         return _FramePicture(frame, _rendering_of(request, frame))
@@ -156,7 +153,7 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
     if role in by_role:
         return _FramePicture(by_role[role], _rendering_of(request, by_role[role]))
     names = [name for name in frames[0].dataset.roles if name in by_role] or list(by_role)
-    raise _Refused(f"This item has no frame {role!r}. It has {', '.join(names)}.")
+    raise Refusal(f"This item has no frame {role!r}. It has {', '.join(names)}.")
 
 
 def _rendering_of(request: HttpRequest, frame: Frame) -> Rendering:
@@ -166,7 +163,7 @@ def _rendering_of(request: HttpRequest, frame: Frame) -> Rendering:
     if stretch is None:
         return rendering
     if stretch not in STRETCHES:
-        raise _Refused(f"A stretch is one of {', '.join(STRETCHES)}.")
+        raise Refusal(f"A stretch is one of {', '.join(STRETCHES)}.")
     return rendering.stretched(stretch)
 
 

@@ -7,8 +7,8 @@ from typing import BinaryIO, cast
 from django import forms
 from django.http import HttpRequest
 
+from hoshina.core.errors import Refusal
 from labeling.models import Dataset
-from labeling.tables.encoding import TableProblem
 
 # A browser waits for the report; more is work for the command.
 MAX_UPLOAD = 16 * 1024 * 1024
@@ -30,15 +30,15 @@ class TableForm(forms.Form):
 
 
 def uploaded(request: HttpRequest, dataset: Dataset, form: TableForm, *, expected: str, command: str) -> BinaryIO:
-    """Return the file that was sent with a valid ``form``; ``command`` imports larger ones. Raises TableProblem."""
+    """Return the file that was sent with a valid ``form``; ``command`` imports larger ones. Raises Refusal."""
     upload = request.FILES.get("file")
     if upload is None:
-        raise TableProblem(f"Choose a file first. {expected}")
+        raise Refusal(f"Choose a file first. {expected}")
     if (upload.size or 0) > MAX_UPLOAD:
-        raise TableProblem(
+        raise Refusal(
             f"The file is larger than {MAX_UPLOAD // 2**20} MiB. Import it where HOSHINA runs, with "
             f"hoshina {command} FILE --dataset {dataset.slug}"
         )
     if not form.is_valid():
-        raise TableProblem("The options are invalid. Reload the page and try again.")
+        raise Refusal("The options are invalid. Reload the page and try again.")
     return cast("BinaryIO", upload.file)

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.core.storage import StoreError
-from hoshina.jobs.errors import JobError
 from labeling.fields.split_groups import LARGE_SHARE, Groups, chosen, keys_together
 from labeling.models import Dataset, Field
 
@@ -67,12 +65,9 @@ def sides_of(dataset: Dataset, rows: NDArray[np.int64], hashes: Sequence[Sequenc
 
     Raises
     ------
-    JobError : the values of the chosen field cannot be read. Training without the groups would mislead.
+    Refusal : the values of the chosen field cannot be read. Training without the groups would mislead.
     """
     field = chosen(dataset)
-    try:
-        groups = Groups(field) if field is not None else None
-    except StoreError as damaged:
-        raise JobError(damaged.message, damaged.hint) from damaged
+    groups = Groups(field) if field is not None else None
     is_known = np.zeros(len(rows), np.bool_) if groups is None else groups.known(rows)
     return Sides(keys_together(groups, rows, hashes, seed), field, is_known)

@@ -11,8 +11,8 @@ import numpy as np
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from hoshina.core.storage import PageReleaser
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset, LabelClass
 from modeling import signals, store
@@ -35,7 +35,7 @@ ATTEMPTS = 3
 _EMBED = "Wait until the images are embedded (see the running jobs), or run hoshina embed."
 
 
-class MissingEmbeddings(JobError):
+class MissingEmbeddings(Refusal):
     """Raised when too few of the labeled images have an embedding to train with."""
 
 
@@ -71,7 +71,7 @@ def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: sto
         lessons = read_lessons(dataset, vectors)
         _refuse_too_little(dataset, lessons, MissingEmbeddings)
         X, lessons = gathered(vectors, lessons)
-        _refuse_too_little(dataset, lessons, JobError)  # vectors that are not finite stay so: waiting would not help
+        _refuse_too_little(dataset, lessons, Refusal)  # vectors that are not finite stay so: waiting would not help
         run.check()
         run.stage("Fitting and calibrating the model")
         trained = train(
@@ -144,10 +144,7 @@ def calibration_of(version: ModelVersion) -> Calibration:
 
 def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    try:
-        vectors = store.open_vectors(embedding_set) if embedding_set else None
-    except store.StoreError as damaged:
-        raise JobError(damaged.message, hint=damaged.hint) from damaged
+    vectors = store.open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
         raise MissingEmbeddings("There are no vectors of these images yet.", hint=_EMBED)
     return embedding_set, vectors
@@ -159,17 +156,17 @@ def _refuse_unlabeled(dataset: Dataset) -> None:
     if len(labeled) == 1:
         raise _one_class(labeled[0].name, labeled[0].n_items)
     if not labeled:
-        raise JobError("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+        raise Refusal("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
 
 
-def _one_class(name: str, n: int) -> JobError:
-    return JobError(
+def _one_class(name: str, n: int) -> Refusal:
+    return Refusal(
         f"Only one class has labels: {name} ({n}).",
         hint="Label at least one image of another class: a model needs two to tell apart.",
     )
 
 
-def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[JobError]) -> None:
+def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[Refusal]) -> None:
     if len(lessons.class_ids) >= 2:
         return
     if lessons.n_without_vector:
@@ -178,7 +175,7 @@ def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[JobError]
             hint=_EMBED,
         )
     if not lessons.class_ids:
-        raise JobError("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+        raise Refusal("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
     name = LabelClass.objects.get(pk=lessons.class_ids[0]).name
     raise _one_class(name, len(lessons.y))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling import store
@@ -28,14 +28,11 @@ def predict(run: Run) -> dict[str, Any]:
     run.stage(f"Reading model {number} and its vectors")
     version = ModelVersion.objects.filter(dataset=dataset, number=number).select_related("embedding_set").first()
     if version is None:
-        raise JobError(f"There is no model {number} any more.", hint="Choose another version.")
-    try:
-        head, vectors = _classifier(version), _vectors(version)
-        if head.weights.shape != (vectors.dim, len(version.class_ids)):
-            raise JobError(f"Model {number} does not fit the vectors of today.", hint=_OTHERS)
-        _predict(run, version, vectors, head)
-    except store.StoreError as damaged:
-        raise JobError(damaged.message, hint=damaged.hint) from damaged
+        raise Refusal(f"There is no model {number} any more.", hint="Choose another version.")
+    head, vectors = _classifier(version), _vectors(version)
+    if head.weights.shape != (vectors.dim, len(version.class_ids)):
+        raise Refusal(f"Model {number} does not fit the vectors of today.", hint=_OTHERS)
+    _predict(run, version, vectors, head)
     ModelVersion.objects.filter(pk=version.pk).update(n_rows=len(vectors))
     if not run.params["is_refresh"]:
         active_version.activate(version, is_chosen=True)
@@ -47,11 +44,11 @@ def _classifier(version: ModelVersion) -> Head:
     if head is not None:
         return head
     if version.kind == ModelVersion.Kind.QUICK:
-        raise JobError(
+        raise Refusal(
             f"The predictions of model {version.number} are gone, and a quick training can't make them again.",
             hint="Train it again, or choose another version.",
         )
-    raise JobError(
+    raise Refusal(
         f"Model {version.number} was made before classifiers were kept, so it can't predict again.", hint=_OTHERS
     )
 
@@ -60,7 +57,7 @@ def _vectors(version: ModelVersion) -> store.Vectors:
     embedding_set = version.embedding_set
     vectors = store.open_vectors(embedding_set) if embedding_set is not None else None
     if vectors is None:
-        raise JobError(
+        raise Refusal(
             f"The vectors that model {version.number} was made on were deleted, so it can't predict again.",
             hint=_OTHERS,
         )

@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from hoshina.core.errors import Refusal
 from labeling.images.encoder_inputs import PREPROCESSING_VERSION, Pixels, decode_side, squash
 
 FloatArray = npt.NDArray[np.float32]
 
 
-class EncoderUnavailable(Exception):
-    """The requested encoder cannot run here; ``hint`` says what to do about it."""
+class EncoderUnavailable(Refusal):
+    """The requested encoder cannot run here; ``reason`` is the message without its full stop."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(self, reason: str, hint: str = "") -> None:
+        self.reason = reason.removesuffix(".")
+        super().__init__(f"{self.reason}.", hint)
 
 
 class Encoder(ABC):

@@ -163,8 +163,8 @@ def choose_encoder(backend: str, weights_dir: Path | None = None, graphs: Path |
         return _create(KINDS[BEST], places)
     except EncoderUnavailable as error:
         encoder = _create(KINDS[fallback], places)
-        log.info("%s; using %s", error.message, encoder.name)
-        encoder.reason = f"{error.message}; using {encoder.name}. {error.hint}".strip()
+        log.info("%s; using %s", error.reason, encoder.name)
+        encoder.reason = f"{error.reason}; using {encoder.name}. {error.hint}".strip()
         encoder.is_fallback = True
         return encoder
 
@@ -188,7 +188,7 @@ def likely(backend: str, weights_dir: Path | None = None, graphs: Path | None = 
     try:
         file = user_models.find(backend, weights_dir, graphs)
     except EncoderUnavailable as error:
-        return Line(backend, backend, False, _explanation(error))
+        return Line(backend, backend, False, str(error))
     return _user_model_line(file.path, backend)
 
 
@@ -223,10 +223,10 @@ def _line(kind: Kind, places: Places) -> Line:
     try:
         return Line(kind.backend, kind.title, True, kind.look(places), kind.about, side=kind.side)
     except weights.NotDownloaded as error:
-        reason = f"{_explanation(error)} Otherwise they are downloaded first."
+        reason = f"{error!s} Otherwise they are downloaded first."
         return Line(kind.backend, kind.title, False, reason, kind.about, may_download=True, side=kind.side)
     except EncoderUnavailable as error:
-        return Line(kind.backend, kind.title, False, _explanation(error), kind.about)
+        return Line(kind.backend, kind.title, False, str(error), kind.about)
 
 
 def _user_model_line(path: Path, backend: str = "") -> Line:
@@ -235,10 +235,6 @@ def _user_model_line(path: Path, backend: str = "") -> Line:
         file = user_models.described(path)
         user_models.require_runnable(path)
     except EncoderUnavailable as error:
-        return Line(backend, path.stem, False, _explanation(error), f"The model file {path.name}.")
+        return Line(backend, path.stem, False, str(error), f"The model file {path.name}.")
     pixels = f"pixels scaled to {file.preprocessing}" if file.preprocessing else "pixel scaling is guessed"
     return Line(backend, file.title, True, f"From {path.parent}.", f"The model file {path.name}; {pixels}.")
-
-
-def _explanation(error: EncoderUnavailable) -> str:
-    return f"{error.message}. {error.hint}".strip()

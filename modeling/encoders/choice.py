@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
@@ -18,10 +19,6 @@ from modeling.backends import Encoder, Line
 from modeling.encoders.input_spec import InputSpec
 from modeling.maps.projections import maps_after_embedding
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
-
-
-class EncoderProblem(Exception):
-    """Raised when something about encoders is not possible; the message is shown to the user."""
 
 
 # -- Requested encoder -------------------------------------------------------------------------------
@@ -74,12 +71,12 @@ def use(dataset: Dataset, backend: str, user: User | None = None) -> bool:
 
     Raises
     ------
-    EncoderProblem : it cannot be used here, or a command is computing other embeddings.
+    Refusal : it cannot be used here, or a command is computing other embeddings.
     """
     _require_usable(backend)
     asked = embedding_job(dataset)
     if asked is not None and asked.params.get("backend"):
-        raise EncoderProblem(
+        raise Refusal(
             f"A command is computing embeddings with {asked.params['backend']!r}. Wait for it, or cancel it on the "
             "Jobs page."
         )
@@ -123,17 +120,15 @@ def delete_set(vectors: EmbeddingSet) -> None:
 
     Raises
     ------
-    EncoderProblem : it is in use, or may be written to at the moment.
+    Refusal : it is in use, or may be written to at the moment.
     """
     if vectors.is_active:
-        raise EncoderProblem("These embeddings are in use. Use another encoder first.")
+        raise Refusal("These embeddings are in use. Use another encoder first.")
     if embedding_job(vectors.dataset) is not None:
-        raise EncoderProblem("Embeddings are being computed. Delete these when that is done.")
+        raise Refusal("Embeddings are being computed. Delete these when that is done.")
     reading = ModelVersion.objects.filter(embedding_set=vectors, is_active=True).first()
     if reading is not None:
-        raise EncoderProblem(
-            f"Model {reading.number}, which is in use, was trained on these embeddings. Retrain first."
-        )
+        raise Refusal(f"Model {reading.number}, which is in use, was trained on these embeddings. Retrain first.")
     store.delete_vectors(vectors)
     vectors.delete()
 
@@ -145,7 +140,7 @@ def embedding_job(dataset: Dataset) -> Job | None:
 
 def _require_usable(backend: str) -> None:
     if backend and not backends.is_backend(backend):
-        raise EncoderProblem(f"There is no encoder {backend!r}. Choose one from the list.")
+        raise Refusal(f"There is no encoder {backend!r}. Choose one from the list.")
     line = likely(backend or str(settings.EMBEDDING_BACKEND))
     if not line.available and not line.may_download:
-        raise EncoderProblem(f"{line.encoder} cannot be used here. {line.reason}")
+        raise Refusal(f"{line.encoder} cannot be used here. {line.reason}")

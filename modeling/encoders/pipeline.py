@@ -14,9 +14,10 @@ from cachetools import LRUCache
 from django.conf import settings
 from django.db.models import Max
 
+from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from hoshina.jobs.chunks import work_through
-from hoshina.jobs.errors import JobError, Superseded
+from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk
 from hoshina.jobs.presence import me
 from hoshina.jobs.runner import Run
@@ -24,7 +25,7 @@ from labeling.images.decoder_pool import forget_squares, squares
 from labeling.images.encoder_inputs import Squares
 from labeling.models import Dataset, Item
 from modeling import store
-from modeling.backends import Encoder, EncoderUnavailable, choose_encoder, user_models
+from modeling.backends import Encoder, choose_encoder, user_models
 from modeling.encoders.choice import activate, backend_of, fingerprint_of, graphs_dir, likely, sets_as_shown
 from modeling.encoders.frames import encode_items, pictured
 from modeling.encoders.input_spec import InputSpec
@@ -53,8 +54,6 @@ def embed(run: Run) -> dict[str, Any]:
         except _Rechosen:
             # The chunks do not apply to the other encoder's embeddings; what was computed stays in the store.
             Chunk.objects.filter(job=run.job).delete()
-        except store.StoreError as error:
-            raise JobError(error.message, error.hint) from error
 
 
 class _Rechosen(Exception):
@@ -92,7 +91,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
         if not len(untried):
             break
         if not dataset.data_dir.is_dir():
-            raise JobError(
+            raise Refusal(
                 f"The folder {dataset.data_dir} is not there.",
                 "Connect its disk, or set AL_DATA_DIR to where it is now.",
             )
@@ -101,7 +100,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
         # Repeat afterwards: an ingest that is still running may have added images.
         _compute(run, vectors, encoder, cut(untried))
     if n_available and not vectors.n_vectors:
-        raise JobError(
+        raise Refusal(
             f"None of the {n_available} images in {dataset.data_dir} could be read.",
             "Look at its Problems page, or scan the folder again with `hoshina ingest`.",
         )
@@ -168,10 +167,7 @@ def embed_chunk(run: Run, start: int, stop: int) -> None:
     found, missing, problems = encode_items(encoder, wanted, vectors.dataset.data_dir, spec, run.advance, kept)
     stamps = np.array([item.stamp for item in wanted], dtype=np.uint64)
     rows = np.array([item.row for item in wanted], dtype=np.int64)
-    try:
-        store.save_part(vectors, start, stop, rows, stamps, found, missing)
-    except store.StoreError as error:
-        raise JobError(error.message, error.hint) from error
+    store.save_part(vectors, start, stop, rows, stamps, found, missing)
     if kept is not None:
         kept.drop(sha256 for item in wanted for sha256 in item.hashes.values())
     if problems:
@@ -200,11 +196,7 @@ def encoder_of(backend: str, *, fresh: bool = False) -> Encoder:
     key = (backend, settings.WEIGHTS_DIR, user_models.stamp(backend, settings.WEIGHTS_DIR, graphs_dir()))
     with _encoders_lock:
         if key not in _encoders or (fresh and _encoders[key].is_fallback):
-            try:
-                made = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
-            except EncoderUnavailable as error:
-                raise JobError(f"{error.message}.", error.hint) from error
-            _encoders[key] = made
+            _encoders[key] = choose_encoder(backend, settings.WEIGHTS_DIR, graphs=graphs_dir())
         return _encoders[key]
 
 
@@ -225,7 +217,7 @@ def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
     )
     hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."
     if run.job.worker == me():
-        raise JobError(words, hint)
+        raise Refusal(words, hint)
     # A helper with another encoder must not stop the others.
     log.warning("%s %s", words, hint)
     raise Superseded(words)

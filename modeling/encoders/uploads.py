@@ -11,10 +11,11 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q
 
+from hoshina.core.errors import Refusal
 from hoshina.core.storage import replacing
 from hoshina.jobs.models import Job
 from modeling.backends import user_models
-from modeling.encoders.choice import EncoderProblem, graphs_dir
+from modeling.encoders.choice import graphs_dir
 from modeling.models import EmbeddingSet, EncoderChoice
 
 # Larger files have to be copied into the folder.
@@ -29,13 +30,13 @@ def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "")
 
     Raises
     ------
-    EncoderProblem : it is too large, of another type, or its name is taken.
+    Refusal : it is too large, of another type, or its name is taken.
     """
     name = Path(str(upload.name)).name
     _require_sound(name, upload)
     target = graphs_dir() / user_models.FOLDER / name
     if _is_taken(name, target):
-        raise EncoderProblem(f"There is a model file {name} already. Give this one another name.")
+        raise Refusal(f"There is a model file {name} already. Give this one another name.")
     said = {"preprocessing": preprocessing, "name": title}
     with replacing(target) as stream:
         for block in upload.chunks():
@@ -61,13 +62,13 @@ def remove_own(backend: str) -> None:
 
     Raises
     ------
-    EncoderProblem : there is none of that name, or it is in use.
+    Refusal : there is none of that name, or it is in use.
     """
     if backend not in removable():
-        raise EncoderProblem("There is no model file of that name that was added here.")
+        raise Refusal("There is no model file of that name that was added here.")
     name = backend.removeprefix(user_models.PREFIX)
     if user := _user_of(backend):
-        raise EncoderProblem(f"{name} is in use: {user}. Go over to another encoder there first.")
+        raise Refusal(f"{name} is in use: {user}. Go over to another encoder there first.")
     target = graphs_dir() / user_models.FOLDER / name
     for path in (target, *user_models.json_files(target)):
         # birds.json may belong to birds.onnx as well as to birds.keras.
@@ -99,15 +100,15 @@ def _is_taken(name: str, target: Path) -> bool:
 def _require_sound(name: str, upload: UploadedFile[Any]) -> None:
     suffix = Path(name).suffix.lower()
     if suffix not in user_models.SUFFIXES:
-        raise EncoderProblem(f"{name} is none of {', '.join(user_models.SUFFIXES)}.")
+        raise Refusal(f"{name} is none of {', '.join(user_models.SUFFIXES)}.")
     if not _NAME.fullmatch(name):
-        raise EncoderProblem("Its name may have letters, digits, spaces and . _ + - alone, and up to 100 of them.")
+        raise Refusal("Its name may have letters, digits, spaces and . _ + - alone, and up to 100 of them.")
     if (upload.size or 0) > MAX_UPLOAD:
-        raise EncoderProblem(
+        raise Refusal(
             f"It is larger than {MAX_UPLOAD >> 20} MiB. Put it into AL_WEIGHTS_DIR on the machine where HOSHINA runs."
         )
     place, mark = _MARKS.get(suffix, (0, b""))
     beginning = upload.read(place + len(mark))
     upload.seek(0)
     if beginning[place:] != mark:
-        raise EncoderProblem(f"{name} does not begin as a file {suffix} does. Is it of another kind, or damaged?")
+        raise Refusal(f"{name} does not begin as a file {suffix} does. Is it of another kind, or damaged?")

@@ -14,12 +14,12 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.models import Dataset
 from modeling.backends import Line
 from modeling.backends.user_models import PREPROCESSINGS
 from modeling.encoders import choice as encoder_choice
-from modeling.encoders.choice import EncoderProblem
 from modeling.encoders.uploads import MAX_UPLOAD, add_own, removable, remove_own
 from modeling.models import EmbeddingSet, EncoderChoice
 
@@ -79,7 +79,7 @@ def use(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     try:
         encoder_choice.use(dataset, request.POST.get("backend", ""), request.user)
-    except EncoderProblem as problem:
+    except Refusal as problem:
         return _listed(request, dataset, problem=str(problem))
     return trigger_client_event(_listed(request, dataset), "hoshina:job")
 
@@ -91,7 +91,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     vectors = get_object_or_404(EmbeddingSet.objects.select_related("dataset"), dataset=dataset, pk=pk)
     try:
         encoder_choice.delete_set(vectors)
-    except EncoderProblem as problem:
+    except Refusal as problem:
         return _listed(request, dataset, problem=str(problem))
     return _listed(request, dataset)
 
@@ -107,7 +107,7 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         said = form.cleaned_data
         try:
             added = add_own(cast("UploadedFile[Any]", said["file"]), said["preprocessing"], said["name"].strip())
-        except EncoderProblem as problem:
+        except Refusal as problem:
             form.add_error("file", str(problem))
         else:
             context = {"dataset": dataset, "form": OwnModelForm(label_suffix=""), "added": added}
@@ -125,7 +125,7 @@ def remove(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         return HttpResponseForbidden("Only staff may remove model files, because all datasets share them.")
     try:
         remove_own(request.POST.get("backend", ""))
-    except EncoderProblem as problem:
+    except Refusal as problem:
         return _listed(request, dataset, problem=str(problem))
     return _listed(request, dataset)
 

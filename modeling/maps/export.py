@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hoshina.core.storage import StoreError
+from hoshina.core.errors import reason_of
 from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.canonical_text import csv_line, number
 from labeling.models import Dataset
@@ -24,11 +24,7 @@ def why_not(dataset: Dataset) -> str:
     projection = maps_of(dataset).first()
     if projection is None:
         return "There is no map yet: make one on the page Map, or run hoshina project_map, first."
-    try:
-        coordinates_of(projection)
-    except StoreError as error:
-        return f"{error.message} {error.hint}"
-    return ""
+    return reason_of(lambda: coordinates_of(projection))
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:

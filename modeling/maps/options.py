@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from hoshina.core.parsing import MAX_SEED, OptionError, about
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import MAX_SEED, about
 
 Method = Literal["umap", "tsne", "pca"]
 Metric = Literal["euclidean", "cosine"]
@@ -59,9 +60,9 @@ class MapOptions:
 
     def __post_init__(self) -> None:
         if self.by_library and self.method != "umap":
-            raise OptionError("by_library", "umap-learn makes UMAP only.")
+            raise Refusal("umap-learn makes UMAP only.", field="by_library")
         if self.is_supervised and self.method != "umap":
-            raise OptionError("is_supervised", "Labels have a say in UMAP only.")
+            raise Refusal("Labels have a say in UMAP only.", field="is_supervised")
 
     def kept(self) -> dict[str, Any]:
         """Return the options that the method uses, for the map's record."""
@@ -82,16 +83,18 @@ def suited(options: MapOptions, n_images: int, given: frozenset[str]) -> MapOpti
 
 
 def require_possible(options: MapOptions, n_images: int, n_classes: int) -> None:
-    """Raise ``OptionError`` if the number of embedded images, or of labeled classes, is too small for these options."""
+    """Raise ``Refusal`` if the number of embedded images, or of labeled classes, is too small for these options."""
     if n_images < FEWEST:
-        raise OptionError("", f"A map takes {FEWEST} images with a vector; there {_are(n_images)}.")
+        raise Refusal(f"A map takes {FEWEST} images with a vector; there {_are(n_images)}.")
     if options.method == "umap" and options.n_neighbors >= n_images:
-        raise OptionError("n_neighbors", f"There are {n_images:,} images: choose at most {n_images - 1:,} neighbours.")
+        raise Refusal(
+            f"There are {n_images:,} images: choose at most {n_images - 1:,} neighbours.", field="n_neighbors"
+        )
     if options.method == "tsne" and 3 * options.perplexity > n_images - 1:
         most = max(1, (n_images - 1) // 3)
-        raise OptionError("perplexity", f"There are {n_images:,} images: choose a perplexity of at most {most:,}.")
+        raise Refusal(f"There are {n_images:,} images: choose a perplexity of at most {most:,}.", field="perplexity")
     if options.is_supervised and n_classes < 2:
-        raise OptionError("is_supervised", "Labels can have a say when two classes have some.")
+        raise Refusal("Labels can have a say when two classes have some.", field="is_supervised")
 
 
 def _are(n: int) -> str:

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from numpy.typing import NDArray
 
-from hoshina.core.parsing import OptionError, parse_options
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import parse_options
 from hoshina.jobs.runner import Run
 from labeling.models import Dataset
 from modeling import store
@@ -68,16 +68,11 @@ def project_map(run: Run) -> dict[str, Any]:
     _keep_what_is_compiled()
     tell = _Told(run)
     tell("Loading the vectors", 0, 0)
-    try:
-        options = parse_options(MapOptions, run.params)
-        embedding_set, vectors = _vectors(dataset)
-        if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
-            return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
-        places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
-    except OptionError as error:
-        raise JobError(error.words) from error
-    except store.StoreError as error:
-        raise JobError(error.message, error.hint) from error
+    options = parse_options(MapOptions, run.params)
+    embedding_set, vectors = _vectors(dataset)
+    if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
+        return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
+    places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
     tell("Keeping the map", 0, 0)
     facts["seconds"] = tell.seconds
     n_points = int(np.isfinite(places[:, 0]).sum())
@@ -102,7 +97,7 @@ def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     vectors = store.open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise JobError(
+        raise Refusal(
             "There are no vectors of these images yet.",
             hint="Wait until the images are embedded (see the running jobs), or run hoshina embed.",
         )
@@ -155,11 +150,11 @@ def _plane(Z: Floats) -> Floats:
 
 
 def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
-    """Raise ``JobError`` if all rows are equal up to rounding; ``length`` is the length of an embedding."""
+    """Raise ``Refusal`` if all rows are equal up to rounding; ``length`` is the length of an embedding."""
     first, step = Z[known[0]], 100_000
     parts = (Z[known[begin : begin + step]] for begin in range(0, len(known), step))
     if all((np.abs(part - first) <= ROUNDING * length).all() for part in parts):
-        raise JobError(
+        raise Refusal(
             "All images have the same vector, so that there is nothing to lay out.",
             hint="Another encoder may tell them apart: see the page Encoders.",
         )
@@ -250,7 +245,7 @@ def _kept(
 ) -> Projection:
     """Save the map's record and file. A quick look replaces the previous one."""
     if not EmbeddingSet.objects.filter(pk=embedding_set.pk).exists():
-        raise JobError(_VECTORS_GONE, "Start it again.")
+        raise Refusal(_VECTORS_GONE, "Start it again.")
     if options.name == QUICK_LOOK:
         Projection.objects.filter(dataset=dataset, name=QUICK_LOOK).delete()
     n_points = int(np.isfinite(places[:, 0]).sum())
@@ -307,7 +302,7 @@ def _save_under_a_free_name(projection: Projection, options: MapOptions) -> None
                 projection.save()
         except IntegrityError:
             if not _is_taken(projection):
-                raise JobError(_VECTORS_GONE, "Start it again.") from None
+                raise Refusal(_VECTORS_GONE, "Start it again.") from None
             continue
         return
 
@@ -324,15 +319,12 @@ def place_on_maps(run: Run) -> dict[str, Any]:
     tell = _Told(run)
     tell("Loading the vectors", 0, 0)
     n_placed = 0
-    try:
-        embedding_set, vectors = _vectors(dataset)
-        behind = Projection.objects.filter(
-            embedding_set=embedding_set, generation__gt=0, vectors_generation__lt=vectors.generation
-        )
-        for projection in behind:
-            n_placed += _place_new(embedding_set, vectors, projection, tell)
-    except store.StoreError as error:
-        raise JobError(error.message, error.hint) from error
+    embedding_set, vectors = _vectors(dataset)
+    behind = Projection.objects.filter(
+        embedding_set=embedding_set, generation__gt=0, vectors_generation__lt=vectors.generation
+    )
+    for projection in behind:
+        n_placed += _place_new(embedding_set, vectors, projection, tell)
     return {"placed": n_placed}
 
 

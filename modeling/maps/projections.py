@@ -10,7 +10,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
 
-from hoshina.core.parsing import OptionError, options_of, parse_options
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import options_of, parse_options
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
@@ -47,18 +48,18 @@ def why_not(dataset: Dataset) -> str:
 
 
 def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOptions:
-    """Return the options of a new map. Raises ``OptionError``, with ``field`` and message, if they are invalid."""
+    """Return the options of a new map. Raises ``Refusal``, with ``field`` and message, if they are invalid."""
     given = {name: value for name, value in params.items() if value is not None}
     options = parse_options(MapOptions, {**given, "method": method})
     if words := why_not(dataset):
-        raise OptionError("", words)
+        raise Refusal(words)
     vectors = _active_set(dataset)
     n_images = vectors.n_vectors if vectors else 0
     n_classes = LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0).count()
     options = suited(options, n_images, frozenset(given))
     require_possible(options, n_images, n_classes)
     if options.name and Projection.objects.filter(dataset=dataset, name=options.name).exists():
-        raise OptionError("name", f"There is a map called {options.name!r} already.")
+        raise Refusal(f"There is a map called {options.name!r} already.", field="name")
     return options
 
 
@@ -76,16 +77,16 @@ def start(dataset: Dataset, options: MapOptions, user: User | None = None) -> Jo
 
 
 def rename(projection: Projection, name: str) -> None:
-    """Rename a map. Raises ``OptionError``."""
+    """Rename a map. Raises ``Refusal``."""
     option = options_of(MapOptions)["name"]
     name = " ".join(option.parse(name).split())
     if not name:
-        raise OptionError("name", option.refusal)
+        raise Refusal(option.refusal, field="name")
     try:
         with transaction.atomic():
             Projection.objects.filter(pk=projection.pk).update(name=name)
     except IntegrityError as error:
-        raise OptionError("name", f"There is a map called {name!r} already.") from error
+        raise Refusal(f"There is a map called {name!r} already.", field="name") from error
     projection.name = name
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from hoshina.core.parsing import parse_options
 from hoshina.core.storage import StoreError, find_arrays, remove_folder, write_arrays
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from modeling.encoders.network_input import NetworkInput
 from modeling.quick.options import QuickOptions
@@ -79,8 +79,8 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
 
 
 def open_kept(job_id: str) -> Kept:
-    """Open what a stopped training has saved. Raises ``JobError`` if there is nothing."""
-    gone = JobError("What that training had learnt is not kept any more.", "Begin a new quick training.")
+    """Open what a stopped training has saved. Raises ``Refusal`` if there is nothing."""
+    gone = Refusal("What that training had learnt is not kept any more.", "Begin a new quick training.")
     try:
         found = find_arrays(_file(uuid.UUID(job_id)), gone.hint) or {}
         about = json.loads(str(found["about"]))

@@ -13,9 +13,9 @@ import psutil
 from django.db.models import Max, Min
 from numpy.typing import NDArray
 
-from hoshina.core.parsing import OptionError, parse_options
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import parse_options
 from hoshina.core.storage import remove, require_space
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
 from labeling.exporting.splits import assign_splits
@@ -83,7 +83,7 @@ def usual_options(dataset: Dataset) -> QuickOptions:
             continue
         try:
             return parse_options(QuickOptions, params)
-        except OptionError:  # from another version of HOSHINA
+        except Refusal:  # from another version of HOSHINA
             continue
     return suggest(facts_of(dataset))
 
@@ -139,7 +139,7 @@ def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int
 
     Raises
     ------
-    JobError : there are too few groups for three parts.
+    Refusal : there are too few groups for three parts.
     """
     held = round(500 * options.validation_share)
     group = (sides.keys >> np.uint64(1)).tolist()
@@ -169,7 +169,7 @@ def _spare_group(
         if per_part[part] > 1 and is_learnt:
             return np.asarray(mine)
     name = sides.field.name if sides.field else "file"
-    raise JobError(
+    raise Refusal(
         f"The labels can't be divided into images to learn from, to stop by and to test with: by {name} they make "
         f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class has to be learnt from one at least.",
         "Label images of other groups, or choose a finer field, or none, on the page Fields.",

@@ -9,7 +9,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from hoshina.core.parsing import OptionError, OptionsForm, parse_options
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import OptionsForm, parse_options
 from modeling.backends.quick import augmentation
 from modeling.quick.options import Facts, QuickOptions, problems
 
@@ -39,8 +40,8 @@ class QuickForm(OptionsForm):
         values = {**cleaned, PERCENT: cleaned[PERCENT] / 100, FINE: cleaned[FINE] == "yes"}
         try:
             options = parse_options(QuickOptions, values)
-        except OptionError as error:
-            self.add_error(error.field, error.words)
+        except Refusal as error:
+            self.add_error(error.field, error.message)
             return cleaned
         for name, words in problems(options, self.facts):
             self.add_error(name or None, words)

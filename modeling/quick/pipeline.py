@@ -17,9 +17,9 @@ from django.conf import settings
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from hoshina.core.parsing import OptionError, parse_options
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import parse_options
 from hoshina.core.storage import StoreError, replacing
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.runner import Run
 from labeling.images.encoder_inputs import Pixels
 from labeling.models import Dataset
@@ -27,7 +27,7 @@ from modeling import signals
 from modeling.algorithms.calibration import softmax
 from modeling.assistive.holdout_groups import sides_of
 from modeling.assistive.pipeline import summary
-from modeling.backends import EncoderUnavailable, user_models
+from modeling.backends import user_models
 from modeling.backends.quick.augmentation import imagenet_weights
 from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.models import ModelVersion
@@ -60,12 +60,7 @@ def quick_train(run: Run) -> dict[str, Any]:
     Returns what ``quick_train --json`` prints, the curves, and what was produced.
     """
     began = time.perf_counter()
-    try:
-        if "finish" in run.params:
-            return _finish(run, began)
-        return _from_the_beginning(run, began)
-    except (StoreError, EncoderUnavailable) as error:
-        raise JobError(error.message if error.message.endswith(".") else f"{error.message}.", error.hint) from error
+    return _finish(run, began) if "finish" in run.params else _from_the_beginning(run, began)
 
 
 def quick_folder(version: ModelVersion) -> Path:
@@ -78,7 +73,7 @@ def make_encoder(version: ModelVersion) -> str:
 
     Raises
     ------
-    JobError : the version's files are missing.
+    Refusal : the version's files are missing.
     """
     source = quick_folder(version) / FEATURES
     folder = user_models.own_folder(Path(settings.STORE_DIR))
@@ -89,7 +84,7 @@ def make_encoder(version: ModelVersion) -> str:
             shutil.copyfileobj(model, stream)
             target.with_suffix(".json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     except FileNotFoundError as error:
-        raise JobError(f"The files of model {version.number} are gone.", "Train it again.") from error
+        raise Refusal(f"The files of model {version.number} are gone.", "Train it again.") from error
     return user_models.PREFIX + target.name
 
 
@@ -149,7 +144,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
     kept = checkpoints.open_kept(str(run.params["finish"]))
     plan, dataset = kept.plan, Dataset.objects.get(pk=run.dataset_id)
     if plan.dataset_id != dataset.pk:
-        raise JobError("That training was one of another dataset.")
+        raise Refusal("That training was one of another dataset.")
     told = {**kept.told, "notes": [*kept.told["notes"], f"Stopped early: the weights of epoch {_best(kept.told)}."]}
     told.pop("kept", None)
     watch = Watch(run, plan, told)
@@ -161,7 +156,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
     with room_for_pixels(checkpoints.job_folder(run.job.pk), len(judged), options.image_side) as pixels:
         readable = _read(run, dataset, plan.network_input, paths, pixels)
         if not readable.all():
-            raise JobError(
+            raise Refusal(
                 f"{int((~readable).sum())} of the images that would judge the training cannot be read any more.",
                 "Begin a new quick training.",
             )
@@ -222,15 +217,15 @@ def _made(
 def _options(params: dict[str, Any]) -> QuickOptions:
     try:
         return parse_options(QuickOptions, params)
-    except OptionError as error:
-        raise JobError(str(error), "Choose the options anew.") from error
+    except Refusal as error:
+        raise Refusal(f"{error.field}: {error}", "Choose the options anew.") from error
 
 
 def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
     facts = Facts(len(y), np.bincount(y, minlength=n_classes).tolist())
     found = problems(options, facts)
     if found:
-        raise JobError(found[0][1], " ".join(words for _, words in found[1:]))
+        raise Refusal(found[0][1], " ".join(words for _, words in found[1:]))
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -276,7 +271,7 @@ def _read(
             pixels[position], readable[position] = one.pixels, True
         run.advance()
     if len(paths) and not readable.any():
-        raise JobError(
+        raise Refusal(
             f"None of the labelled images in {dataset.data_dir} could be read.",
             "Connect its disk, or set AL_DATA_DIR to where it is now.",
         )
@@ -311,7 +306,7 @@ def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions,
     try:
         train(network, lessons, watch)
     except Diverged as error:
-        raise JobError(
+        raise Refusal(
             "The training went astray: its loss is no number any more.",
             "Try a larger batch, or leave the network itself as it is (no fine-tuning).",
         ) from error

@@ -21,10 +21,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 from PIL import Image
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import parse_options
 from hoshina.core.plural import counted
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import seconds_left
@@ -34,7 +34,6 @@ from labeling.images.problems import ImageProblem
 from labeling.models import Dataset, Frame, State
 from modeling.backends.quick import augmentation
 from modeling.encoders import choice as encoder_choice
-from modeling.encoders.choice import EncoderProblem
 from modeling.models import ModelVersion
 from modeling.quick.data import facts_of, usual_options
 from modeling.quick.form import QuickForm
@@ -109,7 +108,7 @@ def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse
     version = _version(slug, number)
     try:
         encoder_choice.use(version.dataset, make_encoder(version), request.user)
-    except (EncoderProblem, JobError) as problem:
+    except Refusal as problem:
         messages.error(request, str(problem))
         return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     return trigger_client_event(HttpResponse(status=204), "hoshina:job")

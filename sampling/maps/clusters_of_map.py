@@ -11,12 +11,13 @@ from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.item_display import percent
 from modeling.models import Projection
 from sampling.algorithms.clusters import GAP_SHARE, Corners, clusters, gaps
 from sampling.algorithms.regions import points_in_polygon
-from sampling.maps.colors import Indexes, NotYet, by_prediction, label_indexes
+from sampling.maps.colors import Indexes, by_prediction, label_indexes
 from sampling.maps.quantized import Drawn, drawn_of
 from sampling.maps.region_filter import text_of
 from sampling.queues.pool import UNAVAILABLE, Pool
@@ -101,7 +102,7 @@ def told_of(dataset: Dataset, parts: list[Part], pool: Pool) -> list[Told]:
     labels = label_indexes(classes, pool.labels)
     try:
         predicted = by_prediction(dataset, classes, pool).indexes
-    except NotYet:
+    except Refusal:
         predicted = np.zeros(len(labels), np.uint8)
     there = pool.states[pool.states != UNAVAILABLE]
     share = float(np.count_nonzero(there) / max(1, len(there)))

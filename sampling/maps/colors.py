@@ -18,7 +18,7 @@ from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
-from hoshina.core.storage import StoreError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import enqueue
 from labeling.decisions.classes import PALETTE
 from labeling.fields import Column, column_of
@@ -44,15 +44,8 @@ _ODDITY: Oddity = "local outlier factor"
 _BLOCK = 8192
 
 
-class NotYet(Exception):
-    """Raised when there is nothing to color by; says what is missing.
-
-    ``is_waiting``: it becomes available without further action.
-    """
-
-    def __init__(self, words: str, *, is_waiting: bool = False) -> None:
-        super().__init__(words)
-        self.is_waiting = is_waiting
+class NotYet(Refusal):
+    """Raised when there is nothing to color by yet, and it is being computed."""
 
 
 @dataclass(frozen=True)
@@ -181,19 +174,16 @@ def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
 
 def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    try:
-        vectors = open_vectors(embedding_set) if embedding_set else None
-    except StoreError as damaged:
-        raise NotYet(str(damaged)) from damaged
+    vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise NotYet("There are no embeddings yet. A job computes them (see Jobs).", is_waiting=True)
+        raise NotYet("There are no embeddings yet. A job computes them (see Jobs).")
     if not has_oddness(embedding_set, _ODDITY):
         job = latest(dataset, {"method": _ODDITY}) or enqueue(
             "oddness", dataset_id=dataset.pk, params={"method": _ODDITY}
         )
         if not job.is_active:
-            raise NotYet(f"{job.error or 'The computation of oddities stopped.'} Retry it on the Jobs page.")
-        raise NotYet("Oddities are being computed. Colors appear when they are ready.", is_waiting=True)
+            raise Refusal(f"{job.error or 'The computation of oddities stopped.'} Retry it on the Jobs page.")
+        raise NotYet("Oddities are being computed. Colors appear when they are ready.")
     oddness = oddness_of(embedding_set, vectors, _ODDITY)
     told, _, _ = scaled(np.asarray(oddness, np.float64))
     return Colouring(
@@ -211,7 +201,7 @@ def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     decided = _decided(dataset, pool)
     decided = decided[decided["row"] < len(told)]
     if not len(decided):
-        raise NotYet("Nothing is labeled yet. Label some images first.")
+        raise Refusal("Nothing is labeled yet. Label some images first.")
     told[decided["row"]] = 1 + np.arange(len(decided)) * (HIGHEST - 1) // max(1, len(decided) - 1)
     firsts = [int(decided["id"][len(decided) * band // BANDS]) for band in range(BANDS)]
     when = dict(Annotation.objects.filter(pk__in=firsts).values_list("pk", "decided_at"))
@@ -229,10 +219,7 @@ def _decided(dataset: Dataset, pool: Pool) -> NDArray[np.void]:
 
 
 def by_field(one: Field, pool: Pool) -> Colouring:
-    try:
-        column = column_of(one)
-    except StoreError as damaged:
-        raise NotYet(str(damaged)) from damaged
+    column = column_of(one)
     if column.is_text:
         told, entries = _words(column)
         return Colouring(_without_gone(told, pool), entries, one.name, none="Not known")
@@ -249,7 +236,7 @@ def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
     """
     known = np.isfinite(values)
     if not known.any():
-        raise NotYet("No image has a value for this. Choose another color.")
+        raise Refusal("No image has a value for this. Choose another color.")
     # Percentiles that are actual values: interpolated between few values, an extreme would still have an influence.
     low = float(np.percentile(values[known], 1, method="higher"))
     high = float(np.percentile(values[known], 99, method="lower"))
@@ -301,7 +288,7 @@ def _without_gone(told: Indexes, pool: Pool) -> Indexes:
 def _predictions(dataset: Dataset) -> Predictions:
     predictions = active_predictions(dataset)
     if predictions is None:
-        raise NotYet("There is no model yet. Label images of two classes, then press R.")
+        raise Refusal("There is no model yet. Label images of two classes, then press R.")
     return predictions
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from django import forms
 from django.forms import BoundField
 
-from hoshina.core.parsing import OptionError, OptionsForm, options_of
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import OptionsForm, options_of
 from labeling.models import Dataset
 from modeling.maps import projections
 from modeling.maps.options import HEEDED, MapOptions
@@ -42,8 +43,8 @@ class MapForm(OptionsForm):
         params["name"] = " ".join(cleaned["name"].split())
         try:
             cleaned["options"] = projections.checked(self.dataset, method, params)
-        except OptionError as problem:
-            self.add_error(problem.field if problem.field in self.fields else None, problem.words)
+        except Refusal as problem:
+            self.add_error(problem.field if problem.field in self.fields else None, problem.message)
         return cleaned
 
     def options(self) -> Iterable[tuple[BoundField, str]]:

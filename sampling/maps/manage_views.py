@@ -10,8 +10,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
-from hoshina.core.parsing import OptionError
 from labeling.models import Dataset
 from modeling.maps import projections
 from modeling.models import Projection
@@ -55,8 +55,8 @@ def rename(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         return _listed(request, dataset, problem="This map was deleted in the meantime.", status=422)
     try:
         projections.rename(projection, request.POST.get("name", ""))
-    except OptionError as problem:
-        return _listed(request, dataset, problem=problem.words, status=422)
+    except Refusal as problem:
+        return _listed(request, dataset, problem=str(problem), status=422)
     return trigger_client_event(_listed(request, dataset), "hoshina:map-renamed", {"map": pk, "name": projection.name})
 
 

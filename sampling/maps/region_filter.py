@@ -13,8 +13,8 @@ from cachetools import LRUCache, cached
 from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from hoshina.core.parsing import whole_number
-from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.models import Projection
 from sampling.algorithms.regions import points_in_polygon
@@ -25,10 +25,6 @@ Rows = NDArray[np.int64]
 Corner = tuple[int, int]
 FEWEST_CORNERS, MOST_CORNERS = 3, 300
 _CORNERS = re.compile(r"\d{1,5}-\d{1,5}(_\d{1,5}-\d{1,5})*", re.ASCII)
-
-
-class MapGone(Exception):
-    """Raised when the map of a region is not available any more; says why."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +77,14 @@ def region_from(params: Any) -> Region | None:
 
 
 def located(dataset: Dataset, region: Region | None) -> Region | None:
-    """Return the region with the current square of its map, unless it has one already. Raises MapGone."""
+    """Return the region with the current square of its map, unless it has one already. Raises Refusal."""
     if region is None or region.square is not None:
         return region
     return replace(region, square=_drawn(dataset, region)[1].square)
 
 
 def rows_inside(dataset: Dataset, region: Region) -> Rows:
-    """Return the rows whose points lie in the region, ascending. Raises MapGone."""
+    """Return the rows whose points lie in the region, ascending. Raises Refusal."""
     return _inside(*_drawn(dataset, region), region)
 
 
@@ -111,8 +107,9 @@ def _inside(projection: Projection, drawn: Drawn, region: Region) -> Rows:
 def _drawn(dataset: Dataset, region: Region) -> tuple[Projection, Drawn]:
     projection = Projection.objects.filter(dataset=dataset, pk=region.map_id, generation__gt=0).first()
     if projection is None:
-        raise MapGone("The map of this region was deleted, or belongs to another dataset.")
-    try:
-        return projection, drawn_of(projection)
-    except StoreError as damaged:
-        raise MapGone(str(damaged)) from damaged
+        raise Refusal(
+            "Map not found",
+            "The map of this region was deleted, or belongs to another dataset. "
+            "Choose a region of another map, or show all images.",
+        )
+    return projection, drawn_of(projection)

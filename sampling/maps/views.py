@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET, require_safe
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from hoshina.core.storage import StoreError
@@ -129,7 +130,7 @@ def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
         return _with(_bytes(coloured(choice, dataset, pool, hidden).indexes), headers)
     except BadParameter as problem:
         return _words(str(problem), 422)
-    except NotYet as why:
+    except Refusal as why:
         return _words(str(why), 409)
 
 
@@ -189,12 +190,9 @@ def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
         drawn = drawn_of(projection)
     except BadParameter as problem:
         return render(request, "sampling/maps/_legend.html", context | {"problem": str(problem)}, status=422)
-    except NotYet as why:
-        return render(
-            request, "sampling/maps/_legend.html", context | {"problem": str(why), "is_waiting": why.is_waiting}
-        )
-    except StoreError as damaged:
-        return render(request, "sampling/maps/_legend.html", context | {"problem": str(damaged)})
+    except Refusal as problem:
+        context |= {"problem": str(problem), "is_waiting": isinstance(problem, NotYet)}
+        return render(request, "sampling/maps/_legend.html", context)
     sums = np.concatenate([[0], np.cumsum(_counts(told.indexes, drawn))])
     entries = [{"entry": one, "n": int(sums[one.last + 1] - sums[one.first])} for one in told.entries]
     context |= {"legend": told, "entries": entries, "version": _version(choice, pool.n_missing, hidden)}

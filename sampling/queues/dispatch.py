@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from django.db.models import Q
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import missing_worker_message, worker_alive
@@ -22,7 +23,7 @@ from modeling.encoders.neighbor_cache import AT_ONCE
 from modeling.models import EmbeddingSet
 from sampling.models import Round
 from sampling.queues.outlier_cache import has_oddness
-from sampling.queues.pull import CannotRank, Order, basis_of
+from sampling.queues.pull import Order, basis_of
 from sampling.queues.registry import STRATEGIES
 
 # Seconds that a page waits for a worker's ranking before it reports that the ranking is being computed.
@@ -43,7 +44,7 @@ class StillRanking(Exception):
 def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
     """Return the round for ``order``, from a recent ranking if there is one.
 
-    Raises :class:`~sampling.queues.pull.CannotRank` or :class:`~sampling.queues.strategy.BadParameter` with a text to
+    Raises Refusal with a text to
     show, and :class:`StillRanking` if the worker needs longer than a page may wait.
     """
     if not _is_for_a_worker(dataset, order):
@@ -65,7 +66,7 @@ def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
     if is_auto:
         return replace(order, is_by_chance=True).pull(dataset)
     if not job.is_active:
-        raise CannotRank(job.error or "The ranking stopped", job.hint or "Try again.")
+        raise Refusal(job.error or "The ranking stopped", job.hint or "Try again.")
     if not worker_alive("interactive"):
         raise StillRanking(missing_worker_message("interactive"))
     raise StillRanking("This takes a moment. The images appear here when they are ranked.")
@@ -91,7 +92,7 @@ def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
 
 def _say_how_far(job: Job) -> NoReturn:
     if not job.is_active:
-        raise CannotRank(
+        raise Refusal(
             job.error or "Oddities are not computed",
             f"{job.hint} This queue compares all images with each other once. Retry the job on the Jobs page.".strip(),
         )

@@ -101,7 +101,7 @@ def column_named(dataset: Dataset, name: str) -> Column:
     try:
         return column_of(field)
     except StoreError as damaged:
-        raise BadParameter(str(damaged)) from damaged
+        raise BadParameter(damaged.message, damaged.hint) from damaged
 
 
 def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:

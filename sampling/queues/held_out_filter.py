@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from hoshina.core.parsing import whole_number
-from hoshina.core.storage import StoreError
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 from modeling.versions.comparison import SIDES, shared
@@ -17,10 +17,6 @@ from modeling.versions.model_files import HeldOut, open_held_out
 from sampling.queues.strategy import BadParameter
 
 Rows = NDArray[np.int64]
-
-
-class NotKept(Exception):
-    """Raised when a version's held-out predictions are no longer stored; says so."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +66,7 @@ def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None
         return _confused(_version(dataset, asked.confused), given, said)
     both = shared(*(_version(dataset, number) for number in asked.differ))
     if both is None:
-        raise NotKept(
-            f"The held-out predictions of models {asked.differ[0]} and {asked.differ[1]} are no longer stored."
-        )
+        raise _gone(f"models {asked.differ[0]} and {asked.differ[1]}")
     return both.side(asked.right)
 
 
@@ -98,13 +92,17 @@ def _confused(version: ModelVersion, given: int | None, said: int | None) -> Row
 
 
 def _held_out(version: ModelVersion) -> HeldOut:
-    try:
-        held = open_held_out(version)
-    except StoreError as damaged:
-        raise NotKept(str(damaged)) from damaged
+    held = open_held_out(version)
     if held is None:
-        raise NotKept(f"The held-out predictions of {version} are no longer stored.")
+        raise _gone(str(version))
     return held
+
+
+def _gone(versions: str) -> Refusal:
+    return Refusal(
+        "No longer stored",
+        f"The held-out predictions of {versions} are no longer stored. Newer versions still have theirs.",
+    )
 
 
 def _column(version: ModelVersion, class_id: int) -> int:

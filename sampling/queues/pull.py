@@ -10,16 +10,17 @@ import numpy as np
 from django.db.models import F
 from numpy.typing import NDArray
 
+from hoshina.core.errors import Refusal
 from labeling.models import Annotation, Dataset, Item, State
 from modeling.encoders.neighbor_cache import graph_of, principal_components_of
 from modeling.models import EmbeddingSet
 from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
-from modeling.store import StoreError, Vectors, open_vectors
-from sampling.maps.region_filter import MapGone, Region, located, region_from, rows_inside
+from modeling.store import Vectors, open_vectors
+from sampling.maps.region_filter import Region, located, region_from, rows_inside
 from sampling.models import Round
 from sampling.queues import field_filter
 from sampling.queues.field_filter import Condition
-from sampling.queues.held_out_filter import NotKept, Unseen, rows_of, unseen_from
+from sampling.queues.held_out_filter import Unseen, rows_of, unseen_from
 from sampling.queues.leases import NO_WINDOW, Window, available
 from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, oddness_of
 from sampling.queues.pool import Pool, pool_of
@@ -29,14 +30,6 @@ from sampling.sweeps.checks import deal_checks, kept_by, risk_of, settle, waitin
 
 # The state that stands for ``Filters.is_changed`` in URLs and rounds.
 CHANGED = "changed"
-
-
-class CannotRank(Exception):
-    """Raised when a queue has nothing to rank by; says what is missing and what to do."""
-
-    def __init__(self, title: str, text: str) -> None:
-        super().__init__(text)
-        self.title, self.text = title, text
 
 
 @dataclass(frozen=True)
@@ -90,11 +83,12 @@ def pull(
     ``skip`` any other queue after that many ranks. ``is_by_chance`` draws at random, without embeddings, until the next
     page. ``is_continued`` also skips the items that the window (``holder``) shows.
 
-    Raises :class:`CannotRank` if the queue lacks a model, embeddings or items, and
+    Raises Refusal if the queue lacks a model, embeddings or items, and
     :class:`~sampling.queues.strategy.BadParameter` for invalid parameters; both with a text to show.
     """
     dataset.refresh_from_db(fields=["n_decisions"])
-    filters = _located(dataset, filters)
+    # The map may be drawn otherwise later: write down where the region lies on the plane.
+    filters = replace(filters, region=located(dataset, filters.region))
     window = Window(holder, user_id)
     inputs = gather(dataset, strategy, filters, seed=seed, window=window, after=after, is_continued=is_continued)
     if is_by_chance:
@@ -136,18 +130,15 @@ def gather(
     """Return the inputs of ``strategy``: the rows that pass the filters, and the arrays that it needs."""
     predictions = active_predictions(dataset)
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    try:
-        vectors = open_vectors(embedding_set) if embedding_set else None
-    except StoreError as damaged:
-        raise CannotRank(damaged.message, damaged.hint) from damaged
+    vectors = open_vectors(embedding_set) if embedding_set else None
     if strategy.needs_model and predictions is None:
-        raise CannotRank(
+        raise Refusal(
             "No model yet",
             "This queue ranks by the model's predictions. Label at least one image in each of two classes and "
             "press R. Until then, use Random.",
         )
     if strategy.needs_vectors and vectors is None:
-        raise CannotRank(
+        raise Refusal(
             "No embeddings yet",
             "This queue compares images by their embeddings, which are not computed yet (see Jobs, or run "
             "hoshina embed). Until then, use Random.",
@@ -187,7 +178,7 @@ def gather(
 def _held_out(predictions: Predictions | None) -> HeldOutPredictions:
     held_out = held_out_of(predictions.model) if predictions is not None else None
     if held_out is None:
-        raise CannotRank(
+        raise Refusal(
             "Too few labels to check",
             "To check a label, the model is trained without it, which needs 20 labels of two classes. Label more and "
             "press R.",
@@ -213,7 +204,7 @@ def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
 def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
     vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise CannotRank(
+        raise Refusal(
             "No embeddings yet", "The embeddings were replaced while the images were being ranked. Try again."
         )
     return embedding_set, vectors
@@ -304,11 +295,12 @@ def ranked_rows(round_: Round) -> NDArray[np.int64]:
 
 
 def _candidates(dataset: Dataset, pool: Pool, filters: Filters, predictions: Predictions | None) -> NDArray[np.int64]:
-    among = None if filters.region is None else _inside(dataset, filters.region)
+    among = None if filters.region is None else rows_inside(dataset, filters.region)
     if filters.is_changed:
         among = _changed(dataset, among)
     if filters.unseen is not None:
-        return _unseen(dataset, pool.rows(filters.state, among=among), filters, filters.unseen)
+        wanted = rows_of(dataset, filters.unseen, filters.label_id, filters.predicted_id)
+        return np.intersect1d(pool.rows(filters.state, among=among), wanted, assume_unique=True)
     rows = pool.rows(filters.state, filters.label_id, among)
     if filters.predicted_id is not None:
         rows = _predicted_as(rows, filters.predicted_id, predictions)
@@ -322,39 +314,12 @@ def _changed(dataset: Dataset, among: NDArray[np.int64] | None) -> NDArray[np.in
     return rows if among is None else np.intersect1d(among, rows, assume_unique=True)
 
 
-def _inside(dataset: Dataset, region: Region) -> NDArray[np.int64]:
-    try:
-        return rows_inside(dataset, region)
-    except MapGone as gone:
-        raise _no_map(gone) from gone
-
-
-def _located(dataset: Dataset, filters: Filters) -> Filters:
-    """Return the filters with the region's outline in map coordinates, as the map may be computed anew later."""
-    try:
-        return replace(filters, region=located(dataset, filters.region))
-    except MapGone as gone:
-        raise _no_map(gone) from gone
-
-
-def _no_map(gone: MapGone) -> CannotRank:
-    return CannotRank("Map not found", f"{gone} Choose a region of another map, or show all images.")
-
-
-def _unseen(dataset: Dataset, rows: NDArray[np.int64], filters: Filters, unseen: Unseen) -> NDArray[np.int64]:
-    try:
-        wanted = rows_of(dataset, unseen, filters.label_id, filters.predicted_id)
-    except NotKept as gone:
-        raise CannotRank("No longer stored", f"{gone} Newer versions still have theirs.") from gone
-    return np.intersect1d(rows, wanted, assume_unique=True)
-
-
 def _predicted_as(rows: NDArray[np.int64], label_id: int, predictions: Predictions | None) -> NDArray[np.int64]:
     if predictions is None:
-        raise CannotRank("No model yet", "There are no predictions to filter by. Press R to train a model.")
+        raise Refusal("No model yet", "There are no predictions to filter by. Press R to train a model.")
     columns = predictions.columns().get(label_id)
     if not columns:
-        raise CannotRank(
+        raise Refusal(
             "Not predicted yet",
             "The model was not trained on this class yet. Press R to train it with the new labels.",
         )

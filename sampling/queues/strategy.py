@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hoshina.core.parsing import OptionError, options_of, parse_texts
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import options_of, parse_texts
 from modeling.algorithms.rows import blocks
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Floats = NDArray[np.float32]
 SCORED_AT_ONCE = 8192
 
 
-class BadParameter(ValueError):
+class BadParameter(Refusal):
     """Raised for an invalid parameter of a queue; says what is allowed."""
 
 
@@ -164,6 +165,6 @@ def parse_params(strategy: Strategy, given: dict[str, str]) -> Any:
     """Parse the strategy's parameters from text, ignoring unknown names. Raises BadParameter for invalid values."""
     try:
         return parse_texts(strategy.params, given)
-    except OptionError as error:
+    except Refusal as error:
         value = given[error.field][:40]
-        raise BadParameter(f"{strategy.title}: {error.field} can't be {value!r}. {error.words}") from error
+        raise BadParameter(f"{strategy.title}: {error.field} can't be {value!r}. {error.message}") from error

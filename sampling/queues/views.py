@@ -12,13 +12,14 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
+from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from labeling.display.prefetch import make_ahead
 from labeling.models import Dataset, Field, LabelClass, State
 from modeling.models import EmbeddingSet
 from modeling.predictions import active_model
-from sampling.maps.region_filter import MapGone, region_from, rows_inside
+from sampling.maps.region_filter import region_from, rows_inside
 from sampling.models import Round
 from sampling.queues.deal import Deal, Tile, deal
 from sampling.queues.dispatch import StillRanking, get_or_rank_round
@@ -29,7 +30,7 @@ from sampling.queues.held_out_filter import unseen_from, words_of
 from sampling.queues.histogram import spread_of
 from sampling.queues.lease_views import window_of
 from sampling.queues.leases import Window, release
-from sampling.queues.pull import CHANGED, CannotRank, Filters, Order, basis_of, new_seed, order_after, ranked_rows
+from sampling.queues.pull import CHANGED, Filters, Order, basis_of, new_seed, order_after, ranked_rows
 from sampling.queues.registry import STRATEGIES, BandParams
 from sampling.queues.served import record
 from sampling.queues.similar_examples import examples_of
@@ -65,22 +66,16 @@ class Page:
 @require_GET
 def grid(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show one page of tiles: of a new pull, or (``round``, ``offset``) further down an existing round."""
-    dataset = get_object_or_404(Dataset, slug=slug)
+    dataset, status = get_object_or_404(Dataset, slug=slug), 200
     try:
         page = _page(request, dataset)
-    except CannotRank as problem:
-        page = Page(kind="", tiles=[], empty=Empty(problem.title, problem.text))
     except StillRanking as job:
         page = Page(kind="", tiles=[], empty=Empty("Ranking the images", str(job), is_waiting=True))
     except (BadParameter, BadRequest) as problem:
-        empty = Empty("These images can't be shown", str(problem))
-        return render(
-            request,
-            "sampling/queues/_grid.html",
-            {"dataset": dataset, "page": Page("", [], empty=empty)},
-            status=422,
-        )
-    return render(request, "sampling/queues/_grid.html", {"dataset": dataset, "page": page})
+        page, status = Page(kind="", tiles=[], empty=Empty("These images can't be shown", str(problem))), 422
+    except Refusal as problem:
+        page = Page(kind="", tiles=[], empty=Empty(problem.message, problem.hint))
+    return render(request, "sampling/queues/_grid.html", {"dataset": dataset, "page": page}, status=status)
 
 
 @require_GET
@@ -174,7 +169,7 @@ def _region_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
     try:
         region = region_from(asked)
         n = None if region is None else len(rows_inside(dataset, region))
-    except (BadParameter, MapGone):
+    except Refusal:
         return None  # the grid reports the error
     return None if region is None else {"n": n, "params": region.as_params(), "map_id": region.map_id}
 
@@ -193,7 +188,7 @@ def _band(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
         params = parse_params(STRATEGIES["band"], given)
         filters = Filters(region=region_from(asked), fields=conditions_from(asked))
         spread = spread_of(dataset, params, filters)
-    except (BadParameter, CannotRank) as problem:
+    except Refusal as problem:
         return {"params": BandParams(), "problem": str(problem), "bars": [], "n": 0}
     return {"params": params, "problem": "", "bars": spread.bars, "n": spread.n_inside}
 

@@ -7,15 +7,16 @@ from typing import Any
 
 from django.http import QueryDict
 
+from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from labeling.templatetags.item_display import percent
 from sampling.maps.region_filter import region_from
 from sampling.models import Round
 from sampling.queues.field_filter import conditions_from
-from sampling.queues.pull import CannotRank, Filters, gather
+from sampling.queues.pull import Filters, gather
 from sampling.queues.registry import STRATEGIES
-from sampling.queues.strategy import BadParameter, parse_params
+from sampling.queues.strategy import parse_params
 from sampling.sweeps.checks import Measured, measured
 from sampling.sweeps.queues import SweepParams, prospects
 
@@ -154,7 +155,7 @@ def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
         params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
         filters = Filters(region=region_from(asked), fields=conditions_from(asked))
         found = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
-    except (BadParameter, CannotRank) as problem:
+    except Refusal as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
     names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
     classes = [

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from django import forms
 
+from hoshina.core.errors import Refusal
 from hoshina.core.parsing import (
-    OptionError,
     OptionsForm,
     about,
     add_option_arguments,
@@ -62,7 +62,7 @@ def test_whole_numbers_have_as_many_digits_as_are_asked_for() -> None:
     ],
 )
 def test_what_an_option_cannot_be_is_refused_with_its_name(name: str, value: Any, words: str) -> None:
-    with pytest.raises(OptionError) as refused:
+    with pytest.raises(Refusal) as refused:
         parse_options(Cake, {"layers": 3, name: value})
     assert refused.value.field == name
     assert words in refused.value.words
@@ -79,7 +79,7 @@ def test_texts_of_an_address_are_read_as_numbers() -> None:
     texts = {"layers": "3", "sugar": ".5", "shape": "square", "name": "", "filling": "jam"}
     assert parse_texts(Cake, texts) == Cake(layers=3, sugar=0.5, shape="square")
     for name, text in (("layers", "3.5"), ("layers", "9" * 5000), ("sugar", "nan"), ("sugar", "1e999"), ("shape", "x")):
-        with pytest.raises(OptionError) as refused:
+        with pytest.raises(Refusal) as refused:
             parse_texts(Cake, {name: text})
         assert refused.value.field == name
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs.chunks import work_through
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.registry import background
 from hoshina.jobs.runner import Run
 
@@ -47,7 +47,7 @@ def again(run: Run) -> dict[str, Any]:
 def error(run: Run) -> dict[str, Any]:
     match run.params["how"]:
         case "words":
-            raise JobError("The folder is gone.", "Plug the disk in.")
+            raise Refusal("The folder is gone.", "Plug the disk in.")
         case "bug":
             raise ZeroDivisionError("one by \x00 zero")
         case "result":
@@ -74,7 +74,7 @@ def native(run: Run) -> dict[str, Any]:
 
 def share(run: Run, start: int, stop: int) -> None:
     if run.params.get("fails_at") in range(start, stop):
-        raise JobError(f"Item {run.params['fails_at']} is broken.", "Remove it.")
+        raise Refusal(f"Item {run.params['fails_at']} is broken.", "Remove it.")
     time.sleep(run.params["pause"])
     run.advance()  # only listens here
     note(run, f"{start}-{stop}:{os.getpid()}")

@@ -10,14 +10,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from hoshina.core import parent_watch
+from hoshina.core.errors import Refusal
 from hoshina.core.processes import describe
 from hoshina.jobs import chunks, lifecycle, notify, presence, registry, runner, tasks
 from hoshina.jobs.console import run_command_job
-from hoshina.jobs.errors import JobError, Superseded
+from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
 from hoshina.jobs.runner import Run, seconds_left, stopping
 from tests.jobs import tasks as test_jobs
@@ -80,24 +81,23 @@ def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
     queue_job: Callable[..., Job],
 ) -> None:
     job = queue_job()
-    with pytest.raises(JobError, match="Steps is already queued in another process"):
+    with pytest.raises(Refusal, match="Steps is already queued in another process"):
         lifecycle.run_now("test_steps", params={**job.params, "n": 7})
     assert lifecycle.run_now("test_steps", params=job.params) == job
     assert queue_job() != job
     running = lifecycle.claim(queue_job().pk)
     assert running is not None
-    with pytest.raises(JobError, match=r"Steps is already running in another process\. Wait for it"):
+    with pytest.raises(Refusal, match=r"Steps is already running in another process\. Wait for it"):
         lifecycle.run_now("test_steps", params=running.params)
 
 
 def test_failures_in_the_foreground(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     params = {"name": "a", "notes": str(tmp_path / "notes")}
-    with pytest.raises(CommandError, match=r"^The folder is gone. Plug the disk in.$") as told:
+    with pytest.raises(Refusal, match=r"^The folder is gone. Plug the disk in.$"):
         run_command_job(BaseCommand(), "test_error", None, {**params, "how": "words"}, as_json=True)
-    assert told.value.returncode == 1
     assert "Traceback" not in caplog.text
     caplog.set_level(logging.ERROR)
-    with pytest.raises(JobError, match="ZeroDivisionError: one by  zero"):
+    with pytest.raises(Refusal, match="ZeroDivisionError: one by  zero"):
         lifecycle.run_now("test_error", params={**params, "how": "bug"})
     assert "Traceback" in caplog.text
     assert set(Job.objects.values_list("state", flat=True)) == {S.FAILED}

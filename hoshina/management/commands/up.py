@@ -34,7 +34,6 @@ from hoshina.core.processes import describe, lives, module_command
 from hoshina.core.storage import replacing
 from hoshina.jobs import lifecycle, presence, registry
 from hoshina.jobs.console import Bars
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from hoshina.management import supervision
 from hoshina.web.first_sign_in import first_sign_in_path
@@ -309,10 +308,7 @@ class _Up:
             return
         from labeling.ingest.dataset_folder import dataset_for
 
-        try:
-            dataset = dataset_for(folder, name)
-        except JobError as error:
-            raise CommandError(str(error)) from error
+        dataset = dataset_for(folder, name)
         if self.options["watch"]:
             type(dataset).objects.filter(pk=dataset.pk).update(is_watched=True, next_look_at=None)
         if type(dataset).objects.count() > 1:  # otherwise the first page shows it anyway

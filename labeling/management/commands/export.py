@@ -12,9 +12,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from hoshina.core.commands import HoshinaCommand
+from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from hoshina.core.storage import replacing
-from labeling.exporting import Export, OptionError, Options, parse_splits, sections
+from labeling.exporting import Export, Options, parse_splits, sections
 from labeling.exporting.size import images_size
 from labeling.fields.split_groups import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -63,8 +64,6 @@ class Command(HoshinaCommand):
         try:
             export = Export(dataset, chosen_options)
             sha256 = write(export, output)
-        except OptionError as error:
-            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{output} could not be written: {error.strerror or error}.") from error
         result = {"path": str(output), "items": export.rows, "sha256": sha256, "images": chosen_options.with_images}
@@ -87,14 +86,14 @@ def _chosen(dataset: Dataset, options: dict[str, Any]) -> Options:
             extras=frozenset(options["extras"] or ()),
             group_by=group_by,
         )
-    except OptionError as error:
+    except Refusal as error:
         raise CommandError(str(error), returncode=2) from error
 
 
 def _splits(text: str) -> tuple[int, int, int]:
     try:
         return parse_splits(text)
-    except OptionError as error:
+    except Refusal as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 

@@ -9,11 +9,10 @@ from django.core.management.base import CommandError, CommandParser
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
-from hoshina.core.storage import StoreError
 from hoshina.jobs.console import run_command_job
 from labeling.fields.header_fields import KIND, check_cards
 from labeling.fields.header_fields import words_of as words_of_cards
-from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import Progress, Report, import_fields
 from labeling.fields.split_groups import choose, tally_of
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -65,10 +64,7 @@ class Command(HoshinaCommand):
         self.print_result(result, lines, as_json=options["json"])
 
     def _read_cards(self, dataset: Dataset, options: dict[str, Any]) -> dict[str, Any]:
-        try:
-            cards = check_cards(dataset, options["cards"])
-        except FieldProblem as problem:
-            raise CommandError(str(problem)) from problem
+        cards = check_cards(dataset, options["cards"])
         job = run_command_job(self, KIND, dataset.pk, {"cards": cards}, as_json=options["json"])
         return dict(job.result)
 
@@ -84,11 +80,8 @@ class Command(HoshinaCommand):
 
 def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list[str]]:
     """Set the group field of the dataset, and return it for JSON and as lines of text."""
-    try:
-        field = choose(dataset, name.strip())
-        tally = tally_of(dataset, field) if field else None
-    except (FieldProblem, StoreError) as problem:
-        raise CommandError(str(problem)) from problem
+    field = choose(dataset, name.strip())
+    tally = tally_of(dataset, field) if field else None
     if tally is None:
         return {"group_by": None}, ["Only identical files are grouped."]
     result: dict[str, object] = {"group_by": tally.name, "groups": tally.n_groups, "largest_group": tally.largest}

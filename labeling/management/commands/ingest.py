@@ -13,10 +13,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from hoshina.core.commands import Failure, HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
-from hoshina.jobs.errors import JobError
 from labeling.display.settings import rewrite
 from labeling.images.folder_walk import walk
 from labeling.images.open_image import DEFAULT_EXTENSIONS
@@ -81,10 +80,7 @@ class Command(HoshinaCommand):
         if options["is_trial"]:
             self._try(template, options)
             return
-        try:
-            dataset = dataset_for(options["data_dir"], options["dataset"])
-        except JobError as error:
-            raise Failure(error.message, error.hint) from error
+        dataset = dataset_for(options["data_dir"], options["dataset"])
         params: dict[str, Any] = {"extensions": options["extensions"]} if options["extensions"] else {}
         if changes := _rendering_changes(options):
             params["reread"] = rewrite(dataset, replace(dataset.shown_as, **changes))

@@ -60,7 +60,7 @@ def weights_status(backbone: str, weights_dir: Path | None) -> WeightsStatus:
         if not problem:
             message = f"ImageNet weights of {weight_file.title} will be downloaded when the training starts."
             return WeightsStatus(False, True, message)
-        message = f"{missing.message}, and their URL does not respond ({problem}). {missing.hint}"
+        message = f"{missing.reason}, and their URL does not respond ({problem}). {missing.hint}"
         return WeightsStatus(False, False, f"{message} {_other_ways(backbone, weights_dir)}")
     return WeightsStatus(True, True, f"ImageNet weights of {weight_file.title} {origin}.")
 

@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from hoshina.core.commands import HoshinaCommand
-from hoshina.core.parsing import OptionError, add_option_arguments, given_options
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import add_option_arguments, given_options
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -31,10 +32,11 @@ class Command(HoshinaCommand):
         given = given_options(MapOptions, options)
         try:
             wanted = checked(dataset, given.pop("method", "umap"), given)
-        except OptionError as error:
+        except Refusal as error:
             flag = _FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
-            words = f"{flag}: {error.words}" if error.field else error.words
-            raise CommandError(words, returncode=2 if error.field else 1) from error
+            if not error.field:
+                raise
+            raise CommandError(f"{flag}: {error}", returncode=2) from error
         job = run_command_job(self, "project_map", dataset.pk, asdict(wanted), as_json=options["json"])
         result = job.result
         placed = result["points"] - result["fitted"]

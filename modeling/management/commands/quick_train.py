@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from hoshina.core.commands import HoshinaCommand
-from hoshina.core.parsing import OptionError, add_option_arguments, given_options, parse_options
+from hoshina.core.errors import Refusal
+from hoshina.core.parsing import add_option_arguments, given_options, parse_options
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -33,8 +34,8 @@ class Command(HoshinaCommand):
         dataset = pick_dataset(options["dataset"])
         try:
             wanted = parse_options(QuickOptions, asdict(usual_options(dataset)) | given_options(QuickOptions, options))
-        except OptionError as error:
-            raise CommandError(f"--{error.field.replace('_', '-')}: {error.words}", returncode=2) from error
+        except Refusal as error:
+            raise CommandError(f"--{error.field.replace('_', '-')}: {error}", returncode=2) from error
         impossible = problems(wanted, facts_of(dataset))
         if impossible:
             raise CommandError(" ".join(why for _, why in impossible))

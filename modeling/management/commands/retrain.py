@@ -6,7 +6,8 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from hoshina.core.commands import Failure, HoshinaCommand
+from hoshina.core.commands import HoshinaCommand
+from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from hoshina.jobs.console import run_command_job, run_or_follow_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
@@ -36,7 +37,7 @@ class Command(HoshinaCommand):
             job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])
         told = job.result
         if "waits_for" in told:
-            raise Failure("There are too few embeddings to train with.", "Run hoshina embed, then retrain again.")
+            raise Refusal("There are too few embeddings to train with.", "Run hoshina embed, then retrain again.")
         if options["json"]:
             self.stdout.write(json.dumps(told | ({"embedded": embedded} if embedded else {})))
             return

@@ -19,9 +19,9 @@ from sampling.queues.deal import deal
 from sampling.queues.dispatch import comparison_for
 from sampling.queues.empty_state import nothing_left
 from sampling.queues.field_filter import PREFIX, Condition, conditions_from
-from sampling.queues.pull import CannotRank, Filters, new_seed, pull
+from sampling.queues.pull import Filters, new_seed, pull
 from sampling.queues.registry import STRATEGIES
-from sampling.queues.strategy import BadParameter, parse_params
+from sampling.queues.strategy import parse_params
 
 
 class Command(HoshinaCommand):
@@ -51,20 +51,17 @@ class Command(HoshinaCommand):
             takes = f"It takes {', '.join(known)}." if known else "It takes none."
             raise Failure(f"{strategy.title} has no parameter {unknown[0]!r}.", takes, returncode=2)
         seed = new_seed() if options["seed"] is None else options["seed"]
-        try:
-            filters = Filters(
-                State.LABELLED if strategy.needs_held_out else State.UNLABELLED,
-                fields=_conditions(options["filter"]),
-            )
-            params = parse_params(strategy, given)
-            comparison = comparison_for(dataset, strategy.name, asdict(params))
-            if comparison is not None:
-                run_command_job(self, "oddness", dataset_id=dataset.pk, params=comparison, as_json=options["json"])
-            # As many ranks as a page stores: some draws depend on their number.
-            k = options["n"] if strategy.is_sweep else max(options["n"], strategy.kept)
-            round_ = pull(dataset, strategy, params, filters, seed=seed, k=k)
-        except (CannotRank, BadParameter) as problem:
-            raise CommandError(str(problem)) from problem
+        filters = Filters(
+            State.LABELLED if strategy.needs_held_out else State.UNLABELLED,
+            fields=_conditions(options["filter"]),
+        )
+        params = parse_params(strategy, given)
+        comparison = comparison_for(dataset, strategy.name, asdict(params))
+        if comparison is not None:
+            run_command_job(self, "oddness", dataset_id=dataset.pk, params=comparison, as_json=options["json"])
+        # As many ranks as a page stores: some draws depend on their number.
+        k = options["n"] if strategy.is_sweep else max(options["n"], strategy.kept)
+        round_ = pull(dataset, strategy, params, filters, seed=seed, k=k)
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
         if options["json"]:
             items = [

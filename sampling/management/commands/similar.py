@@ -12,9 +12,8 @@ from hoshina.core.parsing import whole_number
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset, Item
 from sampling.queues.deal import deal
-from sampling.queues.pull import CannotRank, Filters, pull
+from sampling.queues.pull import Filters, pull
 from sampling.queues.registry import STRATEGIES, SimilarParams
-from sampling.queues.strategy import BadParameter
 
 
 class Command(HoshinaCommand):
@@ -36,10 +35,7 @@ class Command(HoshinaCommand):
         examples = [_item(dataset, name) for name in options["item"]]
         params = SimilarParams(to=",".join(str(item.row) for item in examples), at_least=options["at_least"])
         filters = Filters() if options["unlabelled"] else Filters(state=None)
-        try:
-            round_ = pull(dataset, STRATEGIES["similar"], params, filters, seed=0, k=options["k"])
-        except (CannotRank, BadParameter) as problem:
-            raise CommandError(str(problem)) from problem
+        round_ = pull(dataset, STRATEGIES["similar"], params, filters, seed=0, k=options["k"])
         found = deal(round_, 0, options["k"], holder="", is_continued=False).tiles
         items = [{"item_id": tile.item.pk, "path": tile.item.path, "similarity": tile.shown.score} for tile in found]
         result: dict[str, Any] = {"item_id": examples[0].pk, "items": items}

@@ -14,6 +14,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoshina.core.errors import Refusal
 from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
@@ -100,7 +101,7 @@ def test_the_palette_has_distinct_colors() -> None:
 
 @pytest.mark.parametrize("raw", ["", "   ", "\t\n", "\u200b", "\u202e \u2060", "\x00\x1f"])
 def test_a_name_without_anything_to_see_is_refused(make_dataset: MakeDataset, db: None, raw: str) -> None:
-    with pytest.raises(classes.ClassProblem, match="Enter a name for the class"):
+    with pytest.raises(Refusal, match="Enter a name for the class"):
         classes.add(make_dataset(0), raw)
 
 
@@ -119,10 +120,10 @@ def test_the_same_word_written_otherwise_is_refused(
 ) -> None:
     dataset = make_dataset(0, classes=("other",))
     classes.add(dataset, present)
-    with pytest.raises(classes.ClassProblem, match="already exists"):
+    with pytest.raises(Refusal, match="already exists"):
         classes.add(dataset, spelling)
     other = named(dataset, "other")
-    with pytest.raises(classes.ClassProblem, match="already exists"):
+    with pytest.raises(Refusal, match="already exists"):
         classes.edit(other, name=spelling, colour=other.colour, key=None)
     assert names(dataset) == ["other", classes.tidy_name(present)]
 
@@ -136,7 +137,7 @@ def test_another_dataset_may_use_the_same_name(make_dataset: MakeDataset, db: No
 def test_a_name_of_eighty_characters_fits_and_one_more_is_refused(make_dataset: MakeDataset, db: None) -> None:
     dataset = make_dataset(0, classes=())
     assert classes.add(dataset, "é" * 80).name == "é" * 80
-    with pytest.raises(classes.ClassProblem, match=r"81 characters\. Use at most 80"):
+    with pytest.raises(Refusal, match=r"81 characters\. Use at most 80"):
         classes.add(dataset, "x" * 81)
 
 
@@ -144,7 +145,7 @@ def test_a_name_of_eighty_characters_fits_and_one_more_is_refused(make_dataset: 
 def test_a_tidy_name_stays_as_it_is(raw: str) -> None:
     try:
         name = classes.tidy_name(raw)
-    except classes.ClassProblem:
+    except Refusal:
         return
     assert name == classes.tidy_name(name) == name.strip()
     assert unicodedata.is_normalized("NFC", name)
@@ -283,14 +284,14 @@ def test_what_is_gone_is_refused_in_words(make_dataset: MakeDataset, ana: User) 
     ):
         with pytest.raises(classes.ClassGone, match="“cat” was deleted or merged in the meantime"):
             attempt()
-    with pytest.raises(classes.ClassProblem, match="another class"):
+    with pytest.raises(Refusal, match="another class"):
         classes.merge(bird, bird, user=ana)
     assert names(dataset) == ["dog", "bird"]
 
 
 def test_classes_of_two_datasets_are_not_merged(make_dataset: MakeDataset, ana: User) -> None:
     first, second = make_dataset(1, name="first"), make_dataset(1, name="second")
-    with pytest.raises(classes.ClassProblem, match="same dataset"):
+    with pytest.raises(Refusal, match="same dataset"):
         classes.merge(named(first, "cat"), named(second, "cat"), user=ana)
 
 

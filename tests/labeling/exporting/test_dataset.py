@@ -18,8 +18,9 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.exporting import Contribution, Export, Member, OptionError, Options, Section, parse_splits
+from labeling.exporting import Contribution, Export, Member, Options, Section, parse_splits
 from labeling.exporting import registry as registry_module
 from labeling.exporting.canonical_text import cell, csv_line, json_bytes, moment, number
 from labeling.exporting.rows import BATCH, decided_items
@@ -405,7 +406,7 @@ def test_a_huge_member_has_wide_sizes() -> None:
 # -- Options and sections ---------------------------------------------------------------------------
 @pytest.mark.parametrize("text", ["80,10", "80,10,x", "", "80,10,11", "120,-10,-10", "80;10;10"])
 def test_splits_that_cannot_be_are_refused(text: str) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(Refusal):
         parse_splits(text)
 
 
@@ -415,7 +416,7 @@ def test_splits_are_parsed() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_seeds_that_cannot_be_are_refused(seed: int) -> None:
-    with pytest.raises(OptionError, match="seed"):
+    with pytest.raises(Refusal, match="seed"):
         Options(seed=seed)
 
 
@@ -451,7 +452,7 @@ def test_another_room_adds_files_and_keys(make_dataset: MakeDataset, moods: Sect
 def test_what_cannot_be_had_is_refused_at_once(
     make_dataset: MakeDataset, moods: Section, n: int, name: str, message: str
 ) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises(Refusal, match=message):
         Export(make_dataset(n), Options(extras=frozenset({name})))
 
 

@@ -12,11 +12,11 @@ from django.core.management import call_command
 from django.test import Client
 from PIL import ExifTags, Image
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.fields import column_of, header_fields
 from labeling.fields.item_values import texts_of
-from labeling.fields.metadata_table import FieldProblem
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
 
@@ -108,7 +108,7 @@ def test_a_fits_card_of_the_same_word_is_another(dataset: Dataset) -> None:
     assert header_fields.check_cards(dataset, ["MODEL", "gain"]) == ["MODEL", "GAIN"]
     assert header_fields.check_cards(dataset, ["model"]) == ["Model"]
     read(dataset, "Model")
-    with pytest.raises(FieldProblem, match="There is a field Model already"):
+    with pytest.raises(Refusal, match="There is a field Model already"):
         header_fields.check_cards(dataset, ["MODEL"])
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from labeling.exporting import OptionError
+from hoshina.core.errors import Refusal
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field, Frame, Item
@@ -85,7 +85,7 @@ def test_items_of_one_group_share_a_split(dataset: Dataset) -> None:
 
 
 def test_groups_that_cannot_be_are_refused(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no field 'nights' to group by"):
+    with pytest.raises(Refusal, match="no field 'nights' to group by"):
         archive_bytes(dataset, group_by="nights")
     with pytest.raises(CommandError, match="no field 'nights'"):
         call_command("export", "--output", tmp_path / "x.zip", "--group-by", "nights")

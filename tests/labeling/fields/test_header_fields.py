@@ -13,7 +13,7 @@ from astropy.io import fits
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import claim, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.fields import column_of, header_fields
@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read_costs_only_itself(dataset: Dataset, folder: 
 def test_cards_that_cannot_be_are_refused(dataset: Dataset) -> None:
     field = Field.objects.create(dataset=dataset, name="Object", kind="number", source="csv")
     save_column(field, Draft(Field.Kind.NUMBER, np.zeros(2), []))
-    with pytest.raises(JobError, match="a field Object already, from elsewhere"):
+    with pytest.raises(Refusal, match="a field Object already, from elsewhere"):
         read(dataset, "OBJECT")
     with pytest.raises(CommandError, match="already, from elsewhere"):
         call_command("import_fields", "--cards", "object")

@@ -14,9 +14,10 @@ from django.core.management import CommandError, call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoshina.core.errors import Refusal
 from labeling.fields import column_of
 from labeling.fields.item_values import facts_of, texts_of
-from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.metadata_table import Wish
 from labeling.fields.parse_values import Guess, number_of, number_text, time_of, time_text
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field, Item
@@ -227,7 +228,7 @@ def test_a_bad_file_is_refused_in_words_and_changes_nothing(dataset: Dataset, co
     load(dataset, "path,there\nimage0001.png,1\n")
     Field.objects.create(dataset=dataset, name="Card", kind="number", source="EXPTIME", order=7)
     before = list(Field.objects.values())
-    with pytest.raises(FieldProblem, match=words):
+    with pytest.raises(Refusal, match=words):
         load(dataset, content)
     assert list(Field.objects.values()) == before
 
@@ -241,7 +242,7 @@ def test_wishes_that_cannot_be_are_refused_in_words(dataset: Dataset) -> None:
         (Wish(), {"b": "text"}, "no column 'b' to be given a kind"),
         (Wish(), {"a": "time"}, r"a is 'x', but the column is to hold times .*, as you asked"),
     ):
-        with pytest.raises(FieldProblem, match=words):
+        with pytest.raises(Refusal, match=words):
             load(dataset, text, wish, **kinds)
 
 

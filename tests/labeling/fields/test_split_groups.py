@@ -13,9 +13,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from hoshina.core.errors import Refusal
 from labeling.fields import field_edits, split_groups
 from labeling.fields.columns import empty
-from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
 from tests.factories import MakeDataset, decide, opened, table
@@ -171,10 +172,10 @@ def test_keys_join_files_and_groups(dataset: Dataset) -> None:
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(dataset: Dataset) -> None:
-    with pytest.raises(FieldProblem, match="There are: night, depth, one"):
+    with pytest.raises(Refusal, match="There are: night, depth, one"):
         split_groups.choose(dataset, "patient")
     Field.objects.all().delete()
-    with pytest.raises(FieldProblem, match="no fields yet"):
+    with pytest.raises(Refusal, match="no fields yet"):
         split_groups.choose(dataset, "patient")
 
 

@@ -12,11 +12,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from hoshina.core.errors import Refusal
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import run_now
 from labeling.fields import column_of, field_edits
 from labeling.fields.item_values import facts_of
-from labeling.fields.metadata_table import FieldProblem
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
 from tests.factories import MakeDataset
@@ -101,7 +101,7 @@ def test_names_and_kinds_change(dataset: Dataset, client: Client) -> None:
     ):
         answer = client.post(edit, given)
         assert (answer.status_code, words in answer.content.decode()) == (422, True)
-    with pytest.raises(FieldProblem, match="'g' and 1 more are no number: band stays text"):
+    with pytest.raises(Refusal, match="'g' and 1 more are no number: band stays text"):
         field_edits.change_kind(band, Field.Kind.NUMBER)
 
 

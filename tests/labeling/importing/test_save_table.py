@@ -8,11 +8,11 @@ import json
 import pytest
 from django.contrib.auth.models import User
 
+from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.importing import ImportProblem, Report, import_labels, save_table
+from labeling.importing import Report, import_labels, save_table
 from labeling.importing.label_table import Row, read_rows
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
-from labeling.tables.encoding import TableProblem
 from tests.factories import MakeDataset, archive_bytes, decide, opened, table
 
 
@@ -79,7 +79,7 @@ def test_a_short_line_has_empty_fields() -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(content: bytes, message: str) -> None:
-    with pytest.raises(TableProblem, match=message):
+    with pytest.raises(Refusal, match=message):
         list(read_rows(io.BytesIO(content)))
 
 
@@ -246,7 +246,7 @@ def test_a_class_name_that_cannot_be_is_refused(make_dataset: MakeDataset) -> No
     dataset = make_dataset(1)
     text = f"path,label\nimage0000.png,{'x' * 81}\n"
     assert load(dataset, text).as_json()["unknown_classes"] == ["x" * 81]
-    with pytest.raises(ImportProblem, match="81 characters"):
+    with pytest.raises(Refusal, match="81 characters"):
         load(dataset, text, create_classes=True)
     assert states(dataset) == {}
 
@@ -256,7 +256,7 @@ def test_a_column_of_anything_makes_no_classes(make_dataset: MakeDataset, monkey
     monkeypatch.setattr(save_table, "MAX_NEW_CLASSES", 3)
     dataset = make_dataset(4)
     lines = "\n".join(f"image000{row}.png,note {row}" for row in range(4))
-    with pytest.raises(ImportProblem, match="Is 'label' the right column"):
+    with pytest.raises(Refusal, match="Is 'label' the right column"):
         load(dataset, f"path,label\n{lines}\n", create_classes=True)
     assert LabelClass.objects.count() == 2
 
@@ -264,7 +264,7 @@ def test_a_column_of_anything_makes_no_classes(make_dataset: MakeDataset, monkey
 @pytest.mark.django_db
 def test_a_fault_in_the_last_line_applies_nothing(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
-    with pytest.raises(ImportProblem, match="Line 4"):
+    with pytest.raises(Refusal, match="Line 4"):
         load(dataset, "item_id,label,skipped\n1,emu,\n2,cat,\n3,cat,maybe\n", create_classes=True)
     assert states(dataset) == {}
     assert Annotation.objects.count() == 0

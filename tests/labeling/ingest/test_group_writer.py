@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from hoshina.jobs.errors import Cancelled, JobError
+from hoshina.core.errors import Refusal
+from hoshina.jobs.errors import Cancelled
 from labeling.images.decoder_pool import decoders
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
@@ -261,7 +262,7 @@ def test_items_that_somebody_decided_about_are_neither_merged_nor_split(tmp_path
     ingest_groups(tmp_path / "in")
     Item.objects.filter(path="sn1_ref.png").update(state=State.SKIPPED)
     before = list(Item.objects.values())
-    with pytest.raises(JobError, match="1 image of in has a decision, with each file as an item"):
+    with pytest.raises(Refusal, match="1 image of in has a decision, with each file as an item"):
         ingest_groups(tmp_path / "in", FLAT)
     assert list(Item.objects.values()) == before
     ingest_groups(tmp_path / "in", "")  # already the current grouping
@@ -287,7 +288,7 @@ def test_a_template_by_which_items_stay_the_same_keeps_their_labels(
     rows = set(Item.objects.values_list("row", "pk"))
     label_item("n/sn1")
     if path is None:
-        with pytest.raises(JobError, match="merge or split"):
+        with pytest.raises(Refusal, match="merge or split"):
             ingest_groups(tmp_path / "in", after)
         assert labels_by_path() == {"n/sn1": "was n/sn1"}
         return
@@ -303,7 +304,7 @@ def test_a_template_that_fits_no_file_changes_nothing(tmp_path: Path) -> None:
     write_triplets(tmp_path / "in", range(2))
     ingest_groups(tmp_path / "in")
     before = list(Item.objects.values())
-    with pytest.raises(JobError, match="None of the images in"):
+    with pytest.raises(Refusal, match="None of the images in"):
         ingest_groups(tmp_path / "in", "{id}_{role}.fits")
     assert list(Item.objects.values()) == before
     assert Dataset.objects.get().grouping == ""

@@ -12,7 +12,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from hoshina.jobs.errors import Cancelled, JobError
+from hoshina.core.errors import Refusal
+from hoshina.jobs.errors import Cancelled
 from labeling.images.decoder_pool import decoders
 from labeling.images.folder_walk import FoundFile
 from labeling.ingest import scan as ingest_module
@@ -237,7 +238,7 @@ def test_the_report_is_short_and_the_problems_complete(tmp_path: Path, monkeypat
 def test_a_folder_without_images_says_so_here_and_on_the_problems_page(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
-    with pytest.raises(JobError, match=r"There are no images in .*in: no file name ends in \.jpg"):
+    with pytest.raises(Refusal, match=r"There are no images in .*in: no file name ends in \.jpg"):
         ingest_folder(tmp_path / "in")
     assert Problem.objects.get().path == "."
 
@@ -258,7 +259,7 @@ def test_a_folder_that_is_gone_changes_nothing(picture_folder: MakeFolder, tmp_p
     ingest_folder(folder)
     dataset = Dataset.objects.get()
     folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(JobError, match="does not exist"):
+    with pytest.raises(Refusal, match="does not exist"):
         ingest(dataset, Steps())  # type: ignore[arg-type]
     assert Item.objects.filter(is_available=True).count() == 2
     assert "does not exist" in Problem.objects.get(path=".").reason
@@ -266,9 +267,9 @@ def test_a_folder_that_is_gone_changes_nothing(picture_folder: MakeFolder, tmp_p
 
 def test_missing_folders_and_files_make_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "file.png").touch()
-    with pytest.raises(JobError, match="does not exist"):
+    with pytest.raises(Refusal, match="does not exist"):
         dataset_for(tmp_path / "gone")
-    with pytest.raises(JobError, match=r"is a file\. Specify the folder"):
+    with pytest.raises(Refusal, match=r"is a file\. Specify the folder"):
         dataset_for(tmp_path / "file.png")
     assert not Dataset.objects.exists()
 
@@ -303,7 +304,7 @@ def test_a_name_of_another_folder_is_refused_until_that_folder_is_gone(
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
     dataset = dataset_for(tmp_path / "old", "cats")
-    with pytest.raises(JobError, match=r"belongs to the folder .*AL_DATA_DIR"):
+    with pytest.raises(Refusal, match=r"belongs to the folder .*AL_DATA_DIR"):
         dataset_for(tmp_path / "new", "cats")
     (tmp_path / "old").rmdir()
     moved = dataset_for(tmp_path / "new", "cats")
@@ -321,7 +322,7 @@ def test_al_data_dir_moves_the_root(picture_folder: MakeFolder, tmp_path: Path, 
     assert counts_of(ingest_folder(moved)) == {"items": 3, "unchanged": 3}
     assert Dataset.objects.count() == 1
     (tmp_path / "other").mkdir()
-    with pytest.raises(JobError, match="AL_DATA_DIR"):
+    with pytest.raises(Refusal, match="AL_DATA_DIR"):
         dataset_for(tmp_path / "other")
 
 

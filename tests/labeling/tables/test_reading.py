@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from hoshina.core.errors import Refusal
 from labeling.fields import column_of
 from labeling.fields.item_values import texts_of
-from labeling.fields.metadata_table import FieldProblem, Wish
+from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
-from labeling.importing import Choice, ImportProblem, Report, import_labels
+from labeling.importing import Choice, Report, import_labels
 from labeling.models import Dataset, Field, Item, LabelClass
 from labeling.tables.encoding import encoding_of, guessed_note
 from tests.factories import MakeDataset
@@ -73,11 +74,11 @@ def test_windows_1252_is_a_note_and_may_be_overruled(dataset: Dataset) -> None:
     assert labels(dataset, content).unknown.lines == 1
     report = labels(dataset, content, encoding="windows-1251")
     assert (labelled(dataset), report.encoding_note) == ({0: "cat"}, "")
-    with pytest.raises(ImportProblem, match="no encoding 'klingon'"):
+    with pytest.raises(Refusal, match="no encoding 'klingon'"):
         labels(dataset, content, encoding="klingon")
-    with pytest.raises(ImportProblem, match="no encoding 'base64'"):
+    with pytest.raises(Refusal, match="no encoding 'base64'"):
         labels(dataset, content, encoding="base64")
-    with pytest.raises(ImportProblem, match="not text in UTF-8"):
+    with pytest.raises(Refusal, match="not text in UTF-8"):
         labels(dataset, content, encoding="utf8")
     assert "Windows-1252" in guessed_note("cp1252")
 
@@ -93,7 +94,7 @@ def test_a_letter_at_the_end_of_a_large_file_decides(tmp_path: Path) -> None:
 
 
 def test_half_a_character_at_the_end_is_refused(dataset: Dataset) -> None:
-    with pytest.raises(ImportProblem, match="not text in UTF-16"):
+    with pytest.raises(Refusal, match="not text in UTF-16"):
         labels(dataset, "path,label\nimage0000.png,cat\n".encode("utf-16")[:-1])
     assert labelled(dataset) == {}
 
@@ -122,7 +123,7 @@ def test_separators_and_long_cells(dataset: Dataset, text: str) -> None:
 
 
 def test_the_quotes_of_an_endless_cell_are_refused_with_their_line(dataset: Dataset) -> None:
-    with pytest.raises(ImportProblem, match="The quotes after line 3 are unbalanced"):
+    with pytest.raises(Refusal, match="The quotes after line 3 are unbalanced"):
         labels(dataset, 'sep=,\npath,label\nimage0000.png,cat\n"' + "x\n" * 9_000_000)
 
 
@@ -131,7 +132,7 @@ def test_a_long_column_is_left_out_of_the_fields(dataset: Dataset) -> None:
     report = import_fields(dataset, io.BytesIO(text.encode()), Wish())
     assert [field.name for field in report.fields] == ["mass"]
     assert report.too_long == ["n" * 90, "json"]
-    with pytest.raises(FieldProblem, match=r"Line 2: the value of json is longer than 1,000 characters. Choose"):
+    with pytest.raises(Refusal, match=r"Line 2: the value of json is longer than 1,000 characters. Choose"):
         import_fields(dataset, io.BytesIO(text.encode()), Wish(columns=("json", "mass")))
 
 
@@ -201,7 +202,7 @@ def test_a_path_is_never_guessed_in_our_own_column(dataset: Dataset) -> None:
     ],
 )
 def test_what_is_not_clear_is_asked(dataset: Dataset, text: str, choice: dict[str, str], message: str) -> None:
-    with pytest.raises(ImportProblem, match=message):
+    with pytest.raises(Refusal, match=message):
         labels(dataset, text, **choice)
 
 
@@ -275,12 +276,12 @@ def test_other_spellings_are_asked_about_and_nothing_is_applied(
 def test_several_classes_of_one_number_are_not_guessed(dataset: Dataset) -> None:
     for name in ("1", "01"):
         LabelClass.objects.create(dataset=dataset, name=name, order=5, colour="#000000")
-    with pytest.raises(ImportProblem, match=r"'1', '01' are the same number\. Merge them"):
+    with pytest.raises(Refusal, match=r"'1', '01' are the same number\. Merge them"):
         labels(dataset, "path,label\nimage0000.png,001\n", same_numbers="merge")
 
 
 def test_classes_are_made_all_or_none(dataset: Dataset) -> None:
     before = set(LabelClass.objects.values_list("name", flat=True))
-    with pytest.raises(ImportProblem, match="81 characters"):
+    with pytest.raises(Refusal, match="81 characters"):
         labels(dataset, f"path,label\nimage0000.png,emu\nimage0002.png,{'x' * 81}\n", create_classes=True)
     assert set(LabelClass.objects.values_list("name", flat=True)) == before

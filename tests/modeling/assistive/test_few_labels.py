@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from django.core.management import call_command
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import run_now
 from labeling.decisions import classes
 from labeling.models import LabelClass
@@ -77,7 +77,7 @@ def test_a_single_class_teaches_nothing(make_dataset: MakeDataset) -> None:
     X, y = two_clouds(30)
     add_vectors(dataset, X)
     import_labels(dataset, np.flatnonzero(y == 1).tolist(), y)
-    with pytest.raises(JobError, match=r"Only one class has labels: dog \(15\)") as refused:
+    with pytest.raises(Refusal, match=r"Only one class has labels: dog \(15\)") as refused:
         run_now("retrain", dataset_id=dataset.pk)
     assert "needs two" in refused.value.hint
     assert not ModelVersion.objects.exists()
@@ -135,7 +135,7 @@ def test_a_class_whose_vectors_are_no_numbers_is_no_class_of_the_model(make_data
     damage_vectors(store, np.flatnonzero(y == 1).tolist())
     assert run_now("retrain", dataset_id=dataset.pk).result["classes"] == ["cat", "wolf"]
     damage_vectors(store, np.flatnonzero(y == 0).tolist())
-    with pytest.raises(JobError, match="27 labelled images have no vector"):
+    with pytest.raises(Refusal, match="27 labelled images have no vector"):
         run_now("retrain", dataset_id=dataset.pk)
 
 
@@ -175,7 +175,7 @@ def test_a_class_deleted_during_the_fit_may_leave_too_little(
     import_labels(dataset, list(range(24)), y)
     dog = LabelClass.objects.get(name="dog")
     meanwhile(monkeypatch, lambda: classes.delete(dog, user=None))
-    with pytest.raises(JobError, match="Only one class has labels: cat"):
+    with pytest.raises(Refusal, match="Only one class has labels: cat"):
         run_now("retrain", dataset_id=dataset.pk)
     assert not ModelVersion.objects.exists()
 

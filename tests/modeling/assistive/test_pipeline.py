@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from django.test import Client
 
+from hoshina.core.errors import Refusal
 from hoshina.core.storage import StoreError
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.fields import split_groups
@@ -102,7 +102,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
 def test_what_is_missing_is_said(make_dataset: MakeDataset, prepare: Callable[..., Any], words: str) -> None:
     dataset = make_dataset(20)
     prepare(dataset, *two_clouds(20))
-    with pytest.raises(JobError, match=words) as refused:
+    with pytest.raises(Refusal, match=words) as refused:
         run_now("retrain", dataset_id=dataset.pk)
     assert refused.value.hint
     assert ModelVersion.objects.count() == 0
@@ -199,7 +199,7 @@ def test_a_retrain_that_fails_half_way_leaves_no_files(
         raise StoreError("The disk is full.")
 
     monkeypatch.setattr(model_files, "save_held_out", full)
-    with pytest.raises(JobError, match="The disk is full"):
+    with pytest.raises(Refusal, match="The disk is full"):
         run_now("retrain", dataset_id=dataset.pk)
     assert ModelVersion.objects.count() == 0
     assert not list((store / "models").rglob("*.npy"))
@@ -383,6 +383,6 @@ def test_values_that_cannot_be_read_stop_the_training_in_words(make_dataset: Mak
     field = kept_together(dataset, "night", [f"n{row // 6}" for row in range(60)])
     for file in (store / "fields" / str(field.pk)).iterdir():
         file.unlink()
-    with pytest.raises(JobError, match="of the field night is missing"):
+    with pytest.raises(Refusal, match=r"is missing\. Delete the field night"):
         run_now("retrain", dataset_id=dataset.pk)
     assert not ModelVersion.objects.exists()

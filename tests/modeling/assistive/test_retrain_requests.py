@@ -17,8 +17,8 @@ from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs import console
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import cancel, claim, enqueue, execute, run_now
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
@@ -252,5 +252,5 @@ def test_the_command_tells_how_the_others_embedding_failed(elsewhere: Job) -> No
 
 
 def test_a_failed_retrain_after_embedding_is_an_error_of_the_job(dataset: Dataset) -> None:
-    with pytest.raises(JobError, match="no vectors"):
+    with pytest.raises(Refusal, match="no vectors"):
         run_now("retrain", dataset_id=dataset.pk, params={"is_after_embedding": True})

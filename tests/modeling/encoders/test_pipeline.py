@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hoshina.jobs.errors import Cancelled, JobError, Superseded
+from hoshina.core.errors import Refusal
+from hoshina.jobs.errors import Cancelled, Superseded
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.runner import Run
@@ -217,20 +218,20 @@ class TestTrouble:
 
     def test_folder_away(self, dataset: Dataset) -> None:
         dataset.data_dir.rename(dataset.data_dir.with_name("moved"))
-        with pytest.raises(JobError, match="is not there") as raised:
+        with pytest.raises(Refusal, match="is not there") as raised:
             embed(dataset)
         assert "AL_DATA_DIR" in raised.value.hint
 
     def test_no_image_readable(self, dataset: Dataset) -> None:
         for file in dataset.data_dir.iterdir():
             file.write_bytes(b"")
-        with pytest.raises(JobError, match="None of the 22 images"):
+        with pytest.raises(Refusal, match="None of the 22 images"):
             embed(dataset)
 
     def test_encoder_that_cannot_run(self, dataset: Dataset, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         settings.EMBEDDING_BACKEND = "torch"
         monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
-        with pytest.raises(JobError, match="TensorFlow is not installed") as raised:
+        with pytest.raises(Refusal, match="TensorFlow is not installed") as raised:
             embed(dataset)
         assert "another encoder" in raised.value.hint
         assert Job.objects.get().state == Job.State.FAILED
@@ -257,7 +258,7 @@ class TestTrouble:
             real(run, start, stop)
 
         monkeypatch.setattr(encoder_pipeline, "embed_chunk", stopping)
-        with pytest.raises(JobError, match="cancelled"):
+        with pytest.raises(Refusal, match="cancelled"):
             embed(dataset)
         done = sum(encoded)
         assert done == (failing_chunk - 1) * 4

@@ -13,9 +13,8 @@ from django.core.management import CommandError, call_command
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
-from hoshina.core.parsing import OptionError
+from hoshina.core.errors import Refusal
 from hoshina.jobs import registry
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.lifecycle import run_now
 from hoshina.jobs.models import Job
 from labeling.exporting import Options, refusal
@@ -126,7 +125,7 @@ def test_more_neighbours_than_the_shared_graph_has_are_looked_for(digits: Datase
 
 
 def test_labels_have_a_say_if_asked(digits: Dataset) -> None:
-    with pytest.raises(OptionError, match="two classes"):
+    with pytest.raises(Refusal, match="two classes"):
         projections.checked(digits, "umap", {"is_supervised": True})
     y = (load_digits().target[:N] >= 5).astype(int)
     import_labels(digits, list(range(0, N, 2)), y)
@@ -330,11 +329,11 @@ def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> Non
     assert list(projections.jobs_of(digits)) == [other, job, look]
     assert job.params["n_neighbors"] == 15
     first, second = made(digits, "pca", name="Birds"), made(digits, "pca")
-    with pytest.raises(OptionError, match="'Birds' already"):
+    with pytest.raises(Refusal, match="'Birds' already"):
         projections.rename(second, "Birds")
-    with pytest.raises(OptionError, match="'Birds' already"):
+    with pytest.raises(Refusal, match="'Birds' already"):
         projections.checked(digits, "pca", {"name": "Birds"})
-    with pytest.raises(OptionError, match="at most 80"):
+    with pytest.raises(Refusal, match="at most 80"):
         projections.rename(second, "  ")
     projections.rename(second, "Other  birds")
     assert Projection.objects.get(pk=second.pk).name == "Other birds"
@@ -374,7 +373,7 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
         if job.stage == "Laying out the map":
             Job.objects.filter(pk=job.pk).update(cancel_requested=True)
 
-    with pytest.raises(JobError, match="was cancelled"):
+    with pytest.raises(Refusal, match="was cancelled"):
         run_now("project_map", dataset_id=digits.pk, params=asdict(MapOptions()), on_progress=cancel)
     assert not Projection.objects.exists()
     assert not (store / "maps").exists()
@@ -400,7 +399,7 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
     ],
 )
 def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionError, match=words):
+    with pytest.raises(Refusal, match=words):
         projections.start(digits, projections.checked(digits, method, params))
     assert not Job.objects.exists()
 
@@ -408,12 +407,12 @@ def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str,
 def test_without_vectors_or_with_few_images_it_says_so(make_dataset: MakeDataset) -> None:
     nothing = make_dataset(6, name="nothing")
     assert "no embeddings" in projections.why_not(nothing)
-    with pytest.raises(JobError, match="no vectors of these images yet"):
+    with pytest.raises(Refusal, match="no vectors of these images yet"):
         run_now("project_map", dataset_id=nothing.pk, params=asdict(MapOptions()))
     few = make_dataset(6, name="few")
     add_vectors(few, np.eye(6), np.arange(6) < 3)
     assert "so far there are 3" in projections.why_not(few)
-    with pytest.raises(JobError, match="takes 4 images"):
+    with pytest.raises(Refusal, match="takes 4 images"):
         run_now("project_map", dataset_id=few.pk, params=asdict(MapOptions(n_neighbors=2)))
 
 
@@ -424,7 +423,7 @@ def test_four_images_make_a_map_and_copies_make_none(make_dataset: MakeDataset, 
     assert np.isfinite(coordinates.coordinates_of(made(four, method))).all()
     copies = make_dataset(20, name="copies")
     add_vectors(copies, np.full((20, 80), 0.5))
-    with pytest.raises(JobError, match="the same vector"):
+    with pytest.raises(Refusal, match="the same vector"):
         made(copies, method)
 
 
@@ -444,7 +443,7 @@ def test_vectors_that_were_deleted_meanwhile_are_told(digits: Dataset, monkeypat
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(map_pipeline, "_measured", gone)
-    with pytest.raises(JobError, match="deleted meanwhile"):
+    with pytest.raises(Refusal, match="deleted meanwhile"):
         made(digits, "pca")
     assert not Projection.objects.exists()
 

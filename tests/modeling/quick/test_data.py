@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
 from labeling.decisions.save import Decision, record_import
@@ -76,12 +76,12 @@ def test_identical_images_never_straddle_and_every_class_is_learnt(
     held = [{group for label, group in items if label == own} for own in set(y)]
     only_ones = set.union(set(), *(one for one in held if len(one) == 1))
     if len(set(groups)) < 3 or len(only_ones) > len(set(groups)) - 2:
-        with pytest.raises(JobError, match=f"make {len(set(groups))} group"):
+        with pytest.raises(Refusal, match=f"make {len(set(groups))} group"):
             parts_of(labels_of(y, groups), options)
         return
     try:
         parts = parts_of(labels_of(y, groups), options)
-    except JobError:  # two classes may share the groups that could be spared
+    except Refusal:  # two classes may share the groups that could be spared
         return
     assert set(parts.tolist()) == {TRAIN, STOPPING, TEST}
     for group in set(groups):
@@ -139,7 +139,7 @@ def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeD
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
     choose(dataset, "night")
     labels = labels_of([row % 2 for row in range(40)])
-    with pytest.raises(JobError, match="by night they make 2 groups") as caught:
+    with pytest.raises(Refusal, match="by night they make 2 groups") as caught:
         split(labels, sides_of(dataset, labels.rows, labels.hashes), QuickOptions())
     assert "finer field" in caught.value.hint
 

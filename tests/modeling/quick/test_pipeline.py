@@ -21,9 +21,9 @@ from django.conf import settings
 from django.utils import timezone
 from PIL import Image
 
+from hoshina.core.errors import Refusal
 from hoshina.core.parsing import parse_options
 from hoshina.jobs import lifecycle
-from hoshina.jobs.errors import JobError
 from hoshina.jobs.models import Job
 from labeling.decisions.save import Decision, record_import
 from labeling.fields import split_groups
@@ -313,7 +313,7 @@ def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
         ({"finish": "0" * 32}, "not kept any more"),
         ({"finish": "../../etc"}, "not kept any more"),
     ):
-        with pytest.raises(JobError, match=words) as refused:
+        with pytest.raises(Refusal, match=words) as refused:
             lifecycle.run_now("quick_train", dataset_id=place.dataset.pk, params=params)
         assert refused.value.hint or "pixels" in words
     assert ModelVersion.objects.filter(kind="quick").count() == 1

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import enqueue, run_now
 from hoshina.jobs.models import Job
 from labeling.decisions.save import Decision, record_import
@@ -470,7 +470,7 @@ def test_why_it_cannot_predict_again_is_said(
     model_files.delete_probabilities(first)
     spoil(first)
     client.post(f"{PAGE}1/use/")
-    with pytest.raises(JobError, match=said):
+    with pytest.raises(Refusal, match=said):
         run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
     model = active_model(dataset)
     assert model is not None
@@ -509,7 +509,7 @@ def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_p
         active_version.choose(first)
 
     monkeypatch.setattr(model_files, "save_held_out", chosen_meanwhile)
-    with pytest.raises(JobError, match="cancelled"):
+    with pytest.raises(Refusal, match="cancelled"):
         run_now("retrain", dataset_id=dataset.pk)
     assert active_model(dataset) == first
     assert ModelVersion.objects.count() == 2

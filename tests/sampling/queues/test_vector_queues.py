@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from hoshina.jobs.errors import JobError
+from hoshina.core.errors import Refusal
 from hoshina.jobs.lifecycle import cancel, run_now
 from hoshina.jobs.models import Job
 from hoshina.jobs.presence import me
@@ -26,7 +26,7 @@ from sampling.algorithms import outliers
 from sampling.models import Round
 from sampling.queues import dispatch, outlier_cache, pool
 from sampling.queues.deal import deal
-from sampling.queues.pull import CannotRank, Filters, Order, pull, ranked_rows
+from sampling.queues.pull import Filters, Order, pull, ranked_rows
 from sampling.queues.registry import (
     STRATEGIES,
     BandParams,
@@ -228,7 +228,7 @@ def test_a_worker_ranks_what_is_heavy(clouds: tuple[Dataset, np.ndarray]) -> Non
 def test_a_worker_says_what_cannot_be(clouds: tuple[Dataset, np.ndarray]) -> None:
     dataset, _ = clouds
     bad = {"order": order("similar", to="none"), "fingerprint": "x"}
-    with pytest.raises(JobError) as refused:
+    with pytest.raises(Refusal) as refused:
         run_now("rank", dataset_id=dataset.pk, params=bad)
     assert "choose images to compare with" in refused.value.hint
 
@@ -300,7 +300,7 @@ def test_rankings_need_something_to_rank(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
     for queue in ("uncertain", "band", "diverse", "oddities"):
         strategy = STRATEGIES[queue]
-        with pytest.raises(CannotRank):
+        with pytest.raises(Refusal):
             pull(dataset, strategy, strategy.params(), Filters(), seed=0)
 
 
@@ -375,7 +375,7 @@ def test_the_command_compares_first_and_the_second_pull_reads_what_was_kept(
 
 def test_a_comparison_without_vectors_says_so(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
-    with pytest.raises(JobError, match="no vectors yet"):
+    with pytest.raises(Refusal, match="no vectors yet"):
         run_now("oddness", dataset_id=dataset.pk, params={"method": "isolation forest"})
 
 
