@@ -16,7 +16,7 @@ ingested = Signal()
 reshown = Signal()
 # Sent with dataset_id= when all items of a dataset are about to be made anew: nothing that goes by their rows holds.
 regrouped = Signal()
-# Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions.
+# Sent with dataset_id= and n_decisions= (so far) after a committed batch of decisions, and after a class was retired.
 decided = Signal()
 
 EncoderSide = Callable[["Dataset"], int | None]

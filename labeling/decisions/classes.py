@@ -248,8 +248,7 @@ def _retire(source: LabelClass, target: LabelClass | None, *, user: User | None,
                 LabelClass.objects.filter(pk=current.pk).update(is_retired=True, merged_into=into)
         if is_last:
             break
-    if moved:
-        decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=dataset.n_decisions + len(labeled))
+    decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=dataset.n_decisions + len(labeled))
     return moved
 
 

@@ -67,12 +67,17 @@ def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: li
     )
 
 
-def settle(dataset: Dataset) -> None:
-    """Update the outcomes of recent checks, which an undo may change, and of open ones that were decided since.
+def settle_decided(sender: object, *, dataset_id: int, **kwargs: object) -> None:
+    """Settle the checks of a dataset in which something was just decided, undone or merged (signal ``decided``)."""
+    settle(dataset_id)
+
+
+def settle(dataset_id: int) -> None:
+    """Update the outcomes of recent checks, which an undo may change, and of waiting ones decided since.
 
     Takes at most four queries for any number of checks, and one without checks.
     """
-    checks = Check.objects.filter(dataset=dataset).select_related("item", "label__merged_into")
+    checks = Check.objects.filter(dataset=dataset_id).select_related("item", "label__merged_into")
     checks = checks.annotate(undone_by=F("accept__undone_by"))
     newest = list(checks.order_by("-pk")[:RECENT_CHECKS])
     if not newest:
@@ -80,7 +85,7 @@ def settle(dataset: Dataset) -> None:
     waited = checks.filter(outcome=Check.Outcome.WAITING).exclude(item__state=State.UNLABELLED)
     disputed = checks.filter(outcome=Check.Outcome.DISPUTED).exclude(item__decision_id=F("disputed_by"))
     older = list((waited | disputed).exclude(pk__in=[check.pk for check in newest]))
-    pages = _recent_pages(dataset, newest)
+    pages = _recent_pages(dataset_id, newest)
     decisions = [check.item.decision_id for check in newest + older if check.item.decision_id]
     shown_in = dict(Annotation.objects.filter(pk__in=decisions).values_list("pk", "round_id"))
     changed = []
@@ -116,13 +121,13 @@ def _outcome(check: Check, shown_in: int | None) -> Check.Outcome:
     return Check.Outcome.DISPUTED if is_first else Check.Outcome.WRONG
 
 
-def _recent_pages(dataset: Dataset, newest: Iterable[Check]) -> dict[int, _Outcome]:
+def _recent_pages(dataset_id: int, newest: Iterable[Check]) -> dict[int, _Outcome]:
     """Return the outcomes of the pages of the newest checks."""
     swept = {check.round_id: check.label_id for check in newest}
     recent = sorted(swept, reverse=True)[:RECENT_PAGES]
     rounds = {round_.pk: round_ for round_ in Round.objects.filter(pk__in=recent)}
     rows = np.concatenate([np.frombuffer(round_.rows, dtype="<i8") for round_ in rounds.values()])
-    held = Annotation.objects.filter(item__dataset=dataset, item__row__in=rows.tolist(), pk=F("item__decision_id"))
+    held = Annotation.objects.filter(item__dataset=dataset_id, item__row__in=rows.tolist(), pk=F("item__decision_id"))
     decisions = held.filter(round_id__in=rounds).exclude(state=State.UNLABELLED)
     accepted: dict[int, Counter[int]] = {pk: Counter() for pk in rounds}
     marked: Counter[int] = Counter()
@@ -147,8 +152,7 @@ def waiting_rows(dataset: Dataset) -> Rows:
 
 
 def n_waiting(dataset: Dataset) -> int:
-    """Settle the checks and return how many are open."""
-    settle(dataset)
+    """Return how many checks are open."""
     return Check.objects.filter(dataset=dataset, outcome__in=_OPEN).count()
 
 
@@ -166,7 +170,7 @@ def risk_of(dataset: Dataset) -> Risk:
         return Risk()
     n_caught = checks.filter(outcome=Check.Outcome.CAUGHT).count()
     wrong = checks.filter(outcome=Check.Outcome.WRONG).values_list("probability", flat=True)
-    pages = {pk: page for pk, page in _recent_pages(dataset, newest).items() if page.accept_id is not None}
+    pages = {pk: page for pk, page in _recent_pages(dataset.pk, newest).items() if page.accept_id is not None}
     facts = dict(Round.objects.filter(pk__in=pages).values_list("pk", "params__facts__model_wrong"))
     n_marked = sum(page.n_marked for page in pages.values())
     doubt = estimate_doubt(n_marked, sum(facts.values()))

@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass
 from sampling.models import Check, Round
@@ -21,7 +22,7 @@ from sampling.queues.deal import Tile, deal
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking
-from sampling.sweeps.checks import kept_by, measured, risk_of, settle, waiting_rows
+from sampling.sweeps.checks import kept_by, measured, risk_of, waiting_rows
 from sampling.sweeps.queues import GroupsParams, SweepParams, with_checks
 from tests.factories import MakeDataset
 from tests.modeling.factories import add_vectors
@@ -75,13 +76,32 @@ def accept(dataset: Dataset, round_: Round) -> list[Tile]:
     """Accept the page as the browser does, without its checks; return the checks."""
     tiles = page_of(round_)
     decide(dataset, [tile for tile in tiles if not tile.is_later], dataset.classes.get(pk=round_.params["facts"]["of"]))
-    settle(dataset)
     return [tile for tile in tiles if tile.is_later]
 
 
 def outcomes(dataset: Dataset) -> list[int]:
-    settle(dataset)
     return list(Check.objects.filter(dataset=dataset).order_by("pk").values_list("outcome", flat=True))
+
+
+def test_pages_that_are_only_looked_at_write_nothing_about_checks(dataset: Dataset, client: Client) -> None:
+    """Checks are settled when decisions are saved: the number beside the queue is read as it is."""
+    accept(dataset, sweep(dataset))
+    client.get("/")  # signs in
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(f"/d/{dataset.slug}/queues/?queue=sweep").content.decode()
+    assert "(2)" in page
+    writes = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert not [sql for sql in writes if "session" not in sql]
+
+
+def test_a_class_that_nobody_has_settles_checks_when_it_is_merged(dataset: Dataset) -> None:
+    cat, dog = dataset.classes.all()
+    accept(dataset, sweep(dataset))
+    decide(dataset, page_of(pull(dataset, STRATEGIES["checks"], NoParams(), Filters(), seed=0)), dog)
+    assert outcomes(dataset) == [Check.Outcome.DISPUTED] * 2
+    Item.objects.filter(dataset=dataset, label=cat).update(label=dog)
+    classes.merge(cat, dog, user=None, holder="me")
+    assert outcomes(dataset) == [Check.Outcome.RIGHT] * 2
 
 
 def test_a_page_is_the_surest_of_the_class_as_far_as_the_promise_goes(dataset: Dataset) -> None:
