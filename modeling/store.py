@@ -30,6 +30,7 @@ import numpy.typing as npt
 from django.conf import settings
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from hoshina.core.storage import (
     Generations,
     StoreError,
@@ -44,8 +45,10 @@ from hoshina.core.storage import (
 from modeling.models import EmbeddingSet
 
 __all__ = [
+    "MissingEmbeddings",
     "StoreError",
     "Vectors",
+    "active_vectors",
     "delete_vectors",
     "has_parts",
     "merge_parts",
@@ -63,6 +66,12 @@ Slots = npt.NDArray[np.bool_]
 Block = tuple[int, FloatArray]
 
 _REEMBED = "Run `hoshina embed` to compute the vectors again."
+
+
+class MissingEmbeddings(Refusal):
+    """Images have no vectors yet; an embedding job makes them."""
+
+    HINT = "Wait until the images are embedded (see the running jobs), or run hoshina embed."
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,21 @@ def open_vectors(embedding_set: EmbeddingSet) -> Vectors | None:
     StoreError : the files are missing, truncated or have a shape other than in the database.
     """
     return _files(embedding_set).read_current(embedding_set, lambda: _open_generation(embedding_set))
+
+
+def active_vectors(dataset_id: int | None) -> tuple[EmbeddingSet, Vectors]:
+    """Return the embedding set in use and its vectors.
+
+    Raises
+    ------
+    MissingEmbeddings : there are none yet.
+    StoreError : they are missing or damaged.
+    """
+    embedding_set = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True).first()
+    vectors = open_vectors(embedding_set) if embedding_set else None
+    if embedding_set is None or vectors is None:
+        raise MissingEmbeddings("There are no vectors of these images yet.", MissingEmbeddings.HINT)
+    return embedding_set, vectors
 
 
 def open_stamps(embedding_set: EmbeddingSet) -> Stamps:

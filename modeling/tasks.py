@@ -36,8 +36,9 @@ def run_embed(run: Run) -> dict[str, Any]:
 @background(kind="retrain", queue="interactive", title="Training the model", key="retrain:{dataset_id}", is_silent=True)
 def run_retrain(run: Run) -> dict[str, Any]:
     from labeling.models import Dataset
-    from modeling.assistive.pipeline import MissingEmbeddings, retrain
+    from modeling.assistive.pipeline import retrain
     from modeling.assistive.policy import embed_and_retrain
+    from modeling.store import MissingEmbeddings
 
     try:
         return retrain(run)

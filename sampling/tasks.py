@@ -39,14 +39,10 @@ def run_rank(run: Run) -> dict[str, Any]:
 def run_oddness(run: Run) -> dict[str, Any]:
     """Compute outlier scores once for an embedding set; results cached before a worker died are used."""
     from modeling.encoders.neighbor_cache import recall_of
-    from modeling.models import EmbeddingSet
-    from modeling.store import open_vectors
+    from modeling.store import active_vectors
     from sampling.queues.outlier_cache import oddness_of
 
-    embedding_set = EmbeddingSet.objects.filter(dataset=run.dataset_id, is_active=True).first()
-    vectors = open_vectors(embedding_set) if embedding_set else None
-    if embedding_set is None or vectors is None:
-        raise Refusal("There are no vectors yet.", hint="Compute them first: hoshina embed.")
+    embedding_set, vectors = active_vectors(run.dataset_id)
 
     def tell(stage: str, done: int, total: int) -> None:
         if stage != run.job.stage:

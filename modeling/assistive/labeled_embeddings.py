@@ -6,8 +6,7 @@ import numpy as np
 
 from hoshina.core.storage import StoreError
 from labeling.models import Dataset, Item, State
-from modeling.models import EmbeddingSet
-from modeling.store import open_vectors
+from modeling.store import MissingEmbeddings, active_vectors
 
 
 def has_labels_without_embedding(dataset: Dataset) -> bool:
@@ -15,12 +14,11 @@ def has_labels_without_embedding(dataset: Dataset) -> bool:
 
     Damaged embeddings count as present: opening them raises an error that says what to do.
     """
-    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
     try:
-        vectors = open_vectors(embedding_set) if embedding_set is not None else None
+        _, vectors = active_vectors(dataset.pk)
     except StoreError:
         return False
-    if vectors is None:
+    except MissingEmbeddings:
         return True
     labeled = Item.objects.of(dataset).available().filter(state=State.LABELLED).values_list("row", flat=True)
     rows = np.fromiter(labeled.iterator(chunk_size=10_000), np.int64)

@@ -32,20 +32,13 @@ SEED = 0
 ATTEMPTS = 3
 
 
-_EMBED = "Wait until the images are embedded (see the running jobs), or run hoshina embed."
-
-
-class MissingEmbeddings(Refusal):
-    """Raised when too few of the labeled images have an embedding to train with."""
-
-
 def retrain(run: Run) -> dict[str, Any]:
     """Train, calibrate and predict every item, and activate the new version."""
     started = time.perf_counter()
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading labels and vectors")
     _refuse_unlabeled(dataset)
-    embedding_set, vectors = _vectors(dataset)
+    embedding_set, vectors = store.active_vectors(dataset.pk)
     lessons, trained = _learn(run, dataset, embedding_set, vectors)
     version = _new_version(dataset, embedding_set, lessons, trained, n_rows=len(vectors.X))
     try:
@@ -69,7 +62,7 @@ def _learn(run: Run, dataset: Dataset, embedding_set: EmbeddingSet, vectors: sto
     policy = policy_of(dataset)
     for _ in range(ATTEMPTS):
         lessons = read_lessons(dataset, vectors)
-        _refuse_too_little(dataset, lessons, MissingEmbeddings)
+        _refuse_too_little(dataset, lessons, store.MissingEmbeddings)
         X, lessons = gathered(vectors, lessons)
         _refuse_too_little(dataset, lessons, Refusal)  # vectors that are not finite stay so: waiting would not help
         run.check()
@@ -142,14 +135,6 @@ def calibration_of(version: ModelVersion) -> Calibration:
     return Calibration.of(version.calibration_method, version.temperature, version.calibration_params)
 
 
-def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
-    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    vectors = store.open_vectors(embedding_set) if embedding_set else None
-    if embedding_set is None or vectors is None:
-        raise MissingEmbeddings("There are no vectors of these images yet.", hint=_EMBED)
-    return embedding_set, vectors
-
-
 def _refuse_unlabeled(dataset: Dataset) -> None:
     """Refuse labels of fewer than two classes, before any computation."""
     labeled = list(LabelClass.objects.active().filter(dataset=dataset, n_items__gt=0)[:2])
@@ -172,7 +157,7 @@ def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[Refusal])
     if lessons.n_without_vector:
         raise error(
             f"{lessons.n_without_vector} labelled images have no vector yet, and the others do not make two classes.",
-            hint=_EMBED,
+            hint=store.MissingEmbeddings.HINT,
         )
     if not lessons.class_ids:
         raise Refusal("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")

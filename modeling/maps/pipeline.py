@@ -69,7 +69,7 @@ def project_map(run: Run) -> dict[str, Any]:
     tell = _Told(run)
     tell("Loading the vectors", 0, 0)
     options = parse_options(MapOptions, run.params)
-    embedding_set, vectors = _vectors(dataset)
+    embedding_set, vectors = store.active_vectors(dataset.pk)
     if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
         return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
     places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
@@ -91,17 +91,6 @@ def project_map(run: Run) -> dict[str, Any]:
         "stages": facts["seconds"],
         "seconds": round(projection.seconds, 3),
     }
-
-
-def _vectors(dataset: Dataset) -> tuple[EmbeddingSet, store.Vectors]:
-    embedding_set = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    vectors = store.open_vectors(embedding_set) if embedding_set else None
-    if embedding_set is None or vectors is None:
-        raise Refusal(
-            "There are no vectors of these images yet.",
-            hint="Wait until the images are embedded (see the running jobs), or run hoshina embed.",
-        )
-    return embedding_set, vectors
 
 
 def _keep_what_is_compiled() -> None:
@@ -319,7 +308,7 @@ def place_on_maps(run: Run) -> dict[str, Any]:
     tell = _Told(run)
     tell("Loading the vectors", 0, 0)
     n_placed = 0
-    embedding_set, vectors = _vectors(dataset)
+    embedding_set, vectors = store.active_vectors(dataset.pk)
     behind = Projection.objects.filter(
         embedding_set=embedding_set, generation__gt=0, vectors_generation__lt=vectors.generation
     )

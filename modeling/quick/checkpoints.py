@@ -46,7 +46,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Checkpoint:
     """A plan with the weights of its best epoch, and the result of the job up to then."""
 
     plan: Plan
@@ -59,7 +59,7 @@ def job_folder(job_id: uuid.UUID | str) -> Path:
     return Path(settings.STORE_DIR) / "quick" / str(job_id)
 
 
-def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], told: dict[str, Any]) -> None:
+def save(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], told: dict[str, Any]) -> None:
     """Write the best weights so far atomically."""
     about = {
         "dataset_id": plan.dataset_id,
@@ -78,7 +78,7 @@ def keep(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
     write_arrays(_file(job_id), about=text, rows=plan.rows, y=plan.y, parts=plan.parts, **arrays)
 
 
-def open_kept(job_id: str) -> Kept:
+def open_checkpoint(job_id: str) -> Checkpoint:
     """Open what a stopped training has saved. Raises ``Refusal`` if there is nothing."""
     gone = Refusal("What that training had learnt is not kept any more.", "Begin a new quick training.")
     try:
@@ -101,7 +101,7 @@ def open_kept(job_id: str) -> Kept:
         )
     except (StoreError, ValueError, KeyError) as error:
         raise gone from error
-    return Kept(plan, weights, about["told"])
+    return Checkpoint(plan, weights, about["told"])
 
 
 def forget(dataset_id: int) -> None:

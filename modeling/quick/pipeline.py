@@ -141,7 +141,7 @@ def _salvage(watch: Watch) -> None:
 
 def _finish(run: Run, began: float) -> dict[str, Any]:
     """Make a version of the best weights that a stopped training saved."""
-    kept = checkpoints.open_kept(str(run.params["finish"]))
+    kept = checkpoints.open_checkpoint(str(run.params["finish"]))
     plan, dataset = kept.plan, Dataset.objects.get(pk=run.dataset_id)
     if plan.dataset_id != dataset.pk:
         raise Refusal("That training was one of another dataset.")

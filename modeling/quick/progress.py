@@ -80,7 +80,7 @@ class Watch:
             return
         best = self.told["epochs"][self.told["best_epoch"] - 1]
         self.told["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
-        checkpoints.keep(self.run.job.pk, self.plan, self._weights, self.told)
+        checkpoints.save(self.run.job.pk, self.plan, self._weights, self.told)
         self._is_kept, self._kept_at = True, time.monotonic()
         # Also for a job that was given up meanwhile: its page offers to use them.
         job = self.run.job

@@ -44,8 +44,7 @@ class StillRanking(Exception):
 def get_or_rank_round(dataset: Dataset, order: Order) -> Round:
     """Return the round for ``order``, from a recent ranking if there is one.
 
-    Raises Refusal with a text to
-    show, and :class:`StillRanking` if the worker needs longer than a page may wait.
+    Raises Refusal, and StillRanking if a worker needs longer than a page may wait.
     """
     if not _is_for_a_worker(dataset, order):
         return order.pull(dataset)

@@ -26,7 +26,7 @@ from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, o
 from sampling.queues.pool import Pool, pool_of
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import Inputs, Ranking, Strategy
-from sampling.sweeps.checks import deal_checks, kept_by, risk_of, waiting_rows
+from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, waiting_rows
 
 # The state that stands for ``Filters.is_changed`` in URLs and rounds.
 CHANGED = "changed"
@@ -169,7 +169,7 @@ def gather(
         held_out=held_out,
         pressed=lambda rows: pressed_together(dataset, rows),
         waiting=waiting_rows(dataset),
-        risk=lambda: (risk_of(dataset), kept_by(dataset)),
+        risk=lambda: (risk_of(dataset), carryover_of(dataset)),
         column=lambda name: field_filter.column_named(dataset, name),
     )
 

@@ -177,7 +177,7 @@ def risk_of(dataset: Dataset) -> Risk:
     return Risk(miss_rate(n_caught, list(wrong)), doubt, checks.filter(outcome__in=_DECIDED).count())
 
 
-def kept_by(dataset: Dataset) -> Carryover:
+def carryover_of(dataset: Dataset) -> Carryover:
     """Return the number of labels of all accepted pages, and the number of wrong ones promised for them."""
     accepted = Check.objects.filter(dataset=dataset).exclude(outcome=Check.Outcome.DEALT)
     told = accepted.aggregate(n=Sum("labels"), wrong=Sum(F("labels") * F("promised")))

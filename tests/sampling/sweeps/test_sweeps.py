@@ -22,7 +22,7 @@ from sampling.queues.deal import Tile, deal
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking
-from sampling.sweeps.checks import kept_by, measured, risk_of, waiting_rows
+from sampling.sweeps.checks import carryover_of, measured, risk_of, waiting_rows
 from sampling.sweeps.queues import GroupsParams, SweepParams, with_checks
 from tests.factories import MakeDataset
 from tests.modeling.factories import add_vectors
@@ -201,7 +201,7 @@ def test_many_marks_shorten_the_next_page(make_dataset: MakeDataset) -> None:
     accept(dataset, first)
     doubt = risk_of(dataset).doubt
     assert doubt == pytest.approx((4 + 20) / (4 + 60 * 0.05), rel=1e-3)
-    kept = kept_by(dataset)
+    kept = carryover_of(dataset)
     assert (kept.labels, kept.wrong) == pytest.approx((60, 60 * 0.005))
     after = sweep(dataset, k=60).n_ranked
     # 0.1 overlooked of 17 % wrong is more than 1 %: only as far as the first page promised less than it might.
