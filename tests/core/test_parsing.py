@@ -65,7 +65,7 @@ def test_what_an_option_cannot_be_is_refused_with_its_name(name: str, value: Any
     with pytest.raises(Refusal) as refused:
         parse_options(Cake, {"layers": 3, name: value})
     assert refused.value.field == name
-    assert words in refused.value.words
+    assert words in refused.value.message
 
 
 def test_options_survive_being_stored() -> None:
