@@ -31,7 +31,7 @@ def decide(
     at: datetime = AT,
     queue: str = "random",
 ) -> None:
-    """Return one action, like one press of a key."""
+    """Make one action, like one key press."""
     ids = Item.objects.filter(dataset=dataset, row__in=rows).order_by("row").values_list("pk", flat=True)
     label_id = LabelClass.objects.get(dataset=dataset, name=label).pk if label else None
     request = Request(

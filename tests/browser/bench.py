@@ -20,7 +20,7 @@ class Bench:
         return f"{self.address}/d/{self.dataset.slug}/"
 
     def open(self, query: str = "queue=all&state=unlabelled") -> Bench:
-        """Open the page and waits for the tiles."""
+        """Open the page and wait for the tiles."""
         self.page.goto(f"{self.url}?{query}")
         self.ready()
         return self

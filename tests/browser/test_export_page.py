@@ -14,7 +14,7 @@ from tests.factories import decide
 
 
 def _images(page: Page) -> list[str]:
-    """Download the archive and returns the images in it."""
+    """Download the archive and return the images in it."""
     with page.expect_download() as download:
         page.get_by_role("button", name="Download pictures.zip").click()
     with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:

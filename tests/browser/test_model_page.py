@@ -27,7 +27,7 @@ SIZES = (12, 30, 45, 60)
 
 @pytest.fixture
 def dataset(site: Site) -> Dataset:
-    """Provide ninety pictures of three clouds that overlap, and four versions of the model; the first held nothing out."""
+    """Provide ninety pictures of three overlapping clouds, and four model versions; the first held nothing out."""
     dataset = site.dataset(N)
     rng = np.random.default_rng(2)
     y = np.arange(N) % 3

@@ -95,7 +95,7 @@ def test_a_check_comes_back_without_the_suggestion_and_measures(sweep: Bench, pa
 
 @pytest.fixture
 def alike(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Provide vectors in four heaps of 15, the first by far the tightest; ranked by the server, in place of a worker."""
+    """Provide vectors in four heaps of 15, the first by far the tightest; ranked by the server, not a worker."""
     rng = np.random.default_rng(0)
     heap = np.arange(N) % 4
     spread = np.where(heap == 0, 0.1, 2.0)[:, None]

@@ -145,7 +145,7 @@ def _add_classes_and_label(page: Page) -> dict[str, str]:
 
 
 def _see_pictures_at_their_addresses(page: Page, site: str) -> None:
-    """Check that every tile's picture is at /api/thumb/{item_id}, and that the full view converts what browsers cannot show."""
+    """Check the tile's picture at /api/thumb/{item_id}, and that the full view converts what browsers cannot show."""
     for tile in page.locator("#grid .tile").all()[:8]:
         item = tile.get_attribute("data-item")
         assert re.match(rf"/api/thumb/{item}\?", tile.locator("img").get_attribute("src") or "")

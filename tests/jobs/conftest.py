@@ -56,7 +56,7 @@ class Store:
         return process
 
     def worker(self, *queues: str, wait: bool = True) -> subprocess.Popen[bytes]:
-        """Start a worker and waits until it takes jobs."""
+        """Start a worker and wait until it takes jobs."""
         log = (self.folder / "worker.log").open("ab")
         process = self.manage("worker", *queues, stdout=log, stderr=log)
         log.close()
@@ -191,7 +191,7 @@ def any_store(
 def working_store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_blocker: Any
 ) -> Iterator[Store]:
-    """Provide like ``any_store``, with a worker for each queue, shared by the tests of a module: starting one is slow."""
+    """Provide ``any_store`` with a worker for each queue, shared by a module, because starting one is slow."""
     folder = tmp_path_factory.mktemp("working") / "store"
     with django_db_blocker.unblock(), _on_broker(request.param, folder, migrated) as store:
         workers = [store.worker("interactive", wait=False), store.worker("heavy", wait=False)]

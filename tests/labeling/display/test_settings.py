@@ -35,7 +35,7 @@ def plain_encoder(settings: Any) -> None:
 
 @pytest.fixture
 def sky(tmp_path: Path) -> Dataset:
-    """Provide three FITS files; HDU 0 is empty, 1 rises from left to right (60 x 40), 2 from top to bottom (30 x 50)."""
+    """Provide three FITS files: HDU 0 is empty, 1 rises to the right (60 x 40), 2 from top to bottom (30 x 50)."""
     folder = tmp_path / "sky"
     folder.mkdir()
     for number in range(3):

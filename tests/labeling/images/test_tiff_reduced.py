@@ -31,7 +31,7 @@ import json, sys
 from pathlib import Path
 if sys.argv[2] == "without":
     sys.modules["imagecodecs"] = None
-from labeling.images.opening import open_image
+from labeling.images.open_image import open_image
 from labeling.images.problems import ImageProblem
 try:
     image = open_image(sys.argv[1], max_side=256)

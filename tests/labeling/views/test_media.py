@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def frames(store: Path, tmp_path: Path) -> Callable[..., list[Frame]]:
-    """Save images by name to a folder, ingests it, and gives the frames in the order of their names."""
+    """Save images by name to a folder, ingest it, and return the frames in the order of their names."""
 
     def make(**images: Image.Image) -> list[Frame]:
         folder = tmp_path / "in"

@@ -42,7 +42,7 @@ def header(
 
 
 def between(grid: SkyGrid, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return longitude and latitude (m, 2) in degrees at pixel places that count from 0, as the page's script finds them."""
+    """Return longitude and latitude (m, 2) in degrees at pixel positions from 0, as the page's script does."""
     u, v = (x + 0.5) / W * (grid.n - 1), (y + 0.5) / H * (grid.n - 1)
     i, j = np.minimum(u.astype(int), grid.n - 2), np.minimum(v.astype(int), grid.n - 2)
     u, v = (u - i)[:, None], (v - j)[:, None]

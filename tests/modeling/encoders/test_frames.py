@@ -38,7 +38,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Provide six triplets; number 2 lacks a reference, number 3 has nothing else, number 4 has one that can't be read."""
+    """Provide six triplets: 2 lacks its reference, 3 has only that, that of 4 is unreadable."""
     folder = tmp_path / "in"
     write_triplets(folder, range(6))
     (folder / "sn2_ref.png").unlink()

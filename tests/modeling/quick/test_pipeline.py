@@ -101,7 +101,7 @@ def fill(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, migrated: Path, django_db_blocker: Any) -> Iterator[Place]:
-    """Provide trained once for all tests of this module, after an assistive model."""
+    """Provide a training, run once for all tests of this module, after an assistive model."""
     weights = str(real_weights_dir())
     root = tmp_path_factory.mktemp("quick")
     fill(root / "images")

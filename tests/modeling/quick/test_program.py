@@ -213,7 +213,7 @@ def errors(folder: Path, program: Program) -> None:
     assert {line["path"].rpartition(".")[2] for line in lines if not line["predicted"]} >= {"fits", "gz"}
     assert any("astropy" in line["problem"] for line in lines)
     (program.folder / "numpy.py").write_text("raise ModuleNotFoundError('no', name='numpy')")
-    assert "numpy is not there. Install what is needed" in program.run(folder, code=1)[1]
+    assert "numpy is missing. Install the requirements" in program.run(folder, code=1)[1]
 
 
 def endings(program: Program) -> tuple[str, ...]:
