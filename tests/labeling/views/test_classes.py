@@ -250,7 +250,7 @@ def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass
     assert stranger is not None
     response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})
     assert response.status_code == 422
-    assert "deleted or merged meanwhile" in text(response)
+    assert "deleted or merged in the meantime" in text(response)
     assert client.post(url("class_edit", stranger.pk), {"name": "mine"}).status_code == 422
     stranger.refresh_from_db()
     assert stranger.name == "cat"
@@ -262,7 +262,7 @@ def test_a_class_deleted_meanwhile_is_said_in_words(client: Client, cat: LabelCl
     data = {"name": "x", "colour": "#000000", "by": "1", "target": "unlabelled"}
     response = client.post(url(name, cat.pk), data)
     assert response.status_code == 422
-    assert "was deleted or merged meanwhile" in text(response)
+    assert "was deleted or merged in the meantime" in text(response)
     assert 'id="class-list"' in text(response)
     assert says_changed(response)
 

@@ -87,7 +87,7 @@ def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset
         ({"val": ""}, "Enter a whole number from 0 to 100."),
         ({"test": "ten"}, "Enter a whole number from 0 to 100."),
         ({"seed": "9223372036854775808"}, "Enter a whole number from 0 to 9223372036854775807."),
-        ({"seed": '"><script>'}, "Give a whole number"),
+        ({"seed": '"><script>'}, "Enter a whole number"),
     ],
 )
 def test_an_impossible_option_is_refused_in_words(
