@@ -1,4 +1,4 @@
-"""Forms of the data of record. Each error message says what to do."""
+"""Define the forms of the data of record. Each error message says what to do."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ BANNED = (
     "belongs together", "whence", "learnt",
 )  # fmt: skip
 _PATTERN = re.compile(r"\b(?:" + "|".join(BANNED) + r")", re.IGNORECASE)
-_SPOKEN = frozenset({"title", "aria-label", "placeholder", "alt", "value"})
+_SPOKEN = frozenset({"title", "aria-label", "placeholder", "alt"})
 
 
 def modules(*folders: str) -> Iterator[tuple[str, ast.Module]]:

@@ -1,7 +1,7 @@
-"""Plots as the pages draw them: series of numbers become points, lines and ticks in per cent of the plot's area.
+"""Compute plots for pages: series of numbers become points, lines and ticks in percent of the plot's area.
 
-Nothing here knows Django. ``templates/charts/_plot.html`` draws a :class:`Plot`, ``static/js/plots.js`` makes it
-answer to mouse and keys; ADR 0009 says why no library does.
+Nothing here imports Django. ``templates/charts/_plot.html`` draws a :class:`Plot`, and ``static/js/plots.js`` makes it
+respond to mouse and keys; ADR 0009 says why no library does.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Axis:
     is_tight: bool = False
 
     def told(self, value: float) -> str:
-        """A value in words: ``0.912``, ``1,200``."""
+        """Format a value: ``0.912``, ``1,200``."""
         return f"{value:,.0f}" if self.is_whole else f"{value:,.{self.digits}f}"
 
 
@@ -183,12 +183,12 @@ class Scale:
     ticks: list[tuple[float, str]]
 
     def at(self, value: float) -> float:
-        """Where a value lies, in per cent of the axis; what lies outside is held at its end."""
+        """Return the position of a value in percent of the axis; values outside are clipped to its ends."""
         return min(100.0, max(0.0, 100 * (value - self.low) / (self.high - self.low)))
 
 
 def scale(values: Sequence[float], axis: Axis, n: int) -> Scale:
-    """The axis that shows all ``values`` in at most ``n`` parts, from tick to tick unless its ends are given."""
+    """Return the axis that shows all ``values`` in at most ``n`` parts, from tick to tick unless its ends are given."""
     low = axis.low if axis.low is not None else min(values, default=0.0)
     high = axis.high if axis.high is not None else max(values, default=1.0)
     if not low < high:  # one value, or ends that the values don't reach
@@ -204,7 +204,7 @@ def scale(values: Sequence[float], axis: Axis, n: int) -> Scale:
 
 
 def nice_step(span: float, n: int, *, is_whole: bool = False) -> float:
-    """1, 2 or 5 times a power of ten, the least that cuts ``span`` (above 0) into at most ``n`` parts."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that cuts ``span`` (above 0) into at most ``n`` parts."""
     least = span / n
     power = 10.0 ** floor(log10(least))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
@@ -212,13 +212,13 @@ def nice_step(span: float, n: int, *, is_whole: bool = False) -> float:
 
 
 def _ends(every: Sequence[Series]) -> list[float]:
-    """The ends of each series' last interval: the first ones reach far, and may end at the plot's edge."""
+    """Return the ends of each series' last interval: the first ones reach far, and may end at the plot's edge."""
     lasts = [one.points[-1] for one in every if one.points and one.interval]
     return [end for point in lasts for end in point.interval or ()]
 
 
 def _with_words(series: Series, x: Axis, y: Axis) -> Series:
-    """The series with words for those of its points that have none."""
+    """Return the series with a text for each point that has none."""
     told = [point if point.words else replace(point, words=_words(series, point, x, y)) for point in series.points]
     return replace(series, points=told)
 
@@ -258,7 +258,7 @@ def _dot(series: Series, point: Point, left: float, top: float, up: Scale) -> Do
 
 
 def _band(series: Series, across: Scale, up: Scale) -> str:
-    """The intervals of a line as one shape."""
+    """Return the intervals of a line as one shape."""
     known = [(across.at(one.x), *one.interval) for one in series.points if one.interval]
     there = [(left, 100 - up.at(high)) for left, _, high in known]
     back = [(left, 100 - up.at(low)) for left, low, _ in reversed(known)]
@@ -281,5 +281,5 @@ def _path(places: Sequence[tuple[float, float]]) -> str:
 
 
 def _text(number: float) -> str:
-    """With a point whatever the language, and no digits that nobody sees."""
+    """Format a number with a decimal point in every language, and without invisible digits."""
     return f"{number:.2f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""The error that a person can act on."""
+"""Define the error that a person can act on."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def is_child_of_up() -> bool:
 
 
 def watch_parent(leave: Callable[[], None]) -> None:
-    """In a child of ``up``, call ``leave`` soon after the parent is gone. Do nothing in other processes."""
+    """Call ``leave`` soon after the parent is gone if this is a child of ``up``. Do nothing in other processes."""
     global _is_child_of_up
     parent = os.environ.pop(VARIABLE, "")  # popped: what a child starts itself is the child's to stop
     if parent:

@@ -1,4 +1,4 @@
-"""Options, declared once for jobs, forms and commands: annotated fields of a dataclass. And numbers of an address.
+"""Declare options once for jobs, forms and commands, as annotated fields of a dataclass, and parse numbers of URLs.
 
 The annotation of a field is its type with what is to be known :func:`about` it::
 
@@ -43,18 +43,18 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values of a Literal; empty for all else."""
+        """Return the values of a Literal; empty for other types."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
     def titles(self) -> list[tuple[str, str]]:
-        """The choices, each with what people read."""
+        """Return the choices with their titles."""
         titles = (self.meta.extra or {}).get("choices", {})
         return [(value, titles.get(value, value)) for value in self.choices]
 
     @property
     def refusal(self) -> str:
-        """What to say of a value that cannot be."""
+        """Return the message for an invalid value."""
         if words := (self.meta.extra or {}).get("refusal"):
             return str(words)
         if self.choices:

@@ -1,4 +1,4 @@
-"""Files of the store: written whole or not at all, read as memory maps, removed when nobody holds them."""
+"""Write files of the store whole or not at all, read arrays as memory maps, and remove files that nobody uses."""
 
 from __future__ import annotations
 

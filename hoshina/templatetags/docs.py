@@ -1,4 +1,4 @@
-"""Links from pages to the documentation."""
+"""Link from pages to the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an item came to be shown when it was labeled: named by the browser, looked up by the server.
+"""Look up how an item came to be shown when it was labeled: the browser names it, the server knows it.
 
 A page sends the round and the rank of each item and whether a suggestion was visible. The queue, the score, the
 selection probability and the suggestion come from what the server recorded when it served the page. The app that

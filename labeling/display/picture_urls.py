@@ -1,4 +1,4 @@
-"""The addresses of an item's pictures: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``."""
+"""Build the URLs of an item's pictures: ``/api/thumb/{item_id}`` and ``/api/file/{item_id}``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about the items from outside the images: columns from CSV files and from the headers of FITS files."""
+"""Store metadata about items: columns from CSV files, FITS headers and EXIF data."""
 
 from labeling.fields.columns import Column, column_of
 

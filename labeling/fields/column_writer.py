@@ -1,4 +1,4 @@
-"""Columns while they are being filled, row by row, and what they make of the values that were there before."""
+"""Fill columns row by row, and merge them with earlier values."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Filling:
         self._values[row] = value
 
     def draft(self) -> Draft:
-        """What was filled in, its words sorted; numbers and times are not copied, so nothing may be put in any more."""
+        """Return the filled column, its texts sorted; numbers are not copied, so it must not be filled further."""
         if self.kind != Kind.TEXT:
             return Draft(self.kind, np.frombuffer(self._values, np.float64), [])
         words = sorted(self._codes)
@@ -63,7 +63,7 @@ class Filling:
 
 
 def laid_over(older: Column, newer: Draft) -> tuple[Draft, int]:
-    """The older values with the newer ones where these are known, both of one kind; and how many values changed."""
+    """Return the older values replaced by the newer ones that are known, and the number of values that changed."""
     n = max(len(older.values), len(newer.values))
     base = _padded(older.values, older.kind, n)
     over = _padded(newer.values, newer.kind, n)
@@ -92,7 +92,7 @@ def _recoded(codes: Values, numbers: list[int]) -> Values:
 
 
 def _without_spare(draft: Draft) -> Draft:
-    """Without words that no row has any more."""
+    """Return the column without texts that no row has."""
     codes = draft.values.astype(np.int32)
     is_used = np.zeros(len(draft.words), np.bool_)
     is_used[codes[codes != UNKNOWN_CODE]] = True
@@ -104,7 +104,7 @@ def _without_spare(draft: Draft) -> Draft:
 
 
 def converted(column: Column, kind: Field.Kind) -> tuple[Draft, int, str]:
-    """A column as another kind; how many known values can't be of it, and the first of these."""
+    """Return a column as another kind, the number of values that do not fit, and the first of these."""
     filling = Filling(kind, len(column.values))
     rows = np.flatnonzero(column.known())
     for row, text in zip(rows.tolist(), texts_of(column, rows), strict=True):

@@ -1,4 +1,4 @@
-"""Where fields keep their values: a column by row in the store, not a million rows of SQL.
+"""Store the values of fields: a column by row in the store, not a million rows of SQL.
 
 Each generation of a field is a set of files that is never changed::
 
@@ -6,9 +6,9 @@ Each generation of a field is a set of files that is never changed::
                                               text int32 (n_rows,), codes of its vocabulary, -1: unknown
     fields/<field>/words-<generation>.npy     uint8, the vocabulary of a text (labeling.fields.text_values)
     fields/<field>/starts-<generation>.npy    int64, where each of its words begins
-    fields/<field>/stamps-<generation>.npy    uint64 (n_rows,), of a header's card: which file each row was read from
+    fields/<field>/stamps-<generation>.npy    uint64 (n_rows,), of a header card: which file each row was read from
 
-Times are seconds since 1970 in UTC. The database row says which generation counts; files are written whole or not at
+Times are seconds since 1970 in UTC. The database row names the current generation; files are written whole or not at
 all before it does, so that a process may be killed at any moment.
 """
 
@@ -52,12 +52,12 @@ class Column:
         return self.kind == Field.Kind.TEXT
 
     def known(self) -> NDArray[np.bool_]:
-        """Which rows have a value, (n_rows,)."""
+        """Return which rows have a value, bool (n_rows,)."""
         known: NDArray[np.bool_] = self.values != UNKNOWN_CODE if self.is_text else ~np.isnan(self.values)
         return known
 
     def of_rows(self, rows: NDArray[np.int64]) -> Values:
-        """The values of ``rows`` (n,), of whatever is not here unknown ones."""
+        """Return the values of ``rows`` (n,); rows that are not in the column are unknown."""
         found = unknown_values(self.kind, len(rows))
         is_here = rows < len(self.values)
         found[is_here] = self.values[rows[is_here]]
@@ -78,7 +78,7 @@ class Draft:
 
 
 def unknown_values(kind: Field.Kind, n: int) -> Values:
-    """A column of nothing known."""
+    """Return a column without any value."""
     if kind == Field.Kind.TEXT:
         return np.full(n, UNKNOWN_CODE, np.int32)
     return np.full(n, np.nan)
@@ -135,7 +135,7 @@ def save_column(field: Field, draft: Draft, stamps: Stamps | None = None) -> Non
 
 
 def empty(field: Field) -> None:
-    """Nothing is known any more: the items that its values were about are no more."""
+    """Clear the field: the items that its values were about no longer exist."""
     save_column(field, Draft(Field.Kind(field.kind), unknown_values(Field.Kind(field.kind), 0), []))
 
 

@@ -1,4 +1,4 @@
-"""What fields add to an export: their list in the manifest, and metadata.csv with the labelled items' values."""
+"""Add fields to an export: their list in the manifest, and metadata.csv with the labeled items' values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROW_BYTES, _VALUE_BYTES = 5000, 4000
 
 
 def why_not(dataset: Dataset) -> str:
-    """Why there is no metadata.csv, and what to do about it; empty where there is."""
+    """Return why there is no metadata.csv, and what to do about it; "" if there is."""
     fields = list(Field.objects.filter(dataset=dataset))
     if not fields:
         return "There are no fields: import a CSV file of facts, or read header cards, on the page Fields."
@@ -28,7 +28,7 @@ def why_not(dataset: Dataset) -> str:
 
 
 def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
-    """The manifest's list of fields, and metadata.csv if wanted, of the values as they are now."""
+    """Return the manifest's list of fields, and metadata.csv with the current values if requested."""
     fields = list(Field.objects.filter(dataset=dataset))
     manifest: dict[str, Any] = {
         "fields": [
@@ -44,7 +44,7 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
 
 
 def _lines(dataset: Dataset, header: list[str], columns: list[Column]) -> Iterator[bytes]:
-    """The labelled items, by row."""
+    """Yield the labeled items by row."""
     yield csv_line(header).encode()
     labelled, last = Item.objects.of(dataset).filter(state=State.LABELLED).order_by("row"), -1
     while batch := list(labelled.filter(row__gt=last).values_list("row", "id", "path")[:_BATCH]):

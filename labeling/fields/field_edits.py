@@ -1,4 +1,4 @@
-"""Renaming a field and changing its kind."""
+"""Rename fields and change their kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rename(field: Field, name: str) -> None:
 
 
 def tidy_name(name: str) -> str:
-    """The name with single spaces. Raises Refusal where it can't be one."""
+    """Return the name with single spaces. Raises Refusal if it is not a valid name."""
     name = " ".join(name.split())
     if not name:
         raise Refusal("Give it a name.")

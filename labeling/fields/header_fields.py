@@ -1,6 +1,6 @@
-"""Cards of FITS headers and facts of EXIF blocks become fields.
+"""Make fields of FITS header cards and EXIF data.
 
-All files' headers are read by a job, and those of new files after each ingest. EXIF facts are cards here, with the
+A job reads the headers of all files, and after each ingest those of new files. EXIF data appear as cards with the
 names of :data:`labeling.images.exif.COMMENTS`.
 """
 
@@ -125,18 +125,18 @@ def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
 
 
 def _tidy(card: str) -> str:
-    """A card's name as its header has it. In upper case it is one of FITS, even where EXIF has the word too (MODEL)."""
+    """Return a card's name as in its header; in upper case it is a FITS card, even if EXIF has it too (MODEL)."""
     name = " ".join(card.split())
     return name if name.isupper() else exif.name_of(name) or name.upper()
 
 
 def card_fields(dataset: Dataset) -> list[Field]:
-    """The fields that are read from headers."""
+    """Return the fields that are read from headers."""
     return list(Field.objects.filter(dataset=dataset).exclude(source=CSV))
 
 
 def has_work(dataset: Dataset) -> bool:
-    """Whether there are files whose cards were not read yet."""
+    """Return whether there are files whose cards were not read yet."""
     stamps = [stamps_of(one) for one in card_fields(dataset)]
     return bool(stamps) and any(_is_stale(row, stamp, stamps) for row, stamp, _ in _files(dataset, 0))
 
@@ -232,7 +232,7 @@ def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tu
 
 
 def _in_order(frames: QuerySet[Frame]) -> QuerySet[Frame]:
-    """By row; of several frames of one item those of FITS first."""
+    """Return the files by row; of several frames of an item, FITS files come first."""
     is_other = Case(When(format="FITS", then=0), default=1)
     return frames.order_by("item__row", is_other, "id")
 
@@ -243,7 +243,7 @@ def _is_stale(row: int, stamp: int, stamps: Sequence[Stamps]) -> bool:
 
 # -- Shares to columns ---------------------------------------------------------------------------------------
 def _save(dataset: Dataset, targets: Sequence[_Target], folder: Path) -> dict[str, Any]:
-    """All columns at once, or none."""
+    """Save all columns at once, or none."""
     guesses = [Guess() for _ in targets]
     n_files = 0
     for _, _, values in _rows(folder):
@@ -293,7 +293,7 @@ def _refuse_taken(dataset: Dataset, card: str) -> None:
 
 
 def _renew(there: Field, filling: Filling, stamps: Stamps) -> Filled:
-    """The field with what was read anew; what a changed file no longer says is unknown."""
+    """Save the newly read values of a field; values that a changed file no longer has become unknown."""
     there.refresh_from_db()
     column = column_of(there)
     read = stamps != 0
@@ -313,7 +313,7 @@ def _folder(run: Run) -> Path:
 
 
 def _forget_others(folder: Path) -> None:
-    """Shares of jobs that ended without using them."""
+    """Delete parts of jobs that ended without using them."""
     if not folder.parent.is_dir():
         return
     active = {str(pk) for pk in Job.objects.filter(kind=KIND, state__in=Job.ACTIVE).values_list("pk", flat=True)}
@@ -323,7 +323,7 @@ def _forget_others(folder: Path) -> None:
 
 
 def words_of(result: dict[str, Any]) -> list[str]:
-    """What the job did, a line each."""
+    """Describe what the job did, one line per fact."""
     lines = [
         f"{one['name']} ({one['kind']}): {one['known']:,} known"
         + (", new" if one["new"] else f", {one['changed']:,} changed")

@@ -1,4 +1,4 @@
-"""Values of fields as text: for one item's page, and for tables."""
+"""Return values of fields as text, for an item's page and for tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fact:
 
 
 def facts_of(dataset: Dataset, row: int) -> list[Fact]:
-    """All fields of the item of that row, in their order; one query."""
+    """Return all fields of the item of that row in their order; one query."""
     facts = []
     for field in Field.objects.filter(dataset=dataset):
         try:
@@ -35,7 +35,7 @@ def facts_of(dataset: Dataset, row: int) -> list[Fact]:
 
 
 def texts_of(column: Column, rows: NDArray[np.int64]) -> Sequence[str]:
-    """The values of ``rows`` (n,) as text that means the same when it is read again; "" for unknown ones."""
+    """Return the values of ``rows`` (n,) as text that reads back as the same value; "" for unknown ones."""
     values = column.of_rows(rows)
     if column.is_text:
         words = {code: column.vocabulary[code] for code in np.unique(values).tolist() if code != UNKNOWN_CODE}

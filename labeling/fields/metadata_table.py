@@ -1,4 +1,4 @@
-"""Reading a table of metadata. Pure: bytes in, checked lines out, or why it can't be read."""
+"""Read a table of metadata: bytes in, checked lines or an error out. Imports no Django."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Layout:
         return self.table.headers[self.key_place]
 
     def as_number(self, value: str) -> str:
-        """The value as a number would be written: where semicolons part columns, a comma may be the point of one."""
+        """Return the value with a decimal point: in files separated by semicolons, numbers may have a decimal comma."""
         if self.table.delimiter == ";" and _WITH_COMMA.fullmatch(value):
             return value.replace(",", ".")
         return value

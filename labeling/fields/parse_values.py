@@ -1,4 +1,4 @@
-"""Values as people write them: which kind a column is, numbers and times out of text, and text out of them. Pure."""
+"""Parse values as people write them: the kind of a column, numbers and times from text, and text from them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def is_unknown(text: str) -> bool:
-    """Whether a stripped cell says nothing."""
+    """Return whether a stripped cell has no value."""
     return len(text) <= _LONGEST_UNKNOWN and text.lower() in _UNKNOWN
 
 
 def number_of(text: str) -> float | None:
-    """The number that stripped ``text`` is, NaN where it is too large for one; None where it is none."""
+    """Return the number in stripped ``text``, NaN if it is too large, None if it is not a number."""
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
@@ -55,17 +55,17 @@ def time_of(text: str) -> float | None:
 
 
 def seconds_of(moment: datetime) -> float:
-    """Seconds since 1970, to the microsecond; unlike ``timestamp`` for any year and on any system."""
+    """Return seconds since 1970 to the microsecond; unlike ``timestamp``, for any year and on any system."""
     return (moment - _EPOCH) / _MICROSECOND / 1e6
 
 
 def number_text(value: float) -> str:
-    """A number as short as it can be written without loss: 3 and not 3.0."""
+    """Format a number as short as possible without loss: 3, not 3.0."""
     return str(int(value)) if value.is_integer() and abs(value) < 10**_EXACT_DIGITS else repr(value)
 
 
 def time_text(seconds: float) -> str:
-    """A time in UTC as ISO 8601, no longer than it needs to be: 2011-06-07, 2011-06-07T06:33:02Z."""
+    """Format a time in UTC as short ISO 8601: 2011-06-07, 2011-06-07T06:33:02Z."""
     moment = _EPOCH + timedelta(microseconds=round(seconds * 1e6))
     if (moment.hour, moment.minute, moment.second, moment.microsecond) == (0, 0, 0, 0):
         return moment.date().isoformat()
@@ -87,7 +87,7 @@ class Guess:
     is_name: bool = False
 
     def add(self, line: int, text: str) -> None:
-        """One more stripped value."""
+        """Add a stripped value."""
         if is_unknown(text):
             return
         self.n_known += 1
@@ -101,13 +101,13 @@ class Guess:
 
     @property
     def kind(self) -> str:
-        """``number``, ``time`` or ``text``, as Field.Kind has them."""
+        """Return ``number``, ``time`` or ``text``, as in Field.Kind."""
         if self.not_number is None and not self.is_name:
             return "number"
         return "time" if self.not_time is None else "text"
 
     def against(self, kind: str) -> tuple[int, str] | None:
-        """The first value that can't be of ``kind``, and its line; None where all can."""
+        """Return the first value that does not fit ``kind``, with its line; None if all fit."""
         return {"number": self.not_number, "time": self.not_time}.get(kind)
 
 

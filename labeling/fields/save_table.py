@@ -1,4 +1,4 @@
-"""The facts of a CSV file become fields; all of it is read and checked before any is saved."""
+"""Import the metadata of a CSV file as fields; all of it is read and checked before any is saved."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Filled:
     is_new: bool
 
     def as_json(self) -> dict[str, object]:
-        """For ``import_fields --json``."""
+        """Return the result for ``import_fields --json``."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -63,11 +63,11 @@ class Report(TableReport):
 
     @property
     def n_changed(self) -> int:
-        """Values that are others now."""
+        """Return the number of values that changed."""
         return sum(one.n_changed for one in self.fields)
 
     def as_json(self) -> dict[str, object]:
-        """For ``import_fields --json``; the lists hold a thousand names at most, ``lines_…`` counts all."""
+        """Return the report for ``import_fields --json``; lists have at most 1,000 names, ``lines_…`` counts all."""
         return self.common_json() | {
             "fields": [one.as_json() for one in self.fields],
             "empty_columns": self.empty,
@@ -131,7 +131,7 @@ def _words_for_nothing(report: Report) -> str:
 
 
 def refuse_too_many(n_known: int, n_new: int) -> None:
-    """Fields cost every item a look at each; nobody filters by hundreds."""
+    """Raise Refusal for too many fields: each costs a look at every item, and nobody filters by hundreds."""
     if n_known + n_new > MAX_FIELDS:
         raise Refusal(
             f"That would make {n_known + n_new} fields; {MAX_FIELDS} are the most. Name the columns that you want."
@@ -169,7 +169,7 @@ def _guessed(stream: BinaryIO, layout: Layout, report: Report, *, may_leave_out:
 def _kinds(
     layout: Layout, guesses: Sequence[Guess], known: Mapping[str, Field], forced: Mapping[str, str]
 ) -> dict[str, Field.Kind]:
-    """The kind of every column that has values."""
+    """Return the kind of every column that has values."""
     wanted = {name.lower(): kind for name, kind in forced.items()}
     unknown = wanted.keys() - {name.lower() for name in layout.names}
     if unknown:
@@ -240,7 +240,7 @@ def _put(line: Line, row: int, columns: Sequence[tuple[int, str, Filling]]) -> N
 
 # -- Saving -------------------------------------------------------------------------------------------------
 def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None:
-    """All columns at once, or none."""
+    """Save all columns at once, or none."""
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=dataset.pk)
         known = _fields(dataset)
@@ -252,7 +252,7 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
 
 
 def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: Stamps | None = None) -> Filled:
-    """A new field behind all others, with its values."""
+    """Create a field after all others, with its values."""
     last = Field.objects.filter(dataset=dataset).aggregate(last=Max("order"))["last"]
     made = Field.objects.create(
         dataset=dataset, name=name, kind=draft.kind, source=source, order=0 if last is None else last + 1

@@ -1,7 +1,7 @@
-"""What belongs together: images of equal value in the field that a dataset chose are never on both sides of a split.
+"""Group images for splits: images with the same value in the field that a dataset chose stay on one side of a split.
 
-Neighbours of one night, patient or object look alike beyond what their class explains. One of them in the test and
-another in what was learnt from makes a model look better than it will be on the next night.
+Images of one night, patient or object are more alike than their class explains. With some of them in the training set
+and others in the test set, a model looks better than it will be on the next night.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGE_SHARE = 0.5
 
 # -- The choice ---------------------------------------------------------------------------------------------
 def chosen(dataset: Dataset) -> Field | None:
-    """The field by which the dataset's images belong together, as it is now; one query."""
+    """Return the field by which the dataset's images are grouped now; one query."""
     return Field.objects.filter(keeps_together=dataset.pk).first()
 
 
@@ -47,7 +47,7 @@ def choose(dataset: Dataset, name: str) -> Field | None:
 
 
 def named(dataset: Dataset, name: str) -> Field:
-    """The field of that name. Raises Refusal, with the names that there are, where there is none."""
+    """Return the field of that name. Raises Refusal with the existing names if there is none."""
     field = Field.objects.filter(dataset=dataset, name__iexact=name).first()
     if field is None:
         names = ", ".join(Field.objects.filter(dataset=dataset).values_list("name", flat=True))
@@ -64,11 +64,11 @@ class Groups:
         self._column = column_of(field)
 
     def texts(self, rows: array[int]) -> Sequence[str]:
-        """The group of each row, "" where it is unknown."""
+        """Return the group of each row, "" if unknown."""
         return texts_of(self._column, np.asarray(rows, dtype=np.int64))
 
     def keys(self, rows: array[int] | NDArray[np.int64], own: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-        """A key for each row, (n,), equal for those of one group; ``own`` (n,) for those whose group is unknown."""
+        """Return a key for each row, (n,), equal within a group; ``own`` (n,) is used for rows without a group."""
         values = self._column.of_rows(np.asarray(rows, dtype=np.int64))
         _, first, place = np.unique(values, return_index=True, return_inverse=True)
         texts = self.texts(array("q", (int(rows[one]) for one in first.tolist())))
@@ -77,7 +77,7 @@ class Groups:
         return np.where(is_known[place], keys[place], own) if len(keys) else own
 
     def known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of the rows have a value, (n,)."""
+        """Return which of the rows have a value, bool (n,)."""
         values = self._column.of_rows(rows)
         is_known: NDArray[np.bool_] = values != UNKNOWN_CODE if self._column.is_text else ~np.isnan(values)
         return is_known
@@ -86,9 +86,9 @@ class Groups:
 def keys_together(
     groups: Groups | None, rows: NDArray[np.int64], hashes: Sequence[Sequence[str]], seed: int = 0
 ) -> NDArray[np.uint64]:
-    """A key for each item, (n,), equal for those that share a file or a group, directly or through others.
+    """Return a key for each item, (n,), equal for items that share a file or a group, directly or through others.
 
-    ``hashes`` are those of each item's files; an item without any needs something of its own there.
+    ``hashes`` are those of each item's files; an item without files needs a unique value there.
     """
     files = Files(seed)
     for some in hashes:
@@ -112,12 +112,12 @@ class Tally:
 
     @property
     def n_unknown(self) -> int:
-        """Images without a value: each is a group of its own."""
+        """Return the number of images without a value: each is its own group."""
         return max(0, self.n_items - self.n_known)
 
     @property
     def warning(self) -> str:
-        """What is wrong with the choice and what to do about it; "" where nothing is."""
+        """Return a problem with the choice and what to do about it; "" if there is none."""
         if not self.n_known:
             return (
                 f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or "
@@ -127,7 +127,7 @@ class Tally:
             return f"No two images have the same {self.name}, so only identical files are kept together."
         if self.largest >= self.n_items:
             return (
-                f"All images have the same {self.name}: none can be held out, so no accuracy can be told. Choose a "
+                f"All images have the same {self.name}: none can be held out, so accuracy cannot be measured. Choose a "
                 "field that divides them."
             )
         if self.largest > LARGE_SHARE * self.n_items:
@@ -144,18 +144,19 @@ class Tally:
 
 
 def tally_of(dataset: Dataset, field: Field) -> Tally:
-    """How the field divides the dataset's images; costs a look at all values once for each of their generations.
+    """Count how the field divides the dataset's images; reads all values once per generation.
 
     Raises
     ------
-    StoreError : the values can't be read.
+    StoreError
+        The values cannot be read.
     """
     return Tally(field.name, dataset.n_items, field.n_known, *_counted(field.pk, field.generation))
 
 
 @lru_cache(maxsize=64)
 def _counted(pk: int, generation: int) -> tuple[int, int]:
-    """How many different values a field has, and how many rows the commonest; of a generation, which never changes."""
+    """Return the number of different values, and the number of rows of the most common one, of a generation."""
     column = column_of(Field.objects.get(pk=pk))
     values = column.values[column.known()]
     counts = np.bincount(values) if column.is_text else np.unique(values, return_counts=True)[1]

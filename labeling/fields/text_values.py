@@ -1,4 +1,4 @@
-"""The different values of a column of text: sorted, and read from disk one by one."""
+"""Store the distinct values of a text column, sorted, and read them from disk one by one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Vocabulary(Sequence[str]):
         return self._encoded(code).decode()
 
     def code_of(self, word: str) -> int:
-        """The code of a value; -1 where no item has it. O(log n)."""
+        """Return the code of a value; -1 if no item has it. O(log n)."""
         wanted = word.encode("utf-8", "surrogatepass")
         low, high = 0, len(self)
         while low < high:
@@ -55,7 +55,7 @@ NO_WORDS = Vocabulary(np.empty(0, np.uint8), np.zeros(1, np.int64))
 
 
 def packed(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """``text`` and ``starts`` of a :class:`Vocabulary` of different ``words`` that are sorted."""
+    """Return ``text`` and ``starts`` of a :class:`Vocabulary` for distinct, sorted ``words``."""
     encoded = [word.encode() for word in words]
     starts = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(one) for one in encoded], out=starts[1:])

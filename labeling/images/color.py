@@ -60,7 +60,7 @@ def _gamma_table(gamma: float) -> list[int]:
 
 
 def over_ground(image: Image.Image, alpha: Image.Image, rendering: Rendering) -> Image.Image:
-    """Composite ``image`` (RGB) over the rendering's background color, with ``alpha`` (L) as opacity."""
+    """Place ``image`` (RGB) over the rendering's background color, with ``alpha`` (L) as opacity."""
     ground = Image.new("RGB", image.size, rendering.ground)
     ground.paste(image, mask=alpha)
     return ground

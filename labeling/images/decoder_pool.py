@@ -1,6 +1,6 @@
-"""Untrusted files are opened in processes of their own: a decoder that crashes, hangs or swells costs one of them.
+"""Open untrusted files in separate processes: a decoder that crashes, hangs or grows costs only itself.
 
-There are a few decoders (``labeling.images.decoder_process``), started when they are first needed, asked in turn, and
+A few decoders (``labeling.images.decoder_process``) start when they are first needed, take requests in turn, and are
 replaced when they fail.
 """
 
@@ -176,7 +176,7 @@ class Decoders:
 
     @contextmanager
     def _one(self, *, is_ahead: bool = False) -> Iterator[_Decoder]:
-        """A decoder for this thread alone; what is made ahead leaves one free for whoever waits."""
+        """Reserve a decoder for this thread; prefetching leaves one free for requests that someone waits for."""
         with self._changed:
             me, waiting = object(), self._ahead if is_ahead else self._urgent
             waiting.append(me)
@@ -209,7 +209,7 @@ class Decoders:
         return self._n_busy < self._n
 
     def end(self) -> None:
-        """Ends those that wait for work."""
+        """Stop the idle decoders."""
         with self._changed:
             idle, self._idle = self._idle, []
         for decoder in idle:
@@ -238,7 +238,7 @@ class _Decoder:
 
     @property
     def is_free(self) -> bool:
-        """Alive, with every answer taken."""
+        """Return whether the process is alive and has no pending response."""
         return self._n_open == 0 and self.is_alive
 
     def ask(self, request: Request) -> None:
@@ -315,17 +315,17 @@ def _error(failure: Failure) -> ImageProblem | OSError:
 
 
 def pictures() -> Cache:
-    """Where this store keeps its pictures."""
+    """Return the cache of rendered pictures."""
     return Cache(Path(settings.STORE_DIR) / "thumbs", settings.THUMBNAILS_MEGABYTES)
 
 
 def squares(dataset_id: int, side: int, rendering: Rendering) -> Squares:
-    """Where what an encoder sees of a dataset's images is kept from an ingest until vectors are made."""
+    """Return the dataset's cache of encoder inputs, kept from an ingest until embeddings are computed."""
     return Squares(_squares_folder(dataset_id), side, rendering)
 
 
 def forget_squares(dataset_id: int) -> None:
-    """What is left of them when all vectors are made, or the dataset is gone."""
+    """Delete the dataset's cached encoder inputs."""
     shutil.rmtree(_squares_folder(dataset_id), ignore_errors=True)
 
 
@@ -334,7 +334,7 @@ def _squares_folder(dataset_id: int) -> Path:
 
 
 def _turns() -> Path:
-    """The file by which decoders of all processes take turns at large images."""
+    """Return the lock file by which decoders of all processes take turns at large images."""
     folder = Path(settings.STORE_DIR)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / "large.lock"
@@ -342,7 +342,7 @@ def _turns() -> Path:
 
 @cache
 def decoders() -> Decoders:
-    """This process's decoders: one a core, at most eight."""
+    """Return this process's decoders: one per core, at most eight."""
     made = Decoders(min(8, os.cpu_count() or 1), seconds=settings.DECODE_SECONDS, megabytes=settings.DECODE_MEGABYTES)
     atexit.register(made.end)
     return made

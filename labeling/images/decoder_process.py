@@ -1,7 +1,7 @@
-"""What a decoder does: reads requests, answers them, and ends with whoever started it.
+"""Run a decoder: read requests, respond to them, and end with the process that started it.
 
 Each call is a function of this module; its arguments and its result travel by their types (``decoder_messages``).
-Nothing here knows Django, so that a decoder starts in a fifth of a second and holds little.
+Nothing here imports Django, so that a decoder starts in a fifth of a second and needs little memory.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def _listen(stream: BinaryIO, messages: queue.SimpleQueue[bytes]) -> None:
-    """In a thread of its own, so that a decoder ends at once when nobody is left to answer, whatever it is at."""
+    """Read requests in a thread, so that a decoder ends at once when its parent is gone, whatever it is doing."""
     while message := receive(stream):
         messages.put(message)
     os._exit(0)

@@ -1,5 +1,7 @@
-"""What an encoder sees of an image: the whole of it as a small square. Kept from the decoding that an ingest does
-anyway until the vectors are made, so that a file is decoded once."""
+"""Cache encoder inputs: whole images resized to a small square.
+
+An ingest keeps them from the decoding it does anyway, until embeddings are computed, so that a file is decoded once.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,15 @@ PREPROCESSING_VERSION = 3
 
 
 def decode_side(side: int) -> int:
-    """For which side to open an image, of which a square of ``side`` pixels is made: also the tile's, so that one
-    decoding gives both."""
+    """Return the side at which to open an image for a square of ``side`` pixels, large enough for the tile too."""
     return max(TILE, side)
 
 
 def squash(image: Image.Image, side: int, height: int | None = None) -> Pixels:
-    """The whole image, resized to a square of ``side`` pixels: uint8 (side, side, 3). Or side by ``height``.
+    """Resize the whole image to a square of ``side`` pixels, uint8 (side, side, 3), or to ``side`` by ``height``.
 
-    Nothing is cropped away, since what is to be labelled may lie at the edge. Stretching to the square did as
-    well as grey borders on drawings and photos (see DESIGN_NOTES.md) and spends every pixel on the image.
+    Nothing is cropped, because the object to label may lie at the edge. Stretching to the square did as well as gray
+    borders on drawings and photos (see DESIGN_NOTES.md) and uses every pixel for the image.
     """
     if image.mode != "RGB":
         image = image.convert("RGB")
@@ -52,7 +53,7 @@ class Squares:
         write_whole(self._place(sha256), squash(image, self.side).tobytes())
 
     def find(self, sha256: str) -> Pixels | None:
-        """uint8 (side, side, 3), if it was kept."""
+        """Return the cached square, uint8 (side, side, 3), or None."""
         try:
             content = self._place(sha256).read_bytes()
         except OSError:  # mostly not there; and whatever is wrong with it, the file itself is
@@ -71,11 +72,11 @@ class Squares:
 
     @property
     def n_bytes(self) -> int:
-        """What each of them takes."""
+        """Return the size of a square in bytes."""
         return self.side**2 * 3
 
     def count(self) -> int:
-        """How many there are."""
+        """Return the number of cached squares."""
         return sum(1 for _ in self.folder.glob("*/*.rgb"))
 
     def _place(self, sha256: str) -> Path:

@@ -1,4 +1,4 @@
-"""Small pictures of images, made once and kept under the hash of the original and the rendering."""
+"""Render small pictures of images once, and cache them under the hash of the original and the rendering."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Cache:
     megabytes: int
 
     def find(self, sha256: str, size: int, rendering: Rendering = DEFAULT) -> Path | None:
-        """The picture, if it was made before."""
+        """Return the picture if it is cached."""
         for suffix in CONTENT_TYPES:
             place = self._place(sha256, size, suffix, rendering)
             try:
@@ -110,7 +110,7 @@ class Cache:
 
     @contextmanager
     def turn(self, sha256: str) -> Iterator[None]:
-        """Waits for others, in whatever process, who make a picture of the same shard: perhaps the very same."""
+        """Wait for other processes that render a picture of the same shard, perhaps the same picture."""
         folder = self.folder / sha256[:2]
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "making.lock")
@@ -144,10 +144,10 @@ def write_whole(target: Path, content: bytes) -> None:
 def thumbnail(
     file: str | os.PathLike[str], sha256: str, size: int, cache: Cache, rendering: Rendering = DEFAULT
 ) -> Path:
-    """The picture of ``file`` with its longer side at most ``size`` pixels, from the cache or made now.
+    """Return the picture of ``file`` with its longer side at most ``size`` pixels, from the cache or newly rendered.
 
-    Any number of threads and processes may ask for the same one at once: it is made once. Raises ImageProblem, and
-    OSError where it cannot be written.
+    Any number of threads and processes may request the same picture at once: it is rendered once. Raises ImageProblem,
+    and OSError if it cannot be written.
     """
     if made := cache.find(sha256, size, rendering):
         return made
@@ -158,18 +158,18 @@ def thumbnail(
 
 
 def render(file: str | os.PathLike[str], size: int, rendering: Rendering = DEFAULT) -> tuple[bytes, str]:
-    """The bytes of the picture and its suffix, ``.png`` or ``.jpg``. Raises ImageProblem."""
+    """Return the bytes of the picture and its suffix, ``.png`` or ``.jpg``. Raises ImageProblem."""
     return render_opened(open_for_resizing(file, size, rendering), size)
 
 
 def render_opened(image: Image.Image, size: int) -> tuple[bytes, str]:
-    """As :func:`render`, of an image that was opened for that size."""
+    """Return bytes and suffix of the picture of an image that was opened for that size."""
     image.thumbnail((size, size), Image.Resampling.HAMMING, reducing_gap=_GAP)
     return encoded(image, size)
 
 
 def encoded(image: Image.Image, size: int) -> tuple[bytes, str]:
-    """A picture of that size as bytes, and their suffix."""
+    """Return a picture of that size as bytes, with its suffix."""
     buffer = io.BytesIO()
     if _is_kept_exact(image, size):
         image.save(buffer, "PNG", compress_level=1 if size == FULL_SIZE else 6)

@@ -1,4 +1,4 @@
-"""Numbers and paths as a page shows them."""
+"""Format numbers and paths for pages, and build the URLs of pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 @register.filter
 def printable(path: object) -> str:
-    r"""The path on one line: newlines, control and direction marks are written out as ``\n``, ``\u202e`` …"""
+    r"""Return the path on one line: newlines, control and direction marks become ``\
+    ``, ``\\u202e`` …
+    """
     return "".join(
         character
         if character.isprintable() or character == _ZERO_WIDTH_JOINER
@@ -66,25 +68,25 @@ def state_name(state: int) -> str:
 
 @register.filter
 def across(roles: Sequence[str]) -> int:
-    """How many frames of an item lie beside each other in its tile."""
+    """Return how many frames of an item are side by side in its tile."""
     return side_by_side(len(roles))[0]
 
 
 @register.filter
 def lines(roles: Sequence[str]) -> int:
-    """How many rows of frames an item's tile has."""
+    """Return the number of rows of frames in an item's tile."""
     return side_by_side(len(roles))[1]
 
 
 @register.filter
 def grouped(number: int) -> str:
-    """1234567 as 1,234,567."""
+    """Format 1234567 as 1,234,567."""
     return f"{number:,}"
 
 
 @register.filter
 def percent(share: float) -> str:
-    """0.724 as 72 %; what is not quite all or nothing says so."""
+    """Format 0.724 as 72 %; values close to 0 or 1 are never rounded to 0 or 100 %."""
     if 0 < share < 0.005:
         return "under 1 %"
     if 0.995 <= share < 1:
@@ -94,6 +96,6 @@ def percent(share: float) -> str:
 
 @register.filter
 def share(value: float) -> str:
-    """A share in percent with a digit after the point where it says something: 0.4 %, 12 %."""
+    """Format a share in percent, with a decimal where it matters: 0.4 %, 12 %."""
     percents = 100 * value
     return f"{percents:.0f} %" if percents >= 10 or round(percents, 1) == round(percents) else f"{percents:.1f} %"

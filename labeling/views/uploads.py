@@ -1,4 +1,4 @@
-"""Tables that a browser sends."""
+"""Read tables that a browser uploads."""
 
 from __future__ import annotations
 

@@ -54,9 +54,9 @@ class Sides:
             return ""
         name, share = told["field"], told["largest"] / len(self.keys)
         if not self.is_known.any():
-            return f"no labelled image has a value of {name}, so only identical files were kept together"
+            return f"no labeled image has a {name}, so only identical files were kept together"
         if share > LARGE_SHARE:
-            return f"one {name} has {share:.0%} of the labels, so that accuracy rests on few images: label others"
+            return f"one {name} has {share:.0%} of the labels, so accuracy depends on few images: label others"
         return ""
 
 

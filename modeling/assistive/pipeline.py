@@ -122,9 +122,9 @@ def _with_remarks(trained: Trained, lessons: Lessons, X: NDArray[np.float32]) ->
     """Add warnings about the labels to the calibration's note, and the groups to the metrics."""
     remarks: list[str] = []
     if lessons.n_without_vector:
-        remarks.append(f"{lessons.n_without_vector} labelled images have no vector and were left out")
+        remarks.append(f"{lessons.n_without_vector} labeled images have no embedding and were left out")
     if (X[0] == X).all():
-        remarks.append("all labelled images have the same vector, so that nothing tells them apart")
+        remarks.append("all labeled images have the same embedding, so no class can be distinguished")
     remarks += filter(None, [lessons.sides.remark()])
     metrics = trained.metrics | {"together": lessons.sides.as_json()}
     return replace(trained, note="; ".join([trained.note, *remarks]), metrics=metrics)
@@ -141,7 +141,7 @@ def _refuse_unlabeled(dataset: Dataset) -> None:
     if len(labeled) == 1:
         raise _one_class(labeled[0].name, labeled[0].n_items)
     if not labeled:
-        raise Refusal("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+        raise Refusal("There are no labels yet.", hint="Label at least one image in each of two classes.")
 
 
 def _one_class(name: str, n: int) -> Refusal:
@@ -156,11 +156,11 @@ def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[Refusal])
         return
     if lessons.n_without_vector:
         raise error(
-            f"{lessons.n_without_vector} labelled images have no vector yet, and the others do not make two classes.",
+            f"{lessons.n_without_vector} labeled images have no embedding yet; the others are of fewer than two classes.",
             hint=store.MissingEmbeddings.HINT,
         )
     if not lessons.class_ids:
-        raise Refusal("Nothing is labelled yet.", hint="Label at least one image in each of two classes.")
+        raise Refusal("There are no labels yet.", hint="Label at least one image in each of two classes.")
     name = LabelClass.objects.get(pk=lessons.class_ids[0]).name
     raise _one_class(name, len(lessons.y))
 

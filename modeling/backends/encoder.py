@@ -102,7 +102,7 @@ class PooledEncoder(Encoder):
 
     @abstractmethod
     def describe(self, pixels: Pixels) -> FloatArray:
-        """uint8 (n, input_side, input_side, 3) -> float32 (n, dim), n at most ``share``."""
+        """Compute features float32 (n, dim) of images uint8 (n, input_side, input_side, 3), n at most ``share``."""
 
     def encode_prepared(self, pixels: Pixels) -> FloatArray:
         shares = [pixels[start : start + self.share] for start in range(0, len(pixels), self.share)]

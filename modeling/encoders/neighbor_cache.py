@@ -75,7 +75,7 @@ def made_graph(Z: Floats, k: int, tell: Tell, *, seed: int) -> tuple[Graph, floa
     from modeling.algorithms.neighbors import knn_graph
 
     def count(done: int, total: int) -> None:
-        tell("Finding the nearest neighbours of each image", done, total)
+        tell("Finding the nearest neighbors of each image", done, total)
 
     if len(Z) <= AT_ONCE:
         return knn_graph(Z, k, on_progress=count), 1.0

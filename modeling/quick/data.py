@@ -170,8 +170,8 @@ def _spare_group(
             return np.asarray(mine)
     name = sides.field.name if sides.field else "file"
     raise Refusal(
-        f"The labels can't be divided into images to learn from, to stop by and to test with: by {name} they make "
-        f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class has to be learnt from one at least.",
+        f"The labels cannot be split into a training, a validation and a test set: by {name} they form "
+        f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class needs one in the training set.",
         "Label images of other groups, or choose a finer field, or none, on the page Fields.",
     )
 

@@ -203,7 +203,7 @@ def _made(
         model_files.delete_files(version)
         version.delete()
         raise
-    told["notes"] += [f"{plan.n_left_out} labelled images could not be read."] if plan.n_left_out else []
+    told["notes"] += [f"{plan.n_left_out} labeled images could not be read."] if plan.n_left_out else []
     (quick_folder(version) / "model_card.md").write_text(card(version, plan, told["notes"]), encoding="utf-8")
     active_version.activate(version, seconds=time.perf_counter() - began, is_chosen=True)
     signals.trained.send(sender=ModelVersion, version=version)
@@ -252,7 +252,7 @@ def _about_groups(plan: Plan) -> list[str]:
         return []
     n_test = len(np.unique(plan.groups[plan.parts == TEST]))
     words = f"Images of one {plan.together['field']} are on one side; the test has {n_test} of "
-    return [f"{words}{plan.together['groups']} groups, and its interval is as wide as so many allow."]
+    return [f"{words}{plan.together['groups']} groups, which limits how narrow its interval can be."]
 
 
 def _best(told: dict[str, Any]) -> int:
@@ -272,7 +272,7 @@ def _read(
         run.advance()
     if len(paths) and not readable.any():
         raise Refusal(
-            f"None of the labelled images in {dataset.data_dir} could be read.",
+            f"None of the labeled images in {dataset.data_dir} could be read.",
             "Connect its disk, or set AL_DATA_DIR to where it is now.",
         )
     return readable

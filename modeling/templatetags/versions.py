@@ -1,4 +1,4 @@
-"""Differences between versions as a page shows them."""
+"""Format differences between versions for pages."""
 
 from __future__ import annotations
 

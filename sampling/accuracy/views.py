@@ -174,5 +174,5 @@ def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
     if (curve := ahead.curve) is not None:
         along = zip(curve.sizes, curve.values, curve.low, curve.high, strict=True)
         series.append(Series("forecast", [Point(int(n), value, (low, high)) for n, value, low, high in along]))
-    x, y = Axis("labels learnt from", low=0, is_whole=True), Axis("audited accuracy", high=1)
+    x, y = Axis("training labels", low=0, is_whole=True), Axis("audited accuracy", high=1)
     return plot("audited", "Audited accuracy over the number of labels", series, x=x, y=y)

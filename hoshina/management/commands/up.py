@@ -45,7 +45,7 @@ PORTS_TRIED = 50
 
 class Command(HoshinaCommand):
     needs_database = False  # it prepares the database while the web server starts
-    help = "Starts everything for a folder of images and opens the browser. Ctrl-C stops all of it."
+    help = "Start everything for a folder of images and open the browser. Ctrl-C stops it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", nargs="?", metavar="FOLDER", help="a folder of images (default: AL_DATA_DIR)")

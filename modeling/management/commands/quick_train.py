@@ -22,8 +22,8 @@ _FLAGS = {"is_fine_tuned": "--fine-tune"}
 
 class Command(HoshinaCommand):
     help = (
-        "Train a network on the labelled images, calibrate it, and predict every image. "
-        "What is not said is as in the dataset's last quick training, or as suits its images."
+        "Train a network on the labeled images, calibrate it, and predict every image. "
+        "Options that are not given are those of the dataset's last quick training, or defaults for its images."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from sampling.queues.strategy import parse_params
 
 
 class Command(HoshinaCommand):
-    help = "Rank the unlabelled images with a queue (Suspects: the labelled ones) and list the first of them."
+    help = "Rank the unlabeled images with a queue (Suspects: the labeled ones) and list the first of them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", choices=sorted(STRATEGIES), help="which queue")

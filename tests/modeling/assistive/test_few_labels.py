@@ -107,7 +107,7 @@ def test_vectors_that_are_all_the_same_tell_nothing_apart(make_dataset: MakeData
     add_vectors(dataset, np.full((40, 8), 1.5, np.float32))
     import_labels(dataset, list(range(n_labels)), y)
     told = run_now("retrain", dataset_id=dataset.pk).result
-    assert "all labelled images have the same vector" in told["note"]
+    assert "all labeled images have the same embedding" in told["note"]
     predictions = active_predictions(dataset)
     assert predictions is not None
     np.testing.assert_allclose(predictions.probabilities, np.tile([0.75, 0.25], (40, 1)), atol=0.03)
@@ -121,7 +121,7 @@ def test_vectors_that_are_no_numbers_are_left_out_and_counted(make_dataset: Make
     damage_vectors(store, [3, 17, 50])
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["labels"] == 38
-    assert "2 labelled images have no vector and were left out" in told["note"]
+    assert "2 labeled images have no embedding and were left out" in told["note"]
     predictions = active_predictions(dataset)
     assert predictions is not None
     assert np.flatnonzero(np.isnan(predictions.probabilities).any(axis=1)).tolist() == [3, 17, 50]
@@ -135,7 +135,7 @@ def test_a_class_whose_vectors_are_no_numbers_is_no_class_of_the_model(make_data
     damage_vectors(store, np.flatnonzero(y == 1).tolist())
     assert run_now("retrain", dataset_id=dataset.pk).result["classes"] == ["cat", "wolf"]
     damage_vectors(store, np.flatnonzero(y == 0).tolist())
-    with pytest.raises(Refusal, match="27 labelled images have no vector"):
+    with pytest.raises(Refusal, match="27 labeled images have no embedding"):
         run_now("retrain", dataset_id=dataset.pk)
 
 

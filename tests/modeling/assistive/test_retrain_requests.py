@@ -119,7 +119,7 @@ def test_images_that_cannot_be_read_end_in_words_and_not_in_a_circle(
         (folder / f"image{row:04d}.png").write_bytes(b"no picture")
     ask(client, dataset)
     assert work() == [("embed", DONE), ("retrain", Job.State.FAILED.value)]
-    assert "2 labelled images have no vector yet" in Job.objects.get(kind="retrain").error
+    assert "2 labeled images have no embedding yet" in Job.objects.get(kind="retrain").error
 
 
 def test_the_form_of_the_policy_loses_no_request(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def test_the_job_tells_curves_counts_and_what_retrain_prints(place: Place) -> No
     assert told["live"]["batch"] == told["live"]["batches"] == 2
     assert told["n_train"] + told["n_stopping"] + told["n_test"] == N_LABELLED - 1
     assert told["best_epoch"] in (1, 2, 3)
-    assert "1 labelled images could not be read." in told["notes"]
+    assert "1 labeled images could not be read." in told["notes"]
     assert {
         "model_version", "labels", "classes", "accuracy", "accuracy_interval", "ece_before", "ece_after",
         "log_loss_before", "log_loss_after", "temperature", "seconds", "version", "files",

@@ -337,7 +337,7 @@ def test_many_images_are_compared_by_a_job_once_and_the_page_says_how_far(many: 
     assert done.pk == job.pk
     assert done.result["images"] == N
     assert done.result["recall"] >= 0.95
-    assert ("Finding the nearest neighbours of each image", 0, N) in seen
+    assert ("Finding the nearest neighbors of each image", 0, N) in seen
     client.get("/d/pictures/grid/?queue=oddities")
     assert Job.objects.filter(kind="rank").count() == 1, "now it is ranked"
     assert ranked_rows(pull(many, STRATEGIES["oddities"], OdditiesParams(), Filters(), seed=0))[0] == 17
