@@ -156,7 +156,7 @@ def _refuse_too_little(dataset: Dataset, lessons: Lessons, error: type[Refusal])
         return
     if lessons.n_without_vector:
         raise error(
-            f"{lessons.n_without_vector} labeled images have no embedding yet; the others are of fewer than two classes.",
+            f"{lessons.n_without_vector} labeled images have no embedding yet; the others are of one class only.",
             hint=store.MissingEmbeddings.HINT,
         )
     if not lessons.class_ids:
