@@ -20,8 +20,8 @@ def store_is_writable(app_configs: Sequence[AppConfig] | None, **_: Any) -> list
         return []
     return [
         Error(
-            f"The store {settings.STORE_DIR} cannot be written.",
-            hint="Set AL_STORE_DIR to a folder that this user may write.",
+            f"The store {settings.STORE_DIR} is not writable.",
+            hint="Set AL_STORE_DIR to a folder that this user can write to.",
             id="hoshina.E001",
         )
     ]
@@ -34,7 +34,7 @@ def sign_in_is_safe(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[C
     return [
         Warning(
             f"The server listens on {settings.HOST} without HTTPS.",
-            hint="Put a proxy with HTTPS before it that sets X-Forwarded-Proto, and set AL_HTTPS=1.",
+            hint="Put an HTTPS proxy in front of it that sets X-Forwarded-Proto, and set AL_HTTPS=1.",
             id="hoshina.W001",
         )
     ]

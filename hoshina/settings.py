@@ -51,8 +51,8 @@ def _make_folder(folder: Path, variable: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{variable} needs the folder {folder}, which cannot be made ({error.strerror}). "
-            "Name one that can be written."
+            f"{variable} needs the folder {folder}, which cannot be created ({error.strerror}). "
+            "Choose one that is writable."
         ) from error
 
 
@@ -72,7 +72,7 @@ def _saved_secret_key() -> str:
         return file.read_text(encoding="ascii")
     except OSError as error:
         raise ImproperlyConfigured(
-            f"AL_STORE_DIR is {STORE_DIR}, which cannot be written ({error.strerror}). Name a folder that can be."
+            f"AL_STORE_DIR is {STORE_DIR}, which is not writable ({error.strerror}). Choose another folder."
         ) from error
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(key)
@@ -90,7 +90,7 @@ CSRF_TRUSTED_ORIGINS = env.words("AL_TRUSTED_ORIGINS")
 BEHIND_HTTPS = env.boolean("AL_HTTPS", default=False)
 if wrong := [host for host in ALLOWED_HOSTS if "/" in host]:
     raise ImproperlyConfigured(
-        f"AL_ALLOWED_HOSTS holds {wrong[0]!r}; expected names alone, such as labels.example.org."
+        f"AL_ALLOWED_HOSTS holds {wrong[0]!r}; expected host names only, such as labels.example.org."
     )
 if wrong := [origin for origin in CSRF_TRUSTED_ORIGINS if not origin.startswith(("http://", "https://"))]:
     raise ImproperlyConfigured(
@@ -116,7 +116,7 @@ if not LOCAL_ONLY:
     ]
     if missing:
         raise ImproperlyConfigured(
-            f"AL_HOST={HOST} listens beyond this machine, which also needs {', '.join(missing)}."
+            f"AL_HOST={HOST} accepts connections from other machines, which also needs {', '.join(missing)}."
         )
 
 SESSION_COOKIE_AGE = 60 * 60 * 24 * 90

@@ -65,13 +65,13 @@ Stamps = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.bool_]
 Block = tuple[int, FloatArray]
 
-_REEMBED = "Run `hoshina embed` to compute the vectors again."
+_REEMBED = "Run `hoshina embed` to compute the embeddings again."
 
 
 class MissingEmbeddings(Refusal):
     """Images have no vectors yet; an embedding job makes them."""
 
-    HINT = "Wait until the images are embedded (see the running jobs), or run hoshina embed."
+    HINT = "Wait for the embedding job (see Jobs), or run hoshina embed."
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def active_vectors(dataset_id: int | None) -> tuple[EmbeddingSet, Vectors]:
     embedding_set = EmbeddingSet.objects.filter(dataset=dataset_id, is_active=True).first()
     vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise MissingEmbeddings("There are no vectors of these images yet.", MissingEmbeddings.HINT)
+        raise MissingEmbeddings("These images have no embeddings yet.", MissingEmbeddings.HINT)
     return embedding_set, vectors
 
 
@@ -242,7 +242,7 @@ def _open_or_nothing(embedding_set: EmbeddingSet) -> _Old | None:
         stamps = _files(embedding_set).open("stamps", vectors.generation)
         return _Old(vectors.X, stamps, _open_missing(embedding_set, vectors))
     except (StoreError, FileNotFoundError) as error:
-        log.warning("%s All vectors have to be computed again.", error)
+        log.warning("%s All embeddings have to be computed again.", error)
         return None
 
 

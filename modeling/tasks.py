@@ -17,7 +17,7 @@ def run_embed_chunk(run: Run, start: int, stop: int) -> None:
 @background(
     kind="embed",
     queue="heavy",
-    title="Computing vectors",
+    title="Computing embeddings",
     restartable=True,
     key="embed:{dataset_id}",
     chunk=run_embed_chunk,
@@ -68,7 +68,7 @@ def run_predict(run: Run) -> dict[str, Any]:
 @background(
     kind="project_map",
     queue="heavy",
-    title="Making a map",
+    title="Computing a map",
     restartable=True,  # from the start: nothing is saved before the end
     key="project_map:{dataset_id}:{method}:{n_neighbors}:{min_dist}:{perplexity}:{metric}:{seed}:{is_supervised}:{name}:{is_automatic}",
 )

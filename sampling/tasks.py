@@ -29,12 +29,16 @@ def run_rank(run: Run) -> dict[str, Any]:
         with threadpool_limits(limits=threads):
             round_ = order.pull(dataset)
     except BadParameter as problem:
-        raise Refusal("That can't be shown.", hint=str(problem)) from problem
+        raise Refusal("That cannot be shown.", hint=str(problem)) from problem
     return {"round": round_.pk}
 
 
 @background(
-    kind="oddness", queue="heavy", title="Looking for oddities", key="oddness:{dataset_id}:{method}", restartable=True
+    kind="oddness",
+    queue="heavy",
+    title="Computing outlier scores",
+    key="oddness:{dataset_id}:{method}",
+    restartable=True,
 )
 def run_oddness(run: Run) -> dict[str, Any]:
     """Compute outlier scores once for an embedding set; results cached before a worker died are used."""

@@ -63,7 +63,7 @@ def test_listening_beyond_this_machine_has_conditions(tmp_path: Path) -> None:
     code = "from django.conf import settings; print(settings.LOGIN_REQUIRED, settings.LOCAL_ONLY)"
     assert run(code, tmp_path).stdout.split() == ["False", "True"]
     refused = run(code, tmp_path, AL_HOST="0.0.0.0")
-    assert "listens beyond this machine, which also needs AL_ALLOWED_HOSTS" in refused.stderr
+    assert "accepts connections from other machines, which also needs AL_ALLOWED_HOSTS" in refused.stderr
     given = {"AL_HOST": "0.0.0.0", "AL_SECRET_KEY": "k" * 50, "AL_ALLOWED_HOSTS": "labels.example.org"}
     assert run(code, tmp_path, **given).stdout.split() == ["True", "False"]
     refused = run(code, tmp_path, **given, AL_LOGIN="0")
@@ -120,7 +120,7 @@ def test_checks(settings: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings.STORE_DIR = tmp_path / "file" / "store"
     [error] = checks.store_is_writable(None)
-    assert "cannot be written" in error.msg
+    assert "is not writable" in error.msg
     assert checks.sign_in_is_safe(None) == []
     settings.LOCAL_ONLY, settings.HOST = False, "0.0.0.0"
     [warning] = checks.sign_in_is_safe(None)

@@ -2,7 +2,7 @@
 
 The annotation of a field is its type with what is to be known :func:`about` it::
 
-    epochs: Annotated[int, about("Epochs", "How often each image is seen.", ge=1, le=200)] = 10
+    epochs: Annotated[int, about("Epochs", "Passes over the training images.", ge=1, le=200)] = 10
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Option:
         if self.choices:
             return f"Choose {', '.join(self.choices[:-1])} or {self.choices[-1]}."
         if self.kind is bool:
-            return "Say yes or no."
+            return "Choose yes or no."
         if self.kind is str:
             length = self.meta.max_length
             return f"Give a name of at most {length} characters." if length else "Give text without a NUL character."

@@ -115,7 +115,7 @@ def run_now(
     if job.state == State.CANCELLED:
         raise Refusal(f"{registry.title(kind)} was cancelled.") from cause
     if job.is_active:
-        raise Refusal(f"{registry.title(kind)} went on in another process.", "See the Jobs page.") from cause
+        raise Refusal(f"{registry.title(kind)} continues in another process.", "See the Jobs page.") from cause
     raise Refusal(job.error or LOST, job.hint) from cause
 
 

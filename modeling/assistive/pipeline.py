@@ -36,7 +36,7 @@ def retrain(run: Run) -> dict[str, Any]:
     """Train, calibrate and predict every item, and activate the new version."""
     started = time.perf_counter()
     dataset = Dataset.objects.get(pk=run.dataset_id)
-    run.stage("Reading labels and vectors")
+    run.stage("Reading labels and embeddings")
     _refuse_unlabeled(dataset)
     embedding_set, vectors = store.active_vectors(dataset.pk)
     lessons, trained = _learn(run, dataset, embedding_set, vectors)
@@ -47,7 +47,7 @@ def retrain(run: Run) -> dict[str, Any]:
         if trained.held_out is not None:
             held_out = model_files.HeldOut(lessons.rows, lessons.y, trained.held_out, lessons.sides.groups())
             model_files.save_held_out(version, held_out)
-        run.stage("Putting the model in use")  # unless it was canceled: a person may have chosen another version
+        run.stage("Activating the model")  # unless it was canceled: a person may have chosen another version
     except BaseException:
         model_files.delete_files(version)
         version.delete()
@@ -147,7 +147,7 @@ def _refuse_unlabeled(dataset: Dataset) -> None:
 def _one_class(name: str, n: int) -> Refusal:
     return Refusal(
         f"Only one class has labels: {name} ({n}).",
-        hint="Label at least one image of another class: a model needs two to tell apart.",
+        hint="Label at least one image of another class: a model needs two classes.",
     )
 
 

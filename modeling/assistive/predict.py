@@ -25,13 +25,13 @@ def predict(run: Run) -> dict[str, Any]:
     """
     dataset = Dataset.objects.get(pk=run.dataset_id)
     number = run.params["version"]
-    run.stage(f"Reading model {number} and its vectors")
+    run.stage(f"Reading model {number} and its embeddings")
     version = ModelVersion.objects.filter(dataset=dataset, number=number).select_related("embedding_set").first()
     if version is None:
-        raise Refusal(f"There is no model {number} any more.", hint="Choose another version.")
+        raise Refusal(f"Model {number} does not exist any more.", hint="Choose another version.")
     head, vectors = _classifier(version), _vectors(version)
     if head.weights.shape != (vectors.dim, len(version.class_ids)):
-        raise Refusal(f"Model {number} does not fit the vectors of today.", hint=_OTHERS)
+        raise Refusal(f"Model {number} does not fit the current embeddings.", hint=_OTHERS)
     _predict(run, version, vectors, head)
     ModelVersion.objects.filter(pk=version.pk).update(n_rows=len(vectors))
     if not run.params["is_refresh"]:
@@ -45,11 +45,11 @@ def _classifier(version: ModelVersion) -> Head:
         return head
     if version.kind == ModelVersion.Kind.QUICK:
         raise Refusal(
-            f"The predictions of model {version.number} are gone, and a quick training can't make them again.",
+            f"The predictions of model {version.number} are missing, and a quick training cannot compute them again.",
             hint="Train it again, or choose another version.",
         )
     raise Refusal(
-        f"Model {version.number} was made before classifiers were kept, so it can't predict again.", hint=_OTHERS
+        f"Model {version.number} was trained before classifiers were stored, so it cannot predict again.", hint=_OTHERS
     )
 
 
@@ -58,7 +58,7 @@ def _vectors(version: ModelVersion) -> store.Vectors:
     vectors = store.open_vectors(embedding_set) if embedding_set is not None else None
     if vectors is None:
         raise Refusal(
-            f"The vectors that model {version.number} was made on were deleted, so it can't predict again.",
+            f"The embeddings that model {version.number} was trained on were deleted, so it cannot predict again.",
             hint=_OTHERS,
         )
     return vectors

@@ -45,10 +45,10 @@ def principal_components_of(
     from modeling.algorithms.neighbors import project
 
     def count(done: int, total: int) -> None:
-        tell("Projecting the vectors", done, total)
+        tell("Computing principal components", done, total)
 
     def made() -> Floats:
-        tell("Projecting the vectors", 0, 0)
+        tell("Computing principal components", 0, 0)
         rng = np.random.default_rng(SEED)
         return project(vectors.X, rng=rng, has=vectors.has, is_unit=is_unit, on_progress=count)
 

@@ -92,7 +92,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
             break
         if not dataset.data_dir.is_dir():
             raise Refusal(
-                f"The folder {dataset.data_dir} is not there.",
+                f"The folder {dataset.data_dir} does not exist.",
                 "Connect its disk, or set AL_DATA_DIR to where it is now.",
             )
         tried[untried] = True
@@ -102,7 +102,7 @@ def _embed(run: Run, backend: str, began: float) -> dict[str, Any]:
     if n_available and not vectors.n_vectors:
         raise Refusal(
             f"None of the {n_available} images in {dataset.data_dir} could be read.",
-            "Look at its Problems page, or scan the folder again with `hoshina ingest`.",
+            "See its Problems page, or scan the folder again with `hoshina ingest`.",
         )
     _require_still_wanted(run)
     activate(vectors, n_failed=len(stale))
@@ -212,7 +212,7 @@ def _require_same_encoder(run: Run, encoder: Encoder, spec: InputSpec) -> None:
     if fingerprint_of(encoder, spec) == wanted.get("fingerprint"):
         return
     words = (
-        f"The worker {me()} would compute these vectors with {encoder.name} ({encoder.reason}), "
+        f"The worker {me()} would compute these embeddings with {encoder.name} ({encoder.reason}), "
         f"but the job uses {wanted.get('encoder')} {wanted.get('fingerprint')}."
     )
     hint = "Give all workers the same AL_EMBEDDING_BACKEND, AL_WEIGHTS_DIR and version of TensorFlow."

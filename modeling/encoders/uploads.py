@@ -36,7 +36,7 @@ def add_own(upload: UploadedFile[Any], preprocessing: str = "", title: str = "")
     _require_sound(name, upload)
     target = graphs_dir() / user_models.FOLDER / name
     if _is_taken(name, target):
-        raise Refusal(f"There is a model file {name} already. Give this one another name.")
+        raise Refusal(f"There is already a model file {name}. Rename this one.")
     said = {"preprocessing": preprocessing, "name": title}
     with replacing(target) as stream:
         for block in upload.chunks():
@@ -65,10 +65,10 @@ def remove_own(backend: str) -> None:
     Refusal : there is none of that name, or it is in use.
     """
     if backend not in removable():
-        raise Refusal("There is no model file of that name that was added here.")
+        raise Refusal("No model file of that name was added here.")
     name = backend.removeprefix(user_models.PREFIX)
     if user := _user_of(backend):
-        raise Refusal(f"{name} is in use: {user}. Go over to another encoder there first.")
+        raise Refusal(f"{name} is in use: {user}. Switch to another encoder there first.")
     target = graphs_dir() / user_models.FOLDER / name
     for path in (target, *user_models.json_files(target)):
         # birds.json may belong to birds.onnx as well as to birds.keras.
@@ -83,12 +83,12 @@ def _user_of(backend: str) -> str:
     if chosen := EncoderChoice.objects.filter(named).select_related("dataset").first():
         return f"it is the encoder of {chosen.dataset}"
     if active := EmbeddingSet.objects.filter(named, is_active=True).select_related("dataset").first():
-        return f"the vectors of {active.dataset} come from it"
+        return f"the embeddings of {active.dataset} come from it"
     if settings.EMBEDDING_BACKEND.partition("@")[0] == backend:
         return "AL_EMBEDDING_BACKEND names it"
     asked = Job.objects.filter(kind="embed", state__in=Job.ACTIVE).values_list("params", flat=True)
     if any(str(params.get("backend", "")).partition("@")[0] == backend for params in asked):
-        return "vectors are being computed with it"
+        return "embeddings are being computed with it"
     return ""
 
 
@@ -100,15 +100,15 @@ def _is_taken(name: str, target: Path) -> bool:
 def _require_sound(name: str, upload: UploadedFile[Any]) -> None:
     suffix = Path(name).suffix.lower()
     if suffix not in user_models.SUFFIXES:
-        raise Refusal(f"{name} is none of {', '.join(user_models.SUFFIXES)}.")
+        raise Refusal(f"{name} is not a model file. Expected one of {', '.join(user_models.SUFFIXES)}.")
     if not _NAME.fullmatch(name):
-        raise Refusal("Its name may have letters, digits, spaces and . _ + - alone, and up to 100 of them.")
+        raise Refusal("Its name may contain only letters, digits, spaces and . _ + -, and at most 100 characters.")
     if (upload.size or 0) > MAX_UPLOAD:
         raise Refusal(
-            f"It is larger than {MAX_UPLOAD >> 20} MiB. Put it into AL_WEIGHTS_DIR on the machine where HOSHINA runs."
+            f"It is larger than {MAX_UPLOAD >> 20} MiB. Copy it into AL_WEIGHTS_DIR on the machine where HOSHINA runs."
         )
     place, mark = _MARKS.get(suffix, (0, b""))
     beginning = upload.read(place + len(mark))
     upload.seek(0)
     if beginning[place:] != mark:
-        raise Refusal(f"{name} does not begin as a file {suffix} does. Is it of another kind, or damaged?")
+        raise Refusal(f"{name} does not start like a {suffix} file. It may have another format, or be damaged.")

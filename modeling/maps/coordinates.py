@@ -13,7 +13,7 @@ from hoshina.core.storage import Generations, remove_folder
 from modeling.models import Projection
 
 Floats = NDArray[np.float32]
-_AGAIN = "Make the map again: hoshina project_map, or on the page Map."
+_AGAIN = "Compute the map again: hoshina project_map, or on the page Map."
 
 
 def coordinates_of(projection: Projection) -> Floats:

@@ -70,7 +70,7 @@ def coordinate_lines(dataset: Dataset, places: Floats) -> Iterator[bytes]:
 register(
     Section(
         name="coordinates",
-        title="Places of all items on the map (coordinates.csv)",
+        title="Positions of all items on the map (coordinates.csv)",
         contribute=contribute,
         why_not=why_not,
         libraries={"scipy": ("scipy",), "scikit-learn": ("scikit-learn",), "numba": ("numba",)},

@@ -49,10 +49,12 @@ class MapOptions:
 
     method: Annotated[Method, about("Method", choices=_METHODS)] = "umap"
     n_neighbors: Annotated[int, about("Neighbors", "Few show detail, many the overall shape.", ge=2, le=200)] = 15
-    min_dist: Annotated[float, about("Minimum distance", "0 packs clumps, 0.99 spreads them.", ge=0, le=0.99)] = 0.1
+    min_dist: Annotated[float, about("Minimum distance", "0 packs clusters, 0.99 spreads them out.", ge=0, le=0.99)] = (
+        0.1
+    )
     perplexity: Annotated[float, about("Perplexity", "About how many neighbors count.", ge=1, le=100)] = 30.0
     metric: Annotated[Metric, about("Metric", "By distance, or by angle alone.", choices=_METRICS)] = "euclidean"
-    seed: Annotated[int, about("Seed", "The same seed makes the same map.", ge=0, le=MAX_SEED)] = 0
+    seed: Annotated[int, about("Seed", "The same seed gives the same map.", ge=0, le=MAX_SEED)] = 0
     is_supervised: Annotated[bool, about("Use labels: images of different classes move apart")] = False
     by_library: Annotated[bool, about("No effect", "Kept for older scripts.")] = False
     name: Annotated[str, about("Name", "Left empty: the method and a number.", max_length=80)] = ""
@@ -60,9 +62,9 @@ class MapOptions:
 
     def __post_init__(self) -> None:
         if self.by_library and self.method != "umap":
-            raise Refusal("umap-learn makes UMAP only.", field="by_library")
+            raise Refusal("umap-learn computes only UMAP.", field="by_library")
         if self.is_supervised and self.method != "umap":
-            raise Refusal("Labels have a say in UMAP only.", field="is_supervised")
+            raise Refusal("Only UMAP can be supervised.", field="is_supervised")
 
     def kept(self) -> dict[str, Any]:
         """Return the options that the method uses, for the map's record."""
@@ -85,16 +87,14 @@ def suited(options: MapOptions, n_images: int, given: frozenset[str]) -> MapOpti
 def require_possible(options: MapOptions, n_images: int, n_classes: int) -> None:
     """Raise ``Refusal`` if the number of embedded images, or of labeled classes, is too small for these options."""
     if n_images < FEWEST:
-        raise Refusal(f"A map takes {FEWEST} images with a vector; there {_are(n_images)}.")
+        raise Refusal(f"A map takes {FEWEST} images with an embedding; there {_are(n_images)}.")
     if options.method == "umap" and options.n_neighbors >= n_images:
-        raise Refusal(
-            f"There are {n_images:,} images: choose at most {n_images - 1:,} neighbours.", field="n_neighbors"
-        )
+        raise Refusal(f"There are {n_images:,} images: choose at most {n_images - 1:,} neighbors.", field="n_neighbors")
     if options.method == "tsne" and 3 * options.perplexity > n_images - 1:
         most = max(1, (n_images - 1) // 3)
         raise Refusal(f"There are {n_images:,} images: choose a perplexity of at most {most:,}.", field="perplexity")
     if options.is_supervised and n_classes < 2:
-        raise Refusal("Labels can have a say when two classes have some.", field="is_supervised")
+        raise Refusal("A supervised map takes labels of two classes.", field="is_supervised")
 
 
 def _are(n: int) -> str:

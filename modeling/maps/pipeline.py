@@ -37,7 +37,7 @@ PLACE_BY = 100_000
 MEASURED, MEASURED_NEIGHBOURS = 3000, 15
 # Largest difference between the principal components of equal embeddings, relative to their length.
 ROUNDING = 1e-5
-_VECTORS_GONE = "The vectors that this map was made of were deleted meanwhile."
+_VECTORS_GONE = "The embeddings of this map were deleted meanwhile."
 
 
 @dataclass
@@ -67,13 +67,13 @@ def project_map(run: Run) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     _keep_what_is_compiled()
     tell = _Told(run)
-    tell("Loading the vectors", 0, 0)
+    tell("Loading the embeddings", 0, 0)
     options = parse_options(MapOptions, run.params)
     embedding_set, vectors = store.active_vectors(dataset.pk)
     if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
         return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
     places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
-    tell("Keeping the map", 0, 0)
+    tell("Saving the map", 0, 0)
     facts["seconds"] = tell.seconds
     n_points = int(np.isfinite(places[:, 0]).sum())
     projection = _kept(dataset, embedding_set, vectors, options, places, facts, time.perf_counter() - began)
@@ -144,8 +144,8 @@ def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
     parts = (Z[known[begin : begin + step]] for begin in range(0, len(known), step))
     if all((np.abs(part - first) <= ROUNDING * length).all() for part in parts):
         raise Refusal(
-            "All images have the same vector, so that there is nothing to lay out.",
-            hint="Another encoder may tell them apart: see the page Encoders.",
+            "All images have the same embedding, so there is nothing to lay out.",
+            hint="Another encoder may distinguish them: see the page Encoders.",
         )
 
 
@@ -212,7 +212,7 @@ def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random
 
 def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Told) -> dict[str, Any]:
     """Measure trustworthiness on a sample: the degree to which neighbors on the map are neighbors as embeddings."""
-    tell("Measuring how true the map is", 0, 0)
+    tell("Measuring the trustworthiness of the map", 0, 0)
     from sklearn.manifold import trustworthiness
 
     rng = np.random.default_rng(seed)
@@ -306,7 +306,7 @@ def place_on_maps(run: Run) -> dict[str, Any]:
     dataset = Dataset.objects.get(pk=run.dataset_id)
     _keep_what_is_compiled()
     tell = _Told(run)
-    tell("Loading the vectors", 0, 0)
+    tell("Loading the embeddings", 0, 0)
     n_placed = 0
     embedding_set, vectors = store.active_vectors(dataset.pk)
     behind = Projection.objects.filter(

@@ -59,7 +59,7 @@ def checked(dataset: Dataset, method: str, params: Mapping[str, Any]) -> MapOpti
     options = suited(options, n_images, frozenset(given))
     require_possible(options, n_images, n_classes)
     if options.name and Projection.objects.filter(dataset=dataset, name=options.name).exists():
-        raise Refusal(f"There is a map called {options.name!r} already.", field="name")
+        raise Refusal(f"There is already a map called {options.name!r}.", field="name")
     return options
 
 
@@ -86,7 +86,7 @@ def rename(projection: Projection, name: str) -> None:
         with transaction.atomic():
             Projection.objects.filter(pk=projection.pk).update(name=name)
     except IntegrityError as error:
-        raise Refusal(f"There is a map called {name!r} already.", field="name") from error
+        raise Refusal(f"There is already a map called {name!r}.", field="name") from error
     projection.name = name
 
 

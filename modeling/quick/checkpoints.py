@@ -80,7 +80,7 @@ def save(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], tol
 
 def open_checkpoint(job_id: str) -> Checkpoint:
     """Open what a stopped training has saved. Raises ``Refusal`` if there is nothing."""
-    gone = Refusal("The weights of that training no longer exist.", "Begin a new quick training.")
+    gone = Refusal("The weights of that training no longer exist.", "Start a new quick training.")
     try:
         found = find_arrays(_file(uuid.UUID(job_id)), gone.hint) or {}
         about = json.loads(str(found["about"]))

@@ -172,7 +172,7 @@ def _spare_group(
     raise Refusal(
         f"The labels cannot be split into a training, a validation and a test set: by {name} they form "
         f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class needs one in the training set.",
-        "Label images of other groups, or choose a finer field, or none, on the page Fields.",
+        "Label images of other groups, or choose a finer field (or none) on the page Fields.",
     )
 
 

@@ -41,8 +41,8 @@ BACKBONES: dict[str, Backbone] = {
 _TITLES = {name: backbone.title for name, backbone in BACKBONES.items()}
 _WEIGHTED = {"equal": "every label counts the same", "balanced": "every class counts the same"}
 _BEGUN = {"imagenet": "ImageNet", "random": "random"}
-_PATIENCE = "End after this many epochs without a lower loss on the stopping half; 0: never."
-_SHARE = "Share of the labels that is held out: half decides when to stop, half tests."
+_PATIENCE = "Stop after this many epochs without a lower validation loss; 0: never."
+_SHARE = "Share of the labels that is held out: half for validation, half for the test."
 _NO_SHARE = "Give a share from 0.05 to 0.8: 0.2 is a fifth of the labels."
 
 
@@ -65,12 +65,10 @@ class QuickOptions:
     """
 
     backbone: Annotated[BackboneName, about("Network", choices=_TITLES)] = "mobilenet_v2"
-    epochs: Annotated[int, about("Epochs", "How often each image is seen.", ge=1, le=MAX_EPOCHS)] = 10
-    batch_size: Annotated[int, about("Batch size", "How many images each step learns from.", ge=1, le=MAX_BATCH)] = 32
+    epochs: Annotated[int, about("Epochs", "Passes over the training images.", ge=1, le=MAX_EPOCHS)] = 10
+    batch_size: Annotated[int, about("Batch size", "Images per training step.", ge=1, le=MAX_BATCH)] = 32
     image_side: Annotated[int, about("Image size (px)", "Images are resized to this square.", ge=8, le=MAX_SIDE)] = 96
-    is_fine_tuned: Annotated[bool, about("Fine-tune", "The network learns too, not only the classifier on top.")] = (
-        False
-    )
+    is_fine_tuned: Annotated[bool, about("Fine-tune", "Train the network too, not only the classifier on top.")] = False
     flip: Annotated[bool, about("Flip", "Mirror half of the images.")] = False
     rotate: Annotated[bool, about("Rotate", "Turn images a little.")] = False
     zoom: Annotated[bool, about("Zoom", "Make images a little larger or smaller.")] = False
@@ -79,7 +77,7 @@ class QuickOptions:
     class_weights: Annotated[ClassWeights, about("Class weights", choices=_WEIGHTED)] = "equal"
     validation_share: Annotated[float, about("Held out, %", _SHARE, ge=0.05, le=0.8, refusal=_NO_SHARE)] = 0.2
     weights: Annotated[Weights, about("Initial weights", choices=_BEGUN)] = "imagenet"
-    seed: Annotated[int, about("Seed", "Decides the split, the order and the augmentation.", ge=0, le=MAX_SEED)] = 0
+    seed: Annotated[int, about("Seed", "Determines the split, the order and the augmentation.", ge=0, le=MAX_SEED)] = 0
 
     @property
     def is_augmented(self) -> bool:

@@ -84,7 +84,7 @@ def make_encoder(version: ModelVersion) -> str:
             shutil.copyfileobj(model, stream)
             target.with_suffix(".json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     except FileNotFoundError as error:
-        raise Refusal(f"The files of model {version.number} are gone.", "Train it again.") from error
+        raise Refusal(f"The files of model {version.number} are missing.", "Train it again.") from error
     return user_models.PREFIX + target.name
 
 
@@ -144,7 +144,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
     kept = checkpoints.open_checkpoint(str(run.params["finish"]))
     plan, dataset = kept.plan, Dataset.objects.get(pk=run.dataset_id)
     if plan.dataset_id != dataset.pk:
-        raise Refusal("That training was one of another dataset.")
+        raise Refusal("That training belongs to another dataset.")
     told = {**kept.told, "notes": [*kept.told["notes"], f"Stopped early: the weights of epoch {_best(kept.told)}."]}
     told.pop("kept", None)
     watch = Watch(run, plan, told)
@@ -157,8 +157,8 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
         readable = _read(run, dataset, plan.network_input, paths, pixels)
         if not readable.all():
             raise Refusal(
-                f"{int((~readable).sum())} of the images that would judge the training cannot be read any more.",
-                "Begin a new quick training.",
+                f"{int((~readable).sum())} of the validation and test images cannot be read any more.",
+                "Start a new quick training.",
             )
         run.stage("Loading TensorFlow")
         network = _network(plan, file)
@@ -218,7 +218,7 @@ def _options(params: dict[str, Any]) -> QuickOptions:
     try:
         return parse_options(QuickOptions, params)
     except Refusal as error:
-        raise Refusal(f"{error.field}: {error}", "Choose the options anew.") from error
+        raise Refusal(f"{error.field}: {error}", "Choose the options again.") from error
 
 
 def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
@@ -307,8 +307,8 @@ def _teach(network: QuickNetwork, plan: Plan, pixels: Pixels, usable: Positions,
         train(network, lessons, watch)
     except Diverged as error:
         raise Refusal(
-            "The training went astray: its loss is no number any more.",
-            "Try a larger batch, or leave the network itself as it is (no fine-tuning).",
+            "The training diverged: its loss is not a number any more.",
+            "Try a larger batch, or do not fine-tune the network.",
         ) from error
 
 

@@ -177,7 +177,7 @@ def open_head(model_version: ModelVersion) -> Head | None:
     ------
     StoreError : the file is damaged.
     """
-    arrays = find_arrays(_head_file(model_version), "Retrain to make a new version.", "weights", "bias")
+    arrays = find_arrays(_head_file(model_version), "Retrain to get a new version.", "weights", "bias")
     return None if arrays is None else Head(arrays["weights"], arrays["bias"], 0, True)
 
 

@@ -74,7 +74,7 @@ def _rounds(dataset: Dataset) -> Iterator[bytes]:
 register(
     Section(
         name="rounds",
-        title="How the images were chosen (rounds.csv: queue, parameters and seed of every pull)",
+        title="How the images were selected (rounds.csv: queue, parameters and seed of every pull)",
         contribute=contribute,
         why_not=why_not,
     )

@@ -53,7 +53,7 @@ def conditions_from(asked: QueryDict) -> tuple[Condition, ...]:
                 if value:
                     found.setdefault(key.removeprefix(PREFIX), {}).setdefault(value)
     if sum(len(given) for given in found.values()) > MOST * 10 or len(found) > MOST:
-        raise BadParameter(f"That is more than {MOST} fields to filter by.")
+        raise BadParameter(f"At most {MOST} fields can be filtered by at once.")
     return tuple(Condition(name, tuple(sorted(given))) for name, given in sorted(found.items()))
 
 
@@ -135,7 +135,7 @@ def range_of(kind: str, name: str, text: str) -> tuple[float, float]:
     low = _end(kind, name, text, first, is_last=False, is_open=bool(dots))
     high = _end(kind, name, text, last if dots else first, is_last=True, is_open=bool(dots))
     if low > high:
-        raise BadParameter(f"{name}: {text[:60]!r} ends before it begins.")
+        raise BadParameter(f"{name}: the range {text[:60]!r} ends before it starts.")
     return low, high
 
 

@@ -58,7 +58,7 @@ def test_a_model_file_is_refused_with_words_or_added(page: Page, site: Site, emb
     good.write_bytes(b"\x1c\0\0\0TFL3 and so on")
     page.get_by_label("Model file").set_input_files(bad)
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("#add .error")).to_contain_text("does not begin as a file .keras does")
+    expect(page.locator("#add .error")).to_contain_text("does not start like a .keras file")
     page.get_by_label("Model file").set_input_files(good)
     page.get_by_label("Name").fill("Birds of Mey")
     page.get_by_label("Preprocessing of pixels").select_option("0..1")

@@ -78,7 +78,7 @@ def test_a_new_store_has_no_dataset_and_every_command_says_what_to_do(tmp_path: 
 def test_a_store_that_cannot_be_made_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     store = tmp_path / "file" / "store"
-    expected = f"Wrong setting: AL_STORE_DIR needs the folder {store}, which cannot be made (Not a directory)."
+    expected = f"Wrong setting: AL_STORE_DIR needs the folder {store}, which cannot be created (Not a directory)."
     for command in (("embed", "--list"), ("up",), ("ingest", "--data-dir", str(tmp_path))):
         assert failure(manage(store, *command)).startswith(expected)
     assert failure_json(manage(store, "accuracy", "--json"))["error"].startswith(expected)

@@ -55,7 +55,7 @@ def test_whole_numbers_have_as_many_digits_as_are_asked_for() -> None:
     [
         *(("layers", value, "a whole number from 1 to 9") for value in (0, 10, True, 1.0, "2", None, 10**400)),
         *(("sugar", value, "Give a share.") for value in (-0.1, 0.9, float("nan"), float("inf"), True, "0.1", 10**400)),
-        *(("is_iced", value, "Say yes or no.") for value in (0, 1, "yes", None)),
+        *(("is_iced", value, "Choose yes or no.") for value in (0, 1, "yes", None)),
         *(("shape", value, "Choose round or square.") for value in ("oval", "", None, ["round"])),
         *(("name", value, "at most 5 characters") for value in ("madeira", "a\x00", 7, None)),
         ("filling", "jam", "There is no such option."),

@@ -251,7 +251,7 @@ class TestDamage:
     @pytest.mark.parametrize("kind", ["cut short", "empty", "no array", "pickle", "columns", "type", "rows", "missing"])
     def test_says_to_embed_again(self, kind: str, file: Path, vectors_of: EmbeddingSet) -> None:
         self._damage(file, kind)
-        with pytest.raises(disk.StoreError, match=r"manage\.py embed"):
+        with pytest.raises(disk.StoreError, match=r"hoshina embed"):
             disk.open_vectors(vectors_of)
         assert len(disk.open_stamps(vectors_of)) == 0
         save(vectors_of, [3])

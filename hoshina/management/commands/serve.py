@@ -26,7 +26,7 @@ class Command(HoshinaCommand):
 
     def handle(self, *args: Any, host: str, port: int, threads: int, **options: Any) -> None:
         if settings.LOCAL_ONLY and host not in {"127.0.0.1", "localhost", "::1"}:
-            raise CommandError(f"To listen on {host}, set AL_HOST={host}, so that signing in is asked for.")
+            raise CommandError(f"To listen on {host}, set AL_HOST={host}, which turns on sign-in.")
         from waitress.server import create_server
 
         from hoshina.wsgi import application

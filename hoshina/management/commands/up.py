@@ -69,7 +69,7 @@ class Command(HoshinaCommand):
                 prepare_database(may_migrate_server=True)
                 if not _has_datasets():
                     raise CommandError(
-                        "There is nothing to show yet. Name a folder of images (hoshina up FOLDER), or try "
+                        "There are no datasets yet. Name a folder of images (hoshina up FOLDER), or try "
                         "hoshina up --demo.",
                         returncode=2,
                     )
@@ -79,7 +79,7 @@ class Command(HoshinaCommand):
 def _port(text: str) -> int:
     port = whole_number(text, 5)
     if port is None or not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a whole number from 1 to 65535.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected a whole number from 1 to 65535.")
     return port
 
 
@@ -88,7 +88,7 @@ def _folder(options: dict[str, Any]) -> Path | None:
         options["folder"] = settings.DATA_DIR
     if options["folder"] is None:
         if options["group"] is not None or options["roles"]:
-            raise CommandError("Name the folder whose files are to be grouped.", returncode=2)
+            raise CommandError("Name the folder whose files to group.", returncode=2)
         return None
     if options["demo"]:
         raise CommandError("Name a folder or --demo, not both.", returncode=2)

@@ -71,7 +71,7 @@ class Command(HoshinaCommand):
         since = timezone.now() - timedelta(seconds=settings.JOB_STALE)
         here = f"{host()}:"
         if not Worker.objects.filter(name__startswith=here, queues=names, seen_at__gte=since).exists():
-            raise CommandError(f"No worker for {names} was heard of lately on this machine.")
+            raise CommandError(f"No worker for {names} is running on this machine.")
         self.stdout.write("The worker lives.")
 
 

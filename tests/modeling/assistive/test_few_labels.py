@@ -79,7 +79,7 @@ def test_a_single_class_teaches_nothing(make_dataset: MakeDataset) -> None:
     import_labels(dataset, np.flatnonzero(y == 1).tolist(), y)
     with pytest.raises(Refusal, match=r"Only one class has labels: dog \(15\)") as refused:
         run_now("retrain", dataset_id=dataset.pk)
-    assert "needs two" in refused.value.hint
+    assert "needs two classes" in refused.value.hint
     assert not ModelVersion.objects.exists()
 
 

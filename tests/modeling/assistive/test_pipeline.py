@@ -90,8 +90,8 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (lambda dataset, X, y: None, "Nothing is labelled"),
-        (lambda dataset, X, y: add_vectors(dataset, X), "Nothing is labelled"),
+        (lambda dataset, X, y: None, "There are no labels"),
+        (lambda dataset, X, y: add_vectors(dataset, X), "There are no labels"),
         (
             lambda dataset, X, y: (add_vectors(dataset, X), import_labels(dataset, [0, 1], np.zeros(20))),
             r"Only one class has labels: cat \(2\)",
@@ -332,9 +332,11 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
     assert held.groups is not None
     assert [len(set(held.groups[at : at + 5].tolist())) for at in range(0, 120, 6)] == [1] * 20
     badge = client.get("/d/pictures/model/badge/").content.decode()
-    assert "images of one night are kept together" in badge
+    assert "and without other images of its night" in badge
     page = client.get("/d/pictures/model/").content.decode()
-    assert "Images of one night are kept together: 21 groups, the largest of 6 labels, 1 without a night" in page
+    assert (
+        "Images of one night are kept together: 21 groups, the largest with 6 labels; 1 label without a night" in page
+    )
     assert "from the next training on" not in page
 
     Field.objects.all().delete()
@@ -374,7 +376,7 @@ def test_a_group_that_has_most_and_a_field_that_has_none_are_remarked(make_datas
     field = kept_together(dataset, "camera", ["a" if row < 45 else f"b{row}" for row in range(60)])
     assert "one camera has 75% of the labels" in run_now("retrain", dataset_id=dataset.pk).result["note"]
     empty(field)
-    assert "no labelled image has a value of camera" in run_now("retrain", dataset_id=dataset.pk).result["note"]
+    assert "no labeled image has a camera" in run_now("retrain", dataset_id=dataset.pk).result["note"]
 
 
 def test_values_that_cannot_be_read_stop_the_training_in_words(make_dataset: MakeDataset, store: Path) -> None:

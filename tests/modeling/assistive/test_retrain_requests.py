@@ -189,7 +189,7 @@ def test_new_labeled_images_are_embedded_before_the_command_trains(dataset: Data
 
 def test_the_command_says_what_is_missing_of_the_labels_first(dataset: Dataset) -> None:
     decide(dataset, "clear", range(4))
-    with pytest.raises(CommandError, match="Nothing is labelled yet"):
+    with pytest.raises(CommandError, match="There are no labels yet"):
         retrain()
     assert not Job.objects.filter(kind="embed").exists()
 
@@ -252,5 +252,5 @@ def test_the_command_tells_how_the_others_embedding_failed(elsewhere: Job) -> No
 
 
 def test_a_failed_retrain_after_embedding_is_an_error_of_the_job(dataset: Dataset) -> None:
-    with pytest.raises(Refusal, match="no vectors"):
+    with pytest.raises(Refusal, match="no embeddings"):
         run_now("retrain", dataset_id=dataset.pk, params={"is_after_embedding": True})

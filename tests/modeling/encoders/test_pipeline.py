@@ -218,7 +218,7 @@ class TestTrouble:
 
     def test_folder_away(self, dataset: Dataset) -> None:
         dataset.data_dir.rename(dataset.data_dir.with_name("moved"))
-        with pytest.raises(Refusal, match="is not there") as raised:
+        with pytest.raises(Refusal, match="does not exist") as raised:
             embed(dataset)
         assert "AL_DATA_DIR" in raised.value.hint
 
@@ -324,7 +324,7 @@ class TestEncoders:
         job.refresh_from_db()
         with pytest.raises(Superseded):
             encoder_pipeline.embed_chunk(Run(job), 0, 4)
-        assert "would compute these vectors with HOG + colour" in caplog.text
+        assert "would compute these embeddings with HOG + colour" in caplog.text
         assert "AL_EMBEDDING_BACKEND" in caplog.text
 
     def test_a_fallback_is_reconsidered_by_the_next_job(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

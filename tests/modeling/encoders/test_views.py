@@ -242,7 +242,7 @@ class TestQuickTrainings:
     def test_files_that_are_gone_are_told(self, client: Client, dataset: Dataset, version: ModelVersion) -> None:
         answer = post(client, "quick_embed", 2)
         assert answer["HX-Refresh"] == "true"
-        assert "The files of model 2 are gone." in client.get("/d/pictures/encoders/").content.decode()
+        assert "The files of model 2 are missing." in client.get("/d/pictures/encoders/").content.decode()
         assert not EncoderChoice.objects.exists()
 
 
@@ -341,11 +341,11 @@ class TestAdd:
     @pytest.mark.parametrize(
         ("file", "words"),
         [
-            (tflite("birds.exe"), "birds.exe is none of"),
-            (tflite("b<i>rds.tflite"), "Its name may have"),
-            (tflite("birds.tflite", b"PK\x03\x04 a zip file"), "does not begin as a file .tflite does"),
-            (tflite("birds.keras", b"\x89HDF\r\n"), "does not begin"),
-            (tflite("birds.h5", b"GIF89a"), "does not begin"),
+            (tflite("birds.exe"), "birds.exe is not a model file"),
+            (tflite("b<i>rds.tflite"), "Its name may contain"),
+            (tflite("birds.tflite", b"PK\x03\x04 a zip file"), "does not start like a .tflite file"),
+            (tflite("birds.keras", b"\x89HDF\r\n"), "does not start like"),
+            (tflite("birds.h5", b"GIF89a"), "does not start like"),
             (tflite("birds.tflite", b""), "The file is empty."),
         ],
     )
@@ -398,7 +398,7 @@ class TestRemove:
         vectors = EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
         answer = self.remove(client)
         assert answer.status_code == 422
-        assert "the vectors of pictures come from it" in answer.content.decode()
+        assert "the embeddings of pictures come from it" in answer.content.decode()
         vectors.delete()
         settings.EMBEDDING_BACKEND = "file:birds.tflite"
         assert "AL_EMBEDDING_BACKEND names it" in self.remove(client).content.decode()
@@ -419,7 +419,7 @@ class TestRemove:
         settings.WEIGHTS_DIR.mkdir()
         (settings.WEIGHTS_DIR / "ours.tflite").write_bytes(b"of whoever runs this")
         for name in ("ours.tflite", "../own/birds.tflite", "", "none.tflite"):
-            assert "no model file of that name" in self.remove(client, name).content.decode()
+            assert "No model file of that name" in self.remove(client, name).content.decode()
         assert (settings.WEIGHTS_DIR / "ours.tflite").is_file()
         assert (store / "encoders" / "own" / "birds.tflite").is_file()
 

@@ -98,9 +98,9 @@ def test_its_stages_are_told_and_the_same_seed_makes_the_same_map(digits: Datase
         on_progress=lambda job: seen.append((job.stage, job.done, job.total)),
     )  # fmt: skip
     stages = list(dict.fromkeys(stage for stage, _, _ in seen if stage))
-    assert stages[:2] == ["Loading the vectors", "Projecting the vectors"]
+    assert stages[:2] == ["Loading the embeddings", "Computing principal components"]
     assert "Laying out the map" in stages
-    assert stages[-1] == "Keeping the map"
+    assert stages[-1] == "Saving the map"
     first = Projection.objects.get(pk=job.result["projection"])
     second, third = made(digits, seed=2), made(digits, seed=3)
     assert [first.name, second.name, third.name] == ["UMAP", "UMAP 2", "UMAP 3"]
@@ -329,9 +329,9 @@ def test_maps_are_begun_renamed_and_deleted(digits: Dataset, store: Path) -> Non
     assert list(projections.jobs_of(digits)) == [other, job, look]
     assert job.params["n_neighbors"] == 15
     first, second = made(digits, "pca", name="Birds"), made(digits, "pca")
-    with pytest.raises(Refusal, match="'Birds' already"):
+    with pytest.raises(Refusal, match="map called 'Birds'"):
         projections.rename(second, "Birds")
-    with pytest.raises(Refusal, match="'Birds' already"):
+    with pytest.raises(Refusal, match="map called 'Birds'"):
         projections.checked(digits, "pca", {"name": "Birds"})
     with pytest.raises(Refusal, match="at most 80"):
         projections.rename(second, "  ")
@@ -385,7 +385,7 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
     [
         ("isomap", {}, "umap, tsne or pca"),
         ("umap", {"n_neighbors": 1}, "from 2 to 200"),
-        ("umap", {"n_neighbors": N}, f"at most {N - 1} neighbours"),
+        ("umap", {"n_neighbors": N}, f"at most {N - 1} neighbors"),
         ("umap", {"n_neighbors": "15"}, "whole number"),
         ("umap", {"min_dist": 1.5}, "from 0 to 0.99"),
         ("umap", {"min_dist": float("nan")}, "from 0 to 0.99"),
@@ -394,8 +394,8 @@ def test_a_cancelled_map_leaves_nothing(digits: Dataset, store: Path) -> None:
         ("umap", {"name": "x" * 81}, "at most 80"),
         ("umap", {"colour": "red"}, "no such option"),
         ("tsne", {"perplexity": 60}, "at most 49"),
-        ("tsne", {"is_supervised": True}, "UMAP only"),
-        ("tsne", {"by_library": True}, "UMAP only"),
+        ("tsne", {"is_supervised": True}, "Only UMAP"),
+        ("tsne", {"by_library": True}, "only UMAP"),
     ],
 )
 def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str, object], words: str) -> None:
@@ -407,7 +407,7 @@ def test_what_can_not_be_is_said(digits: Dataset, method: str, params: dict[str,
 def test_without_vectors_or_with_few_images_it_says_so(make_dataset: MakeDataset) -> None:
     nothing = make_dataset(6, name="nothing")
     assert "no embeddings" in projections.why_not(nothing)
-    with pytest.raises(Refusal, match="no vectors of these images yet"):
+    with pytest.raises(Refusal, match="These images have no embeddings yet"):
         run_now("project_map", dataset_id=nothing.pk, params=asdict(MapOptions()))
     few = make_dataset(6, name="few")
     add_vectors(few, np.eye(6), np.arange(6) < 3)
@@ -423,7 +423,7 @@ def test_four_images_make_a_map_and_copies_make_none(make_dataset: MakeDataset, 
     assert np.isfinite(coordinates.coordinates_of(made(four, method))).all()
     copies = make_dataset(20, name="copies")
     add_vectors(copies, np.full((20, 80), 0.5))
-    with pytest.raises(Refusal, match="the same vector"):
+    with pytest.raises(Refusal, match="the same embedding"):
         made(copies, method)
 
 

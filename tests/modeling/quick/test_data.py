@@ -76,7 +76,7 @@ def test_identical_images_never_straddle_and_every_class_is_learnt(
     held = [{group for label, group in items if label == own} for own in set(y)]
     only_ones = set.union(set(), *(one for one in held if len(one) == 1))
     if len(set(groups)) < 3 or len(only_ones) > len(set(groups)) - 2:
-        with pytest.raises(Refusal, match=f"make {len(set(groups))} group"):
+        with pytest.raises(Refusal, match=f"form {len(set(groups))} group"):
             parts_of(labels_of(y, groups), options)
         return
     try:
@@ -139,7 +139,7 @@ def test_too_few_groups_for_three_parts_are_refused_in_words(make_dataset: MakeD
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
     choose(dataset, "night")
     labels = labels_of([row % 2 for row in range(40)])
-    with pytest.raises(Refusal, match="by night they make 2 groups") as caught:
+    with pytest.raises(Refusal, match="by night they form 2 groups") as caught:
         split(labels, sides_of(dataset, labels.rows, labels.hashes), QuickOptions())
     assert "finer field" in caught.value.hint
 

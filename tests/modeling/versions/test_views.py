@@ -448,8 +448,11 @@ def test_a_chosen_version_tells_of_images_embedded_later_and_is_not_replaced(mak
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda version: EmbeddingSet.objects.all().delete(), "vectors that model 1 was made on were deleted"),
-        (lambda version: (model_files.folder_of(version) / "head.npz").unlink(), "made before classifiers were kept"),
+        (lambda version: EmbeddingSet.objects.all().delete(), "embeddings that model 1 was trained on were deleted"),
+        (
+            lambda version: (model_files.folder_of(version) / "head.npz").unlink(),
+            "trained before classifiers were stored",
+        ),
         (lambda version: (model_files.folder_of(version) / "head.npz").write_bytes(b"no"), "is damaged"),
         (lambda version: EmbeddingSet.objects.update(dim=5), "float32 with 5 columns"),
         (
@@ -457,7 +460,7 @@ def test_a_chosen_version_tells_of_images_embedded_later_and_is_not_replaced(mak
                 ModelVersion.objects.filter(pk=version.pk).update(kind="quick"),
                 (model_files.folder_of(version) / "head.npz").unlink(),
             ),
-            "a quick training can't make them again",
+            "a quick training cannot compute them again",
         ),
     ],
 )

@@ -139,7 +139,7 @@ def test_no_clusters_and_no_file_are_said(make_dataset: MakeDataset, client: Cli
     for file in (settings.STORE_DIR / "maps").rglob("*.npy"):  # type: ignore[attr-defined]
         file.unlink()
     assert client.get(f"/d/few/map/{few.pk}/clusters/").status_code == 409
-    assert "Make the map again" in client.get(f"/d/few/map/{few.pk}/clusters/list/").content.decode()
+    assert "Compute the map again" in client.get(f"/d/few/map/{few.pk}/clusters/list/").content.decode()
 
 
 def test_a_map_older_than_the_newest_images_and_one_newer_than_what_is_known(

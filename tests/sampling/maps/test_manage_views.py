@@ -58,12 +58,12 @@ def test_a_map_is_begun_with_what_its_method_heeds(dataset: Dataset, client: Cli
     [
         ({"method": "som"}, "som is not one of the available choices"),
         ({"n_neighbors": "1"}, "greater than or equal to 2"),
-        ({"n_neighbors": "40"}, "choose at most 39 neighbours"),
+        ({"n_neighbors": "40"}, "choose at most 39 neighbors"),
         ({"min_dist": "2"}, "less than or equal to 0.99"),
         ({"min_dist": "nan"}, "Enter a number"),
         ({"method": "tsne", "perplexity": "30"}, "perplexity of at most 13"),
-        ({"is_supervised": "on"}, "when two classes have some"),
-        ({"name": "UMAP 1"}, "There is a map called"),
+        ({"is_supervised": "on"}, "labels of two classes"),
+        ({"name": "UMAP 1"}, "There is already a map called"),
         ({"name": "x" * 81}, "at most 80 characters"),
         ({"seed": ""}, "This field is required"),
     ],
@@ -101,7 +101,7 @@ def test_a_map_is_renamed_and_deleted(dataset: Dataset, client: Client) -> None:
     one, other = add_map(dataset, np.eye(N, 2)), add_map(dataset, np.eye(N, 2), name="Other")
     page = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": "  Spirals & co "})
     assert "Spirals &amp; co" in page.content.decode()
-    for name, words in (("Other", "There is a map called"), (" ", "Enter a name"), ("x" * 81, "at most 80")):
+    for name, words in (("Other", "There is already a map called"), (" ", "Give a name"), ("x" * 81, "at most 80")):
         refused = client.post(f"/d/pictures/map/{one.pk}/rename/", {"name": name})
         assert refused.status_code == 422
         assert words in refused.content.decode()

@@ -346,7 +346,7 @@ def test_a_file_of_coordinates_that_is_gone_is_said(drawn_map: Projection, setti
     for file in (settings.STORE_DIR / "maps").rglob("*.npy"):  # type: ignore[attr-defined]
         file.unlink()
     for what in ("points", "legend"):
-        assert "Make the map again" in ask(what, drawn_map).content.decode()
+        assert "Compute the map again" in ask(what, drawn_map).content.decode()
 
 
 def test_what_a_page_asks_the_database_does_not_grow(make_dataset: MakeDataset) -> None:

@@ -115,11 +115,11 @@ def test_without_conditions_a_round_says_nothing_of_fields() -> None:
     [
         ("f.colour=2..5", "There is no field &#x27;colour&#x27;"),
         ("f.mass=high", "mass can&#x27;t be &#x27;high&#x27;: give a range like 2..5"),
-        ("f.mass=5..2", "ends before it begins"),
+        ("f.mass=5..2", "ends before it starts"),
         ("f.mass=1..2..3", "can&#x27;t be"),
         ("f.at=june", "give a range like 2011-06-07..2011-06-09"),
         ("f.%00=1", "There is no field"),
-        ("&".join(f"f.c{n}=1" for n in range(21)), "more than 20 fields"),
+        ("&".join(f"f.c{n}=1" for n in range(21)), "At most 20 fields"),
         ("queue=all&sort=colour", "There is no field &#x27;colour&#x27;"),
         ("queue=all&sort=mass&order=up", "order can&#x27;t be &#x27;up&#x27;. Choose ascending or descending."),
     ],

@@ -375,7 +375,7 @@ def test_the_command_compares_first_and_the_second_pull_reads_what_was_kept(
 
 def test_a_comparison_without_vectors_says_so(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
-    with pytest.raises(Refusal, match="no vectors yet"):
+    with pytest.raises(Refusal, match="no embeddings yet"):
         run_now("oddness", dataset_id=dataset.pk, params={"method": "isolation forest"})
 
 
