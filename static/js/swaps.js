@@ -24,11 +24,34 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 // last change that was answered.
 let nRequests = 0;
 const newest = new Map(); // id of a target -> the number of the request that filled it
-document.addEventListener("htmx:beforeRequest", ({ detail }) => { detail.xhr.number = nRequests += 1; });
+const changes = new Map(); // changes on their way: request -> the element that sent it, which must stay for the response
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  detail.xhr.number = nRequests += 1;
+  if (detail.requestConfig.verb !== "get") changes.set(detail.xhr, detail.elt);
+});
+document.addEventListener("htmx:afterRequest", ({ detail }) => changes.delete(detail.xhr));
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const { target, xhr, requestConfig } = detail;
   if (!target?.id || !detail.shouldSwap) return;
   const isChange = requestConfig.verb !== "get"; // its response always has the newest state
-  if (!isChange && xhr.number < (newest.get(target.id) ?? 0)) detail.shouldSwap = false;
-  else newest.set(target.id, isChange ? nRequests : xhr.number);
+  const isOld = xhr.number < (newest.get(target.id) ?? 0) || [...changes.values()].some((elt) => target.contains(elt));
+  if (!isChange && isOld) detail.shouldSwap = false;
+  else newest.set(target.id, isChange ? nRequests + 1 : xhr.number); // no request that is under way is newer than a change
+});
+
+// A press that begins on one button and ends on its replacement is no click. A response that would replace what is pressed
+// is dropped, and its request is sent again after the press.
+let pressed = null;
+document.addEventListener("pointerdown", ({ target }) => { pressed = target; }, true);
+for (const end of ["pointerup", "pointercancel"]) {
+  document.addEventListener(end, () => setTimeout(() => { pressed = null; }), true);
+}
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const { target, requestConfig, pathInfo } = detail;
+  if (!detail.shouldSwap || requestConfig.verb !== "get" || !pressed || pressed === target || !target?.contains(pressed)) return;
+  detail.shouldSwap = false;
+  const again = () => setTimeout(() => {
+    if (requestConfig.elt.isConnected) window.htmx.ajax("GET", pathInfo.finalRequestPath, { source: requestConfig.elt });
+  });
+  document.addEventListener("pointerup", again, { once: true, capture: true });
 });

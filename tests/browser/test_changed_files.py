@@ -74,7 +74,7 @@ def test_the_detail_pane_says_so_and_its_button_confirms(changed: Bench) -> None
 def test_on_the_items_own_page(changed: Bench) -> None:
     page = changed.page
     note = page.locator(".detail-changed")
-    for row, key, state in ((2, "1", "Now: cat"), (5, "Backspace", "Now: unlabelled")):
+    for row, key, state in ((2, "1", "Now: cat"), (5, "Backspace", "Now: unlabeled")):
         page.goto(f"{changed.address}/d/{changed.dataset.slug}/items/{row}/")
         expect(note).to_be_visible()
         page.keyboard.press(key)

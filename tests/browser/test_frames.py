@@ -82,7 +82,7 @@ def test_frames_stand_side_by_side_as_large_as_they_can_be_and_nothing_jumps(tri
     assert triplets.n_tiles() == N
     assert seen(triplets.tiles.nth(0)) == list(ROLES)
     assert seen(triplets.tiles.nth(NO_REF)) == ["target", "no ref", "diff"]
-    expect(triplets.tiles.nth(NO_REF)).to_have_attribute("aria-label", re.compile("sn03, no ref, unlabelled"))
+    expect(triplets.tiles.nth(NO_REF)).to_have_attribute("aria-label", re.compile("sn03, no ref, unlabeled"))
     page.wait_for_function("""() => [...document.querySelectorAll('.frame:not(.color) img')]
         .every(image => image.complete && image.naturalWidth)""")
     tile = triplets.tiles.first.bounding_box()

@@ -138,7 +138,7 @@ def test_digits_decide_and_z_takes_back(item_page: Page) -> None:
     item_page.keyboard.press("z")
     expect(now).to_have_text("Now: dog")
     item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: unlabelled")
+    expect(now).to_have_text("Now: unlabeled")
     assert state_of(2) == (0, "")
     item_page.keyboard.press("z")
     expect(item_page.locator("#toasts")).to_contain_text("nothing left to undo")
@@ -184,7 +184,7 @@ def test_a_class_deleted_meanwhile_is_refused_in_words(item_page: Page) -> None:
     classes.delete(LabelClass.objects.get(name="cat"), user=None)
     item_page.keyboard.press("1")
     expect(item_page.locator("#toasts")).to_contain_text("no longer exists")
-    expect(item_page.locator(".detail-state")).to_have_text("Now: unlabelled")
+    expect(item_page.locator(".detail-state")).to_have_text("Now: unlabeled")
     expect(item_page.get_by_role("button", name="cat")).to_have_count(0)
 
 

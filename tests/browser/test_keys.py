@@ -123,7 +123,7 @@ def test_a_whole_page_is_asked_about_first(bench: Bench) -> None:
     expect(bench.selected).to_have_count(n)
     bench.press("1")
     question = bench.page.get_by_role("alertdialog")
-    expect(question).to_contain_text(f"Mark {n} images as cat?")
+    expect(question).to_contain_text(f"Label {n} images as cat?")
     assert set(bench.states()) == {"0"}
     bench.press("Escape")
     expect(question).to_have_count(0)

@@ -42,7 +42,7 @@ def test_a_map_is_made_renamed_and_deleted_in_the_dialog(bench: Bench, page: Pag
     form.get_by_label("Perplexity").fill("5")
     form.get_by_label("Name", exact=True).fill("Neighbourhoods")
     form.get_by_role("button", name="Compute map").click()
-    expect(page.locator("#map-list")).to_contain_text("Neighbourhoods is being made")
+    expect(page.locator("#map-list")).to_contain_text("Neighbourhoods is being computed")
     assert Job.objects.get(kind="project_map", params__name="Neighbourhoods").params["perplexity"] == 5
 
     page.locator(".map-rename summary").click()

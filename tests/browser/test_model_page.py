@@ -195,6 +195,58 @@ def test_a_newer_plot_takes_a_plots_place_and_what_was_hidden_stays_so(
 
 
 # -- In use again ---------------------------------------------------------------------------------
+def test_a_button_that_is_pressed_is_not_replaced(page: Page, site: Site, dataset: Dataset) -> None:
+    """A press that begins on one button and ends on its replacement is no click."""
+    ModelVersion.objects.filter(dataset=dataset, is_active=True).update(is_chosen=True)
+    _open(page, site)
+    head = page.locator("#head")
+    page.get_by_role("button", name="Resume").hover()
+    page.mouse.down()
+    with page.expect_response(re.compile("/head/$")):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished', { detail: { kinds: [] } }))")
+    page.wait_for_timeout(200)
+    with page.expect_response(re.compile("/release/$")), page.expect_response(re.compile("/head/$")):
+        page.mouse.up()
+    expect(head).not_to_contain_text("because you chose it")
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["answered last", "answered first"])
+def test_an_answer_from_before_a_change_does_not_come_back(
+    page: Page, site: Site, dataset: Dataset, is_first: bool
+) -> None:
+    """A page asks for its head when a job ends, also while a change is sent: then either may be answered first."""
+    ModelVersion.objects.filter(dataset=dataset, is_active=True).update(is_chosen=True)
+    _open(page, site)
+    head = page.locator("#head")
+    expect(head).to_contain_text("because you chose it")
+    before = page.evaluate(
+        "url => fetch(url, { headers: { 'HX-Request': 'true' } }).then(response => response.text())",
+        head.get_attribute("hx-get"),
+    )
+    assert "because you chose it" in before
+    held: list[Route] = []
+    page.route(re.compile(r"/(head|release)/$"), lambda route: held.append(route))
+    page.get_by_role("button", name="Resume").click()
+    page.wait_for_function("document.querySelector('#resume.htmx-request')")
+    url = head.get_attribute("hx-get")
+    page.evaluate("url => { htmx.ajax('GET', url, { target: '#head', swap: 'outerHTML' }); }", url)
+    for _ in range(200):
+        if len(held) == 2:
+            break
+        page.wait_for_timeout(50)
+    change, older = sorted(held, key=lambda route: route.request.method, reverse=True)
+    assert (change.request.method, older.request.method) == ("POST", "GET")
+    if is_first:
+        older.fulfill(body=before, content_type="text/html")  # as the server answered it before the change
+        page.wait_for_timeout(300)
+    change.continue_()
+    expect(head).not_to_contain_text("because you chose it")
+    if not is_first:
+        older.fulfill(body=before, content_type="text/html")
+        page.wait_for_timeout(300)
+        expect(head).not_to_contain_text("because you chose it")
+
+
 @pytest.mark.usefixtures("worker")
 def test_going_back_to_a_version_and_on_again(page: Page, site: Site, dataset: Dataset) -> None:
     third = ModelVersion.objects.get(number=3)

@@ -69,7 +69,7 @@ def test_labels_survive_a_closed_tab(bench: Bench, context: BrowserContext) -> N
     ids = bench.ids()
     _cut(context)
     bench.press("1", "2")
-    expect(bench.banner).to_contain_text("2 labels wait")
+    expect(bench.banner).to_contain_text("2 unsent labels")
     bench.page.close()
     context.unroute("**/annotate/")
     again = Bench(context.new_page(), bench.address, bench.dataset).open()
@@ -263,7 +263,7 @@ def test_two_tabs_send_everything_once(bench: Bench, context: BrowserContext) ->
     _cut(context)
     bench.press("1", "1")
     other.press("End", "2", "End", "3")
-    expect(bench.banner).to_contain_text("labels wait")
+    expect(bench.banner).to_contain_text("unsent labels")
     context.unroute("**/annotate/")  # both tabs try again by themselves
     bench.settle()
     other.settle()
