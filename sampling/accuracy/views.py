@@ -175,4 +175,4 @@ def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
         along = zip(curve.sizes, curve.values, curve.low, curve.high, strict=True)
         series.append(Series("forecast", [Point(int(n), value, (low, high)) for n, value, low, high in along]))
     x, y = Axis("training labels", low=0, is_whole=True), Axis("audited accuracy", high=1)
-    return plot("audited", "Audited accuracy over the number of labels", series, x=x, y=y)
+    return plot("audited", "Audited accuracy by number of labels", series, x=x, y=y)

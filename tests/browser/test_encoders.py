@@ -63,7 +63,7 @@ def test_a_model_file_is_refused_with_words_or_added(page: Page, site: Site, emb
     page.get_by_label("Name").fill("Birds of Mey")
     page.get_by_label("Preprocessing of pixels").select_option("0..1")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("#add")).to_contain_text("Added: file:birds.tflite")
+    expect(page.locator("#add")).to_contain_text("Added file:birds.tflite")
     expect(page.get_by_role("row", name="Birds of Mey")).to_contain_text("pixels scaled to 0..1")
 
 

@@ -52,7 +52,7 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     choice.focus()
     choice.select_option("night")
     expect(told).to_contain_text("20 groups; the largest has 6 of 120 images.")
-    expect(told).to_contain_text("holds for exports at once")
+    expect(told).to_contain_text("Exports use it at once")
     expect(choice).to_be_focused()  # the keyboard goes on from where it was
     assert serious_violations(page) == []
     page.reload()

@@ -16,6 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs.models import Job
 from labeling.management.datasets import pick_dataset
 from labeling.models import Dataset
@@ -253,11 +254,11 @@ class TestPickDataset:
 
     def test_unknown_name(self, make_dataset: Callable[..., Dataset]) -> None:
         make_dataset(0, name="birds")
-        with pytest.raises(CommandError, match=r"no dataset called 'cats'\. The datasets are: birds\."):
+        with pytest.raises(Refusal, match=r"no dataset called 'cats'\. The datasets are: birds\."):
             pick_dataset("cats")
 
     def test_none_at_all(self) -> None:
-        with pytest.raises(CommandError, match="ingest --data-dir"):
+        with pytest.raises(Refusal, match="ingest --data-dir"):
             pick_dataset(None)
 
     def test_many_names_are_cut(self, make_dataset: Callable[..., Dataset]) -> None:

@@ -83,8 +83,8 @@ def test_it_trains_as_told(dataset: Dataset, settings: Any) -> None:
     [
         (("--epochs", "0"), "--epochs: Give a whole number from 1", 2),
         (("--validation-share", "2"), "--validation-share: Give a share", 2),
-        (("--image-side", "16"), "from 32 pixels on", 1),
-        (("--weights", "random"), "has to learn", 1),
+        (("--image-side", "16"), "at least 32 px", 1),
+        (("--weights", "random"), "the whole network must be trained", 1),
         (("--dataset", "cats"), "no dataset called", 1),
     ],
 )

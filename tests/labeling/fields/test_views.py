@@ -60,7 +60,7 @@ def test_choices_of_the_form(dataset: Dataset, client: Client) -> None:
     ("text", "given", "words"),
     [
         ("path,a\nimage0000.png\n", {}, "Nothing was imported. Line 2 has 1 value"),
-        (FACTS, {"key": "sha"}, "The choices can&#x27;t be read"),
+        (FACTS, {"key": "sha"}, "The options are invalid"),
         (FACTS, {"columns": "colour"}, "There is no column"),
     ],
 )

@@ -52,7 +52,7 @@ def test_the_line_in_the_docs_keeps_every_class(exported: tuple[Dataset, bytes])
     assert counts == dict.fromkeys(NAMES, 2)
     assert all(isinstance(name, str) for name in counts)
     assert table["label"].isna().sum() == 2  # the unsure and skipped items
-    docs = ROOT / "docs" / "tables.md"
+    docs = ROOT / "docs" / "reference" / "tables.md"
     assert 'dtype={"label": str}, keep_default_na=False, na_values={"label": [""]}' in docs.read_text()
 
 

@@ -168,6 +168,7 @@ class TestNoModels:
             choose_encoder(f"file:{name}", models)
         assert "one image as input" in raised.value.hint
 
+    @pytest.mark.slow  # imports Keras
     def test_code_in_a_file_is_not_run(self, models: Path) -> None:
         with pytest.raises(EncoderUnavailable, match="Keras cannot load it"):
             choose_encoder("file:code.keras", models)

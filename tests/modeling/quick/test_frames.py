@@ -83,7 +83,7 @@ def test_a_colour_image_is_the_one_that_people_see(tmp_path: Path) -> None:
     network_input = NetworkInput(InputSpec(roles=ROLES, composition=composition), is_grey=True)
     shown = composite(files, ROLES, composition, max_side=32)
     np.testing.assert_array_equal(prepare(network_input, files, 16), squash(shown, 16))
-    assert "colour image" in network_input.words
+    assert "color image" in network_input.words
     del files["ref"]
     shown = composite(files, ROLES, composition, max_side=32)
     np.testing.assert_array_equal(prepare(network_input, files, 16, "ref: missing"), squash(shown, 16))

@@ -308,7 +308,7 @@ def test_its_network_becomes_an_encoder(place: Place) -> None:
 # -- Stopped, finished, killed ---------------------------------------------------------------------------
 def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
     for params, words in (
-        (asdict(QuickOptions(image_side=16)), "from 32 pixels on"),
+        (asdict(QuickOptions(image_side=16)), "at least 32 px"),
         ({"epochs": 0}, "whole number"),
         ({"finish": "0" * 32}, "not stored any more"),
         ({"finish": "../../etc"}, "not stored any more"),
@@ -359,7 +359,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert counts.tolist() == [sum(row // 5 == shelf for row in learnt) for shelf in shelves.tolist()]
     assert version.metrics["n_effective"] < len(held.rows)
     told = (quick_folder(version) / "model_card.md").read_text()
-    assert f"images of one shelf ({version.metrics['together']['groups']} groups), are never on two sides" in told
+    assert f"images of one shelf ({version.metrics['together']['groups']} groups), are never in two of the sets" in told
     assert any("Images of one shelf are on one side" in note for note in finishing.result["notes"])
     assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
     probabilities = model_files.open_probabilities(version)

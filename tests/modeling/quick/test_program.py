@@ -293,7 +293,7 @@ def other_ways(folder: Path, program: Program) -> None:
         file.rename(file.with_name(file.name.replace("_", "-")))
     lines, _ = program.run(folder, "--template", "{id}-{role:target,ref,diff}.fits")
     require_same(program, lines, wanted)
-    assert "no {id}" in program.run(folder, "--template", "{role}.fits", code=2)[1]
+    assert "must contain {id}" in program.run(folder, "--template", "{role}.fits", code=2)[1]
 
 
 def groups(folder: Path) -> Iterator[tuple[str, dict[str, Path]]]:

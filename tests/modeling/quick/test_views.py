@@ -88,7 +88,7 @@ def plain(text: str) -> str:
 def test_the_form_says_where_weights_are_and_what_becomes_of_the_labels(client: Client, dataset: Dataset) -> None:
     page = ask(client)
     assert page.count('type="radio" name="backbone"') == 3
-    assert page.count("would be downloaded") == 2
+    assert page.count("will be downloaded") == 2
     assert "weights from AL_WEIGHTS_DIR" in page
     told = plain(page)
     assert "28 train" in told

@@ -89,7 +89,7 @@ def test_the_example_in_the_docs_finds_them(
     archive_file = opened(archive_bytes(dataset, extras=frozenset({"predictions"})))
     archive_file.extractall(tmp_path, ["labels.csv", "predictions.csv"])
     monkeypatch.chdir(tmp_path)
-    docs = (settings.BASE_DIR / "docs" / "exports.md").read_text()
+    docs = (settings.BASE_DIR / "docs" / "reference" / "exports.md").read_text()
     exec(docs.split("```python\n")[1].split("```")[0], {})
     printed = capsys.readouterr().out
     found = {row for row in range(N_LABELED) if f"image{row:04d}.png" in printed}
