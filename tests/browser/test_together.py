@@ -52,7 +52,7 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     choice.focus()
     choice.select_option("night")
     expect(told).to_contain_text("20 groups; the largest has 6 of 120 images.")
-    expect(told).to_contain_text("Exports use it at once")
+    expect(told).to_contain_text("Exports use it now")
     expect(choice).to_be_focused()  # the keyboard goes on from where it was
     assert serious_violations(page) == []
     page.reload()
@@ -61,7 +61,7 @@ def test_the_choice_is_made_once_and_kept_everywhere(page: Page, site: Site, dat
     assert "By the current setting, images of one night are kept together" in _accuracy(page, site)
     run_now("retrain", dataset_id=dataset.pk)
     words = _accuracy(page, site)
-    assert "Images of one night are kept together: 20 groups, the largest of 6 labels." in words
+    assert "Images of one night are kept together: 20 groups, the largest with 6 labels." in words
     assert "By the current setting" not in words
     model = dataset.model_versions.get(is_active=True)  # type: ignore[attr-defined]
     assert model.metrics["accuracy"] < plain - 0.2

@@ -445,7 +445,7 @@ const movedSince = followSliders((form) => {
   if (!form.isConnected) return;
   const query = queryOf(form);
   history.replaceState(null, "", `${location.pathname}?${query}`);
-  const part = form.elements.low ? "#band-pull" : "#range-told";
+  const part = form.elements.low ? "#band-pull" : "#range-text";
   requestForm(query, { target: part, select: part, swap: "outerHTML" });
   if (!form.elements.low) open(query); // Band has a button for it
 });

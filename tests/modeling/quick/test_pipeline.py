@@ -315,7 +315,7 @@ def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
     ):
         with pytest.raises(Refusal, match=words) as refused:
             lifecycle.run_now("quick_train", dataset_id=place.dataset.pk, params=params)
-        assert refused.value.hint or "pixels" in words
+        assert refused.value.hint or "px" in words
     assert ModelVersion.objects.filter(kind="quick").count() == 1
 
 
