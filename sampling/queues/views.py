@@ -199,6 +199,7 @@ def _choices(asked: QueryDict, strategy: Strategy | None) -> list[dict[str, Any]
     return [
         {"name": name, "options": options, "chosen": asked.get(name) or options[0]}
         for name, options in strategy.choices.items()
+        if name != "order"  # its control is beside the field to sort by
     ]
 
 
