@@ -117,14 +117,14 @@ def _shown(report: Report) -> dict[str, Any]:
     }
 
 
-def _context(dataset: Dataset, opened: Open | None = None, said: str = "") -> dict[str, Any]:
+def _context(dataset: Dataset, opened: Open | None = None, message: str = "") -> dict[str, Any]:
     fields = list(Field.objects.filter(dataset=dataset))
     return {
         "dataset": dataset,
         "fields": fields,
         "kinds": Field.Kind.choices,
         "opened": opened,
-        "message": said,
+        "message": message,
         **_together(dataset, fields),
     }
 
@@ -162,7 +162,7 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
             field_edits.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
     except Refusal as problem:
         return _list(request, field.dataset, Open(field, "edit", form, str(problem)), status=422)
-    return _list(request, field.dataset, said=f"Saved {field.name}.")
+    return _list(request, field.dataset, message=f"Saved {field.name}.")
 
 
 @require_http_methods(["GET", "POST"])
@@ -172,7 +172,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     if request.method == "GET":
         return _list(request, field.dataset, Open(field, "delete"))
     field.delete()
-    return _list(request, field.dataset, said=f"Deleted {field.name}.")
+    return _list(request, field.dataset, message=f"Deleted {field.name}.")
 
 
 @require_POST
@@ -194,9 +194,9 @@ def _field(slug: str, pk: int) -> Field:
 
 
 def _list(
-    request: HtmxHttpRequest, dataset: Dataset, opened: Open | None = None, *, said: str = "", status: int = 200
+    request: HtmxHttpRequest, dataset: Dataset, opened: Open | None = None, *, message: str = "", status: int = 200
 ) -> HttpResponse:
-    return render(request, "labeling/fields/_list.html", _context(dataset, opened, said), status=status)
+    return render(request, "labeling/fields/_list.html", _context(dataset, opened, message), status=status)
 
 
 # -- Header cards ---------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_fields_are_renamed_changed_and_deleted(bench: Bench, page: Page, csv_fi
     page.get_by_label("Name", exact=True).fill("date")
     page.get_by_label("Kind").select_option("number")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#fields-list")).to_contain_text("date is saved")
+    expect(page.locator("#fields-list")).to_contain_text("Saved date.")
     page.get_by_label("Edit band").click()
     page.get_by_label("Kind").select_option("time")
     page.get_by_role("button", name="Save").click()
