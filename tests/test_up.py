@@ -101,7 +101,7 @@ def test_wrong_use_is_told_in_a_line(up: Callable[..., Up], tmp_path: Path) -> N
         ([str(tmp_path), "--demo"], 2, "Name a folder or --demo, not both."),
         ([], 2, "There are no datasets yet. Name a folder of images"),
         (["--port", "70000"], 2, "'70000' is not a port; expected a whole number from 1 to 65535."),
-        (["--port", "0"], 2, "'0' is no port"),
+        (["--port", "0"], 2, "'0' is not a port"),
     ):
         one = up(*arguments)
         assert one.process.wait(timeout=90) == status, one.output

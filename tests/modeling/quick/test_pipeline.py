@@ -310,8 +310,8 @@ def test_what_is_impossible_is_said_by_the_job(place: Place) -> None:
     for params, words in (
         (asdict(QuickOptions(image_side=16)), "at least 32 px"),
         ({"epochs": 0}, "whole number"),
-        ({"finish": "0" * 32}, "not stored any more"),
-        ({"finish": "../../etc"}, "not stored any more"),
+        ({"finish": "0" * 32}, "no longer exist"),
+        ({"finish": "../../etc"}, "no longer exist"),
     ):
         with pytest.raises(Refusal, match=words) as refused:
             lifecycle.run_now("quick_train", dataset_id=place.dataset.pk, params=params)
