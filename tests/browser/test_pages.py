@@ -337,7 +337,8 @@ def test_a_badge_that_comes_or_grows_moves_no_job(bench: Bench, page: Page) -> N
     bench.open()
     page.locator("#badge").wait_for()
     page.locator("#strip").evaluate("""strip => strip.innerHTML =
-        '<span class="strip-job"><span class="strip-title">Computing embeddings</span> <button type="button" class="link">Cancel</button></span>'""")
+        '<span class="strip-job"><span class="strip-title">Computing embeddings</span>'
+        + ' <button type="button" class="link">Cancel</button></span>'""")
     cancel = page.locator("#strip button")
     before = cancel.bounding_box()
     page.locator("#badge").evaluate("badge => badge.insertAdjacentHTML('beforeend', '<b class=badge>training…</b>')")
