@@ -52,7 +52,7 @@ MIN_NEW, SHARE_NEW = 20, 0.1
 
 @dataclass
 class Snapshot:
-    """A version of the model: its estimates and the truths."""
+    """Hold a version of the model: its estimates and the true values."""
 
     n_labels: int
     n_audit: int
@@ -62,7 +62,7 @@ class Snapshot:
 
 @dataclass
 class Collection:
-    """The items that a replay labels, and other images of the same kind."""
+    """Hold the items that a replay labels, and other images of the same kind."""
 
     X: Floats
     y: Rows

@@ -89,7 +89,7 @@ KINDS = (cut, flip, flip, zero, splice, shift, huge)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A file, damaged by one of KINDS, or ``good``. ``source`` is the sample it was made from."""
+    """Describe a file, damaged by one of KINDS, or ``good``. ``source`` is the sample it was made from."""
 
     source: str
     kind: str
@@ -163,7 +163,7 @@ def _outcome(file: Path, rendering: Rendering) -> str:
 # -- Watching it ----------------------------------------------------------------------------------------
 @dataclass
 class Summary:
-    """The results of all cases: counts of outcomes, formats refused or shown, and failures."""
+    """Collect the results of all cases: counts of outcomes, formats refused or shown, and failures."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)

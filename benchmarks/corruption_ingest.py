@@ -62,7 +62,7 @@ print(json.dumps({
 
 @dataclass
 class Summary:
-    """The results for all files."""
+    """Collect the results for all files."""
 
     n: int
     n_good: int

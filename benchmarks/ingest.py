@@ -108,7 +108,7 @@ print(json.dumps({"encoder": encoder.name, "decode": decoded - began, "model": t
 
 
 class Store:
-    """A separate, empty store, in which folders are ingested as by the command."""
+    """Provide a separate, empty store, in which folders are ingested as by the command."""
 
     def __init__(self, folder: Path) -> None:
         inherited = {"AL_EMBEDDING_BACKEND", "AL_WEIGHTS_DIR"}
