@@ -36,8 +36,8 @@ with transaction.atomic(), connection.cursor() as cursor:
         "VALUES (%s, %s, %s, %s, 1, 0, 0)",
         ((i + 1, dataset.pk, i, f"night{i % 97}/image{i:07d}.png") for i in range(n)))
     cursor.executemany(
-        "INSERT INTO labeling_frame (item_id, dataset_id, role, path, sha256, size, mtime_ns, width, height, format) "
-        "VALUES (%s, %s, 'image', %s, %s, 1000, 1, 64, 64, 'PNG')",
+        "INSERT INTO labeling_frame (item_id, dataset_id, role, path, sha256, size, mtime_ns, width, height, format, "
+        "note) VALUES (%s, %s, 'image', %s, %s, 1000, 1, 64, 64, 'PNG', '')",
         ((i + 1, dataset.pk, f"night{i % 97}/image{i:07d}.png", f"{i:064x}") for i in range(n)))
     cursor.execute("ANALYZE")
 version = ModelVersion.objects.create(dataset=dataset, number=1, class_ids=[l.pk for l in labels], n_labels=100,
