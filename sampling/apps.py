@@ -10,12 +10,11 @@ class SamplingConfig(AppConfig):
         import sampling.queues.export  # noqa: F401  (joins the export's registry)
         from hoshina.core import links
         from labeling.decisions import provenance
-        from labeling.signals import decided, regrouped
+        from labeling.signals import regrouped
         from modeling.signals import trained
         from modeling.versions import audited_accuracy
         from sampling.accuracy import estimate as accuracy_estimate
         from sampling.queues.served import look_up
-        from sampling.sweeps.checks import settle_decided
 
         links.register(
             audited_accuracy="sampling:accuracy",
@@ -25,7 +24,6 @@ class SamplingConfig(AppConfig):
         provenance.register(look_up)
         audited_accuracy.register(accuracy_estimate.audited, accuracy_estimate.newest_audited)
         trained.connect(accuracy_estimate.estimate_version, dispatch_uid="sampling.estimate_version")
-        decided.connect(settle_decided, dispatch_uid="sampling.settle_checks")
         regrouped.connect(forget_rounds, dispatch_uid="sampling.forget_rounds")
 
 

@@ -26,7 +26,7 @@ from sampling.queues.outlier_cache import inverse_lengths_of, oddness_at_hand, o
 from sampling.queues.pool import Pool, pool_of
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import Inputs, Ranking, Strategy
-from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, waiting_rows
+from sampling.sweeps.checks import carryover_of, deal_checks, risk_of, settle, waiting_rows
 
 # The state that stands for ``Filters.is_changed`` in URLs and rounds.
 CHANGED = "changed"
@@ -151,6 +151,7 @@ def gather(
     if window.name and strategy.deals and filters.state == State.UNLABELLED:
         candidates = available(dataset, candidates, window, is_continued=is_continued)
     labelled = pool.rows(State.LABELLED)
+    settle(dataset.pk)
     return Inputs(
         candidates=candidates,
         after=after,

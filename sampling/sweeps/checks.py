@@ -67,15 +67,11 @@ def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: li
     )
 
 
-def settle_decided(sender: object, *, dataset_id: int, **kwargs: object) -> None:
-    """Settle the checks of a dataset in which something was just decided, undone or merged (signal ``decided``)."""
-    settle(dataset_id)
-
-
 def settle(dataset_id: int) -> None:
     """Update the outcomes of recent checks, which an undo may change, and of waiting ones decided since.
 
-    Takes at most four queries for any number of checks, and one without checks.
+    Called before outcomes are read and not when decisions are saved: saving a label would take a third longer. Takes at
+    most four queries for any number of checks, and one without checks.
     """
     checks = Check.objects.filter(dataset=dataset_id).select_related("item", "label__merged_into")
     checks = checks.annotate(undone_by=F("accept__undone_by"))
@@ -152,7 +148,8 @@ def waiting_rows(dataset: Dataset) -> Rows:
 
 
 def n_waiting(dataset: Dataset) -> int:
-    """Return how many checks are open."""
+    """Settle the checks and return how many are open."""
+    settle(dataset.pk)
     return Check.objects.filter(dataset=dataset, outcome__in=_OPEN).count()
 
 
