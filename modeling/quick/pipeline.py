@@ -42,6 +42,7 @@ from modeling.quick.options import Facts, QuickOptions, problems, remarks
 from modeling.quick.progress import Watch
 from modeling.versions import active as active_version
 from modeling.versions import model_files
+from modeling.versions.model_files import quick_folder
 
 if TYPE_CHECKING:
     from modeling.backends.quick.network import QuickNetwork
@@ -61,11 +62,6 @@ def quick_train(run: Run) -> dict[str, Any]:
     """
     began = time.perf_counter()
     return _finish(run, began) if "finish" in run.params else _from_the_beginning(run, began)
-
-
-def quick_folder(version: ModelVersion) -> Path:
-    """Return the folder of a quick training's files: the model in several formats, its card, classes, and a program."""
-    return model_files.folder_of(version) / "quick"
 
 
 def make_encoder(version: ModelVersion) -> str:
@@ -208,7 +204,7 @@ def _made(
     active_version.activate(version, seconds=time.perf_counter() - began, is_chosen=True)
     signals.trained.send(sender=ModelVersion, version=version)
     told.pop("kept", None)
-    files = sorted(file.name for file in quick_folder(version).iterdir())
+    files = [file.name for file in model_files.quick_files(version)]
     beside = {"assistive": metrics["assistive"], "folder": str(quick_folder(version))}
     return {**told, **summary(version, metrics), **beside, "version": version.pk, "files": files}
 

@@ -38,7 +38,8 @@ from modeling.models import ModelVersion
 from modeling.quick.data import facts_of, usual_options
 from modeling.quick.form import QuickForm
 from modeling.quick.options import AUGMENTATIONS, BACKBONES, QuickOptions, remarks
-from modeling.quick.pipeline import make_encoder, quick_folder
+from modeling.quick.pipeline import make_encoder
+from modeling.versions.model_files import quick_files
 from modeling.versions.plots import epochs_plots
 
 # The sheet of samples: number of images, of augmented copies of each, and size of a tile in pixels.
@@ -118,16 +119,10 @@ def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse
 def model_file(request: HttpRequest, slug: str, number: int, name: str) -> HttpResponseBase:
     """Serve one of the files of a quick training."""
     version = _version(slug, number)
-    file = next((file for file in files_of(version) if file.name == name), None)
+    file = next((file for file in quick_files(version) if file.name == name), None)
     if file is None:
         raise Http404("This version has no such file.")
     return FileResponse(file.open("rb"), as_attachment=True, filename=f"{slug}-model-{number}-{name}")
-
-
-def files_of(version: ModelVersion) -> list[Any]:
-    """Return the files of a quick training, sorted by name."""
-    folder = quick_folder(version)
-    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
 
 
 # -- Starting ---------------------------------------------------------------------------------------
@@ -216,7 +211,7 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
         "percent": min(100, 100 * job.done // job.total) if job.total else None,
         "left": "" if left is None else f"{span(left)} left",
         "waiting": waiting_reason(job) if job.state == Job.State.QUEUED else "",
-        "files": [file.name for file in files_of(version)] if version else [],
+        "files": [file.name for file in quick_files(version)] if version else [],
     }
 
 

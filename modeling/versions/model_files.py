@@ -49,6 +49,17 @@ def folder_of(model_version: ModelVersion) -> Path:
     return Path(settings.STORE_DIR) / "models" / str(model_version.pk)
 
 
+def quick_folder(model_version: ModelVersion) -> Path:
+    """Return the folder of a quick training's files: the model in several formats, its card, classes, and a program."""
+    return folder_of(model_version) / "quick"
+
+
+def quick_files(model_version: ModelVersion) -> list[Path]:
+    """Return the files that a quick training offers for download, by name; none of other versions."""
+    folder = quick_folder(model_version)
+    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+
+
 # -- Probabilities --------------------------------------------------------------------------------
 @contextlib.contextmanager
 def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int) -> Iterator[npt.NDArray[np.float32]]:
