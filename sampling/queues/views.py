@@ -217,7 +217,7 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     if not dealt.tiles and before is not None:
         # Every item was shown once and skipped by turning pages: start again.
         release(dataset, me)
-        again = order_after(round_, holder=me.name, user_id=me.user_id, k=_ranks(round_.queue, n))
+        again = order_after(round_, me, _ranks(round_.queue, n))
         round_ = get_or_rank_round(dataset, replace(again, after=-1, skip=0, is_continued=False))
         dealt = _deal(round_, 0, n, me, is_continued=False)
     if not dealt.tiles:
@@ -248,7 +248,7 @@ def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, off
     is_spent = offset >= before.n_ranked and not before.is_complete
     if not is_outdated and not is_spent:
         return before
-    order = order_after(before, holder=me.name, user_id=me.user_id, k=_ranks(before.queue, n))
+    order = order_after(before, me, _ranks(before.queue, n))
     return get_or_rank_round(dataset, replace(order, skip=0) if is_outdated else order)
 
 
