@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.http import QueryDict
@@ -76,7 +76,7 @@ class GroupBar:
         if self.agreement is None:
             return ""
         digits = 1 if self.agreement >= 0.9 else 0
-        share, low, high = (f"{100 * one:.{digits}f}" for one in (self.agreement, self.low, self.high))
+        share, low, high = (f"{100 * value:.{digits}f}" for value in (self.agreement, self.low, self.high))
         return f"{share} % (95 % interval {low} to {high} %) of {counted(self.n_pairs, 'labeled pair')} this similar"
 
 
@@ -148,28 +148,22 @@ def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
+def class_form(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
     """Return the choices of a class sweep: the classes with what a sweep of each would yield, and the error shares."""
     strategy = STRATEGIES["sweep"]
     try:
-        params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
-        filters = Filters(region=region_from(asked), fields=conditions_from(asked))
-        found = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
+        params = parse_params(strategy, query.dict())
+        filters = Filters(region=region_from(query), fields=conditions_from(query))
+        classes = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
     except Refusal as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
     names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
-    classes = [
-        {
-            "id": one.class_id,
-            "name": names[one.class_id],
-            "n": one.n,
-            "n_sure": one.n_sure,
-            "is_chosen": one.class_id == params.of,
-        }
-        for one in found
-        if one.class_id in names
+    choices = [
+        asdict(prospect) | {"name": names[prospect.class_id], "is_chosen": prospect.class_id == params.of}
+        for prospect in classes
+        if prospect.class_id in names
     ]
-    return {"problem": "", "params": params, "classes": classes, "shares": _shares(params.at_most)}
+    return {"problem": "", "params": params, "classes": choices, "shares": _shares(params.at_most)}
 
 
 def _shares(chosen: float) -> list[dict[str, Any]]:
