@@ -131,11 +131,6 @@ def _fingerprint(dataset: Dataset, order: Order) -> str:
 
 
 def _made_since(dataset: Dataset, fingerprint: str, fresh: timedelta) -> Job | None:
-    recent = Job.objects.filter(
-        kind="rank",
-        dataset_id=dataset.pk,
-        state=Job.State.SUCCEEDED,
-        finished_at__gt=timezone.now() - fresh,
-        params__fingerprint=fingerprint,
-    )
+    done = Job.objects.filter(kind="rank", dataset_id=dataset.pk, state=Job.State.SUCCEEDED)
+    recent = done.filter(finished_at__gt=timezone.now() - fresh, params__fingerprint=fingerprint)
     return recent.order_by("-finished_at").first()
