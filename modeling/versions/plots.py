@@ -23,6 +23,7 @@ _SHARE = Axis("accuracy", high=1, digits=3)
 class Brief:
     """The numbers of a version that the plots need, without its large metrics."""
 
+    href: str
     number: int
     kind: str
     n_labels: int
@@ -30,7 +31,6 @@ class Brief:
     interval: tuple[float, float] | None
     ece_before: float | None
     ece_after: float | None
-    href: str
 
     @property
     def title(self) -> str:
@@ -50,8 +50,8 @@ def briefs(dataset: Dataset) -> list[Brief]:
         "metrics__accuracy", "metrics__accuracy_interval", "metrics__ece_before", "metrics__ece_after",
     )[:PLOTTED]  # fmt: skip
     return [
-        Brief(number, *numbers, href=reverse("modeling:version", args=[dataset.slug, number]))
-        for number, *numbers in reversed(list(newest))
+        Brief(reverse("modeling:version", args=[dataset.slug, numbers[0]]), *numbers)
+        for numbers in reversed(list(newest))
     ]
 
 

@@ -161,7 +161,7 @@ class Strategy:
         return {option.name: option.choices for option in options_of(self.params).values() if option.choices}
 
 
-def parse_params(strategy: Strategy, texts: Mapping[str, str]) -> Any:
+def parse_params(strategy: Strategy, texts: Mapping[str, Any]) -> Any:
     """Parse the strategy's parameters from text, ignoring unknown names. Raises BadParameter for invalid values."""
     try:
         return parse_texts(strategy.params, texts)
