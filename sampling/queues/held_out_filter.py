@@ -13,7 +13,7 @@ from hoshina.core.parsing import whole_number
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 from modeling.versions.comparison import SIDES, shared
-from modeling.versions.model_files import HeldOut, open_held_out
+from modeling.versions.model_files import open_held_out
 from sampling.queues.strategy import BadParameter
 
 Rows = NDArray[np.int64]
@@ -81,7 +81,9 @@ def words_of(asked: Unseen, given: str, said: str) -> str:
 
 
 def _confused(version: ModelVersion, given: int | None, said: int | None) -> Rows:
-    held = _held_out(version)
+    held = open_held_out(version)
+    if held is None:
+        raise _gone(str(version))
     wanted = np.ones(len(held.rows), dtype=np.bool_)
     if given is not None:
         wanted &= held.columns == _column(version, given)
@@ -91,18 +93,9 @@ def _confused(version: ModelVersion, given: int | None, said: int | None) -> Row
     return rows
 
 
-def _held_out(version: ModelVersion) -> HeldOut:
-    held = open_held_out(version)
-    if held is None:
-        raise _gone(str(version))
-    return held
-
-
 def _gone(versions: str) -> Refusal:
-    return Refusal(
-        "No longer stored",
-        f"The held-out predictions of {versions} are no longer stored. Newer versions still have theirs.",
-    )
+    text = f"The held-out predictions of {versions} are no longer stored. Newer versions still have theirs."
+    return Refusal("No longer stored", text)
 
 
 def _column(version: ModelVersion, class_id: int) -> int:
@@ -112,10 +105,10 @@ def _column(version: ModelVersion, class_id: int) -> int:
 
 
 def _version(dataset: Dataset, number: int) -> ModelVersion:
-    found = ModelVersion.objects.filter(dataset=dataset, number=number).first()
-    if found is None:
+    version = ModelVersion.objects.filter(dataset=dataset, number=number).first()
+    if version is None:
         raise BadParameter(f"There is no model {number}.")
-    return found
+    return version
 
 
 def _number(raw: str) -> int:

@@ -62,10 +62,17 @@ def new_seed() -> int:
 
 
 def pull(
-    dataset: Dataset, strategy: Strategy, params: Any, filters: Filters, *, seed: int, k: int | None = None
+    dataset: Dataset,
+    strategy: Strategy,
+    params: Any,
+    filters: Filters,
+    *,
+    seed: int,
+    holder: str = "",
+    k: int | None = None,
 ) -> Round:
-    """Rank the dataset's items at once for nobody's window; see :meth:`Order.pull`."""
-    return Order(strategy.name, asdict(params), filters.as_params(), seed, k=k).pull(dataset)
+    """Rank the dataset's items at once; see :class:`Order`."""
+    return Order(strategy.name, asdict(params), filters.as_params(), seed, holder=holder, k=k).pull(dataset)
 
 
 def gather(
