@@ -53,7 +53,7 @@ class Checkpoint:
 
     plan: Plan
     weights: list[FloatArray]
-    told: dict[str, Any]
+    result: dict[str, Any]
 
 
 def job_folder(job_id: uuid.UUID | str) -> Path:
@@ -61,10 +61,10 @@ def job_folder(job_id: uuid.UUID | str) -> Path:
     return Path(settings.STORE_DIR) / "quick" / str(job_id)
 
 
-def save(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], told: dict[str, Any]) -> None:
+def save(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], result: dict[str, Any]) -> None:
     """Write the best weights so far atomically."""
     about = {name: value for name, value in vars(plan).items() if name not in (*_ARRAYS, "network_input")}
-    about |= {"options": asdict(plan.options), "feed": plan.network_input.as_params(), "told": told}
+    about |= {"options": asdict(plan.options), "feed": plan.network_input.as_params(), "told": result}
     arrays = {name: array for name in _ARRAYS if (array := getattr(plan, name)) is not None}
     arrays |= {f"weights{number}": array for number, array in enumerate(weights)}
     write_arrays(_file(job_id), about=np.array(json.dumps(about)), **arrays)
@@ -76,14 +76,14 @@ def open_checkpoint(job_id: str) -> Checkpoint:
     try:
         arrays = find_arrays(_file(uuid.UUID(job_id)), gone.hint) or {}
         about = json.loads(str(arrays.pop("about")))
-        told, network_input = about.pop("told"), NetworkInput.from_params(about.pop("feed"))
+        result, network_input = about.pop("told"), NetworkInput.from_params(about.pop("feed"))
         about["options"] = parse_options(QuickOptions, about["options"])
         plan = Plan(network_input=network_input, **about, **{name: arrays.pop(name, None) for name in _ARRAYS})
         # The other arrays are weights0, weights1, …
         weights = [arrays[f"weights{number}"] for number in range(len(arrays))]
     except (StoreError, ValueError, KeyError, TypeError) as error:
         raise gone from error
-    return Checkpoint(plan, weights, told)
+    return Checkpoint(plan, weights, result)
 
 
 def forget(dataset_id: int) -> None:

@@ -50,15 +50,15 @@ class Labels:
     class_ids: list[int]
     n_decisions: int
 
-    def only(self, kept: NDArray[np.bool_]) -> Labels:
-        """Return the subset where ``kept`` bool (n,) is true, with the same classes."""
+    def only(self, mask: NDArray[np.bool_]) -> Labels:
+        """Return the subset where ``mask`` bool (n,) is true, with the same classes."""
         return replace(
             self,
-            rows=self.rows[kept],
-            y=self.y[kept],
-            paths=list(compress(self.paths, kept)),
-            hashes=list(compress(self.hashes, kept)),
-            is_audit=self.is_audit[kept],
+            rows=self.rows[mask],
+            y=self.y[mask],
+            paths=list(compress(self.paths, mask)),
+            hashes=list(compress(self.hashes, mask)),
+            is_audit=self.is_audit[mask],
         )
 
 

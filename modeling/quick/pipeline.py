@@ -138,12 +138,12 @@ def _salvage(watch: Watch) -> None:
 def _finish(run: Run, began: float) -> dict[str, Any]:
     """Make a version of the best weights that a stopped training saved."""
     checkpoint = checkpoints.open_checkpoint(str(run.params["finish"]))
-    plan, dataset, told = checkpoint.plan, Dataset.objects.get(pk=run.dataset_id), checkpoint.told
+    plan, dataset, result = checkpoint.plan, Dataset.objects.get(pk=run.dataset_id), checkpoint.result
     if plan.dataset_id != dataset.pk:
         raise Refusal("That training belongs to another dataset.")
-    told["notes"].append(f"Stopped early: the weights of epoch {told['best_epoch']}.")
-    told.pop("kept", None)
-    watch = Watch(run, plan, told)
+    result["notes"].append(f"Stopped early: the weights of epoch {result['best_epoch']}.")
+    result.pop("kept", None)
+    watch = Watch(run, plan, result)
     watch.tell()
     options = plan.options
     file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
@@ -168,7 +168,7 @@ def _made(
     run: Run, watch: Watch, network: QuickNetwork, pixels: Pixels, judged: Positions, began: float
 ) -> dict[str, Any]:
     """Make a trained network the active version; ``judged`` are the indices in ``pixels`` of images not trained on."""
-    plan, told, dataset = watch.plan, watch.told, Dataset.objects.get(pk=watch.plan.dataset_id)
+    plan, result, dataset = watch.plan, watch.result, Dataset.objects.get(pk=watch.plan.dataset_id)
     run.stage("Calibrating")
     watch.tell()
     logits, part = network.logits(pixels, judged), plan.parts[plan.parts != TRAIN]
@@ -183,7 +183,7 @@ def _made(
         **account(logits, y, temperature, len(class_ids), groups),
         "together": plan.together,
         **beside_assistive(dataset, rows, class_ids[y], class_ids[logits.argmax(axis=1)]),
-        **{name: told[name] for name in ("epochs", "best_epoch", "n_train", "n_stopping", "n_test")},
+        **{name: result[name] for name in ("epochs", "best_epoch", "n_train", "n_stopping", "n_test")},
     }
     run.stage("Freezing the network")
     graph = network.frozen(network.probabilities_model(temperature))
@@ -191,19 +191,19 @@ def _made(
     try:
         _predict(run, version, plan, network, graph)
         model_files.save_held_out(version, model_files.HeldOut(rows, y, softmax(logits, temperature), groups))
-        told["notes"] += _write_files(run, version, plan, network, graph)
+        result["notes"] += _write_files(run, version, plan, network, graph)
     except BaseException:
         model_files.delete_files(version)
         version.delete()
         raise
-    told["notes"] += [f"{plan.n_left_out} labeled images could not be read."] if plan.n_left_out else []
-    (quick_folder(version) / "model_card.md").write_text(card(version, plan, told["notes"]), encoding="utf-8")
+    result["notes"] += [f"{plan.n_left_out} labeled images could not be read."] if plan.n_left_out else []
+    (quick_folder(version) / "model_card.md").write_text(card(version, plan, result["notes"]), encoding="utf-8")
     active_version.activate(version, seconds=time.perf_counter() - began, is_chosen=True)
     signals.trained.send(sender=ModelVersion, version=version)
-    told.pop("kept", None)
+    result.pop("kept", None)
     files = [file.name for file in model_files.quick_files(version)]
     beside = {"assistive": metrics["assistive"], "folder": str(quick_folder(version))}
-    return {**told, **summary(version, metrics), **beside, "version": version.pk, "files": files}
+    return {**result, **summary(version, metrics), **beside, "version": version.pk, "files": files}
 
 
 # -- Preparation ----------------------------------------------------------------------------------------

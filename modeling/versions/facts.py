@@ -157,18 +157,22 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
 # -- Groups ---------------------------------------------------------------------------------------
 def together_words(version: ModelVersion) -> str:
     """Describe by which field images were held out together; "" if only identical files were."""
-    kept: dict[str, Any] | None = version.metrics.get("together")
-    if not kept:
+    together: dict[str, Any] | None = version.metrics.get("together")
+    if not together:
         return ""
-    name, n_groups, largest = kept["field"], counted(kept["groups"], "group"), counted(kept["largest"], "label")
+    name, n_groups, largest = (
+        together["field"],
+        counted(together["groups"], "group"),
+        counted(together["largest"], "label"),
+    )
     words = f"Images of one {name} are kept together: {n_groups}, the largest with {largest}"
-    return words + (f"; {counted(kept['unknown'], 'label')} without a {name}." if kept["unknown"] else ".")
+    return words + (f"; {counted(together['unknown'], 'label')} without a {name}." if together["unknown"] else ".")
 
 
 def other_choice(version: ModelVersion, dataset: Dataset) -> str:
     """Describe what the dataset holds out together now if that differs from the version; "" otherwise."""
-    kept: dict[str, Any] | None = version.metrics.get("together")
-    if (kept["field_id"] if kept else None) == dataset.together_by_id:
+    together: dict[str, Any] | None = version.metrics.get("together")
+    if (together["field_id"] if together else None) == dataset.together_by_id:
         return ""
     field = dataset.together_by
     now = f"images of one {field.name} are" if field else "only identical files are"

@@ -56,27 +56,27 @@ def unseen_from(params: Any) -> Unseen | None:
     return Unseen(differ=(_number(first), _number(second)), right=right)
 
 
-def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None) -> Rows:
+def rows_of(dataset: Dataset, unseen: Unseen, given: int | None, said: int | None) -> Rows:
     """Return the rows that match the filter, ascending.
 
     ``given`` and ``said`` are class ids of the version's confusion matrix: label and prediction at the time of
     training, whatever became of the classes since. So an entry has exactly the images that it counts.
     """
-    if asked.confused:
-        return _confused(_version(dataset, asked.confused), given, said)
-    both = shared(*(_version(dataset, number) for number in asked.differ))
+    if unseen.confused:
+        return _confused(_version(dataset, unseen.confused), given, said)
+    both = shared(*(_version(dataset, number) for number in unseen.differ))
     if both is None:
-        raise _gone(f"models {asked.differ[0]} and {asked.differ[1]}")
-    return both.side(asked.right)
+        raise _gone(f"models {unseen.differ[0]} and {unseen.differ[1]}")
+    return both.side(unseen.right)
 
 
-def words_of(asked: Unseen, given: str, said: str) -> str:
+def words_of(unseen: Unseen, given: str, said: str) -> str:
     """Describe the filter as text; ``given`` and ``said`` are class names, "" for any."""
-    if asked.confused:
+    if unseen.confused:
         what = f"labeled {given or 'as any class'}, predicted as {said or 'any class'}"
-        return f"Images {what} by model {asked.confused} when held out"
-    first, second = asked.differ
-    right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(asked.right)
+        return f"Images {what} by model {unseen.confused} when held out"
+    first, second = unseen.differ
+    right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(unseen.right)
     return f"Images on which models {first} and {second} differ: {right or 'both are wrong'}"
 
 
