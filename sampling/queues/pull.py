@@ -309,7 +309,7 @@ def _predicted_as(rows: NDArray[np.int64], label_id: int, predictions: Predictio
             "Not predicted yet",
             "The model was not trained on this class yet. Press R to train it with the new labels.",
         )
-    known = rows[rows < len(predictions.probabilities)]
-    P = np.asarray(predictions.probabilities[known])
+    rows = rows[rows < len(predictions.probabilities)]
+    P = np.asarray(predictions.probabilities[rows])
     likeliest = np.argmax(np.where(np.isnan(P), -1, P), axis=1)
-    return known[np.isin(likeliest, columns) & ~np.isnan(P[:, 0])]
+    return rows[np.isin(likeliest, columns) & ~np.isnan(P[:, 0])]

@@ -65,11 +65,11 @@ class SimilarParams:
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
     """Rank the candidates about which the model is least certain; the first pages are diversified."""
-    known, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
+    rows, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
     best = top(scores, max(k, SPREAD + CANDIDATES_PER_PICK * PAGE))
-    best = best[_spread(inputs, known[best], scores[best])[:k]]
+    best = best[_spread(inputs, rows[best], scores[best])[:k]]
     reason = f"The model is unsure ({params.measure})"
-    return Ranking.of(known[best], scores[best], reason, is_complete=len(best) == len(known))
+    return Ranking.of(rows[best], scores[best], reason, is_complete=len(best) == len(rows))
 
 
 def _spread(inputs: Inputs, rows: Rows, scores: Floats) -> Rows:
@@ -87,13 +87,13 @@ def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
     """Rank the candidates whose probability lies in the band, most confident first."""
     if not 0 <= params.low <= params.high <= 1:
         raise BadParameter("Band: low and high must be between 0 and 1, with low below high.")
-    known, chances = band_chances(inputs, params.of)
+    rows, chances = band_chances(inputs, params.of)
     outside = (chances < params.low) | (chances > params.high)
-    n_inside = len(known) - int(np.count_nonzero(outside))
+    n_inside = len(rows) - int(np.count_nonzero(outside))
     # Moves items outside the band below all others: three times as fast as selecting among a million.
     best = top(chances - 2 * outside.astype(np.float32), min(k, n_inside))
     reason = f"Probability from {params.low:g} to {params.high:g}"
-    return Ranking.of(known[best], chances[best], reason, is_complete=len(best) == n_inside)
+    return Ranking.of(rows[best], chances[best], reason, is_complete=len(best) == n_inside)
 
 
 def band_chances(inputs: Inputs, class_id: int) -> tuple[Rows, Floats]:
@@ -124,31 +124,31 @@ def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
     from sampling.algorithms.coreset import k_center
 
     assert inputs.X is not None
-    known = inputs.with_vector(inputs.candidates)
+    rows = inputs.with_vector(inputs.candidates)
     if params.by == "typical":
-        return _typical(inputs, known, k)
-    cover = k_center(inputs.X, known, inputs.with_vector(inputs.labelled), k)
+        return _typical(inputs, rows, k)
+    cover = k_center(inputs.X, rows, inputs.with_vector(inputs.labelled), k)
     distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
     reason = "Unlike everything labeled so far"
-    return Ranking.of(cover.rows, distances, reason, is_complete=len(cover.rows) == len(known))
+    return Ranking.of(cover.rows, distances, reason, is_complete=len(cover.rows) == len(rows))
 
 
-def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
+def _typical(inputs: Inputs, rows: Rows, k: int) -> Ranking:
     from sampling.algorithms.typicality import typical
 
     assert inputs.projected is not None
-    found = typical(inputs.projected(), known, inputs.with_vector(inputs.labelled), k, rng=inputs.rng)
+    found = typical(inputs.projected(), rows, inputs.with_vector(inputs.labelled), k, rng=inputs.rng)
     finite = np.isfinite(found.typicality)
     scores = np.where(finite, found.typicality, found.typicality[finite].max(initial=1))
     reason = "Typical of its part of the dataset"
-    return Ranking.of(found.rows, scores, reason, is_complete=len(found.rows) == len(known))
+    return Ranking.of(found.rows, scores, reason, is_complete=len(found.rows) == len(rows))
 
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
     """Rank the candidates that stand out most from all images."""
     assert inputs.oddness is not None
-    known = inputs.with_vector(inputs.candidates)
-    return _best(known, inputs.oddness(params.method)[known], k, f"Stands out ({params.method})")
+    rows = inputs.with_vector(inputs.candidates)
+    return _best(rows, inputs.oddness(params.method)[rows], k, f"Stands out ({params.method})")
 
 
 def example_rows(to: str) -> list[int]:
@@ -170,9 +170,9 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     examples = inputs.with_vector(np.array(named, dtype=np.int64))
     if not len(examples):
         raise BadParameter("Similar: the chosen image has no embedding yet. Wait until the embeddings are computed.")
-    known = inputs.with_vector(inputs.candidates)
+    rows = inputs.with_vector(inputs.candidates)
     assert inputs.inverse_lengths is not None
-    found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=known, at_least=params.at_least)
+    found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=rows, at_least=params.at_least)
     return Ranking.of(found.rows, found.similarities, "Similar to the chosen images", is_complete=len(found.rows) < k)
 
 
@@ -195,8 +195,8 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """Rank the mix of queues that suits the state of the labels, with a share drawn at random."""
-    known = inputs.with_vector(inputs.candidates)
-    if inputs.X is None or inputs.projected is None or not len(known):
+    rows = inputs.with_vector(inputs.candidates)
+    if inputs.X is None or inputs.projected is None or not len(rows):
         drawn = _drawn(inputs, k, BY_CHANCE)
         sources = ["random"] * len(drawn.rows)
         return replace(drawn, reasons={"random": BY_CHANCE}, is_complete=False, sources=sources)
@@ -212,7 +212,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     # The principal components suffice for k-means and are twenty times smaller.
     Z = inputs.projected()
     odd = inputs.oddness_at_hand() if P is not None and inputs.oddness_at_hand is not None else None
-    mix = choose(Z, known, labelled, labels, P, k, rng=inputs.rng, oddness=odd)
+    mix = choose(Z, rows, labelled, labels, P, k, rng=inputs.rng, oddness=odd)
     ranking = Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
