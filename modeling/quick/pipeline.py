@@ -86,7 +86,10 @@ def make_encoder(version: ModelVersion) -> str:
 
 # -- Training ------------------------------------------------------------------------------------------
 def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
-    options = _options(run.params)
+    try:
+        options = parse_options(QuickOptions, run.params)
+    except Refusal as error:
+        raise Refusal(f"{error.field}: {error}", "Choose the options again.") from error
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading the labels")
     labels = read_labels(dataset)
@@ -207,13 +210,6 @@ def _made(
 
 
 # -- Preparation ----------------------------------------------------------------------------------------
-def _options(params: dict[str, Any]) -> QuickOptions:
-    try:
-        return parse_options(QuickOptions, params)
-    except Refusal as error:
-        raise Refusal(f"{error.field}: {error}", "Choose the options again.") from error
-
-
 def _refuse(options: QuickOptions, y: Positions, class_ids: Sequence[int]) -> None:
     if found := problems(options, _facts(y, class_ids)):
         raise Refusal(found[0][1], " ".join(message for _, message in found[1:]))

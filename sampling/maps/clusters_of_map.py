@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from cachetools import LRUCache, cached
-from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
@@ -151,13 +150,13 @@ def _states(pool: Pool, n: int) -> NDArray[np.uint8]:
     return states
 
 
-@cached(LRUCache(4), key=lambda projection, drawn: hashkey(projection.pk, projection.generation), lock=Lock())
+@cached(LRUCache(4), key=lambda projection, drawn: projection.tag, lock=Lock())
 def _clusters(projection: Projection, drawn: Drawn) -> list[Part]:
     return _parts("cluster", clusters(_placed(drawn)), drawn)
 
 
 def _gaps_key(projection: Projection, drawn: Drawn, pool: Pool) -> tuple[object, ...]:
-    return hashkey(projection.pk, projection.generation, pool.newest_annotation_id, pool.n_missing)
+    return projection.tag, pool.newest_annotation_id, pool.n_missing
 
 
 @cached(LRUCache(4), key=_gaps_key, lock=Lock())

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from cachetools import LRUCache, cached
-from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
@@ -86,12 +85,8 @@ def rows_inside(dataset: Dataset, region: Region) -> Rows:
     return _inside(*_drawn(dataset, region), region)
 
 
-def _region_key(projection: Projection, drawn: Drawn, region: Region) -> tuple[object, ...]:
-    return hashkey(projection.pk, projection.generation, region)
-
-
 # The tiles, the queue's pane and the next page ask for the same region.
-@cached(LRUCache(4), key=_region_key, lock=Lock())
+@cached(LRUCache(4), key=lambda projection, drawn, region: (projection.tag, region), lock=Lock())
 def _inside(projection: Projection, drawn: Drawn, region: Region) -> Rows:
     corners = np.array(region.corners, np.float64)
     before, now = region.square, drawn.square

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 from django.http import QueryDict
 
 from hoshina.core.errors import Refusal
@@ -51,12 +52,12 @@ class GroupBar:
     """
 
     n: int
-    agreement: float | None
-    low: float
-    high: float
-    n_pairs: int
-    is_half: bool
-    is_known: bool
+    agreement: float | None = None
+    low: float = 0.0
+    high: float = 1.0
+    n_pairs: int = 0
+    is_half: bool = False
+    is_known: bool = False
     kind: str = "group"
 
     @property
@@ -84,15 +85,7 @@ def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | Non
     """Return the banner above a page of ``n`` tiles, or None for queues that are not sweeps."""
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
-        return GroupBar(
-            n,
-            agreement=facts.get("agreement"),
-            low=facts.get("low", 0.0),
-            high=facts.get("high", 1.0),
-            n_pairs=facts.get("n_pairs", 0),
-            is_half="is_half" in facts,
-            is_known=facts.get("is_known", False),
-        )
+        return msgspec.convert(facts | {"n": n}, GroupBar)
     if round_.queue != "sweep":
         return None
     label = LabelClass.objects.get(pk=facts["of"])
