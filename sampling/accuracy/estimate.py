@@ -152,8 +152,8 @@ class Outlook:
         """Return the last point of the forecast."""
         if self.curve is None:
             return None
-        curve = {"labels": self.curve.sizes, "value": self.curve.values, "low": self.curve.low, "high": self.curve.high}
-        return {name: float(values[-1]) if name != "labels" else int(values[-1]) for name, values in curve.items()}
+        shares = {"value": self.curve.values, "low": self.curve.low, "high": self.curve.high}
+        return {"labels": int(self.curve.sizes[-1]), **{name: float(values[-1]) for name, values in shares.items()}}
 
 
 def estimates_of(dataset_id: int) -> QuerySet[AccuracyEstimate]:
