@@ -15,9 +15,9 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import trigger_client_event
 from PIL import Image
 
@@ -142,11 +142,10 @@ def _start(request: HtmxHttpRequest, dataset: Dataset, params: dict[str, Any]) -
     return trigger_client_event(_answer(request, dataset, _running(dataset, job)), "hoshina:job")
 
 
+@vary_on_headers("HX-Request")
 def _answer(request: HtmxHttpRequest, dataset: Dataset, context: dict[str, Any], status: int = 200) -> HttpResponse:
     name = "modeling/quick/_dialog.html" if request.htmx else "modeling/quick/page.html"
-    response = render(request, name, {"dataset": dataset, **context}, status=status)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return render(request, name, {"dataset": dataset, **context}, status=status)
 
 
 def _form(dataset: Dataset, data: dict[str, str] | None = None) -> QuickForm:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,12 +107,13 @@ def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[byt
     yield csv_line(header).encode()
     if not classes:
         return
-    held_out = _HeldOut.of(predictions.model, [label.pk for label in classes])
+    held_rows, held_values = _held_out(predictions.model, [label.pk for label in classes])
     for batch in items_by_row(dataset, len(predictions.probabilities)):
         rows = np.fromiter((row for row, _, _ in batch), np.int64, count=len(batch))
         values = summed(predictions.of_rows(rows.tolist()), columns, len(classes))
         is_labeled = _are_labeled(dataset, rows)
-        is_held_out = held_out.put_in(values, rows, is_labeled)
+        is_held_out = is_labeled & np.isin(rows, held_rows)
+        values[is_held_out] = held_values[np.searchsorted(held_rows, rows[is_held_out])]
         lines = []
         for at, (_, item_id, path) in enumerate(batch):
             if np.isnan(values[at]).any():
@@ -125,30 +125,17 @@ def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[byt
         yield "".join(lines).encode()
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """Out-of-fold probabilities (m, n_classes) of ascending rows (m,)."""
+def _held_out(model: ModelVersion, class_ids: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the ascending rows (m,) and out-of-fold probabilities (m, n_classes) of a model.
 
-    rows: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, model: ModelVersion, class_ids: Sequence[int]) -> _HeldOut:
-        """Return those of a model, without items whose class was missing in the fit that predicted them."""
-        held_out = held_out_of(model)
-        if held_out is None:
-            return cls(np.empty(0, np.int64), np.empty((0, len(class_ids))))
-        columns = [label.pk for label in held_out.labels]
-        usable, order = ~held_out.is_alone, [columns.index(class_id) for class_id in class_ids]
-        return cls(held_out.rows[usable], held_out.probabilities[usable][:, order].astype(np.float64))
-
-    def put_in(
-        self, values: NDArray[np.float64], rows: NDArray[np.int64], is_labeled: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Replace the values (n, n_classes) of labeled rows (n,) by out-of-fold ones. Return where there are any."""
-        found = is_labeled & np.isin(rows, self.rows)
-        values[found] = self.values[np.searchsorted(self.rows, rows[found])]
-        return found
+    Items whose class was missing in the fit that predicted them are left out.
+    """
+    held_out = held_out_of(model)
+    if held_out is None:
+        return np.empty(0, np.int64), np.empty((0, len(class_ids)))
+    columns = [label.pk for label in held_out.labels]
+    usable, order = ~held_out.is_alone, [columns.index(class_id) for class_id in class_ids]
+    return held_out.rows[usable], held_out.probabilities[usable][:, order].astype(np.float64)
 
 
 def _are_labeled(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

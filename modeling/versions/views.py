@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import F
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRefresh, trigger_client_event
 
 from hoshina.core.http import HtmxHttpRequest
@@ -73,12 +73,11 @@ def head(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_GET
+@vary_on_headers("HX-Request")
 def version_list(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show a page of the table of versions: the newest, or those before ``?before=``."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    response = render(request, "modeling/versions/_list.html", {"dataset": dataset, **_list(dataset, _before(request))})
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return render(request, "modeling/versions/_list.html", {"dataset": dataset, **_list(dataset, _before(request))})
 
 
 @require_POST
@@ -174,10 +173,9 @@ def _history(dataset: Dataset, shown: ModelVersion, classes: Mapping[int, LabelC
 
 
 # -- The head -------------------------------------------------------------------------------------
+@vary_on_headers("HX-Request")
 def _head(request: HtmxHttpRequest, dataset: Dataset, shown: ModelVersion) -> HttpResponse:
-    response = render(request, "modeling/versions/_head.html", {"dataset": dataset, **_head_context(dataset, shown)})
-    patch_vary_headers(response, ["HX-Request"])
-    return response
+    return render(request, "modeling/versions/_head.html", {"dataset": dataset, **_head_context(dataset, shown)})
 
 
 def _head_context(dataset: Dataset, shown: ModelVersion) -> dict[str, Any]:
