@@ -95,13 +95,15 @@ def read_labels(dataset: Dataset) -> Labels:
     n_decisions = Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
     items = Item.objects.filter(dataset=dataset, state=State.LABELLED, is_available=True)
     items = items.annotate(frame=Min("frames__id")).filter(frame__isnull=False).order_by("row")
-    rows, label_ids, item_ids = list(zip(*items.values_list("row", "label_id", "pk"), strict=True)) or [(), (), ()]
+    found = list(items.values_list("row", "label_id", "pk"))
+    rows = np.array([row for row, _, _ in found], dtype=np.int64)
+    label_ids = [label_id for _, label_id, _ in found]
     class_ids = list(LabelClass.objects.filter(dataset=dataset, pk__in=set(label_ids)).values_list("pk", flat=True))
     position = {class_id: column for column, class_id in enumerate(class_ids)}
-    by_item = _files(dataset, item_ids)
-    files = [by_item[pk] for pk in item_ids]
+    by_item = _files(dataset, [pk for _, _, pk in found])
+    files = [by_item[pk] for _, _, pk in found]
     return Labels(
-        rows=np.array(rows, dtype=np.int64),
+        rows=rows,
         y=np.array([position[label_id] for label_id in label_ids], dtype=np.int64),
         paths=[{role: path for role, path, _ in of_item} for of_item in files],
         hashes=[tuple(sha256 for _, _, sha256 in of_item) for of_item in files],
@@ -116,10 +118,10 @@ def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[st
     by_item: dict[int, list[tuple[str, str, str]]] = {}
     for start in range(0, len(item_ids), 500):
         frames = Frame.objects.filter(item_id__in=item_ids[start : start + 500]).order_by("pk")
-        for item_id, *file in frames.values_list("item_id", "role", "path", "sha256"):
+        for item_id, role, path, sha256 in frames.values_list("item_id", "role", "path", "sha256"):
             files = by_item.setdefault(item_id, [])
             if dataset.roles or not files:
-                files.append((file[0], file[1], file[2]))
+                files.append((role, path, sha256))
     return by_item
 
 

@@ -146,10 +146,8 @@ def _share_problems(options: QuickOptions, facts: Facts) -> Iterator[tuple[str, 
 
 def _memory_problems(options: QuickOptions, facts: Facts) -> Iterator[tuple[str, str]]:
     n_train = max(1, facts.n_labelled - _n_validation(options, facts))
-    n, image_bytes = (
-        min(options.batch_size, n_train),
-        BACKBONES[options.backbone].bytes_per_pixel * options.image_side**2,
-    )
+    n = min(options.batch_size, n_train)
+    image_bytes = BACKBONES[options.backbone].bytes_per_pixel * options.image_side**2
     room = int(facts.memory_free * MEMORY_SHARE)
     if facts.memory_free and options.is_end_to_end and n * image_bytes > room:
         fits = room // image_bytes
