@@ -242,7 +242,11 @@ def _drawn(inputs: Inputs, k: int, reason: str) -> Ranking:
     )
 
 
-_STRATEGIES = (
+def _by_name(*strategies: Strategy) -> dict[str, Strategy]:
+    return {strategy.name: strategy for strategy in strategies}
+
+
+STRATEGIES = _by_name(
     Strategy(
         "auto", "Auto", "The best mix right now: typical images first, then uncertain ones; one in ten is random.",
         auto, is_slow=True, follows_model=True, kept=240,
@@ -295,4 +299,3 @@ _STRATEGIES = (
         everything, AllParams, deals=False,
     ),
 )  # fmt: skip
-STRATEGIES = {strategy.name: strategy for strategy in _STRATEGIES}

@@ -41,7 +41,7 @@ from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
 # Parameters of the URL that the form shows as they are.
-_KEPT = ("label", "predicted", "seed", "to", "at_least", "looseness", "loose")
+_SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "to", "at_least", "looseness", "loose")
 DEFAULT = "auto"
 _STATES: dict[str, State | None] = {
     "unlabelled": State.UNLABELLED,
@@ -124,7 +124,7 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
             "queue": current,
-            **{name: query.get(name, "") for name in _KEPT},
+            **{name: query.get(name, "") for name in _SHOWN_AS_THEY_ARE},
             "state": query.get("state") or _default_state(strategy, has_label=bool(query.get("label"))),
         },
         "has_model": has_model,
