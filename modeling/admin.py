@@ -11,16 +11,7 @@ from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 
 @admin.register(EmbeddingSet)
 class EmbeddingSetAdmin(ReadOnlyAdmin):
-    list_display = (
-        "dataset",
-        "encoder",
-        "fingerprint",
-        "dim",
-        "n_vectors",
-        "n_failed",
-        "is_active",
-        "updated_at",
-    )
+    list_display = ("dataset", "encoder", "fingerprint", "dim", "n_vectors", "n_failed", "is_active", "updated_at")
     list_filter = ("dataset", "encoder", "is_active")
     list_select_related = ("dataset",)
 

@@ -15,23 +15,14 @@ _ARRAYS = ("rows", "scores", "probabilities")
 
 @admin.register(Round)
 class RoundAdmin(ReadOnlyAdmin):
-    list_display = (
-        "id",
-        "dataset",
-        "queue",
-        "seed",
-        "n_ranked",
-        "model_version_id",
-        "created_by",
-        "created_at",
-    )
+    list_display = ("id", "dataset", "queue", "seed", "n_ranked", "model_version_id", "created_by", "created_at")
     list_filter = ("dataset", "queue")
     list_select_related = ("dataset", "created_by")
     exclude = _ARRAYS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Round]:
-        found: QuerySet[Round] = super().get_queryset(request)
-        return found.defer(*_ARRAYS)
+        rounds: QuerySet[Round] = super().get_queryset(request)
+        return rounds.defer(*_ARRAYS)
 
 
 @admin.register(AccuracyEstimate)

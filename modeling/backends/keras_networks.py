@@ -6,13 +6,13 @@ MobileNetV2 (Sandler et al., CVPR 2018), EfficientNetB0 (Tan and Le, ICML 2019),
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,28 @@ class KerasNetwork:
     architecture: str
     normalization: str
     scaled: Callable[[Any, Any, Any], Any]
-    make: Callable[[Any, Path], Any] | None = None
+    make: Callable[[Any, Any], Any] | None = None
 
-    def build(self, keras: Any, file: Path) -> Any:
-        """Return the network with the weights of a file."""
-        if self.make is not None:
-            return self.make(keras, file)
-        application = getattr(keras.applications, self.function)
-        model = application(input_shape=(SIDE, SIDE, 3), include_top=False, pooling="avg", weights=None)
-        model.load_weights(str(file))
-        return model
+    def build(self, keras: Any, file: Path | None, side: int = SIDE) -> Any:
+        """Return the network for images of ``side`` pixels with the weights of a file; None initializes it randomly.
+
+        Raises
+        ------
+        EncoderUnavailable
+            If the file is damaged.
+        """
+        try:
+            if self.make is not None:
+                return self.make(keras, file)
+            application = getattr(keras.applications, self.function)
+            model = application(input_shape=(side, side, 3), include_top=False, pooling="avg", weights=None)
+            if file is not None:
+                model.load_weights(str(file))
+            return model
+        except BROKEN as error:
+            if file is None:
+                raise
+            raise weights.damaged(self.weights, file, one_line(error)) from error
 
     @property
     def title(self) -> str:
@@ -100,21 +112,12 @@ def _standardize(keras: Any, pixels: Any, model: Any) -> Any:
 
 
 MOBILENET_V2 = KerasNetwork(
-    "mobilenet_v2",
-    weights.MOBILENET_V2,
-    "MobileNetV2",
-    "mobilenet_v2_1.0_224 average",
-    "x/127.5-1",
-    _scale_to_one,
+    "mobilenet_v2", weights.MOBILENET_V2, "MobileNetV2", "mobilenet_v2_1.0_224 average", "x/127.5-1", _scale_to_one
 )
 EFFICIENTNET_B0 = KerasNetwork(
-    "efficientnet_b0",
-    weights.EFFICIENTNET_B0,
-    "EfficientNetB0",
-    "efficientnet_b0 average",
-    "(x/255-mean)/deviation",
+    "efficientnet_b0", weights.EFFICIENTNET_B0, "EfficientNetB0", "efficientnet_b0 average", "(x/255-mean)/deviation",
     _scale_for_efficientnet,
-)
+)  # fmt: skip
 RESNET50 = KerasNetwork("resnet50", weights.RESNET50, "ResNet50", "resnet50 average", "bgr - mean", _scale_for_resnet50)
 RESNET18 = KerasNetwork(
     "resnet18", weights.RESNET18, "", "resnet18 average", "(x/255-mean)/deviation", _standardize, make=_resnet18
@@ -158,7 +161,8 @@ class KerasEncoder(Encoder):
         self.reason = f"{self.reason[:-1]}, on the GPU."
         self.batch_size = gpu.BATCH
         runner = gpu.KerasRunner(_model(network, keras, file))
-        _require_finite(network, file, runner.run(_black()))
+        if not np.isfinite(runner.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))).all():
+            raise _not_finite(network, file)
         return runner, "keras " + importlib.metadata.version("keras").split(".")[0]
 
     def _on_cores(self, network: KerasNetwork, file: Path, sha256: str, graphs: Path | None) -> tuple[Runner, str]:
@@ -196,9 +200,19 @@ def import_tensorflow() -> tuple[Any, Any]:
     EncoderUnavailable
         If they cannot be imported.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         with quiet():
-            return _import_tensorflow()
+            import keras
+            import tensorflow
+
+            if keras.config.backend() != "tensorflow":
+                raise RuntimeError(f"Keras already runs on {keras.config.backend()} in this process")
+            keras.config.set_image_data_format("channels_last")
+            keras.config.set_floatx("float32")
+            tensorflow.get_logger().setLevel("ERROR")
+            return tensorflow, keras
     except BROKEN as error:
         raise EncoderUnavailable(
             f"TensorFlow cannot be imported ({one_line(error)})",
@@ -206,26 +220,9 @@ def import_tensorflow() -> tuple[Any, Any]:
         ) from error
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> AbstractContextManager[object]:
     """Suppress warnings of other packages, which users cannot act on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _import_tensorflow() -> tuple[Any, Any]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    import keras
-    import tensorflow
-
-    if keras.config.backend() != "tensorflow":
-        raise RuntimeError(f"Keras already runs on {keras.config.backend()} in this process")
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_floatx("float32")
-    tensorflow.get_logger().setLevel("ERROR")
-    return tensorflow, keras
+    return warnings.catch_warnings(action="ignore")
 
 
 def _frozen(network: KerasNetwork, file: Path) -> bytes:
@@ -238,21 +235,9 @@ def _frozen(network: KerasNetwork, file: Path) -> bytes:
 def _model(network: KerasNetwork, keras: Any, file: Path, *, batch_size: int | None = None) -> Any:
     """Return the network as a Keras model of pixels from 0 to 255."""
     with quiet():
-        try:
-            model = network.build(keras, file)
-        except BROKEN as error:
-            raise weights.damaged(network.weights, file, one_line(error)) from error
+        model = network.build(keras, file)
         pixels = keras.Input((SIDE, SIDE, 3), batch_size=batch_size)
         return keras.Model(pixels, model(network.scaled(keras, pixels, model), training=False))
-
-
-def _black() -> Pixels:
-    return np.zeros((1, SIDE, SIDE, 3), np.uint8)
-
-
-def _require_finite(network: KerasNetwork, file: Path, vectors: FloatArray) -> None:
-    if not np.isfinite(vectors).all():
-        raise _not_finite(network, file)
 
 
 def _not_finite(network: KerasNetwork, file: Path) -> EncoderUnavailable:

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,21 @@ class Input:
     zero: int = 0
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        order = (self.height, self.width, self.channels)
+        return (order[2], *order[:2]) if self.is_channels_first else order
+
+    @property
     def is_integer(self) -> bool:
         return self.dtype in _INTEGERS
 
     @property
-    def low(self) -> float:
-        """Return the value of the smallest integer."""
-        return (float(np.iinfo(_INTEGERS[self.dtype]).min) - self.zero) * self.scale if self.is_integer else 0.0
-
-    @property
-    def high(self) -> float:
-        return (float(np.iinfo(_INTEGERS[self.dtype]).max) - self.zero) * self.scale if self.is_integer else 0.0
+    def range(self) -> tuple[float, float]:
+        """Return the values of the smallest and the largest integer; zeros for other types."""
+        if not self.is_integer:
+            return 0.0, 0.0
+        limits = np.iinfo(_INTEGERS[self.dtype])
+        return (limits.min - self.zero) * self.scale, (limits.max - self.zero) * self.scale
 
     def array(self, values: FloatArray) -> npt.NDArray[Any]:
         """Convert float32 (1, h, w, c) to the array that the model takes."""
@@ -67,15 +72,7 @@ class Input:
 
 
 class Model:
-    """An opened model file.
-
-    Attributes
-    ----------
-    input
-        Its input.
-    library
-        The library that runs it, for the fingerprint.
-    """
+    """An opened model file: its ``input``, and the ``library`` that runs it, for the fingerprint."""
 
     def __init__(self, path: Path, spec: Input, library: str, functions: Sequence[Callable[[Any], Any]]) -> None:
         self.input = spec
@@ -135,9 +132,13 @@ def _open_graph(path: Path, graph: bytes, side: int) -> Model:
     _require_one_input(path, len(inputs))
     scale, zero = inputs[0]["quantization"]
     spec = _input(path, list(inputs[0]["shape"]), np.dtype(inputs[0]["dtype"]).name, side, (float(scale), int(zero)))
-    source, target = int(inputs[0]["index"]), int(output["index"])
-    functions = [_way(interpreter, source, target, output["quantization"]) for interpreter in interpreters]
-    return Model(path, spec, litert.library(), functions)
+
+    def run(interpreter: Any, values: Any) -> Any:
+        interpreter.set_tensor(int(inputs[0]["index"]), values)
+        interpreter.invoke()
+        return litert.floats_of(interpreter.get_tensor(int(output["index"])), output["quantization"])
+
+    return Model(path, spec, litert.library(), [partial(run, interpreter) for interpreter in interpreters])
 
 
 def _interpreters(graph: bytes, side: int) -> list[Any]:
@@ -156,15 +157,6 @@ def _interpreters(graph: bytes, side: int) -> list[Any]:
     return interpreters
 
 
-def _way(interpreter: Any, source: int, target: int, quantization: tuple[float, int]) -> Callable[[Any], Any]:
-    def run(values: Any) -> Any:
-        interpreter.set_tensor(source, values)
-        interpreter.invoke()
-        return litert.floats_of(interpreter.get_tensor(target), quantization)
-
-    return run
-
-
 # -- Keras -------------------------------------------------------------------------------------------
 def _frozen(path: Path, side: int) -> bytes:
     """Freeze a Keras model to a LiteRT file for one image. Keras runs no code contained in the file (safe mode)."""
@@ -178,7 +170,7 @@ def _frozen(path: Path, side: int) -> bytes:
             raise _unusable(path, f"Keras cannot load it as a whole model ({one_line(error)})") from error
         _require_one_input(path, len(inputs))
         spec = _input(path, list(inputs[0].shape), str(inputs[0].dtype), side)
-        image = keras.Input(_shape(spec)[1:], batch_size=1)
+        image = keras.Input(spec.shape, batch_size=1)
         try:
             output = model(image, training=False)
             first = next(iter(keras.tree.flatten(output)))
@@ -241,12 +233,6 @@ def _input(
         raise _unusable(path, f"its input images have {width} x {height} pixels")
     channels = int(shape[3] if is_last else shape[1])
     return Input(height, width, channels, not is_last, dtype, *quantization)
-
-
-def _shape(spec: Input) -> tuple[int, int, int, int]:
-    if spec.is_channels_first:
-        return 1, spec.channels, spec.height, spec.width
-    return 1, spec.height, spec.width, spec.channels
 
 
 def _closed(shape: Sequence[Any], side: int) -> list[int]:

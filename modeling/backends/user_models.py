@@ -91,16 +91,27 @@ def find(backend: str, weights_dir: Path | None, graphs: Path | None) -> UserMod
     for folder in _folders(weights_dir, graphs):
         path = folder / name
         if name == Path(name).name and path.suffix.lower() in SUFFIXES and path.is_file():
-            return _with_description(path, preprocessing)
+            return described(path, preprocessing)
     raise EncoderUnavailable(
         f"There is no model file {name!r}",
         f"Put it into AL_WEIGHTS_DIR, or add it on the page Encoders; its name ends in {', '.join(SUFFIXES)}.",
     )
 
 
-def described(path: Path) -> UserModelFile:
-    """Return a model file with the description in its JSON file."""
-    return _with_description(path, "")
+def described(path: Path, preprocessing: str = "") -> UserModelFile:
+    """Return a model file with the description in its JSON file; ``preprocessing`` overrides that of the file."""
+    facts = _facts(path)
+    scaling = preprocessing or facts.get("preprocessing") or ""
+    name = facts.get("name") or path.stem
+    side = facts.get("side") or 224
+    if scaling and scaling not in PREPROCESSINGS:
+        raise _bad_facts(path, f"preprocessing {scaling!r} is none of {', '.join(PREPROCESSINGS)}")
+    if not isinstance(name, str):
+        raise _bad_facts(path, "name is not a string")
+    if not isinstance(side, int) or not 8 <= side <= 2048:
+        raise _bad_facts(path, "side is not an integer from 8 to 2048")
+    title = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
+    return UserModelFile(path, title, str(scaling), side)
 
 
 def stamp(backend: str, weights_dir: Path | None, graphs: Path | None) -> tuple[int, ...]:
@@ -134,10 +145,9 @@ def json_files(path: Path) -> list[Path]:
 
 def guess(path: Path, spec: Input) -> tuple[str, str]:
     """Guess the preprocessing of a model file without description; return it with the reason."""
-    if spec.scale and (spec.low, spec.high) != (0.0, 0.0):
-        if spec.low < -0.5:
-            return "-1..1", "from its quantized input"
-        return ("0..1" if spec.high < 2 else "0..255"), "from its quantized input"
+    low, high = spec.range
+    if spec.scale and (low, high) != (0.0, 0.0):
+        return ("-1..1" if low < -0.5 else "0..1" if high < 2 else "0..255"), "from its quantized input"
     if spec.is_integer:
         return "0..255", "because it takes integers"
     suffix = path.suffix.lower()
@@ -160,22 +170,20 @@ class UserModelEncoder(Encoder):
         sha256 = file_sha256(file.path)
         model = open_model(file.path, sha256, file.side, graphs)
         self._input = model.input
-        preprocessing, reason = (
-            (file.preprocessing, "as specified") if file.preprocessing else guess(file.path, model.input)
-        )
-        self._preprocessing = preprocessing
+        given = (file.preprocessing, "as specified") if file.preprocessing else None
+        self._preprocessing, reason = given or guess(file.path, model.input)
         self._runner = model.start(self._values)
         self.name = file.title
         self.dim = self._runner.dim
         self.input_side = max(self._input.height, self._input.width)
-        self.reason = f"The model file {file.path.name}; pixels scaled to {preprocessing}, {reason}."
+        self.reason = f"The model file {file.path.name}; pixels scaled to {self._preprocessing}, {reason}."
         self.fingerprint = fingerprint(
             architecture="own file, first output, maps averaged",
             weights=sha256,
             height=self._input.height,
             width=self._input.width,
             resize="bilinear squash",
-            normalisation=preprocessing,
+            normalisation=self._preprocessing,
             library=model.library,
         )
         self._require_usable(file.path)
@@ -221,22 +229,6 @@ def _folders(weights_dir: Path | None, graphs: Path | None) -> list[Path]:
     return [folder for folder in (weights_dir, graphs and graphs / FOLDER) if folder is not None]
 
 
-def _with_description(path: Path, preprocessing: str) -> UserModelFile:
-    facts = _facts(path)
-    scaling = preprocessing or facts.get("preprocessing") or ""
-    name = facts.get("name") or path.stem
-    side = facts.get("side") or 224
-    if scaling and scaling not in PREPROCESSINGS:
-        raise _bad_facts(path, f"preprocessing {scaling!r} is none of {', '.join(PREPROCESSINGS)}")
-    if not isinstance(name, str):
-        raise _bad_facts(path, "name is not a string")
-    if not isinstance(side, int) or not 8 <= side <= 2048:
-        raise _bad_facts(path, "side is not an integer from 8 to 2048")
-    return UserModelFile(
-        path, name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…", str(scaling), side
-    )
-
-
 def _facts(path: Path) -> dict[str, object]:
     """Return the content of a model file's JSON description; empty if there is none."""
     for beside in json_files(path):
@@ -253,9 +245,8 @@ def _facts(path: Path) -> dict[str, object]:
 
 
 def _bad_facts(path: Path, problem: str) -> EncoderUnavailable:
-    return EncoderUnavailable(
-        f"The description of {path.name} is invalid: {problem}", "Correct the JSON file beside it."
-    )
+    message = f"The description of {path.name} is invalid: {problem}"
+    return EncoderUnavailable(message, "Correct the JSON file beside it.")
 
 
 def _scales_itself(path: Path) -> bool:

@@ -14,9 +14,7 @@ from labeling.models import Dataset
 from modeling.maps.coordinates import Floats, coordinates_of
 from modeling.maps.projections import maps_of
 from modeling.models import Projection
-from modeling.versions.export import items_by_row
-
-_ROW_BYTES = 5000
+from modeling.versions.export import ROW_BYTES, items_by_row
 
 
 def why_not(dataset: Dataset) -> str:
@@ -33,11 +31,8 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
     if projection is None:
         return Contribution()
     places = coordinates_of(projection)
-    member = Member("coordinates.csv", coordinate_lines(dataset, places), is_huge=len(places) * _ROW_BYTES >= 2**31)
-    return Contribution(
-        manifest={"map": _described(projection), "seeds": {"map": projection.seed}},
-        members=[member],
-    )
+    member = Member("coordinates.csv", coordinate_lines(dataset, places), is_huge=len(places) * ROW_BYTES >= 2**31)
+    return Contribution(manifest={"map": _described(projection), "seeds": {"map": projection.seed}}, members=[member])
 
 
 def _described(projection: Projection) -> dict[str, Any]:

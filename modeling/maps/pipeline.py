@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ _VECTORS_GONE = "The embeddings of this map were deleted meanwhile."
 
 
 @dataclass
-class _Told:
+class _Progress:
     """A reporter of progress that also records the seconds of each stage."""
 
     run: Run
@@ -63,27 +64,22 @@ class _Told:
 
 def project_map(run: Run) -> dict[str, Any]:
     """Run the job ``project_map``; its parameters are :class:`~modeling.maps.options.MapOptions`."""
-    began = time.perf_counter()
-    dataset = Dataset.objects.get(pk=run.dataset_id)
-    _keep_what_is_compiled()
-    tell = _Told(run)
-    tell("Loading the embeddings", 0, 0)
+    began, dataset = time.perf_counter(), Dataset.objects.get(pk=run.dataset_id)
     options = parse_options(MapOptions, run.params)
-    embedding_set, vectors = store.active_vectors(dataset.pk)
+    tell, embedding_set, vectors = _loaded(run)
     if options.is_automatic and (existing := _made_meanwhile(run, embedding_set)):
         return {"projection": existing.pk, "name": existing.name, "method": existing.method, "skipped": True}
     places, facts = _laid_out(dataset, embedding_set, vectors, options, tell)
     tell("Saving the map", 0, 0)
     facts["seconds"] = tell.seconds
-    n_points = int(np.isfinite(places[:, 0]).sum())
-    projection = _kept(dataset, embedding_set, vectors, options, places, facts, time.perf_counter() - began)
+    projection = _saved(dataset, embedding_set, vectors, options, places, facts, time.perf_counter() - began)
     if options.is_automatic:
         _forget_older_automatic(projection)
     return {
         "projection": projection.pk,
         "name": projection.name,
         "method": projection.method,
-        "points": n_points,
+        "points": projection.n_points,
         "fitted": facts["fitted"],
         "trustworthiness": facts["trustworthiness"],
         "seed": options.seed,
@@ -93,14 +89,18 @@ def project_map(run: Run) -> dict[str, Any]:
     }
 
 
-def _keep_what_is_compiled() -> None:
-    """Set numba's cache for the compiled layout to a folder that this program may write to."""
+def _loaded(run: Run) -> tuple[_Progress, EmbeddingSet, store.Vectors]:
+    """Return what reports the progress, and the active embeddings."""
+    # A folder for numba's compiled layout that this program may write to.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.STORE_DIR / "compiled"))
+    tell = _Progress(run)
+    tell("Loading the embeddings", 0, 0)
+    return tell, *store.active_vectors(run.dataset_id)
 
 
 # -- Fitting -----------------------------------------------------------------------------------------
 def _laid_out(
-    dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors, options: MapOptions, tell: _Told
+    dataset: Dataset, embedding_set: EmbeddingSet, vectors: store.Vectors, options: MapOptions, tell: _Progress
 ) -> tuple[Floats, dict[str, Any]]:
     """Return positions (n_rows, 2), NaN without an embedding, and facts about their quality."""
     is_unit = options.metric == "cosine"
@@ -111,9 +111,7 @@ def _laid_out(
     _refuse_copies(Z, known, 1.0 if is_unit else float(np.linalg.norm(vectors.X[known[0]])))
     plane = _plane(Z)
     rng = np.random.default_rng(options.seed)
-    fitted = known
-    if len(known) > FIT_AT_MOST[options.method]:
-        fitted = np.sort(rng.choice(known, FIT_AT_MOST[options.method], replace=False))
+    fitted = _sample(known, FIT_AT_MOST[options.method], rng)
     y = np.full(len(Z), -1, np.int64)
     if lessons is not None:
         y[lessons.rows] = lessons.y
@@ -128,6 +126,11 @@ def _laid_out(
     _place(Z, fitted, others, places, rng, tell)
     facts = {"fitted": len(fitted), "recall": recall, **_measured(Z, known, places, options.seed, tell)}
     return places, facts
+
+
+def _sample(rows: Rows, most: int, rng: np.random.Generator) -> Rows:
+    """Return the ascending ``rows``, or a random sample of them if there are more than ``most``."""
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
 
 
 def _plane(Z: Floats) -> Floats:
@@ -150,7 +153,7 @@ def _refuse_copies(Z: Floats, known: Rows, length: float) -> None:
 
 
 def _graph(
-    embedding_set: EmbeddingSet, vectors: store.Vectors, Z: Floats, fitted: Rows, options: MapOptions, tell: _Told
+    embedding_set: EmbeddingSet, vectors: store.Vectors, Z: Floats, fitted: Rows, options: MapOptions, tell: _Progress
 ) -> tuple[Graph, float | None]:
     """Return the neighbors of the rows to fit, as positions among them; from the shared graph if that suffices."""
     from modeling.algorithms.neighbors import subgraph
@@ -165,33 +168,30 @@ def _graph(
     return made_graph(Z[fitted], k, tell, seed=options.seed)
 
 
-def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Told) -> Floats:
+def _fit(graph: Graph, plane: Floats, y: Rows, options: MapOptions, tell: _Progress) -> Floats:
     """Lay out rows by the graph among them: return positions (n, 2).
 
     ``plane`` (n, 2) is the initial layout; ``y`` (n,) are labels or -1.
     """
-    stage = "Laying out the map"
     tell("Preparing the layout", 0, 0)  # the first call in a process imports and compiles
     from modeling.algorithms.layouts.initialization import initial_layout, smooth_along_graph
 
-    def count(done: int, total: int) -> None:
-        tell(stage, done, total)
-
+    report = partial(tell, "Laying out the map")
     if options.method == "tsne":
         from modeling.algorithms.layouts import tsne
 
         start = initial_layout(plane, options.seed)
-        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_iteration=count)
+        return tsne.lay_out(tsne.affinities(graph, options.perplexity), start, on_iteration=report)
     from modeling.backends import umap_learn
 
     weights = umap_learn.fuzzy_graph(graph, options.n_neighbors)
     start = initial_layout(smooth_along_graph(plane, weights), options.seed)
     if options.is_supervised:
         weights = umap_learn.fuzzy_graph(graph, options.n_neighbors, y)
-    return umap_learn.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=count)
+    return umap_learn.lay_out(weights, start, min_dist=options.min_dist, seed=options.seed, on_epoch=report)
 
 
-def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random.Generator, tell: _Told) -> None:
+def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random.Generator, tell: _Progress) -> None:
     """Write the positions of the rows ``others``, from those of the rows ``fitted``; in blocks of bounded memory."""
     if not len(others):
         return
@@ -199,31 +199,23 @@ def _place(Z: Floats, fitted: Rows, others: Rows, places: Floats, rng: np.random
     tell(stage, 0, len(others))
     from modeling.algorithms.layouts.placement import place_points
 
-    if len(fitted) > PLACE_BY:
-        fitted = np.sort(rng.choice(fitted, PLACE_BY, replace=False))
-    places[others] = place_points(
-        Z[others],
-        Z[fitted],
-        places[fitted],
-        rng=rng,
-        on_progress=lambda done, total: tell(stage, done, total),
-    )
+    fitted = _sample(fitted, PLACE_BY, rng)
+    places[others] = place_points(Z[others], Z[fitted], places[fitted], rng=rng, on_progress=partial(tell, stage))
 
 
-def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Told) -> dict[str, Any]:
+def _measured(Z: Floats, known: Rows, places: Floats, seed: int, tell: _Progress) -> dict[str, Any]:
     """Measure trustworthiness on a sample: the degree to which neighbors on the map are neighbors as embeddings."""
     tell("Measuring the trustworthiness of the map", 0, 0)
     from sklearn.manifold import trustworthiness
 
-    rng = np.random.default_rng(seed)
-    sample = known if len(known) <= MEASURED else np.sort(rng.choice(known, MEASURED, replace=False))
+    sample = _sample(known, MEASURED, np.random.default_rng(seed))
     k = min(MEASURED_NEIGHBOURS, (len(sample) - 1) // 2)
     value = float(trustworthiness(Z[sample], places[sample], n_neighbors=k))
     return {"trustworthiness": round(value, 4), "sample": len(sample), "neighbours": k}
 
 
 # -- Saving ------------------------------------------------------------------------------------------
-def _kept(
+def _saved(
     dataset: Dataset,
     embedding_set: EmbeddingSet,
     vectors: store.Vectors,
@@ -262,13 +254,9 @@ def _kept(
 
 def _made_meanwhile(run: Run, embedding_set: EmbeddingSet) -> Projection | None:
     """Return a UMAP map of these embeddings that a person computed after this automatic one was requested."""
-    made = Projection.objects.filter(
-        embedding_set=embedding_set,
-        method=Projection.Method.UMAP,
-        generation__gt=0,
-        created_at__gt=run.job.created_at,
-    )
-    return next((one for one in made if not one.params.get("is_supervised")), None)
+    maps = Projection.objects.filter(embedding_set=embedding_set, method=Projection.Method.UMAP, generation__gt=0)
+    newer = maps.filter(created_at__gt=run.job.created_at)
+    return next((projection for projection in newer if not projection.params.get("is_supervised")), None)
 
 
 def _forget_older_automatic(projection: Projection) -> None:
@@ -276,15 +264,15 @@ def _forget_older_automatic(projection: Projection) -> None:
     older = Projection.objects.filter(
         dataset=projection.dataset_id, params__is_automatic=True, pk__lt=projection.pk, name__regex=r"^UMAP( \d+)?$"
     )
-    for one in older.order_by("-pk")[1:]:
-        one.delete()
+    for spare in older.order_by("-pk")[1:]:
+        spare.delete()
 
 
 def _save_under_a_free_name(projection: Projection, options: MapOptions) -> None:
     """Save the map; add a number to its name if that was taken meanwhile, instead of losing the map."""
     while True:
-        projection.name = options.name or free_name(projection.dataset, options)
-        if projection.name == options.name and _is_taken(projection):
+        projection.name = options.name
+        if not options.name or _is_taken(projection):
             projection.name = free_name(projection.dataset, options)
         try:
             with transaction.atomic():
@@ -303,21 +291,13 @@ def _is_taken(projection: Projection) -> bool:
 # -- New images ----------------------------------------------------------------------------------------
 def place_on_maps(run: Run) -> dict[str, Any]:
     """Run the job ``place_on_maps``: place new images on the maps of the active embeddings, without a new fit."""
-    dataset = Dataset.objects.get(pk=run.dataset_id)
-    _keep_what_is_compiled()
-    tell = _Told(run)
-    tell("Loading the embeddings", 0, 0)
-    n_placed = 0
-    embedding_set, vectors = store.active_vectors(dataset.pk)
-    behind = Projection.objects.filter(
-        embedding_set=embedding_set, generation__gt=0, vectors_generation__lt=vectors.generation
-    )
-    for projection in behind:
-        n_placed += _place_new(embedding_set, vectors, projection, tell)
-    return {"placed": n_placed}
+    tell, embedding_set, vectors = _loaded(run)
+    maps = Projection.objects.filter(embedding_set=embedding_set, generation__gt=0)
+    behind = maps.filter(vectors_generation__lt=vectors.generation)
+    return {"placed": sum(_place_new(embedding_set, vectors, projection, tell) for projection in behind)}
 
 
-def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: Projection, tell: _Told) -> int:
+def _place_new(embedding_set: EmbeddingSet, vectors: store.Vectors, projection: Projection, tell: _Progress) -> int:
     """Place the new images of the current embeddings on one map. Return their number."""
     Z = principal_components_of(embedding_set, vectors, tell, is_unit=projection.params.get("metric") == "cosine")
     before = coordinates_of(projection)

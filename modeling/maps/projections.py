@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import chain, count
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -22,19 +23,18 @@ from modeling.models import EmbeddingSet, Projection
 QUICK_LOOK = "Quick look"
 # Embeddings that have grown by this factor get a new UMAP map; until then new images are placed on the last one.
 GROWTH = 2
-_TITLES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA"}
 
 
 def maps_of(dataset: Dataset) -> QuerySet[Projection]:
     """Return the dataset's maps: those of the active embeddings first, then newest first, the quick look last."""
-    found = Projection.objects.filter(dataset=dataset, generation__gt=0).select_related("embedding_set")
-    return found.annotate(is_quick=Q(name=QUICK_LOOK)).order_by("-embedding_set__is_active", "is_quick", "-id")
+    maps = Projection.objects.filter(dataset=dataset, generation__gt=0).select_related("embedding_set")
+    return maps.annotate(is_quick=Q(name=QUICK_LOOK)).order_by("-embedding_set__is_active", "is_quick", "-id")
 
 
 def jobs_of(dataset: Dataset) -> QuerySet[Job]:
     """Return the queued and running jobs that compute its maps, newest first."""
-    found = Job.objects.filter(kind="project_map", dataset_id=dataset.pk, state__in=Job.ACTIVE)
-    return found.order_by("-created_at")
+    jobs = Job.objects.filter(kind="project_map", dataset_id=dataset.pk, state__in=Job.ACTIVE)
+    return jobs.order_by("-created_at")
 
 
 def why_not(dataset: Dataset) -> str:
@@ -97,13 +97,10 @@ def delete(projection: Projection) -> None:
 
 def free_name(dataset: Dataset, options: MapOptions) -> str:
     """Return a name for a map that was given none: its method, with a number if that is taken."""
-    title = f"{'Supervised ' if options.is_supervised else ''}{_TITLES[options.method]}"
+    title = f"{'Supervised ' if options.is_supervised else ''}{Projection.Method(options.method).label}"
     taken = set(Projection.objects.filter(dataset=dataset, name__startswith=title).values_list("name", flat=True))
-    number, name = 1, title
-    while name in taken:
-        number += 1
-        name = f"{title} {number}"
-    return name
+    names = chain([title], (f"{title} {number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def maps_after_embedding(dataset_id: int) -> None:

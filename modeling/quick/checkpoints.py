@@ -21,6 +21,8 @@ from modeling.encoders.network_input import NetworkInput
 from modeling.quick.options import QuickOptions
 
 FloatArray = NDArray[np.float32]
+# The fields of a plan that are arrays; all others are saved as JSON.
+_ARRAYS = ("rows", "y", "parts", "groups")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Checkpoint:
 
     plan: Plan
     weights: list[FloatArray]
-    told: dict[str, Any]
+    result: dict[str, Any]
 
 
 def job_folder(job_id: uuid.UUID | str) -> Path:
@@ -59,49 +61,29 @@ def job_folder(job_id: uuid.UUID | str) -> Path:
     return Path(settings.STORE_DIR) / "quick" / str(job_id)
 
 
-def save(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], told: dict[str, Any]) -> None:
+def save(job_id: uuid.UUID | str, plan: Plan, weights: Sequence[FloatArray], result: dict[str, Any]) -> None:
     """Write the best weights so far atomically."""
-    about = {
-        "dataset_id": plan.dataset_id,
-        "options": asdict(plan.options),
-        "feed": plan.network_input.as_params(),
-        "class_ids": plan.class_ids,
-        "n_decisions": plan.n_decisions,
-        "n_left_out": plan.n_left_out,
-        "together": plan.together,
-        "told": told,
-    }
-    arrays: dict[str, Any] = {f"weights{number}": one for number, one in enumerate(weights)}
-    if plan.groups is not None:
-        arrays["groups"] = plan.groups
-    text = np.array(json.dumps(about))
-    write_arrays(_file(job_id), about=text, rows=plan.rows, y=plan.y, parts=plan.parts, **arrays)
+    about = {name: value for name, value in vars(plan).items() if name not in (*_ARRAYS, "network_input")}
+    about |= {"options": asdict(plan.options), "feed": plan.network_input.as_params(), "told": result}
+    arrays = {name: array for name in _ARRAYS if (array := getattr(plan, name)) is not None}
+    arrays |= {f"weights{number}": array for number, array in enumerate(weights)}
+    write_arrays(_file(job_id), about=np.array(json.dumps(about)), **arrays)
 
 
 def open_checkpoint(job_id: str) -> Checkpoint:
     """Open what a stopped training has saved. Raises ``Refusal`` if there is nothing."""
     gone = Refusal("The weights of that training no longer exist.", "Start a new quick training.")
     try:
-        found = find_arrays(_file(uuid.UUID(job_id)), gone.hint) or {}
-        about = json.loads(str(found["about"]))
-        names = [name for name in found if name.startswith("weights")]
-        weights = [found[name] for name in sorted(names, key=lambda name: int(name.removeprefix("weights")))]
-        plan = Plan(
-            about["dataset_id"],
-            parse_options(QuickOptions, about["options"]),
-            NetworkInput.from_params(about["feed"]),
-            about["class_ids"],
-            about["n_decisions"],
-            found["rows"],
-            found["y"],
-            found["parts"],
-            about["n_left_out"],
-            found.get("groups"),
-            about.get("together"),
-        )
-    except (StoreError, ValueError, KeyError) as error:
+        arrays = find_arrays(_file(uuid.UUID(job_id)), gone.hint) or {}
+        about = json.loads(str(arrays.pop("about")))
+        result, network_input = about.pop("told"), NetworkInput.from_params(about.pop("feed"))
+        about["options"] = parse_options(QuickOptions, about["options"])
+        plan = Plan(network_input=network_input, **about, **{name: arrays.pop(name, None) for name in _ARRAYS})
+        # The other arrays are weights0, weights1, …
+        weights = [arrays[f"weights{number}"] for number in range(len(arrays))]
+    except (StoreError, ValueError, KeyError, TypeError) as error:
         raise gone from error
-    return Checkpoint(plan, weights, about["told"])
+    return Checkpoint(plan, weights, result)
 
 
 def forget(dataset_id: int) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
 from hoshina.core.parsing import parse_options
+from hoshina.core.plural import counted
 from hoshina.core.storage import remove, require_space
 from hoshina.jobs.models import Job
 from labeling.decisions.random_draws import random_draws
@@ -49,15 +50,15 @@ class Labels:
     class_ids: list[int]
     n_decisions: int
 
-    def only(self, kept: NDArray[np.bool_]) -> Labels:
-        """Return the subset where ``kept`` bool (n,) is true, with the same classes."""
+    def only(self, mask: NDArray[np.bool_]) -> Labels:
+        """Return the subset where ``mask`` bool (n,) is true, with the same classes."""
         return replace(
             self,
-            rows=self.rows[kept],
-            y=self.y[kept],
-            paths=list(compress(self.paths, kept)),
-            hashes=list(compress(self.hashes, kept)),
-            is_audit=self.is_audit[kept],
+            rows=self.rows[mask],
+            y=self.y[mask],
+            paths=list(compress(self.paths, mask)),
+            hashes=list(compress(self.hashes, mask)),
+            is_audit=self.is_audit[mask],
         )
 
 
@@ -93,24 +94,20 @@ def read_labels(dataset: Dataset) -> Labels:
     """Read the labeled images that are available; their classes are in the order of the class list."""
     n_decisions = Dataset.objects.values_list("n_decisions", flat=True).get(pk=dataset.pk)
     items = Item.objects.filter(dataset=dataset, state=State.LABELLED, is_available=True)
-    found = list(
-        items.annotate(frame=Min("frames__id"))
-        .filter(frame__isnull=False)
-        .order_by("row")
-        .values_list("row", "label_id", "pk")
-    )
-    files = _files(dataset, [pk for _, _, pk in found])
+    items = items.annotate(frame=Min("frames__id")).filter(frame__isnull=False).order_by("row")
+    found = list(items.values_list("row", "label_id", "pk"))
     rows = np.array([row for row, _, _ in found], dtype=np.int64)
     label_ids = [label_id for _, label_id, _ in found]
     class_ids = list(LabelClass.objects.filter(dataset=dataset, pk__in=set(label_ids)).values_list("pk", flat=True))
     position = {class_id: column for column, class_id in enumerate(class_ids)}
-    drawn = np.array(list(random_draws(dataset.pk).labeled), dtype=np.int64)
+    by_item = _files(dataset, [pk for _, _, pk in found])
+    files = [by_item[pk] for _, _, pk in found]
     return Labels(
         rows=rows,
         y=np.array([position[label_id] for label_id in label_ids], dtype=np.int64),
-        paths=[{role: path for role, path, _ in files[pk]} for _, _, pk in found],
-        hashes=[tuple(sha256 for _, _, sha256 in files[pk]) for _, _, pk in found],
-        is_audit=np.isin(rows, drawn),
+        paths=[{role: path for role, path, _ in of_item} for of_item in files],
+        hashes=[tuple(sha256 for _, _, sha256 in of_item) for of_item in files],
+        is_audit=np.isin(rows, list(random_draws(dataset.pk).labeled)),
         class_ids=class_ids,
         n_decisions=n_decisions,
     )
@@ -118,15 +115,14 @@ def read_labels(dataset: Dataset) -> Labels:
 
 def _files(dataset: Dataset, item_ids: Sequence[int]) -> dict[int, list[tuple[str, str, str]]]:
     """Return role, path and SHA-256 of the items' files; only the first of each if the dataset has single images."""
-    found: dict[int, list[tuple[str, str, str]]] = {}
+    by_item: dict[int, list[tuple[str, str, str]]] = {}
     for start in range(0, len(item_ids), 500):
         frames = Frame.objects.filter(item_id__in=item_ids[start : start + 500]).order_by("pk")
-        for item_id, *file in frames.values_list("item_id", "role", "path", "sha256"):
-            role, path, sha256 = file
-            mine = found.setdefault(item_id, [])
-            if dataset.roles or not mine:
-                mine.append((role, path, sha256))
-    return found
+        for item_id, role, path, sha256 in frames.values_list("item_id", "role", "path", "sha256"):
+            files = by_item.setdefault(item_id, [])
+            if dataset.roles or not files:
+                files.append((role, path, sha256))
+    return by_item
 
 
 def split(labels: Labels, sides: Sides, options: QuickOptions) -> NDArray[np.int8]:
@@ -163,15 +159,15 @@ def _spare_group(
     """Return the labels (n,) of the smallest group that its part can spare without losing a class in training."""
     groups, first, sizes = np.unique(keys, return_index=True, return_counts=True)
     per_part = np.bincount(parts[first], minlength=3)
-    for one in np.argsort(sizes, kind="stable").tolist():
-        mine, part = keys == groups[one], parts[first[one]]
-        is_learnt = part != TRAIN or np.isin(y[mine], y[(parts == TRAIN) & ~mine]).all()
+    for group in np.argsort(sizes, kind="stable").tolist():
+        members, part = keys == groups[group], parts[first[group]]
+        is_learnt = part != TRAIN or np.isin(y[members], y[(parts == TRAIN) & ~members]).all()
         if per_part[part] > 1 and is_learnt:
-            return np.asarray(mine)
+            return np.asarray(members)
     name = sides.field.name if sides.field else "file"
     raise Refusal(
         f"The labels cannot be split into a training, a validation and a test set: by {name} they form "
-        f"{len(groups)} group{'' if len(groups) == 1 else 's'}, and each class needs one in the training set.",
+        f"{counted(len(groups), 'group')}, and each class needs one in the training set.",
         "Label images of other groups, or choose a finer field (or none) on the page Fields.",
     )
 

@@ -40,7 +40,7 @@ def account(
     table = confusion(y, predicted, n_classes)
     before, after = softmax(logits), softmax(logits, temperature)
     n_bins = suitable_bins(len(y))
-    bars_before, bars_after = (reliability(one, y, n_bins=n_bins, groups=groups) for one in (before, after))
+    bars_before, bars_after = (reliability(P, y, n_bins=n_bins, groups=groups) for P in (before, after))
     both = table.counts.sum(axis=0) + table.counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
         f1 = np.where(both > 0, 2 * np.diagonal(table.counts) / np.maximum(both, 1), np.nan)
@@ -70,16 +70,14 @@ def beside_assistive(dataset: Dataset, rows: Positions, truth: Positions, predic
     no assistive model held out any of them; ``assistive`` holds its number, the number of shared images, and both
     accuracies.
     """
-    found = ModelVersion.objects.filter(dataset=dataset, kind=ModelVersion.Kind.ASSISTIVE)[: active_version.ARRAYS_KEPT]
-    for version in found:
+    versions = ModelVersion.objects.filter(dataset=dataset, kind=ModelVersion.Kind.ASSISTIVE)
+    for version in versions[: active_version.ARRAYS_KEPT]:
         held = held_out_of(version)
-        known = np.isin(rows, held.rows) if held is not None else np.zeros(len(rows), dtype=np.bool_)
-        if held is None or not known.any():
+        if held is None or not (shared := np.isin(rows, held.rows)).any():
             continue
-        theirs = held.predicted()[np.searchsorted(held.rows, rows[known])]
-        accuracy = float((theirs == truth[known]).mean())
-        mine = float((predicted[known] == truth[known]).mean())
-        about = {"version": version.number, "n": int(known.sum()), "accuracy": accuracy, "quick_accuracy": mine}
+        assistive = held.predicted()[np.searchsorted(held.rows, rows[shared])]
+        accuracy, quick = (float((said == truth[shared]).mean()) for said in (assistive, predicted[shared]))
+        about = {"version": version.number, "n": int(shared.sum()), "accuracy": accuracy, "quick_accuracy": quick}
         return {"assistive_accuracy": accuracy, "assistive": about}
     return {"assistive_accuracy": None, "assistive": None}
 

@@ -20,7 +20,7 @@ from modeling.quick.program import seen_as
 
 def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
     """Return the model card in Markdown, about a page. Contains no names of people or folders."""
-    options = plan.options
+    options, n_test = plan.options, int((plan.parts == TEST).sum())
     names = dict(LabelClass.objects.filter(pk__in=version.class_ids).values_list("pk", "name"))
     lines = [
         f"# {version.dataset.name}: model {version.number}",
@@ -56,7 +56,7 @@ def card(version: ModelVersion, plan: Plan, notes: Sequence[str]) -> str:
         "",
         "- It always predicts one of its classes, also for an image of something else.",
         "- Its accuracy on images of another camera, time or place than its training images was not measured.",
-        *_small(plan, version),
+        *([f"- {n_test} test images tell its accuracy only roughly: mind the interval."] if n_test < 100 else []),
         *(f"- {note}" for note in notes),
         "",
         "## Options",
@@ -106,10 +106,3 @@ def _quality(metrics: dict[str, Any]) -> list[str]:
             f"has {beside['accuracy']:.1%} and this one {beside['quick_accuracy']:.1%}."
         )
     return lines
-
-
-def _small(plan: Plan, version: ModelVersion) -> list[str]:
-    n_test = int((plan.parts == TEST).sum())
-    if n_test >= 100:
-        return []
-    return [f"- {n_test} test images tell its accuracy only roughly: mind the interval."]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from hoshina.core.parsing import MAX_SEED, about
@@ -113,87 +113,78 @@ class Facts:
 
 def problems(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
     """Return what makes this training impossible: pairs of (option, message), with option "" if none is to blame."""
+    return [*_problems(options, facts), *_share_problems(options, facts), *_memory_problems(options, facts)]
+
+
+def _problems(options: QuickOptions, facts: Facts) -> Iterator[tuple[str, str]]:
     backbone = BACKBONES[options.backbone]
-    found: list[tuple[str, str]] = []
     if facts.n_labelled < MIN_LABELS:
-        found.append(
-            ("", f"Quick training needs {MIN_LABELS} labels; there are {facts.n_labelled}. Label more images first.")
-        )
+        yield "", f"Quick training needs {MIN_LABELS} labels; there are {facts.n_labelled}. Label more images first."
     if facts.n_classes < 2:
-        found.append(("", "Quick training needs labels of two classes. Label images of another class first."))
+        yield "", "Quick training needs labels of two classes. Label images of another class first."
     if options.image_side < backbone.smallest_side:
-        words = f"{backbone.title} needs images of at least {backbone.smallest_side} px. Choose a larger size."
-        found.append(("image_side", words))
+        message = f"{backbone.title} needs images of at least {backbone.smallest_side} px. Choose a larger size."
+        yield "image_side", message
     if options.weights == "random" and not options.is_fine_tuned:
-        words = "With random initial weights, the whole network must be trained. Train it, or choose ImageNet weights."
-        found.append(("is_fine_tuned", words))
-    if facts.n_labelled >= MIN_LABELS:
-        found += _impossible_share(options, facts)
-    found += _too_large(options, facts, backbone)
-    return found
+        message = "With random initial weights, the whole network must be trained."
+        yield "is_fine_tuned", f"{message} Train it, or choose ImageNet weights."
+
+
+def _share_problems(options: QuickOptions, facts: Facts) -> Iterator[tuple[str, str]]:
+    n_validation = _n_validation(options, facts)
+    n_train = facts.n_labelled - n_validation
+    if facts.n_labelled < MIN_LABELS:
+        return
+    if n_validation < 2:
+        message = f"{options.validation_share:.0%} of {facts.n_labelled} labels is {n_validation}"
+        need = "but validation and test need at least one label each. Choose a larger share."
+        yield "validation_share", f"{message}, {need}"
+    elif n_train < max(2, facts.n_classes):
+        message = f"That leaves {n_train} labels to train {facts.n_classes} classes. Choose a smaller share."
+        yield "validation_share", message
+
+
+def _memory_problems(options: QuickOptions, facts: Facts) -> Iterator[tuple[str, str]]:
+    n_train = max(1, facts.n_labelled - _n_validation(options, facts))
+    n = min(options.batch_size, n_train)
+    image_bytes = BACKBONES[options.backbone].bytes_per_pixel * options.image_side**2
+    room = int(facts.memory_free * MEMORY_SHARE)
+    if facts.memory_free and options.is_end_to_end and n * image_bytes > room:
+        fits = room // image_bytes
+        advice = f"{fits} would fit." if fits else "Choose smaller images."
+        needs = f"A batch of {n} images of {options.image_side} px needs about {n * image_bytes / 1e9:.1f} GB of memory"
+        yield "batch_size", f"{needs}; {facts.memory_free / 1e9:.1f} GB are free. {advice}"
 
 
 def remarks(options: QuickOptions, facts: Facts) -> list[str]:
     """Return remarks about options that are possible but have drawbacks."""
-    found = []
+    return list(_remarks(options, facts))
+
+
+def _remarks(options: QuickOptions, facts: Facts) -> Iterator[str]:
     n_train = facts.n_labelled - _n_validation(options, facts)
     if options.batch_size > n_train > 0:
-        found.append(f"The training set has {n_train} images, so a batch has {n_train}.")
+        yield f"The training set has {n_train} images, so a batch has {n_train}."
     if 0 < facts.median_side < options.image_side / 2 and options.image_side > SMALL_SIDE:
-        found.append(f"Most images have {facts.median_side} px. Enlarging them only makes training slower.")
-    few = sum(0 < count < 5 for count in facts.per_class)
-    if few:
-        what = "One class has" if few == 1 else f"{few} classes have"
-        found.append(f"{what} fewer than five labels, too few for training and testing.")
+        yield f"Most images have {facts.median_side} px. Enlarging them only makes training slower."
+    if few := sum(0 < count < 5 for count in facts.per_class):
+        classes = "One class has" if few == 1 else f"{few} classes have"
+        yield f"{classes} fewer than five labels, too few for training and testing."
     if options.weights == "random" and facts.n_labelled < 2000:
-        found.append("With random initial weights, a network needs thousands of labels. Expect a low accuracy.")
-    if options.is_augmented and options.rotate and facts.n_classes:
-        found.append("Rotation is harmful if the orientation matters for the class, as with digits (6 and 9).")
-    return found
+        yield "With random initial weights, a network needs thousands of labels. Expect a low accuracy."
+    if options.rotate and facts.n_classes:
+        yield "Rotation is harmful if the orientation matters for the class, as with digits (6 and 9)."
 
 
 def suggest(facts: Facts) -> QuickOptions:
     """Suggest options for the images: the size by theirs, and a larger held-out share if there are few labels."""
     side = SMALL_SIDE if facts.median_side <= SMALL_SIDE else 160 if facts.median_side <= 320 else 224
-    options = QuickOptions(image_side=side, validation_share=0.3 if facts.n_labelled < 100 else 0.2)
-    if facts.per_class:
-        counts = [count for count in facts.per_class if count]
-        if counts and max(counts) > 5 * min(counts):
-            options = replace(options, class_weights="balanced")
-    return options
-
-
-def _impossible_share(options: QuickOptions, facts: Facts) -> list[tuple[str, str]]:
-    n_validation = _n_validation(options, facts)
-    n_train = facts.n_labelled - n_validation
-    if n_validation < 2:
-        words = (
-            f"{options.validation_share:.0%} of {facts.n_labelled} labels is {n_validation}, but validation and test "
-            "need at least one label each. Choose a larger share."
-        )
-        return [("validation_share", words)]
-    if n_train < max(2, facts.n_classes):
-        words = f"That leaves {n_train} labels to train {facts.n_classes} classes. Choose a smaller share."
-        return [("validation_share", words)]
-    return []
-
-
-def _too_large(options: QuickOptions, facts: Facts, backbone: Backbone) -> list[tuple[str, str]]:
-    if not facts.memory_free or not options.is_end_to_end:
-        return []
-    n_train = max(1, facts.n_labelled - _n_validation(options, facts))
-    one = backbone.bytes_per_pixel * options.image_side**2
-    wanted = min(options.batch_size, n_train) * one
-    room = int(facts.memory_free * MEMORY_SHARE)
-    if wanted <= room:
-        return []
-    fits = room // one
-    advice = f"{fits} would fit." if fits else "Choose smaller images."
-    words = (
-        f"A batch of {min(options.batch_size, n_train)} images of {options.image_side} px needs about "
-        f"{wanted / 1e9:.1f} GB of memory; {facts.memory_free / 1e9:.1f} GB are free. {advice}"
+    counts = [count for count in facts.per_class if count]
+    return QuickOptions(
+        image_side=side,
+        validation_share=0.3 if facts.n_labelled < 100 else 0.2,
+        class_weights="balanced" if counts and max(counts) > 5 * min(counts) else "equal",
     )
-    return [("batch_size", words)]
 
 
 def _n_validation(options: QuickOptions, facts: Facts) -> int:

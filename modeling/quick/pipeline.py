@@ -42,6 +42,7 @@ from modeling.quick.options import Facts, QuickOptions, problems, remarks
 from modeling.quick.progress import Watch
 from modeling.versions import active as active_version
 from modeling.versions import model_files
+from modeling.versions.model_files import quick_folder
 
 if TYPE_CHECKING:
     from modeling.backends.quick.network import QuickNetwork
@@ -61,11 +62,6 @@ def quick_train(run: Run) -> dict[str, Any]:
     """
     began = time.perf_counter()
     return _finish(run, began) if "finish" in run.params else _from_the_beginning(run, began)
-
-
-def quick_folder(version: ModelVersion) -> Path:
-    """Return the folder of a quick training's files: the model in several formats, its card, classes, and a program."""
-    return model_files.folder_of(version) / "quick"
 
 
 def make_encoder(version: ModelVersion) -> str:
@@ -90,18 +86,21 @@ def make_encoder(version: ModelVersion) -> str:
 
 # -- Training ------------------------------------------------------------------------------------------
 def _from_the_beginning(run: Run, began: float) -> dict[str, Any]:
-    options = _options(run.params)
+    try:
+        options = parse_options(QuickOptions, run.params)
+    except Refusal as error:
+        raise Refusal(f"{error.field}: {error}", "Choose the options again.") from error
     dataset = Dataset.objects.get(pk=run.dataset_id)
     run.stage("Reading the labels")
     labels = read_labels(dataset)
     network_input = network_input_of(dataset)
-    _refuse(options, labels.y, len(labels.class_ids))
+    _refuse(options, labels.y, labels.class_ids)
     file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
     folder = checkpoints.job_folder(run.job.pk)
     with room_for_pixels(folder, len(labels.rows), options.image_side) as pixels:
         readable = _read(run, dataset, network_input, labels.paths, pixels)
         usable, labels = np.flatnonzero(readable), labels.only(readable)
-        _refuse(options, labels.y, len(labels.class_ids))
+        _refuse(options, labels.y, labels.class_ids)
         sides = sides_of(dataset, labels.rows, labels.hashes, options.seed)
         plan = Plan(
             dataset_id=dataset.pk,
@@ -141,13 +140,13 @@ def _salvage(watch: Watch) -> None:
 
 def _finish(run: Run, began: float) -> dict[str, Any]:
     """Make a version of the best weights that a stopped training saved."""
-    kept = checkpoints.open_checkpoint(str(run.params["finish"]))
-    plan, dataset = kept.plan, Dataset.objects.get(pk=run.dataset_id)
+    checkpoint = checkpoints.open_checkpoint(str(run.params["finish"]))
+    plan, dataset, result = checkpoint.plan, Dataset.objects.get(pk=run.dataset_id), checkpoint.result
     if plan.dataset_id != dataset.pk:
         raise Refusal("That training belongs to another dataset.")
-    told = {**kept.told, "notes": [*kept.told["notes"], f"Stopped early: the weights of epoch {_best(kept.told)}."]}
-    told.pop("kept", None)
-    watch = Watch(run, plan, told)
+    result["notes"].append(f"Stopped early: the weights of epoch {result['best_epoch']}.")
+    result.pop("kept", None)
+    watch = Watch(run, plan, result)
     watch.tell()
     options = plan.options
     file = imagenet_weights(options.backbone, settings.WEIGHTS_DIR) if options.weights == "imagenet" else None
@@ -162,7 +161,7 @@ def _finish(run: Run, began: float) -> dict[str, Any]:
             )
         run.stage("Loading TensorFlow")
         network = _network(plan, file)
-        network.set_weights(kept.weights)
+        network.set_weights(checkpoint.weights)
         result = _made(run, watch, network, pixels, np.arange(len(judged)), began)
     checkpoints.forget(dataset.pk)
     return result
@@ -172,91 +171,66 @@ def _made(
     run: Run, watch: Watch, network: QuickNetwork, pixels: Pixels, judged: Positions, began: float
 ) -> dict[str, Any]:
     """Make a trained network the active version; ``judged`` are the indices in ``pixels`` of images not trained on."""
-    plan, told = watch.plan, watch.told
+    plan, result, dataset = watch.plan, watch.result, Dataset.objects.get(pk=watch.plan.dataset_id)
     run.stage("Calibrating")
     watch.tell()
-    part, y = plan.parts[plan.parts != TRAIN], plan.y[plan.parts != TRAIN]
-    logits = network.logits(pixels, judged)
-    temperature, is_calibrated, note = calibrated(logits[part == STOPPING], y[part == STOPPING])
-    dataset, test = Dataset.objects.get(pk=plan.dataset_id), part == TEST
-    groups = None if plan.groups is None else plan.groups[plan.parts == TEST]
-    rows, class_ids = plan.rows[plan.parts == TEST], np.array(plan.class_ids, dtype=np.int64)
-    predicted = logits[test].argmax(axis=1)
+    logits, part = network.logits(pixels, judged), plan.parts[plan.parts != TRAIN]
+    temperature, is_calibrated, note = calibrated(logits[part == STOPPING], plan.y[plan.parts == STOPPING])
+    test, logits = plan.parts == TEST, logits[part == TEST]
+    rows, y, groups = plan.rows[test], plan.y[test], None if plan.groups is None else plan.groups[test]
+    class_ids = np.array(plan.class_ids, dtype=np.int64)
     metrics = {
         "n_labels": len(plan.y),
         "n_per_class": np.bincount(plan.y, minlength=len(class_ids)).tolist(),
         "n_folds": 0,
-        **account(logits[test], y[test], temperature, len(class_ids), groups),
+        **account(logits, y, temperature, len(class_ids), groups),
         "together": plan.together,
-        **beside_assistive(dataset, rows, class_ids[y[test]], class_ids[predicted]),
-        **{name: told[name] for name in ("epochs", "best_epoch", "n_train", "n_stopping", "n_test")},
+        **beside_assistive(dataset, rows, class_ids[y], class_ids[logits.argmax(axis=1)]),
+        **{name: result[name] for name in ("epochs", "best_epoch", "n_train", "n_stopping", "n_test")},
     }
     run.stage("Freezing the network")
     graph = network.frozen(network.probabilities_model(temperature))
     version = _new_version(plan, dataset, metrics, temperature, is_calibrated, note)
     try:
         _predict(run, version, plan, network, graph)
-        held_out = model_files.HeldOut(rows, y[test], softmax(logits[test], temperature), groups)
-        model_files.save_held_out(version, held_out)
-        told["notes"] += _write_files(run, version, plan, network, graph)
+        model_files.save_held_out(version, model_files.HeldOut(rows, y, softmax(logits, temperature), groups))
+        result["notes"] += _write_files(run, version, plan, network, graph)
     except BaseException:
         model_files.delete_files(version)
         version.delete()
         raise
-    told["notes"] += [f"{plan.n_left_out} labeled images could not be read."] if plan.n_left_out else []
-    (quick_folder(version) / "model_card.md").write_text(card(version, plan, told["notes"]), encoding="utf-8")
+    result["notes"] += [f"{plan.n_left_out} labeled images could not be read."] if plan.n_left_out else []
+    (quick_folder(version) / "model_card.md").write_text(card(version, plan, result["notes"]), encoding="utf-8")
     active_version.activate(version, seconds=time.perf_counter() - began, is_chosen=True)
     signals.trained.send(sender=ModelVersion, version=version)
-    told.pop("kept", None)
-    files = sorted(file.name for file in quick_folder(version).iterdir())
+    result.pop("kept", None)
+    files = [file.name for file in model_files.quick_files(version)]
     beside = {"assistive": metrics["assistive"], "folder": str(quick_folder(version))}
-    return {**told, **summary(version, metrics), **beside, "version": version.pk, "files": files}
+    return {**result, **summary(version, metrics), **beside, "version": version.pk, "files": files}
 
 
 # -- Preparation ----------------------------------------------------------------------------------------
-def _options(params: dict[str, Any]) -> QuickOptions:
-    try:
-        return parse_options(QuickOptions, params)
-    except Refusal as error:
-        raise Refusal(f"{error.field}: {error}", "Choose the options again.") from error
+def _refuse(options: QuickOptions, y: Positions, class_ids: Sequence[int]) -> None:
+    if found := problems(options, _facts(y, class_ids)):
+        raise Refusal(found[0][1], " ".join(message for _, message in found[1:]))
 
 
-def _refuse(options: QuickOptions, y: Positions, n_classes: int) -> None:
-    facts = Facts(len(y), np.bincount(y, minlength=n_classes).tolist())
-    found = problems(options, facts)
-    if found:
-        raise Refusal(found[0][1], " ".join(words for _, words in found[1:]))
+def _facts(y: Positions, class_ids: Sequence[int]) -> Facts:
+    return Facts(len(y), np.bincount(y, minlength=len(class_ids)).tolist())
 
 
 def _told(plan: Plan) -> dict[str, Any]:
     """Return the result of the job before its first epoch."""
     counts = np.bincount(plan.parts, minlength=3).tolist()
-    facts = Facts(len(plan.y), np.bincount(plan.y, minlength=len(plan.class_ids)).tolist())
-    return {
-        "epochs": [],
-        "live": {},
-        "n_train": counts[TRAIN],
-        "n_stopping": counts[STOPPING],
-        "n_test": counts[TEST],
-        "best_epoch": 0,
-        "notes": [
-            *remarks(plan.options, facts),
-            *([plan.network_input.words] if plan.network_input.words else []),
-            *_about_groups(plan),
-        ],
-    }
-
-
-def _about_groups(plan: Plan) -> list[str]:
-    if plan.together is None or plan.groups is None:
-        return []
-    n_test = len(np.unique(plan.groups[plan.parts == TEST]))
-    words = f"Images of one {plan.together['field']} are on one side; the test has {n_test} of "
-    return [f"{words}{plan.together['groups']} groups, which limits how narrow its interval can be."]
-
-
-def _best(told: dict[str, Any]) -> int:
-    return int(told["best_epoch"])
+    notes = remarks(plan.options, _facts(plan.y, plan.class_ids))
+    if plan.network_input.words:
+        notes.append(plan.network_input.words)
+    if plan.together is not None and plan.groups is not None:
+        share = f"{len(np.unique(plan.groups[plan.parts == TEST]))} of {plan.together['groups']} groups"
+        note = f"Images of one {plan.together['field']} are on one side; the test has {share}"
+        notes.append(f"{note}, which limits how narrow its interval can be.")
+    sizes = {"n_train": counts[TRAIN], "n_stopping": counts[STOPPING], "n_test": counts[TEST]}
+    return {"epochs": [], "live": {}, **sizes, "best_epoch": 0, "notes": notes}
 
 
 def _read(
@@ -266,9 +240,9 @@ def _read(
     run.stage("Reading the images", total=len(paths))
     readable = np.zeros(len(paths), dtype=np.bool_)
     files = ({role: dataset.data_dir / path for role, path in some.items()} for some in paths)
-    for position, one in enumerate(inputs_of(files, pixels.shape[1], network_input)):
-        if one.pixels is not None:
-            pixels[position], readable[position] = one.pixels, True
+    for position, image in enumerate(inputs_of(files, pixels.shape[1], network_input)):
+        if image.pixels is not None:
+            pixels[position], readable[position] = image.pixels, True
         run.advance()
     if len(paths) and not readable.any():
         raise Refusal(
@@ -352,7 +326,7 @@ def _batches(version: ModelVersion, plan: Plan, side: int) -> Iterator[tuple[Pos
     images = inputs_of((files for _, files in opened), side, plan.network_input)
     pairs = zip((row for row, _ in named), images, strict=True)
     while batch := list(islice(pairs, _PREDICTED_AT_ONCE)):
-        good = [(row, one.pixels) for row, one in batch if one.pixels is not None]
+        good = [(row, image.pixels) for row, image in batch if image.pixels is not None]
         rows = np.array([row for row, _ in good], dtype=np.int64)
         yield rows, np.stack([pixels for _, pixels in good]) if good else np.empty((0, side, side, 3), np.uint8)
 

@@ -33,19 +33,10 @@ _CODE = (
     "modeling/encoders/network_input.py", "modeling/encoders/input_spec.py",
 )  # fmt: skip
 # Files of `labeling/images` that only HOSHINA itself needs.
-_LEFT_OUT = frozenset(
-    {
-        "browser_formats.py",
-        "decoder_messages.py",
-        "decoder_pool.py",
-        "decoder_process.py",
-        "file_check.py",
-        "file_headers.py",
-        "fits_cards.py",
-        "revisions.py",
-        "sky_coordinates.py",
-    }
-)
+_LEFT_OUT = {
+    "browser_formats.py", "decoder_messages.py", "decoder_pool.py", "decoder_process.py", "file_check.py",
+    "file_headers.py", "fits_cards.py", "revisions.py", "sky_coordinates.py",
+}  # fmt: skip
 _NEEDED = ("numpy", "pillow", "filelock", "astropy", "tifffile", "ai-edge-litert")
 _IF_INSTALLED = {
     "imagecodecs": "JPEG XL, more compressions of TIFF and DICOM",
@@ -70,10 +61,7 @@ def about(version: ModelVersion, plan: Plan) -> dict[str, Any]:
 def write_program(version: ModelVersion, folder: Path, network_input: NetworkInput) -> None:
     """Write the archive into ``folder``, which has ``model.tflite`` and ``classes.json`` already."""
     top = f"{version.dataset.slug}-model-{version.number}"
-    with (
-        writing(folder / NAME) as stream,
-        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with writing(folder / NAME) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{top}/README.md", readme(version.dataset, version.number, network_input))
         archive.writestr(f"{top}/requirements.txt", "\n".join([*requirements(), ""]))
         archive.write(settings.RESOURCES_DIR / "LICENSE", f"{top}/LICENSE")
@@ -95,8 +83,8 @@ def _code() -> Iterator[Path]:
 
 def requirements() -> list[str]:
     """Return the packages that the program needs, in the versions in use: others may decode or resize differently."""
-    there = {name for name in _IF_INSTALLED if _version(name)}
-    return [f"{name}=={_version(name)}" for name in (*_NEEDED, *sorted(there))]
+    optional = sorted(name for name in _IF_INSTALLED if _version(name))
+    return [f"{name}=={_version(name)}" for name in (*_NEEDED, *optional)]
 
 
 def _version(name: str) -> str:

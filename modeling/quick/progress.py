@@ -26,10 +26,10 @@ _KEEP_SECONDS = 20.0
 
 
 class Watch:
-    """The ``Watcher`` of a job. ``told`` is the job's result while it runs."""
+    """The ``Watcher`` of a job. ``result`` is the job's result while it runs."""
 
-    def __init__(self, run: Run, plan: Plan, told: dict[str, Any]) -> None:
-        self.run, self.plan, self.told = run, plan, told
+    def __init__(self, run: Run, plan: Plan, result: dict[str, Any]) -> None:
+        self.run, self.plan, self.result = run, plan, result
         self._weights: list[FloatArray] | None = None
         self._is_kept = True
         self._saved_at = float("-inf")
@@ -51,15 +51,15 @@ class Watch:
         # All epochs are one stage, whatever its name, so that the time left is that of the whole training.
         self._epoch, self.run.job.stage = epoch, words
         live = {"epoch": epoch, "batch": batch, "batches": batches, "loss": loss, "accuracy": accuracy}
-        self.told["live"] = {name: value if math.isfinite(value) else None for name, value in live.items()}
+        self.result["live"] = {name: value if math.isfinite(value) else None for name, value in live.items()}
         self.tell(_LIVE_SECONDS)
         self.run.progress((epoch - 1) * batches + batch)
 
     def epoch(self, epoch: Epoch, best: Callable[[], list[FloatArray]] | None) -> None:
-        self.told["epochs"].append(epoch.as_json())
+        self.result["epochs"].append(epoch.as_json())
         if best is not None:
             self._weights, self._is_kept = best(), False
-            self.told["best_epoch"] = epoch.epoch
+            self.result["best_epoch"] = epoch.epoch
             if time.monotonic() - self._kept_at > _KEEP_SECONDS:
                 self.keep()
         self.tell(_EPOCH_SECONDS)
@@ -71,19 +71,19 @@ class Watch:
         if time.monotonic() - self._saved_at < pause:
             return
         self._saved_at = time.monotonic()
-        if not self.run.held().update(result=self.told):
+        if not self.run.held().update(result=self.result):
             raise Superseded
 
     def keep(self) -> None:
         """Save the best weights, so that a version can be made of them if the training does not finish."""
         if self._weights is None or self._is_kept:
             return
-        best = self.told["epochs"][self.told["best_epoch"] - 1]
-        self.told["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
-        checkpoints.save(self.run.job.pk, self.plan, self._weights, self.told)
+        best = self.result["epochs"][self.result["best_epoch"] - 1]
+        self.result["kept"] = {"epoch": best["epoch"], "val_accuracy": best["val_accuracy"]}
+        checkpoints.save(self.run.job.pk, self.plan, self._weights, self.result)
         self._is_kept, self._kept_at = True, time.monotonic()
         # Also for a job that was given up meanwhile: its page offers to use them.
         job = self.run.job
         Job.objects.filter(pk=job.pk, worker=job.worker, attempts=job.attempts).exclude(
             state__in=[Job.State.QUEUED, Job.State.SUCCEEDED]
-        ).update(result=self.told)
+        ).update(result=self.result)

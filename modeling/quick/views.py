@@ -15,9 +15,9 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import trigger_client_event
 from PIL import Image
 
@@ -38,7 +38,8 @@ from modeling.models import ModelVersion
 from modeling.quick.data import facts_of, usual_options
 from modeling.quick.form import QuickForm
 from modeling.quick.options import AUGMENTATIONS, BACKBONES, QuickOptions, remarks
-from modeling.quick.pipeline import make_encoder, quick_folder
+from modeling.quick.pipeline import make_encoder
+from modeling.versions.model_files import quick_files
 from modeling.versions.plots import epochs_plots
 
 # The sheet of samples: number of images, of augmented copies of each, and size of a tile in pixels.
@@ -53,7 +54,7 @@ def quick_page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     if request.method == "POST":
         return _begin(request, dataset)
-    job = _newest(dataset)
+    job = Job.objects.filter(kind="quick_train", dataset_id=dataset.pk).order_by("-created_at").first()
     if job is not None and (job.is_active or "last" in request.GET):
         return _answer(request, dataset, _running(dataset, job))
     return _answer(request, dataset, _asking(dataset, _form(dataset), job))
@@ -98,8 +99,8 @@ def samples(request: HttpRequest, slug: str) -> HttpResponse:
 def finish(request: HtmxHttpRequest, slug: str, pk: UUID) -> HttpResponse:
     """Make a version of the best weights that were saved by a training that ended early."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    kept = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk, result__has_key="kept")
-    return _watch(request, dataset, enqueue_training(request, dataset, {"finish": str(kept.pk)}))
+    stopped = get_object_or_404(Job, pk=pk, kind="quick_train", dataset_id=dataset.pk, result__has_key="kept")
+    return _start(request, dataset, {"finish": str(stopped.pk)})
 
 
 @require_POST
@@ -118,16 +119,10 @@ def embed_with(request: HtmxHttpRequest, slug: str, number: int) -> HttpResponse
 def model_file(request: HttpRequest, slug: str, number: int, name: str) -> HttpResponseBase:
     """Serve one of the files of a quick training."""
     version = _version(slug, number)
-    file = next((file for file in files_of(version) if file.name == name), None)
+    file = next((file for file in quick_files(version) if file.name == name), None)
     if file is None:
         raise Http404("This version has no such file.")
     return FileResponse(file.open("rb"), as_attachment=True, filename=f"{slug}-model-{number}-{name}")
-
-
-def files_of(version: ModelVersion) -> list[Any]:
-    """Return the files of a quick training, sorted by name."""
-    folder = quick_folder(version)
-    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
 
 
 # -- Starting ---------------------------------------------------------------------------------------
@@ -138,27 +133,19 @@ def _begin(request: HtmxHttpRequest, dataset: Dataset) -> HttpResponse:
     if not form.is_valid():
         return _answer(request, dataset, _asking(dataset, form, None), status=422)
     options: QuickOptions = form.cleaned_data["options"]
-    return _watch(request, dataset, enqueue_training(request, dataset, asdict(options)))
+    return _start(request, dataset, asdict(options))
 
 
-def enqueue_training(request: HtmxHttpRequest, dataset: Dataset, params: dict[str, Any]) -> Job:
-    """Queue a training, or return the one that is already running."""
-    return enqueue("quick_train", dataset_id=dataset.pk, params=params, user=request.user)
-
-
-def _watch(request: HtmxHttpRequest, dataset: Dataset, job: Job) -> HttpResponse:
+def _start(request: HtmxHttpRequest, dataset: Dataset, params: dict[str, Any]) -> HttpResponse:
+    """Queue a training, unless one is already running, and show it."""
+    job = enqueue("quick_train", dataset_id=dataset.pk, params=params, user=request.user)
     return trigger_client_event(_answer(request, dataset, _running(dataset, job)), "hoshina:job")
 
 
+@vary_on_headers("HX-Request")
 def _answer(request: HtmxHttpRequest, dataset: Dataset, context: dict[str, Any], status: int = 200) -> HttpResponse:
     name = "modeling/quick/_dialog.html" if request.htmx else "modeling/quick/page.html"
-    response = render(request, name, {"dataset": dataset, **context}, status=status)
-    patch_vary_headers(response, ["HX-Request"])
-    return response
-
-
-def _newest(dataset: Dataset) -> Job | None:
-    return Job.objects.filter(kind="quick_train", dataset_id=dataset.pk).order_by("-created_at").first()
+    return render(request, name, {"dataset": dataset, **context}, status=status)
 
 
 def _form(dataset: Dataset, data: dict[str, str] | None = None) -> QuickForm:
@@ -166,20 +153,23 @@ def _form(dataset: Dataset, data: dict[str, str] | None = None) -> QuickForm:
 
 
 def _asking(dataset: Dataset, form: QuickForm, last: Job | None) -> dict[str, Any]:
-    origins = {name: augmentation.origin_of(name, settings.WEIGHTS_DIR) for name in BACKBONES}
-    chosen = form["backbone"].value()
     networks = [
-        {"name": name, "title": one.title, "summary": one.words, "origin": origins[name], "is_chosen": name == chosen}
-        for name, one in BACKBONES.items()
+        {
+            "name": name,
+            "title": backbone.title,
+            "summary": backbone.words,
+            "origin": augmentation.origin_of(name, settings.WEIGHTS_DIR),
+            "is_chosen": name == form["backbone"].value(),
+        }
+        for name, backbone in BACKBONES.items()
     ]
-    ended = _running(dataset, last) if last is not None else {}
     return {
         "form": form,
         "networks": networks,
         "numbers": [form[name] for name in NUMBERS],
         "augmentations": [form[name] for name in AUGMENTATIONS],
         "more": [form[name] for name in ("weights", "class_weights", "seed")],
-        "last": ended,
+        "last": _running(dataset, last) if last is not None else {},
         **_checked(form),
     }
 
@@ -191,13 +181,13 @@ def _checked(form: QuickForm) -> dict[str, Any]:
     if not bound.is_valid():
         return {"check": bound, "remarks": []}
     options: QuickOptions = bound.cleaned_data["options"]
-    n_aside = int(options.validation_share * form.facts.n_labelled)
+    n_held_out = int(options.validation_share * form.facts.n_labelled)
     return {
         "check": bound,
         "remarks": remarks(options, form.facts),
-        "n_train": form.facts.n_labelled - n_aside,
-        "n_stopping": n_aside - n_aside // 2,
-        "n_test": n_aside // 2,
+        "n_train": form.facts.n_labelled - n_held_out,
+        "n_stopping": n_held_out - n_held_out // 2,
+        "n_test": n_held_out // 2,
         "samples_query": urlencode(data) if options.is_augmented else "",
     }
 
@@ -210,24 +200,24 @@ def _running(dataset: Dataset, job: Job) -> dict[str, Any]:
     return {
         "job": job,
         "result": result,
-        "options": _told(job),
+        "options": _summary(job),
         "version": version,
         "curves": epochs_plots(result.get("epochs") or [], "quick", int(job.params.get("epochs") or 1)),
         "percent": min(100, 100 * job.done // job.total) if job.total else None,
         "left": "" if left is None else f"{span(left)} left",
         "waiting": waiting_reason(job) if job.state == Job.State.QUEUED else "",
-        "files": [file.name for file in files_of(version)] if version else [],
+        "files": [file.name for file in quick_files(version)] if version else [],
     }
 
 
-def _told(job: Job) -> str:
+def _summary(job: Job) -> str:
     """Describe the options of a training in one line."""
     if "finish" in job.params:
         return "best epoch of a training that ended early"
     options = parse_options(QuickOptions, job.params)
-    how = "whole network" if options.is_fine_tuned else "classifier only"
+    trained = "whole network" if options.is_fine_tuned else "classifier only"
     epochs = counted(options.epochs, "epoch")
-    return f"{BACKBONES[options.backbone].title}, {how}, at most {epochs}, {options.image_side} px"
+    return f"{BACKBONES[options.backbone].title}, {trained}, at most {epochs}, {options.image_side} px"
 
 
 # -- Samples ------------------------------------------------------------------------------------------
@@ -235,9 +225,9 @@ def _some_images(dataset: Dataset) -> list[Image.Image]:
     """Return the first readable images, labeled ones first."""
     frames = Frame.objects.filter(dataset=dataset, item__is_available=True).select_related("dataset")
     is_labelled = Q(item__state=State.LABELLED)
-    some = [frames.filter(one).order_by("item__row")[: 2 * IMAGES] for one in (is_labelled, ~is_labelled)]
+    candidates = [frames.filter(state).order_by("item__row")[: 2 * IMAGES] for state in (is_labelled, ~is_labelled)]
     images: list[Image.Image] = []
-    for frame in chain(*some):
+    for frame in chain(*candidates):
         try:
             content, _ = decoders().picture(frame.file, 2 * TILE, dataset.shown_as)
         except ImageProblem:
@@ -252,8 +242,8 @@ def _sheet(pixels: np.ndarray[Any, np.dtype[np.uint8]], columns: int) -> Image.I
     """Arrange tiles in a grid of ``columns`` columns, with gaps between them."""
     rows, step = -(-len(pixels) // columns), TILE + 4
     sheet = Image.new("RGBA", (columns * step - 4, rows * step - 4))
-    for number, one in enumerate(pixels):
-        tile = Image.fromarray(one).resize((TILE, TILE), Image.Resampling.BILINEAR)
+    for number, image in enumerate(pixels):
+        tile = Image.fromarray(image).resize((TILE, TILE), Image.Resampling.BILINEAR)
         sheet.paste(tile, (number % columns * step, number // columns * step))
     return sheet
 

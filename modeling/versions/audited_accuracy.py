@@ -16,6 +16,28 @@ NARROW = 0.04
 
 
 @dataclass(frozen=True)
+class Share:
+    """A share and its interval as a page shows them: ``92``, ``88`` and ``95`` for percent."""
+
+    value: str
+    low: str
+    high: str
+
+    @property
+    def interval(self) -> str:
+        return f"{self.low} to {self.high}"
+
+    def __str__(self) -> str:
+        return f"{self.value} % ({self.interval})"
+
+
+def told(value: float, low: float, high: float) -> Share:
+    """Format the three numbers as percent, with as many digits as the interval allows."""
+    digits = 1 if high - low < NARROW else 0
+    return Share(*(f"{100 * share:.{digits}f}" for share in (value, low, high)))
+
+
+@dataclass(frozen=True)
 class Audited:
     """The audited accuracy of the version ``number`` with its 95 % interval, from ``n_audit`` randomly drawn items."""
 
@@ -27,16 +49,12 @@ class Audited:
 
     @property
     def percent(self) -> str:
-        """Return the share in percent, with as many decimals as the interval allows."""
-        return self._digits(self.value)
+        return told(self.value, self.low, self.high).value
 
     @property
     def interval(self) -> str:
         """Return the ends of the interval in percent: ``88 to 95``."""
-        return f"{self._digits(self.low)} to {self._digits(self.high)}"
-
-    def _digits(self, share: float) -> str:
-        return f"{100 * share:.{1 if self.high - self.low < NARROW else 0}f}"
+        return told(self.value, self.low, self.high).interval
 
 
 # (dataset id, version ids) -> audited accuracies by version id, of versions that have one.

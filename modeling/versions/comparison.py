@@ -56,16 +56,15 @@ def shared(first: ModelVersion, second: ModelVersion) -> Shared | None:
     if of_first is None or of_second is None:
         return None
     rows, at_first, at_second = np.intersect1d(of_first.rows, of_second.rows, assume_unique=True, return_indices=True)
-    later = (of_first, at_first) if first.number > second.number else (of_second, at_second)
-    given = later[0].given[later[1]]
-    told = (given > 0) & ~of_first.is_alone[at_first] & ~of_second.is_alone[at_second]
-    groups = later[0].groups
+    later, at_later = (of_first, at_first) if first.number > second.number else (of_second, at_second)
+    given = later.given[at_later]
+    usable = (given > 0) & ~of_first.is_alone[at_first] & ~of_second.is_alone[at_second]
     return Shared(
-        rows[told],
-        given[told],
-        of_first.predicted()[at_first][told],
-        of_second.predicted()[at_second][told],
-        None if groups is None else groups[later[1]][told],
+        rows[usable],
+        given[usable],
+        of_first.predicted()[at_first][usable],
+        of_second.predicted()[at_second][usable],
+        None if later.groups is None else later.groups[at_later][usable],
     )
 
 
@@ -114,11 +113,12 @@ def changes(before: ModelVersion, after: ModelVersion, labels: Mapping[int, Labe
     """
     of_before, of_after = _all_labels(before), _all_labels(after)
     if of_before is not None and of_after is not None:
-        return Changes(_exact(of_before, of_after, labels), is_exact=True)
-    known_before, known_after = labels_by_class(before, labels), labels_by_class(after, labels)
-    if known_before is None or known_after is None:
+        return Changes(_lines(_moves(of_before, of_after), labels), is_exact=True)
+    n_before, n_after = labels_by_class(before, labels), labels_by_class(after, labels)
+    if n_before is None or n_after is None:
         return None
-    return Changes(_totals(known_before, known_after, labels), is_exact=False)
+    counts = {"before": n_before, "after": n_after, "added": n_after - n_before, "removed": n_before - n_after}
+    return Changes(_lines(counts, labels), is_exact=False)
 
 
 def _all_labels(version: ModelVersion) -> HeldOutPredictions | None:
@@ -132,51 +132,39 @@ def labels_by_class(version: ModelVersion, labels: Mapping[int, LabelClass | Non
     counts = version.metrics.get("n_per_class") or [sum(row) for row in version.metrics.get("confusion") or ()]
     if not counts:
         return None
-    found: Counter[int] = Counter()
+    by_class: Counter[int] = Counter()
     for class_id, count in zip(version.class_ids, counts, strict=True):
         label = labels.get(class_id)
-        found[label.pk if label else 0] += count
-    return found
+        by_class[label.pk if label else 0] += count
+    return by_class
 
 
-def _exact(
-    before: HeldOutPredictions, after: HeldOutPredictions, labels: Mapping[int, LabelClass | None]
-) -> list[Change]:
+def _moves(before: HeldOutPredictions, after: HeldOutPredictions) -> dict[str, Counter[int]]:
+    """Return the number of labels by class id for each field of :class:`Change`."""
     _, at_before, at_after = np.intersect1d(before.rows, after.rows, assume_unique=True, return_indices=True)
     was, now = before.given[at_before], after.given[at_after]
-    moved = was != now
-    counted = {
-        "before": Counter(before.given.tolist()),
-        "after": Counter(after.given.tolist()),
-        "added": Counter(np.delete(after.given, at_after).tolist()),
-        "removed": Counter(np.delete(before.given, at_before).tolist()),
-        "gained": Counter(now[moved].tolist()),
-        "lost": Counter(was[moved].tolist()),
+    class_ids = {
+        "before": before.given,
+        "after": after.given,
+        "added": np.delete(after.given, at_after),
+        "removed": np.delete(before.given, at_before),
+        "gained": now[was != now],
+        "lost": was[was != now],
     }
-    every = counted["before"].keys() | counted["after"].keys()
+    return {name: Counter(ids.tolist()) for name, ids in class_ids.items()}
+
+
+def _lines(counts: Mapping[str, Counter[int]], labels: Mapping[int, LabelClass | None]) -> list[Change]:
+    """Return a line for each class in the order of the class list, deleted ones last."""
+
+    def place(class_id: int) -> tuple[bool, int, int]:
+        label = labels.get(class_id)
+        return label is None, label.order if label else 0, class_id
+
     return [
-        Change(label, **{name: counts[class_id] for name, counts in counted.items()})
-        for class_id, label in _in_order(every, labels)
+        Change(labels.get(class_id), **{name: of_classes[class_id] for name, of_classes in counts.items()})
+        for class_id in sorted(counts["before"].keys() | counts["after"].keys(), key=place)
     ]
-
-
-def _totals(before: Counter[int], after: Counter[int], labels: Mapping[int, LabelClass | None]) -> list[Change]:
-    return [
-        Change(
-            label,
-            before[class_id],
-            after[class_id],
-            added=max(0, after[class_id] - before[class_id]),
-            removed=max(0, before[class_id] - after[class_id]),
-        )
-        for class_id, label in _in_order(before.keys() | after.keys(), labels)
-    ]
-
-
-def _in_order(class_ids: set[int], labels: Mapping[int, LabelClass | None]) -> list[tuple[int, LabelClass | None]]:
-    """Sort classes as in the class list, deleted ones last."""
-    found = [(class_id, labels.get(class_id)) for class_id in class_ids]
-    return sorted(found, key=lambda pair: (pair[1] is None, pair[1].order if pair[1] else 0, pair[0]))
 
 
 # -- Descriptions ---------------------------------------------------------------------------------
@@ -192,16 +180,13 @@ def differences(
     # The options of a quick training have no counterpart in an assistive model.
     named = before.options.keys() | after.options.keys() if before.kind == after.kind else set()
     for name in sorted(named):
-        was, now = (str(one.options.get(name, "default")) for one in (before, after))
+        was, now = (str(version.options.get(name, "default")) for version in (before, after))
         pairs.append((option_words(name), was, now))
-    new, gone = (
-        ", ".join(_name(class_id, labels) for class_id in one.class_ids if class_id not in other.class_ids)
-        for one, other in ((after, before), (before, after))
-    )
-    if new:
-        pairs.append(("Classes", f"without {new}", f"with {new}"))
-    if gone:
-        pairs.append(("Classes", f"with {gone}", f"without {gone}"))
+    for version, other, texts in ((after, before, ("without", "with")), (before, after, ("with", "without"))):
+        ids = [class_id for class_id in version.class_ids if class_id not in other.class_ids]
+        names = ", ".join(label.name if (label := labels.get(at)) else "a deleted class" for at in ids)
+        if names:
+            pairs.append(("Classes", f"{texts[0]} {names}", f"{texts[1]} {names}"))
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
@@ -209,12 +194,12 @@ def calibration_words(version: ModelVersion) -> str:
     """Describe the calibration of the version's probabilities."""
     if not version.is_calibrated:
         return "uncalibrated"
-    words = {
+    texts = {
         "temperature": f"temperature {version.temperature:.2f}",
         "platt": "Platt scaling",
         "vector": "vector scaling",
     }
-    return words.get(version.calibration_method, "no correction needed")
+    return texts.get(version.calibration_method, "no correction needed")
 
 
 def option_words(name: str) -> str:
@@ -222,16 +207,9 @@ def option_words(name: str) -> str:
     return name.removeprefix("is_").replace("_", " ").capitalize()
 
 
-def verdict(told: Paired, first: ModelVersion, second: ModelVersion) -> str:
+def verdict(result: Paired, first: ModelVersion, second: ModelVersion) -> str:
     """State which of two versions is better on the same images, if the data show it."""
-    low, high = told.interval()
-    if low > 0:
-        return f"{second} is more often right than {first}."
-    if high < 0:
-        return f"{second} is less often right than {first}."
+    low, high = result.interval()
+    if low > 0 or high < 0:
+        return f"{second} is {'more' if low > 0 else 'less'} often right than {first}."
     return f"No significant difference between {first} and {second}."
-
-
-def _name(class_id: int, labels: Mapping[int, LabelClass | None]) -> str:
-    label = labels.get(class_id)
-    return label.name if label else "a deleted class"

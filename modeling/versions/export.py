@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from labeling.exporting import Contribution, Member, Section, register
 from labeling.exporting.canonical_text import csv_line, number
 from labeling.models import Dataset, Item, LabelClass, State
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
-from modeling.predictions import HeldOutPredictions, Predictions, active_model, active_predictions, held_out_of
+from modeling.predictions import Predictions, active_model, active_predictions, held_out_of
 
 _BATCH = 2000
 # Upper bounds that decide whether 64-bit sizes are needed: this for a row's path, plus 13 bytes per number.
-_ROW_BYTES = 5000
+ROW_BYTES = 5000
 # Last, so that every earlier column keeps its position.
 _HELD_OUT_COLUMNS = ("is_labeled", "held_out")
 _MEASURES = (
@@ -52,8 +51,12 @@ def contribute(dataset: Dataset, is_wanted: bool) -> Contribution:
         },
     }
     predictions = active_predictions(dataset) if is_wanted else None
-    members = [] if predictions is None else [_member(dataset, predictions)]
-    return Contribution(manifest=manifest, members=members)
+    if predictions is None:
+        return Contribution(manifest=manifest)
+    n_rows, n_columns = predictions.probabilities.shape
+    is_huge = n_rows * (ROW_BYTES + 13 * n_columns) >= 2**31
+    member = Member("predictions.csv", prediction_lines(dataset, predictions), is_huge=is_huge)
+    return Contribution(manifest=manifest, members=[member])
 
 
 def _encoder(encoder: EmbeddingSet | None) -> dict[str, Any] | None:
@@ -87,15 +90,6 @@ def _model(model: ModelVersion | None) -> dict[str, Any] | None:
     }
 
 
-def _member(dataset: Dataset, predictions: Predictions) -> Member:
-    n_rows, n_columns = predictions.probabilities.shape
-    return Member(
-        "predictions.csv",
-        prediction_lines(dataset, predictions),
-        is_huge=n_rows * (_ROW_BYTES + 13 * n_columns) >= 2**31,
-    )
-
-
 def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[bytes]:
     """Yield predictions.csv: every item with a prediction, by row, with a column per current class.
 
@@ -113,12 +107,13 @@ def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[byt
     yield csv_line(header).encode()
     if not classes:
         return
-    held_out = _HeldOut.of(predictions.model, [label.pk for label in classes])
+    held_rows, held_values = _held_out(predictions.model, [label.pk for label in classes])
     for batch in items_by_row(dataset, len(predictions.probabilities)):
         rows = np.fromiter((row for row, _, _ in batch), np.int64, count=len(batch))
         values = summed(predictions.of_rows(rows.tolist()), columns, len(classes))
         is_labeled = _are_labeled(dataset, rows)
-        is_held_out = held_out.put_in(values, rows, is_labeled)
+        is_held_out = is_labeled & np.isin(rows, held_rows)
+        values[is_held_out] = held_values[np.searchsorted(held_rows, rows[is_held_out])]
         lines = []
         for at, (_, item_id, path) in enumerate(batch):
             if np.isnan(values[at]).any():
@@ -130,31 +125,17 @@ def prediction_lines(dataset: Dataset, predictions: Predictions) -> Iterator[byt
         yield "".join(lines).encode()
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """Out-of-fold probabilities (m, n_classes) of ascending rows (m,)."""
+def _held_out(model: ModelVersion, class_ids: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the ascending rows (m,) and out-of-fold probabilities (m, n_classes) of a model.
 
-    rows: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, model: ModelVersion, class_ids: Sequence[int]) -> _HeldOut:
-        """Return those of a model, without items whose class was missing in the fit that predicted them."""
-        kept: HeldOutPredictions | None = held_out_of(model)
-        if kept is None:
-            return cls(np.empty(0, np.int64), np.empty((0, len(class_ids))))
-        known = [label.pk for label in kept.labels]
-        usable = ~kept.is_alone
-        order = [known.index(class_id) for class_id in class_ids]
-        return cls(kept.rows[usable], kept.probabilities[usable][:, order].astype(np.float64))
-
-    def put_in(
-        self, values: NDArray[np.float64], rows: NDArray[np.int64], is_labeled: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Replace the values (n, n_classes) of labeled rows (n,) by out-of-fold ones. Return where there are any."""
-        found = is_labeled & np.isin(rows, self.rows)
-        values[found] = self.values[np.searchsorted(self.rows, rows[found])]
-        return found
+    Items whose class was missing in the fit that predicted them are left out.
+    """
+    held_out = held_out_of(model)
+    if held_out is None:
+        return np.empty(0, np.int64), np.empty((0, len(class_ids)))
+    columns = [label.pk for label in held_out.labels]
+    usable, order = ~held_out.is_alone, [columns.index(class_id) for class_id in class_ids]
+    return held_out.rows[usable], held_out.probabilities[usable][:, order].astype(np.float64)
 
 
 def _are_labeled(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -165,16 +146,8 @@ def _are_labeled(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.bool_]
 
 def items_by_row(dataset: Dataset, n_rows: int) -> Iterator[list[tuple[int, int, str]]]:
     """Yield row, id and path of the items with rows below ``n_rows``, in batches."""
-    last = -1
-    while True:
-        batch = list(
-            Item.objects.of(dataset)
-            .filter(row__gt=last, row__lt=n_rows)
-            .order_by("row")
-            .values_list("row", "id", "path")[:_BATCH]
-        )
-        if not batch:
-            return
+    last, items = -1, Item.objects.of(dataset).filter(row__lt=n_rows).order_by("row").values_list("row", "id", "path")
+    while batch := list(items.filter(row__gt=last)[:_BATCH]):
         yield batch
         last = batch[-1][0]
 

@@ -82,11 +82,8 @@ def survivors(classes: Mapping[int, LabelClass]) -> dict[int, LabelClass | None]
 
 def names_of(version: ModelVersion, classes: Mapping[int, LabelClass]) -> list[Named]:
     """Return the version's classes, in the order of its columns."""
-    found = []
-    for class_id in version.class_ids:
-        label = classes.get(class_id)
-        found.append(Named(class_id, label.name if label else "", surviving(label)))
-    return found
+    labels = [(class_id, classes.get(class_id)) for class_id in version.class_ids]
+    return [Named(class_id, label.name if label else "", surviving(label)) for class_id, label in labels]
 
 
 # -- Confusion ------------------------------------------------------------------------------------
@@ -94,49 +91,42 @@ def confusion(dataset: Dataset, version: ModelVersion, names: Sequence[Named]) -
     """Return the confusion matrix, one row per label; entries link to their images while the held-out file exists."""
     counts = version.metrics.get("confusion") or []
     has_items = bool(counts) and has_held_out(version)
-    return [_confusion_row(dataset, version, names, at, row, has_items) for at, row in enumerate(counts)]
-
-
-def _confusion_row(
-    dataset: Dataset, version: ModelVersion, names: Sequence[Named], at: int, counts: Sequence[int], has_items: bool
-) -> ConfusionRow:
-    total = sum(counts)
-    given = names[at]
-    cells = []
-    for column, n in enumerate(counts):
-        said = names[column]
-        what = "predicted correctly" if at == column else f"predicted as {said.title}"
-        href = confused_url(dataset, version, given.class_id, said.class_id) if n and has_items else ""
-        share = n / total if total else 0.0
-        cells.append(Cell(n, share, at == column, f"{n} of {total} labeled {given.title}, {what}", href))
-    return ConfusionRow(given, cells, total, counts[at] / total if total else None)
-
-
-def confused_url(dataset: Dataset, version: ModelVersion, given: int, said: int) -> str:
-    """Return the URL of the workbench with the images labeled ``given`` and predicted as ``said`` while held out."""
-    query = {"queue": "all", "state": "any", "label": given, "predicted": said, "confused": version.number}
-    return f"{reverse('workbench', args=[dataset.slug])}?{urlencode(query)}"
+    rows = []
+    for label, row in zip(names, counts, strict=False):  # there are none if nothing was held out
+        total, cells = sum(row), []
+        for predicted, n in zip(names, row, strict=True):
+            is_right, ids = predicted is label, {"label": label.class_id, "predicted": predicted.class_id}
+            what = "predicted correctly" if is_right else f"predicted as {predicted.title}"
+            title = f"{n} of {total} labeled {label.title}, {what}"
+            href = _workbench_url(dataset, **ids, confused=version.number) if n and has_items else ""
+            cells.append(Cell(n, n / total if total else 0.0, is_right, title, href))
+        recall = next(cell.share for cell in cells if cell.is_right) if total else None
+        rows.append(ConfusionRow(label, cells, total, recall))
+    return rows
 
 
 def differing_url(dataset: Dataset, first: ModelVersion, second: ModelVersion, side: str) -> str:
     """Return the URL of the workbench with the images on which two versions differ and ``side`` is right."""
-    query = {"queue": "all", "state": "any", "differ": f"{first.number}-{second.number}", "right": side}
-    return f"{reverse('workbench', args=[dataset.slug])}?{urlencode(query)}"
+    return _workbench_url(dataset, differ=f"{first.number}-{second.number}", right=side)
+
+
+def _workbench_url(dataset: Dataset, **filters: object) -> str:
+    return f"{reverse('workbench', args=[dataset.slug])}?{urlencode({'queue': 'all', 'state': 'any', **filters})}"
 
 
 # -- Classes --------------------------------------------------------------------------------------
 def class_lines(version: ModelVersion, names: Sequence[Named], rows: Sequence[ConfusionRow]) -> list[ClassLine]:
     """Return a line for each class; metrics that older versions lack are computed from the confusion matrix."""
-    known: dict[str, Any] = version.metrics
-    counts = known.get("n_per_class") or [row.total for row in rows] or [None] * len(names)
-    precision, recall = (known.get(name) or [None] * len(names) for name in ("precision", "recall"))
-    f1 = known.get("f1") or [_f1(*pair) for pair in zip(precision, recall, strict=True)]
+    metrics: dict[str, Any] = version.metrics
+    counts = metrics.get("n_per_class") or [row.total for row in rows] or [None] * len(names)
+    precision, recall = (metrics.get(name) or [None] * len(names) for name in ("precision", "recall"))
+    f1 = metrics.get("f1") or [_f1(*pair) for pair in zip(precision, recall, strict=True)]
     lines = []
     for at, named in enumerate(names):
         worst = _worst(rows[at]) if rows else None
         confused = None if worst is None else rows[at].cells[worst]
-        with_whom = "" if worst is None else names[worst].title
-        lines.append(ClassLine(named, counts[at], precision[at], recall[at], f1[at], confused, with_whom))
+        other = "" if worst is None else names[worst].title
+        lines.append(ClassLine(named, counts[at], precision[at], recall[at], f1[at], confused, other))
     return lines
 
 
@@ -157,18 +147,22 @@ def _f1(precision: float | None, recall: float | None) -> float | None:
 # -- Groups ---------------------------------------------------------------------------------------
 def together_words(version: ModelVersion) -> str:
     """Describe by which field images were held out together; "" if only identical files were."""
-    kept: dict[str, Any] | None = version.metrics.get("together")
-    if not kept:
+    together: dict[str, Any] | None = version.metrics.get("together")
+    if not together:
         return ""
-    name, n_groups, largest = kept["field"], counted(kept["groups"], "group"), counted(kept["largest"], "label")
+    name, n_groups, largest = (
+        together["field"],
+        counted(together["groups"], "group"),
+        counted(together["largest"], "label"),
+    )
     words = f"Images of one {name} are kept together: {n_groups}, the largest with {largest}"
-    return words + (f"; {counted(kept['unknown'], 'label')} without a {name}." if kept["unknown"] else ".")
+    return words + (f"; {counted(together['unknown'], 'label')} without a {name}." if together["unknown"] else ".")
 
 
 def other_choice(version: ModelVersion, dataset: Dataset) -> str:
     """Describe what the dataset holds out together now if that differs from the version; "" otherwise."""
-    kept: dict[str, Any] | None = version.metrics.get("together")
-    if (kept["field_id"] if kept else None) == dataset.together_by_id:
+    together: dict[str, Any] | None = version.metrics.get("together")
+    if (together["field_id"] if together else None) == dataset.together_by_id:
         return ""
     field = dataset.together_by
     now = f"images of one {field.name} are" if field else "only identical files are"

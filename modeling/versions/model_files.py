@@ -41,12 +41,24 @@ from modeling.models import ModelVersion
 
 FloatArray = npt.NDArray[np.float32]
 
+_PROBABILITIES, _HELD_OUT, _HEAD = "probabilities.npy", "held_out.npy", "head.npz"
 _RETRAIN = "Retrain to compute the probabilities again."
 
 
 def folder_of(model_version: ModelVersion) -> Path:
     """Return the folder of a version's files."""
     return Path(settings.STORE_DIR) / "models" / str(model_version.pk)
+
+
+def quick_folder(model_version: ModelVersion) -> Path:
+    """Return the folder of a quick training's files: the model in several formats, its card, classes, and a program."""
+    return folder_of(model_version) / "quick"
+
+
+def quick_files(model_version: ModelVersion) -> list[Path]:
+    """Return the files that a quick training offers for download, by name; none of other versions."""
+    folder = quick_folder(model_version)
+    return sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
 
 
 # -- Probabilities --------------------------------------------------------------------------------
@@ -57,7 +69,7 @@ def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int)
     >>> with save_probabilities(version, len(vectors), 3) as out:
     ...     out[rows] = probabilities
     """
-    target = _probabilities_file(model_version)
+    target = folder_of(model_version) / _PROBABILITIES
     require_space(target.parent, n_rows * n_classes * 4)
     draft = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -78,7 +90,7 @@ def save_probabilities(model_version: ModelVersion, n_rows: int, n_classes: int)
 def probabilities_written(model_version: ModelVersion) -> int:
     """Return the time at which the probabilities were written (nanoseconds), or 0; new images may be added later."""
     try:
-        return _probabilities_file(model_version).stat().st_mtime_ns
+        return (folder_of(model_version) / _PROBABILITIES).stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
@@ -92,17 +104,17 @@ def open_probabilities(model_version: ModelVersion) -> npt.NDArray[np.float32] |
     ------
     StoreError : the file is truncated or has a shape other than in the database.
     """
-    return find_array(_probabilities_file(model_version), _RETRAIN, np.float32, (len(model_version.class_ids),))
+    return find_array(folder_of(model_version) / _PROBABILITIES, _RETRAIN, np.float32, (len(model_version.class_ids),))
 
 
 def delete_probabilities(model_version: ModelVersion) -> None:
     """Delete the probabilities, which grow with the dataset; the classifier stays and can predict again."""
-    remove(_probabilities_file(model_version))
+    remove(folder_of(model_version) / _PROBABILITIES)
 
 
 def delete_held_out(model_version: ModelVersion) -> None:
     """Delete the held-out predictions, which grow with the labels; the version cannot be compared by image any more."""
-    remove(_held_out_file(model_version))
+    remove(folder_of(model_version) / _HELD_OUT)
 
 
 def delete_files(model_version: ModelVersion) -> None:
@@ -135,7 +147,7 @@ def save_held_out(model_version: ModelVersion, held_out: HeldOut) -> None:
     lines["probability"] = held_out.probabilities
     if is_grouped:
         lines["group"] = held_out.groups
-    write_array(_held_out_file(model_version), lines)
+    write_array(folder_of(model_version) / _HELD_OUT, lines)
 
 
 def open_held_out(model_version: ModelVersion) -> HeldOut | None:
@@ -145,7 +157,7 @@ def open_held_out(model_version: ModelVersion) -> HeldOut | None:
     ------
     StoreError : the file is truncated or has a type other than in the database.
     """
-    file = _held_out_file(model_version)
+    file = folder_of(model_version) / _HELD_OUT
     lines = find_array(file, _RETRAIN)
     if lines is None:
         return None
@@ -161,13 +173,13 @@ def open_held_out(model_version: ModelVersion) -> HeldOut | None:
 
 def has_held_out(model_version: ModelVersion) -> bool:
     """Return whether the held-out predictions exist, without opening them."""
-    return _held_out_file(model_version).exists()
+    return (folder_of(model_version) / _HELD_OUT).exists()
 
 
 # -- The classifier -------------------------------------------------------------------------------
 def save_head(model_version: ModelVersion, head: Head) -> None:
     """Write the version's classifier on its embeddings, some kilobytes."""
-    write_arrays(_head_file(model_version), weights=head.weights, bias=head.bias)
+    write_arrays(folder_of(model_version) / _HEAD, weights=head.weights, bias=head.bias)
 
 
 def open_head(model_version: ModelVersion) -> Head | None:
@@ -177,26 +189,13 @@ def open_head(model_version: ModelVersion) -> Head | None:
     ------
     StoreError : the file is damaged.
     """
-    arrays = find_arrays(_head_file(model_version), "Retrain to get a new version.", "weights", "bias")
+    arrays = find_arrays(folder_of(model_version) / _HEAD, "Retrain to get a new version.", "weights", "bias")
     return None if arrays is None else Head(arrays["weights"], arrays["bias"], 0, True)
 
 
 def has_head(model_version: ModelVersion) -> bool:
     """Return whether the classifier exists, without opening it."""
-    return _head_file(model_version).exists()
-
-
-# -- Names ----------------------------------------------------------------------------------------
-def _probabilities_file(model_version: ModelVersion) -> Path:
-    return folder_of(model_version) / "probabilities.npy"
-
-
-def _held_out_file(model_version: ModelVersion) -> Path:
-    return folder_of(model_version) / "held_out.npy"
-
-
-def _head_file(model_version: ModelVersion) -> Path:
-    return folder_of(model_version) / "head.npz"
+    return (folder_of(model_version) / _HEAD).exists()
 
 
 def _held_out_dtype(n_classes: int, is_grouped: bool) -> np.dtype[Any]:

@@ -23,6 +23,7 @@ _SHARE = Axis("accuracy", high=1, digits=3)
 class Brief:
     """The numbers of a version that the plots need, without its large metrics."""
 
+    href: str
     number: int
     kind: str
     n_labels: int
@@ -30,12 +31,16 @@ class Brief:
     interval: tuple[float, float] | None
     ece_before: float | None
     ece_after: float | None
-    href: str
 
     @property
-    def words(self) -> str:
+    def title(self) -> str:
         kind = ", quick training" if self.kind == ModelVersion.Kind.QUICK else ""
         return f"Model {self.number}{kind}, {counted(self.n_labels, 'label')}"
+
+    def words(self, name: str = "", here: str = "") -> str:
+        """Return the title and the accuracy with its interval as text."""
+        low, high = self.interval or (0.0, 1.0)
+        return f"{self.title}{here}\n{name}{self.accuracy:.3f} ({low:.3f} to {high:.3f})"
 
 
 def briefs(dataset: Dataset) -> list[Brief]:
@@ -44,86 +49,73 @@ def briefs(dataset: Dataset) -> list[Brief]:
         "number", "kind", "n_labels",
         "metrics__accuracy", "metrics__accuracy_interval", "metrics__ece_before", "metrics__ece_after",
     )[:PLOTTED]  # fmt: skip
-    found = []
-    for number, kind, n_labels, accuracy, interval, before, after in newest:
-        href = reverse("modeling:version", args=[dataset.slug, number])
-        found.append(Brief(number, kind, n_labels, accuracy, _pair(interval), before, after, href))
-    return found[::-1]
-
-
-def _pair(ends: Sequence[float] | None) -> tuple[float, float] | None:
-    return (ends[0], ends[1]) if ends else None
+    return [
+        Brief(reverse("modeling:version", args=[dataset.slug, numbers[0]]), *numbers)
+        for numbers in reversed(list(newest))
+    ]
 
 
 # -- Versions over time ---------------------------------------------------------------------------
-def _along(known: Sequence[Brief]) -> Axis:
+def _along(versions: Sequence[Brief]) -> Axis:
     """Return the axis shared by the plots over versions, whichever versions have a value."""
-    if len(known) < 2:
+    if len(versions) < 2:
         return Axis("model", is_whole=True, is_tight=True)
-    return Axis("model", low=known[0].number, high=known[-1].number, is_whole=True)
+    return Axis("model", low=versions[0].number, high=versions[-1].number, is_whole=True)
 
 
-def accuracy_plot(known: Sequence[Brief], honest: Sequence[Point] = ()) -> Plot:
-    """Plot held-out accuracy by version, with the audited accuracies in ``honest``, if any."""
+def accuracy_plot(versions: Sequence[Brief], audited: Sequence[Point] = ()) -> Plot:
+    """Plot held-out accuracy by version, with the audited accuracies, if any."""
     points = [
-        Point(one.number, one.accuracy, one.interval, f"{one.words}\nheld-out accuracy {_told(one)}", one.href)
-        for one in known
-        if one.accuracy is not None
+        Point(version.number, version.accuracy, version.interval, version.words("held-out accuracy "), version.href)
+        for version in versions
+        if version.accuracy is not None
     ]
-    series = [Series("held-out", points)]
-    if honest:
-        series.append(Series("audited", honest))
-    return plot("accuracy", "Accuracy of the versions", series, x=_along(known), y=_SHARE, group=_GROUP)
+    series = [Series("held-out", points), *([Series("audited", audited)] if audited else [])]
+    return plot("accuracy", "Accuracy of the versions", series, x=_along(versions), y=_SHARE, group=_GROUP)
 
 
-def ece_plot(known: Sequence[Brief]) -> Plot:
+def ece_plot(versions: Sequence[Brief]) -> Plot:
     """Plot the calibration error by version."""
-    told = [one for one in known if one.ece_after is not None]
-    after = [Point(one.number, one.ece_after or 0, None, f"{one.words}\n{_ece(one)}", one.href) for one in told]
-    before = [Point(one.number, one.ece_before or 0, None, f"{one.words}\n{_ece(one)}", one.href) for one in told]
-    series = [Series("calibrated", after, interval=""), Series("before", before, interval="")]
+    measured = [version for version in versions if version.ece_after is not None]
+    series = [
+        Series(name, [_ece(version, getattr(version, field)) for version in measured], interval="")
+        for name, field in (("calibrated", "ece_after"), ("before", "ece_before"))
+    ]
     y = Axis("calibration error (ECE)", low=0, digits=3)
-    return plot("ece", "Calibration error of the versions", series, x=_along(known), y=y, group=_GROUP)
+    return plot("ece", "Calibration error of the versions", series, x=_along(versions), y=y, group=_GROUP)
 
 
-def labels_plot(known: Sequence[Brief]) -> Plot:
+def _ece(version: Brief, value: float | None) -> Point:
+    before = "" if version.ece_before is None else f", before calibration {version.ece_before:.3f}"
+    words = f"{version.title}\nerror {version.ece_after:.3f}{before}"
+    return Point(version.number, value or 0, None, words, version.href)
+
+
+def labels_plot(versions: Sequence[Brief]) -> Plot:
     """Plot the number of labels by version."""
-    points = [Point(one.number, one.n_labels, None, one.words, one.href) for one in known]
+    points = [Point(version.number, version.n_labels, None, version.title, version.href) for version in versions]
     y = Axis("labels", low=0, is_whole=True)
-    return plot("labels", "Labels of the versions", [Series("labels", points)], x=_along(known), y=y, group=_GROUP)
+    return plot("labels", "Labels of the versions", [Series("labels", points)], x=_along(versions), y=y, group=_GROUP)
 
 
-def learning_plot(known: Iterable[Brief], shown: int) -> Plot:
+def learning_plot(versions: Iterable[Brief], shown: int) -> Plot:
     """Plot held-out accuracy by the number of labels, one line for each kind of training.
 
     Of versions with the same number of labels the newest is shown.
     """
-    by_kind: dict[str, dict[int, Brief]] = {kind: {} for kind in ModelVersion.Kind.values}
-    for one in known:
-        if one.accuracy is not None:
-            by_kind[one.kind][one.n_labels] = one
+    by_kind: dict[str, dict[int, Point]] = {kind: {} for kind in ModelVersion.Kind.values}
+    for version in versions:
+        if version.accuracy is not None:
+            words = version.words(here=" (shown here)" if version.number == shown else "")
+            point = Point(version.n_labels, version.accuracy, version.interval, words, version.href)
+            by_kind[version.kind][version.n_labels] = point
     series = [
-        Series(str(ModelVersion.Kind(kind).label), [_learnt(one, shown) for _, one in sorted(by_labels.items())])
+        Series(str(ModelVersion.Kind(kind).label), [by_labels[n] for n in sorted(by_labels)])
         for kind, by_labels in by_kind.items()
         if by_labels
     ]
     x = Axis("training labels", is_whole=True, low=0)
     return plot("learning", "Held-out accuracy over the number of labels", series, x=x, y=_SHARE)
-
-
-def _learnt(one: Brief, shown: int) -> Point:
-    here = " (shown here)" if one.number == shown else ""
-    return Point(one.n_labels, one.accuracy or 0, one.interval, f"{one.words}{here}\n{_told(one)}", one.href)
-
-
-def _told(one: Brief) -> str:
-    low, high = one.interval or (0.0, 1.0)
-    return f"{one.accuracy:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _ece(one: Brief) -> str:
-    before = "" if one.ece_before is None else f", before calibration {one.ece_before:.3f}"
-    return f"error {one.ece_after:.3f}{before}"
 
 
 # -- Reliability ----------------------------------------------------------------------------------
@@ -141,9 +133,9 @@ def reliability_plot(metrics: Mapping[str, Any]) -> Plot | None:
 def reliabilities(versions: Iterable[ModelVersion]) -> Plot | None:
     """Plot the reliability of several versions together."""
     series = [
-        Series(str(one), _bins(one.metrics["reliability"], str(one)), interval="bars")
-        for one in versions
-        if one.metrics.get("reliability")
+        Series(str(version), _bins(version.metrics["reliability"], str(version)), interval="bars")
+        for version in versions
+        if version.metrics.get("reliability")
     ]
     return _square("reliability", series) if series else None
 
@@ -155,19 +147,17 @@ def _square(name: str, series: Iterable[Series]) -> Plot:
 
 
 def _bins(bins: Sequence[Mapping[str, Any]], words: str) -> list[Point]:
-    most = max(one["count"] for one in bins)
-    return [
-        Point(
-            one["confidence"],
-            one["accuracy"],
-            (one["lower"], one["upper"]) if "lower" in one else None,
-            f"{counted(one['count'], 'image')} at probability {one['confidence']:.2f}, {words}\n"
-            f"{one['accuracy']:.2f} of them correct"
-            + (f" ({one['lower']:.2f} to {one['upper']:.2f})" if "lower" in one else ""),
-            weight=one["count"] / most,
+    most = max(bar["count"] for bar in bins)
+    points = []
+    for bar in bins:
+        probability, accuracy, n = bar["confidence"], bar["accuracy"], bar["count"]
+        interval = (bar["lower"], bar["upper"]) if "lower" in bar else None
+        within = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
+        text = (
+            f"{counted(n, 'image')} at probability {probability:.2f}, {words}\n{accuracy:.2f} of them correct{within}"
         )
-        for one in bins
-    ]
+        points.append(Point(probability, accuracy, interval, text, weight=n / most))
+    return points
 
 
 # -- Quick training -------------------------------------------------------------------------------
@@ -178,12 +168,16 @@ def epochs_plots(epochs: Sequence[Mapping[str, Any]], name: str = "epochs", n_ep
     x = Axis("epoch", low=1, high=max(2, n_epochs, len(epochs)), is_whole=True)
     if not n_epochs:
         x = Axis("epoch", is_whole=True, is_tight=True)
-    found = []
+    plots = []
     for measure, high in (("loss", None), ("accuracy", 1.0)):
         series = [
-            Series(title, [Point(one["epoch"], one[key]) for one in epochs if one.get(key) is not None], interval="")
+            Series(
+                title,
+                [Point(epoch["epoch"], epoch[key]) for epoch in epochs if epoch.get(key) is not None],
+                interval="",
+            )
             for title, key in (("training", measure), ("validation", f"val_{measure}"))
         ]
         y = Axis(measure, low=None if high and not n_epochs else 0.0, high=high)
-        found.append(plot(f"{name}-{measure}", f"{measure.capitalize()} by epoch", series, x=x, y=y, group=name))
-    return found
+        plots.append(plot(f"{name}-{measure}", f"{measure.capitalize()} by epoch", series, x=x, y=y, group=name))
+    return plots

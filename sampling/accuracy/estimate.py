@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from django.db.models import QuerySet
 from numpy.typing import NDArray
 
 from labeling.decisions.random_draws import random_draws
@@ -62,7 +63,7 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
     if not judged.is_audit.any():
         return
     n_items = len(judged.right) + _n_unlabelled(version)
-    told = collection_accuracy(judged.right, judged.is_audit, n_items, judged.groups)
+    estimate = collection_accuracy(judged.right, judged.is_audit, n_items, judged.groups)
     AccuracyEstimate.objects.update_or_create(
         model_version=version,
         defaults={
@@ -72,10 +73,10 @@ def estimate_version(sender: object, *, version: ModelVersion, **kwargs: Any) ->
             "n_audit": int(judged.is_audit.sum()),
             "n_right": int(judged.right[judged.is_audit].sum()),
             "n_undecided": judged.n_undecided,
-            "value": told.value,
-            "low": told.low,
-            "high": told.high,
-            "n_effective": told.n,
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "n_effective": estimate.n,
             "per_class": _per_class(judged),
         },
     )
@@ -128,15 +129,14 @@ def _n_unlabelled(version: ModelVersion) -> int:
 
 
 def _per_class(judged: Judged) -> list[dict[str, Any]]:
-    found = []
+    per_class = []
     for label_id in np.unique(judged.label_ids[judged.is_audit]).tolist():
-        mine = judged.is_audit & (judged.label_ids == label_id)
-        right = judged.right[mine]
+        own = judged.is_audit & (judged.label_ids == label_id)
+        right = judged.right[own]
         if len(right) >= MIN_OF_CLASS:
-            told = wilson_grouped(right, judged.groups[mine])
-            kept = {name: value for name, value in asdict(told).items() if name != "n"}
-            found.append({"class_id": label_id, "n": len(right), "n_right": int(right.sum()), **kept})
-    return found
+            recall = asdict(wilson_grouped(right, judged.groups[own]))
+            per_class.append({"class_id": label_id, **recall, "n": len(right), "n_right": int(right.sum())})
+    return per_class
 
 
 # -- Reading ------------------------------------------------------------------------------------------
@@ -152,69 +152,69 @@ class Outlook:
         """Return the last point of the forecast."""
         if self.curve is None:
             return None
-        told = {"labels": self.curve.sizes, "value": self.curve.values, "low": self.curve.low, "high": self.curve.high}
-        return {name: float(values[-1]) if name != "labels" else int(values[-1]) for name, values in told.items()}
+        shares = {"value": self.curve.values, "low": self.curve.low, "high": self.curve.high}
+        return {"labels": int(self.curve.sizes[-1]), **{name: float(values[-1]) for name, values in shares.items()}}
+
+
+def estimates_of(dataset_id: int) -> QuerySet[AccuracyEstimate]:
+    """Return the estimates with their versions, newest first."""
+    return AccuracyEstimate.objects.filter(dataset=dataset_id).select_related("model_version")
 
 
 def latest(dataset: Dataset) -> AccuracyEstimate | None:
     """Return the estimate of the newest version that has one."""
-    return AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version").first()
+    return estimates_of(dataset.pk).first()
 
 
 def audited(dataset_id: int, version_ids: Collection[int]) -> dict[int, Audited]:
     """Return the audited accuracies of these versions, by version id."""
-    known = AccuracyEstimate.objects.filter(dataset=dataset_id, model_version__in=version_ids)
-    return {one.model_version_id: _audited(one) for one in known.select_related("model_version")}
+    estimates = estimates_of(dataset_id).filter(model_version__in=version_ids)
+    return {estimate.model_version_id: _audited(estimate) for estimate in estimates}
 
 
 def newest_audited(dataset_id: int) -> Audited | None:
     """Return the audited accuracy of the newest version that has one."""
-    newest = AccuracyEstimate.objects.filter(dataset=dataset_id).select_related("model_version").first()
+    newest = estimates_of(dataset_id).first()
     return _audited(newest) if newest else None
 
 
-def _audited(kept: AccuracyEstimate) -> Audited:
-    return Audited(kept.model_version.number, kept.value, kept.low, kept.high, kept.n_audit)
+def _audited(estimate: AccuracyEstimate) -> Audited:
+    return Audited(estimate.model_version.number, estimate.value, estimate.low, estimate.high, estimate.n_audit)
 
 
 def history(dataset: Dataset) -> list[AccuracyEstimate]:
     """Return the newest estimates, oldest first."""
-    newest = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")[:VERSIONS]
-    return list(newest)[::-1]
+    return list(estimates_of(dataset.pk)[:VERSIONS])[::-1]
 
 
 def outlook(estimates: list[AccuracyEstimate]) -> Outlook:
     """Fit a learning curve to the estimates and extend it to twice the labels of the last."""
-    sizes = sorted({one.n_labels for one in estimates})
-    if len(sizes) < MIN_SIZES:
-        return Outlook(None, f"A forecast needs estimates at {MIN_SIZES} numbers of labels; there are {len(sizes)}.")
+    sizes = [estimate.n_labels for estimate in estimates]
+    n_sizes = len(set(sizes))
+    if n_sizes < MIN_SIZES:
+        return Outlook(None, f"A forecast needs estimates at {MIN_SIZES} numbers of labels; there are {n_sizes}.")
     if estimates[-1].n_audit < MIN_AUDIT:
         return Outlook(None, f"A forecast needs {MIN_AUDIT} audit labels; there are {estimates[-1].n_audit}.")
     curve = forecast(
-        [one.n_labels for one in estimates],
-        [one.value for one in estimates],
-        [one.n_effective for one in estimates],
-        np.rint(np.linspace(estimates[-1].n_labels, AHEAD * estimates[-1].n_labels, POINTS)),
+        sizes,
+        [estimate.value for estimate in estimates],
+        [estimate.n_effective for estimate in estimates],
+        np.rint(np.linspace(sizes[-1], AHEAD * sizes[-1], POINTS)),
         rng=np.random.default_rng(SEED),
     )
     return Outlook(curve)
 
 
-def more_to_halve(kept: AccuracyEstimate) -> int:
+def more_to_halve(newest: AccuracyEstimate) -> int:
     """Return how many more audit labels would halve the interval if the model's accuracy stays the same."""
-    return labels_to_halve(Estimate(kept.value, kept.low, kept.high, kept.n_effective))
+    return labels_to_halve(Estimate(newest.value, newest.low, newest.high, newest.n_effective))
 
 
-def recalls_by_name(kept: AccuracyEstimate) -> list[dict[str, Any]]:
+def recalls_by_name(estimate: AccuracyEstimate) -> list[dict[str, Any]]:
     """Return the recall of each class in the estimate, under its current name; deleted classes are left out."""
-    names = dict(LabelClass.objects.active().filter(dataset=kept.dataset_id).values_list("pk", "name"))
+    names = dict(LabelClass.objects.active().filter(dataset=estimate.dataset_id).values_list("pk", "name"))
     return [
-        {
-            "class": names[one["class_id"]],
-            "n": one["n"],
-            "recall": one["value"],
-            "interval": [one["low"], one["high"]],
-        }
-        for one in kept.per_class
-        if one["class_id"] in names
+        {"class": names[pk], "n": recall["n"], "recall": recall["value"], "interval": [recall["low"], recall["high"]]}
+        for recall in estimate.per_class
+        if (pk := recall["class_id"]) in names
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpResponse
@@ -17,34 +16,19 @@ from hoshina.core.plural import counted
 from labeling.models import Dataset, LabelClass
 from modeling.models import ModelVersion
 from modeling.predictions import active_model
-from modeling.versions.plots import accuracy_plot as plot_of_accuracy
-from modeling.versions.plots import briefs
+from modeling.versions import plots
+from modeling.versions.audited_accuracy import Share, told
 from sampling.accuracy.estimate import (
     MIN_AUDIT,
     MIN_OF_CLASS,
     Outlook,
+    estimates_of,
     history,
-    latest,
     more_to_halve,
     newest_audited,
     outlook,
 )
 from sampling.models import AccuracyEstimate
-
-# The chart's inner size in its own units; the axis labels are outside.
-NARROW = 0.04
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share and its interval as a page shows them: ``92``, ``88`` and ``95`` for percent."""
-
-    value: str
-    low: str
-    high: str
-
-    def __str__(self) -> str:
-        return f"{self.value} % ({self.low} to {self.high})"
 
 
 @require_GET
@@ -63,10 +47,10 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "min_of_class": MIN_OF_CLASS,
         "min_audit": MIN_AUDIT,
         "outlook": ahead,
-        "outlook_share": _end(ahead),
-        "outlook_more": ahead.end["labels"] - newest.n_labels if ahead.end and newest else 0,
+        "outlook_share": told(end["value"], end["low"], end["high"]) if (end := ahead.end) else None,
+        "outlook_more": end["labels"] - newest.n_labels if end and newest else 0,
         "plot": estimates_plot(estimates, ahead) if estimates else None,
-        "history": [{"estimate": one, "share": share_of(one)} for one in reversed(estimates)],
+        "history": [{"estimate": estimate, "share": share_of(estimate)} for estimate in reversed(estimates)],
         "model": (model := active_model(dataset)),
         "held_out": _held_out(model),
     }
@@ -77,9 +61,8 @@ def _held_out(model: ModelVersion | None) -> str:
     """Return the version's held-out accuracy with its interval, or "" if it has none."""
     if model is None or model.metrics.get("accuracy") is None:
         return ""
-    low, high = model.metrics["accuracy_interval"]
-    share = told(model.metrics["accuracy"], low, high)
-    return f"{share.value} % (95 % interval {share.low} to {share.high} %)"
+    share = told(model.metrics["accuracy"], *model.metrics["accuracy_interval"])
+    return f"{share.value} % (95 % interval {share.interval} %)"
 
 
 @require_GET
@@ -87,9 +70,11 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the audited accuracy alone, of the newest version that has one or of ``?model=``, for the model's page."""
     dataset = get_object_or_404(Dataset, slug=slug)
     number = request.GET.get("model", "")
-    newest = latest(dataset) if not number else of_version(dataset, number)
+    estimates = estimates_of(dataset.pk)
+    of_number = estimates.filter(model_version__number=whole_number(number, 9) or 0) if number else estimates
+    newest = of_number.first()
     context = {"dataset": dataset, "newest": newest, "share": share_of(newest) if newest else None}
-    is_older = bool(number) and newest is None and latest(dataset) is not None
+    is_older = bool(number) and newest is None and estimates.exists()
     return render(request, "sampling/accuracy/_audited.html", context | {"min_audit": MIN_AUDIT, "is_older": is_older})
 
 
@@ -97,23 +82,22 @@ def honest(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 def accuracy_plot(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the plot of the model's page with the estimates added; 204 without any, so that the page keeps its plot."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    known = briefs(dataset)
-    estimates = history(dataset) if known else []
+    versions = plots.briefs(dataset)
+    estimates = history(dataset) if versions else []
     points = [
         Point(
-            one.model_version.number,
-            one.value,
-            (one.low, one.high),
-            f"Model {one.model_version.number}\naudited accuracy {share_of(one)}, "
-            f"from {counted(one.n_audit, 'random image')}",
-            reverse("modeling:version", args=[dataset.slug, one.model_version.number]),
+            number := estimate.model_version.number,
+            estimate.value,
+            (estimate.low, estimate.high),
+            f"Model {number}\naudited accuracy {share_of(estimate)}, from {counted(estimate.n_audit, 'random image')}",
+            reverse("modeling:version", args=[dataset.slug, number]),
         )
-        for one in estimates
-        if one.model_version.number >= known[0].number
+        for estimate in estimates
+        if estimate.model_version.number >= versions[0].number
     ]
     if not points:
         return HttpResponse(status=204)
-    return render(request, "charts/_plot.html", {"plot": plot_of_accuracy(known, points)})
+    return render(request, "charts/_plot.html", {"plot": plots.accuracy_plot(versions, points)})
 
 
 @require_GET
@@ -126,49 +110,33 @@ def share(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return render(request, "sampling/accuracy/_share.html", {"audited": newest, "model": active_model(dataset)})
 
 
-def of_version(dataset: Dataset, number: str) -> AccuracyEstimate | None:
-    """Return the estimate of the version with this number, or None."""
-    every = AccuracyEstimate.objects.filter(dataset=dataset).select_related("model_version")
-    return every.filter(model_version__number=whole_number(number, 9) or 0).first()
+def share_of(estimate: AccuracyEstimate) -> Share:
+    return told(estimate.value, estimate.low, estimate.high)
 
 
-def share_of(kept: AccuracyEstimate) -> Share:
-    return told(kept.value, kept.low, kept.high)
-
-
-def told(value: float, low: float, high: float) -> Share:
-    """Format the three numbers as percent, with as many digits as the interval allows."""
-    digits = 1 if high - low < NARROW else 0
-    return Share(*(f"{100 * share:.{digits}f}" for share in (value, low, high)))
-
-
-def _end(ahead: Outlook) -> Share | None:
-    end = ahead.end
-    return None if end is None else told(end["value"], end["low"], end["high"])
-
-
-def recalls(dataset: Dataset, kept: AccuracyEstimate) -> list[dict[str, Any]]:
+def recalls(dataset: Dataset, estimate: AccuracyEstimate) -> list[dict[str, Any]]:
     """Return the recall of each class in the order of the class list; without a share if there are too few labels."""
-    by_class = {one["class_id"]: one for one in kept.per_class}
-    found = []
-    for label in LabelClass.objects.active().filter(dataset=dataset):
-        one = by_class.get(label.pk)
-        found.append(
-            {"label": label, "recall": one, "share": told(one["value"], one["low"], one["high"]) if one else None}
-        )
-    return found
+    by_class = {recall["class_id"]: recall for recall in estimate.per_class}
+    return [
+        {
+            "label": label,
+            "recall": (recall := by_class.get(label.pk)),
+            "share": told(recall["value"], recall["low"], recall["high"]) if recall else None,
+        }
+        for label in LabelClass.objects.active().filter(dataset=dataset)
+    ]
 
 
 def estimates_plot(estimates: list[AccuracyEstimate], ahead: Outlook) -> Plot:
     """Plot the estimates with their intervals by the number of labels, and the forecast."""
     points = [
         Point(
-            one.n_labels,
-            one.value,
-            (one.low, one.high),
-            f"Model {one.model_version.number}, {counted(one.n_labels, 'label')}: {share_of(one)}",
+            estimate.n_labels,
+            estimate.value,
+            (estimate.low, estimate.high),
+            f"Model {estimate.model_version.number}, {counted(estimate.n_labels, 'label')}: {share_of(estimate)}",
         )
-        for one in estimates
+        for estimate in estimates
     ]
     series = [Series("audited", points, has_line=False, interval="bars")]
     if (curve := ahead.curve) is not None:

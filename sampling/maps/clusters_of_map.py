@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from cachetools import LRUCache, cached
-from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
@@ -17,7 +16,7 @@ from labeling.templatetags.item_display import percent
 from modeling.models import Projection
 from sampling.algorithms.clusters import GAP_SHARE, Corners, clusters, gaps
 from sampling.algorithms.regions import points_in_polygon
-from sampling.maps.colors import Indexes, by_prediction, label_indexes
+from sampling.maps.colors import Indexes, by_prediction, for_pool, label_indexes
 from sampling.maps.quantized import Drawn, drawn_of
 from sampling.maps.region_filter import text_of
 from sampling.queues.pool import UNAVAILABLE, Pool
@@ -53,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Told:
+class Summary:
     """A cluster or gap with its current numbers."""
 
     part: Part
@@ -73,9 +72,7 @@ class Told:
     @property
     def labelled(self) -> str:
         """Return the labeled share as text."""
-        if not self.n_labelled:
-            return "no labels"
-        return f"{percent(self.n_labelled / max(1, self.n))} labeled"
+        return f"{percent(self.n_labelled / max(1, self.n))} labeled" if self.n_labelled else "no labels"
 
     @property
     def what(self) -> str:
@@ -96,28 +93,30 @@ def parts_of(projection: Projection, pool: Pool) -> list[Part]:
     return [*_clusters(projection, drawn), *_gaps(projection, drawn, pool)]
 
 
-def told_of(dataset: Dataset, parts: list[Part], pool: Pool) -> list[Told]:
+def summaries_of(dataset: Dataset, parts: list[Part], pool: Pool) -> list[Summary]:
     """Return the current numbers of each of ``parts``, with a fixed number of queries."""
     classes = list(LabelClass.objects.active().filter(dataset=dataset))
     labels = label_indexes(classes, pool.labels)
     try:
-        predicted = by_prediction(dataset, classes, pool).indexes
+        predicted = for_pool(by_prediction(dataset, classes, pool).indexes, pool)
     except Refusal:
         predicted = np.zeros(len(labels), np.uint8)
     there = pool.states[pool.states != UNAVAILABLE]
     share = float(np.count_nonzero(there) / max(1, len(there)))
-    told = [_told(part, classes, labels, predicted, pool, share) for part in parts]
-    return _without_doubles(told)
+    summaries = [_summary(part, classes, labels, predicted, pool, share) for part in parts]
+    # Gaps within a cluster that is marked as a gap itself are left out.
+    empty = [summary.part.rows for summary in summaries if summary.part.kind == "cluster" and summary.is_gap]
+    covered = np.concatenate([np.empty(0, np.int64), *empty])
+    return [
+        summary
+        for summary in summaries
+        if summary.part.kind == "cluster" or np.isin(summary.part.rows, covered).mean() < COVERED
+    ]
 
 
-def _without_doubles(told: list[Told]) -> list[Told]:
-    """Leave out gaps within a cluster that is marked as a gap itself."""
-    empty = [one.part.rows for one in told if one.part.kind == "cluster" and one.is_gap]
-    covered = np.concatenate(empty) if empty else np.empty(0, np.int64)
-    return [one for one in told if one.part.kind == "cluster" or np.isin(one.part.rows, covered).mean() < COVERED]
-
-
-def _told(part: Part, classes: list[LabelClass], labels: Indexes, predicted: Indexes, pool: Pool, share: float) -> Told:
+def _summary(
+    part: Part, classes: list[LabelClass], labels: Indexes, predicted: Indexes, pool: Pool, share: float
+) -> Summary:
     rows = part.rows[part.rows < len(pool.states)]
     rows = rows[pool.states[rows] != UNAVAILABLE]
     n_labelled = int(np.count_nonzero(pool.states[rows]))
@@ -125,7 +124,7 @@ def _told(part: Part, classes: list[LabelClass], labels: Indexes, predicted: Ind
     leading, leading_share = _leading((predicted if is_predicted else labels)[rows], classes)
     expected = share * len(rows)
     is_gap = part.kind == "gap" or (expected >= EXPECTED and n_labelled <= GAP_SHARE * expected)
-    return Told(part, len(rows), n_labelled, leading, leading_share, is_predicted, is_gap)
+    return Summary(part, len(rows), n_labelled, leading, leading_share, is_predicted, is_gap)
 
 
 def _leading(indexes: Indexes, classes: list[LabelClass]) -> tuple[LabelClass | None, float]:
@@ -151,13 +150,13 @@ def _states(pool: Pool, n: int) -> NDArray[np.uint8]:
     return states
 
 
-@cached(LRUCache(4), key=lambda projection, drawn: hashkey(projection.pk, projection.generation), lock=Lock())
+@cached(LRUCache(4), key=lambda projection, drawn: projection.tag, lock=Lock())
 def _clusters(projection: Projection, drawn: Drawn) -> list[Part]:
     return _parts("cluster", clusters(_placed(drawn)), drawn)
 
 
 def _gaps_key(projection: Projection, drawn: Drawn, pool: Pool) -> tuple[object, ...]:
-    return hashkey(projection.pk, projection.generation, pool.newest_annotation_id, pool.n_missing)
+    return projection.tag, pool.newest_annotation_id, pool.n_missing
 
 
 @cached(LRUCache(4), key=_gaps_key, lock=Lock())

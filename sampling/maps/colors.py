@@ -7,9 +7,10 @@ in the order of the class list; a color scale goes from 1 (lowest) to 250 (highe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from threading import Lock
 
@@ -77,7 +78,7 @@ class Choice:
     title: str
     # Identifies what the colors depend on besides the labels: when it changes, so do the legend and the bytes.
     version: str
-    colour: Callable[[Dataset, Pool], Colouring] = field(repr=False)
+    colour: Callable[[Pool], Colouring]
     # Whether a decision may change the bytes.
     follows_labels: bool = False
     # Whether a color reveals the label or the prediction of an image.
@@ -87,31 +88,29 @@ class Choice:
 def choices_of(dataset: Dataset) -> list[Choice]:
     """Return what the points can be colored by, with a fixed number of queries."""
     classes = list(LabelClass.objects.active().filter(dataset=dataset))
-    listed = _digest([(one.pk, one.name, one.colour) for one in classes])
+    listed = hashlib.sha256(repr([(label.pk, label.name, label.colour) for label in classes]).encode()).hexdigest()[:10]
     model = active_model(dataset)
     vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
-    told = f"{model.pk}.{probabilities_written(model)}" if model else "0"
-    odd = f"{vectors.pk}.{vectors.generation}" if vectors else "0"
+    predicted = f"{model.pk}.{probabilities_written(model)}" if model else "0"
+    embedded = f"{vectors.pk}.{vectors.generation}" if vectors else "0"
+    by_class = partial(by_prediction, dataset, classes)
     return [
-        Choice("label", "Label", listed, lambda dataset, pool: by_label(classes, pool), True, is_telling=True),
-        Choice(
-            "predicted",
-            "Predicted class",
-            f"{listed}.{told}",
-            lambda dataset, pool: by_prediction(dataset, classes, pool),
-            is_telling=True,
+        Choice("label", "Label", listed, partial(by_label, classes), follows_labels=True, is_telling=True),
+        Choice("predicted", "Predicted class", f"{listed}.{predicted}", by_class, is_telling=True),
+        Choice("uncertainty", "Uncertainty", predicted, partial(by_uncertainty, dataset), is_telling=True),
+        Choice("oddity", "Oddity", embedded, partial(by_oddity, dataset)),
+        Choice("time", "Time of labeling", "", partial(by_time, dataset), follows_labels=True, is_telling=True),
+        *(
+            Choice(f"field:{field.pk}", field.name, f"{field.generation}.{field.name}", partial(by_field, field))
+            for field in Field.objects.filter(dataset=dataset)
         ),
-        Choice("uncertainty", "Uncertainty", told, by_uncertainty, is_telling=True),
-        Choice("oddity", "Oddity", odd, by_oddity),
-        Choice("time", "Time of labeling", "", by_time, follows_labels=True, is_telling=True),
-        *(_field_choice(one) for one in Field.objects.filter(dataset=dataset)),
     ]
 
 
 def choice_of(dataset: Dataset, by: str) -> Choice:
     """Return the choice called ``by``. Raises BadParameter if there is none."""
     if by == "state":
-        return Choice("state", "State", "", lambda dataset, pool: by_state(pool), True, is_telling=True)
+        return Choice("state", "State", "", by_state, follows_labels=True, is_telling=True)
     for choice in choices_of(dataset):
         if choice.by == by:
             return choice
@@ -120,56 +119,57 @@ def choice_of(dataset: Dataset, by: str) -> Choice:
     )
 
 
-def coloured(choice: Choice, dataset: Dataset, pool: Pool, hidden: Rows) -> Colouring:
-    """Return the coloring by ``choice``, without values for the rows ``hidden`` if these would reveal their class."""
-    told = choice.colour(dataset, pool)
-    hidden = hidden[hidden < len(told.indexes)]
-    if not choice.is_telling or not len(hidden):
-        return told
-    indexes = told.indexes.copy()
-    indexes[hidden[indexes[hidden] != GONE]] = NONE
-    return replace(told, indexes=indexes)
+def coloured(choice: Choice, pool: Pool, hidden: Rows) -> Colouring:
+    """Return the coloring by ``choice``, with a byte for each row of the pool, and 255 for those not available.
+
+    The rows ``hidden`` have no value if it would reveal their class.
+    """
+    coloring = choice.colour(pool)
+    indexes = for_pool(coloring.indexes, pool)
+    hidden = hidden[hidden < len(indexes)]
+    if choice.is_telling:
+        indexes[hidden[indexes[hidden] != GONE]] = NONE
+    return replace(coloring, indexes=indexes)
 
 
-def state_indexes(pool: Pool) -> Indexes:
-    """Return the state of each row as in the pool: 0 unlabeled, 1 labeled, 2 unsure, 3 skipped, 255 not available."""
-    return pool.states
+def for_pool(indexes: Indexes, pool: Pool) -> Indexes:
+    """Extend the bytes to the length of the pool: 255 for items not available, 0 for rows without a byte."""
+    n = min(len(pool.states), len(indexes))
+    whole = np.zeros(len(pool.states), np.uint8)
+    whole[:n] = indexes[:n]
+    whole[pool.states == UNAVAILABLE] = GONE
+    return whole
 
 
 def label_indexes(classes: Sequence[LabelClass], labels: NDArray[np.int64]) -> Indexes:
     """Return the index of each class id in the legend, 0 for none; (n,)."""
-    table = np.zeros(max([int(labels.max(initial=0)), *(one.pk for one in classes)], default=0) + 1, np.uint8)
-    for position, one in enumerate(classes):
-        table[one.pk] = _class_index(position)
-    found: Indexes = table[labels]
-    return found
+    index_of = _indexes_of(classes)
+    table = np.zeros(max(int(labels.max(initial=0)), 0, *index_of) + 1, np.uint8)
+    table[list(index_of)] = list(index_of.values())
+    indexes: Indexes = table[labels]
+    return indexes
 
 
+# -- Colorings: the indexes may be shorter than the pool --------------------------------------------
 def by_state(pool: Pool) -> Colouring:
     entries = tuple(Entry(state.display_name.capitalize(), "", state, state) for state in State)
-    return Colouring(state_indexes(pool), entries, "State")
+    return Colouring(pool.states, entries, "State")
 
 
 def by_label(classes: Sequence[LabelClass], pool: Pool) -> Colouring:
-    return Colouring(_without_gone(label_indexes(classes, pool.labels), pool), _class_entries(classes), "Label")
+    return Colouring(label_indexes(classes, pool.labels), _class_entries(classes), "Label")
 
 
 def by_prediction(dataset: Dataset, classes: Sequence[LabelClass], pool: Pool) -> Colouring:
     predictions = _predictions(dataset)
-    place = {one.pk: _class_index(position) for position, one in enumerate(classes)}
-    to = tuple(0 if label is None else place.get(label.pk, 0) for label in predictions.labels)
-    return Colouring(
-        _without_gone(_likeliest(predictions, to), pool),
-        _class_entries(classes),
-        "Predicted class",
-        none="Not predicted",
-    )
+    index_of = _indexes_of(classes)
+    to = tuple(index_of.get(label.pk, NONE) if label else NONE for label in predictions.labels)
+    return Colouring(_likeliest(predictions, to), _class_entries(classes), "Predicted class", none="Not predicted")
 
 
 def by_uncertainty(dataset: Dataset, pool: Pool) -> Colouring:
-    predictions = _predictions(dataset)
     names = ("very low", "low", "medium", "high", "very high")
-    return Colouring(_without_gone(_unsure(predictions), pool), _bands(names), "Uncertainty", RAMP, "Not predicted")
+    return _on_scale(_unsure(_predictions(dataset)), names, "Uncertainty", "Not predicted")
 
 
 def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
@@ -178,55 +178,47 @@ def by_oddity(dataset: Dataset, pool: Pool) -> Colouring:
     if embedding_set is None or vectors is None:
         raise NotYet("There are no embeddings yet. A job computes them (see Jobs).")
     if not has_oddness(embedding_set, _ODDITY):
-        job = latest(dataset, {"method": _ODDITY}) or enqueue(
-            "oddness", dataset_id=dataset.pk, params={"method": _ODDITY}
-        )
+        params = {"method": _ODDITY}
+        job = latest(dataset, params) or enqueue("oddness", dataset_id=dataset.pk, params=params)
         if not job.is_active:
             raise Refusal(f"{job.error or 'The computation of oddities stopped.'} Retry it on the Jobs page.")
         raise NotYet("Oddities are being computed. Colors appear when they are ready.")
-    oddness = oddness_of(embedding_set, vectors, _ODDITY)
-    told, _, _ = scaled(np.asarray(oddness, np.float64))
-    return Colouring(
-        _without_gone(told, pool),
-        _bands(("like its neighbors", "slightly odd", "somewhat odd", "odd", "very odd")),
-        "Oddity",
-        RAMP,
-        "No embedding",
-    )
+    indexes, _, _ = scaled(np.asarray(oddness_of(embedding_set, vectors, _ODDITY), np.float64))
+    names = ("like its neighbors", "slightly odd", "somewhat odd", "odd", "very odd")
+    return _on_scale(indexes, names, "Oddity", "No embedding")
 
 
 def by_time(dataset: Dataset, pool: Pool) -> Colouring:
     """Color by the rank of the decision in time: labels come in bursts, which a linear scale would not resolve."""
-    told = np.zeros(len(pool.states), np.uint8)
+    indexes = np.zeros(len(pool.states), np.uint8)
     decided = _decided(dataset, pool)
-    decided = decided[decided["row"] < len(told)]
+    decided = decided[decided["row"] < len(indexes)]
     if not len(decided):
         raise Refusal("Nothing is labeled yet. Label some images first.")
-    told[decided["row"]] = 1 + np.arange(len(decided)) * (HIGHEST - 1) // max(1, len(decided) - 1)
+    indexes[decided["row"]] = 1 + np.arange(len(decided)) * (HIGHEST - 1) // max(1, len(decided) - 1)
     firsts = [int(decided["id"][len(decided) * band // BANDS]) for band in range(BANDS)]
     when = dict(Annotation.objects.filter(pk__in=firsts).values_list("pk", "decided_at"))
-    names = tuple(f"from {_moment(when[one])}" if one in when else "" for one in firsts)
-    return Colouring(_without_gone(told, pool), _bands(names), "Time of labeling", RAMP)
+    names = [f"from {_moment(when[first])}" if first in when else "" for first in firsts]
+    return _on_scale(indexes, names, "Time of labeling")
 
 
 @cached(LRUCache(4), key=lambda dataset, pool: hashkey(dataset.pk, pool.newest_annotation_id), lock=Lock())
 def _decided(dataset: Dataset, pool: Pool) -> NDArray[np.void]:
     """Return row and id of the current decision of every decided item, in the order of the decisions. O(n)."""
-    found = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
-    pairs = found.values_list("row", "decision_id").iterator(chunk_size=10_000)
+    items = Item.objects.filter(dataset=dataset, decision_id__isnull=False).exclude(state=State.UNLABELLED)
+    pairs = items.values_list("row", "decision_id").iterator(chunk_size=10_000)
     decided: NDArray[np.void] = np.fromiter(pairs, dtype=[("row", "<i8"), ("id", "<i8")])
     return np.sort(decided, order="id")
 
 
-def by_field(one: Field, pool: Pool) -> Colouring:
-    column = column_of(one)
+def by_field(field: Field, pool: Pool) -> Colouring:
+    column = column_of(field)
     if column.is_text:
-        told, entries = _words(column)
-        return Colouring(_without_gone(told, pool), entries, one.name, none="Not known")
-    told, low, high = scaled(np.asarray(column.values, np.float64))
-    edges = [_told(value, one.kind) for value in np.linspace(low, high, BANDS + 1).tolist()]
+        return _by_text(column, field.name)
+    indexes, low, high = scaled(np.asarray(column.values, np.float64))
+    edges = [_edge(value, field.kind) for value in np.linspace(low, high, BANDS + 1).tolist()]
     names = (f"up to {edges[1]}", *(f"{a} to {b}" for a, b in pairwise(edges[1:-1])), f"over {edges[-2]}")
-    return Colouring(_without_gone(told, pool), _bands(names), one.name, RAMP, "Not known")
+    return _on_scale(indexes, names, field.name, "Not known")
 
 
 def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
@@ -243,46 +235,38 @@ def scaled(values: NDArray[np.float64]) -> tuple[Indexes, float, float]:
     if high <= low:
         low, high = float(values[known].min()), float(values[known].max())
     share = np.clip((np.where(known, values, low) - low) / ((high - low) or 1), 0, 1)
-    told = np.where(known, 1 + np.rint(share * (HIGHEST - 1)), 0).astype(np.uint8)
-    return told, low, high
+    return _bytes_of(share, known), low, high
 
 
 # -- Details ------------------------------------------------------------------------------------
-def _field_choice(one: Field) -> Choice:
-    return Choice(
-        f"field:{one.pk}", one.name, f"{one.generation}.{one.name}", lambda dataset, pool: by_field(one, pool)
-    )
-
-
-def _class_index(position: int) -> int:
-    """Return the index of a class; classes beyond the last index share it."""
-    return min(position + 1, HIGHEST)
+def _indexes_of(classes: Sequence[LabelClass]) -> dict[int, int]:
+    """Return the index of each class by its id; classes beyond the last index share it."""
+    return {label.pk: min(index, HIGHEST) for index, label in enumerate(classes, start=1)}
 
 
 def _class_entries(classes: Sequence[LabelClass]) -> tuple[Entry, ...]:
-    entries = [Entry(one.name, one.colour, at + 1, at + 1) for at, one in enumerate(classes[: HIGHEST - 1])]
-    if len(classes) >= HIGHEST:
-        entries.append(Entry("All other classes", OTHERS, HIGHEST, HIGHEST))
-    return tuple(entries)
+    named = [(label.name, label.colour) for label in classes[: HIGHEST - 1]]
+    return _entries(named, "All other classes" if len(classes) >= HIGHEST else "")
 
 
-def _bands(names: Sequence[str]) -> tuple[Entry, ...]:
-    """Divide the color scale into one band for each of the ``names`` (BANDS), as entries that can be clicked."""
+def _entries(named: Iterable[tuple[str, str]], others: str) -> tuple[Entry, ...]:
+    """Return an entry for each name and color; ``others`` (if not empty) names the last index."""
+    entries = [Entry(name, color, index, index) for index, (name, color) in enumerate(named, start=1)]
+    return (*entries, *([Entry(others, OTHERS, HIGHEST, HIGHEST)] if others else ()))
+
+
+def _on_scale(indexes: Indexes, names: Sequence[str], title: str, none: str = Colouring.none) -> Colouring:
+    """Return a coloring by the color scale, divided into one band for each of the ``names`` (BANDS) to click on."""
     edges = np.linspace(1, HIGHEST + 1, BANDS + 1).astype(int).tolist()
     colors = [RAMP[round(at * (len(RAMP) - 1) / (BANDS - 1))] for at in range(BANDS)]
-    return tuple(
-        Entry(name, color, first, after - 1)
-        for name, color, (first, after) in zip(names, colors, pairwise(edges), strict=True)
-    )
+    bands = zip(names, colors, pairwise(edges), strict=True)
+    entries = tuple(Entry(name, color, first, after - 1) for name, color, (first, after) in bands)
+    return Colouring(indexes, entries, title, RAMP, none)
 
 
-def _without_gone(told: Indexes, pool: Pool) -> Indexes:
-    """Extend the bytes to the length of the pool: 255 for items not available, 0 for rows without a byte."""
-    whole = np.zeros(len(pool.states), np.uint8)
-    n = min(len(whole), len(told))
-    whole[:n] = told[:n]
-    whole[pool.states == UNAVAILABLE] = GONE
-    return whole
+def _bytes_of(share: NDArray[np.floating], known: NDArray[np.bool_]) -> Indexes:
+    """Return shares 0 … 1 as bytes of the color scale, 0 where not ``known``; (n,)."""
+    return np.where(known, 1 + np.rint(np.where(known, share, 0) * (HIGHEST - 1)), NONE).astype(np.uint8)
 
 
 def _predictions(dataset: Dataset) -> Predictions:
@@ -301,56 +285,46 @@ def _likeliest(predictions: Predictions, to: tuple[int, ...]) -> Indexes:
     """Return the index of each row's predicted class, (n,). Columns of one index are summed, those of 0 left out."""
     P = predictions.probabilities
     wanted = sorted({index for index in to if index})
-    told = np.zeros(len(P), np.uint8)
+    indexes = np.zeros(len(P), np.uint8)
     if not wanted:
-        return told
-    gather = np.array([[index == one for one in wanted] for index in to], np.float32)
+        return indexes
+    gather = np.array([[index == target for target in wanted] for index in to], np.float32)
     is_plain = sorted(to) == wanted
-    names = np.array(list(to) if is_plain else wanted, np.uint8)
+    targets = np.array(list(to) if is_plain else wanted, np.uint8)
     for part in blocks(len(P), _BLOCK):
-        some = np.asarray(P[part])
-        sums = some if is_plain else np.nan_to_num(some) @ gather
-        told[part] = np.where(np.isnan(some[:, 0]), 0, names[np.argmax(sums, axis=1)])
-    return told
+        block = np.asarray(P[part])
+        sums = block if is_plain else np.nan_to_num(block) @ gather
+        indexes[part] = np.where(np.isnan(block[:, 0]), NONE, targets[np.argmax(sums, axis=1)])
+    return indexes
 
 
 @cached(LRUCache(4), key=_predictions_key, lock=Lock())
 def _unsure(predictions: Predictions) -> Indexes:
     P = predictions.probabilities
-    told = np.zeros(len(P), np.uint8)
+    indexes = np.zeros(len(P), np.uint8)
     for part in blocks(len(P), _BLOCK):
         scores = margin(np.asarray(P[part]))
-        known = np.isfinite(scores)
-        told[part] = np.where(known, 1 + np.rint(np.where(known, scores, 0) * (HIGHEST - 1)), 0)
-    return told
+        indexes[part] = _bytes_of(scores, np.isfinite(scores))
+    return indexes
 
 
-def _words(column: Column) -> tuple[Indexes, tuple[Entry, ...]]:
+def _by_text(column: Column, title: str) -> Colouring:
     """Give a color to each of the most frequent values of a text field; the others share one."""
     codes = np.asarray(column.values, np.int32)
     counts = np.bincount(codes[codes >= 0], minlength=1)
     frequent = np.argsort(-counts, kind="stable")[: len(PALETTE)]
     frequent = frequent[counts[frequent] > 0]
     table = np.full(len(counts) + 1, HIGHEST, np.uint8)
-    table[-1] = 0  # code -1 means unknown
+    table[-1] = NONE  # code -1 means unknown
     table[frequent] = np.arange(1, len(frequent) + 1)
-    words = column.vocabulary
-    entries = [Entry(words[int(code)], PALETTE[at], at + 1, at + 1) for at, code in enumerate(frequent)]
-    if np.count_nonzero(counts) > len(frequent):
-        entries.append(Entry("All other values", OTHERS, HIGHEST, HIGHEST))
-    found: Indexes = table[codes]
-    return found, tuple(entries)
+    named = zip([column.vocabulary[code] for code in frequent.tolist()], PALETTE, strict=False)
+    entries = _entries(named, "All other values" if np.count_nonzero(counts) > len(frequent) else "")
+    return Colouring(table[codes], entries, title, none="Not known")
 
 
-def _told(value: float, kind: str) -> str:
-    if kind == Field.Kind.TIME:
-        return _moment(datetime.fromtimestamp(value, UTC))
-    return f"{value:.4g}"
+def _edge(value: float, kind: str) -> str:
+    return _moment(datetime.fromtimestamp(value, UTC)) if kind == Field.Kind.TIME else f"{value:.4g}"
 
 
 def _moment(when: datetime) -> str:
     return f"{when:%d %b %Y %H:%M}"
-
-
-def _digest(parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]

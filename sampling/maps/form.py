@@ -16,6 +16,8 @@ from modeling.maps import projections
 from modeling.maps.options import HEEDED, MapOptions
 from modeling.models import Projection
 
+_NUMBERS = {"n_neighbors": "{} neighbors", "min_dist": "minimum distance {:g}", "perplexity": "perplexity {:g}"}
+
 
 class MapForm(OptionsForm):
     """The :class:`~modeling.maps.options.MapOptions` of a new map; options that the method does not use are ignored."""
@@ -61,18 +63,12 @@ class MapForm(OptionsForm):
 
 def told_options(projection: Projection) -> str:
     """Describe the options of a map: "UMAP, 15 neighbours, least distance 0.1, seed 0"."""
-    kept = projection.params
-    words = ["UMAP by umap-learn" if kept.get("by_library") else projection.get_method_display()]
-    if "n_neighbors" in kept:
-        words.append(f"{kept['n_neighbors']} neighbors")
-    if "min_dist" in kept:
-        words.append(f"minimum distance {kept['min_dist']:g}")
-    if "perplexity" in kept:
-        words.append(f"perplexity {kept['perplexity']:g}")
-    if kept.get("metric") == "cosine":
-        words.append("cosine")
-    if projection.method != Projection.Method.PCA:
-        words.append(f"seed {projection.seed}")
-    if kept.get("is_supervised"):
-        words.append("with labels")
-    return ", ".join(words)
+    params = projection.params
+    texts = [
+        "UMAP by umap-learn" if params.get("by_library") else projection.get_method_display(),
+        *(text.format(params[name]) for name, text in _NUMBERS.items() if name in params),
+        "cosine" if params.get("metric") == "cosine" else "",
+        f"seed {projection.seed}" if projection.method != Projection.Method.PCA else "",
+        "with labels" if params.get("is_supervised") else "",
+    ]
+    return ", ".join(filter(None, texts))

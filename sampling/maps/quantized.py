@@ -7,7 +7,6 @@ from threading import Lock
 
 import numpy as np
 from cachetools import LRUCache, cached
-from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
 from modeling.maps.coordinates import coordinates_of
@@ -58,7 +57,7 @@ def drawn_of(projection: Projection) -> Drawn:
     return _drawn(projection, places)
 
 
-@cached(LRUCache(4), key=lambda projection, places: hashkey(projection.pk, projection.generation), lock=Lock())
+@cached(LRUCache(4), key=lambda projection, places: projection.tag, lock=Lock())
 def _drawn(projection: Projection, places: NDArray[np.float32]) -> Drawn:
     return drawn(np.asarray(places))
 

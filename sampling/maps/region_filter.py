@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from cachetools import LRUCache, cached
-from cachetools.keys import hashkey
 from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
@@ -41,19 +40,17 @@ class Region:
 
     @property
     def text(self) -> str:
-        """Return the corners as URLs have them, without characters that need escaping."""
+        """Return the corners as URLs have them."""
         return text_of(self.corners)
 
     def as_params(self) -> dict[str, Any]:
         """Return the region as parameters of a URL or a round."""
-        kept: dict[str, Any] = {"map": self.map_id, "region": self.text}
-        if self.square is not None:
-            kept["square"] = [self.square.x, self.square.y, self.square.side]
-        return kept
+        params = {"map": self.map_id, "region": self.text}
+        return params if self.square is None else params | {"square": list(astuple(self.square))}
 
 
 def text_of(corners: Iterable[Corner]) -> str:
-    """Return corners as URLs have them."""
+    """Return corners as URLs have them, without characters that need escaping."""
     return "_".join(f"{x}-{y}" for x, y in corners)
 
 
@@ -88,18 +85,13 @@ def rows_inside(dataset: Dataset, region: Region) -> Rows:
     return _inside(*_drawn(dataset, region), region)
 
 
-def _region_key(projection: Projection, drawn: Drawn, region: Region) -> tuple[object, ...]:
-    return hashkey(projection.pk, projection.generation, region)
-
-
 # The tiles, the queue's pane and the next page ask for the same region.
-@cached(LRUCache(4), key=_region_key, lock=Lock())
+@cached(LRUCache(4), key=lambda projection, drawn, region: (projection.tag, region), lock=Lock())
 def _inside(projection: Projection, drawn: Drawn, region: Region) -> Rows:
     corners = np.array(region.corners, np.float64)
-    told_in = region.square
-    if told_in is not None and told_in != drawn.square:
-        now = drawn.square
-        corners = (corners * told_in.step + [told_in.x - now.x, told_in.y - now.y]) / now.step
+    before, now = region.square, drawn.square
+    if before is not None and before != now:
+        corners = (corners * before.step + [before.x - now.x, before.y - now.y]) / now.step
     inside = points_in_polygon(drawn.points, corners)
     return inside[drawn.has_place()[inside]]
 

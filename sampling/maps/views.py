@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.shortcuts import get_object_or_404, render
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_GET, require_safe
+from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
@@ -24,7 +26,7 @@ from labeling.views.header import header_context
 from modeling.maps import projections
 from modeling.models import Projection
 from modeling.predictions import active_predictions
-from sampling.maps.clusters_of_map import Told, parts_of, told_of
+from sampling.maps.clusters_of_map import Summary, parts_of, summaries_of
 from sampling.maps.colors import Choice, NotYet, choice_of, choices_of, coloured, label_indexes
 from sampling.maps.quantized import Drawn, drawn_of
 from sampling.queues.pool import UNAVAILABLE, pool_of
@@ -38,15 +40,6 @@ OVERLAP = 50
 MAX_CHANGES = 5000
 
 
-@dataclass(frozen=True)
-class Lack:
-    """What to show in place of a map: a title, a text, and whether a map can be computed."""
-
-    title: str
-    text: str
-    can_start: bool = False
-
-
 @require_safe
 def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the map of ``?projection=`` or the newest one; ``?row=`` is the point to mark."""
@@ -54,14 +47,14 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     remember(request, dataset)
     maps = list(projections.maps_of(dataset))
     # A region's map (``map``) is shown unless another one is requested.
-    asked = request.GET.get("projection") or request.GET.get("map", "")
-    chosen = next((one for one in maps if str(one.pk) == asked), None) if asked else next(iter(maps), None)
+    requested = request.GET.get("projection") or request.GET.get("map", "")
+    chosen = next((shown for shown in maps if not requested or str(shown.pk) == requested), None)
     context = header_context(dataset) | {
         "projections": maps,
         "projection": chosen,
-        "is_gone": bool(asked) and chosen is None,
+        "is_gone": bool(requested) and chosen is None,
         **_beyond_quick_look(dataset, maps, chosen),
-        "empty": None if maps else _lack(dataset),
+        "why_not": "" if maps else projections.why_not(dataset),
         "row": whole_number(request.GET.get("row"), 9),
         "colorings": choices_of(dataset),
     }
@@ -75,100 +68,89 @@ def _beyond_quick_look(dataset: Dataset, maps: list[Projection], chosen: Project
     """Return what to offer on the quick look: a better map if there is one, or the news that it is being computed."""
     if chosen is None or not chosen.is_quick:  # type: ignore[attr-defined]  # annotated by maps_of
         return {}
-    better = next((one for one in maps if one.embedding_set_id == chosen.embedding_set_id and one != chosen), None)
+    same = (other for other in maps if other.embedding_set_id == chosen.embedding_set_id and other != chosen)
+    better = next(same, None)
     jobs = projections.jobs_of(dataset)
     if better is None and chosen.embedding_set.is_active and not jobs.exists():
         projections.umap_if_due(chosen.embedding_set)  # earlier versions of HOSHINA did not start this job
     return {"better": better, "is_making": better is None and jobs.filter(params__method="umap").exists()}
 
 
-def _lack(dataset: Dataset) -> Lack:
-    if words := projections.why_not(dataset):
-        return Lack("No map yet", words)
-    return Lack("No map yet", "A map shows all images, with similar images close to each other.", can_start=True)
+def answers_script(
+    view: Callable[[HttpRequest, Projection], HttpResponseBase],
+) -> Callable[[HttpRequest, str, int], HttpResponseBase]:
+    """Call the view with the map; send refusals as text, and all without caching unless the view says otherwise."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+        projection = _projection(slug, pk)
+        try:
+            response = view(request, projection)
+        except Refusal as problem:
+            status = 422 if isinstance(problem, BadParameter) else 409
+            response = HttpResponse(str(problem), status=status, content_type="text/plain; charset=utf-8")
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return answer
 
 
 @require_safe
-def points(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+@answers_script
+def points(request: HttpRequest, projection: Projection) -> HttpResponseBase:
     """Serve the coordinates of all rows: pairs of little-endian uint16 (x, y), y up, 65535 twice for no place."""
-    projection = _projection(slug, pk)
-    try:
-        drawn = drawn_of(projection)
-    except StoreError as damaged:
-        return _words(str(damaged), 409)
-    etag = f'"map-{projection.pk}-{projection.generation}"'
-    square = drawn.square
+    drawn = drawn_of(projection)
+    square, is_named = drawn.square, request.GET.get("g") == str(projection.generation)
     headers = {
-        "ETag": etag,
         # The URL of this generation can be cached forever; the next generation has another URL.
-        "Cache-Control": _kept_for_ever(request, projection),
+        "Cache-Control": f"private, {'max-age=31536000, immutable' if is_named else 'no-cache'}",
         "X-Generation": str(projection.generation),
         "X-Bounds": f"{square.x} {square.y} {square.x + square.side} {square.y + square.side}",
     }
-    fresh = get_conditional_response(request, etag=etag)
-    return _with(fresh or _bytes(drawn.points.astype("<u2", copy=False)), headers)
+    etag = f'"map-{projection.pk}-{projection.generation}"'
+    return _if_changed(request, etag, lambda: drawn.points.astype("<u2", copy=False), headers)
 
 
 @require_safe
-def colours(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+@answers_script
+def colours(request: HttpRequest, projection: Projection) -> HttpResponseBase:
     """Serve one byte per row: the index into the legend of ``?by=``."""
-    projection = _projection(slug, pk)
     dataset = projection.dataset
-    try:
-        choice = choice_of(dataset, request.GET.get("by", "label"))
-        pool, hidden = pool_of(dataset), waiting_rows(dataset)
-        version = _version(choice, pool.n_missing, hidden)
-        etag = f'"{len(pool.states)}-{version}-{pool.newest_annotation_id if choice.follows_labels else 0}"'
-        headers = {
-            "ETag": etag,
-            "Cache-Control": "private, no-cache",
-            "X-Version": version,
-            "X-Newest": str(pool.newest_annotation_id),
-        }
-        if fresh := get_conditional_response(request, etag=etag):
-            return _with(fresh, headers)
-        return _with(_bytes(coloured(choice, dataset, pool, hidden).indexes), headers)
-    except BadParameter as problem:
-        return _words(str(problem), 422)
-    except Refusal as why:
-        return _words(str(why), 409)
+    choice = choice_of(dataset, request.GET.get("by", "label"))
+    pool, hidden = pool_of(dataset), waiting_rows(dataset)
+    version, newest = _version(choice, pool.n_missing, hidden), pool.newest_annotation_id
+    headers = {"Cache-Control": "private, no-cache", "X-Version": version, "X-Newest": str(newest)}
+    etag = f'"{len(pool.states)}-{version}-{newest if choice.follows_labels else 0}"'
+    return _if_changed(request, etag, lambda: coloured(choice, pool, hidden).indexes, headers)
 
 
 @require_GET
-def changes(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+@answers_script
+def changes(request: HttpRequest, projection: Projection) -> HttpResponse:
     """Serve the decisions since the annotation ``?since=``, each as ``[row, state, index of the label]``.
 
     ``version`` is the current one of ``?by=``. If it differs from the version of the page's bytes, or ``is_stale``
     is true, the page requests the bytes and their legend again.
     """
-    dataset = _projection(slug, pk).dataset
+    dataset = projection.dataset
     since = whole_number(request.GET.get("since"))
     if since is None:
-        return _words("since must be the number of an annotation.", 422)
-    try:
-        choice = choice_of(dataset, request.GET.get("by", "label"))
-    except BadParameter as problem:
-        return _words(str(problem), 422)
+        raise BadParameter("since must be the number of an annotation.")
+    choice = choice_of(dataset, request.GET.get("by", "label"))
     newest = Annotation.objects.aggregate(newest=Max("pk"))["newest"] or 0
     hidden = waiting_rows(dataset)
     version = _version(choice, dataset.n_missing, hidden)
-    told: dict[str, Any] = {"newest": newest, "version": version, "is_stale": False}
     rows = _changed(dataset, since) if newest != since else []
-    if len(rows) > MAX_CHANGES:
-        return _uncached(JsonResponse(told | {"is_stale": True, "rows": []}))
+    is_stale = len(rows) > MAX_CHANGES
+    rows = [] if is_stale else rows
     concealed = set(hidden.tolist())
-    rows = [
-        (row, is_there, 0, None) if row in concealed else (row, is_there, state, label)
-        for row, is_there, state, label in rows
-    ]
-    labels = np.array([label or 0 for _, _, _, label in rows], np.int64)
+    labels = np.array([0 if row in concealed else label or 0 for row, _, _, label in rows], np.int64)
     classes = list(LabelClass.objects.active().filter(dataset=dataset)) if rows else []
-    indexes = label_indexes(classes, labels).tolist()
-    changed = [
-        [row, state if is_available else UNAVAILABLE, index if is_available else UNAVAILABLE]
-        for (row, is_available, state, _), index in zip(rows, indexes, strict=True)
-    ]
-    return _uncached(JsonResponse(told | {"rows": changed}))
+    changed = []
+    for (row, is_available, state, _), index in zip(rows, label_indexes(classes, labels).tolist(), strict=True):
+        shown = [0 if row in concealed else state, index]
+        changed.append([row, *(shown if is_available else [UNAVAILABLE, UNAVAILABLE])])
+    return JsonResponse({"newest": newest, "version": version, "is_stale": is_stale, "rows": changed})
 
 
 def _changed(dataset: Dataset, since: int) -> list[tuple[int, bool, int, int | None]]:
@@ -184,38 +166,31 @@ def legend(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"dataset": dataset, "by": request.GET.get("by", "label")}
     try:
         choice = choice_of(dataset, context["by"])
-        pool = pool_of(dataset)
-        hidden = waiting_rows(dataset)
-        told = coloured(choice, dataset, pool, hidden)
+        pool, hidden = pool_of(dataset), waiting_rows(dataset)
+        coloring = coloured(choice, pool, hidden)
         drawn = drawn_of(projection)
-    except BadParameter as problem:
-        return render(request, "sampling/maps/_legend.html", context | {"problem": str(problem)}, status=422)
     except Refusal as problem:
         context |= {"problem": str(problem), "is_waiting": isinstance(problem, NotYet)}
-        return render(request, "sampling/maps/_legend.html", context)
-    sums = np.concatenate([[0], np.cumsum(_counts(told.indexes, drawn))])
-    entries = [{"entry": one, "n": int(sums[one.last + 1] - sums[one.first])} for one in told.entries]
-    context |= {"legend": told, "entries": entries, "version": _version(choice, pool.n_missing, hidden)}
-    if not any(one.first == 0 for one in told.entries):
+        status = 422 if isinstance(problem, BadParameter) else 200
+        return render(request, "sampling/maps/_legend.html", context, status=status)
+    sums = np.concatenate([[0], np.cumsum(_counts(coloring.indexes, drawn))])
+    entries = [{"entry": entry, "n": int(sums[entry.last + 1] - sums[entry.first])} for entry in coloring.entries]
+    context |= {"legend": coloring, "entries": entries, "version": _version(choice, pool.n_missing, hidden)}
+    if not any(entry.first == 0 for entry in coloring.entries):
         context["n_none"] = int(sums[1])
     return render(request, "sampling/maps/_legend.html", context)
 
 
-def _counts(indexes: np.ndarray[Any, np.dtype[np.uint8]], drawn: Drawn) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _counts(indexes: NDArray[np.uint8], drawn: Drawn) -> NDArray[np.int64]:
     n = min(len(indexes), len(drawn.points))
     return np.bincount(indexes[:n][drawn.has_place()[:n]], minlength=256)
 
 
 @require_safe
-def clusters(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+@answers_script
+def clusters(request: HttpRequest, projection: Projection) -> HttpResponse:
     """Serve clusters and gaps as JSON: outlines in the units of the points, counts, and texts."""
-    projection = _projection(slug, pk)
-    try:
-        told = _parts(projection)
-    except StoreError as damaged:
-        return _words(str(damaged), 409)
-    thumbs = thumbs_of(projection.dataset, [row for one in told for row in one.part.examples])
-    return _uncached(JsonResponse({"clusters": [_as_json(one, thumbs) for one in told]}))
+    return JsonResponse({"clusters": [_as_json(summary, thumbs) for summary, thumbs in _summaries(projection)]})
 
 
 @require_GET
@@ -224,38 +199,39 @@ def clusters_list(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     projection = _projection(slug, pk)
     context: dict[str, Any] = {"dataset": projection.dataset, "projection": projection}
     try:
-        told = _parts(projection)
+        context["parts"] = [
+            {"summary": summary, "thumbs": list(thumbs.values())} for summary, thumbs in _summaries(projection)
+        ]
     except StoreError as damaged:
-        return render(request, "sampling/maps/_clusters.html", context | {"problem": str(damaged)})
-    thumbs = thumbs_of(projection.dataset, [row for one in told for row in one.part.examples])
-    context["parts"] = [
-        {"summary": one, "thumbs": [thumbs[row] for row in one.part.examples if row in thumbs]} for one in told
-    ]
+        context["problem"] = str(damaged)
     return render(request, "sampling/maps/_clusters.html", context)
 
 
-def _parts(projection: Projection) -> list[Told]:
+def _summaries(projection: Projection) -> list[tuple[Summary, dict[int, str]]]:
+    """Return the clusters and gaps, each with the thumbnail URLs of its examples by row."""
     pool = pool_of(projection.dataset)
-    return told_of(projection.dataset, parts_of(projection, pool), pool)
+    summaries = summaries_of(projection.dataset, parts_of(projection, pool), pool)
+    urls = thumbs_of(projection.dataset, [row for summary in summaries for row in summary.part.examples])
+    return [(summary, {row: urls[row] for row in summary.part.examples if row in urls}) for summary in summaries]
 
 
-def _as_json(told: Told, thumbs: dict[int, str]) -> dict[str, Any]:
-    part = told.part
+def _as_json(summary: Summary, thumbs: dict[int, str]) -> dict[str, Any]:
+    part = summary.part
     return {
         "id": part.key,
         "kind": part.kind,
-        "is_gap": told.is_gap,
-        "name": told.name,
+        "is_gap": summary.is_gap,
+        "name": summary.name,
         "region": part.region,
         "outline": part.corners.tolist(),
         "centre": list(part.centre),
-        "n": told.n,
-        "n_labelled": told.n_labelled,
-        "labelled": told.labelled,
-        "what": told.what,
-        "is_predicted": told.is_predicted,
-        "colour": told.leading.colour if told.leading else None,
-        "thumbs": [{"row": row, "url": thumbs[row]} for row in part.examples if row in thumbs],
+        "n": summary.n,
+        "n_labelled": summary.n_labelled,
+        "labelled": summary.labelled,
+        "what": summary.what,
+        "is_predicted": summary.is_predicted,
+        "colour": summary.leading.colour if summary.leading else None,
+        "thumbs": [{"row": row, "url": url} for row, url in thumbs.items()],
     }
 
 
@@ -283,14 +259,14 @@ def at(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @require_GET
-def thumbs(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+@answers_script
+def thumbs(request: HttpRequest, projection: Projection) -> HttpResponse:
     """Serve the URLs of thumbnails by row (``?rows=1,2,3``), for when few points are in view."""
-    dataset = _projection(slug, pk).dataset
-    asked = request.GET.get("rows", "").split(",")
-    rows = [row for text in asked if (row := whole_number(text)) is not None]
-    if len(asked) > MOST_THUMBS or len(rows) < len(asked):
-        return _words(f"rows must be up to {MOST_THUMBS} row numbers, separated by commas.", 422)
-    return _uncached(JsonResponse({"thumbs": thumbs_of(dataset, rows)}))
+    texts = request.GET.get("rows", "").split(",")
+    rows = [row for text in texts if (row := whole_number(text)) is not None]
+    if len(texts) > MOST_THUMBS or len(rows) < len(texts):
+        raise BadParameter(f"rows must be up to {MOST_THUMBS} row numbers, separated by commas.")
+    return JsonResponse({"thumbs": thumbs_of(projection.dataset, rows)})
 
 
 def thumbs_of(dataset: Dataset, rows: list[int]) -> dict[int, str]:
@@ -310,26 +286,12 @@ def _version(choice: Choice, n_missing: int, hidden: Rows) -> str:
     return f"{choice.by}-{choice.version}-{n_missing}{concealed}"
 
 
-def _kept_for_ever(request: HttpRequest, projection: Projection) -> str:
-    is_named = request.GET.get("g") == str(projection.generation)
-    return f"private, {'max-age=31536000, immutable' if is_named else 'no-cache'}"
-
-
-def _bytes(array: np.ndarray[Any, Any]) -> HttpResponse:
-    return HttpResponse(array.tobytes(), content_type="application/octet-stream")
-
-
-def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBase:
-    for name, value in headers.items():
+def _if_changed(
+    request: HttpRequest, etag: str, make: Callable[[], NDArray[Any]], headers: dict[str, str]
+) -> HttpResponseBase:
+    """Send the array that ``make`` returns, unless the browser has the one of this ``etag``."""
+    response = get_conditional_response(request, etag=etag)
+    response = response or HttpResponse(make().tobytes(), content_type="application/octet-stream")
+    for name, value in {"ETag": etag, **headers}.items():
         response[name] = value
     return response
-
-
-def _uncached(response: HttpResponse) -> HttpResponse:
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def _words(words: str, status: int) -> HttpResponse:
-    headers = {"Cache-Control": "no-store"}
-    return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8", headers=headers)

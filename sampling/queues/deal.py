@@ -39,9 +39,8 @@ class Tile:
     @property
     def shown_json(self) -> str:
         """Return what the page sends back with a label, as JSON; the page also filters by the score."""
-        return json.dumps(
-            {name: getattr(self.shown, name) for name in ("round_id", "rank", "score")}, separators=(",", ":")
-        )
+        shown = {name: getattr(self.shown, name) for name in ("round_id", "rank", "score")}
+        return json.dumps(shown, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,13 @@ def deal(round_: Round, offset: int, n: int, *, holder: str, is_continued: bool,
 def _collect(
     round_: Round, offset: int, n: int, free: ItemQuerySet, state: State | None
 ) -> tuple[list[tuple[int, Item]], int]:
-    rows = ranked_rows(round_)
+    """Return up to ``n`` pairs of rank and item, and the rank after the last of them."""
+    rows, items = ranked_rows(round_), free if state is None else free.filter(state=state)
     chosen: list[tuple[int, Item]] = []
     while offset < len(rows) and len(chosen) < n:
-        some = rows[offset : offset + max(n, 100)].tolist()
-        items = free.filter(row__in=some)
-        if state is not None:
-            items = items.filter(state=state)
-        by_row = {item.row: item for item in items}
-        for row in some:
+        block = rows[offset : offset + max(n, 100)].tolist()
+        by_row = {item.row: item for item in items.filter(row__in=block)}
+        for row in block:
             if len(chosen) == n:
                 break
             if row in by_row:
@@ -124,13 +121,13 @@ def _tiles(round_: Round, items: list[tuple[int, Item]]) -> list[Tile]:
             suggested_probability=suggestion.probability if suggestion else None,
         )
         label = labels.get(item.label_id) if item.label_id else None
-        if label and suggestion:
-            thoughts = [one.thinks(at) for one in voices if one.words]
-            reason = "; ".join([f"Labeled {label.name}", *thoughts]) if thoughts else reason
-        told = f"{reason}; rank {rank + 1:,}"
-        seen = item_frames(round_.dataset, frames[item.pk])
-        first = seen.first if seen else frames[item.pk][0]
-        tiles.append(Tile(item, first, seen, rank, shown, told, suggestion, label, item.row in later))
+        opinions = [voice.opinion(at) for voice in voices if voice.words]
+        if label and suggestion and opinions:
+            reason = "; ".join([f"Labeled {label.name}", *opinions])
+        reason = f"{reason}; rank {rank + 1:,}"
+        all_frames = item_frames(round_.dataset, frames[item.pk])
+        first = all_frames.first if all_frames else frames[item.pk][0]
+        tiles.append(Tile(item, first, all_frames, rank, shown, reason, suggestion, label, item.row in later))
     return tiles
 
 
@@ -145,17 +142,21 @@ class _Voice:
     suggestions: list[Suggestion | None]
     words: str = ""
 
-    def thinks(self, at: int) -> str:
-        said = self.suggestions[at]
-        return f"{self.words} {said.label.name} ({_told(said.probability)})" if said else f"{self.words} nothing"
+    def opinion(self, at: int) -> str:
+        """Return what it predicts for an item, with a probability of two digits that is not rounded up to 1."""
+        suggestion = self.suggestions[at]
+        if suggestion is None:
+            return f"{self.words} nothing"
+        probability = "over 0.99" if suggestion.probability >= 0.995 else f"{suggestion.probability:.2f}"
+        return f"{self.words} {suggestion.label.name} ({probability})"
 
 
 def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
     """Return the versions whose suggestions the page uses; that of the last one is shown."""
     unseen = filters_from(round_.params["filters"]).unseen
     if unseen is not None:
-        asked = ModelVersion.objects.filter(dataset=round_.dataset_id, number__in=unseen.numbers).order_by("number")
-        return [_unseen_voice(model, rows, f"{model} predicted") for model in asked]
+        models = ModelVersion.objects.filter(dataset=round_.dataset_id, number__in=unseen.numbers).order_by("number")
+        return [_unseen_voice(model, rows, f"{model} predicted") for model in models]
     predictions = active_predictions(round_.dataset)
     if predictions is None:
         return []
@@ -167,8 +168,3 @@ def _voices(round_: Round, rows: list[int]) -> list[_Voice]:
 def _unseen_voice(model: ModelVersion, rows: list[int], words: str) -> _Voice:
     held = held_out_of(model)
     return _Voice(model, [None] * len(rows) if held is None else held.suggestions(rows), words)
-
-
-def _told(probability: float) -> str:
-    """Format a probability with two digits, without rounding it up to 1."""
-    return "over 0.99" if probability >= 0.995 else f"{probability:.2f}"

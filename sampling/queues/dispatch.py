@@ -83,7 +83,7 @@ def comparison_for(dataset: Dataset, queue: str, params: Mapping[str, Any]) -> d
 
 
 def latest(dataset: Dataset, comparison: dict[str, Any]) -> Job | None:
-    """Return the running job, or one that stopped recently: it is not restarted without being asked for."""
+    """Return the running job, or one that stopped recently: it is not restarted without being facts for."""
     same = Job.objects.filter(kind="oddness", dataset_id=dataset.pk, params=comparison)
     lately = Q(finished_at__gt=timezone.now() - STOPPED_LATELY) & ~Q(state=Job.State.SUCCEEDED)
     return same.filter(Q(state__in=Job.ACTIVE) | lately).order_by("-created_at").first()
@@ -122,20 +122,15 @@ def _fingerprint(dataset: Dataset, order: Order) -> str:
     strategy = STRATEGIES[order.queue]
     is_shared = order.user_id is not None and not strategy.is_sweep
     holder = "" if is_shared else order.holder
-    asked = asdict(replace(order, seed=0, is_continued=False, holder=holder)) | {"basis": basis_of(dataset, strategy)}
+    facts = asdict(replace(order, seed=0, is_continued=False, holder=holder)) | {"basis": basis_of(dataset, strategy)}
     if "fields" in order.filters:  # importing the values again may change which images match
-        asked |= {"fields": list(Field.objects.filter(dataset=dataset).values_list("pk", "generation"))}
+        facts |= {"fields": list(Field.objects.filter(dataset=dataset).values_list("pk", "generation"))}
     if strategy.is_sweep:
-        asked |= {"seed": order.seed if order.is_continued else 0, "n_decisions": dataset.n_decisions}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]
+        facts |= {"seed": order.seed if order.is_continued else 0, "n_decisions": dataset.n_decisions}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _made_since(dataset: Dataset, fingerprint: str, fresh: timedelta) -> Job | None:
-    recent = Job.objects.filter(
-        kind="rank",
-        dataset_id=dataset.pk,
-        state=Job.State.SUCCEEDED,
-        finished_at__gt=timezone.now() - fresh,
-        params__fingerprint=fingerprint,
-    )
+    done = Job.objects.filter(kind="rank", dataset_id=dataset.pk, state=Job.State.SUCCEEDED)
+    recent = done.filter(finished_at__gt=timezone.now() - fresh, params__fingerprint=fingerprint)
     return recent.order_by("-finished_at").first()

@@ -15,6 +15,8 @@ from sampling.queues.pull import CHANGED
 from sampling.queues.registry import STRATEGIES
 from sampling.sweeps.banner import nothing_to_sweep
 
+_INGEST = "hoshina ingest --data-dir FOLDER"
+
 
 @dataclass(frozen=True)
 class Empty:
@@ -32,7 +34,7 @@ class Empty:
     @property
     def has_own(self) -> bool:
         """Return whether the person's other windows hold some of the images."""
-        return any(one.is_own for one in self.holdings)
+        return any(holding.is_own for holding in self.holdings)
 
 
 def nothing_left(dataset: Dataset, round_: Round, window: Window = NO_WINDOW) -> Empty:
@@ -65,21 +67,17 @@ def _why(dataset: Dataset, round_: Round, held: tuple[Holding, ...]) -> Empty:
     if narrow := _nothing_that_narrow(dataset, round_):
         return narrow
     if STRATEGIES[round_.queue].is_sweep:
-        title, text = nothing_to_sweep(round_)
-        if round_.params.get("facts", {}).get("is_strict") and round_.params["facts"]["n_candidates"]:
-            looser = f"{reverse('workbench', args=[dataset.slug])}?queue=groups&loose=1"
-            return Empty(title, text, action_label="Show looser groups", action_url=looser)
-        uncertain = f"{reverse('workbench', args=[dataset.slug])}?queue=uncertain"
-        return Empty(title, text, action_label="Open Uncertain", action_url=uncertain)
+        facts, label, query = round_.params.get("facts", {}), "Open Uncertain", "queue=uncertain"
+        if facts.get("is_strict") and facts["n_candidates"]:
+            label, query = "Show looser groups", "queue=groups&loose=1"
+        url = f"{reverse('workbench', args=[dataset.slug])}?{query}"
+        return Empty(*nothing_to_sweep(round_), action_label=label, action_url=url)
     if filters["predicted"] is not None:
         return Empty("No matches", "No unlabeled image is predicted as this class. Choose another class.")
+    text = "The remaining images have no embeddings yet. Try again in a moment, or choose the queue All."
     if held:
-        text = (
-            "Others are labeling the remaining images. These become available when they leave the page, or "
-            f"{LEASE.seconds // 60} minutes after they were last active."
-        )
-    else:
-        text = "The remaining images have no embeddings yet. Try again in a moment, or choose the queue All."
+        others = "Others are labeling the remaining images. These become available when they leave the page"
+        text = f"{others}, or {LEASE.seconds // 60} minutes after they were last active."
     return Empty("No images available right now", text, is_waiting=True)
 
 
@@ -89,7 +87,7 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
     if filters["state"] == CHANGED and not any(value for name, value in filters.items() if name != "state"):
         return Empty("No changed files", "As of the last scan, no file changed after its image was labeled.")
     if "fields" in filters and not is_sweep:
-        words = "; ".join(one.words for one in from_params(filters))
+        words = "; ".join(condition.words for condition in from_params(filters))
         return Empty("No matches", f"No image matches all filters ({words}). Remove a filter.")
     if round_.queue == "band":
         return Empty("No images in the band", "No image has a probability in this range. Widen the range.")
@@ -109,21 +107,12 @@ def _nothing_that_narrow(dataset: Dataset, round_: Round) -> Empty | None:
 def _nothing_read(dataset: Dataset) -> Empty:
     """Return why a dataset has no images: the folder is being read, has none, or could not be read."""
     newest = Job.objects.filter(kind="ingest", dataset_id=dataset.pk).order_by("-created_at").first()
-    problems = reverse("labeling:problems", args=[dataset.slug])
     if newest is None or newest.is_active:
-        return Empty(
-            "Reading the folder",
-            "The first images appear here as soon as they are read.",
-            command="hoshina ingest --data-dir FOLDER",
-            is_waiting=True,
-        )
+        text = "The first images appear here as soon as they are read."
+        return Empty("Reading the folder", text, _INGEST, is_waiting=True)
     if newest.state == Job.State.SUCCEEDED:
-        return Empty(
-            "No images found",
-            f"{dataset.data_dir} has no readable images. Add some and rescan the folder.",
-            command="hoshina ingest --data-dir FOLDER",
-            action_label="Show problems",
-            action_url=problems,
-        )
+        text = f"{dataset.data_dir} has no readable images. Add some and rescan the folder."
+        url = reverse("labeling:problems", args=[dataset.slug])
+        return Empty("No images found", text, _INGEST, action_label="Show problems", action_url=url)
     why = " ".join(f"{newest.error} {newest.hint}".split()) or f"The job was {newest.get_state_display().lower()}."
     return Empty("The folder could not be read", why, action_label="Show jobs", action_url=reverse("jobs:page"))

@@ -44,17 +44,17 @@ def _by_queue(dataset: Dataset) -> dict[str, int]:
 
 def _audited_accuracy(dataset: Dataset) -> dict[str, Any] | None:
     """Return the newest model's accuracy on the whole dataset, as estimated from random draws."""
-    kept = latest(dataset)
-    if kept is None:
+    newest = latest(dataset)
+    if newest is None:
         return None
     return {
-        "accuracy": kept.value,
-        "interval": [kept.low, kept.high],
-        "audit_labels": kept.n_audit,
-        "items": kept.n_items,
-        "labels": kept.n_labels,
-        "model_version": kept.model_version.number,
-        "recall": recalls_by_name(kept),
+        "accuracy": newest.value,
+        "interval": [newest.low, newest.high],
+        "audit_labels": newest.n_audit,
+        "items": newest.n_items,
+        "labels": newest.n_labels,
+        "model_version": newest.model_version.number,
+        "recall": recalls_by_name(newest),
     }
 
 
@@ -64,11 +64,10 @@ def _rounds(dataset: Dataset) -> Iterator[bytes]:
     labels = dict(led_to.values_list("round_id", "n"))
     numbers = dict(ModelVersion.objects.filter(dataset=dataset).values_list("pk", "number"))
     facts = ("pk", "queue", "seed", "params", "model_version_id")
-    for pk, queue, seed, params, version in (
-        Round.objects.filter(dataset=dataset, pk__in=labels).order_by("pk").values_list(*facts)
-    ):
-        told = json.dumps(params, sort_keys=True, separators=(",", ":"))
-        yield csv_line((pk, queue, seed, told, numbers.get(version), labels[pk])).encode()
+    rounds = Round.objects.filter(dataset=dataset, pk__in=labels).order_by("pk").values_list(*facts)
+    for pk, queue, seed, params, version in rounds:
+        text = json.dumps(params, sort_keys=True, separators=(",", ":"))
+        yield csv_line((pk, queue, seed, text, numbers.get(version), labels[pk])).encode()
 
 
 register(

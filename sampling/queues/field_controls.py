@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -73,81 +73,74 @@ class Control:
         return f"{self.low}..{self.high}" if self.low or self.high else ""
 
 
-def fields_form(dataset: Dataset, asked: QueryDict, queue: str) -> dict[str, Any] | None:
+def fields_form(dataset: Dataset, query: QueryDict, queue: str) -> dict[str, Any] | None:
     """Return the context of the form's section on fields, or None without fields. Takes one query for any dataset."""
     fields = list(Field.objects.filter(dataset=dataset))
     if not fields:
         return None
     try:
-        conditions = {one.name.lower(): one for one in conditions_from(asked)}
+        conditions = {condition.name.lower(): condition for condition in conditions_from(query)}
     except BadParameter:
         conditions = {}  # the grid reports the error
-    used = [one for one in fields if one.name.lower() in conditions]
+    used = [field for field in fields if field.name.lower() in conditions]
     return {
-        "controls": [control_of(dataset, one, conditions.pop(one.name.lower())) for one in used],
+        "controls": [control_of(dataset, field, conditions.pop(field.name.lower())) for field in used],
         # Conditions on deleted fields: they stay until the person removes them.
         "lost": list(conditions.values()),
-        "unused": [one for one in fields if one not in used],
-        "sort": _sort_form(fields, asked) if queue == "all" else None,
+        "unused": [field for field in fields if field not in used],
+        "sort": _sort_form(fields, query) if queue == "all" else None,
     }
 
 
-def _sort_form(fields: list[Field], asked: QueryDict) -> dict[str, Any]:
+def _sort_form(fields: list[Field], query: QueryDict) -> dict[str, Any]:
     return {
-        "names": [one.name for one in fields],
-        "chosen": asked.get("sort", ""),
+        "names": [field.name for field in fields],
+        "chosen": query.get("sort", ""),
         "orders": options_of(AllParams)["order"].choices,
-        "order": asked.get("order", AllParams().order),
+        "order": query.get("order", AllParams().order),
     }
 
 
-def control_of(dataset: Dataset, one: Field, condition: Condition | None = None) -> Control:
-    """Return the control of a field, with what the URL asks of it."""
-    given = list(condition.given) if condition else []
-    is_unknown_chosen = UNKNOWN in given
-    asked = [value for value in given if value != UNKNOWN]
-    n_unknown = max(0, dataset.n_items - one.n_known)
+def control_of(dataset: Dataset, field: Field, condition: Condition | None = None) -> Control:
+    """Return the control of a field, with the values that the URL's condition names."""
+    values = list(condition.given) if condition else []
+    control = Control(field, max(0, dataset.n_items - field.n_known), UNKNOWN in values)
+    values = [value for value in values if value != UNKNOWN]
     try:
-        spread = _spread(one, one.generation, str(settings.STORE_DIR))
+        spread = _spread(field, field.generation, str(settings.STORE_DIR))
     except StoreError as damaged:
-        return Control(one, n_unknown, is_unknown_chosen, others=asked, problem=damaged.message)
-    if isinstance(spread, _Words):
-        return _of_text(one, n_unknown, is_unknown_chosen, asked, spread)
-    return _of_range(one, n_unknown, is_unknown_chosen, asked, spread)
+        return replace(control, others=values, problem=damaged.message)
+    return _of_text(control, values, spread) if isinstance(spread, _Words) else _of_range(control, values, spread)
 
 
-def _of_text(one: Field, n_unknown: int, is_unknown_chosen: bool, asked: list[str], spread: _Words) -> Control:
-    most_frequent = {value: (text, n) for value, text, n in spread.top}
-    words = [Word(value, text, n, value in asked) for value, (text, n) in most_frequent.items()]
-    words += [Word(value, value.removeprefix("="), None, True) for value in asked if value not in most_frequent]
-    return Control(one, n_unknown, is_unknown_chosen, words=words, n_more_words=spread.n - len(spread.top))
+def _of_text(control: Control, values: list[str], spread: _Words) -> Control:
+    frequent = {value: (text, n) for value, text, n in spread.top}
+    words = [Word(value, text, n, value in values) for value, (text, n) in frequent.items()]
+    words += [Word(value, value.removeprefix("="), None, True) for value in values if value not in frequent]
+    return replace(control, words=words, n_more_words=spread.n - len(spread.top))
 
 
-def _of_range(one: Field, n_unknown: int, is_unknown_chosen: bool, asked: list[str], spread: _Numbers) -> Control:
+def _of_range(control: Control, values: list[str], spread: _Numbers) -> Control:
     ranges, problem = [], ""
-    for value in asked:
+    for value in values:
         try:
-            ranges.append(range_of(one.kind, one.name, value))
+            ranges.append(range_of(control.field.kind, control.field.name, value))
         except BadParameter as error:
             problem = str(error)
-    low, _, high = asked[0].partition("..") if asked else ("", "", "")
-    if asked and ".." not in asked[0]:
-        high = low
+    low, dots, high = values[0].partition("..") if values else ("", "", "")
     tallest = np.sqrt(max(spread.counts, default=1) or 1)
     bars = [
         # The square root keeps a small tail visible beside a large peak.
         Bar(
             round(100 * float(np.sqrt(n) / tallest), 1),
             f"{spread.text(start)} to {spread.text(stop)}: {n:,}",
-            any(low <= stop and start <= high for low, high in ranges),
+            any(first <= stop and start <= last for first, last in ranges),
         )
         for n, start, stop in zip(spread.counts, spread.edges, spread.edges[1:], strict=False)
     ]
-    return Control(
-        one, n_unknown, is_unknown_chosen, low, high,
-        spread.text(spread.edges[0]) if bars else "", spread.text(spread.edges[-1]) if bars else "",
-        bars, others=asked[1:], problem=problem,
-    )  # fmt: skip
+    least, most = (spread.text(spread.edges[end]) if bars else "" for end in (0, -1))
+    high = high if dots else low
+    return replace(control, low=low, high=high, least=least, most=most, bars=bars, others=values[1:], problem=problem)
 
 
 @dataclass(frozen=True)
@@ -177,21 +170,21 @@ class _Numbers:
 
 
 @lru_cache(maxsize=128)
-def _spread(one: Field, generation: int, store: str) -> _Words | _Numbers:
+def _spread(field: Field, generation: int, store: str) -> _Words | _Numbers:
     """Return the distribution of a field's values over all items; cached for each generation. O(n)."""
-    column = column_of(one)
+    column = column_of(field)
     known = column.values[column.known()]
     if column.is_text:
         counts = np.bincount(known.astype(np.int64), minlength=len(column.vocabulary))
         order = np.lexsort((np.arange(len(counts)), -counts))[:WORDS].tolist()
         words = [(column.vocabulary[code], int(counts[code])) for code in order]
-        return _Words([(address_of(word), word, n) for word, n in words], len(counts))
+        return _Words([(_value_of(word), word, n) for word, n in words], len(counts))
     if not len(known):
-        return _Numbers(one.kind, [], [])
+        return _Numbers(field.kind, [], [])
     counts, edges = np.histogram(known, bins=BARS)
-    return _Numbers(one.kind, counts.tolist(), edges.tolist())
+    return _Numbers(field.kind, counts.tolist(), edges.tolist())
 
 
-def address_of(word: str) -> str:
+def _value_of(word: str) -> str:
     """Return a value of a text field as URLs have it."""
     return f"={word}" if word == UNKNOWN or word.startswith("=") else word

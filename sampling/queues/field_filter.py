@@ -41,15 +41,15 @@ class Condition:
     @property
     def words(self) -> str:
         """Return the condition as text for a page."""
-        return f"{self.name} {' or '.join(one.removeprefix('=') for one in self.given)}"
+        return f"{self.name} {' or '.join(value.removeprefix('=') for value in self.given)}"
 
 
-def conditions_from(asked: QueryDict) -> tuple[Condition, ...]:
+def conditions_from(query: QueryDict) -> tuple[Condition, ...]:
     """Return the conditions of a URL by name, without empty values. Raises BadParameter if there are too many."""
     found: dict[str, dict[str, None]] = {}
-    for key in asked:
+    for key in query:
         if key.startswith(PREFIX):
-            for value in asked.getlist(key):
+            for value in query.getlist(key):
                 if value:
                     found.setdefault(key.removeprefix(PREFIX), {}).setdefault(value)
     if sum(len(given) for given in found.values()) > MOST * 10 or len(found) > MOST:
@@ -59,8 +59,8 @@ def conditions_from(asked: QueryDict) -> tuple[Condition, ...]:
 
 def as_params(conditions: Iterable[Condition]) -> dict[str, Any]:
     """Return the conditions as JSON for a round; empty if there are none."""
-    kept = {one.name: list(one.given) for one in conditions}
-    return {"fields": kept} if kept else {}
+    fields = {condition.name: list(condition.given) for condition in conditions}
+    return {"fields": fields} if fields else {}
 
 
 def from_params(params: dict[str, Any]) -> tuple[Condition, ...]:
@@ -88,9 +88,9 @@ def check(dataset: Dataset, conditions: Iterable[Condition]) -> None:
     """Raise BadParameter for whatever :func:`narrowed` would refuse, before any work."""
     for condition in conditions:
         column = column_named(dataset, condition.name)
-        for one in condition.given:
-            if not column.is_text and one != UNKNOWN:
-                range_of(column.kind, condition.name, one)
+        for value in condition.given:
+            if not column.is_text and value != UNKNOWN:
+                range_of(column.kind, condition.name, value)
 
 
 def column_named(dataset: Dataset, name: str) -> Column:
@@ -106,20 +106,19 @@ def column_named(dataset: Dataset, name: str) -> Column:
 
 def mask_of(column: Column, condition: Condition) -> NDArray[np.bool_]:
     """Return which of the column's rows meet the condition, bool (n_rows,). Raises BadParameter for invalid values."""
-    asked = [one for one in condition.given if one != UNKNOWN]
+    values = [value for value in condition.given if value != UNKNOWN]
     if column.is_text:
-        passes = _of_text(column, asked)
+        passes = _of_text(column, values)
     else:
-        ranges = [range_of(column.kind, condition.name, one) for one in asked]
-        masks = [(column.values >= low) & (column.values <= high) for low, high in ranges]
-        passes = masks[0] if masks else np.zeros(len(column.values), np.bool_)
-        for mask in masks[1:]:
-            passes |= mask
-    return passes | ~column.known() if len(asked) < len(condition.given) else passes
+        ranges = [range_of(column.kind, condition.name, value) for value in values]
+        passes = np.zeros(len(column.values), np.bool_)
+        for low, high in ranges:
+            passes |= (column.values >= low) & (column.values <= high)
+    return passes | ~column.known() if len(values) < len(condition.given) else passes
 
 
-def _of_text(column: Column, asked: Sequence[str]) -> NDArray[np.bool_]:
-    codes = [column.vocabulary.code_of(one.removeprefix("=")) for one in asked]
+def _of_text(column: Column, values: Sequence[str]) -> NDArray[np.bool_]:
+    codes = [column.vocabulary.code_of(value.removeprefix("=")) for value in values]
     codes = [code for code in codes if code >= 0]
     if len(codes) == 1:
         passes: NDArray[np.bool_] = column.values == codes[0]

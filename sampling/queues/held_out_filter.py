@@ -13,7 +13,7 @@ from hoshina.core.parsing import whole_number
 from labeling.models import Dataset
 from modeling.models import ModelVersion
 from modeling.versions.comparison import SIDES, shared
-from modeling.versions.model_files import HeldOut, open_held_out
+from modeling.versions.model_files import open_held_out
 from sampling.queues.strategy import BadParameter
 
 Rows = NDArray[np.int64]
@@ -56,32 +56,34 @@ def unseen_from(params: Any) -> Unseen | None:
     return Unseen(differ=(_number(first), _number(second)), right=right)
 
 
-def rows_of(dataset: Dataset, asked: Unseen, given: int | None, said: int | None) -> Rows:
+def rows_of(dataset: Dataset, unseen: Unseen, given: int | None, said: int | None) -> Rows:
     """Return the rows that match the filter, ascending.
 
     ``given`` and ``said`` are class ids of the version's confusion matrix: label and prediction at the time of
     training, whatever became of the classes since. So an entry has exactly the images that it counts.
     """
-    if asked.confused:
-        return _confused(_version(dataset, asked.confused), given, said)
-    both = shared(*(_version(dataset, number) for number in asked.differ))
+    if unseen.confused:
+        return _confused(_version(dataset, unseen.confused), given, said)
+    both = shared(*(_version(dataset, number) for number in unseen.differ))
     if both is None:
-        raise _gone(f"models {asked.differ[0]} and {asked.differ[1]}")
-    return both.side(asked.right)
+        raise _gone(f"models {unseen.differ[0]} and {unseen.differ[1]}")
+    return both.side(unseen.right)
 
 
-def words_of(asked: Unseen, given: str, said: str) -> str:
+def words_of(unseen: Unseen, given: str, said: str) -> str:
     """Describe the filter as text; ``given`` and ``said`` are class names, "" for any."""
-    if asked.confused:
+    if unseen.confused:
         what = f"labeled {given or 'as any class'}, predicted as {said or 'any class'}"
-        return f"Images {what} by model {asked.confused} when held out"
-    first, second = asked.differ
-    right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(asked.right)
+        return f"Images {what} by model {unseen.confused} when held out"
+    first, second = unseen.differ
+    right = {"first": f"only model {first} is right", "second": f"only model {second} is right"}.get(unseen.right)
     return f"Images on which models {first} and {second} differ: {right or 'both are wrong'}"
 
 
 def _confused(version: ModelVersion, given: int | None, said: int | None) -> Rows:
-    held = _held_out(version)
+    held = open_held_out(version)
+    if held is None:
+        raise _gone(str(version))
     wanted = np.ones(len(held.rows), dtype=np.bool_)
     if given is not None:
         wanted &= held.columns == _column(version, given)
@@ -91,18 +93,9 @@ def _confused(version: ModelVersion, given: int | None, said: int | None) -> Row
     return rows
 
 
-def _held_out(version: ModelVersion) -> HeldOut:
-    held = open_held_out(version)
-    if held is None:
-        raise _gone(str(version))
-    return held
-
-
 def _gone(versions: str) -> Refusal:
-    return Refusal(
-        "No longer stored",
-        f"The held-out predictions of {versions} are no longer stored. Newer versions still have theirs.",
-    )
+    text = f"The held-out predictions of {versions} are no longer stored. Newer versions still have theirs."
+    return Refusal("No longer stored", text)
 
 
 def _column(version: ModelVersion, class_id: int) -> int:
@@ -112,10 +105,10 @@ def _column(version: ModelVersion, class_id: int) -> int:
 
 
 def _version(dataset: Dataset, number: int) -> ModelVersion:
-    found = ModelVersion.objects.filter(dataset=dataset, number=number).first()
-    if found is None:
+    version = ModelVersion.objects.filter(dataset=dataset, number=number).first()
+    if version is None:
         raise BadParameter(f"There is no model {number}.")
-    return found
+    return version
 
 
 def _number(raw: str) -> int:

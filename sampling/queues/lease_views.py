@@ -32,10 +32,8 @@ def renew(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 def release(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Release the leases of the window (``window``), or with ``all`` those of all windows of the person."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    if request.POST.get("all"):
-        leases.release_all(dataset, window_of(request))
-    else:
-        leases.release(dataset, window_of(request))
+    release_leases = leases.release_all if request.POST.get("all") else leases.release
+    release_leases(dataset, window_of(request))
     return HttpResponse(status=204)
 
 

@@ -121,17 +121,12 @@ def release_all(dataset: Dataset, window: Window) -> None:
 def holdings(dataset: Dataset, window: Window) -> list[Holding]:
     """Return who holds items that ``window`` does not show: the person's other windows first, then by name."""
     held = Lease.objects.filter(_current(dataset.pk)).exclude(holder=window.name)
-    counted = held.values("user_id", "user__username").annotate(n=Count("pk"), until=Max("expires_at"))
-    found = [
-        Holding(
-            name=one["user__username"] or "someone",
-            n=one["n"],
-            until=one["until"],
-            is_own=one["user_id"] is not None and one["user_id"] == window.user_id,
-        )
-        for one in counted.order_by("user__username")
+    counted = held.values_list("user_id", "user__username").annotate(n=Count("pk"), until=Max("expires_at"))
+    holdings = [
+        Holding(username or "someone", n, until, is_own=user_id is not None and user_id == window.user_id)
+        for user_id, username, n, until in counted.order_by("user__username")
     ]
-    return sorted(found, key=lambda one: not one.is_own)
+    return sorted(holdings, key=lambda holding: not holding.is_own)
 
 
 def _lease(dataset: Dataset, item_id: int, window: Window, now: datetime) -> Lease:

@@ -8,6 +8,7 @@ database again.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from labeling.models import Annotation, Dataset, Item, State
 # Transactions may commit in another order than their ids were assigned: read this many ids again.
 OVERLAP = 500
 UNAVAILABLE = 255
+_COLUMNS = ("row", "is_available", "state", "label_id")
 
 
 @dataclass
@@ -80,19 +82,14 @@ def _empty(dataset: Dataset) -> Pool:
 
 
 def _add_rows(dataset: Dataset, pool: Pool) -> None:
-    known = len(pool.states)
-    if known >= dataset.n_items:
+    n_known = len(pool.states)
+    if n_known >= dataset.n_items:
         return
     states = np.full(dataset.n_items, UNAVAILABLE, np.uint8)
     labels = np.zeros(dataset.n_items, np.int64)
-    states[:known], labels[:known] = pool.states, pool.labels
-    new = Item.objects.filter(dataset=dataset, row__gte=known).order_by("row")
-    for row, is_available, state, label in new.values_list("row", "is_available", "state", "label_id").iterator(
-        chunk_size=10_000
-    ):
-        if row < dataset.n_items:
-            states[row] = state if is_available else UNAVAILABLE
-            labels[row] = label or 0
+    states[:n_known], labels[:n_known] = pool.states, pool.labels
+    new = Item.objects.filter(dataset=dataset, row__gte=n_known).order_by("row").values_list(*_COLUMNS)
+    _set(states, labels, new.iterator(chunk_size=10_000))
     pool.states, pool.labels = states, labels
 
 
@@ -101,8 +98,14 @@ def _add_annotations(dataset: Dataset, pool: Pool) -> None:
     if newest == pool.newest_annotation_id:
         return
     changed = Item.objects.filter(dataset=dataset, annotations__pk__gt=pool.newest_annotation_id - OVERLAP)
-    for row, is_available, state, label in changed.values_list("row", "is_available", "state", "label_id"):
-        if row < len(pool.states):
-            pool.states[row] = state if is_available else UNAVAILABLE
-            pool.labels[row] = label or 0
+    _set(pool.states, pool.labels, changed.values_list(*_COLUMNS))
     pool.newest_annotation_id = newest
+
+
+def _set(
+    states: NDArray[np.uint8], labels: NDArray[np.int64], items: Iterable[tuple[int, bool, int, int | None]]
+) -> None:
+    for row, is_available, state, label in items:
+        if row < len(states):
+            states[row] = state if is_available else UNAVAILABLE
+            labels[row] = label or 0

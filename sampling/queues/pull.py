@@ -49,12 +49,11 @@ class Filters:
     is_changed: bool = False
 
     def as_params(self) -> dict[str, Any]:
-        state = "any" if self.state is None else State(self.state).label
-        state = CHANGED if self.is_changed else state
-        kept = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
-        kept |= self.unseen.as_params() if self.unseen else {}
-        kept |= self.region.as_params() if self.region else {}
-        return kept | field_filter.as_params(self.fields)
+        state = CHANGED if self.is_changed else "any" if self.state is None else State(self.state).label
+        params: dict[str, Any] = {"state": state, "label": self.label_id, "predicted": self.predicted_id}
+        params |= self.unseen.as_params() if self.unseen else {}
+        params |= self.region.as_params() if self.region else {}
+        return params | field_filter.as_params(self.fields)
 
 
 def new_seed() -> int:
@@ -70,51 +69,10 @@ def pull(
     *,
     seed: int,
     holder: str = "",
-    user_id: int | None = None,
-    after: int = -1,
-    skip: int = 0,
     k: int | None = None,
-    is_by_chance: bool = False,
-    is_continued: bool = False,
 ) -> Round:
-    """Rank the dataset's items with ``strategy`` and save the first ``k`` (default: ``strategy.kept``) as a new round.
-
-    The same seed, labels, model and leases give the same ranking. ``after`` continues the queue All after that row,
-    ``skip`` any other queue after that many ranks. ``is_by_chance`` draws at random, without embeddings, until the next
-    page. ``is_continued`` also skips the items that the window (``holder``) shows.
-
-    Raises Refusal if the queue lacks a model, embeddings or items, and
-    :class:`~sampling.queues.strategy.BadParameter` for invalid parameters; both with a text to show.
-    """
-    dataset.refresh_from_db(fields=["n_decisions"])
-    # The map may be drawn otherwise later: write down where the region lies on the plane.
-    filters = replace(filters, region=located(dataset, filters.region))
-    window = Window(holder, user_id)
-    inputs = gather(dataset, strategy, filters, seed=seed, window=window, after=after, is_continued=is_continued)
-    if is_by_chance:
-        inputs = replace(inputs, X=None)
-    ranking = strategy.rank(inputs, params, skip + (k or strategy.kept)).after_first(skip)
-    model = active_model(dataset)
-    round_ = Round.objects.create(
-        dataset=dataset,
-        queue=strategy.name,
-        params={**asdict(params), "filters": filters.as_params(), "after": after, "skip": skip, **_facts(ranking)},
-        seed=seed,
-        model_version_id=model.pk if model and strategy.follows_model else None,
-        n_decisions=dataset.n_decisions,
-        n_ranked=len(ranking.rows),
-        is_complete=ranking.is_complete,
-        rows=ranking.rows.astype("<i8").tobytes(),
-        scores=ranking.scores.astype("<f4").tobytes(),
-        probabilities=ranking.probabilities.astype("<f4").tobytes(),
-        basis="chance" if is_by_chance else basis_of(dataset, strategy),
-        created_by_id=user_id,
-        **_reasons(ranking),
-    )
-    if checked := ranking.facts.get("checks"):
-        chances = ranking.scores[np.searchsorted(ranking.rows, checked, sorter=np.argsort(ranking.rows))]
-        deal_checks(round_, ranking.facts["of"], checked, chances.tolist())
-    return round_
+    """Rank the dataset's items at once; see :class:`Order`."""
+    return Order(strategy.name, asdict(params), filters.as_params(), seed, holder=holder, k=k).pull(dataset)
 
 
 def gather(
@@ -204,9 +162,8 @@ def _looked_at(dataset: Dataset, strategy: Strategy) -> list[int]:
 def _of(embedding_set: EmbeddingSet | None) -> tuple[EmbeddingSet, Vectors]:
     vectors = open_vectors(embedding_set) if embedding_set else None
     if embedding_set is None or vectors is None:
-        raise Refusal(
-            "No embeddings yet", "The embeddings were replaced while the images were being ranked. Try again."
-        )
+        hint = "The embeddings were replaced while the images were being ranked. Try again."
+        raise Refusal("No embeddings yet", hint)
     return embedding_set, vectors
 
 
@@ -219,19 +176,12 @@ def basis_of(dataset: Dataset, strategy: Strategy) -> str:
     return f"model {model.pk if model else 0}, vectors {vectors or 0}"
 
 
-def _facts(ranking: Ranking) -> dict[str, Any]:
-    return {"facts": dict(ranking.facts)} if ranking.facts else {}
-
-
 def _reasons(ranking: Ranking) -> dict[str, Any]:
     if ranking.sources is None:
         return {"reasons": [["", next(iter(ranking.reasons.values()))]]}
-    used = sorted(set(ranking.sources))
-    position = {name: number for number, name in enumerate(used)}
-    return {
-        "reasons": [[name, ranking.reasons[name]] for name in used],
-        "sources": np.array([position[name] for name in ranking.sources], np.uint8).tobytes(),
-    }
+    used, position = np.unique(np.array(ranking.sources, np.str_), return_inverse=True)
+    reasons = [[name, ranking.reasons[name]] for name in used.tolist()]
+    return {"reasons": reasons, "sources": position.astype(np.uint8).tobytes()}
 
 
 @dataclass(frozen=True)
@@ -242,6 +192,7 @@ class Order:
     params: dict[str, Any]
     filters: dict[str, Any]
     seed: int
+    # Continue the queue All after this row, and any other queue after this many ranks.
     after: int = -1
     skip: int = 0
     holder: str = ""
@@ -254,30 +205,66 @@ class Order:
     k: int | None = None
 
     def pull(self, dataset: Dataset) -> Round:
-        rest = asdict(self)
-        strategy = STRATEGIES[rest.pop("queue")]
-        params, filters = strategy.params(**rest.pop("params")), filters_from(rest.pop("filters"))
-        return pull(dataset, strategy, params, filters, **rest)
+        """Rank the dataset's items and save the first ranks as a new round.
+
+        The same seed, labels, model and leases give the same ranking.
+
+        Raises Refusal if the queue lacks a model, embeddings or items, and
+        :class:`~sampling.queues.strategy.BadParameter` for invalid parameters; both with a text to show.
+        """
+        dataset.refresh_from_db(fields=["n_decisions"])
+        strategy, filters = STRATEGIES[self.queue], filters_from(self.filters)
+        # The map may be drawn otherwise later: write down where the region lies on the plane.
+        filters = replace(filters, region=located(dataset, filters.region))
+        window, is_continued = Window(self.holder, self.user_id), self.is_continued
+        inputs = gather(
+            dataset, strategy, filters, seed=self.seed, window=window, after=self.after, is_continued=is_continued
+        )
+        if self.is_by_chance:
+            inputs = replace(inputs, X=None)
+        params = strategy.params(**self.params)
+        ranking = strategy.rank(inputs, params, self.skip + (self.k or strategy.kept)).after_first(self.skip)
+        model = active_model(dataset)
+        context = {"filters": filters.as_params(), "after": self.after, "skip": self.skip}
+        context |= {"facts": dict(ranking.facts)} if ranking.facts else {}
+        round_ = Round.objects.create(
+            dataset=dataset,
+            queue=self.queue,
+            params=asdict(params) | context,
+            seed=self.seed,
+            model_version_id=model.pk if model and strategy.follows_model else None,
+            n_decisions=dataset.n_decisions,
+            n_ranked=len(ranking.rows),
+            is_complete=ranking.is_complete,
+            rows=ranking.rows.astype("<i8").tobytes(),
+            scores=ranking.scores.astype("<f4").tobytes(),
+            probabilities=ranking.probabilities.astype("<f4").tobytes(),
+            basis="chance" if self.is_by_chance else basis_of(dataset, strategy),
+            created_by_id=self.user_id,
+            **_reasons(ranking),
+        )
+        if checked := ranking.facts.get("checks"):
+            chances = ranking.scores[np.searchsorted(ranking.rows, checked, sorter=np.argsort(ranking.rows))]
+            deal_checks(round_, ranking.facts["of"], checked, chances.tolist())
+        return round_
 
 
-def order_after(spent: Round, *, holder: str, user_id: int | None, k: int | None = None) -> Order:
-    """Return the pull that continues ``spent``: same queue and filters, next seed.
+def order_after(spent: Round, window: Window, k: int | None) -> Order:
+    """Return the pull that continues ``spent`` in ``window``: same queue and filters, next seed.
 
     Labeled items stay in the pool after they were shown, so there the ranking continues where it ended.
     """
-    kept = dict(spent.params)
-    filters = kept.pop("filters")
-    kept.pop("after")
-    skipped = kept.pop("skip", 0)
-    kept.pop("facts", None)
-    if "within" in kept:
-        kept["within"] = ""  # the second part of a group is followed by another group
-    rows = ranked_rows(spent)
-    order = Order(spent.queue, kept, filters, spent.seed + 1, holder=holder, user_id=user_id, is_continued=True, k=k)
+    filters, rows = spent.params["filters"], ranked_rows(spent)
+    params = {name: value for name, value in spent.params.items() if name not in {"filters", "after", "skip", "facts"}}
+    if "within" in params:
+        params["within"] = ""  # the second part of a group is followed by another group
+    order = Order(
+        spent.queue, params, filters, spent.seed + 1, holder=window.name, user_id=window.user_id, is_continued=True, k=k
+    )
     if spent.queue == "all":
         return replace(order, after=int(rows[-1]) if len(rows) else -1)
     if filters["state"] != State.UNLABELLED.label:
-        return replace(order, seed=spent.seed, skip=skipped + len(rows))
+        return replace(order, seed=spent.seed, skip=spent.params.get("skip", 0) + len(rows))
     return order
 
 
@@ -323,7 +310,7 @@ def _predicted_as(rows: NDArray[np.int64], label_id: int, predictions: Predictio
             "Not predicted yet",
             "The model was not trained on this class yet. Press R to train it with the new labels.",
         )
-    known = rows[rows < len(predictions.probabilities)]
-    P = np.asarray(predictions.probabilities[known])
+    rows = rows[rows < len(predictions.probabilities)]
+    P = np.asarray(predictions.probabilities[rows])
     likeliest = np.argmax(np.where(np.isnan(P), -1, P), axis=1)
-    return known[np.isin(likeliest, columns) & ~np.isnan(P[:, 0])]
+    return rows[np.isin(likeliest, columns) & ~np.isnan(P[:, 0])]

@@ -5,11 +5,10 @@ Heavy algorithms are imported inside the functions: only workers load them, neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hoshina.core.parsing import whole_number
 from sampling.algorithms.diversify import CANDIDATES_PER_PICK, diversify, random_projection
@@ -17,7 +16,7 @@ from sampling.algorithms.ranking import shuffled, top
 from sampling.algorithms.uncertainty import MEASURES, Measure, largest
 from sampling.queues.outlier_cache import Oddity
 from sampling.queues.sort import AllParams, everything
-from sampling.queues.strategy import BadParameter, Inputs, NoParams, Ranking, Rows, Strategy
+from sampling.queues.strategy import BadParameter, Floats, Inputs, NoParams, Ranking, Rows, Strategy
 from sampling.sweeps.queues import MOST, GroupsParams, SweepParams, checks, groups, sweep, with_checks
 
 # The first SPREAD items of Uncertain are diversified page by page; nobody labels more before the next training.
@@ -66,15 +65,14 @@ class SimilarParams:
 
 def uncertain(inputs: Inputs, params: UncertainParams, k: int) -> Ranking:
     """Rank the candidates about which the model is least certain; the first pages are diversified."""
-    known, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
+    rows, scores = inputs.scored(inputs.candidates, MEASURES[params.measure])
     best = top(scores, max(k, SPREAD + CANDIDATES_PER_PICK * PAGE))
-    order = _spread(inputs, known[best], scores[best])[:k]
-    best = best[order]
+    best = best[_spread(inputs, rows[best], scores[best])[:k]]
     reason = f"The model is unsure ({params.measure})"
-    return Ranking.of(known[best], scores[best], reason, is_complete=len(best) == len(known))
+    return Ranking.of(rows[best], scores[best], reason, is_complete=len(best) == len(rows))
 
 
-def _spread(inputs: Inputs, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+def _spread(inputs: Inputs, rows: Rows, scores: Floats) -> Rows:
     """Return the order of the ranked ``rows``, (n,): diversified within each of the first pages, then unchanged."""
     order = np.arange(len(rows))
     near = order[np.isin(rows, inputs.with_vector(rows))][: SPREAD + CANDIDATES_PER_PICK * PAGE]
@@ -89,16 +87,16 @@ def band(inputs: Inputs, params: BandParams, k: int) -> Ranking:
     """Rank the candidates whose probability lies in the band, most confident first."""
     if not 0 <= params.low <= params.high <= 1:
         raise BadParameter("Band: low and high must be between 0 and 1, with low below high.")
-    known, chances = band_chances(inputs, params.of)
+    rows, chances = band_chances(inputs, params.of)
     outside = (chances < params.low) | (chances > params.high)
-    n_inside = len(known) - int(np.count_nonzero(outside))
+    n_inside = len(rows) - int(np.count_nonzero(outside))
     # Moves items outside the band below all others: three times as fast as selecting among a million.
     best = top(chances - 2 * outside.astype(np.float32), min(k, n_inside))
     reason = f"Probability from {params.low:g} to {params.high:g}"
-    return Ranking.of(known[best], chances[best], reason, is_complete=len(best) == n_inside)
+    return Ranking.of(rows[best], chances[best], reason, is_complete=len(best) == n_inside)
 
 
-def band_chances(inputs: Inputs, class_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def band_chances(inputs: Inputs, class_id: int) -> tuple[Rows, Floats]:
     """Return the candidates with predictions, and for each the probability of the class (0: of the predicted class)."""
     if not class_id:
         return inputs.scored(inputs.candidates, largest)
@@ -126,31 +124,31 @@ def diverse(inputs: Inputs, params: DiverseParams, k: int) -> Ranking:
     from sampling.algorithms.coreset import k_center
 
     assert inputs.X is not None
-    known = inputs.with_vector(inputs.candidates)
+    rows = inputs.with_vector(inputs.candidates)
     if params.by == "typical":
-        return _typical(inputs, known, k)
-    cover = k_center(inputs.X, known, inputs.with_vector(inputs.labelled), k)
+        return _typical(inputs, rows, k)
+    cover = k_center(inputs.X, rows, inputs.with_vector(inputs.labelled), k)
     distances = np.where(np.isfinite(cover.distances), cover.distances, np.float32(0))
-    is_complete = len(cover.rows) == len(known)
-    return Ranking.of(cover.rows, distances, "Unlike everything labeled so far", is_complete=is_complete)
+    reason = "Unlike everything labeled so far"
+    return Ranking.of(cover.rows, distances, reason, is_complete=len(cover.rows) == len(rows))
 
 
-def _typical(inputs: Inputs, known: Rows, k: int) -> Ranking:
+def _typical(inputs: Inputs, rows: Rows, k: int) -> Ranking:
     from sampling.algorithms.typicality import typical
 
     assert inputs.projected is not None
-    found = typical(inputs.projected(), known, inputs.with_vector(inputs.labelled), k, rng=inputs.rng)
+    found = typical(inputs.projected(), rows, inputs.with_vector(inputs.labelled), k, rng=inputs.rng)
     finite = np.isfinite(found.typicality)
-    highest = found.typicality[finite].max(initial=1)
-    scores, is_complete = np.where(finite, found.typicality, highest), len(found.rows) == len(known)
-    return Ranking.of(found.rows, scores, "Typical of its part of the dataset", is_complete=is_complete)
+    scores = np.where(finite, found.typicality, found.typicality[finite].max(initial=1))
+    reason = "Typical of its part of the dataset"
+    return Ranking.of(found.rows, scores, reason, is_complete=len(found.rows) == len(rows))
 
 
 def oddities(inputs: Inputs, params: OdditiesParams, k: int) -> Ranking:
     """Rank the candidates that stand out most from all images."""
     assert inputs.oddness is not None
-    known = inputs.with_vector(inputs.candidates)
-    return _best(known, inputs.oddness(params.method)[known], k, f"Stands out ({params.method})")
+    rows = inputs.with_vector(inputs.candidates)
+    return _best(rows, inputs.oddness(params.method)[rows], k, f"Stands out ({params.method})")
 
 
 def example_rows(to: str) -> list[int]:
@@ -172,9 +170,9 @@ def similar(inputs: Inputs, params: SimilarParams, k: int) -> Ranking:
     examples = inputs.with_vector(np.array(named, dtype=np.int64))
     if not len(examples):
         raise BadParameter("Similar: the chosen image has no embedding yet. Wait until the embeddings are computed.")
-    known = inputs.with_vector(inputs.candidates)
+    rows = inputs.with_vector(inputs.candidates)
     assert inputs.inverse_lengths is not None
-    found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=known, at_least=params.at_least)
+    found = nearest(inputs.X, examples, k, inverse=inputs.inverse_lengths(), among=rows, at_least=params.at_least)
     return Ranking.of(found.rows, found.similarities, "Similar to the chosen images", is_complete=len(found.rows) < k)
 
 
@@ -188,20 +186,20 @@ def suspects(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     now = np.zeros(max(inputs.labelled.max(initial=-1), held.rows.max(initial=-1)) + 1, np.int64)
     now[inputs.labelled] = inputs.labels
     # Leave out labels changed since training, and the only label of a class: their predictions say nothing.
-    told = (now[held.rows] == held.given) & ~held.is_alone & (held.given > 0)
-    rows, P = held.rows[told], held.probabilities[told]
-    judged = doubted(P, np.array([column[class_id] for class_id in held.given[told].tolist()], np.int64))
+    usable = (now[held.rows] == held.given) & ~held.is_alone & (held.given > 0)
+    rows, P = held.rows[usable], held.probabilities[usable]
+    judged = doubted(P, np.array([column[class_id] for class_id in held.given[usable].tolist()], np.int64))
     wanted = judged.is_suspect & np.isin(rows, inputs.candidates)
     return _best(rows[wanted], 1 - judged.self_confidence[wanted], k, "The model disagrees with this label")
 
 
 def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     """Rank the mix of queues that suits the state of the labels, with a share drawn at random."""
-    known = inputs.with_vector(inputs.candidates)
-    if inputs.X is None or inputs.projected is None or not len(known):
+    rows = inputs.with_vector(inputs.candidates)
+    if inputs.X is None or inputs.projected is None or not len(rows):
         drawn = _drawn(inputs, k, BY_CHANCE)
-        reasons, sources = {"random": BY_CHANCE}, ["random"] * len(drawn.rows)
-        return Ranking(drawn.rows, drawn.scores, drawn.probabilities, reasons, False, sources)
+        sources = ["random"] * len(drawn.rows)
+        return replace(drawn, reasons={"random": BY_CHANCE}, is_complete=False, sources=sources)
     from sampling.algorithms.auto import REASONS, choose
 
     P = inputs.probabilities
@@ -214,7 +212,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     # The principal components suffice for k-means and are twenty times smaller.
     Z = inputs.projected()
     odd = inputs.oddness_at_hand() if P is not None and inputs.oddness_at_hand is not None else None
-    mix = choose(Z, known, labelled, labels, P, k, rng=inputs.rng, oddness=odd)
+    mix = choose(Z, rows, labelled, labels, P, k, rng=inputs.rng, oddness=odd)
     ranking = Ranking(
         rows=mix.rows,
         scores=np.linspace(1, 0, num=len(mix.rows), dtype=np.float32),
@@ -226,7 +224,7 @@ def auto(inputs: Inputs, params: NoParams, k: int) -> Ranking:
     return with_checks(ranking, inputs)
 
 
-def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int, reason: str) -> Ranking:
+def _best(rows: Rows, scores: Floats, k: int, reason: str) -> Ranking:
     best = top(scores, k)
     usable = int(np.count_nonzero(~np.isnan(scores)))
     return Ranking.of(rows[best], scores[best], reason, is_complete=len(best) == usable)
@@ -244,118 +242,60 @@ def _drawn(inputs: Inputs, k: int, reason: str) -> Ranking:
     )
 
 
-STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (
-        Strategy(
-            "auto",
-            "Auto",
-            "The best mix right now: typical images first, then uncertain ones; one in ten is random.",
-            auto,
-            is_slow=True,
-            follows_model=True,
-            kept=240,
-        ),
-        Strategy(
-            "uncertain",
-            "Uncertain",
-            "Images the model cannot decide about, varied so that each label teaches it most.",
-            uncertain,
-            UncertainParams,
-            needs_model=True,
-            follows_model=True,
-        ),
-        Strategy(
-            "diverse",
-            "Diverse",
-            "Images unlike everything labeled so far, to cover the whole dataset.",
-            diverse,
-            DiverseParams,
-            needs_vectors=True,
-            is_slow=True,
-            kept=400,
-        ),
-        Strategy(
-            "oddities",
-            "Oddities",
-            "Images that stand out from all others: artifacts, errors, discoveries.",
-            oddities,
-            OdditiesParams,
-            needs_vectors=True,
-            is_slow=True,
-        ),
-        Strategy(
-            "band",
-            "Band",
-            "Images whose predicted probability lies between two values.",
-            band,
-            BandParams,
-            needs_model=True,
-            follows_model=True,
-        ),
-        Strategy(
-            "suspects",
-            "Suspects",
-            "Labels the model disagrees with when it has not been trained on them: errors to correct.",
-            suspects,
-            needs_model=True,
-            needs_held_out=True,
-            deals=False,
-            follows_model=True,
-        ),
-        Strategy(
-            "sweep",
-            "Sweep",
-            "A page of images predicted as one class: mark the exceptions, accept the rest.",
-            sweep,
-            SweepParams,
-            needs_model=True,
-            follows_model=True,
-            is_sweep=True,
-            kept=MOST,
-        ),
-        Strategy(
-            "groups",
-            "Groups",
-            "Images that look almost the same, one group at a time: one key labels them all.",
-            groups,
-            GroupsParams,
-            needs_vectors=True,
-            is_slow=True,
-            is_sweep=True,
-            kept=MOST,
-        ),
-        Strategy(
-            "checks",
-            "Checks",
-            "Images from sweeps, shown again without the suggestion, to measure how often sweeps are right.",
-            checks,
-            is_listed=False,
-        ),
-        Strategy("random", "Random", "A random sample of the unlabeled images.", random),
-        Strategy(
-            "audit",
-            "Audit",
-            "A random sample that measures the audited accuracy: that of the model on the whole dataset.",
-            audit,
-        ),
-        Strategy(
-            "similar",
-            "Similar",
-            "Images that look like the ones you chose (press S on an image).",
-            similar,
-            SimilarParams,
-            needs_vectors=True,
-            is_slow=True,
-            is_listed=False,
-        ),
-        Strategy(
-            "all",
-            "All",
-            "Every image in the order of the folder, or sorted by a field.",
-            everything,
-            AllParams,
-            deals=False,
-        ),
-    )
-}
+def _by_name(*strategies: Strategy) -> dict[str, Strategy]:
+    return {strategy.name: strategy for strategy in strategies}
+
+
+STRATEGIES = _by_name(
+    Strategy(
+        "auto", "Auto", "The best mix right now: typical images first, then uncertain ones; one in ten is random.",
+        auto, is_slow=True, follows_model=True, kept=240,
+    ),
+    Strategy(
+        "uncertain", "Uncertain", "Images the model cannot decide about, varied so that each label teaches it most.",
+        uncertain, UncertainParams, needs_model=True, follows_model=True,
+    ),
+    Strategy(
+        "diverse", "Diverse", "Images unlike everything labeled so far, to cover the whole dataset.",
+        diverse, DiverseParams, needs_vectors=True, is_slow=True, kept=400,
+    ),
+    Strategy(
+        "oddities", "Oddities", "Images that stand out from all others: artifacts, errors, discoveries.",
+        oddities, OdditiesParams, needs_vectors=True, is_slow=True,
+    ),
+    Strategy(
+        "band", "Band", "Images whose predicted probability lies between two values.",
+        band, BandParams, needs_model=True, follows_model=True,
+    ),
+    Strategy(
+        "suspects", "Suspects",
+        "Labels the model disagrees with when it has not been trained on them: errors to correct.",
+        suspects, needs_model=True, needs_held_out=True, deals=False, follows_model=True,
+    ),
+    Strategy(
+        "sweep", "Sweep", "A page of images predicted as one class: mark the exceptions, accept the rest.",
+        sweep, SweepParams, needs_model=True, follows_model=True, is_sweep=True, kept=MOST,
+    ),
+    Strategy(
+        "groups", "Groups", "Images that look almost the same, one group at a time: one key labels them all.",
+        groups, GroupsParams, needs_vectors=True, is_slow=True, is_sweep=True, kept=MOST,
+    ),
+    Strategy(
+        "checks", "Checks",
+        "Images from sweeps, shown again without the suggestion, to measure how often sweeps are right.",
+        checks, is_listed=False,
+    ),
+    Strategy("random", "Random", "A random sample of the unlabeled images.", random),
+    Strategy(
+        "audit", "Audit",
+        "A random sample that measures the audited accuracy: that of the model on the whole dataset.", audit,
+    ),
+    Strategy(
+        "similar", "Similar", "Images that look like the ones you chose (press S on an image).",
+        similar, SimilarParams, needs_vectors=True, is_slow=True, is_listed=False,
+    ),
+    Strategy(
+        "all", "All", "Every image in the order of the folder, or sorted by a field.",
+        everything, AllParams, deals=False,
+    ),
+)  # fmt: skip

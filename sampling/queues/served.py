@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +25,8 @@ def record(round_: Round, tiles: Sequence[Tile], user_id: int | None) -> None:
         last_rank=tiles[-1].rank,
         ranks=np.array([tile.rank for tile in tiles], "<u4").tobytes(),
         item_ids=np.array([tile.item.pk for tile in tiles], "<i8").tobytes(),
-        suggested_ids=np.array([one.label.pk if one else 0 for one in suggestions], "<i8").tobytes(),
-        suggested_probabilities=np.array([one.probability if one else 0 for one in suggestions], "<f4").tobytes(),
+        suggested_ids=np.array([guess.label.pk if guess else 0 for guess in suggestions], "<i8").tobytes(),
+        suggested_probabilities=np.array([guess.probability if guess else 0 for guess in suggestions], "<f4").tobytes(),
         model_version_id=tiles[0].shown.model_version_id,
     )
 
@@ -37,33 +37,17 @@ def look_up(dataset_id: int, user_id: int | None, claims: Collection[Claim]) -> 
     Takes one query for any number of claims. If a page was served twice, the last time counts.
     """
     ranks = [claim.rank for claim in claims]
-    pages = (
-        ServedPage.objects.filter(
-            round__in={claim.round_id for claim in claims},
-            round__dataset=dataset_id,
-            user=user_id,
-            first_rank__lte=max(ranks),
-            last_rank__gte=min(ranks),
-        )
-        .select_related("round")
-        .defer("round__rows")
-        .order_by("pk")
-    )
-    wanted: dict[tuple[int, int, int], Claim] = {(one.round_id, one.rank, one.item_id): one for one in claims}
+    rounds = {claim.round_id for claim in claims}
+    pages = ServedPage.objects.filter(round__in=rounds, round__dataset=dataset_id, user=user_id)
+    pages = pages.filter(first_rank__lte=max(ranks), last_rank__gte=min(ranks))
+    by_key = {(claim.round_id, claim.rank, claim.item_id): claim for claim in claims}
     found: dict[Claim, Shown] = {}
-    for page in pages:
-        found |= {claim: _shown(page, at, claim) for at, claim in _claimed(page, wanted)}
+    for page in pages.select_related("round").defer("round__rows").order_by("pk"):
+        ranks_and_items = zip(np.frombuffer(page.ranks, "<u4"), np.frombuffer(page.item_ids, "<i8"), strict=True)
+        for at, (rank, item_id) in enumerate(ranks_and_items):
+            if claim := by_key.get((page.round_id, int(rank), int(item_id))):
+                found[claim] = _shown(page, at, claim)
     return found
-
-
-def _claimed(page: ServedPage, wanted: dict[tuple[int, int, int], Claim]) -> Iterable[tuple[int, Claim]]:
-    """Yield the claims that match the page, each with its position on the page."""
-    ranks = np.frombuffer(page.ranks, "<u4").tolist()
-    items = np.frombuffer(page.item_ids, "<i8").tolist()
-    for at, (rank, item_id) in enumerate(zip(ranks, items, strict=True)):
-        claim = wanted.get((page.round_id, rank, item_id))
-        if claim is not None:
-            yield at, claim
 
 
 def _shown(page: ServedPage, at: int, claim: Claim) -> Shown:

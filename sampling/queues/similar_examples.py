@@ -26,14 +26,14 @@ class Examples:
         return self.n - len(self.frames)
 
 
-def examples_of(dataset: Dataset, asked: QueryDict) -> Examples:
+def examples_of(dataset: Dataset, query: QueryDict) -> Examples:
     """Return the examples in ``to``, without unknown rows, and the queue that ``back`` leads to."""
-    named = list(dict.fromkeys(example_rows(asked.get("to", ""))))
+    named = list(dict.fromkeys(example_rows(query.get("to", ""))))
     known = set(Item.objects.filter(dataset=dataset, row__in=named).values_list("row", flat=True))
     rows = [row for row in named if row in known]
     found = Frame.objects.filter(item__dataset=dataset, item__row__in=rows[:PICTURES]).select_related("item")
     frames = {frame.item.row: frame for frame in found.order_by("-pk")}
-    back = QueryDict(asked.get("back", ""), mutable=True)
+    back = QueryDict(query.get("back", ""), mutable=True)
     back.setdefault("queue", "auto")
     strategy = STRATEGIES.get(str(back["queue"]), STRATEGIES["auto"])
     return Examples([frames[row] for row in rows if row in frames], len(rows), back.urlencode(), strategy.title)

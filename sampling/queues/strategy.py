@@ -80,15 +80,15 @@ class Inputs:
         known = rows[: np.searchsorted(rows, len(self.probabilities))]
         scores = np.empty(len(known), np.float32)
         for part in blocks(len(known), SCORED_AT_ONCE):
-            some = known[part]
-            first, span = some[0], some[-1] + 1 - some[0]
-            if span <= 2 * len(some):  # reading a few unneeded rows is faster than gathering single ones
-                told = measure(self.probabilities[first : first + span])
-                scores[part] = told if span == len(some) else np.take(told, some - first, mode="clip")
+            block = known[part]
+            first, span = block[0], block[-1] + 1 - block[0]
+            if span <= 2 * len(block):  # reading a few unneeded rows is faster than gathering single ones
+                measured = measure(self.probabilities[first : first + span])
+                scores[part] = measured if span == len(block) else np.take(measured, block - first, mode="clip")
             else:
-                scores[part] = measure(self.probabilities[some])
-        is_told = ~np.isnan(scores)
-        return (known, scores) if is_told.all() else (known[is_told], scores[is_told])
+                scores[part] = measure(self.probabilities[block])
+        has_score = ~np.isnan(scores)
+        return (known, scores) if has_score.all() else (known[has_score], scores[has_score])
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ class Strategy:
         return {option.name: option.choices for option in options_of(self.params).values() if option.choices}
 
 
-def parse_params(strategy: Strategy, given: dict[str, str]) -> Any:
+def parse_params(strategy: Strategy, texts: Mapping[str, Any]) -> Any:
     """Parse the strategy's parameters from text, ignoring unknown names. Raises BadParameter for invalid values."""
     try:
-        return parse_texts(strategy.params, given)
+        return parse_texts(strategy.params, texts)
     except Refusal as error:
-        value = given[error.field][:40]
+        value = texts[error.field][:40]
         raise BadParameter(f"{strategy.title}: {error.field} can't be {value!r}. {error.message}") from error

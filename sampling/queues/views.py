@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -39,6 +40,8 @@ from sampling.sweeps.banner import ClassBar, GroupBar, bar_of, class_form
 from sampling.sweeps.checks import n_waiting
 
 PAGE, LARGEST_PAGE = 60, 240
+# Parameters of the URL that the form shows as they are.
+_SHOWN_AS_THEY_ARE = ("label", "predicted", "seed", "to", "at_least", "looseness", "loose")
 DEFAULT = "auto"
 _STATES: dict[str, State | None] = {
     "unlabelled": State.UNLABELLED,
@@ -83,32 +86,36 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the choice of queue, its parameters and the filters."""
     dataset = get_object_or_404(Dataset, slug=slug)
     has_model = active_model(dataset) is not None
-    asked = _asked(request)
-    current = asked.get("queue") or DEFAULT
+    query = _query(request)
+    current = query.get("queue") or DEFAULT
     strategy = STRATEGIES.get(current)
     has_vectors = EmbeddingSet.objects.filter(dataset=dataset, is_active=True, generation__gt=0).exists()
     n_checks = n_waiting(dataset)
     options = [
         {
-            "name": one.name,
-            "title": f"{one.title} ({n_checks})" if one.name == "checks" and n_checks else one.title,
-            "help": one.help,
-            "is_current": one.name == current,
-            "unavailable_reason": _what_is_missing(one, has_model=has_model, has_vectors=has_vectors),
-            "is_available": not _what_is_missing(one, has_model=has_model, has_vectors=has_vectors),
+            "name": queue.name,
+            "title": f"{queue.title} ({n_checks})" if queue.name == "checks" and n_checks else queue.title,
+            "help": queue.help,
+            "is_current": queue.name == current,
+            "unavailable_reason": (reason := _what_is_missing(queue, has_model=has_model, has_vectors=has_vectors)),
+            "is_available": not reason,
         }
-        for one in STRATEGIES.values()
-        if one.is_listed or one.name == current or (one.name == "checks" and n_checks)
+        for queue in STRATEGIES.values()
+        if queue.is_listed or queue.name == current or (queue.name == "checks" and n_checks)
     ]
     context = {
         "dataset": dataset,
         "queues": options,
-        "choices": _choices(asked, strategy),
+        "choices": [
+            {"name": name, "options": values, "chosen": query.get(name) or values[0]}
+            for name, values in (strategy.choices.items() if strategy else ())
+            if name != "order"  # its control is beside the field to sort by
+        ],
         "help": strategy.help if strategy else "",
         "title": strategy.title if strategy else "Queue",
-        "examples": examples_of(dataset, asked) if current == "similar" else None,
-        "band": _band(dataset, asked) if current == "band" and has_model else None,
-        "sweep": class_form(dataset, asked) if current == "sweep" and has_model else None,
+        "examples": examples_of(dataset, query) if current == "similar" else None,
+        "band": _band(dataset, query) if current == "band" and has_model else None,
+        "sweep": class_form(dataset, query) if current == "sweep" and has_model else None,
         "is_sweep": strategy is not None and strategy.is_sweep,
         "states": [
             *((state.label, state.display_name.capitalize()) for state in State),
@@ -117,17 +124,14 @@ def queues(request: HtmxHttpRequest, slug: str) -> HttpResponse:
         "classes": list(LabelClass.objects.active().filter(dataset=dataset)),
         "chosen": {
             "queue": current,
-            **{
-                name: asked.get(name, "")
-                for name in ("label", "predicted", "seed", "to", "at_least", "looseness", "loose")
-            },
-            "state": asked.get("state") or _default_state(strategy, has_label=bool(asked.get("label"))),
+            **{name: query.get(name, "") for name in _SHOWN_AS_THEY_ARE},
+            "state": query.get("state") or _default_state(strategy, has_label=bool(query.get("label"))),
         },
         "has_model": has_model,
         "has_vectors": has_vectors,
-        "fields": fields_form(dataset, asked, current),
-        "unseen": _unseen_form(dataset, asked),
-        "region": _region_form(dataset, asked),
+        "fields": fields_form(dataset, query, current),
+        "unseen": _unseen_form(dataset, query),
+        "region": _region_form(dataset, query),
     }
     return render(request, "sampling/queues/_pane.html", context)
 
@@ -148,59 +152,43 @@ def _what_is_missing(strategy: Strategy, *, has_model: bool, has_vectors: bool) 
     return ""
 
 
-def _unseen_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
+def _unseen_form(dataset: Dataset, query: QueryDict) -> dict[str, Any] | None:
     """Return the filter by held-out predictions as text and as form values, or None without one."""
-    try:
-        unseen = unseen_from(asked)
-    except BadParameter:
-        return None  # the grid reports the error
-    if unseen is None:
-        return None
-    named = {name: asked.get(name, "") for name in ("label", "predicted")}
-    ids = {name: raw for name, raw in named.items() if whole_number(raw) is not None}
-    names = dict(LabelClass.objects.filter(dataset=dataset, pk__in=ids.values()).values_list("pk", "name"))
-    given, said = (names.get(int(ids.get(name, 0)), "") for name in ("label", "predicted"))
-    kept = {**unseen.as_params(), **ids, "state": "any"}
-    return {"text": words_of(unseen, given, said), "params": kept, "number": unseen.numbers[-1]}
+    with suppress(BadParameter):  # the grid reports the error
+        if unseen := unseen_from(query):
+            ids = {name: raw for name in ("label", "predicted") if whole_number(raw := query.get(name, "")) is not None}
+            names = dict(LabelClass.objects.filter(dataset=dataset, pk__in=ids.values()).values_list("pk", "name"))
+            label, predicted = (names.get(int(ids.get(name, 0)), "") for name in ("label", "predicted"))
+            params = {**unseen.as_params(), **ids, "state": "any"}
+            return {"text": words_of(unseen, label, predicted), "params": params, "number": unseen.numbers[-1]}
+    return None
 
 
-def _region_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any] | None:
+def _region_form(dataset: Dataset, query: QueryDict) -> dict[str, Any] | None:
     """Return the region of the map that the grid is limited to, with its number of images, or None without one."""
-    try:
-        region = region_from(asked)
-        n = None if region is None else len(rows_inside(dataset, region))
-    except Refusal:
-        return None  # the grid reports the error
-    return None if region is None else {"n": n, "params": region.as_params(), "map_id": region.map_id}
+    with suppress(Refusal):  # the grid reports the error
+        if region := region_from(query):
+            n = len(rows_inside(dataset, region))
+            return {"n": n, "params": region.as_params(), "map_id": region.map_id}
+    return None
 
 
-def _asked(request: HtmxHttpRequest) -> QueryDict:
+def _query(request: HtmxHttpRequest) -> QueryDict:
     """Return the query of the page's current URL, which may have changed since the page was rendered."""
     if request.GET or not request.htmx.current_url:
         return request.GET
     return QueryDict(urlsplit(request.htmx.current_url).query)
 
 
-def _band(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
+def _band(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
     """Return the slider's values, the histogram behind it, and the number of unlabeled items in the band."""
-    given = {name: asked.get(name, "") for name in ("low", "high", "of")}
     try:
-        params = parse_params(STRATEGIES["band"], given)
-        filters = Filters(region=region_from(asked), fields=conditions_from(asked))
+        params = parse_params(STRATEGIES["band"], query.dict())
+        filters = Filters(region=region_from(query), fields=conditions_from(query))
         spread = spread_of(dataset, params, filters)
     except Refusal as problem:
         return {"params": BandParams(), "problem": str(problem), "bars": [], "n": 0}
     return {"params": params, "problem": "", "bars": spread.bars, "n": spread.n_inside}
-
-
-def _choices(asked: QueryDict, strategy: Strategy | None) -> list[dict[str, Any]]:
-    if strategy is None:
-        return []
-    return [
-        {"name": name, "options": options, "chosen": asked.get(name) or options[0]}
-        for name, options in strategy.choices.items()
-        if name != "order"  # its control is beside the field to sort by
-    ]
 
 
 def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
@@ -213,26 +201,26 @@ def _page(request: HtmxHttpRequest, dataset: Dataset) -> Page:
     round_ = _round(request, dataset, before, offset, me, n)
     if before is None or round_.pk != before.pk:
         offset = 0
-    dealt = _deal(round_, offset, n, me, is_continued=before is not None)
-    if not dealt.tiles and before is not None:
+    page = _deal(round_, offset, n, me, is_continued=before is not None)
+    if not page.tiles and before is not None:
         # Every item was shown once and skipped by turning pages: start again.
         release(dataset, me)
-        again = order_after(round_, holder=me.name, user_id=me.user_id, k=_ranks(round_.queue, n))
+        again = order_after(round_, me, _ranks(round_.queue, n))
         round_ = get_or_rank_round(dataset, replace(again, after=-1, skip=0, is_continued=False))
-        dealt = _deal(round_, 0, n, me, is_continued=False)
-    if not dealt.tiles:
+        page = _deal(round_, 0, n, me, is_continued=False)
+    if not page.tiles:
         return Page(round_.queue, [], round_.pk, empty=nothing_left(dataset, round_, me))
-    record(round_, dealt.tiles, me.user_id)
-    coming = ranked_rows(round_)[dealt.next_offset : dealt.next_offset + n].tolist()
-    make_ahead(dataset.pk, [*(tile.item.row for tile in dealt.tiles), *coming], me.name)
+    record(round_, page.tiles, me.user_id)
+    coming = ranked_rows(round_)[page.next_offset : page.next_offset + n].tolist()
+    make_ahead(dataset.pk, [*(tile.item.row for tile in page.tiles), *coming], me.name)
     model = active_model(dataset)
     return Page(
         kind=round_.queue,
-        tiles=dealt.tiles,
+        tiles=page.tiles,
         round_id=round_.pk,
-        next_url=_next_url(dataset, round_, dealt.next_offset, n),
+        next_url=_next_url(dataset, round_, page.next_offset, n),
         model_version_id=model.pk if model else None,
-        bar=bar_of(dataset, round_, len(dealt.tiles)),
+        bar=bar_of(dataset, round_, len(page.tiles)),
     )
 
 
@@ -248,16 +236,15 @@ def _round(request: HtmxHttpRequest, dataset: Dataset, before: Round | None, off
     is_spent = offset >= before.n_ranked and not before.is_complete
     if not is_outdated and not is_spent:
         return before
-    order = order_after(before, holder=me.name, user_id=me.user_id, k=_ranks(before.queue, n))
+    order = order_after(before, me, _ranks(before.queue, n))
     return get_or_rank_round(dataset, replace(order, skip=0) if is_outdated else order)
 
 
 def _order(request: HtmxHttpRequest, dataset: Dataset, me: Window, n: int) -> Order:
     strategy = _strategy(request)
-    given = {key: str(value) for key, value in request.GET.items()}
     return Order(
         queue=strategy.name,
-        params=asdict(parse_params(strategy, given)),
+        params=asdict(parse_params(strategy, request.GET.dict())),
         filters=_filters(request, dataset, strategy).as_params(),
         seed=_whole(request, "seed", -1) if request.GET.get("seed") else new_seed(),
         holder=me.name,

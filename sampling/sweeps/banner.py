@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 from django.http import QueryDict
 
 from hoshina.core.errors import Refusal
@@ -51,12 +52,12 @@ class GroupBar:
     """
 
     n: int
-    agreement: float | None
-    low: float
-    high: float
-    n_pairs: int
-    is_half: bool
-    is_known: bool
+    agreement: float | None = None
+    low: float = 0.0
+    high: float = 1.0
+    n_pairs: int = 0
+    is_half: bool = False
+    is_known: bool = False
     kind: str = "group"
 
     @property
@@ -76,7 +77,7 @@ class GroupBar:
         if self.agreement is None:
             return ""
         digits = 1 if self.agreement >= 0.9 else 0
-        share, low, high = (f"{100 * one:.{digits}f}" for one in (self.agreement, self.low, self.high))
+        share, low, high = (f"{100 * value:.{digits}f}" for value in (self.agreement, self.low, self.high))
         return f"{share} % (95 % interval {low} to {high} %) of {counted(self.n_pairs, 'labeled pair')} this similar"
 
 
@@ -84,15 +85,7 @@ def bar_of(dataset: Dataset, round_: Round, n: int) -> ClassBar | GroupBar | Non
     """Return the banner above a page of ``n`` tiles, or None for queues that are not sweeps."""
     facts = round_.params.get("facts", {})
     if round_.queue == "groups":
-        return GroupBar(
-            n,
-            agreement=facts.get("agreement"),
-            low=facts.get("low", 0.0),
-            high=facts.get("high", 1.0),
-            n_pairs=facts.get("n_pairs", 0),
-            is_half="is_half" in facts,
-            is_known=facts.get("is_known", False),
-        )
+        return msgspec.convert(facts | {"n": n}, GroupBar)
     if round_.queue != "sweep":
         return None
     label = LabelClass.objects.get(pk=facts["of"])
@@ -148,28 +141,22 @@ def _no_known_group(facts: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def class_form(dataset: Dataset, asked: QueryDict) -> dict[str, Any]:
+def class_form(dataset: Dataset, query: QueryDict) -> dict[str, Any]:
     """Return the choices of a class sweep: the classes with what a sweep of each would yield, and the error shares."""
     strategy = STRATEGIES["sweep"]
     try:
-        params = parse_params(strategy, {name: asked.get(name, "") for name in ("of", "at_most")})
-        filters = Filters(region=region_from(asked), fields=conditions_from(asked))
-        found = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
+        params = parse_params(strategy, query.dict())
+        filters = Filters(region=region_from(query), fields=conditions_from(query))
+        classes = prospects(gather(dataset, strategy, filters, seed=0), params.at_most)
     except Refusal as problem:
         return {"problem": str(problem), "params": SweepParams(), "classes": [], "shares": _shares(0.01)}
     names = dict(LabelClass.objects.filter(dataset=dataset).values_list("pk", "name"))
-    classes = [
-        {
-            "id": one.class_id,
-            "name": names[one.class_id],
-            "n": one.n,
-            "n_sure": one.n_sure,
-            "is_chosen": one.class_id == params.of,
-        }
-        for one in found
-        if one.class_id in names
+    choices = [
+        asdict(prospect) | {"name": names[prospect.class_id], "is_chosen": prospect.class_id == params.of}
+        for prospect in classes
+        if prospect.class_id in names
     ]
-    return {"problem": "", "params": params, "classes": classes, "shares": _shares(params.at_most)}
+    return {"problem": "", "params": params, "classes": choices, "shares": _shares(params.at_most)}
 
 
 def _shares(chosen: float) -> list[dict[str, Any]]:

@@ -23,8 +23,6 @@ from sampling.queues.strategy import Rows
 RECENT_CHECKS, RECENT_PAGES = 60, 12
 # An action that gave the swept class to this share of a page is one that accepted it, and not a single label.
 ACCEPTS = 1 / 3
-
-
 _DECIDED = (Check.Outcome.RIGHT, Check.Outcome.WRONG)
 _OPEN = (Check.Outcome.WAITING, Check.Outcome.DISPUTED)
 
@@ -52,16 +50,10 @@ class _Outcome:
 def deal_checks(round_: Round, class_id: int, rows: list[int], probabilities: list[float]) -> None:
     """Save the images of these rows as checks of the sweep page ``round_``."""
     ids = dict(Item.objects.filter(dataset=round_.dataset_id, row__in=rows).values_list("row", "pk"))
-    facts = {"labels": round_.n_ranked / len(rows), "promised": round_.params["facts"]["promised_error"]}
+    shared = {"dataset_id": round_.dataset_id, "round": round_, "label_id": class_id}
+    shared |= {"labels": round_.n_ranked / len(rows), "promised": round_.params["facts"]["promised_error"]}
     Check.objects.bulk_create(
-        Check(
-            dataset_id=round_.dataset_id,
-            item_id=ids[row],
-            round=round_,
-            label_id=class_id,
-            probability=probability,
-            **facts,
-        )
+        Check(item_id=ids[row], probability=probability, **shared)
         for row, probability in zip(rows, probabilities, strict=True)
         if row in ids
     )
@@ -136,8 +128,8 @@ def _recent_pages(dataset_id: int, newest: Iterable[Check]) -> dict[int, _Outcom
     return {pk: _Outcome(_accept(accepted[pk], rounds[pk].n_ranked), marked[pk]) for pk in rounds}
 
 
-def _accept(given: Counter[int], n: int) -> int | None:
-    action_id, most = given.most_common(1)[0] if given else (None, 0)
+def _accept(actions: Counter[int], n: int) -> int | None:
+    action_id, most = actions.most_common(1)[0] if actions else (None, 0)
     return action_id if most >= ACCEPTS * n else None
 
 
@@ -177,15 +169,15 @@ def risk_of(dataset: Dataset) -> Risk:
 def carryover_of(dataset: Dataset) -> Carryover:
     """Return the number of labels of all accepted pages, and the number of wrong ones promised for them."""
     accepted = Check.objects.filter(dataset=dataset).exclude(outcome=Check.Outcome.DEALT)
-    told = accepted.aggregate(n=Sum("labels"), wrong=Sum(F("labels") * F("promised")))
-    return Carryover(told["n"] or 0.0, told["wrong"] or 0.0)
+    totals = accepted.aggregate(n=Sum("labels"), wrong=Sum(F("labels") * F("promised")))
+    return Carryover(totals["n"] or 0.0, totals["wrong"] or 0.0)
 
 
 def measured(dataset: Dataset) -> Measured:
     """Return the share of wrong labels left by sweeps, from decided checks weighted by the labels each stands for."""
     checks = Check.objects.filter(dataset=dataset)
     decided, wrong = Q(outcome__in=_DECIDED), Q(outcome=Check.Outcome.WRONG)
-    told = checks.aggregate(
+    totals = checks.aggregate(
         n=Count("pk", filter=decided),
         n_wrong=Count("pk", filter=wrong),
         n_open=Count("pk", filter=Q(outcome__in=_OPEN)),
@@ -194,5 +186,5 @@ def measured(dataset: Dataset) -> Measured:
         squared_hits=Sum(F("labels") * F("labels"), filter=wrong, default=0.0),
         largest=Max("labels", filter=decided, default=0.0),
     )
-    share = share_of_sums(told["n"], told["total"], told["hits"], told["squared_hits"], told["largest"])
-    return Measured(told["n"], told["n_wrong"], told["n_open"], share.value, share.low, share.high)
+    share = share_of_sums(totals["n"], totals["total"], totals["hits"], totals["squared_hits"], totals["largest"])
+    return Measured(totals["n"], totals["n_wrong"], totals["n_open"], share.value, share.low, share.high)

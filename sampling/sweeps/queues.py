@@ -69,17 +69,17 @@ def sweep(inputs: Inputs, params: SweepParams, k: int) -> Ranking:
         raise BadParameter("Sweep: the model has no classes. Label some images and retrain it (R).")
     assert inputs.risk is not None
     risk, carryover = inputs.risk()
-    known, ids, sure = _predicted(inputs)
+    candidates, ids, sure = _predicted(inputs)
     tried = []
     for class_id in [params.of] if params.of else list(inputs.columns):
         own = np.flatnonzero(ids == class_id)
-        rows, chances = known[own], sure[own]
+        rows, chances = candidates[own], sure[own]
         best = top(chances, min(k, MOST))
         page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best), carryover=carryover)
         if page.n < MIN_CHECKED_PAGE:  # pages without checks are not recorded, so no error is carried over
             page = plan_page(chances[best], risk, at_most=params.at_most, largest=len(best))
         tried.append((class_id, page, rows, chances, best))
-    class_id, page, rows, chances, best = tried[most_confident([one[1] for one in tried])]
+    class_id, page, rows, chances, best = tried[most_confident([page for _, page, _, _, _ in tried])]
     chosen = best[: page.n]
     checks = draw_checks(page.n, inputs.rng, n_known=risk.n_known)
     facts = {
@@ -122,33 +122,32 @@ def groups(inputs: Inputs, params: GroupsParams, k: int) -> Ranking:
     if params.loose not in (0, 1):
         raise BadParameter("Groups: loose must be 0 (only groups known to share a class) or 1.")
     Z = inputs.projected()
-    known = inputs.with_vector(inputs.candidates)
-    known = _without(known[known < len(Z)], inputs.waiting)
-    n_candidates = len(known)
+    candidates = inputs.with_vector(inputs.candidates)
+    candidates = _without(candidates[candidates < len(Z)], inputs.waiting)
+    n_candidates = len(candidates)
     pairs = LabeledPairs(
         Z, inputs.with_vector(inputs.labelled), _labels(inputs), rng=inputs.rng, pressed=inputs.pressed
     )
     strict = pairs.largest_reliable()
 
     def agreement_at(radius: float) -> Agreement:
-        is_within = strict is not None and radius <= strict.radius
-        return replace(strict, radius=radius) if strict is not None and is_within else pairs.within(radius)
+        return replace(strict, radius=radius) if strict and radius <= strict.radius else pairs.within(radius)
 
     if params.within:
-        asked = _rows(params.within)
-        half = tighter_half(Z, asked[np.isin(asked, known)][:MOST])
+        group_rows = _rows(params.within)
+        half = tighter_half(Z, group_rows[np.isin(group_rows, candidates)][:MOST])
         agreement = agreement_at(float(half.distances.max(initial=0)))
-        told: dict[str, Any] = {"is_half": True, "n_split": len(asked), **_agreement(agreement)}
-        return _ranking(half.rows, -half.distances, "The tighter half of a group", told)
-    usual = default_radius(Z, known, rng=inputs.rng)
+        facts = {"is_half": True, "n_split": len(group_rows), **_agreement(agreement)}
+        return _ranking(half.rows, -half.distances, "The tighter half of a group", facts)
+    usual = default_radius(Z, candidates, rng=inputs.rng)
     if params.loose:
         agreement, avoid = agreement_at(usual * params.looseness), None
     else:  # not wider than usual, even if the labels allow it: the groups are smaller and of fewer classes
         tight = 0.0 if strict is None else min(strict.radius, usual)
         agreement = agreement_at(tight * min(params.looseness, 1))
         avoid = partial(pairs.is_mixed, radius=agreement.radius)
-        known = known if strict is not None else known[:0]
-    group = densest_group(Z, known, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
+        candidates = candidates if strict is not None else candidates[:0]
+    group = densest_group(Z, candidates, agreement.radius, min(k, MOST), rng=inputs.rng, avoid=avoid)
     facts = {"n_candidates": n_candidates, "is_strict": not params.loose, **_agreement(agreement)}
     return _ranking(group.rows, -group.distances, "Similar to the other images of this page", facts)
 
@@ -224,8 +223,7 @@ def _predicted(inputs: Inputs) -> tuple[Rows, Rows, Floats]:
 
 
 def _labels(inputs: Inputs) -> Rows:
-    known = inputs.with_vector(inputs.labelled)
-    return inputs.labels[np.isin(inputs.labelled, known)]
+    return inputs.labels[np.isin(inputs.labelled, inputs.with_vector(inputs.labelled))]
 
 
 def _without(rows: Rows, others: Rows) -> Rows:

@@ -6,11 +6,9 @@ Imports no TensorFlow, so that a page can show the augmented images of a trainin
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from PIL import Image
 from labeling.images.encoder_inputs import Pixels, squash
 from modeling.backends import weights
 from modeling.backends.encoder import EncoderUnavailable, one_line
+from modeling.backends.keras_networks import NETWORKS, is_installed
 from modeling.quick.options import BACKBONES, QuickOptions
 
 # Maximum rotation, zoom factor and change of brightness.
@@ -28,11 +27,7 @@ ZOOM = 1.25
 BRIGHTNESS = 0.25
 
 _ASK_AGAIN_SECONDS = 60.0
-_FILES = {
-    "mobilenet_v2": weights.MOBILENET_V2,
-    "efficientnet_b0": weights.EFFICIENTNET_B0,
-    "resnet50": weights.RESNET50,
-}
+_FILES = {network.backend: network.weights for network in NETWORKS}
 
 
 # -- Weights -----------------------------------------------------------------------------------------
@@ -74,19 +69,11 @@ def origin_of(backbone: str, weights_dir: Path | None) -> str:
 
 
 def imagenet_weights(backbone: str, weights_dir: Path | None) -> Path:
-    """Return the weight file of a backbone, downloaded if needed.
-
-    Raises ``EncoderUnavailable`` with alternatives.
-    """
+    """Return the weight file of a backbone, downloaded if needed. Raises ``EncoderUnavailable`` with alternatives."""
     try:
         return weights.locate(_FILES[backbone], weights_dir)[0]
     except EncoderUnavailable as missing:
         raise EncoderUnavailable(missing.message, f"{missing.hint} {_other_ways(backbone, weights_dir)}") from missing
-
-
-def is_installed() -> bool:
-    """Return whether TensorFlow is installed, without importing it."""
-    return importlib.util.find_spec("tensorflow") is not None
 
 
 def _other_ways(backbone: str, weights_dir: Path | None) -> str:
@@ -147,8 +134,7 @@ def augmented_batch(
     """Return the images at ``positions`` of ``pixels`` (n, side, side, 3) as in an epoch: uint8 (m, side, side, 3)."""
     if not options.is_augmented:
         return np.asarray(pixels[list(positions)])
-    augment_image = partial(augment, options=options)
-    return np.stack([augment_image(pixels[at], seed=(options.seed, epoch, at)) for at in positions])
+    return np.stack([augment(pixels[at], options, seed=(options.seed, epoch, at)) for at in positions])
 
 
 def samples(images: Sequence[Image.Image], options: QuickOptions, n: int) -> Pixels:
@@ -159,10 +145,8 @@ def samples(images: Sequence[Image.Image], options: QuickOptions, n: int) -> Pix
     if not images or n < 1:
         return np.empty((0, options.image_side, options.image_side, 3), dtype=np.uint8)
     pixels = np.stack([squash(image, options.image_side) for image in images])
-    batches = [
-        augmented_batch(pixels, [number % len(pixels)], options, epoch=number // len(pixels)) for number in range(n)
-    ]
-    return np.concatenate(batches)
+    numbers = (divmod(number, len(pixels)) for number in range(n))
+    return np.concatenate([augmented_batch(pixels, [at], options, epoch=epoch) for epoch, at in numbers])
 
 
 def _transform(pixels: Pixels, matrix: npt.NDArray[np.float64], side: int) -> Pixels:

@@ -76,9 +76,8 @@ def _keras_model() -> Callable[[Any], Any]:
     try:
         import keras
     except ImportError as error:
-        raise SystemExit(
-            "Install one of the Python packages ai-edge-litert and tensorflow. Neither is installed."
-        ) from error
+        message = "Install one of the Python packages ai-edge-litert and tensorflow. Neither is installed."
+        raise SystemExit(message) from error
     model = keras.models.load_model(HERE / "model.keras", compile=False)
     return lambda pixels: np.asarray(model.predict_on_batch(pixels[None].astype(np.float32)))[0]
 
@@ -88,14 +87,9 @@ def items_in(
     folder: Path, endings: list[str], network_input: NetworkInput, template: Template | None
 ) -> Iterator[Item]:
     """Yield each image file as an item; with ``template``, each group of files as one item."""
-    if template is not None:
-        yield from _grouped(folder, endings, network_input, template)
+    if template is None:
+        yield from (Item(file.path, {"image": file.path}, file.problem) for file in walk(folder, endings))
         return
-    for file in walk(folder, endings):
-        yield Item(file.path, {"image": file.path}, file.problem)
-
-
-def _grouped(folder: Path, endings: list[str], network_input: NetworkInput, template: Template) -> Iterator[Item]:
     groups: dict[str, dict[str, str]] = {}
     n_left_out = 0
     for file in walk(folder, endings):
@@ -112,12 +106,9 @@ def _grouped(folder: Path, endings: list[str], network_input: NetworkInput, temp
         else:
             files[place.role] = file.path
     if n_left_out:
-        print(
-            f"Files left out: {n_left_out:,}. Their role is none of {', '.join(network_input.spec.roles)}.",
-            file=sys.stderr,
-        )
-    for path in sorted(groups):
-        yield Item(path, groups[path])
+        roles = ", ".join(network_input.spec.roles)
+        print(f"Files left out: {n_left_out:,}. Their role is none of {roles}.", file=sys.stderr)
+    yield from (Item(path, groups[path]) for path in sorted(groups))
 
 
 # -- The answers --------------------------------------------------------------------------------------
@@ -188,10 +179,8 @@ def main() -> int:
         print(f"{error.filename or 'The table'}: {error.strerror or error}", file=sys.stderr)
         return 1
     if not n and not n_failed:
-        print(
-            f"No file in {arguments.folder} has one of the extensions {', '.join(about['extensions'])}.",
-            file=sys.stderr,
-        )
+        extensions = ", ".join(about["extensions"])
+        print(f"No file in {arguments.folder} has one of the extensions {extensions}.", file=sys.stderr)
     else:
         remark = f", {n_failed:,} not (see the column “problem”)" if n_failed else ""
         print(f"{n:,} classified{remark}.", file=sys.stderr)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,9 +111,8 @@ def train(network: QuickNetwork, data: TrainingData, watcher: Watcher) -> int:
 class _Classifier:
     """The last layer on standardized features; its weights are written to the network's own layer."""
 
-    def __init__(self, network: QuickNetwork, features: FloatArray, rate: float) -> None:
+    def __init__(self, network: QuickNetwork, features: FloatArray) -> None:
         keras = network.keras
-        self.network = network
         self.mean = features.mean(axis=0)
         deviation = features.std(axis=0)
         self.scale = np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
@@ -122,7 +122,7 @@ class _Classifier:
             # At the start every class is equally likely.
             self.layer = keras.layers.Dense(network.n_classes, kernel_initializer="zeros")
             self.model = keras.Model(inputs, self.layer(dropped))
-        _compile(network, self.model, rate)
+        _compile(network, self.model, HEAD_RATE)
 
     def standardize(self, features: FloatArray) -> FloatArray:
         standard: FloatArray = (features - self.mean) / self.scale
@@ -144,10 +144,7 @@ def _train_classifier(network: QuickNetwork, data: TrainingData, watcher: Watche
     options = network.options
     augmented = data.train if not options.is_augmented else np.tile(data.train, options.epochs)
     network.expect(len(augmented) + len(data.stopping))
-    features = _features(network, data.pixels, data.train, watcher)
-    head = _Classifier(network, features, HEAD_RATE)
-    standardized = np.zeros((len(data.y), network.dim), np.float32)
-    standardized[data.train] = head.standardize(features)
+    head, standardized = _new_classifier(network, data, watcher)
     stopping = head.standardize(_features(network, data.pixels, data.stopping, watcher))
 
     def batches(epoch: int) -> Iterator[Batch]:
@@ -158,24 +155,31 @@ def _train_classifier(network: QuickNetwork, data: TrainingData, watcher: Watche
                 x = head.standardize(network.features(pixels))
             yield x, data.y[positions], data.weight[positions]
 
-    loop = _Loop(network, head.model, data, watcher, head.raw_weights, lambda: head.logits(stopping))
-    best = loop.run(batches, options.epochs, options.early_stopping)
-    network.classifier.set_weights(loop.best_weights)
+    best, weights = _run_epochs(
+        network, head.model, data, watcher, batches, head.raw_weights, lambda: head.logits(stopping)
+    )
+    network.classifier.set_weights(weights)
     return best
 
 
 def _warm_up(network: QuickNetwork, data: TrainingData, watcher: Watcher) -> None:
     """Train the classifier before the backbone is fine-tuned."""
     network.expect(len(data.train))
-    features = _features(network, data.pixels, data.train, watcher)
-    head = _Classifier(network, features, HEAD_RATE)
-    standardized = np.zeros((len(data.y), network.dim), np.float32)
-    standardized[data.train] = head.standardize(features)
+    head, standardized = _new_classifier(network, data, watcher)
     for epoch in range(1, WARM_UP + 1):
         for positions in _order(data, 32, network.options.seed, -epoch):
             head.model.train_on_batch(standardized[positions], data.y[positions], sample_weight=data.weight[positions])
             watcher.prepared(0)
     network.classifier.set_weights(head.raw_weights())
+
+
+def _new_classifier(network: QuickNetwork, data: TrainingData, watcher: Watcher) -> tuple[_Classifier, FloatArray]:
+    """Return a classifier, and its inputs float32 (n, dim), which are 0 outside the training set."""
+    features = _features(network, data.pixels, data.train, watcher)
+    classifier = _Classifier(network, features)
+    standardized = np.zeros((len(data.y), network.dim), np.float32)
+    standardized[data.train] = classifier.standardize(features)
+    return classifier, standardized
 
 
 def _features(network: QuickNetwork, pixels: Pixels, positions: Positions, watcher: Watcher) -> FloatArray:
@@ -219,87 +223,67 @@ def _train_whole(network: QuickNetwork, data: TrainingData, watcher: Watcher) ->
             if upcoming is not None:
                 yield upcoming.result()
 
-    loop = _Loop(
-        network,
-        network.model,
-        data,
-        watcher,
-        network.weights,
-        lambda: network.logits(data.pixels, data.stopping),
-    )
-    best = loop.run(batches, options.epochs, options.early_stopping)
-    network.set_weights(loop.best_weights)
+    def stopping_logits() -> FloatArray:
+        return network.logits(data.pixels, data.stopping)
+
+    best, weights = _run_epochs(network, network.model, data, watcher, batches, network.weights, stopping_logits)
+    network.set_weights(weights)
     return best
 
 
 # -- Epochs --------------------------------------------------------------------------------------------
-class _Loop:
-    """Trains epochs up to the last, or until the validation loss stops improving."""
+def _run_epochs(
+    network: QuickNetwork,
+    model: Any,
+    data: TrainingData,
+    watcher: Watcher,
+    batches: Callable[[int], Iterator[Batch]],
+    weights: Callable[[], list[FloatArray]],
+    stopping_logits: Callable[[], FloatArray],
+) -> tuple[int, list[FloatArray]]:
+    """Train epochs up to the last, or until the validation loss stops improving. Return the best one and its weights.
 
-    def __init__(
-        self,
-        network: QuickNetwork,
-        model: Any,
-        data: TrainingData,
-        watcher: Watcher,
-        weights: Callable[[], list[FloatArray]],
-        stopping_logits: Callable[[], FloatArray],
-    ) -> None:
-        self.model, self.data, self.watcher = model, data, watcher
-        self.weights, self.stopping_logits = weights, stopping_logits
-        self.n_batches = _n_batches(data, network.options.batch_size)
-        self.best_weights: list[FloatArray] = []
-
-    def run(self, batches: Callable[[int], Iterator[Batch]], epochs: int, patience: int) -> int:
-        best, best_loss = 0, float("inf")
-        for epoch in range(1, epochs + 1):
-            began = time.perf_counter()
-            loss, accuracy = self._train_epoch(epoch, batches(epoch))
-            val_loss, val_accuracy = self._validate()
-            _require_finite(loss, val_loss)
-            result = Epoch(epoch, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began)
-            is_best = val_loss < best_loss
-            if is_best:
-                best, best_loss = epoch, val_loss
-                self.best_weights = self.weights()
-            self.watcher.epoch(result, self._best if is_best else None)
-            if patience and epoch - best >= patience:
-                break
-        return best
-
-    def _best(self) -> list[FloatArray]:
-        return self.best_weights
-
-    def _train_epoch(self, epoch: int, batches: Iterator[Batch]) -> tuple[float, float]:
-        """Train one epoch. Return the mean loss and accuracy of its batches, each measured before its update."""
+    ``batches`` of an epoch train ``model``; ``weights`` and ``stopping_logits`` are those after it.
+    """
+    options, n_batches = network.options, _n_batches(data, network.options.batch_size)
+    best, best_loss, best_weights = 0, float("inf"), list[FloatArray]()
+    for epoch in range(1, options.epochs + 1):
+        began = time.perf_counter()
         sums, n = np.zeros(2), 0
-        for number, (x, y, weight) in enumerate(batches, start=1):
-            result = self.model.train_on_batch(x, y, sample_weight=weight, return_dict=True)
+        for number, (x, y, weight) in enumerate(batches(epoch), start=1):
+            # Loss and accuracy of each batch are measured before its update.
+            result = model.train_on_batch(x, y, sample_weight=weight, return_dict=True)
             sums += len(y) * np.array([result["loss"], result["accuracy"]], dtype=float)
             n += len(y)
-            self.watcher.batch(epoch, number, self.n_batches, *(sums / n).tolist())
+            watcher.batch(epoch, number, n_batches, *(sums / n).tolist())
         loss, accuracy = (sums / n).tolist()
-        return loss, accuracy
-
-    def _validate(self) -> tuple[float, float]:
-        """Return loss and accuracy on the validation set, with the loss at its best temperature.
-
-        The finished network is calibrated in the same way. So mere overconfidence, which all networks reach after long
-        training, does not count against it.
-        """
-        logits, y = self.stopping_logits(), self.data.y[self.data.stopping]
-        if not np.isfinite(logits).all():
-            return float("nan"), 0.0
-        logits = logits / np.float32(fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD))
-        top = logits.max(axis=1)
-        losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) - (logits[np.arange(len(y)), y] - top)
-        weighted = np.average(losses, weights=self.data.weight[self.data.stopping])
-        return float(weighted), float((logits.argmax(axis=1) == y).mean())
+        val_loss, val_accuracy = _validate(stopping_logits(), data)
+        if not np.isfinite([loss, val_loss]).all():
+            raise Diverged
+        done = Epoch(epoch, loss, accuracy, val_loss, val_accuracy, time.perf_counter() - began)
+        is_best = val_loss < best_loss
+        if is_best:
+            best, best_loss, best_weights = epoch, val_loss, weights()
+        watcher.epoch(done, partial(list, best_weights) if is_best else None)
+        if options.early_stopping and epoch - best >= options.early_stopping:
+            break
+    return best, best_weights
 
 
-def _require_finite(*losses: float) -> None:
-    if not np.isfinite(losses).all():
-        raise Diverged
+def _validate(logits: FloatArray, data: TrainingData) -> tuple[float, float]:
+    """Return loss and accuracy on the validation set, with the loss at its best temperature.
+
+    The finished network is calibrated in the same way. So mere overconfidence, which all networks reach after long
+    training, does not count against it.
+    """
+    if not np.isfinite(logits).all():
+        return float("nan"), 0.0
+    y = data.y[data.stopping]
+    logits = logits / np.float32(fit_temperature(logits, y, prior_sd=TEMPERATURE_PRIOR_SD))
+    top = logits.max(axis=1)
+    losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) - (logits[np.arange(len(y)), y] - top)
+    weighted = np.average(losses, weights=data.weight[data.stopping])
+    return float(weighted), float((logits.argmax(axis=1) == y).mean())
 
 
 def _order(data: TrainingData, batch_size: int, seed: int, epoch: int) -> list[Positions]:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labeling.images.encoder_inputs import Pixels
-from modeling.backends import gpu, litert, weights
-from modeling.backends.encoder import FloatArray, one_line
-from modeling.backends.keras_networks import BROKEN, NETWORKS, import_tensorflow, quiet
+from modeling.backends import gpu, litert
+from modeling.backends.encoder import FloatArray
+from modeling.backends.keras_networks import NETWORKS, import_tensorflow, quiet
 from modeling.quick.options import QuickOptions
 
 Positions = NDArray[np.int64]
@@ -29,18 +29,8 @@ _MIN_IMAGES_TO_FREEZE = 600
 class QuickNetwork:
     """A backbone and a classifier, from pixels 0 … 255 to one logit per class.
 
-    Attributes
-    ----------
-    keras
-        The library, imported and silenced.
-    tensorflow
-        Likewise.
-    has_gpu
-        Whether TensorFlow has a GPU, which is then faster than LiteRT on the CPU.
-    options
-        The options of the training.
-    dim
-        Length of the pooled features.
+    ``keras`` and ``tensorflow`` are the imported libraries, ``dim`` is the length of the pooled features. With a GPU
+    (``has_gpu``) Keras is faster than LiteRT on the CPU.
     """
 
     def __init__(self, options: QuickOptions, n_classes: int, file: Path | None) -> None:
@@ -55,7 +45,7 @@ class QuickNetwork:
         layers = self.keras.layers
         side = options.image_side
         with quiet():
-            self.backbone = self._backbone(file)
+            self.backbone = self._architecture.build(self.keras, file, side)
             self.dim = int(self.backbone.output.shape[-1])
             pixels = self.keras.Input((side, side, 3), name="pixels")
             # With ImageNet weights, the stored means and deviations are better than those of a batch of few images. A
@@ -79,7 +69,7 @@ class QuickNetwork:
     def features(self, pixels: Pixels) -> FloatArray:
         """Return pooled features float32 (n, dim) of uint8 (n, side, side, 3), from a frozen backbone."""
         if self._fast is None:
-            return self._predict(self.features_model, pixels)
+            return gpu.KerasRunner(self.features_model).run(pixels)
         return self._fast.run(pixels)
 
     def expect(self, n_images: int) -> None:
@@ -95,7 +85,7 @@ class QuickNetwork:
 
     def _logits(self, pixels: Pixels) -> FloatArray:
         if self.options.is_end_to_end:
-            return self._predict(self.model, pixels)
+            return gpu.KerasRunner(self.model).run(pixels)
         kernel, bias = self.classifier.get_weights()
         logits: FloatArray = self.features(pixels) @ kernel + bias
         return logits
@@ -106,15 +96,8 @@ class QuickNetwork:
         ``graph`` is the frozen :meth:`probabilities_model`, which runs on all cores if there is no GPU.
         """
         if self.has_gpu:
-            model = self.probabilities_model(temperature)
-            return lambda pixels: self._predict(model, pixels)
+            return gpu.KerasRunner(self.probabilities_model(temperature)).run
         return litert.Network(graph).run
-
-    def _predict(self, model: Any, pixels: Pixels) -> FloatArray:
-        parts = [np.empty((0, int(model.output.shape[-1])), np.float32)]
-        for start in range(0, len(pixels), _BLOCK):
-            parts.append(np.asarray(model.predict_on_batch(pixels[start : start + _BLOCK].astype(np.float32))))
-        return np.concatenate(parts)
 
     # -- Weights -------------------------------------------------------------------------------------
     def weights(self) -> list[FloatArray]:
@@ -138,19 +121,6 @@ class QuickNetwork:
     def probabilities_model(self, temperature: float) -> Any:
         """Return a Keras model from pixels 0 … 255 to calibrated probabilities."""
         layers = self.keras.layers
-        logits = self.model.output
         with quiet():
-            tempered = layers.Rescaling(1 / temperature, name="temperature")(logits)
+            tempered = layers.Rescaling(1 / temperature, name="temperature")(self.model.output)
             return self.keras.Model(self.model.input, layers.Softmax(name="probabilities")(tempered))
-
-    # -- Making --------------------------------------------------------------------------------------
-    def _backbone(self, file: Path | None) -> Any:
-        side = self.options.image_side
-        build = getattr(self.keras.applications, self._architecture.function)
-        backbone = build(input_shape=(side, side, 3), include_top=False, pooling="avg", weights=None)
-        if file is not None:
-            try:
-                backbone.load_weights(str(file))
-            except BROKEN as error:
-                raise weights.damaged(self._architecture.weights, file, one_line(error)) from error
-        return backbone

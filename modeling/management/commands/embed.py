@@ -67,23 +67,23 @@ class Command(HoshinaCommand):
             "wanted": AUTO if wanted == AUTO_WITH_OLD_FALLBACK else wanted,
             "chosen": asdict(likely(wanted)),
             "encoders": [asdict(line) for line in survey()],
-            "choices": [{"dataset": one.dataset.name, "backend": one.backend} for one in choices],
-            "sets": [_set(one) for one in found],
+            "choices": [{"dataset": choice.dataset.name, "backend": choice.backend} for choice in choices],
+            "sets": [_set(embedding_set) for embedding_set in found],
         }
         self.print_result(listed, _for_people(listed), as_json=as_json)
 
 
-def _set(one: EmbeddingSet) -> dict[str, Any]:
+def _set(embeddings: EmbeddingSet) -> dict[str, Any]:
     return {
-        "dataset": one.dataset.name,
-        "encoder": one.encoder,
-        "backend": one.backend,
-        "fingerprint": one.fingerprint,
-        "dim": one.dim,
-        "vectors": one.n_vectors,
-        "failed": one.n_failed,
-        "active": one.is_active,
-        "reason": one.reason,
+        "dataset": embeddings.dataset.name,
+        "encoder": embeddings.encoder,
+        "backend": embeddings.backend,
+        "fingerprint": embeddings.fingerprint,
+        "dim": embeddings.dim,
+        "vectors": embeddings.n_vectors,
+        "failed": embeddings.n_failed,
+        "active": embeddings.is_active,
+        "reason": embeddings.reason,
     }
 
 
@@ -96,13 +96,13 @@ def _for_people(listed: dict[str, Any]) -> Iterator[str]:
         state = "ready" if line["available"] else "not ready"
         yield f"{mark} {line['backend']:<{width}} {line['encoder']:<14} {state:<10} {line['reason']}"
     yield f"* is what {listed['wanted']!r} means here; missing weights would be downloaded first."
-    for one in listed["choices"]:
-        yield f"{one['dataset']}: {one['backend']!r} was chosen for it."
-    for one in listed["sets"]:
-        active = "active" if one["active"] else "kept"
+    for choice in listed["choices"]:
+        yield f"{choice['dataset']}: {choice['backend']!r} was chosen for it."
+    for embeddings in listed["sets"]:
+        active = "active" if embeddings["active"] else "kept"
         yield (
-            f"{one['dataset']}: {one['vectors']:,} x {one['dim']:,} by {one['encoder']} "
-            f"({one['fingerprint']}), {active}. {one['reason']}"
+            f"{embeddings['dataset']}: {embeddings['vectors']:,} x {embeddings['dim']:,} by {embeddings['encoder']} "
+            f"({embeddings['fingerprint']}), {active}. {embeddings['reason']}"
         )
 
 

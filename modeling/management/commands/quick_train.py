@@ -43,27 +43,27 @@ class Command(HoshinaCommand):
         self.print_result(job.result, words(job.result), as_json=options["json"])
 
 
-def words(told: dict[str, Any]) -> list[str]:
+def words(result: dict[str, Any]) -> list[str]:
     """Return the result of a training, which ``--json`` prints, as lines of text."""
-    low, high = told["accuracy_interval"]
-    classes = counted(len(told["classes"]), "class", "classes")
+    low, high = result["accuracy_interval"]
+    classes = counted(len(result["classes"]), "class", "classes")
     lines = [
-        f"Model {told['model_version']}: {counted(told['labels'], 'label')} of {classes}, "
-        f"best epoch {told['best_epoch']} of {len(told['epochs'])}, in {told['seconds']} s.",
-        f"Held-out accuracy on {counted(told['n_test'], 'test image')} {told['accuracy']:.1%} "
+        f"Model {result['model_version']}: {counted(result['labels'], 'label')} of {classes}, "
+        f"best epoch {result['best_epoch']} of {len(result['epochs'])}, in {result['seconds']} s.",
+        f"Held-out accuracy on {counted(result['n_test'], 'test image')} {result['accuracy']:.1%} "
         f"(95 % interval {low:.1%} to {high:.1%}).",
     ]
-    if told["calibrated"]:
+    if result["calibrated"]:
         lines.append(
-            f"Calibration error {told['ece_before']:.3f} before, {told['ece_after']:.3f} after "
-            f"temperature {told['temperature']:.2f}."
+            f"Calibration error {result['ece_before']:.3f} before, {result['ece_after']:.3f} after "
+            f"temperature {result['temperature']:.2f}."
         )
     else:
-        lines.append(told["note"])
-    beside = told["assistive"]
-    if beside:
+        lines.append(result["note"])
+    assistive = result["assistive"]
+    if assistive:
         lines.append(
-            f"On {beside['n']:,} of the same images: {beside['quick_accuracy']:.1%}, "
-            f"and {beside['accuracy']:.1%} by model {beside['version']}."
+            f"On {assistive['n']:,} of the same images: {assistive['quick_accuracy']:.1%}, "
+            f"and {assistive['accuracy']:.1%} by model {assistive['version']}."
         )
-    return [*lines, *told["notes"], f"Files: {', '.join(told['files'])}, in {told['folder']}"]
+    return [*lines, *result["notes"], f"Files: {', '.join(result['files'])}, in {result['folder']}"]

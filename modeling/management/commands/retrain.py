@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from hoshina.core.commands import HoshinaCommand
@@ -14,7 +14,7 @@ from labeling.management.datasets import add_common_arguments, pick_dataset
 from modeling.assistive.labeled_embeddings import has_labels_without_embedding
 from modeling.assistive.policy import count_labeled_classes
 from modeling.models import RetrainPolicy
-from modeling.versions.audited_accuracy import newest_audited
+from modeling.versions.audited_accuracy import Audited, newest_audited
 
 
 class Command(HoshinaCommand):
@@ -35,40 +35,36 @@ class Command(HoshinaCommand):
             job = run_or_follow_command_job("retrain", dataset.pk, as_json=options["json"])
         else:
             job = run_command_job(self, "retrain", dataset_id=dataset.pk, params={}, as_json=options["json"])
-        told = job.result
-        if "waits_for" in told:
+        result = job.result
+        if "waits_for" in result:
             raise Refusal("There are too few embeddings to train with.", "Run hoshina embed, then retrain again.")
-        if options["json"]:
-            self.stdout.write(json.dumps(told | ({"embedded": embedded} if embedded else {})))
-            return
-        if embedded:
-            n_computed = counted(embedded["computed"], "embedding")
-            self.stdout.write(f"Computed {n_computed} with {embedded['encoder']} first.")
-        classes = counted(len(told["classes"]), "class", "classes")
-        self.stdout.write(
-            f"Model {told['model_version']}: {counted(told['labels'], 'label')} of {classes} in {told['seconds']} s."
-        )
-        if told["accuracy"] is not None:
-            low, high = told["accuracy_interval"]
-            self.stdout.write(f"Held-out accuracy {told['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}).")
-        if audited := newest_audited(dataset.pk):
-            self.stdout.write(
-                f"Audited accuracy {audited.percent} % (95 % interval {audited.interval} %), model {audited.number}."
-            )
-        if told["together"]:
-            kept = told["together"]
-            n_groups = counted(kept["groups"], "group")
-            self.stdout.write(f"Images of one {kept['field']} were held out together: {n_groups}.")
-        if told["calibrated"]:
-            self.stdout.write(
-                f"Calibration error {told['ece_before']:.3f} before, {told['ece_after']:.3f} after {_correction(told)}."
-            )
-        self.stdout.write(f"{told['note'][:1].upper()}{told['note'][1:]}.")
-        if told["newer"]:
-            self.stdout.write(f"Meanwhile came {counted(told['newer'], 'decision')}, for the next model.")
+        lines = _lines(result, embedded, newest_audited(dataset.pk))
+        self.print_result(result | ({"embedded": embedded} if embedded else {}), lines, as_json=options["json"])
 
 
-def _correction(told: dict[str, Any]) -> str:
-    if told["calibration"] in ("platt", "vector"):
-        return RetrainPolicy.Calibration(told["calibration"]).label
-    return f"temperature {told['temperature']:.2f}"
+def _lines(result: dict[str, Any], embedded: dict[str, Any] | None, audited: Audited | None) -> Iterator[str]:
+    """Yield the result for people; ``embedded`` is that of an embedding job that had to run before."""
+    if embedded:
+        yield f"Computed {counted(embedded['computed'], 'embedding')} with {embedded['encoder']} first."
+    n_classes = counted(len(result["classes"]), "class", "classes")
+    n_labels = counted(result["labels"], "label")
+    yield f"Model {result['model_version']}: {n_labels} of {n_classes} in {result['seconds']} s."
+    if result["accuracy"] is not None:
+        low, high = result["accuracy_interval"]
+        yield f"Held-out accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})."
+    if audited:
+        yield f"Audited accuracy {audited.percent} % (95 % interval {audited.interval} %), model {audited.number}."
+    if together := result["together"]:
+        yield f"Images of one {together['field']} were held out together: {counted(together['groups'], 'group')}."
+    if result["calibrated"]:
+        before, after = f"{result['ece_before']:.3f} before", f"{result['ece_after']:.3f} after"
+        yield f"Calibration error {before}, {after} {_correction(result)}."
+    yield f"{result['note'][:1].upper()}{result['note'][1:]}."
+    if result["newer"]:
+        yield f"Meanwhile came {counted(result['newer'], 'decision')}, for the next model."
+
+
+def _correction(result: dict[str, Any]) -> str:
+    if result["calibration"] in ("platt", "vector"):
+        return RetrainPolicy.Calibration(result["calibration"]).label
+    return f"temperature {result['temperature']:.2f}"

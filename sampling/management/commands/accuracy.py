@@ -52,9 +52,9 @@ def _lines(newest: AccuracyEstimate, per_class: list[dict[str, Any]]) -> Iterato
         f"{newest.model_version.number} on the whole collection, "
         f"from {counted(newest.n_audit, 'image')} drawn at random."
     )
-    for one in per_class:
-        low, high = one["interval"]
-        yield f"  {one['class']}: recall {one['recall']:.1%} ({low:.1%} to {high:.1%}, {counted(one['n'], 'image')})"
+    for line in per_class:
+        low, high = line["interval"]
+        yield f"  {line['class']}: recall {line['recall']:.1%} ({low:.1%} to {high:.1%}, {counted(line['n'], 'image')})"
     yield f"{counted(more_to_halve(newest), 'more audit label')} would halve the interval."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from dataclasses import asdict, fields
 from typing import Any
@@ -13,8 +12,7 @@ from django.http import QueryDict
 from hoshina.core.commands import Failure, HoshinaCommand
 from hoshina.jobs.console import run_command_job
 from labeling.management.datasets import add_common_arguments, pick_dataset
-from labeling.models import Dataset, State
-from sampling.models import Round
+from labeling.models import State
 from sampling.queues.deal import deal
 from sampling.queues.dispatch import comparison_for
 from sampling.queues.empty_state import nothing_left
@@ -45,17 +43,15 @@ class Command(HoshinaCommand):
             raise CommandError("-n has to be at least 1.", returncode=2)
         dataset = pick_dataset(options["dataset"])
         strategy = STRATEGIES[options["name"]]
-        given = dict(_pair("--param", text) for text in options["param"])
-        known = [field.name for field in fields(strategy.params)]
-        if unknown := sorted(given.keys() - set(known)):
-            takes = f"It takes {', '.join(known)}." if known else "It takes none."
+        texts = dict(_pair("--param", text) for text in options["param"])
+        names = [field.name for field in fields(strategy.params)]
+        if unknown := sorted(texts.keys() - set(names)):
+            takes = f"It takes {', '.join(names)}." if names else "It takes none."
             raise Failure(f"{strategy.title} has no parameter {unknown[0]!r}.", takes, returncode=2)
         seed = new_seed() if options["seed"] is None else options["seed"]
-        filters = Filters(
-            State.LABELLED if strategy.needs_held_out else State.UNLABELLED,
-            fields=_conditions(options["filter"]),
-        )
-        params = parse_params(strategy, given)
+        state = State.LABELLED if strategy.needs_held_out else State.UNLABELLED
+        filters = Filters(state, fields=_conditions(options["filter"]))
+        params = parse_params(strategy, texts)
         comparison = comparison_for(dataset, strategy.name, asdict(params))
         if comparison is not None:
             run_command_job(self, "oddness", dataset_id=dataset.pk, params=comparison, as_json=options["json"])
@@ -63,38 +59,32 @@ class Command(HoshinaCommand):
         k = options["n"] if strategy.is_sweep else max(options["n"], strategy.kept)
         round_ = pull(dataset, strategy, params, filters, seed=seed, k=k)
         tiles = deal(round_, 0, options["n"], holder="", is_continued=False).tiles
-        if options["json"]:
-            items = [
-                {
-                    "item_id": tile.item.pk,
-                    "path": tile.item.path,
-                    "score": tile.shown.score,
-                    "probability": tile.shown.selection_probability,
-                    "reason": tile.reason,
-                }
-                for tile in tiles
-            ]
-            told = {"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items}
-            self.stdout.write(json.dumps(told if tiles else {**told, "note": _why_none(dataset, round_)}))
-            return
-        self.stdout.write(f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})")
-        for tile in tiles:
-            self.stdout.write(f"{tile.rank + 1:>6}  {tile.shown.score:.4f}  {tile.item.path}")
+        items = [
+            {
+                "item_id": tile.item.pk,
+                "path": tile.item.path,
+                "score": tile.shown.score,
+                "probability": tile.shown.selection_probability,
+                "reason": tile.reason,
+            }
+            for tile in tiles
+        ]
+        result: dict[str, Any] = {"round": round_.pk, "queue": strategy.name, "seed": seed, "items": items}
+        lines = [f"{strategy.title}: {strategy.help} (round {round_.pk}, seed {seed})"]
+        lines += [f"{tile.rank + 1:>6}  {tile.shown.score:.4f}  {tile.item.path}" for tile in tiles]
         if not tiles:
-            self.stdout.write(_why_none(dataset, round_))
+            empty = nothing_left(dataset, round_)
+            result["note"] = f"{empty.title}. {empty.text}"
+            lines.append(result["note"])
+        self.print_result(result, lines, as_json=options["json"])
 
 
-def _why_none(dataset: Dataset, round_: Round) -> str:
-    empty = nothing_left(dataset, round_)
-    return f"{empty.title}. {empty.text}"
-
-
-def _conditions(given: list[str]) -> tuple[Condition, ...]:
-    asked = QueryDict(mutable=True)
-    for text in given:
+def _conditions(texts: list[str]) -> tuple[Condition, ...]:
+    query = QueryDict(mutable=True)
+    for text in texts:
         name, value = _pair("--filter", text)
-        asked.appendlist(PREFIX + name, value)
-    return conditions_from(asked)
+        query.appendlist(PREFIX + name, value)
+    return conditions_from(query)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
