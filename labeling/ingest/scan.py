@@ -37,10 +37,11 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.ingest.bulk_sql import MAX_PATH_BYTES, noted_frames, write_problems
 from labeling.ingest.dataset_folder import folder_problem
-from labeling.ingest.file_writer import FULL_BATCH, CheckedFile, FileRecord, FileWriter, Writer, file_records
+from labeling.ingest.file_writer import FileWriter
 from labeling.ingest.folder_watch import is_settled
 from labeling.ingest.group_writer import GroupWriter
 from labeling.ingest.grouping_change import regroup, template_of
+from labeling.ingest.writer import FULL_BATCH, CheckedFile, FileRecord, Writer, file_records
 from labeling.models import MAX_PATH, Dataset, Problem
 from labeling.signals import encoder_side, ingested
 
