@@ -91,9 +91,7 @@ class HoshinaCommand(BaseCommand):
 def prepare_database(*, may_migrate_server: bool = False) -> None:
     """Create or migrate the embedded database, unless it is up to date.
 
-    Raises
-    ------
-    Failure : a database server has not been migrated, unless ``may_migrate_server``; or the database does not answer.
+    Raises Failure if a database server has not been migrated (unless ``may_migrate_server``) or does not answer.
     """
     try:
         if not _is_migration_due():

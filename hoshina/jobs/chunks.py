@@ -55,11 +55,8 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
     """Call the kind's ``chunk(run, start, stop)`` once for each range, here and in other workers.
 
     Finished chunks are stored: a job that is resumed does only the remaining ``ranges``. Returns when all chunks are
-    done. The job's progress is the total length of the finished ranges.
-
-    Raises
-    ------
-    Whatever a chunk raised here; ``Superseded`` if one failed in another worker, which has failed the job.
+    done. The job's progress is the total length of the finished ranges. Raises what a chunk raised here, or
+    Superseded if one failed in another worker, which has failed the job.
     """
     spec = registry.get(run.job.kind)
     if spec.chunk is None:

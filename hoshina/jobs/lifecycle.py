@@ -94,10 +94,7 @@ def run_now(
 ) -> Job:
     """Run a job in this process, as commands do. A queued job with the same key and parameters is taken over.
 
-    Raises
-    ------
-    Refusal
-        The job failed, was cancelled, or is active in another process.
+    Raises Refusal if the job failed, was cancelled, or is active in another process.
     """
     reap()
     job, made = _find_or_make(kind, dataset_id, params or {}, **_claim_fields(), attempts=1)

@@ -54,10 +54,7 @@ def refusal(dataset: Dataset, options: Options) -> str:
 class Export:
     """An export. Iterate over it once for the bytes of the archive; ``rows`` is then the number of labels.
 
-    Raises
-    ------
-    Refusal
-        If an option is not possible, see :func:`refusal`.
+    Raises Refusal if an option is not possible, see :func:`refusal`.
     """
 
     def __init__(self, dataset: Dataset, options: Options) -> None:

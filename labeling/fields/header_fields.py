@@ -104,10 +104,7 @@ def sample_of(dataset: Dataset) -> Sample:
 def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
     """Return the names of the cards as headers have them, each once: FITS in upper case, EXIF as DateTimeOriginal.
 
-    Raises
-    ------
-    Refusal
-        There are none, too many, or a field of another origin has such a name.
+    Raises Refusal if there are none, too many, or a field of another origin has such a name.
     """
     names = list(dict.fromkeys(_tidy(card) for card in cards if card.strip()))
     if not names:

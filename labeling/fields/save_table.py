@@ -91,12 +91,8 @@ def import_fields(
 
     A cell that says something goes before what was known, an empty one leaves it. A column's kind is that of its field,
     else what ``kinds`` say by name, else what all of its values are. The file is read twice: memory is 8 bytes an item
-    and column, and a text's different values. ``progress(done, total)`` counts lines.
-
-    Raises
-    ------
-    Refusal
-        The file can't be read, or makes no sense. Nothing was imported.
+    and column, and a text's different values. ``progress(done, total)`` counts lines. Raises Refusal if the file can't
+    be read, or makes no sense. Nothing was imported.
     """
     with seekable(stream) as table:
         return _import(dataset, table, wish, kinds or {}, progress)

@@ -35,10 +35,7 @@ def chosen(dataset: Dataset) -> Field | None:
 def choose(dataset: Dataset, name: str) -> Field | None:
     """Keep together what has the same value in the field of that name, from now on; "": nothing but identical files.
 
-    Raises
-    ------
-    Refusal
-        There is no such field.
+    Raises Refusal if there is no such field.
     """
     field = named(dataset, name) if name else None
     dataset.together_by = field
@@ -146,10 +143,7 @@ class Tally:
 def tally_of(dataset: Dataset, field: Field) -> Tally:
     """Count how the field divides the dataset's images; reads all values once per generation.
 
-    Raises
-    ------
-    StoreError
-        The values cannot be read.
+    Raises StoreError if the values cannot be read.
     """
     return Tally(field.name, dataset.n_items, field.n_known, *_counted(field.pk, field.generation))
 

@@ -63,12 +63,8 @@ def name_of(name: str) -> str | None:
 def facts_in(stream: BinaryIO) -> dict[str, str]:
     """Return the EXIF metadata of an image by the names in COMMENTS, without missing values.
 
-    Reads no pixels. A broken block has no metadata and is otherwise ignored.
-
-    Raises
-    ------
-    ImageProblem
-        If Pillow does not recognize the file as an image.
+    Reads no pixels. A broken block has no metadata and is otherwise ignored. Raises ImageProblem if Pillow does not
+    recognize the file as an image.
     """
     with without_warnings():
         block = _block(stream)

@@ -32,12 +32,8 @@ def headers_in(stream: BinaryIO, names: Sequence[str], hdu: int | None) -> list[
     """Return astropy headers of the displayed part and, if it is another, of the first part.
 
     They contain all cards that ``names`` may refer to, and few others. The displayed part is number ``hdu``, or the
-    first with an image if None. The file is read up to the header of this part.
-
-    Raises
-    ------
-    NotPlain
-        If the file is not plain up to this part, or has no such part.
+    first with an image if None. The file is read up to the header of this part. Raises NotPlain if the file is not
+    plain up to this part, or has no such part.
     """
     plain = _unpacking(stream)
     first = None

@@ -51,10 +51,7 @@ def composite(
     max_side
         Largest allowed longer side of the result, in pixels.
 
-    Raises
-    ------
-    ImageProblem
-        If no band is available, bands differ in size, or a file cannot be read.
+    Raises ImageProblem if no band is available, bands differ in size, or a file cannot be read.
     """
     roles_of_bands = composition.bands_of(roles)
     read = {role: _band(role, files[role], rendering) for role in dict.fromkeys(roles_of_bands) if role in files}

@@ -72,10 +72,7 @@ def open_image(
         Which frame or plane to show, how to stretch more than 8 bits, and the color under transparent pixels. The
         defaults are the first frame, zscale for FITS and percentiles for other formats, and medium gray.
 
-    Raises
-    ------
-    ImageProblem
-        If the file cannot be read as an image, with a readable reason.
+    Raises ImageProblem if the file cannot be read as an image, with a readable reason.
     """
     with as_image_problems(), regular_file(path) as stream:
         image = decoded(stream, max_side, rendering).image

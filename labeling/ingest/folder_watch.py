@@ -62,10 +62,7 @@ def is_settled(status: os.stat_result, settled: float) -> bool:
 def take_snapshot(root: Path, extensions: Sequence[str]) -> Snapshot:
     """Return the state of a folder without opening files. Files that may still be written to are left out.
 
-    Raises
-    ------
-    OSError
-        If the folder cannot be listed.
+    Raises OSError if the folder cannot be listed.
     """
     digest, n = hashlib.blake2b(digest_size=16), 0
     for file in walk(root, extensions, skip=settings.STORE_DIR):

@@ -40,13 +40,9 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
     """Group the dataset's files by another template; "" makes each file an item.
 
     If every item remains one item, only paths change. Otherwise all items are deleted and created again by the next
-    ingest, which requires that there are no decisions yet. The signal ``regrouped`` is then sent.
-
-    Raises
-    ------
-    Refusal
-        If ``text`` is no valid template or matches no file with these ``extensions``, or if items with decisions would
-        have to be merged or split.
+    ingest, which requires that there are no decisions yet. The signal ``regrouped`` is then sent. Raises Refusal if
+    ``text`` is no valid template or matches no file with these ``extensions``, or if items with decisions would have to
+    be merged or split.
     """
     if text == dataset.grouping:
         return

@@ -59,10 +59,7 @@ class Template:
     def read(cls, text: str, roles: Sequence[str] = ()) -> Self:
         """Parse a template. ``roles`` are equivalent to naming them in the text, as ``{role:target,ref,diff}``.
 
-        Raises
-        ------
-        GroupingProblem
-            If the template is invalid.
+        Raises GroupingProblem if the template is invalid.
         """
         pieces = _pieces(text.strip())
         named = _named_roles(pieces)

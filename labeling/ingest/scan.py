@@ -119,11 +119,8 @@ def ingest(
         displayed despite a defect, as ``{path, note}``. If files are grouped, also ``grouping roles frames incomplete
         left_out``; then ``items``, ``missing`` and ``incomplete`` count items, and the others count files.
 
-    Raises
-    ------
-    Refusal
-        If the folder is missing, cannot be read, or never contained an image (that matches the template), or if
-        regrouping would lose labels.
+    Raises Refusal if the folder is missing, cannot be read, or never contained an image (that matches the template), or
+    if regrouping would lose labels.
     """
     began = time.monotonic()
     problem = folder_problem(dataset.data_dir)

@@ -45,12 +45,8 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
     """Detect the layout of a table.
 
     The separator is taken from Excel's ``sep=`` line. Otherwise it is the one whose columns fit best by ``rank``, then
-    the one with which most lines have as many values as the header, then the one that gives most columns.
-
-    Raises
-    ------
-    Refusal
-        If the file is empty or not text.
+    the one with which most lines have as many values as the header, then the one that gives most columns. Raises
+    Refusal if the file is empty or not text.
     """
     encoding = encoding_of(stream, encoding)
     with opened(stream, encoding) as text:
@@ -68,10 +64,7 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
 def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows below the header, without empty ones, with the number of their last line. May be called again.
 
-    Raises
-    ------
-    Refusal
-        If quotes are unbalanced.
+    Raises Refusal if quotes are unbalanced.
     """
     number = layout.n_above
     with opened(stream, layout.encoding) as text:
