@@ -156,16 +156,7 @@ class DatasetAdmin(BigTableAdmin):
     """Name, and root of a folder that was moved; datasets are made by reading a folder."""
 
     form = DatasetForm
-    list_display = (
-        "name",
-        "root",
-        "n_items",
-        "n_labelled",
-        "n_unsure",
-        "n_skipped",
-        "n_missing",
-        "created_at",
-    )
+    list_display = ("name", "root", "n_items", "n_labelled", "n_unsure", "n_skipped", "n_missing", "created_at")
     readonly_fields = (
         "slug", "n_items", "n_missing", "n_labelled", "n_unsure", "n_skipped", "n_decisions", "created_at",
     )  # fmt: skip

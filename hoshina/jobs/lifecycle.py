@@ -34,11 +34,7 @@ LOST_HINT = "Start it again."
 
 # -- Queueing -------------------------------------------------------------------------------------
 def enqueue(
-    kind: str,
-    *,
-    dataset_id: int | None = None,
-    params: dict[str, Any] | None = None,
-    user: User | None = None,
+    kind: str, *, dataset_id: int | None = None, params: dict[str, Any] | None = None, user: User | None = None
 ) -> Job:
     """Return a new queued job, or the active one with the same key. Workers are notified after the commit."""
     job, made = _find_or_make(kind, dataset_id, params or {}, created_by=user)

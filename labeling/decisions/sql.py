@@ -136,8 +136,7 @@ def class_counts(dataset: Dataset) -> dict[int, int]:
     """Return the number of items of each class in use, by class ID."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, n_items FROM labeling_labelclass WHERE dataset_id = %s AND NOT is_retired",
-            [dataset.pk],
+            "SELECT id, n_items FROM labeling_labelclass WHERE dataset_id = %s AND NOT is_retired", [dataset.pk]
         )
         return dict(cursor.fetchall())
 

@@ -168,12 +168,7 @@ def best_match(candidates: Sequence[Candidate], members: Sequence[Member]) -> Ca
     """Return the item that matches most files. Ties prefer items with a decision, then items of the same name."""
     return min(
         candidates,
-        key=lambda item: (
-            -item.n_matching(members),
-            not item.is_decided,
-            not item.has_name_of(members),
-            item.path,
-        ),
+        key=lambda item: (-item.n_matching(members), not item.is_decided, not item.has_name_of(members), item.path),
         default=None,
     )
 

@@ -152,9 +152,7 @@ def _displace(dataset: Dataset, paths: Sequence[str], movers: Collection[int]) -
     """Give items at these paths, and their frames, placeholder paths, and mark them as missing unless they move."""
     items = list(Item.objects.filter(dataset=dataset, path__in=paths).values_list("path", "row", "pk"))
     update_many(
-        Item,
-        ("path",),
-        [(f"{ADDED.sub('', path)[: MAX_PATH - 60]}{WAITING}{row})", pk) for path, row, pk in items],
+        Item, ("path",), [(f"{ADDED.sub('', path)[: MAX_PATH - 60]}{WAITING}{row})", pk) for path, row, pk in items]
     )
     frames = Frame.objects.filter(item__in=[pk for _, _, pk in items]).values_list("path", "pk")
     update_many(Frame, ("path",), [(f"{path[: MAX_PATH - 60]} (replaced, file {pk})", pk) for path, pk in frames])

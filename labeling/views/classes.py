@@ -167,13 +167,7 @@ def _changed(
     return trigger_client_event(_list(request, dataset, message=message, focus=focus), CHANGED)
 
 
-def _list(
-    request: HtmxHttpRequest,
-    dataset: Dataset,
-    *,
-    status: int = 200,
-    **context: object,
-) -> HttpResponse:
+def _list(request: HtmxHttpRequest, dataset: Dataset, *, status: int = 200, **context: object) -> HttpResponse:
     return render(request, "labeling/classes/_list.html", _context(dataset, **context), status=status)
 
 

@@ -91,8 +91,7 @@ def _with_problems() -> list[Dataset]:
     )
     return list(
         Dataset.objects.annotate(
-            n_problems=Coalesce(Subquery(problems), 0),
-            n_decided=F("n_labelled") + F("n_unsure") + F("n_skipped"),
+            n_problems=Coalesce(Subquery(problems), 0), n_decided=F("n_labelled") + F("n_unsure") + F("n_skipped")
         )
     )
 
