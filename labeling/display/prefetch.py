@@ -94,7 +94,7 @@ def _make(frame: Frame) -> None:
         return
     try:
         file = inside(frame)
-        if file is not None and is_current(frame, file):
+        if is_current(frame, file):
             decoders().thumbnail(file, frame.picture_hash, TILE, cache, rendering, is_ahead=True)
     except (ImageProblem, OSError) as error:
         log.info("The picture of %s was not made ahead: %s", frame.path, error)

@@ -45,11 +45,8 @@ def _some(dataset: Dataset) -> Sequence[Frame]:
 
 def _sample(frame: Frame, rendering: Rendering) -> NDArray[np.float32] | None:
     """Return finite pixel values from all over an image; None if it cannot be read."""
-    file = inside(frame)
-    if file is None:
-        return None
     try:
-        values = np.frombuffer(decoders().values(file, rendering), np.dtype("<f4"))
+        values = np.frombuffer(decoders().values(inside(frame), rendering), np.dtype("<f4"))
     except ImageProblem:
         return None  # its reason is on the Problems page; the other images tell as much
     finite: NDArray[np.float32] = values[np.isfinite(values)]

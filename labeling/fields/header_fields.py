@@ -81,11 +81,10 @@ def sample_of(dataset: Dataset) -> Sample:
     n_read = 0
     for frame in some.values():
         frame.dataset = dataset
-        file = inside(frame) if frame.format in FORMATS else None
-        if file is None:
+        if frame.format not in FORMATS:
             continue
         try:
-            cards = decoders().header(file, dataset.shown_as, with_sky=False).cards
+            cards = decoders().header(inside(frame), dataset.shown_as, with_sky=False).cards
         except (ImageProblem, OSError):  # the Problems page tells about it
             continue
         if not cards:

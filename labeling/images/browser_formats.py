@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,7 +32,7 @@ _PLAIN_BMP = 40
 _SRGB_TOLERANCE = 1
 
 
-def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> str:
+def format_for_browsers(path: Path, rendering: Rendering = DEFAULT) -> str:
     """Return the format of a file that browsers show exactly as ``open_image`` does, or "" for any other file.
 
     When in doubt, return "", so that HOSHINA renders a picture. This applies to FITS, TIFF and other formats that some
