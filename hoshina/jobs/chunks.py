@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,14 +11,12 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
-from hoshina.core.errors import Refusal
+from hoshina.core.batches import batched
 from hoshina.jobs import notify, registry
 from hoshina.jobs.errors import Cancelled, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import alive, is_surely_alive, me
-from hoshina.jobs.runner import Run, heartbeat, stopping
-
-log = logging.getLogger(__name__)
+from hoshina.jobs.runner import Run, failure, heartbeat, stopping
 
 
 class ChunkRun(Run):
@@ -98,22 +95,11 @@ def help_with(job: Job) -> None:
                 _do(job, spec, chunk)
             except (Cancelled, Superseded):
                 return
-            except Refusal as error:
-                _fail(job, error.message, error.hint)
+            except Exception as error:  # noqa: BLE001 - the job says it
+                Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(
+                    state=Job.State.FAILED, finished_at=timezone.now(), **failure(job, error)
+                )
                 return
-            except Exception as error:
-                log.exception("A chunk of %s failed", job)
-                _fail(job, f"{type(error).__name__}: {error}")
-                return
-
-
-def _fail(job: Job, error: str, hint: str = "") -> None:
-    Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(
-        state=Job.State.FAILED,
-        finished_at=timezone.now(),
-        error=error.replace("\x00", "")[:4000],
-        hint=hint.replace("\x00", "")[:4000],
-    )
 
 
 def _prepare(job: Job, ranges: Sequence[tuple[int, int]]) -> None:
@@ -121,16 +107,13 @@ def _prepare(job: Job, ranges: Sequence[tuple[int, int]]) -> None:
     if any(start >= stop for start, stop in wanted):
         raise ValueError("A range must not be empty.")
     with transaction.atomic():
-        known = {(start, stop): pk for pk, start, stop in _rows(job)}
+        rows = Chunk.objects.filter(job=job).values_list("pk", "start", "stop")
+        known = {(start, stop): pk for pk, start, stop in rows}
         stale = [pk for span, pk in known.items() if span not in wanted]
-        for first in range(0, len(stale), 500):
-            Chunk.objects.filter(pk__in=stale[first : first + 500]).delete()
+        for batch in batched(stale, 500):
+            Chunk.objects.filter(pk__in=batch).delete()
         new = sorted(wanted - known.keys())
         Chunk.objects.bulk_create([Chunk(job=job, start=a, stop=b) for a, b in new], batch_size=200)
-
-
-def _rows(job: Job) -> QuerySet[Chunk, tuple[int, int, int]]:
-    return Chunk.objects.filter(job=job).values_list("pk", "start", "stop")
 
 
 def _finished(job: Job) -> int:

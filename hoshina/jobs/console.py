@@ -37,8 +37,8 @@ class Bar:
             self._stage = job.stage
             self._bar.reset(total=job.total or None)
         status = job.stage or job.get_state_display()
-        self._bar.set_description_str(f"{registry.title(job.kind)}: {status}", refresh=False)
-        self._bar.unit = f" {registry.unit(job.kind) or 'it'}"
+        self._bar.set_description_str(f"{registry.described(job.kind).title}: {status}", refresh=False)
+        self._bar.unit = f" {registry.described(job.kind).unit or 'it'}"
         self._bar.total = job.total or None
         self._bar.n = job.done
         self._bar.refresh()
@@ -62,7 +62,7 @@ class Bars:
                 bar.close()
         for job in Job.objects.filter(pk__in=ended).order_by("finished_at"):
             end = " ".join(f"{job.error} {job.hint}".split())
-            self.say(f"{registry.title(job.kind)}: {job.get_state_display().lower()}{end and '. '}{end}")
+            self.say(f"{registry.described(job.kind).title}: {job.get_state_display().lower()}{end and '. '}{end}")
         for job in active:
             if job.pk not in self._bars:
                 self._bars[job.pk] = Bar(len(self._bars)) if self._draws else None
@@ -159,7 +159,7 @@ def _follow(job: Job, show: OnProgress) -> Job | None:
         return job
     if job.state == Job.State.QUEUED:
         return None
-    title = registry.title(job.kind)
+    title = registry.described(job.kind).title
     raise Refusal(job.error or f"{title} was {job.get_state_display().lower()} in another process.", job.hint)
 
 
@@ -168,4 +168,4 @@ def _in_foreground(kind: str, work: Callable[[OnProgress], Job], *, as_json: boo
         with _terminate_interrupts(), progress_bar(quiet=as_json) as on_progress:
             return work(on_progress)
     except KeyboardInterrupt as error:
-        raise Refusal(f"{registry.title(kind)} was stopped.") from error
+        raise Refusal(f"{registry.described(kind).title} was stopped.") from error
