@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal, reason_of
 from labeling.exporting.canonical_text import csv_line, json_bytes, moment
 from labeling.exporting.frames import frame_lines
@@ -87,13 +88,13 @@ class Export:
         is_huge = self.dataset.n_items > HUGE_ROWS
         yield Member("labels.csv", self._label_lines(), is_huge)
         if self.dataset.roles:
-            yield Member("frames.csv", frame_lines(self.dataset, _batches(self._decided)), is_huge)
+            yield Member("frames.csv", frame_lines(self.dataset, batched(self._decided, BATCH)), is_huge)
         yield Member("classes.json", self._class_list())
         yield Member("splits.csv", self._split_lines(), is_huge)
         for contribution in self._contributions:
             yield from contribution.members
         if self.options.with_images:
-            yield from self._images.members(_batches(self._item_ids))
+            yield from self._images.members(batched(self._item_ids, BATCH))
         # The last member, because it describes all others.
         yield Member("manifest.json", self._manifest(), is_listed=False)
 
@@ -154,22 +155,20 @@ class Export:
             proportions=self.options.splits,
         )
         yield csv_line((*SPLIT_COLUMNS, *(["group"] if self._groups else []))).encode()
-        done = 0
-        for ids in _batches(self._item_ids):
-            yield self._some_splits(ids, done).encode()
-            done += len(ids)
+        for start in range(0, len(self._item_ids), BATCH):
+            yield self._some_splits(self._item_ids[start : start + BATCH], start).encode()
 
-    def _some_splits(self, ids: list[int], done: int) -> str:
+    def _some_splits(self, ids: Sequence[int], start: int) -> str:
         paths = dict(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
         groups: Sequence[Sequence[str]] = [[]] * len(ids)
         if self._groups is not None:
-            groups = [[text] for text in self._groups.texts(self._rows[done : done + len(ids)])]
+            groups = [[text] for text in self._groups.texts(self._rows[start : start + len(ids)])]
         return "".join(
             csv_line(
                 (item_id, paths[item_id], self._names.of(self._class_ids[place]).name,
                  SPLITS[self._splits[place]], *group)
             )
-            for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start=done)
+            for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start)
         )  # fmt: skip
 
     def _joined_keys(self) -> NDArray[np.uint64]:
@@ -245,8 +244,3 @@ class _ClassNames:
 
     def all(self) -> Iterable[LabelClass]:
         return self._classes.values()
-
-
-def _batches(ids: array[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH].tolist()

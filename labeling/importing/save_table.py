@@ -12,6 +12,7 @@ import numpy as np
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
 from labeling.decisions import classes
 from labeling.decisions.save import Decision, record_import
@@ -250,7 +251,6 @@ def _save(
 
 def _without_unsure_mark(item_ids: Sequence[int]) -> Iterator[int]:
     """Yield the items whose history has no unsure mark yet."""
-    for start in range(0, len(item_ids), IN_BATCH):
-        batch = item_ids[start : start + IN_BATCH]
+    for batch in batched(item_ids, IN_BATCH):
         marked = unsure_at_any_time(batch)
         yield from (item_id for item_id in batch if item_id not in marked)

@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
+from hoshina.core.batches import batched
 from hoshina.jobs.runner import Run
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.file_check import Examined
@@ -335,11 +336,10 @@ class Writer(ABC):
         """
         rows = np.flatnonzero(self.seen != sum(self.bits.values()))
         self.run.stage("Looking for missing files", total=len(rows))
-        for start in range(0, len(rows), FULL_BATCH):
-            batch = rows[start : start + FULL_BATCH].tolist()
+        for batch in batched(rows.tolist(), FULL_BATCH):
             with transaction.atomic():
                 self._forget(batch)
-            self.run.progress(start + len(batch))
+            self.run.advance(len(batch))
 
     def _forget(self, rows: Sequence[int]) -> None:
         frames = Frame.objects.filter(dataset=self.dataset, item__row__in=rows, item__is_available=True)
