@@ -24,8 +24,8 @@ from django.views.decorators.http import require_POST, require_safe
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from hoshina.jobs import lifecycle, registry
-from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
+from hoshina.jobs.notify import broker_answers
 from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import rate, seconds_left
 

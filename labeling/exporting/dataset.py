@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal, reason_of
 from labeling.exporting.canonical_text import csv_line, json_bytes, moment
-from labeling.exporting.frames import frame_lines
 from labeling.exporting.images import Images
 from labeling.exporting.options import Options
 from labeling.exporting.registry import sections
-from labeling.exporting.rows import BATCH, LabelRow, decided_items
+from labeling.exporting.rows import BATCH, LabelRow, decided_items, files_of
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
@@ -34,6 +33,7 @@ LABEL_COLUMNS = (
     "item_id", "path", "label", "was_unsure", "skipped", "labelled_at", "annotator", "queue", "sha256",
     "created_at", "content_changed",
 )  # fmt: skip
+FRAME_COLUMNS = ("item_id", "role", "path", "sha256")
 SPLIT_COLUMNS = ("item_id", "path", "label", "split")
 # A path may have 4,000 bytes, so that files with more rows than this may exceed 2 GiB.
 HUGE_ROWS = 2**31 // 5000
@@ -88,7 +88,7 @@ class Export:
         is_huge = self.dataset.n_items > HUGE_ROWS
         yield Member("labels.csv", self._label_lines(), is_huge)
         if self.dataset.roles:
-            yield Member("frames.csv", frame_lines(self.dataset, batched(self._decided, BATCH)), is_huge)
+            yield Member("frames.csv", self._frame_lines(), is_huge)
         yield Member("classes.json", self._class_list())
         yield Member("splits.csv", self._split_lines(), is_huge)
         for contribution in self._contributions:
@@ -126,6 +126,17 @@ class Export:
                 moment(row.created_at), int(row.is_content_changed),
             )
         )  # fmt: skip
+
+    # -- frames.csv -------------------------------------------------------------------------------
+    def _frame_lines(self) -> Iterator[bytes]:
+        """Yield the files of items with several frames, in the order of the roles."""
+        place = {role: number for number, role in enumerate(self.dataset.roles)}
+        yield csv_line(FRAME_COLUMNS).encode()
+        for ids in batched(self._decided, BATCH):
+            files = files_of(ids)
+            for item_id in ids:
+                frames = sorted(files.get(item_id, ()), key=lambda frame: place.get(frame[0], len(place)))
+                yield "".join(csv_line((item_id, *frame)) for frame in frames).encode()
 
     # -- classes.json -----------------------------------------------------------------------------
     def _class_list(self) -> Iterator[bytes]:

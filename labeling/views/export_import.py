@@ -14,14 +14,14 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
-from labeling import importing
 from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
-from labeling.exporting.size import ImagesSize, images_size
+from labeling.exporting.images import ImagesSize, images_size
 from labeling.exporting.splits import SPLITS, quotas
-from labeling.importing import EXPECTED, Choice, NumbersQuestion, Report
-from labeling.importing.class_spellings import KEEP, MERGE
+from labeling.importing import save_table
+from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
+from labeling.importing.label_table import EXPECTED, Choice
 from labeling.models import Dataset, Field, LabelClass
 from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
 
@@ -151,14 +151,14 @@ def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
     return same_numbers, "create_classes" in request.POST or "create" in said
 
 
-def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> Report:
+def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> save_table.Report:
     table = uploaded(request, dataset, form, expected=EXPECTED, command="import_labels")
     same_numbers, creates = _answers(request)
     choice = form.choice(same_numbers)
-    return importing.import_labels(dataset, table, user=request.user, create_classes=creates, choice=choice)
+    return save_table.import_labels(dataset, table, user=request.user, create_classes=creates, choice=choice)
 
 
-def _shown(report: Report) -> dict[str, Any]:
+def _shown(report: save_table.Report) -> dict[str, Any]:
     return {
         "report": report,
         "unknown_paths": list(report.unknown.names)[:NAMES_SHOWN],

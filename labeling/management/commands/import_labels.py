@@ -11,8 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
-from labeling.importing import Choice, Report, import_labels
 from labeling.importing.class_spellings import KEEP, MERGE
+from labeling.importing.label_table import Choice
+from labeling.importing.save_table import Report, import_labels
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments, listed, read_table
 
