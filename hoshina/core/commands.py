@@ -60,16 +60,12 @@ class HoshinaCommand(BaseCommand):
         try:
             self._prepare()
             self.execute(*arguments, **given)
-        except CommandError as error:
-            if given["traceback"]:
-                raise
-            _report(error, as_json=bool(given.get("json")))
-            sys.exit(error.returncode)
         except Exception as error:
             if given["traceback"]:
                 raise
-            _report(_as_failure(error), as_json=bool(given.get("json")))
-            sys.exit(1)
+            failure = error if isinstance(error, CommandError) else _as_failure(error)
+            _report(failure, as_json=bool(given.get("json")))
+            sys.exit(failure.returncode)
         finally:
             connections.close_all()
 

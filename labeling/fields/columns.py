@@ -53,8 +53,7 @@ class Column:
 
     def known(self) -> NDArray[np.bool_]:
         """Return which rows have a value, bool (n_rows,)."""
-        known: NDArray[np.bool_] = self.values != UNKNOWN_CODE if self.is_text else ~np.isnan(self.values)
-        return known
+        return is_known(self.kind, self.values)
 
     def of_rows(self, rows: NDArray[np.int64]) -> Values:
         """Return the values of ``rows`` (n,); rows that are not in the column are unknown."""
@@ -73,8 +72,12 @@ class Draft:
     words: list[str]
 
     def n_known(self) -> int:
-        known = self.values != UNKNOWN_CODE if self.kind == Field.Kind.TEXT else ~np.isnan(self.values)
-        return int(np.count_nonzero(known))
+        return int(np.count_nonzero(is_known(self.kind, self.values)))
+
+
+def is_known(kind: Field.Kind, values: Values) -> NDArray[np.bool_]:
+    """Return which values are known, in their shape."""
+    return np.asarray(values != UNKNOWN_CODE if kind == Field.Kind.TEXT else ~np.isnan(values))
 
 
 def unknown_values(kind: Field.Kind, n: int) -> Values:

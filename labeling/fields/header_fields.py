@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from django.conf import settings
 from django.db import transaction
@@ -264,7 +265,7 @@ def _save(dataset: Dataset, targets: Sequence[_Target], folder: Path) -> dict[st
                 made.append(make_field(dataset, target.card, filling.draft(), target.card, stamps))
     without = [t.card for t, guess in zip(targets, guesses, strict=True) if t.field is None and not guess.n_known]
     unfit = Counter({t.card: filling.n_unfit for t, filling in zip(targets, fillings, strict=True)})
-    return {"fields": [one.as_json() for one in made], "files": n_files, "without": without, "unfit": dict(+unfit)}
+    return {"fields": msgspec.to_builtins(made), "files": n_files, "without": without, "unfit": dict(+unfit)}
 
 
 def _kind(target: _Target, guess: Guess) -> Field.Kind:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
 from labeling.exporting.splits import Files, joined, split_key
-from labeling.fields.columns import UNKNOWN_CODE, column_of
+from labeling.fields.columns import column_of, is_known
 from labeling.fields.item_values import texts_of
 from labeling.models import Dataset, Field
 
@@ -70,14 +70,12 @@ class Groups:
         _, first, place = np.unique(values, return_index=True, return_inverse=True)
         texts = self.texts(array("q", (int(rows[one]) for one in first.tolist())))
         keys = np.array([split_key(f"group:{text}", seed) for text in texts], dtype=np.uint64)
-        is_known = np.array([text != "" for text in texts], dtype=np.bool_)
-        return np.where(is_known[place], keys[place], own) if len(keys) else own
+        has_group = np.array([text != "" for text in texts], dtype=np.bool_)
+        return np.where(has_group[place], keys[place], own) if len(keys) else own
 
     def known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of the rows have a value, bool (n,)."""
-        values = self._column.of_rows(rows)
-        is_known: NDArray[np.bool_] = values != UNKNOWN_CODE if self._column.is_text else ~np.isnan(values)
-        return is_known
+        return is_known(self._column.kind, self._column.of_rows(rows))
 
 
 def keys_together(

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from labeling.images import open_image, tiff
 from labeling.images.library_warnings import without_warnings
+from labeling.images.source_file import PNG_START, png_chunks
 
 # Supported EXIF names and their meanings.
 COMMENTS = {
@@ -41,7 +42,6 @@ _LONGEST = 300
 _TIME = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?(\.\d+)?")
 _OFFSET = re.compile(r"[+-]\d\d:\d\d|Z")
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_PNG = b"\x89PNG\r\n\x1a\n"
 _GPS, _TAG = ExifTags.GPS, ExifTags.Base
 Tags = Mapping[int, Any]
 
@@ -106,8 +106,10 @@ def _block(stream: BinaryIO) -> _Block:
             exif = Image.Image.getexif(image)
         except Exception:  # noqa: BLE001 - EXIF of damaged files raises anything
             return _Block()
-        if head.startswith(_PNG) and not len(exif):
-            return _tags(_from_bytes(_png_block(stream)))
+        if head.startswith(PNG_START) and not len(exif):
+            # The chunk may follow the pixels.
+            blocks = (stream.read(size) for name, size in png_chunks(stream) if name == b"eXIf")
+            return _tags(_from_bytes(next(blocks, b"")))
         return _tags(exif)
 
 
@@ -148,19 +150,6 @@ def _from_tiff(stream: BinaryIO, head: bytes) -> Image.Exif | None:
     except Exception:  # noqa: BLE001 - as above
         return None
     return exif
-
-
-def _png_block(stream: BinaryIO) -> bytes:
-    """Return the eXIf chunk of a PNG file, which may follow the pixels; empty if there is none."""
-    stream.seek(len(_PNG))
-    while len(head := stream.read(8)) == 8:
-        size, name = struct.unpack(">L4s", head)
-        if name == b"eXIf":
-            return stream.read(size)
-        if name == b"IEND":
-            break
-        stream.seek(size + 4, 1)
-    return b""
 
 
 # -- Values as text ---------------------------------------------------------------------------------

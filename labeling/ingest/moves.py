@@ -150,13 +150,16 @@ def move_items(dataset: Dataset, moves: Sequence[Move]) -> None:
 
 def _displace(dataset: Dataset, paths: Sequence[str], movers: Collection[int]) -> None:
     """Give items at these paths, and their frames, placeholder paths, and mark them as missing unless they move."""
-    items = list(Item.objects.filter(dataset=dataset, path__in=paths).values_list("path", "row", "pk"))
-    update_many(
-        Item, ("path",), [(f"{ADDED.sub('', path)[: MAX_PATH - 60]}{WAITING}{row})", pk) for path, row, pk in items]
-    )
-    frames = Frame.objects.filter(item__in=[pk for _, _, pk in items]).values_list("path", "pk")
-    update_many(Frame, ("path",), [(f"{path[: MAX_PATH - 60]} (replaced, file {pk})", pk) for path, pk in frames])
-    set_available(dataset, [pk for _, _, pk in items if pk not in movers], False)
+    items = Item.objects.filter(dataset=dataset, path__in=paths).values_list("pk", "path", "row")
+    aside = {pk: (path, f"{ADDED.sub('', path)[: MAX_PATH - 60]}{WAITING}{row})") for pk, path, row in items}
+    update_many(Item, ("path",), [(placeholder, pk) for pk, (_, placeholder) in aside.items()])
+    frames = []
+    for pk, item_id, path in Frame.objects.filter(item__in=aside).values_list("pk", "item_id", "path"):
+        old, placeholder = aside[item_id]
+        # A file that is an item has its path.
+        frames.append((placeholder if path == old else f"{path[: MAX_PATH - 60]} (replaced, file {pk})", pk))
+    update_many(Frame, ("path",), frames)
+    set_available(dataset, [pk for pk in aside if pk not in movers], False)
 
 
 def mark_displaced_gone(dataset: Dataset) -> None:

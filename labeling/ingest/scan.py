@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,7 @@ class _Ingestion:
             write_problems(self.dataset, {".": problem})
             if not self.writer.n_rows:
                 raise Refusal(problem)
-            counts.failed += 1
+            counts.n_failed += 1
         Problem.objects.filter(dataset=self.dataset, seen_at__lt=self.started_at).delete()
         self.dataset.refresh_from_db()
         failed = self.dataset.problems.values("path", "reason")[:_FAILED_SHOWN]
@@ -229,14 +229,8 @@ class _Ingestion:
             "dataset": self.dataset.name,
             "slug": self.dataset.slug,
             "items": self.dataset.n_items,
-            "new": counts.new,
-            "changed": counts.changed,
-            "moved": counts.moved,
-            "unchanged": counts.unchanged,
-            "waiting": counts.waiting,
-            "returned": counts.returned,
+            **asdict(counts),
             "missing": self.dataset.n_missing - self.writer.n_broken,
-            "n_failed": counts.failed,
             "failed": sorted(failed, key=lambda problem: natural_key(problem["path"])),
             "noted": list(noted_frames(self.dataset).values("path", "note")[:_NOTED_SHOWN]),
             **self.writer.result(),

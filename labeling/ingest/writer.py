@@ -17,7 +17,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
-from hoshina.core.batches import batched
 from hoshina.jobs.runner import Run
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.images.file_check import Examined
@@ -90,12 +89,12 @@ class Counts:
     moved: int = 0
     unchanged: int = 0
     returned: int = 0
-    failed: int = 0
+    n_failed: int = 0
     waiting: int = 0
 
     @property
     def n_found(self) -> int:
-        return self.new + self.changed + self.moved + self.unchanged + self.waiting + self.failed
+        return self.new + self.changed + self.moved + self.unchanged + self.waiting + self.n_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ class Writer(ABC):
                 touched += [(record.frame_id, examined)] if examined else []
                 returned |= set() if record.is_available else {record.item_id}
                 self.counts.unchanged += 1
-        self.counts.failed += len(problems)
+        self.counts.n_failed += len(problems)
         write_new = self.plan(new, replaced, unreadable)
         if new or touched or returned or problems:
             with self.locked():
@@ -272,7 +271,7 @@ class Writer(ABC):
         mark_content_changed(changed)
         self._return(returned)
         self.add_roles({role for _, role, _, _ in new})
-        self.counts.failed += len(problems)
+        self.counts.n_failed += len(problems)
         return problems
 
     def mark_seen(self, row: int, members: Sequence[Member]) -> None:
@@ -336,10 +335,10 @@ class Writer(ABC):
         """
         rows = np.flatnonzero(self.seen != sum(self.bits.values()))
         self.run.stage("Looking for missing files", total=len(rows))
-        for batch in batched(rows.tolist(), FULL_BATCH):
+        for start in range(0, len(rows), FULL_BATCH):
             with transaction.atomic():
-                self._forget(batch)
-            self.run.advance(len(batch))
+                self._forget(rows[start : start + FULL_BATCH].tolist())
+            self.run.progress(min(start + FULL_BATCH, len(rows)))
 
     def _forget(self, rows: Sequence[int]) -> None:
         frames = Frame.objects.filter(dataset=self.dataset, item__row__in=rows, item__is_available=True)

@@ -67,7 +67,7 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
         "dataset": dataset,
         "form": form,
         "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
-        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "n_decided": dataset.n_decided,
         "expected": EXPECTED,
         "import_choices": ImportChoices(label_suffix="", auto_id="import-%s"),
         "size": size,

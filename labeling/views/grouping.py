@@ -93,7 +93,7 @@ def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, cho
         "dataset": dataset,
         "form": form,
         "may_group": _may_group(request),
-        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "n_decided": dataset.n_decided,
         "folder_problem": words,
         "trial": preview_grouping(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS)
         if chosen and not words
