@@ -73,10 +73,7 @@ class ClassForm(NewClassForm):
 
 
 class LabelsGoForm(forms.Form):
-    """The target of the labels of a deleted class: another class, or none.
-
-    ``source`` is the class to delete. With ``merge_only``, a class is required.
-    """
+    """Where the labels of the deleted class ``source`` go: another class (required with ``merge_only``), or none."""
 
     target = forms.ChoiceField(
         label="Move its labels to",

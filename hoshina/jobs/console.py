@@ -118,10 +118,7 @@ def run_command_job(
     params: dict[str, Any] | None = None,
     as_json: bool = False,
 ) -> Job:
-    """Run a job in the foreground of ``command`` with a bar (none with ``as_json``). Return the job.
-
-    Raises Refusal if the job failed, or was stopped with Ctrl-C.
-    """
+    """Run and return a job with a bar, none if ``as_json``. Raises Refusal if it failed or was stopped with Ctrl-C."""
     return _in_foreground(
         kind, lambda show: run_now(kind, dataset_id=dataset_id, params=params, on_progress=show), as_json=as_json
     )

@@ -121,10 +121,7 @@ def _save(label_class: LabelClass) -> LabelClass:
 
 @transaction.atomic
 def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
-    """Add a class at the end of the list, with the next free key (if any) and the next color.
-
-    Raises Refusal if the name is empty, too long or taken.
-    """
+    """Add a class at the end, with the next key and color. Raises Refusal if its name is empty, too long or taken."""
     lock(dataset.pk)
     name = tidy_name(name)
     present = list(LabelClass.objects.active().filter(dataset=dataset))
@@ -192,10 +189,7 @@ def merge(source: LabelClass, target: LabelClass, *, user: User | None, holder: 
 
 
 def delete(source: LabelClass, *, user: User | None, holder: str = "") -> int:
-    """Retire ``source`` and make its items unlabeled. Return the number of these items.
-
-    Raises ClassGone if the class was deleted or merged in the meantime.
-    """
+    """Retire ``source``, clear its labels and return their number. Raises ClassGone if it was deleted or merged."""
     return _retire(source, None, user=user, holder=holder)
 
 

@@ -117,10 +117,7 @@ def settle_items(action: Action, *, is_undo: bool) -> None:
 
 
 def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int, int]) -> dict[str, int]:
-    """Add ``changes`` to the dataset's counters and ``labels`` (by class ID) to those of its classes.
-
-    Returns the new counters of the dataset by field name.
-    """
+    """Add to the counters of the dataset (by field) and its classes (by ID). Return the dataset's new ones."""
     with connection.cursor() as cursor:
         assignments = ", ".join(f"{name} = {name} + %s" for name in changes)
         cursor.execute(

@@ -39,10 +39,7 @@ _thread: threading.Thread | None = None
 
 
 def make_ahead(dataset_id: int, rows: Sequence[int], holder: str) -> None:
-    """Have the pictures of these rows made, in this order, unless they are there; returns at once.
-
-    What the same holder (a browser) wanted before is forgotten.
-    """
+    """Queue these rows' missing pictures for rendering, in order, instead of what this holder (a browser) queued."""
     global _thread
     if not settings.MAKE_AHEAD:
         return

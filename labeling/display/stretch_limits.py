@@ -22,10 +22,7 @@ PIXELS = 20_000
 
 
 def measured_limits(dataset: Dataset, rendering: Rendering) -> tuple[float, float]:
-    """Return the values, in the files' units, that suit all images as black and white under the rendering's curve.
-
-    Raises Refusal.
-    """
+    """Return black and white, in the files' units, that suit all images under the rendering's curve. Raises Refusal."""
     if rendering.stretch not in CURVES:
         curves = ", ".join(CURVES)
         raise Refusal(f"Choose one of {curves} first: the other stretches find the limits of each image.")

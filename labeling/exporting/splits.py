@@ -42,10 +42,7 @@ class Files:
         self._counts.append(len(hashes))
 
     def keys(self) -> list[NDArray[np.uint64]]:
-        """Return columns (n,) for :func:`joined`: the first file of each item, the second, and so on.
-
-        Items with fewer files repeat their first one.
-        """
+        """Return columns (n,) for :func:`joined`: each item's first file, second file (or again the first) …"""
         keys, counts = np.asarray(self._keys, dtype=np.uint64), np.asarray(self._counts, dtype=np.int64)
         if not len(counts):
             return [keys]

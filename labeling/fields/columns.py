@@ -88,10 +88,7 @@ def unknown_values(kind: Field.Kind, n: int) -> Values:
 
 
 def column_of(field: Field) -> Column:
-    """Return the values of a field. Costs no copy, whatever the size.
-
-    Raises StoreError if the files are gone or damaged.
-    """
+    """Return the values of a field without a copy. Raises StoreError if the files are gone or damaged."""
     return _files(field).read_current(field, lambda: _open(field), "kind")
 
 

@@ -39,10 +39,7 @@ def tidy_name(name: str) -> str:
 
 
 def change_kind(field: Field, kind: Field.Kind) -> None:
-    """Make numbers, times or texts of the field's values.
-
-    Raises Refusal if some of them can't be of that kind. Nothing was changed then.
-    """
+    """Convert the field's values to ``kind``. Raises Refusal, and changes nothing, if some can't be converted."""
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
         column = column_of(field)

@@ -29,10 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Filled(msgspec.Struct, frozen=True, rename={"n_known": "known", "n_changed": "changed", "is_new": "new"}):
-    """What became of one column: how many items have a value now, and how many values changed.
-
-    In the JSON of ``import_fields --json``, its fields have other names.
-    """
+    """How many items have a value in a column now, how many values changed; under other names in ``--json``."""
 
     name: str
     kind: str

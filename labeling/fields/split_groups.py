@@ -139,10 +139,7 @@ class Tally:
 
 
 def tally_of(dataset: Dataset, field: Field) -> Tally:
-    """Count how the field divides the dataset's images; reads all values once per generation.
-
-    Raises StoreError if the values cannot be read.
-    """
+    """Count a field's groups, from its values read once per generation. Raises StoreError if they cannot be read."""
     return Tally(field.name, dataset.n_items, field.n_known, *_counted(field.pk, field.generation))
 
 

@@ -84,10 +84,7 @@ class Decoders:
     def card_values(
         self, files: Sequence[str | Path], names: Sequence[str], rendering: Rendering
     ) -> Generator[list[str] | ImageProblem, None, None]:
-        """Yield :func:`labeling.images.file_headers.values_of` of each file, or what is wrong with it, in order.
-
-        All decoders read at once.
-        """
+        """Yield the cards of each file (``values_of``) or its problem, in order. All decoders read at once."""
         slices = [files[start : start + _SLICE] for start in range(0, len(files), _SLICE)]
 
         def ask(some: Sequence[str | Path]) -> list[list[str] | ImageProblem]:

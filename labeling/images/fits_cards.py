@@ -55,10 +55,7 @@ def _unpacking(stream: BinaryIO) -> BinaryIO:
 
 
 class _Header:
-    """One header of the file.
-
-    ``is_image``: whether it describes an image of at least two dimensions. ``n_bytes``: size of the data that follow.
-    """
+    """A header: whether it describes an image (``is_image``), and the size of the data that follow (``n_bytes``)."""
 
     def __init__(self, stream: BinaryIO, *, is_first: bool) -> None:
         self._cards = _cards(stream)

@@ -11,10 +11,7 @@ from labeling.images.problems import TRUNCATED, ImageProblem
 
 
 def available_samples(page: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the samples (h, w, n) of a tifffile page, with 0 for missing ones, and the missing mask (h, w).
-
-    Raises ImageProblem if all pixels are missing.
-    """
+    """Return samples (h, w, n), 0 if missing, and the missing mask (h, w). Raises ImageProblem if all are missing."""
     shape = page.imagelength, page.imagewidth, page.samplesperpixel
     samples = np.zeros(shape, page.dtype)
     n_there = np.zeros(shape[:2], np.uint16)

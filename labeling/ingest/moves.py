@@ -65,10 +65,7 @@ class PendingFiles:
         self.n += len(rows)
 
     def batches(self, size: int) -> Iterator[list[list[Member]]]:
-        """Yield batches of ``size`` groups in order, each a list of its files by path.
-
-        Groups that were yielded may be removed during the iteration.
-        """
+        """Yield batches of ``size`` groups, each its files by path. Groups that were yielded may be removed."""
         following = (
             f"SELECT DISTINCT {self._order}, name FROM member WHERE {self._order} > ? "  # noqa: S608 - a fixed name
             f"ORDER BY {self._order} LIMIT ?"

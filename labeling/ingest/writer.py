@@ -43,10 +43,7 @@ FULL_BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """The record of a file in the database.
-
-    ``is_outdated``: an older version of HOSHINA may have rendered the file differently.
-    """
+    """The record of a file; ``is_outdated``: an older version of HOSHINA may have rendered the file differently."""
 
     item_id: int
     frame_id: int

@@ -62,10 +62,7 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
 
 
 def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows below the header, without empty ones, with the number of their last line. May be called again.
-
-    Raises Refusal if quotes are unbalanced.
-    """
+    """Yield the rows that are not empty, after the number of their last line. Raises Refusal for unbalanced quotes."""
     number = layout.n_above
     with opened(stream, layout.encoding) as text:
         for _ in range(layout.n_above):
