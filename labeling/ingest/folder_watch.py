@@ -57,7 +57,7 @@ def is_settled(status: os.stat_result, settled: float) -> bool:
 
 
 def take_snapshot(root: Path, extensions: Sequence[str]) -> Snapshot:
-    """Return a folder's state without opening files or those still being written. Raises OSError if it is unreadable."""
+    """Return a folder's state, without files that may still be written to. Opens no file. Raises OSError."""
     digest, n = hashlib.blake2b(digest_size=16), 0
     for file in walk(root, extensions, skip=settings.STORE_DIR):
         state = file.problem

@@ -108,7 +108,7 @@ class ByName:
         self._rows: NDArray[np.int64] = np.asarray(rows, np.int64)[order]
 
     def __call__(self, keys: Sequence[str], *, with_folders: bool = False) -> list[ItemKey]:
-        """Return the item of each key, NOBODY or SEVERAL; ``with_folders``: only if its path ends in the key's folders."""
+        """Return each key's item, NOBODY or SEVERAL; ``with_folders``: only if its path ends in the key's folders."""
         tidy = [key.strip().replace("\\", "/").removeprefix("./") for key in keys]
         names = [PurePosixPath(key).name for key in tidy]
         hashes = np.array([hash(name) for name in names], np.int64)
