@@ -54,7 +54,7 @@ def values_of(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFil
 
 
 def picture_of(values: NDArray[Any], rendering: Rendering) -> Image.Image:
-    """Return deep values stretched by opaque pixels, as RGB on the background. Raises ImageProblem if all are unknown."""
+    """Return deep values stretched by opaque pixels, as RGB on the background. Raises ImageProblem if none is known."""
     refuse_unknown(values)
     if values.ndim == 2 or values.shape[2] == 3:
         return Image.fromarray(stretch(values, rendering)).convert("RGB")
