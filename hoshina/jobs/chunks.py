@@ -72,7 +72,9 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
                 continue
             if time.monotonic() - asked_at > settings.JOB_HELP:
                 asked_at = time.monotonic()
-                _ask_for_help(run.job)
+                n_free = Chunk.objects.filter(job=run.job, done=False, worker="").count()
+                n_helpers = min(n_free, len(alive(run.job.queue) - {me()}))
+                all(notify.send_help_job(run.job) for _ in range(n_helpers))  # stops where the broker is away
             _do(run.job, spec, chunk)
     run.progress(total, total)
 
@@ -144,10 +146,3 @@ def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
         raise
     # It is done, whoever holds it now: a chunk counts once, even if two workers did it.
     Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())
-
-
-def _ask_for_help(job: Job) -> None:
-    left = Chunk.objects.filter(job=job, done=False, worker="").count()
-    for _ in range(min(left, len(alive(job.queue) - {me()}))):
-        if not notify.send_help_job(job):
-            return

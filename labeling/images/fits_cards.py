@@ -35,7 +35,9 @@ def headers_in(stream: BinaryIO, names: Sequence[str], hdu: int | None) -> list[
     first with an image if None. The file is read up to the header of this part. Raises NotPlain if the file is not
     plain up to this part, or has no such part.
     """
-    plain = _unpacking(stream)
+    is_packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if is_packed else stream
     first = None
     for number in count():
         header = _Header(plain, is_first=not number)
@@ -46,12 +48,6 @@ def headers_in(stream: BinaryIO, names: Sequence[str], hdu: int | None) -> list[
             return [selected.with_cards(names) for selected in dict.fromkeys((header, first))]
         plain.seek(header.n_bytes + -header.n_bytes % _BLOCK, 1)
     raise AssertionError
-
-
-def _unpacking(stream: BinaryIO) -> BinaryIO:
-    is_packed = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if is_packed else stream
 
 
 class _Header:

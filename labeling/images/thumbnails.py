@@ -70,7 +70,8 @@ class Cache:
                 place.unlink(missing_ok=True)
                 continue
             if time.time() - used_at > _USED:
-                _touch(place)
+                with suppress(OSError):  # of another user, or gone just now: no reason to fail
+                    os.utime(place)
             return place
         return None
 
@@ -193,10 +194,3 @@ def _is_whole(place: Path) -> bool:
             return stream.read() == end
     except OSError:  # shorter than its end
         return False
-
-
-def _touch(place: Path) -> None:
-    try:
-        os.utime(place)
-    except OSError:  # of another user, or gone just now: no reason to fail
-        return

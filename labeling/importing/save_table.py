@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
@@ -240,17 +240,10 @@ def _save(
             decisions.append(decision)
             if plan.was_unsure[place] and decision.state != State.UNSURE:
                 once_unsure.append(decision.item_id)
-        marks = [Decision(item_id, State.UNSURE) for item_id in _without_unsure_mark(once_unsure)]
-        if marks:
+        marked = set().union(*map(unsure_at_any_time, batched(once_unsure, IN_BATCH)))
+        if marks := [Decision(item_id, State.UNSURE) for item_id in once_unsure if item_id not in marked]:
             record_import(dataset, marks, user)
         applied, unchanged = record_import(dataset, decisions, user)
         report.applied += applied
         report.unchanged += unchanged
         progress(stop, total)
-
-
-def _without_unsure_mark(item_ids: Sequence[int]) -> Iterator[int]:
-    """Yield the items whose history has no unsure mark yet."""
-    for batch in batched(item_ids, IN_BATCH):
-        marked = unsure_at_any_time(batch)
-        yield from (item_id for item_id in batch if item_id not in marked)

@@ -111,7 +111,7 @@ class GroupWriter(Writer):
         for members in groups:
             place = places.get(members[0].group)
             whole = self._with_unchanged(members, place)
-            if not _has_unique_roles(whole) or (place is not None and self._is_broken(place)):
+            if len({member.role for member in whole}) < len(whole) or (place is not None and self._is_broken(place)):
                 continue
             near = {item.item_id: item for member in members for item in candidates.get(member.examined.sha256, ())}
             fitting = [
@@ -198,7 +198,3 @@ class GroupWriter(Writer):
             "incomplete": n_incomplete,
             "left_out": self.n_left_out,
         }
-
-
-def _has_unique_roles(members: Sequence[Member]) -> bool:
-    return len({member.role for member in members}) == len(members)

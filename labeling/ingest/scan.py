@@ -158,7 +158,10 @@ class _Ingestion:
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
         self.started_at = timezone.now()
-        self.writer = _writer_for(dataset, run, self.endings)
+        template = template_of(dataset)
+        self.writer: Writer = (
+            GroupWriter(dataset, run, self.endings, template) if template else FileWriter(dataset, run, self.endings)
+        )
 
     # -- Reading ----------------------------------------------------------------------------------
     def read(self) -> None:
@@ -244,13 +247,6 @@ def _encoder_inputs_to_cache(dataset: Dataset) -> Squares | None:
     if not side or not settings.SQUARES_MEGABYTES or not is_roomy:
         return None
     return squares(dataset.pk, side, dataset.shown_as)
-
-
-def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
-    template = template_of(dataset)
-    if template is None:
-        return FileWriter(dataset, run, endings)
-    return GroupWriter(dataset, run, endings, template)
 
 
 @dataclass(frozen=True, slots=True)

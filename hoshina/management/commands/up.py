@@ -67,7 +67,7 @@ class Command(HoshinaCommand):
         with _hold_store() as held, _stop_signals() as stopped:
             if folder is None and not options["demo"]:
                 prepare_database(may_migrate_server=True)
-                if not _has_datasets():
+                if not apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists():
                     raise CommandError(
                         "There are no datasets yet. Name a folder of images (hoshina up FOLDER), or try "
                         "hoshina up --demo.",
@@ -97,10 +97,6 @@ def _folder(options: dict[str, Any]) -> Path | None:
         words = "is not a folder" if folder.exists() else "does not exist"
         raise CommandError(f"The folder {folder} {words}.")
     return folder
-
-
-def _has_datasets() -> bool:
-    return bool(apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists())
 
 
 class _Holder:

@@ -33,43 +33,34 @@ class Command(HoshinaCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--data-dir",
-            default=settings.DATA_DIR,
-            required=settings.DATA_DIR is None,
-            metavar="FOLDER",
+            "--data-dir", default=settings.DATA_DIR, required=settings.DATA_DIR is None, metavar="FOLDER",
             help="the folder of images, including its subfolders (default: AL_DATA_DIR)",
-        )
+        )  # fmt: skip
         parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: name of the folder)")
         parser.add_argument(
-            "--extensions",
-            type=_extensions,
-            metavar='".jpg,.png"',
+            "--extensions", type=_extensions, metavar='".jpg,.png"',
             help=f"extensions of the files to read (default: {','.join(DEFAULT_EXTENSIONS)})",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--hdu",
-            type=_hdu,
-            metavar="N",
+            "--hdu", type=_hdu, metavar="N",
             help="part of FITS files to show, counted from 0, or 'first' for the first image (saved for the dataset)",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--first-row",
-            choices=FIRST_ROWS,
+            "--first-row", choices=FIRST_ROWS,
             help="position of the first row of FITS images without a ROWORDER card (saved for the dataset)",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--cut-files",
-            choices=("refuse", "show"),
+            "--cut-files", choices=("refuse", "show"),
             help="refuse truncated files, or show them with the missing part in gray (saved for the dataset)",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--group",
-            metavar='"{id}_{role}.fits"',
+            "--group", metavar='"{id}_{role}.fits"',
             help="group files whose paths end like this into one item from now on; '' makes each file an item",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--roles", type=_roles, default=[], metavar="target,ref,diff", help="the roles to use, in order"
-        )
+            "--roles", type=lambda text: [role.strip() for role in text.split(",")], default=[],
+            metavar="target,ref,diff", help="the roles to use, in order",
+        )  # fmt: skip
         parser.add_argument(
             "--try", dest="is_trial", action="store_true", help="only preview how --group would group the files"
         )
@@ -176,10 +167,6 @@ def _template(options: dict[str, Any]) -> Template | None:
         return Template.read(options["group"], options["roles"]) if options["group"] else None
     except GroupingProblem as problem:
         raise CommandError(str(problem), returncode=2) from problem
-
-
-def _roles(text: str) -> list[str]:
-    return [role.strip() for role in text.split(",")]
 
 
 @dataclass(frozen=True)
