@@ -20,8 +20,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.display.frame_file import inside
 from labeling.display.item_frames import item_frames
-from labeling.display.settings import compose_as, show_as
-from labeling.display.stretch_limits import measured_limits
+from labeling.display.settings import compose_as, measured_limits, show_as
 from labeling.forms import CompositionForm, RenderingForm
 from labeling.images import thumbnails
 from labeling.images.composite import Composition

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def _rendering_changes(options: dict[str, Any]) -> dict[str, Any]:
     """Return the changes of the dataset's rendering in the options."""
     changes: dict[str, Any] = {}
     if options["hdu"] is not None:
-        changes["hdu"] = options["hdu"].number
+        changes["hdu"] = options["hdu"].hdu
     if options["first_row"] is not None:
         changes["first_row"] = options["first_row"]
     if options["cut_files"] is not None:
@@ -169,18 +169,12 @@ def _template(options: dict[str, Any]) -> Template | None:
         raise CommandError(str(problem), returncode=2) from problem
 
 
-@dataclass(frozen=True)
-class _Hdu:
-    """The value of --hdu. ``number`` is None for the first image."""
-
-    number: int | None
-
-
-def _hdu(text: str) -> _Hdu:
+def _hdu(text: str) -> Rendering:
+    """Return a rendering with the HDU of --hdu, which is None for the first image."""
     if text == "first":
-        return _Hdu(None)
+        return Rendering()
     try:
-        return _Hdu(Rendering(hdu=int(text)).hdu)
+        return Rendering(hdu=int(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an HDU. Give a number from 0, or 'first'.") from error
 
