@@ -113,29 +113,24 @@ class Tally:
     @property
     def warning(self) -> str:
         """Return a problem with the choice and what to do about it; "" if there is none."""
-        if not self.n_known:
-            return (
-                f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or "
-                "choose another field."
-            )
-        if self.largest == 1:
-            return f"No two images have the same {self.name}, so only identical files are kept together."
-        if self.largest >= self.n_items:
-            return (
-                f"All images have the same {self.name}: none can be held out, so accuracy cannot be measured. Choose a "
-                "field that divides them."
-            )
-        if self.largest > LARGE_SHARE * self.n_items:
-            return (
-                f"The largest group has {self.largest / self.n_items:.0%} of the images. Whichever side it is on, "
-                "little is left for the other, and accuracy rests on few images. A finer field tells more."
-            )
-        if self.n_groups + self.n_unknown < FEW_GROUPS:
-            return (
-                f"{self.n_groups + self.n_unknown} groups are few: they are all that accuracy rests on, so its "
-                "interval is wide, however many images there are."
-            )
-        return ""
+        n_groups, share = self.n_groups + self.n_unknown, self.largest / max(1, self.n_items)
+        problems = (
+            (not self.n_known,
+             f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or choose "
+             "another field."),
+            (self.largest == 1,
+             f"No two images have the same {self.name}, so only identical files are kept together."),
+            (self.largest >= self.n_items,
+             f"All images have the same {self.name}: none can be held out, so accuracy cannot be measured. Choose a "
+             "field that divides them."),
+            (share > LARGE_SHARE,
+             f"The largest group has {share:.0%} of the images. Whichever side it is on, little is left for the other, "
+             "and accuracy rests on few images. A finer field tells more."),
+            (n_groups < FEW_GROUPS,
+             f"{n_groups} groups are few: they are all that accuracy rests on, so its interval is wide, however many "
+             "images there are."),
+        )  # fmt: skip
+        return next((text for is_so, text in problems if is_so), "")
 
 
 def tally_of(dataset: Dataset, field: Field) -> Tally:

@@ -23,7 +23,8 @@ from labeling.importing import save_table
 from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
 from labeling.importing.label_table import EXPECTED, Choice
 from labeling.models import Dataset, Field, LabelClass
-from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
+from labeling.tables.report import SHOWN
+from labeling.views.uploads import TableForm, uploaded
 
 
 @require_GET
@@ -137,7 +138,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             context["problem"] = str(problem)
             status = 422
         else:
-            context |= _shown(report)
+            context |= {"report": report, "merged": list(report.merged.items())[:SHOWN]}
     name = "labeling/importing/_report.html" if request.htmx else "labeling/importing/page.html"
     response = render(request, name, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
@@ -156,13 +157,3 @@ def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> 
     same_numbers, creates = _answers(request)
     choice = form.choice(same_numbers)
     return save_table.import_labels(dataset, table, user=request.user, create_classes=creates, choice=choice)
-
-
-def _shown(report: save_table.Report) -> dict[str, Any]:
-    return {
-        "report": report,
-        "unknown_paths": list(report.unknown.names)[:NAMES_SHOWN],
-        "unknown_classes": list(report.unknown_classes.names)[:NAMES_SHOWN],
-        "ambiguous": list(report.ambiguous.names)[:NAMES_SHOWN],
-        "merged": list(report.merged.items())[:NAMES_SHOWN],
-    }

@@ -23,7 +23,7 @@ from labeling.fields.metadata_table import EXPECTED, Wish
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field
 from labeling.views.datasets import remember
-from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
+from labeling.views.uploads import TableForm, uploaded
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -97,7 +97,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             context["problem"] = str(problem)
             status = 422
         else:
-            context |= _shown(report)
+            context["report"] = report
     name = "labeling/fields/_import.html" if request.htmx else "labeling/fields/page.html"
     response = render(request, name, context | _context(dataset), status=status)
     patch_vary_headers(response, ["HX-Request"])
@@ -107,14 +107,6 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportForm) -> Report:
     table = uploaded(request, dataset, form, expected=EXPECTED, command="import_fields")
     return import_fields(dataset, table, form.wish(), form.kinds())
-
-
-def _shown(report: Report) -> dict[str, Any]:
-    return {
-        "report": report,
-        "unknown": list(report.unknown.names)[:NAMES_SHOWN],
-        "ambiguous": list(report.ambiguous.names)[:NAMES_SHOWN],
-    }
 
 
 def _context(dataset: Dataset, opened: Open | None = None, message: str = "") -> dict[str, Any]:

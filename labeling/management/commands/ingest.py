@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -78,12 +77,10 @@ class Command(HoshinaCommand):
         if options["group"] is not None:
             params["grouping"] = template.text if template else ""
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
-        if options["json"]:
-            # The result of the job has only the first failures. Print all of them.
-            failed = list(dataset.problems.values("path", "reason"))
-            self.stdout.write(json.dumps(job.result | {"failed": failed}))
-        else:
-            self._print(dataset, job.result)
+        result = dict(job.result)
+        if options["json"]:  # the result of the job has only the first failures
+            result |= {"failed": list(dataset.problems.values("path", "reason"))}
+        self.print_result(result, self._lines(dataset, job.result), as_json=options["json"])
 
     def _try(self, template: Template | None, options: dict[str, Any]) -> None:
         if template is None:
@@ -96,29 +93,27 @@ class Command(HoshinaCommand):
         preview = preview_grouping(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
         self.print_result(preview.as_json(), _summary(preview), as_json=options["json"])
 
-    def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
+    def _lines(self, dataset: Dataset, result: dict[str, Any]) -> list[str]:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
         files = f" from {counted(result['frames'], 'file')}" if "frames" in result else ""
-        self.stdout.write(
+        lines = [
             f"{result['dataset']}: {counted(result['items'], 'item')}{files} ({result['new']:,} new, "
             f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
             f"{moved}{result['missing']:,} missing) in {result['seconds']:.1f} s"
-        )
+        ]
         if result.get("incomplete"):
-            self.stdout.write(
-                f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}."
-            )
+            lines.append(f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}.")
         if result.get("left_out"):
-            self.stdout.write(f"Skipped: {counted(result['left_out'], 'file')} of other roles.")
+            lines.append(f"Skipped: {counted(result['left_out'], 'file')} of other roles.")
         if result["n_failed"]:
             outcome = "were not grouped or could not be read" if "frames" in result else "could not be read"
-            self.stdout.write(f"{result['n_failed']:,} {outcome}:")
-            for problem in dataset.problems.all()[:_SHOWN]:
-                self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
+            lines.append(f"{result['n_failed']:,} {outcome}:")
+            shown = dataset.problems.all()[:_SHOWN]
+            lines += [f"  {_on_one_line(problem.path)}: {problem.reason}" for problem in shown]
             if result["n_failed"] > _SHOWN:
-                self.stdout.write(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
-        for noted in result["noted"][:_SHOWN]:
-            self.stdout.write(f"Shown, with a note: {_on_one_line(noted['path'])}: {noted['note']}")
+                lines.append(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
+        noted = result["noted"][:_SHOWN]
+        return lines + [f"Shown, with a note: {_on_one_line(file['path'])}: {file['note']}" for file in noted]
 
 
 def _rendering_changes(options: dict[str, Any]) -> dict[str, Any]:
