@@ -62,15 +62,12 @@ def open_image(
 
     Parameters
     ----------
-    path
-        A file in one of FORMATS, identified by its content, not by its name.
-    max_side
-        Largest allowed longer side of the result, in pixels. Smaller images keep their size. If given, JPEG files are
-        decoded at a fraction of their size, which is several times faster, and TIFF files larger than MAX_PIXELS are
-        reduced piece by piece. Otherwise such TIFF files are refused.
-    rendering
-        Which frame or plane to show, how to stretch more than 8 bits, and the color under transparent pixels. The
-        defaults are the first frame, zscale for FITS and percentiles for other formats, and medium gray.
+    path : A file in one of FORMATS, identified by its content, not by its name.
+    max_side : Largest allowed longer side of the result, in pixels. Smaller images keep their size. If given, JPEG
+        files are decoded at a fraction of their size, which is several times faster, and TIFF files larger than
+        MAX_PIXELS are reduced piece by piece. Otherwise such TIFF files are refused.
+    rendering : Which frame or plane to show, how to stretch more than 8 bits, and the color under transparent pixels.
+        The defaults are the first frame, zscale for FITS and percentiles for other formats, and medium gray.
 
     Raises ImageProblem if the file cannot be read as an image, with a readable reason.
     """
