@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -86,11 +86,8 @@ def progress_bar(*, quiet: bool = False) -> Iterator[OnProgress]:
     if quiet or not sys.stderr.isatty():
         yield lambda job: None
         return
-    bar = Bar()
-    try:
+    with closing(Bar()) as bar:
         yield bar.show
-    finally:
-        bar.close()
 
 
 @contextmanager

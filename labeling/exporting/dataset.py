@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class Export:
             section.contribute(dataset, section.name in options.extras) for section in self._sections
         ]
         self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
-        self._names = _ClassNames(dataset)
+        self._classes = _Classes(LabelClass.objects.active().filter(dataset=dataset).in_bulk())
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
@@ -110,7 +110,7 @@ class Export:
         if self.dataset.roles:
             self._decided.append(row.item_id)
         if row.label_id is not None:
-            label = self._names.of(row.label_id).name
+            label = self._classes[row.label_id].name
             self._item_ids.append(row.item_id)
             self._rows.append(row.row)
             self._class_ids.append(row.label_id)
@@ -150,13 +150,13 @@ class Export:
                     "key": label.key,
                     "labelled": counts[label.pk],
                 }
-                for label in self._names.all()
+                for label in self._classes.values()
             ]
         )
 
     # -- splits.csv -------------------------------------------------------------------------------
     def _split_lines(self) -> Iterator[bytes]:
-        by_name = sorted(self._names.all(), key=lambda label: (label.name, label.pk))
+        by_name = sorted(self._classes.values(), key=lambda label: (label.name, label.pk))
         ordinal = {label.pk: position for position, label in enumerate(by_name)}
         keys = self._joined_keys()
         self._largest = int(np.unique(keys, return_counts=True)[1].max(initial=0))
@@ -176,7 +176,7 @@ class Export:
             groups = [[text] for text in self._groups.texts(self._rows[start : start + len(ids)])]
         return "".join(
             csv_line(
-                (item_id, paths[item_id], self._names.of(self._class_ids[place]).name,
+                (item_id, paths[item_id], self._classes[self._class_ids[place]].name,
                  SPLITS[self._splits[place]], *group)
             )
             for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start)
@@ -238,20 +238,13 @@ class Export:
     def _split_counts(self) -> dict[str, Any]:
         table: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         for place, class_id in enumerate(self._class_ids):
-            table[SPLITS[self._splits[place]]][self._names.of(class_id).name] += 1
+            table[SPLITS[self._splits[place]]][self._classes[class_id].name] += 1
         return {split: {"items": per_class.total(), "classes": dict(per_class)} for split, per_class in table.items()}
 
 
-class _ClassNames:
-    """The classes at the start of the export, and those that were first used while it ran."""
+class _Classes(dict[int, LabelClass]):
+    """The classes at the start of the export by ID, and those that were first used while it ran."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._classes = {label.pk: label for label in LabelClass.objects.active().filter(dataset=dataset)}
-
-    def of(self, pk: int) -> LabelClass:
-        if pk not in self._classes:
-            self._classes[pk] = LabelClass.objects.get(pk=pk)
-        return self._classes[pk]
-
-    def all(self) -> Iterable[LabelClass]:
-        return self._classes.values()
+    def __missing__(self, pk: int) -> LabelClass:
+        self[pk] = LabelClass.objects.get(pk=pk)
+        return self[pk]

@@ -181,7 +181,7 @@ def _read_shares(dataset: Dataset, run: Run, targets: Sequence[_Target], folder:
     failed = 0
     for start in range(0, next_row(dataset), SHARE):
         file = folder / f"{start}.json"
-        kept = _kept(file)
+        kept = json.loads(file.read_bytes()) if file.exists() else None
         if kept is None or kept["cards"] != names:
             kept = _read_share(dataset, run, targets, start)
             if kept["rows"]:
@@ -205,14 +205,6 @@ def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: i
             rows.append((row, stamp, values if is_read else [""] * len(names)))
             run.progress(row)
     return {"cards": names, "rows": rows, "failed": failed}
-
-
-def _kept(file: Path) -> dict[str, Any] | None:
-    try:
-        kept: dict[str, Any] = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return None
-    return kept
 
 
 def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tuple[int, int, str]]:

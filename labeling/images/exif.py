@@ -78,19 +78,15 @@ def facts_in(stream: BinaryIO) -> dict[str, str]:
         "GPSLatitude": _degrees(block.gps.get(_GPS.GPSLatitude), block.gps.get(_GPS.GPSLatitudeRef), "NS", 90),
         "GPSLongitude": _degrees(block.gps.get(_GPS.GPSLongitude), block.gps.get(_GPS.GPSLongitudeRef), "EW", 180),
         "GPSAltitude": _altitude(block.gps),
-        "Make": _text(block.base.get(_TAG.Make)),
-        "Model": _text(block.base.get(_TAG.Model)),
-        "BodySerialNumber": _text(block.exif.get(_TAG.BodySerialNumber)),
-        "LensModel": _text(block.exif.get(_TAG.LensModel)),
-        "ExposureTime": _number(block.exif.get(_TAG.ExposureTime)),
-        "FNumber": _number(block.exif.get(_TAG.FNumber)),
         "ISO": _number(block.exif.get(_TAG.ISOSpeedRatings)),
-        "FocalLength": _number(block.exif.get(_TAG.FocalLength)),
+        **{name: _text(block.base.get(_TAG[name])) for name in ("Make", "Model")},
+        **{name: _text(block.exif.get(_TAG[name])) for name in ("BodySerialNumber", "LensModel")},
+        **{name: _number(block.exif.get(_TAG[name])) for name in ("ExposureTime", "FNumber", "FocalLength")},
         "DateTime": _time(
             block.base.get(_TAG.DateTime), block.exif.get(_TAG.SubsecTime), block.exif.get(_TAG.OffsetTime)
         ),
     }
-    return {name: value for name, value in facts.items() if value}
+    return {name: facts[name] for name in COMMENTS if facts[name]}
 
 
 # -- Reading the block ------------------------------------------------------------------------------

@@ -286,7 +286,7 @@ def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
         with seek_frame(open_header(stream), page.index) as image:
             is_inverted = image.mode == "L" and page.photometric == 0
             turn = Interpretation(page).turn
-            values = values_of(image, lambda: open_header(stream)) if is_deep(image) else _loaded(image)
+            values = values_of(image, lambda: open_header(stream)) if is_deep(image) else np.asarray(image)
     except (OSError, ImageProblem):
         return None
     if values.ndim != 2 or values.dtype.itemsize < page.dtype.itemsize:
@@ -296,11 +296,6 @@ def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
     values = np.ascontiguousarray(undo_upright(255 - values if is_inverted else values, turn))
     stored = values.astype(values.dtype.newbyteorder("="), copy=False).view(page.dtype.newbyteorder("="))
     return np.asarray(stored[..., None])
-
-
-def _loaded(image: ImageFile.ImageFile) -> NDArray[Any]:
-    image.load()
-    return np.asarray(image)
 
 
 def open_header(stream: BinaryIO) -> ImageFile.ImageFile:

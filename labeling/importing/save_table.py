@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from labeling.decisions import classes
 from labeling.decisions.save import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
 from labeling.importing.class_spellings import Spellings, match_labels, word_of
-from labeling.importing.label_table import Choice, Layout, Row, layout_of, read_rows
+from labeling.importing.label_table import Choice, Row, layout_of, read_rows
 from labeling.models import Dataset, LabelClass, State
 from labeling.tables.encoding import seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
@@ -103,10 +103,13 @@ def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan,
     report = Report(encoding=layout.table.encoding, key_column=key_column, label_column=layout.header("label"))
     plan = _Plan()
     rows = read_rows(stream, layout)
-    resolve = _Resolver(dataset, layout)
+    match, match_id = Matcher(dataset, layout.key), Matcher(dataset, "item_id")
     while batch := list(islice(rows, IN_BATCH)):
         report.rows += len(batch)
-        for row, item_id in zip(batch, resolve(batch), strict=True):
+        by_path = iter(match([row.path for row in batch if row.path]))
+        by_id = iter(match_id([str(row.item_id) for row in batch if not row.path]))
+        for row in batch:
+            item_id = next(by_path if row.path else by_id).pk
             if item_id < 0:
                 names = report.ambiguous if item_id == SEVERAL.pk else report.unknown
                 names.add(row.path or str(row.item_id))
@@ -115,7 +118,7 @@ def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan,
             else:
                 plan.add(item_id, row)
     report.repeated = plan.keep_last()
-    report.by_name = resolve.n_by_name
+    report.by_name = match.n_by_name
     return plan, report
 
 
@@ -147,10 +150,8 @@ class _Plan:
         n_lines = len(self.items)
         _, from_end = np.unique(np.asarray(self.items, dtype=np.int64)[::-1], return_index=True)
         last_lines = (n_lines - 1 - from_end).tolist()
-        self.items = array("q", (self.items[place] for place in last_lines))
-        self.label_of = array("i", (self.label_of[place] for place in last_lines))
-        self.was_unsure = array("b", (self.was_unsure[place] for place in last_lines))
-        self.is_skipped = array("b", (self.is_skipped[place] for place in last_lines))
+        for column in (self.items, self.label_of, self.was_unsure, self.is_skipped):
+            column[:] = array(column.typecode, [column[place] for place in last_lines])
         return n_lines - len(last_lines)
 
     def decision(self, place: int, label_ids: Mapping[int, int]) -> Decision | None:
@@ -161,26 +162,6 @@ class _Plan:
             return None if label_id is None else Decision(self.items[place], State.LABELLED, label_id)
         state = State.SKIPPED if self.is_skipped[place] else State.UNSURE
         return Decision(self.items[place], state)
-
-
-# -- Items ------------------------------------------------------------------------------------------
-class _Resolver:
-    """Find the items that rows are about."""
-
-    def __init__(self, dataset: Dataset, layout: Layout) -> None:
-        self._match = Matcher(dataset, layout.key)
-        self._by_id = Matcher(dataset, "item_id")
-
-    def __call__(self, rows: Sequence[Row]) -> list[int]:
-        """Return the item ID for each row, or the ID of NOBODY or SEVERAL."""
-        paths = self._match([row.path for row in rows if row.path])
-        ids = self._by_id([str(row.item_id) for row in rows if not row.path])
-        by_path, by_id = iter(paths), iter(ids)
-        return [next(by_path if row.path else by_id).pk for row in rows]
-
-    @property
-    def n_by_name(self) -> int:
-        return self._match.n_by_name
 
 
 # -- Classes ----------------------------------------------------------------------------------------

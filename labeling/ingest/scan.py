@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,8 @@ class _Ingestion:
             if len(batch) >= full or time.monotonic() - written_at > _BATCH_SECONDS:
                 self.writer.write(batch)
                 batch, full, written_at = [], min(full * 2, FULL_BATCH), time.monotonic()
-            self.run.progress(done, _result_so_far(total))
+            is_counted = total.done() and not total.cancelled() and total.exception() is None
+            self.run.progress(done, total.result() if is_counted else 0)
         self.writer.write(batch)
         self.run.progress(done, done)
 
@@ -283,7 +285,8 @@ def _check_unopened(options: _ScanOptions, file: FoundFile, record: FileRecord |
         status = (options.root / file.path).stat()
     except OSError as error:
         return CheckedFile(file.path, record, problem=f"The file cannot be reached ({error.strerror or error}).")
-    if record is not None and not options.reread and not record.is_outdated and _is_as_known(status, record):
+    is_same = record is not None and (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns)
+    if record is not None and is_same and not (options.reread or record.is_outdated):
         return CheckedFile(file.path, record)
     if options.settled and not is_settled(status, options.settled):
         return CheckedFile(file.path, record, is_waiting=True)
@@ -295,20 +298,10 @@ def _check_opened(
 ) -> CheckedFile:
     if isinstance(result, Examined):
         return CheckedFile(file.path, record, result)
-    if _is_being_written(options.root / file.path, options.settled):
-        return CheckedFile(file.path, record, is_waiting=True)
+    with suppress(OSError):  # deleted in the meantime
+        if options.settled and not is_settled((options.root / file.path).stat(), options.settled):
+            return CheckedFile(file.path, record, is_waiting=True)
     return CheckedFile(file.path, record, problem=result.reason)
-
-
-def _is_being_written(file: Path, settled: float) -> bool:
-    try:
-        return settled > 0 and not is_settled(file.stat(), settled)
-    except OSError:  # deleted in the meantime
-        return False
-
-
-def _is_as_known(status: os.stat_result, record: FileRecord) -> bool:
-    return (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns)
 
 
 def _name_problem(path: str) -> str:
@@ -319,8 +312,3 @@ def _name_problem(path: str) -> str:
     if len(path) > MAX_PATH or size > MAX_PATH_BYTES:
         return f"The path is too long ({size:,} bytes). Rename the file or one of its folders."
     return ""
-
-
-def _result_so_far(total: Future[int]) -> int:
-    """Return the number of files; 0 (unknown) if counting has not finished or failed."""
-    return total.result() if total.done() and not total.cancelled() and total.exception() is None else 0

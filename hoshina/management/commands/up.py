@@ -204,6 +204,7 @@ class _Up:
         self.stopped = stopped
         self.port = free_port(settings.HOST, options["port"])
         self.bars = Bars()
+        self.say = self.bars.say
         self.began_at = time.monotonic()
         self.launcher = _launcher()
         self.tree = supervision.Tree(on_death=_give_back)
@@ -217,9 +218,6 @@ class _Up:
     def url(self) -> str:
         host = settings.HOST if settings.LOCAL_ONLY else health.allowed_host(settings.ALLOWED_HOSTS)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
-
-    def say(self, words: str) -> None:
-        self.bars.say(words)
 
     def run(self, folder: Path | None) -> None:
         if self.port != self.options["port"]:
