@@ -80,10 +80,7 @@ class Line(NamedTuple):
 
 
 def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
-    """Find how the table is laid out; the whole of it is read once for its encoding.
-
-    Raises Refusal if it is empty, no text, has no such columns, or the same one twice.
-    """
+    """Find how the table is laid out, and its encoding. Raises Refusal if it is no text, lacks or repeats columns."""
     table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
     key = key_of(table.headers, wish.key, wish.key_column)
     if key is None:

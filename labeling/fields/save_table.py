@@ -234,7 +234,13 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
             there = known.get(name.lower())
             if there is not None and (there.kind, there.source) != (draft.kind, CSV):
                 raise Refusal(f"The field {there.name} was changed by somebody meanwhile. Try again.")
-            report.fields.append(_add(there, draft) if there else make_field(dataset, name, draft, CSV))
+            if there is None:
+                report.fields.append(make_field(dataset, name, draft, CSV))
+                continue
+            merged, n_changed = laid_over(column_of(there), draft)
+            if n_changed:
+                save_column(there, merged)
+            report.fields.append(Filled(there.name, there.kind, there.n_known, n_changed, is_new=False))
 
 
 def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: Stamps | None = None) -> Filled:
@@ -245,10 +251,3 @@ def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: S
     )
     save_column(made, draft, stamps)
     return Filled(made.name, made.kind, made.n_known, made.n_known, is_new=True)
-
-
-def _add(there: Field, draft: Draft) -> Filled:
-    merged, n_changed = laid_over(column_of(there), draft)
-    if n_changed:
-        save_column(there, merged)
-    return Filled(there.name, there.kind, there.n_known, n_changed, is_new=False)

@@ -85,10 +85,7 @@ class _Header:
         return int(value)
 
     def with_cards(self, names: Sequence[str]) -> Any:
-        """Return an astropy Header with the cards of these ``names``.
-
-        Includes HIERARCH cards and records such as "DP1.AXIS.1", which astropy also finds by name.
-        """
+        """Return an astropy Header with cards of these ``names``, also HIERARCH and records such as "DP1.AXIS.1"."""
         from astropy.io.fits import Card, Header
 
         keywords = [Card.normalize_keyword(name).upper() for name in names]

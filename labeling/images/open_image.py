@@ -186,7 +186,11 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
 
     planes = combine(n, read, rendering.plane, kind="frame")
     if planes[0].dtype != np.uint8:
-        return _picture(planes, rendering)
+        refuse_unknown(*planes)
+        if len(planes) == 1:
+            return picture_of(planes[0], rendering)
+        # Red, green and blue are stretched separately.
+        return Image.fromarray(np.stack([stretch(plane, rendering) for plane in planes], axis=-1))
     image = Image.fromarray(planes[0] if len(planes) == 1 else np.stack(planes, axis=-1))
     return ImageChops.invert(image) if rendering.is_inverted else image
 
@@ -197,14 +201,6 @@ def seek_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
         image.seek(number)
         refuse_too_large(*image.size)
     return image
-
-
-def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
-    """Render deep planes: one as gray, or three as red, green and blue, each stretched separately."""
-    refuse_unknown(*planes)
-    if len(planes) == 1:
-        return picture_of(planes[0], rendering)
-    return Image.fromarray(np.stack([stretch(plane, rendering) for plane in planes], axis=-1))
 
 
 # -- TIFF -----------------------------------------------------------------------------------------

@@ -187,17 +187,16 @@ def _with_created(dataset: Dataset, plan: _Plan, spellings: Spellings, report: R
             f"The file names {len(missing)} new classes. At most {MAX_NEW_CLASSES} are created. "
             f"Is {report.label_column!r} the right column? Choose another with --label COLUMN."
         )
+    created: dict[int, LabelClass] = {}
     with transaction.atomic():
-        created = {number: _created(dataset, plan.labels[number]) for number in missing}
+        for number in missing:
+            try:
+                created[number] = classes.add(dataset, plan.labels[number])
+            except Refusal as problem:
+                name = plan.labels[number][:100]
+                raise Refusal(f"The class {name!r} can't be created: {problem}") from problem
     report.created_classes = [label.name for label in created.values()]
     return spellings.class_of | {number: created[first].pk for number, first in spellings.same_as.items()}
-
-
-def _created(dataset: Dataset, name: str) -> LabelClass:
-    try:
-        return classes.add(dataset, name)
-    except Refusal as problem:
-        raise Refusal(f"The class {name[:100]!r} can't be created: {problem}") from problem
 
 
 # -- Saving -----------------------------------------------------------------------------------------

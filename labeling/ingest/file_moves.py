@@ -107,12 +107,9 @@ def _is_respelt(old: Path, new: Path) -> bool:
     """Return whether only the case of a name changed, on a case-insensitive disk (Windows, macOS)."""
     if old == new or str(old).casefold() != str(new).casefold() or not old.samefile(new):
         return False
-    for folder, was, name in zip(_folders(new), old.parts, new.parts, strict=True):
+    # The folder that contains each part; for the first part, a drive or the root, the part itself.
+    folders = [Path(new.parts[0]), *reversed(new.parents)]
+    for folder, was, name in zip(folders, old.parts, new.parts, strict=True):
         if was != name:
             return was not in {entry.name for entry in folder.iterdir()}
     return False
-
-
-def _folders(path: Path) -> list[Path]:
-    """Return the folder that contains each part of a path; for the first part, a drive or the root, the part itself."""
-    return [Path(path.parts[0]), *reversed(path.parents)]

@@ -108,10 +108,7 @@ class PendingFiles:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An item that gets the path and files of a group.
-
-    ``frames``: the primary keys of its frames by role. ``is_changed``: a file was edited or is new to the item.
-    """
+    """An item that gets a group's path and files. ``frames``: keys by role; ``is_changed``: a file is new or edited."""
 
     item_id: int
     frames: Mapping[str, int]

@@ -67,10 +67,7 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
 
 
 def _of_class(view: Callable[[HtmxHttpRequest, LabelClass], HttpResponse]) -> Callable[..., HttpResponse]:
-    """Call the view with the class of the address.
-
-    If somebody else deleted or merged the class, the list says so; other panes of this page reload too.
-    """
+    """Call the view with the class of the address or, if that is gone, show the list and reload other panes."""
 
     @wraps(view)
     def respond(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
