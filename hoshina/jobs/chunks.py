@@ -73,8 +73,9 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
             if time.monotonic() - asked_at > settings.JOB_HELP:
                 asked_at = time.monotonic()
                 n_free = Chunk.objects.filter(job=run.job, done=False, worker="").count()
-                n_helpers = min(n_free, len(alive(run.job.queue) - {me()}))
-                all(notify.send_help_job(run.job) for _ in range(n_helpers))  # stops where the broker is away
+                for _ in range(min(n_free, len(alive(run.job.queue) - {me()}))):
+                    if not notify.send_help_job(run.job):
+                        break
             _do(run.job, spec, chunk)
     run.progress(total, total)
 
