@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 from django.db.models import Sum
 from django.template.defaultfilters import filesizeformat
 
+from labeling.exporting.rows import files_of
 from labeling.exporting.zip_stream import Member
 from labeling.models import Dataset, Frame, Item, State
 from labeling.tables.report import Names
@@ -38,11 +40,10 @@ class Images:
     def members(self, batches: Iterable[Sequence[int]]) -> Iterator[Member]:
         """Yield one member ``images/<path>`` per frame, for batches of at most 900 item IDs."""
         for ids in batches:
-            place = {item_id: position for position, item_id in enumerate(ids)}
-            frames = list(Frame.objects.filter(item_id__in=ids).values_list("item_id", "role", "path", "sha256"))
-            frames.sort(key=lambda frame: (place[frame[0]], frame[1]))
-            for _, _, path, sha256 in frames:
-                yield from self._member(path, sha256)
+            files = files_of(ids)
+            for item_id in ids:
+                for _, path, sha256 in files.get(item_id, ()):
+                    yield from self._member(path, sha256)
 
     def _member(self, path: str, sha256: str) -> Iterator[Member]:
         try:
@@ -51,10 +52,8 @@ class Images:
             self._missing.add(path)
             return
         with stream:
-            stream.seek(0, 2)
-            size = stream.tell()
-            stream.seek(0)
-            yield Member(f"images/{path}", self._chunks(stream, path, sha256), is_huge=size >= _HUGE, is_listed=False)
+            is_huge = os.fstat(stream.fileno()).st_size >= _HUGE
+            yield Member(f"images/{path}", self._chunks(stream, path, sha256), is_huge, is_listed=False)
         self.written += 1
 
     def _file(self, path: str) -> Path:
