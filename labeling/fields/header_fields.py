@@ -76,7 +76,7 @@ def sample_of(dataset: Dataset) -> Sample:
     step = max(1, dataset.n_items // SAMPLE)
     rows = range(0, dataset.n_items, step)[:SAMPLE]
     some: dict[int, Frame] = {}
-    for frame in _in_order(Frame.objects.filter(dataset=dataset, item__row__in=rows)):  # of several the first
+    for frame in _in_order(Frame.objects.filter(item__dataset=dataset, item__row__in=rows)):  # of several the first
         some.setdefault(frame.item_id, frame)
     offers: dict[str, Offer] = {}
     n_read = 0
@@ -210,7 +210,7 @@ def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: i
 def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tuple[int, int, str]]:
     """Yield row, stamp and path of the file of each item whose header counts, by row: the first one of FITS, else the
     first with a header."""
-    frames = Frame.objects.filter(dataset=dataset, format__in=FORMATS, item__is_available=True)
+    frames = Frame.objects.filter(item__dataset=dataset, format__in=FORMATS, item__is_available=True)
     last, before = next_row(dataset) if stop is None else stop, -1
     for low in range(start, last, SHARE):
         some = frames.filter(Q(item__row__gte=low) & Q(item__row__lt=min(low + SHARE, last)))

@@ -125,7 +125,7 @@ def _grouped(dataset: Dataset, template: Template | None) -> Iterator[_Grouped]:
     """Yield every item with its frames and their places under ``template``."""
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     for start in range(0, 0 if last is None else last + 1, _BATCH):
-        frames = Frame.objects.filter(dataset=dataset, item__row__gte=start, item__row__lt=start + _BATCH)
+        frames = Frame.objects.filter(item__dataset=dataset, item__row__gte=start, item__row__lt=start + _BATCH)
         values = frames.order_by("item__row", "pk").values_list("item_id", "pk", "path")
         for item_id, frames_of_item in groupby(values, key=itemgetter(0)):
             yield item_id, [(pk, path, _place(template, path)) for _, pk, path in frames_of_item]

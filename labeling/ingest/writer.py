@@ -338,7 +338,7 @@ class Writer(ABC):
             self.run.progress(min(start + FULL_BATCH, len(rows)))
 
     def _forget(self, rows: Sequence[int]) -> None:
-        frames = Frame.objects.filter(dataset=self.dataset, item__row__in=rows, item__is_available=True)
+        frames = Frame.objects.filter(item__dataset=self.dataset, item__row__in=rows, item__is_available=True)
         with_others: set[int] = set()
         gone: dict[int, list[int]] = defaultdict(list)
         for item_id, row, role, pk, path in frames.values_list("item_id", "item__row", "role", "pk", "path"):

@@ -185,9 +185,8 @@ def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -
     step = max(1, dataset.n_items // SAMPLES)
     rows = range(0, dataset.n_items, step)[:SAMPLES]
     by_item: dict[int, list[Frame]] = {}
-    for frame in (
-        Frame.objects.filter(dataset=dataset, item__row__in=rows).select_related("item").order_by("item__row", "id")
-    ):
+    stored = Frame.objects.filter(item__dataset=dataset, item__row__in=rows).select_related("item")
+    for frame in stored.order_by("item__row", "id"):
         frame.dataset = dataset
         by_item.setdefault(frame.item_id, []).append(frame)
     if dataset.roles and composition.is_color:
