@@ -5,17 +5,16 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 
 from hoshina.jobs.views import healthz
-from hoshina.web import workbench
+from hoshina.web import pages
 from hoshina.web.docs import docs
 from hoshina.web.first_sign_in import FirstSignInView
-from hoshina.web.home import home
 
 admin.site.site_header = admin.site.site_title = "HOSHINA"
 admin.site.index_title = "The data of record"
 
 urlpatterns = [
-    path("", home, name="home"),
-    path("d/<slug:slug>/", workbench.page, name="workbench"),
+    path("", pages.home, name="home"),
+    path("d/<slug:slug>/", pages.workbench, name="workbench"),
     path("healthz", healthz, name="healthz"),
     path("docs/", docs, name="docs"),
     path("docs/<path:path>", docs, name="docs"),

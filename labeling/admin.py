@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from hoshina.core.admin import BigTableAdmin, ReadOnlyAdmin
+from hoshina.core.admin import BigTableAdmin, FixedRows, ReadOnlyAdmin
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.decisions import classes
@@ -152,41 +152,23 @@ class DatasetForm(_DatasetForm):
 
 
 @admin.register(Dataset)
-class DatasetAdmin(BigTableAdmin):
+class DatasetAdmin(FixedRows, BigTableAdmin):
     """Name, and root of a folder that was moved; datasets are made by reading a folder."""
 
     form = DatasetForm
-    list_display = (
-        "name",
-        "root",
-        "n_items",
-        "n_labelled",
-        "n_unsure",
-        "n_skipped",
-        "n_missing",
-        "created_at",
-    )
+    list_display = ("name", "root", "n_items", "n_labelled", "n_unsure", "n_skipped", "n_missing", "created_at")
     readonly_fields = (
         "slug", "n_items", "n_missing", "n_labelled", "n_unsure", "n_skipped", "n_decisions", "created_at",
     )  # fmt: skip
     fields = ("name", "root", *readonly_fields)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class FrameInline(_FrameInline):
+class FrameInline(FixedRows, _FrameInline):
     model = Frame
     fields = ("role", "path", "sha256", "size", "width", "height", "format")
     readonly_fields = fields
     can_delete = False
     extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
 
 
 @admin.register(Item)

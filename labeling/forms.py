@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from labeling.ingest.grouping_template import MAX_TEMPLATE, GroupingProblem, Tem
 from labeling.models import Dataset, LabelClass
 
 UNLABELLED = "unlabelled"
+# Attributes of inputs whose text is no prose.
+_NO_PROSE = {"autocomplete": "off", "spellcheck": "false"}
 COLOURS = ("red", "green", "blue")
-# Fields of RenderingForm whose initial value is the attribute of the rendering.
-_PLAIN = ("hdu", "stretch", "low", "high", "is_inverted", "first_row", "shows_cut")
 
 
 class NewClassForm(forms.Form):
@@ -32,7 +33,7 @@ class NewClassForm(forms.Form):
         label="New class",
         required=False,
         strip=False,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "enterkeyhint": "done"}),
+        widget=forms.TextInput(attrs=_NO_PROSE | {"enterkeyhint": "done"}),
     )
 
     def clean_name(self) -> str:
@@ -72,10 +73,7 @@ class ClassForm(NewClassForm):
 
 
 class LabelsGoForm(forms.Form):
-    """The target of the labels of a deleted class: another class, or none.
-
-    ``source`` is the class to delete. With ``merge_only``, a class is required.
-    """
+    """Where the labels of the deleted class ``source`` go: another class (required with ``merge_only``), or none."""
 
     target = forms.ChoiceField(
         label="Move its labels to",
@@ -110,7 +108,7 @@ class AddFolderForm(forms.Form):
         label="Folder",
         max_length=4096,
         error_messages={"required": "Enter the folder's path."},
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=_NO_PROSE),
     )
     name = forms.CharField(
         label="Name", required=False, max_length=120, help_text="Left empty: the name of the folder."
@@ -199,32 +197,25 @@ class RenderingForm(forms.Form):
     @classmethod
     def showing(cls, rendering: Rendering) -> RenderingForm:
         """Return the form filled in with the current values."""
-        number = rendering.plane if isinstance(rendering.plane, int) else None
-        plain = {name: getattr(rendering, name) for name in _PLAIN}
-        plane = "number" if number is not None else rendering.plane
-        initial = {**plain, "plane": plane, "number": number, "background": rendering.background}
+        initial = asdict(rendering)
+        if isinstance(rendering.plane, int):
+            initial |= {"plane": "number", "number": rendering.plane}
         return cls(initial=initial, label_suffix="")
 
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
         if self.errors:
             return given
-        is_number = given["plane"] == "number"
-        if is_number and given["number"] is None:
-            self.add_error("number", "Enter the plane number, counted from 0.")
-            return given
+        options = {name: value for name, value in given.items() if value not in (None, "")}
+        number = options.pop("number", None)
+        if options.get("plane") == "number":
+            if number is None:
+                self.add_error("number", "Enter the plane number, counted from 0.")
+                return given
+            options["plane"] = number
+        options["background"] = options.get("background", DEFAULT.background).lower()
         try:
-            given["rendering"] = Rendering(
-                hdu=given["hdu"],
-                plane=given["number"] if is_number else given["plane"] or DEFAULT.plane,
-                stretch=given["stretch"] or DEFAULT.stretch,
-                low=given["low"],
-                high=given["high"],
-                is_inverted=given["is_inverted"],
-                background=given["background"].lower() or DEFAULT.background,
-                first_row=given["first_row"] or DEFAULT.first_row,
-                shows_cut=given["shows_cut"],
-            )
+            given["rendering"] = Rendering(**options)
         except ValueError as error:
             raise ValidationError(str(error)) from error
         return given
@@ -237,13 +228,13 @@ class GroupingForm(forms.Form):
         label="Template",
         required=False,
         max_length=MAX_TEMPLATE,
-        widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}),
+        widget=forms.TextInput(attrs=_NO_PROSE | {"autocapitalize": "off"}),
         help_text="Matched against the end of each path; * matches anything. Left empty: each file is an item.",
     )
     roles = forms.CharField(
         label="Roles to use, in order",
         required=False,
-        widget=forms.TextInput(attrs={"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off"}),
+        widget=forms.TextInput(attrs=_NO_PROSE | {"autocapitalize": "off"}),
         help_text="For example: target, ref, diff. Left empty: all roles.",
     )
 

@@ -11,13 +11,13 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.urls import reverse
 
+from labeling.decisions.provenance import ShownFields
 from labeling.images.composite import Composition
 from labeling.images.rendering import Rendering
 from labeling.images.revisions import picture_hash
 
 # Longer paths are refused at ingest: PostgreSQL's index of (dataset, path) could not hold them.
 MAX_PATH = 1000
-MAX_RENDERING = 120
 MAX_NOTE = 300
 
 
@@ -47,8 +47,7 @@ class Dataset(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # How its images are shown, as Rendering.as_params gives it: to people and to models alike.
     rendering = models.JSONField(default=dict, blank=True, editable=False)
-    # Template by which several files make one item, such as "{id}_{role}.fits"; "": each file is an item
-    # (labeling.ingest.grouping_template).
+    # Template that groups several files into an item (labeling.ingest.grouping_template); "": each file is an item.
     grouping = models.CharField(max_length=200, blank=True, default="", editable=False)
     # The roles of its items' frames, in the order in which they are shown; [] where each file is an item.
     roles = models.JSONField(default=list, blank=True, editable=False)
@@ -101,8 +100,12 @@ class Dataset(models.Model):
         return "; ".join(filter(None, (self.shown_as.summary, self.composed_as.summary if self.roles else "")))
 
     @property
+    def n_decided(self) -> int:
+        return self.n_labelled + self.n_unsure + self.n_skipped
+
+    @property
     def n_left(self) -> int:
-        return max(0, self.n_items - self.n_labelled - self.n_unsure - self.n_skipped)
+        return max(0, self.n_items - self.n_decided)
 
 
 class LabelClassQuerySet(models.QuerySet["LabelClass"]):
@@ -166,10 +169,6 @@ class ItemQuerySet(models.QuerySet["Item"]):
         """Return the items whose file is present and readable."""
         return self.filter(is_available=True)
 
-    def to_label(self) -> ItemQuerySet:
-        """Return the items that a queue may show: available and undecided."""
-        return self.available().filter(state=0)
-
     def changed_since_decision(self) -> ItemQuerySet:
         """Return those whose files changed after the decision that holds; through a partial index."""
         changed = self.filter(content_changed_after__isnull=False, decision_id__lte=models.F("content_changed_after"))
@@ -179,8 +178,7 @@ class ItemQuerySet(models.QuerySet["Item"]):
 class Item(models.Model):
     """What a person labels.
 
-    ``row`` counts 0, 1, 2 … within the dataset, is assigned once at ingest and never reused: it is the item's position
-    in every array (embeddings, probabilities, coordinates).
+    ``row`` counts 0, 1, 2 … within the dataset, assigned once at ingest and never reused: its position in all arrays.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="items", db_index=False)
@@ -196,8 +194,7 @@ class Item(models.Model):
     newest_annotation_id = models.BigIntegerField(default=0)
     # The annotation whose decision holds: the newest one, or the older one that an undo went back to.
     decision_id = models.BigIntegerField(null=True)
-    # The newest annotation when the content of its files last changed: decisions up to it are about other content.
-    # NULL: it has not changed since the first decision.
+    # The newest annotation when its content last changed: decisions up to it are about other content. NULL: never.
     content_changed_after = models.BigIntegerField(null=True, editable=False)
 
     objects = ItemQuerySet.as_manager()
@@ -321,10 +318,7 @@ class Problem(models.Model):
 
 
 class Action(models.Model):
-    """One key press: its annotations belong together and are undone together.
-
-    The client creates the ``uuid``, so that an action sent twice counts once.
-    """
+    """One key press, whose annotations are undone together; the client's ``uuid`` makes one sent twice count once."""
 
     class Kind(models.TextChoices):
         ASSIGN = "assign"
@@ -356,7 +350,7 @@ class Action(models.Model):
         return f"{self.kind} {self.uuid}"
 
 
-class Annotation(models.Model):
+class Annotation(ShownFields):
     """A decision about an item, append-only, with how the item came to be shown."""
 
     # Queues that draw uniformly at random from everything without a label, as long as no filter is set.
@@ -374,23 +368,6 @@ class Annotation(models.Model):
     decided_at = models.DateTimeField()
     seconds = models.FloatField(null=True)
 
-    # How the item came to be shown, as the server recorded it (labeling.decisions.provenance). Rounds and models
-    # live in apps above this one, hence numbers and no foreign keys.
-    queue = models.CharField(max_length=40, blank=True)
-    round_id = models.BigIntegerField(null=True)
-    rank = models.PositiveBigIntegerField(null=True)
-    score = models.FloatField(null=True)
-    selection_probability = models.FloatField(null=True)
-    model_version_id = models.BigIntegerField(null=True)
-    # None: no suggestion existed; False: it was hidden (blind); True: the person saw it.
-    suggestion_shown = models.BooleanField(null=True)
-    suggested_label_id = models.BigIntegerField(null=True)
-    suggested_probability = models.FloatField(null=True)
-    # True: drawn uniformly at random from all items without a label (labeling.decisions.random_draws).
-    is_random_draw = models.BooleanField(null=True)
-    # How the image was shown, in words, where that was not the usual way.
-    rendering = models.CharField(max_length=MAX_RENDERING, blank=True, default="")
-
     class Meta:
         indexes = [
             models.Index(fields=["item", "-id"], name="annotation_history"),
@@ -402,10 +379,9 @@ class Annotation(models.Model):
 
 
 class Lease(models.Model):
-    """An item shown to a person, and therefore to nobody else.
+    """An item shown to a person, and therefore to nobody else, in the window ``holder`` (hoshina.core.http.window).
 
-    It belongs to the person; ``holder`` is the window in which the item is shown (:func:`hoshina.core.http.window`),
-    so that two windows of one person show different items while there are enough.
+    Two windows of one person show different items while there are enough.
     """
 
     item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="lease")

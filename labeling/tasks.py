@@ -14,12 +14,7 @@ from labeling.models import Dataset
 
 
 @background(
-    kind="ingest",
-    queue="heavy",
-    title="Reading the folder",
-    restartable=True,
-    key="ingest:{dataset_id}",
-    unit="images",
+    kind="ingest", queue="heavy", title="Reading the folder", restartable=True, key="ingest:{dataset_id}", unit="images"
 )
 def run_ingest(run: Run) -> dict[str, Any]:
     """Bring a dataset up to date with its folder.

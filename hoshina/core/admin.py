@@ -42,14 +42,18 @@ class BigTableAdmin(_ModelAdmin):
     ordering: ClassVar[Any] = ("-id",)
 
 
-class ReadOnlyAdmin(BigTableAdmin):
-    """A read-only list: the application writes these rows, and some are never changed again."""
+class FixedRows:
+    """A mixin for rows that the admin neither adds nor deletes."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(FixedRows, BigTableAdmin):
+    """A read-only list: the application writes these rows, and some are never changed again."""
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False

@@ -162,10 +162,14 @@ def plot(
         title=title,
         x_label=x.label,
         y_label=y.label,
-        curves=[_curve(_with_words(one, x, y), number, across, up) for number, one in enumerate(every, 1)],
+        curves=[_Pen(one, x, y, across, up).curve(number) for number, one in enumerate(every, 1)],
         x_ticks=[Tick(_text(across.at(value)), text) for value, text in across.ticks],
         y_ticks=[Tick(_text(100 - up.at(value)), text) for value, text in up.ticks],
-        rows=[_row(one, point, x, y) for one in every for point in one.points],
+        rows=[
+            Row(one.name, x.told(point.x), y.told(point.y), _interval(point, y), point.href)
+            for one in every
+            for point in one.points
+        ],
         group=group,
         is_square=is_square,
         has_diagonal=has_diagonal,
@@ -217,63 +221,54 @@ def _ends(every: Sequence[Series]) -> list[float]:
     return [end for point in lasts for end in point.interval or ()]
 
 
-def _with_words(series: Series, x: Axis, y: Axis) -> Series:
-    """Return the series with a text for each point that has none."""
-    told = [point if point.words else replace(point, words=_words(series, point, x, y)) for point in series.points]
-    return replace(series, points=told)
-
-
-def _words(series: Series, point: Point, x: Axis, y: Axis) -> str:
-    interval = f" ({_interval(point, y)})" if point.interval else ""
-    return f"{x.label} {x.told(point.x)}\n{series.name}: {y.told(point.y)}{interval}"
-
-
 def _interval(point: Point, y: Axis) -> str:
     return " to ".join(y.told(end) for end in point.interval or ())
 
 
 # -- Drawing --------------------------------------------------------------------------------------
-def _curve(series: Series, number: int, across: Scale, up: Scale) -> Curve:
-    places = [(across.at(point.x), 100 - up.at(point.y)) for point in series.points]
-    dots = [_dot(series, point, left, top, up) for point, (left, top) in zip(series.points, places, strict=True)]
-    line = _path(places) if series.has_line and len(places) > 1 else ""
-    band = _band(series, across, up) if series.interval == "band" else ""
-    return Curve(series.name, number, line, band, dots)
+@dataclass(frozen=True)
+class _Pen:
+    """Draw a series along two axes."""
 
+    series: Series
+    x: Axis
+    y: Axis
+    across: Scale
+    up: Scale
 
-def _dot(series: Series, point: Point, left: float, top: float, up: Scale) -> Dot:
-    usual = DOT if len(series.points) <= MANY_DOTS else SMALL_DOT
-    size = usual if point.weight is None else max(SMALL_DOT, LARGEST_DOT * point.weight**0.5)
-    # A line of one point has no band.
-    has_bar = series.interval == "bars" or (series.interval == "band" and len(series.points) == 1)
-    return Dot(
-        x=_text(left),
-        y=_text(top),
-        size=_text(size),
-        hole=_text(max(1.0, size - 2 * RING)),
-        bar=_bar(point, left, up) if has_bar else "",
-        words=point.words,
-        href=point.href,
-    )
+    def curve(self, number: int) -> Curve:
+        points = self.series.points
+        line = _path([self.place(point, point.y) for point in points]) if self.series.has_line and points[1:] else ""
+        band = self.band() if self.series.interval == "band" else ""
+        return Curve(self.series.name, number, line, band, [self.dot(point) for point in points])
 
+    def place(self, point: Point, y: float) -> tuple[float, float]:
+        """Return the position at ``x`` of a point and at ``y``, in percent from the left and from the top."""
+        return self.across.at(point.x), 100 - self.up.at(y)
 
-def _band(series: Series, across: Scale, up: Scale) -> str:
-    """Return the intervals of a line as one shape."""
-    known = [(across.at(one.x), *one.interval) for one in series.points if one.interval]
-    there = [(left, 100 - up.at(high)) for left, _, high in known]
-    back = [(left, 100 - up.at(low)) for left, low, _ in reversed(known)]
-    return f"{_path(there + back)}Z" if len(known) > 1 else ""
+    def dot(self, point: Point) -> Dot:
+        n = len(self.series.points)
+        usual = DOT if n <= MANY_DOTS else SMALL_DOT
+        size = usual if point.weight is None else max(SMALL_DOT, LARGEST_DOT * point.weight**0.5)
+        left, top = map(_text, self.place(point, point.y))
+        bar = ""
+        # A line of one point has no band.
+        if point.interval and (self.series.interval == "bars" or (self.series.interval == "band" and n == 1)):
+            low, high = (_text(self.place(point, end)[1]) for end in point.interval)
+            bar = f"M{left} {high}V{low}"
+        words = point.words or self.words(point)
+        return Dot(left, top, _text(size), _text(max(1.0, size - 2 * RING)), bar, words, point.href)
 
+    def words(self, point: Point) -> str:
+        interval = f" ({_interval(point, self.y)})" if point.interval else ""
+        return f"{self.x.label} {self.x.told(point.x)}\n{self.series.name}: {self.y.told(point.y)}{interval}"
 
-def _bar(point: Point, left: float, up: Scale) -> str:
-    if point.interval is None:
-        return ""
-    low, high = point.interval
-    return f"M{_text(left)} {_text(100 - up.at(high))}V{_text(100 - up.at(low))}"
-
-
-def _row(series: Series, point: Point, x: Axis, y: Axis) -> Row:
-    return Row(series.name, x.told(point.x), y.told(point.y), _interval(point, y), point.href)
+    def band(self) -> str:
+        """Return the intervals of a line as one shape."""
+        ends = [(point, *point.interval) for point in self.series.points if point.interval]
+        there = [self.place(point, high) for point, _, high in ends]
+        back = [self.place(point, low) for point, low, _ in reversed(ends)]
+        return f"{_path(there + back)}Z" if len(ends) > 1 else ""
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:

@@ -60,16 +60,12 @@ class HoshinaCommand(BaseCommand):
         try:
             self._prepare()
             self.execute(*arguments, **given)
-        except CommandError as error:
-            if given["traceback"]:
-                raise
-            _report(error, as_json=bool(given.get("json")))
-            sys.exit(error.returncode)
         except Exception as error:
             if given["traceback"]:
                 raise
-            _report(_as_failure(error), as_json=bool(given.get("json")))
-            sys.exit(1)
+            failure = error if isinstance(error, CommandError) else _as_failure(error)
+            _report(failure, as_json=bool(given.get("json")))
+            sys.exit(failure.returncode)
         finally:
             connections.close_all()
 
@@ -91,9 +87,7 @@ class HoshinaCommand(BaseCommand):
 def prepare_database(*, may_migrate_server: bool = False) -> None:
     """Create or migrate the embedded database, unless it is up to date.
 
-    Raises
-    ------
-    Failure : a database server has not been migrated, unless ``may_migrate_server``; or the database does not answer.
+    Raises Failure if a database server has not been migrated (unless ``may_migrate_server``) or does not answer.
     """
     try:
         if not _is_migration_due():

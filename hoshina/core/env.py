@@ -7,8 +7,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+_BOOLEANS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 def text(name: str, default: str = "") -> str:
@@ -21,11 +20,9 @@ def boolean(name: str, default: bool) -> bool:
     raw = text(name).lower()
     if not raw:
         return default
-    if raw in _TRUE:
-        return True
-    if raw in _FALSE:
-        return False
-    raise ImproperlyConfigured(f"{name} is {raw!r}; expected one of 1, 0, true, false, yes, no, on, off.")
+    if raw not in _BOOLEANS:
+        raise ImproperlyConfigured(f"{name} is {raw!r}; expected one of 1, 0, true, false, yes, no, on, off.")
+    return _BOOLEANS[raw]
 
 
 def integer(name: str, default: int, *, minimum: int, maximum: int) -> int:

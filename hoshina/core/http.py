@@ -39,9 +39,7 @@ def local_user() -> User:
     return user
 
 
-def local_user_middleware(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
+def local_user_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Sign requests from this machine in as its user, unless AL_LOGIN is set."""
 
     def middleware(request: HttpRequest) -> HttpResponse:

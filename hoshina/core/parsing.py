@@ -146,10 +146,7 @@ def add_option_arguments(
     *,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Add an argument for each option, None where it is not given.
-
-    ``flags`` are those not called by their names, ``defaults`` the values that the help names.
-    """
+    """Add an argument, None if not given, for each option; ``flags``: other names, ``defaults``: for the help."""
     for name, option in options_of(cls).items():
         if name in leave_out:
             continue

@@ -47,10 +47,7 @@ def map_array(file: Path, hint: str, dtype: DTypeLike | None = None, row_shape: 
     hint : what a person can do where the file is damaged.
     dtype, row_shape : of a row; None for a length that may be any. Not checked without ``dtype``.
 
-    Raises
-    ------
-    FileNotFoundError
-    StoreError : the file is damaged, cut short, or holds rows of another kind.
+    Raises FileNotFoundError, and StoreError if the file is damaged, cut short, or holds rows of another kind.
     """
     status = file.stat()
     try:
@@ -133,11 +130,7 @@ def forget(file: Path) -> None:
 def replacing(target: Path, *, is_durable: bool = True) -> Iterator[BinaryIO]:
     """Yield a stream whose bytes replace ``target`` all at once, and only when the block ends well.
 
-    Without ``is_durable`` a power cut may leave an empty file, which takes no wait for the disk.
-
-    Raises
-    ------
-    OSError
+    Without ``is_durable`` a power cut may leave an empty file, which takes no wait for the disk. Raises OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.{uuid4().hex[:12]}.tmp")
@@ -273,11 +266,7 @@ class Generations:
         """Return what ``read`` makes of the files of ``row.generation``.
 
         Where they are missing, the row was loaded before a newer generation came and the old files went: read its
-        generation and ``fields`` again, and then the files.
-
-        Raises
-        ------
-        StoreError : a file is missing or damaged.
+        generation and ``fields`` again, and then the files. Raises StoreError if a file is missing or damaged.
         """
         try:
             return read()

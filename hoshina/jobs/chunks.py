@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,14 +11,12 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
-from hoshina.core.errors import Refusal
+from hoshina.core.batches import batched
 from hoshina.jobs import notify, registry
 from hoshina.jobs.errors import Cancelled, Superseded
 from hoshina.jobs.models import Chunk, Job
 from hoshina.jobs.presence import alive, is_surely_alive, me
-from hoshina.jobs.runner import Run, heartbeat, stopping
-
-log = logging.getLogger(__name__)
+from hoshina.jobs.runner import Run, failure, heartbeat, stopping
 
 
 class ChunkRun(Run):
@@ -55,11 +52,8 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
     """Call the kind's ``chunk(run, start, stop)`` once for each range, here and in other workers.
 
     Finished chunks are stored: a job that is resumed does only the remaining ``ranges``. Returns when all chunks are
-    done. The job's progress is the total length of the finished ranges.
-
-    Raises
-    ------
-    Whatever a chunk raised here; ``Superseded`` if one failed in another worker, which has failed the job.
+    done. The job's progress is the total length of the finished ranges. Raises what a chunk raised here, or
+    Superseded if one failed in another worker, which has failed the job.
     """
     spec = registry.get(run.job.kind)
     if spec.chunk is None:
@@ -78,7 +72,10 @@ def work_through(run: Run, ranges: Sequence[tuple[int, int]]) -> None:
                 continue
             if time.monotonic() - asked_at > settings.JOB_HELP:
                 asked_at = time.monotonic()
-                _ask_for_help(run.job)
+                n_free = Chunk.objects.filter(job=run.job, done=False, worker="").count()
+                for _ in range(min(n_free, len(alive(run.job.queue) - {me()}))):
+                    if not notify.send_help_job(run.job):
+                        break
             _do(run.job, spec, chunk)
     run.progress(total, total)
 
@@ -101,22 +98,11 @@ def help_with(job: Job) -> None:
                 _do(job, spec, chunk)
             except (Cancelled, Superseded):
                 return
-            except Refusal as error:
-                _fail(job, error.message, error.hint)
+            except Exception as error:  # noqa: BLE001 - the job says it
+                Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(
+                    state=Job.State.FAILED, finished_at=timezone.now(), **failure(job, error)
+                )
                 return
-            except Exception as error:
-                log.exception("A chunk of %s failed", job)
-                _fail(job, f"{type(error).__name__}: {error}")
-                return
-
-
-def _fail(job: Job, error: str, hint: str = "") -> None:
-    Job.objects.filter(pk=job.pk, state=Job.State.RUNNING).update(
-        state=Job.State.FAILED,
-        finished_at=timezone.now(),
-        error=error.replace("\x00", "")[:4000],
-        hint=hint.replace("\x00", "")[:4000],
-    )
 
 
 def _prepare(job: Job, ranges: Sequence[tuple[int, int]]) -> None:
@@ -124,16 +110,13 @@ def _prepare(job: Job, ranges: Sequence[tuple[int, int]]) -> None:
     if any(start >= stop for start, stop in wanted):
         raise ValueError("A range must not be empty.")
     with transaction.atomic():
-        known = {(start, stop): pk for pk, start, stop in _rows(job)}
+        rows = Chunk.objects.filter(job=job).values_list("pk", "start", "stop")
+        known = {(start, stop): pk for pk, start, stop in rows}
         stale = [pk for span, pk in known.items() if span not in wanted]
-        for first in range(0, len(stale), 500):
-            Chunk.objects.filter(pk__in=stale[first : first + 500]).delete()
+        for batch in batched(stale, 500):
+            Chunk.objects.filter(pk__in=batch).delete()
         new = sorted(wanted - known.keys())
         Chunk.objects.bulk_create([Chunk(job=job, start=a, stop=b) for a, b in new], batch_size=200)
-
-
-def _rows(job: Job) -> QuerySet[Chunk, tuple[int, int, int]]:
-    return Chunk.objects.filter(job=job).values_list("pk", "start", "stop")
 
 
 def _finished(job: Job) -> int:
@@ -164,10 +147,3 @@ def _do(job: Job, spec: registry.Kind, chunk: Chunk) -> None:
         raise
     # It is done, whoever holds it now: a chunk counts once, even if two workers did it.
     Chunk.objects.filter(pk=chunk.pk, done=False).update(done=True, heartbeat_at=timezone.now())
-
-
-def _ask_for_help(job: Job) -> None:
-    left = Chunk.objects.filter(job=job, done=False, worker="").count()
-    for _ in range(min(left, len(alive(job.queue) - {me()}))):
-        if not notify.send_help_job(job):
-            return

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -37,8 +37,8 @@ class Bar:
             self._stage = job.stage
             self._bar.reset(total=job.total or None)
         status = job.stage or job.get_state_display()
-        self._bar.set_description_str(f"{registry.title(job.kind)}: {status}", refresh=False)
-        self._bar.unit = f" {registry.unit(job.kind) or 'it'}"
+        self._bar.set_description_str(f"{registry.described(job.kind).title}: {status}", refresh=False)
+        self._bar.unit = f" {registry.described(job.kind).unit or 'it'}"
         self._bar.total = job.total or None
         self._bar.n = job.done
         self._bar.refresh()
@@ -62,7 +62,7 @@ class Bars:
                 bar.close()
         for job in Job.objects.filter(pk__in=ended).order_by("finished_at"):
             end = " ".join(f"{job.error} {job.hint}".split())
-            self.say(f"{registry.title(job.kind)}: {job.get_state_display().lower()}{end and '. '}{end}")
+            self.say(f"{registry.described(job.kind).title}: {job.get_state_display().lower()}{end and '. '}{end}")
         for job in active:
             if job.pk not in self._bars:
                 self._bars[job.pk] = Bar(len(self._bars)) if self._draws else None
@@ -86,11 +86,8 @@ def progress_bar(*, quiet: bool = False) -> Iterator[OnProgress]:
     if quiet or not sys.stderr.isatty():
         yield lambda job: None
         return
-    bar = Bar()
-    try:
+    with closing(Bar()) as bar:
         yield bar.show
-    finally:
-        bar.close()
 
 
 @contextmanager
@@ -100,15 +97,10 @@ def _terminate_interrupts() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread, where signals can't arrive
+    with ExitStack() as stack:
+        with suppress(ValueError):  # not the main thread, where signals can't arrive
+            stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, interrupt))
         yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def run_command_job(
@@ -118,12 +110,7 @@ def run_command_job(
     params: dict[str, Any] | None = None,
     as_json: bool = False,
 ) -> Job:
-    """Run a job in the foreground of ``command`` with a bar (none with ``as_json``). Return the job.
-
-    Raises
-    ------
-    Refusal : the job failed, or was stopped with Ctrl-C.
-    """
+    """Run and return a job with a bar, none if ``as_json``. Raises Refusal if it failed or was stopped with Ctrl-C."""
     return _in_foreground(
         kind, lambda show: run_now(kind, dataset_id=dataset_id, params=params, on_progress=show), as_json=as_json
     )
@@ -161,7 +148,7 @@ def _follow(job: Job, show: OnProgress) -> Job | None:
         return job
     if job.state == Job.State.QUEUED:
         return None
-    title = registry.title(job.kind)
+    title = registry.described(job.kind).title
     raise Refusal(job.error or f"{title} was {job.get_state_display().lower()} in another process.", job.hint)
 
 
@@ -170,4 +157,4 @@ def _in_foreground(kind: str, work: Callable[[OnProgress], Job], *, as_json: boo
         with _terminate_interrupts(), progress_bar(quiet=as_json) as on_progress:
             return work(on_progress)
     except KeyboardInterrupt as error:
-        raise Refusal(f"{registry.title(kind)} was stopped.") from error
+        raise Refusal(f"{registry.described(kind).title} was stopped.") from error

@@ -20,8 +20,8 @@ from hoshina.core.errors import Refusal
 from hoshina.jobs import notify, registry
 from hoshina.jobs.errors import ActiveElsewhere, Cancelled, Stopping, Superseded
 from hoshina.jobs.models import Chunk, Job
-from hoshina.jobs.presence import is_surely_alive, is_surely_dead, me
-from hoshina.jobs.runner import OnProgress, Run, heartbeat, running
+from hoshina.jobs.presence import alive, is_surely_alive, is_surely_dead, me
+from hoshina.jobs.runner import OnProgress, Run, failure, heartbeat, running
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,7 @@ LOST_HINT = "Start it again."
 
 # -- Queueing -------------------------------------------------------------------------------------
 def enqueue(
-    kind: str,
-    *,
-    dataset_id: int | None = None,
-    params: dict[str, Any] | None = None,
-    user: User | None = None,
+    kind: str, *, dataset_id: int | None = None, params: dict[str, Any] | None = None, user: User | None = None
 ) -> Job:
     """Return a new queued job, or the active one with the same key. Workers are notified after the commit."""
     job, made = _find_or_make(kind, dataset_id, params or {}, created_by=user)
@@ -94,10 +90,7 @@ def run_now(
 ) -> Job:
     """Run a job in this process, as commands do. A queued job with the same key and parameters is taken over.
 
-    Raises
-    ------
-    Refusal
-        The job failed, was cancelled, or is active in another process.
+    Raises Refusal if the job failed, was cancelled, or is active in another process.
     """
     reap()
     job, made = _find_or_make(kind, dataset_id, params or {}, **_claim_fields(), attempts=1)
@@ -105,17 +98,18 @@ def run_now(
         claimed = claim(job.pk) if job.params == (params or {}) else None
         if claimed is None:
             raise ActiveElsewhere(
-                f"{registry.title(kind)} is already {job.get_state_display().lower()} in another process.",
+                f"{registry.described(kind).title} is already {job.get_state_display().lower()} in another process.",
                 "Wait for it, or cancel it on the Jobs page.",
             )
         job = claimed
     cause = execute(job, on_progress=on_progress)
+    title = registry.described(kind).title
     if job.state == State.SUCCEEDED:
         return job
     if job.state == State.CANCELLED:
-        raise Refusal(f"{registry.title(kind)} was cancelled.") from cause
+        raise Refusal(f"{title} was cancelled.") from cause
     if job.is_active:
-        raise Refusal(f"{registry.title(kind)} continues in another process.", "See the Jobs page.") from cause
+        raise Refusal(f"{title} continues in another process.", "See the Jobs page.") from cause
     raise Refusal(job.error or LOST, job.hint) from cause
 
 
@@ -123,7 +117,6 @@ def run_now(
 def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException | None:
     """Run a job that this process claimed and record how it ended. Return the exception it raised, or None."""
     run = Run(job, on_progress=on_progress)
-    cause: BaseException | None = None
     running.add(job.pk)
     try:
         with heartbeat(run.beat):
@@ -141,33 +134,23 @@ def execute(job: Job, *, on_progress: OnProgress | None = None) -> BaseException
 def _execute(run: Run) -> BaseException | None:
     """Call the job's function and record how it ended. Return the exception it raised, or None."""
     job = run.job
-    cause: BaseException | None = None
     try:
         spec = registry.get(job.kind)
         # Converted here, so that a result that no database accepts fails this job with a message.
         result = json.loads(json.dumps(spec.function(run), allow_nan=False))
         _end(run, State.SUCCEEDED, result=result, stage="", done=job.done, total=job.total)
     except (Cancelled, KeyboardInterrupt) as error:
-        cause = error
         _end(run, State.CANCELLED)
+        return error
     except (Stopping, SystemExit) as error:
-        cause = error
         give_back(job)
+        return error
     except Superseded as error:
-        cause = error
-    except Refusal as error:
-        cause = error
-        _end(run, State.FAILED, error=_text(error.message), hint=_text(error.hint))
-    except Exception as error:
-        cause = error
-        log.exception("%s failed", job)
-        _end(run, State.FAILED, error=_text(f"{type(error).__name__}: {error}"))
-    return cause
-
-
-def _text(message: str) -> str:
-    """Return the message as any database accepts it: without NUL, at most 4,000 characters."""
-    return message.replace("\x00", "")[:4000]
+        return error
+    except Exception as error:  # noqa: BLE001 - the job says it
+        _end(run, State.FAILED, **failure(job, error))
+        return error
+    return None
 
 
 def _end(run: Run, state: str, **fields: Any) -> None:
@@ -266,8 +249,6 @@ def resend() -> int:
 
     A message is lost when the worker that took it was killed, or when the broker was away or lost its data.
     """
-    from hoshina.jobs.presence import alive
-
     now = timezone.now()
     before = now - timedelta(seconds=settings.JOB_RESEND)
     late = Job.objects.filter(Q(sent_at=None) | Q(sent_at__lt=before), state=State.QUEUED)

@@ -1,8 +1,9 @@
-"""Send messages about jobs to workers. Tasks are named, so that the sender need not import them."""
+"""Send messages about jobs to workers by the broker. Tasks are named, so that the sender need not import them."""
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from django.conf import settings
@@ -38,3 +39,22 @@ def _send(task: str, job: Job, **options: Any) -> bool:
         log.warning("The broker cannot be reached; %s waits: %s", job, error)
         return False
     return True
+
+
+def broker_answers() -> bool:
+    """Return whether Redis answers a ping, or the embedded broker's folder can be written."""
+    if not settings.BROKER_URL:
+        folder = settings.BROKER_DIR
+        while not folder.exists():
+            folder = folder.parent
+        return folder.is_dir() and os.access(folder, os.W_OK)
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    client = Redis.from_url(settings.BROKER_URL, socket_connect_timeout=1, socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except (RedisError, OSError):
+        return False
+    finally:
+        client.close()

@@ -23,7 +23,18 @@ ChunkWork = Callable[["Run", int, int], None]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of job: its function, its queue, and the key by which two jobs are the same."""
+    """A kind of job: its function, its name for people and in the database, its queue, and its options.
+
+    Attributes
+    ----------
+    queue : ``interactive`` (seconds) or ``heavy``.
+    restartable : whether a second run continues where a killed one stopped.
+    key : a template such as ``"retrain:{dataset_id}"``; at most one job with a given key is active.
+    chunk : ``chunk(run, start, stop)``, which does a part of the work; see :func:`hoshina.jobs.chunks.work_through`.
+    is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.
+    is_silent : show no toast when it succeeds, because the page shows its result.
+    unit : what it counts ("images"), where the rate per second is of interest.
+    """
 
     name: str
     queue: str
@@ -50,32 +61,8 @@ _discovery = threading.Lock()
 _discovered = False
 
 
-def background(
-    *,
-    kind: str,
-    queue: str,
-    title: str,
-    restartable: bool = False,
-    key: str = "",
-    chunk: ChunkWork | None = None,
-    is_quiet: bool = False,
-    is_silent: bool = False,
-    unit: str = "",
-) -> Callable[[Work], Work]:
-    """Register ``function(run) -> result`` (a JSON object) as a kind of job.
-
-    Parameters
-    ----------
-    kind : its name in the database and the code.
-    queue : ``interactive`` (seconds) or ``heavy``.
-    title : its name for people.
-    restartable : whether a second run continues where a killed one stopped.
-    key : a template such as ``"retrain:{dataset_id}"``; at most one job with a given key is active.
-    chunk : ``chunk(run, start, stop)``, which does a part of the work; see :func:`hoshina.jobs.chunks.work_through`.
-    is_quiet : hide it from the strip, toasts and history, because a page waits for it and shows its result.
-    is_silent : show no toast when it succeeds, because the page shows its result.
-    unit : what it counts ("images"), where the rate per second is of interest.
-    """
+def background(*, kind: str, queue: str, title: str, **options: Any) -> Callable[[Work], Work]:
+    """Register ``function(run) -> result`` (a JSON object) as a kind of job with the ``options`` of :class:`Kind`."""
     if queue not in QUEUES:
         raise ValueError(f"Queue {queue!r} of job kind {kind!r} is none of {', '.join(QUEUES)}.")
 
@@ -83,7 +70,7 @@ def background(
         registered = _kinds.get(kind)
         if registered is not None and registered.function.__qualname__ != function.__qualname__:
             raise ValueError(f"Two functions are registered as job kind {kind!r}.")
-        _kinds[kind] = Kind(kind, queue, title, function, restartable, key, chunk, is_quiet, is_silent, unit)
+        _kinds[kind] = Kind(kind, queue, title, function, **options)
         return function
 
     return register
@@ -124,19 +111,6 @@ def quiet_kinds() -> list[str]:
     return [kind.name for kind in _kinds.values() if kind.is_quiet]
 
 
-def is_silent(name: str) -> bool:
-    """Return whether the success of such a job is not announced."""
-    kind = find(name)
-    return kind is not None and kind.is_silent
-
-
-def unit(name: str) -> str:
-    """Return what the kind counts; "" where its rate is of no interest."""
-    kind = find(name)
-    return kind.unit if kind else ""
-
-
-def title(name: str) -> str:
-    """Return the kind's name for people."""
-    kind = find(name)
-    return kind.title if kind else name.replace("_", " ").capitalize()
+def described(name: str) -> Kind:
+    """Return the kind of that name or, for a job of an older version, what to show of it."""
+    return find(name) or Kind(name, "", name.replace("_", " ").capitalize(), lambda run: {})

@@ -17,6 +17,7 @@ from django.db import connection, connections
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from hoshina.core.errors import Refusal
 from hoshina.jobs.errors import Cancelled, Stopping, Superseded
 from hoshina.jobs.models import Job
 
@@ -115,6 +116,16 @@ class Run:
         if self.held().filter(cancel_requested=True).exists():
             raise Cancelled
         raise Superseded
+
+
+def failure(job: Job, error: Exception) -> dict[str, str]:
+    """Return the error and the hint of a job that failed, as any database accepts them; log what is no refusal."""
+    if isinstance(error, Refusal):
+        message, hint = error.message, error.hint
+    else:
+        log.exception("%s failed", job)
+        message, hint = f"{type(error).__name__}: {error}", ""
+    return {"error": message.replace("\x00", "")[:4000], "hint": hint.replace("\x00", "")[:4000]}
 
 
 @contextmanager

@@ -15,19 +15,13 @@ __all__ = ["help_job", "reaper", "run_job"]
 @app.task(name=RUN_JOB, ignore_result=True)
 def run_job(job_id: str) -> None:
     """Run a queued job, unless another worker took it or it was cancelled."""
-    if stopping.is_set():
-        _pass_on(job_id)
+    if stopping.is_set():  # other workers take it
+        for job in Job.objects.filter(pk=job_id, state=Job.State.QUEUED):
+            lifecycle.tell_broker(job)
         return
-    job = lifecycle.claim(job_id)
-    if job is not None:
-        lifecycle.execute(job)
-
-
-def _pass_on(job_id: str) -> None:
-    """Notify other workers of a queued job, because this process is stopping."""
-    job = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).first()
-    if job is not None:
-        lifecycle.tell_broker(job)
+    claimed = lifecycle.claim(job_id)
+    if claimed is not None:
+        lifecycle.execute(claimed)
 
 
 @app.task(name=HELP_JOB, ignore_result=True)

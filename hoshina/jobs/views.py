@@ -24,8 +24,8 @@ from django.views.decorators.http import require_POST, require_safe
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.parsing import whole_number
 from hoshina.jobs import lifecycle, registry
-from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
+from hoshina.jobs.notify import broker_answers
 from hoshina.jobs.presence import missing_worker_message, worker_alive
 from hoshina.jobs.runner import rate, seconds_left
 
@@ -78,7 +78,7 @@ def _line(job: Job, names: dict[int, str]) -> Line:
     has_dataset = job.dataset_id is not None
     return Line(
         job=job,
-        title=registry.title(job.kind),
+        title=registry.described(job.kind).title,
         dataset=names.get(job.dataset_id or 0, f"dataset {job.dataset_id}") if has_dataset else "",
         text=message,
         percent=min(100, 100 * job.done // job.total) if job.total else None,
@@ -92,7 +92,7 @@ def _line(job: Job, names: dict[int, str]) -> Line:
 
 def _format_rate(job: Job, now: datetime) -> str:
     """Format the job's rate: 1,240 images/s; "" where it is unknown or of no interest."""
-    pace, unit = rate(job, now), registry.unit(job.kind)
+    pace, unit = rate(job, now), registry.described(job.kind).unit
     if pace is None or not unit:
         return ""
     return f"{pace:,.0f} {unit}/s" if pace >= 10 else f"{pace:.1f} {unit}/s"
@@ -189,11 +189,12 @@ def strip(request: HttpRequest, dataset_id: int) -> HttpResponse:
     _reap_if_due()
     mine = Job.objects.filter(dataset_id=dataset_id).exclude(kind__in=registry.quiet_kinds())
     active = list(mine.filter(state__in=Job.ACTIVE).order_by("created_at"))
-    ended = list(_ended_since(request, dataset_id))
+    ended = _ended_since(request, dataset_id)
+    announced = [job for job in ended if job.state != Job.State.SUCCEEDED or not registry.described(job.kind).is_silent]
     context = {
         "dataset_id": dataset_id,
         "lines": _lines(active),
-        "ended": _lines([job for job in ended if job.state != Job.State.SUCCEEDED or not registry.is_silent(job.kind)]),
+        "ended": _lines(announced),
         "watch": ",".join(str(job.pk) for job in active),
         "now": timezone.now().isoformat(),
     }

@@ -109,19 +109,16 @@ class Child:
             return ""
         if not self._again_at:
             self._again_at = time.monotonic() + self._pause
+            status = self.process.returncode
+            how = f"signal {-status}" if status < 0 else f"exit status {status}"
             message = (
-                f"{self.name} stopped ({_how(self.process.returncode)}); restarting it in "
-                f"{self._pause:g} s. Its output is in {self.log_file}"
+                f"{self.name} stopped ({how}); restarting it in {self._pause:g} s. Its output is in {self.log_file}"
             )
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             return message
         if time.monotonic() >= self._again_at:
             self.start()
         return ""
-
-
-def _how(status: int) -> str:
-    return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
 @dataclass

@@ -71,12 +71,7 @@ def _answer(request: HttpRequest, file: Path, content: bytes, status: os.stat_re
 
 def _with_scripts(request: HttpRequest, response: HttpResponseBase, sources: list[str]) -> HttpResponseBase:
     """Return the response with a Content-Security-Policy that allows these scripts as well."""
-
-    @csp_update({"script-src": sources})
-    def answer(request: HttpRequest) -> HttpResponseBase:
-        return response
-
-    return answer(request)
+    return csp_update({"script-src": sources})(lambda request: response)(request)
 
 
 @lru_cache(maxsize=256)

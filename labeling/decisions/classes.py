@@ -61,10 +61,7 @@ class KeyTaken(Refusal):
 def tidy_name(raw: str) -> str:
     """Return the normalized name: NFC, with runs of white space and control characters replaced by one space.
 
-    Raises
-    ------
-    Refusal
-        If the name is empty, has only invisible characters, or has more than 80 characters.
+    Raises Refusal if the name is empty, has only invisible characters, or has more than 80 characters.
     """
     name = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", unicodedata.normalize("NFC", raw)).strip()
     if all(unicodedata.category(character)[0] in "CZ" for character in name):
@@ -124,13 +121,7 @@ def _save(label_class: LabelClass) -> LabelClass:
 
 @transaction.atomic
 def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
-    """Add a class at the end of the list, with the next free key (if any) and the next color.
-
-    Raises
-    ------
-    Refusal
-        If the name is empty, too long or taken.
-    """
+    """Add a class at the end, with the next key and color. Raises Refusal if its name is empty, too long or taken."""
     lock(dataset.pk)
     name = tidy_name(name)
     present = list(LabelClass.objects.active().filter(dataset=dataset))
@@ -150,16 +141,9 @@ def add(dataset: Dataset, name: str, *, colour: str = "") -> LabelClass:
 def edit(label_class: LabelClass, *, name: str, colour: str, key: int | None, swap: bool = False) -> LabelClass:
     """Change the name, color and key of a class. Its labels follow a new name.
 
-    With ``swap``, the current owner of the key gets this class's key in exchange.
-
-    Raises
-    ------
-    Refusal
-        If the name is empty, too long or taken.
-    KeyTaken
-        If another class has the key and ``swap`` is false.
-    ClassGone
-        If the class was deleted or merged in the meantime.
+    With ``swap``, the current owner of the key gets this class's key in exchange. Raises Refusal if the name is empty,
+    too long or taken, KeyTaken if another class has the key and ``swap`` is false, and ClassGone if the class was
+    deleted or merged in the meantime.
     """
     lock(label_class.dataset_id)
     current = _current(label_class)
@@ -196,12 +180,8 @@ def move(label_class: LabelClass, by: int) -> None:
 def merge(source: LabelClass, target: LabelClass, *, user: User | None, holder: str = "") -> int:
     """Move all labels of ``source`` to ``target`` and retire ``source``. Return the number of labels moved.
 
-    Raises
-    ------
-    Refusal
-        If the classes are the same or belong to different datasets.
-    ClassGone
-        If either class was deleted or merged in the meantime.
+    Raises Refusal if the classes are the same or belong to different datasets, and ClassGone if either class was
+    deleted or merged in the meantime.
     """
     if source.pk == target.pk or source.dataset_id != target.dataset_id:
         raise Refusal("Choose another class of the same dataset.", field="target")
@@ -209,13 +189,7 @@ def merge(source: LabelClass, target: LabelClass, *, user: User | None, holder: 
 
 
 def delete(source: LabelClass, *, user: User | None, holder: str = "") -> int:
-    """Retire ``source`` and make its items unlabeled. Return the number of these items.
-
-    Raises
-    ------
-    ClassGone
-        If the class was deleted or merged in the meantime.
-    """
+    """Retire ``source``, clear its labels and return their number. Raises ClassGone if it was deleted or merged."""
     return _retire(source, None, user=user, holder=holder)
 
 

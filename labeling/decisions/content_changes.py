@@ -6,10 +6,11 @@ not newer. Saving a label therefore needs no additional write, and undoing a con
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 
 from django.db.models import F
 
+from hoshina.core.batches import batched
 from labeling.models import Dataset, Item
 
 # The queue of a decision that repeats the previous one after the content changed.
@@ -21,7 +22,7 @@ _AT_ONCE = 500
 
 def mark_content_changed(item_ids: Collection[int]) -> None:
     """Mark items as changed because the content of their files changed. Items without annotations are skipped."""
-    for batch in _batches(list(item_ids)):
+    for batch in batched(list(item_ids), _AT_ONCE):
         Item.objects.filter(pk__in=batch, newest_annotation_id__gt=0).update(
             content_changed_after=F("newest_annotation_id")
         )
@@ -31,8 +32,3 @@ def count_content_changed(dataset: Dataset) -> int:
     """Return the number of items changed since their decision, at most ``COUNTED_UP_TO`` + 1."""
     changed = Item.objects.of(dataset).changed_since_decision()
     return changed.values("pk")[: COUNTED_UP_TO + 1].count()
-
-
-def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]

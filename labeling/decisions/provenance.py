@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from django.db import models
+
+MAX_RENDERING = 120
 # Queues that a page may name without a round: an item that was opened on its own page.
 OPENED = "opened"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """How an item came to be shown; the fields of the same names of :class:`~labeling.models.Annotation`."""
+    """How an item came to be shown; the fields of the same names of :class:`ShownFields`."""
 
     queue: str = ""
     round_id: int | None = None
@@ -29,6 +32,31 @@ class Shown:
     suggestion_shown: bool | None = None
     is_random_draw: bool | None = None
     rendering: str = ""
+
+
+class ShownFields(models.Model):
+    """How the item of an annotation came to be shown, as the server recorded it: the fields of :class:`Shown`.
+
+    Rounds and models live in apps above this one, hence numbers and no foreign keys.
+    """
+
+    queue = models.CharField(max_length=40, blank=True)
+    round_id = models.BigIntegerField(null=True)
+    rank = models.PositiveBigIntegerField(null=True)
+    score = models.FloatField(null=True)
+    selection_probability = models.FloatField(null=True)
+    model_version_id = models.BigIntegerField(null=True)
+    # None: no suggestion existed; False: it was hidden (blind); True: the person saw it.
+    suggestion_shown = models.BooleanField(null=True)
+    suggested_label_id = models.BigIntegerField(null=True)
+    suggested_probability = models.FloatField(null=True)
+    # True: drawn uniformly at random from all items without a label (labeling.decisions.random_draws).
+    is_random_draw = models.BooleanField(null=True)
+    # How the image was shown, in words, where that was not the usual way.
+    rendering = models.CharField(max_length=MAX_RENDERING, blank=True, default="")
+
+    class Meta:
+        abstract = True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hoshina.core.batches import batched
 from labeling.decisions.save import surviving
 from labeling.models import Annotation, LabelClass, State
 
@@ -57,9 +58,8 @@ def random_draws(dataset_id: int) -> Draws:
 def _previous(item_ids: list[int]) -> dict[int, int | None]:
     """Return the ID of the previous annotation of each annotation of these items."""
     previous: dict[int, int | None] = {}
-    for start in range(0, len(item_ids), 500):
-        batch = Annotation.objects.filter(item__in=item_ids[start : start + 500])
-        previous |= dict(batch.values_list("pk", "previous_id"))
+    for batch in batched(item_ids, 500):
+        previous |= dict(Annotation.objects.filter(item__in=batch).values_list("pk", "previous_id"))
     return previous
 
 

@@ -251,9 +251,10 @@ class _Batch:
             .exclude(action__holder=self.holder)
             .select_related("annotator", "action__annotator")
         )
+        deciders = [(other, other.action.annotator or other.annotator) for other in others]
         return [
-            outcome(self.items[other.item_id]) | {"by": _name(other.action.annotator or other.annotator)}
-            for other in others
+            outcome(self.items[other.item_id]) | {"by": user.get_username() if user else "someone"}
+            for other, user in deciders
         ]
 
     def _undo(self, action: Action) -> Result:
@@ -353,10 +354,6 @@ def record_import(dataset: Dataset, decisions: Sequence[Decision], user: User | 
 
 def _send_decided(dataset: Dataset, counters: dict[str, int]) -> None:
     decided.send(sender=Dataset, dataset_id=dataset.pk, n_decisions=counters["n_decisions"])
-
-
-def _name(user: User | None) -> str:
-    return user.get_username() if user is not None else "someone"
 
 
 def with_provenance(dataset: Dataset, requests: Sequence[Request], user_id: int | None) -> list[Request]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import connection, models
 
+from hoshina.core.batches import batched
 from labeling.models import Action, Annotation, Dataset, Item
 
 # Annotations per INSERT. 500 rows of 18 columns are far below the parameter limits of both databases.
@@ -56,7 +57,7 @@ def items_for_update(dataset: Dataset, ids: Iterable[int]) -> dict[int, Item]:
     with connection.cursor() as cursor:
         if lock:
             cursor.execute("SELECT 1 FROM labeling_dataset WHERE id = %s FOR NO KEY UPDATE", [dataset.pk])
-        for batch in _batches(sorted(set(ids))):
+        for batch in batched(sorted(set(ids)), ROWS_AT_ONCE):
             cursor.execute(
                 f"SELECT {_columns(Item)} FROM labeling_item WHERE dataset_id = %s AND id IN ({_marks(batch)}) "
                 f"ORDER BY id{lock}",
@@ -89,7 +90,7 @@ def insert_annotations(annotations: Sequence[Annotation]) -> None:
     fields = _fields(Annotation)
     row = f"({_marks(fields)})"
     with connection.cursor() as cursor:
-        for batch in _batches(annotations):
+        for batch in batched(annotations, ROWS_AT_ONCE):
             cursor.execute(
                 f"INSERT INTO labeling_annotation ({_columns(Annotation, fields)}) "
                 f"VALUES {', '.join([row] * len(batch))} RETURNING id, item_id",
@@ -116,10 +117,7 @@ def settle_items(action: Action, *, is_undo: bool) -> None:
 
 
 def add_to_counters(dataset: Dataset, changes: dict[str, int], labels: dict[int, int]) -> dict[str, int]:
-    """Add ``changes`` to the dataset's counters and ``labels`` (by class ID) to those of its classes.
-
-    Returns the new counters of the dataset by field name.
-    """
+    """Add to the counters of the dataset (by field) and its classes (by ID). Return the dataset's new ones."""
     with connection.cursor() as cursor:
         assignments = ", ".join(f"{name} = {name} + %s" for name in changes)
         cursor.execute(
@@ -136,8 +134,7 @@ def class_counts(dataset: Dataset) -> dict[int, int]:
     """Return the number of items of each class in use, by class ID."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id, n_items FROM labeling_labelclass WHERE dataset_id = %s AND NOT is_retired",
-            [dataset.pk],
+            "SELECT id, n_items FROM labeling_labelclass WHERE dataset_id = %s AND NOT is_retired", [dataset.pk]
         )
         return dict(cursor.fetchall())
 
@@ -172,7 +169,3 @@ def _values(row: models.Model, fields: tuple[models.Field[Any, Any], ...]) -> li
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(values))
-
-
-def _batches(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[start : start + ROWS_AT_ONCE] for start in range(0, len(values), ROWS_AT_ONCE))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from labeling.images.problems import ImageProblem
 from labeling.models import Frame
 
 
-def inside(frame: Frame) -> Path | None:
-    """Return the frame's file with all links resolved, or None if it lies outside its dataset's folder."""
+def inside(frame: Frame) -> Path:
+    """Return the frame's file with all links resolved. Raises ImageProblem if it is outside its dataset's folder."""
     root = Path(os.path.realpath(frame.dataset.data_dir))
-    try:
+    with suppress(ValueError):  # a path that no system takes
         file = Path(os.path.realpath(root / frame.path))
-    except ValueError:  # a path that no system takes
-        return None
-    return file if file.is_relative_to(root) else None
+        if file.is_relative_to(root):
+            return file
+    raise ImageProblem("This file is outside of the dataset's folder, so it is not shown.")
 
 
 def is_current(frame: Frame, file: Path) -> bool:

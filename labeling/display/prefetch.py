@@ -39,10 +39,7 @@ _thread: threading.Thread | None = None
 
 
 def make_ahead(dataset_id: int, rows: Sequence[int], holder: str) -> None:
-    """Have the pictures of these rows made, in this order, unless they are there; returns at once.
-
-    What the same holder (a browser) wanted before is forgotten.
-    """
+    """Queue these rows' missing pictures for rendering, in order, instead of what this holder (a browser) queued."""
     global _thread
     if not settings.MAKE_AHEAD:
         return
@@ -94,7 +91,7 @@ def _make(frame: Frame) -> None:
         return
     try:
         file = inside(frame)
-        if file is not None and is_current(frame, file):
+        if is_current(frame, file):
             decoders().thumbnail(file, frame.picture_hash, TILE, cache, rendering, is_ahead=True)
     except (ImageProblem, OSError) as error:
         log.info("The picture of %s was not made ahead: %s", frame.path, error)

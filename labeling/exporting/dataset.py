@@ -9,19 +9,19 @@ from __future__ import annotations
 import platform
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal, reason_of
 from labeling.exporting.canonical_text import csv_line, json_bytes, moment
-from labeling.exporting.frames import frame_lines
 from labeling.exporting.images import Images
 from labeling.exporting.options import Options
 from labeling.exporting.registry import sections
-from labeling.exporting.rows import BATCH, LabelRow, decided_items
+from labeling.exporting.rows import BATCH, LabelRow, decided_items, files_of
 from labeling.exporting.splits import SPLITS, Files, assign_splits, joined
 from labeling.exporting.version import LIBRARIES, app_version, library_versions
 from labeling.exporting.zip_stream import Member, Written, stream_zip
@@ -33,6 +33,7 @@ LABEL_COLUMNS = (
     "item_id", "path", "label", "was_unsure", "skipped", "labelled_at", "annotator", "queue", "sha256",
     "created_at", "content_changed",
 )  # fmt: skip
+FRAME_COLUMNS = ("item_id", "role", "path", "sha256")
 SPLIT_COLUMNS = ("item_id", "path", "label", "split")
 # A path may have 4,000 bytes, so that files with more rows than this may exceed 2 GiB.
 HUGE_ROWS = 2**31 // 5000
@@ -54,10 +55,7 @@ def refusal(dataset: Dataset, options: Options) -> str:
 class Export:
     """An export. Iterate over it once for the bytes of the archive; ``rows`` is then the number of labels.
 
-    Raises
-    ------
-    Refusal
-        If an option is not possible, see :func:`refusal`.
+    Raises Refusal if an option is not possible, see :func:`refusal`.
     """
 
     def __init__(self, dataset: Dataset, options: Options) -> None:
@@ -71,7 +69,7 @@ class Export:
             section.contribute(dataset, section.name in options.extras) for section in self._sections
         ]
         self._groups = Groups(named(dataset, options.group_by)) if options.group_by else None
-        self._names = _ClassNames(dataset)
+        self._classes = _Classes(LabelClass.objects.active().filter(dataset=dataset).in_bulk())
         self._images = Images(dataset)
         self._written: dict[str, Written] = {}
         self._unsure = self._skipped = 0
@@ -90,13 +88,13 @@ class Export:
         is_huge = self.dataset.n_items > HUGE_ROWS
         yield Member("labels.csv", self._label_lines(), is_huge)
         if self.dataset.roles:
-            yield Member("frames.csv", frame_lines(self.dataset, _batches(self._decided)), is_huge)
+            yield Member("frames.csv", self._frame_lines(), is_huge)
         yield Member("classes.json", self._class_list())
         yield Member("splits.csv", self._split_lines(), is_huge)
         for contribution in self._contributions:
             yield from contribution.members
         if self.options.with_images:
-            yield from self._images.members(_batches(self._item_ids))
+            yield from self._images.members(batched(self._item_ids, BATCH))
         # The last member, because it describes all others.
         yield Member("manifest.json", self._manifest(), is_listed=False)
 
@@ -112,7 +110,7 @@ class Export:
         if self.dataset.roles:
             self._decided.append(row.item_id)
         if row.label_id is not None:
-            label = self._names.of(row.label_id).name
+            label = self._classes[row.label_id].name
             self._item_ids.append(row.item_id)
             self._rows.append(row.row)
             self._class_ids.append(row.label_id)
@@ -129,6 +127,17 @@ class Export:
             )
         )  # fmt: skip
 
+    # -- frames.csv -------------------------------------------------------------------------------
+    def _frame_lines(self) -> Iterator[bytes]:
+        """Yield the files of items with several frames, in the order of the roles."""
+        place = {role: number for number, role in enumerate(self.dataset.roles)}
+        yield csv_line(FRAME_COLUMNS).encode()
+        for ids in batched(self._decided, BATCH):
+            files = files_of(ids)
+            for item_id in ids:
+                frames = sorted(files.get(item_id, ()), key=lambda frame: place.get(frame[0], len(place)))
+                yield "".join(csv_line((item_id, *frame)) for frame in frames).encode()
+
     # -- classes.json -----------------------------------------------------------------------------
     def _class_list(self) -> Iterator[bytes]:
         counts = Counter(self._class_ids)
@@ -141,13 +150,13 @@ class Export:
                     "key": label.key,
                     "labelled": counts[label.pk],
                 }
-                for label in self._names.all()
+                for label in self._classes.values()
             ]
         )
 
     # -- splits.csv -------------------------------------------------------------------------------
     def _split_lines(self) -> Iterator[bytes]:
-        by_name = sorted(self._names.all(), key=lambda label: (label.name, label.pk))
+        by_name = sorted(self._classes.values(), key=lambda label: (label.name, label.pk))
         ordinal = {label.pk: position for position, label in enumerate(by_name)}
         keys = self._joined_keys()
         self._largest = int(np.unique(keys, return_counts=True)[1].max(initial=0))
@@ -157,22 +166,20 @@ class Export:
             proportions=self.options.splits,
         )
         yield csv_line((*SPLIT_COLUMNS, *(["group"] if self._groups else []))).encode()
-        done = 0
-        for ids in _batches(self._item_ids):
-            yield self._some_splits(ids, done).encode()
-            done += len(ids)
+        for start in range(0, len(self._item_ids), BATCH):
+            yield self._some_splits(self._item_ids[start : start + BATCH], start).encode()
 
-    def _some_splits(self, ids: list[int], done: int) -> str:
+    def _some_splits(self, ids: Sequence[int], start: int) -> str:
         paths = dict(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
         groups: Sequence[Sequence[str]] = [[]] * len(ids)
         if self._groups is not None:
-            groups = [[text] for text in self._groups.texts(self._rows[done : done + len(ids)])]
+            groups = [[text] for text in self._groups.texts(self._rows[start : start + len(ids)])]
         return "".join(
             csv_line(
-                (item_id, paths[item_id], self._names.of(self._class_ids[place]).name,
+                (item_id, paths[item_id], self._classes[self._class_ids[place]].name,
                  SPLITS[self._splits[place]], *group)
             )
-            for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start=done)
+            for place, (item_id, group) in enumerate(zip(ids, groups, strict=True), start)
         )  # fmt: skip
 
     def _joined_keys(self) -> NDArray[np.uint64]:
@@ -231,25 +238,13 @@ class Export:
     def _split_counts(self) -> dict[str, Any]:
         table: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         for place, class_id in enumerate(self._class_ids):
-            table[SPLITS[self._splits[place]]][self._names.of(class_id).name] += 1
+            table[SPLITS[self._splits[place]]][self._classes[class_id].name] += 1
         return {split: {"items": per_class.total(), "classes": dict(per_class)} for split, per_class in table.items()}
 
 
-class _ClassNames:
-    """The classes at the start of the export, and those that were first used while it ran."""
+class _Classes(dict[int, LabelClass]):
+    """The classes at the start of the export by ID, and those that were first used while it ran."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._classes = {label.pk: label for label in LabelClass.objects.active().filter(dataset=dataset)}
-
-    def of(self, pk: int) -> LabelClass:
-        if pk not in self._classes:
-            self._classes[pk] = LabelClass.objects.get(pk=pk)
-        return self._classes[pk]
-
-    def all(self) -> Iterable[LabelClass]:
-        return self._classes.values()
-
-
-def _batches(ids: array[int]) -> Iterator[list[int]]:
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH].tolist()
+    def __missing__(self, pk: int) -> LabelClass:
+        self[pk] = LabelClass.objects.get(pk=pk)
+        return self[pk]

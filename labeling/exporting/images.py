@@ -1,19 +1,30 @@
-"""Add image files to an export. Unreadable files are listed in the manifest and do not stop the export."""
+"""Add image files to an export: unreadable ones are listed in the manifest and do not stop it. Find their size."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from django.db.models import Sum
+from django.template.defaultfilters import filesizeformat
+
+from labeling.exporting.rows import files_of
 from labeling.exporting.zip_stream import Member
-from labeling.models import Dataset, Frame
+from labeling.models import Dataset, Frame, Item, State
 from labeling.tables.report import Names
 
 CHUNK = 1024 * 1024
 # The limit of zipfile for 32-bit sizes is 2^31 - 1, with a margin for files that grow while they are read.
 _HUGE = 2**31 - 2 * CHUNK
+
+
+# Images are included by default if they total less than this many bytes.
+LIMIT = 10**9
+_AT_ONCE = 5000
 
 
 class Images:
@@ -29,11 +40,10 @@ class Images:
     def members(self, batches: Iterable[Sequence[int]]) -> Iterator[Member]:
         """Yield one member ``images/<path>`` per frame, for batches of at most 900 item IDs."""
         for ids in batches:
-            place = {item_id: position for position, item_id in enumerate(ids)}
-            frames = list(Frame.objects.filter(item_id__in=ids).values_list("item_id", "role", "path", "sha256"))
-            frames.sort(key=lambda frame: (place[frame[0]], frame[1]))
-            for _, _, path, sha256 in frames:
-                yield from self._member(path, sha256)
+            files = files_of(ids)
+            for item_id in ids:
+                for _, path, sha256 in files.get(item_id, ()):
+                    yield from self._member(path, sha256)
 
     def _member(self, path: str, sha256: str) -> Iterator[Member]:
         try:
@@ -42,10 +52,8 @@ class Images:
             self._missing.add(path)
             return
         with stream:
-            stream.seek(0, 2)
-            size = stream.tell()
-            stream.seek(0)
-            yield Member(f"images/{path}", self._chunks(stream, path, sha256), is_huge=size >= _HUGE, is_listed=False)
+            is_huge = os.fstat(stream.fileno()).st_size >= _HUGE
+            yield Member(f"images/{path}", self._chunks(stream, path, sha256), is_huge, is_listed=False)
         self.written += 1
 
     def _file(self, path: str) -> Path:
@@ -70,3 +78,36 @@ class Images:
             "missing": {"count": self._missing.lines, "paths": list(self._missing.names)},
             "changed_since_ingest": {"count": self._changed.lines, "paths": list(self._changed.names)},
         }
+
+
+# -- Their size --------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ImagesSize:
+    """The size of the labeled items' files in bytes. ``is_total`` is false if counting stopped at ``LIMIT``."""
+
+    bytes: int
+    is_total: bool
+
+    @property
+    def is_included(self) -> bool:
+        """Return whether an export includes the images by default."""
+        return self.is_total
+
+    @property
+    def text(self) -> str:
+        return f"{filesizeformat(self.bytes)} in total" if self.is_total else "1 GB or more in total"
+
+
+def images_size(dataset: Dataset) -> ImagesSize:
+    """Sum the sizes recorded by the last ingest, up to ``LIMIT``. Runs two queries per some thousand items."""
+    total, last = 0, -1
+    labeled = Item.objects.of(dataset).filter(state=State.LABELLED).order_by("row")
+    while rows := list(labeled.filter(row__gt=last).values_list("row", flat=True)[:_AT_ONCE]):
+        frames = Frame.objects.filter(
+            item__dataset=dataset, item__state=State.LABELLED, item__row__gt=last, item__row__lte=rows[-1]
+        )
+        total += frames.aggregate(total=Sum("size"))["total"] or 0
+        if total >= LIMIT:
+            return ImagesSize(total, is_total=False)
+        last = rows[-1]
+    return ImagesSize(total, is_total=True)

@@ -46,10 +46,7 @@ class Options:
 def parse_splits(text: str) -> tuple[int, int, int]:
     """Parse percentages of train, val and test, such as ``"80,10,10"``.
 
-    Raises
-    ------
-    Refusal
-        If the text is not three whole percentages that add up to 100.
+    Raises Refusal if the text is not three whole percentages that add up to 100.
     """
     try:
         train, val, test = (int(part) for part in text.split(","))

@@ -24,16 +24,12 @@ class Section:
 
     Parameters
     ----------
-    name
-        Name of the option: ``--with-<name>`` of the command, and a checkbox on the page.
-    title
-        Title of the option for users.
-    contribute
-        ``(dataset, is_wanted) -> Contribution``. The manifest keys are always included, the files only if wanted.
-    why_not
-        ``dataset -> message``: why the files are not available and what to do; empty if they are.
-    libraries
-        Libraries whose versions the manifest lists, with the names of their distributions.
+    name : Name of the option: ``--with-<name>`` of the command, and a checkbox on the page.
+    title : Title of the option for users.
+    contribute : ``(dataset, is_wanted) -> Contribution``. The manifest keys are always included, the files only if
+        wanted.
+    why_not : ``dataset -> message``: why the files are not available and what to do; empty if they are.
+    libraries : Libraries whose versions the manifest lists, with the names of their distributions.
     """
 
     name: str

@@ -116,10 +116,7 @@ def _with_provenance(batch: Sequence[_ItemTuple]) -> list[LabelRow]:
 
 
 def histories(item_ids: Sequence[int]) -> dict[int, tuple[datetime, bool]]:
-    """Return the time of the first decision about each of at most BATCH items, and whether it was ever marked unsure.
-
-    Undone decisions do not count.
-    """
+    """Return when each of at most BATCH items was first decided, and whether ever unsure, without undone decisions."""
     decisions = Annotation.objects.filter(item_id__in=item_ids, action__undone_by__isnull=True)
     decisions = decisions.exclude(action__kind=Action.Kind.UNDO).exclude(state=State.UNLABELLED)
     of_items = decisions.values("item_id").annotate(

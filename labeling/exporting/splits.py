@@ -42,10 +42,7 @@ class Files:
         self._counts.append(len(hashes))
 
     def keys(self) -> list[NDArray[np.uint64]]:
-        """Return columns (n,) for :func:`joined`: the first file of each item, the second, and so on.
-
-        Items with fewer files repeat their first one.
-        """
+        """Return columns (n,) for :func:`joined`: each item's first file, second file (or again the first) …"""
         keys, counts = np.asarray(self._keys, dtype=np.uint64), np.asarray(self._counts, dtype=np.int64)
         if not len(counts):
             return [keys]
@@ -58,9 +55,9 @@ def joined(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
 
     Parameters
     ----------
-    keys
-        At least one column of keys, each of shape (n,). Equal keys join items in any columns, because a file may be the
-        first frame of one item and the second of another. Items without a key in a column repeat one of their others.
+    keys : At least one column of keys, each of shape (n,). Equal keys join items in any columns, because a file may be
+        the first frame of one item and the second of another. Items without a key in a column repeat one of their
+        others.
 
     Returns
     -------
@@ -91,10 +88,8 @@ def quotas(sizes: Sequence[int], proportions: Sequence[int]) -> NDArray[np.int64
 
     Parameters
     ----------
-    sizes
-        Items per class, shape (classes,).
-    proportions
-        Weights of the splits (whole numbers, at least one of them positive), shape (splits,).
+    sizes : Items per class, shape (classes,).
+    proportions : Weights of the splits (whole numbers, at least one of them positive), shape (splits,).
 
     Returns
     -------
@@ -127,13 +122,10 @@ def assign_splits(
 
     Parameters
     ----------
-    keys
-        The key of every item, shape (n,), from :func:`split_key` or :func:`joined`.
-    classes
-        The class of every item, shape (n,), as 0, 1, 2 … in a reproducible order (by name), because the rounding of a
-        class depends on earlier classes.
-    proportions
-        Weights of the splits.
+    keys : The key of every item, shape (n,), from :func:`split_key` or :func:`joined`.
+    classes : The class of every item, shape (n,), as 0, 1, 2 … in a reproducible order (by name), because the rounding
+        of a class depends on earlier classes.
+    proportions : Weights of the splits.
 
     Returns
     -------

@@ -4,7 +4,7 @@ Each generation of a field is a set of files that is never changed::
 
     fields/<field>/values-<generation>.npy    numbers and times float64 (n_rows,), NaN: unknown;
                                               text int32 (n_rows,), codes of its vocabulary, -1: unknown
-    fields/<field>/words-<generation>.npy     uint8, the vocabulary of a text (labeling.fields.text_values)
+    fields/<field>/words-<generation>.npy     uint8, the vocabulary of a text
     fields/<field>/starts-<generation>.npy    int64, where each of its words begins
     fields/<field>/stamps-<generation>.npy    uint64 (n_rows,), of a header card: which file each row was read from
 
@@ -15,10 +15,11 @@ all before it does, so that a process may be killed at any moment.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 from django.conf import settings
@@ -26,7 +27,6 @@ from django.db import transaction
 from numpy.typing import NDArray
 
 from hoshina.core.storage import Generations, StoreError, remove_folder
-from labeling.fields.text_values import NO_WORDS, Vocabulary, packed
 from labeling.models import Dataset, Field
 
 Values = NDArray[np.float64] | NDArray[np.int32]
@@ -35,6 +35,61 @@ Stamps = NDArray[np.uint64]
 UNKNOWN_CODE = -1
 
 
+# -- The words of a text ------------------------------------------------------------------------------------
+class Vocabulary(Sequence[str]):
+    """The different values of a column, by code 0, 1, 2 …, sorted by their code points.
+
+    They lie one behind the other as UTF-8 in ``text`` (uint8), each from its offset in ``starts`` (int64, one more than
+    there are values) to the next. Only those that somebody asks for are turned into strings, and one is found among a
+    million by twenty comparisons.
+    """
+
+    def __init__(self, text: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
+        self._text, self._starts = text, starts
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, code: int) -> str: ...
+    @overload
+    def __getitem__(self, code: slice) -> list[str]: ...
+    def __getitem__(self, code: int | slice) -> str | list[str]:
+        if isinstance(code, slice):
+            return [self[one] for one in range(*code.indices(len(self)))]
+        if not 0 <= code < len(self):
+            raise IndexError(code)
+        return self._encoded(code).decode()
+
+    def code_of(self, word: str) -> int:
+        """Return the code of a value; -1 if no item has it. O(log n)."""
+        wanted = word.encode("utf-8", "surrogatepass")
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            # UTF-8 sorts as its code points do.
+            if self._encoded(middle) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(self) and self._encoded(low) == wanted else -1
+
+    def _encoded(self, code: int) -> bytes:
+        return self._text[self._starts[code] : self._starts[code + 1]].tobytes()
+
+
+NO_WORDS = Vocabulary(np.empty(0, np.uint8), np.zeros(1, np.int64))
+
+
+def packed(words: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return ``text`` and ``starts`` of a :class:`Vocabulary` for distinct, sorted ``words``."""
+    encoded = [word.encode() for word in words]
+    starts = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(one) for one in encoded], out=starts[1:])
+    return np.frombuffer(b"".join(encoded), np.uint8), starts
+
+
+# -- Columns ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Column:
     """The values of one field by row, mapped; items that came later have no row here, and so no known value.
@@ -53,8 +108,7 @@ class Column:
 
     def known(self) -> NDArray[np.bool_]:
         """Return which rows have a value, bool (n_rows,)."""
-        known: NDArray[np.bool_] = self.values != UNKNOWN_CODE if self.is_text else ~np.isnan(self.values)
-        return known
+        return is_known(self.kind, self.values)
 
     def of_rows(self, rows: NDArray[np.int64]) -> Values:
         """Return the values of ``rows`` (n,); rows that are not in the column are unknown."""
@@ -73,8 +127,12 @@ class Draft:
     words: list[str]
 
     def n_known(self) -> int:
-        known = self.values != UNKNOWN_CODE if self.kind == Field.Kind.TEXT else ~np.isnan(self.values)
-        return int(np.count_nonzero(known))
+        return int(np.count_nonzero(is_known(self.kind, self.values)))
+
+
+def is_known(kind: Field.Kind, values: Values) -> NDArray[np.bool_]:
+    """Return which values are known, in their shape."""
+    return np.asarray(values != UNKNOWN_CODE if kind == Field.Kind.TEXT else ~np.isnan(values))
 
 
 def unknown_values(kind: Field.Kind, n: int) -> Values:
@@ -85,12 +143,7 @@ def unknown_values(kind: Field.Kind, n: int) -> Values:
 
 
 def column_of(field: Field) -> Column:
-    """Return the values of a field. Costs no copy, whatever the size.
-
-    Raises
-    ------
-    StoreError : the files are gone or damaged.
-    """
+    """Return the values of a field without a copy. Raises StoreError if the files are gone or damaged."""
     return _files(field).read_current(field, lambda: _open(field), "kind")
 
 

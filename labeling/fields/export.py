@@ -56,10 +56,5 @@ def _lines(dataset: Dataset, header: list[str], columns: list[Column]) -> Iterat
 
 
 register(
-    Section(
-        name="metadata",
-        title="Fields of the labeled items (metadata.csv)",
-        contribute=contribute,
-        why_not=why_not,
-    )
+    Section(name="metadata", title="Fields of the labeled items (metadata.csv)", contribute=contribute, why_not=why_not)
 )

@@ -14,10 +14,7 @@ from labeling.models import Dataset, Field
 def rename(field: Field, name: str) -> None:
     """Give the field another name. Addresses and queues that filter by the old one say that it is gone.
 
-    Raises
-    ------
-    Refusal
-        There is no name, it is too long, or another field has it.
+    Raises Refusal if there is no name, it is too long, or another field has it.
     """
     name = tidy_name(name)
     with transaction.atomic():
@@ -42,13 +39,7 @@ def tidy_name(name: str) -> str:
 
 
 def change_kind(field: Field, kind: Field.Kind) -> None:
-    """Make numbers, times or texts of the field's values.
-
-    Raises
-    ------
-    Refusal
-        Some of them can't be of that kind. Nothing was changed.
-    """
+    """Convert the field's values to ``kind``. Raises Refusal, and changes nothing, if some can't be converted."""
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=field.dataset_id)
         column = column_of(field)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from django.conf import settings
 from django.db import transaction
@@ -75,17 +76,16 @@ def sample_of(dataset: Dataset) -> Sample:
     step = max(1, dataset.n_items // SAMPLE)
     rows = range(0, dataset.n_items, step)[:SAMPLE]
     some: dict[int, Frame] = {}
-    for frame in _in_order(Frame.objects.filter(dataset=dataset, item__row__in=rows)):  # of several the first
+    for frame in _in_order(Frame.objects.filter(item__dataset=dataset, item__row__in=rows)):  # of several the first
         some.setdefault(frame.item_id, frame)
     offers: dict[str, Offer] = {}
     n_read = 0
     for frame in some.values():
         frame.dataset = dataset
-        file = inside(frame) if frame.format in FORMATS else None
-        if file is None:
+        if frame.format not in FORMATS:
             continue
         try:
-            cards = decoders().header(file, dataset.shown_as, with_sky=False).cards
+            cards = decoders().header(inside(frame), dataset.shown_as, with_sky=False).cards
         except (ImageProblem, OSError):  # the Problems page tells about it
             continue
         if not cards:
@@ -104,10 +104,7 @@ def sample_of(dataset: Dataset) -> Sample:
 def check_cards(dataset: Dataset, cards: Iterable[str]) -> list[str]:
     """Return the names of the cards as headers have them, each once: FITS in upper case, EXIF as DateTimeOriginal.
 
-    Raises
-    ------
-    Refusal
-        There are none, too many, or a field of another origin has such a name.
+    Raises Refusal if there are none, too many, or a field of another origin has such a name.
     """
     names = list(dict.fromkeys(_tidy(card) for card in cards if card.strip()))
     if not names:
@@ -184,7 +181,7 @@ def _read_shares(dataset: Dataset, run: Run, targets: Sequence[_Target], folder:
     failed = 0
     for start in range(0, next_row(dataset), SHARE):
         file = folder / f"{start}.json"
-        kept = _kept(file)
+        kept = json.loads(file.read_bytes()) if file.exists() else None
         if kept is None or kept["cards"] != names:
             kept = _read_share(dataset, run, targets, start)
             if kept["rows"]:
@@ -210,18 +207,10 @@ def _read_share(dataset: Dataset, run: Run, targets: Sequence[_Target], start: i
     return {"cards": names, "rows": rows, "failed": failed}
 
 
-def _kept(file: Path) -> dict[str, Any] | None:
-    try:
-        kept: dict[str, Any] = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return None
-    return kept
-
-
 def _files(dataset: Dataset, start: int, stop: int | None = None) -> Iterator[tuple[int, int, str]]:
     """Yield row, stamp and path of the file of each item whose header counts, by row: the first one of FITS, else the
     first with a header."""
-    frames = Frame.objects.filter(dataset=dataset, format__in=FORMATS, item__is_available=True)
+    frames = Frame.objects.filter(item__dataset=dataset, format__in=FORMATS, item__is_available=True)
     last, before = next_row(dataset) if stop is None else stop, -1
     for low in range(start, last, SHARE):
         some = frames.filter(Q(item__row__gte=low) & Q(item__row__lt=min(low + SHARE, last)))
@@ -268,12 +257,7 @@ def _save(dataset: Dataset, targets: Sequence[_Target], folder: Path) -> dict[st
                 made.append(make_field(dataset, target.card, filling.draft(), target.card, stamps))
     without = [t.card for t, guess in zip(targets, guesses, strict=True) if t.field is None and not guess.n_known]
     unfit = Counter({t.card: filling.n_unfit for t, filling in zip(targets, fillings, strict=True)})
-    return {
-        "fields": [one.as_json() for one in made],
-        "files": n_files,
-        "without": without,
-        "unfit": dict(+unfit),
-    }
+    return {"fields": msgspec.to_builtins(made), "files": n_files, "without": without, "unfit": dict(+unfit)}
 
 
 def _kind(target: _Target, guess: Guess) -> Field.Kind:

@@ -80,13 +80,7 @@ class Line(NamedTuple):
 
 
 def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
-    """Find how the table is laid out; the whole of it is read once for its encoding.
-
-    Raises
-    ------
-    Refusal
-        It is empty, no text, has no such columns, or the same one twice.
-    """
+    """Find how the table is laid out, and its encoding. Raises Refusal if it is no text, lacks or repeats columns."""
     table = tables.layout_of(stream, lambda headers: key_rank(headers, wish.key, wish.key_column), wish.encoding)
     key = key_of(table.headers, wish.key, wish.key_column)
     if key is None:
@@ -104,10 +98,7 @@ def layout_of(stream: BinaryIO, wish: Wish) -> Layout:
 def lines_of(stream: BinaryIO, layout: Layout) -> Iterator[Line]:
     """Yield every line below the header, empty ones left out; may be begun again.
 
-    Raises
-    ------
-    Refusal
-        A line has another number of values than the header, names no item, or its quotes do not add up.
+    Raises Refusal if a line has another number of values than the header, names no item, or its quotes do not add up.
     """
     for number, values in tables.rows_of(stream, layout.table):
         yield _line(number, values, layout)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
 
+import msgspec
 from django.db import transaction
 from django.db.models import Max
 
@@ -27,25 +28,14 @@ MAX_FIELDS = 200
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Filled:
-    """What became of one column: how many items have a value now, and how many values changed."""
+class Filled(msgspec.Struct, frozen=True, rename={"n_known": "known", "n_changed": "changed", "is_new": "new"}):
+    """How many items have a value in a column now, how many values changed; under other names in ``--json``."""
 
     name: str
     kind: str
     n_known: int
     n_changed: int
     is_new: bool
-
-    def as_json(self) -> dict[str, object]:
-        """Return the result for ``import_fields --json``."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "known": self.n_known,
-            "changed": self.n_changed,
-            "new": self.is_new,
-        }
 
 
 @dataclass
@@ -69,7 +59,7 @@ class Report(TableReport):
     def as_json(self) -> dict[str, object]:
         """Return the report for ``import_fields --json``; lists have at most 1,000 names, ``lines_…`` counts all."""
         return self.common_json() | {
-            "fields": [one.as_json() for one in self.fields],
+            "fields": msgspec.to_builtins(self.fields),
             "empty_columns": self.empty,
             "too_long_columns": self.too_long,
             "matched": self.matched,
@@ -91,12 +81,8 @@ def import_fields(
 
     A cell that says something goes before what was known, an empty one leaves it. A column's kind is that of its field,
     else what ``kinds`` say by name, else what all of its values are. The file is read twice: memory is 8 bytes an item
-    and column, and a text's different values. ``progress(done, total)`` counts lines.
-
-    Raises
-    ------
-    Refusal
-        The file can't be read, or makes no sense. Nothing was imported.
+    and column, and a text's different values. ``progress(done, total)`` counts lines. Raises Refusal if the file can't
+    be read, or makes no sense. Nothing was imported.
     """
     with seekable(stream) as table:
         return _import(dataset, table, wish, kinds or {}, progress)
@@ -248,7 +234,13 @@ def _save(dataset: Dataset, drafts: Mapping[str, Draft], report: Report) -> None
             there = known.get(name.lower())
             if there is not None and (there.kind, there.source) != (draft.kind, CSV):
                 raise Refusal(f"The field {there.name} was changed by somebody meanwhile. Try again.")
-            report.fields.append(_add(there, draft) if there else make_field(dataset, name, draft, CSV))
+            if there is None:
+                report.fields.append(make_field(dataset, name, draft, CSV))
+                continue
+            merged, n_changed = laid_over(column_of(there), draft)
+            if n_changed:
+                save_column(there, merged)
+            report.fields.append(Filled(there.name, there.kind, there.n_known, n_changed, is_new=False))
 
 
 def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: Stamps | None = None) -> Filled:
@@ -259,10 +251,3 @@ def make_field(dataset: Dataset, name: str, draft: Draft, source: str, stamps: S
     )
     save_column(made, draft, stamps)
     return Filled(made.name, made.kind, made.n_known, made.n_known, is_new=True)
-
-
-def _add(there: Field, draft: Draft) -> Filled:
-    merged, n_changed = laid_over(column_of(there), draft)
-    if n_changed:
-        save_column(there, merged)
-    return Filled(there.name, there.kind, there.n_known, n_changed, is_new=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hoshina.core.errors import Refusal
 from labeling.exporting.splits import Files, joined, split_key
-from labeling.fields.columns import UNKNOWN_CODE, column_of
+from labeling.fields.columns import column_of, is_known
 from labeling.fields.item_values import texts_of
 from labeling.models import Dataset, Field
 
@@ -35,10 +35,7 @@ def chosen(dataset: Dataset) -> Field | None:
 def choose(dataset: Dataset, name: str) -> Field | None:
     """Keep together what has the same value in the field of that name, from now on; "": nothing but identical files.
 
-    Raises
-    ------
-    Refusal
-        There is no such field.
+    Raises Refusal if there is no such field.
     """
     field = named(dataset, name) if name else None
     dataset.together_by = field
@@ -73,14 +70,12 @@ class Groups:
         _, first, place = np.unique(values, return_index=True, return_inverse=True)
         texts = self.texts(array("q", (int(rows[one]) for one in first.tolist())))
         keys = np.array([split_key(f"group:{text}", seed) for text in texts], dtype=np.uint64)
-        is_known = np.array([text != "" for text in texts], dtype=np.bool_)
-        return np.where(is_known[place], keys[place], own) if len(keys) else own
+        has_group = np.array([text != "" for text in texts], dtype=np.bool_)
+        return np.where(has_group[place], keys[place], own) if len(keys) else own
 
     def known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of the rows have a value, bool (n,)."""
-        values = self._column.of_rows(rows)
-        is_known: NDArray[np.bool_] = values != UNKNOWN_CODE if self._column.is_text else ~np.isnan(values)
-        return is_known
+        return is_known(self._column.kind, self._column.of_rows(rows))
 
 
 def keys_together(
@@ -118,39 +113,28 @@ class Tally:
     @property
     def warning(self) -> str:
         """Return a problem with the choice and what to do about it; "" if there is none."""
-        if not self.n_known:
-            return (
-                f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or "
-                "choose another field."
-            )
-        if self.largest == 1:
-            return f"No two images have the same {self.name}, so only identical files are kept together."
-        if self.largest >= self.n_items:
-            return (
-                f"All images have the same {self.name}: none can be held out, so accuracy cannot be measured. Choose a "
-                "field that divides them."
-            )
-        if self.largest > LARGE_SHARE * self.n_items:
-            return (
-                f"The largest group has {self.largest / self.n_items:.0%} of the images. Whichever side it is on, "
-                "little is left for the other, and accuracy rests on few images. A finer field tells more."
-            )
-        if self.n_groups + self.n_unknown < FEW_GROUPS:
-            return (
-                f"{self.n_groups + self.n_unknown} groups are few: they are all that accuracy rests on, so its "
-                "interval is wide, however many images there are."
-            )
-        return ""
+        n_groups, share = self.n_groups + self.n_unknown, self.largest / max(1, self.n_items)
+        problems = (
+            (not self.n_known,
+             f"No image has a {self.name} yet, so only identical files are kept together. Import its values, or choose "
+             "another field."),
+            (self.largest == 1,
+             f"No two images have the same {self.name}, so only identical files are kept together."),
+            (self.largest >= self.n_items,
+             f"All images have the same {self.name}: none can be held out, so accuracy cannot be measured. Choose a "
+             "field that divides them."),
+            (share > LARGE_SHARE,
+             f"The largest group has {share:.0%} of the images. Whichever side it is on, little is left for the other, "
+             "and accuracy rests on few images. A finer field tells more."),
+            (n_groups < FEW_GROUPS,
+             f"{n_groups} groups are few: they are all that accuracy rests on, so its interval is wide, however many "
+             "images there are."),
+        )  # fmt: skip
+        return next((text for is_so, text in problems if is_so), "")
 
 
 def tally_of(dataset: Dataset, field: Field) -> Tally:
-    """Count how the field divides the dataset's images; reads all values once per generation.
-
-    Raises
-    ------
-    StoreError
-        The values cannot be read.
-    """
+    """Count a field's groups, from its values read once per generation. Raises StoreError if they cannot be read."""
     return Tally(field.name, dataset.n_items, field.n_known, *_counted(field.pk, field.generation))
 
 

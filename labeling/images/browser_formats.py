@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,10 +16,9 @@ from labeling.images.high_bit_depth import is_deep
 from labeling.images.open_image import open_header
 from labeling.images.orientation import orientation
 from labeling.images.rendering import DEFAULT, Rendering
-from labeling.images.source_file import as_image_problems, regular_file
+from labeling.images.source_file import as_image_problems, png_chunks, regular_file
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-_PNG_START = 8
 # Chunks that browsers apply to colors and HOSHINA ignores: high dynamic range and coded color spaces (cICP).
 _PNG_COLOR_CHUNKS = frozenset({b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi"})
 # Gamma and chromaticities of sRGB, times 100,000.
@@ -31,7 +31,7 @@ _PLAIN_BMP = 40
 _SRGB_TOLERANCE = 1
 
 
-def format_for_browsers(path: str | os.PathLike[str], rendering: Rendering = DEFAULT) -> str:
+def format_for_browsers(path: Path, rendering: Rendering = DEFAULT) -> str:
     """Return the format of a file that browsers show exactly as ``open_image`` does, or "" for any other file.
 
     When in doubt, return "", so that HOSHINA renders a picture. This applies to FITS, TIFF and other formats that some
@@ -96,8 +96,9 @@ def _frame_marker(stream: BinaryIO) -> int:
 def _is_plain_png(image: Any, stream: BinaryIO) -> bool:
     if getattr(image, "is_animated", False):
         return False
-    chunks = _chunks(stream)
-    if chunks is None or _PNG_COLOR_CHUNKS & chunks.keys():
+    # The contents of larger chunks do not matter.
+    chunks = {name: stream.read(size) if size <= 64 else b"" for name, size in png_chunks(stream)}
+    if b"IEND" not in chunks or _PNG_COLOR_CHUNKS & chunks.keys():
         return False
     gamma, primaries = chunks.get(b"gAMA"), chunks.get(b"cHRM")
     if gamma is not None and abs(int.from_bytes(gamma[:4], "big") - _GAMMA) > 0.01 * _GAMMA:
@@ -107,19 +108,6 @@ def _is_plain_png(image: Any, stream: BinaryIO) -> bool:
     ):
         return False
     return orientation(image) == 1
-
-
-def _chunks(stream: BinaryIO) -> dict[bytes, bytes] | None:
-    """Return the chunks of a PNG by name, or None if the last is missing. Chunks above 64 bytes have empty values."""
-    chunks: dict[bytes, bytes] = {}
-    stream.seek(_PNG_START)
-    while len(head := stream.read(8)) == 8:
-        length, name = int.from_bytes(head[:4], "big"), head[4:]
-        if name == b"IEND":
-            return chunks
-        chunks[name] = stream.read(length) if length <= 64 else b""
-        stream.seek(4 + (0 if length <= 64 else length), os.SEEK_CUR)
-    return None
 
 
 def _is_plain_webp(image: Any, stream: BinaryIO) -> bool:

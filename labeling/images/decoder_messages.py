@@ -19,7 +19,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Calls of a function of ``decoder_process`` with each of ``firsts`` in turn, followed by ``rest``.
+    """Calls of one of ``decoder_process.CALLS`` with each of ``firsts`` in turn, followed by ``rest``.
 
     ``is_one_by_one``: send each result in a separate message, so that a call without a result can be identified.
     """

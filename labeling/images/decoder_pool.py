@@ -25,15 +25,15 @@ import psutil
 from django.conf import settings
 
 from hoshina.core.processes import module_command, module_environment
-from labeling.images import decoder_process
+from labeling.images import browser_formats, decoder_process
 from labeling.images.composite import Composition
 from labeling.images.decoder_messages import Failure, Outcome, Request, outcomes_decoder, receive, send
 from labeling.images.encoder_inputs import Squares
-from labeling.images.file_check import NOTHING, Examined, Keep
-from labeling.images.file_headers import Header
+from labeling.images.file_check import NOTHING, Examined, Keep, examine
+from labeling.images.file_headers import Header, header_of, values_of
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
-from labeling.images.thumbnails import Cache
+from labeling.images.thumbnails import Cache, render, thumbnail
 
 # Seconds between two looks at how large a decoder that works has grown.
 _LOOK = 0.25
@@ -79,19 +79,16 @@ class Decoders:
         self, files: Sequence[str | Path], rendering: Rendering, keep: Keep = NOTHING
     ) -> Iterator[Examined | ImageProblem]:
         """Yield what each file holds, or what is wrong with it, in order; ``keep`` says what to cache of it."""
-        return self._each(decoder_process.examined, files, rendering, keep)
+        return self._each(examine, files, rendering, keep)
 
     def card_values(
         self, files: Sequence[str | Path], names: Sequence[str], rendering: Rendering
     ) -> Generator[list[str] | ImageProblem, None, None]:
-        """Yield :func:`labeling.images.file_headers.values_of` of each file, or what is wrong with it, in order.
-
-        All decoders read at once.
-        """
+        """Yield the cards of each file (``values_of``) or its problem, in order. All decoders read at once."""
         slices = [files[start : start + _SLICE] for start in range(0, len(files), _SLICE)]
 
         def ask(some: Sequence[str | Path]) -> list[list[str] | ImageProblem]:
-            return list(self._each(decoder_process.card_values, some, list(names), rendering))
+            return list(self._each(values_of, some, list(names), rendering))
 
         with ThreadPoolExecutor(self._n, thread_name_prefix="cards") as pool:
             try:
@@ -126,7 +123,7 @@ class Decoders:
 
     def picture(self, file: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
         """Return what :func:`labeling.images.thumbnails.render` does."""
-        return self._ask(decoder_process.picture, file, size, rendering)
+        return self._ask(render, file, size, rendering)
 
     def colour(
         self, files: Mapping[str, Path], roles: Sequence[str], composition: Composition, size: int, rendering: Rendering
@@ -136,11 +133,11 @@ class Decoders:
 
     def format_for_browsers(self, file: Path, rendering: Rendering) -> str:
         """Return what :func:`labeling.images.browser_formats.format_for_browsers` does."""
-        return self._ask(decoder_process.format_for_browsers, file, rendering)
+        return self._ask(browser_formats.format_for_browsers, file, rendering)
 
     def header(self, file: Path, rendering: Rendering, *, with_sky: bool = True) -> Header:
         """Return what :func:`labeling.images.file_headers.header_of` does."""
-        return self._ask(decoder_process.header, file, rendering, with_sky)
+        return self._ask(header_of, file, rendering, with_sky)
 
     def sky(self, file: Path, rendering: Rendering) -> dict[str, Any] | None:
         """Return :func:`labeling.images.sky_coordinates.sky_in`, for JSON."""
@@ -154,12 +151,12 @@ class Decoders:
         self, file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering, *, is_ahead: bool = False
     ) -> Path:
         """Return what :func:`labeling.images.thumbnails.thumbnail` does; with ``is_ahead`` after all who wait."""
-        return self._ask(decoder_process.thumbnail, file, sha256, size, cache, rendering, is_ahead=is_ahead)
+        return self._ask(thumbnail, file, sha256, size, cache, rendering, is_ahead=is_ahead)
 
     def _ask(
         self, call: Callable[[First, *Rest], Result], first: First, *rest: *Rest, is_ahead: bool = False
     ) -> Result:
-        """Have a decoder answer ``call``, a function of ``decoder_process``; raise the error that it raised there."""
+        """Have a decoder answer ``call``, one of ``decoder_process.CALLS``; raise the error that it raised there."""
         request = Request(call.__name__, [first], rest)
         try:
             result, failure = self._ask_once(call, request, is_ahead)

@@ -1,6 +1,6 @@
 """Run a decoder: read requests, respond to them, and end with the process that started it.
 
-Each call is a function of this module; its arguments and its result travel by their types (``decoder_messages``).
+Each call is one of ``CALLS``; its arguments and its result travel by their types (``decoder_messages``).
 Nothing here imports Django, so that a decoder starts in a fifth of a second and needs little memory.
 """
 
@@ -18,52 +18,28 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from labeling.images import browser_formats, open_image, thumbnails
+from labeling.images import open_image
+from labeling.images.browser_formats import format_for_browsers
 from labeling.images.composite import Composition
 from labeling.images.decoder_messages import Failure, Outcome, Request, decode_request, encode, receive, send
-from labeling.images.file_check import Examined, Keep, examine
-from labeling.images.file_headers import Header, header_of, values_of
+from labeling.images.file_check import examine
+from labeling.images.file_headers import header_of, values_of
 from labeling.images.lupton_rgb import composite
 from labeling.images.pixel_values import values_in
 from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.images.sky_coordinates import sky_in
-from labeling.images.thumbnails import Cache
+from labeling.images.thumbnails import encoded, render, thumbnail
 
 # Seconds that an answer about one file waits for those about the next.
 _MOMENT = 0.02
-
-
-def examined(path: Path, rendering: Rendering, keep: Keep) -> Examined:
-    """Return what a file holds."""
-    return examine(path, rendering, keep)
-
-
-def card_values(path: Path, names: list[str], rendering: Rendering) -> list[str]:
-    """Return the values of some cards of a file's headers."""
-    return values_of(path, names, rendering)
-
-
-def picture(path: Path, size: int, rendering: Rendering) -> tuple[bytes, str]:
-    """Return the picture of a file, and its suffix."""
-    return thumbnails.render(path, size, rendering)
 
 
 def colour(
     files: dict[str, Path], roles: list[str], composition: Composition, size: int, rendering: Rendering
 ) -> tuple[bytes, str]:
     """Return the color image of an item's bands, and its suffix."""
-    return thumbnails.encoded(composite(files, roles, composition, rendering, size), size)
-
-
-def format_for_browsers(path: Path, rendering: Rendering) -> str:
-    """Return the format in which browsers show the file as it is shown here, or nothing."""
-    return browser_formats.format_for_browsers(path, rendering)
-
-
-def header(path: Path, rendering: Rendering, with_sky: bool) -> Header:
-    """Return the cards of a file, and its place in the sky."""
-    return header_of(path, rendering, with_sky=with_sky)
+    return encoded(composite(files, roles, composition, rendering, size), size)
 
 
 def sky(path: Path, rendering: Rendering) -> dict[str, Any] | None:
@@ -77,14 +53,9 @@ def values(path: Path, rendering: Rendering) -> bytes:
     return values_in(path, rendering).astype("<f4").tobytes()
 
 
-def thumbnail(path: Path, sha256: str, size: int, cache: Cache, rendering: Rendering) -> Path:
-    """Return where the picture of a file is cached now."""
-    return thumbnails.thumbnail(path, sha256, size, cache, rendering)
-
-
 CALLS: dict[str, Callable[..., Any]] = {
     call.__name__: call
-    for call in (examined, card_values, picture, colour, format_for_browsers, header, sky, values, thumbnail)
+    for call in (examine, values_of, render, colour, format_for_browsers, header_of, sky, values, thumbnail)
 }
 
 

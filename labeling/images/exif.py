@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from labeling.images import open_image, tiff
 from labeling.images.library_warnings import without_warnings
+from labeling.images.source_file import PNG_START, png_chunks
 
 # Supported EXIF names and their meanings.
 COMMENTS = {
@@ -41,7 +42,6 @@ _LONGEST = 300
 _TIME = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d))?(\.\d+)?")
 _OFFSET = re.compile(r"[+-]\d\d:\d\d|Z")
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_PNG = b"\x89PNG\r\n\x1a\n"
 _GPS, _TAG = ExifTags.GPS, ExifTags.Base
 Tags = Mapping[int, Any]
 
@@ -63,12 +63,8 @@ def name_of(name: str) -> str | None:
 def facts_in(stream: BinaryIO) -> dict[str, str]:
     """Return the EXIF metadata of an image by the names in COMMENTS, without missing values.
 
-    Reads no pixels. A broken block has no metadata and is otherwise ignored.
-
-    Raises
-    ------
-    ImageProblem
-        If Pillow does not recognize the file as an image.
+    Reads no pixels. A broken block has no metadata and is otherwise ignored. Raises ImageProblem if Pillow does not
+    recognize the file as an image.
     """
     with without_warnings():
         block = _block(stream)
@@ -82,19 +78,15 @@ def facts_in(stream: BinaryIO) -> dict[str, str]:
         "GPSLatitude": _degrees(block.gps.get(_GPS.GPSLatitude), block.gps.get(_GPS.GPSLatitudeRef), "NS", 90),
         "GPSLongitude": _degrees(block.gps.get(_GPS.GPSLongitude), block.gps.get(_GPS.GPSLongitudeRef), "EW", 180),
         "GPSAltitude": _altitude(block.gps),
-        "Make": _text(block.base.get(_TAG.Make)),
-        "Model": _text(block.base.get(_TAG.Model)),
-        "BodySerialNumber": _text(block.exif.get(_TAG.BodySerialNumber)),
-        "LensModel": _text(block.exif.get(_TAG.LensModel)),
-        "ExposureTime": _number(block.exif.get(_TAG.ExposureTime)),
-        "FNumber": _number(block.exif.get(_TAG.FNumber)),
         "ISO": _number(block.exif.get(_TAG.ISOSpeedRatings)),
-        "FocalLength": _number(block.exif.get(_TAG.FocalLength)),
+        **{name: _text(block.base.get(_TAG[name])) for name in ("Make", "Model")},
+        **{name: _text(block.exif.get(_TAG[name])) for name in ("BodySerialNumber", "LensModel")},
+        **{name: _number(block.exif.get(_TAG[name])) for name in ("ExposureTime", "FNumber", "FocalLength")},
         "DateTime": _time(
             block.base.get(_TAG.DateTime), block.exif.get(_TAG.SubsecTime), block.exif.get(_TAG.OffsetTime)
         ),
     }
-    return {name: value for name, value in facts.items() if value}
+    return {name: facts[name] for name in COMMENTS if facts[name]}
 
 
 # -- Reading the block ------------------------------------------------------------------------------
@@ -110,8 +102,10 @@ def _block(stream: BinaryIO) -> _Block:
             exif = Image.Image.getexif(image)
         except Exception:  # noqa: BLE001 - EXIF of damaged files raises anything
             return _Block()
-        if head.startswith(_PNG) and not len(exif):
-            return _tags(_from_bytes(_png_block(stream)))
+        if head.startswith(PNG_START) and not len(exif):
+            # The chunk may follow the pixels.
+            blocks = (stream.read(size) for name, size in png_chunks(stream) if name == b"eXIf")
+            return _tags(_from_bytes(next(blocks, b"")))
         return _tags(exif)
 
 
@@ -152,19 +146,6 @@ def _from_tiff(stream: BinaryIO, head: bytes) -> Image.Exif | None:
     except Exception:  # noqa: BLE001 - as above
         return None
     return exif
-
-
-def _png_block(stream: BinaryIO) -> bytes:
-    """Return the eXIf chunk of a PNG file, which may follow the pixels; empty if there is none."""
-    stream.seek(len(_PNG))
-    while len(head := stream.read(8)) == 8:
-        size, name = struct.unpack(">L4s", head)
-        if name == b"eXIf":
-            return stream.read(size)
-        if name == b"IEND":
-            break
-        stream.seek(size + 4, 1)
-    return b""
 
 
 # -- Values as text ---------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO, Self
 
 from PIL import Image
@@ -71,15 +72,11 @@ class Keep:
 NOTHING = Keep()
 
 
-def examine(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, keep: Keep = NOTHING) -> Examined:
+def examine(path: Path, rendering: Rendering = DEFAULT, keep: Keep = NOTHING) -> Examined:
     """Read, hash and fully decode the part of an image file that ``rendering`` selects.
 
-    Caches what ``keep`` names if it is worthwhile for a file of this size.
-
-    Raises
-    ------
-    ImageProblem
-        If the file cannot be displayed, with a readable reason, or changed while it was being read.
+    Caches what ``keep`` names if it is worthwhile for a file of this size. Raises ImageProblem if the file cannot be
+    displayed, with a readable reason, or changed while it was being read.
     """
     with as_image_problems(), regular_file(path) as stream:
         before = os.fstat(stream.fileno())

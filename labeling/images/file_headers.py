@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Header:
     sky: tuple[tuple[str, str], ...]
 
 
-def values_of(path: str | os.PathLike[str], names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
+def values_of(path: Path, names: Sequence[str], rendering: Rendering = DEFAULT) -> list[str]:
     """Return the values of the header cards ``names``, with "" for missing ones.
 
     FITS: from the displayed image, or else from the first part of the file. Other formats: from the EXIF block
@@ -77,7 +77,7 @@ def _value(headers: Sequence[Any], name: str) -> str:
     return ""
 
 
-def header_of(path: str | os.PathLike[str], rendering: Rendering = DEFAULT, *, with_sky: bool = True) -> Header:
+def header_of(path: Path, rendering: Rendering = DEFAULT, with_sky: bool = True) -> Header:
     """Return the FITS header of a file, or the EXIF block of other formats. Raises ImageProblem if unreadable."""
     with as_image_problems(), regular_file(path) as stream:
         if not fits.is_fits(stream):

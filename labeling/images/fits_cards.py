@@ -32,14 +32,12 @@ def headers_in(stream: BinaryIO, names: Sequence[str], hdu: int | None) -> list[
     """Return astropy headers of the displayed part and, if it is another, of the first part.
 
     They contain all cards that ``names`` may refer to, and few others. The displayed part is number ``hdu``, or the
-    first with an image if None. The file is read up to the header of this part.
-
-    Raises
-    ------
-    NotPlain
-        If the file is not plain up to this part, or has no such part.
+    first with an image if None. The file is read up to the header of this part. Raises NotPlain if the file is not
+    plain up to this part, or has no such part.
     """
-    plain = _unpacking(stream)
+    is_packed = stream.read(2) == b"\x1f\x8b"
+    stream.seek(0)
+    plain = cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if is_packed else stream
     first = None
     for number in count():
         header = _Header(plain, is_first=not number)
@@ -52,17 +50,8 @@ def headers_in(stream: BinaryIO, names: Sequence[str], hdu: int | None) -> list[
     raise AssertionError
 
 
-def _unpacking(stream: BinaryIO) -> BinaryIO:
-    is_packed = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if is_packed else stream
-
-
 class _Header:
-    """One header of the file.
-
-    ``is_image``: whether it describes an image of at least two dimensions. ``n_bytes``: size of the data that follow.
-    """
+    """A header: whether it describes an image (``is_image``), and the size of the data that follow (``n_bytes``)."""
 
     def __init__(self, stream: BinaryIO, *, is_first: bool) -> None:
         self._cards = _cards(stream)
@@ -96,10 +85,7 @@ class _Header:
         return int(value)
 
     def with_cards(self, names: Sequence[str]) -> Any:
-        """Return an astropy Header with the cards of these ``names``.
-
-        Includes HIERARCH cards and records such as "DP1.AXIS.1", which astropy also finds by name.
-        """
+        """Return an astropy Header with cards of these ``names``, also HIERARCH and records such as "DP1.AXIS.1"."""
         from astropy.io.fits import Card, Header
 
         keywords = [Card.normalize_keyword(name).upper() for name in names]

@@ -44,12 +44,8 @@ def walk(root: Path, extensions: Sequence[str], *, skip: Path | None = None) -> 
     ``skip`` are ignored.
 
     Links to files inside the root are followed. Links to folders inside the root are not, because their files are found
-    under their real paths. Links that lead outside the root, or to a folder that contains them, are problems.
-
-    Raises
-    ------
-    OSError
-        If the root itself cannot be listed. Other folders that cannot be listed are problems.
+    under their real paths. Links that lead outside the root, or to a folder that contains them, are problems. Raises
+    OSError if the root itself cannot be listed. Other folders that cannot be listed are problems.
     """
     endings = tuple(extension.lower() for extension in extensions)
     top = Path(os.path.realpath(root))

@@ -54,10 +54,7 @@ def values_of(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFil
 
 
 def picture_of(values: NDArray[Any], rendering: Rendering) -> Image.Image:
-    """Return deep values as a stretched RGB image over the background. Transparent pixels do not affect the stretch.
-
-    Raises ImageProblem if no value is finite.
-    """
+    """Return deep values stretched by opaque pixels, as RGB on the background. Raises ImageProblem if none is known."""
     refuse_unknown(values)
     if values.ndim == 2 or values.shape[2] == 3:
         return Image.fromarray(stretch(values, rendering)).convert("RGB")

@@ -38,23 +38,15 @@ def composite(
 
     Parameters
     ----------
-    files
-        The item's files by role. Missing bands are black.
-    roles
-        The dataset's roles in order. ``composition`` selects which are red, green and blue.
-    composition
-        Bands, softening (Q) and range. The default range is that of zscale over the mean of the bands, as in
+    files : The item's files by role. Missing bands are black.
+    roles : The dataset's roles in order. ``composition`` selects which are red, green and blue.
+    composition : Bands, softening (Q) and range. The default range is that of zscale over the mean of the bands, as in
         ``astropy.visualization.LuptonAsinhZscaleStretch``.
-    rendering
-        Part and plane of each file. Its lower limit is black in all bands. Without one, each band uses its own zscale
-        limit, since the brightness of the sky differs between bands. The stretch is ignored.
-    max_side
-        Largest allowed longer side of the result, in pixels.
+    rendering : Part and plane of each file. Its lower limit is black in all bands. Without one, each band uses its own
+        zscale limit, since the brightness of the sky differs between bands. The stretch is ignored.
+    max_side : Largest allowed longer side of the result, in pixels.
 
-    Raises
-    ------
-    ImageProblem
-        If no band is available, bands differ in size, or a file cannot be read.
+    Raises ImageProblem if no band is available, bands differ in size, or a file cannot be read.
     """
     roles_of_bands = composition.bands_of(roles)
     read = {role: _band(role, files[role], rendering) for role in dict.fromkeys(roles_of_bands) if role in files}

@@ -62,20 +62,14 @@ def open_image(
 
     Parameters
     ----------
-    path
-        A file in one of FORMATS, identified by its content, not by its name.
-    max_side
-        Largest allowed longer side of the result, in pixels. Smaller images keep their size. If given, JPEG files are
-        decoded at a fraction of their size, which is several times faster, and TIFF files larger than MAX_PIXELS are
-        reduced piece by piece. Otherwise such TIFF files are refused.
-    rendering
-        Which frame or plane to show, how to stretch more than 8 bits, and the color under transparent pixels. The
-        defaults are the first frame, zscale for FITS and percentiles for other formats, and medium gray.
+    path : A file in one of FORMATS, identified by its content, not by its name.
+    max_side : Largest allowed longer side of the result, in pixels. Smaller images keep their size. If given, JPEG
+        files are decoded at a fraction of their size, which is several times faster, and TIFF files larger than
+        MAX_PIXELS are reduced piece by piece. Otherwise such TIFF files are refused.
+    rendering : Which frame or plane to show, how to stretch more than 8 bits, and the color under transparent pixels.
+        The defaults are the first frame, zscale for FITS and percentiles for other formats, and medium gray.
 
-    Raises
-    ------
-    ImageProblem
-        If the file cannot be read as an image, with a readable reason.
+    Raises ImageProblem if the file cannot be read as an image, with a readable reason.
     """
     with as_image_problems(), regular_file(path) as stream:
         image = decoded(stream, max_side, rendering).image
@@ -192,7 +186,11 @@ def _of_frames(source: ImageFile.ImageFile, stream: BinaryIO, name: str, renderi
 
     planes = combine(n, read, rendering.plane, kind="frame")
     if planes[0].dtype != np.uint8:
-        return _picture(planes, rendering)
+        refuse_unknown(*planes)
+        if len(planes) == 1:
+            return picture_of(planes[0], rendering)
+        # Red, green and blue are stretched separately.
+        return Image.fromarray(np.stack([stretch(plane, rendering) for plane in planes], axis=-1))
     image = Image.fromarray(planes[0] if len(planes) == 1 else np.stack(planes, axis=-1))
     return ImageChops.invert(image) if rendering.is_inverted else image
 
@@ -203,14 +201,6 @@ def seek_frame(image: ImageFile.ImageFile, number: int) -> ImageFile.ImageFile:
         image.seek(number)
         refuse_too_large(*image.size)
     return image
-
-
-def _picture(planes: list[NDArray[Any]], rendering: Rendering) -> Image.Image:
-    """Render deep planes: one as gray, or three as red, green and blue, each stretched separately."""
-    refuse_unknown(*planes)
-    if len(planes) == 1:
-        return picture_of(planes[0], rendering)
-    return Image.fromarray(np.stack([stretch(plane, rendering) for plane in planes], axis=-1))
 
 
 # -- TIFF -----------------------------------------------------------------------------------------
@@ -292,7 +282,7 @@ def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
         with seek_frame(open_header(stream), page.index) as image:
             is_inverted = image.mode == "L" and page.photometric == 0
             turn = Interpretation(page).turn
-            values = values_of(image, lambda: open_header(stream)) if is_deep(image) else _loaded(image)
+            values = values_of(image, lambda: open_header(stream)) if is_deep(image) else np.asarray(image)
     except (OSError, ImageProblem):
         return None
     if values.ndim != 2 or values.dtype.itemsize < page.dtype.itemsize:
@@ -302,11 +292,6 @@ def samples_by_pillow(stream: BinaryIO, page: Any) -> NDArray[Any] | None:
     values = np.ascontiguousarray(undo_upright(255 - values if is_inverted else values, turn))
     stored = values.astype(values.dtype.newbyteorder("="), copy=False).view(page.dtype.newbyteorder("="))
     return np.asarray(stored[..., None])
-
-
-def _loaded(image: ImageFile.ImageFile) -> NDArray[Any]:
-    image.load()
-    return np.asarray(image)
 
 
 def open_header(stream: BinaryIO) -> ImageFile.ImageFile:

@@ -95,22 +95,16 @@ class Rendering(Params):
     @property
     def summary(self) -> str:
         """Return a short description of the options; "" for the defaults."""
-        parts: list[str] = []
-        if self.hdu is not None:
-            parts.append(f"HDU {self.hdu}")
-        if self.plane != "first":
-            parts.append(f"plane {self.plane}")
-        if self.stretch != USUAL:
-            parts.append(self.stretch + self._limits())
-        if self.is_inverted:
-            parts.append("inverted")
-        if self.background != _GRAY:
-            parts.append(f"on {self.background}")
-        if self.first_row != "bottom":
-            parts.append("first row on top")
-        if self.shows_cut:
-            parts.append("truncated files shown")
-        return ", ".join(parts)
+        parts = (
+            (self.hdu is not None, f"HDU {self.hdu}"),
+            (self.plane != "first", f"plane {self.plane}"),
+            (self.stretch != USUAL, self.stretch + self._limits()),
+            (self.is_inverted, "inverted"),
+            (self.background != _GRAY, f"on {self.background}"),
+            (self.first_row != "bottom", "first row on top"),
+            (self.shows_cut, "truncated files shown"),
+        )
+        return ", ".join(text for is_unusual, text in parts if is_unusual)
 
     def _limits(self) -> str:
         if self.low is None and self.high is None:

@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import stat
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from labeling.images.problems import TRUNCATED, ImageProblem
 FORMATS = (
     "JPEG", "PNG", "TIFF", "WebP", "BMP", "GIF", "AVIF", "FITS", "HEIF", "DICOM", "JPEG 2000", "JPEG XL",
 )  # fmt: skip
+PNG_START = b"\x89PNG\r\n\x1a\n"
 _NOT_IMAGES = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -66,6 +68,17 @@ def _reason(error: Exception) -> str:
     elif isinstance(error, TypeError | AttributeError | LookupError):
         message = f"the decoder cannot interpret its header: {message}"
     return f"The file is damaged and cannot be read as an image ({message}). Copy or save it again."
+
+
+def png_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield name and size of each chunk of a PNG file up to IEND, with the stream at its content."""
+    at = len(PNG_START)
+    while stream.seek(at) and len(head := stream.read(8)) == 8:
+        size, name = struct.unpack(">L4s", head)
+        yield name, size
+        if name == b"IEND":
+            return
+        at += size + 12
 
 
 def unsupported_reason(stream: BinaryIO) -> str:

@@ -7,8 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,8 @@ class Cache:
                 place.unlink(missing_ok=True)
                 continue
             if time.time() - used_at > _USED:
-                _touch(place)
+                with suppress(OSError):  # of another user, or gone just now: no reason to fail
+                    os.utime(place)
             return place
         return None
 
@@ -108,17 +109,21 @@ class Cache:
                 continue
             over -= size
 
+    def find_or_make(self, sha256: str, size: int, rendering: Rendering, make: Callable[[], tuple[bytes, str]]) -> Path:
+        """Return the picture, made and cached if it is not there, once for all who ask at a time. Raises OSError."""
+        if place := self.find(sha256, size, rendering):
+            return place
+        with self._turn(sha256):
+            return self.find(sha256, size, rendering) or self.keep(*make(), sha256, size, rendering)
+
     @contextmanager
-    def turn(self, sha256: str) -> Iterator[None]:
+    def _turn(self, sha256: str) -> Iterator[None]:
         """Wait for other processes that render a picture of the same shard, perhaps the same picture."""
         folder = self.folder / sha256[:2]
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "making.lock")
-        try:
+        with suppress(Timeout):  # making it twice is better than not at all
             lock.acquire(timeout=_PATIENCE)
-        except Timeout:  # making it twice is better than not at all
-            yield
-            return
         try:
             yield
         finally:
@@ -141,23 +146,16 @@ def write_whole(target: Path, content: bytes) -> None:
         raise
 
 
-def thumbnail(
-    file: str | os.PathLike[str], sha256: str, size: int, cache: Cache, rendering: Rendering = DEFAULT
-) -> Path:
+def thumbnail(file: Path, sha256: str, size: int, cache: Cache, rendering: Rendering = DEFAULT) -> Path:
     """Return the picture of ``file`` with its longer side at most ``size`` pixels, from the cache or newly rendered.
 
     Any number of threads and processes may request the same picture at once: it is rendered once. Raises ImageProblem,
     and OSError if it cannot be written.
     """
-    if made := cache.find(sha256, size, rendering):
-        return made
-    with cache.turn(sha256):
-        return cache.find(sha256, size, rendering) or cache.keep(
-            *render(file, size, rendering), sha256, size, rendering
-        )
+    return cache.find_or_make(sha256, size, rendering, lambda: render(file, size, rendering))
 
 
-def render(file: str | os.PathLike[str], size: int, rendering: Rendering = DEFAULT) -> tuple[bytes, str]:
+def render(file: Path, size: int, rendering: Rendering = DEFAULT) -> tuple[bytes, str]:
     """Return the bytes of the picture and its suffix, ``.png`` or ``.jpg``. Raises ImageProblem."""
     return render_opened(open_for_resizing(file, size, rendering), size)
 
@@ -196,10 +194,3 @@ def _is_whole(place: Path) -> bool:
             return stream.read() == end
     except OSError:  # shorter than its end
         return False
-
-
-def _touch(place: Path) -> None:
-    try:
-        os.utime(place)
-    except OSError:  # of another user, or gone just now: no reason to fail
-        return

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from labeling.images.problems import TRUNCATED
+from labeling.images.source_file import PNG_START, png_chunks
 
 # Pictures with at most this share of missing pixels count as complete.
 _WHOLE = 0.005
@@ -24,7 +25,6 @@ _WHOLE = 0.005
 _NOTHING = 0.99
 _GRAY = 0x80
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PALETTE = 3
 # Pictures are compared at no more than this side in pixels.
@@ -52,7 +52,7 @@ def repair(stream: BinaryIO, shows_cut: bool) -> Repaired | None:
     content = stream.read()
     if content.startswith(_JPEG):
         completed, missing = content + _JPEG_END, _missing_of_jpeg(content)
-    elif shows_cut and content.startswith(_PNG):
+    elif shows_cut and content.startswith(PNG_START):
         completed, missing = _repair_png(content)
     elif shows_cut and content.startswith(b"BM"):
         completed, missing = _repair_bmp(content)
@@ -122,16 +122,14 @@ def _repair_png(content: bytes) -> tuple[bytes, float]:
 
 def _png_parts(content: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the file before the compressed pixels, the compressed pixels, and the complete chunks after them."""
-    before, packed, after = bytearray(_PNG), bytearray(), bytearray()
-    at = len(_PNG)
-    while at + 8 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        kind, data = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+    before, packed, after = bytearray(PNG_START), bytearray(), bytearray()
+    stream = BytesIO(content)
+    for kind, size in png_chunks(stream):
+        data = stream.read(size)
         if kind == b"IDAT":
             packed += data
-        elif len(data) == length and kind != b"IEND":
+        elif len(data) == size and kind != b"IEND":
             (after if packed else before).extend(_chunk(kind, data))
-        at += 12 + length
     return bytes(before), bytes(packed), bytes(after)
 
 

@@ -57,12 +57,8 @@ def match_labels(
     """Find the class of each of the ``used`` labels among ``existing`` classes (by name).
 
     A label that is the name of a class belongs to it. 1.0 is the same as 1, since data frames write it this way. Other
-    spellings of a number (1 and 01, 1.5 and 1.50) are one class or several, depending on ``same_numbers``.
-
-    Raises
-    ------
-    NumbersQuestion
-        If there are such spellings and ``same_numbers`` is not set.
+    spellings of a number (1 and 01, 1.5 and 1.50) are one class or several, depending on ``same_numbers``. Raises
+    NumbersQuestion if there are such spellings and ``same_numbers`` is not set.
     """
     spellings = Spellings()
     by_word = {word_of(name): pk for name, pk in existing.items()}

@@ -73,10 +73,7 @@ class Layout:
 def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
     """Detect the layout of the table. Reads the whole file once to detect its encoding.
 
-    Raises
-    ------
-    Refusal
-        If the file is empty or not text, or the columns are missing or ambiguous.
+    Raises Refusal if the file is empty or not text, or the columns are missing or ambiguous.
     """
 
     def rank(headers: Sequence[str]) -> int:
@@ -110,13 +107,7 @@ def layout_of(stream: BinaryIO, choice: Choice) -> Layout:
 
 
 def read_rows(stream: BinaryIO, layout: Layout | None = None) -> Iterator[Row]:
-    """Yield the rows of a label table.
-
-    Raises
-    ------
-    Refusal
-        If the file can't be read, or a line is invalid.
-    """
+    """Yield the rows of a label table. Raises Refusal if the file can't be read, or a line is invalid."""
     layout = layout or layout_of(stream, Choice())
     for number, values in tables.rows_of(stream, layout.table):
         yield _row(number, values, layout.columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO
@@ -12,12 +12,13 @@ import numpy as np
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
 from labeling.decisions import classes
 from labeling.decisions.save import Decision, record_import
 from labeling.exporting.rows import unsure_at_any_time
 from labeling.importing.class_spellings import Spellings, match_labels, word_of
-from labeling.importing.label_table import Choice, Layout, Row, layout_of, read_rows
+from labeling.importing.label_table import Choice, Row, layout_of, read_rows
 from labeling.models import Dataset, LabelClass, State
 from labeling.tables.encoding import seekable
 from labeling.tables.item_lookup import IN_BATCH, SEVERAL
@@ -85,12 +86,8 @@ def import_labels(
     last one applies. ``path`` has precedence over ``item_id``.
 
     The whole file is read and checked before anything is saved. Needs about 50 bytes of memory per line.
-    ``progress(done, total)`` counts saved items.
-
-    Raises
-    ------
-    Refusal
-        If the file can't be read or is invalid. Nothing was imported.
+    ``progress(done, total)`` counts saved items. Raises Refusal if the file can't be read or is invalid. Nothing was
+    imported.
     """
     with seekable(stream) as table:
         plan, report = _planned(dataset, table, choice)
@@ -106,10 +103,13 @@ def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan,
     report = Report(encoding=layout.table.encoding, key_column=key_column, label_column=layout.header("label"))
     plan = _Plan()
     rows = read_rows(stream, layout)
-    resolve = _Resolver(dataset, layout)
+    match, match_id = Matcher(dataset, layout.key), Matcher(dataset, "item_id")
     while batch := list(islice(rows, IN_BATCH)):
         report.rows += len(batch)
-        for row, item_id in zip(batch, resolve(batch), strict=True):
+        by_path = iter(match([row.path for row in batch if row.path]))
+        by_id = iter(match_id([str(row.item_id) for row in batch if not row.path]))
+        for row in batch:
+            item_id = next(by_path if row.path else by_id).pk
             if item_id < 0:
                 names = report.ambiguous if item_id == SEVERAL.pk else report.unknown
                 names.add(row.path or str(row.item_id))
@@ -118,7 +118,7 @@ def _planned(dataset: Dataset, stream: BinaryIO, choice: Choice) -> tuple[_Plan,
             else:
                 plan.add(item_id, row)
     report.repeated = plan.keep_last()
-    report.by_name = resolve.n_by_name
+    report.by_name = match.n_by_name
     return plan, report
 
 
@@ -150,10 +150,8 @@ class _Plan:
         n_lines = len(self.items)
         _, from_end = np.unique(np.asarray(self.items, dtype=np.int64)[::-1], return_index=True)
         last_lines = (n_lines - 1 - from_end).tolist()
-        self.items = array("q", (self.items[place] for place in last_lines))
-        self.label_of = array("i", (self.label_of[place] for place in last_lines))
-        self.was_unsure = array("b", (self.was_unsure[place] for place in last_lines))
-        self.is_skipped = array("b", (self.is_skipped[place] for place in last_lines))
+        for column in (self.items, self.label_of, self.was_unsure, self.is_skipped):
+            column[:] = array(column.typecode, [column[place] for place in last_lines])
         return n_lines - len(last_lines)
 
     def decision(self, place: int, label_ids: Mapping[int, int]) -> Decision | None:
@@ -164,26 +162,6 @@ class _Plan:
             return None if label_id is None else Decision(self.items[place], State.LABELLED, label_id)
         state = State.SKIPPED if self.is_skipped[place] else State.UNSURE
         return Decision(self.items[place], state)
-
-
-# -- Items ------------------------------------------------------------------------------------------
-class _Resolver:
-    """Find the items that rows are about."""
-
-    def __init__(self, dataset: Dataset, layout: Layout) -> None:
-        self._match = Matcher(dataset, layout.key)
-        self._by_id = Matcher(dataset, "item_id")
-
-    def __call__(self, rows: Sequence[Row]) -> list[int]:
-        """Return the item ID for each row, or the ID of NOBODY or SEVERAL."""
-        paths = self._match([row.path for row in rows if row.path])
-        ids = self._by_id([str(row.item_id) for row in rows if not row.path])
-        by_path, by_id = iter(paths), iter(ids)
-        return [next(by_path if row.path else by_id).pk for row in rows]
-
-    @property
-    def n_by_name(self) -> int:
-        return self._match.n_by_name
 
 
 # -- Classes ----------------------------------------------------------------------------------------
@@ -209,17 +187,16 @@ def _with_created(dataset: Dataset, plan: _Plan, spellings: Spellings, report: R
             f"The file names {len(missing)} new classes. At most {MAX_NEW_CLASSES} are created. "
             f"Is {report.label_column!r} the right column? Choose another with --label COLUMN."
         )
+    created: dict[int, LabelClass] = {}
     with transaction.atomic():
-        created = {number: _created(dataset, plan.labels[number]) for number in missing}
+        for number in missing:
+            try:
+                created[number] = classes.add(dataset, plan.labels[number])
+            except Refusal as problem:
+                name = plan.labels[number][:100]
+                raise Refusal(f"The class {name!r} can't be created: {problem}") from problem
     report.created_classes = [label.name for label in created.values()]
     return spellings.class_of | {number: created[first].pk for number, first in spellings.same_as.items()}
-
-
-def _created(dataset: Dataset, name: str) -> LabelClass:
-    try:
-        return classes.add(dataset, name)
-    except Refusal as problem:
-        raise Refusal(f"The class {name[:100]!r} can't be created: {problem}") from problem
 
 
 # -- Saving -----------------------------------------------------------------------------------------
@@ -243,18 +220,10 @@ def _save(
             decisions.append(decision)
             if plan.was_unsure[place] and decision.state != State.UNSURE:
                 once_unsure.append(decision.item_id)
-        marks = [Decision(item_id, State.UNSURE) for item_id in _without_unsure_mark(once_unsure)]
-        if marks:
+        marked = set().union(*map(unsure_at_any_time, batched(once_unsure, IN_BATCH)))
+        if marks := [Decision(item_id, State.UNSURE) for item_id in once_unsure if item_id not in marked]:
             record_import(dataset, marks, user)
         applied, unchanged = record_import(dataset, decisions, user)
         report.applied += applied
         report.unchanged += unchanged
         progress(stop, total)
-
-
-def _without_unsure_mark(item_ids: Sequence[int]) -> Iterator[int]:
-    """Yield the items whose history has no unsure mark yet."""
-    for start in range(0, len(item_ids), IN_BATCH):
-        batch = item_ids[start : start + IN_BATCH]
-        marked = unsure_at_any_time(batch)
-        yield from (item_id for item_id in batch if item_id not in marked)

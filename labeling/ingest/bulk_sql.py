@@ -19,7 +19,7 @@ ROLE = "image"
 MAX_PATH_BYTES = 2500
 # The columns of a frame that describe its file.
 FILLED = ("sha256", "size", "mtime_ns", "width", "height", "format", "revision", "note")
-_filled: Callable[[Examined], tuple[Any, ...]] = attrgetter(*FILLED)
+values_of: Callable[[Examined], tuple[Any, ...]] = attrgetter(*FILLED)
 
 
 def next_row(dataset: Dataset) -> int:
@@ -93,11 +93,6 @@ def update_many(model: type[Model], columns: Sequence[str], rows: Sequence[tuple
     changes = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in columns)
     with connection.cursor() as cursor:
         cursor.executemany(f"UPDATE {model._meta.db_table} SET {changes} WHERE id = %s", rows)  # noqa: S608 - as above
-
-
-def values_of(examined: Examined) -> tuple[Any, ...]:
-    """Return the values of the columns ``FILLED``."""
-    return _filled(examined)
 
 
 def update_frames(changed: Sequence[tuple[int, Examined]]) -> None:

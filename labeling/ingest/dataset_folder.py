@@ -22,12 +22,8 @@ def dataset_for(data_dir: str | os.PathLike[str], name: str | None = None) -> Da
     """Return the dataset of a folder, creating it if necessary.
 
     Without ``name``, it is the dataset with this root, or a new one named after the folder. With ``name``, it is the
-    dataset of that name, or a new one. An existing dataset whose folder no longer exists moves to this folder.
-
-    Raises
-    ------
-    Refusal
-        If the folder is missing or cannot be read, or ``name`` belongs to another folder that still exists.
+    dataset of that name, or a new one. An existing dataset whose folder no longer exists moves to this folder. Raises
+    Refusal if the folder is missing or cannot be read, or ``name`` belongs to another folder that still exists.
     """
     path = Path(os.path.abspath(Path(data_dir).expanduser()))  # noqa: PTH100 - resolves ".." before links
     problem = folder_problem(path)

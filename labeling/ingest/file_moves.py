@@ -8,35 +8,21 @@ then in the order of paths.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import IO, Self
 
-import msgspec
 from django.db.models import Case, Count, IntegerField, Q, Value, When
 
-from labeling.images.file_check import Examined
 from labeling.images.problems import ImageProblem
 from labeling.images.source_file import regular_file
-from labeling.ingest.bulk_sql import FILLED, set_available, update_many, values_of
-from labeling.models import MAX_PATH, Dataset, Frame, Item, State
+from labeling.ingest.moves import Member
+from labeling.models import Dataset, Frame, State
 
 # For contents with more items than this, the search continues where the last one stopped. A folder may contain
 # 100,000 black images, and checking all of them for every batch of strays would take forever.
 _FEW = 50
-_SPOOLED_IN_MEMORY = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Stray:
-    """A file with content that was not recorded at its path."""
-
-    path: str
-    examined: Examined
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +48,9 @@ class FreeItemFinder:
         # Rank and path of the last item checked, for contents with many items.
         self._reached: dict[str, tuple[int, str]] = {}
 
-    def find(self, strays: Sequence[Stray]) -> dict[str, FreeItem]:
+    def find(self, strays: Sequence[Member]) -> dict[str, FreeItem]:
         """Return the free items of strays by the strays' paths, without strays that have none."""
-        waiting: dict[str, deque[Stray]] = defaultdict(deque)
+        waiting: dict[str, deque[Member]] = defaultdict(deque)
         for stray in strays:
             waiting[stray.examined.sha256].append(stray)
         frames = Frame.objects.filter(dataset=self.dataset, sha256__in=list(waiting))
@@ -84,7 +70,7 @@ class FreeItemFinder:
                 self._offer(free_item, waiting[sha256], matches)
         return matches
 
-    def _offer(self, free_item: FreeItem, strays: deque[Stray], matches: dict[str, FreeItem]) -> None:
+    def _offer(self, free_item: FreeItem, strays: deque[Member], matches: dict[str, FreeItem]) -> None:
         if strays and self._is_free(free_item, strays[0]):
             matches[strays.popleft().path] = free_item
 
@@ -100,7 +86,7 @@ class FreeItemFinder:
         for values in frames.order_by("rank", "path").values_list(*names).iterator(chunk_size=500):
             yield FreeItem(*values)
 
-    def _is_free(self, free_item: FreeItem, stray: Stray) -> bool:
+    def _is_free(self, free_item: FreeItem, stray: Member) -> bool:
         """Return whether an item's content is no longer at its path."""
         file = self.root / free_item.path
         try:
@@ -121,69 +107,9 @@ def _is_respelt(old: Path, new: Path) -> bool:
     """Return whether only the case of a name changed, on a case-insensitive disk (Windows, macOS)."""
     if old == new or str(old).casefold() != str(new).casefold() or not old.samefile(new):
         return False
-    for folder, was, name in zip(_folders(new), old.parts, new.parts, strict=True):
+    # The folder that contains each part; for the first part, a drive or the root, the part itself.
+    folders = [Path(new.parts[0]), *reversed(new.parents)]
+    for folder, was, name in zip(folders, old.parts, new.parts, strict=True):
         if was != name:
             return was not in {entry.name for entry in folder.iterdir()}
     return False
-
-
-def _folders(path: Path) -> list[Path]:
-    """Return the folder that contains each part of a path; for the first part, a drive or the root, the part itself."""
-    return [Path(path.parts[0]), *reversed(path.parents)]
-
-
-class SpooledStrays:
-    """Strays stored in a temporary file until the whole folder is scanned, so that a million do not fill the memory."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOLED_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
-        self.n = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def add(self, stray: Stray) -> None:
-        self._file.write(msgspec.json.encode(stray) + b"\n")
-        self.n += 1
-
-    def batches(self, size: int) -> Iterator[list[Stray]]:
-        """Yield batches of ``size`` strays in the order in which they were added."""
-        self._file.seek(0)
-        strays = (msgspec.json.decode(line, type=Stray) for line in self._file)
-        while batch := list(islice(strays, size)):
-            yield batch
-
-
-def move(dataset: Dataset, free_items: dict[str, FreeItem], examined: dict[str, Examined]) -> set[str]:
-    """Update moved items to the current paths of their files. Return the paths that were assigned.
-
-    An item that has one of these paths, although its own file is elsewhere or missing, gets a placeholder path. The
-    dataset must be locked.
-    """
-    ids = [free_item.item_id for free_item in free_items.values()]
-    # Another run that was presumed dead may have moved some of them.
-    unmoved = set(Item.objects.filter(pk__in=ids).values_list("pk", "path"))
-    free_items = {
-        path: free_item for path, free_item in free_items.items() if (free_item.item_id, free_item.path) in unmoved
-    }
-    if not free_items:
-        return set()
-    _make_way(dataset, list(free_items), keep={free_item.item_id for free_item in free_items.values()})
-    update_many(Item, ("path",), [(path, free_item.item_id) for path, free_item in free_items.items()])
-    frames = [(path, *values_of(examined[path]), free_item.frame_id) for path, free_item in free_items.items()]
-    update_many(Frame, ("path", *FILLED), frames)
-    set_available(dataset, [free_item.item_id for free_item in free_items.values()], True)
-    return set(free_items)
-
-
-def _make_way(dataset: Dataset, paths: Sequence[str], *, keep: set[int]) -> None:
-    """Give items at these paths placeholder paths, and mark them as missing until their own files are found."""
-    items = list(Item.objects.filter(dataset=dataset, path__in=paths))
-    frames = list(Frame.objects.filter(item__in=items, path__in=paths))
-    aside = {item.pk: f"{item.path[: MAX_PATH - 60]} (replaced, image {item.row})" for item in items}
-    update_many(Item, ("path",), [(path, pk) for pk, path in aside.items()])
-    update_many(Frame, ("path",), [(aside[frame.item_id], frame.pk) for frame in frames])
-    set_available(dataset, [item.pk for item in items if item.pk not in keep], False)

@@ -52,21 +52,12 @@ class Snapshot:
 
 
 def is_settled(status: os.stat_result, settled: float) -> bool:
-    """Return whether a file was not modified for ``settled`` seconds.
-
-    A time further in the future also counts as settled, because clocks differ.
-    """
+    """Return whether a file's time is ``settled`` seconds ago, or in the future, because clocks differ."""
     return abs(time.time() - status.st_mtime) >= settled
 
 
 def take_snapshot(root: Path, extensions: Sequence[str]) -> Snapshot:
-    """Return the state of a folder without opening files. Files that may still be written to are left out.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be listed.
-    """
+    """Return a folder's state, without files that may still be written to. Opens no file. Raises OSError."""
     digest, n = hashlib.blake2b(digest_size=16), 0
     for file in walk(root, extensions, skip=settings.STORE_DIR):
         state = file.problem

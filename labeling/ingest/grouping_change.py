@@ -40,13 +40,9 @@ def regroup(dataset: Dataset, text: str, extensions: Sequence[str], check: Calla
     """Group the dataset's files by another template; "" makes each file an item.
 
     If every item remains one item, only paths change. Otherwise all items are deleted and created again by the next
-    ingest, which requires that there are no decisions yet. The signal ``regrouped`` is then sent.
-
-    Raises
-    ------
-    Refusal
-        If ``text`` is no valid template or matches no file with these ``extensions``, or if items with decisions would
-        have to be merged or split.
+    ingest, which requires that there are no decisions yet. The signal ``regrouped`` is then sent. Raises Refusal if
+    ``text`` is no valid template or matches no file with these ``extensions``, or if items with decisions would have to
+    be merged or split.
     """
     if text == dataset.grouping:
         return
@@ -129,7 +125,7 @@ def _grouped(dataset: Dataset, template: Template | None) -> Iterator[_Grouped]:
     """Yield every item with its frames and their places under ``template``."""
     last = Item.objects.of(dataset).aggregate(last=Max("row"))["last"]
     for start in range(0, 0 if last is None else last + 1, _BATCH):
-        frames = Frame.objects.filter(dataset=dataset, item__row__gte=start, item__row__lt=start + _BATCH)
+        frames = Frame.objects.filter(item__dataset=dataset, item__row__gte=start, item__row__lt=start + _BATCH)
         values = frames.order_by("item__row", "pk").values_list("item_id", "pk", "path")
         for item_id, frames_of_item in groupby(values, key=itemgetter(0)):
             yield item_id, [(pk, path, _place(template, path)) for _, pk, path in frames_of_item]

@@ -106,7 +106,13 @@ def preview_grouping(
         elif len(numbers) < 2**16 or place.role in numbers:
             keys.append(_key(place.group))
             role_of.append(numbers.setdefault(place.role, len(numbers)))
-    _count(preview, template, _GroupCounts(np.asarray(keys, np.uint64), np.asarray(role_of, np.uint16), numbers), walk)
+    counts = _GroupCounts(np.asarray(keys, np.uint64), np.asarray(role_of, np.uint16), numbers)
+    n_files = dict(zip(counts.names, counts.per_role.tolist(), strict=True))
+    preview.roles = {role: n_files[role] for role in template.roles or in_order(counts.names)}
+    preview.n_groups = len(counts.groups)
+    preview.n_complete = int((counts.sizes == len(preview.roles)).sum())
+    preview.n_doubled = int((counts.n_files - 1).sum())
+    _show(preview, template, counts, walk)
     return preview
 
 
@@ -148,16 +154,6 @@ class _GroupCounts:
             return {}
         part = slice(int(self.starts[at]), int(self.starts[at] + self.sizes[at]))
         return {self.names[role]: int(n) for role, n in zip(self.roles[part], self.n_files[part], strict=True)}
-
-
-def _count(preview: Preview, template: Template, counts: _GroupCounts, walk: Callable[[], Iterable[FoundFile]]) -> None:
-    order = template.roles or in_order(counts.names)
-    files = dict(zip(counts.names, counts.per_role.tolist(), strict=True))
-    preview.roles = {role: files[role] for role in order}
-    preview.n_groups = len(counts.groups)
-    preview.n_complete = int((counts.sizes == len(order)).sum())
-    preview.n_doubled = int((counts.n_files - 1).sum())
-    _show(preview, template, counts, walk)
 
 
 def _show(preview: Preview, template: Template, counts: _GroupCounts, walk: Callable[[], Iterable[FoundFile]]) -> None:

@@ -57,13 +57,7 @@ class Template:
 
     @classmethod
     def read(cls, text: str, roles: Sequence[str] = ()) -> Self:
-        """Parse a template. ``roles`` are equivalent to naming them in the text, as ``{role:target,ref,diff}``.
-
-        Raises
-        ------
-        GroupingProblem
-            If the template is invalid.
-        """
+        """Parse a template, which may name its ``roles``: ``{role:target,ref}``. Raises GroupingProblem if invalid."""
         pieces = _pieces(text.strip())
         named = _named_roles(pieces)
         if roles and named and tuple(roles) != named:

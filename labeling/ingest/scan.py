@@ -18,7 +18,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.ingest.bulk_sql import MAX_PATH_BYTES, noted_frames, write_problems
 from labeling.ingest.dataset_folder import folder_problem
-from labeling.ingest.file_writer import FULL_BATCH, CheckedFile, FileRecord, FileWriter, Writer, file_records
+from labeling.ingest.file_writer import FileWriter
 from labeling.ingest.folder_watch import is_settled
 from labeling.ingest.group_writer import GroupWriter
 from labeling.ingest.grouping_change import regroup, template_of
+from labeling.ingest.writer import FULL_BATCH, CheckedFile, FileRecord, Writer, file_records
 from labeling.models import MAX_PATH, Dataset, Problem
 from labeling.signals import encoder_side, ingested
 
@@ -118,11 +120,8 @@ def ingest(
         displayed despite a defect, as ``{path, note}``. If files are grouped, also ``grouping roles frames incomplete
         left_out``; then ``items``, ``missing`` and ``incomplete`` count items, and the others count files.
 
-    Raises
-    ------
-    Refusal
-        If the folder is missing, cannot be read, or never contained an image (that matches the template), or if
-        regrouping would lose labels.
+    Raises Refusal if the folder is missing, cannot be read, or never contained an image (that matches the template), or
+    if regrouping would lose labels.
     """
     began = time.monotonic()
     problem = folder_problem(dataset.data_dir)
@@ -160,7 +159,10 @@ class _Ingestion:
         self.root = dataset.data_dir
         self.endings = tuple(extension.lower() for extension in extensions)
         self.started_at = timezone.now()
-        self.writer = _writer_for(dataset, run, self.endings)
+        template = template_of(dataset)
+        self.writer: Writer = (
+            GroupWriter(dataset, run, self.endings, template) if template else FileWriter(dataset, run, self.endings)
+        )
 
     # -- Reading ----------------------------------------------------------------------------------
     def read(self) -> None:
@@ -186,7 +188,8 @@ class _Ingestion:
             if len(batch) >= full or time.monotonic() - written_at > _BATCH_SECONDS:
                 self.writer.write(batch)
                 batch, full, written_at = [], min(full * 2, FULL_BATCH), time.monotonic()
-            self.run.progress(done, _result_so_far(total))
+            is_counted = total.done() and not total.cancelled() and total.exception() is None
+            self.run.progress(done, total.result() if is_counted else 0)
         self.writer.write(batch)
         self.run.progress(done, done)
 
@@ -223,7 +226,7 @@ class _Ingestion:
             write_problems(self.dataset, {".": problem})
             if not self.writer.n_rows:
                 raise Refusal(problem)
-            counts.failed += 1
+            counts.n_failed += 1
         Problem.objects.filter(dataset=self.dataset, seen_at__lt=self.started_at).delete()
         self.dataset.refresh_from_db()
         failed = self.dataset.problems.values("path", "reason")[:_FAILED_SHOWN]
@@ -231,14 +234,8 @@ class _Ingestion:
             "dataset": self.dataset.name,
             "slug": self.dataset.slug,
             "items": self.dataset.n_items,
-            "new": counts.new,
-            "changed": counts.changed,
-            "moved": counts.moved,
-            "unchanged": counts.unchanged,
-            "waiting": counts.waiting,
-            "returned": counts.returned,
+            **asdict(counts),
             "missing": self.dataset.n_missing - self.writer.n_broken,
-            "n_failed": counts.failed,
             "failed": sorted(failed, key=lambda problem: natural_key(problem["path"])),
             "noted": list(noted_frames(self.dataset).values("path", "note")[:_NOTED_SHOWN]),
             **self.writer.result(),
@@ -252,13 +249,6 @@ def _encoder_inputs_to_cache(dataset: Dataset) -> Squares | None:
     if not side or not settings.SQUARES_MEGABYTES or not is_roomy:
         return None
     return squares(dataset.pk, side, dataset.shown_as)
-
-
-def _writer_for(dataset: Dataset, run: Run, endings: tuple[str, ...]) -> Writer:
-    template = template_of(dataset)
-    if template is None:
-        return FileWriter(dataset, run, endings)
-    return GroupWriter(dataset, run, endings, template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +285,8 @@ def _check_unopened(options: _ScanOptions, file: FoundFile, record: FileRecord |
         status = (options.root / file.path).stat()
     except OSError as error:
         return CheckedFile(file.path, record, problem=f"The file cannot be reached ({error.strerror or error}).")
-    if record is not None and not options.reread and not record.is_outdated and _is_as_known(status, record):
+    is_same = record is not None and (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns)
+    if record is not None and is_same and not (options.reread or record.is_outdated):
         return CheckedFile(file.path, record)
     if options.settled and not is_settled(status, options.settled):
         return CheckedFile(file.path, record, is_waiting=True)
@@ -307,20 +298,10 @@ def _check_opened(
 ) -> CheckedFile:
     if isinstance(result, Examined):
         return CheckedFile(file.path, record, result)
-    if _is_being_written(options.root / file.path, options.settled):
-        return CheckedFile(file.path, record, is_waiting=True)
+    with suppress(OSError):  # deleted in the meantime
+        if options.settled and not is_settled((options.root / file.path).stat(), options.settled):
+            return CheckedFile(file.path, record, is_waiting=True)
     return CheckedFile(file.path, record, problem=result.reason)
-
-
-def _is_being_written(file: Path, settled: float) -> bool:
-    try:
-        return settled > 0 and not is_settled(file.stat(), settled)
-    except OSError:  # deleted in the meantime
-        return False
-
-
-def _is_as_known(status: os.stat_result, record: FileRecord) -> bool:
-    return (status.st_size, status.st_mtime_ns) == (record.size, record.mtime_ns)
 
 
 def _name_problem(path: str) -> str:
@@ -331,8 +312,3 @@ def _name_problem(path: str) -> str:
     if len(path) > MAX_PATH or size > MAX_PATH_BYTES:
         return f"The path is too long ({size:,} bytes). Rename the file or one of its folders."
     return ""
-
-
-def _result_so_far(total: Future[int]) -> int:
-    """Return the number of files; 0 (unknown) if counting has not finished or failed."""
-    return total.result() if total.done() and not total.cancelled() and total.exception() is None else 0

@@ -21,10 +21,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 def pick_dataset(name: str | None) -> Dataset:
     """Return the dataset with this name or slug, or the only dataset if ``name`` is None.
 
-    Raises
-    ------
-    CommandError
-        If there is no dataset, none of this name, or several and ``name`` is None.
+    Raises CommandError if there is no dataset, none of this name, or several and ``name`` is None.
     """
     names = list(Dataset.objects.order_by("name").values_list("name", flat=True)[: _SHOWN + 1])
     if not names:

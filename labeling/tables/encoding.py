@@ -38,10 +38,7 @@ def seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def opened(stream: BinaryIO, encoding: str) -> Iterator[io.TextIOWrapper]:
-    """Yield the stream as text from its start, without closing it afterwards.
-
-    Raises Refusal if the text is not in this encoding.
-    """
+    """Yield the stream as text from its start, and leave it open. Raises Refusal if it is not in this encoding."""
     stream.seek(0)
     text = io.TextIOWrapper(stream, encoding=encoding, newline="")
     try:

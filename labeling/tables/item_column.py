@@ -42,13 +42,7 @@ def key_rank(headers: Sequence[str], kind: str = "", column: str = "") -> int:
 
 
 def key_of(headers: Sequence[str], kind: str = "", column: str = "") -> Key | None:
-    """Find the column that names the items: ``column`` if given, or else a column with a usual name.
-
-    Raises
-    ------
-    Refusal
-        If several columns are possible.
-    """
+    """Find ``column``, or one with a usual name, that names the items. Raises Refusal if several are possible."""
     candidates = _candidates(headers, kind, column)
     if len(candidates) > 1:
         names = " and ".join(repr(headers[key.place]) for key in candidates[:3])
@@ -57,13 +51,7 @@ def key_of(headers: Sequence[str], kind: str = "", column: str = "") -> Key | No
 
 
 def column_of(headers: Sequence[str], column: str) -> int:
-    """Return the index of the column that the user chose.
-
-    Raises
-    ------
-    Refusal
-        If there is no column of this name.
-    """
+    """Return the index of the column that the user chose. Raises Refusal if there is no column of this name."""
     lower = [name.lower() for name in headers]
     asked = " ".join(column.split()).lower()
     if asked not in lower:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from hoshina.core.batches import batched
 from labeling.images.open_image import DEFAULT_EXTENSIONS
 from labeling.models import Dataset, Frame, Item
 
@@ -65,8 +66,8 @@ class ByPath:
         # PostgreSQL does not accept NUL in text, and paths never contain it.
         valid = [path for path in paths if "\0" not in path]
         keys: dict[str, ItemKey] = {}
-        for start in range(0, len(valid), IN_BATCH):
-            items = Item.objects.of(self._dataset).filter(path__in=valid[start : start + IN_BATCH])
+        for batch in batched(valid, IN_BATCH):
+            items = Item.objects.of(self._dataset).filter(path__in=batch)
             keys |= {path: ItemKey(pk, row) for path, pk, row in items.values_list("path", "pk", "row")}
         if self._dataset.grouping:
             keys |= self._frames([path for path in valid if path not in keys])
@@ -74,8 +75,8 @@ class ByPath:
 
     def _frames(self, paths: list[str]) -> dict[str, ItemKey]:
         keys: dict[str, ItemKey] = {}
-        for start in range(0, len(paths), IN_BATCH):
-            frames = Frame.objects.filter(dataset=self._dataset, path__in=paths[start : start + IN_BATCH])
+        for batch in batched(paths, IN_BATCH):
+            frames = Frame.objects.filter(dataset=self._dataset, path__in=batch)
             keys |= {path: ItemKey(pk, row) for path, pk, row in frames.values_list("path", "item_id", "item__row")}
         return keys
 
@@ -107,10 +108,7 @@ class ByName:
         self._rows: NDArray[np.int64] = np.asarray(rows, np.int64)[order]
 
     def __call__(self, keys: Sequence[str], *, with_folders: bool = False) -> list[ItemKey]:
-        """Return the item of each key, NOBODY or SEVERAL.
-
-        ``with_folders``: match items only if their path also ends in the key's folders.
-        """
+        """Return each key's item, NOBODY or SEVERAL; ``with_folders``: only if its path ends in the key's folders."""
         tidy = [key.strip().replace("\\", "/").removeprefix("./") for key in keys]
         names = [PurePosixPath(key).name for key in tidy]
         hashes = np.array([hash(name) for name in names], np.int64)
@@ -132,8 +130,8 @@ class ByName:
 
     def _items(self, rows: list[int]) -> dict[int, tuple[ItemKey, str]]:
         keys: dict[int, tuple[ItemKey, str]] = {}
-        for start in range(0, len(rows), IN_BATCH):
-            items = Item.objects.of(self._dataset).filter(row__in=rows[start : start + IN_BATCH])
+        for batch in batched(rows, IN_BATCH):
+            items = Item.objects.of(self._dataset).filter(row__in=batch)
             keys |= {row: (ItemKey(pk, row), path) for pk, row, path in items.values_list("pk", "row", "path")}
         return keys
 

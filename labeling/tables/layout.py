@@ -45,12 +45,8 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
     """Detect the layout of a table.
 
     The separator is taken from Excel's ``sep=`` line. Otherwise it is the one whose columns fit best by ``rank``, then
-    the one with which most lines have as many values as the header, then the one that gives most columns.
-
-    Raises
-    ------
-    Refusal
-        If the file is empty or not text.
+    the one with which most lines have as many values as the header, then the one that gives most columns. Raises
+    Refusal if the file is empty or not text.
     """
     encoding = encoding_of(stream, encoding)
     with opened(stream, encoding) as text:
@@ -66,13 +62,7 @@ def layout_of(stream: BinaryIO, rank: Rank, encoding: str = "") -> Layout:
 
 
 def rows_of(stream: BinaryIO, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows below the header, without empty ones, with the number of their last line. May be called again.
-
-    Raises
-    ------
-    Refusal
-        If quotes are unbalanced.
-    """
+    """Yield the rows that are not empty, after the number of their last line. Raises Refusal for unbalanced quotes."""
     number = layout.n_above
     with opened(stream, layout.encoding) as text:
         for _ in range(layout.n_above):

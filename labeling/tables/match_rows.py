@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from hoshina.core.batches import batched
 from hoshina.core.errors import Refusal
 from labeling.models import Dataset, Item
 from labeling.tables.item_column import ANY
@@ -18,22 +19,9 @@ class Matcher:
     """Find items by keys of a ``kind``: path, item_id, name, or ANY key of other programs."""
 
     def __init__(self, dataset: Dataset, kind: str) -> None:
-        self._any = ByAnyKey(dataset) if kind == ANY else None
-        self._find: Callable[[Sequence[str]], list[ItemKey]]
-        if kind == "item_id":
-            self._find = _by_id(dataset)
-        elif kind == "name":
-            self._find = ByName(dataset)
-        elif self._any is not None:
-            self._find = self._any
-        else:
-            by_path = ByPath(dataset)
-
-            def find(keys: Sequence[str]) -> list[ItemKey]:
-                items = by_path(keys)
-                return [items.get(key, NOBODY) for key in keys]
-
-            self._find = find
+        finders: dict[str, Callable[[Dataset], Callable[[Sequence[str]], list[ItemKey]]]]
+        finders = {"item_id": _by_id, "name": ByName, ANY: ByAnyKey}
+        self._find = finders.get(kind, _by_path)(dataset)
 
     def __call__(self, keys: Sequence[str]) -> list[ItemKey]:
         """Return the item of each key, NOBODY if there is none, or SEVERAL if a name is ambiguous."""
@@ -42,7 +30,7 @@ class Matcher:
     @property
     def n_by_name(self) -> int:
         """Return the number of items found by file name although a path was expected."""
-        return self._any.n_by_name if self._any is not None else 0
+        return self._find.n_by_name if isinstance(self._find, ByAnyKey) else 0
 
 
 def id_of(number: int, text: str) -> int:
@@ -53,13 +41,22 @@ def id_of(number: int, text: str) -> int:
     return int(text.removesuffix(".0"))
 
 
+def _by_path(dataset: Dataset) -> Callable[[Sequence[str]], list[ItemKey]]:
+    by_path = ByPath(dataset)
+
+    def find(keys: Sequence[str]) -> list[ItemKey]:
+        items = by_path(keys)
+        return [items.get(key, NOBODY) for key in keys]
+
+    return find
+
+
 def _by_id(dataset: Dataset) -> Callable[[Sequence[str]], list[ItemKey]]:
     def find(keys: Sequence[str]) -> list[ItemKey]:
         ids = [int(key.strip().removesuffix(".0")) for key in keys]
-        keys_by_id: dict[int, ItemKey] = {}
-        for start in range(0, len(ids), IN_BATCH):
-            items = Item.objects.of(dataset).filter(pk__in=ids[start : start + IN_BATCH])
-            keys_by_id |= {pk: ItemKey(pk, row) for pk, row in items.values_list("pk", "row")}
-        return [keys_by_id.get(pk, NOBODY) for pk in ids]
+        rows: dict[int, int] = {}
+        for batch in batched(ids, IN_BATCH):
+            rows |= dict(Item.objects.of(dataset).filter(pk__in=batch).values_list("pk", "row"))
+        return [ItemKey(pk, rows[pk]) if pk in rows else NOBODY for pk in ids]
 
     return find

@@ -8,6 +8,8 @@ from labeling.tables.encoding import guessed_note
 
 # Number of names that a report lists of each kind. Others are only counted.
 LISTED = 1000
+# Number of them that a page shows.
+SHOWN = 50
 
 
 @dataclass
@@ -22,6 +24,11 @@ class Names:
         self.lines += 1
         if len(self.names) < LISTED:
             self.names.setdefault(name)
+
+    @property
+    def shown(self) -> list[str]:
+        """Return the names that a page shows."""
+        return list(self.names)[:SHOWN]
 
 
 @dataclass

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from django import template
 
-from labeling.display import picture_urls
-from labeling.display.item_frames import ItemFrames
+from labeling.display.picture_urls import color_file_url, color_thumb_url, file_url, thumb_url
 from labeling.images.composite import side_by_side
 from labeling.models import Dataset, Frame, State
 
@@ -19,9 +18,7 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 @register.filter
 def printable(path: object) -> str:
-    r"""Return the path on one line: newlines, control and direction marks become ``\
-    ``, ``\\u202e`` …
-    """
+    r"""Return the path on one line: newlines, control and direction marks become ``\n``, ``\u202e`` …"""
     return "".join(
         character
         if character.isprintable() or character == _ZERO_WIDTH_JOINER
@@ -36,28 +33,10 @@ def version(frame: Frame, dataset: Dataset) -> str:
     return frame.version(dataset.shown_as)
 
 
-@register.filter
-def thumb(frame: Frame, dataset: Dataset) -> str:
-    """Return the address of the frame's thumbnail."""
-    return picture_urls.thumb_url(frame, dataset)
-
-
-@register.filter
-def full_view(frame: Frame, dataset: Dataset) -> str:
-    """Return the address of the frame's full view."""
-    return picture_urls.file_url(frame, dataset)
-
-
-@register.filter
-def color_thumb(item: ItemFrames) -> str:
-    """Return the address of the thumbnail of the item's color image."""
-    return picture_urls.color_thumb_url(item)
-
-
-@register.filter
-def color_view(item: ItemFrames) -> str:
-    """Return the address of the item's color image in full size."""
-    return picture_urls.color_file_url(item)
+register.filter("thumb", thumb_url)
+register.filter("full_view", file_url)
+register.filter("color_thumb", color_thumb_url)
+register.filter("color_view", color_file_url)
 
 
 @register.filter

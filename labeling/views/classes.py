@@ -6,7 +6,9 @@ change was refused). A change sends the event ``hoshina:classes``, so that other
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Literal
 
 from django import forms
@@ -64,76 +66,76 @@ def add(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return _changed(request, dataset, message=f"Added “{added.name}”.")
 
 
+def _of_class(view: Callable[[HtmxHttpRequest, LabelClass], HttpResponse]) -> Callable[..., HttpResponse]:
+    """Call the view with the class of the address or, if that is gone, show the list and reload other panes."""
+
+    @wraps(view)
+    def respond(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+        dataset = get_object_or_404(Dataset, slug=slug)
+        label = LabelClass.objects.active().filter(dataset=dataset, pk=pk).first()
+        try:
+            if label is None:
+                raise classes.ClassGone
+            label.dataset = dataset
+            return view(request, label)
+        except classes.ClassGone as problem:
+            return trigger_client_event(_list(request, dataset, refused=str(problem), status=422), CHANGED)
+
+    return respond
+
+
 @require_http_methods(["GET", "POST"])
-def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+@_of_class
+def edit(request: HtmxHttpRequest, label: LabelClass) -> HttpResponse:
     """Render the form of a class, or save its name, color and key."""
-    dataset = get_object_or_404(Dataset, slug=slug)
-    label = _class(dataset, pk)
-    if label is None:
-        return _gone(request, dataset)
     if request.method == "GET":
         initial = {"name": label.name, "colour": label.colour, "key": label.key}
-        return _list(request, dataset, opened=Open(label, "edit", ClassForm(initial=initial)))
+        return _list(request, label.dataset, opened=Open(label, "edit", ClassForm(initial=initial)))
     form = ClassForm(request.POST)
     owner: LabelClass | None = None
     if form.is_valid():
         try:
             classes.edit(label, **form.cleaned_data, swap="swap" in request.POST)
-        except classes.ClassGone as problem:
-            return _gone(request, dataset, problem)
+        except classes.ClassGone:
+            raise
         except Refusal as problem:
             owner = problem.owner if isinstance(problem, classes.KeyTaken) else None
             form.add_error(problem.field, str(problem))
         else:
-            return _changed(request, dataset, focus=("edit", label.pk))
-    return _list(request, dataset, opened=Open(label, "edit", form, owner), status=422)
+            return _changed(request, label.dataset, focus=("edit", label.pk))
+    return _list(request, label.dataset, opened=Open(label, "edit", form, owner), status=422)
 
 
 @require_POST
-def move(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+@_of_class
+def move(request: HtmxHttpRequest, label: LabelClass) -> HttpResponse:
     """Move a class one place up (``by=-1``) or down (``by=1``)."""
-    dataset = get_object_or_404(Dataset, slug=slug)
     steps = {"-1": -1, "1": 1}.get(request.POST.get("by", ""))
     if steps is None:
         return HttpResponse("Set by to -1 (up) or 1 (down).", status=400, content_type="text/plain")
-    label = _class(dataset, pk)
-    if label is None:
-        return _gone(request, dataset)
-    try:
-        classes.move(label, steps)
-    except classes.ClassGone as problem:
-        return _gone(request, dataset, problem)
-    return _changed(request, dataset, focus=("up" if steps < 0 else "down", label.pk))
+    classes.move(label, steps)
+    return _changed(request, label.dataset, focus=("up" if steps < 0 else "down", label.pk))
 
 
 @require_http_methods(["GET", "POST"])
-def merge(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+@_of_class
+def merge(request: HtmxHttpRequest, label: LabelClass) -> HttpResponse:
     """Move the labels of a class to another."""
-    return _remove(request, slug, pk, "merge")
+    return _remove(request, label, "merge")
 
 
 @require_http_methods(["GET", "POST"])
-def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
+@_of_class
+def delete(request: HtmxHttpRequest, label: LabelClass) -> HttpResponse:
     """Delete a class; if it is in use, ask where its labels go."""
-    return _remove(request, slug, pk, "delete")
+    return _remove(request, label, "delete")
 
 
-def _remove(request: HtmxHttpRequest, slug: str, pk: int, mode: Literal["merge", "delete"]) -> HttpResponse:
-    dataset = get_object_or_404(Dataset, slug=slug)
-    label = _class(dataset, pk)
-    if label is None:
-        return _gone(request, dataset)
-    if request.method == "GET":
-        form = LabelsGoForm(source=label, merge_only=mode == "merge")
-        return _list(request, dataset, opened=Open(label, mode, form))
-    form = LabelsGoForm(request.POST, source=label, merge_only=mode == "merge")
+def _remove(request: HtmxHttpRequest, label: LabelClass, mode: Literal["merge", "delete"]) -> HttpResponse:
+    form = LabelsGoForm(request.POST if request.method == "POST" else None, source=label, merge_only=mode == "merge")
     if form.is_valid():
-        try:
-            message = retire(label, form.cleaned_data["target"], request)
-        except classes.ClassGone as problem:
-            return _gone(request, dataset, problem)
-        return _changed(request, dataset, message=message)
-    return _list(request, dataset, opened=Open(label, mode, form), status=422)
+        return _changed(request, label.dataset, message=retire(label, form.cleaned_data["target"], request))
+    return _list(request, label.dataset, opened=Open(label, mode, form), status=422 if form.is_bound else 200)
 
 
 def retire(source: LabelClass, target: LabelClass | None, request: HtmxHttpRequest) -> str:
@@ -150,16 +152,6 @@ def _items(n: int) -> str:
     return "One item is" if n == 1 else f"{n:,} items are"
 
 
-def _class(dataset: Dataset, pk: int) -> LabelClass | None:
-    return LabelClass.objects.active().filter(dataset=dataset, pk=pk).first()
-
-
-def _gone(request: HtmxHttpRequest, dataset: Dataset, problem: Refusal | None = None) -> HttpResponse:
-    """Render the list after somebody else changed it, with a message; other panes of this page reload too."""
-    problem = problem or classes.ClassGone()
-    return trigger_client_event(_list(request, dataset, refused=str(problem), status=422), CHANGED)
-
-
 def _changed(
     request: HtmxHttpRequest, dataset: Dataset, *, message: str = "", focus: tuple[str, int] | None = None
 ) -> HttpResponse:
@@ -167,13 +159,7 @@ def _changed(
     return trigger_client_event(_list(request, dataset, message=message, focus=focus), CHANGED)
 
 
-def _list(
-    request: HtmxHttpRequest,
-    dataset: Dataset,
-    *,
-    status: int = 200,
-    **context: object,
-) -> HttpResponse:
+def _list(request: HtmxHttpRequest, dataset: Dataset, *, status: int = 200, **context: object) -> HttpResponse:
     return render(request, "labeling/classes/_list.html", _context(dataset, **context), status=status)
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, F, OuterRef, Subquery
+from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import get_object_or_404, redirect, render
@@ -89,12 +89,7 @@ def _with_problems() -> list[Dataset]:
     problems = (
         Problem.objects.filter(dataset=OuterRef("pk")).order_by().values("dataset").annotate(n=Count("pk")).values("n")
     )
-    return list(
-        Dataset.objects.annotate(
-            n_problems=Coalesce(Subquery(problems), 0),
-            n_decided=F("n_labelled") + F("n_unsure") + F("n_skipped"),
-        )
-    )
+    return list(Dataset.objects.annotate(n_problems=Coalesce(Subquery(problems), 0)))
 
 
 @require_GET

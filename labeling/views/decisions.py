@@ -15,9 +15,9 @@ from django.views.decorators.http import require_POST
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest, holder
 from labeling.decisions import sql as decision_sql
-from labeling.decisions.provenance import OPENED, Claim
+from labeling.decisions.provenance import MAX_RENDERING, OPENED, Claim
 from labeling.decisions.save import Request, Shown, Target, apply, with_provenance
-from labeling.models import MAX_RENDERING, Action
+from labeling.models import Action
 
 MAX_ACTIONS = 200
 MAX_TARGETS = 2000

@@ -14,16 +14,17 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
-from labeling import importing
 from labeling.decisions.content_changes import COUNTED_UP_TO, count_content_changed
 from labeling.exporting import Export, refusal, sections
 from labeling.exporting.form import ExportForm
-from labeling.exporting.size import ImagesSize, images_size
+from labeling.exporting.images import ImagesSize, images_size
 from labeling.exporting.splits import SPLITS, quotas
-from labeling.importing import EXPECTED, Choice, NumbersQuestion, Report
-from labeling.importing.class_spellings import KEEP, MERGE
+from labeling.importing import save_table
+from labeling.importing.class_spellings import KEEP, MERGE, NumbersQuestion
+from labeling.importing.label_table import EXPECTED, Choice
 from labeling.models import Dataset, Field, LabelClass
-from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
+from labeling.tables.report import SHOWN
+from labeling.views.uploads import TableForm, uploaded
 
 
 @require_GET
@@ -67,7 +68,7 @@ def _export_page(request: HtmxHttpRequest, dataset: Dataset, form: ExportForm, s
         "dataset": dataset,
         "form": form,
         "sections": [(form[section.name], section.why_not(dataset)) for section in sections()],
-        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "n_decided": dataset.n_decided,
         "expected": EXPECTED,
         "import_choices": ImportChoices(label_suffix="", auto_id="import-%s"),
         "size": size,
@@ -137,7 +138,7 @@ def import_labels(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             context["problem"] = str(problem)
             status = 422
         else:
-            context |= _shown(report)
+            context |= {"report": report, "merged": list(report.merged.items())[:SHOWN]}
     name = "labeling/importing/_report.html" if request.htmx else "labeling/importing/page.html"
     response = render(request, name, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
@@ -151,18 +152,8 @@ def _answers(request: HtmxHttpRequest) -> tuple[str, bool]:
     return same_numbers, "create_classes" in request.POST or "create" in said
 
 
-def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> Report:
+def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportChoices) -> save_table.Report:
     table = uploaded(request, dataset, form, expected=EXPECTED, command="import_labels")
     same_numbers, creates = _answers(request)
     choice = form.choice(same_numbers)
-    return importing.import_labels(dataset, table, user=request.user, create_classes=creates, choice=choice)
-
-
-def _shown(report: Report) -> dict[str, Any]:
-    return {
-        "report": report,
-        "unknown_paths": list(report.unknown.names)[:NAMES_SHOWN],
-        "unknown_classes": list(report.unknown_classes.names)[:NAMES_SHOWN],
-        "ambiguous": list(report.ambiguous.names)[:NAMES_SHOWN],
-        "merged": list(report.merged.items())[:NAMES_SHOWN],
-    }
+    return save_table.import_labels(dataset, table, user=request.user, create_classes=creates, choice=choice)

@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from hoshina.core.errors import Refusal
+from hoshina.core.errors import Refusal, reason_of
 from hoshina.core.http import HtmxHttpRequest
 from hoshina.core.storage import StoreError
 from hoshina.jobs.lifecycle import enqueue
@@ -23,7 +23,7 @@ from labeling.fields.metadata_table import EXPECTED, Wish
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field
 from labeling.views.datasets import remember
-from labeling.views.uploads import NAMES_SHOWN, TableForm, uploaded
+from labeling.views.uploads import TableForm, uploaded
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -97,7 +97,7 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
             context["problem"] = str(problem)
             status = 422
         else:
-            context |= _shown(report)
+            context["report"] = report
     name = "labeling/fields/_import.html" if request.htmx else "labeling/fields/page.html"
     response = render(request, name, context | _context(dataset), status=status)
     patch_vary_headers(response, ["HX-Request"])
@@ -109,24 +109,14 @@ def _import(request: HtmxHttpRequest, dataset: Dataset, form: ImportForm) -> Rep
     return import_fields(dataset, table, form.wish(), form.kinds())
 
 
-def _shown(report: Report) -> dict[str, Any]:
-    return {
-        "report": report,
-        "unknown": list(report.unknown.names)[:NAMES_SHOWN],
-        "ambiguous": list(report.ambiguous.names)[:NAMES_SHOWN],
-    }
-
-
-def _context(dataset: Dataset, opened: Open | None = None, message: str = "") -> dict[str, Any]:
+def _context(dataset: Dataset, **context: Any) -> dict[str, Any]:
     fields = list(Field.objects.filter(dataset=dataset))
     return {
         "dataset": dataset,
         "fields": fields,
         "kinds": Field.Kind.choices,
-        "opened": opened,
-        "message": message,
         **_together(dataset, fields),
-    }
+    } | context
 
 
 def _together(dataset: Dataset, fields: list[Field]) -> dict[str, Any]:
@@ -151,17 +141,17 @@ def edit(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     field = _field(slug, pk)
     if request.method == "GET":
         form = FieldForm({"name": field.name, "kind": field.kind})
-        return _list(request, field.dataset, Open(field, "edit", form))
+        return _list(request, field.dataset, opened=Open(field, "edit", form))
     form = FieldForm(request.POST)
-    if not form.is_valid():
-        return _list(request, field.dataset, Open(field, "edit", form, "Choose number, text or time."), status=422)
     try:
+        if not form.is_valid():
+            raise Refusal("Choose number, text or time.")
         if form.cleaned_data["name"] != field.name:
             field_edits.rename(field, form.cleaned_data["name"])
         if form.cleaned_data["kind"] != field.kind:
             field_edits.change_kind(field, Field.Kind(form.cleaned_data["kind"]))
     except Refusal as problem:
-        return _list(request, field.dataset, Open(field, "edit", form, str(problem)), status=422)
+        return _list(request, field.dataset, opened=Open(field, "edit", form, str(problem)), status=422)
     return _list(request, field.dataset, message=f"Saved {field.name}.")
 
 
@@ -170,7 +160,7 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
     """Ask whether to delete a field, and delete it."""
     field = _field(slug, pk)
     if request.method == "GET":
-        return _list(request, field.dataset, Open(field, "delete"))
+        return _list(request, field.dataset, opened=Open(field, "delete"))
     field.delete()
     return _list(request, field.dataset, message=f"Deleted {field.name}.")
 
@@ -179,24 +169,18 @@ def delete(request: HtmxHttpRequest, slug: str, pk: int) -> HttpResponse:
 def field_together(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Choose the field by which images are grouped for splits."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    context: dict[str, Any] = {}
-    try:
-        split_groups.choose(dataset, request.POST.get("field", ""))
-        context["is_chosen_now"] = True
-    except Refusal as problem:
-        context["together_problem"] = str(problem)
-    status = 422 if "together_problem" in context else 200
-    return render(request, "labeling/fields/_split_groups.html", _context(dataset) | context, status=status)
+    problem = reason_of(lambda: split_groups.choose(dataset, request.POST.get("field", "")))
+    result = {"together_problem": problem} if problem else {"is_chosen_now": True}
+    context = _context(dataset, **result)
+    return render(request, "labeling/fields/_split_groups.html", context, status=422 if problem else 200)
 
 
 def _field(slug: str, pk: int) -> Field:
     return get_object_or_404(Field.objects.select_related("dataset"), dataset__slug=slug, pk=pk)
 
 
-def _list(
-    request: HtmxHttpRequest, dataset: Dataset, opened: Open | None = None, *, message: str = "", status: int = 200
-) -> HttpResponse:
-    return render(request, "labeling/fields/_list.html", _context(dataset, opened, message), status=status)
+def _list(request: HtmxHttpRequest, dataset: Dataset, *, status: int = 200, **context: Any) -> HttpResponse:
+    return render(request, "labeling/fields/_list.html", _context(dataset, **context), status=status)
 
 
 # -- Header cards ---------------------------------------------------------------------------------------------

@@ -41,25 +41,19 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Show the template in use, others that fit the folder, and a preview."""
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
-    if request.method == "GET":
-        form = GroupingForm(request.GET, label_suffix="")
-        chosen = form.cleaned_data.get("grouping") if form.is_valid() else None
-        if "template" not in request.GET:  # a suggestion leads here with one
-            chosen = template_of(dataset)
-            form = GroupingForm.showing(chosen)
-        return render(
-            request, "labeling/ingest/grouping.html", _context(request, dataset, form, chosen) | _suggestions(dataset)
-        )
-    if not _may_group(request):
+    is_change = request.method == "POST"
+    if is_change and not _may_group(request):
         return HttpResponseForbidden("Only staff may change how files are grouped. Ask whoever runs HOSHINA.")
-    form = GroupingForm(request.POST, label_suffix="")
-    if form.is_valid() and (words := _refusal(dataset, form.cleaned_data["grouping"])):
+    form = GroupingForm(request.POST if is_change else request.GET, label_suffix="")
+    chosen = form.cleaned_data.get("grouping") if form.is_valid() else None
+    if not is_change and "template" not in request.GET:  # a suggestion leads here with one
+        chosen = template_of(dataset)
+        form = GroupingForm.showing(chosen)
+    if is_change and form.is_valid() and (words := _refusal(dataset, chosen)):
         form.add_error("template", words)
-    if not form.is_valid():
-        chosen = form.cleaned_data.get("grouping")
+    if not is_change or not form.is_valid():
         context = _context(request, dataset, form, chosen) | _suggestions(dataset)
-        return render(request, "labeling/ingest/grouping.html", context, status=422)
-    chosen = form.cleaned_data["grouping"]
+        return render(request, "labeling/ingest/grouping.html", context, status=422 if is_change else 200)
     grouping = {"grouping": chosen.text if chosen else ""}
     enqueue("ingest", dataset_id=dataset.pk, params=params_of_last_ingest(dataset) | grouping, user=request.user)
     messages.success(request, "The files are being grouped. The Jobs page shows the progress.")
@@ -93,7 +87,7 @@ def _context(request: HtmxHttpRequest, dataset: Dataset, form: GroupingForm, cho
         "dataset": dataset,
         "form": form,
         "may_group": _may_group(request),
-        "n_decided": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "n_decided": dataset.n_decided,
         "folder_problem": words,
         "trial": preview_grouping(chosen, partial(_files, dataset), seconds=_TRIAL_SECONDS)
         if chosen and not words

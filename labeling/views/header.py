@@ -25,7 +25,7 @@ def header_context(dataset: Dataset) -> dict[str, Any]:
         "dataset": dataset,
         "is_reading": _is_reading(dataset),
         "datasets": Dataset.objects.only("name", "slug"),
-        "n_done": dataset.n_labelled + dataset.n_unsure + dataset.n_skipped,
+        "n_done": dataset.n_decided,
         "n_expected": max(dataset.n_items, 1),
         "classes": dataset.classes.filter(is_retired=False),
     }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
@@ -20,8 +20,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.http import HtmxHttpRequest
 from labeling.display.frame_file import inside
 from labeling.display.item_frames import item_frames
-from labeling.display.settings import compose_as, show_as
-from labeling.display.stretch_limits import measured_limits
+from labeling.display.settings import compose_as, measured_limits, show_as
 from labeling.forms import CompositionForm, RenderingForm
 from labeling.images import thumbnails
 from labeling.images.composite import Composition
@@ -30,10 +29,13 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
 from labeling.views.datasets import remember
+from labeling.views.media import not_found
 
 SIZE = 256
 SAMPLES = 6
-_OUTSIDE = "This file is outside of the dataset's folder, so it is not shown."
+_INVALID = "These settings are invalid. Correct them first."
+# The bytes of a picture and its suffix.
+_Picture = tuple[bytes, str]
 
 
 @dataclass(frozen=True)
@@ -56,39 +58,34 @@ class Group:
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices in a request's forms; ``composing`` is None where each file is an item."""
+    """The forms of a request, and the rendering and composition that they choose; None if a form is invalid.
+
+    ``composing`` is None where each file is an item.
+    """
 
     showing: RenderingForm
     composing: CompositionForm | None
+    chosen: tuple[Rendering, Composition] | None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Choices:
         """Return the current choices of a dataset."""
         composing = CompositionForm.showing(dataset.composed_as, dataset.roles) if dataset.roles else None
-        return cls(RenderingForm.showing(dataset.shown_as), composing)
+        return cls(RenderingForm.showing(dataset.shown_as), composing, (dataset.shown_as, dataset.composed_as))
 
     @classmethod
-    def made(cls, dataset: Dataset, given: QueryDict) -> Choices:
+    def made(cls, dataset: Dataset, data: QueryDict) -> Choices:
         """Return the choices that a person submitted."""
-        composing = CompositionForm(given, roles=dataset.roles) if dataset.roles else None
-        return cls(RenderingForm(given, label_suffix=""), composing)
+        showing = RenderingForm(data, label_suffix="")
+        composing = CompositionForm(data, roles=dataset.roles) if dataset.roles else None
+        if not showing.is_valid() or (composing and not composing.is_valid()):
+            return cls(showing, composing, None)
+        composition = composing.cleaned_data["composition"] if composing else Composition()
+        return cls(showing, composing, (showing.cleaned_data["rendering"], composition))
 
     @property
     def forms(self) -> list[Form]:
         return [form for form in (self.composing, self.showing) if form is not None]
-
-    @property
-    def is_valid(self) -> bool:
-        return all(form.is_valid() for form in self.forms)
-
-    @property
-    def rendering(self) -> Rendering:
-        rendering: Rendering = self.showing.cleaned_data["rendering"]
-        return rendering
-
-    @property
-    def composition(self) -> Composition:
-        return self.composing.cleaned_data["composition"] if self.composing else Composition()
 
 
 @require_http_methods(["GET", "POST"])
@@ -97,13 +94,13 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     dataset = get_object_or_404(Dataset, slug=slug)
     remember(request, dataset)
     if request.method == "GET":
-        context = _context(dataset, Choices.of(dataset), dataset.shown_as, dataset.composed_as)
-        return render(request, "labeling/display/page.html", context)
+        return render(request, "labeling/display/page.html", _context(dataset, Choices.of(dataset)))
     choices = Choices.made(dataset, request.POST)
-    if not choices.is_valid:
+    if choices.chosen is None:
         return render(request, "labeling/display/page.html", _context(dataset, choices), status=422)
+    rendering, composition = choices.chosen
     # Both, so no `or`: each is saved by itself.
-    changed = [show_as(dataset, choices.rendering, request.user), _composed(dataset, choices)]
+    changed = [show_as(dataset, rendering, request.user), bool(dataset.roles) and compose_as(dataset, composition)]
     if any(changed):
         messages.success(
             request, "Saved. Images change at once. If models see something else, a job recomputes the embeddings."
@@ -113,17 +110,11 @@ def page(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     return redirect("labeling:images", slug=dataset.slug)
 
 
-def _composed(dataset: Dataset, choices: Choices) -> bool:
-    return choices.composing is not None and compose_as(dataset, choices.composition)
-
-
 @require_GET
 def preview(request: HtmxHttpRequest, slug: str) -> HttpResponse:
     """Render some images under the choices in the address, as a fragment."""
     dataset = get_object_or_404(Dataset, slug=slug)
-    choices = Choices.made(dataset, request.GET)
-    ways = (choices.rendering, choices.composition) if choices.is_valid else ()
-    return render(request, "labeling/display/_preview.html", _context(dataset, choices, *ways))
+    return render(request, "labeling/display/_preview.html", _context(dataset, Choices.made(dataset, request.GET)))
 
 
 @require_GET
@@ -152,8 +143,8 @@ def picture(request: HttpRequest, frame_id: int) -> HttpResponse:
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
     form = RenderingForm(request.GET)
     if not form.is_valid():
-        return _refused("These settings are invalid. Correct them first.")
-    return _answer(*_made(frame, form.cleaned_data["rendering"]))
+        return not_found(_INVALID)
+    return _answer(partial(_picture, frame, form.cleaned_data["rendering"]))
 
 
 @require_GET
@@ -161,38 +152,31 @@ def colour(request: HttpRequest, item_id: int) -> HttpResponse:
     """Serve a color image of a preview."""
     frames = list(Frame.objects.filter(item_id=item_id).select_related("dataset"))
     if not frames or not frames[0].dataset.roles:
-        return _refused("This item has no bands for a color image.")
+        return not_found("This item has no bands for a color image.")
     dataset = frames[0].dataset
     choices = Choices.made(dataset, request.GET)
-    if not choices.is_valid:
-        return _refused("These settings are invalid. Correct them first.")
-    return _answer(*_coloured(dataset, frames, choices.rendering, choices.composition))
+    if choices.chosen is None:
+        return not_found(_INVALID)
+    return _answer(partial(_color_picture, dataset, frames, *choices.chosen))
 
 
-def _refused(words: str) -> HttpResponse:
-    return HttpResponseNotFound(words, content_type="text/plain; charset=utf-8")
-
-
-def _answer(content: bytes, suffix: str, reason: str) -> HttpResponse:
-    if reason:
-        return _refused(reason)
+def _answer(make: Callable[[], _Picture]) -> HttpResponse:
+    try:
+        content, suffix = make()
+    except ImageProblem as problem:
+        return not_found(problem.reason)
     headers = {"Cache-Control": "private, max-age=300"}
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix], headers=headers)
 
 
-def _context(
-    dataset: Dataset, choices: Choices, rendering: Rendering | None = None, composition: Composition | None = None
-) -> dict[str, Any]:
-    is_valid = rendering is not None and composition is not None
+def _context(dataset: Dataset, choices: Choices) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "form": choices.showing,
         "composing": choices.composing,
         "forms": choices.forms,
-        "is_valid": is_valid,
-        "groups": _samples(dataset, rendering, composition)
-        if rendering is not None and composition is not None
-        else [],
+        "is_valid": choices.chosen is not None,
+        "groups": _samples(dataset, *choices.chosen) if choices.chosen else [],
     }
 
 
@@ -201,44 +185,48 @@ def _samples(dataset: Dataset, rendering: Rendering, composition: Composition) -
     step = max(1, dataset.n_items // SAMPLES)
     rows = range(0, dataset.n_items, step)[:SAMPLES]
     by_item: dict[int, list[Frame]] = {}
-    for frame in (
-        Frame.objects.filter(dataset=dataset, item__row__in=rows).select_related("item").order_by("item__row", "id")
-    ):
+    stored = Frame.objects.filter(item__dataset=dataset, item__row__in=rows).select_related("item")
+    for frame in stored.order_by("item__row", "id"):
         frame.dataset = dataset
         by_item.setdefault(frame.item_id, []).append(frame)
-    query = _fields(rendering)
     if dataset.roles and composition.is_color:
-        query |= _present(CompositionForm.showing(composition, dataset.roles).initial)
-        return [
-            Group(frames[0].item.path, [_colour_sample(dataset, frames, rendering, composition, query)])
-            for frames in by_item.values()
-        ]
-    made = []
-    for frames in by_item.values():
-        seen = item_frames(dataset, frames)
-        if seen is None:
-            made.append(Group(frames[0].path, [_sample(frames[0], rendering, query, frames[0].path)]))
-            continue
-        parts = [
-            _sample(part.frame, rendering, query, part.role)
-            if part.frame
-            else Sample(None, "", f"no {part.role}", part.role)
-            for part in seen.parts
-        ]
-        made.append(Group(frames[0].item.path, parts))
-    return made
+        query = _fields(rendering) | _present(CompositionForm.showing(composition, dataset.roles).initial)
+        return [_color_group(dataset, frames, rendering, composition, query) for frames in by_item.values()]
+    return [_group(dataset, frames, rendering) for frames in by_item.values()]
 
 
-def _sample(frame: Frame, rendering: Rendering, query: Mapping[str, Any], words: str) -> Sample:
-    address = f"{reverse('labeling:rendered', args=[frame.pk])}?{urlencode(query)}"
-    return Sample(frame, address, _made(frame, rendering)[2], words)
+def _group(dataset: Dataset, frames: list[Frame], rendering: Rendering) -> Group:
+    item = item_frames(dataset, frames)
+    if item is None:
+        return Group(frames[0].path, [_sample(frames[0], rendering, frames[0].path)])
+    samples = [
+        _sample(part.frame, rendering, part.role) if part.frame else Sample(None, "", f"no {part.role}", part.role)
+        for part in item.parts
+    ]
+    return Group(frames[0].item.path, samples)
 
 
-def _colour_sample(
+def _sample(frame: Frame, rendering: Rendering, title: str) -> Sample:
+    address = f"{reverse('labeling:rendered', args=[frame.pk])}?{urlencode(_fields(rendering))}"
+    return Sample(frame, address, _reason(partial(_picture, frame, rendering)), title)
+
+
+def _color_group(
     dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition, query: Mapping[str, Any]
-) -> Sample:
+) -> Group:
+    path = frames[0].item.path
     address = f"{reverse('labeling:rendered_colour', args=[frames[0].item_id])}?{urlencode(query)}"
-    return Sample(frames[0], address, _coloured(dataset, frames, rendering, composition)[2], frames[0].item.path)
+    reason = _reason(partial(_color_picture, dataset, frames, rendering, composition))
+    return Group(path, [Sample(frames[0], address, reason, path)])
+
+
+def _reason(make: Callable[[], _Picture]) -> str:
+    """Return why there is no picture; "" if there is one, which the browser then asks for."""
+    try:
+        make()
+    except ImageProblem as problem:
+        return problem.reason
+    return ""
 
 
 def _fields(rendering: Rendering) -> dict[str, Any]:
@@ -251,47 +239,29 @@ def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value is not False}
 
 
-def _made(frame: Frame, rendering: Rendering) -> tuple[bytes, str, str]:
-    """Return the picture, its suffix, and the reason if there is none."""
-    file = inside(frame)
-    if file is None:
-        return b"", "", _OUTSIDE
-    return _rendered(file, frame.picture_hash, rendering)
+def _picture(frame: Frame, rendering: Rendering) -> _Picture:
+    return _rendered(inside(frame), frame.picture_hash, rendering)
 
 
-def _coloured(
-    dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition
-) -> tuple[bytes, str, str]:
-    """Return the color image of an item's bands, its suffix, and the reason if there is none."""
-    seen = item_frames(dataset, frames)
-    assert seen is not None
+def _color_picture(dataset: Dataset, frames: list[Frame], rendering: Rendering, composition: Composition) -> _Picture:
+    """Return the color image of an item's bands."""
+    item = item_frames(dataset, frames)
+    assert item is not None
     wanted = composition.bands_of(dataset.roles)
-    files: list[tuple[str, Path, str]] = []
-    for part in seen.parts:
-        if part.frame is None or part.role not in wanted:
-            continue
-        file = inside(part.frame)
-        if file is None:
-            return b"", "", _OUTSIDE
-        files.append((part.role, file, part.frame.picture_hash))
-    return _composite(tuple(files), tuple(dataset.roles), rendering, composition)
+    bands = [part.frame for part in item.parts if part.frame is not None and part.role in wanted]
+    files = tuple((frame.role, inside(frame), frame.picture_hash) for frame in bands)
+    return _composite(files, tuple(dataset.roles), rendering, composition)
 
 
 @lru_cache(maxsize=64)
-def _rendered(file: Path, sha256: str, rendering: Rendering) -> tuple[bytes, str, str]:
+def _rendered(file: Path, sha256: str, rendering: Rendering) -> _Picture:
     """Render a picture and cache it: the preview checks that there is one, and the browser then asks for it."""
-    try:
-        return *decoders().picture(file, SIZE, rendering), ""
-    except ImageProblem as problem:
-        return b"", "", problem.reason
+    return decoders().picture(file, SIZE, rendering)
 
 
 @lru_cache(maxsize=32)
 def _composite(
     files: tuple[tuple[str, Path, str], ...], roles: tuple[str, ...], rendering: Rendering, composition: Composition
-) -> tuple[bytes, str, str]:
-    try:
-        by_role = {role: file for role, file, _ in files}
-        return *decoders().colour(by_role, roles, composition, SIZE, rendering), ""
-    except ImageProblem as problem:
-        return b"", "", problem.reason
+) -> _Picture:
+    by_role = {role: file for role, file, _ in files}
+    return decoders().colour(by_role, roles, composition, SIZE, rendering)

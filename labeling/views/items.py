@@ -72,18 +72,12 @@ def _show(request: HtmxHttpRequest, slug: str, row: int, template: str, *, on_pa
 def file_header(request: HtmxHttpRequest, frame_id: int) -> HttpResponse:
     """Show the header of a FITS file, as a fragment loaded when someone opens it."""
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id, format="FITS")
-    file, context = inside(frame), {"frame": frame}
-    if file is None:
-        return render(
-            request,
-            "labeling/items/_file_header.html",
-            context | {"reason": "The file is outside of the dataset's folder, so it is not shown."},
-        )
+    context: dict[str, object] = {"frame": frame}
     try:
-        found = decoders().header(file, frame.dataset.shown_as)
+        context["header"] = decoders().header(inside(frame), frame.dataset.shown_as)
     except ImageProblem as problem:
-        return render(request, "labeling/items/_file_header.html", context | {"reason": problem.reason})
-    return render(request, "labeling/items/_file_header.html", context | {"header": found})
+        context["reason"] = problem.reason
+    return render(request, "labeling/items/_file_header.html", context)
 
 
 def _neighbours(dataset: Dataset, item: Item, on_page: bool) -> dict[str, object]:

@@ -7,10 +7,10 @@ Each picture has one address and one code path: ``/api/thumb/{item_id}`` and ``/
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol
 
 from django.http import (
     FileResponse,
@@ -38,7 +38,6 @@ _CONTENT_TYPES = {
 }  # fmt: skip
 # The disk is full, or this user's share of it.
 _NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_OUTSIDE = "This file lies outside of the dataset's folder, so it is not shown."
 
 
 @require_safe
@@ -60,54 +59,45 @@ def file(request: HttpRequest, item_id: int) -> HttpResponseBase:
 @require_safe
 def frame_thumbnail(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
     """Redirect from an earlier address of a file's thumbnail."""
-    return _moved(request, "labeling:thumb", frame_id, f"size={size}")
+    return _frame_moved(request, frame_id, size)
 
 
 @require_safe
 def frame_full(request: HttpRequest, frame_id: int) -> HttpResponseBase:
     """Redirect from an earlier address of a file's full view."""
-    return _moved(request, "labeling:file", frame_id)
+    return _frame_moved(request, frame_id, 0)
 
 
 @require_safe
 def item_colors(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
     """Redirect from an earlier address of an item's color image; ``size`` 0 is the full view."""
+    return _moved(request, item_id, size, color="1")
+
+
+def _frame_moved(request: HttpRequest, frame_id: int, size: int) -> HttpResponseBase:
+    frame = Frame.objects.filter(pk=frame_id).only("item_id", "role").first()
+    return _moved(request, frame.item_id, size, frame=frame.role) if frame else not_found("There is no such image.")
+
+
+def _moved(request: HttpRequest, item_id: int, size: int, **options: str) -> HttpResponseBase:
     query = request.GET.copy()
-    query["color"] = "1"
-    if size:
-        query["size"] = str(size)
+    for name, value in (options | ({"size": str(size)} if size else {})).items():
+        query[name] = value
     address = reverse("labeling:thumb" if size else "labeling:file", args=[item_id])
     return HttpResponsePermanentRedirect(f"{address}?{query.urlencode()}")
 
 
-def _moved(request: HttpRequest, view: str, frame_id: int, more: str = "") -> HttpResponseBase:
-    frame = Frame.objects.filter(pk=frame_id).only("item_id", "role").first()
-    if frame is None:
-        return not_found("There is no such image.")
-    query = request.GET.copy()
-    query["frame"] = frame.role
-    return HttpResponsePermanentRedirect(
-        f"{reverse(view, args=[frame.item_id])}?{'&'.join(filter(None, [query.urlencode(), more]))}"
-    )
+@dataclass(frozen=True)
+class _Picture:
+    """A picture of an item: what it depends on, and how it is made.
 
+    ``respond(size)`` returns it, and whether its files are as they were ingested. Raises OSError and ImageProblem.
+    """
 
-class _Picture(Protocol):
-    """A picture of an item: what it depends on, and how it is made."""
-
-    @property
-    def content_hash(self) -> str: ...
-
-    @property
-    def version(self) -> str: ...
-
-    @property
-    def rendering(self) -> Rendering: ...
-
-    def respond(self, size: int) -> tuple[HttpResponseBase, bool]:
-        """Return the picture, and whether its files are as they were ingested.
-
-        Raises OSError and ImageProblem.
-        """
+    content_hash: str
+    version: str
+    rendering: Rendering
+    respond: Callable[[int], tuple[HttpResponseBase, bool]]
 
 
 def _answer(request: HttpRequest, item_id: int, size: int) -> HttpResponseBase:
@@ -143,15 +133,15 @@ def _picture_of(request: HttpRequest, item_id: int) -> _Picture:
     wants_colors = request.GET.get("color") == "1"
     if wants_colors or (role is None and item is not None and frames[0].dataset.composed_as.is_color):
         if item is not None and item.bands:
-            return _ColorPicture(item)
+            return _color_picture(item)
         if wants_colors:
             raise Refusal("This item has no bands for a color image.")
     if role is None:
         frame = item.first if item is not None else frames[0]
-        return _FramePicture(frame, _rendering_of(request, frame))
+        return _frame_picture(frame, _rendering_of(request, frame))
     by_role = {frame.role: frame for frame in frames}
     if role in by_role:
-        return _FramePicture(by_role[role], _rendering_of(request, by_role[role]))
+        return _frame_picture(by_role[role], _rendering_of(request, by_role[role]))
     names = [name for name in frames[0].dataset.roles if name in by_role] or list(by_role)
     raise Refusal(f"This item has no frame {role!r}. It has {', '.join(names)}.")
 
@@ -167,122 +157,78 @@ def _rendering_of(request: HttpRequest, frame: Frame) -> Rendering:
     return rendering.stretched(stretch)
 
 
-@dataclass(frozen=True)
-class _FramePicture:
-    """The picture of one file."""
-
-    frame: Frame
-    rendering: Rendering
-
-    @property
-    def content_hash(self) -> str:
-        return self.frame.picture_hash
-
-    @property
-    def version(self) -> str:
-        return self.frame.version(self.frame.dataset.shown_as)
-
-    def respond(self, size: int) -> tuple[HttpResponseBase, bool]:
-        file = inside(self.frame)
-        if file is None:
-            raise ImageProblem(_OUTSIDE)
-        is_same = is_current(self.frame, file)
-        return self._original(file, size, is_same) or self._rendered(file, size, is_same), is_same
-
-    def _original(self, file: Path, size: int, is_same: bool) -> HttpResponseBase | None:
-        """Return the file itself for a full view, streamed, where browsers show it as all else here does."""
-        if size != thumbnails.FULL_SIZE:
-            return None
-        if is_same:
-            format_ = _cached_format(file, self.frame.picture_hash, self.rendering)
-        else:
-            format_ = decoders().format_for_browsers(file, self.rendering)
-        content_type = _CONTENT_TYPES.get(format_)
-        if content_type is None:
-            return None
-        name = "".join(character if character.isprintable() else "_" for character in file.name)
-        return FileResponse(file.open("rb"), content_type=content_type, filename=name)
-
-    def _rendered(self, file: Path, size: int, is_same: bool) -> HttpResponse:
-        """Return a picture from the cache, or one made for this request alone where it cannot be cached: of a file
-        that changed since the ingest, or on a full disk."""
-        place = self._cached(file, size) if is_same else None
-        if place is not None:
-            return _response(place.read_bytes(), place.suffix)
-        return _response(*decoders().picture(file, size, self.rendering))
-
-    def _cached(self, file: Path, size: int) -> Path | None:
-        cache, sha256 = pictures(), self.frame.picture_hash
-        try:
-            return cache.find(sha256, size, self.rendering) or decoders().thumbnail(
-                file, sha256, size, cache, self.rendering
-            )
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            return None
+# -- The picture of one file ------------------------------------------------------------------------------
+def _frame_picture(frame: Frame, rendering: Rendering) -> _Picture:
+    version = frame.version(frame.dataset.shown_as)
+    return _Picture(frame.picture_hash, version, rendering, partial(_frame_response, frame, rendering))
 
 
-@dataclass(frozen=True)
-class _ColorPicture:
-    """The color image made of an item's bands."""
-
-    item: ItemFrames
-
-    @property
-    def rendering(self) -> Rendering:
-        """Return a stretch for a look does not apply: the colors have a curve of their own."""
-        return self.item.dataset.shown_as
-
-    @property
-    def content_hash(self) -> str:
-        return self.item.colour_hash
-
-    @property
-    def version(self) -> str:
-        return self.item.colour_version
-
-    def respond(self, size: int) -> tuple[HttpResponseBase, bool]:
-        files: dict[str, Path] = {}
-        is_same = True
-        for role, frame in self.item.bands.items():
-            file = inside(frame)
-            if file is None:
-                raise ImageProblem(_OUTSIDE)
-            is_same &= is_current(frame, file)
-            files[role] = file
-        content, suffix = self._cached(files, size) if is_same else self._composed(files, size)
-        return _response(content, suffix), is_same
-
-    def _cached(self, files: dict[str, Path], size: int) -> tuple[bytes, str]:
-        cache, key = pictures(), self.content_hash
-        place = cache.find(key, size, self.rendering)
-        if place is None:
-            made: tuple[bytes, str] | None = None
-            try:
-                with cache.turn(key):
-                    place = cache.find(key, size, self.rendering)
-                    if place is None:
-                        made = self._composed(files, size)
-                        place = cache.keep(*made, key, size, self.rendering)
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
-                return made or self._composed(files, size)
-        return place.read_bytes(), place.suffix
-
-    def _composed(self, files: dict[str, Path], size: int) -> tuple[bytes, str]:
-        dataset = self.item.dataset
-        return decoders().colour(files, dataset.roles, self.item.composition, size, self.rendering)
+def _frame_response(frame: Frame, rendering: Rendering, size: int) -> tuple[HttpResponseBase, bool]:
+    file = inside(frame)
+    is_same = is_current(frame, file)
+    original = _original(frame, file, rendering, is_same) if size == thumbnails.FULL_SIZE else None
+    return original or _rendered(frame, file, rendering, size, is_same), is_same
 
 
+def _original(frame: Frame, file: Path, rendering: Rendering, is_same: bool) -> HttpResponseBase | None:
+    """Return the file itself, streamed, where browsers show it as all else here does."""
+    if is_same:
+        format_ = _cached_format(file, frame.picture_hash, rendering)
+    else:
+        format_ = decoders().format_for_browsers(file, rendering)
+    content_type = _CONTENT_TYPES.get(format_)
+    if content_type is None:
+        return None
+    name = "".join(character if character.isprintable() else "_" for character in file.name)
+    return FileResponse(file.open("rb"), content_type=content_type, filename=name)
+
+
+def _rendered(frame: Frame, file: Path, rendering: Rendering, size: int, is_same: bool) -> HttpResponse:
+    """Return a picture from the cache, or one made for this request alone if the file changed since the ingest."""
+
+    def cached() -> Path:
+        cache, sha256 = pictures(), frame.picture_hash
+        return cache.find(sha256, size, rendering) or decoders().thumbnail(file, sha256, size, cache, rendering)
+
+    return _response(cached if is_same else None, lambda: decoders().picture(file, size, rendering))
+
+
+# -- The color image of an item's bands -------------------------------------------------------------------
+def _color_picture(item: ItemFrames) -> _Picture:
+    # A stretch for a look does not apply: the colors have a curve of their own.
+    rendering = item.dataset.shown_as
+    return _Picture(item.colour_hash, item.colour_version, rendering, partial(_color_response, item, rendering))
+
+
+def _color_response(item: ItemFrames, rendering: Rendering, size: int) -> tuple[HttpResponseBase, bool]:
+    files = {role: inside(frame) for role, frame in item.bands.items()}
+    unchanged = [is_current(frame, files[role]) for role, frame in item.bands.items()]
+
+    def compose() -> tuple[bytes, str]:
+        return decoders().colour(files, item.dataset.roles, item.composition, size, rendering)
+
+    def cached() -> Path:
+        return pictures().find_or_make(item.colour_hash, size, rendering, compose)
+
+    return _response(cached if all(unchanged) else None, compose), all(unchanged)
+
+
+# -- Responses ----------------------------------------------------------------------------------------------
 @lru_cache(maxsize=10_000)
 def _cached_format(file: Path, sha256: str, rendering: Rendering) -> str:
     """Return the format to send the file as, or "". Asked once for each content: PNG files are unpacked for it."""
     return decoders().format_for_browsers(file, rendering)
 
 
-def _response(content: bytes, suffix: str) -> HttpResponse:
+def _response(cached: Callable[[], Path] | None, make: Callable[[], tuple[bytes, str]]) -> HttpResponse:
+    """Return a picture from the cache, or one made for this request alone if it has no place there or on the disk."""
+    try:
+        place = cached() if cached else None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        place = None
+    content, suffix = (place.read_bytes(), place.suffix) if place else make()
     return HttpResponse(content, content_type=thumbnails.CONTENT_TYPES[suffix])
 
 

@@ -43,10 +43,8 @@ def values(request: HttpRequest, frame_id: int) -> HttpResponse:
 
 def _answer(request: HttpRequest, frame_id: int, build: Callable[[Frame, Path], HttpResponse]) -> HttpResponse:
     frame = get_object_or_404(Frame.objects.select_related("dataset"), pk=frame_id)
-    file = inside(frame)
-    if file is None:
-        return not_found("This file is outside of the dataset's folder, so it is not shown.")
     try:
+        file = inside(frame)
         is_versioned = is_current(frame, file) and request.GET.get("v") == frame.version(frame.dataset.shown_as)
         response = build(frame, file)
     except OSError as error:

@@ -12,8 +12,6 @@ from labeling.models import Dataset
 
 # A browser waits for the report; more is work for the command.
 MAX_UPLOAD = 16 * 1024 * 1024
-# Names of each kind that a page shows.
-NAMES_SHOWN = 50
 
 
 class TableForm(forms.Form):

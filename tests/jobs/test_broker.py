@@ -10,8 +10,8 @@ import pytest
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
 from hoshina.jobs import lifecycle
-from hoshina.jobs.broker_state import broker_answers
 from hoshina.jobs.models import Job
+from hoshina.jobs.notify import broker_answers
 from tests.jobs.conftest import Store, open_store
 from tests.parts import free_port, redis_server, wait_until
 

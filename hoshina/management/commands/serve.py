@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
-from typing import Any, NoReturn
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
@@ -41,7 +42,7 @@ class Command(HoshinaCommand):
             clear_untrusted_proxy_headers=not settings.BEHIND_HTTPS,
         )  # fmt: skip
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
-        signal.signal(signal.SIGTERM, _leave)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         server.run()  # ends with SIGTERM or Ctrl-C, after answering the current requests
 
 
@@ -52,7 +53,3 @@ def _warm_up() -> None:
 
     get_resolver().url_patterns  # noqa: B018
     registry.discover()
-
-
-def _leave(*_: object) -> NoReturn:
-    raise SystemExit(0)

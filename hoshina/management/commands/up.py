@@ -67,7 +67,7 @@ class Command(HoshinaCommand):
         with _hold_store() as held, _stop_signals() as stopped:
             if folder is None and not options["demo"]:
                 prepare_database(may_migrate_server=True)
-                if not _has_datasets():
+                if not apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists():
                     raise CommandError(
                         "There are no datasets yet. Name a folder of images (hoshina up FOLDER), or try "
                         "hoshina up --demo.",
@@ -97,10 +97,6 @@ def _folder(options: dict[str, Any]) -> Path | None:
         words = "is not a folder" if folder.exists() else "does not exist"
         raise CommandError(f"The folder {folder} {words}.")
     return folder
-
-
-def _has_datasets() -> bool:
-    return bool(apps.get_model(settings.JOB_DATASET_MODEL)._default_manager.exists())
 
 
 class _Holder:
@@ -190,14 +186,11 @@ def _answers(host: str, port: int) -> bool:
 
 
 def _can_bind(host: str, port: int) -> bool:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as trial:
-        if not supervision.WINDOWS:  # on Windows this would allow a port in use
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(address)
-        except OSError:
-            return False
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        socket.create_server(address[:2], family=family).close()
+    except OSError:
+        return False
     return True
 
 
@@ -211,6 +204,7 @@ class _Up:
         self.stopped = stopped
         self.port = free_port(settings.HOST, options["port"])
         self.bars = Bars()
+        self.say = self.bars.say
         self.began_at = time.monotonic()
         self.launcher = _launcher()
         self.tree = supervision.Tree(on_death=_give_back)
@@ -224,9 +218,6 @@ class _Up:
     def url(self) -> str:
         host = settings.HOST if settings.LOCAL_ONLY else health.allowed_host(settings.ALLOWED_HOSTS)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
-
-    def say(self, words: str) -> None:
-        self.bars.say(words)
 
     def run(self, folder: Path | None) -> None:
         if self.port != self.options["port"]:

@@ -16,7 +16,7 @@ from hoshina.core.errors import Refusal
 from hoshina.core.plural import counted
 from hoshina.core.storage import replacing
 from labeling.exporting import Export, Options, parse_splits, sections
-from labeling.exporting.size import images_size
+from labeling.exporting.images import images_size
 from labeling.fields.split_groups import chosen
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.models import Dataset

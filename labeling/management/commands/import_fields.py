@@ -93,28 +93,24 @@ def _keep_together(dataset: Dataset, name: str) -> tuple[dict[str, object], list
 
 def summary_of(report: Report) -> list[str]:
     """Return the result of an import as lines of text."""
-    lines = []
-    if report.encoding_note:
-        lines.append(report.encoding_note)
+    lines = [report.encoding_note] if report.encoding_note else []
     for field in report.fields:
         change = "new" if field.is_new else f"{field.n_changed:,} changed" if field.n_changed else "unchanged"
         lines.append(f"{field.name} ({field.kind}): {field.n_known:,} known, {change}")
     lines.append(
         f"{report.matched:,} of {report.rows:,} lines are about items of this dataset (column {report.key_column})."
     )
-    if report.by_name:
-        lines.append(f"{report.by_name:,} of them were matched by file name alone.")
-    for names, why in (
-        (report.unknown, "about items that it does not have"),
-        (report.ambiguous, "that could be about several items"),
-    ):
-        if names.lines:
-            lines.append(f"{counted(names.lines, 'line')} {why}: {listed(names.names)}.")
-    if report.too_long:
-        lines.append(f"Skipped columns with names or values that are too long: {listed(report.too_long)}.")
-    if report.empty:
-        lines.append(f"Skipped columns without values: {listed(report.empty)}.")
-    return lines
+    unknown, ambiguous = report.unknown, report.ambiguous
+    facts = (
+        (report.by_name, f"{report.by_name:,} of them were matched by file name alone."),
+        (unknown.lines,
+         f"{counted(unknown.lines, 'line')} about items that it does not have: {listed(unknown.names)}."),
+        (ambiguous.lines,
+         f"{counted(ambiguous.lines, 'line')} that could be about several items: {listed(ambiguous.names)}."),
+        (report.too_long, f"Skipped columns with names or values that are too long: {listed(report.too_long)}."),
+        (report.empty, f"Skipped columns without values: {listed(report.empty)}."),
+    )  # fmt: skip
+    return lines + [text for is_so, text in facts if is_so]
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from hoshina.core.commands import HoshinaCommand
 from hoshina.core.http import local_user
-from labeling.importing import Choice, Report, import_labels
 from labeling.importing.class_spellings import KEEP, MERGE
+from labeling.importing.label_table import Choice
+from labeling.importing.save_table import Report, import_labels
 from labeling.management.datasets import add_common_arguments, pick_dataset
 from labeling.management.tables import add_table_arguments, listed, read_table
 
@@ -61,39 +62,29 @@ def _user(name: str | None) -> User:
 
 
 def _summary(report: Report) -> list[str]:
-    lines = [f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."]
-    if report.encoding_note:
-        lines.append(report.encoding_note)
-    if report.is_about_nothing:
-        lines.append(
-            "No line is about an item of this dataset. Choose the column that names the images (--key COLUMN)."
-        )
-    if report.by_name:
-        lines.append(f"{_lines(report.by_name)} matched by file name alone.")
-    if report.merged:
-        lines.append(f"Other spellings of a class: {listed([f'{a} is {b}' for a, b in report.merged.items()])}.")
-    if report.created_classes:
-        lines.append(f"New classes: {listed(report.created_classes)}.")
-    if report.unknown.lines:
-        lines.append(
-            f"{_lines(report.unknown.lines)} about items that this dataset does not have "
-            f"(column {report.key_column}): {listed(report.unknown.names)}."
-        )
-    if report.ambiguous.lines:
-        lines.append(
-            f"{_lines(report.ambiguous.lines)} about several items of the same file name: "
-            f"{listed(report.ambiguous.names)}. Use their paths."
-        )
-    if report.unknown_classes.lines:
-        lines.append(
-            f"{_lines(report.unknown_classes.lines)} of unknown classes: "
-            f"{listed(report.unknown_classes.names)}. Add --create-classes to create them."
-        )
-    if report.repeated:
-        lines.append(f"{_lines(report.repeated)} about an item that occurs again later. The last line applies.")
-    if report.undecided:
-        lines.append(f"{_lines(report.undecided)} without a decision.")
-    return lines
+    spellings = listed([f"{label} is {name}" for label, name in report.merged.items()])
+    facts = (
+        (True, f"{report.applied} applied, {report.unchanged} unchanged, of {_lines(report.rows)}."),
+        (report.encoding_note, report.encoding_note),
+        (report.is_about_nothing,
+         "No line is about an item of this dataset. Choose the column that names the images (--key COLUMN)."),
+        (report.by_name, f"{_lines(report.by_name)} matched by file name alone."),
+        (report.merged, f"Other spellings of a class: {spellings}."),
+        (report.created_classes, f"New classes: {listed(report.created_classes)}."),
+        (report.unknown.lines,
+         f"{_lines(report.unknown.lines)} about items that this dataset does not have "
+         f"(column {report.key_column}): {listed(report.unknown.names)}."),
+        (report.ambiguous.lines,
+         f"{_lines(report.ambiguous.lines)} about several items of the same file name: "
+         f"{listed(report.ambiguous.names)}. Use their paths."),
+        (report.unknown_classes.lines,
+         f"{_lines(report.unknown_classes.lines)} of unknown classes: {listed(report.unknown_classes.names)}. "
+         "Add --create-classes to create them."),
+        (report.repeated,
+         f"{_lines(report.repeated)} about an item that occurs again later. The last line applies."),
+        (report.undecided, f"{_lines(report.undecided)} without a decision."),
+    )  # fmt: skip
+    return [text for is_so, text in facts if is_so]
 
 
 def _lines(number: int) -> str:

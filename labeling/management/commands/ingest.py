@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,43 +32,34 @@ class Command(HoshinaCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--data-dir",
-            default=settings.DATA_DIR,
-            required=settings.DATA_DIR is None,
-            metavar="FOLDER",
+            "--data-dir", default=settings.DATA_DIR, required=settings.DATA_DIR is None, metavar="FOLDER",
             help="the folder of images, including its subfolders (default: AL_DATA_DIR)",
-        )
+        )  # fmt: skip
         parser.add_argument("--dataset", metavar="NAME", help="name of the dataset (default: name of the folder)")
         parser.add_argument(
-            "--extensions",
-            type=_extensions,
-            metavar='".jpg,.png"',
+            "--extensions", type=_extensions, metavar='".jpg,.png"',
             help=f"extensions of the files to read (default: {','.join(DEFAULT_EXTENSIONS)})",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--hdu",
-            type=_hdu,
-            metavar="N",
+            "--hdu", type=_hdu, metavar="N",
             help="part of FITS files to show, counted from 0, or 'first' for the first image (saved for the dataset)",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--first-row",
-            choices=FIRST_ROWS,
+            "--first-row", choices=FIRST_ROWS,
             help="position of the first row of FITS images without a ROWORDER card (saved for the dataset)",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--cut-files",
-            choices=("refuse", "show"),
+            "--cut-files", choices=("refuse", "show"),
             help="refuse truncated files, or show them with the missing part in gray (saved for the dataset)",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--group",
-            metavar='"{id}_{role}.fits"',
+            "--group", metavar='"{id}_{role}.fits"',
             help="group files whose paths end like this into one item from now on; '' makes each file an item",
-        )
+        )  # fmt: skip
         parser.add_argument(
-            "--roles", type=_roles, default=[], metavar="target,ref,diff", help="the roles to use, in order"
-        )
+            "--roles", type=lambda text: [role.strip() for role in text.split(",")], default=[],
+            metavar="target,ref,diff", help="the roles to use, in order",
+        )  # fmt: skip
         parser.add_argument(
             "--try", dest="is_trial", action="store_true", help="only preview how --group would group the files"
         )
@@ -87,12 +77,10 @@ class Command(HoshinaCommand):
         if options["group"] is not None:
             params["grouping"] = template.text if template else ""
         job = run_command_job(self, "ingest", dataset.pk, params, as_json=options["json"])
-        if options["json"]:
-            # The result of the job has only the first failures. Print all of them.
-            failed = list(dataset.problems.values("path", "reason"))
-            self.stdout.write(json.dumps(job.result | {"failed": failed}))
-        else:
-            self._print(dataset, job.result)
+        result = dict(job.result)
+        if options["json"]:  # the result of the job has only the first failures
+            result |= {"failed": list(dataset.problems.values("path", "reason"))}
+        self.print_result(result, self._lines(dataset, job.result), as_json=options["json"])
 
     def _try(self, template: Template | None, options: dict[str, Any]) -> None:
         if template is None:
@@ -105,36 +93,34 @@ class Command(HoshinaCommand):
         preview = preview_grouping(template, lambda: walk(folder, extensions, skip=settings.STORE_DIR))
         self.print_result(preview.as_json(), _summary(preview), as_json=options["json"])
 
-    def _print(self, dataset: Dataset, result: dict[str, Any]) -> None:
+    def _lines(self, dataset: Dataset, result: dict[str, Any]) -> list[str]:
         moved = f"{result['moved']:,} moved, " if result["moved"] else ""
         files = f" from {counted(result['frames'], 'file')}" if "frames" in result else ""
-        self.stdout.write(
+        lines = [
             f"{result['dataset']}: {counted(result['items'], 'item')}{files} ({result['new']:,} new, "
             f"{result['changed']:,} changed, {result['unchanged']:,} unchanged, "
             f"{moved}{result['missing']:,} missing) in {result['seconds']:.1f} s"
-        )
+        ]
         if result.get("incomplete"):
-            self.stdout.write(
-                f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}."
-            )
+            lines.append(f"{result['incomplete']:,} are incomplete: they lack one of {', '.join(result['roles'])}.")
         if result.get("left_out"):
-            self.stdout.write(f"Skipped: {counted(result['left_out'], 'file')} of other roles.")
+            lines.append(f"Skipped: {counted(result['left_out'], 'file')} of other roles.")
         if result["n_failed"]:
             outcome = "were not grouped or could not be read" if "frames" in result else "could not be read"
-            self.stdout.write(f"{result['n_failed']:,} {outcome}:")
-            for problem in dataset.problems.all()[:_SHOWN]:
-                self.stdout.write(f"  {_on_one_line(problem.path)}: {problem.reason}")
+            lines.append(f"{result['n_failed']:,} {outcome}:")
+            shown = dataset.problems.all()[:_SHOWN]
+            lines += [f"  {_on_one_line(problem.path)}: {problem.reason}" for problem in shown]
             if result["n_failed"] > _SHOWN:
-                self.stdout.write(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
-        for noted in result["noted"][:_SHOWN]:
-            self.stdout.write(f"Shown, with a note: {_on_one_line(noted['path'])}: {noted['note']}")
+                lines.append(f"  … and {result['n_failed'] - _SHOWN:,} more, on the Problems page")
+        noted = result["noted"][:_SHOWN]
+        return lines + [f"Shown, with a note: {_on_one_line(file['path'])}: {file['note']}" for file in noted]
 
 
 def _rendering_changes(options: dict[str, Any]) -> dict[str, Any]:
     """Return the changes of the dataset's rendering in the options."""
     changes: dict[str, Any] = {}
     if options["hdu"] is not None:
-        changes["hdu"] = options["hdu"].number
+        changes["hdu"] = options["hdu"].hdu
     if options["first_row"] is not None:
         changes["first_row"] = options["first_row"]
     if options["cut_files"] is not None:
@@ -178,22 +164,12 @@ def _template(options: dict[str, Any]) -> Template | None:
         raise CommandError(str(problem), returncode=2) from problem
 
 
-def _roles(text: str) -> list[str]:
-    return [role.strip() for role in text.split(",")]
-
-
-@dataclass(frozen=True)
-class _Hdu:
-    """The value of --hdu. ``number`` is None for the first image."""
-
-    number: int | None
-
-
-def _hdu(text: str) -> _Hdu:
+def _hdu(text: str) -> Rendering:
+    """Return a rendering with the HDU of --hdu, which is None for the first image."""
     if text == "first":
-        return _Hdu(None)
+        return Rendering()
     try:
-        return _Hdu(Rendering(hdu=int(text)).hdu)
+        return Rendering(hdu=int(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an HDU. Give a number from 0, or 'first'.") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labeling.importing import import_labels
+from labeling.importing.save_table import import_labels
 from labeling.models import Dataset, Frame, Item, LabelClass
 from tests.factories import archive_bytes, decide, manifest, opened, table
 from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_triplets

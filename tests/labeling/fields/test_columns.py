@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from hoshina.core.storage import StoreError
 from labeling.fields import column_of
-from labeling.fields.columns import Draft, save_column
-from labeling.fields.text_values import Vocabulary, packed
+from labeling.fields.columns import Draft, Vocabulary, packed, save_column
 from labeling.models import Dataset, Field
 from tests.factories import MakeDataset
 

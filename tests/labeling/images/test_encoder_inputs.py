@@ -97,6 +97,6 @@ def test_no_room_on_the_disk_is_no_fault_of_the_file(tmp_path: Path, monkeypatch
 
 def test_they_are_told_to_other_processes(tmp_path: Path) -> None:
     for keep in (Keep(), Keep(Cache(tmp_path, 7)), Keep(None, squares(tmp_path, rendering=Rendering(plane=2)))):
-        content = decoder_messages.encode(decoder_messages.Request("examined", [Path("a.png")], (Rendering(), keep)))
+        content = decoder_messages.encode(decoder_messages.Request("examine", [Path("a.png")], (Rendering(), keep)))
         request, call = decoder_messages.decode_request(content, decoder_process.CALLS)
-        assert (request.firsts, request.rest, call) == ([Path("a.png")], (Rendering(), keep), decoder_process.examined)
+        assert (request.firsts, request.rest, call) == ([Path("a.png")], (Rendering(), keep), examine)

@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 
 from hoshina.core.errors import Refusal
 from labeling.decisions import classes
-from labeling.importing import Report, import_labels, save_table
+from labeling.importing import save_table
 from labeling.importing.label_table import Row, read_rows
+from labeling.importing.save_table import Report, import_labels
 from labeling.models import Action, Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.factories import MakeDataset, archive_bytes, decide, opened, table
 

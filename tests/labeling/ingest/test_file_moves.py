@@ -20,6 +20,7 @@ from hoshina.jobs.errors import Cancelled
 from labeling.ingest import file_moves
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
+from labeling.ingest.moves import Member
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
 from tests.labeling.factories import (
@@ -253,7 +254,7 @@ def test_a_thousand_black_images_are_looked_at_once_each(
     checked: list[str] = []
     is_free = file_moves.FreeItemFinder._is_free
 
-    def counted(self: file_moves.FreeItemFinder, free_item: file_moves.FreeItem, stray: file_moves.Stray) -> bool:
+    def counted(self: file_moves.FreeItemFinder, free_item: file_moves.FreeItem, stray: Member) -> bool:
         checked.append(free_item.path)
         return is_free(self, free_item, stray)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from labeling.images.file_check import Examined
-from labeling.ingest import group_moves
-from labeling.ingest.group_moves import Member, PendingFiles
+from labeling.ingest import moves
+from labeling.ingest.moves import Member, PendingFiles
 from labeling.models import Dataset, Frame, Item
 from tests.labeling.factories import (
     FLAT,
@@ -159,7 +159,7 @@ def test_of_identical_groups_those_with_labels_are_found_first(tmp_path: Path) -
 
 
 def test_a_content_that_very_many_share_tells_of_no_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_moves, "_FEW", 3)
+    monkeypatch.setattr(moves, "FEW", 3)
     folder = tmp_path / "in"
     write_triplets(folder / "a", range(5))
     for number in range(1, 5):
@@ -172,9 +172,9 @@ def test_a_content_that_very_many_share_tells_of_no_item(tmp_path: Path, monkeyp
 
 
 def test_it_takes_a_few_queries_and_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labeling.ingest import group_writer
+    from labeling.ingest.writer import Writer
 
-    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", 3)
+    monkeypatch.setattr(Writer, "settled_at_once", 3)
     folder = tmp_path / "in"
     write_triplets(folder, range(10))
     ingest_groups(folder, FLAT)
@@ -234,10 +234,10 @@ def test_what_is_put_aside_comes_back_by_groups_and_is_removed(tmp_path: Path) -
 
 
 def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labeling.ingest import group_writer
     from labeling.ingest.group_writer import GroupWriter
+    from labeling.ingest.writer import Writer
 
-    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", 2)
+    monkeypatch.setattr(Writer, "settled_at_once", 2)
     folder = tmp_path / "in"
     write_triplets(folder / "a", range(6), "{role}/{id}.png")
     ingest_groups(folder, "{role}/{id}.png")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from labeling.ingest import group_writer
 from labeling.ingest.group_writer import GroupWriter
+from labeling.ingest.writer import Writer
 from labeling.models import Dataset, Item
 from tests.labeling.factories import (
     FLAT,
@@ -276,7 +276,7 @@ def test_after_anything_labels_are_where_their_groups_are(
 ) -> None:
     """Rename, swap, edit and add groups, half of them with a shared reference, with interrupted ingests in between."""
     rng = random.Random(seed)
-    monkeypatch.setattr(group_writer, "_GROUPS_AT_ONCE", rng.choice([1, 2, 100]))
+    monkeypatch.setattr(Writer, "settled_at_once", rng.choice([1, 2, 100]))
     world = World(tmp_path / "in", rng.choice(TEMPLATES), rng)
     write_triplets(world.folder / "a", range(8), world.template)
     share_reference(world.folder, world.template, [f"a/sn{number}" for number in range(4)])
@@ -301,7 +301,7 @@ def test_after_anything_labels_are_where_their_groups_are(
 
 def stopped(world: World, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupt an ingest somewhere, and then rename groups again."""
-    name = rng.choice(["write", "_move", "_join"])
+    name = rng.choice(["write", "_move", "join"])
     original, calls, last = getattr(GroupWriter, name), count(1), rng.randint(1, 3)
 
     def stop(self: GroupWriter, *args: object, **kwargs: object) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas
 import pytest
 
-from labeling.importing import import_labels
+from labeling.importing.save_table import import_labels
 from labeling.models import Dataset, Item
 from tests.factories import archive_bytes, decide, opened
 from tests.parts import ROOT

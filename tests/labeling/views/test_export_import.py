@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from labeling.decisions.content_changes import mark_content_changed
-from labeling.exporting.size import ImagesSize, images_size
+from labeling.exporting.images import ImagesSize, images_size
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
 from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
 
@@ -187,7 +187,7 @@ def test_images_are_ticked_while_they_total_less_than_1_gb(
 
 
 def test_the_size_of_the_images_is_added_up_in_a_few_queries(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labeling.exporting.size._AT_ONCE", 4)
+    monkeypatch.setattr("labeling.exporting.images._AT_ONCE", 4)
     for row, item in enumerate(dataset.items.order_by("row")):
         item.frames.update(size=10**row if row < 8 else 1)
     assert images_size(dataset) == ImagesSize(11_111_118, is_total=True)  # 8 of 10^0 to 10^7, and 7 more

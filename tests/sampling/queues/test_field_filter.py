@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labeling.fields import Column
-from labeling.fields.columns import Draft, save_column
-from labeling.fields.text_values import Vocabulary, packed
+from labeling.fields.columns import Draft, Vocabulary, packed, save_column
 from labeling.models import Dataset, Field, Item, State
 from sampling.models import Round
 from sampling.queues.field_filter import Condition, conditions_from, mask_of, narrowed
