@@ -9,7 +9,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 
@@ -17,8 +17,15 @@ from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.exporting import Export, Options
 from labeling.models import Action, Dataset, Item, LabelClass
 
+Value = TypeVar("Value")
 MakeDataset = Callable[..., Dataset]
 AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
+
+
+def not_none(value: Value | None) -> Value:
+    """Check that there is a value, and return it."""
+    assert value is not None
+    return value
 
 
 def decide(

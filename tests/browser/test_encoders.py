@@ -14,6 +14,7 @@ from labeling.models import Dataset
 from modeling.models import EmbeddingSet
 from tests.browser.axe import serious_violations
 from tests.browser.conftest import Site
+from tests.factories import not_none
 
 
 @pytest.fixture
@@ -26,8 +27,7 @@ def embedded(site: Site) -> Dataset:
 
 def work(kind: str) -> None:
     """Run the waiting job of that kind here, as a worker would."""
-    job = claim(Job.objects.get(kind=kind, state=Job.State.QUEUED).pk)
-    assert job is not None
+    job = not_none(claim(Job.objects.get(kind=kind, state=Job.State.QUEUED).pk))
     execute(job)
 
 

@@ -11,6 +11,7 @@ from labeling.decisions import classes
 from labeling.models import Annotation, Item, LabelClass
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import not_none
 
 
 @pytest.fixture
@@ -27,8 +28,7 @@ def level(page: Page) -> int:
 
 
 def box_of(image: Locator) -> dict[str, float]:
-    found = image.bounding_box()
-    assert found is not None
+    found = not_none(image.bounding_box())
     return dict(found)
 
 
@@ -148,8 +148,7 @@ def test_the_image_stays_as_it_is_looked_at_while_deciding(item_page: Page) -> N
     for _ in range(3):
         item_page.get_by_role("button", name="Zoom in").click()
     seen = level(item_page)
-    image = item_page.locator("[data-zoom] img").element_handle()
-    assert image is not None
+    image = not_none(item_page.locator("[data-zoom] img").element_handle())
     item_page.get_by_role("button", name="cat").click()
     expect(item_page.locator(".detail-state")).to_have_text("Now: cat")
     expect(item_page.locator(".history li")).to_have_count(1)

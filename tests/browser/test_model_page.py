@@ -19,6 +19,7 @@ from modeling.versions.comparison import shared
 from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import not_none
 from tests.modeling.factories import add_vectors
 
 N = 90
@@ -56,8 +57,7 @@ def test_a_cell_opens_exactly_its_images(page: Page, site: Site, dataset: Datase
     table = version.metrics["confusion"]
     wrong = [(i, j, n) for i, row in enumerate(table) for j, n in enumerate(row) if n and i != j]
     assert wrong
-    held = model_files.open_held_out(version)
-    assert held is not None
+    held = not_none(model_files.open_held_out(version))
     for i, j, n in [*wrong[:2], (0, 0, table[0][0])]:
         _open(page, site)
         cell = page.locator(f".confusion tbody tr:nth-child({i + 1}) td").nth(j)
@@ -94,8 +94,7 @@ def test_labels_are_corrected_where_a_cell_led(page: Page, site: Site, dataset: 
 
 def test_what_two_versions_differ_on_is_opened_from_their_comparison(page: Page, site: Site, dataset: Dataset) -> None:
     third, fourth = ModelVersion.objects.filter(number__in=(3, 4)).order_by("number")
-    both = shared(third, fourth)
-    assert both is not None
+    both = not_none(shared(third, fourth))
     side = next(name for name in ("first", "second", "neither") if len(both.side(name)))
     _open(page, site, "3/")
     page.locator("#compare-with").select_option("4")
@@ -164,8 +163,7 @@ def test_the_mouse_finds_the_nearest_point(page: Page, site: Site, dataset: Data
     _open(page, site)
     area = page.locator("#plot-labels-area")
     area.scroll_into_view_if_needed()
-    box = area.bounding_box()
-    assert box is not None
+    box = not_none(area.bounding_box())
     page.mouse.move(box["x"] + box["width"] * 0.36, box["y"] + 20)
     expect(_tip(page, "labels")).to_contain_text("Model 2, 30 labels")
     page.mouse.move(box["x"] + 2, box["y"] + box["height"] - 2)

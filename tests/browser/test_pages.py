@@ -20,6 +20,7 @@ from modeling.versions.model_files import save_probabilities
 from tests.browser.axe import serious_violations
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import not_none
 
 PAGES = {
     "workbench": "/d/pictures/?queue=uncertain",
@@ -159,8 +160,7 @@ def test_tiles_fill_the_screen_and_keys_work_at_200_percent(page: Page, site: Si
     assert bench.n_tiles() >= 6
     bench.press("1", "ArrowDown", "2")
     assert bench.states().count("1") == 2
-    box = bench.focused.bounding_box()
-    assert box is not None
+    box = not_none(bench.focused.bounding_box())
     assert box["y"] >= 0
     assert box["y"] + box["height"] <= 360
 

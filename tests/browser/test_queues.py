@@ -15,6 +15,7 @@ from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
 from tests.browser.bench import Bench
 from tests.browser.conftest import Site
+from tests.factories import not_none
 from tests.modeling.factories import add_vectors
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -56,8 +57,7 @@ def _rows(bench: Bench) -> list[int]:
 
 def _band_rows(dataset: Dataset, low: float, high: float, class_id: int = 0) -> set[int]:
     """Return the unlabelled rows in the band, one at a time."""
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     found = set()
     for row in Item.objects.filter(dataset=dataset, state=State.UNLABELLED).values_list("row", flat=True):
         chances = predictions.probabilities[row]
@@ -185,8 +185,7 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     count = page.locator("#pull-count")
     expect(count).to_have_text(f"{len(everything)} images")
     low.scroll_into_view_if_needed()
-    box = low.bounding_box()
-    assert box is not None
+    box = not_none(low.bounding_box())
     thumb = {"x": box["x"] + 8, "y": box["y"] + box["height"] / 2}
     page.mouse.move(thumb["x"], thumb["y"])
     page.mouse.down()

@@ -21,6 +21,7 @@ from hoshina.jobs.console import run_command_job
 from hoshina.jobs.errors import Superseded
 from hoshina.jobs.models import Chunk, Job, Worker
 from hoshina.jobs.runner import Run, seconds_left, stopping
+from tests.factories import not_none
 from tests.jobs import tasks as test_jobs
 
 pytestmark = pytest.mark.django_db
@@ -48,15 +49,13 @@ def stale(job: Job, **fields: Any) -> Job:
 
 def test_only_one_claims_a_job(queue_job: Callable[..., Job]) -> None:
     job = queue_job()
-    claimed = lifecycle.claim(job.pk)
-    assert claimed is not None
+    claimed = not_none(lifecycle.claim(job.pk))
     assert (claimed.state, claimed.attempts, claimed.worker) == (S.RUNNING, 1, presence.me())
     assert lifecycle.claim(job.pk) is None
 
 
 def test_who_lost_a_job_leaves_its_row_alone(queue_job: Callable[..., Job]) -> None:
-    job = lifecycle.claim(queue_job().pk)
-    assert job is not None
+    job = not_none(lifecycle.claim(queue_job().pk))
     run = Run(job)
     run.stage("One", total=5)
     Job.objects.filter(pk=job.pk).update(worker="other:1:1", attempts=2)
@@ -85,8 +84,7 @@ def test_run_now_takes_over_the_queued_job_but_not_the_running_one(
         lifecycle.run_now("test_steps", params={**job.params, "n": 7})
     assert lifecycle.run_now("test_steps", params=job.params) == job
     assert queue_job() != job
-    running = lifecycle.claim(queue_job().pk)
-    assert running is not None
+    running = not_none(lifecycle.claim(queue_job().pk))
     with pytest.raises(Refusal, match=r"Steps is already running in another process\. Wait for it"):
         lifecycle.run_now("test_steps", params=running.params)
 
@@ -168,8 +166,7 @@ def test_a_process_that_is_alive_here_keeps_its_job_however_long_it_is_silent(
     chunk = Chunk.objects.create(job=job, start=0, stop=1, worker=other_process, heartbeat_at=long_ago)
     assert chunks._take(job) is None
     Chunk.objects.create(job=job, start=1, stop=2, worker="elsewhere:1:1", heartbeat_at=long_ago)
-    taken = chunks._take(job)
-    assert taken is not None
+    taken = not_none(chunks._take(job))
     assert taken.start == 1
     assert chunk.pk
 
@@ -201,8 +198,7 @@ def test_retry_and_cancel(queue_job: Callable[..., Job]) -> None:
     again = lifecycle.retry(job)
     assert (again.state, again.params, again.key) == (S.QUEUED, job.params, job.key)
     assert again != job
-    claimed = lifecycle.claim(again.pk)
-    assert claimed is not None
+    claimed = not_none(lifecycle.claim(again.pk))
     lifecycle.cancel(claimed)
     assert (claimed.state, claimed.cancel_requested) == (S.RUNNING, True)
     lifecycle.execute(claimed)
@@ -215,8 +211,7 @@ def test_chunks_that_are_done_are_kept(queue_job: Callable[..., Job], tmp_path: 
     Chunk.objects.create(job=job, start=20, stop=25, done=True)  # of other shares: not wanted any more
     Chunk.objects.create(job=job, start=30, stop=40, worker="elsewhere:1:1", heartbeat_at=timezone.now())
     Chunk.objects.filter(start=30).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
-    claimed = lifecycle.claim(job.pk)
-    assert claimed is not None
+    claimed = not_none(lifecycle.claim(job.pk))
     lifecycle.execute(claimed)
     assert claimed.state == S.SUCCEEDED, claimed.error
     done = [line.split(":")[0] for line in test_jobs.notes(tmp_path / "notes")]
@@ -248,8 +243,7 @@ def test_misuse_is_told() -> None:
         registry.background(kind="x", queue="slow", title="X")
     with pytest.raises(ValueError, match="Two functions are registered as job kind 'test_steps'"):
         registry.background(kind="test_steps", queue="heavy", title="X")(lambda run: {})
-    job = lifecycle.claim(lifecycle.enqueue("test_steps", params={"name": "a"}).pk)
-    assert job is not None
+    job = not_none(lifecycle.claim(lifecycle.enqueue("test_steps", params={"name": "a"}).pk))
     with pytest.raises(ValueError, match="belongs to no dataset"):
         _ = Run(job).dataset_id
     with pytest.raises(TypeError, match="registered without chunk"):

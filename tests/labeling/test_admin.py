@@ -20,7 +20,7 @@ from labeling.decisions import classes
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from sampling.models import Round
-from tests.factories import MakeDataset, assign
+from tests.factories import MakeDataset, assign, not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -88,8 +88,7 @@ def test_every_list_and_every_row_opens_without_inline_code(client: Client, data
 @pytest.mark.parametrize("model", READ_ONLY)
 def test_records_cannot_be_added_changed_or_deleted(client: Client, dataset: Dataset, model: str) -> None:
     found = apps.get_model(model)
-    first = found._default_manager.first()
-    assert first is not None
+    first = not_none(found._default_manager.first())
     assert client.get(url(model, "add")).status_code == 403
     assert client.post(url(model, "change", first.pk), {}).status_code == 403
     assert client.post(url(model, "delete", first.pk), {"post": "yes"}).status_code == 403

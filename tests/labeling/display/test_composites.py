@@ -24,6 +24,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
+from tests.factories import not_none
 from tests.labeling.factories import BANDS, ingest_groups, write_bands
 from tests.labeling.images.pictures import samples
 
@@ -130,9 +131,7 @@ def colour(item: Item, size: int = 256, v: str = "") -> str:
 
 
 def seen(item: Item) -> Any:
-    found = item_frames(item.dataset, list(item.frames.order_by("id")))
-    assert found is not None
-    return found
+    return not_none(item_frames(item.dataset, list(item.frames.order_by("id"))))
 
 
 @pytest.mark.django_db

@@ -19,6 +19,7 @@ from labeling.fields import column_of, header_fields
 from labeling.fields.item_values import texts_of
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
+from tests.factories import not_none
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -97,8 +98,7 @@ def test_new_files_fill_them_at_ingest(dataset: Dataset, folder: Path) -> None:
     call_command("import_fields", "--cards", "Model,DateTimeOriginal", "--json")
     save(folder / "IMG_1.jpg", 9, day=30, model="M 9")
     ingest(dataset)
-    claimed = claim(Job.objects.get(kind="read_cards", state=Job.State.QUEUED).pk)
-    assert claimed is not None
+    claimed = not_none(claim(Job.objects.get(kind="read_cards", state=Job.State.QUEUED).pk))
     execute(claimed)
     assert (claimed.result["files"], texts(dataset, "Model")[-1]) == (1, "M 9")
     assert not header_fields.has_work(dataset)

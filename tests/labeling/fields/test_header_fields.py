@@ -25,6 +25,7 @@ from labeling.images.problems import ImageProblem
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
 from labeling.signals import regrouped
+from tests.factories import not_none
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 N = 12
@@ -97,8 +98,7 @@ def test_new_and_changed_files_are_read_after_an_ingest(dataset: Dataset, folder
     write(folder, N + 1, EXPTIME=99.0)
     ingest(dataset)
     job = Job.objects.get(kind="read_cards", state=Job.State.QUEUED)
-    claimed = claim(job.pk)
-    assert claimed is not None
+    claimed = not_none(claim(job.pk))
     execute(claimed)
     assert (claimed.result["files"], claimed.result["unfit"]) == (3, {"EXPTIME": 1})
     assert told(dataset, "EXPTIME") == ["0.25", "1.25", "", *(f"{n}.25" for n in range(3, N)), "", "99"]
@@ -128,8 +128,7 @@ def test_a_job_that_was_killed_reads_no_share_twice(
     assert not Field.objects.exists()
     job = Job.objects.get(kind="read_cards")
     assert job.state == Job.State.QUEUED
-    again = claim(job.pk)
-    assert again is not None
+    again = not_none(claim(job.pk))
     execute(again)
     assert again.state == Job.State.SUCCEEDED, again.error
     assert opened == [f"n{number:02d}.fits" for number in [0, 1, 2, 3, 4, 5, 6, *range(4, N)]]
@@ -182,8 +181,7 @@ def test_the_page_offers_what_is_in_the_files(dataset: Dataset, client: Client) 
     job = Job.objects.get(kind="read_cards")
     assert job.params == {"cards": ["EXPTIME", "OBJECT"]}
     assert f"?job={job.pk}" in page
-    claimed = claim(job.pk)
-    assert claimed is not None
+    claimed = not_none(claim(job.pk))
     execute(claimed)
     page = client.get(f"{address}?job={job.pk}").content.decode()
     assert f"EXPTIME (number): {N} known, new" in page

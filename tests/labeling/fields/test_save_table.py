@@ -21,7 +21,7 @@ from labeling.fields.metadata_table import Wish
 from labeling.fields.parse_values import Guess, number_of, number_text, time_of, time_text
 from labeling.fields.save_table import Report, import_fields
 from labeling.models import Dataset, Field, Item
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 
 
 @pytest.fixture
@@ -78,8 +78,7 @@ def test_numbers_are_written_without_loss(value: float) -> None:
 
 @given(st.datetimes())
 def test_times_are_written_without_loss(moment: object) -> None:
-    seconds = time_of(str(moment))
-    assert seconds is not None
+    seconds = not_none(time_of(str(moment)))
     assert time_of(time_text(seconds)) == pytest.approx(seconds, abs=2e-5 if abs(seconds) > 1e10 else 1e-6)
     if 1900 <= moment.year < 2100:  # type: ignore[attr-defined]
         assert time_text(seconds).removesuffix("Z").replace("T", " ") in str(moment)
@@ -95,8 +94,7 @@ def test_times_as_exif_writes_them() -> None:
     assert time_of("1970:01:01 00:00:01.5") == 1.5
     assert time_of("1970:01:01 02:00:01+02:00") == 1
     assert time_of("1970:01:02") == 86400
-    unknown = time_of("0000:00:00 00:00:00")
-    assert unknown is not None
+    unknown = not_none(time_of("0000:00:00 00:00:00"))
     assert math.isnan(unknown)
     assert time_of("1970:02:31 00:00:00") is None
 

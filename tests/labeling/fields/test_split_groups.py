@@ -19,7 +19,7 @@ from labeling.fields.columns import empty
 from labeling.fields.metadata_table import Wish
 from labeling.fields.save_table import import_fields
 from labeling.models import Dataset, Field
-from tests.factories import MakeDataset, decide, opened, table
+from tests.factories import MakeDataset, decide, not_none, opened, table
 
 N = 60
 URL = "/d/pictures/fields/together/"
@@ -78,8 +78,7 @@ def test_the_choice_follows_a_name_and_goes_with_its_field(dataset: Dataset, cli
 
 
 def test_new_values_of_the_field_are_other_groups(dataset: Dataset) -> None:
-    field = split_groups.choose(dataset, "night")
-    assert field is not None
+    field = not_none(split_groups.choose(dataset, "night"))
     import_fields(dataset, io.BytesIO(b"path,night\nimage0011.png,n0\nimage0023.png,n0\n"), Wish())
     field.refresh_from_db()
     tally = split_groups.tally_of(dataset, field)
@@ -107,8 +106,7 @@ def test_a_large_group_and_a_field_without_values_are_told(dataset: Dataset, cli
 
 
 def test_damaged_values_are_told_on_the_page(dataset: Dataset, client: Client, store: Path) -> None:
-    field = split_groups.choose(dataset, "night")
-    assert field is not None
+    field = not_none(split_groups.choose(dataset, "night"))
     for file in (store / "fields" / str(field.pk)).glob("values-*.npy"):
         file.unlink()
     split_groups._counted.cache_clear()

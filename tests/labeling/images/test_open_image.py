@@ -24,6 +24,7 @@ from labeling.images.browser_formats import format_for_browsers
 from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.problems import MAX_PIXELS
+from tests.factories import not_none
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
@@ -455,8 +456,7 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
 def test_reading_a_large_file_keeps_the_picture_that_a_page_would_ask_for(tmp_path: Path) -> None:
     noise(1500, 1000).save(tmp_path / "a.jpg", quality=98)
     examined = file_check.examine(tmp_path / "a.jpg", keep=file_check.Keep(cache_in(tmp_path)))
-    file = cache_in(tmp_path).find(examined.sha256, 256)
-    assert file is not None
+    file = not_none(cache_in(tmp_path).find(examined.sha256, 256))
     assert file.read_bytes() == thumbnails.render(tmp_path / "a.jpg", 256)[0]
     assert (examined.width, examined.height) == (1500, 1000)
 

@@ -17,6 +17,7 @@ from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.pixel_values import values_in
 from labeling.images.rendering import Rendering
+from tests.factories import not_none
 from tests.labeling.images.quadrants import (
     COLORS,
     HEIGHT,
@@ -292,8 +293,7 @@ def write_palette(file: Path, numbers: np.ndarray, maps: np.ndarray, **how: Any)
 def test_lab_is_shown_in_its_colors(tmp_path: Path, bits: int, kind: str) -> None:
     """Compare with littlecms through Pillow."""
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    converted = ImageCms.applyTransform(Image.fromarray(quadrants(COLORS).astype(np.uint8)), to_lab)
-    assert converted is not None
+    converted = not_none(ImageCms.applyTransform(Image.fromarray(quadrants(COLORS).astype(np.uint8)), to_lab))
     lab = np.asarray(converted).astype(int)
     lab[..., 1:] = lab[..., 1:].astype(np.int8).astype(int) + 128
     unit = 256 if bits == 16 else 1

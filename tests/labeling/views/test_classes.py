@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
 from labeling.models import Action, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, assign
+from tests.factories import MakeDataset, assign, not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -246,8 +246,7 @@ def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass
 
 
 def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass, make_dataset: MakeDataset) -> None:
-    stranger = LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first()
-    assert stranger is not None
+    stranger = not_none(LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first())
     response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})
     assert response.status_code == 422
     assert "deleted or merged in the meantime" in text(response)

@@ -16,6 +16,7 @@ from labeling.images.sky_coordinates import SkyGrid, sky_in
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Frame
+from tests.factories import not_none
 from tests.labeling.factories import Steps
 from tests.labeling.images.pictures import samples
 
@@ -75,8 +76,7 @@ SIP = {
 )
 def test_a_place_between_nodes_is_right_to_a_small_part_of_a_pixel(tmp_path: Path, made: Any) -> None:
     fits.PrimaryHDU(np.zeros((H, W), np.float32), header=made).writeto(tmp_path / "a.fits")
-    grid = sky_in(tmp_path / "a.fits")
-    assert grid is not None
+    grid = not_none(sky_in(tmp_path / "a.fits"))
     assert grid.error < 0.02
     rng = np.random.default_rng(4)
     x, y = rng.uniform(-0.5, W - 0.5, 400), rng.uniform(-0.5, H - 0.5, 400)
@@ -89,8 +89,7 @@ def test_a_place_between_nodes_is_right_to_a_small_part_of_a_pixel(tmp_path: Pat
 def test_the_error_of_a_grid_that_cannot_follow_is_told(tmp_path: Path) -> None:
     wild = SIP | {"A_2_0": 3e-3, "A_ORDER": 4, "A_4_0": 2e-7, "A_0_4": -3e-7}
     fits.PrimaryHDU(np.zeros((H, W), np.float32), header=header(**wild)).writeto(tmp_path / "a.fits")
-    grid = sky_in(tmp_path / "a.fits")
-    assert grid is not None
+    grid = not_none(sky_in(tmp_path / "a.fits"))
     assert grid.n == 65
     assert grid.error > 0.02
 
@@ -100,8 +99,7 @@ def test_latitude_may_come_first_and_no_sense_has_no_place(tmp_path: Path) -> No
     for name in ("CTYPE", "CRVAL"):
         swapped[f"{name}1"], swapped[f"{name}2"] = swapped[f"{name}2"], swapped[f"{name}1"]
     fits.PrimaryHDU(np.zeros((H, W), np.float32), header=swapped).writeto(tmp_path / "a.fits")
-    grid = sky_in(tmp_path / "a.fits")
-    assert grid is not None
+    grid = not_none(sky_in(tmp_path / "a.fits"))
     [(longitude, latitude)] = between(grid, np.array([139.5]), np.array([89.0]))
     assert (longitude, latitude) == pytest.approx((150.1, 2.2), abs=1e-6)
     fits.PrimaryHDU(np.zeros((H, W), np.float32)).writeto(tmp_path / "b.fits")
@@ -121,8 +119,7 @@ def test_both_are_asked_for_by_address_and_kept_under_a_version(client: Client, 
     ingest(dataset_for(folder), Steps())  # type: ignore[arg-type]
     frame = Frame.objects.get()
     sky, values = (reverse(f"labeling:{name}", args=[frame.pk]) for name in ("sky", "values"))
-    grid = sky_in(folder / "a.fits")
-    assert grid is not None
+    grid = not_none(sky_in(folder / "a.fits"))
     assert client.get(sky).json() == grid.as_params()
     found = client.get(values, {"v": frame.version(frame.dataset.shown_as)})
     np.testing.assert_array_equal(np.frombuffer(found.content, "<f4").reshape(H, W), np.flipud(pixels))

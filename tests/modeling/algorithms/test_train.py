@@ -21,6 +21,7 @@ from modeling.algorithms.calibration import (
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.metrics import log_loss
 from modeling.algorithms.train import DEFAULT_C, train
+from tests.factories import not_none
 from tests.modeling.algorithms.examples import blobs, digits
 
 KEYS = {
@@ -88,8 +89,7 @@ def test_the_same_labels_and_seed_give_the_same_model() -> None:
 def test_held_out_probabilities_are_what_the_numbers_were_made_from() -> None:
     X, y = blobs(150, 6, 3, spread=2.0, seed=4)
     trained = train(X, y, n_classes=3)
-    P = trained.held_out
-    assert P is not None
+    P = not_none(trained.held_out)
     assert (P.shape, P.dtype) == ((150, 3), np.float32)
     assert (P.argmax(axis=1) == y).mean() == pytest.approx(trained.metrics["accuracy"])
     assert log_loss(P, y) == pytest.approx(trained.metrics["log_loss_after"], abs=1e-5)
@@ -190,8 +190,7 @@ def test_the_penalty_is_the_best_of_all_steps_on_the_way(spread: float, is_weak:
     """Compare with a full search through all penalties without warm starts."""
     X, y = blobs(200, 40, 4, spread=spread)
     trained = train(X, y, n_classes=4)
-    folds = choose_folds(y).fold
-    assert folds is not None
+    folds = not_none(choose_folds(y).fold)
     losses = {}
     for step in range(-3, 4):
         held = out_of_fold_logits(X, y, n_classes=4, folds=folds, C=DEFAULT_C * 3.0**step)
@@ -207,8 +206,7 @@ def test_penalties_of_many_labels_are_tried_on_some_folds_and_all_are_fitted_wit
     (X, y), _ = digits(1500)
     seen: list[int] = []
     trained = train(X, y, n_classes=10, on_progress=lambda done, total: seen.append(done))
-    folds = choose_folds(y).fold
-    assert folds is not None
+    folds = not_none(choose_folds(y).fold)
     alone = out_of_fold_logits(X, y, n_classes=10, folds=folds, C=trained.metrics["C"])
     assert trained.metrics["log_loss_before"] == pytest.approx(logit_log_loss(alone.logits, y), rel=0.05)
     assert len(seen) < 11 + 2 * 10

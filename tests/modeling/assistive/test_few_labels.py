@@ -26,7 +26,7 @@ from modeling.assistive import predict
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import active_predictions, held_out_of
 from modeling.versions import model_files
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_three_kinds, add_vectors, decide_rows, import_labels, two_clouds
 from tests.sampling.factories import decide_shown
 
@@ -67,8 +67,7 @@ def test_two_labels_make_a_model_that_says_what_it_is_worth(make_dataset: MakeDa
     version = ModelVersion.objects.get()
     assert version.metrics["n_per_class"] == [1, 1]
     assert version.calibration_method == "none"
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     assert (predictions.probabilities.argmax(axis=1) == y).mean() > 0.6
 
 
@@ -92,11 +91,9 @@ def test_the_only_label_of_a_class_is_learnt_from_and_said_to_be_unmeasured(make
     version = ModelVersion.objects.get()
     assert version.metrics["n_per_class"] == [20, 20, 1]
     assert version.metrics["recall"][2] == 0
-    held = held_out_of(version)
-    assert held is not None
+    held = not_none(held_out_of(version))
     assert held.is_alone.sum() == 1
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     assert predictions.probabilities[59, 2] > 3 * np.median(predictions.probabilities[y < 2, 2])
 
 
@@ -108,8 +105,7 @@ def test_vectors_that_are_all_the_same_tell_nothing_apart(make_dataset: MakeData
     import_labels(dataset, list(range(n_labels)), y)
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert "all labeled images have the same embedding" in told["note"]
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     np.testing.assert_allclose(predictions.probabilities, np.tile([0.75, 0.25], (40, 1)), atol=0.03)
 
 
@@ -122,8 +118,7 @@ def test_vectors_that_are_no_numbers_are_left_out_and_counted(make_dataset: Make
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert told["labels"] == 38
     assert "2 labeled images have no embedding and were left out" in told["note"]
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     assert np.flatnonzero(np.isnan(predictions.probabilities).any(axis=1)).tolist() == [3, 17, 50]
     assert predictions.suggestions([50]) == [None]
 
@@ -193,8 +188,7 @@ def test_classes_that_keep_vanishing_end_with_the_last_fit(
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert len(fits) == assistive_pipeline.ATTEMPTS
     assert told["classes"] == ["c", "d", "e", "f"]
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     assert [bar.label.name for bar in predictions.by_class(predictions.probabilities[0])] == ["d", "e", "f"]
 
 
@@ -209,8 +203,7 @@ def test_labels_changed_during_the_fit_count_as_newer(
     meanwhile(monkeypatch, lambda: (decide_rows(dataset, [40, 41], y), import_labels(dataset, [0, 1, 2], 1 - y)))
     told = run_now("retrain", dataset_id=dataset.pk).result
     assert (told["labels"], told["newer"]) == (30, 5)
-    held = held_out_of(ModelVersion.objects.get())
-    assert held is not None
+    held = not_none(held_out_of(ModelVersion.objects.get()))
     # The model says what it learnt, not what was decided since.
     ids = list(dataset.classes.values_list("pk", flat=True))
     assert held.given[:3].tolist() == [ids[k] for k in y[:3]]
@@ -244,13 +237,11 @@ def test_a_retrain_begins_from_the_newest_classifier_and_ends_where_a_cold_one_d
     first, second = ModelVersion.objects.order_by("number")
     wolf, cat, dog = dataset.classes.values_list("pk", flat=True)
     assert (first.class_ids, second.class_ids) == ([cat, dog], [wolf, cat, dog])
-    made = model_files.open_head(first)
-    assert made is not None
+    made = not_none(model_files.open_head(first))
     assert seen[0] is None
     np.testing.assert_array_equal(seen[1].weights, np.column_stack([np.zeros(8), made.weights]))
     np.testing.assert_array_equal(seen[1].bias, [-1e9, *made.bias])
-    warm = model_files.open_probabilities(second)
-    assert warm is not None
+    warm = not_none(model_files.open_probabilities(second))
     cold = real_train(X[:100], y[:100], n_classes=3)
     assert np.abs(softmax(cold.calibration.logits(cold.head.logits(X))) - warm).max() < 0.02
 
@@ -325,8 +316,7 @@ def test_balanced_weights_are_honoured_in_the_fit_and_the_folds(make_dataset: Ma
         version = ModelVersion.objects.get(is_active=True)
         assert version.metrics["class_weights"] == weights
         recalls.append(version.metrics["recall"][1])
-        probabilities = model_files.open_probabilities(version)
-        assert probabilities is not None
+        probabilities = not_none(model_files.open_probabilities(version))
         held.append(float(probabilities[150:, 1].mean()))
     assert recalls[1] > recalls[0] + 0.1
     assert held[1] > held[0] + 0.1

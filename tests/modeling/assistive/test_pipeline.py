@@ -25,7 +25,7 @@ from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
 from modeling.predictions import held_out_of
 from modeling.versions import model_files
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -45,8 +45,7 @@ def test_a_model_is_trained_calibrated_and_predicts_every_item(make_dataset: Mak
     version = ModelVersion.objects.get()
     assert version.is_active
     assert (version.n_labels, version.n_rows, version.number) == (60, 120, 1)
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
     unseen = np.arange(1, 120, 2)
     assert (probabilities[unseen].argmax(axis=1) == y[unseen]).mean() > 0.9
@@ -68,8 +67,7 @@ def test_one_label_in_each_of_two_classes_is_enough_and_says_uncalibrated(make_d
     version = ModelVersion.objects.get()
     assert not version.is_calibrated
     assert "too few labels" in version.calibration_note
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     assert np.isfinite(probabilities).all()
 
 
@@ -82,8 +80,7 @@ def test_rows_without_a_vector_get_no_prediction(make_dataset: MakeDataset) -> N
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
     assert version.n_labels == int(has[:20].sum())
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     assert (np.isnan(probabilities).any(axis=1) == ~has).all()
 
 
@@ -131,21 +128,18 @@ def test_what_is_said_of_labels_unseen_is_kept_and_told_of_todays_classes(make_d
     import_labels(dataset, list(range(1, 61)), y)
     run_now("retrain", dataset_id=dataset.pk)
     version = ModelVersion.objects.get()
-    held = held_out_of(version)
-    assert held is not None
+    held = not_none(held_out_of(version))
     cat, dog, wolf = dataset.classes.all()
     assert held.rows.tolist() == list(range(1, 61))
     assert held.given.tolist() == [(cat, dog, wolf)[k].pk for k in y[1:61]]
     assert (held.predicted() == held.given).mean() == pytest.approx(version.metrics["accuracy"])
     assert held.suggestions([70, 3])[0] is None
-    told = held.suggestions([3])[0]
-    assert told is not None
+    told = not_none(held.suggestions([3])[0])
     assert (told.label.pk, told.probability) == (held.predicted()[2], held.probabilities[2].max())
 
     LabelClass.objects.filter(pk=wolf.pk).update(is_retired=True, merged_into=dog)
     LabelClass.objects.filter(pk=cat.pk).update(is_retired=True)
-    merged = held_out_of(version)
-    assert merged is not None
+    merged = not_none(held_out_of(version))
     assert [one.pk for one in merged.labels] == [dog.pk]
     np.testing.assert_allclose(merged.probabilities[:, 0], held.probabilities[:, 1:].sum(axis=1), rtol=1e-6)
     assert set(merged.given.tolist()) == {0, dog.pk}
@@ -297,9 +291,7 @@ def kept_together(dataset: Dataset, name: str, values: list[str]) -> Field:
     """Return a field with a value for each row, and images of equal value kept together."""
     lines = [f"path,{name}", *(f"image{row:04d}.png,{value}" for row, value in enumerate(values))]
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
-    field = split_groups.choose(dataset, name)
-    assert field is not None
-    return field
+    return not_none(split_groups.choose(dataset, name))
 
 
 def labelled_clouds(dataset: Dataset, n: int) -> np.ndarray:
@@ -327,8 +319,7 @@ def test_images_of_one_group_are_held_out_together(make_dataset: MakeDataset, cl
     assert told["accuracy"] < 0.8
     assert told["together"] == {"field_id": field.pk, "field": "night", "groups": 21, "largest": 6, "unknown": 1}
     assert set(plain) == set(told)
-    held = held_out_of(ModelVersion.objects.get(is_active=True))
-    assert held is not None
+    held = not_none(held_out_of(ModelVersion.objects.get(is_active=True)))
     assert held.groups is not None
     assert [len(set(held.groups[at : at + 5].tolist())) for at in range(0, 120, 6)] == [1] * 20
     badge = client.get("/d/pictures/model/badge/").content.decode()
@@ -348,13 +339,11 @@ def test_identical_files_are_held_out_together_without_any_choice(make_dataset: 
     dataset = make_dataset(80)
     labelled_clouds(dataset, 80)
     run_now("retrain", dataset_id=dataset.pk)
-    held = held_out_of(ModelVersion.objects.get(is_active=True))
-    assert held is not None
+    held = not_none(held_out_of(ModelVersion.objects.get(is_active=True)))
     assert held.groups is None
     Frame.objects.filter(item__row__in=[3, 17, 40]).update(sha256="f" * 64)
     run_now("retrain", dataset_id=dataset.pk)
-    held = held_out_of(ModelVersion.objects.get(is_active=True))
-    assert held is not None
+    held = not_none(held_out_of(ModelVersion.objects.get(is_active=True)))
     assert held.groups is not None
     assert len(set(held.groups[[3, 17, 40]].tolist())) == 1
     assert len(set(held.groups.tolist())) == 78

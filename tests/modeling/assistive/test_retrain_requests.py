@@ -24,7 +24,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from tests.factories import MakeDataset, decide
+from tests.factories import MakeDataset, decide, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -46,8 +46,7 @@ def work() -> list[tuple[str, str]]:
     """Run the waiting job of that kind here, as a worker would."""
     done = []
     while queued := Job.objects.filter(state=Job.State.QUEUED, kind__in=("embed", "retrain")).first():
-        job = claim(queued.pk)
-        assert job is not None
+        job = not_none(claim(queued.pk))
         execute(job)
         done.append((job.kind, job.state))
     return done
@@ -80,8 +79,7 @@ def test_r_without_embeddings_computes_them_and_trains(dataset: Dataset, client:
 
 
 def test_r_while_they_are_being_computed_joins_that_job(dataset: Dataset, client: Client) -> None:
-    job = claim(enqueue("embed", dataset_id=dataset.pk).pk)
-    assert job is not None
+    job = not_none(claim(enqueue("embed", dataset_id=dataset.pk).pk))
     assert ask(client, dataset)["hoshina:toast"]["text"].startswith("Embeddings are being computed.")
     assert Job.objects.count() == 1
     execute(job)

@@ -22,6 +22,7 @@ from modeling.encoders.choice import sets_as_shown
 from modeling.encoders.frames import joined
 from modeling.encoders.input_spec import InputSpec
 from modeling.models import EmbeddingSet
+from tests.factories import not_none
 from tests.labeling.factories import FLAT, ROLES, ingest_groups, write_png, write_triplets
 
 HOG = HogEncoder("for the tests")
@@ -55,8 +56,7 @@ def embed() -> dict[str, Any]:
 
 def vectors() -> dict[str, np.ndarray[Any, Any]]:
     """Return the active vectors by their items' paths."""
-    found = disk.open_vectors(EmbeddingSet.objects.get(is_active=True))
-    assert found is not None
+    found = not_none(disk.open_vectors(EmbeddingSet.objects.get(is_active=True)))
     rows = dict(Item.objects.values_list("path", "row"))
     return {path: found.X[row] for path, row in rows.items() if found.has[row]}
 

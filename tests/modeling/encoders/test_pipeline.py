@@ -27,6 +27,7 @@ from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
+from tests.factories import not_none
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -69,9 +70,7 @@ def embed(dataset: Dataset) -> dict[str, Any]:
 
 
 def vectors_of(dataset: Dataset) -> disk.Vectors:
-    found = disk.open_vectors(EmbeddingSet.objects.get(dataset=dataset, is_active=True))
-    assert found is not None
-    return found
+    return not_none(disk.open_vectors(EmbeddingSet.objects.get(dataset=dataset, is_active=True)))
 
 
 def expected(dataset: Dataset, rows: list[int]) -> np.ndarray:
@@ -289,8 +288,7 @@ class TestEncoders:
         embed(dataset)
         assert sum(encoded) == 44
         assert EmbeddingSet.objects.get(is_active=True).fingerprint == other.fingerprint
-        kept = disk.open_vectors(old)
-        assert kept is not None
+        kept = not_none(disk.open_vectors(old))
         assert kept.has.all()
         encoder_pipeline._encoders.clear()
         assert embed(dataset)["computed"] == 0  # and back again costs nothing

@@ -31,7 +31,7 @@ from modeling.encoders.network_input import NetworkInput, inputs_of
 from modeling.quick import data as quick_data
 from modeling.quick.data import STOPPING, TEST, TRAIN, Labels, split
 from modeling.quick.options import QuickOptions
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 
 
 def labels_of(y: list[int], groups: list[int] | None = None, audit: list[int] | None = None) -> Labels:
@@ -127,8 +127,7 @@ def test_images_of_one_group_are_on_one_side(make_dataset: MakeDataset, store: P
     for night in range(11):
         assert len(set(parts[10 * night : 10 * night + 10].tolist())) == 1
     assert np.bincount(parts).min() >= 10
-    told = sides.as_json()
-    assert told is not None
+    told = not_none(sides.as_json())
     assert (told["field"], told["groups"], told["largest"], told["unknown"]) == ("night", 21, 10, 10)
 
 

@@ -44,6 +44,7 @@ from modeling.versions import active as active_version
 from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
+from tests.factories import not_none
 from tests.jobs.conftest import Store, migrated, open_store
 from tests.modeling.factories import add_vectors
 from tests.modeling.weights import real_weights_dir
@@ -162,8 +163,7 @@ def test_the_job_tells_curves_counts_and_what_retrain_prints(place: Place) -> No
 
 
 def test_every_image_that_can_be_read_has_probabilities(place: Place) -> None:
-    probabilities = model_files.open_probabilities(place.version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(place.version))
     assert probabilities.shape == (N, 2)
     assert np.flatnonzero(np.isnan(probabilities).any(axis=1)).tolist() == [UNREADABLE]
     known = np.arange(N) != UNREADABLE
@@ -180,8 +180,7 @@ def test_only_the_test_half_is_held_out_and_measured(place: Place) -> None:
     twins = {row - 4 for row in range(9, N, 10) if row in held.rows}
     assert twins <= set(held.rows.tolist()), "identical files are on one side"
     assert held.columns.tolist() == (held.rows % 2).tolist()
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
     right = float((held.probabilities.argmax(axis=1) == held.columns).mean())
     assert version.metrics["accuracy"] == right
@@ -213,8 +212,7 @@ def test_it_is_compared_with_the_assistive_model_on_the_same_images(place: Place
 def test_the_honest_accuracy_asks_nothing_that_it_was_taught(place: Place) -> None:
     """Also not where an earlier model's suggestion was written down with the label of the audit."""
     version = place.version
-    held = held_out_of(version)
-    assert held is not None
+    held = not_none(held_out_of(version))
     dark = LabelClass.objects.get(name="dark")
     taught = sorted(set(range(N_LABELLED)) - set(held.rows.tolist()))[:5]
     changed = Annotation.objects.filter(item__row__in=taught)
@@ -272,8 +270,7 @@ def test_the_program_classifies_a_folder_as_the_version_does(place: Place, tmp_p
     lines = [line for line in table if not line["problem"]]
     assert (len(table), len(lines)) == (N, N - 1)
     assert f"{UNREADABLE:03d}.png: This is not an image but text." in done.stderr
-    predictions = predictions_of(place.version)
-    assert predictions is not None
+    predictions = not_none(predictions_of(place.version))
     wanted = predictions.of_rows([int(line["path"].removesuffix(".png")) for line in lines])
     found = np.array([[float(line["p:dark"]), float(line["p:bright"])] for line in lines])
     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -348,8 +345,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert parse_options(QuickOptions, version.options) == ENDLESS
     assert finishing.result["epochs"][: kept["epoch"]] == job.result["epochs"][: kept["epoch"]]
     assert any("Stopped early" in note for note in finishing.result["notes"])
-    held = model_files.open_held_out(version)
-    assert held is not None
+    held = not_none(model_files.open_held_out(version))
     assert len(held.rows) == job.result["n_test"]
     # What was kept together when it began: whole shelves, two of which share a file.
     assert held.groups is not None
@@ -362,8 +358,7 @@ def test_a_cancelled_training_keeps_its_best_weights_which_can_be_finished(place
     assert f"images of one shelf ({version.metrics['together']['groups']} groups), are never in two of the sets" in told
     assert any("Images of one shelf are on one side" in note for note in finishing.result["notes"])
     assert json.loads((quick_folder(version) / "classes.json").read_text())["sees"]["rendering"] == {}
-    probabilities = model_files.open_probabilities(version)
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(version))
     np.testing.assert_allclose(held.probabilities, probabilities[held.rows], atol=1e-4)
     job.refresh_from_db()
     assert "kept" not in job.result, "its room is given back"

@@ -35,7 +35,7 @@ from modeling.quick.options import QuickOptions
 from modeling.quick.pipeline import quick_folder
 from modeling.quick.program import NAME, requirements
 from modeling.versions import model_files
-from tests.factories import decide
+from tests.factories import decide, not_none
 from tests.labeling.factories import ROLES
 from tests.labeling.images.pictures import png16
 from tests.modeling.weights import real_weights_dir
@@ -101,8 +101,7 @@ def number_of(path: str) -> int:
 def expected() -> dict[str, np.ndarray]:
     """Return what the version itself says, by the paths of items."""
     dataset = Dataset.objects.get()
-    found = model_files.open_probabilities(ModelVersion.objects.get())
-    assert found is not None
+    found = not_none(model_files.open_probabilities(ModelVersion.objects.get()))
     rows = dict(dataset.items.values_list("path", "row"))
     return {path: found[row] for path, row in rows.items() if not np.isnan(found[row]).any()}
 

@@ -16,7 +16,7 @@ from labeling.models import Dataset, Item, State
 from modeling.models import ModelVersion
 from modeling.predictions import active_predictions
 from modeling.versions import model_files
-from tests.factories import MakeDataset, archive_bytes, decide, opened, table
+from tests.factories import MakeDataset, archive_bytes, decide, not_none, opened, table
 from tests.modeling.factories import add_three_kinds, add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -69,8 +69,7 @@ def test_cleanlab_finds_planted_errors_in_the_export(planted: tuple[Dataset, set
     found = issues(given, P)
     hits = len(found & wrong)
 
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     in_sample = np.asarray(predictions.probabilities[:N_LABELED], dtype=np.float64)
     hits_in_sample = len(issues(given, in_sample) & wrong)
     print(f"Of {N_PLANTED} planted errors: {hits} with the export, {hits_in_sample} with in-sample probabilities")
@@ -106,8 +105,7 @@ def test_the_export_agrees_with_labels_as_often_as_the_held_out_accuracy_says(
     assert {row["held_out"] for row in labeled} == {"1"}
     agreement = float(np.mean([row["predicted"] == labels[row["item_id"]] for row in labeled]))
     assert agreement == pytest.approx(version.metrics["accuracy"], abs=0.005)
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     given = np.array([NAMES.index(labels[row["item_id"]]) for row in labeled])
     assert (predictions.probabilities[:N_LABELED].argmax(axis=1) == given).mean() > agreement + 0.01
 
@@ -150,8 +148,7 @@ def test_labels_without_out_of_fold_probabilities_say_so(make_dataset: MakeDatas
     assert flags[1] == ("1", "1")  # nothing of it was in its fit, whatever it is called now
     assert flags[2] == ("0", "0")
     assert flags[3] == ("1", "1")
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     for row in (59, 52, 0, 2):
         values = [float(lines[row][f"p:{name}"]) for name in NAMES]
         assert values == pytest.approx(predictions.probabilities[row].tolist(), rel=1e-5, abs=1e-6)
@@ -164,8 +161,7 @@ def test_the_columns_of_merged_classes_are_summed_out_of_fold_too(make_dataset: 
     _, y = add_three_kinds(dataset)
     import_labels(dataset, list(range(60)), y)
     run_now("retrain", dataset_id=dataset.pk)
-    held = model_files.open_held_out(ModelVersion.objects.get())
-    assert held is not None
+    held = not_none(model_files.open_held_out(ModelVersion.objects.get()))
     by_name = {one.name: one for one in dataset.classes.all()}
     classes.merge(by_name["cat"], by_name["wolf"], user=None)
     lines = by_row(dataset, exported(dataset)[0])

@@ -13,6 +13,7 @@ from labeling.models import Dataset
 from modeling.algorithms.head import Head
 from modeling.models import ModelVersion
 from modeling.versions import model_files as kept
+from tests.factories import not_none
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -33,8 +34,7 @@ class TestProbabilities:
         with kept.save_probabilities(version, 10, 3) as out:
             out[[2, 7]] = [[0.1, 0.2, 0.7], [1, 0, 0]]
             assert kept.open_probabilities(version) is None
-        found = kept.open_probabilities(version)
-        assert found is not None
+        found = not_none(kept.open_probabilities(version))
         assert found.dtype == np.float32
         assert found.shape == (10, 3)
         assert np.isnan(found[:, 0]).nonzero()[0].tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
@@ -82,8 +82,7 @@ class TestProbabilities:
     def test_no_rows(self, version: ModelVersion) -> None:
         with kept.save_probabilities(version, 0, 3) as out:
             assert len(out) == 0
-        found = kept.open_probabilities(version)
-        assert found is not None
+        found = not_none(kept.open_probabilities(version))
         assert found.shape == (0, 3)
 
     def test_delete(self, version: ModelVersion) -> None:
@@ -108,8 +107,7 @@ class TestHeldOut:
 
     def test_comes_back_as_it_was(self, version: ModelVersion) -> None:
         self.save(version)
-        found = kept.open_held_out(version)
-        assert found is not None
+        found = not_none(kept.open_held_out(version))
         assert (found.rows.tolist(), found.columns.tolist()) == ([2, 5, 9], [0, 2, 2])
         assert found.probabilities.dtype == np.float32
         np.testing.assert_array_equal(found.probabilities, self.P)
@@ -141,8 +139,7 @@ class TestHead:
         assert kept.open_head(version) is None
         weights, bias = np.arange(15, dtype=np.float32).reshape(5, 3), np.array([0, 1, -1e9], np.float32)
         kept.save_head(version, Head(weights, bias, 7, True))
-        found = kept.open_head(version)
-        assert found is not None
+        found = not_none(kept.open_head(version))
         np.testing.assert_array_equal(found.weights, weights)
         np.testing.assert_array_equal(found.bias, bias)
 

@@ -29,7 +29,7 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -235,8 +235,7 @@ def test_labels_that_came_went_and_changed_are_counted_by_class(make_dataset: Ma
     record_import(dataset, decisions, None)
     run_now("retrain", dataset_id=dataset.pk)
     before, after = ModelVersion.objects.order_by("number")
-    told = changes(before, after, survivors(classes_of(dataset)))
-    assert told is not None
+    told = not_none(changes(before, after, survivors(classes_of(dataset))))
     assert told.is_exact
     counted = [
         (line.label, line.before, line.added, line.gained, line.lost, line.removed, line.after) for line in told.lines
@@ -264,14 +263,12 @@ def test_the_difference_is_that_of_the_images_that_both_held_out(make_dataset: M
         (predicted == said[row][0], said[row][1] == said[row][0])
         for row, predicted in zip(one.rows.tolist(), one.predicted().tolist(), strict=True)
     ]
-    both = shared(first, second)
-    assert both is not None
+    both = not_none(shared(first, second))
     told = both.paired()
     assert told.n == len(pairs) == 60
     assert (told.only_first, told.only_second) == (pairs.count((True, False)), pairs.count((False, True)))
     assert told.only_first + told.only_second > 0, "otherwise this shows little"
-    back = shared(second, first)
-    assert back is not None
+    back = not_none(shared(second, first))
     assert back.paired().difference == -told.difference
     shown = words(client, f"{PAGE}compare/?a=1&b=2")
     low, high = told.interval()
@@ -291,8 +288,7 @@ def test_a_label_changed_since_is_judged_as_it_is_now(make_dataset: MakeDataset)
     import_labels(dataset, [7], y)
     run_now("retrain", dataset_id=dataset.pk)
     first, second = ModelVersion.objects.order_by("number")
-    both = shared(first, second)
-    assert both is not None
+    both = not_none(shared(first, second))
     classes = list(dataset.classes.values_list("pk", flat=True))
     assert both.given[both.rows == 7].tolist() == [classes[y[7]]]
 
@@ -328,8 +324,7 @@ def test_a_quick_training_that_held_out_a_part_took_no_label_away(make_dataset: 
     dataset = make_dataset(80)
     trained(dataset, 60, 70)
     newest = ModelVersion.objects.get(number=2)
-    held = model_files.open_held_out(newest)
-    assert held is not None
+    held = not_none(model_files.open_held_out(newest))
     part = slice(0, 10)
     model_files.save_held_out(
         newest, model_files.HeldOut(held.rows[part], held.columns[part], held.probabilities[part])
@@ -346,8 +341,7 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     _, y = trained(dataset, 40, 60)
     answer = client.post(f"{PAGE}1/use/")
     assert answer.headers["HX-Refresh"] == "true"
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (1, True)
     shown = words(client, PAGE)
     assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in shown
@@ -361,12 +355,10 @@ def test_an_older_version_is_put_in_use_at_once_and_stays(make_dataset: MakeData
     answer = client.post(f"{PAGE}1/release/")
     assert "because you chose it" not in answer.content.decode()
     assert Job.objects.filter(kind="retrain", state=Job.State.QUEUED).count() == 1, "it was due meanwhile"
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (1, False)
     run_now("retrain", dataset_id=dataset.pk)
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (3, False)
 
 
@@ -391,13 +383,11 @@ def test_predictions_that_were_given_back_are_computed_again(make_dataset: MakeD
     assert "hoshina:job" in answer.headers["HX-Trigger"]
     client.post(f"{PAGE}1/use/")
     assert Job.objects.filter(kind="predict").count() == 1
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert model.number == 2, "until then"
     job = run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
     assert job.result == {"model_version": 1, "items": 100}
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert (model.number, model.is_chosen) == (1, True)
     np.testing.assert_allclose(model_files.open_probabilities(model), before, atol=1e-6)
     assert "Model 1 ? Help: accuracy and calibration (new tab) in use chosen" in words(client, f"{PAGE}1/head/")
@@ -426,8 +416,7 @@ def test_images_that_came_since_are_predicted_too(make_dataset: MakeDataset, cli
     arrays.merge_parts(vectors, 101)
     client.post(f"{PAGE}1/use/")
     run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
-    probabilities = model_files.open_probabilities(ModelVersion.objects.get(number=1))
-    assert probabilities is not None
+    probabilities = not_none(model_files.open_probabilities(ModelVersion.objects.get(number=1)))
     np.testing.assert_allclose(probabilities[100], probabilities[0], atol=1e-6)
 
 
@@ -475,8 +464,7 @@ def test_why_it_cannot_predict_again_is_said(
     client.post(f"{PAGE}1/use/")
     with pytest.raises(Refusal, match=said):
         run_now("predict", dataset_id=dataset.pk, params={"version": 1, "is_refresh": False})
-    model = active_model(dataset)
-    assert model is not None
+    model = not_none(active_model(dataset))
     assert model.number == 2, "the one in use stays"
     assert model_files.open_probabilities(first) is None
     assert re.search(said, words(client, f"{PAGE}1/head/"))
@@ -488,8 +476,7 @@ def test_another_choice_and_a_retrain_under_way_are_called_off(make_dataset: Mak
     first, second, _ = ModelVersion.objects.order_by("number")
     model_files.delete_probabilities(first)
     retraining = enqueue("retrain", dataset_id=dataset.pk)
-    job = active_version.choose(first)
-    assert job is not None
+    job = not_none(active_version.choose(first))
     retraining.refresh_from_db()
     assert retraining.state == Job.State.CANCELLED
     assert active_version.choose(second) is None

@@ -23,7 +23,7 @@ from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 from tests.sampling.factories import decide_shown, estimates_at
 from tests.sampling.served import label_tiles
@@ -62,8 +62,7 @@ def test_every_version_gets_an_estimate_from_fits_that_had_not_seen_the_labels(
 ) -> None:
     dataset, y = told
     kept = retrained(dataset)
-    held = held_out_of(kept.model_version)
-    assert held is not None
+    held = not_none(held_out_of(kept.model_version))
     right = held.predicted() == held.given
     assert (kept.n_audit, kept.n_right) == (25, int(right[30:55].sum()))
     assert (kept.n_labels, kept.n_items, kept.n_undecided) == (55, 120, 0)
@@ -83,8 +82,7 @@ def test_where_images_belong_together_the_interval_heeds_it(told: tuple[Dataset,
     import_fields(dataset, io.BytesIO("\n".join(lines).encode()), Wish())
     split_groups.choose(dataset, "night")
     kept = retrained(dataset)
-    held = held_out_of(kept.model_version)
-    assert held is not None
+    held = not_none(held_out_of(kept.model_version))
     right, groups = held.predicted() == held.given, np.arange(55) // 5
     expected = collection_accuracy(right, np.arange(55) >= 30, 120, groups)
     assert (kept.value, kept.low, kept.high) == pytest.approx((expected.value, expected.low, expected.high))
@@ -102,8 +100,7 @@ def test_history_outlives_the_arrays(told: tuple[Dataset, np.ndarray]) -> None:
     model_files.delete_files(first.model_version)
     second = retrained(dataset)
     assert [one.pk for one in accuracy_estimate.history(dataset)] == [first.pk, second.pk]
-    newest = accuracy_estimate.latest(dataset)
-    assert newest is not None
+    newest = not_none(accuracy_estimate.latest(dataset))
     assert newest.pk == second.pk
 
 
@@ -210,8 +207,7 @@ def test_outlook_goes_on_where_the_curve_was_going(make_dataset: MakeDataset) ->
     points = [(n, 0.95 - 2 * n**-0.5, n) for n in (100, 200, 400, 800)]
     told = accuracy_estimate.outlook(estimates_at(make_dataset(1), points))
     assert told.curve is not None
-    end = told.end
-    assert end is not None
+    end = not_none(told.end)
     assert end["labels"] == 1600
     assert end["value"] == pytest.approx(0.9, abs=0.015)
     assert end["low"] < end["value"] < end["high"]

@@ -19,7 +19,7 @@ from modeling.models import ModelVersion
 from sampling.accuracy.estimate import history, latest, outlook
 from sampling.accuracy.views import estimates_plot, told
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, archive_bytes, manifest, opened
+from tests.factories import MakeDataset, archive_bytes, manifest, not_none, opened
 from tests.sampling.factories import POINTS, estimates_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -44,8 +44,7 @@ def words(client: Client, url: str = PAGE) -> str:
 
 
 def test_the_number_never_comes_without_its_interval(make_dataset: MakeDataset, client: Client) -> None:
-    newest = latest(furnished(make_dataset))
-    assert newest is not None
+    newest = not_none(latest(furnished(make_dataset)))
     share = told(newest.value, newest.low, newest.high)
     shown = words(client)
     assert f"{share.value} % 95 % interval {share.low} to {share.high} %" in shown
@@ -205,8 +204,7 @@ def test_command_in_words_and_json(make_dataset: MakeDataset) -> None:
     call_command("accuracy", "--json", stdout=out)
     told_there = json.loads(out.getvalue())
     assert {"accuracy", "interval", "n_audit", "model_version", "per_class", "forecast"} <= set(told_there)
-    newest = AccuracyEstimate.objects.first()
-    assert newest is not None
+    newest = not_none(AccuracyEstimate.objects.first())
     assert (told_there["accuracy"], told_there["interval"]) == (newest.value, [newest.low, newest.high])
     assert (told_there["n_audit"], told_there["model_version"]) == (50, 4)
     assert told_there["per_class"] == [{"class": "cat", "n": 20, "recall": 0.9, "interval": [0.699, 0.972]}]

@@ -21,7 +21,7 @@ from sampling.queues import dispatch
 from sampling.queues.pull import Filters, filters_from, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.strategy import BadParameter, NoParams
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors
 from tests.people import person
 from tests.sampling.maps.factories import add_map
@@ -122,8 +122,7 @@ def test_the_next_page_keeps_to_it_and_the_order_is_reproducible(dataset: Datase
 
 def test_a_round_keeps_its_region_though_the_map_grows(dataset: Dataset, left: str, client: Client) -> None:
     rows_shown(client, f"queue=random&{left}")
-    kept = filters_from(Round.objects.get().params["filters"]).region
-    assert kept is not None
+    kept = not_none(filters_from(Round.objects.get().params["filters"]).region)
     assert kept.square is not None
     projection = Projection.objects.get()
     before = rows_inside(dataset, kept)

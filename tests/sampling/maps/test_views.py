@@ -27,7 +27,7 @@ from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
 from sampling.maps.colors import HIGHEST
 from sampling.models import Check, Round
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
@@ -136,8 +136,7 @@ def test_labels_states_and_what_is_gone(dataset: Dataset, drawn_map: Projection)
 
 def test_predictions_and_uncertainty_are_the_models(dataset: Dataset, drawn_map: Projection) -> None:
     train(dataset)
-    predictions = active_predictions(dataset)
-    assert predictions is not None
+    predictions = not_none(active_predictions(dataset))
     P = np.asarray(predictions.probabilities)
     np.testing.assert_array_equal(plane(drawn_map, "predicted"), 1 + P.argmax(axis=1))
     unsure = plane(drawn_map, "uncertainty").astype(float)

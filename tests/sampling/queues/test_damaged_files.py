@@ -22,7 +22,7 @@ from modeling.models import EmbeddingSet
 from modeling.predictions import active_predictions
 from modeling.store import Vectors, open_vectors
 from sampling.queues.outlier_cache import has_oddness, inverse_lengths_of, oddness_of
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 N = 200
@@ -49,8 +49,7 @@ def dataset(make_dataset: MakeDataset, store: Path) -> Dataset:
 @pytest.fixture
 def vectors(dataset: Dataset) -> tuple[EmbeddingSet, Vectors]:
     embedding_set = EmbeddingSet.objects.get(dataset=dataset)
-    found = open_vectors(embedding_set)
-    assert found is not None
+    found = not_none(open_vectors(embedding_set))
     return embedding_set, found
 
 
@@ -114,8 +113,7 @@ def test_damaged_probabilities_bring_a_retrain_once(
     job = Job.objects.get(kind="retrain", state=Job.State.QUEUED)
     assert caplog.text.count("cannot be read") == 1
     run_now("retrain", dataset_id=dataset.pk, params=job.params)
-    found = active_predictions(dataset)
-    assert found is not None
+    found = not_none(active_predictions(dataset))
     assert len(found.probabilities) == N
 
 

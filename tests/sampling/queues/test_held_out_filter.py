@@ -18,7 +18,7 @@ from sampling.models import Round, ServedPage
 from sampling.queues.held_out_filter import Unseen, unseen_from
 from sampling.queues.pull import Filters, filters_from
 from sampling.queues.strategy import BadParameter
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -105,8 +105,7 @@ def test_tiles_say_what_the_version_thought_without_having_seen_them(trained: Da
 @pytest.mark.parametrize("side", ["first", "second", "neither"])
 def test_what_two_versions_differ_on_is_shown_by_side(trained: Dataset, client: Client, side: str) -> None:
     first, second = ModelVersion.objects.order_by("number")
-    both = shared(first, second)
-    assert both is not None
+    both = not_none(shared(first, second))
     rows = rows_shown(client, trained, f"queue=all&state=any&differ=1-2&right={side}")
     assert rows == both.side(side).tolist()
     page = client.get(f"/d/{trained.slug}/grid/?n=9&queue=all&state=any&differ=1-2&right={side}").content.decode()

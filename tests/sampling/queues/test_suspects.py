@@ -17,6 +17,7 @@ from labeling.decisions.save import Decision, Request, Shown, Target, apply, rec
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
 from sampling.queues.registry import STRATEGIES
+from tests.factories import not_none
 from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -51,8 +52,7 @@ def decide(dataset: Dataset, row: int, name: str, *, queue: str = "suspects") ->
 
 
 def name_of(dataset: Dataset, row: int) -> str:
-    found = Item.objects.get(dataset=dataset, row=row).label
-    assert found is not None
+    found = not_none(Item.objects.get(dataset=dataset, row=row).label)
     return found.name
 
 
