@@ -9,6 +9,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
@@ -19,6 +20,7 @@ from labeling.models import Action, Dataset, Item, LabelClass
 
 Value = TypeVar("Value")
 MakeDataset = Callable[..., Dataset]
+MakeFolder = Callable[..., Path]
 AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 
 

@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from hoshina import health
+from tests.factories import MakeFolder
 from tests.parts import ROOT, free_port, postgres_server, redis_server, require, wait_until
 
 SECRETS = {
@@ -159,7 +160,7 @@ def _dockerfile() -> tuple[dict[str, str], list[str]]:
 
 
 @pytest.mark.slow
-def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: Callable[..., Path]) -> None:
+def test_the_image_alone_is_a_whole_server(tmp_path: Path, picture_folder: MakeFolder) -> None:
     """Its very command and variables: migrated, ingested, reached by the host's name, signed in to with one link."""
     variables, command = _dockerfile()
     port = free_port()
@@ -286,7 +287,7 @@ def containers(compose: dict[str, Any], tmp_path: Path) -> Iterator[Containers]:
 @pytest.mark.redis
 @pytest.mark.postgres
 def test_the_same_commands_and_variables_on_real_servers(
-    containers: Containers, picture_folder: Callable[..., Path], tmp_path: Path
+    containers: Containers, picture_folder: MakeFolder, tmp_path: Path
 ) -> None:
     prepared = containers.run("prepare")
     assert prepared.returncode == 0, prepared.stderr

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from hoshina import health
 from hoshina.core.processes import lives
+from tests.factories import MakeFolder
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
 
-def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Callable[..., Path]) -> None:
+def test_everything_from_one_command(up: Callable[..., Up], picture_folder: MakeFolder) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -55,7 +56,7 @@ def test_everything_from_one_command(up: Callable[..., Up], picture_folder: Call
 
 
 def test_the_children_notice_a_hard_end_and_the_next_up_goes_on(
-    up: Callable[..., Up], picture_folder: Callable[..., Path], tmp_path: Path
+    up: Callable[..., Up], picture_folder: MakeFolder, tmp_path: Path
 ) -> None:
     folder = picture_folder(4)
     one = up(str(folder), "--port", str(free_port()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
@@ -21,6 +21,7 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from sampling.queues import pool
 from tests.browser.bench import Bench
+from tests.factories import MakeDataset, MakeFolder
 from tests.parts import BROWSER_TIMEOUT, CHROMIUM_ARGS, chromium, require, wait_until
 
 HERE = Path(__file__).parent
@@ -99,8 +100,8 @@ class Site:
     """The server's address, with the database of this test behind it."""
 
     address: str
-    make_dataset: Callable[..., Dataset]
-    picture_folder: Callable[..., Path]
+    make_dataset: MakeDataset
+    picture_folder: MakeFolder
 
     def dataset(
         self, n: int = 60, *, name: str = "pictures", classes: tuple[str, ...] = ("cat", "dog", "bird")
@@ -116,8 +117,8 @@ def site(
     migrated_file: Path,
     store: Path,
     django_db_blocker: Any,
-    make_dataset: Callable[..., Dataset],
-    picture_folder: Callable[..., Path],
+    make_dataset: MakeDataset,
+    picture_folder: MakeFolder,
     settings: Any,
 ) -> Iterator[Site]:
     settings.EMBEDDING_BACKEND = "hog"

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from labeling.models import Dataset
 from modeling.backends import keras_networks
 from modeling.encoders.pipeline import CHUNK_ROWS
 from modeling.models import EmbeddingSet, EncoderChoice
+from tests.factories import MakeDataset, MakeFolder
 from tests.modeling.weights import WEIGHTS_FILE, real_weights_dir
 from tests.parts import ROOT
 
@@ -51,7 +51,7 @@ def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
 
 
 @pytest.fixture
-def ingested_store(tmp_path: Path, picture_folder: Callable[..., Path]) -> Path:
+def ingested_store(tmp_path: Path, picture_folder: MakeFolder) -> Path:
     """Create a store with an ingested folder of six pictures."""
     folder = picture_folder(6)
     finished(manage(tmp_path / "store", "migrate", "-v0"))
@@ -110,7 +110,7 @@ class TestInProcess:
         settings.EMBEDDING_BACKEND = "hog"
 
     @pytest.fixture
-    def dataset(self, make_dataset: Callable[..., Dataset], picture_folder: Callable[..., Path]) -> Dataset:
+    def dataset(self, make_dataset: MakeDataset, picture_folder: MakeFolder) -> Dataset:
         picture_folder(4, name="pictures")
         return make_dataset(4, name="pictures")
 
@@ -224,7 +224,7 @@ class TestInProcess:
         assert raised.value.returncode == 2
 
     def test_list_of_one_dataset(
-        self, dataset: Dataset, make_dataset: Callable[..., Dataset], capsys: pytest.CaptureFixture[str]
+        self, dataset: Dataset, make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str]
     ) -> None:
         make_dataset(1, name="other")
         call_command("embed", "--dataset", "pictures")
@@ -235,24 +235,24 @@ class TestInProcess:
 
 @pytest.mark.django_db
 class TestPickDataset:
-    def test_the_only_one(self, make_dataset: Callable[..., Dataset]) -> None:
+    def test_the_only_one(self, make_dataset: MakeDataset) -> None:
         dataset = make_dataset(0, name="birds")
         assert pick_dataset(None) == pick_dataset("birds") == dataset
 
-    def test_by_its_name_in_addresses(self, make_dataset: Callable[..., Dataset]) -> None:
+    def test_by_its_name_in_addresses(self, make_dataset: MakeDataset) -> None:
         dataset = make_dataset(0, name="birds")
         Dataset.objects.filter(pk=dataset.pk).update(name="Birds of Mey")
         make_dataset(0, name="fish")
         assert pick_dataset("birds") == pick_dataset("Birds of Mey") == dataset
 
-    def test_several_have_to_be_told_apart(self, make_dataset: Callable[..., Dataset]) -> None:
+    def test_several_have_to_be_told_apart(self, make_dataset: MakeDataset) -> None:
         for name in ("fish", "birds"):
             make_dataset(0, name=name)
         with pytest.raises(CommandError, match="--dataset: birds, fish") as raised:
             pick_dataset(None)
         assert raised.value.returncode == 2
 
-    def test_unknown_name(self, make_dataset: Callable[..., Dataset]) -> None:
+    def test_unknown_name(self, make_dataset: MakeDataset) -> None:
         make_dataset(0, name="birds")
         with pytest.raises(Refusal, match=r"no dataset called 'cats'\. The datasets are: birds\."):
             pick_dataset("cats")
@@ -261,7 +261,7 @@ class TestPickDataset:
         with pytest.raises(Refusal, match="ingest --data-dir"):
             pick_dataset(None)
 
-    def test_many_names_are_cut(self, make_dataset: Callable[..., Dataset]) -> None:
+    def test_many_names_are_cut(self, make_dataset: MakeDataset) -> None:
         for number in range(25):
             make_dataset(0, name=f"set{number:02d}", classes=())
         with pytest.raises(CommandError, match=r"set19, …\.$"):

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from django.core.management.base import CommandError
 from hoshina.jobs.lifecycle import enqueue
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Item
+from tests.factories import MakeFolder
 from tests.labeling.factories import write_png, write_triplets
 
 KEYS = {"dataset", "items", "new", "changed", "moved", "unchanged", "missing", "failed", "seconds"}
@@ -33,7 +33,7 @@ def ingest(*arguments: str) -> str:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("store")
 class TestCommand:
-    def test_json_is_one_object_with_the_keys_of_the_contract(self, picture_folder: Callable[..., Path]) -> None:
+    def test_json_is_one_object_with_the_keys_of_the_contract(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(4)
         (folder / "broken\n.png").touch()
         result = json.loads(ingest(f"--data-dir={folder}", "--json"))
@@ -45,7 +45,7 @@ class TestCommand:
         again = json.loads(ingest(f"--data-dir={folder}", "--json"))
         assert (again["new"], again["unchanged"], again["missing"]) == (0, 4, 0)
 
-    def test_people_get_words(self, picture_folder: Callable[..., Path]) -> None:
+    def test_people_get_words(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(4)
         (folder / "broken\n.png").touch()
         output = ingest(f"--data-dir={folder}")
@@ -55,13 +55,13 @@ class TestCommand:
         assert again.startswith("pictures: 4 items (0 new, 0 changed, 3 unchanged, 1 moved, 0 missing) in ")
         assert "1 could not be read:\n  broken\\n.png: The file is empty. Copy it again or remove it.\n" in output
 
-    def test_it_runs_as_a_job_that_succeeded(self, picture_folder: Callable[..., Path]) -> None:
+    def test_it_runs_as_a_job_that_succeeded(self, picture_folder: MakeFolder) -> None:
         ingest(f"--data-dir={picture_folder(3)}")
         job = Job.objects.get(kind="ingest")
         assert (job.state, job.dataset_id) == (Job.State.SUCCEEDED, Dataset.objects.get().pk)
         assert job.result["items"] == 3
 
-    def test_dataset_and_extensions(self, picture_folder: Callable[..., Path]) -> None:
+    def test_dataset_and_extensions(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(2)
         (folder / "image0000.png").rename(folder / "one.PIC")
         result = json.loads(ingest(f"--data-dir={folder}", "--dataset=cats", "--extensions=pic, .jpg", "--json"))
@@ -114,7 +114,7 @@ class TestCommand:
         with pytest.raises(CommandError, match="extensions"):
             ingest(f"--data-dir={tmp_path}", f"--extensions={extensions}")
 
-    def test_the_folder_may_come_from_al_data_dir(self, picture_folder: Callable[..., Path], settings: Any) -> None:
+    def test_the_folder_may_come_from_al_data_dir(self, picture_folder: MakeFolder, settings: Any) -> None:
         settings.DATA_DIR = picture_folder(2)
         assert json.loads(ingest("--json"))["items"] == 2
 
@@ -128,9 +128,7 @@ class TestCommand:
         assert "\n" not in str(caught.value)
         assert str(tmp_path / name) in str(caught.value)
 
-    def test_a_waiting_job_is_taken_over_and_a_running_one_is_respected(
-        self, picture_folder: Callable[..., Path]
-    ) -> None:
+    def test_a_waiting_job_is_taken_over_and_a_running_one_is_respected(self, picture_folder: MakeFolder) -> None:
         folder = picture_folder(2)
         ingest(f"--data-dir={folder}")
         waiting = enqueue("ingest", dataset_id=Dataset.objects.get().pk)

@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from modeling.management.commands import quick_train
 from modeling.models import ModelVersion
 from modeling.quick.data import usual_options
 from modeling.quick.options import QuickOptions
+from tests.factories import MakeDataset
 from tests.modeling.weights import real_weights_dir
 from tests.parts import ROOT
 
@@ -45,7 +45,7 @@ def bright_and_dark(folder: Path) -> None:
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset], tmp_path: Path, store: Path) -> Dataset:
+def dataset(make_dataset: MakeDataset, tmp_path: Path, store: Path) -> Dataset:
     """Create twenty labeled images of two classes, and four unlabeled ones."""
     bright_and_dark(tmp_path / "pictures")
     dataset = make_dataset(N)

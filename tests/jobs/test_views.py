@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
-from labeling.models import Dataset
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
 S = Job.State
@@ -46,7 +46,7 @@ def text(response: Any) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
-def test_page(client: Client, make_job: Callable[..., Job], make_dataset: Callable[..., Dataset], worker: None) -> None:
+def test_page(client: Client, make_job: Callable[..., Job], make_dataset: MakeDataset, worker: None) -> None:
     page = client.get(reverse("jobs:page"))
     assert page.status_code == 200
     assert "No jobs yet" in text(page)

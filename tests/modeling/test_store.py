@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hoshina.core import storage
-from labeling.models import Dataset
 from modeling import store as disk
 from modeling.models import EmbeddingSet
-from tests.factories import not_none
+from tests.factories import MakeDataset, not_none
 
 DIM = 5
 
@@ -22,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
-def vectors_of(make_dataset: Callable[..., Dataset]) -> EmbeddingSet:
+def vectors_of(make_dataset: MakeDataset) -> EmbeddingSet:
     return EmbeddingSet.objects.create(dataset=make_dataset(3), fingerprint="abc", encoder="test", dim=DIM)
 
 

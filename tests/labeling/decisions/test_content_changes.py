@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ from labeling.decisions import classes
 from labeling.decisions.content_changes import CONFIRMATION, count_content_changed, mark_content_changed
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from tests.factories import MakeDataset, archive_bytes, decide, opened, table
+from tests.factories import MakeDataset, MakeFolder, archive_bytes, decide, opened, table
 from tests.labeling.factories import FLAT, counts_of, ingest_folder, ingest_groups, write_png, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 def changed() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from labeling.images.decoder_pool import pictures
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame
+from tests.factories import MakeFolder
 from tests.labeling.factories import Steps
 from tests.parts import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from labeling.images.problems import ImageProblem
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.models import Dataset, Field
 from labeling.signals import regrouped
-from tests.factories import not_none
+from tests.factories import MakeDataset, not_none
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 N = 12
@@ -191,7 +191,7 @@ def test_the_page_offers_what_is_in_the_files(dataset: Dataset, client: Client) 
     assert client.get(f"{address}?job=none").status_code == 200
 
 
-def test_folders_without_fits_files_say_so(store: Path, make_dataset: Callable[..., Dataset], client: Client) -> None:
+def test_folders_without_fits_files_say_so(store: Path, make_dataset: MakeDataset, client: Client) -> None:
     make_dataset(30)
     page = client.get("/d/pictures/fields/cards/").content.decode()
     assert "None of the 12 sampled files has a FITS header or EXIF data" in page

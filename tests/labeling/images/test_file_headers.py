@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame
 from labeling.views import items
+from tests.factories import MakeDataset
 from tests.labeling.factories import orion_header
 
 
@@ -80,7 +80,7 @@ def test_a_damaged_card_costs_only_itself(tmp_path: Path) -> None:
 
 @pytest.mark.django_db
 def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
-    client: Client, make_dataset: Callable[..., Dataset], tmp_path: Path
+    client: Client, make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
     dataset = make_dataset(2)
     dataset.data_dir.mkdir()
@@ -108,7 +108,7 @@ def test_the_fragment_follows_the_dataset_and_says_what_is_wrong(
 
 @pytest.mark.django_db
 def test_a_header_whose_decoder_fails_is_told(
-    client: Client, make_dataset: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+    client: Client, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_dataset(1)
     dataset.data_dir.mkdir()

@@ -6,7 +6,6 @@ import itertools
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
+from tests.factories import MakeFolder
 from tests.labeling.factories import (
     Steps,
     counts_of,
@@ -32,7 +32,6 @@ from tests.labeling.factories import (
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 def consistent(dataset: Dataset) -> None:

@@ -23,11 +23,11 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.folder_watch import check_due_folders, pause_after, take_snapshot
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
+from tests.factories import MakeDataset, MakeFolder
 from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
 from tests.parts import free_port, wait_until
 from tests.processes import Up
 
-MakeFolder = Callable[..., Path]
 PNG = [".png"]
 
 
@@ -220,7 +220,7 @@ class TestDue:
 
 # -- The page -------------------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_the_buttons_of_the_page(client: Client, make_dataset: Callable[..., Dataset]) -> None:
+def test_the_buttons_of_the_page(client: Client, make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
     Job.objects.create(
         kind="ingest",

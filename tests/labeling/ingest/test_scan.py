@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
+from tests.factories import MakeFolder
 from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
-MakeFolder = Callable[..., Path]
 
 
 def rows(dataset: Dataset) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from django.urls import reverse
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Problem
 from labeling.views import datasets as views
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, MakeFolder
 
 pytestmark = pytest.mark.django_db
 
@@ -97,7 +96,7 @@ def test_the_list_asks_the_database_as_often_for_many(client: Client, make_datas
 
 
 # -- Adding a folder ------------------------------------------------------------------------------
-def test_a_folder_is_added_and_read(client: Client, picture_folder: Callable[..., Path], store: Path) -> None:
+def test_a_folder_is_added_and_read(client: Client, picture_folder: MakeFolder, store: Path) -> None:
     folder = picture_folder(3)
     response = client.post(DATASETS, {"folder": f" {folder} ", "name": "Holiday  pictures"})
     dataset = Dataset.objects.get()
@@ -108,9 +107,7 @@ def test_a_folder_is_added_and_read(client: Client, picture_folder: Callable[...
     assert client.get(HOME).headers["Location"] == dataset.get_absolute_url()
 
 
-def test_without_a_name_it_is_called_after_the_folder(
-    client: Client, picture_folder: Callable[..., Path], store: Path
-) -> None:
+def test_without_a_name_it_is_called_after_the_folder(client: Client, picture_folder: MakeFolder, store: Path) -> None:
     client.post(DATASETS, {"folder": str(picture_folder(1, name="Sky & Sea"))})
     assert Dataset.objects.get().name == "Sky & Sea"
 
@@ -147,7 +144,7 @@ def test_what_was_typed_comes_back_escaped(client: Client) -> None:
 
 
 def test_with_a_login_only_staff_adds_folders(
-    client: Client, picture_folder: Callable[..., Path], store: Path, settings: object
+    client: Client, picture_folder: MakeFolder, store: Path, settings: object
 ) -> None:
     settings.LOGIN_REQUIRED = True  # type: ignore[attr-defined]
     folder = str(picture_folder(1))

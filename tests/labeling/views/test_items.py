@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,14 +16,14 @@ from django.urls import reverse
 from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, MakeFolder
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 
 
 @pytest.fixture
-def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path]) -> Dataset:
+def dataset(make_dataset: MakeDataset, picture_folder: MakeFolder) -> Dataset:
     dataset = make_dataset(5)
     assert str(picture_folder(5)) == dataset.root
     return dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +12,13 @@ from pytest_django import DjangoAssertNumQueries
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, LabelClass
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(12)
     Dataset.objects.filter(pk=dataset.pk).update(n_items=12_345, n_labelled=1_204, n_unsure=12, n_skipped=3)
     return dataset
@@ -83,7 +83,7 @@ def test_a_folder_that_could_not_be_read_is_not_being_read(client: Client, datas
 
 
 def test_one_dataset_has_no_switcher_and_two_have_one(
-    client: Client, dataset: Dataset, make_dataset: Callable[..., Dataset]
+    client: Client, dataset: Dataset, make_dataset: MakeDataset
 ) -> None:
     assert "choose another" not in client.get("/d/pictures/").content.decode()
     make_dataset(1, name="others")
@@ -95,7 +95,7 @@ def test_one_dataset_has_no_switcher_and_two_have_one(
 def test_queries_do_not_grow(
     client: Client,
     dataset: Dataset,
-    make_dataset: Callable[..., Dataset],
+    make_dataset: MakeDataset,
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
     client.get("/d/pictures/")

@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,14 @@ from hoshina.jobs.models import Job
 from labeling.models import Dataset
 from modeling.assistive import policy
 from modeling.models import EmbeddingSet, ModelVersion, RetrainPolicy
-from tests.factories import MakeDataset, decide, not_none
+from tests.factories import MakeDataset, MakeFolder, decide, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
-def dataset(make_dataset: MakeDataset, picture_folder: Callable[..., Path], settings: Any) -> Dataset:
+def dataset(make_dataset: MakeDataset, picture_folder: MakeFolder, settings: Any) -> Dataset:
     """Provide twelve images that can be read, of which four are labeled; no embeddings."""
     settings.EMBEDDING_BACKEND = "hog"
     picture_folder(12)
@@ -106,7 +105,7 @@ def test_a_retrain_of_labels_that_have_no_embedding_yet_waits_for_them(dataset: 
 
 
 def test_images_that_cannot_be_read_end_in_words_and_not_in_a_circle(
-    make_dataset: MakeDataset, picture_folder: Callable[..., Path], settings: Any, client: Client
+    make_dataset: MakeDataset, picture_folder: MakeFolder, settings: Any, client: Client
 ) -> None:
     settings.EMBEDDING_BACKEND = "hog"
     folder = picture_folder(8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
+from tests.factories import MakeDataset
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -308,7 +308,7 @@ class TestDelete:
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k")
         assert post(client, "encoder_delete", old.pk).status_code == 422
 
-    def test_not_of_another_dataset(self, client: Client, dataset: Dataset, make_dataset: Callable[..., Any]) -> None:
+    def test_not_of_another_dataset(self, client: Client, dataset: Dataset, make_dataset: MakeDataset) -> None:
         other = EmbeddingSet.objects.create(dataset=make_dataset(0, name="o"), fingerprint="a", encoder="HOG", dim=3)
         assert post(client, "encoder_delete", other.pk).status_code == 404
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
+from tests.factories import MakeDataset, MakeFolder
 from tests.modeling.factories import import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -38,7 +38,7 @@ EPOCHS = [
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def dataset(make_dataset: MakeDataset) -> Dataset:
     dataset = make_dataset(60)
     import_labels(dataset, list(range(40)), np.arange(60) % 2)
     return dataset
@@ -152,7 +152,7 @@ def test_missing_weights_leave_a_choice_before_the_run(client: Client, dataset: 
     assert Job.objects.get(kind="quick_train").params["weights"] == "random"
 
 
-def test_too_few_labels(client: Client, make_dataset: Callable[..., Dataset]) -> None:
+def test_too_few_labels(client: Client, make_dataset: MakeDataset) -> None:
     make_dataset(5)
     assert "needs 10 labels; there are 0" in plain(ask(client))
     assert client.post(URL, FORM).status_code == 422
@@ -170,7 +170,7 @@ def test_a_change_is_answered_with_what_it_means(client: Client, dataset: Datase
 
 
 def test_the_samples_are_what_a_training_would_see(
-    client: Client, dataset: Dataset, picture_folder: Callable[..., Path]
+    client: Client, dataset: Dataset, picture_folder: MakeFolder
 ) -> None:
     folder = picture_folder(6)
     (folder / "image0000.png").write_bytes(b"no image")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hoshina.core.storage import StoreError
-from labeling.models import Dataset
 from modeling.algorithms.head import Head
 from modeling.models import ModelVersion
 from modeling.versions import model_files as kept
-from tests.factories import not_none
+from tests.factories import MakeDataset, not_none
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
 
 @pytest.fixture
-def version(make_dataset: Callable[..., Dataset]) -> ModelVersion:
+def version(make_dataset: MakeDataset) -> ModelVersion:
     dataset = make_dataset(3, name="modelled")
     return ModelVersion.objects.create(
         dataset=dataset, number=1, class_ids=[4, 5, 6], n_labels=9, n_rows=10, n_decisions=9

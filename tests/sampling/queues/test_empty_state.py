@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from django.test import Client
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset
+from tests.factories import MakeDataset
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def empty(make_dataset: Callable[..., Dataset]) -> Dataset:
+def empty(make_dataset: MakeDataset) -> Dataset:
     return make_dataset(0)
 
 
@@ -49,6 +48,6 @@ def test_a_folder_without_images_points_to_its_problems(client: Client, empty: D
     assert 'href="/d/pictures/problems/"' in html
 
 
-def test_no_check_waits_is_said_whatever_state_is_shown(client: Client, make_dataset: Callable[..., Dataset]) -> None:
+def test_no_check_waits_is_said_whatever_state_is_shown(client: Client, make_dataset: MakeDataset) -> None:
     make_dataset(3)
     assert "No checks are waiting" in page(client, "checks")

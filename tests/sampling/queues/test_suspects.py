@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
 from io import StringIO
 
 import pytest
@@ -17,7 +16,7 @@ from labeling.decisions.save import Decision, Request, Shown, Target, apply, rec
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, Lease, State
 from modeling.models import ModelVersion
 from sampling.queues.registry import STRATEGIES
-from tests.factories import not_none
+from tests.factories import MakeDataset, not_none
 from tests.modeling.factories import add_vectors, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -30,7 +29,7 @@ def tiles(client: Client, url: str = GRID) -> list[int]:
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[..., Dataset]) -> Dataset:
+def dataset(make_dataset: MakeDataset) -> Dataset:
     """Provide sixty of eighty images labelled by a clear rule, three of them wrongly, and a model of it."""
     dataset = make_dataset(80)
     X, y = two_clouds(80)
@@ -110,7 +109,7 @@ def test_the_only_label_of_a_class_is_no_suspect(dataset: Dataset, client: Clien
     assert 2 not in tiles(client)
 
 
-def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: Callable[..., Dataset], client: Client) -> None:
+def test_nothing_suspect_and_too_few_labels_are_said(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(60)
     X, y = two_clouds(60)
     add_vectors(dataset, X + 5 * y[:, None])
