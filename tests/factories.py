@@ -7,12 +7,16 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from django.contrib.auth.models import User
+from django.dispatch import Signal
 
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.exporting import Export, Options
@@ -22,6 +26,44 @@ Value = TypeVar("Value")
 MakeDataset = Callable[..., Dataset]
 MakeFolder = Callable[..., Path]
 AT = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
+
+
+def call_before(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[..., object]) -> None:
+    """Call ``act`` with the same arguments before each call of a function, which does its work all the same."""
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: (act(*args, **kwargs), real(*args, **kwargs))[1])
+
+
+def call_after(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, act: Callable[..., object]) -> None:
+    """Call ``act`` with the same arguments after each call of a function."""
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: (real(*args, **kwargs), act(*args, **kwargs))[0])
+
+
+def interrupt_at(n: int, error: type[BaseException] = KeyboardInterrupt) -> Callable[..., None]:
+    """Return a function that raises an error when it is called for the ``n``-th time."""
+    calls = count(1)
+
+    def stop(*_: object, **__: object) -> None:
+        if next(calls) == n:
+            raise error
+
+    return stop
+
+
+@contextmanager
+def heard_from(signal: Signal) -> Iterator[list[dict[str, Any]]]:
+    """Collect what a signal tells its receivers."""
+    heard: list[dict[str, Any]] = []
+
+    def hear(sender: object, signal: Signal, **kwargs: Any) -> None:
+        heard.append(kwargs)
+
+    signal.connect(hear)
+    try:
+        yield heard
+    finally:
+        signal.disconnect(hear)
 
 
 def not_none(value: Value | None) -> Value:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from django.http import HttpResponseBase
 from PIL import Image, ImageCms
 
 from hoshina.jobs.errors import Cancelled
+from labeling.images.decoder_pool import decoders
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, State
@@ -57,6 +59,16 @@ def rename_group(folder: Path, before: str, after: str, template: str = FLAT) ->
         new.parent.mkdir(parents=True, exist_ok=True)
         if old.exists():
             old.rename(new)
+
+
+def forbid_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail when an ingest opens a file."""
+
+    def never(paths: list[Path], *_: object) -> list[Path]:
+        assert not paths, f"{paths} were opened"
+        return paths
+
+    monkeypatch.setattr(decoders(), "examined", never)
 
 
 def ingest_groups(folder: Path, template: str | None = None, **kwargs: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from labeling.decisions import classes
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from sampling.models import Round
-from tests.factories import MakeDataset, assign, not_none
+from tests.factories import MakeDataset, assign, call_before, not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -201,13 +201,8 @@ def test_a_class_deleted_while_the_question_was_open(
     client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cat = LabelClass.objects.get(name="cat")
-    real = classes.delete
-
-    def somebody_is_faster(source: LabelClass, **who: object) -> int:
-        real(source, user=None)
-        return real(source, **who)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(classes, "delete", somebody_is_faster)
+    delete = classes.delete
+    call_before(monkeypatch, classes, "delete", lambda source, **_: delete(source, user=None))  # somebody is faster
     page = url("labeling.labelclass", "delete", cat.pk)
     response = client.post(page, {"target": "unlabelled"}, follow=True)
     assert response.status_code == 200

@@ -19,7 +19,7 @@ from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, call_after, interrupt_at
 
 
 @pytest.fixture
@@ -304,15 +304,7 @@ def test_a_merge_killed_half_way_is_finished_by_asking_again(
     dataset = make_dataset(12)
     cat, dog = named(dataset, "cat"), named(dataset, "dog")
     decide(dataset, list(range(10)), Action.Kind.ASSIGN, cat, ana)
-    real, calls = classes.write_annotations, []
-
-    def dies_in_the_third_batch(*args: object, **kwargs: object) -> None:
-        calls.append(1)
-        real(*args, **kwargs)  # type: ignore[arg-type]
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(classes, "write_annotations", dies_in_the_third_batch)
+    call_after(monkeypatch, classes, "write_annotations", interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
         classes.merge(cat, dog, user=ana)
     assert_recount(dataset)

@@ -24,7 +24,7 @@ from labeling.images.problems import ImageProblem
 from labeling.images.rendering import Rendering
 from labeling.models import Dataset, Frame, Item
 from labeling.signals import reshown
-from tests.factories import not_none
+from tests.factories import heard_from, not_none
 from tests.labeling.factories import BANDS, ingest_groups, write_bands
 from tests.labeling.images.pictures import samples
 
@@ -207,22 +207,14 @@ def test_frames_lie_beside_each_other_up_to_four() -> None:
 
 @pytest.mark.django_db
 def test_vectors_are_asked_for_anew_only_when_the_model_sees_something_else(shown: Dataset) -> None:
-    heard: list[int] = []
-
-    def hear(dataset_id: int, **_: Any) -> None:
-        heard.append(dataset_id)
-
-    reshown.connect(hear)
-    try:
+    with heard_from(reshown) as heard:
         assert not compose_as(shown, Composition())
         assert compose_as(shown, Composition(layout="blink"))
         assert heard == []
         assert compose_as(shown, Composition(layout="blink", vectors="average"))
         assert compose_as(shown, Composition(layout="rgb"))
         assert compose_as(shown, Composition(layout="rgb", vectors="average"))
-        assert heard == [shown.pk] * 2
-    finally:
-        reshown.disconnect(hear)
+        assert [news["dataset_id"] for news in heard] == [shown.pk] * 2
     shown.refresh_from_db()
     assert shown.composed_as == Composition(layout="rgb", vectors="average")
 

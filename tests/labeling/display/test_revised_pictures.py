@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +28,7 @@ from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem
 from modeling.encoders.frames import pictured
 from modeling.encoders.input_spec import InputSpec
+from tests.factories import call_before
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 from tests.labeling.images.pictures import scan
 from tests.labeling.images.quadrants import COLORS, corners, quadrants
@@ -101,13 +100,9 @@ def test_only_what_is_shown_otherwise_is_made_anew(
     assert shown["plain.tif"].getpixel((5, 5)) == (255, 0, 0)  # as it was kept
     assert np.diff(corners(np.asarray(shown["white.tif"]))[:, 0]).min() > 40
     asked: list[str] = []
-    examined = Decoders.examined
-
-    def listed(self: Decoders, files: Sequence[str], *more: Any) -> Any:
-        asked.extend(Path(file).name for file in files)
-        return examined(self, files, *more)
-
-    monkeypatch.setattr(Decoders, "examined", listed)
+    call_before(
+        monkeypatch, Decoders, "examined", lambda _, files, *__: asked.extend(Path(file).name for file in files)
+    )
     assert read(folder)["unchanged"] == 4
     assert asked == ["cut.jpg"]  # a third time only the problem is opened
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -87,10 +88,7 @@ def test_no_room_on_the_disk_is_no_fault_of_the_file(tmp_path: Path, monkeypatch
     file = photo(tmp_path / "a.jpg")
     cache = squares(tmp_path)
 
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=OSError(28, "No space left on device")))
     assert examine(file, DEFAULT, Keep(None, cache)).width == 900
     assert [file for file in (tmp_path / "squares").rglob("*") if file.is_file()] == []
 

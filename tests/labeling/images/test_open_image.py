@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from labeling.images.browser_formats import format_for_browsers
 from labeling.images.file_check import examine
 from labeling.images.open_image import ImageProblem, open_image
 from labeling.images.problems import MAX_PIXELS
-from tests.factories import not_none
+from tests.factories import call_before, not_none
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
@@ -327,14 +328,7 @@ def test_large_files_are_hashed_as_a_stream(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_grows_while_it_is_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "growing.bmp"
     noise(50, 40).save(file)
-    decode = file_check.decoded
-
-    def slow_decode(*args: object) -> object:
-        with file.open("ab") as stream:
-            stream.write(b"more")
-        return decode(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(file_check, "decoded", slow_decode)
+    call_before(monkeypatch, file_check, "decoded", lambda *_: file.write_bytes(file.read_bytes() + b"more"))
     with pytest.raises(ImageProblem, match="changed while"):
         examine(file)
 
@@ -408,14 +402,8 @@ def test_many_threads_may_ask_at_once_and_leave_nothing_behind(tmp_path: Path) -
 
 def test_who_asks_at_once_waits_for_the_one_who_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(600, 600).save(tmp_path / "a.jpg")
-    calls, render = [], thumbnails.render
-
-    def slowly(*args: Any) -> tuple[bytes, str]:
-        calls.append(args)
-        time.sleep(0.05)
-        return render(*args)
-
-    monkeypatch.setattr(thumbnails, "render", slowly)
+    calls: list[Any] = []
+    call_before(monkeypatch, thumbnails, "render", lambda *args: [calls.append(args), time.sleep(0.05)])
     with ThreadPoolExecutor(6) as pool:
         for _ in range(12):
             pool.submit(thumbnails.thumbnail, tmp_path / "a.jpg", "ef" * 32, 256, cache_in(tmp_path))
@@ -439,10 +427,7 @@ def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.
     noise(600, 600).save(tmp_path / "a.jpg")
     replace = Path.replace
 
-    def full(file: Path, target: Path) -> Path:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
         thumbnails.thumbnail(tmp_path / "a.jpg", "ef" * 32, 256, cache_in(tmp_path))
     # Ingest continues, because a picture is not part of a file's properties.

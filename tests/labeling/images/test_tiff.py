@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -401,11 +402,8 @@ def test_without_imagecodecs_pillow_helps_with_what_it_can_unpack(
 
 def lacking_codecs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make tifffile behave as if imagecodecs is not installed."""
-
-    def lacking(page: Any) -> np.ndarray:
-        raise ValueError("<COMPRESSION> requires the 'imagecodecs' package")
-
-    monkeypatch.setattr(tiff, "_samples", lacking)
+    lacking = ValueError("<COMPRESSION> requires the 'imagecodecs' package")
+    monkeypatch.setattr(tiff, "_samples", Mock(side_effect=lacking))
 
 
 @pytest.mark.parametrize("packing", ["webp", "jpeg2000", "zstd", "jpegxl"])

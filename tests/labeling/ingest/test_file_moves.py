@@ -21,7 +21,7 @@ from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, LabelClass, Problem, State
-from tests.factories import MakeFolder
+from tests.factories import MakeFolder, call_before
 from tests.labeling.factories import (
     Steps,
     counts_of,
@@ -250,13 +250,8 @@ def test_a_thousand_black_images_are_looked_at_once_each(
         (folder / f"black {number}.png").rename(folder / f"moved {number}.png")
     write_png(folder / "one more.png", seed=5)
     checked: list[str] = []
-    is_free = file_moves.FreeItemFinder._is_free
-
-    def counted(self: file_moves.FreeItemFinder, free_item: file_moves.FreeItem, stray: file_moves.Stray) -> bool:
-        checked.append(free_item.path)
-        return is_free(self, free_item, stray)
-
-    monkeypatch.setattr(file_moves.FreeItemFinder, "_is_free", counted)
+    finder = file_moves.FreeItemFinder
+    call_before(monkeypatch, finder, "_is_free", lambda _, free_item, stray: checked.append(free_item.path))
     assert counts_of(ingest_folder(folder)) == {"items": 42, "new": 1, "moved": 20, "unchanged": 21}
     assert labels_by_path() == {"moved 20.png": "was black 30.png"}
     assert max(Counter(checked).values()) == 1

@@ -13,6 +13,7 @@ from labeling.images.file_check import Examined
 from labeling.ingest import group_moves
 from labeling.ingest.group_moves import Member, PendingFiles
 from labeling.models import Dataset, Frame, Item
+from tests.factories import call_before, interrupt_at
 from tests.labeling.factories import (
     FLAT,
     ROLES,
@@ -244,15 +245,7 @@ def test_an_interrupted_move_is_finished_the_next_time(tmp_path: Path, monkeypat
     for number in range(6):
         label_item(f"a/sn{number}")
     (folder / "a").rename(folder / "b")
-    original, calls = GroupWriter._move, []
-
-    def stop(self: GroupWriter, *args: object, **kwargs: object) -> list[str]:
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(self, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(GroupWriter, "_move", stop)
+    call_before(monkeypatch, GroupWriter, "_move", interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
         ingest_groups(folder)
     assert Frame.objects.filter(path__startswith="b/").count() == 12

@@ -11,12 +11,12 @@ from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.errors import Cancelled
-from labeling.images.decoder_pool import decoders
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item, Problem, State
 from labeling.signals import regrouped
+from tests.factories import heard_from
 from tests.labeling.factories import (
     FLAT,
     ROLES,
@@ -25,6 +25,7 @@ from tests.labeling.factories import (
     available_paths,
     counts_of,
     files_by_item,
+    forbid_opening,
     ingest_groups,
     label_item,
     labels_by_path,
@@ -59,12 +60,7 @@ def test_again_changes_nothing_opens_nothing_and_asks_little(tmp_path: Path, mon
     (tmp_path / "in" / "sn3_ref.png").unlink()
     ingest_groups(tmp_path / "in", FLAT)
     before = list(Item.objects.values()), list(Frame.objects.values())
-
-    def never(paths: list[Path], *_: object) -> list[Path]:
-        assert not paths, f"{paths} were opened"
-        return paths
-
-    monkeypatch.setattr(decoders(), "examined", never)
+    forbid_opening(monkeypatch)
     with CaptureQueriesContext(connection) as queries:
         assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 70, "unchanged": 209}
     assert len(queries) < 30  # fewer than one per file
@@ -240,20 +236,12 @@ def test_what_another_run_wrote_meanwhile_is_not_written_twice(tmp_path: Path, m
 # -- Grouped otherwise --------------------------------------------------------------------------------
 def test_where_nothing_is_decided_files_can_be_grouped_otherwise(tmp_path: Path) -> None:
     write_triplets(tmp_path / "in", range(4))
-    heard: list[int] = []
-
-    def hear(sender: object, *, dataset_id: int, **kwargs: object) -> None:
-        heard.append(dataset_id)
-
-    regrouped.connect(hear)
-    try:
+    with heard_from(regrouped) as heard:
         assert counts_of(ingest_groups(tmp_path / "in")) == {"items": 12, "new": 12}
         assert counts_of(ingest_groups(tmp_path / "in", FLAT)) == {"items": 4, "new": 12}
         assert counts_of(ingest_groups(tmp_path / "in", "")) == {"items": 12, "new": 12}
-    finally:
-        regrouped.disconnect(hear)
     dataset = Dataset.objects.get()
-    assert (heard, dataset.grouping, dataset.roles) == ([dataset.pk] * 2, "", [])
+    assert ([news["dataset_id"] for news in heard], dataset.grouping, dataset.roles) == ([dataset.pk] * 2, "", [])
     assert_consistent(dataset)
 
 

@@ -16,6 +16,7 @@ import pytest
 from labeling.ingest import group_writer
 from labeling.ingest.group_writer import GroupWriter
 from labeling.models import Dataset, Item
+from tests.factories import call_before
 from tests.labeling.factories import (
     FLAT,
     ROLES,
@@ -148,15 +149,8 @@ def test_files_that_went_after_they_were_seen(tmp_path: Path, monkeypatch: pytes
     two_labelled(folder)
     shutil.copytree(folder / "a", folder / "b")
     write_png(folder / "b" / "sn0_ref.png", seed=999)
-    real = GroupWriter.settle
-
-    def settle(self: GroupWriter) -> None:
-        shutil.rmtree(folder / "a")
-        real(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GroupWriter, "settle", settle)
-        ingest_groups(folder)
+    call_before(monkeypatch, GroupWriter, "settle", lambda _: shutil.rmtree(folder / "a"))
+    ingest_groups(folder)
     assert labels_by_path() == {"b/sn0": "was a/sn0", "b/sn1": "was a/sn1"}
     assert Dataset.objects.get().n_items == 2
     assert_consistent(Dataset.objects.get())

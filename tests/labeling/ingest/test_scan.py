@@ -14,15 +14,14 @@ from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.errors import Cancelled
-from labeling.images.decoder_pool import decoders
 from labeling.images.folder_walk import FoundFile
 from labeling.ingest import scan as ingest_module
 from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
-from tests.factories import MakeFolder
-from tests.labeling.factories import Steps, counts_of, ingest_folder, write_png
+from tests.factories import MakeFolder, heard_from
+from tests.labeling.factories import Steps, counts_of, forbid_opening, ingest_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
 
@@ -52,12 +51,7 @@ def test_again_changes_nothing_and_opens_nothing(picture_folder: MakeFolder, mon
     folder = picture_folder(5)
     ingest_folder(folder)
     before = list(Item.objects.values()), list(Frame.objects.values())
-
-    def never(paths: list[Path], *_: object) -> list[Path]:
-        assert not paths, f"{paths} were opened"
-        return paths
-
-    monkeypatch.setattr(decoders(), "examined", never)
+    forbid_opening(monkeypatch)
     assert counts_of(ingest_folder(folder)) == {"items": 5, "unchanged": 5}
     assert (list(Item.objects.values()), list(Frame.objects.values())) == before
 
@@ -357,29 +351,21 @@ def test_batches_add_up_and_progress_grows(picture_folder: MakeFolder) -> None:
 @pytest.mark.parametrize("limit", [1, 4, 9, 17])
 def test_an_interrupted_run_is_taken_up_where_it_stopped(picture_folder: MakeFolder, limit: int) -> None:
     folder = picture_folder(30)
-    dataset_ids: list[int] = []
-
-    def hear(dataset_id: int, **_: object) -> None:
-        dataset_ids.append(dataset_id)
-
-    ingested.connect(hear)
-    try:
+    with heard_from(ingested) as heard:
         dataset = dataset_for(folder)
         with pytest.raises(Cancelled):
             ingest(dataset, Steps(limit))  # type: ignore[arg-type]
         dataset.refresh_from_db()
         stored = rows(dataset)
         assert dataset.n_items == len(stored) <= 2 * (limit + 1)
-        assert dataset_ids == []
+        assert heard == []
         result = ingest_folder(folder)
         assert counts_of(result) == {
             key: n for key, n in (("items", 30), ("new", 30 - len(stored)), ("unchanged", len(stored))) if n
         }
         assert rows(dataset).items() >= stored.items()
         assert sorted(rows(dataset).values()) == list(range(30))
-        assert dataset_ids == [dataset.pk]
-    finally:
-        ingested.disconnect(hear)
+        assert [news["dataset_id"] for news in heard] == [dataset.pk]
 
 
 def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None:

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
 from labeling.models import Action, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, assign, not_none
+from tests.factories import MakeDataset, assign, call_before, not_none
 
 pytestmark = pytest.mark.django_db
 
@@ -269,13 +269,7 @@ def test_a_class_deleted_meanwhile_is_said_in_words(client: Client, cat: LabelCl
 def test_a_class_deleted_between_look_and_change(
     client: Client, cat: LabelClass, dog: LabelClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = classes.edit
-
-    def somebody_is_faster(found: LabelClass, **values: object) -> LabelClass:
-        classes.merge(found, dog, user=None)
-        return real(found, **values)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(classes, "edit", somebody_is_faster)
+    call_before(monkeypatch, classes, "edit", lambda found, **_: classes.merge(found, dog, user=None))
     response = client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"})
     assert response.status_code == 422
     assert "“cat” was deleted or merged in the meantime" in text(response)

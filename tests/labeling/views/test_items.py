@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -122,10 +123,7 @@ def test_words_stand_for_a_picture_that_is_not_there(client: Client, dataset: Da
 def test_a_file_that_may_not_be_reached_is_no_error(
     client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(path: Path) -> bool:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "is_file", refuses)
+    monkeypatch.setattr(Path, "is_file", Mock(side_effect=PermissionError(13, "Permission denied")))
     assert "The file is no longer in" in text(client.get(url("detail", 0)))
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import Dataset, Frame, Item
 from labeling.views import media
+from tests.factories import call_before
 from tests.labeling.factories import Steps, content_of, full_url, thumbnail_url
 
 pytestmark = pytest.mark.django_db
@@ -108,11 +110,8 @@ def test_on_a_full_disk_pictures_are_shown_all_the_same(
     client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (frame,) = frames(a_png=Image.new("RGB", (30, 30), "red"))
-
-    def full_disk(*_: object) -> Path:
-        raise OSError(errno.ENOSPC, "No space left on device", "/store/thumbnails/ab/draft.part")
-
-    monkeypatch.setattr(Decoders, "thumbnail", full_disk)
+    full_disk = OSError(errno.ENOSPC, "No space left on device", "/store/thumbnails/ab/draft.part")
+    monkeypatch.setattr(Decoders, "thumbnail", Mock(side_effect=full_disk))
     assert picture(client.get(thumbnail_url(frame))).getpixel((0, 0)) == (255, 0, 0)
 
 
@@ -143,13 +142,10 @@ def test_whether_browsers_can_show_a_file_is_asked_once_for_each_content_and_ren
     client: Client, frames: Callable[..., list[Frame]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, bool]] = []
-    ask = Decoders.format_for_browsers
-
-    def counting(own: Decoders, file: Path, rendering: Rendering) -> str:
-        asked.append((file.name, rendering.is_inverted))
-        return ask(own, file, rendering)
-
-    monkeypatch.setattr(Decoders, "format_for_browsers", counting)
+    call_before(
+        monkeypatch, Decoders, "format_for_browsers",
+        lambda _, file, rendering: asked.append((file.name, rendering.is_inverted)),
+    )  # fmt: skip
     (frame,) = frames(a_png=noise(20, 20))
     for _ in range(3):
         content_of(client.get(full_url(frame)))

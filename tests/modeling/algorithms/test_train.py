@@ -21,7 +21,7 @@ from modeling.algorithms.calibration import (
 from modeling.algorithms.head import ABSENT_LOGIT, fit_head
 from modeling.algorithms.metrics import log_loss
 from modeling.algorithms.train import DEFAULT_C, train
-from tests.factories import not_none
+from tests.factories import interrupt_at, not_none
 from tests.modeling.algorithms.examples import blobs, digits
 
 KEYS = {
@@ -241,13 +241,8 @@ def test_progress_counts_every_fit_and_can_stop_the_work() -> None:
     train(X, y, n_classes=3, on_progress=lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][0] == seen[-1][1] >= 11
-
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise InterruptedError
-
     with pytest.raises(InterruptedError):
-        train(X, y, n_classes=3, on_progress=stop)
+        train(X, y, n_classes=3, on_progress=interrupt_at(3, InterruptedError))
 
 
 # -- Labels that belong together ------------------------------------------------------------------

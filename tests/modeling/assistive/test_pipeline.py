@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -189,10 +190,7 @@ def test_a_retrain_that_fails_half_way_leaves_no_files(
     add_vectors(dataset, X)
     import_labels(dataset, list(range(24)), y)
 
-    def full(*args: Any) -> None:
-        raise StoreError("The disk is full.")
-
-    monkeypatch.setattr(model_files, "save_held_out", full)
+    monkeypatch.setattr(model_files, "save_held_out", Mock(side_effect=StoreError("The disk is full.")))
     with pytest.raises(Refusal, match="The disk is full"):
         run_now("retrain", dataset_id=dataset.pk)
     assert ModelVersion.objects.count() == 0

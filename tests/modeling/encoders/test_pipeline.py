@@ -27,7 +27,7 @@ from modeling.backends import Encoder
 from modeling.backends.hog import HogEncoder
 from modeling.encoders import pipeline as encoder_pipeline
 from modeling.models import EmbeddingSet
-from tests.factories import not_none
+from tests.factories import call_before, interrupt_at, not_none
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -55,13 +55,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record how many images each call of the encoder got."""
     calls: list[int] = []
-    real = HogEncoder.encode_prepared
-
-    def counted(self: HogEncoder, pixels: np.ndarray) -> np.ndarray:
-        calls.append(len(pixels))
-        return real(self, pixels)
-
-    monkeypatch.setattr(HogEncoder, "encode_prepared", counted)
+    call_before(monkeypatch, HogEncoder, "encode_prepared", lambda _, pixels: calls.append(len(pixels)))
     return calls
 
 
@@ -140,27 +134,22 @@ class TestRun:
 
     def test_first_vectors_are_there_before_the_last(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         sizes: list[int] = []
-        real = encoder_pipeline.embed_chunk
 
-        def watched(run: Run, start: int, stop: int) -> None:
+        def note(*_: object) -> None:
             active = EmbeddingSet.objects.filter(dataset=dataset, is_active=True).first()
             sizes.append(active.n_vectors if active else 0)
-            real(run, start, stop)
 
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", note)
         embed(dataset)
         assert sizes == [0, 0, 8, 8, 16, 16]
 
     def test_images_that_come_meanwhile(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = encoder_pipeline.embed_chunk
-
-        def ingesting(run: Run, start: int, stop: int) -> None:
+        def ingest(run: Run, start: int, stop: int) -> None:
             if start == 20 and not Item.objects.filter(row=22).exists():
                 add_item_with_file(dataset, 22)
                 add_item_with_file(dataset, 23)
-            real(run, start, stop)
 
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", ingesting)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", ingest)
         result = embed(dataset)
         assert (result["items"], result["failed"], result["computed"]) == (24, 0, 24)
         np.testing.assert_allclose(vectors_of(dataset).X, expected(dataset, list(range(24))), atol=1e-6)
@@ -246,22 +235,11 @@ class TestTrouble:
     def test_after_a_stop_only_the_rest_is_done(
         self, failing_chunk: int, dataset: Dataset, encoded: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real = encoder_pipeline.embed_chunk
-        begun = 0
-
-        def stopping(run: Run, start: int, stop: int) -> None:
-            nonlocal begun
-            begun += 1
-            if begun == failing_chunk:
-                raise Cancelled
-            real(run, start, stop)
-
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", stopping)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", interrupt_at(failing_chunk, Cancelled))
         with pytest.raises(Refusal, match="cancelled"):
             embed(dataset)
         done = sum(encoded)
         assert done == (failing_chunk - 1) * 4
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", real)
         result = embed(dataset)
         assert sum(encoded) == 22  # nothing was computed twice
         assert (result["items"], result["computed"]) == (22, 22 - done)
@@ -303,13 +281,8 @@ class TestEncoders:
         embed(dataset)
         self._use(other)
         active: set[str] = set()
-        real = encoder_pipeline.embed_chunk
-
-        def watched(run: Run, start: int, stop: int) -> None:
-            active.add(EmbeddingSet.objects.get(is_active=True).fingerprint)
-            real(run, start, stop)
-
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+        fingerprints = EmbeddingSet.objects.filter(is_active=True).values_list("fingerprint", flat=True)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: active.add(fingerprints.get()))
         embed(dataset)
         assert active == {HogEncoder("").fingerprint}
 
@@ -342,14 +315,9 @@ class TestEncoders:
     def test_running_job_names_the_encoder_and_keeps_what_was_asked(
         self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        seen = []
-        real = encoder_pipeline.embed_chunk
-
-        def watched(run: Run, start: int, stop: int) -> None:
-            seen.append(Job.objects.values_list("params", "result").get())
-            real(run, start, stop)
-
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", watched)
+        seen: list[Any] = []
+        facts = Job.objects.values_list("params", "result")
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", lambda *_: seen.append(facts.get()))
         run_now("embed", dataset_id=dataset.pk, params={"backend": "hog"})
         named = {"backend": "hog", "encoder": "HOG + colour", "fingerprint": HogEncoder("").fingerprint}
         assert seen == [({"backend": "hog"}, named | {"rendering": {}})] * 6

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, call_before
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -204,16 +205,14 @@ class TestUse:
 
     def test_a_running_job_goes_over_to_the_new_choice(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 2)
-        real = encoder_pipeline.embed_chunk
         by: list[str] = []
 
-        def choosing(run: Any, start: int, stop: int) -> None:
+        def choose(run: Any, start: int, stop: int) -> None:
             by.append(run.job.result["backend"])
             if len(by) == 2:
                 EncoderChoice.objects.create(dataset=dataset, backend="patches")
-            real(run, start, stop)
 
-        monkeypatch.setattr(encoder_pipeline, "embed_chunk", choosing)
+        call_before(monkeypatch, encoder_pipeline, "embed_chunk", choose)
         result = run_now("embed", dataset_id=dataset.pk).result
         assert by == ["hog", "hog", "patches", "patches", "patches"]
         assert (result["encoder"], result["items"], result["failed"]) == ("Scattering", 6, 0)
@@ -256,12 +255,7 @@ class TestEncodersOfAProcess:
         assert encoder_pipeline.encoder_of("hog") is not hog
 
     def test_a_model_file_that_was_changed_is_opened_again(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made: list[str] = []
-
-        def choose(backend: str, weights_dir: Path | None, graphs: Path) -> PatchesEncoder:
-            made.append(backend)
-            return PatchesEncoder("")
-
+        choose = Mock(side_effect=lambda *_: PatchesEncoder(""))
         monkeypatch.setattr(encoder_pipeline, "choose_encoder", choose)
         file = store / "encoders" / "own" / "birds.tflite"
         file.parent.mkdir(parents=True)
@@ -269,7 +263,7 @@ class TestEncodersOfAProcess:
             file.write_bytes(content)
             for _ in range(2):
                 encoder_pipeline.encoder_of("file:birds.tflite")
-        assert made == ["file:birds.tflite"] * 2
+        assert [call.args[0] for call in choose.call_args_list] == ["file:birds.tflite"] * 2
 
 
 class TestDelete:

@@ -24,7 +24,7 @@ from modeling.maps import coordinates, projections
 from modeling.maps import pipeline as map_pipeline
 from modeling.maps.options import MapOptions
 from modeling.models import EmbeddingSet, Projection
-from tests.factories import MakeDataset, archive_bytes, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, call_before, manifest, opened, table
 from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -186,13 +186,7 @@ def test_new_images_are_placed_without_a_refit(digits: Dataset) -> None:
 def test_vectors_that_came_while_a_map_was_made_are_placed_after_it(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = map_pipeline._measured
-
-    def grown(*arguments: object) -> dict[str, object]:
-        grow(digits, load_digits().data[N : N + 2])
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(map_pipeline, "_measured", grown)
+    call_before(monkeypatch, map_pipeline, "_measured", lambda *_: grow(digits, load_digits().data[N : N + 2]))
     made(digits)
     assert Job.objects.filter(kind="place_on_maps", state=Job.State.QUEUED).count() == 1
 
@@ -355,13 +349,8 @@ def test_a_map_that_was_deleted_while_images_were_placed_leaves_nothing(
 ) -> None:
     first, second = made(digits, "pca"), made(digits, "pca")
     grow(digits, load_digits().data[N : N + 2])
-    real = map_pipeline._place
-
-    def deleted(*arguments: object) -> None:
-        Projection.objects.filter(pk=second.pk).delete()
-        real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(map_pipeline, "_place", deleted)
+    second_map = Projection.objects.filter(pk=second.pk)
+    call_before(monkeypatch, map_pipeline, "_place", lambda *_: second_map.delete())
     run_now("place_on_maps", dataset_id=digits.pk)
     assert not (store / "maps" / str(second.pk)).exists()
     first.refresh_from_db()
@@ -436,13 +425,7 @@ def test_many_copies_of_few_images_still_make_a_map(make_dataset: MakeDataset, m
 
 
 def test_vectors_that_were_deleted_meanwhile_are_told(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = map_pipeline._measured
-
-    def gone(*arguments: object) -> dict[str, object]:
-        EmbeddingSet.objects.all().delete()
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(map_pipeline, "_measured", gone)
+    call_before(monkeypatch, map_pipeline, "_measured", lambda *_: EmbeddingSet.objects.all().delete())
     with pytest.raises(Refusal, match="deleted meanwhile"):
         made(digits, "pca")
     assert not Projection.objects.exists()

@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -52,11 +53,7 @@ def _weights(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> 
     (settings.WEIGHTS_DIR / weights.MOBILENET_V2.file).touch()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "no-cache"))
     monkeypatch.setattr(augmentation, "_reachability", {})
-
-    def refuse(url: str) -> None:
-        raise OSError("no network here")
-
-    monkeypatch.setattr(weights, "connect", refuse)
+    monkeypatch.setattr(weights, "connect", Mock(side_effect=OSError("no network here")))
 
 
 def make_job(dataset: Dataset, state: str, **fields: Any) -> Job:

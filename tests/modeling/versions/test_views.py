@@ -29,7 +29,7 @@ from modeling.versions import model_files
 from modeling.versions.comparison import changes, shared
 from modeling.versions.facts import classes_of, survivors
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, not_none
+from tests.factories import MakeDataset, call_after, not_none
 from tests.modeling.factories import add_vectors, decide_rows, import_labels, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -492,13 +492,7 @@ def test_a_retrain_called_off_at_the_last_moment_does_not_take_the_chosen_ones_p
     dataset = make_dataset(60)
     trained(dataset, 30, 40)
     first = ModelVersion.objects.get(number=1)
-    save = model_files.save_held_out
-
-    def chosen_meanwhile(*args: Any) -> None:
-        save(*args)
-        active_version.choose(first)
-
-    monkeypatch.setattr(model_files, "save_held_out", chosen_meanwhile)
+    call_after(monkeypatch, model_files, "save_held_out", lambda *_: active_version.choose(first))
     with pytest.raises(Refusal, match="cancelled"):
         run_now("retrain", dataset_id=dataset.pk)
     assert active_model(dataset) == first

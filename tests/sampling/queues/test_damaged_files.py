@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -132,18 +133,13 @@ def test_a_damaged_picture_is_made_again(tmp_path: Path, kind: str, side: int, s
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_frozen_network_is_frozen_again(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    frozen: list[bytes] = []
-
-    def freeze() -> bytes:
-        frozen.append(b"a network" * 100)
-        return frozen[-1]
-
+    freeze = Mock(return_value=b"a network" * 100)
     for _ in range(2):
         assert litert.cached(tmp_path, "net[1]", freeze) == b"a network" * 100
-    assert len(frozen) == 1
+    assert freeze.call_count == 1
     (file,) = tmp_path.iterdir()
     damage(file, kind)
     for _ in range(2):
         assert litert.cached(tmp_path, "net[1]", freeze) == b"a network" * 100
-    assert len(frozen) == 2
+    assert freeze.call_count == 2
     assert caplog.text.count("is damaged") == 1
