@@ -28,8 +28,7 @@ def level(page: Page) -> int:
 
 
 def box_of(image: Locator) -> dict[str, float]:
-    found = not_none(image.bounding_box())
-    return dict(found)
+    return dict(not_none(image.bounding_box()))
 
 
 # -- Zoom and pan ---------------------------------------------------------------------------------
@@ -129,16 +128,9 @@ def test_digits_decide_and_z_takes_back(item_page: Page) -> None:
     assert annotation.seconds is not None
     expect(item_page.locator(".history li")).to_have_count(1)
 
-    item_page.keyboard.press("0")
-    expect(now).to_have_text("Now: unsure")
-    item_page.keyboard.press("x")
-    expect(now).to_have_text("Now: skipped")
-    item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: unsure")
-    item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: dog")
-    item_page.keyboard.press("z")
-    expect(now).to_have_text("Now: unlabeled")
+    for key, state in (("0", "unsure"), ("x", "skipped"), ("z", "unsure"), ("z", "dog"), ("z", "unlabeled")):
+        item_page.keyboard.press(key)
+        expect(now).to_have_text(f"Now: {state}")
     assert state_of(2) == (0, "")
     item_page.keyboard.press("z")
     expect(item_page.locator("#toasts")).to_contain_text("nothing left to undo")

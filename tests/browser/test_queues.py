@@ -9,14 +9,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hoshina.jobs.lifecycle import run_now
-from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.predictions import active_predictions
 from sampling.queues.registry import STRATEGIES
-from tests.browser.bench import Bench
+from tests.browser.bench import Bench, tell_job_finished
 from tests.browser.conftest import Site
 from tests.factories import not_none
-from tests.modeling.factories import add_vectors
+from tests.modeling.factories import add_vectors, import_labels
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -35,10 +34,7 @@ def dataset(site: Site) -> Dataset:
     """Provide 66 pictures with vectors, 36 labels with two mistakes, and the model that learnt from them."""
     dataset = site.dataset(N)
     add_vectors(dataset, _vectors())
-    classes = list(dataset.classes.values_list("pk", flat=True))
-    ids = dict(dataset.items.values_list("row", "pk"))
-    given = [Decision(ids[row], State.LABELLED, classes[(row + (row in {4, 9})) % 3]) for row in range(36)]
-    record_import(dataset, given, None)
+    import_labels(dataset, list(range(36)), np.array([(row + (row in {4, 9})) % 3 for row in range(36)]))
     run_now("retrain", dataset_id=dataset.pk)
     return dataset
 
@@ -49,10 +45,6 @@ def _choose(page: Page, queue: str) -> Locator:
     page.locator(f'#queue-menu button[value="{queue}"]').click()
     expect(page.locator("#queue-menu summary b")).to_have_text(STRATEGIES[queue].title)
     return page.locator(f'#grid[data-kind="{queue}"]')
-
-
-def _rows(bench: Bench) -> list[int]:
-    return [int(row) for row in bench.tiles.evaluate_all("tiles => tiles.map(tile => tile.dataset.row)")]
 
 
 def _band_rows(dataset: Dataset, low: float, high: float, class_id: int = 0) -> set[int]:
@@ -103,7 +95,7 @@ def test_a_menu_that_is_open_stays_when_a_job_ends(page: Page, site: Site, datas
     Bench(page, site.address, dataset).open("queue=all")
     page.locator("#queue-menu summary").click()
     with page.expect_response("**/queues/**"):
-        page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
+        tell_job_finished(page)
     page.wait_for_timeout(300)
     expect(page.locator('#queue-menu button[value="random"]')).to_be_visible()
 
@@ -144,7 +136,7 @@ def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset)
     count = page.locator("#pull-count")
     before = _band_rows(dataset, 0.3, 0.8)
     expect(count).to_have_text(f"{len(before)} images")
-    assert set(_rows(bench)) == before
+    assert set(bench.rows()) == before
     high.focus()
     for _ in range(20):
         page.keyboard.press("ArrowRight")
@@ -157,7 +149,7 @@ def test_the_band_follows_the_keyboard(page: Page, site: Site, dataset: Dataset)
     expect(bench.tiles).to_have_count(len(before))  # the page stays until the button asks for another
     page.keyboard.press("Enter")
     expect(bench.tiles).to_have_count(len(after))
-    assert set(_rows(bench)) == after
+    assert set(bench.rows()) == after
     expect(bench.focused).to_be_focused()
     high.focus()
     page.keyboard.press("Home")
@@ -199,7 +191,7 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
     expect(told).to_have_text(re.compile(r"to 1\.00$"))
     page.get_by_role("button", name=f"Pull {len(inside)} images").click()
     expect(bench.tiles).to_have_count(len(inside))
-    assert set(_rows(bench)) == inside
+    assert set(bench.rows()) == inside
     bars = page.locator(".band-slider rect")
     assert bars.count() == 100
     assert sum(int(bar) for bar in bars.evaluate_all("bars => bars.map(bar => bar.dataset.n)")) == len(everything)
@@ -207,13 +199,13 @@ def test_the_band_of_a_class_follows_the_mouse(page: Page, site: Site, dataset: 
 
 def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Site, dataset: Dataset) -> None:
     bench = Bench(page, site.address, dataset).open("queue=uncertain&measure=entropy")
-    chosen = _rows(bench)[:2]
+    chosen = bench.rows()[:2]
     bench.press("Shift+ArrowRight", "s")
     expect(page.locator('#grid[data-kind="similar"]')).to_be_visible()
     unit = _vectors() / np.linalg.norm(_vectors(), axis=1, keepdims=True)
     alike = (unit @ unit[chosen].T).max(axis=1)
     order = [row for row in np.argsort(-alike).tolist() if row >= 36 and row not in chosen]
-    assert _rows(bench)[:10] == order[:10]
+    assert bench.rows()[:10] == order[:10]
     expect(page.locator("#queues .examples img")).to_have_count(2)
     expect(page.locator("#queues .similar")).to_contain_text("Similar to any of these 2 images")
     expect(page.locator("#choice-state")).to_have_value("unlabelled")
@@ -229,12 +221,12 @@ def test_similar_images_with_their_slider_and_the_way_back(page: Page, site: Sit
     assert 0 < len(near) < len(order)
     expect(bench.tiles).to_have_count(len(near))
     expect(page.locator("#range-text")).to_have_text("similarity 0.95 or more (1: identical)")
-    assert _rows(bench) == near
+    assert bench.rows() == near
     expect(slider).to_be_focused()
 
     page.locator("#choice-state").select_option("any")
     expect(bench.tiles).not_to_have_count(len(near))
-    assert set(near) < set(_rows(bench)) <= {row for row in range(N) if alike[row] >= 0.95 and row not in chosen}
+    assert set(near) < set(bench.rows()) <= {row for row in range(N) if alike[row] >= 0.95 and row not in chosen}
     page.get_by_role("link", name="Back to Uncertain").click()
     expect(page.locator('#grid[data-kind="uncertain"]')).to_be_visible()
     assert "measure=entropy" in page.url
@@ -256,7 +248,7 @@ def test_a_job_that_ends_does_not_move_the_slider_back(page: Page, site: Site, d
         route.continue_()
 
     page.route("**/queues/**", late)
-    page.evaluate("document.body.dispatchEvent(new CustomEvent('hoshina:job-finished'))")
+    tell_job_finished(page)
     expect(page.locator("#range-text")).to_have_text("Probability 0.30 to 0.81")
     page.wait_for_timeout(800)
     assert high.input_value() == "0.81"

@@ -45,14 +45,13 @@ from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.models import AccuracyEstimate
 from tests.factories import not_none
-from tests.jobs.conftest import Store, migrated, open_store
+from tests.jobs.conftest import Store, open_store
 from tests.modeling.factories import add_vectors
 from tests.modeling.weights import real_weights_dir
 from tests.parts import wait_until
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["migrated"]
 
 S = Job.State
 N, N_LABELLED, SIDE = 120, 100, 32
