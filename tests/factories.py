@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.dispatch import Signal
+from django.http import HttpResponse
+from django.test.utils import CaptureQueriesContext
 
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.exporting import Export, Options
@@ -64,6 +67,19 @@ def heard_from(signal: Signal) -> Iterator[list[dict[str, Any]]]:
         yield heard
     finally:
         signal.disconnect(hear)
+
+
+def text(response: HttpResponse, status: int | None = None) -> str:
+    """Return what an answer says, and check its status if there is only one right."""
+    assert status in (None, response.status_code), response.status_code
+    return response.content.decode()
+
+
+def count_queries(act: Callable[..., object], *args: Any, **kwargs: Any) -> int:
+    """Return how often the database is asked by a call."""
+    with CaptureQueriesContext(connection) as queries:
+        act(*args, **kwargs)
+    return len(queries)
 
 
 def not_none(value: Value | None) -> Value:

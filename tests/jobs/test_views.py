@@ -11,13 +11,15 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from hoshina.jobs import lifecycle, presence
 from hoshina.jobs.models import Job, Worker
-from tests.factories import MakeDataset
+from tests import factories
+from tests.factories import MakeDataset, count_queries
 
 pytestmark = pytest.mark.django_db
 S = Job.State
@@ -42,15 +44,14 @@ def worker() -> None:
     Worker.objects.create(name=presence.me(), queues="interactive,heavy", seen_at=timezone.now())
 
 
-def text(response: Any) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+def text(response: HttpResponse, status: int | None = None) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", factories.text(response, status)))
 
 
 def test_page(client: Client, make_job: Callable[..., Job], make_dataset: MakeDataset, worker: None) -> None:
-    page = client.get(reverse("jobs:page"))
-    assert page.status_code == 200
-    assert "No jobs yet" in text(page)
-    assert "every 2s" not in page.content.decode()
+    page = text(client.get(reverse("jobs:page")), 200)
+    assert "No jobs yet" in page
+    assert "every 2s" not in page
     dataset = make_dataset(3, name="galaxies")
     make_job(S.FAILED, dataset_id=dataset.pk, error="No <labels> yet.", hint="Label something.")
     make_job(S.RUNNING, stage="Fitting", done=43, total=100, stage_started_at=timezone.now() - timedelta(seconds=43))
@@ -90,9 +91,7 @@ def test_list_is_polled_only_while_something_is_active(client: Client, make_job:
     assert "every 2s" in response.content.decode()
     assert "HX-Request" in response["Vary"]
     Job.objects.filter(pk=job.pk).update(state=S.SUCCEEDED)
-    response = client.get(reverse("jobs:list"), headers={"HX-Request": "true"})
-    assert response.status_code == 286
-    assert "every" not in response.content.decode()
+    assert "every" not in text(client.get(reverse("jobs:list"), headers={"HX-Request": "true"}), 286)
 
 
 def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[..., Job]) -> None:
@@ -111,18 +110,13 @@ def test_older_jobs_and_one_datasets_jobs(client: Client, make_job: Callable[...
 def test_the_page_asks_a_constant_number_of_queries(
     client: Client, make_job: Callable[..., Job], django_assert_num_queries: Any, worker: None
 ) -> None:
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
 
     make_job(S.RUNNING, dataset_id=1)
     client.get(reverse("jobs:page"))
-    with CaptureQueriesContext(connection) as few:
-        client.get(reverse("jobs:page"))
+    few = count_queries(client.get, reverse("jobs:page"))
     for number in range(20):
         make_job(S.RUNNING, dataset_id=number)
-    with CaptureQueriesContext(connection) as many:
-        client.get(reverse("jobs:page"))
-    assert len(many) <= len(few) + 1
+    assert count_queries(client.get, reverse("jobs:page")) <= few + 1
 
 
 def test_cancel_and_retry(client: Client, make_job: Callable[..., Job]) -> None:

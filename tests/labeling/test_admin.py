@@ -20,7 +20,7 @@ from labeling.decisions import classes
 from labeling.models import Annotation, Dataset, Item, LabelClass, Problem
 from modeling.models import EmbeddingSet, ModelVersion
 from sampling.models import Round
-from tests.factories import MakeDataset, assign, call_before, not_none
+from tests.factories import MakeDataset, assign, call_before, not_none, text
 
 pytestmark = pytest.mark.django_db
 
@@ -46,10 +46,6 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 
 def url(model: str, page: str, *args: object) -> str:
     return reverse(f"admin:{model.replace('.', '_')}_{page}", args=args)
-
-
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
 
 
 class InlineCode(HTMLParser):
@@ -145,13 +141,9 @@ def test_a_class_is_added(client: Client, dataset: Dataset) -> None:
 )
 def test_a_refused_class_is_said_in_words(client: Client, dataset: Dataset, change: dict[str, str], words: str) -> None:
     new = {"dataset": dataset.pk, "name": "bird", "colour": "#123456", "key": "", "order": "2"} | change
-    response = client.post(url("labeling.labelclass", "add"), new)
-    assert response.status_code == 200
-    assert words in text(response)
+    assert words in text(client.post(url("labeling.labelclass", "add"), new), 200)
     bird = classes.add(dataset, "bird")
-    response = client.post(url("labeling.labelclass", "change", bird.pk), new)
-    assert response.status_code == 200
-    assert words in text(response)
+    assert words in text(client.post(url("labeling.labelclass", "change", bird.pk), new), 200)
     assert LabelClass.objects.count() == 3
 
 
@@ -178,9 +170,7 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(client: Client, datase
     page = url("labeling.labelclass", "delete", cat.pk)
     asked = text(client.get(page))
     assert "has 3 labels. Where should they go?" in asked
-    unanswered = client.post(page, {})
-    assert unanswered.status_code == 422
-    assert "Choose where its labels go." in text(unanswered)
+    assert "Choose where its labels go." in text(client.post(page, {}), 422)
     response = client.post(page, {"target": str(dog.pk)}, follow=True)
     assert "3 labels moved" in text(response)
     cat.refresh_from_db()
@@ -204,9 +194,8 @@ def test_a_class_deleted_while_the_question_was_open(
     delete = classes.delete
     call_before(monkeypatch, classes, "delete", lambda source, **_: delete(source, user=None))  # somebody is faster
     page = url("labeling.labelclass", "delete", cat.pk)
-    response = client.post(page, {"target": "unlabelled"}, follow=True)
-    assert response.status_code == 200
-    assert "“cat” was deleted or merged in the meantime" in text(response)
+    response = text(client.post(page, {"target": "unlabelled"}, follow=True), 200)
+    assert "“cat” was deleted or merged in the meantime" in response
 
 
 def test_selected_classes_are_not_deleted_without_the_question(client: Client, dataset: Dataset) -> None:

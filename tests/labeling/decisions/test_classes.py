@@ -8,8 +8,6 @@ import uuid
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +17,7 @@ from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Annotation, Dataset, Item, LabelClass, State
 from modeling.assistive import policy
-from tests.factories import MakeDataset, call_after, interrupt_at
+from tests.factories import MakeDataset, call_after, count_queries, interrupt_at
 
 
 @pytest.fixture
@@ -344,7 +342,5 @@ def test_merging_asks_as_often_for_two_hundred_items_as_for_ten(make_dataset: Ma
         dataset = make_dataset(n, name=name)
         decide(dataset, list(range(n)), Action.Kind.ASSIGN, named(dataset, "cat"), ana)
         policy.forget(dataset)  # so that each merge checks whether a model is due
-        with CaptureQueriesContext(connection) as queries:
-            classes.merge(named(dataset, "cat"), named(dataset, "dog"), user=ana)
-        asked.append(len(queries))
+        asked.append(count_queries(classes.merge, named(dataset, "cat"), named(dataset, "dog"), user=ana))
     assert asked[1] == asked[2]

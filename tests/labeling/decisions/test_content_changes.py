@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from labeling.decisions import classes
 from labeling.decisions.content_changes import CONFIRMATION, count_content_changed, mark_content_changed
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from tests.factories import MakeDataset, MakeFolder, archive_bytes, decide, opened, table
+from tests.factories import MakeDataset, MakeFolder, archive_bytes, count_queries, decide, opened, table
 from tests.labeling.factories import FLAT, counts_of, ingest_folder, ingest_groups, write_png, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -98,9 +97,7 @@ def test_a_file_that_is_read_again_for_a_newer_version_is_not_changed(folder: Pa
 def test_marking_takes_one_statement_for_hundreds_of_files(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(400)
     decide(dataset, "assign", range(0, 400, 2), "cat")
-    with CaptureQueriesContext(connection) as queries:
-        mark_content_changed(list(dataset.items.values_list("pk", flat=True)))
-    assert len(queries) == 2
+    assert count_queries(mark_content_changed, list(dataset.items.values_list("pk", flat=True))) == 2
     assert count_content_changed(dataset) == 200
 
 

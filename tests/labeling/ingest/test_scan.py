@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from hoshina.core.errors import Refusal
 from hoshina.jobs.errors import Cancelled
@@ -20,7 +18,7 @@ from labeling.ingest.dataset_folder import dataset_for
 from labeling.ingest.scan import ingest
 from labeling.models import MAX_PATH, Annotation, Dataset, Frame, Item, Problem
 from labeling.signals import ingested
-from tests.factories import MakeFolder, heard_from
+from tests.factories import MakeFolder, count_queries, heard_from
 from tests.labeling.factories import Steps, counts_of, forbid_opening, ingest_folder, write_png
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -378,11 +376,7 @@ def test_two_datasets_have_rows_of_their_own(picture_folder: MakeFolder) -> None
 def test_reading_again_takes_few_queries(picture_folder: MakeFolder) -> None:
     folder = picture_folder(300)
     ingest_folder(folder)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        ingest_folder(folder)
-    assert len(queries) < 18  # fewer than one per file
+    assert count_queries(ingest_folder, folder) < 18  # fewer than one per file
 
 
 def test_what_another_run_wrote_meanwhile_is_not_written_twice(

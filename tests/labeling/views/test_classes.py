@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from labeling.decisions import classes
 from labeling.models import Action, Dataset, Item, LabelClass
-from tests.factories import MakeDataset, assign, call_before, not_none
+from tests.factories import MakeDataset, assign, call_before, not_none, text
 
 pytestmark = pytest.mark.django_db
 
@@ -39,10 +39,6 @@ def url(name: str, *args: object) -> str:
 
 def names() -> list[str]:
     return list(LabelClass.objects.active().values_list("name", flat=True))
-
-
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
 
 
 def says_changed(response: object) -> bool:
@@ -78,10 +74,8 @@ def test_lists_are_only_read(client: Client, dataset: Dataset, name: str) -> Non
 
 
 def test_changes_are_only_posted(client: Client, dataset: Dataset, cat: LabelClass) -> None:
-    assert client.get(url("class_add")).status_code == 405
-    assert client.get(url("class_move", cat.pk)).status_code == 405
-    assert client.put(url("class_edit", cat.pk)).status_code == 405
-    assert client.put(url("class_delete", cat.pk)).status_code == 405
+    assert all(client.get(page).status_code == 405 for page in (url("class_add"), url("class_move", cat.pk)))
+    assert all(client.put(url(name, cat.pk)).status_code == 405 for name in ("class_edit", "class_delete"))
     assert names() == ["cat", "dog"]
 
 
@@ -212,9 +206,7 @@ def test_deleting_a_class_in_use_asks_where_its_labels_go(
     assert f'<option value="{dog.pk}">dog</option>' in asked
     assert f'<option value="{cat.pk}"' not in asked
 
-    unanswered = client.post(url("class_delete", cat.pk))
-    assert unanswered.status_code == 422
-    assert "Choose where its labels go." in text(unanswered)
+    assert "Choose where its labels go." in text(client.post(url("class_delete", cat.pk)), 422)
     assert names() == ["cat", "dog"]
 
     response = client.post(url("class_delete", cat.pk), {"target": "unlabelled"})
@@ -247,9 +239,8 @@ def test_merging_needs_a_class(client: Client, dataset: Dataset, cat: LabelClass
 
 def test_a_class_of_another_dataset_is_no_target(client: Client, cat: LabelClass, make_dataset: MakeDataset) -> None:
     stranger = not_none(LabelClass.objects.filter(dataset=make_dataset(1, name="other")).first())
-    response = client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)})
-    assert response.status_code == 422
-    assert "deleted or merged in the meantime" in text(response)
+    page = text(client.post(url("class_merge", cat.pk), {"target": str(stranger.pk)}), 422)
+    assert "deleted or merged in the meantime" in page
     assert client.post(url("class_edit", stranger.pk), {"name": "mine"}).status_code == 422
     stranger.refresh_from_db()
     assert stranger.name == "cat"
@@ -270,9 +261,8 @@ def test_a_class_deleted_between_look_and_change(
     client: Client, cat: LabelClass, dog: LabelClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call_before(monkeypatch, classes, "edit", lambda found, **_: classes.merge(found, dog, user=None))
-    response = client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"})
-    assert response.status_code == 422
-    assert "“cat” was deleted or merged in the meantime" in text(response)
+    page = text(client.post(url("class_edit", cat.pk), {"name": "lion", "colour": "#000000"}), 422)
+    assert "“cat” was deleted or merged in the meantime" in page
 
 
 def test_the_list_asks_the_database_as_often_for_many_classes_and_items(

@@ -9,24 +9,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from hoshina.jobs.models import Job
 from labeling.models import Dataset, Problem
 from labeling.views import datasets as views
-from tests.factories import MakeDataset, MakeFolder
+from tests.factories import MakeDataset, MakeFolder, count_queries, text
 
 pytestmark = pytest.mark.django_db
 
 HOME, DATASETS = "/", "/datasets/"
 PROBLEMS = "/d/pictures/problems/"
-
-
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
 
 
 # -- Home -----------------------------------------------------------------------------------------
@@ -40,11 +34,13 @@ def test_home_without_datasets_says_how_to_begin(client: Client, settings: Any, 
     assert 'name="folder"' in found
 
 
-def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(
-    client: Client, make_dataset: MakeDataset
-) -> None:
-    for name in ("first", "second", "third"):
-        make_dataset(1, name=name)
+@pytest.fixture
+def three(make_dataset: MakeDataset) -> list[Dataset]:
+    return [make_dataset(1, name=name) for name in ("first", "second", "third")]
+
+
+@pytest.mark.usefixtures("three")
+def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(client: Client) -> None:
     assert client.get(HOME).headers["Location"] == "/d/third/"
     client.get("/d/second/classes/")
     assert client.get(HOME).headers["Location"] == "/d/second/"
@@ -52,9 +48,8 @@ def test_home_leads_to_the_newest_dataset_and_then_to_the_one_used_last(
     assert client.get(HOME).headers["Location"] == "/d/third/"
 
 
-def test_home_leads_to_the_dataset_that_the_address_asks_for(client: Client, make_dataset: MakeDataset) -> None:
-    for name in ("first", "second", "third"):
-        make_dataset(1, name=name)
+@pytest.mark.usefixtures("three")
+def test_home_leads_to_the_dataset_that_the_address_asks_for(client: Client) -> None:
     client.get("/d/second/classes/")
     assert client.get(HOME, {"dataset": "first"}).headers["Location"] == "/d/first/"
     for unknown in ("nowhere", "no\x00where", "\x00"):
@@ -89,9 +84,7 @@ def test_the_list_asks_the_database_as_often_for_many(client: Client, make_datas
         for name in names:
             dataset = make_dataset(n, name=name)
             Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{i}", reason="x") for i in range(n))
-        with CaptureQueriesContext(connection) as queries:
-            client.get(DATASETS)
-        asked.append(len(queries))
+        asked.append(count_queries(client.get, DATASETS))
     assert asked[0] == asked[1] == 3
 
 
@@ -245,9 +238,7 @@ def test_problems_ask_the_database_as_often_for_many(client: Client, make_datase
     asked = []
     for n in (10, 200):
         Problem.objects.bulk_create(Problem(dataset=dataset, path=f"{n} {i}", reason=f"r{i}") for i in range(n))
-        with CaptureQueriesContext(connection) as queries:
-            client.get(PROBLEMS)
-        asked.append(len(queries))
+        asked.append(count_queries(client.get, PROBLEMS))
     assert asked[0] == asked[1] == 6
 
 

@@ -8,16 +8,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from labeling.decisions.content_changes import mark_content_changed
 from labeling.exporting.size import ImagesSize, images_size
 from labeling.models import Annotation, Dataset, Frame, Item, LabelClass, State
-from tests.factories import MakeDataset, archive_bytes, decide, manifest, opened, table
+from tests.factories import MakeDataset, archive_bytes, count_queries, decide, manifest, opened, table, text
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -35,15 +33,15 @@ def dataset(make_dataset: MakeDataset) -> Dataset:
 
 
 def export_url(dataset: Dataset) -> str:
-    return reverse("labeling:export", args=[dataset.slug])
+    return f"/d/{dataset.slug}/export/"
 
 
 def zip_url(dataset: Dataset) -> str:
-    return reverse("labeling:export_zip", args=[dataset.slug])
+    return f"/d/{dataset.slug}/export.zip"
 
 
-def text_of(response: HttpResponse) -> str:
-    return " ".join(response.content.decode().split())
+def text_of(response: HttpResponse, status: int | None = None) -> str:
+    return " ".join(text(response, status).split())
 
 
 # -- The page ---------------------------------------------------------------------------------------
@@ -63,11 +61,10 @@ def test_the_page_counts_what_the_archive_will_hold(client: Client, dataset: Dat
     page = client.get(export_url(dataset), chosen)
     archive = opened(client.get(zip_url(dataset), chosen).getvalue())
     splits = manifest(archive)["splits"]
-    assert [total for _, _, total in page.context["splits"]] == [
-        splits[name]["items"] for name in ("train", "val", "test")
-    ]
+    parts = [splits[name] for name in ("train", "val", "test")]
+    assert [total for _, _, total in page.context["splits"]] == [part["items"] for part in parts]
     for row in page.context["class_rows"]:
-        assert row.counts == [splits[name]["classes"].get(row.label.name, 0) for name in ("train", "val", "test")]
+        assert row.counts == [part["classes"].get(row.label.name, 0) for part in parts]
 
 
 def test_a_changed_option_brings_the_form_alone(client: Client, dataset: Dataset) -> None:
@@ -105,13 +102,9 @@ def test_the_page_costs_the_same_for_more_items_and_classes(
 ) -> None:
     large = make_dataset(300, name="large", classes=tuple(f"class {number}" for number in range(40)))
     decide(large, "assign", range(250), "class 3")
-    counts = []
     client.get(export_url(dataset))
-    for one in (dataset, large):
-        with CaptureQueriesContext(connection) as queries:
-            client.get(export_url(one))
-        counts.append(len(queries))
-    assert counts[0] == counts[1]
+    small_page, large_page = (count_queries(client.get, export_url(shown)) for shown in (dataset, large))
+    assert small_page == large_page
 
 
 def test_an_empty_dataset_says_what_to_do(client: Client, make_dataset: MakeDataset) -> None:
@@ -151,9 +144,7 @@ def test_the_archive_is_streamed(client: Client, dataset: Dataset) -> None:
 def test_predictions_without_a_model_are_refused(client: Client, dataset: Dataset) -> None:
     page = text_of(client.get(export_url(dataset)))
     assert "There are no predictions yet" in page
-    response = client.get(zip_url(dataset), {"predictions": "on"})
-    assert response.status_code == 422
-    assert "There are no predictions yet" in text_of(response)
+    assert "There are no predictions yet" in text_of(client.get(zip_url(dataset), {"predictions": "on"}), 422)
 
 
 def test_missing_images_do_not_stop_it(client: Client, dataset: Dataset) -> None:
@@ -192,9 +183,8 @@ def test_the_size_of_the_images_is_added_up_in_a_few_queries(dataset: Dataset, m
         item.frames.update(size=10**row if row < 8 else 1)
     assert images_size(dataset) == ImagesSize(11_111_118, is_total=True)  # 8 of 10^0 to 10^7, and 7 more
     dataset.items.get(row=1).frames.update(size=2 * 10**9)
-    with CaptureQueriesContext(connection) as queries:
-        assert not images_size(dataset).is_included
-    assert len(queries) == 2  # it ends where the limit is passed
+    assert not images_size(dataset).is_included
+    assert count_queries(images_size, dataset) == 2  # it ends where the limit is passed
 
 
 def test_the_page_counts_what_changed_after_its_decision(client: Client, dataset: Dataset) -> None:
@@ -251,23 +241,20 @@ def test_a_file_that_makes_no_sense_is_refused_in_words(
     client: Client, dataset: Dataset, content: bytes, words: str
 ) -> None:
     before = Annotation.objects.count()
-    response = upload(client, dataset, content)
-    assert response.status_code == 422
-    assert "Nothing was imported." in text_of(response)
-    assert words in text_of(response)
+    page = text_of(upload(client, dataset, content), 422)
+    assert "Nothing was imported." in page
+    assert words in page
     assert Annotation.objects.count() == before
 
 
 def test_no_file_and_too_large_a_file_are_refused(
     client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    response = client.post(reverse("labeling:import", args=[dataset.slug]), headers=HTMX)
-    assert response.status_code == 422
-    assert "Choose a file first." in response.content.decode()
+    page = text(client.post(reverse("labeling:import", args=[dataset.slug]), headers=HTMX), 422)
+    assert "Choose a file first." in page
     monkeypatch.setattr("labeling.views.uploads.MAX_UPLOAD", 10)
-    response = upload(client, dataset, b"path,label\nimage0019.png,dog\n")
-    assert response.status_code == 422
-    assert "hoshina import_labels FILE --dataset pictures" in text_of(response)
+    page = text_of(upload(client, dataset, b"path,label\nimage0019.png,dog\n"), 422)
+    assert "hoshina import_labels FILE --dataset pictures" in page
 
 
 def test_a_large_upload_comes_from_disk(client: Client, dataset: Dataset, settings: Any) -> None:
@@ -285,9 +272,7 @@ def test_without_scripts_the_page_comes_whole(client: Client, dataset: Dataset) 
 
 def test_the_columns_and_the_encoding_are_chosen_on_the_page(client: Client, dataset: Dataset) -> None:
     content = "galaxy|kind\nimage0019|dog\n".encode("utf-16")
-    asked = upload(client, dataset, content)
-    assert asked.status_code == 422
-    assert "The columns are 'galaxy', 'kind'. Choose" in unescape(text_of(asked))
+    assert "The columns are 'galaxy', 'kind'. Choose" in unescape(text_of(upload(client, dataset, content), 422))
     told = upload(client, dataset, content, key_column="galaxy", label_column="Kind")
     assert "1 applied" in text_of(told)
     assert "1 line matched by file name only." in text_of(told)

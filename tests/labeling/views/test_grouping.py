@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -15,6 +16,7 @@ from hoshina.jobs.models import Job
 from labeling.ingest.grouping_preview import suggest
 from labeling.models import Dataset, Item, State
 from labeling.views import grouping as views
+from tests import factories
 from tests.labeling.factories import FLAT, ingest_groups, write_triplets
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -28,8 +30,8 @@ def dataset(tmp_path: Path) -> Dataset:
     return Dataset.objects.get()
 
 
-def text(response: Any) -> str:
-    return " ".join(unescape(response.content.decode()).split())
+def text(response: HttpResponse, status: int | None = None) -> str:
+    return " ".join(unescape(factories.text(response, status)).split())
 
 
 def page(dataset: Dataset) -> str:
@@ -104,10 +106,9 @@ def test_labels_that_would_be_lost_are_told_before_anything_is_done(client: Clie
     Item.objects.filter(path="sn0_ref.png").update(state=State.UNSURE)
     Dataset.objects.update(n_unsure=1)
     assert "1 item has a decision" in text(client.get(page(dataset)))
-    response = client.post(page(dataset), {"template": FLAT})
-    assert response.status_code == 422
-    assert "1 image of in has a decision" in text(response)
-    assert "import the labels.csv" in text(response)
+    response = text(client.post(page(dataset), {"template": FLAT}), 422)
+    assert "1 image of in has a decision" in response
+    assert "import the labels.csv" in response
     assert not Job.objects.filter(kind="ingest").exists()
 
 

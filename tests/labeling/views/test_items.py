@@ -9,15 +9,13 @@ from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from labeling.decisions import classes
 from labeling.decisions.save import Request, Shown, Target, apply
 from labeling.models import Action, Dataset, Frame, Item, LabelClass
-from tests.factories import MakeDataset, MakeFolder
+from tests.factories import MakeDataset, MakeFolder, count_queries, text
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -45,10 +43,6 @@ def act(
 
 def url(name: str, row: int, query: str = "") -> str:
     return reverse(f"labeling:{name}", args=["pictures", row]) + query
-
-
-def text(response: object) -> str:
-    return response.content.decode()  # type: ignore[attr-defined, no-any-return]
 
 
 def test_page_and_fragment_show_the_same_item(client: Client, dataset: Dataset) -> None:
@@ -80,21 +74,19 @@ def test_neighbours_are_by_row_and_of_the_same_dataset(
 ) -> None:
     make_dataset(9, name="other")
     Item.objects.filter(dataset=dataset, row=1).delete()
-    for row, before, after in ((0, None, 2), (2, 0, 3), (4, 3, None)):
+    for row, *neighbours in ((0, None, 2), (2, 0, 3), (4, 3, None)):
         found = text(client.get(url(name, row)))
-        assert (
-            (f'rel="prev" href="{url("item", before)}"' in found) if before is not None else 'rel="prev"' not in found
-        )
-        assert (f'rel="next" href="{url("item", after)}"' in found) if after is not None else 'rel="next"' not in found
+        for rel, other in zip(("prev", "next"), neighbours, strict=True):
+            link = f'rel="{rel}"' if other is None else f'rel="{rel}" href="{url("item", other)}"'
+            assert (link in found) is (other is not None)
 
 
 @pytest.mark.parametrize("name", ["item", "detail"])
 @pytest.mark.parametrize("row", [5, 2**63 - 1, 2**63, 10**30])
 def test_an_unknown_row_is_said_in_words(client: Client, dataset: Dataset, name: str, row: int) -> None:
-    response = client.get(url(name, row))
-    assert response.status_code == 404
-    assert f"pictures has no item {row}." in text(response)
-    assert "Its items are numbered from 0 to 4." in text(response)
+    page = text(client.get(url(name, row)), 404)
+    assert f"pictures has no item {row}." in page
+    assert "Its items are numbered from 0 to 4." in page
 
 
 @pytest.mark.parametrize("name", ["item", "detail"])
@@ -232,9 +224,6 @@ def test_the_database_is_asked_as_often_for_many_items_and_decisions(
     for dataset, n in ((small, 1), (big, 15)):
         for _ in range(n):
             act(dataset, 5, Action.Kind.ASSIGN, "cat", ana, suggested_label_id=1, suggested_probability=0.5)
-    asked = []
-    for slug in ("pictures", "pictures", "big"):
-        with CaptureQueriesContext(connection) as queries:
-            assert client.get(reverse(f"labeling:{name}", args=[slug, 5])).status_code == 200
-        asked.append(len(queries))
-    assert asked[1] == asked[2] <= 11
+    few, many = (reverse(f"labeling:{name}", args=[slug, 5]) for slug in ("pictures", "big"))
+    assert client.get(few).status_code == client.get(many).status_code == 200
+    assert count_queries(client.get, few) == count_queries(client.get, many) <= 11

@@ -5,9 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.models import Job
@@ -16,7 +14,7 @@ from labeling.models import Action, Dataset
 from modeling.assistive import policy
 from modeling.assistive.policy import labels_to_go, new_labels, policy_of
 from modeling.models import ModelVersion
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, count_queries
 from tests.modeling.factories import add_vectors, two_clouds
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -94,13 +92,9 @@ def test_other_datasets_do_not_count_and_many_decisions_are_read_in_parts(
 
 def test_the_count_costs_no_more_for_more_labels_before(dataset: Dataset) -> None:
     press(dataset, [50])
-    with CaptureQueriesContext(connection) as caught:
-        assert count(dataset) == 1
-    assert len(caught) == 3
+    assert (count(dataset), count_queries(count, dataset)) == (1, 3)
     ModelVersion.objects.update(n_decisions=dataset.n_decisions)
-    with CaptureQueriesContext(connection) as caught:
-        assert count(dataset) == 0
-    assert len(caught) == 1
+    assert (count(dataset), count_queries(count, dataset)) == (0, 1)
 
 
 def test_the_page_says_in_how_many_more_labels(dataset: Dataset, client: Client) -> None:

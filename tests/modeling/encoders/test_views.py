@@ -26,7 +26,7 @@ from modeling.encoders import pipeline as encoder_pipeline
 from modeling.encoders import uploads
 from modeling.models import EmbeddingSet, EncoderChoice, ModelVersion
 from modeling.quick.pipeline import FEATURES, quick_folder
-from tests.factories import MakeDataset, call_before
+from tests.factories import MakeDataset, call_before, text
 from tests.modeling.factories import add_item_with_file
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -123,9 +123,7 @@ class TestPage:
 class TestUse:
     def test_vectors_come_in_the_background_and_the_old_ones_go_on(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        answer = post(client, "encoder_use", backend="patches")
-        assert answer.status_code == 200
-        assert "use those of HOG + colour" in answer.content.decode()
+        assert "use those of HOG + colour" in text(post(client, "encoder_use", backend="patches"), 200)
         assert Job.objects.get(state=Job.State.QUEUED, kind="embed").params == {}
         assert EmbeddingSet.objects.get(is_active=True).backend == "hog"
         embed(dataset)
@@ -191,17 +189,13 @@ class TestUse:
         self, backend: str, words: str, client: Client, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("modeling.backends.keras_networks.PACKAGE", "tensorflow_of_nowhere")
-        answer = post(client, "encoder_use", backend=backend)
-        assert answer.status_code == 422
-        assert words in answer.content.decode()
+        assert words in text(post(client, "encoder_use", backend=backend), 422)
         assert not EncoderChoice.objects.exists()
         assert not Job.objects.exists()
 
     def test_a_command_that_insists_is_not_interfered_with(self, client: Client, dataset: Dataset) -> None:
         Job.objects.create(kind="embed", queue="heavy", dataset_id=dataset.pk, key="k", params={"backend": "hog"})
-        answer = post(client, "encoder_use", backend="patches")
-        assert answer.status_code == 422
-        assert "A command is computing embeddings" in answer.content.decode()
+        assert "A command is computing embeddings" in text(post(client, "encoder_use", backend="patches"), 422)
 
     def test_a_running_job_goes_over_to_the_new_choice(self, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(encoder_pipeline, "CHUNK_ROWS", 2)
@@ -284,9 +278,7 @@ class TestDelete:
 
     def test_not_what_is_in_use(self, client: Client, dataset: Dataset) -> None:
         embed(dataset)
-        answer = post(client, "encoder_delete", EmbeddingSet.objects.get().pk)
-        assert answer.status_code == 422
-        assert "in use" in answer.content.decode()
+        assert "in use" in text(post(client, "encoder_delete", EmbeddingSet.objects.get().pk), 422)
         assert EmbeddingSet.objects.count() == 1
 
     def test_not_what_the_model_in_use_has_learnt_from(self, client: Client, dataset: Dataset) -> None:
@@ -327,9 +319,7 @@ class TestAdd:
 
     def test_never_overwrites(self, client: Client, dataset: Dataset, store: Path) -> None:
         post(client, "encoder_add", file=tflite())
-        answer = post(client, "encoder_add", file=tflite(content=b"\x1c\0\0\0TFL3 another"))
-        assert answer.status_code == 422
-        assert "already" in answer.content.decode()
+        assert "already" in text(post(client, "encoder_add", file=tflite(content=b"\x1c\0\0\0TFL3 another")), 422)
         assert (store / "encoders" / "own" / "birds.tflite").read_bytes().endswith(b"so on")
 
     @pytest.mark.parametrize(
@@ -346,9 +336,7 @@ class TestAdd:
     def test_what_is_no_model_is_refused(
         self, file: SimpleUploadedFile, words: str, client: Client, dataset: Dataset, store: Path
     ) -> None:
-        answer = post(client, "encoder_add", file=file)
-        assert answer.status_code == 422
-        assert words in answer.content.decode()
+        assert words in text(post(client, "encoder_add", file=file), 422)
         assert not list((store / "encoders").rglob("*.*"))
 
     def test_no_file_and_a_strange_preprocessing(self, client: Client, dataset: Dataset) -> None:
@@ -377,10 +365,9 @@ class TestRemove:
         post(client, "encoder_add", file=tflite(), name="Birds of Mey")
         post(client, "encoder_add", file=tflite("bees.tflite"))
         assert client.get("/d/pictures/encoders/").content.decode().count("/encoders/remove/") == 2
-        answer = self.remove(client)
-        assert answer.status_code == 200
-        assert "Birds of Mey" not in answer.content.decode()
-        assert answer.content.decode().count("/encoders/remove/") == 1
+        page = text(self.remove(client), 200)
+        assert "Birds of Mey" not in page
+        assert page.count("/encoders/remove/") == 1
         assert [one.name for one in (store / "encoders" / "own").iterdir()] == ["bees.tflite"]
 
     def test_not_while_it_is_in_use(self, client: Client, dataset: Dataset, store: Path, settings: Any) -> None:
@@ -390,9 +377,7 @@ class TestRemove:
         choice.delete()
         facts = {"fingerprint": "f", "encoder": "Birds", "dim": 3, "backend": "file:birds.tflite"}
         vectors = EmbeddingSet.objects.create(dataset=dataset, is_active=True, **facts)
-        answer = self.remove(client)
-        assert answer.status_code == 422
-        assert "the embeddings of pictures come from it" in answer.content.decode()
+        assert "the embeddings of pictures come from it" in text(self.remove(client), 422)
         vectors.delete()
         settings.EMBEDDING_BACKEND = "file:birds.tflite"
         assert "AL_EMBEDDING_BACKEND names it" in self.remove(client).content.decode()

@@ -23,7 +23,7 @@ from modeling.backends.quick import augmentation
 from modeling.models import EncoderChoice, ModelVersion
 from modeling.quick.options import QuickOptions
 from modeling.versions import model_files
-from tests.factories import MakeDataset, MakeFolder
+from tests.factories import MakeDataset, MakeFolder, text
 from tests.modeling.factories import import_labels
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("store")]
@@ -73,9 +73,7 @@ def make_version(dataset: Dataset, kind: str = "quick") -> ModelVersion:
 
 
 def ask(client: Client, url: str = URL) -> str:
-    response = client.get(url, headers={"HX-Request": "true"})
-    assert response.status_code == 200
-    return response.content.decode()
+    return text(client.get(url, headers={"HX-Request": "true"}), 200)
 
 
 def plain(text: str) -> str:
@@ -135,9 +133,8 @@ def test_it_begins_once_and_remembers_what_was_chosen(client: Client, dataset: D
 def test_the_impossible_is_refused_in_words(
     client: Client, dataset: Dataset, changes: dict[str, str], words: str
 ) -> None:
-    response = client.post(URL, {**FORM, **changes}, headers={"HX-Request": "true"})
-    assert response.status_code == 422
-    assert words in plain(response.content.decode()).replace("&#x27;", "'")
+    page = text(client.post(URL, {**FORM, **changes}, headers={"HX-Request": "true"}), 422)
+    assert words in plain(page).replace("&#x27;", "'")
     assert not Job.objects.filter(kind="quick_train").exists()
 
 

@@ -7,9 +7,7 @@ import uuid
 
 import numpy as np
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
@@ -23,7 +21,7 @@ from modeling.versions import model_files
 from sampling.accuracy import estimate as accuracy_estimate
 from sampling.algorithms.estimates import collection_accuracy, wilson_continuous
 from sampling.models import AccuracyEstimate
-from tests.factories import MakeDataset, not_none
+from tests.factories import MakeDataset, count_queries, not_none
 from tests.modeling.factories import add_vectors, two_clouds
 from tests.sampling.factories import decide_shown, estimates_at
 from tests.sampling.served import label_tiles
@@ -197,9 +195,7 @@ def test_queries_do_not_grow_with_labels(told: tuple[Dataset, np.ndarray]) -> No
     for more in (0, 40):
         for row in range(60, 60 + more):
             decide_shown(dataset, [row], name_of(y, row), queue="audit")
-        with CaptureQueriesContext(connection) as queries:
-            accuracy_estimate.judge(version)
-        counted.append(len(queries))
+        counted.append(count_queries(accuracy_estimate.judge, version))
     assert counted[0] == counted[1] <= 5
 
 

@@ -7,14 +7,12 @@ import re
 
 import numpy as np
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from labeling.decisions.save import Decision, record_import
 from labeling.models import Dataset, Item, State
 from modeling.models import Projection
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, count_queries
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
 
@@ -158,7 +156,5 @@ def test_what_clusters_ask_the_database_does_not_grow(make_dataset: MakeDataset)
         projection = add_map(make_dataset(n, name=f"of{n}"), places(n))
         label(projection.dataset, list(range(0, n, 2)))
         told(projection, client := Client())
-        with CaptureQueriesContext(connection) as captured:
-            told(projection, client)
-        counts.add(len(captured))
+        counts.add(count_queries(told, projection, client))
     assert len(counts) == 1, counts

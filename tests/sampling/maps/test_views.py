@@ -9,9 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hoshina.jobs.lifecycle import run_now
@@ -27,7 +25,7 @@ from modeling.versions import model_files
 from sampling.algorithms.uncertainty import margin
 from sampling.maps.colors import HIGHEST
 from sampling.models import Check, Round
-from tests.factories import MakeDataset, not_none
+from tests.factories import MakeDataset, count_queries, not_none, text
 from tests.modeling.factories import add_vectors
 from tests.sampling.factories import add_model
 from tests.sampling.maps.factories import add_map
@@ -326,18 +324,14 @@ def test_another_datasets_map_and_one_without_points_are_not_found(
 @pytest.mark.parametrize("by", ["weight", "field:99", "field:x", "'"])
 def test_what_cannot_colour_is_refused_in_words(drawn_map: Projection, by: str) -> None:
     for what in ("colours", "legend"):
-        refused = ask(what, drawn_map, f"by={by}")
-        assert refused.status_code == 422
-        assert "There is no color" in refused.content.decode()
+        assert "There is no color" in text(ask(what, drawn_map, f"by={by}"), 422)
     assert ask("changes", drawn_map, f"by={by}&since=0").status_code == 422
     assert ask("changes", drawn_map, "since=yesterday").status_code == 422
 
 
 def test_without_a_model_or_labels_there_are_words(drawn_map: Projection) -> None:
     for by, words in (("predicted", "no model yet"), ("uncertainty", "no model yet"), ("time", "Nothing is labeled")):
-        answer = ask("colours", drawn_map, f"by={by}")
-        assert answer.status_code == 409
-        assert words in answer.content.decode()
+        assert words in text(ask("colours", drawn_map, f"by={by}"), 409)
         assert words in ask("legend", drawn_map, f"by={by}").content.decode()
 
 
@@ -359,9 +353,8 @@ def test_what_a_page_asks_the_database_does_not_grow(make_dataset: MakeDataset) 
             ("changes", "since=0"), ("at", "row=3"), ("thumbs", "rows=" + ",".join(map(str, range(n)))),
         ):  # fmt: skip
             ask(what, projection, query, client := Client())
-            with CaptureQueriesContext(connection) as captured:
-                ask(what, projection, query, client)
-            counts.setdefault((what, query if what != "thumbs" else ""), set()).add(len(captured))
+            n_queries = count_queries(ask, what, projection, query, client)
+            counts.setdefault((what, query if what != "thumbs" else ""), set()).add(n_queries)
     assert all(len(found) == 1 for found in counts.values()), counts
 
 

@@ -24,7 +24,7 @@ from sampling.queues.pull import Filters, filters_from, ranked_rows
 from sampling.queues.registry import STRATEGIES
 from sampling.queues.sort import behind, first_by, sort_keys
 from sampling.queues.strategy import BadParameter
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, text
 
 Kind = Field.Kind
 N = 40
@@ -126,9 +126,7 @@ def test_without_conditions_a_round_says_nothing_of_fields() -> None:
 )
 @pytest.mark.parametrize("queue", ["random", "auto"])
 def test_what_cannot_be_is_said_in_words(dataset: Dataset, client: Client, query: str, words: str, queue: str) -> None:
-    answer = client.get(f"/d/pictures/grid/?queue={queue}&{query}")
-    assert answer.status_code == 422
-    assert words in answer.content.decode()
+    assert words in text(client.get(f"/d/pictures/grid/?queue={queue}&{query}"), 422)
 
 
 def test_an_empty_page_names_the_filters(dataset: Dataset, client: Client) -> None:

@@ -24,7 +24,7 @@ from sampling.models import Round
 from sampling.queues import pool
 from sampling.queues.pull import Filters, pull, ranked_rows
 from sampling.queues.registry import STRATEGIES, UncertainParams
-from tests.factories import MakeDataset
+from tests.factories import MakeDataset, text
 from tests.sampling.factories import add_model, tile_rows, two_class
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("store")]
@@ -226,9 +226,8 @@ def test_everything_labelled_says_so(make_dataset: MakeDataset, client: Client) 
 def test_a_bad_measure_is_refused(make_dataset: MakeDataset, client: Client) -> None:
     dataset = make_dataset(3)
     add_model(dataset, two_class([0.4, 0.5, 0.6]))
-    response = client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&measure=guess")
-    assert response.status_code == 422
-    assert "Choose margin, entropy or least confidence." in response.content.decode()
+    page = text(client.get(f"/d/{dataset.slug}/grid/?queue=uncertain&measure=guess"), 422)
+    assert "Choose margin, entropy or least confidence." in page
 
 
 def test_queries_of_a_page_do_not_grow_with_items(make_dataset: MakeDataset) -> None:
